@@ -1,0 +1,108 @@
+//! Who acts, for whom, from where and when: the ids, the clock and the [`Ctx`] that every command and query takes first.
+//!
+//! Promises: an id of one kind is never taken for another; nothing here prints an address or a user agent.
+//! Refuses: ambient time. The clock is asked through [`Ctx::now`] only, so that tests can hold it still.
+
+mod clock;
+mod id;
+mod personal;
+
+pub use clock::Clock;
+pub use id::{EventId, RecordId, RequestId, SessionId, SubjectId, UserId};
+pub use personal::Personal;
+
+use chrono::{DateTime, Utc};
+
+/// In which capacity somebody acts; it stands in the ticket, in the token and in every event's metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A data subject, acting on their own data.
+    Subject,
+    /// Staff of the compliance desk.
+    Compliance,
+    /// Staff who audit the log.
+    Auditor,
+    /// The server itself: jobs and sign-in before a subject is known.
+    System,
+}
+
+impl Role {
+    /// The name used in tickets, tokens, events and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Subject => "subject",
+            Self::Compliance => "compliance",
+            Self::Auditor => "auditor",
+            Self::System => "system",
+        }
+    }
+
+    /// The inverse of [`Role::as_str`].
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Subject, Self::Compliance, Self::Auditor, Self::System].into_iter().find(|role| role.as_str() == name)
+    }
+}
+
+/// Where a request came from. Personal: it reaches the log only sealed under the actor's trail key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The address as text, IPv4 or IPv6, without a port.
+    pub address: Personal<String>,
+    /// The `User-Agent` header, shortened to 256 bytes.
+    pub agent: Personal<String>,
+}
+
+/// The circumstances of one command or query.
+#[derive(Clone, Debug)]
+pub struct Ctx {
+    /// In which capacity the caller acts.
+    pub role: Role,
+    /// The person whose data is touched; the nil id stands for the system itself.
+    pub subject: SubjectId,
+    /// The sign-in under which the caller acts, where there is one.
+    pub session: Option<SessionId>,
+    /// One id for this request in tracing output, answers and events.
+    pub request: RequestId,
+    /// Where the request came from.
+    pub client: Client,
+    clock: Clock,
+}
+
+impl Ctx {
+    /// A context of the server itself, for no particular person.
+    pub fn system(clock: Clock) -> Self {
+        Self {
+            role: Role::System,
+            subject: SubjectId::NIL,
+            session: None,
+            request: RequestId::random(),
+            client: Client::default(),
+            clock,
+        }
+    }
+
+    /// A request of a client of whom nothing more is known yet.
+    pub fn anonymous(clock: Clock, client: Client, request: RequestId) -> Self {
+        Self { client, request, ..Self::system(clock) }
+    }
+
+    /// The same circumstances for the data of `subject`.
+    pub fn for_subject(&self, subject: SubjectId, session: Option<SessionId>) -> Self {
+        Self { role: Role::Subject, subject, session, ..self.clone() }
+    }
+
+    /// The same circumstances in another capacity.
+    pub fn acting_as(self, role: Role) -> Self {
+        Self { role, ..self }
+    }
+
+    /// The present time in whole microseconds, the resolution of the log.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// The clock itself, for work that outlives the request.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}

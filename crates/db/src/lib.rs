@@ -1,0 +1,20 @@
+//! The only way to PostgreSQL: pools of single logins, tickets, transactions in flights, migrations.
+//!
+//! Promises: every statement runs inside [`Db::run_tx`], under a ticket that names one person (or none) and dies with the
+//! transaction; a cancelled or failed transaction never returns to its pool. Refuses: connections for free use.
+
+mod catalogue;
+mod error;
+mod migrate;
+mod pool;
+mod ticket;
+mod tx;
+
+pub use catalogue::{MATRIX, catalogue, catalogue_sql, drift, matrix};
+pub use error::{DbError, Transient};
+pub use migrate::{Login, MigrateError, POLICIES, Passwords, admin, apply_policies, install_pads, migrate, set_passwords};
+pub use pool::{Address, Db};
+pub use ticket::{Lookup, TicketKey};
+pub use tx::{Gate, Query, Tx};
+
+pub use tokio_postgres::{Row, types};

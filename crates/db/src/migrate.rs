@@ -1,0 +1,163 @@
+//! Brings a database to this version: roles, numbered migrations, then every policy anew, in one transaction each.
+//!
+//! Needs a superuser, whom nothing else here knows. Refuses a database whose landed migrations differ from ours. Secrets
+//! (pads, passwords) are written with statement logging off, passwords as SCRAM verifiers.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::{Client, NoTls};
+use postgres_protocol::password::scram_sha_256;
+
+use crate::{Address, DbError, TicketKey};
+
+mod embedded {
+    refinery::embed_migrations!("../../sql");
+}
+
+/// The logins of `policies/roles.sql`, one pool each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Login {
+    /// Requests of persons and staff, under their tickets.
+    Api,
+    /// Jobs; reads no key.
+    System,
+    /// Writes reads of personal data to the log, and nothing else.
+    Access,
+    /// The release of statistics.
+    Stats,
+    /// Auditors, with SQL of their own.
+    Auditor,
+    /// The compliance desk, with SQL of its own.
+    Compliance,
+    /// Dashboards that read published statistics.
+    Dashboard,
+}
+
+impl Login {
+    /// Every login.
+    pub const ALL: [Self; 7] =
+        [Self::Api, Self::System, Self::Access, Self::Stats, Self::Auditor, Self::Compliance, Self::Dashboard];
+
+    /// The role's name in PostgreSQL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "lethe_api",
+            Self::System => "lethe_system",
+            Self::Access => "lethe_access",
+            Self::Stats => "lethe_stats",
+            Self::Auditor => "lethe_auditor",
+            Self::Compliance => "lethe_compliance",
+            Self::Dashboard => "lethe_dashboard",
+        }
+    }
+}
+
+/// A password for each login, by the role's name.
+pub type Passwords = BTreeMap<String, String>;
+
+/// The files of `policies/`, in the order in which they are applied; roles come before the migrations.
+pub const POLICIES: [(&str, &str); 8] = [
+    ("reset", include_str!("../../../policies/reset.sql")),
+    ("ticket", include_str!("../../../policies/ticket.sql")),
+    ("log", include_str!("../../../policies/log.sql")),
+    ("audit", include_str!("../../../policies/audit.sql")),
+    ("vault", include_str!("../../../policies/vault.sql")),
+    ("account", include_str!("../../../policies/account.sql")),
+    ("record", include_str!("../../../policies/record.sql")),
+    ("consent", include_str!("../../../policies/consent.sql")),
+];
+const ROLES: &str = include_str!("../../../policies/roles.sql");
+
+/// Why a database could not be brought to this version.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The database refused or could not be reached.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// A migration failed, or a landed one differs from ours.
+    #[error("migration: {0}")]
+    Migration(#[from] refinery::Error),
+    /// A policy file failed.
+    #[error("policies/{0}.sql: {1}")]
+    Policy(&'static str, DbError),
+}
+
+impl From<tokio_postgres::Error> for MigrateError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Db(error.into())
+    }
+}
+
+/// Connects as the superuser who migrates.
+pub async fn admin(address: &Address, user: &str, password: Option<&str>) -> Result<Client, DbError> {
+    let (client, connection) = address.config(user, password).connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// Roles, migrations, policies. Safe to run again, and from several places at once.
+pub async fn migrate(client: &mut Client) -> Result<(), MigrateError> {
+    client.batch_execute("SELECT pg_advisory_lock(7310868735420)").await?;
+    apply("roles", client, ROLES).await?;
+    client.batch_execute("SET ROLE lethe_owner").await?;
+    let mut runner = embedded::migrations::runner();
+    runner.set_migration_table_name("lethe.schema_history");
+    let outcome = runner.run_async(client).await;
+    client.batch_execute("RESET ROLE").await?;
+    outcome?;
+    apply_policies(client).await?;
+    client.batch_execute("SELECT pg_advisory_unlock(7310868735420)").await?;
+    Ok(())
+}
+
+/// Every policy anew, in one transaction.
+pub async fn apply_policies(client: &mut Client) -> Result<(), MigrateError> {
+    let tx = client.transaction().await?;
+    tx.batch_execute("SET LOCAL ROLE lethe_owner").await?;
+    for (name, sql) in POLICIES {
+        tx.batch_execute(sql).await.map_err(|error| MigrateError::Policy(name, error.into()))?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn apply(name: &'static str, client: &mut Client, sql: &str) -> Result<(), MigrateError> {
+    let tx = client.transaction().await?;
+    tx.batch_execute(sql).await.map_err(|error| MigrateError::Policy(name, error.into()))?;
+    tx.commit().await?;
+    Ok(())
+}
+
+const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic'; \
+                     SET log_duration = off; SET log_parameter_max_length = 0; SET log_parameter_max_length_on_error = 0";
+const LOUD: &str = "RESET log_statement; RESET log_min_duration_statement; RESET log_min_error_statement; \
+                    RESET log_duration; RESET log_parameter_max_length; RESET log_parameter_max_length_on_error";
+
+/// Installs the pads of the ring's ticket key, by which the database checks tickets.
+pub async fn install_pads(client: &Client, key: &TicketKey) -> Result<(), DbError> {
+    let (inner, outer) = key.pads();
+    client.batch_execute(QUIET).await?;
+    let insert = "-- pads_install
+        INSERT INTO lethe.pads (inner_pad, outer_pad) VALUES ($1, $2)
+        ON CONFLICT (only_row) DO UPDATE SET inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad
+        WHERE pads.inner_pad <> excluded.inner_pad";
+    let outcome = client.execute(insert, &[&inner.as_slice(), &outer.as_slice()]).await;
+    client.batch_execute(LOUD).await?;
+    outcome?;
+    Ok(())
+}
+
+/// Sets the logins' passwords, sent as SCRAM verifiers.
+pub async fn set_passwords(client: &Client, passwords: &Passwords) -> Result<(), DbError> {
+    client.batch_execute(QUIET).await?;
+    let statements: String = Login::ALL
+        .iter()
+        .filter_map(|login| passwords.get(login.as_str()).map(|password| (login, password)))
+        .map(|(login, password)| {
+            format!("ALTER ROLE {} PASSWORD '{}';", login.as_str(), scram_sha_256(password.as_bytes()))
+        })
+        .collect();
+    let outcome = client.batch_execute(&statements).await;
+    client.batch_execute(LOUD).await?;
+    Ok(outcome?)
+}

@@ -1,0 +1,270 @@
+//! Transactions in flights: statements that leave together, in order, in one round trip.
+//!
+//! A transaction opens with its first flight (BEGIN, ticket and locks go ahead of the first statements) and commits with
+//! its last (what was queued, then COMMIT). All statements of a flight are prepared before the first of them leaves, so
+//! that none is overtaken. A refusal rolls back; a cancelled future closes its connection.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Instant,
+};
+
+use context::{Ctx, SubjectId};
+use deadpool::managed::Object;
+use futures_util::future;
+use tokio_postgres::{Row, Statement, types::ToSql};
+
+use crate::{
+    Db, DbError, Lookup, Transient,
+    pool::{Connection, Connections},
+};
+
+const ATTEMPTS: u32 = 5;
+
+const OPEN: &str = "-- tx_open
+SELECT set_config('lethe.ticket', $1, true),
+       CASE $2::int WHEN 1 THEN pg_advisory_xact_lock_shared($3::bigint) WHEN 2 THEN pg_advisory_xact_lock($3::bigint) END,
+       CASE WHEN $4::bigint IS NULL THEN true ELSE pg_try_advisory_xact_lock($4::bigint) END";
+
+/// One statement and the values bound to it.
+pub struct Query {
+    sql: &'static str,
+    values: Vec<Box<dyn ToSql + Sync + Send>>,
+}
+
+impl Query {
+    /// A statement; its first line is a comment with the operation's name.
+    pub fn new(sql: &'static str) -> Self {
+        Self { sql, values: Vec::new() }
+    }
+
+    /// Binds the next parameter.
+    pub fn bind(mut self, value: impl ToSql + Sync + Send + 'static) -> Self {
+        self.values.push(Box::new(value));
+        self
+    }
+}
+
+/// What a transaction may touch and which locks it takes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Gate {
+    subject: SubjectId,
+    lookup: Option<Lookup>,
+    lock: i32,
+    claim: Option<i64>,
+}
+
+impl Gate {
+    /// The rows of the context's subject, without a lock: reading.
+    pub fn read(ctx: &Ctx) -> Self {
+        Self { subject: ctx.subject, lookup: None, lock: 0, claim: None }
+    }
+
+    /// The rows of the context's subject, sharing the subject's lock with other writers.
+    pub fn write(ctx: &Ctx) -> Self {
+        Self { lock: 1, ..Self::read(ctx) }
+    }
+
+    /// The rows of the context's subject, alone: what replaces or destroys keys.
+    pub fn alone(ctx: &Ctx) -> Self {
+        Self { lock: 2, ..Self::read(ctx) }
+    }
+
+    /// Rows found by a keyed hash, before a subject is known.
+    pub fn lookup(lookup: Lookup) -> Self {
+        Self { subject: SubjectId::NIL, lookup: Some(lookup), lock: 0, claim: None }
+    }
+
+    /// The same, and the rows found by a keyed hash as well.
+    pub fn and_lookup(self, lookup: Lookup) -> Self {
+        Self { lookup: Some(lookup), ..self }
+    }
+
+    /// Also claims a key for the length of the transaction; see [`Tx::claimed`].
+    pub fn claim(self, key: Option<i64>) -> Self {
+        Self { claim: key, ..self }
+    }
+
+    fn lock_key(&self) -> i64 {
+        let bytes = self.subject.0.into_bytes();
+        i64::from_be_bytes(bytes[..8].try_into().expect("a UUID has sixteen bytes"))
+    }
+}
+
+const UNOPENED: u8 = 0;
+const OPENED: u8 = 1;
+const CLOSED: u8 = 2;
+const CLAIM_REFUSED: u8 = 3;
+
+/// An open transaction; clones are handles of the same one. Dropped before its end, it takes its connection out of the pool
+/// and closes it.
+#[derive(Clone)]
+pub struct Tx(Arc<Inner>);
+
+struct Inner {
+    connection: Option<Object<Connections>>,
+    ticket: String,
+    gate: Gate,
+    state: AtomicU8,
+    queue: Mutex<Vec<Query>>,
+}
+
+impl Tx {
+    fn new(connection: Object<Connections>, ticket: String, gate: Gate) -> Self {
+        let state = AtomicU8::new(UNOPENED);
+        Self(Arc::new(Inner { connection: Some(connection), ticket, gate, state, queue: Mutex::default() }))
+    }
+
+    /// Sends statements together and returns the rows of each.
+    pub async fn flight<const N: usize>(&self, queries: [Query; N]) -> Result<[Vec<Row>; N], DbError> {
+        let rows = self.send(queries.into(), false).await?;
+        Ok(rows.try_into().expect("as many answers as statements"))
+    }
+
+    /// The same for a number of statements that is not known beforehand.
+    pub async fn flight_all(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, DbError> {
+        self.send(queries, false).await
+    }
+
+    /// Sends statements together with the COMMIT: one round trip for reading. Nothing may be sent or queued after it.
+    pub async fn finish<const N: usize>(&self, queries: [Query; N]) -> Result<[Vec<Row>; N], DbError> {
+        let rows = self.send(queries.into(), true).await?;
+        Ok(rows.try_into().expect("as many answers as statements"))
+    }
+
+    /// Keeps a statement for the last flight, in which the COMMIT leaves too.
+    pub fn queue(&self, query: Query) {
+        self.0.queue.lock().expect("no one panics while queueing").push(query);
+    }
+
+    /// Whether the key of [`Gate::claim`] is ours; false where another transaction holds it. Known after the first flight.
+    pub fn claimed(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) != CLAIM_REFUSED
+    }
+
+    fn connection(&self) -> &Connection {
+        self.0.connection.as_ref().expect("a transaction holds its connection until it ends")
+    }
+
+    async fn send(&self, queries: Vec<Query>, commit: bool) -> Result<Vec<Vec<Row>>, DbError> {
+        let client = &self.connection().client;
+        let opening = self.0.state.load(Ordering::Acquire) == UNOPENED;
+        let open = if opening { Some(client.prepare_cached(OPEN).await?) } else { None };
+        let mut statements = Vec::with_capacity(queries.len());
+        for query in &queries {
+            statements.push(client.prepare_cached(query.sql).await?);
+        }
+        if opening {
+            // From here on the server may be inside a transaction, whatever becomes of this future.
+            self.0.state.store(OPENED, Ordering::Release);
+        }
+        let begin = async {
+            let Some(open) = open else { return Ok(true) };
+            let (lock, claim) = (self.0.gate.lock, self.0.gate.claim);
+            let key = self.0.gate.lock_key();
+            let values: [&(dyn ToSql + Sync); 4] = [&self.0.ticket, &lock, &key, &claim];
+            let ((), rows) = future::try_join(client.batch_execute("BEGIN"), client.query(&open, &values)).await?;
+            rows[0].try_get::<_, bool>(2)
+        };
+        let body = future::join_all(statements.iter().zip(&queries).map(|(statement, query)| self.run(statement, query)));
+        let end = async { if commit { client.batch_execute("COMMIT").await } else { Ok(()) } };
+        let (claimed, rows, ended) = future::join3(begin, body, end).await;
+        let claimed = claimed?;
+        let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
+        ended?;
+        self.0.state.store(if commit { CLOSED } else if claimed { OPENED } else { CLAIM_REFUSED }, Ordering::Release);
+        Ok(rows)
+    }
+
+    async fn run(&self, statement: &Statement, query: &Query) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let values: Vec<&(dyn ToSql + Sync)> = query.values.iter().map(|value| &**value as _).collect();
+        self.connection().client.query(statement, &values).await
+    }
+
+    /// Sends what was queued, with the COMMIT.
+    async fn commit(&self) -> Result<(), DbError> {
+        let queue = std::mem::take(&mut *self.0.queue.lock().expect("no one panics while queueing"));
+        match self.0.state.load(Ordering::Acquire) {
+            CLOSED => debug_assert!(queue.is_empty(), "nothing is queued after the last flight"),
+            UNOPENED if queue.is_empty() => self.0.state.store(CLOSED, Ordering::Release),
+            _ => drop(self.send(queue, true).await?),
+        }
+        Ok(())
+    }
+
+    async fn roll_back(&self) {
+        match self.0.state.load(Ordering::Acquire) {
+            UNOPENED => self.0.state.store(CLOSED, Ordering::Release),
+            CLOSED => {}
+            _ => {
+                if self.connection().client.batch_execute("ROLLBACK").await.is_ok() {
+                    self.0.state.store(CLOSED, Ordering::Release);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let unfinished = !matches!(self.state.load(Ordering::Acquire), CLOSED | UNOPENED);
+        if let Some(connection) = self.connection.take()
+            && unfinished
+        {
+            // Closing the connection makes the server roll back; the pool opens another.
+            drop(Object::take(connection));
+        }
+    }
+}
+
+impl Db {
+    /// Runs one transaction, again where another was faster. `work` must be repeatable. (An `AsyncFn` would read better; its
+    /// futures are not provably `Send` yet.)
+    pub async fn run_tx<T, E, F, Fut>(&self, name: &'static str, ctx: &Ctx, gate: Gate, work: F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<DbError> + Transient + std::fmt::Display,
+    {
+        let started = Instant::now();
+        let mut attempt = 1;
+        loop {
+            let outcome = self.attempt(ctx, gate, &work).await;
+            match outcome {
+                Err(error) if attempt < ATTEMPTS && error.is_transient() => {
+                    tracing::debug!(tx = name, attempt, %error, "trying again");
+                    attempt += 1;
+                }
+                outcome => {
+                    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    tracing::debug!(tx = name, attempt, elapsed_us, ok = outcome.is_ok(), "transaction");
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    async fn attempt<T, E, F, Fut>(&self, ctx: &Ctx, gate: Gate, work: &F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<DbError>,
+    {
+        let connection = self.get().await?;
+        let ticket = self.key.mint(gate.subject, gate.lookup, ctx.role, ctx.now(), connection.pid);
+        let tx = Tx::new(connection, ticket, gate);
+        match work(tx.clone()).await {
+            Ok(value) => {
+                tx.commit().await?;
+                Ok(value)
+            }
+            Err(error) => {
+                tx.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+}

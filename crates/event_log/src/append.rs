@@ -1,0 +1,107 @@
+//! Appending: what one transaction adds to the log, and the read models that follow from it.
+
+use std::sync::Mutex;
+
+use context::Ctx;
+use db::{Query, Tx};
+use uuid::Uuid;
+use vault::SubjectKeys;
+
+use crate::{Actor, Event, Trail};
+
+/// A read model kept in the command's own transaction. It matches on the stored event's type and moves sealed bytes.
+pub trait Inline: Sync {
+    /// Queues the statements that follow from events, in one statement a table.
+    fn project(&self, events: &[Event], tx: &Tx);
+}
+
+/// The events of one transaction, in the order in which commands made them.
+pub struct Unit<'k> {
+    pub(crate) actor: Actor,
+    pub(crate) trail: Trail,
+    pub(crate) keys: Option<&'k SubjectKeys>,
+    events: Mutex<Vec<Event>>,
+}
+
+impl<'k> Unit<'k> {
+    /// A unit for a context; with keys, the client's address and agent are kept, sealed.
+    pub fn new(ctx: &Ctx, keys: Option<&'k SubjectKeys>) -> Self {
+        Self { actor: Actor::of(ctx), trail: Trail::of(&ctx.client), keys, events: Mutex::default() }
+    }
+
+    pub(crate) fn add(&self, events: impl IntoIterator<Item = Event>) {
+        self.events.lock().expect("no one panics while adding events").extend(events);
+    }
+
+    /// How many events there are so far.
+    pub fn len(&self) -> usize {
+        self.events.lock().expect("no one panics while adding events").len()
+    }
+
+    /// The event that was added last.
+    pub fn newest(&self) -> Option<Event> {
+        self.events.lock().expect("no one panics while adding events").last().cloned()
+    }
+
+    /// Whether there are none so far.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Queues the events and all inline read models for the transaction's last flight.
+    pub fn flush(self, tx: &Tx, projections: &[&dyn Inline]) {
+        let events = self.events.into_inner().expect("no one panics while adding events");
+        if events.is_empty() {
+            return;
+        }
+        for projection in projections {
+            projection.project(&events, tx);
+        }
+        tx.queue(append(events));
+    }
+}
+
+/// Adds events in one statement.
+pub fn append(events: Vec<Event>) -> Query {
+    let count = events.len();
+    let (mut types, mut ids, mut sequences) = (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut names, mut versions) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut payloads, mut metadata) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut event_ids, mut subjects): (Vec<Uuid>, Vec<Uuid>) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut kinds, mut times) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for event in events {
+        types.push(event.aggregate_type);
+        ids.push(event.aggregate_id);
+        sequences.push(event.sequence);
+        names.push(event.event_type);
+        versions.push(event.event_version);
+        payloads.push(event.payload);
+        metadata.push(event.metadata);
+        event_ids.push(event.event_id.0);
+        subjects.push(event.subject_id.0);
+        kinds.push(event.kind);
+        times.push(event.recorded_at);
+    }
+    Query::new(
+        "-- event_append
+        INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
+                                event_id, subject_id, kind, recorded_at)
+        SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::json, metadata::json,
+               event_id, subject_id, kind, recorded_at
+        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[],
+                    $9::uuid[], $10::text[], $11::timestamptz[])
+             AS e (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id,
+                   subject_id, kind, recorded_at)",
+    )
+    .bind(types)
+    .bind(ids)
+    .bind(sequences)
+    .bind(names)
+    .bind(versions)
+    .bind(payloads)
+    .bind(metadata)
+    .bind(event_ids)
+    .bind(subjects)
+    .bind(kinds)
+    .bind(times)
+}

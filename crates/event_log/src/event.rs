@@ -1,0 +1,157 @@
+//! One event as it is stored, and the places its sealed parts belong to.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use context::{Client, Ctx, EventId, Personal, SubjectId};
+use db::Row;
+use serde::{Deserialize, Serialize};
+use vault::{Aad, RecordKey, Sealed, SubjectKeys, Unreadable};
+
+/// An event as it stands in `log.events`; payload and metadata are the exact text.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// Type of the stream: `account`, `consent`, `record` or `access`.
+    pub aggregate_type: String,
+    /// Id of the stream.
+    pub aggregate_id: String,
+    /// Place in the stream, from 1.
+    pub sequence: i64,
+    /// What happened, past tense, dotted: `record.submitted`.
+    pub event_type: String,
+    /// Version of the payload's shape.
+    pub event_version: String,
+    /// A JSON object; `{"sealed": "…"}` where it describes a person.
+    pub payload: String,
+    /// A JSON object of strings: who, under which request, and the sealed trail.
+    pub metadata: String,
+    /// The event's own id.
+    pub event_id: EventId,
+    /// Whom it is about; nil for the system.
+    pub subject_id: SubjectId,
+    /// The record's kind, or the aggregate's type.
+    pub kind: String,
+    /// When it was recorded, to the microsecond.
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// Who acted, as far as the log says it in clear.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Actor {
+    /// The capacity: `subject`, `compliance`, `auditor` or `system`.
+    pub role: String,
+    /// The request's id.
+    pub request: String,
+    /// The sign-in's id, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+}
+
+/// Where it came from and what it touched; sealed under the actor's trail key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Trail {
+    /// The client's address.
+    pub address: Personal<String>,
+    /// The client's user agent.
+    pub agent: Personal<String>,
+    /// What a read asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Personal<String>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedJson {
+    sealed: String,
+}
+
+/// A payload or a stored value in its sealed form: `{"sealed": "…"}`.
+pub fn stored_json(sealed: &Sealed) -> String {
+    serde_json::to_string(&SealedJson { sealed: sealed.to_base64() }).expect("a string can be written as JSON")
+}
+
+impl Event {
+    /// The columns, in the order that [`Event::from_row`] reads them.
+    pub const COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, \
+                               metadata::text, event_id, subject_id, kind, recorded_at";
+
+    /// Reads [`Event::COLUMNS`], beginning with column `first`.
+    pub fn from_row(row: &Row, first: usize) -> Self {
+        Self {
+            aggregate_type: row.get(first),
+            aggregate_id: row.get(first + 1),
+            sequence: row.get(first + 2),
+            event_type: row.get(first + 3),
+            event_version: row.get(first + 4),
+            payload: row.get(first + 5),
+            metadata: row.get(first + 6),
+            event_id: EventId(row.get(first + 7)),
+            subject_id: SubjectId(row.get(first + 8)),
+            kind: row.get(first + 9),
+            recorded_at: row.get(first + 10),
+        }
+    }
+
+    /// The place a sealed payload belongs to: subject, stream, sequence, type and version.
+    pub fn place(&self) -> Aad {
+        self.place_of("event")
+    }
+
+    fn place_of(&self, what: &str) -> Aad {
+        Aad::of(what)
+            .and(self.subject_id.0.as_bytes())
+            .and(self.aggregate_type.as_bytes())
+            .and(self.aggregate_id.as_bytes())
+            .and(&self.sequence.to_be_bytes())
+            .and(self.event_type.as_bytes())
+            .and(self.event_version.as_bytes())
+    }
+
+    /// Opens the payload of a sealed event.
+    pub fn open(&self, key: &RecordKey) -> Result<Personal<Vec<u8>>, Unreadable> {
+        let stored: SealedJson = serde_json::from_str(&self.payload).map_err(|_| Unreadable)?;
+        let body = key.open(&self.place(), &Sealed::from_base64(&stored.sealed)?)?;
+        Ok(Personal::new(body.to_vec()))
+    }
+
+    /// Writes who acted, in clear, and the trail, sealed, into the metadata.
+    pub fn set_metadata(&mut self, actor: &Actor, trail: Option<(&SubjectKeys, &Trail)>) {
+        let actor = serde_json::to_value(actor).expect("an actor can be written as JSON");
+        let mut metadata: BTreeMap<String, String> = serde_json::from_value(actor).expect("an actor is strings");
+        if let Some((keys, trail)) = trail {
+            let text = serde_json::to_vec(trail).expect("a trail can be written as JSON");
+            metadata.insert("trail".to_owned(), keys.seal_trail(&self.place_of("trail"), &text).to_base64());
+        }
+        self.metadata = serde_json::to_string(&metadata).expect("strings can be written as JSON");
+    }
+
+    /// Who acted.
+    pub fn actor(&self) -> Option<Actor> {
+        serde_json::from_str(&self.metadata).ok()
+    }
+
+    /// Opens the trail, where the event has one.
+    pub fn open_trail(&self, keys: &SubjectKeys) -> Result<Option<Trail>, Unreadable> {
+        let metadata: BTreeMap<String, String> = serde_json::from_str(&self.metadata).map_err(|_| Unreadable)?;
+        let Some(trail) = metadata.get("trail") else { return Ok(None) };
+        let text = keys.open_trail(&self.place_of("trail"), &Sealed::from_base64(trail)?)?;
+        serde_json::from_slice(&text).map(Some).map_err(|_| Unreadable)
+    }
+}
+
+impl Actor {
+    /// Who acts in this context.
+    pub fn of(ctx: &Ctx) -> Self {
+        Self {
+            role: ctx.role.as_str().to_owned(),
+            request: ctx.request.to_string(),
+            session: ctx.session.map(|session| session.to_string()),
+        }
+    }
+}
+
+impl Trail {
+    /// Where this client's request came from.
+    pub fn of(client: &Client) -> Self {
+        Self { address: client.address.clone(), agent: client.agent.clone(), details: None }
+    }
+}

@@ -1,0 +1,74 @@
+//! Keys and sealing: what makes a value a person's, and its loss an erasure.
+//!
+//! ```text
+//! ring (outside the database) ── key-encryption key ── wraps ─┬─ index key    keyed hashes of natural keys and dates
+//!                                                             ├─ trail key    addresses, agents, stored answers
+//!                                                             └─ wrapping key ── wraps ── one key a record ── seals events
+//! ```
+//!
+//! Promises: AES-256-GCM with fresh random nonces; what is sealed for one place does not open in another (associated data);
+//! lengths are hidden in steps; keys are wiped from memory. Refuses: to name a key, or a plaintext, in any error.
+
+mod keys;
+mod register;
+mod ring;
+mod ring_file;
+mod seal;
+
+pub use keys::{IndexKey, RecordKey, SubjectKeys, WrappedSubject};
+pub use register::{NewRecord, record_delete_kind, record_insert, record_rewrap, subject_insert, subject_rewrap};
+pub use ring::{Ring, Sealer, SigningKey, TransitId};
+pub use ring_file::RingError;
+pub use seal::{Aad, Sealed};
+
+use context::SubjectId;
+use quick_cache::sync::Cache;
+
+/// A value could not be opened: altered, of another place, or its key is gone. It says no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a sealed value does not open")]
+pub struct Unreadable;
+
+const INDEX_KEYS: usize = 100_000;
+
+/// The ring, and the index keys of people who were here lately.
+pub struct Vault {
+    ring: Ring,
+    index_keys: Cache<SubjectId, IndexKey>,
+}
+
+impl Vault {
+    /// A vault over an open ring.
+    pub fn new(ring: Ring) -> Self {
+        Self { ring, index_keys: Cache::new(INDEX_KEYS) }
+    }
+
+    /// The ring itself.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Fresh keys for a new person, and their wrapped form for the database.
+    pub fn create_subject(&self, subject: SubjectId) -> (SubjectKeys, WrappedSubject) {
+        let (keys, wrapped) = SubjectKeys::generate(&self.ring, subject);
+        self.index_keys.insert(subject, keys.index().clone());
+        (keys, wrapped)
+    }
+
+    /// Opens a person's keys.
+    pub fn open_subject(&self, subject: SubjectId, wrapped: &WrappedSubject) -> Result<SubjectKeys, Unreadable> {
+        let keys = SubjectKeys::open(&self.ring, subject, wrapped)?;
+        self.index_keys.insert(subject, keys.index().clone());
+        Ok(keys)
+    }
+
+    /// The person's index key, if it is at hand. It never changes while the person exists.
+    pub fn index_key(&self, subject: SubjectId) -> Option<IndexKey> {
+        self.index_keys.get(&subject)
+    }
+
+    /// Forgets what is at hand of a person.
+    pub fn forget(&self, subject: SubjectId) {
+        self.index_keys.remove(&subject);
+    }
+}

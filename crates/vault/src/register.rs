@@ -1,0 +1,108 @@
+//! The vault's statements: a person's wrapped keys, and the register of living records.
+
+use context::{RecordId, SubjectId};
+use db::{Query, Row};
+use uuid::Uuid;
+
+use crate::WrappedSubject;
+
+impl WrappedSubject {
+    /// The columns, in the order that [`WrappedSubject::from_row`] reads them.
+    pub const COLUMNS: &str = "ring_version, wrapping_version, index_key, trail_key, wrapping_key";
+
+    /// Reads [`WrappedSubject::COLUMNS`] from the first column on.
+    pub fn from_row(row: &Row) -> Self {
+        Self {
+            ring_version: row.get(0),
+            wrapping_version: row.get(1),
+            index: row.get(2),
+            trail: row.get(3),
+            wrapping: row.get(4),
+        }
+    }
+}
+
+/// Adds a person's keys.
+pub fn subject_insert(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
+    Query::new(
+        "-- subject_insert
+        INSERT INTO vault.subjects (subject_id, ring_version, wrapping_version, index_key, trail_key, wrapping_key)
+        VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(subject.0)
+    .bind(wrapped.ring_version)
+    .bind(wrapped.wrapping_version)
+    .bind(wrapped.index.clone())
+    .bind(wrapped.trail.clone())
+    .bind(wrapped.wrapping.clone())
+}
+
+/// Replaces a person's wrapping key.
+pub fn subject_rewrap(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
+    Query::new(
+        "-- subject_rewrap
+        UPDATE vault.subjects SET ring_version = $2, wrapping_version = $3, wrapping_key = $4 WHERE subject_id = $1",
+    )
+    .bind(subject.0)
+    .bind(wrapped.ring_version)
+    .bind(wrapped.wrapping_version)
+    .bind(wrapped.wrapping.clone())
+}
+
+/// A record that enters the register.
+pub struct NewRecord {
+    /// Its random id.
+    pub record: RecordId,
+    /// Its kind's name.
+    pub kind: &'static str,
+    /// The keyed hash of its natural key.
+    pub key_hash: [u8; 32],
+    /// The keyed hash of the quarter it lies in, for kinds with dates.
+    pub bucket: Option<[u8; 32]>,
+    /// Its wrapped key.
+    pub wrapped_key: Vec<u8>,
+}
+
+/// Enters records into the register.
+pub fn record_insert(subject: SubjectId, records: Vec<NewRecord>) -> Query {
+    let ids: Vec<Uuid> = records.iter().map(|record| record.record.0).collect();
+    let kinds: Vec<&'static str> = records.iter().map(|record| record.kind).collect();
+    let hashes: Vec<Vec<u8>> = records.iter().map(|record| record.key_hash.to_vec()).collect();
+    let buckets: Vec<Option<Vec<u8>>> = records.iter().map(|record| record.bucket.map(|hash| hash.to_vec())).collect();
+    let keys: Vec<Vec<u8>> = records.into_iter().map(|record| record.wrapped_key).collect();
+    Query::new(
+        "-- record_insert
+        INSERT INTO vault.records (subject_id, record_id, kind, key_hash, bucket, wrapped_key)
+        SELECT $1, * FROM unnest($2::uuid[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[])",
+    )
+    .bind(subject.0)
+    .bind(ids)
+    .bind(kinds)
+    .bind(hashes)
+    .bind(buckets)
+    .bind(keys)
+}
+
+/// Takes all records of a kind out of the register: their keys, hashes and, by reference, read models.
+pub fn record_delete_kind(subject: SubjectId, kind: &'static str) -> Query {
+    Query::new(
+        "-- record_delete_kind
+        DELETE FROM vault.records WHERE subject_id = $1 AND kind = $2",
+    )
+    .bind(subject.0)
+    .bind(kind)
+}
+
+/// Replaces the wrapped keys of records.
+pub fn record_rewrap(subject: SubjectId, keys: Vec<(RecordId, Vec<u8>)>) -> Query {
+    let (ids, keys): (Vec<Uuid>, Vec<Vec<u8>>) = keys.into_iter().map(|(record, key)| (record.0, key)).unzip();
+    Query::new(
+        "-- record_rewrap
+        UPDATE vault.records r SET wrapped_key = n.wrapped_key
+        FROM unnest($2::uuid[], $3::bytea[]) AS n (record_id, wrapped_key)
+        WHERE r.subject_id = $1 AND r.record_id = n.record_id",
+    )
+    .bind(subject.0)
+    .bind(ids)
+    .bind(keys)
+}

@@ -1,0 +1,124 @@
+//! Accounts: that somebody registered, signed in, failed to, and signed out. No personal value: ids, states and times.
+
+use context::SessionId;
+use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use serde::{Deserialize, Serialize};
+
+/// Whether an account exists.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Account {
+    registered: bool,
+}
+
+/// What may be done with an account.
+#[derive(Clone, Debug)]
+pub enum AccountCommand {
+    /// Make it.
+    Register,
+    /// Begin a session.
+    SignIn(SessionId),
+    /// A sign-in with a wrong code.
+    FailSignIn,
+    /// End a session.
+    SignOut(SessionId),
+    /// A refresh token was shown a second time: the session ends.
+    ReuseRefresh(SessionId),
+}
+
+/// What happened to an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccountEvent {
+    /// It was made.
+    Registered {},
+    /// A session began.
+    SignedIn {
+        /// The session.
+        session: SessionId,
+    },
+    /// Somebody showed a wrong code.
+    SignInFailed {},
+    /// A session ended.
+    SignedOut {
+        /// The session.
+        session: SessionId,
+    },
+    /// A refresh token was shown a second time, and the session ended.
+    RefreshReused {
+        /// The session.
+        session: SessionId,
+    },
+}
+
+impl DomainEvent for AccountEvent {
+    fn event_type(&self) -> String {
+        match self {
+            Self::Registered {} => "account.registered",
+            Self::SignedIn { .. } => "account.signed_in",
+            Self::SignInFailed {} => "account.sign_in_failed",
+            Self::SignedOut { .. } => "account.signed_out",
+            Self::RefreshReused { .. } => "account.refresh_reused",
+        }
+        .to_owned()
+    }
+    fn event_version(&self) -> String {
+        "1.0".to_owned()
+    }
+}
+
+/// Why it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    /// There is one already.
+    #[error("the account exists")]
+    Exists,
+    /// There is none.
+    #[error("there is no such account")]
+    Unknown,
+}
+
+impl Aggregate for Account {
+    const TYPE: &'static str = "account";
+    type Command = AccountCommand;
+    type Event = AccountEvent;
+    type Error = AccountError;
+    type Services = ();
+
+    async fn handle(&mut self, command: AccountCommand, _: &(), sink: &EventSink<Self>) -> Result<(), AccountError> {
+        let event = match command {
+            AccountCommand::Register if self.registered => return Err(AccountError::Exists),
+            AccountCommand::Register => AccountEvent::Registered {},
+            // A wrong code for an address that nobody registered is recorded too, under the system itself.
+            AccountCommand::FailSignIn => AccountEvent::SignInFailed {},
+            _ if !self.registered => return Err(AccountError::Unknown),
+            AccountCommand::SignIn(session) => AccountEvent::SignedIn { session },
+            AccountCommand::SignOut(session) => AccountEvent::SignedOut { session },
+            AccountCommand::ReuseRefresh(session) => AccountEvent::RefreshReused { session },
+        };
+        sink.write(event, self).await;
+        Ok(())
+    }
+
+    fn apply(&mut self, _: AccountEvent) {
+        self.registered = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+
+    #[test]
+    fn an_account_is_made_once_and_used_after() {
+        let with = |events: Vec<AccountEvent>| TestFramework::<Account>::with(()).given(events);
+        let session = SessionId::random();
+        with(vec![]).when(AccountCommand::Register).then_expect_events(vec![AccountEvent::Registered {}]);
+        with(vec![AccountEvent::Registered {}]).when(AccountCommand::Register).then_expect_error(AccountError::Exists);
+        with(vec![]).when(AccountCommand::SignIn(session)).then_expect_error(AccountError::Unknown);
+        with(vec![AccountEvent::Registered {}])
+            .when(AccountCommand::SignIn(session))
+            .then_expect_events(vec![AccountEvent::SignedIn { session }]);
+        with(vec![]).when(AccountCommand::FailSignIn).then_expect_events(vec![AccountEvent::SignInFailed {}]);
+    }
+}

@@ -1,0 +1,71 @@
+//! Closed lists: what a hospital, a role and a source may be. The API publishes them as enumerations.
+
+use serde::{Deserialize, Serialize};
+
+/// A closed list of names.
+pub trait Choice: Copy + Sized + Send + Sync + 'static {
+    /// The list's name in the API.
+    const NAME: &'static str;
+    /// All names.
+    const NAMES: &'static [&'static str];
+    /// The name.
+    fn as_str(self) -> &'static str;
+    /// The choice of a name.
+    fn parse(name: &str) -> Option<Self>;
+}
+
+macro_rules! choice {
+    ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $type {
+            $(#[doc = concat!("`", $name, "`")] #[serde(rename = $name)] $variant),+
+        }
+
+        impl Choice for $type {
+            const NAME: &'static str = stringify!($type);
+            const NAMES: &'static [&'static str] = &[$($name),+];
+            fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+            fn parse(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+choice! {
+    /// A medical specialty.
+    Specialty {
+        Anaesthesiology = "anaesthesiology", Cardiology = "cardiology", Dermatology = "dermatology",
+        EmergencyMedicine = "emergency_medicine", Gastroenterology = "gastroenterology", Geriatrics = "geriatrics",
+        Gynaecology = "gynaecology", IntensiveCare = "intensive_care", InternalMedicine = "internal_medicine",
+        Neurology = "neurology", Neurosurgery = "neurosurgery", Oncology = "oncology", Ophthalmology = "ophthalmology",
+        Orthopaedics = "orthopaedics", Otorhinolaryngology = "otorhinolaryngology", Paediatrics = "paediatrics",
+        Psychiatry = "psychiatry", Radiology = "radiology", Surgery = "surgery", Urology = "urology", Other = "other",
+    }
+}
+
+choice! {
+    /// The level of a role.
+    RoleLevel {
+        Assistant = "assistant", Specialist = "specialist", Senior = "senior", Chief = "chief", Nurse = "nurse",
+        Other = "other",
+    }
+}
+
+choice! {
+    /// A federal state of Germany (ISO 3166-2 without the country).
+    StateCode {
+        BadenWuerttemberg = "BW", Bavaria = "BY", Berlin = "BE", Brandenburg = "BB", Bremen = "HB", Hamburg = "HH",
+        Hesse = "HE", MecklenburgVorpommern = "MV", LowerSaxony = "NI", NorthRhineWestphalia = "NW",
+        RhinelandPalatinate = "RP", Saarland = "SL", Saxony = "SN", SaxonyAnhalt = "ST", SchleswigHolstein = "SH",
+        Thuringia = "TH",
+    }
+}
+
+choice! {
+    /// How a work day was measured.
+    Source { Geofence = "geofence", Manual = "manual", Mixed = "mixed" }
+}

@@ -1,0 +1,222 @@
+//! Consents: one stream a person and purpose. Evidence in clear: purpose, notice version, its hash and the decision.
+//!
+//! GDPR Art. 7: given per purpose, on a text that can be shown, and withdrawn as easily. A newer notice asks again: a consent
+//! to an older text no longer counts.
+
+use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use serde::{Deserialize, Serialize};
+
+use crate::Choice;
+
+/// What data may be used for, each with a notice of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Keeping a person's work days for that person.
+    WorkHours,
+    /// Counting them in published statistics.
+    Statistics,
+}
+
+impl Purpose {
+    /// All purposes.
+    pub const ALL: [Self; 2] = [Self::WorkHours, Self::Statistics];
+}
+
+impl Choice for Purpose {
+    const NAME: &'static str = "Purpose";
+    const NAMES: &'static [&'static str] = &["work_hours", "statistics"];
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::WorkHours => "work_hours",
+            Self::Statistics => "statistics",
+        }
+    }
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == name)
+    }
+}
+
+/// A text that a person consents to.
+#[derive(Clone, Copy, Debug)]
+pub struct Notice {
+    /// What for.
+    pub purpose: Purpose,
+    /// Its version; the highest of a purpose is current.
+    pub version: &'static str,
+    /// The text, Markdown.
+    pub text: &'static str,
+}
+
+/// All notices, older versions first.
+pub const NOTICES: &[Notice] = &[
+    Notice { purpose: Purpose::WorkHours, version: "1", text: include_str!("notices/work_hours.1.md") },
+    Notice { purpose: Purpose::Statistics, version: "1", text: include_str!("notices/statistics.1.md") },
+];
+
+impl Notice {
+    /// The notice that consents are given on today.
+    pub fn current(purpose: Purpose) -> &'static Self {
+        NOTICES.iter().rfind(|notice| notice.purpose == purpose).expect("every purpose has a notice")
+    }
+}
+
+/// A person's decision on one purpose.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Consent {
+    decision: Option<Decision>,
+}
+
+/// What was decided, on which text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// What for.
+    pub purpose: Purpose,
+    /// The version of the notice.
+    pub notice_version: String,
+    /// SHA-256 of the notice's text, hexadecimal.
+    pub notice_hash: String,
+}
+
+/// What a person may decide.
+#[derive(Clone, Debug)]
+pub enum ConsentCommand {
+    /// Give consent on a notice; `current` is the version that counts today.
+    Grant {
+        /// The decision.
+        decision: Decision,
+        /// The version that counts today.
+        current: &'static str,
+    },
+    /// Take it back.
+    Withdraw {
+        /// The notice that counts today.
+        decision: Decision,
+    },
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConsentEvent {
+    /// Consent was given.
+    Granted(Decision),
+    /// Consent was taken back.
+    Withdrawn(Decision),
+}
+
+impl DomainEvent for ConsentEvent {
+    fn event_type(&self) -> String {
+        match self {
+            Self::Granted(_) => "consent.granted",
+            Self::Withdrawn(_) => "consent.withdrawn",
+        }
+        .to_owned()
+    }
+    fn event_version(&self) -> String {
+        "1.0".to_owned()
+    }
+}
+
+/// Why a decision is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConsentError {
+    /// The notice is not the one that counts today.
+    #[error("the notice that counts is version {current}")]
+    NoticeOutdated {
+        /// The version that counts.
+        current: &'static str,
+    },
+}
+
+impl Aggregate for Consent {
+    const TYPE: &'static str = "consent";
+    type Command = ConsentCommand;
+    type Event = ConsentEvent;
+    type Error = ConsentError;
+    type Services = ();
+
+    async fn handle(&mut self, command: ConsentCommand, _: &(), sink: &EventSink<Self>) -> Result<(), ConsentError> {
+        match command {
+            ConsentCommand::Grant { decision, current } => {
+                if decision.notice_version != current {
+                    return Err(ConsentError::NoticeOutdated { current });
+                }
+                if self.decision.as_ref() != Some(&decision) {
+                    sink.write(ConsentEvent::Granted(decision), self).await;
+                }
+            }
+            ConsentCommand::Withdraw { decision } => {
+                if self.decision.is_some() {
+                    sink.write(ConsentEvent::Withdrawn(decision), self).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: ConsentEvent) {
+        self.decision = match event {
+            ConsentEvent::Granted(decision) => Some(decision),
+            ConsentEvent::Withdrawn(_) => None,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+
+    fn decision(version: &str) -> Decision {
+        Decision { purpose: Purpose::WorkHours, notice_version: version.to_owned(), notice_hash: "00".to_owned() }
+    }
+
+    fn given(events: Vec<ConsentEvent>) -> cqrs_es::test::AggregateTestExecutor<Consent> {
+        TestFramework::<Consent>::with(()).given(events)
+    }
+
+    #[test]
+    fn consent_is_given_on_the_current_notice() {
+        given(vec![])
+            .when(ConsentCommand::Grant { decision: decision("2"), current: "2" })
+            .then_expect_events(vec![ConsentEvent::Granted(decision("2"))]);
+        given(vec![])
+            .when(ConsentCommand::Grant { decision: decision("1"), current: "2" })
+            .then_expect_error(ConsentError::NoticeOutdated { current: "2" });
+    }
+
+    #[test]
+    fn giving_it_twice_adds_nothing_and_a_newer_notice_asks_again() {
+        given(vec![ConsentEvent::Granted(decision("1"))])
+            .when(ConsentCommand::Grant { decision: decision("1"), current: "1" })
+            .then_expect_events(vec![]);
+        given(vec![ConsentEvent::Granted(decision("1"))])
+            .when(ConsentCommand::Grant { decision: decision("2"), current: "2" })
+            .then_expect_events(vec![ConsentEvent::Granted(decision("2"))]);
+    }
+
+    #[test]
+    fn it_is_withdrawn_once() {
+        given(vec![ConsentEvent::Granted(decision("1"))])
+            .when(ConsentCommand::Withdraw { decision: decision("1") })
+            .then_expect_events(vec![ConsentEvent::Withdrawn(decision("1"))]);
+        given(vec![]).when(ConsentCommand::Withdraw { decision: decision("1") }).then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn stored_events_of_every_version_load() {
+        let stored = r#"{"Granted":{"purpose":"work_hours","notice_version":"1","notice_hash":"00"}}"#;
+        assert_eq!(serde_json::from_str::<ConsentEvent>(stored).expect("loads"), ConsentEvent::Granted(decision("1")));
+        assert_eq!(serde_json::to_string(&ConsentEvent::Granted(decision("1"))).expect("stores"), stored);
+    }
+
+    #[test]
+    fn every_purpose_has_a_notice_and_a_name() {
+        for purpose in Purpose::ALL {
+            assert_eq!(Purpose::parse(purpose.as_str()), Some(purpose));
+            assert!(Notice::current(purpose).text.len() > 100);
+        }
+        assert_eq!(Purpose::NAMES.len(), Purpose::ALL.len());
+    }
+}

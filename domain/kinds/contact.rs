@@ -1,0 +1,67 @@
+//! The contact kind: how to reach a person. One a person; the address in it is what a sign-in is compared with.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Shape, Shaped};
+use crate::Fault;
+
+/// The kind.
+pub const CONTACT: &dyn Kind = &Shaped::<Contact>::new();
+
+/// How to reach a person.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contact {
+    /// The e-mail address, normalised.
+    pub email: String,
+}
+
+impl Shape for Contact {
+    const NAME: &'static str = "contact";
+    const TITLE: &'static str = "How to reach you";
+
+    fn faults(&self, _: NaiveDate) -> Vec<Fault> {
+        normalise_address(&self.email).err().into_iter().collect()
+    }
+
+    fn natural_key(&self) -> String {
+        Self::NAME.to_owned()
+    }
+}
+
+/// An e-mail address as we keep it: trimmed, in lower case, of the form `local@domain` (requirement 339), at most 254 bytes.
+pub fn normalise_address(text: &str) -> Result<String, Fault> {
+    let address = text.trim().to_lowercase();
+    let fault = |message: &str| Err(Fault::new("email", message));
+    if address.len() > 254 {
+        return fault("must have at most 254 bytes");
+    }
+    if address.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return fault("must not hold white space or control characters");
+    }
+    let Some((local, domain)) = address.split_once('@') else { return fault("must be an e-mail address") };
+    let labels: Vec<&str> = domain.split('.').collect();
+    let well_formed = !local.is_empty()
+        && local.len() <= 64
+        && !domain.contains(['@', '<', '>', ',', ';', '"', '(', ')', '[', ']', '\\', ':'])
+        && !local.contains(['<', '>', ',', ';', '"', '(', ')', '[', ']', '\\', ':'])
+        && labels.len() >= 2
+        && labels.iter().all(|label| !label.is_empty());
+    if well_formed { Ok(address) } else { fault("must be an e-mail address") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normalise_address;
+
+    #[test]
+    fn addresses_are_normalised_or_refused() {
+        assert_eq!(normalise_address(" Anna@Klinik.Example ").expect("an address"), "anna@klinik.example");
+        for wrong in ["", "anna", "@klinik.example", "anna@", "anna@klinik", "a b@klinik.example", "a@b@c.d", "a@b..c",
+            "a\n@b.c", "<a@b.c>", "a@b.c\u{0}"]
+        {
+            assert_eq!(normalise_address(wrong).expect_err(wrong).field, "email");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The work profile kind: where and as what a person works. One a person; statistics group by it.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Shape, Shaped};
+use crate::{Fault, RoleLevel, Specialty, StateCode};
+
+/// The kind.
+pub const WORK_PROFILE: &dyn Kind = &Shaped::<WorkProfile>::new();
+
+/// Where and as what a person works.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkProfile {
+    /// The hospital: 2 to 64 lower-case letters, digits and hyphens, beginning with a letter.
+    pub hospital_id: String,
+    /// The specialty.
+    pub specialty: Specialty,
+    /// The level of the role.
+    pub role_level: RoleLevel,
+    /// The federal state, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_code: Option<StateCode>,
+    /// The country, ISO 3166-1 alpha-3.
+    pub country_code: String,
+    /// The time zone, by its IANA name.
+    pub time_zone: String,
+}
+
+impl WorkProfile {
+    /// The country where none is named.
+    pub const DEFAULT_COUNTRY: &str = "DEU";
+    /// The time zone where none is named.
+    pub const DEFAULT_TIME_ZONE: &str = "Europe/Berlin";
+}
+
+impl Shape for WorkProfile {
+    const NAME: &'static str = "work_profile";
+    const TITLE: &'static str = "Where and as what you work";
+
+    fn faults(&self, _: NaiveDate) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if !is_hospital_id(&self.hospital_id) {
+            let message = "must be 2 to 64 lower-case letters, digits and hyphens, beginning with a letter";
+            faults.push(Fault::new("hospital_id", message));
+        }
+        if self.country_code.len() != 3 || !self.country_code.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            faults.push(Fault::new("country_code", "must be three capital letters (ISO 3166-1 alpha-3)"));
+        }
+        if self.time_zone.parse::<chrono_tz::Tz>().is_err() {
+            faults.push(Fault::new("time_zone", "must be the IANA name of a time zone, such as Europe/Berlin"));
+        }
+        faults
+    }
+
+    fn natural_key(&self) -> String {
+        Self::NAME.to_owned()
+    }
+}
+
+fn is_hospital_id(id: &str) -> bool {
+    (2..=64).contains(&id.len())
+        && id.starts_with(|c: char| c.is_ascii_lowercase())
+        && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}

@@ -1,0 +1,56 @@
+//! Quarters: the periods of statistics, and the buckets in which records with dates are filed.
+
+use std::fmt;
+
+use chrono::{Datelike, NaiveDate};
+
+/// A quarter of a year; prints as `2025-Q1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Quarter {
+    year: i32,
+    number: u32,
+}
+
+impl Quarter {
+    /// The quarter a date lies in.
+    pub fn of(date: NaiveDate) -> Self {
+        Self { year: date.year(), number: date.month0() / 3 + 1 }
+    }
+
+    /// The quarter after this one.
+    pub fn next(self) -> Self {
+        if self.number == 4 { Self { year: self.year + 1, number: 1 } } else { Self { number: self.number + 1, ..self } }
+    }
+
+    /// The first day.
+    pub fn first_day(self) -> NaiveDate {
+        NaiveDate::from_ymd_opt(self.year, self.number * 3 - 2, 1).expect("a quarter begins on a date")
+    }
+
+    /// All quarters that touch the days from `from` to `to`, both included.
+    pub fn between(from: NaiveDate, to: NaiveDate) -> impl Iterator<Item = Self> {
+        let last = Self::of(to);
+        std::iter::successors(Some(Self::of(from)), |quarter| Some(quarter.next())).take_while(move |quarter| *quarter <= last)
+    }
+}
+
+impl fmt::Display for Quarter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-Q{}", self.year, self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quarters_of_a_range() {
+        let day = |y, m, d| NaiveDate::from_ymd_opt(y, m, d).expect("a date");
+        let names: Vec<String> =
+            Quarter::between(day(2025, 12, 31), day(2026, 4, 1)).map(|quarter| quarter.to_string()).collect();
+        assert_eq!(names, ["2025-Q4", "2026-Q1", "2026-Q2"]);
+        assert_eq!(Quarter::of(day(2026, 6, 30)).first_day(), day(2026, 4, 1));
+        assert_eq!(Quarter::between(day(2026, 2, 1), day(2025, 2, 1)).count(), 0);
+    }
+}

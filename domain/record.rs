@@ -1,0 +1,185 @@
+//! Records: one thing a person gave us. Submitting again amends; each event carries the whole body, or that it is gone.
+
+use chrono::NaiveDate;
+use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use serde::{Deserialize, Serialize};
+
+use crate::{Body, Fault, Kind};
+
+/// One record as its newest event leaves it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// Nothing was submitted yet.
+    #[default]
+    Absent,
+    /// It is there.
+    Living(Body),
+    /// It was removed.
+    Removed,
+}
+
+/// What may be done with a record.
+#[derive(Clone)]
+pub enum RecordCommand {
+    /// Submit it, or amend it where it is there.
+    Submit {
+        /// The kind whose rules hold.
+        kind: &'static dyn Kind,
+        /// What it says.
+        body: Body,
+        /// The day, where the person is.
+        today: NaiveDate,
+    },
+    /// Remove it.
+    Remove,
+}
+
+/// What happened to a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordEvent {
+    /// It was submitted.
+    Submitted {
+        /// What it says.
+        body: Body,
+    },
+    /// It was amended.
+    Amended {
+        /// What it says now.
+        body: Body,
+    },
+    /// It was removed.
+    Removed {},
+}
+
+impl DomainEvent for RecordEvent {
+    fn event_type(&self) -> String {
+        match self {
+            Self::Submitted { .. } => "record.submitted",
+            Self::Amended { .. } => "record.amended",
+            Self::Removed {} => "record.removed",
+        }
+        .to_owned()
+    }
+    fn event_version(&self) -> String {
+        "1.0".to_owned()
+    }
+}
+
+impl RecordEvent {
+    /// What the record says after this event.
+    pub fn body(self) -> Option<Body> {
+        match self {
+            Self::Submitted { body } | Self::Amended { body } => Some(body),
+            Self::Removed {} => None,
+        }
+    }
+}
+
+/// Why it is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The body breaks rules of its kind.
+    #[error("{} faults in the body", .0.len())]
+    Invalid(Vec<Fault>),
+    /// There is no such record, or no longer.
+    #[error("there is no such record")]
+    Missing,
+}
+
+impl Aggregate for Record {
+    const TYPE: &'static str = "record";
+    type Command = RecordCommand;
+    type Event = RecordEvent;
+    type Error = RecordError;
+    type Services = ();
+
+    async fn handle(&mut self, command: RecordCommand, _: &(), sink: &EventSink<Self>) -> Result<(), RecordError> {
+        match command {
+            RecordCommand::Submit { kind, body, today } => {
+                let faults = kind.faults(&body, today);
+                if !faults.is_empty() {
+                    return Err(RecordError::Invalid(faults));
+                }
+                match self {
+                    Self::Absent => sink.write(RecordEvent::Submitted { body }, self).await,
+                    Self::Living(present) if *present == body => {}
+                    Self::Living(_) => sink.write(RecordEvent::Amended { body }, self).await,
+                    Self::Removed => return Err(RecordError::Missing),
+                }
+            }
+            RecordCommand::Remove => match self {
+                Self::Living(_) => sink.write(RecordEvent::Removed {}, self).await,
+                Self::Absent | Self::Removed => return Err(RecordError::Missing),
+            },
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: RecordEvent) {
+        *self = event.body().map_or(Self::Removed, Self::Living);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::{AggregateTestExecutor, TestFramework};
+
+    use super::*;
+    use crate::{
+        Source,
+        kinds::{Shape, WORK_DAY, WorkDay},
+    };
+
+    fn day(minutes: u16) -> Body {
+        let date = "2026-03-02".parse().expect("a date");
+        WorkDay { date, planned_minutes: 480, actual_minutes: minutes, source: Source::Geofence }.to_body()
+    }
+
+    fn submit(minutes: u16) -> RecordCommand {
+        RecordCommand::Submit { kind: WORK_DAY, body: day(minutes), today: "2026-03-02".parse().expect("a date") }
+    }
+
+    fn given(events: Vec<RecordEvent>) -> AggregateTestExecutor<Record> {
+        TestFramework::<Record>::with(()).given(events)
+    }
+
+    #[test]
+    fn a_record_is_submitted_amended_and_removed() {
+        given(vec![]).when(submit(500)).then_expect_events(vec![RecordEvent::Submitted { body: day(500) }]);
+        given(vec![RecordEvent::Submitted { body: day(500) }])
+            .when(submit(510))
+            .then_expect_events(vec![RecordEvent::Amended { body: day(510) }]);
+        given(vec![RecordEvent::Submitted { body: day(500) }])
+            .when(RecordCommand::Remove)
+            .then_expect_events(vec![RecordEvent::Removed {}]);
+    }
+
+    #[test]
+    fn the_same_body_again_adds_no_event() {
+        given(vec![RecordEvent::Amended { body: day(500) }]).when(submit(500)).then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn faults_and_removed_records_are_refused() {
+        given(vec![]).when(submit(1441)).then_expect_error(RecordError::Invalid(vec![Fault::new(
+            "actual_minutes",
+            "must be at most 1440, the minutes of a day",
+        )]));
+        given(vec![RecordEvent::Removed {}]).when(submit(500)).then_expect_error(RecordError::Missing);
+        given(vec![]).when(RecordCommand::Remove).then_expect_error(RecordError::Missing);
+    }
+
+    #[test]
+    fn debug_output_of_an_event_shows_nothing_of_its_body() {
+        let shown = format!("{:?}", RecordEvent::Submitted { body: day(503) });
+        assert!(!shown.contains("503"), "{shown}");
+    }
+
+    #[test]
+    fn stored_events_of_every_version_load() {
+        let stored = r#"{"Submitted":{"body":{"actual_minutes":500,"date":"2026-03-02","planned_minutes":480,"source":"geofence"}}}"#;
+        assert_eq!(serde_json::from_str::<RecordEvent>(stored).expect("loads"), RecordEvent::Submitted { body: day(500) });
+        assert_eq!(serde_json::to_string(&RecordEvent::Submitted { body: day(500) }).expect("stores"), stored);
+        assert_eq!(serde_json::to_string(&RecordEvent::Removed {}).expect("stores"), r#"{"Removed":{}}"#);
+    }
+}

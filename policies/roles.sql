@@ -1,0 +1,30 @@
+-- Who may log in. Every login is its own role with its own pool; none is superuser, may bypass row-level security, owns
+-- anything or is a member of another. lethe_owner owns every object and cannot log in. Applied before the migrations.
+DO $$
+DECLARE name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['lethe_owner', 'lethe_api', 'lethe_system', 'lethe_access', 'lethe_stats',
+                                'lethe_auditor', 'lethe_compliance', 'lethe_dashboard'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+            EXECUTE format('CREATE ROLE %I', name);
+        END IF;
+        EXECUTE format('ALTER ROLE %I NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT', name);
+        IF name = 'lethe_owner' THEN
+            EXECUTE format('ALTER ROLE %I NOLOGIN', name);
+        ELSE
+            EXECUTE format('ALTER ROLE %I LOGIN', name);
+            EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', name, '30s');
+            EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', name, '30s');
+            EXECUTE format('ALTER ROLE %I SET search_path = %L', name, 'pg_catalog');
+        END IF;
+    END LOOP;
+    EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO lethe_api, lethe_system, lethe_access, lethe_stats, '
+                   'lethe_auditor, lethe_compliance, lethe_dashboard', current_database());
+    EXECUTE format('GRANT CREATE ON DATABASE %I TO lethe_owner', current_database());
+END $$;
+-- A stock postgres-es repository names its table without a schema.
+ALTER ROLE lethe_auditor SET search_path = 'log', 'pg_catalog';
+ALTER ROLE lethe_auditor SET statement_timeout = '0';
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+CREATE SCHEMA IF NOT EXISTS lethe AUTHORIZATION lethe_owner;

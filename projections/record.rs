@@ -1,0 +1,142 @@
+//! Records: the sealed newest event of each living record, for all kinds. Rebuildable by one statement over log and register;
+//! holds sealed bytes only; a row goes with its entry in the register, so an erasure leaves nothing.
+
+use chrono::{DateTime, Utc};
+use context::{EventId, RecordId, SubjectId};
+use db::{Query, Row, Tx};
+use domain::record::Record;
+use event_log::{Event, Inline, cqrs_es::Aggregate};
+use uuid::Uuid;
+
+/// Keeps `read.records`.
+pub struct Records;
+
+impl Inline for Records {
+    fn project(&self, events: &[Event], tx: &Tx) {
+        let mine = || events.iter().filter(|event| event.aggregate_type == Record::TYPE);
+        let living: Vec<&Event> = mine().filter(|event| event.event_type != "record.removed").collect();
+        let removed: Vec<&Event> = mine().filter(|event| event.event_type == "record.removed").collect();
+        if !living.is_empty() {
+            tx.queue(upsert(&living));
+        }
+        if !removed.is_empty() {
+            tx.queue(delete(&removed));
+        }
+    }
+}
+
+fn id(event: &Event) -> Uuid {
+    event.aggregate_id.parse().expect("a record's stream is named by its id")
+}
+
+fn upsert(events: &[&Event]) -> Query {
+    Query::new(
+        "-- record_project
+        INSERT INTO read.records AS r (subject_id, record_id, kind, sequence, event_type, event_version, payload,
+                                       submitted_at, recorded_at)
+        SELECT $1, record_id, kind, sequence, event_type, event_version, payload::json, recorded_at, recorded_at
+        FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
+             AS e (record_id, kind, sequence, event_type, event_version, payload, recorded_at)
+        ON CONFLICT (subject_id, record_id) DO UPDATE
+        SET sequence = excluded.sequence, event_type = excluded.event_type, event_version = excluded.event_version,
+            payload = excluded.payload, recorded_at = excluded.recorded_at
+        WHERE r.sequence < excluded.sequence",
+    )
+    .bind(events[0].subject_id.0)
+    .bind(events.iter().map(|event| id(event)).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.kind.clone()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.sequence).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.event_type.clone()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.event_version.clone()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.payload.clone()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.recorded_at).collect::<Vec<_>>())
+}
+
+fn delete(events: &[&Event]) -> Query {
+    Query::new(
+        "-- record_unproject
+        DELETE FROM read.records WHERE subject_id = $1 AND record_id = ANY ($2)",
+    )
+    .bind(events[0].subject_id.0)
+    .bind(events.iter().map(|event| id(event)).collect::<Vec<_>>())
+}
+
+/// A living record: its sealed newest event and its wrapped key.
+pub struct RecordRow {
+    /// The newest event; its metadata are not read.
+    pub event: Event,
+    /// The record's id.
+    pub record: RecordId,
+    /// The record's key, wrapped by the person's wrapping key.
+    pub wrapped_key: Vec<u8>,
+    /// When it was submitted first.
+    pub submitted_at: DateTime<Utc>,
+}
+
+impl RecordRow {
+    /// Reads a row of [`record_list`] or [`record_newest`].
+    pub fn from_row(row: &Row) -> Self {
+        let (subject, record, recorded_at): (Uuid, Uuid, Option<DateTime<Utc>>) = (row.get(0), row.get(1), row.get(8));
+        Self {
+            event: Event {
+                aggregate_type: Record::TYPE.to_owned(),
+                aggregate_id: record.to_string(),
+                sequence: row.get(3),
+                event_type: row.get(4),
+                event_version: row.get(5),
+                payload: row.get(6),
+                metadata: "{}".to_owned(),
+                event_id: EventId(Uuid::nil()),
+                subject_id: SubjectId(subject),
+                kind: row.get(2),
+                recorded_at: recorded_at.expect("a living record has a newest event"),
+            },
+            record: RecordId(record),
+            submitted_at: row.get(7),
+            wrapped_key: row.get(9),
+        }
+    }
+}
+
+/// The living records of a kind; of certain buckets only, where some are named.
+pub fn record_list(subject: SubjectId, kind: &'static str, buckets: Option<Vec<Vec<u8>>>) -> Query {
+    Query::new(
+        "-- record_list
+        SELECT r.subject_id, r.record_id, r.kind, r.sequence, r.event_type, r.event_version, r.payload::text,
+               r.submitted_at, r.recorded_at, v.wrapped_key
+        FROM vault.records v JOIN read.records r ON r.subject_id = v.subject_id AND r.record_id = v.record_id
+        WHERE v.subject_id = $1 AND v.kind = $2 AND ($3::bytea[] IS NULL OR v.bucket = ANY ($3))",
+    )
+    .bind(subject.0)
+    .bind(kind)
+    .bind(buckets)
+}
+
+/// The newest event and the wrapped key of the records with these natural keys, straight from log and register.
+pub fn record_newest(subject: SubjectId, kind: &'static str, key_hashes: Vec<Vec<u8>>) -> Query {
+    Query::new(
+        "-- record_newest
+        SELECT v.subject_id, v.record_id, v.kind, e.sequence, e.event_type, e.event_version, e.payload::text,
+               r.submitted_at, e.recorded_at, v.wrapped_key, v.key_hash
+        FROM vault.records v
+        JOIN read.records r ON r.subject_id = v.subject_id AND r.record_id = v.record_id
+        CROSS JOIN LATERAL (
+            SELECT sequence, event_type, event_version, payload, recorded_at FROM log.events
+            WHERE subject_id = v.subject_id AND aggregate_type = 'record' AND aggregate_id = v.record_id::text
+            ORDER BY sequence DESC LIMIT 1) e
+        WHERE v.subject_id = $1 AND v.kind = $2 AND v.key_hash = ANY ($3)",
+    )
+    .bind(subject.0)
+    .bind(kind)
+    .bind(key_hashes)
+}
+
+/// The keys of a person's records that are of another kind: what survives when all of `kind` go.
+pub fn record_survivors(subject: SubjectId, kind: &'static str) -> Query {
+    Query::new(
+        "-- record_survivors
+        SELECT record_id, wrapped_key FROM vault.records WHERE subject_id = $1 AND kind <> $2",
+    )
+    .bind(subject.0)
+    .bind(kind)
+}

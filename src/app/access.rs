@@ -1,0 +1,31 @@
+//! Reads of personal data are events: the answer leaves when the read is on record.
+
+use context::{Ctx, EventId, Personal};
+use domain::access::{ACCESS, DATA_ACCESSED};
+use event_log::{Actor, Event, Trail};
+use vault::SubjectKeys;
+
+use super::{App, AppError};
+use crate::jobs::Read;
+
+impl App {
+    /// Records that the caller read `count` values of `what`; `details` (a range, a filter) are sealed.
+    pub async fn accessed(&self, ctx: &Ctx, keys: SubjectKeys, what: &str, count: usize, details: String) -> Result<(), AppError> {
+        let payload = serde_json::json!({ "what": what, "count": count }).to_string();
+        let event = Event {
+            aggregate_type: ACCESS.to_owned(),
+            aggregate_id: String::new(),
+            sequence: 0,
+            event_type: DATA_ACCESSED.to_owned(),
+            event_version: "1.0".to_owned(),
+            payload,
+            metadata: String::new(),
+            event_id: EventId::random(),
+            subject_id: ctx.subject,
+            kind: what.to_owned(),
+            recorded_at: ctx.now(),
+        };
+        let trail = Trail { details: Some(Personal::new(details)), ..Trail::of(&ctx.client) };
+        self.access_log.record(Read { event, actor: Actor::of(ctx), trail, keys }).await
+    }
+}

@@ -1,0 +1,113 @@
+//! Why a command or a query was refused. It knows no HTTP; `http/problem.rs` makes problem documents of it.
+
+use db::{DbError, Transient};
+use domain::{Fault, consent::Purpose};
+use event_log::cqrs_es::AggregateError;
+use vault::{RingError, Unreadable};
+
+/// A refusal, or a failure of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Fields of the input are wrong.
+    #[error("{} faults in the input", .0.len())]
+    Invalid(Vec<Fault>),
+    /// Nobody is signed in, or no longer.
+    #[error("not signed in, or no longer")]
+    SignedOut,
+    /// The code is wrong, used, or too old, or was tried too often.
+    #[error("the code is wrong, used, or too old")]
+    CodeRefused,
+    /// The refresh token is unknown, used, or too old.
+    #[error("the refresh token is unknown, used, or too old")]
+    RefreshRefused,
+    /// The caller's role may not do this.
+    #[error("this needs another role")]
+    Forbidden,
+    /// The purpose has no valid consent.
+    #[error("consent to the purpose is missing: {reason}")]
+    ConsentNeeded {
+        /// The purpose.
+        purpose: Purpose,
+        /// Never given, withdrawn, or given on an older notice.
+        reason: &'static str,
+    },
+    /// The notice that was named is not the one that counts.
+    #[error("the notice that counts is version {0}")]
+    NoticeOutdated(&'static str),
+    /// There is no such thing.
+    #[error("there is no such {0}")]
+    Missing(&'static str),
+    /// The address has an account.
+    #[error("the address has an account")]
+    AccountExists,
+    /// The thing was changed since it was read.
+    #[error("changed since it was read")]
+    PreconditionFailed,
+    /// The idempotency key was used with another body.
+    #[error("the idempotency key was used with another body")]
+    KeyReused,
+    /// A request with the same idempotency key is being worked on.
+    #[error("a request with this idempotency key is being worked on")]
+    InFlight,
+    /// Too many requests.
+    #[error("too many requests; try again in {retry_after_s} s")]
+    Limited {
+        /// When to try again, in seconds.
+        retry_after_s: i64,
+    },
+    /// The database cannot serve now.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The ring cannot be used.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// Something stored is not as we left it.
+    #[error("stored data is damaged: {0}")]
+    Corrupt(String),
+}
+
+impl Transient for AppError {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Db(error) if error.is_transient())
+    }
+}
+
+impl From<Unreadable> for AppError {
+    fn from(error: Unreadable) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+impl<E: std::error::Error + Into<AppError>> From<AggregateError<E>> for AppError {
+    fn from(error: AggregateError<E>) -> Self {
+        match error {
+            AggregateError::UserError(error) => error.into(),
+            other => Self::Corrupt(other.to_string()),
+        }
+    }
+}
+
+impl From<domain::record::RecordError> for AppError {
+    fn from(error: domain::record::RecordError) -> Self {
+        match error {
+            domain::record::RecordError::Invalid(faults) => Self::Invalid(faults),
+            domain::record::RecordError::Missing => Self::Missing("record"),
+        }
+    }
+}
+
+impl From<domain::account::AccountError> for AppError {
+    fn from(error: domain::account::AccountError) -> Self {
+        match error {
+            domain::account::AccountError::Exists => Self::AccountExists,
+            domain::account::AccountError::Unknown => Self::Missing("account"),
+        }
+    }
+}
+
+impl From<domain::consent::ConsentError> for AppError {
+    fn from(error: domain::consent::ConsentError) -> Self {
+        let domain::consent::ConsentError::NoticeOutdated { current } = error;
+        Self::NoticeOutdated(current)
+    }
+}

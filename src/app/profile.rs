@@ -1,0 +1,94 @@
+//! The records of which a person has one: contact and work profile.
+
+use chrono::NaiveDate;
+use context::Ctx;
+use domain::kinds::{CONTACT, Contact, Shape, WORK_PROFILE, WorkProfile};
+use event_log::Event;
+use projections::{
+    account::{AccountRow, account_get},
+    record::{RecordRow, record_list},
+};
+use vault::SubjectKeys;
+
+use db::{Gate, Query, Row};
+
+use super::{
+    App, AppError, Standing,
+    record::{Batch, OpenRecord, Outcome, Submission, open},
+};
+
+/// All that the account page shows.
+pub struct Profile {
+    /// The account.
+    pub account: AccountRow,
+    /// How to reach the person.
+    pub contact: Contact,
+    /// Where and as what the person works.
+    pub work: WorkProfile,
+    /// The version of the work profile.
+    pub version: i64,
+    /// When a work day was submitted last.
+    pub last_submission_at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+fn last_submission(ctx: &Ctx) -> Query {
+    Query::new(
+        "-- last_submission
+        SELECT max(recorded_at) FROM read.records WHERE subject_id = $1 AND kind = 'work_day'",
+    )
+    .bind(ctx.subject.0)
+}
+
+/// The single record of a shape.
+fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<(S, OpenRecord), AppError> {
+    let row = rows.first().ok_or(AppError::Missing("profile"))?;
+    let record = open(keys, &RecordRow::from_row(row))?;
+    let shape = S::from_body(&record.body).ok_or_else(|| AppError::Corrupt("a record has another shape".to_owned()))?;
+    Ok((shape, record))
+}
+
+impl App {
+    /// The account, the contact and the work profile.
+    pub async fn profile_get(&self, ctx: &Ctx) -> Result<(Profile, SubjectKeys), AppError> {
+        self.db
+            .api
+            .run_tx("profile_get", ctx, Gate::read(ctx), move |tx| async move {
+                let [standing, account, contact, work, last] = tx
+                    .finish([
+                        Standing::query(ctx, None),
+                        account_get(ctx.subject),
+                        record_list(ctx.subject, CONTACT.name(), None),
+                        record_list(ctx.subject, WORK_PROFILE.name(), None),
+                        last_submission(ctx),
+                    ])
+                    .await?;
+                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let account = AccountRow::from_row(account.first().ok_or(AppError::Missing("account"))?);
+                let (contact, _) = single::<Contact>(&keys, &contact)?;
+                let (work, record) = single::<WorkProfile>(&keys, &work)?;
+                let profile =
+                    Profile { account, contact, work, version: record.version, last_submission_at: last[0].get(0) };
+                Ok((profile, keys))
+            })
+            .await
+    }
+
+    /// Rectifies the work profile; refuses where it is not of the `expected` version.
+    pub async fn profile_rectify(
+        &self,
+        ctx: &Ctx,
+        work: &WorkProfile,
+        expected: i64,
+        today: NaiveDate,
+    ) -> Result<Outcome, AppError> {
+        let submissions = [Submission { body: work.to_body(), expected: Some(expected) }];
+        let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, field: None };
+        let mut outcomes = self.record_submit(ctx, &batch, None).await?;
+        Ok(outcomes.remove(0))
+    }
+}
+
+/// The newest event of the account's own stream.
+pub(super) fn newest_of(rows: &[Row]) -> Option<Event> {
+    rows.first().map(|row| Event::from_row(row, 0))
+}

@@ -1,0 +1,353 @@
+//! Records: submitting, listing and removing them, for every kind alike.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use context::{Ctx, Personal, RecordId};
+use db::{Gate, Tx};
+use domain::{
+    Body, Fault, Kind,
+    quarter::Quarter,
+    record::{Record, RecordCommand, RecordError, RecordEvent},
+};
+use event_log::{Sealing, Store, Stream, Unit, cqrs_es::AggregateError, execute};
+use projections::{
+    INLINE,
+    answer::{AnswerRow, answer_get, answer_store},
+    record::{RecordRow, record_list, record_newest, record_survivors},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use vault::{
+    Aad, IndexKey, NewRecord, RecordKey, Sealed, SubjectKeys, record_delete_kind, record_insert, record_rewrap, subject_rewrap,
+};
+
+use super::{App, AppError, Standing};
+
+/// One record that somebody submits.
+pub struct Submission {
+    /// What it says.
+    pub body: Body,
+    /// The version it must still have, where the caller read one.
+    pub expected: Option<i64>,
+}
+
+/// What is submitted together: all of it is stored, or none.
+pub struct Batch<'a> {
+    /// The kind of all of it.
+    pub kind: &'static dyn Kind,
+    /// The records.
+    pub submissions: &'a [Submission],
+    /// The day, where the person is.
+    pub today: NaiveDate,
+    /// What the field of the n-th record is called; none where there is only one.
+    pub field: Option<&'static str>,
+}
+
+/// A key that makes a repeated request answer as the first did.
+pub struct Once<'a> {
+    /// The operation's name.
+    pub operation: &'static str,
+    /// The caller's key.
+    pub key: &'a str,
+    /// What tells this request's body from another's.
+    pub body: Vec<u8>,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// It is new.
+    Created,
+    /// It says something else now.
+    Amended,
+    /// It said the same before.
+    Unchanged,
+}
+
+/// One record after a submission.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The record's id.
+    pub record: RecordId,
+    /// What became of it.
+    pub change: Change,
+    /// When it was submitted first.
+    pub submitted_at: DateTime<Utc>,
+    /// When it was changed last.
+    pub recorded_at: DateTime<Utc>,
+    /// The stream's version.
+    pub version: i64,
+}
+
+/// A living record, open.
+pub struct OpenRecord {
+    /// Its id.
+    pub record: RecordId,
+    /// What it says.
+    pub body: Body,
+    /// When it was submitted first.
+    pub submitted_at: DateTime<Utc>,
+    /// When it was changed last.
+    pub recorded_at: DateTime<Utc>,
+    /// The stream's version.
+    pub version: i64,
+}
+
+/// The claim of an idempotency key inside one person's keyed hashes.
+struct Claim<'a> {
+    once: &'a Once<'a>,
+    hash: [u8; 32],
+    fingerprint: [u8; 32],
+}
+
+impl<'a> Claim<'a> {
+    fn new(once: &'a Once<'a>, index: &IndexKey) -> Self {
+        Self { once, hash: index.answer_hash(once.operation, once.key), fingerprint: index.fingerprint(&once.body) }
+    }
+
+    fn lock_key(&self) -> i64 {
+        i64::from_be_bytes(self.hash[..8].try_into().expect("a hash has 32 bytes"))
+    }
+
+    fn place(&self) -> Aad {
+        Aad::of("answer").and(self.once.operation.as_bytes()).and(&self.hash)
+    }
+
+    fn replay(&self, keys: &SubjectKeys, row: &AnswerRow) -> Result<Vec<Outcome>, AppError> {
+        if row.fingerprint != self.fingerprint {
+            return Err(AppError::KeyReused);
+        }
+        let text = keys.open_trail(&self.place(), &Sealed::from_base64(&row.sealed)?)?;
+        serde_json::from_slice(&text).map_err(|error| AppError::Corrupt(error.to_string()))
+    }
+}
+
+impl App {
+    /// Submits records of one kind in one transaction; a natural key that is there already is amended.
+    pub async fn record_submit(&self, ctx: &Ctx, batch: &Batch<'_>, once: Option<&Once<'_>>) -> Result<Vec<Outcome>, AppError> {
+        let index = self.index_key(ctx).await?;
+        let claim = once.map(|once| Claim::new(once, &index));
+        let hashes: Vec<[u8; 32]> = batch
+            .submissions
+            .iter()
+            .map(|submission| index.key_hash(batch.kind.name(), &batch.kind.natural_key(&submission.body)))
+            .collect();
+        let gate = Gate::write(ctx).claim(claim.as_ref().map(Claim::lock_key));
+        let (claim, hashes) = (&claim, hashes.as_slice());
+        self.db
+            .api
+            .run_tx("record_submit", ctx, gate, move |tx| async move {
+                let (kind, key_hashes) = (batch.kind, hashes.iter().map(|hash| hash.to_vec()).collect());
+                let mut queries =
+                    vec![Standing::query(ctx, kind.purpose()), record_newest(ctx.subject, kind.name(), key_hashes)];
+                queries.extend(claim.iter().map(|claim| answer_get(ctx.subject, Some(claim.hash), ctx.now())));
+                let rows = tx.flight_all(queries).await?;
+                if !tx.claimed() {
+                    return Err(AppError::InFlight);
+                }
+                let standing = Standing::take(self, ctx, &rows[0])?;
+                if let Some(claim) = claim
+                    && let Some(row) = rows[2].first()
+                {
+                    return claim.replay(&standing.keys, &AnswerRow::from_row(row));
+                }
+                standing.require_consent(kind.purpose())?;
+                let present = rows[1].iter().map(|row| (row.get::<_, Vec<u8>>(10), RecordRow::from_row(row))).collect();
+                let outcomes = decide(ctx, &tx, &standing.keys, batch, hashes, &present).await?;
+                if let Some(claim) = claim {
+                    let text = serde_json::to_vec(&outcomes).expect("outcomes can be written as JSON");
+                    let sealed = standing.keys.seal_trail(&claim.place(), &text).to_base64();
+                    tx.queue(answer_store(ctx.subject, claim.hash, claim.fingerprint, sealed, ctx.now()));
+                }
+                Ok(outcomes)
+            })
+            .await
+    }
+
+    /// The living records of a kind; where a range is given, those whose date lies in it.
+    pub async fn record_list(
+        &self,
+        ctx: &Ctx,
+        kind: &'static dyn Kind,
+        range: Option<(NaiveDate, NaiveDate)>,
+    ) -> Result<(Vec<OpenRecord>, SubjectKeys), AppError> {
+        let index = self.index_key(ctx).await?;
+        let buckets = range.map(|(from, to)| {
+            Quarter::between(from, to).map(|quarter| index.bucket(kind.name(), &quarter.to_string()).to_vec()).collect()
+        });
+        let buckets = &buckets;
+        let (rows, standing) = self
+            .db
+            .api
+            .run_tx("record_list", ctx, Gate::read(ctx), move |tx| async move {
+                let list = record_list(ctx.subject, kind.name(), buckets.clone());
+                let [standing, rows] = tx.finish([Standing::query(ctx, None), list]).await?;
+                let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
+                Ok::<_, AppError>((rows, Standing::take(self, ctx, &standing)?))
+            })
+            .await?;
+        let mut records = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let record = open(&standing.keys, row)?;
+            let inside = |date| range.is_none_or(|(from, to)| from <= date && date <= to);
+            if kind.date(&record.body).is_none_or(inside) {
+                records.push(record);
+            }
+        }
+        Ok((records, standing.keys))
+    }
+
+    /// Removes all records of a kind: their events stay, sealed, and their keys are gone for good.
+    pub async fn record_remove_all(&self, ctx: &Ctx, kind: &'static dyn Kind) -> Result<usize, AppError> {
+        self.db
+            .api
+            .run_tx("record_remove_all", ctx, Gate::alone(ctx), move |tx| async move {
+                let [standing, rows, survivors] = tx
+                    .flight([
+                        Standing::query(ctx, None),
+                        record_list(ctx.subject, kind.name(), None),
+                        record_survivors(ctx.subject, kind.name()),
+                    ])
+                    .await?;
+                let standing = Standing::take(self, ctx, &standing)?;
+                let keys = &standing.keys;
+                let unit = Unit::new(ctx, Some(keys));
+                for row in &rows {
+                    let row = RecordRow::from_row(row);
+                    let key = keys.open_record(row.record, &row.wrapped_key)?;
+                    let stream = Stream {
+                        subject: ctx.subject,
+                        kind: kind.name(),
+                        sealing: Sealing::Record(&key),
+                        newest: Some(&row.event),
+                    };
+                    let store = Store::new(&unit, stream, &[], ctx.now());
+                    execute::<Record>(store, &row.event.aggregate_id, RecordCommand::Remove, ()).await?;
+                }
+                if rows.is_empty() {
+                    return Ok(0);
+                }
+                unit.flush(&tx, INLINE);
+                tx.queue(record_delete_kind(ctx.subject, kind.name()));
+                let (renewed, wrapped) = keys.renew_wrapping(self.vault.ring(), &standing.wrapped)?;
+                let mut rewrapped = Vec::with_capacity(survivors.len());
+                for row in &survivors {
+                    let record = RecordId(row.get::<_, Uuid>(0));
+                    let key = keys.open_record(record, &row.get::<_, Vec<u8>>(1))?;
+                    rewrapped.push((record, renewed.wrap_record(record, &key)));
+                }
+                tx.queue(subject_rewrap(ctx.subject, &wrapped));
+                tx.queue(record_rewrap(ctx.subject, rewrapped));
+                Ok(rows.len())
+            })
+            .await
+    }
+}
+
+/// Runs the aggregate of each submission and queues what follows.
+async fn decide(
+    ctx: &Ctx,
+    tx: &Tx,
+    keys: &SubjectKeys,
+    batch: &Batch<'_>,
+    hashes: &[[u8; 32]],
+    present: &HashMap<Vec<u8>, RecordRow>,
+) -> Result<Vec<Outcome>, AppError> {
+    let unit = Unit::new(ctx, Some(keys));
+    let (mut outcomes, mut entries, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
+    for (number, (submission, hash)) in batch.submissions.iter().zip(hashes).enumerate() {
+        let field = |fault: Fault| match batch.field {
+            Some(outer) => fault.within(&format!("{outer}[{number}]")),
+            None => fault,
+        };
+        if !seen.insert(hash) {
+            faults.push(field(Fault::new("date", "is repeated in this batch")));
+            continue;
+        }
+        match decide_one(ctx, &unit, keys, batch, submission, *hash, present.get(hash.as_slice())).await {
+            Ok((outcome, entry)) => {
+                outcomes.push(outcome);
+                entries.extend(entry);
+            }
+            Err(AppError::Invalid(found)) => faults.extend(found.into_iter().map(field)),
+            Err(other) => return Err(other),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(AppError::Invalid(faults));
+    }
+    if !entries.is_empty() {
+        tx.queue(record_insert(ctx.subject, entries));
+    }
+    unit.flush(tx, INLINE);
+    Ok(outcomes)
+}
+
+async fn decide_one(
+    ctx: &Ctx,
+    unit: &Unit<'_>,
+    keys: &SubjectKeys,
+    batch: &Batch<'_>,
+    submission: &Submission,
+    hash: [u8; 32],
+    present: Option<&RecordRow>,
+) -> Result<(Outcome, Option<NewRecord>), AppError> {
+    let kind = batch.kind;
+    let version = present.map_or(0, |row| row.event.sequence);
+    if submission.expected.is_some_and(|expected| expected != version) {
+        return Err(AppError::PreconditionFailed);
+    }
+    let (record, key) = match present {
+        Some(row) => (row.record, keys.open_record(row.record, &row.wrapped_key)?),
+        None => (RecordId::random(), RecordKey::generate()),
+    };
+    let before = unit.len();
+    let stream = Stream {
+        subject: ctx.subject,
+        kind: kind.name(),
+        sealing: Sealing::Record(&key),
+        newest: present.map(|row| &row.event),
+    };
+    let command = RecordCommand::Submit { kind, body: submission.body.clone(), today: batch.today };
+    execute::<Record>(Store::new(unit, stream, &[], ctx.now()), &record.to_string(), command, ())
+        .await
+        .map_err(|error: AggregateError<RecordError>| AppError::from(error))?;
+    let added = i64::try_from(unit.len() - before).expect("a command makes few events");
+    let change = match (present, added) {
+        (_, 0) => Change::Unchanged,
+        (None, _) => Change::Created,
+        (Some(_), _) => Change::Amended,
+    };
+    let outcome = Outcome {
+        record,
+        change,
+        submitted_at: present.map_or(ctx.now(), |row| row.submitted_at),
+        recorded_at: if added == 0 { present.map_or(ctx.now(), |row| row.event.recorded_at) } else { ctx.now() },
+        version: version + added,
+    };
+    let entry = present.is_none().then(|| NewRecord {
+        record,
+        kind: kind.name(),
+        key_hash: hash,
+        bucket: kind.date(&submission.body).map(|date| keys.index().bucket(kind.name(), &Quarter::of(date).to_string())),
+        wrapped_key: keys.wrap_record(record, &key),
+    });
+    Ok((outcome, entry))
+}
+
+/// Opens a living record.
+pub fn open(keys: &SubjectKeys, row: &RecordRow) -> Result<OpenRecord, AppError> {
+    let key = keys.open_record(row.record, &row.wrapped_key)?;
+    let text = row.event.open(&key)?;
+    let event: RecordEvent =
+        serde_json::from_slice(text.reveal()).map_err(|_| AppError::Corrupt("a record has another shape".to_owned()))?;
+    Ok(OpenRecord {
+        record: row.record,
+        body: event.body().unwrap_or_else(|| Personal::new(serde_json::Value::Null)),
+        submitted_at: row.submitted_at,
+        recorded_at: row.event.recorded_at,
+        version: row.event.sequence,
+    })
+}

@@ -1,0 +1,22 @@
+//! Who is asking: mailed codes, access tokens, sessions with refresh tokens, and limits on trying.
+
+pub mod codes;
+pub mod limits;
+pub mod sessions;
+mod tokens;
+
+pub use tokens::{Claims, Tokens};
+
+use chrono::{DateTime, Utc};
+
+/// What a sign-in gives.
+pub struct Grant {
+    /// What the access token says.
+    pub claims: Claims,
+    /// The access token, a signed JWT.
+    pub token: String,
+    /// The refresh token.
+    pub refresh_token: String,
+    /// When the access token runs out.
+    pub expires_at: DateTime<Utc>,
+}

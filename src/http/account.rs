@@ -1,0 +1,204 @@
+//! The caller's own account: seeing it, and rectifying the work profile (GDPR Art. 16). Called by whoever is signed in.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use domain::{RoleLevel, Specialty, StateCode, kinds::WorkProfile};
+use poem::web::Data;
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Header, payload::Json, types::Example};
+use uuid::Uuid;
+
+use super::{
+    Tag,
+    caller::SignedIn,
+    etag::{self, tag},
+    input::{Body, Fields, Input},
+    problem::Refusal,
+    types::OneOf,
+};
+use crate::app::{App, AppError};
+
+/// An account, as its holder sees it.
+#[derive(Object)]
+#[oai(example)]
+pub struct AccountAnswer {
+    /// The account's public id.
+    user_id: Uuid,
+    /// The e-mail address.
+    email: String,
+    /// The hospital.
+    hospital_id: String,
+    /// The specialty.
+    specialty: OneOf<Specialty>,
+    /// The level of the role.
+    role_level: OneOf<RoleLevel>,
+    /// The federal state.
+    #[oai(skip_serializing_if_is_none)]
+    state_code: Option<OneOf<StateCode>>,
+    /// The country, ISO 3166-1 alpha-3.
+    country_code: String,
+    /// The time zone, by its IANA name.
+    time_zone: String,
+    /// Since when the account exists.
+    created_at: DateTime<Utc>,
+    /// When a work day was submitted last.
+    #[oai(skip_serializing_if_is_none)]
+    last_submission_at: Option<DateTime<Utc>>,
+}
+
+/// What to rectify; what is absent stays as it is.
+#[derive(Object)]
+#[oai(example)]
+pub struct AccountPatch {
+    /// The hospital.
+    #[oai(skip_serializing_if_is_none)]
+    hospital_id: Option<String>,
+    /// The specialty.
+    #[oai(skip_serializing_if_is_none)]
+    specialty: Option<OneOf<Specialty>>,
+    /// The level of the role.
+    #[oai(skip_serializing_if_is_none)]
+    role_level: Option<OneOf<RoleLevel>>,
+    /// The federal state.
+    #[oai(skip_serializing_if_is_none)]
+    state_code: Option<OneOf<StateCode>>,
+    /// The country, ISO 3166-1 alpha-3.
+    #[oai(skip_serializing_if_is_none)]
+    country_code: Option<String>,
+    /// The time zone, by its IANA name.
+    #[oai(skip_serializing_if_is_none)]
+    time_zone: Option<String>,
+}
+
+impl Example for AccountAnswer {
+    fn example() -> Self {
+        Self {
+            user_id: Uuid::nil(),
+            email: "anna.schmidt@klinik.example".to_owned(),
+            hospital_id: "klinikum-am-see".to_owned(),
+            specialty: OneOf(Specialty::Surgery),
+            role_level: OneOf(RoleLevel::Specialist),
+            state_code: Some(OneOf(StateCode::Bavaria)),
+            country_code: WorkProfile::DEFAULT_COUNTRY.to_owned(),
+            time_zone: WorkProfile::DEFAULT_TIME_ZONE.to_owned(),
+            created_at: DateTime::UNIX_EPOCH,
+            last_submission_at: None,
+        }
+    }
+}
+
+impl Example for AccountPatch {
+    fn example() -> Self {
+        Self {
+            hospital_id: Some("klinikum-am-wald".to_owned()),
+            specialty: None,
+            role_level: Some(OneOf(RoleLevel::Senior)),
+            state_code: None,
+            country_code: None,
+            time_zone: None,
+        }
+    }
+}
+
+impl Input for AccountPatch {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let patch = Self {
+            hospital_id: fields.text_or_none("hospital_id"),
+            specialty: fields.choice_or_none("specialty").map(OneOf),
+            role_level: fields.choice_or_none("role_level").map(OneOf),
+            state_code: fields.choice_or_none("state_code").map(OneOf),
+            country_code: fields.text_or_none("country_code"),
+            time_zone: fields.text_or_none("time_zone"),
+        };
+        Some(patch)
+    }
+}
+
+impl AccountPatch {
+    fn apply(&self, work: &WorkProfile) -> WorkProfile {
+        WorkProfile {
+            hospital_id: self.hospital_id.clone().unwrap_or_else(|| work.hospital_id.clone()),
+            specialty: self.specialty.map_or(work.specialty, |choice| choice.0),
+            role_level: self.role_level.map_or(work.role_level, |choice| choice.0),
+            state_code: self.state_code.map(|choice| choice.0).or(work.state_code),
+            country_code: self.country_code.clone().unwrap_or_else(|| work.country_code.clone()),
+            time_zone: self.time_zone.clone().unwrap_or_else(|| work.time_zone.clone()),
+        }
+    }
+}
+
+/// The account, and its version.
+#[derive(ApiResponse)]
+pub enum AccountShown {
+    /// The account.
+    #[oai(status = 200)]
+    Ok(
+        Json<AccountAnswer>,
+        /// The work profile's version, for `If-Match`.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+/// The caller's own account.
+pub struct AccountApi;
+
+#[OpenApi(prefix_path = "/v1/auth", tag = "Tag::Account")]
+impl AccountApi {
+    /// See the account
+    #[oai(path = "/me", method = "get", operation_id = "account_get")]
+    async fn get(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<AccountShown, Refusal> {
+        show(&app, &caller).await
+    }
+
+    /// Rectify the account
+    ///
+    /// Changes what the body names. The change takes effect for the time zone with the next access token.
+    #[oai(path = "/me", method = "patch", operation_id = "account_rectify")]
+    async fn rectify(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The version that was read; where it is no longer current, nothing is changed.
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
+        body: Body<AccountPatch>,
+    ) -> Result<AccountShown, Refusal> {
+        let ctx = caller.ctx();
+        let wanted = etag::wanted(if_match.0.as_deref())?;
+        loop {
+            let (profile, _) = app.profile_get(ctx).await?;
+            if wanted.is_some_and(|wanted| wanted != profile.version) {
+                return Err(AppError::PreconditionFailed.into());
+            }
+            let rectified = body.0.apply(&profile.work);
+            match app.profile_rectify(ctx, &rectified, profile.version, caller.today()).await {
+                // Somebody else was faster, and the caller named no version: apply the change to what is there now.
+                Err(AppError::PreconditionFailed) if wanted.is_none() => {}
+                outcome => {
+                    outcome?;
+                    return show(&app, &caller).await;
+                }
+            }
+        }
+    }
+}
+
+async fn show(app: &App, caller: &SignedIn) -> Result<AccountShown, Refusal> {
+    let (profile, keys) = app.profile_get(caller.ctx()).await?;
+    app.accessed(caller.ctx(), keys, "account", 1, String::new()).await?;
+    let (account, work) = (profile.account, profile.work);
+    let answer = AccountAnswer {
+        user_id: caller.user().0,
+        email: profile.contact.email,
+        hospital_id: work.hospital_id,
+        specialty: OneOf(work.specialty),
+        role_level: OneOf(work.role_level),
+        state_code: work.state_code.map(OneOf),
+        country_code: work.country_code,
+        time_zone: work.time_zone,
+        created_at: account.registered_at,
+        last_submission_at: profile.last_submission_at,
+    };
+    Ok(AccountShown::Ok(Json(answer), tag(profile.version)))
+}

@@ -1,0 +1,149 @@
+//! The caller's own audit log: who did what with their data, when, and from where. Called by whoever is signed in.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example};
+use projections::audit::AuditFilter;
+use uuid::Uuid;
+
+use super::{
+    Tag,
+    caller::SignedIn,
+    cursor::{self, Page},
+    problem::Refusal,
+};
+use crate::app::{App, audit::AuditEntry};
+
+/// One entry.
+#[derive(Object)]
+#[oai(example)]
+pub struct AuditAnswer {
+    /// The event's id.
+    id: Uuid,
+    /// What happened, such as `record.submitted` or `data.accessed`.
+    action: String,
+    /// What it happened to: a kind of record, `account` or `consent`.
+    table_name: String,
+    /// Which one.
+    record_id: String,
+    /// When.
+    timestamp: DateTime<Utc>,
+    /// In which capacity somebody acted: `subject`, `compliance`, `auditor` or `system`.
+    actor: String,
+    /// The request.
+    request_id: String,
+    /// The client's address.
+    #[oai(skip_serializing_if_is_none)]
+    ip_address: Option<String>,
+    /// The client's user agent.
+    #[oai(skip_serializing_if_is_none)]
+    user_agent: Option<String>,
+    /// What the event says in clear: a purpose and its notice, how many values were read, what was asked for.
+    details: BTreeMap<String, String>,
+}
+
+/// A page of entries.
+#[derive(Object)]
+pub struct AuditLogAnswer {
+    /// Newest first.
+    entries: Vec<AuditAnswer>,
+    /// What to ask for the next page with; absent on the last.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
+}
+
+impl Example for AuditAnswer {
+    fn example() -> Self {
+        Self {
+            id: Uuid::nil(),
+            action: "data.accessed".to_owned(),
+            table_name: "work_day".to_owned(),
+            record_id: Uuid::nil().to_string(),
+            timestamp: DateTime::UNIX_EPOCH,
+            actor: "subject".to_owned(),
+            request_id: Uuid::nil().to_string(),
+            ip_address: Some("192.0.2.7".to_owned()),
+            user_agent: Some("hours/2.0".to_owned()),
+            details: BTreeMap::from([("count".to_owned(), "31".to_owned())]),
+        }
+    }
+}
+
+/// The leaves of a payload in clear, by name; a sealed payload shows nothing.
+fn leaves(value: &serde_json::Value, into: &mut BTreeMap<String, String>) {
+    for (name, value) in value.as_object().into_iter().flatten().filter(|(name, _)| *name != "sealed") {
+        match value {
+            serde_json::Value::Object(_) => leaves(value, into),
+            serde_json::Value::String(text) => drop(into.insert(name.clone(), text.clone())),
+            other => drop(into.insert(name.clone(), other.to_string())),
+        }
+    }
+}
+
+impl From<AuditEntry> for AuditAnswer {
+    fn from(entry: AuditEntry) -> Self {
+        let shown = |text: String| Some(text).filter(|text| !text.is_empty());
+        let mut details = BTreeMap::new();
+        leaves(&serde_json::from_str(&entry.event.payload).unwrap_or_default(), &mut details);
+        if let Some(asked) = entry.trail.details.and_then(|asked| shown(asked.into_inner())) {
+            details.insert("asked_for".to_owned(), asked);
+        }
+        Self {
+            id: entry.event.event_id.0,
+            action: entry.event.event_type,
+            table_name: entry.event.kind,
+            record_id: entry.event.aggregate_id,
+            timestamp: entry.recorded_at,
+            actor: entry.role,
+            request_id: entry.request,
+            ip_address: shown(entry.trail.address.into_inner()),
+            user_agent: shown(entry.trail.agent.into_inner()),
+            details,
+        }
+    }
+}
+
+/// The audit log.
+pub struct AuditApi;
+
+#[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Audit")]
+impl AuditApi {
+    /// See the audit log
+    ///
+    /// Every command, sign-in, failed sign-in and read of the caller's data, newest first. Looking is an entry too.
+    #[oai(path = "/audit-log", method = "get", operation_id = "audit_list")]
+    async fn list(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// Only this action, such as `record.submitted`, or a family of them, such as `record`.
+        #[oai(validator(max_length = 64))]
+        action: Query<Option<String>>,
+        /// Not before.
+        from: Query<Option<DateTime<Utc>>>,
+        /// Not after.
+        to: Query<Option<DateTime<Utc>>>,
+        /// What the page before gave as `next_cursor`.
+        cursor: Query<Option<String>>,
+        /// How many entries at most, 1 to 200; 50 where absent.
+        limit: Query<Option<u32>>,
+    ) -> Result<Json<AuditLogAnswer>, Refusal> {
+        let page = Page::read(cursor.0.as_deref(), limit.0, 50, 200)?;
+        let asked = action.0.clone().unwrap_or_default();
+        let filter = AuditFilter {
+            action: action.0,
+            from: from.0,
+            to: to.0,
+            before: page.after.as_deref().map(cursor::part).transpose()?,
+            limit: i64::try_from(page.limit).unwrap_or(i64::MAX) + 1,
+        };
+        let (mut entries, keys) = app.audit_list(caller.ctx(), &filter).await?;
+        let more = entries.len() > page.limit;
+        entries.truncate(page.limit);
+        let next_cursor = entries.last().filter(|_| more).map(|entry| cursor::make(&entry.position.to_string()));
+        app.accessed(caller.ctx(), keys, "audit_log", entries.len(), asked).await?;
+        Ok(Json(AuditLogAnswer { entries: entries.into_iter().map(AuditAnswer::from).collect(), next_cursor }))
+    }
+}

@@ -1,0 +1,387 @@
+//! Signing in: codes, registration, login, refresh, logout. Called by anyone, but for the logout.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use context::Ctx;
+use domain::{
+    Choice, RoleLevel, Specialty, StateCode,
+    consent::Purpose,
+    kinds::{WorkProfile, normalise_address},
+};
+use poem::web::Data;
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
+use uuid::Uuid;
+
+use super::{
+    Tag,
+    caller::{Anyone, SignedIn},
+    input::{Body, Fields, Input},
+    problem::Refusal,
+    types::OneOf,
+};
+use crate::{
+    app::{
+        App, AppError,
+        account::{Known, Proof, Registration},
+    },
+    auth::{
+        Grant,
+        limits::{Left, Limit},
+    },
+};
+
+/// Asks for a code.
+#[derive(Object)]
+#[oai(example, deny_unknown_fields)]
+pub struct CodeRequest {
+    /// The e-mail address that the code is sent to.
+    #[oai(validator(max_length = 254))]
+    email: String,
+}
+
+/// Makes an account. The code was mailed to the address by `POST /v1/auth/code`.
+#[derive(Object)]
+#[oai(example)]
+pub struct RegisterRequest {
+    /// The e-mail address.
+    email: String,
+    /// The six digits that were mailed to it.
+    code: String,
+    /// The hospital: 2 to 64 lower-case letters, digits and hyphens, beginning with a letter.
+    hospital_id: String,
+    /// The specialty.
+    specialty: OneOf<Specialty>,
+    /// The level of the role.
+    role_level: OneOf<RoleLevel>,
+    /// The federal state.
+    #[oai(skip_serializing_if_is_none)]
+    state_code: Option<OneOf<StateCode>>,
+    /// The country, ISO 3166-1 alpha-3; `DEU` where absent.
+    #[oai(skip_serializing_if_is_none)]
+    country_code: Option<String>,
+    /// The time zone by its IANA name; `Europe/Berlin` where absent.
+    #[oai(skip_serializing_if_is_none)]
+    time_zone: Option<String>,
+    /// Purposes consented to, on their current notices.
+    #[oai(skip_serializing_if_is_none)]
+    consents: Option<Vec<OneOf<Purpose>>>,
+}
+
+/// Signs in.
+#[derive(Object)]
+#[oai(example)]
+pub struct LoginRequest {
+    /// The e-mail address.
+    email: String,
+    /// The six digits that were mailed to it.
+    code: String,
+}
+
+/// Exchanges a refresh token.
+#[derive(Object)]
+#[oai(example)]
+pub struct RefreshRequest {
+    /// The newest refresh token.
+    refresh_token: String,
+}
+
+/// What a sign-in gives.
+#[derive(Object)]
+#[oai(example)]
+pub struct SignInAnswer {
+    /// The account's public id.
+    user_id: Uuid,
+    /// The access token, for `Authorization: Bearer …`.
+    token: String,
+    /// The refresh token; it is used once, and answers with the next.
+    refresh_token: String,
+    /// When the access token runs out.
+    expires_at: DateTime<Utc>,
+}
+
+impl Example for CodeRequest {
+    fn example() -> Self {
+        Self { email: "anna.schmidt@klinik.example".to_owned() }
+    }
+}
+
+impl Example for RegisterRequest {
+    fn example() -> Self {
+        Self {
+            email: "anna.schmidt@klinik.example".to_owned(),
+            code: "123456".to_owned(),
+            hospital_id: "klinikum-am-see".to_owned(),
+            specialty: OneOf(Specialty::Surgery),
+            role_level: OneOf(RoleLevel::Specialist),
+            state_code: Some(OneOf(StateCode::Bavaria)),
+            country_code: Some(WorkProfile::DEFAULT_COUNTRY.to_owned()),
+            time_zone: Some(WorkProfile::DEFAULT_TIME_ZONE.to_owned()),
+            consents: Some(vec![OneOf(Purpose::WorkHours)]),
+        }
+    }
+}
+
+impl Example for LoginRequest {
+    fn example() -> Self {
+        Self { email: "anna.schmidt@klinik.example".to_owned(), code: "123456".to_owned() }
+    }
+}
+
+impl Example for RefreshRequest {
+    fn example() -> Self {
+        Self { refresh_token: "dVd2YpfVnSx1sAc1bJHi0m0X3n0PqJd0oWq1uKf3a9w".to_owned() }
+    }
+}
+
+impl Example for SignInAnswer {
+    fn example() -> Self {
+        Self {
+            user_id: Uuid::nil(),
+            token: "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSJ9.….…".to_owned(),
+            refresh_token: RefreshRequest::example().refresh_token,
+            expires_at: DateTime::UNIX_EPOCH,
+        }
+    }
+}
+
+fn email(fields: &mut Fields) -> Option<String> {
+    let text = fields.text("email")?;
+    normalise_address(&text).map_err(|fault| fields.fault("email", fault.message)).ok()
+}
+
+fn code(fields: &mut Fields) -> Option<String> {
+    let text = fields.text("code")?;
+    if text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(text);
+    }
+    fields.fault("code", "must be six digits");
+    None
+}
+
+impl Input for CodeRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { email: email(fields)? })
+    }
+}
+
+impl Input for LoginRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (email, code) = (email(fields), code(fields));
+        Some(Self { email: email?, code: code? })
+    }
+}
+
+impl Input for RefreshRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { refresh_token: fields.text("refresh_token")? })
+    }
+}
+
+impl Input for RegisterRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (email, code, hospital_id) = (email(fields), code(fields), fields.text("hospital_id"));
+        let (specialty, role_level) = (fields.choice("specialty"), fields.choice("role_level"));
+        let state_code = fields.choice_or_none("state_code").map(OneOf);
+        let (country_code, time_zone) = (fields.text_or_none("country_code"), fields.text_or_none("time_zone"));
+        let consents = purposes(fields);
+        Some(Self {
+            email: email?,
+            code: code?,
+            hospital_id: hospital_id?,
+            specialty: OneOf(specialty?),
+            role_level: OneOf(role_level?),
+            state_code,
+            country_code,
+            time_zone,
+            consents,
+        })
+    }
+}
+
+fn purposes(fields: &mut Fields) -> Option<Vec<OneOf<Purpose>>> {
+    let value = fields.take("consents")?;
+    let Some(values) = value.as_array() else {
+        fields.fault("consents", "must be a list");
+        return None;
+    };
+    let mut known: Vec<Purpose> = Vec::new();
+    for (number, value) in values.iter().enumerate() {
+        let field = format!("consents[{number}]");
+        match value.as_str().and_then(Purpose::parse) {
+            Some(purpose) if known.contains(&purpose) => fields.fault(&field, "is repeated"),
+            Some(purpose) => known.push(purpose),
+            None => fields.fault(&field, format!("must be one of {}", Purpose::NAMES.join(", "))),
+        }
+    }
+    Some(known.into_iter().map(OneOf).collect())
+}
+
+impl RegisterRequest {
+    fn registration(self) -> Registration {
+        let work = WorkProfile {
+            hospital_id: self.hospital_id,
+            specialty: self.specialty.0,
+            role_level: self.role_level.0,
+            state_code: self.state_code.map(|state| state.0),
+            country_code: self.country_code.unwrap_or_else(|| WorkProfile::DEFAULT_COUNTRY.to_owned()),
+            time_zone: self.time_zone.unwrap_or_else(|| WorkProfile::DEFAULT_TIME_ZONE.to_owned()),
+        };
+        let consents = self.consents.unwrap_or_default().into_iter().map(|purpose| purpose.0).collect();
+        Registration { email: self.email, work, consents }
+    }
+}
+
+impl From<Grant> for SignInAnswer {
+    fn from(grant: Grant) -> Self {
+        Self {
+            user_id: grant.claims.user.0,
+            token: grant.token,
+            refresh_token: grant.refresh_token,
+            expires_at: grant.expires_at,
+        }
+    }
+}
+
+/// The answer to a request for a code.
+#[derive(ApiResponse)]
+pub enum CodeSent {
+    /// A code is on its way, if the address can receive one. Known and unknown addresses are treated alike.
+    #[oai(status = 202)]
+    Accepted(
+        /// What is left of the limit.
+        #[oai(header = "RateLimit")]
+        String,
+        /// The limit.
+        #[oai(header = "RateLimit-Policy")]
+        String,
+    ),
+}
+
+/// The answer to a registration.
+#[derive(ApiResponse)]
+pub enum Registered {
+    /// The account is there, and its holder signed in.
+    #[oai(status = 201)]
+    Created(
+        Json<SignInAnswer>,
+        /// What is left of the limit.
+        #[oai(header = "RateLimit")]
+        String,
+        /// The limit.
+        #[oai(header = "RateLimit-Policy")]
+        String,
+    ),
+}
+
+/// The answer to a login or a refresh.
+#[derive(ApiResponse)]
+pub enum SignedInNow {
+    /// Signed in.
+    #[oai(status = 200)]
+    Ok(
+        Json<SignInAnswer>,
+        /// What is left of the limit.
+        #[oai(header = "RateLimit")]
+        String,
+        /// The limit.
+        #[oai(header = "RateLimit-Policy")]
+        String,
+    ),
+}
+
+/// The answer to a logout.
+#[derive(ApiResponse)]
+pub enum SignedOutNow {
+    /// The session has ended; its tokens are refused from now on.
+    #[oai(status = 204)]
+    Done,
+}
+
+/// Signing in.
+pub struct AuthApi;
+
+#[OpenApi(prefix_path = "/v1/auth", tag = "Tag::SignIn")]
+impl AuthApi {
+    /// Mail a code
+    ///
+    /// Sends six digits to an address, good for ten minutes and one sign-in. A newer code replaces an older one.
+    #[oai(path = "/code", method = "post", operation_id = "auth_code")]
+    async fn code(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<CodeRequest>) -> Result<CodeSent, Refusal> {
+        let (ctx, email) = (&anyone.0, &body.0.email);
+        let limits = [(Limit::CodesPerAddress, email.as_str()), (Limit::CodesPerClient, ctx.client.address.reveal())];
+        let left = app.limit_count(ctx, &limits).await?;
+        app.code_send(ctx, email).await?;
+        Ok(CodeSent::Accepted(left.header(), left.policy_header()))
+    }
+
+    /// Register
+    ///
+    /// Makes an account for an address that has none, with a mailed code.
+    #[oai(path = "/register", method = "post", operation_id = "auth_register")]
+    async fn register(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<RegisterRequest>) -> Result<Registered, Refusal> {
+        let (ctx, code) = (&anyone.0, body.0.code.clone());
+        let left = sign_in_limit(&app, ctx).await?;
+        let registration = body.0.registration();
+        let faults = domain::kinds::Shape::faults(&registration.work, ctx.now().date_naive());
+        if !faults.is_empty() {
+            return Err(AppError::Invalid(faults).into());
+        }
+        let (proof, known) = prove(&app, ctx, &registration.email, &code).await?;
+        if known.is_some() {
+            return Err(AppError::AccountExists.into());
+        }
+        let grant = app.account_register(ctx, &registration, &proof).await?;
+        Ok(Registered::Created(Json(grant.into()), left.header(), left.policy_header()))
+    }
+
+    /// Sign in
+    ///
+    /// Signs in an address that has an account, with a mailed code.
+    #[oai(path = "/login", method = "post", operation_id = "auth_login")]
+    async fn login(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<LoginRequest>) -> Result<SignedInNow, Refusal> {
+        let ctx = &anyone.0;
+        let left = sign_in_limit(&app, ctx).await?;
+        let (proof, known) = prove(&app, ctx, &body.0.email, &body.0.code).await?;
+        let known = known.ok_or(AppError::Missing("account"))?;
+        let grant = app.account_sign_in(ctx, &body.0.email, &known, &proof).await?;
+        Ok(SignedInNow::Ok(Json(grant.into()), left.header(), left.policy_header()))
+    }
+
+    /// Refresh
+    ///
+    /// Exchanges a refresh token for a new pair. A refresh token that is shown a second time ends its session.
+    #[oai(path = "/refresh", method = "post", operation_id = "auth_refresh")]
+    async fn refresh(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<RefreshRequest>) -> Result<SignedInNow, Refusal> {
+        let left = sign_in_limit(&app, &anyone.0).await?;
+        let grant = app.account_refresh(&anyone.0, &body.0.refresh_token).await?;
+        Ok(SignedInNow::Ok(Json(grant.into()), left.header(), left.policy_header()))
+    }
+
+    /// Sign out
+    ///
+    /// Ends the session at once: its access tokens and refresh tokens are refused from now on.
+    #[oai(path = "/logout", method = "post", operation_id = "auth_logout")]
+    async fn logout(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<SignedOutNow, Refusal> {
+        app.account_sign_out(caller.ctx()).await?;
+        Ok(SignedOutNow::Done)
+    }
+}
+
+async fn sign_in_limit(app: &App, ctx: &Ctx) -> Result<Left, AppError> {
+    app.limit_count(ctx, &[(Limit::SignInsPerClient, ctx.client.address.reveal())]).await
+}
+
+/// Checks a code; a wrong one is recorded. Whether the address is known is told only to who showed a right one.
+async fn prove(app: &App, ctx: &Ctx, email: &str, code: &str) -> Result<(Proof, Option<Known>), AppError> {
+    let (address, _) = app.vault.ring().address_hash(email);
+    let known = app.account_of(ctx, address).await?;
+    match app.code_show(ctx, email, code).await {
+        Ok(shown) => Ok((Proof::Code(shown), known)),
+        Err(AppError::CodeRefused) => {
+            app.account_fail_sign_in(ctx, known.as_ref()).await?;
+            Err(AppError::CodeRefused)
+        }
+        Err(other) => Err(other),
+    }
+}

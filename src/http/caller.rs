@@ -1,0 +1,103 @@
+//! The caller's right as a parameter: an operation that takes a [`Subject`] can be called by a person on their own data only.
+
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use context::{Client, Ctx, Personal, RequestId, Role, UserId};
+use poem::{FromRequest, Request, RequestBody, Result, web::RemoteAddr};
+use poem_openapi::{SecurityScheme, auth::Bearer};
+
+use super::problem::Refusal;
+use crate::{
+    app::{App, AppError, account::today},
+    auth::Claims,
+};
+
+/// The client that nobody has signed in on.
+pub struct Anyone(pub Ctx);
+
+/// Whoever is signed in, in whatever role, on their own account.
+#[derive(SecurityScheme)]
+#[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check")]
+pub struct SignedIn(Caller);
+
+/// A person on their own data; staff are refused.
+#[derive(SecurityScheme)]
+#[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check_subject")]
+pub struct Subject(Caller);
+
+/// Who is calling.
+pub struct Caller {
+    ctx: Ctx,
+    claims: Claims,
+}
+
+impl std::ops::Deref for SignedIn {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Subject {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl Caller {
+    /// The circumstances of the request.
+    pub fn ctx(&self) -> &Ctx {
+        &self.ctx
+    }
+
+    /// The caller's public id.
+    pub fn user(&self) -> UserId {
+        self.claims.user
+    }
+
+    /// The day, where the caller is.
+    pub fn today(&self) -> NaiveDate {
+        today(self.ctx.now(), &self.claims.time_zone)
+    }
+}
+
+/// Where a request came from.
+fn client(request: &Request) -> Client {
+    let address = match request.remote_addr() {
+        RemoteAddr(poem::Addr::SocketAddr(address)) => address.ip().to_string(),
+        RemoteAddr(other) => other.to_string(),
+    };
+    let agent = request.header(poem::http::header::USER_AGENT).unwrap_or_default();
+    let agent: String = agent.chars().filter(|c| !c.is_control()).take(256).collect();
+    Client { address: Personal::new(address), agent: Personal::new(agent) }
+}
+
+fn app(request: &Request) -> Result<&Arc<App>> {
+    request.data::<Arc<App>>().ok_or_else(|| poem::Error::from_status(poem::http::StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+fn context(request: &Request) -> Result<Ctx> {
+    let id = request.data::<RequestId>().copied().unwrap_or_else(RequestId::random);
+    Ok(Ctx::anonymous(app(request)?.clock.clone(), client(request), id))
+}
+
+async fn check(request: &Request, bearer: Bearer) -> Result<Caller> {
+    let ctx = context(request)?;
+    let signed_out = || poem::Error::from(Refusal::from(AppError::SignedOut));
+    let claims = app(request)?.tokens.verify(&bearer.token, ctx.now()).ok_or_else(signed_out)?;
+    let ctx = ctx.for_subject(claims.subject, Some(claims.session)).acting_as(claims.role);
+    Ok(Caller { ctx, claims })
+}
+
+async fn check_subject(request: &Request, bearer: Bearer) -> Result<Caller> {
+    let caller = check(request, bearer).await?;
+    if caller.claims.role == Role::Subject { Ok(caller) } else { Err(Refusal::from(AppError::Forbidden).into()) }
+}
+
+impl<'a> FromRequest<'a> for Anyone {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        context(request).map(Self)
+    }
+}

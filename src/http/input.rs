@@ -1,0 +1,201 @@
+//! Request bodies: JSON, at most 256 KiB, read field by field so that every fault is named at once, none of them quoted.
+
+use std::borrow::Cow;
+
+use domain::{Choice, Fault};
+use poem::{Request, RequestBody, Result};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    payload::{ParsePayload, Payload},
+    registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry},
+    types::Type,
+};
+use serde_json::{Map, Value};
+
+use super::problem::Refusal;
+use crate::app::AppError;
+
+/// The largest body that is read, in bytes. A batch of 366 days fits several times.
+pub const BODY_BYTES: usize = 256 * 1024;
+const TEXT_BYTES: usize = 1024;
+
+/// A body that is read field by field. Its documented shape is the type's own.
+pub trait Input: Type + Sized {
+    /// Takes the fields; faults are kept in `fields`. Nothing comes of it where there was one.
+    fn read(fields: &mut Fields) -> Option<Self>;
+}
+
+/// The JSON body of a request.
+pub struct Body<T>(pub T);
+
+/// The fields of one JSON object, and what was wrong with them.
+pub struct Fields {
+    map: Map<String, Value>,
+    path: String,
+    faults: Vec<Fault>,
+}
+
+impl Fields {
+    fn new(map: Map<String, Value>, path: String) -> Self {
+        Self { map, path, faults: Vec::new() }
+    }
+
+    /// Notes a fault of a field.
+    pub fn fault(&mut self, field: &str, message: impl Into<String>) {
+        self.faults.push(Fault::new(format!("{}{field}", self.path), message));
+    }
+
+    /// Takes a field as it is; JSON `null` counts as absent.
+    pub fn take(&mut self, field: &str) -> Option<Value> {
+        self.map.remove(field).filter(|value| !value.is_null())
+    }
+
+    /// Takes a field that must be there.
+    pub fn require(&mut self, field: &str) -> Option<Value> {
+        let value = self.take(field);
+        if value.is_none() {
+            self.fault(field, "is required");
+        }
+        value
+    }
+
+    /// Makes something of a value, or notes why not.
+    pub fn check<T>(&mut self, field: &str, value: Value, make: impl FnOnce(Value) -> Result<T, Cow<'static, str>>) -> Option<T> {
+        make(value).map_err(|message| self.fault(field, message)).ok()
+    }
+
+    /// A text that must be there.
+    pub fn text(&mut self, field: &str) -> Option<String> {
+        let value = self.require(field)?;
+        self.check(field, value, as_text)
+    }
+
+    /// A text that may be absent.
+    pub fn text_or_none(&mut self, field: &str) -> Option<String> {
+        let value = self.take(field)?;
+        self.check(field, value, as_text)
+    }
+
+    /// A choice that must be there.
+    pub fn choice<C: Choice>(&mut self, field: &str) -> Option<C> {
+        let value = self.require(field)?;
+        self.check(field, value, as_choice)
+    }
+
+    /// A choice that may be absent.
+    pub fn choice_or_none<C: Choice>(&mut self, field: &str) -> Option<C> {
+        let value = self.take(field)?;
+        self.check(field, value, as_choice)
+    }
+
+    /// A list of objects, each read by `read`.
+    pub fn objects<T>(&mut self, field: &str, read: impl Fn(&mut Fields) -> Option<T>) -> Option<Vec<T>> {
+        let value = self.require(field)?;
+        let Value::Array(values) = value else {
+            self.fault(field, "must be a list");
+            return None;
+        };
+        let mut items = Vec::with_capacity(values.len());
+        for (number, value) in values.into_iter().enumerate() {
+            let name = format!("{field}[{number}]");
+            let Value::Object(map) = value else {
+                self.fault(&name, "must be an object");
+                continue;
+            };
+            let mut inner = Fields::new(map, format!("{}{name}.", self.path));
+            items.extend(read(&mut inner));
+            self.faults.extend(inner.finish());
+        }
+        Some(items)
+    }
+
+    /// Whether nothing was wrong so far.
+    pub fn sound(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// What was wrong, fields that nobody asked for included.
+    fn finish(mut self) -> Vec<Fault> {
+        for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
+            let known: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect();
+            self.fault(&known, "is not a field here");
+        }
+        self.faults
+    }
+}
+
+fn as_text(value: Value) -> Result<String, Cow<'static, str>> {
+    match value {
+        Value::String(text) if text.len() > TEXT_BYTES => Err("must have at most 1024 bytes".into()),
+        Value::String(text) if text.chars().any(char::is_control) => Err("must not hold control characters".into()),
+        Value::String(text) => Ok(text),
+        _ => Err("must be a text".into()),
+    }
+}
+
+fn as_choice<C: Choice>(value: Value) -> Result<C, Cow<'static, str>> {
+    value.as_str().and_then(C::parse).ok_or_else(|| format!("must be one of {}", C::NAMES.join(", ")).into())
+}
+
+fn refuse(faults: Vec<Fault>) -> poem::Error {
+    Refusal::from(AppError::Invalid(faults)).into()
+}
+
+impl<T: Input> Payload for Body<T> {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn check_content_type(content_type: &str) -> bool {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case(Self::CONTENT_TYPE)
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Input> ParsePayload for Body<T> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(_: &Request, body: &mut RequestBody) -> Result<Self> {
+        let bytes = body.take()?.into_bytes_limit(BODY_BYTES).await?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| Refusal::malformed(&error))?;
+        let Value::Object(map) = value else { return Err(refuse(vec![Fault::new("", "the body must be a JSON object")])) };
+        let mut fields = Fields::new(map, String::new());
+        let read = T::read(&mut fields);
+        match (read, fields.finish()) {
+            (Some(value), faults) if faults.is_empty() => Ok(Self(value)),
+            (_, faults) => Err(refuse(faults)),
+        }
+    }
+}
+
+impl<'a, T: Input + Send> ApiExtractor<'a> for Body<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Self as Payload>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType { content_type: Self::CONTENT_TYPE, schema: <Self as Payload>::schema_ref() }],
+            required: true,
+        })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        let content_type = Option::<&poem::http::HeaderValue>::from(request.headers().get(poem::http::header::CONTENT_TYPE));
+        if !content_type.and_then(|value| value.to_str().ok()).is_some_and(Self::check_content_type) {
+            return Err(poem::Error::from_status(poem::http::StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        <Self as ParsePayload>::from_request(request, body).await
+    }
+}

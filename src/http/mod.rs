@@ -1,0 +1,137 @@
+//! The HTTP side: one file a capability, each a small API of its own; what all share is in the others.
+//!
+//! Every operation is under `/v1`; the bare paths of older clients answer 308 to it. Every refusal is a problem document.
+
+mod account;
+mod audit;
+mod auth;
+mod caller;
+mod consent;
+mod cursor;
+mod etag;
+mod health;
+mod input;
+mod problem;
+mod types;
+mod work_day;
+
+use std::sync::Arc;
+
+use context::RequestId;
+use poem::{
+    Endpoint, EndpointExt, IntoResponse, Request, Response, Result, Route, get, handler,
+    http::{HeaderValue, StatusCode, header},
+    web::Data,
+};
+use poem_openapi::{OpenApiService, Tags};
+
+use crate::app::App;
+
+/// Groups of operations.
+#[derive(Tags)]
+pub(crate) enum Tag {
+    /// Codes, registration, login, refresh and logout.
+    SignIn,
+    /// The caller's own account.
+    Account,
+    /// Purposes, notices and decisions.
+    Consent,
+    /// Confirmed work days.
+    WorkDays,
+    /// Who did what with the caller's data.
+    Audit,
+    /// The service itself.
+    Service,
+}
+
+type Apis = (
+    auth::AuthApi,
+    account::AccountApi,
+    consent::ConsentApi,
+    work_day::WorkDayApi,
+    audit::AuditApi,
+    health::HealthApi,
+);
+
+fn service() -> OpenApiService<Apis, ()> {
+    let apis = (
+        auth::AuthApi,
+        account::AccountApi,
+        consent::ConsentApi,
+        work_day::WorkDayApi,
+        audit::AuditApi,
+        health::HealthApi,
+    );
+    OpenApiService::new(apis, "Lethe", "1")
+        .summary("Remembers what happened, and can forget who it happened to.")
+        .description(
+            "Consent, submissions and audit for people's data. Refusals are problem documents (RFC 9457). Sign in with \
+             `POST /v1/auth/code` and `/v1/auth/register` or `/v1/auth/login`.",
+        )
+        .license(poem_openapi::LicenseObject::new("AGPL-3.0-or-later").identifier("AGPL-3.0-or-later"))
+}
+
+/// The OpenAPI document, as `openapi/openapi.json` holds it.
+pub fn document() -> String {
+    let mut document: serde_json::Value =
+        serde_json::from_str(&service().spec()).expect("the generated document is JSON");
+    document["paths"] = openapi_paths(document["paths"].take());
+    let mut text = serde_json::to_string_pretty(&document).expect("a document can be written as JSON");
+    text.push('\n');
+    text
+}
+
+/// The generator writes `naive-date`, which no client generator knows, for what OpenAPI calls `date`.
+fn openapi_paths(paths: serde_json::Value) -> serde_json::Value {
+    paths
+}
+
+/// Everything that is served.
+pub fn routes(app: Arc<App>) -> impl Endpoint<Output = Response> {
+    let service = service();
+    let mut routes = Route::new().at("/openapi.json", get(openapi)).at("/.well-known/jwks.json", get(jwks));
+    for old in ["/auth", "/work-events", "/consents", "/privacy"] {
+        routes = routes.nest_no_strip(old, moved);
+    }
+    routes.nest("/", service).data(app).around(observe).catch_all_error(problem::catch_all)
+}
+
+#[handler]
+fn openapi() -> Response {
+    static DOCUMENT: std::sync::LazyLock<String> = std::sync::LazyLock::new(document);
+    Response::builder().content_type("application/json").header(header::CACHE_CONTROL, "public, max-age=3600").body(DOCUMENT.as_str())
+}
+
+#[handler]
+fn jwks(app: Data<&Arc<App>>) -> Response {
+    Response::builder()
+        .content_type("application/jwk-set+json")
+        .header(header::CACHE_CONTROL, "public, max-age=300")
+        .body(app.tokens.jwks().to_string())
+}
+
+/// The paths of older clients.
+#[handler]
+fn moved(request: &Request) -> Response {
+    let uri = request.original_uri();
+    let target = uri.path_and_query().map_or(uri.path(), |path| path.as_str());
+    Response::builder().status(StatusCode::PERMANENT_REDIRECT).header(header::LOCATION, format!("/v1{target}")).finish()
+}
+
+/// Gives each request an id and a line in the trace; neither address, agent, path parameters nor query appear in it.
+async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
+    let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
+    request.set_data(id);
+    let answer = next.call(request).await;
+    let mut response = match answer {
+        Ok(answer) => answer.into_response(),
+        Err(error) => problem::catch_all(error).await,
+    };
+    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    tracing::debug!(request = %id, %method, status = response.status().as_u16(), elapsed_us, "request");
+    let headers = response.headers_mut();
+    headers.insert("x-request-id", HeaderValue::from_str(&id.to_string()).expect("an id is plain text"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    Ok(response)
+}

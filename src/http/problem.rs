@@ -1,0 +1,246 @@
+//! Problem documents (RFC 9457): every refusal and every failure leaves as one, the framework's own too.
+//!
+//! A problem names the field and the fact, never a value, and never an internal cause. Faults of ours are logged once, here.
+
+use domain::Choice;
+use poem::{
+    Error, IntoResponse, Response,
+    error::{ReadBodyError, SizedLimitError},
+    http::{HeaderValue, StatusCode, header},
+};
+use poem_openapi::{ApiResponse, Object, payload::Payload, registry::MetaSchemaRef, types::{ToJSON, Type}};
+
+use crate::app::AppError;
+
+/// One field that is wrong.
+#[derive(Object, Clone, Debug)]
+#[oai(rename = "ProblemField")]
+pub struct Field {
+    /// The field's path, such as `events[3].date`; empty for the body as a whole.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// Why a request was refused (RFC 9457).
+#[derive(Object, Clone, Debug)]
+pub struct Problem {
+    /// What kind of problem it is, a relative URI such as `/problems/invalid-input`.
+    #[oai(rename = "type")]
+    pub kind: String,
+    /// The same in a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What to know about this occurrence.
+    #[oai(skip_serializing_if_is_none)]
+    pub detail: Option<String>,
+    /// The fields that are wrong.
+    #[oai(skip_serializing_if_is_none)]
+    pub errors: Option<Vec<Field>>,
+    /// The purpose whose consent is missing.
+    #[oai(skip_serializing_if_is_none)]
+    pub purpose: Option<String>,
+}
+
+/// A problem as a payload of its own media type.
+pub struct ProblemJson(pub Problem);
+
+impl Payload for ProblemJson {
+    const CONTENT_TYPE: &'static str = "application/problem+json";
+
+    fn schema_ref() -> MetaSchemaRef {
+        Problem::schema_ref()
+    }
+
+    fn register(registry: &mut poem_openapi::registry::Registry) {
+        Problem::register(registry);
+    }
+}
+
+impl IntoResponse for ProblemJson {
+    fn into_response(self) -> Response {
+        let body = self.0.to_json_string();
+        Response::builder().content_type(Self::CONTENT_TYPE).body(body)
+    }
+}
+
+/// The refusals that any operation may answer with.
+#[derive(ApiResponse)]
+pub enum Refusal {
+    /// The request is malformed: not JSON, or a parameter of the wrong form.
+    #[oai(status = 400)]
+    Malformed(ProblemJson),
+    /// Nobody is signed in, or no longer; or the code or refresh token is refused.
+    #[oai(status = 401)]
+    SignedOut(
+        ProblemJson,
+        /// How to sign in.
+        #[oai(header = "WWW-Authenticate")]
+        String,
+    ),
+    /// Consent is missing, or the role may not do this.
+    #[oai(status = 403)]
+    Forbidden(ProblemJson),
+    /// There is no such thing.
+    #[oai(status = 404)]
+    Missing(ProblemJson),
+    /// It is there already, or is being worked on.
+    #[oai(status = 409)]
+    Conflict(ProblemJson),
+    /// It was changed since it was read.
+    #[oai(status = 412)]
+    Changed(ProblemJson),
+    /// The body is too large.
+    #[oai(status = 413)]
+    TooLarge(ProblemJson),
+    /// Fields are wrong, or an idempotency key was used with another body.
+    #[oai(status = 422)]
+    Invalid(ProblemJson),
+    /// Too many requests.
+    #[oai(status = 429)]
+    Limited(
+        ProblemJson,
+        /// When to try again, in seconds.
+        #[oai(header = "Retry-After")]
+        i64,
+    ),
+    /// A fault of ours.
+    #[oai(status = 500)]
+    Failed(ProblemJson),
+    /// The service can't answer now.
+    #[oai(status = 503)]
+    Unavailable(
+        ProblemJson,
+        /// When to try again, in seconds.
+        #[oai(header = "Retry-After")]
+        i64,
+    ),
+}
+
+const BEARER: &str = "Bearer realm=\"lethe\"";
+
+fn problem(status: u16, kind: &str, title: &str) -> Problem {
+    Problem {
+        kind: format!("/problems/{kind}"),
+        title: title.to_owned(),
+        status,
+        detail: None,
+        errors: None,
+        purpose: None,
+    }
+}
+
+fn with(problem: Problem, detail: impl Into<String>) -> ProblemJson {
+    ProblemJson(Problem { detail: Some(detail.into()), ..problem })
+}
+
+impl Refusal {
+    /// JSON that can't be read; says where, not what.
+    pub fn malformed(error: &serde_json::Error) -> Self {
+        let fact = match error.classify() {
+            serde_json::error::Category::Eof => "it ends too early",
+            _ if error.to_string().starts_with("recursion limit") => "it is nested too deeply",
+            _ => "it is not JSON",
+        };
+        let detail = format!("The body can't be read: {fact} (line {}, column {}).", error.line(), error.column());
+        Self::Malformed(with(problem(400, "malformed", "The request is malformed"), detail))
+    }
+
+    /// A parameter of the wrong form.
+    pub fn parameter(field: &str, message: &str) -> Self {
+        Self::from(AppError::Invalid(vec![domain::Fault::new(field, message)]))
+    }
+}
+
+impl From<AppError> for Refusal {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Invalid(faults) => {
+                let errors = faults.into_iter().map(|fault| Field { field: fault.field, message: fault.message }).collect();
+                let problem = problem(422, "invalid-input", "Fields of the request are wrong");
+                Self::Invalid(ProblemJson(Problem { errors: Some(errors), ..problem }))
+            }
+            AppError::SignedOut => {
+                Self::SignedOut(ProblemJson(problem(401, "signed-out", "Nobody is signed in, or no longer")), BEARER.to_owned())
+            }
+            AppError::CodeRefused => {
+                let problem = problem(401, "code-refused", "The code is wrong, used, or too old");
+                Self::SignedOut(ProblemJson(problem), BEARER.to_owned())
+            }
+            AppError::RefreshRefused => {
+                let problem = problem(401, "refresh-refused", "The refresh token is unknown, used, or too old");
+                Self::SignedOut(ProblemJson(problem), BEARER.to_owned())
+            }
+            AppError::Forbidden => Self::Forbidden(ProblemJson(problem(403, "forbidden", "This needs another role"))),
+            AppError::ConsentNeeded { purpose, reason } => {
+                let name = purpose.as_str();
+                let detail = format!("Consent to `{name}` is needed, and {reason}: see PUT /v1/consents/{name}.");
+                let problem = Problem { purpose: Some(name.to_owned()), ..problem(403, "consent-needed", "Consent is needed") };
+                Self::Forbidden(with(problem, detail))
+            }
+            AppError::NoticeOutdated(current) => {
+                let problem = problem(409, "notice-outdated", "The notice is not the one that counts");
+                Self::Conflict(with(problem, format!("The notice that counts is version {current}.")))
+            }
+            AppError::Missing(what) => {
+                Self::Missing(with(problem(404, "missing", "There is no such thing"), format!("There is no such {what}.")))
+            }
+            AppError::AccountExists => {
+                Self::Conflict(ProblemJson(problem(409, "account-exists", "The address has an account; sign in instead")))
+            }
+            AppError::PreconditionFailed => {
+                Self::Changed(ProblemJson(problem(412, "changed", "It was changed since it was read")))
+            }
+            AppError::KeyReused => {
+                Self::Invalid(ProblemJson(problem(422, "key-reused", "The Idempotency-Key was used with another body")))
+            }
+            AppError::InFlight => {
+                let problem = problem(409, "in-flight", "A request with this Idempotency-Key is being worked on");
+                Self::Conflict(ProblemJson(problem))
+            }
+            AppError::Limited { retry_after_s } => {
+                Self::Limited(ProblemJson(problem(429, "limited", "Too many requests")), retry_after_s)
+            }
+            AppError::Db(error @ (db::DbError::Unreachable(_) | db::DbError::Conflict(_))) => {
+                tracing::error!(%error, "the service can't answer");
+                Self::Unavailable(ProblemJson(problem(503, "unavailable", "The service can't answer now")), 1)
+            }
+            error @ (AppError::Db(_) | AppError::Ring(_) | AppError::Corrupt(_)) => {
+                tracing::error!(%error, "a request failed");
+                Self::Failed(ProblemJson(problem(500, "failed", "A fault of ours")))
+            }
+        }
+    }
+}
+
+/// Makes a problem of whatever the framework or an extractor refused with.
+pub async fn catch_all(error: Error) -> Response {
+    if error.is_from_response() {
+        return error.into_response();
+    }
+    let too_large = matches!(error.downcast_ref::<ReadBodyError>(), Some(ReadBodyError::PayloadTooLarge))
+        || error.downcast_ref::<SizedLimitError>().is_some();
+    let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { error.status() };
+    if status == StatusCode::UNAUTHORIZED {
+        return Refusal::from(AppError::SignedOut).into_response();
+    }
+    let (kind, title) = match status {
+        StatusCode::NOT_FOUND => ("missing", "There is no such thing"),
+        StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "This resource does not know the method"),
+        StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "The body is too large"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported-media-type", "The body must be application/json"),
+        status if status.is_client_error() => ("malformed", "The request is malformed"),
+        _ => ("failed", "A fault of ours"),
+    };
+    let mut problem = problem(status.as_u16(), kind, title);
+    if let Some(error) = error.downcast_ref::<poem_openapi::error::ParseParamError>() {
+        problem.errors = Some(vec![Field { field: error.name.to_owned(), message: "has the wrong form".to_owned() }]);
+    } else if status.is_server_error() {
+        tracing::error!(%error, "a request failed");
+    }
+    let mut response = ProblemJson(problem).into_response();
+    response.set_status(status);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

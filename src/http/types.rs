@@ -1,0 +1,144 @@
+//! Value types of the API: hours, and closed lists as enumerations.
+
+use std::borrow::Cow;
+
+use domain::Choice;
+use poem_openapi::{
+    registry::{MetaSchema, MetaSchemaRef, Registry},
+    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
+};
+use serde_json::Value;
+
+/// Hours of a day, 0 to 24, kept in whole minutes: `8.5`, `9.2`, or the same as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hours {
+    /// The same in minutes.
+    pub minutes: u16,
+}
+
+impl Hours {
+    /// Hours of a JSON value, rounded to the minute.
+    pub fn parse(value: &Value) -> Option<Self> {
+        let hours = match value {
+            Value::Number(number) => number.as_f64()?,
+            Value::String(text) if text.len() <= 8 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+                text.parse().ok()?
+            }
+            _ => return None,
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 24 hours are 0 to 1440 minutes")]
+        (0.0..=24.0).contains(&hours).then(|| Self { minutes: (hours * 60.0).round() as u16 })
+    }
+
+    /// The value with two decimals.
+    fn rounded(self) -> f64 {
+        (f64::from(self.minutes) * 100.0 / 60.0).round() / 100.0
+    }
+}
+
+impl Type for Hours {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "hours".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            description: Some("Hours with two decimals, 0 to 24; kept in whole minutes."),
+            minimum: Some(0.0),
+            maximum: Some(24.0),
+            example: Some(Value::from(8.5)),
+            ..MetaSchema::new_with_format("number", "double")
+        }))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ParseFromJSON for Hours {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        Self::parse(&value.unwrap_or_default()).ok_or_else(|| ParseError::custom("is not hours"))
+    }
+}
+
+impl ToJSON for Hours {
+    fn to_json(&self) -> Option<Value> {
+        Some(Value::from(self.rounded()))
+    }
+}
+
+/// A closed list as an enumeration of the API.
+#[derive(Clone, Copy, Debug)]
+pub struct OneOf<C>(pub C);
+
+impl<C: Choice> Type for OneOf<C> {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        C::NAME.into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Reference(C::NAME.to_owned())
+    }
+
+    fn register(registry: &mut Registry) {
+        registry.create_schema::<Self, _>(C::NAME.to_owned(), |_| MetaSchema {
+            enum_items: C::NAMES.iter().map(|name| Value::from(*name)).collect(),
+            ..MetaSchema::new("string")
+        });
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl<C: Choice> ToJSON for OneOf<C> {
+    fn to_json(&self) -> Option<Value> {
+        Some(Value::from(self.0.as_str()))
+    }
+}
+
+impl<C: Choice> ParseFromJSON for OneOf<C> {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let name = value.unwrap_or_default();
+        name.as_str().and_then(C::parse).map(Self).ok_or_else(|| ParseError::custom("is not one of the names"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hours_are_kept_in_minutes_and_shown_with_two_decimals() {
+        let shown = |value: Value| Hours::parse(&value).map(|hours| (hours.minutes, hours.rounded()));
+        assert_eq!(shown(json!(8.5)), Some((510, 8.5)));
+        assert_eq!(shown(json!(9.2)), Some((552, 9.2)));
+        assert_eq!(shown(json!(9.21)), Some((553, 9.22)));
+        assert_eq!(shown(json!(8.333_333_333)), Some((500, 8.33)));
+        assert_eq!(shown(json!("12.50")), Some((750, 12.5)));
+        assert_eq!(shown(json!(24)), Some((1440, 24.0)));
+        for wrong in [json!(-0.01), json!(24.01), json!("NaN"), json!("1e1"), json!("-1"), json!(true), json!([8])] {
+            assert_eq!(shown(wrong.clone()), None, "{wrong}");
+        }
+    }
+}

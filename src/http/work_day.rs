@@ -1,0 +1,397 @@
+//! Work days: submitting one or many, seeing them, deleting all. Called by a person on their own data.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    Source,
+    kinds::{Shape, WORK_DAY, WorkDay},
+};
+use poem::web::Data;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Header, Query},
+    payload::Json,
+    types::Example,
+};
+use uuid::Uuid;
+
+use super::{
+    Tag,
+    caller::{Caller, Subject},
+    cursor::{self, Page},
+    etag::tag,
+    input::{Body, Fields, Input},
+    problem::Refusal,
+    types::{Hours, OneOf},
+};
+use crate::app::{
+    App, AppError,
+    record::{Batch, Change, Once, OpenRecord, Outcome, Submission},
+};
+
+const BATCH_DAYS: usize = 366;
+
+/// One confirmed day. Planned and actual time are given in hours or in minutes; where both are given they must agree.
+#[derive(Object)]
+#[oai(rename = "WorkDay", example)]
+pub struct WorkDayInput {
+    /// The day; not in the future where the person is.
+    date: NaiveDate,
+    /// Planned work in hours, 0 to 24; rounded to the minute.
+    #[oai(skip_serializing_if_is_none)]
+    planned_hours: Option<Hours>,
+    /// Actual work in hours, 0 to 24; rounded to the minute.
+    #[oai(skip_serializing_if_is_none)]
+    actual_hours: Option<Hours>,
+    /// Planned work in minutes, 0 to 1440.
+    #[oai(skip_serializing_if_is_none, validator(maximum(value = "1440")))]
+    planned_minutes: Option<u16>,
+    /// Actual work in minutes, 0 to 1440.
+    #[oai(skip_serializing_if_is_none, validator(maximum(value = "1440")))]
+    actual_minutes: Option<u16>,
+    /// How it was measured.
+    source: OneOf<Source>,
+}
+
+/// Days that are stored together or not at all.
+#[derive(Object)]
+#[oai(example)]
+pub struct WorkDayBatch {
+    /// One to 366 days, each once.
+    #[oai(validator(min_items = 1, max_items = 366))]
+    events: Vec<WorkDayInput>,
+}
+
+/// A stored day.
+#[derive(Object)]
+#[oai(example)]
+pub struct WorkDayAnswer {
+    /// The day's own id.
+    event_id: Uuid,
+    /// When it was submitted first.
+    submitted_at: DateTime<Utc>,
+    /// When it was changed last.
+    updated_at: DateTime<Utc>,
+    /// The day.
+    date: NaiveDate,
+    /// Planned work in hours, rounded to the minute.
+    planned_hours: Hours,
+    /// Actual work in hours, rounded to the minute.
+    actual_hours: Hours,
+    /// Planned work in minutes.
+    planned_minutes: u16,
+    /// Actual work in minutes.
+    actual_minutes: u16,
+    /// How it was measured.
+    source: OneOf<Source>,
+}
+
+/// What became of a batch.
+#[derive(Object)]
+#[oai(example)]
+pub struct BatchAnswer {
+    /// Days that are new.
+    created_count: u32,
+    /// Days that say something else now.
+    updated_count: u32,
+    /// Days that said the same before.
+    unchanged_count: u32,
+}
+
+/// A page of days.
+#[derive(Object)]
+pub struct WorkDaysAnswer {
+    /// The days, oldest first.
+    events: Vec<WorkDayAnswer>,
+    /// What to ask for the next page with; absent on the last.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
+}
+
+/// What was deleted.
+#[derive(Object)]
+#[oai(example)]
+pub struct DeletedAnswer {
+    /// How many days are gone.
+    deleted_count: u32,
+}
+
+impl Example for WorkDayInput {
+    fn example() -> Self {
+        Self {
+            date: NaiveDate::from_ymd_opt(2025, 12, 8).expect("a date"),
+            planned_hours: Some(Hours { minutes: 510 }),
+            actual_hours: Some(Hours { minutes: 552 }),
+            planned_minutes: None,
+            actual_minutes: None,
+            source: OneOf(Source::Geofence),
+        }
+    }
+}
+
+impl Example for WorkDayBatch {
+    fn example() -> Self {
+        Self { events: vec![WorkDayInput::example()] }
+    }
+}
+
+impl Example for WorkDayAnswer {
+    fn example() -> Self {
+        let day = WorkDay {
+            date: WorkDayInput::example().date,
+            planned_minutes: 510,
+            actual_minutes: 552,
+            source: Source::Geofence,
+        };
+        Self::new(Uuid::nil(), DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH, &day)
+    }
+}
+
+impl Example for BatchAnswer {
+    fn example() -> Self {
+        Self { created_count: 6, updated_count: 1, unchanged_count: 0 }
+    }
+}
+
+impl Example for DeletedAnswer {
+    fn example() -> Self {
+        Self { deleted_count: 42 }
+    }
+}
+
+fn date(fields: &mut Fields) -> Option<NaiveDate> {
+    let text = fields.text("date")?;
+    let date = (text.len() == 10).then(|| text.parse().ok()).flatten();
+    if date.is_none() {
+        fields.fault("date", "must be a date, year-month-day");
+    }
+    date
+}
+
+/// Time in hours or minutes; in both where they agree.
+fn minutes(fields: &mut Fields, what: &str) -> Option<u16> {
+    let (in_hours, in_minutes) = (format!("{what}_hours"), format!("{what}_minutes"));
+    let hours = match fields.take(&in_hours) {
+        None => None,
+        Some(value) => Some(fields.check(&in_hours, value, |value| {
+            Hours::parse(&value).ok_or_else(|| "must be hours, a number from 0 to 24".into())
+        })?),
+    };
+    let minutes = match fields.take(&in_minutes) {
+        None => None,
+        Some(value) => Some(fields.check(&in_minutes, value, |value| {
+            let whole = value.as_u64().and_then(|minutes| u16::try_from(minutes).ok()).filter(|minutes| *minutes <= 1440);
+            whole.ok_or_else(|| "must be minutes, a whole number from 0 to 1440".into())
+        })?),
+    };
+    match (hours.map(|hours| hours.minutes), minutes) {
+        (Some(hours), Some(minutes)) if hours != minutes => {
+            fields.fault(&in_minutes, format!("does not agree with {in_hours}"));
+            None
+        }
+        (None, None) => {
+            fields.fault(&in_hours, format!("or {in_minutes} is required"));
+            None
+        }
+        (hours, minutes) => minutes.or(hours),
+    }
+}
+
+impl Input for WorkDayInput {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (date, source) = (date(fields), fields.choice("source"));
+        let (planned, actual) = (minutes(fields, "planned"), minutes(fields, "actual"));
+        Some(Self {
+            date: date?,
+            planned_hours: None,
+            actual_hours: None,
+            planned_minutes: Some(planned?),
+            actual_minutes: Some(actual?),
+            source: OneOf(source?),
+        })
+    }
+}
+
+impl Input for WorkDayBatch {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let events = fields.objects("events", WorkDayInput::read)?;
+        if events.len() > BATCH_DAYS || (events.is_empty() && fields.sound()) {
+            fields.fault("events", "must hold 1 to 366 days");
+            return None;
+        }
+        Some(Self { events })
+    }
+}
+
+impl WorkDayInput {
+    fn day(&self) -> WorkDay {
+        WorkDay {
+            date: self.date,
+            planned_minutes: self.planned_minutes.unwrap_or_default(),
+            actual_minutes: self.actual_minutes.unwrap_or_default(),
+            source: self.source.0,
+        }
+    }
+}
+
+impl WorkDayAnswer {
+    fn new(event_id: Uuid, submitted_at: DateTime<Utc>, updated_at: DateTime<Utc>, day: &WorkDay) -> Self {
+        Self {
+            event_id,
+            submitted_at,
+            updated_at,
+            date: day.date,
+            planned_hours: Hours { minutes: day.planned_minutes },
+            actual_hours: Hours { minutes: day.actual_minutes },
+            planned_minutes: day.planned_minutes,
+            actual_minutes: day.actual_minutes,
+            source: OneOf(day.source),
+        }
+    }
+
+    fn of(record: &OpenRecord) -> Result<Self, AppError> {
+        let day = WorkDay::from_body(&record.body).ok_or_else(|| AppError::Corrupt("a day has another shape".to_owned()))?;
+        Ok(Self::new(record.record.0, record.submitted_at, record.recorded_at, &day))
+    }
+}
+
+/// The answer to one day.
+#[derive(ApiResponse)]
+pub enum DaySubmitted {
+    /// The day was there: it says something else now, or the same.
+    #[oai(status = 200)]
+    Amended(
+        Json<WorkDayAnswer>,
+        /// The day's version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The day is new.
+    #[oai(status = 201)]
+    Created(
+        Json<WorkDayAnswer>,
+        /// The day's version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+/// Work days.
+pub struct WorkDayApi;
+
+#[OpenApi(prefix_path = "/v1/work-events", tag = "Tag::WorkDays")]
+impl WorkDayApi {
+    /// Submit a day
+    ///
+    /// A second submission of a day amends it; the same again changes nothing. Needs consent to `work_hours`.
+    #[oai(path = "/daily", method = "post", operation_id = "work_day_submit")]
+    async fn submit(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Subject,
+        /// Makes a repeated request answer as the first did, for 24 hours.
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<String>>,
+        body: Body<WorkDayInput>,
+    ) -> Result<DaySubmitted, Refusal> {
+        let day = body.0.day();
+        let outcomes = submit(&app, &caller, "work_day_submit", key.0.as_deref(), std::slice::from_ref(&day), None).await?;
+        let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
+        let answer = Json(WorkDayAnswer::new(outcome.record.0, outcome.submitted_at, outcome.recorded_at, &day));
+        let etag = tag(outcome.version);
+        Ok(if outcome.change == Change::Created { DaySubmitted::Created(answer, etag) } else { DaySubmitted::Amended(answer, etag) })
+    }
+
+    /// Submit many days
+    ///
+    /// Up to 366 days in one transaction: all are stored, or none, with every fault named.
+    #[oai(path = "/batch", method = "post", operation_id = "work_day_submit_batch")]
+    async fn submit_batch(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Subject,
+        /// Makes a repeated request answer as the first did, for 24 hours.
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<String>>,
+        body: Body<WorkDayBatch>,
+    ) -> Result<Json<BatchAnswer>, Refusal> {
+        let days: Vec<WorkDay> = body.0.events.iter().map(WorkDayInput::day).collect();
+        let outcomes = submit(&app, &caller, "work_day_submit_batch", key.0.as_deref(), &days, Some("events")).await?;
+        let count = |change| u32::try_from(outcomes.iter().filter(|outcome| outcome.change == change).count()).unwrap_or(u32::MAX);
+        Ok(Json(BatchAnswer {
+            created_count: count(Change::Created),
+            updated_count: count(Change::Amended),
+            unchanged_count: count(Change::Unchanged),
+        }))
+    }
+
+    /// See own days
+    ///
+    /// The caller's days from `from` to `to`, both included, oldest first.
+    #[oai(path = "/me", method = "get", operation_id = "work_day_list")]
+    async fn list(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Subject,
+        /// The first day.
+        from: Query<Option<NaiveDate>>,
+        /// The last day.
+        to: Query<Option<NaiveDate>>,
+        /// What the page before gave as `next_cursor`.
+        cursor: Query<Option<String>>,
+        /// How many days at most, 1 to 1000; 100 where absent.
+        limit: Query<Option<u32>>,
+    ) -> Result<Json<WorkDaysAnswer>, Refusal> {
+        let page = Page::read(cursor.0.as_deref(), limit.0, 100, 1000)?;
+        let range = range(from.0, to.0)?;
+        let (records, keys) = app.record_list(caller.ctx(), WORK_DAY, range).await?;
+        let mut days = records.iter().map(WorkDayAnswer::of).collect::<Result<Vec<_>, _>>()?;
+        days.sort_by_key(|day| day.date);
+        let after: Option<NaiveDate> = page.after.as_deref().map(cursor::part).transpose()?;
+        days.retain(|day| after.is_none_or(|after| day.date > after));
+        let more = days.len() > page.limit;
+        days.truncate(page.limit);
+        let next_cursor = days.last().filter(|_| more).map(|day| cursor::make(&day.date.to_string()));
+        let asked = range.map_or_else(String::new, |(from, to)| format!("{from} to {to}"));
+        app.accessed(caller.ctx(), keys, WORK_DAY.name(), days.len(), asked).await?;
+        Ok(Json(WorkDaysAnswer { events: days, next_cursor }))
+    }
+
+    /// Delete all own days
+    ///
+    /// Destroys the keys of all days: nobody can read them again, here or in any copy made from now on.
+    #[oai(path = "/me", method = "delete", operation_id = "work_day_delete_all")]
+    async fn delete_all(&self, app: Data<&Arc<App>>, caller: Subject) -> Result<Json<DeletedAnswer>, Refusal> {
+        let count = app.record_remove_all(caller.ctx(), WORK_DAY).await?;
+        Ok(Json(DeletedAnswer { deleted_count: u32::try_from(count).unwrap_or(u32::MAX) }))
+    }
+}
+
+async fn submit(
+    app: &App,
+    caller: &Caller,
+    operation: &'static str,
+    key: Option<&str>,
+    days: &[WorkDay],
+    field: Option<&'static str>,
+) -> Result<Vec<Outcome>, Refusal> {
+    if key.is_some_and(|key| !(1..=255).contains(&key.len()) || key.chars().any(char::is_control)) {
+        return Err(Refusal::parameter("Idempotency-Key", "must have 1 to 255 characters"));
+    }
+    let submissions: Vec<Submission> = days.iter().map(|day| Submission { body: day.to_body(), expected: None }).collect();
+    let once = key.map(|key| Once { operation, key, body: serde_json::to_vec(days).expect("days can be written as JSON") });
+    let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: caller.today(), field };
+    Ok(app.record_submit(caller.ctx(), &batch, once.as_ref()).await?)
+}
+
+fn range(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<Option<(NaiveDate, NaiveDate)>, Refusal> {
+    let (first, last) = match (from, to) {
+        (None, None) => return Ok(None),
+        (from, to) => (from.unwrap_or(NaiveDate::MIN), to.unwrap_or(NaiveDate::MAX)),
+    };
+    if first > last {
+        return Err(Refusal::parameter("from", "must not lie after `to`"));
+    }
+    Ok(Some((first, last)))
+}

@@ -1,0 +1,150 @@
+//! The log of reads. Reads that arrive while a batch is being stored make up the next one: a stream of its own, one insert,
+//! one commit for all, and no waiting when there is nothing to wait for.
+//!
+//! Where the database fails, staff's reads fail too; a person's own read goes on once it is in a local journal, sealed and
+//! flushed, which is replayed when the database is back. What a node that is lost for good had in its journal is lost.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use context::{Clock, Ctx, EventId, Role};
+use db::{Db, DbError, Gate};
+use event_log::{Actor, Event, Trail, append};
+use tokio::sync::{mpsc, oneshot};
+use vault::SubjectKeys;
+
+use crate::app::AppError;
+
+const BATCH: usize = 256;
+const REPLAY_EVERY: Duration = Duration::from_secs(5);
+
+/// One read: the event without its stream, and what its trail is sealed with.
+pub struct Read {
+    /// The event; stream, sequence and metadata are filled in by the batch.
+    pub event: Event,
+    /// Who read.
+    pub actor: Actor,
+    /// Where from, and what was asked for.
+    pub trail: Trail,
+    /// The reader's keys.
+    pub keys: SubjectKeys,
+}
+
+type Waiting = (Read, oneshot::Sender<bool>);
+
+/// Takes reads and answers once they are durable.
+#[derive(Clone)]
+pub struct AccessLog {
+    sender: mpsc::Sender<Waiting>,
+}
+
+impl AccessLog {
+    /// Starts the writer; it ends when the last handle is dropped.
+    pub fn start(db: Db, clock: Clock, journal: PathBuf) -> Self {
+        let (sender, receiver) = mpsc::channel(1024);
+        tokio::spawn(Writer { db, clock, journal }.run(receiver));
+        Self { sender }
+    }
+
+    /// Records a read. Fails where it could be stored nowhere: then the answer must not leave.
+    pub async fn record(&self, read: Read) -> Result<(), AppError> {
+        let (done, answer) = oneshot::channel();
+        let lost = || AppError::Db(DbError::Unreachable("the log of reads".to_owned()));
+        self.sender.send((read, done)).await.map_err(|_| lost())?;
+        if answer.await.unwrap_or(false) { Ok(()) } else { Err(lost()) }
+    }
+}
+
+struct Writer {
+    db: Db,
+    clock: Clock,
+    journal: PathBuf,
+}
+
+impl Writer {
+    async fn run(self, mut receiver: mpsc::Receiver<Waiting>) {
+        let mut replay = tokio::time::interval(REPLAY_EVERY);
+        let mut waiting = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                count = receiver.recv_many(&mut waiting, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.store(std::mem::take(&mut waiting)).await;
+                }
+                _ = replay.tick() => self.replay().await,
+            }
+        }
+    }
+
+    async fn store(&self, waiting: Vec<Waiting>) {
+        let stream = EventId::random().to_string();
+        let (reads, answers): (Vec<Read>, Vec<_>) = waiting.into_iter().unzip();
+        let events: Vec<Event> = reads
+            .into_iter()
+            .zip(1..)
+            .map(|(read, sequence)| {
+                let mut event = Event { aggregate_id: stream.clone(), sequence, ..read.event };
+                event.set_metadata(&read.actor, Some((&read.keys, &read.trail)));
+                event
+            })
+            .collect();
+        let stored = self.append(&events).await;
+        if let Err(error) = &stored {
+            tracing::error!(%error, reads = events.len(), "reads could not be logged");
+        }
+        for (event, answer) in events.iter().zip(answers) {
+            let own = event.actor().is_some_and(|actor| actor.role == Role::Subject.as_str());
+            let durable = stored.is_ok() || (own && self.journal(event).is_ok());
+            // A caller that has gone away no longer waits for the answer.
+            let _ = answer.send(durable);
+        }
+    }
+
+    async fn append(&self, events: &[Event]) -> Result<(), DbError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: db::Tx| async move {
+            tx.queue(append(events.to_vec()));
+            Ok(())
+        };
+        self.db.run_tx("access_append", ctx, Gate::read(ctx), work).await
+    }
+
+    fn journal(&self, event: &Event) -> io::Result<()> {
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.journal)?;
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        file.write_all(&line)?;
+        file.sync_data()
+    }
+
+    /// Stores what the journal holds, each event once, and empties it.
+    async fn replay(&self) {
+        let Ok(text) = std::fs::read_to_string(&self.journal) else { return };
+        for line in text.lines() {
+            let Ok(event) = serde_json::from_str::<Event>(line) else {
+                tracing::error!("a line of the journal of reads is damaged");
+                continue;
+            };
+            match self.append(&[event]).await {
+                // A conflict says that an earlier replay got as far as this event.
+                Ok(()) | Err(DbError::Conflict(_)) => {}
+                Err(_) => return,
+            }
+        }
+        if let Err(error) = remove(&self.journal) {
+            tracing::error!(%error, "the journal of reads can't be removed");
+        }
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}

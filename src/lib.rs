@@ -1,0 +1,10 @@
+//! The Lethe server: how things get in and out. Rules live in `domain`, read models in `projections`, keys in `crates/vault`.
+
+pub mod app;
+pub mod auth;
+pub mod http;
+pub mod jobs;
+pub mod mail;
+pub mod place;
+pub mod server;
+pub mod supervisor;

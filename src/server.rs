@@ -1,0 +1,225 @@
+//! The server as a whole: bringing a database up, opening the application on it, serving, and stopping in order.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use context::Clock;
+use db::{Db, Login, MigrateError, Passwords};
+use poem::{Server, listener::TcpAcceptor};
+use tokio::{net::TcpListener, task::JoinSet};
+use vault::Vault;
+
+use crate::{
+    app::{App, AppError, Databases},
+    auth::Tokens,
+    http,
+    jobs::{self, AccessLog, PolicyDrift},
+    mail::Mailbox,
+    place::{Database, Folder, PlaceError},
+    supervisor::{Cluster, SupervisorError},
+};
+
+/// Why the server doesn't run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The data folder, or something in it.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// PostgreSQL did not start.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+    /// The database could not be brought to this version.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The database can't be reached, or refused.
+    #[error(transparent)]
+    Db(#[from] db::DbError),
+    /// A command failed.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The policies are not what they must be.
+    #[error(transparent)]
+    Drift(#[from] PolicyDrift),
+    /// The address can't be listened on.
+    #[error("{0} can't be listened on: {1}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// Something else of the operating system.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// PostgreSQL is older than the minor release that closes known ways around row-level security.
+    #[error("PostgreSQL {found} has known ways around row-level security; {needed} closes them (or say --allow-old-postgres)")]
+    OldPostgres {
+        /// What runs.
+        found: String,
+        /// What is needed.
+        needed: String,
+    },
+    /// A helper thread ended without an answer.
+    #[error("a helper thread ended without an answer")]
+    Lost,
+}
+
+/// A database that is ours to use: our own cluster, or somebody's.
+pub struct Store {
+    /// Where it is.
+    pub database: Database,
+    /// The cluster we started, if it is ours.
+    pub cluster: Option<Cluster>,
+}
+
+const OPTIONS: &[(&str, &str)] = &[
+    ("shared_buffers", "256MB"),
+    ("max_connections", "100"),
+    ("timezone", "UTC"),
+    // A statement that fails is not quoted in the server's log, and neither are values bound to it.
+    ("log_min_error_statement", "panic"),
+    ("log_parameter_max_length_on_error", "0"),
+];
+
+impl Store {
+    /// Starts the private cluster of a data folder.
+    pub async fn start(folder: &Folder, more: &[(&'static str, String)]) -> Result<Self, ServerError> {
+        let path = folder.path().to_owned();
+        let more = more.to_vec();
+        let start = move || {
+            let options: Vec<(&str, &str)> =
+                OPTIONS.iter().copied().chain(more.iter().map(|(name, value)| (*name, value.as_str()))).collect();
+            Cluster::start(&path, &options)
+        };
+        let cluster = tokio::task::spawn_blocking(start).await.map_err(|_| ServerError::Lost)??;
+        let host = cluster.socket_dir().display().to_string();
+        let address = db::Address { host, port: cluster.port(), database: "lethe".to_owned() };
+        Ok(Self { database: Database { address, admin: "postgres".to_owned() }, cluster: Some(cluster) })
+    }
+
+    /// Brings the database to this version and installs what belongs to the ring and the logins.
+    pub async fn migrate(&self, password: Option<&str>, vault: &Vault, passwords: &Passwords) -> Result<(), ServerError> {
+        let Database { address, admin } = &self.database;
+        self.create_database(password).await?;
+        let mut client = db::admin(address, admin, password).await?;
+        db::migrate(&mut client).await?;
+        db::install_pads(&client, &vault.ring().ticket_key()).await?;
+        db::set_passwords(&client, passwords).await?;
+        Ok(())
+    }
+
+    async fn create_database(&self, password: Option<&str>) -> Result<(), ServerError> {
+        let Database { address, admin } = &self.database;
+        let maintenance = db::Address { database: "postgres".to_owned(), ..address.clone() };
+        let client = db::admin(&maintenance, admin, password).await?;
+        let known = client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&address.database]).await;
+        if known.map_err(db::DbError::from)?.is_none() {
+            let name = address.database.replace('"', "\"\"");
+            client.batch_execute(&format!("CREATE DATABASE \"{name}\"")).await.map_err(db::DbError::from)?;
+        }
+        Ok(())
+    }
+
+    /// Stops our own cluster, if it is ours.
+    pub async fn stop(self) -> Result<(), ServerError> {
+        let Some(mut cluster) = self.cluster else { return Ok(()) };
+        Ok(tokio::task::spawn_blocking(move || cluster.stop()).await.map_err(|_| ServerError::Lost)??)
+    }
+}
+
+/// How an application is opened.
+pub struct Settings {
+    /// The data folder.
+    pub folder: Folder,
+    /// Connections for requests.
+    pub connections: usize,
+    /// The life of access tokens, where it is not the usual one.
+    pub token_lifetime: Option<TimeDelta>,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+/// Opens the application on a migrated database. The policies must be what they must be.
+pub async fn open(settings: &Settings, database: &Database, vault: Arc<Vault>, passwords: &Passwords) -> Result<Arc<App>, ServerError> {
+    let key = Arc::new(vault.ring().ticket_key());
+    let pool = |login: Login, size| {
+        let password = passwords.get(login.as_str()).map(String::as_str).unwrap_or_default();
+        Db::connect(&database.address, login, password, size, key.clone())
+    };
+    let db = Databases { api: pool(Login::Api, settings.connections), system: pool(Login::System, 2), access: pool(Login::Access, 1) };
+    let journal = settings.folder.join("reads.journal");
+    let access_log = AccessLog::start(db.access.clone(), settings.clock.clone(), journal);
+    let tokens = Tokens::new(vault.clone(), settings.token_lifetime);
+    let app = Arc::new(App { db, vault, tokens, access_log, clock: settings.clock.clone() });
+    jobs::check_policies(&app).await??;
+    Ok(app)
+}
+
+/// Serves until `stop` resolves; then finishes what was begun. Stops by itself where the policies are altered.
+pub async fn serve(
+    app: Arc<App>,
+    mailbox: Mailbox,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServerError> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(jobs::deliver_letters(app.clone(), mailbox));
+    tasks.spawn(jobs::keep_house(app.clone()));
+    let (drifted, mut drift) = tokio::sync::oneshot::channel();
+    tasks.spawn(watch(app.clone(), drifted));
+    let acceptor = TcpAcceptor::from_tokio(listener)?;
+    let (halt, halted) = tokio::sync::oneshot::channel::<()>();
+    let end = async move {
+        tokio::select! { () = stop => {}, _ = halted => {} }
+    };
+    let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(http::routes(app), end, Some(Duration::from_secs(10)));
+    tokio::pin!(server);
+    let outcome = tokio::select! {
+        served = &mut server => served.map_err(ServerError::from),
+        Ok(found) = &mut drift => {
+            drop(halt);
+            server.await?;
+            Err(found.into())
+        }
+    };
+    tasks.shutdown().await;
+    outcome
+}
+
+const WATCH_EVERY: Duration = Duration::from_secs(30);
+
+async fn watch(app: Arc<App>, drifted: tokio::sync::oneshot::Sender<PolicyDrift>) {
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        match jobs::check_policies(&app).await {
+            Ok(Ok(())) => {}
+            Ok(Err(drift)) => {
+                tracing::error!(%drift, "stopping");
+                // Nobody listens any more where the server stops for another reason.
+                let _ = drifted.send(drift);
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "the policies can't be checked"),
+        }
+    }
+}
+
+/// Where the mail goes, by default.
+pub fn mail_folder(folder: &Folder) -> PathBuf {
+    folder.join("mail")
+}
+
+/// Refuses a PostgreSQL older than the minor releases that close known ways around row-level security.
+pub async fn check_version(database: &Database, passwords: &Passwords) -> Result<(), ServerError> {
+    let password = passwords.get(Login::Api.as_str()).map(String::as_str);
+    let client = db::admin(&database.address, Login::Api.as_str(), password).await?;
+    let row = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await.map_err(db::DbError::from)?;
+    let number: i32 = row.get(0);
+    let (major, minor) = (number / 10_000, number % 10_000);
+    let needed = match major {
+        15 => 20,
+        16 => 16,
+        17 => 12,
+        18 => 6,
+        _ => 0,
+    };
+    if major >= 15 && minor >= needed {
+        return Ok(());
+    }
+    Err(ServerError::OldPostgres { found: format!("{major}.{minor}"), needed: format!("{}.{needed}", major.max(15)) })
+}

@@ -1,0 +1,570 @@
+//! A private PostgreSQL cluster that starts and stops with the server.
+//!
+//! Promises: one data folder serves one server at a time; a folder that a killed run left behind starts again with every
+//! committed transaction; a cluster is used only once its creation ended; the programs never run as root. Refuses: TCP,
+//! whatever the caller's options say; a socket that other accounts could reach; an empty cluster in the place of one that
+//! is lost or out of reach.
+//!
+//! In the data folder: `lock`, `postgres.log` (and `postgres.log.old` of the run before), `postgres/` (the cluster),
+//! `pg_hba.conf` and `run/` (the socket). Where root's data folder cannot be entered by the account that runs PostgreSQL,
+//! the last three lie in `/var/lib/lethe/<hash of its path>/`, and `postgres` is a link to there. Where `run/` has too
+//! long a path, or one that a connection string would have to quote, the socket is in the temporary folder.
+
+mod binaries;
+
+use std::{
+    env,
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::{self, ErrorKind, Write},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
+    },
+    path::{Path, PathBuf},
+    process::Child,
+    thread,
+    time::Duration,
+};
+
+use binaries::{Account, Programs, current_uid, find_bin_dir_of, leading_number};
+
+pub use binaries::find_bin_dir;
+
+/// Names the socket file, `.s.PGSQL.5432`; nothing listens on TCP.
+const PORT: u16 = 5432;
+/// Systems allow 104 to 108 bytes with the closing zero.
+const SOCKET_PATH_BYTES: usize = 100;
+const START_LIMIT: Duration = Duration::from_secs(120);
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(10);
+const LOG_TAIL_LINES: usize = 20;
+const HOME_OF_UNREACHABLE: &str = "/var/lib/lethe";
+
+/// Who may log in how. The first rule asks nothing because mode 0700 of the socket's folder already did: only the account
+/// that runs the server, and root, get as far as the socket.
+const HBA: &str = "local all postgres trust\nlocal all all scram-sha-256\n";
+
+/// Why a cluster did not start or stop. The texts are for the operator of the machine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SupervisorError {
+    /// No PostgreSQL, or only one that is too old.
+    #[error(
+        "PostgreSQL 15 or newer was not found: install it (Debian, Ubuntu: `apt-get install postgresql`; \
+         macOS: `brew install postgresql@17`) or set LETHE_POSTGRES_BIN to the folder of `initdb` and `postgres`"
+    )]
+    NotInstalled,
+    /// `LETHE_POSTGRES_BIN` is set to a folder without PostgreSQL, or with one that is too old.
+    #[error("LETHE_POSTGRES_BIN is {0}, which does not hold initdb, postgres and pg_ctl of PostgreSQL 15 or newer")]
+    UnfitBinDir(PathBuf),
+    /// The cluster was created by a major version that is not installed any more.
+    #[error("the cluster was created by PostgreSQL {0}: install that version, or upgrade the cluster with pg_upgrade")]
+    MajorMissing(u32),
+    /// We are root, which PostgreSQL refuses, and there is no other account to run it.
+    #[error("PostgreSQL does not run as root, and /etc/passwd has neither a user `postgres` nor `nobody`")]
+    NoAccount,
+    /// Another server uses the data folder.
+    #[error("another server uses {0}: stop it first, or choose another data folder")]
+    InUse(PathBuf),
+    /// The cluster exists, but the account that runs PostgreSQL cannot enter its folder.
+    #[error(
+        "the account that runs PostgreSQL cannot enter {0}: give others the right to go through the folders above it"
+    )]
+    OutOfReach(PathBuf),
+    /// The data folder points to a cluster that is gone.
+    #[error("{link} points to {target}, which is gone: restore it, or remove the link to begin an empty cluster")]
+    Lost {
+        /// The link in the data folder.
+        link: PathBuf,
+        /// Where the cluster was.
+        target: PathBuf,
+    },
+    /// A new data folder has the path of an earlier one whose cluster still exists.
+    #[error("{data} holds the data of an earlier {dir}: remove it, or bring it back with `ln -s {data} {dir}`")]
+    Orphaned {
+        /// The data folder.
+        dir: PathBuf,
+        /// The cluster found.
+        data: PathBuf,
+    },
+    /// A folder that must be private belongs to somebody else.
+    #[error("{0} is not a folder of the account that runs PostgreSQL")]
+    ForeignDir(PathBuf),
+    /// One of PostgreSQL's programs failed.
+    #[error("{program} failed: {output}")]
+    Program {
+        /// Which one.
+        program: &'static str,
+        /// What it wrote.
+        output: String,
+    },
+    /// The server ended while it started, or was not ready after two minutes.
+    #[error("PostgreSQL did not become ready; the end of {}:\n{tail}", log.display())]
+    NotReady {
+        /// The server's log.
+        log: PathBuf,
+        /// Its last lines.
+        tail: String,
+    },
+    /// The operating system refused something.
+    #[error("{path}: {source}")]
+    Io {
+        /// What it was done to, a file or a program.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// Names the path in an error of the operating system, which by itself does not.
+fn at(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> SupervisorError {
+    move |source| SupervisorError::Io { path: path.as_ref().into(), source }
+}
+
+/// A running private PostgreSQL cluster. Dropping it stops it.
+#[derive(Debug)]
+pub struct Cluster {
+    programs: Programs,
+    server: Child,
+    data: PathBuf,
+    socket_dir: PathBuf,
+    log: PathBuf,
+    locks: Vec<File>,
+}
+
+impl Cluster {
+    /// Starts the cluster of the data folder `dir`, and creates both where they do not exist. Blocks until the server
+    /// takes connections, which after a crash may be minutes.
+    ///
+    /// `options` are server settings. Those that keep the server private are set after them, so they cannot be changed.
+    ///
+    /// # Errors
+    /// See [`SupervisorError`]; nothing keeps running after one.
+    pub fn start(dir: &Path, options: &[(&str, &str)]) -> Result<Self, SupervisorError> {
+        let uid = current_uid()?;
+        let dir = make_dir(dir, if uid == 0 { 0o711 } else { 0o700 })?;
+        let mut locks = vec![lock(&dir)?];
+        let account = Account::for_cluster(uid, &dir.join("postgres"))?;
+        let data = place(&dir, &account)?;
+        let home = data.parent().unwrap_or(&dir);
+        if home != dir {
+            // Two copies of a data folder may point to one cluster.
+            locks.push(lock(home)?);
+        }
+        let socket_dir = make_socket_dir(home, &account)?;
+        let programs = match read_if_present(&data.join("PG_VERSION"))?.as_deref().and_then(leading_number) {
+            Some(major) => {
+                let programs = Programs { dir: find_bin_dir_of(major)?, account };
+                programs.stop_left_behind(&data)?;
+                programs
+            }
+            None => {
+                let programs = Programs { dir: find_bin_dir()?, account };
+                programs.create_cluster(home, &data)?;
+                programs
+            }
+        };
+        clear_socket_dir(&socket_dir)?;
+        let hba = home.join("pg_hba.conf");
+        write_hba(&hba).map_err(at(&hba))?;
+        let log = dir.join("postgres.log");
+        let log_file = open_log(&log).map_err(at(&log))?;
+        let private = [
+            ("listen_addresses", "".into()),
+            ("port", PORT.to_string().into()),
+            ("unix_socket_directories", socket_dir.clone().into()),
+            ("unix_socket_permissions", "0700".into()),
+            ("hba_file", hba.into()),
+            ("password_encryption", "scram-sha-256".into()),
+        ];
+        let server = programs.spawn_server(&data, log_file, options, &private)?;
+        let mut cluster = Self { programs, server, data, socket_dir, log, locks };
+        cluster.wait_until_ready()?;
+        Ok(cluster)
+    }
+
+    /// The folder of the socket: what a client takes as its `host`.
+    pub fn socket_dir(&self) -> &Path {
+        &self.socket_dir
+    }
+
+    /// The number in the socket file's name: what a client takes as its `port`. Nothing listens on TCP.
+    pub fn port(&self) -> u16 {
+        PORT
+    }
+
+    /// The cluster's own folder, PostgreSQL's `PGDATA`.
+    pub fn cluster_dir(&self) -> &Path {
+        &self.data
+    }
+
+    /// The folder of the server's programs. `psql`, `pgbench` and `pg_waldump` are often there too.
+    pub fn bin_dir(&self) -> &Path {
+        &self.programs.dir
+    }
+
+    /// What the server wrote since it started.
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
+    /// Whether the server still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.server.try_wait(), Ok(None))
+    }
+
+    /// Stops the server: open transactions are rolled back and sessions closed; after ten seconds it is ended as in a
+    /// crash, which loses nothing committed. Does nothing where it has stopped. The folder stays locked until the drop.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Io`] where not even a kill ends the server.
+    pub fn stop(&mut self) -> Result<(), SupervisorError> {
+        for mode in ["fast", "immediate"] {
+            if !self.is_running() {
+                return Ok(());
+            }
+            // What a failed signal leaves running, the next and harder step ends.
+            if self.programs.stop_server(&self.data, mode, false).is_ok() {
+                poll(STOP_LIMIT, || !self.is_running());
+            }
+        }
+        if self.is_running() {
+            self.server.kill().map_err(at("postgres"))?;
+            self.server.wait().map_err(at("postgres"))?;
+        }
+        Ok(())
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), SupervisorError> {
+        let mut ready = false;
+        poll(START_LIMIT, || {
+            ready = self.is_ready();
+            ready || !self.is_running()
+        });
+        if ready {
+            return Ok(());
+        }
+        let log = fs::read(&self.log).map_err(at(&self.log))?;
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n");
+        Err(SupervisorError::NotReady { log: self.log.clone(), tail })
+    }
+
+    /// Reads `postmaster.pid`: its first line is the process, its eighth the state.
+    fn is_ready(&self) -> bool {
+        let file = fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
+        let mut lines = file.lines().map(str::trim_end);
+        lines.next() == Some(&self.server.id().to_string()) && lines.nth(6) == Some("ready")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // There is nobody left to tell, and the next start deals with a server left behind.
+        let _ = self.stop();
+        // Empty by now; under the temporary folder it would stay for good.
+        let _ = fs::remove_dir(&self.socket_dir);
+        for lock in &self.locks {
+            // Closing alone would leave the lock to a child that another thread is just about to spawn.
+            let _ = lock.unlock();
+        }
+    }
+}
+
+/// Makes the folder where it does not exist, and its path absolute and free of links.
+fn make_dir(dir: &Path, mode: u32) -> Result<PathBuf, SupervisorError> {
+    DirBuilder::new().recursive(true).mode(mode).create(dir).map_err(at(dir))?;
+    fs::canonicalize(dir).map_err(at(dir))
+}
+
+/// Takes the lock that the system gives back when this process ends, however it ends.
+fn lock(dir: &Path) -> Result<File, SupervisorError> {
+    let path = dir.join("lock");
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SupervisorError::InUse(dir.into())),
+        Err(TryLockError::Error(error)) => Err(at(path)(error)),
+    }
+}
+
+/// Decides where the cluster lies: in the data folder, or where its link leads.
+fn place(dir: &Path, account: &Account) -> Result<PathBuf, SupervisorError> {
+    let link = dir.join("postgres");
+    if let Ok(target) = fs::read_link(&link) {
+        let home = target.parent().and_then(|home| fs::canonicalize(dir.join(home)).ok());
+        let data = home.and_then(|home| Some(home.join(target.file_name()?)));
+        return data.ok_or(SupervisorError::Lost { link, target });
+    }
+    if admit(dir, account)? {
+        return Ok(link);
+    }
+    if fs::exists(&link).map_err(at(&link))? {
+        return Err(SupervisorError::OutOfReach(dir.into()));
+    }
+    let home = Path::new(HOME_OF_UNREACHABLE).join(path_hash(dir));
+    let data = home.join("postgres");
+    if fs::exists(&data).map_err(at(&data))? {
+        return Err(SupervisorError::Orphaned { dir: dir.into(), data });
+    }
+    let data = make_dir(&home, 0o711)?.join("postgres");
+    // The link comes before the cluster: a cluster without a link is then one whose data folder was removed.
+    symlink(&data, &link).map_err(at(&link))?;
+    Ok(data)
+}
+
+/// Whether the account can enter the data folder, which is opened for passing through (not for listing) if that helps.
+fn admit(dir: &Path, account: &Account) -> Result<bool, SupervisorError> {
+    if !account.can_enter(dir.parent().unwrap_or(dir))? {
+        return Ok(false);
+    }
+    let found = fs::metadata(dir).map_err(at(dir))?;
+    if account.can_enter(dir)? || found.uid() != 0 {
+        return account.can_enter(dir);
+    }
+    fs::set_permissions(dir, Permissions::from_mode(found.mode() | 0o011)).map_err(at(dir))?;
+    account.can_enter(dir)
+}
+
+/// Makes the folder of the socket: beside the cluster, or under the temporary folder where that path would not do.
+fn make_socket_dir(home: &Path, account: &Account) -> Result<PathBuf, SupervisorError> {
+    let name = format!("lethe-{}", path_hash(home));
+    let mut dir = home.join("run");
+    for elsewhere in [env::temp_dir(), "/tmp".into()] {
+        if fits_socket(&dir) && account.can_enter(dir.parent().unwrap_or(home))? {
+            break;
+        }
+        dir = elsewhere.join(&name);
+    }
+    account.private_dir(&dir)?;
+    Ok(dir)
+}
+
+/// Removes the socket of a server that died. Its lock names a process too, whose number may be a stranger's by now.
+fn clear_socket_dir(dir: &Path) -> Result<(), SupervisorError> {
+    for name in [format!(".s.PGSQL.{PORT}"), format!(".s.PGSQL.{PORT}.lock")] {
+        let path = dir.join(name);
+        remove_if_present(&path).map_err(at(&path))?;
+    }
+    Ok(())
+}
+
+/// Whether the system takes the socket's path, and a connection string takes it as it is: a comma separates hosts there.
+fn fits_socket(dir: &Path) -> bool {
+    let path = dir.join(format!(".s.PGSQL.{PORT}"));
+    let bytes = path.as_os_str().as_bytes();
+    bytes.len() < SOCKET_PATH_BYTES && !bytes.iter().any(|byte| byte.is_ascii_whitespace() || b",'\"\\".contains(byte))
+}
+
+/// FNV-1a of 64 bits in hexadecimal. It is spelled out because the standard library's hash may change between releases.
+fn path_hash(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes().iter();
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+/// Writes the login rules anew, so that they are ours whatever an earlier version left. They lie outside the cluster,
+/// where the server's account could put a link for root to write through.
+fn write_hba(path: &Path) -> io::Result<()> {
+    remove_if_present(path)?;
+    let mut file = OpenOptions::new().create_new(true).write(true).open(path)?;
+    file.write_all(HBA.as_bytes())?;
+    file.set_permissions(Permissions::from_mode(0o644))
+}
+
+/// Begins a log and keeps the one before. No more, since a server's log may quote what an erasure must forget.
+fn open_log(path: &Path) -> io::Result<File> {
+    match fs::rename(path, path.with_extension("log.old")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => OpenOptions::new().create_new(true).append(true).mode(0o600).open(path),
+    }
+}
+
+fn read_if_present(path: &Path) -> Result<Option<String>, SupervisorError> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some).map_err(at(path)),
+    }
+}
+
+fn remove_if_present(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Asks until it is so or the time is over.
+fn poll(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+    for _ in 0..limit.as_millis() / POLL.as_millis() {
+        if done() {
+            return true;
+        }
+        thread::sleep(POLL);
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+
+    /// Names the data folder to the copy of this test binary that is to be killed.
+    const OWNER: &str = "LETHE_TEST_CLUSTER_OWNER";
+
+    fn psql(cluster: &Cluster, sql: &str) -> String {
+        psql_at(&cluster.bin_dir().join("psql"), cluster.socket_dir(), sql)
+    }
+
+    fn psql_at(program: &Path, socket_dir: &Path, sql: &str) -> String {
+        let port = PORT.to_string();
+        let mut command = Command::new(program);
+        command.args(["-XAtq", "-U", "postgres", "-p", &port, "-c", sql, "-h"]).arg(socket_dir);
+        let output = command.output().expect("psql comes with the server's package");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn postmaster_pid(data: &Path) -> String {
+        let file = fs::read_to_string(data.join("postmaster.pid")).expect("the server runs");
+        file.lines().next().expect("the first line is the process").to_owned()
+    }
+
+    /// Owns a cluster until it is killed. As a test of its own it does nothing.
+    #[test]
+    fn owner_to_be_killed() {
+        if let Some(dir) = env::var_os(OWNER) {
+            let dir = Path::new(&dir);
+            let cluster = Cluster::start(dir, &[]).expect("the owner starts the cluster");
+            psql(&cluster, "CREATE TABLE memory AS SELECT 'kept' AS fact");
+            fs::write(dir.join("committed"), cluster.socket_dir().as_os_str().as_bytes()).expect("the folder is ours");
+            thread::sleep(START_LIMIT);
+        }
+    }
+
+    /// Starts a cluster in another process and kills that process when its first transaction is committed.
+    fn kill_owner_of(dir: &Path) {
+        let module = module_path!().split_once("::").expect("tests lie in a module").1;
+        let mut owner = Command::new(env::current_exe().expect("we run"))
+            .args(["--exact", &format!("{module}::owner_to_be_killed")])
+            .env(OWNER, dir)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a test binary runs again");
+        assert!(poll(START_LIMIT, || dir.join("committed").exists()), "the owner committed nothing");
+        owner.kill().expect("it is our child");
+        owner.wait().expect("it is our child");
+    }
+
+    #[test]
+    fn commits_survive_a_killed_owner_a_dead_server_and_a_restart() {
+        let dir = tempdir().expect("there is a temporary folder");
+        let dir = dir.path();
+        // What a killed initdb leaves behind looks like a cluster; it must not be taken for one.
+        fs::create_dir(dir.join("postgres.new-1")).expect("the folder is ours");
+        fs::write(dir.join("postgres.new-1/PG_VERSION"), "15\n").expect("the folder is ours");
+
+        kill_owner_of(dir);
+        let data = fs::canonicalize(dir).expect("it exists").join("postgres");
+        let left_behind = postmaster_pid(&data);
+        assert!(!dir.join("postgres.new-1").exists());
+
+        let mut cluster = Cluster::start(dir, &[("listen_addresses", "*"), ("work_mem", "5MB")]).expect("it recovers");
+        assert_ne!(postmaster_pid(&data), left_behind);
+        assert_eq!(psql(&cluster, "SELECT fact FROM memory"), "kept");
+        assert_eq!(psql(&cluster, "SHOW listen_addresses"), "", "no option opens TCP");
+        assert_eq!(psql(&cluster, "SHOW work_mem"), "5MB");
+        assert_eq!(psql(&cluster, "SHOW data_checksums"), "on");
+        let mode = |path: &Path| fs::metadata(path).expect("it exists").mode() & 0o777;
+        assert_eq!((mode(cluster.socket_dir()), mode(cluster.log_path())), (0o700, 0o600));
+        let refused = Cluster::start(dir, &[]).expect_err("the folder is in use");
+        assert!(matches!(refused, SupervisorError::InUse(_)), "{refused}");
+
+        let other = tempdir().expect("there is a temporary folder");
+        fs::copy(data.join("postmaster.pid"), other.path().join("postmaster.pid")).expect("the server runs");
+        cluster.programs.stop_left_behind(other.path()).expect("there is nothing to stop");
+        assert!(cluster.is_running(), "the server of another cluster is not stopped");
+
+        // A crash, after which a stranger of the same account has the server's number.
+        psql(&cluster, "INSERT INTO memory VALUES ('kept as well')");
+        let mut stranger = cluster.programs.account.command("sleep").arg("60").spawn().expect("sleep exists");
+        let files = [data.join("postmaster.pid"), cluster.socket_dir().join(format!(".s.PGSQL.{PORT}.lock"))];
+        let renumbered = files.map(|file| {
+            let text = fs::read_to_string(&file).expect("the server runs");
+            (file, text.replace(&cluster.server.id().to_string(), &stranger.id().to_string()))
+        });
+        cluster.server.kill().expect("it is our child");
+        assert!(poll(STOP_LIMIT, || !cluster.is_running()));
+        for (file, text) in renumbered {
+            fs::write(file, text).expect("it is ours, or we are root");
+        }
+        drop(cluster);
+        let mut cluster = Cluster::start(dir, &[]).expect("a stranger's number is no server");
+        assert!(matches!(stranger.try_wait(), Ok(None)), "the stranger lives");
+        stranger.kill().and_then(|()| stranger.wait()).expect("it is our child");
+        assert_eq!(psql(&cluster, "SELECT count(*) FROM memory"), "2");
+
+        assert!(cluster.is_running());
+        cluster.stop().expect("it stops");
+        cluster.stop().expect("it has stopped");
+        assert!(!cluster.is_running());
+        assert!(!data.join("postmaster.pid").exists(), "a clean stop removes the file");
+        drop(cluster);
+        let wrong = Cluster::start(dir, &[("no_such_setting", "1")]).expect_err("the server refuses the option");
+        assert!(wrong.to_string().contains("no_such_setting"), "{wrong}");
+    }
+
+    #[test]
+    fn a_socket_lies_only_where_the_system_and_clients_take_its_path() {
+        assert!(fits_socket(Path::new("/srv/lethe/run")));
+        assert!(fits_socket(&Path::new("/").join("x".repeat(84))));
+        for unfit in ["x".repeat(85), "a, b".into(), "it's".into(), "back\\slash".into()] {
+            assert!(!fits_socket(&Path::new("/").join(&unfit)), "{unfit}");
+        }
+    }
+
+    /// Removes what a cluster out of reach leaves beside its data folder.
+    struct Elsewhere(PathBuf);
+
+    impl Drop for Elsewhere {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn temporary_and_closed() -> (TempDir, PathBuf) {
+        let parent = tempdir().expect("there is a temporary folder");
+        fs::set_permissions(parent.path(), Permissions::from_mode(0o700)).expect("the folder is ours");
+        let dir = fs::canonicalize(parent.path()).expect("it exists").join("data");
+        (parent, dir)
+    }
+
+    /// Has the long path too: root's cluster then lies elsewhere, anyone else's socket does.
+    #[test]
+    fn a_cluster_starts_under_a_closed_folder_and_a_long_path() {
+        let (_parent, dir) = temporary_and_closed();
+        let dir = dir.join("it's long, ".repeat(9)).join("and on ".repeat(7));
+        let is_root = current_uid().expect("`id` runs") == 0;
+        let _elsewhere = is_root.then(|| Elsewhere(Path::new(HOME_OF_UNREACHABLE).join(path_hash(&dir))));
+
+        let cluster = Cluster::start(&dir, &[]).expect("it starts");
+        assert_eq!(psql(&cluster, "SELECT 1"), "1");
+        assert_eq!(dir.join("postgres").is_symlink(), is_root);
+        assert!(!cluster.socket_dir().starts_with(&dir));
+        drop(cluster);
+        let cluster = Cluster::start(&dir, &[]).expect("it starts again");
+        assert_eq!(psql(&cluster, "SELECT 1"), "1");
+        if is_root {
+            drop(cluster);
+            fs::remove_file(dir.join("postgres")).expect("the link is ours");
+            let refused = Cluster::start(&dir, &[]).expect_err("a new folder does not inherit");
+            assert!(matches!(refused, SupervisorError::Orphaned { .. }), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! One PostgreSQL a run, one migrated template, a fresh copy a test; people with names; requests over the real routes.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use context::Clock;
+use db::{Address, Login, Passwords};
+use lethe::{
+    app::App,
+    http, jobs,
+    mail::Mailbox,
+    place::{Database, Folder},
+    server::{self, Settings, Store},
+};
+use poem::{
+    Endpoint, Response,
+    http::StatusCode,
+    test::{TestClient, TestRequestBuilder, TestResponse},
+};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+use vault::{Ring, Vault};
+
+/// The cluster of this run and its template database.
+pub struct Suite {
+    folder: Folder,
+    pub database: Database,
+    pub passwords: Passwords,
+    pub bin_dir: PathBuf,
+    pub cluster_dir: PathBuf,
+    pub server_log: PathBuf,
+}
+
+static SUITE: OnceCell<Suite> = OnceCell::const_new();
+
+impl Suite {
+    pub async fn get() -> &'static Self {
+        SUITE.get_or_init(Self::start).await
+    }
+
+    async fn start() -> Self {
+        let path = tempfile::Builder::new().prefix("lethe-test-").tempdir().expect("a folder for the tests").keep();
+        let folder = Folder::open(&path).expect("the folder opens");
+        let options = [("fsync", "off"), ("full_page_writes", "off"), ("log_statement", "all"), ("log_parameter_max_length", "-1")];
+        let store = Store::start(&folder, &options.map(|(name, value)| (name, value.to_owned()))).await.expect("PostgreSQL starts");
+        let cluster = store.cluster.as_ref().expect("it is ours");
+        let (bin_dir, cluster_dir, server_log) = (cluster.bin_dir().into(), cluster.cluster_dir().into(), cluster.log_path().into());
+        clean_up_after_us(&path, cluster.bin_dir(), cluster.cluster_dir());
+        let vault = Vault::new(folder.ring(None).expect("a ring"));
+        let passwords = folder.passwords().expect("passwords");
+        store.migrate(None, &vault, &passwords).await.expect("migrated");
+        let database = store.database.clone();
+        // The cluster outlives this value; the guard of `clean_up_after_us` stops it when the process ends, however it ends.
+        std::mem::forget(store);
+        Self { folder, database, passwords, bin_dir, cluster_dir, server_log }
+    }
+
+    /// A superuser's connection to a database.
+    pub async fn superuser(&self, name: &str) -> tokio_postgres::Client {
+        let address = Address { database: name.to_owned(), ..self.database.address.clone() };
+        db::admin(&address, "postgres", None).await.expect("the superuser connects")
+    }
+}
+
+/// Leaves a shell behind that waits for this process to end, stops the cluster and removes its folder.
+fn clean_up_after_us(folder: &std::path::Path, bin_dir: &std::path::Path, cluster_dir: &std::path::Path) {
+    let script = "read -r _; kill -QUIT \"$(head -n 1 \"$1/postmaster.pid\")\"; sleep 1; rm -rf \"$2\"; : \"$0\"";
+    let mut guard = Command::new("sh")
+        .args(["-c", script])
+        .arg(bin_dir)
+        .arg(cluster_dir)
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell starts");
+    std::mem::forget(guard.stdin.take());
+}
+
+/// One database of its own, and an application on it.
+pub struct World {
+    pub suite: &'static Suite,
+    pub database: Database,
+    pub folder: Folder,
+    pub app: Arc<App>,
+    pub clock: Clock,
+    pub mailbox: Mailbox,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let suite = Suite::get().await;
+        let name = format!("w{}", Uuid::from(context::EventId::random().0).simple());
+        let template = &suite.database.address.database;
+        let maintenance = suite.superuser("postgres").await;
+        maintenance
+            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
+            .await
+            .expect("the template is copied");
+        // Privileges on the database itself are not copied.
+        maintenance
+            .batch_execute(&format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO lethe_api, lethe_system, lethe_access, lethe_stats, lethe_auditor, lethe_compliance, lethe_dashboard"))
+            .await
+            .expect("granted");
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(dir.path()).expect("the folder opens");
+        std::fs::copy(suite.folder.join("ring.json"), folder.join("ring.json")).expect("the ring is copied");
+        let ring = Ring::open(&folder.join("ring.json"), None).expect("the ring opens");
+        let database = Database { address: Address { database: name, ..suite.database.address.clone() }, admin: "postgres".to_owned() };
+        let clock = Clock::system();
+        let settings = Settings { folder: folder.clone(), connections: 8, token_lifetime: None, clock: clock.clone() };
+        let app = server::open(&settings, &database, Arc::new(Vault::new(ring)), &suite.passwords).await.expect("the application opens");
+        let mailbox = Mailbox::new(&server::mail_folder(&folder), "lethe@localhost.example").expect("a mailbox");
+        Self { suite, database, folder, app, clock, mailbox, _dir: dir }
+    }
+
+    /// The routes, as they are served.
+    pub fn client(&self) -> TestClient<impl Endpoint<Output = Response> + use<>> {
+        TestClient::new(http::routes(self.app.clone()))
+    }
+
+    pub async fn superuser(&self) -> tokio_postgres::Client {
+        self.suite.superuser(&self.database.address.database).await
+    }
+
+    /// A plain connection of a login, with the password that auditors and dashboards would use.
+    pub async fn login(&self, login: Login) -> tokio_postgres::Client {
+        let password = self.suite.passwords[login.as_str()].as_str();
+        db::admin(&self.database.address, login.as_str(), Some(password)).await.expect("the login connects")
+    }
+
+    /// The newest code that was mailed to an address.
+    pub async fn mailed_code(&self, email: &str) -> String {
+        while jobs::deliver_some(&self.app, &self.mailbox).await.expect("letters are delivered") > 0 {}
+        let mut letters: Vec<_> = std::fs::read_dir(server::mail_folder(&self.folder))
+            .expect("a mail folder")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
+            .map(|path| (std::fs::metadata(&path).expect("metadata").modified().expect("a time"), std::fs::read_to_string(path).expect("text")))
+            .filter(|(_, text)| text.contains(&format!("To: {email}")))
+            .collect();
+        letters.sort();
+        let (_, text) = letters.pop().expect("a letter to the address");
+        let at = text.find("Your code: ").expect("a code") + "Your code: ".len();
+        text[at..at + 6].to_owned()
+    }
+
+    /// Asks for a code and reads it from the mail.
+    pub async fn code(&self, email: &str) -> String {
+        let answer = self.client().post("/v1/auth/code").body_json(&json!({ "email": email })).send().await;
+        answer.assert_status(StatusCode::ACCEPTED);
+        self.mailed_code(email).await
+    }
+
+    /// Registers somebody of that first name, with consent to keep work days.
+    pub async fn person(&self, name: &str) -> Person {
+        self.person_with(name, json!({ "consents": ["work_hours"] })).await
+    }
+
+    /// Registers somebody with other or more fields.
+    pub async fn person_with(&self, name: &str, more: Value) -> Person {
+        let email = format!("{name}@klinik.example");
+        let code = self.code(&email).await;
+        let mut body = registration(&email, &code);
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let answer = self.client().post("/v1/auth/register").body_json(&body).send().await;
+        let grant = expect(answer, StatusCode::CREATED).await;
+        Person::new(email, &grant)
+    }
+}
+
+pub fn registration(email: &str, code: &str) -> Value {
+    json!({
+        "email": email, "code": code, "hospital_id": "klinikum-am-see", "specialty": "surgery",
+        "role_level": "specialist", "state_code": "BY",
+    })
+}
+
+/// Somebody who is signed in.
+#[derive(Clone, Debug)]
+pub struct Person {
+    pub email: String,
+    pub user_id: String,
+    pub token: String,
+    pub refresh_token: String,
+}
+
+impl Person {
+    pub fn new(email: String, grant: &Value) -> Self {
+        let text = |name: &str| grant[name].as_str().unwrap_or_default().to_owned();
+        Self { email, user_id: text("user_id"), token: text("token"), refresh_token: text("refresh_token") }
+    }
+
+    /// Makes a request this person's.
+    pub fn sign<'a, E: Endpoint>(&self, request: TestRequestBuilder<'a, E>) -> TestRequestBuilder<'a, E>
+    where
+        E: 'static,
+    {
+        request.header("authorization", format!("Bearer {}", self.token))
+    }
+}
+
+/// The JSON of an answer of the expected status.
+pub async fn expect(answer: TestResponse, status: StatusCode) -> Value {
+    let found = answer.0.status();
+    let text = answer.0.into_body().into_string().await.expect("a text");
+    assert_eq!(found, status, "{text}");
+    if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect("JSON") }
+}
+
+pub fn day(date: &str, planned: f64, actual: f64) -> Value {
+    json!({ "date": date, "planned_hours": planned, "actual_hours": actual, "source": "geofence" })
+}
