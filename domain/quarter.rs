@@ -19,7 +19,11 @@ impl Quarter {
 
     /// The quarter after this one.
     pub fn next(self) -> Self {
-        if self.number == 4 { Self { year: self.year + 1, number: 1 } } else { Self { number: self.number + 1, ..self } }
+        if self.number == 4 {
+            Self { year: self.year + 1, number: 1 }
+        } else {
+            Self { number: self.number + 1, ..self }
+        }
     }
 
     /// The first day.
@@ -27,10 +31,22 @@ impl Quarter {
         NaiveDate::from_ymd_opt(self.year, self.number * 3 - 2, 1).expect("a quarter begins on a date")
     }
 
+    /// The last day.
+    pub fn last_day(self) -> NaiveDate {
+        self.next().first_day().pred_opt().expect("a day comes before every quarter but the first of all time")
+    }
+
+    /// The newest quarter that is over on a day; a quarter is not over on its last day.
+    pub fn last_closed_before(today: NaiveDate) -> Self {
+        let before = Self::of(today).first_day().pred_opt();
+        Self::of(before.expect("a day comes before every quarter but the first of all time"))
+    }
+
     /// All quarters that touch the days from `from` to `to`, both included.
     pub fn between(from: NaiveDate, to: NaiveDate) -> impl Iterator<Item = Self> {
         let last = Self::of(to);
-        std::iter::successors(Some(Self::of(from)), |quarter| Some(quarter.next())).take_while(move |quarter| *quarter <= last)
+        std::iter::successors(Some(Self::of(from)), |quarter| Some(quarter.next()))
+            .take_while(move |quarter| *quarter <= last)
     }
 }
 
@@ -51,6 +67,9 @@ mod tests {
             Quarter::between(day(2025, 12, 31), day(2026, 4, 1)).map(|quarter| quarter.to_string()).collect();
         assert_eq!(names, ["2025-Q4", "2026-Q1", "2026-Q2"]);
         assert_eq!(Quarter::of(day(2026, 6, 30)).first_day(), day(2026, 4, 1));
+        assert_eq!(Quarter::of(day(2024, 2, 29)).last_day(), day(2024, 3, 31));
+        assert_eq!(Quarter::last_closed_before(day(2025, 3, 31)).to_string(), "2024-Q4");
+        assert_eq!(Quarter::last_closed_before(day(2025, 4, 1)).to_string(), "2025-Q1");
         assert_eq!(Quarter::between(day(2026, 2, 1), day(2025, 2, 1)).count(), 0);
     }
 }

@@ -178,7 +178,10 @@ mod tests {
     #[test]
     fn stored_events_of_every_version_load() {
         let stored = r#"{"Submitted":{"body":{"actual_minutes":500,"date":"2026-03-02","planned_minutes":480,"source":"geofence"}}}"#;
-        assert_eq!(serde_json::from_str::<RecordEvent>(stored).expect("loads"), RecordEvent::Submitted { body: day(500) });
+        assert_eq!(
+            serde_json::from_str::<RecordEvent>(stored).expect("loads"),
+            RecordEvent::Submitted { body: day(500) }
+        );
         assert_eq!(serde_json::to_string(&RecordEvent::Submitted { body: day(500) }).expect("stores"), stored);
         assert_eq!(serde_json::to_string(&RecordEvent::Removed {}).expect("stores"), r#"{"Removed":{}}"#);
     }

@@ -34,7 +34,13 @@ pub fn answer_get(subject: SubjectId, key_hash: Option<[u8; 32]>, now: DateTime<
 }
 
 /// Stores an answer for 24 hours, in place of one that has run out.
-pub fn answer_store(subject: SubjectId, key_hash: [u8; 32], fingerprint: [u8; 32], sealed: String, now: DateTime<Utc>) -> Query {
+pub fn answer_store(
+    subject: SubjectId,
+    key_hash: [u8; 32],
+    fingerprint: [u8; 32],
+    sealed: String,
+    now: DateTime<Utc>,
+) -> Query {
     let until = now + LIFETIME;
     Query::new(
         "-- answer_store

@@ -2,6 +2,8 @@
 
 pub mod app;
 pub mod auth;
+pub mod demo;
+pub mod doctor;
 pub mod http;
 pub mod jobs;
 pub mod mail;

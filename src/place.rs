@@ -114,7 +114,8 @@ pub struct Database {
 impl Database {
     /// Reads a connection string without a password.
     pub fn parse(url: &str) -> Result<Self, PlaceError> {
-        let config: tokio_postgres::Config = url.parse().map_err(|error: tokio_postgres::Error| PlaceError::Database(error.to_string()))?;
+        let config: tokio_postgres::Config =
+            url.parse().map_err(|error: tokio_postgres::Error| PlaceError::Database(error.to_string()))?;
         if config.get_password().is_some() {
             return Err(PlaceError::PasswordInArgument);
         }

@@ -47,13 +47,18 @@ pub enum ServerError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// PostgreSQL is older than the minor release that closes known ways around row-level security.
-    #[error("PostgreSQL {found} has known ways around row-level security; {needed} closes them (or say --allow-old-postgres)")]
+    #[error(
+        "PostgreSQL {found} has known ways around row-level security; {needed} closes them (or say --allow-old-postgres)"
+    )]
     OldPostgres {
         /// What runs.
         found: String,
         /// What is needed.
         needed: String,
     },
+    /// The doctor found something.
+    #[error("not well: {0}")]
+    Sick(String),
     /// A helper thread ended without an answer.
     #[error("a helper thread ended without an answer")]
     Lost,
@@ -93,7 +98,12 @@ impl Store {
     }
 
     /// Brings the database to this version and installs what belongs to the ring and the logins.
-    pub async fn migrate(&self, password: Option<&str>, vault: &Vault, passwords: &Passwords) -> Result<(), ServerError> {
+    pub async fn migrate(
+        &self,
+        password: Option<&str>,
+        vault: &Vault,
+        passwords: &Passwords,
+    ) -> Result<(), ServerError> {
         let Database { address, admin } = &self.database;
         self.create_database(password).await?;
         let mut client = db::admin(address, admin, password).await?;
@@ -135,13 +145,22 @@ pub struct Settings {
 }
 
 /// Opens the application on a migrated database. The policies must be what they must be.
-pub async fn open(settings: &Settings, database: &Database, vault: Arc<Vault>, passwords: &Passwords) -> Result<Arc<App>, ServerError> {
+pub async fn open(
+    settings: &Settings,
+    database: &Database,
+    vault: Arc<Vault>,
+    passwords: &Passwords,
+) -> Result<Arc<App>, ServerError> {
     let key = Arc::new(vault.ring().ticket_key());
     let pool = |login: Login, size| {
         let password = passwords.get(login.as_str()).map(String::as_str).unwrap_or_default();
         Db::connect(&database.address, login, password, size, key.clone())
     };
-    let db = Databases { api: pool(Login::Api, settings.connections), system: pool(Login::System, 2), access: pool(Login::Access, 1) };
+    let db = Databases {
+        api: pool(Login::Api, settings.connections),
+        system: pool(Login::System, 2),
+        access: pool(Login::Access, 1),
+    };
     let journal = settings.folder.join("reads.journal");
     let access_log = AccessLog::start(db.access.clone(), settings.clock.clone(), journal);
     let tokens = Tokens::new(vault.clone(), settings.token_lifetime);
@@ -167,7 +186,11 @@ pub async fn serve(
     let end = async move {
         tokio::select! { () = stop => {}, _ = halted => {} }
     };
-    let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(http::routes(app), end, Some(Duration::from_secs(10)));
+    let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(
+        http::routes(app),
+        end,
+        Some(Duration::from_secs(10)),
+    );
     tokio::pin!(server);
     let outcome = tokio::select! {
         served = &mut server => served.map_err(ServerError::from),
@@ -208,7 +231,8 @@ pub fn mail_folder(folder: &Folder) -> PathBuf {
 pub async fn check_version(database: &Database, passwords: &Passwords) -> Result<(), ServerError> {
     let password = passwords.get(Login::Api.as_str()).map(String::as_str);
     let client = db::admin(&database.address, Login::Api.as_str(), password).await?;
-    let row = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await.map_err(db::DbError::from)?;
+    let row =
+        client.query_one("SELECT current_setting('server_version_num')::int", &[]).await.map_err(db::DbError::from)?;
     let number: i32 = row.get(0);
     let (major, minor) = (number / 10_000, number % 10_000);
     let needed = match major {

@@ -45,10 +45,18 @@ impl Suite {
     async fn start() -> Self {
         let path = tempfile::Builder::new().prefix("lethe-test-").tempdir().expect("a folder for the tests").keep();
         let folder = Folder::open(&path).expect("the folder opens");
-        let options = [("fsync", "off"), ("full_page_writes", "off"), ("log_statement", "all"), ("log_parameter_max_length", "-1")];
-        let store = Store::start(&folder, &options.map(|(name, value)| (name, value.to_owned()))).await.expect("PostgreSQL starts");
+        let options = [
+            ("fsync", "off"),
+            ("full_page_writes", "off"),
+            ("log_statement", "all"),
+            ("log_parameter_max_length", "-1"),
+        ];
+        let store = Store::start(&folder, &options.map(|(name, value)| (name, value.to_owned())))
+            .await
+            .expect("PostgreSQL starts");
         let cluster = store.cluster.as_ref().expect("it is ours");
-        let (bin_dir, cluster_dir, server_log) = (cluster.bin_dir().into(), cluster.cluster_dir().into(), cluster.log_path().into());
+        let (bin_dir, cluster_dir, server_log) =
+            (cluster.bin_dir().into(), cluster.cluster_dir().into(), cluster.log_path().into());
         clean_up_after_us(&path, cluster.bin_dir(), cluster.cluster_dir());
         let vault = Vault::new(folder.ring(None).expect("a ring"));
         let passwords = folder.passwords().expect("passwords");
@@ -112,10 +120,15 @@ impl World {
         let folder = Folder::open(dir.path()).expect("the folder opens");
         std::fs::copy(suite.folder.join("ring.json"), folder.join("ring.json")).expect("the ring is copied");
         let ring = Ring::open(&folder.join("ring.json"), None).expect("the ring opens");
-        let database = Database { address: Address { database: name, ..suite.database.address.clone() }, admin: "postgres".to_owned() };
+        let database = Database {
+            address: Address { database: name, ..suite.database.address.clone() },
+            admin: "postgres".to_owned(),
+        };
         let clock = Clock::system();
         let settings = Settings { folder: folder.clone(), connections: 8, token_lifetime: None, clock: clock.clone() };
-        let app = server::open(&settings, &database, Arc::new(Vault::new(ring)), &suite.passwords).await.expect("the application opens");
+        let app = server::open(&settings, &database, Arc::new(Vault::new(ring)), &suite.passwords)
+            .await
+            .expect("the application opens");
         let mailbox = Mailbox::new(&server::mail_folder(&folder), "lethe@localhost.example").expect("a mailbox");
         Self { suite, database, folder, app, clock, mailbox, _dir: dir }
     }
@@ -142,7 +155,12 @@ impl World {
             .expect("a mail folder")
             .map(|entry| entry.expect("an entry").path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
-            .map(|path| (std::fs::metadata(&path).expect("metadata").modified().expect("a time"), std::fs::read_to_string(path).expect("text")))
+            .map(|path| {
+                (
+                    std::fs::metadata(&path).expect("metadata").modified().expect("a time"),
+                    std::fs::read_to_string(path).expect("text"),
+                )
+            })
             .filter(|(_, text)| text.contains(&format!("To: {email}")))
             .collect();
         letters.sort();

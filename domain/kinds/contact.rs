@@ -58,9 +58,19 @@ mod tests {
     #[test]
     fn addresses_are_normalised_or_refused() {
         assert_eq!(normalise_address(" Anna@Klinik.Example ").expect("an address"), "anna@klinik.example");
-        for wrong in ["", "anna", "@klinik.example", "anna@", "anna@klinik", "a b@klinik.example", "a@b@c.d", "a@b..c",
-            "a\n@b.c", "<a@b.c>", "a@b.c\u{0}"]
-        {
+        for wrong in [
+            "",
+            "anna",
+            "@klinik.example",
+            "anna@",
+            "anna@klinik",
+            "a b@klinik.example",
+            "a@b@c.d",
+            "a@b..c",
+            "a\n@b.c",
+            "<a@b.c>",
+            "a@b.c\u{0}",
+        ] {
             assert_eq!(normalise_address(wrong).expect_err(wrong).field, "email");
         }
     }

@@ -110,7 +110,8 @@ impl<S: Shape> Kind for Shaped<S> {
         S::FOR_GUESTS
     }
     fn faults(&self, body: &Body, today: NaiveDate) -> Vec<Fault> {
-        S::from_body(body).map_or_else(|| vec![Fault::new("body", "does not have the shape of its kind")], |s| s.faults(today))
+        S::from_body(body)
+            .map_or_else(|| vec![Fault::new("body", "does not have the shape of its kind")], |s| s.faults(today))
     }
     fn natural_key(&self, body: &Body) -> String {
         S::from_body(body).map(|shape| shape.natural_key()).unwrap_or_default()

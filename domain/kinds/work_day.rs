@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn a_day_lies_between_ten_years_ago_and_today() {
-        let good = WorkDay { date: day("2026-03-02"), planned_minutes: 0, actual_minutes: 1440, source: Source::Manual };
+        let good =
+            WorkDay { date: day("2026-03-02"), planned_minutes: 0, actual_minutes: 1440, source: Source::Manual };
         assert!(fields(&good).is_empty());
         assert_eq!(fields(&WorkDay { date: day("2026-03-03"), ..good.clone() }), ["date"]);
         assert_eq!(fields(&WorkDay { date: day("2016-03-01"), ..good.clone() }), ["date"]);

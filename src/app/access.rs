@@ -10,7 +10,14 @@ use crate::jobs::Read;
 
 impl App {
     /// Records that the caller read `count` values of `what`; `details` (a range, a filter) are sealed.
-    pub async fn accessed(&self, ctx: &Ctx, keys: SubjectKeys, what: &str, count: usize, details: String) -> Result<(), AppError> {
+    pub async fn accessed(
+        &self,
+        ctx: &Ctx,
+        keys: SubjectKeys,
+        what: &str,
+        count: usize,
+        details: String,
+    ) -> Result<(), AppError> {
         let payload = serde_json::json!({ "what": what, "count": count }).to_string();
         let event = Event {
             aggregate_type: ACCESS.to_owned(),

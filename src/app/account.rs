@@ -31,10 +31,18 @@ pub const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
 pub struct Registration {
     /// The address, normalised.
     pub email: String,
-    /// The work profile.
-    pub work: WorkProfile,
+    /// The work profile; staff have none.
+    pub work: Option<WorkProfile>,
     /// Purposes consented to with the registration.
     pub consents: Vec<Purpose>,
+}
+
+impl Registration {
+    /// Refuses a work profile that breaks the rules of its kind.
+    pub fn check(&self, ctx: &Ctx) -> Result<(), AppError> {
+        let faults = self.work.as_ref().map(|work| work.faults(ctx.now().date_naive())).unwrap_or_default();
+        if faults.is_empty() { Ok(()) } else { Err(AppError::Invalid(faults)) }
+    }
 }
 
 /// How somebody shows that an address is theirs.
@@ -75,10 +83,7 @@ impl App {
 
     /// Makes an account: keys, ids, contact, work profile, consents, a session. All of it or nothing.
     pub async fn account_register(&self, ctx: &Ctx, person: &Registration, proof: &Proof) -> Result<Grant, AppError> {
-        let faults = person.work.faults(ctx.now().date_naive());
-        if !faults.is_empty() {
-            return Err(AppError::Invalid(faults));
-        }
+        person.check(ctx)?;
         let (address, pepper) = self.vault.ring().address_hash(&person.email);
         if self.account_of(ctx, address).await?.is_some() {
             return Err(AppError::AccountExists);
@@ -129,18 +134,26 @@ impl App {
                 account_commands(ctx, &unit, None, [AccountCommand::Register, AccountCommand::SignIn(session)]).await?;
                 let contact = Contact { email: person.email.clone() };
                 first_record(ctx, &tx, &unit, keys, &contact).await?;
-                first_record(ctx, &tx, &unit, keys, &person.work).await?;
+                if let Some(work) = &person.work {
+                    first_record(ctx, &tx, &unit, keys, work).await?;
+                }
                 for purpose in &person.consents {
                     consent::decide(ctx, &unit, *purpose, None, consent::command(*purpose, true, None)).await?;
                 }
                 unit.flush(&tx, INLINE);
-                self.grant(ctx, &tx, session, user, Role::Subject, &person.work.time_zone)
+                self.grant(ctx, &tx, session, user, Role::Subject, time_zone(person.work.as_ref()))
             })
             .await
     }
 
     /// Signs a known person in.
-    pub async fn account_sign_in(&self, ctx: &Ctx, email: &str, known: &Known, proof: &Proof) -> Result<Grant, AppError> {
+    pub async fn account_sign_in(
+        &self,
+        ctx: &Ctx,
+        email: &str,
+        known: &Known,
+        proof: &Proof,
+    ) -> Result<Grant, AppError> {
         let (address, _) = self.vault.ring().address_hash(email);
         let session = SessionId::random();
         let ctx = &ctx.for_subject(known.subject, None);
@@ -153,8 +166,10 @@ impl App {
                         account_newest(ctx),
                         record_list(ctx.subject, CONTACT.name(), None),
                         record_list(ctx.subject, WORK_PROFILE.name(), None),
-                        Query::new("-- roles_get\nSELECT role, mac FROM auth.staff_roles WHERE subject_id = $1").bind(ctx.subject.0),
-                        Query::new("-- user_get\nSELECT user_id, mac FROM auth.users WHERE subject_id = $1").bind(ctx.subject.0),
+                        Query::new("-- roles_get\nSELECT role, mac FROM auth.staff_roles WHERE subject_id = $1")
+                            .bind(ctx.subject.0),
+                        Query::new("-- user_get\nSELECT user_id, mac FROM auth.users WHERE subject_id = $1")
+                            .bind(ctx.subject.0),
                     ])
                     .await?;
                 use_up(&tx, ctx, address, proof).await?;
@@ -163,14 +178,13 @@ impl App {
                 if shape::<Contact>(&keys, &contact)?.is_none_or(|contact| contact.email != email) {
                     return Err(AppError::Corrupt("an address leads to somebody else".to_owned()));
                 }
-                let time_zone = shape::<WorkProfile>(&keys, &work)?
-                    .map_or_else(|| WorkProfile::DEFAULT_TIME_ZONE.to_owned(), |work| work.time_zone);
+                let work = shape::<WorkProfile>(&keys, &work)?;
                 let role = self.staff_role(ctx.subject, &roles)?.unwrap_or(Role::Subject);
                 let user = self.user(ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
                 let unit = Unit::new(ctx, Some(&keys));
                 account_commands(ctx, &unit, newest_of(&newest).as_ref(), [AccountCommand::SignIn(session)]).await?;
                 unit.flush(&tx, INLINE);
-                self.grant(ctx, &tx, session, user, role, &time_zone)
+                self.grant(ctx, &tx, session, user, role, time_zone(work.as_ref()))
             })
             .await
     }
@@ -227,7 +241,8 @@ impl App {
                         Standing::query(ctx, None),
                         account_newest(ctx),
                         record_list(ctx.subject, WORK_PROFILE.name(), None),
-                        Query::new("-- user_get\nSELECT user_id, mac FROM auth.users WHERE subject_id = $1").bind(ctx.subject.0),
+                        Query::new("-- user_get\nSELECT user_id, mac FROM auth.users WHERE subject_id = $1")
+                            .bind(ctx.subject.0),
                         sessions::refresh_use(ctx, lookup),
                     ])
                     .await?;
@@ -243,12 +258,11 @@ impl App {
                     tx.queue(sessions::session_end(ctx, session));
                     return Ok(None);
                 }
-                let time_zone = shape::<WorkProfile>(&keys, &work)?
-                    .map_or_else(|| WorkProfile::DEFAULT_TIME_ZONE.to_owned(), |work| work.time_zone);
+                let work = shape::<WorkProfile>(&keys, &work)?;
                 let user = self.user(ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
                 let refresh = sessions::RefreshToken::generate(self.vault.ring());
                 tx.queue(sessions::refresh_insert(self.vault.ring(), ctx, session, role, &refresh));
-                self.claims(ctx, session, user, role, &time_zone, refresh.text).map(Some)
+                self.claims(ctx, session, user, role, time_zone(work.as_ref()), refresh.text).map(Some)
             })
             .await?;
         grant.ok_or(AppError::RefreshRefused)
@@ -374,8 +388,15 @@ async fn account_commands<const N: usize>(
 }
 
 /// Submits the first record of a shape of which a person has one.
-async fn first_record<S: Shape>(ctx: &Ctx, tx: &Tx, unit: &Unit<'_>, keys: &SubjectKeys, shape: &S) -> Result<(), AppError> {
-    let (kind, record, key) = (kind(S::NAME).expect("every shape is in the list"), context::RecordId::random(), RecordKey::generate());
+async fn first_record<S: Shape>(
+    ctx: &Ctx,
+    tx: &Tx,
+    unit: &Unit<'_>,
+    keys: &SubjectKeys,
+    shape: &S,
+) -> Result<(), AppError> {
+    let (kind, record, key) =
+        (kind(S::NAME).expect("every shape is in the list"), context::RecordId::random(), RecordKey::generate());
     let today: NaiveDate = ctx.now().date_naive();
     let stream = Stream { subject: ctx.subject, kind: kind.name(), sealing: Sealing::Record(&key), newest: None };
     let store = Store::new(unit, stream, &[], ctx.now());
@@ -398,7 +419,12 @@ fn shape<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<S>, AppErr
 }
 
 fn address_get(address: Lookup) -> Query {
-    Query::new("-- address_get\nSELECT subject_id, mac FROM auth.addresses WHERE address_hash = $1").bind(address.0.to_vec())
+    Query::new("-- address_get\nSELECT subject_id, mac FROM auth.addresses WHERE address_hash = $1")
+        .bind(address.0.to_vec())
+}
+
+fn time_zone(work: Option<&WorkProfile>) -> &str {
+    work.map_or(WorkProfile::DEFAULT_TIME_ZONE, |work| &work.time_zone)
 }
 
 /// The day it is in a time zone.

@@ -26,7 +26,11 @@ pub struct AuditEntry {
 
 impl App {
     /// A page of the person's own entries, newest first.
-    pub async fn audit_list(&self, ctx: &Ctx, filter: &AuditFilter) -> Result<(Vec<AuditEntry>, SubjectKeys), AppError> {
+    pub async fn audit_list(
+        &self,
+        ctx: &Ctx,
+        filter: &AuditFilter,
+    ) -> Result<(Vec<AuditEntry>, SubjectKeys), AppError> {
         let (rows, keys) = self.read_own(ctx, "audit_list", &|| audit_list(ctx.subject, filter.clone())).await?;
         let entries = rows.iter().map(|row| open(&keys, row)).collect::<Result<_, _>>()?;
         Ok((entries, keys))

@@ -50,7 +50,11 @@ pub(super) fn command(purpose: Purpose, granted: bool, version: Option<&str>) ->
         notice_version: version.unwrap_or(notice.version).to_owned(),
         notice_hash: notice_hash(notice).to_owned(),
     };
-    if granted { ConsentCommand::Grant { decision, current: notice.version } } else { ConsentCommand::Withdraw { decision } }
+    if granted {
+        ConsentCommand::Grant { decision, current: notice.version }
+    } else {
+        ConsentCommand::Withdraw { decision }
+    }
 }
 
 /// Runs a decision on its stream.
@@ -68,7 +72,13 @@ pub(super) async fn decide(
 
 impl App {
     /// Gives or withdraws consent to a purpose. Deciding the same again changes nothing.
-    pub async fn consent_decide(&self, ctx: &Ctx, purpose: Purpose, granted: bool, version: Option<&str>) -> Result<(), AppError> {
+    pub async fn consent_decide(
+        &self,
+        ctx: &Ctx,
+        purpose: Purpose,
+        granted: bool,
+        version: Option<&str>,
+    ) -> Result<(), AppError> {
         self.db
             .api
             .run_tx("consent_decide", ctx, Gate::write(ctx), move |tx| async move {
@@ -91,7 +101,11 @@ impl App {
     }
 
     /// All decisions on a purpose, newest first.
-    pub async fn consent_history(&self, ctx: &Ctx, purpose: Purpose) -> Result<(Vec<PastDecision>, SubjectKeys), AppError> {
+    pub async fn consent_history(
+        &self,
+        ctx: &Ctx,
+        purpose: Purpose,
+    ) -> Result<(Vec<PastDecision>, SubjectKeys), AppError> {
         let (rows, keys) = self.read_own(ctx, "consent_history", &|| consent_history(ctx.subject, purpose)).await?;
         let past = rows.iter().map(|row| past(&Event::from_row(row, 0))).collect::<Result<_, _>>()?;
         Ok((past, keys))
@@ -115,8 +129,8 @@ impl App {
 }
 
 fn past(event: &Event) -> Result<PastDecision, AppError> {
-    let decided: ConsentEvent =
-        serde_json::from_str(&event.payload).map_err(|_| AppError::Corrupt("a consent has another shape".to_owned()))?;
+    let decided: ConsentEvent = serde_json::from_str(&event.payload)
+        .map_err(|_| AppError::Corrupt("a consent has another shape".to_owned()))?;
     let granted = matches!(decided, ConsentEvent::Granted(_));
     let (ConsentEvent::Granted(decision) | ConsentEvent::Withdrawn(decision)) = decided;
     Ok(PastDecision {

@@ -14,7 +14,7 @@ use db::{Gate, Query, Row};
 
 use super::{
     App, AppError, Standing,
-    record::{Batch, OpenRecord, Outcome, Submission, open},
+    record::{Batch, Outcome, Submission, open},
 };
 
 /// All that the account page shows.
@@ -23,10 +23,8 @@ pub struct Profile {
     pub account: AccountRow,
     /// How to reach the person.
     pub contact: Contact,
-    /// Where and as what the person works.
-    pub work: WorkProfile,
-    /// The version of the work profile.
-    pub version: i64,
+    /// Where and as what the person works, and the version of that record; staff have none.
+    pub work: Option<(WorkProfile, i64)>,
     /// When a work day was submitted last.
     pub last_submission_at: Option<chrono::DateTime<chrono::Utc>>,
 }
@@ -39,12 +37,12 @@ fn last_submission(ctx: &Ctx) -> Query {
     .bind(ctx.subject.0)
 }
 
-/// The single record of a shape.
-fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<(S, OpenRecord), AppError> {
-    let row = rows.first().ok_or(AppError::Missing("profile"))?;
+/// The single record of a shape, and its version.
+fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<(S, i64)>, AppError> {
+    let Some(row) = rows.first() else { return Ok(None) };
     let record = open(keys, &RecordRow::from_row(row))?;
     let shape = S::from_body(&record.body).ok_or_else(|| AppError::Corrupt("a record has another shape".to_owned()))?;
-    Ok((shape, record))
+    Ok(Some((shape, record.version)))
 }
 
 impl App {
@@ -64,10 +62,9 @@ impl App {
                     .await?;
                 let keys = Standing::take(self, ctx, &standing)?.keys;
                 let account = AccountRow::from_row(account.first().ok_or(AppError::Missing("account"))?);
-                let (contact, _) = single::<Contact>(&keys, &contact)?;
-                let (work, record) = single::<WorkProfile>(&keys, &work)?;
-                let profile =
-                    Profile { account, contact, work, version: record.version, last_submission_at: last[0].get(0) };
+                let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
+                let work = single::<WorkProfile>(&keys, &work)?;
+                let profile = Profile { account, contact, work, last_submission_at: last[0].get(0) };
                 Ok((profile, keys))
             })
             .await

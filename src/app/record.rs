@@ -19,7 +19,8 @@ use projections::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vault::{
-    Aad, IndexKey, NewRecord, RecordKey, Sealed, SubjectKeys, record_delete_kind, record_insert, record_rewrap, subject_rewrap,
+    Aad, IndexKey, NewRecord, RecordKey, Sealed, SubjectKeys, record_delete_kind, record_insert, record_rewrap,
+    subject_rewrap,
 };
 
 use super::{App, AppError, Standing};
@@ -125,7 +126,12 @@ impl<'a> Claim<'a> {
 
 impl App {
     /// Submits records of one kind in one transaction; a natural key that is there already is amended.
-    pub async fn record_submit(&self, ctx: &Ctx, batch: &Batch<'_>, once: Option<&Once<'_>>) -> Result<Vec<Outcome>, AppError> {
+    pub async fn record_submit(
+        &self,
+        ctx: &Ctx,
+        batch: &Batch<'_>,
+        once: Option<&Once<'_>>,
+    ) -> Result<Vec<Outcome>, AppError> {
         let index = self.index_key(ctx).await?;
         let claim = once.map(|once| Claim::new(once, &index));
         let hashes: Vec<[u8; 32]> = batch
@@ -331,7 +337,9 @@ async fn decide_one(
         record,
         kind: kind.name(),
         key_hash: hash,
-        bucket: kind.date(&submission.body).map(|date| keys.index().bucket(kind.name(), &Quarter::of(date).to_string())),
+        bucket: kind
+            .date(&submission.body)
+            .map(|date| keys.index().bucket(kind.name(), &Quarter::of(date).to_string())),
         wrapped_key: keys.wrap_record(record, &key),
     });
     Ok((outcome, entry))
@@ -341,8 +349,8 @@ async fn decide_one(
 pub fn open(keys: &SubjectKeys, row: &RecordRow) -> Result<OpenRecord, AppError> {
     let key = keys.open_record(row.record, &row.wrapped_key)?;
     let text = row.event.open(&key)?;
-    let event: RecordEvent =
-        serde_json::from_slice(text.reveal()).map_err(|_| AppError::Corrupt("a record has another shape".to_owned()))?;
+    let event: RecordEvent = serde_json::from_slice(text.reveal())
+        .map_err(|_| AppError::Corrupt("a record has another shape".to_owned()))?;
     Ok(OpenRecord {
         record: row.record,
         body: event.body().unwrap_or_else(|| Personal::new(serde_json::Value::Null)),

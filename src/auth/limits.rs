@@ -60,15 +60,22 @@ impl Left {
 impl App {
     /// Counts one request against each limit and says what the tightest leaves; refuses where one is used up.
     pub async fn limit_count(&self, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Left, AppError> {
-        let queries = || -> Vec<Query> { limits.iter().map(|(limit, who)| self.limit_query(ctx, *limit, who)).collect() };
+        let queries =
+            || -> Vec<Query> { limits.iter().map(|(limit, who)| self.limit_query(ctx, *limit, who)).collect() };
         let rows = self
             .db
             .api
-            .run_tx("limit_count", ctx, Gate::read(ctx), move |tx| async move { Ok::<_, AppError>(tx.flight_all(queries()).await?) })
+            .run_tx("limit_count", ctx, Gate::read(ctx), move |tx| async move {
+                Ok::<_, AppError>(tx.flight_all(queries()).await?)
+            })
             .await?;
         let left = limits.iter().zip(&rows).map(|((limit, _), rows)| {
             let (used, window_end): (i32, DateTime<Utc>) = (rows[0].get(0), rows[0].get(1));
-            Left { limit: *limit, remaining: limit.quota() - used, reset_s: (window_end - ctx.now()).num_seconds().max(1) }
+            Left {
+                limit: *limit,
+                remaining: limit.quota() - used,
+                reset_s: (window_end - ctx.now()).num_seconds().max(1),
+            }
         });
         let tightest = left.min_by_key(|left| left.remaining).expect("at least one limit is counted");
         if tightest.remaining < 0 { Err(AppError::Limited { retry_after_s: tightest.reset_s }) } else { Ok(tightest) }

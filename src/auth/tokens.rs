@@ -170,7 +170,8 @@ mod tests {
         let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");
         let (token, _) = tokens.issue(&claims(), now);
         let mut body: serde_json::Value =
-            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).expect("claims")).expect("base64")).expect("JSON");
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).expect("claims")).expect("base64"))
+                .expect("JSON");
         change(&mut body);
         let mut head = decode_header(&token).expect("a header");
         header(&mut head);

@@ -111,6 +111,10 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Hospital>, HospitalsError> {
         if row.len() > header.len() {
             return Err(faulty(start, &(header.len() + 1).to_string(), Fault::Surplus));
         }
+        // A row of which neither is known names no hospital.
+        if row[name_at].trim_ascii().is_empty() && row[state_at].trim_ascii().is_empty() {
+            continue;
+        }
         let field = |at: usize, column| match str::from_utf8(&row[at]).map(str::trim) {
             Ok("") => Err(faulty(start, column, Fault::Empty)),
             Ok(text) => Ok(text),
@@ -345,7 +349,7 @@ mod tests {
         assert_eq!(error.to_string(), "/nowhere/list.csv: cannot be read");
     }
 
-    /// The public file has rows with neither name nor state. They are refused, and all others are read.
+    /// The public file has rows with neither name nor state, which name no hospital.
     #[test]
     fn reads_the_public_file_apart_from_its_blank_rows() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/german_hospitals.csv");
@@ -353,18 +357,8 @@ mod tests {
             println!("skipped: {} is absent", path.display());
             return;
         }
-        let text = fs::read_to_string(&path).expect("the file is UTF-8");
-        let is_blank = |line: &&str| line.ends_with(",,,,,,") && line.split(',').nth(1) == Some("");
-        match text.lines().position(|line| is_blank(&line)) {
-            Some(at) => {
-                let error = read(&path).expect_err("a row without a name").to_string();
-                assert!(error.contains(&format!("line {}, column `name`: empty", at + 1)), "{error}");
-            }
-            None => assert_good(&read(&path).expect("a sound file")),
-        }
-        let sound: Vec<&str> = text.lines().filter(|line| !is_blank(line)).collect();
-        let hospitals = parse(&path, sound.join("\n").as_bytes()).expect("a sound file");
-        assert_eq!(hospitals.len() + 1, sound.len());
+        let hospitals = read(&path).expect("a sound file");
+        assert!(hospitals.len() > 2000);
         assert_good(&hospitals);
     }
 }

@@ -26,19 +26,24 @@ pub struct AccountAnswer {
     user_id: Uuid,
     /// The e-mail address.
     email: String,
-    /// The hospital.
-    hospital_id: String,
+    /// The hospital; staff have none, nor what follows of a work profile.
+    #[oai(skip_serializing_if_is_none)]
+    hospital_id: Option<String>,
     /// The specialty.
-    specialty: OneOf<Specialty>,
+    #[oai(skip_serializing_if_is_none)]
+    specialty: Option<OneOf<Specialty>>,
     /// The level of the role.
-    role_level: OneOf<RoleLevel>,
+    #[oai(skip_serializing_if_is_none)]
+    role_level: Option<OneOf<RoleLevel>>,
     /// The federal state.
     #[oai(skip_serializing_if_is_none)]
     state_code: Option<OneOf<StateCode>>,
     /// The country, ISO 3166-1 alpha-3.
-    country_code: String,
+    #[oai(skip_serializing_if_is_none)]
+    country_code: Option<String>,
     /// The time zone, by its IANA name.
-    time_zone: String,
+    #[oai(skip_serializing_if_is_none)]
+    time_zone: Option<String>,
     /// Since when the account exists.
     created_at: DateTime<Utc>,
     /// When a work day was submitted last.
@@ -75,12 +80,12 @@ impl Example for AccountAnswer {
         Self {
             user_id: Uuid::nil(),
             email: "anna.schmidt@klinik.example".to_owned(),
-            hospital_id: "klinikum-am-see".to_owned(),
-            specialty: OneOf(Specialty::Surgery),
-            role_level: OneOf(RoleLevel::Specialist),
+            hospital_id: Some("klinikum-am-see".to_owned()),
+            specialty: Some(OneOf(Specialty::Surgery)),
+            role_level: Some(OneOf(RoleLevel::Specialist)),
             state_code: Some(OneOf(StateCode::Bavaria)),
-            country_code: WorkProfile::DEFAULT_COUNTRY.to_owned(),
-            time_zone: WorkProfile::DEFAULT_TIME_ZONE.to_owned(),
+            country_code: Some(WorkProfile::DEFAULT_COUNTRY.to_owned()),
+            time_zone: Some(WorkProfile::DEFAULT_TIME_ZONE.to_owned()),
             created_at: DateTime::UNIX_EPOCH,
             last_submission_at: None,
         }
@@ -168,11 +173,11 @@ impl AccountApi {
         let wanted = etag::wanted(if_match.0.as_deref())?;
         loop {
             let (profile, _) = app.profile_get(ctx).await?;
-            if wanted.is_some_and(|wanted| wanted != profile.version) {
+            let (work, version) = profile.work.ok_or(AppError::Missing("work profile"))?;
+            if wanted.is_some_and(|wanted| wanted != version) {
                 return Err(AppError::PreconditionFailed.into());
             }
-            let rectified = body.0.apply(&profile.work);
-            match app.profile_rectify(ctx, &rectified, profile.version, caller.today()).await {
+            match app.profile_rectify(ctx, &body.0.apply(&work), version, caller.today()).await {
                 // Somebody else was faster, and the caller named no version: apply the change to what is there now.
                 Err(AppError::PreconditionFailed) if wanted.is_none() => {}
                 outcome => {
@@ -187,18 +192,18 @@ impl AccountApi {
 async fn show(app: &App, caller: &SignedIn) -> Result<AccountShown, Refusal> {
     let (profile, keys) = app.profile_get(caller.ctx()).await?;
     app.accessed(caller.ctx(), keys, "account", 1, String::new()).await?;
-    let (account, work) = (profile.account, profile.work);
+    let (work, version) = profile.work.unzip();
     let answer = AccountAnswer {
         user_id: caller.user().0,
         email: profile.contact.email,
-        hospital_id: work.hospital_id,
-        specialty: OneOf(work.specialty),
-        role_level: OneOf(work.role_level),
-        state_code: work.state_code.map(OneOf),
-        country_code: work.country_code,
-        time_zone: work.time_zone,
-        created_at: account.registered_at,
+        hospital_id: work.as_ref().map(|work| work.hospital_id.clone()),
+        specialty: work.as_ref().map(|work| OneOf(work.specialty)),
+        role_level: work.as_ref().map(|work| OneOf(work.role_level)),
+        state_code: work.as_ref().and_then(|work| work.state_code).map(OneOf),
+        country_code: work.as_ref().map(|work| work.country_code.clone()),
+        time_zone: work.map(|work| work.time_zone),
+        created_at: profile.account.registered_at,
         last_submission_at: profile.last_submission_at,
     };
-    Ok(AccountShown::Ok(Json(answer), tag(profile.version)))
+    Ok(AccountShown::Ok(Json(answer), tag(version.unwrap_or_default())))
 }

@@ -228,7 +228,7 @@ impl RegisterRequest {
             time_zone: self.time_zone.unwrap_or_else(|| WorkProfile::DEFAULT_TIME_ZONE.to_owned()),
         };
         let consents = self.consents.unwrap_or_default().into_iter().map(|purpose| purpose.0).collect();
-        Registration { email: self.email, work, consents }
+        Registration { email: self.email, work: Some(work), consents }
     }
 }
 
@@ -319,14 +319,16 @@ impl AuthApi {
     ///
     /// Makes an account for an address that has none, with a mailed code.
     #[oai(path = "/register", method = "post", operation_id = "auth_register")]
-    async fn register(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<RegisterRequest>) -> Result<Registered, Refusal> {
+    async fn register(
+        &self,
+        app: Data<&Arc<App>>,
+        anyone: Anyone,
+        body: Body<RegisterRequest>,
+    ) -> Result<Registered, Refusal> {
         let (ctx, code) = (&anyone.0, body.0.code.clone());
         let left = sign_in_limit(&app, ctx).await?;
         let registration = body.0.registration();
-        let faults = domain::kinds::Shape::faults(&registration.work, ctx.now().date_naive());
-        if !faults.is_empty() {
-            return Err(AppError::Invalid(faults).into());
-        }
+        registration.check(ctx)?;
         let (proof, known) = prove(&app, ctx, &registration.email, &code).await?;
         if known.is_some() {
             return Err(AppError::AccountExists.into());
@@ -339,7 +341,12 @@ impl AuthApi {
     ///
     /// Signs in an address that has an account, with a mailed code.
     #[oai(path = "/login", method = "post", operation_id = "auth_login")]
-    async fn login(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<LoginRequest>) -> Result<SignedInNow, Refusal> {
+    async fn login(
+        &self,
+        app: Data<&Arc<App>>,
+        anyone: Anyone,
+        body: Body<LoginRequest>,
+    ) -> Result<SignedInNow, Refusal> {
         let ctx = &anyone.0;
         let left = sign_in_limit(&app, ctx).await?;
         let (proof, known) = prove(&app, ctx, &body.0.email, &body.0.code).await?;
@@ -352,7 +359,12 @@ impl AuthApi {
     ///
     /// Exchanges a refresh token for a new pair. A refresh token that is shown a second time ends its session.
     #[oai(path = "/refresh", method = "post", operation_id = "auth_refresh")]
-    async fn refresh(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<RefreshRequest>) -> Result<SignedInNow, Refusal> {
+    async fn refresh(
+        &self,
+        app: Data<&Arc<App>>,
+        anyone: Anyone,
+        body: Body<RefreshRequest>,
+    ) -> Result<SignedInNow, Refusal> {
         let left = sign_in_limit(&app, &anyone.0).await?;
         let grant = app.account_refresh(&anyone.0, &body.0.refresh_token).await?;
         Ok(SignedInNow::Ok(Json(grant.into()), left.header(), left.policy_header()))

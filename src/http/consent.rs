@@ -8,12 +8,7 @@ use domain::{
     consent::{Notice, Purpose},
 };
 use poem::web::Data;
-use poem_openapi::{
-    Object, OpenApi,
-    param::Path,
-    payload::Json,
-    types::Example,
-};
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
 
 use super::{
     Tag,

@@ -21,7 +21,9 @@ impl Page {
         if limit == 0 || limit > most {
             return Err(Refusal::parameter("limit", &format!("must be 1 to {most}")));
         }
-        let after = cursor.map(|text| URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong));
+        let after = cursor.map(|text| {
+            URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)
+        });
         Ok(Self { after: after.transpose()?, limit: limit as usize })
     }
 }

@@ -12,7 +12,8 @@ pub fn wanted(if_match: Option<&str>) -> Result<Option<i64>, Refusal> {
     match if_match.map(str::trim) {
         None | Some("*") => Ok(None),
         Some(text) => {
-            let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
+            let version =
+                text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
             version.map(Some).ok_or_else(|| Refusal::parameter("If-Match", "must be a tag that an ETag header gave"))
         }
     }

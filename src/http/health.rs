@@ -28,7 +28,9 @@ impl HealthApi {
     #[oai(path = "/health", method = "get", operation_id = "health_get")]
     async fn get(&self, app: Data<&Arc<App>>) -> Result<Json<Health>, Refusal> {
         let ctx = &Ctx::system(app.clock.clone());
-        let work = move |tx: db::Tx| async move { Ok::<_, AppError>(drop(tx.finish([Query::new("-- health\nSELECT 1")]).await?)) };
+        let work = move |tx: db::Tx| async move {
+            Ok::<_, AppError>(drop(tx.finish([Query::new("-- health\nSELECT 1")]).await?))
+        };
         app.db.api.run_tx("health_get", ctx, Gate::read(ctx), work).await?;
         Ok(Json(Health { status: "ok".to_owned() }))
     }

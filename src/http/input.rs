@@ -60,7 +60,12 @@ impl Fields {
     }
 
     /// Makes something of a value, or notes why not.
-    pub fn check<T>(&mut self, field: &str, value: Value, make: impl FnOnce(Value) -> Result<T, Cow<'static, str>>) -> Option<T> {
+    pub fn check<T>(
+        &mut self,
+        field: &str,
+        value: Value,
+        make: impl FnOnce(Value) -> Result<T, Cow<'static, str>>,
+    ) -> Option<T> {
         make(value).map_err(|message| self.fault(field, message)).ok()
     }
 
@@ -164,7 +169,9 @@ impl<T: Input> ParsePayload for Body<T> {
     async fn from_request(_: &Request, body: &mut RequestBody) -> Result<Self> {
         let bytes = body.take()?.into_bytes_limit(BODY_BYTES).await?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| Refusal::malformed(&error))?;
-        let Value::Object(map) = value else { return Err(refuse(vec![Fault::new("", "the body must be a JSON object")])) };
+        let Value::Object(map) = value else {
+            return Err(refuse(vec![Fault::new("", "the body must be a JSON object")]));
+        };
         let mut fields = Fields::new(map, String::new());
         let read = T::read(&mut fields);
         match (read, fields.finish()) {
@@ -192,7 +199,8 @@ impl<'a, T: Input + Send> ApiExtractor<'a> for Body<T> {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        let content_type = Option::<&poem::http::HeaderValue>::from(request.headers().get(poem::http::header::CONTENT_TYPE));
+        let content_type =
+            Option::<&poem::http::HeaderValue>::from(request.headers().get(poem::http::header::CONTENT_TYPE));
         if !content_type.and_then(|value| value.to_str().ok()).is_some_and(Self::check_content_type) {
             return Err(poem::Error::from_status(poem::http::StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }

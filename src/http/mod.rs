@@ -44,14 +44,8 @@ pub(crate) enum Tag {
     Service,
 }
 
-type Apis = (
-    auth::AuthApi,
-    account::AccountApi,
-    consent::ConsentApi,
-    work_day::WorkDayApi,
-    audit::AuditApi,
-    health::HealthApi,
-);
+type Apis =
+    (auth::AuthApi, account::AccountApi, consent::ConsentApi, work_day::WorkDayApi, audit::AuditApi, health::HealthApi);
 
 fn service() -> OpenApiService<Apis, ()> {
     let apis = (
@@ -99,7 +93,10 @@ pub fn routes(app: Arc<App>) -> impl Endpoint<Output = Response> {
 #[handler]
 fn openapi() -> Response {
     static DOCUMENT: std::sync::LazyLock<String> = std::sync::LazyLock::new(document);
-    Response::builder().content_type("application/json").header(header::CACHE_CONTROL, "public, max-age=3600").body(DOCUMENT.as_str())
+    Response::builder()
+        .content_type("application/json")
+        .header(header::CACHE_CONTROL, "public, max-age=3600")
+        .body(DOCUMENT.as_str())
 }
 
 #[handler]

@@ -8,7 +8,12 @@ use poem::{
     error::{ReadBodyError, SizedLimitError},
     http::{HeaderValue, StatusCode, header},
 };
-use poem_openapi::{ApiResponse, Object, payload::Payload, registry::MetaSchemaRef, types::{ToJSON, Type}};
+use poem_openapi::{
+    ApiResponse, Object,
+    payload::Payload,
+    registry::MetaSchemaRef,
+    types::{ToJSON, Type},
+};
 
 use crate::app::AppError;
 
@@ -157,13 +162,15 @@ impl From<AppError> for Refusal {
     fn from(error: AppError) -> Self {
         match error {
             AppError::Invalid(faults) => {
-                let errors = faults.into_iter().map(|fault| Field { field: fault.field, message: fault.message }).collect();
+                let errors =
+                    faults.into_iter().map(|fault| Field { field: fault.field, message: fault.message }).collect();
                 let problem = problem(422, "invalid-input", "Fields of the request are wrong");
                 Self::Invalid(ProblemJson(Problem { errors: Some(errors), ..problem }))
             }
-            AppError::SignedOut => {
-                Self::SignedOut(ProblemJson(problem(401, "signed-out", "Nobody is signed in, or no longer")), BEARER.to_owned())
-            }
+            AppError::SignedOut => Self::SignedOut(
+                ProblemJson(problem(401, "signed-out", "Nobody is signed in, or no longer")),
+                BEARER.to_owned(),
+            ),
             AppError::CodeRefused => {
                 let problem = problem(401, "code-refused", "The code is wrong, used, or too old");
                 Self::SignedOut(ProblemJson(problem), BEARER.to_owned())
@@ -176,19 +183,23 @@ impl From<AppError> for Refusal {
             AppError::ConsentNeeded { purpose, reason } => {
                 let name = purpose.as_str();
                 let detail = format!("Consent to `{name}` is needed, and {reason}: see PUT /v1/consents/{name}.");
-                let problem = Problem { purpose: Some(name.to_owned()), ..problem(403, "consent-needed", "Consent is needed") };
+                let problem =
+                    Problem { purpose: Some(name.to_owned()), ..problem(403, "consent-needed", "Consent is needed") };
                 Self::Forbidden(with(problem, detail))
             }
             AppError::NoticeOutdated(current) => {
                 let problem = problem(409, "notice-outdated", "The notice is not the one that counts");
                 Self::Conflict(with(problem, format!("The notice that counts is version {current}.")))
             }
-            AppError::Missing(what) => {
-                Self::Missing(with(problem(404, "missing", "There is no such thing"), format!("There is no such {what}.")))
-            }
-            AppError::AccountExists => {
-                Self::Conflict(ProblemJson(problem(409, "account-exists", "The address has an account; sign in instead")))
-            }
+            AppError::Missing(what) => Self::Missing(with(
+                problem(404, "missing", "There is no such thing"),
+                format!("There is no such {what}."),
+            )),
+            AppError::AccountExists => Self::Conflict(ProblemJson(problem(
+                409,
+                "account-exists",
+                "The address has an account; sign in instead",
+            ))),
             AppError::PreconditionFailed => {
                 Self::Changed(ProblemJson(problem(412, "changed", "It was changed since it was read")))
             }

@@ -21,12 +21,18 @@ impl Hours {
     pub fn parse(value: &Value) -> Option<Self> {
         let hours = match value {
             Value::Number(number) => number.as_f64()?,
-            Value::String(text) if text.len() <= 8 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+            Value::String(text)
+                if text.len() <= 8 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') =>
+            {
                 text.parse().ok()?
             }
             _ => return None,
         };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 24 hours are 0 to 1440 minutes")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to 24 hours are 0 to 1440 minutes"
+        )]
         (0.0..=24.0).contains(&hours).then(|| Self { minutes: (hours * 60.0).round() as u16 })
     }
 

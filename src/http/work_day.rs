@@ -181,7 +181,8 @@ fn minutes(fields: &mut Fields, what: &str) -> Option<u16> {
     let minutes = match fields.take(&in_minutes) {
         None => None,
         Some(value) => Some(fields.check(&in_minutes, value, |value| {
-            let whole = value.as_u64().and_then(|minutes| u16::try_from(minutes).ok()).filter(|minutes| *minutes <= 1440);
+            let whole =
+                value.as_u64().and_then(|minutes| u16::try_from(minutes).ok()).filter(|minutes| *minutes <= 1440);
             whole.ok_or_else(|| "must be minutes, a whole number from 0 to 1440".into())
         })?),
     };
@@ -251,7 +252,8 @@ impl WorkDayAnswer {
     }
 
     fn of(record: &OpenRecord) -> Result<Self, AppError> {
-        let day = WorkDay::from_body(&record.body).ok_or_else(|| AppError::Corrupt("a day has another shape".to_owned()))?;
+        let day =
+            WorkDay::from_body(&record.body).ok_or_else(|| AppError::Corrupt("a day has another shape".to_owned()))?;
         Ok(Self::new(record.record.0, record.submitted_at, record.recorded_at, &day))
     }
 }
@@ -296,11 +298,16 @@ impl WorkDayApi {
         body: Body<WorkDayInput>,
     ) -> Result<DaySubmitted, Refusal> {
         let day = body.0.day();
-        let outcomes = submit(&app, &caller, "work_day_submit", key.0.as_deref(), std::slice::from_ref(&day), None).await?;
+        let outcomes =
+            submit(&app, &caller, "work_day_submit", key.0.as_deref(), std::slice::from_ref(&day), None).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
         let answer = Json(WorkDayAnswer::new(outcome.record.0, outcome.submitted_at, outcome.recorded_at, &day));
         let etag = tag(outcome.version);
-        Ok(if outcome.change == Change::Created { DaySubmitted::Created(answer, etag) } else { DaySubmitted::Amended(answer, etag) })
+        Ok(if outcome.change == Change::Created {
+            DaySubmitted::Created(answer, etag)
+        } else {
+            DaySubmitted::Amended(answer, etag)
+        })
     }
 
     /// Submit many days
@@ -318,7 +325,9 @@ impl WorkDayApi {
     ) -> Result<Json<BatchAnswer>, Refusal> {
         let days: Vec<WorkDay> = body.0.events.iter().map(WorkDayInput::day).collect();
         let outcomes = submit(&app, &caller, "work_day_submit_batch", key.0.as_deref(), &days, Some("events")).await?;
-        let count = |change| u32::try_from(outcomes.iter().filter(|outcome| outcome.change == change).count()).unwrap_or(u32::MAX);
+        let count = |change| {
+            u32::try_from(outcomes.iter().filter(|outcome| outcome.change == change).count()).unwrap_or(u32::MAX)
+        };
         Ok(Json(BatchAnswer {
             created_count: count(Change::Created),
             updated_count: count(Change::Amended),
@@ -379,8 +388,10 @@ async fn submit(
     if key.is_some_and(|key| !(1..=255).contains(&key.len()) || key.chars().any(char::is_control)) {
         return Err(Refusal::parameter("Idempotency-Key", "must have 1 to 255 characters"));
     }
-    let submissions: Vec<Submission> = days.iter().map(|day| Submission { body: day.to_body(), expected: None }).collect();
-    let once = key.map(|key| Once { operation, key, body: serde_json::to_vec(days).expect("days can be written as JSON") });
+    let submissions: Vec<Submission> =
+        days.iter().map(|day| Submission { body: day.to_body(), expected: None }).collect();
+    let once =
+        key.map(|key| Once { operation, key, body: serde_json::to_vec(days).expect("days can be written as JSON") });
     let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: caller.today(), field };
     Ok(app.record_submit(caller.ctx(), &batch, once.as_ref()).await?)
 }

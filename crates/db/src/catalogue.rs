@@ -70,7 +70,9 @@ pub fn matrix(rows: &[Row]) -> String {
 
 /// The lines that differ from what must be: `-` is missing, `+` is too much.
 pub fn drift(found: &str) -> Vec<String> {
-    let missing = MATRIX.lines().filter(|line| !found.lines().any(|other| other == *line)).map(|line| format!("- {line}"));
-    let surplus = found.lines().filter(|line| !MATRIX.lines().any(|other| other == *line)).map(|line| format!("+ {line}"));
+    let missing =
+        MATRIX.lines().filter(|line| !found.lines().any(|other| other == *line)).map(|line| format!("- {line}"));
+    let surplus =
+        found.lines().filter(|line| !MATRIX.lines().any(|other| other == *line)).map(|line| format!("+ {line}"));
     missing.chain(surplus).collect()
 }

@@ -42,7 +42,9 @@ impl From<tokio_postgres::Error> for DbError {
             return Self::Unreachable(error.to_string());
         };
         let code = db.code();
-        if [SqlState::UNIQUE_VIOLATION, SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code) {
+        if [SqlState::UNIQUE_VIOLATION, SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED]
+            .contains(code)
+        {
             return Self::Conflict(db.constraint().unwrap_or(code.code()).to_owned());
         }
         if *code == SqlState::INSUFFICIENT_PRIVILEGE {

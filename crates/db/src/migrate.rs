@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::{Client, NoTls};
 use postgres_protocol::password::scram_sha_256;
+use tokio_postgres::{Client, NoTls};
 
 use crate::{Address, DbError, TicketKey};
 

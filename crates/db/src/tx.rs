@@ -169,13 +169,23 @@ impl Tx {
             let ((), rows) = future::try_join(client.batch_execute("BEGIN"), client.query(&open, &values)).await?;
             rows[0].try_get::<_, bool>(2)
         };
-        let body = future::join_all(statements.iter().zip(&queries).map(|(statement, query)| self.run(statement, query)));
+        let body =
+            future::join_all(statements.iter().zip(&queries).map(|(statement, query)| self.run(statement, query)));
         let end = async { if commit { client.batch_execute("COMMIT").await } else { Ok(()) } };
         let (claimed, rows, ended) = future::join3(begin, body, end).await;
         let claimed = claimed?;
         let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
         ended?;
-        self.0.state.store(if commit { CLOSED } else if claimed { OPENED } else { CLAIM_REFUSED }, Ordering::Release);
+        self.0.state.store(
+            if commit {
+                CLOSED
+            } else if claimed {
+                OPENED
+            } else {
+                CLAIM_REFUSED
+            },
+            Ordering::Release,
+        );
         Ok(rows)
     }
 

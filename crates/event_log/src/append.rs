@@ -64,7 +64,8 @@ impl<'k> Unit<'k> {
 /// Adds events in one statement.
 pub fn append(events: Vec<Event>) -> Query {
     let count = events.len();
-    let (mut types, mut ids, mut sequences) = (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut types, mut ids, mut sequences) =
+        (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut names, mut versions) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut payloads, mut metadata) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut event_ids, mut subjects): (Vec<Uuid>, Vec<Uuid>) = (Vec::with_capacity(count), Vec::with_capacity(count));

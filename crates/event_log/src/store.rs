@@ -44,12 +44,18 @@ pub struct Store<'u, 'k> {
 
 impl<'u, 'k> Store<'u, 'k> {
     /// A store that adds to `unit` what a command on `stream` makes, stamped `now`.
-    pub fn new(unit: &'u Unit<'k>, stream: Stream<'u>, upcasters: &'u [Box<dyn EventUpcaster>], now: DateTime<Utc>) -> Self {
+    pub fn new(
+        unit: &'u Unit<'k>,
+        stream: Stream<'u>,
+        upcasters: &'u [Box<dyn EventUpcaster>],
+        now: DateTime<Utc>,
+    ) -> Self {
         Self { unit, stream, upcasters, now }
     }
 
     fn open<A: Aggregate>(&self, event: &Event) -> Result<EventEnvelope<A>, PersistenceError> {
-        let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| PersistenceError::DeserializationError(error);
+        let unreadable =
+            |error: Box<dyn std::error::Error + Send + Sync>| PersistenceError::DeserializationError(error);
         let payload = match self.stream.sealing {
             Sealing::Clear => serde_json::from_str(&event.payload),
             Sealing::Record(key) => serde_json::from_slice(event.open(key).map_err(|e| unreadable(e.into()))?.reveal()),
@@ -140,7 +146,12 @@ impl<A: Aggregate> EventStore<A> for Store<'_, '_> {
 }
 
 /// Runs one command: load, decide, queue. Nothing is stored before the transaction's last flight.
-pub async fn execute<A>(store: Store<'_, '_>, id: &str, command: A::Command, services: A::Services) -> Result<(), AggregateError<A::Error>>
+pub async fn execute<A>(
+    store: Store<'_, '_>,
+    id: &str,
+    command: A::Command,
+    services: A::Services,
+) -> Result<(), AggregateError<A::Error>>
 where
     A: Aggregate,
 {

@@ -145,7 +145,8 @@ impl Ring {
 
     /// The MAC of a row's immutable columns.
     pub fn row_mac(&self, table: &str, columns: &[&[u8]]) -> [u8; 32] {
-        let parts: Vec<&[u8]> = [b"row".as_slice(), table.as_bytes()].into_iter().chain(columns.iter().copied()).collect();
+        let parts: Vec<&[u8]> =
+            [b"row".as_slice(), table.as_bytes()].into_iter().chain(columns.iter().copied()).collect();
         keyed_hash(&self.mac, &parts)
     }
 
@@ -229,7 +230,8 @@ mod tests {
         let folder = folder();
         let path = folder.join("ring.json");
         let subject = SubjectId::random();
-        let (keys, wrapped) = Vault::new(Ring::open_or_create(&path, Some(b"moth")).expect("created")).create_subject(subject);
+        let (keys, wrapped) =
+            Vault::new(Ring::open_or_create(&path, Some(b"moth")).expect("created")).create_subject(subject);
         let text = std::fs::read_to_string(&path).expect("readable");
         assert!(!text.contains("keks"));
         assert!(matches!(Ring::open(&path, None), Err(RingError::Locked(_))));
@@ -250,7 +252,9 @@ mod tests {
         let (id, sealer) = ring.transit(now).expect("made");
         let sealed = sealer.seal(&Aad::of("x"), b"letter");
         assert_eq!(ring.destroy_old_transit(now + TimeDelta::hours(71)).expect("written"), 0);
-        assert!(Ring::open(&path, None).expect("opens").transit_of(id).expect("alive").open(&Aad::of("x"), &sealed).is_ok());
+        assert!(
+            Ring::open(&path, None).expect("opens").transit_of(id).expect("alive").open(&Aad::of("x"), &sealed).is_ok()
+        );
         assert_eq!(ring.destroy_old_transit(now + TimeDelta::hours(72)).expect("written"), 1);
         assert!(ring.transit_of(id).is_none());
         assert!(Ring::open(&path, None).expect("opens").transit_of(id).is_none());

@@ -143,7 +143,11 @@ pub(crate) fn random_secret() -> Zeroizing<[u8; 32]> {
 
 fn padded_len(plaintext: usize) -> usize {
     let least = plaintext + 1;
-    if least <= LARGEST_STEP { least.next_power_of_two().max(SMALLEST_STEP) } else { least.next_multiple_of(LARGEST_STEP) }
+    if least <= LARGEST_STEP {
+        least.next_power_of_two().max(SMALLEST_STEP)
+    } else {
+        least.next_multiple_of(LARGEST_STEP)
+    }
 }
 
 #[cfg(test)]

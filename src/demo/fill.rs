@@ -1,0 +1,163 @@
+//! Filling: each invented person registers, consents and submits a quarter, by the commands behind the API.
+
+use std::{sync::Arc, time::Duration};
+
+use context::{Client, Ctx, Personal, RequestId, Role};
+use domain::{
+    Choice, RoleLevel, Specialty, StateCode,
+    consent::Purpose,
+    kinds::{Shape, WORK_DAY, WorkProfile},
+    quarter::Quarter,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::{
+    Demo, Progress,
+    hospitals::Hospital,
+    people::{Choices, Person, people},
+    progress_of,
+};
+use crate::{
+    app::{
+        App, AppError,
+        account::{Proof, Registration, today},
+        record::{Batch, Submission},
+    },
+    auth::Grant,
+    place::{Folder, write_secret},
+    server::ServerError,
+};
+
+const AT_ONCE: usize = 8;
+const BATCH_DAYS: usize = 31;
+/// The commonest first, as the simulator wants them.
+const SPECIALTIES: &[&str] = &[
+    "internal_medicine",
+    "surgery",
+    "anaesthesiology",
+    "paediatrics",
+    "gynaecology",
+    "orthopaedics",
+    "psychiatry",
+    "neurology",
+    "radiology",
+    "cardiology",
+    "emergency_medicine",
+    "intensive_care",
+    "urology",
+    "oncology",
+    "geriatrics",
+    "dermatology",
+];
+const ROLES: &[&str] = &["nurse", "assistant", "specialist", "senior"];
+
+/// The people of a demonstration, in order.
+pub(super) fn cast<'a>(demo: &Demo, hospitals: &'a [Hospital]) -> impl Iterator<Item = Person> + use<'a> {
+    people(demo.seed, demo.people, Quarter::of(chrono::NaiveDate::default()), &choices(hospitals))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn choices(hospitals: &[Hospital]) -> Choices<'_> {
+    Choices { hospitals, specialties: SPECIALTIES, role_levels: ROLES }
+}
+
+fn ctx(app: &App) -> Ctx {
+    let client =
+        Client { address: Personal::new("127.0.0.1".to_owned()), agent: Personal::new("lethe demo".to_owned()) };
+    Ctx::anonymous(app.clock.clone(), client, RequestId::random())
+}
+
+/// Signs in somebody who is known; none where nobody is.
+pub(super) async fn sign_in(app: &App, email: &str) -> Result<Option<Grant>, AppError> {
+    let (ctx, (address, _)) = (ctx(app), app.vault.ring().address_hash(email));
+    let Some(known) = app.account_of(&ctx, address).await? else { return Ok(None) };
+    app.account_sign_in(&ctx, email, &known, &Proof::Operator).await.map(Some)
+}
+
+/// Fills the database unless an earlier run has.
+pub(super) async fn fill(
+    app: &Arc<App>,
+    demo: &Demo,
+    folder: &Folder,
+    hospitals: &[Hospital],
+) -> Result<(), ServerError> {
+    let earlier = progress_of(folder)?.filter(|earlier| earlier.seed == demo.seed);
+    let quarter = earlier.as_ref().map_or_else(
+        || Quarter::last_closed_before(app.clock.now().date_naive()),
+        |earlier| Quarter::of(earlier.first_day),
+    );
+    let done = earlier.map_or(0, |earlier| earlier.people);
+    let note = |people| -> Result<(), ServerError> {
+        let progress = Progress { seed: demo.seed, first_day: quarter.first_day(), people };
+        let text = serde_json::to_vec(&progress).expect("progress can be written as JSON");
+        Ok(write_secret(&folder.join("progress.json"), &text)?)
+    };
+    if done >= demo.people {
+        return Ok(());
+    }
+    note(done)?;
+    let bar = bar(demo.people - done, quarter);
+    let (gate, mut tasks) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+    for person in people(demo.seed, demo.people, quarter, &choices(hospitals)).skip(done) {
+        let permit = gate.clone().acquire_owned().await.expect("the gate stays open");
+        let app = app.clone();
+        tasks.spawn(async move {
+            let outcome = submit_quarter(&app, &person).await;
+            drop(permit);
+            outcome
+        });
+        while let Some(finished) = tasks.try_join_next() {
+            finished.map_err(|_| ServerError::Lost)??;
+            bar.inc(1);
+        }
+    }
+    while let Some(finished) = tasks.join_next().await {
+        finished.map_err(|_| ServerError::Lost)??;
+        bar.inc(1);
+    }
+    bar.finish();
+    note(demo.people)
+}
+
+fn bar(people: usize, quarter: Quarter) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} people, {eta} left")
+        .expect("the template is well formed");
+    let bar = ProgressBar::new(people as u64).with_style(style).with_message(format!("Filling {quarter}"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Registers a person, or goes on with one whom an earlier run registered, and submits the quarter.
+async fn submit_quarter(app: &App, person: &Person) -> Result<(), AppError> {
+    let grant = match sign_in(app, &person.email).await? {
+        Some(grant) => grant,
+        None => app.account_register(&ctx(app), &registration(person)?, &Proof::Operator).await?,
+    };
+    let claims = grant.claims;
+    let ctx = ctx(app).for_subject(claims.subject, Some(claims.session)).acting_as(Role::Subject);
+    let today = today(ctx.now(), &claims.time_zone);
+    for days in person.days.chunks(BATCH_DAYS) {
+        let submissions: Vec<Submission> =
+            days.iter().map(|day| Submission { body: day.to_body(), expected: None }).collect();
+        let batch = Batch { kind: WORK_DAY, submissions: &submissions, today, field: Some("events") };
+        app.record_submit(&ctx, &batch, None).await?;
+    }
+    app.account_sign_out(&ctx).await
+}
+
+fn registration(person: &Person) -> Result<Registration, AppError> {
+    let unknown = || AppError::Corrupt("the simulator made a choice that the domain does not know".to_owned());
+    let work = WorkProfile {
+        hospital_id: person.hospital_id.clone(),
+        specialty: Specialty::parse(person.specialty).ok_or_else(unknown)?,
+        role_level: RoleLevel::parse(person.role_level).ok_or_else(unknown)?,
+        state_code: Some(StateCode::parse(person.state_code).ok_or_else(unknown)?),
+        country_code: WorkProfile::DEFAULT_COUNTRY.to_owned(),
+        time_zone: WorkProfile::DEFAULT_TIME_ZONE.to_owned(),
+    };
+    let statistics = person.consents_to_statistics.then_some(Purpose::Statistics);
+    let consents = [Purpose::WorkHours].into_iter().chain(statistics).collect();
+    Ok(Registration { email: person.email.clone(), work: Some(work), consents })
+}

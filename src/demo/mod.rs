@@ -1,0 +1,206 @@
+//! The demonstration: a server with its own PostgreSQL and a believable quarter of invented people, made by the commands
+//! behind the API. Run again, it goes on with the same data, and finishes what an earlier run was stopped in.
+
+mod fill;
+mod hospitals;
+mod people;
+
+use std::{path::Path, sync::Arc};
+
+use chrono::{NaiveDate, TimeDelta};
+use context::{Clock, Ctx, Role};
+use db::{Login, Passwords};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::net::TcpListener;
+use vault::Vault;
+
+use crate::{
+    app::{
+        App, AppError,
+        account::{Proof, Registration},
+    },
+    auth::{Grant, Tokens},
+    mail::Mailbox,
+    place::{Database, Folder, PlaceError, read_secret, write_secret},
+    server::{self, ServerError, Settings, Store},
+};
+
+/// What the demonstration is made of.
+#[derive(Clone, Debug)]
+pub struct Demo {
+    /// How many people.
+    pub people: usize,
+    /// From what they are made; never anything secret.
+    pub seed: u64,
+    /// The hospitals they work at, a CSV with `name` and `state`.
+    pub hospitals: Option<std::path::PathBuf>,
+    /// The TCP port on loopback; 0 for any.
+    pub port: u16,
+    /// The sender of letters.
+    pub sender: String,
+}
+
+/// How many people get a token in `demo.json`.
+const SHOWN: usize = 10;
+const TOKEN_HOURS: i64 = 12;
+const STAFF: [(&str, Role); 2] =
+    [("compliance@lethe.example", Role::Compliance), ("auditor@lethe.example", Role::Auditor)];
+
+/// What an earlier run left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    seed: u64,
+    first_day: NaiveDate,
+    people: usize,
+}
+
+/// Runs the demonstration in a folder until `stop` resolves.
+pub async fn run(
+    demo: &Demo,
+    folder: &Folder,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServerError> {
+    let hospitals = match &demo.hospitals {
+        Some(path) => hospitals::read(path).map_err(|error| PlaceError::Malformed(path.clone(), error.to_string()))?,
+        None => hospitals::built_in(),
+    };
+    if hospitals.is_empty() {
+        return Err(
+            PlaceError::Malformed(demo.hospitals.clone().unwrap_or_default(), "no hospital in it".to_owned()).into()
+        );
+    }
+    let listener = listen(demo.port).await?;
+    eprintln!("Starting PostgreSQL in {} …", folder.path().display());
+    let store = Store::start(folder, &[]).await?;
+    let outcome = run_on(demo, folder, &store, hospitals, listener, stop).await;
+    eprintln!("Stopping …");
+    let stopped = store.stop().await;
+    outcome.and(stopped)
+}
+
+async fn listen(port: u16) -> Result<TcpListener, ServerError> {
+    let address = ([127, 0, 0, 1], port).into();
+    TcpListener::bind(address).await.map_err(|error| ServerError::Listen(address, error))
+}
+
+async fn run_on(
+    demo: &Demo,
+    folder: &Folder,
+    store: &Store,
+    hospitals: Vec<hospitals::Hospital>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServerError> {
+    let vault = Arc::new(Vault::new(folder.ring(None)?));
+    let passwords = folder.passwords()?;
+    store.migrate(None, &vault, &passwords).await?;
+    if let Err(error) = server::check_version(&store.database, &passwords).await {
+        eprintln!("Warning: {error}");
+    }
+    let settings = Settings { folder: folder.clone(), connections: 16, token_lifetime: None, clock: Clock::system() };
+    let app = server::open(&settings, &store.database, vault.clone(), &passwords).await?;
+    let (stop, stopped) = shared(stop);
+    tokio::select! {
+        filled = fill::fill(&app, demo, folder, &hospitals) => filled?,
+        () = stopped => return Ok(()),
+    }
+    let base_url = format!("http://{}", listener.local_addr()?);
+    let sheet = sheet(&app, demo, &vault, &store.database, &passwords, &hospitals, &base_url).await?;
+    write_secret(&folder.join("demo.json"), format!("{sheet:#}\n").as_bytes())?;
+    let mailbox = Mailbox::new(&server::mail_folder(folder), &demo.sender)?;
+    welcome(folder.path(), &base_url);
+    server::serve(app, mailbox, listener, stop).await
+}
+
+/// One signal for two waiters.
+fn shared(
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> (impl Future<Output = ()> + Send + 'static, impl Future<Output = ()>) {
+    let (sender, first) = tokio::sync::watch::channel(false);
+    let second = first.clone();
+    tokio::spawn(async move {
+        stop.await;
+        sender.send_replace(true);
+    });
+    let wait = |mut receiver: tokio::sync::watch::Receiver<bool>| async move {
+        // An error says that the sender is gone, which is as good as a stop.
+        let _ = receiver.wait_for(|stopped| *stopped).await;
+    };
+    (wait(first), wait(second))
+}
+
+/// What `demo.json` holds.
+async fn sheet(
+    app: &App,
+    demo: &Demo,
+    vault: &Arc<Vault>,
+    database: &Database,
+    passwords: &Passwords,
+    hospitals: &[hospitals::Hospital],
+    base_url: &str,
+) -> Result<serde_json::Value, ServerError> {
+    let tokens = Tokens::new(vault.clone(), Some(TimeDelta::hours(TOKEN_HOURS)));
+    let mut subjects = Vec::new();
+    for person in fill::cast(demo, hospitals).take(SHOWN.min(demo.people)) {
+        let grant = fill::sign_in(app, &person.email).await?.ok_or(AppError::Missing("account"))?;
+        let (token, _) = tokens.issue(&grant.claims, app.clock.now());
+        subjects.push(json!({ "email": person.email, "user_id": grant.claims.user, "token": token }));
+    }
+    let mut staff = serde_json::Map::new();
+    for (email, role) in STAFF {
+        let grant = staff_sign_in(app, email, role).await?;
+        let (token, _) = tokens.issue(&grant.claims, app.clock.now());
+        staff.insert(role.as_str().to_owned(), json!({ "email": email, "token": token }));
+    }
+    let url = |login: Login| database.url(login.as_str(), passwords.get(login.as_str()).map(String::as_str));
+    Ok(json!({
+        "base_url": base_url,
+        "subjects": subjects,
+        "staff": staff,
+        "database": {
+            "api": url(Login::Api),
+            "auditor": url(Login::Auditor),
+            "compliance": url(Login::Compliance),
+            "dashboard": url(Login::Dashboard),
+            "superuser": database.url(&database.admin, None),
+        },
+    }))
+}
+
+/// Makes a member of staff where there is none, as `lethe staff add` does.
+pub async fn staff_add(app: &App, email: &str, role: Role) -> Result<(), AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let (address, _) = app.vault.ring().address_hash(email);
+    if app.account_of(ctx, address).await?.is_none() {
+        let person = Registration { email: email.to_owned(), work: None, consents: Vec::new() };
+        app.account_register(ctx, &person, &Proof::Operator).await?;
+    }
+    let known = app.account_of(ctx, address).await?.ok_or(AppError::Missing("account"))?;
+    app.staff_add(ctx, known.subject, role).await
+}
+
+async fn staff_sign_in(app: &App, email: &str, role: Role) -> Result<Grant, AppError> {
+    staff_add(app, email, role).await?;
+    fill::sign_in(app, email).await?.ok_or(AppError::Missing("account"))
+}
+
+fn welcome(folder: &Path, base_url: &str) {
+    let folder = folder.display();
+    println!(
+        "\nLethe serves on {base_url}\n\n\
+         To sign in, ask for a code and read it from the newest letter in {folder}/mail:\n  \
+         curl -s {base_url}/v1/auth/code -H 'content-type: application/json' -d '{{\"email\":\"you@klinik.example\"}}'\n  \
+         cat \"$(ls -t {folder}/mail/*.eml | head -n 1)\"\n\n\
+         Or take a token that is good for twelve hours, of people who are there already, from {folder}/demo.json:\n  \
+         TOKEN=$(python3 -c 'import json; print(json.load(open(\"{folder}/demo.json\"))[\"subjects\"][0][\"token\"])')\n  \
+         curl -s {base_url}/v1/work-events/me?limit=3 -H \"authorization: Bearer $TOKEN\"\n\n\
+         The API: {base_url}/openapi.json. Stop with Ctrl-C; run again to go on with the same data."
+    );
+}
+
+fn progress_of(folder: &Folder) -> Result<Option<Progress>, PlaceError> {
+    let path = folder.join("progress.json");
+    let Some(text) = read_secret(&path)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|error| PlaceError::Malformed(path, error.to_string()))
+}
