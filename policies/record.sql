@@ -7,11 +7,10 @@ CREATE POLICY records_own_replace ON read.records FOR UPDATE TO lethe_api
     USING (subject_id = (SELECT lethe.subject_id())) WITH CHECK (subject_id = (SELECT lethe.subject_id()));
 CREATE POLICY records_own_remove ON read.records FOR DELETE TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
 
-GRANT SELECT, INSERT, UPDATE ON read.answers TO lethe_api;
+GRANT SELECT, INSERT, DELETE ON read.answers TO lethe_api;
 GRANT SELECT, DELETE ON read.answers TO lethe_system;
 CREATE POLICY answers_own_read ON read.answers FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
 CREATE POLICY answers_own_add ON read.answers FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
-CREATE POLICY answers_own_replace ON read.answers FOR UPDATE TO lethe_api
-    USING (subject_id = (SELECT lethe.subject_id())) WITH CHECK (subject_id = (SELECT lethe.subject_id()));
+CREATE POLICY answers_own_remove ON read.answers FOR DELETE TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
 CREATE POLICY answers_system_read ON read.answers FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
 CREATE POLICY answers_system_clear ON read.answers FOR DELETE TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');

@@ -1,7 +1,7 @@
 -- The pads are read by the functions that check tickets, and by nothing else; the history of migrations by its owner.
 -- Logins may ask what their ticket says; they cannot ask for the pads.
 GRANT USAGE ON SCHEMA lethe TO lethe_api, lethe_system, lethe_access, lethe_stats;
-GRANT EXECUTE ON FUNCTION lethe.subject_id(), lethe.lookup_hash(), lethe.ticket_role()
+GRANT EXECUTE ON FUNCTION lethe.ticket_part(int), lethe.subject_id(), lethe.lookup_hash(), lethe.ticket_role()
     TO lethe_api, lethe_system, lethe_access, lethe_stats;
 
 CREATE POLICY pads_checked ON lethe.pads FOR SELECT TO lethe_owner USING (true);

@@ -13,27 +13,38 @@ pub struct AnswerRow {
     pub fingerprint: Vec<u8>,
     /// The sealed answer, in base64.
     pub sealed: String,
+    /// When it has run out.
+    pub expires_at: DateTime<Utc>,
 }
 
 impl AnswerRow {
     /// Reads a row of [`answer_get`].
     pub fn from_row(row: &Row) -> Self {
-        Self { fingerprint: row.get(0), sealed: row.get(1) }
+        Self { fingerprint: row.get(0), sealed: row.get(1), expires_at: row.get(2) }
     }
 }
 
-/// The answer to an earlier request with the same key.
-pub fn answer_get(subject: SubjectId, key_hash: Option<[u8; 32]>, now: DateTime<Utc>) -> Query {
+/// The answer to an earlier request with the same key, run out or not.
+pub fn answer_get(subject: SubjectId, key_hash: [u8; 32]) -> Query {
     Query::new(
         "-- answer_get
-        SELECT fingerprint, sealed FROM read.answers WHERE subject_id = $1 AND key_hash = $2 AND expires_at > $3",
+        SELECT fingerprint, sealed, expires_at FROM read.answers WHERE subject_id = $1 AND key_hash = $2",
     )
     .bind(subject.0)
-    .bind(key_hash.map(|hash| hash.to_vec()))
-    .bind(now)
+    .bind(key_hash.to_vec())
 }
 
-/// Stores an answer for 24 hours, in place of one that has run out.
+/// Forgets an answer that has run out, so that its key can be used anew.
+pub fn answer_forget(subject: SubjectId, key_hash: [u8; 32]) -> Query {
+    Query::new(
+        "-- answer_forget
+        DELETE FROM read.answers WHERE subject_id = $1 AND key_hash = $2",
+    )
+    .bind(subject.0)
+    .bind(key_hash.to_vec())
+}
+
+/// Stores an answer for 24 hours.
 pub fn answer_store(
     subject: SubjectId,
     key_hash: [u8; 32],
@@ -41,18 +52,13 @@ pub fn answer_store(
     sealed: String,
     now: DateTime<Utc>,
 ) -> Query {
-    let until = now + LIFETIME;
     Query::new(
         "-- answer_store
-        INSERT INTO read.answers AS a (subject_id, key_hash, fingerprint, sealed, expires_at) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (subject_id, key_hash) DO UPDATE
-        SET fingerprint = excluded.fingerprint, sealed = excluded.sealed, expires_at = excluded.expires_at
-        WHERE a.expires_at <= $6",
+        INSERT INTO read.answers (subject_id, key_hash, fingerprint, sealed, expires_at) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(subject.0)
     .bind(key_hash.to_vec())
     .bind(fingerprint.to_vec())
     .bind(sealed)
-    .bind(until)
-    .bind(now)
+    .bind(now + LIFETIME)
 }

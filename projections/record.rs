@@ -13,14 +13,17 @@ pub struct Records;
 
 impl Inline for Records {
     fn project(&self, events: &[Event], tx: &Tx) {
-        let mine = || events.iter().filter(|event| event.aggregate_type == Record::TYPE);
-        let living: Vec<&Event> = mine().filter(|event| event.event_type != "record.removed").collect();
-        let removed: Vec<&Event> = mine().filter(|event| event.event_type == "record.removed").collect();
-        if !living.is_empty() {
-            tx.queue(upsert(&living));
-        }
-        if !removed.is_empty() {
-            tx.queue(delete(&removed));
+        let of = |event_type: &str| -> Vec<&Event> {
+            let mine = |event: &&Event| event.aggregate_type == Record::TYPE && event.event_type == event_type;
+            events.iter().filter(mine).collect()
+        };
+        let writes: [(&str, fn(&[&Event]) -> Query); 3] =
+            [("record.submitted", insert), ("record.amended", update), ("record.removed", delete)];
+        for (event_type, write) in writes {
+            let events = of(event_type);
+            if !events.is_empty() {
+                tx.queue(write(&events));
+            }
         }
     }
 }
@@ -29,22 +32,40 @@ fn id(event: &Event) -> Uuid {
     event.aggregate_id.parse().expect("a record's stream is named by its id")
 }
 
-fn upsert(events: &[&Event]) -> Query {
+/// A record's first event: there is no row yet, or, where the event is written a second time, the same one.
+fn insert(events: &[&Event]) -> Query {
     Query::new(
-        "-- record_project
-        INSERT INTO read.records AS r (subject_id, record_id, kind, sequence, event_type, event_version, payload,
-                                       submitted_at, recorded_at)
+        "-- record_submitted
+        INSERT INTO read.records (subject_id, record_id, kind, sequence, event_type, event_version, payload, submitted_at,
+                                  recorded_at)
         SELECT $1, record_id, kind, sequence, event_type, event_version, payload::json, recorded_at, recorded_at
         FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
              AS e (record_id, kind, sequence, event_type, event_version, payload, recorded_at)
-        ON CONFLICT (subject_id, record_id) DO UPDATE
-        SET sequence = excluded.sequence, event_type = excluded.event_type, event_version = excluded.event_version,
-            payload = excluded.payload, recorded_at = excluded.recorded_at
-        WHERE r.sequence < excluded.sequence",
+        ON CONFLICT DO NOTHING",
     )
     .bind(events[0].subject_id.0)
     .bind(events.iter().map(|event| id(event)).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.kind.clone()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.sequence).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.event_type.clone()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.event_version.clone()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.payload.clone()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.recorded_at).collect::<Vec<_>>())
+}
+
+/// Later events: the row takes the newest.
+fn update(events: &[&Event]) -> Query {
+    Query::new(
+        "-- record_amended
+        UPDATE read.records r
+        SET sequence = e.sequence, event_type = e.event_type, event_version = e.event_version, payload = e.payload::json,
+            recorded_at = e.recorded_at
+        FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+             AS e (record_id, sequence, event_type, event_version, payload, recorded_at)
+        WHERE r.subject_id = $1 AND r.record_id = e.record_id AND r.sequence < e.sequence",
+    )
+    .bind(events[0].subject_id.0)
+    .bind(events.iter().map(|event| id(event)).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.sequence).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.event_type.clone()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.event_version.clone()).collect::<Vec<_>>())

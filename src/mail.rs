@@ -1,6 +1,9 @@
 //! Letters: written into the sender's transaction, sealed, and handed over by a job. Refuses to name a recipient anywhere else.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use chrono::TimeDelta;
 use context::{Ctx, EventId};
@@ -72,6 +75,8 @@ impl Mailbox {
     /// Letters from `from`, as `.eml` files in `folder`.
     pub fn new(folder: &Path, from: &str) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
+        // Letters name their recipients and carry codes.
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
         Ok(Self { folder: folder.into(), from: from.to_owned() })
     }
 

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     } else {
         subscriber.init();
     }
+    forbid_core_dumps();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -29,5 +30,13 @@ fn main() -> ExitCode {
             eprintln!("lethe: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A core dump would hold keys in clear.
+fn forbid_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        tracing::warn!(%error, "core dumps can't be forbidden");
     }
 }

@@ -191,10 +191,8 @@ impl App {
 
     /// Records that somebody showed a wrong code: in the person's own log where the address is known, else in the system's.
     pub async fn account_fail_sign_in(&self, ctx: &Ctx, known: Option<&Known>) -> Result<(), AppError> {
-        let ctx = &match known {
-            Some(known) => ctx.for_subject(known.subject, None),
-            None => ctx.for_subject(SubjectId::NIL, None),
-        };
+        let subject = known.map_or(SubjectId::NIL, |known| known.subject);
+        let ctx = &ctx.for_subject(subject, None).acting_as(Role::Anonymous);
         self.db
             .api
             .run_tx("account_fail_sign_in", ctx, Gate::write(ctx), move |tx| async move {

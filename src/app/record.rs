@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use context::{Ctx, Personal, RecordId};
 use db::{Gate, Tx};
 use domain::{
@@ -13,7 +13,7 @@ use domain::{
 use event_log::{Sealing, Store, Stream, Unit, cqrs_es::AggregateError, execute};
 use projections::{
     INLINE,
-    answer::{AnswerRow, answer_get, answer_store},
+    answer::{AnswerRow, answer_forget, answer_get, answer_store},
     record::{RecordRow, record_list, record_newest, record_survivors},
 };
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ use vault::{
 };
 
 use super::{App, AppError, Standing};
+
+/// Longer ranges than this read all records of a kind: so many buckets would cost more than they spare.
+const BUCKET_YEARS: i32 = 10;
 
 /// One record that somebody submits.
 pub struct Submission {
@@ -147,16 +150,19 @@ impl App {
                 let (kind, key_hashes) = (batch.kind, hashes.iter().map(|hash| hash.to_vec()).collect());
                 let mut queries =
                     vec![Standing::query(ctx, kind.purpose()), record_newest(ctx.subject, kind.name(), key_hashes)];
-                queries.extend(claim.iter().map(|claim| answer_get(ctx.subject, Some(claim.hash), ctx.now())));
+                queries.extend(claim.iter().map(|claim| answer_get(ctx.subject, claim.hash)));
                 let rows = tx.flight_all(queries).await?;
                 if !tx.claimed() {
                     return Err(AppError::InFlight);
                 }
                 let standing = Standing::take(self, ctx, &rows[0])?;
                 if let Some(claim) = claim
-                    && let Some(row) = rows[2].first()
+                    && let Some(row) = rows[2].first().map(AnswerRow::from_row)
                 {
-                    return claim.replay(&standing.keys, &AnswerRow::from_row(row));
+                    if row.expires_at > ctx.now() {
+                        return claim.replay(&standing.keys, &row);
+                    }
+                    tx.queue(answer_forget(ctx.subject, claim.hash));
                 }
                 standing.require_consent(kind.purpose())?;
                 let present = rows[1].iter().map(|row| (row.get::<_, Vec<u8>>(10), RecordRow::from_row(row))).collect();
@@ -179,7 +185,7 @@ impl App {
         range: Option<(NaiveDate, NaiveDate)>,
     ) -> Result<(Vec<OpenRecord>, SubjectKeys), AppError> {
         let index = self.index_key(ctx).await?;
-        let buckets = range.map(|(from, to)| {
+        let buckets = range.filter(|(from, to)| to.year() - from.year() < BUCKET_YEARS).map(|(from, to)| {
             Quarter::between(from, to).map(|quarter| index.bucket(kind.name(), &quarter.to_string()).to_vec()).collect()
         });
         let buckets = &buckets;

@@ -30,7 +30,7 @@ pub struct AuditAnswer {
     record_id: String,
     /// When.
     timestamp: DateTime<Utc>,
-    /// In which capacity somebody acted: `subject`, `compliance`, `auditor` or `system`.
+    /// In which capacity somebody acted: `subject`, `compliance`, `auditor`, `anonymous` or `system`.
     actor: String,
     /// The request.
     request_id: String,

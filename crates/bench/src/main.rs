@@ -1,2 +1,44 @@
-//! .
-fn main() {}
+//! The bench: how fast the server is, as ratios to what PostgreSQL itself does with the same rows in the same run.
+//!
+//! Machines are noisy: compare within one run only. Rounds are interleaved and medians printed.
+
+mod daily;
+mod load;
+mod pgbench;
+mod stage;
+
+use clap::{Parser, Subcommand};
+
+/// How fast the server is.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// `POST /v1/work-events/daily` over HTTP, everything on, against pgbench with the same rows (P)
+    Daily {
+        /// Seconds of each measurement
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Rounds, of which the median counts
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Numbers of connections
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
+        clients: Vec<usize>,
+    },
+}
+
+/// Whatever went wrong: a bench only says so.
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    match Cli::parse().what {
+        What::Daily { seconds, rounds, clients } => daily::run(seconds, rounds, &clients).await,
+    }
+}

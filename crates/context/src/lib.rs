@@ -22,7 +22,9 @@ pub enum Role {
     Compliance,
     /// Staff who audit the log.
     Auditor,
-    /// The server itself: jobs and sign-in before a subject is known.
+    /// Somebody who is not signed in.
+    Anonymous,
+    /// The server itself.
     System,
 }
 
@@ -33,13 +35,16 @@ impl Role {
             Self::Subject => "subject",
             Self::Compliance => "compliance",
             Self::Auditor => "auditor",
+            Self::Anonymous => "anonymous",
             Self::System => "system",
         }
     }
 
     /// The inverse of [`Role::as_str`].
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Subject, Self::Compliance, Self::Auditor, Self::System].into_iter().find(|role| role.as_str() == name)
+        [Self::Subject, Self::Compliance, Self::Auditor, Self::Anonymous, Self::System]
+            .into_iter()
+            .find(|role| role.as_str() == name)
     }
 }
 
@@ -83,7 +88,7 @@ impl Ctx {
 
     /// A request of a client of whom nothing more is known yet.
     pub fn anonymous(clock: Clock, client: Client, request: RequestId) -> Self {
-        Self { client, request, ..Self::system(clock) }
+        Self { role: Role::Anonymous, client, request, ..Self::system(clock) }
     }
 
     /// The same circumstances for the data of `subject`.

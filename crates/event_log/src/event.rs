@@ -38,7 +38,7 @@ pub struct Event {
 /// Who acted, as far as the log says it in clear.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Actor {
-    /// The capacity: `subject`, `compliance`, `auditor` or `system`.
+    /// The capacity: `subject`, `compliance`, `auditor`, `anonymous` or `system`.
     pub role: String,
     /// The request's id.
     pub request: String,

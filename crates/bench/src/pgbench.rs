@@ -1,0 +1,119 @@
+//! P: what PostgreSQL does with the rows of one submitted day, by pgbench, prepared, one statement at a time, as `lethe_api`
+//! under a valid ticket: the event, the register's row, the read model's row, the stored answer, in one transaction.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use db::{Address, Login};
+use lethe::place::Database;
+
+use crate::{Outcome, load::Rate, stage::Stage};
+
+/// The rows as long as ours: sealed payload and metadata of a work day.
+const SCRIPT: &str = r#"\if :minted = 0
+SELECT bench.mint(:client_id) AS ticket, bench.subject(:client_id) AS subject \gset
+\set minted 1
+\endif
+\set n random(1, 9000000000000000000)
+BEGIN;
+SELECT set_config('lethe.ticket', :ticket, true);
+INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id, subject_id, kind, recorded_at) VALUES ('record', bench.record(:n)::text, 1, 'record.submitted', '1.0', ('{"sealed":"' || repeat('x', 300) || '"}')::json, ('{"request":"' || bench.record(:n) || '","role":"subject","session":"' || bench.record(:n) || '","trail":"' || repeat('x', 208) || '"}')::json, gen_random_uuid(), :subject, 'work_day', now());
+INSERT INTO vault.records (subject_id, record_id, kind, key_hash, bucket, wrapped_key) VALUES (:subject, bench.record(:n), 'work_day', sha256(uuid_send(bench.record(:n))), repeat('b', 32)::bytea, repeat('k', 61)::bytea);
+INSERT INTO read.records (subject_id, record_id, kind, sequence, event_type, event_version, payload, submitted_at, recorded_at) VALUES (:subject, bench.record(:n), 'work_day', 1, 'record.submitted', '1.0', ('{"sealed":"' || repeat('x', 300) || '"}')::json, now(), now());
+INSERT INTO read.answers (subject_id, key_hash, fingerprint, sealed, expires_at) VALUES (:subject, sha256(uuid_send(bench.record(:n))), repeat('f', 32)::bytea, repeat('x', 376), now() + interval '1 day');
+COMMIT;
+"#;
+
+/// What the script needs: people of its own, and a function that mints a ticket for the asking backend.
+const HELPERS: &str = "
+CREATE SCHEMA bench;
+GRANT USAGE ON SCHEMA bench TO lethe_api;
+CREATE FUNCTION bench.subject(client int) RETURNS uuid LANGUAGE sql AS
+$$ SELECT ('bebebebe-0000-4000-8000-' || lpad(client::text, 12, '0'))::uuid $$;
+CREATE FUNCTION bench.record(n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT lpad(to_hex(n), 32, '0')::uuid $$;
+CREATE FUNCTION bench.mint(client int) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE claim text := 'v1|' || bench.subject(client) || '||subject|' || (extract(epoch FROM now())::bigint + 86400) || '|' || pg_backend_pid();
+BEGIN
+    RETURN (SELECT claim || '|' || encode(sha256(outer_pad || sha256(inner_pad || convert_to(claim, 'UTF8'))), 'hex') FROM lethe.pads);
+END $$;
+INSERT INTO vault.subjects SELECT bench.subject(n), 1, 1, '', '', '' FROM generate_series(0, 255) n;";
+
+/// The variant in which policies believe a variable.
+const PLAIN: &str = "CREATE OR REPLACE FUNCTION lethe.subject_id() RETURNS uuid
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT nullif(split_part(current_setting('lethe.ticket', true), '|', 2), '')::uuid $$;";
+
+/// Databases prepared for P: with tickets, and with a plain variable.
+pub struct Pgbench<'s> {
+    stage: &'s Stage,
+}
+
+/// Which context the policies trust.
+#[derive(Clone, Copy)]
+pub enum Trust {
+    /// A ticket.
+    Ticket,
+    /// A plain variable.
+    Variable,
+}
+
+impl<'s> Pgbench<'s> {
+    /// Copies the database twice and prepares the copies.
+    pub async fn prepare(stage: &'s Stage) -> Outcome<Self> {
+        let Database { address, admin } = &stage.database;
+        let client = db::admin(&Address { database: "postgres".to_owned(), ..address.clone() }, admin, None).await?;
+        for (name, more) in [("p_ticket", ""), ("p_variable", PLAIN)] {
+            client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+            let copy = Address { database: name.to_owned(), ..address.clone() };
+            let mut migrated = db::admin(&copy, admin, None).await?;
+            db::migrate(&mut migrated).await?;
+            let ring = lethe::place::Folder::open(stage.scratch())?.ring(None)?;
+            db::install_pads(&migrated, &ring.ticket_key()).await?;
+            migrated.batch_execute(HELPERS).await?;
+            migrated.batch_execute(more).await?;
+        }
+        fs::write(stage.scratch().join("p.sql"), SCRIPT)?;
+        Ok(Self { stage })
+    }
+
+    /// Runs P for some time.
+    pub fn measure(&self, trust: Trust, clients: usize, length: Duration) -> Outcome<Rate> {
+        let folder = self.stage.scratch();
+        let database = match trust {
+            Trust::Ticket => "p_ticket",
+            Trust::Variable => "p_variable",
+        };
+        let address = &self.stage.database.address;
+        let output = Command::new(self.stage.bin_dir.join("pgbench"))
+            .current_dir(folder)
+            .args(["-n", "-M", "prepared", "-f", "p.sql", "-D", "minted=0", "-l", "--log-prefix", "p_log", "-j", "2"])
+            .args(["-c", &clients.to_string(), "-T", &length.as_secs().to_string()])
+            .args(["-h", &address.host, "-p", &address.port.to_string(), "-U", Login::Api.as_str(), database])
+            .env("PGPASSWORD", &self.stage.passwords[Login::Api.as_str()])
+            .stderr(Stdio::piped())
+            .output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into());
+        }
+        Ok(Rate::of(latencies_ms(folder)?, length))
+    }
+}
+
+/// Reads and removes pgbench's logs: the third column is the latency in microseconds.
+fn latencies_ms(folder: &Path) -> Outcome<Vec<f64>> {
+    let mut latencies = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("p_log")) {
+            for line in fs::read_to_string(&path)?.lines() {
+                latencies.extend(line.split(' ').nth(2).and_then(|us| us.parse::<f64>().ok()).map(|us| us / 1000.0));
+            }
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(latencies)
+}

@@ -1,0 +1,152 @@
+//! The stage: a PostgreSQL of its own, people who are signed in, and the server as a process of its own.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use context::{Client, Clock, Ctx, RequestId};
+use db::Passwords;
+use domain::{RoleLevel, Specialty, StateCode, consent::Purpose, kinds::WorkProfile};
+use lethe::{
+    app::account::{Proof, Registration},
+    auth::Tokens,
+    place::{Database, Folder},
+    server::{self, Settings, Store},
+};
+use tokio::net::TcpStream;
+use vault::Vault;
+
+use crate::Outcome;
+
+/// Everything a measurement needs. Dropped, it stops the server and the cluster.
+pub struct Stage {
+    server: Child,
+    /// Where the server listens.
+    pub port: u16,
+    /// Access tokens of people with consent, one each, good for hours.
+    pub tokens: Vec<String>,
+    /// The database.
+    pub database: Database,
+    /// The logins' passwords.
+    pub passwords: Passwords,
+    /// Where PostgreSQL's programs are.
+    pub bin_dir: PathBuf,
+    _store: Store,
+    folder: tempfile::TempDir,
+}
+
+impl Stage {
+    /// Sets up `people` signed-in people and a server with `connections` connections.
+    pub async fn set(people: usize, connections: usize) -> Outcome<Self> {
+        let dir = tempfile::tempdir()?;
+        let folder = Folder::open(dir.path())?;
+        let store = Store::start(&folder, &[]).await?;
+        let cluster = store.cluster.as_ref().ok_or("the cluster is not ours")?;
+        let bin_dir = cluster.bin_dir().to_owned();
+        let vault = Arc::new(Vault::new(folder.ring(None)?));
+        let passwords = folder.passwords()?;
+        store.migrate(None, &vault, &passwords).await?;
+        let tokens = register(&folder, &store.database, vault, &passwords, people).await?;
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let server = serve(folder.path(), &store.database, port, connections)?;
+        let stage = Self {
+            server,
+            port,
+            tokens,
+            database: store.database.clone(),
+            passwords,
+            bin_dir,
+            _store: store,
+            folder: dir,
+        };
+        stage.wait().await?;
+        Ok(stage)
+    }
+
+    /// A folder for what a measurement writes.
+    pub fn scratch(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The server's resident memory in MiB.
+    pub fn resident_mib(&self) -> Outcome<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
+        let kib: u64 = line.split_whitespace().nth(1).ok_or("no VmRSS")?.parse()?;
+        Ok(kib / 1024)
+    }
+
+    async fn wait(&self) -> Outcome<()> {
+        for _ in 0..200 {
+            if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err("the server does not answer".into())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // A server that has ended by itself needs no signal.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+async fn register(
+    folder: &Folder,
+    database: &Database,
+    vault: Arc<Vault>,
+    passwords: &Passwords,
+    people: usize,
+) -> Outcome<Vec<String>> {
+    let settings = Settings { folder: folder.clone(), connections: 4, token_lifetime: None, clock: Clock::system() };
+    let app = server::open(&settings, database, vault.clone(), passwords).await?;
+    let long = Tokens::new(vault, Some(TimeDelta::hours(12)));
+    let mut tokens = Vec::with_capacity(people);
+    for number in 0..people {
+        let ctx = Ctx::anonymous(app.clock.clone(), Client::default(), RequestId::random());
+        let work = WorkProfile {
+            hospital_id: "klinikum-am-see".to_owned(),
+            specialty: Specialty::Surgery,
+            role_level: RoleLevel::Nurse,
+            state_code: Some(StateCode::Bavaria),
+            country_code: WorkProfile::DEFAULT_COUNTRY.to_owned(),
+            time_zone: WorkProfile::DEFAULT_TIME_ZONE.to_owned(),
+        };
+        let email = format!("person.{number}@klinik.example");
+        let person = Registration { email, work: Some(work), consents: vec![Purpose::WorkHours] };
+        let grant = app.account_register(&ctx, &person, &Proof::Operator).await?;
+        tokens.push(long.issue(&grant.claims, app.clock.now()).0);
+    }
+    Ok(tokens)
+}
+
+/// Starts the server binary that lies beside this one.
+fn serve(folder: &Path, database: &Database, port: u16, connections: usize) -> Outcome<Child> {
+    let binary = std::env::current_exe()?.with_file_name("lethe");
+    if !binary.exists() {
+        return Err(format!("{} is missing: run `cargo build --release` first", binary.display()).into());
+    }
+    let child = Command::new(binary)
+        .arg("serve")
+        .arg("--data")
+        .arg(folder)
+        .arg("--database")
+        .arg(database.url(&database.admin, None))
+        .arg("--listen")
+        .arg(format!("127.0.0.1:{port}"))
+        .arg("--connections")
+        .arg(connections.to_string())
+        .arg("--allow-old-postgres")
+        .env("LETHE_LOG", "warn")
+        .stdin(Stdio::null())
+        .spawn()?;
+    Ok(child)
+}

@@ -1,0 +1,220 @@
+//! The OpenAPI document: what the framework generates, corrected where no client generator could use it.
+//!
+//! Promises: OpenAPI 3.1 (the framework already writes fields of it and says 3.0.0); formats that generators know; plain
+//! media types; objects of requests that say that they take no further fields, as the server does; and of the refusals
+//! that all operations share, only those that an operation's own input can cause.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+/// Formats that stay as they are: those of OpenAPI 3.1 and of JSON Schema that the API uses.
+const FORMATS: [&str; 7] = ["date", "date-time", "uuid", "int32", "int64", "float", "double"];
+const JSON: &str = "application/json";
+/// RFC 8259 defines no `charset`, and generators compare the media type as it stands.
+const JSON_WITH_CHARSET: &str = "application/json; charset=utf-8";
+const SCHEMAS: &str = "#/components/schemas/";
+
+/// Makes the document of what [`poem_openapi::OpenApiService::spec`] gives: pretty, keys in order, one line break at the end.
+///
+/// # Panics
+/// Panics where the framework's text is not JSON.
+pub fn document(service_spec: &str) -> String {
+    let mut document: Value = serde_json::from_str(service_spec).expect("the framework generates JSON");
+    document["openapi"] = json!("3.1.0");
+    visit(&mut document);
+    for operation in operations(&mut document) {
+        fit_refusals(operation);
+    }
+    close_requests(&mut document);
+    let mut text = serde_json::to_string_pretty(&document).expect("a document can be written as JSON");
+    text.push('\n');
+    text
+}
+
+/// Corrects every object, wherever it stands; examples are data and stay untouched.
+fn visit(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            set_format(object);
+            name_reference(object);
+            if let Some(content) = object.remove(JSON_WITH_CHARSET) {
+                object.insert(JSON.to_owned(), content);
+            }
+            object.iter_mut().filter(|(name, _)| *name != "example").for_each(|(_, value)| visit(value));
+        }
+        Value::Array(values) => values.iter_mut().for_each(visit),
+        _ => {}
+    }
+}
+
+/// Spells the framework's own formats as others do. An unsigned number becomes a signed one with bounds.
+fn set_format(schema: &mut Map<String, Value>) {
+    let Some(format) = schema.get("format").and_then(Value::as_str) else { return };
+    let (format, most) = match format {
+        known if FORMATS.contains(&known) => return,
+        "naive-date" => ("date", None),
+        "uint16" => ("int32", Some(u32::from(u16::MAX))),
+        "uint32" => ("int64", Some(u32::MAX)),
+        _ => return drop(schema.remove("format")),
+    };
+    schema.insert("format".to_owned(), json!(format));
+    if let Some(most) = most {
+        schema.entry("minimum").or_insert(json!(0));
+        schema.entry("maximum").or_insert(json!(most));
+    }
+}
+
+/// A described reference comes as `allOf` of the reference and an object with nothing but the description, which says the
+/// same as its neighbour does, and of which generators try to make a type.
+fn name_reference(schema: &mut Map<String, Value>) {
+    let described = schema.contains_key("description");
+    if let Some(Value::Array(parts)) = schema.get_mut("allOf") {
+        let says_nothing =
+            |part: &Value| part.as_object().is_some_and(|part| part.keys().all(|key| key == "description"));
+        parts.retain(|part| !(described && says_nothing(part)));
+    }
+}
+
+fn operations(document: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    paths
+        .flat_map(|(_, path)| path.as_object_mut().into_iter().flatten())
+        .filter_map(|(_, value)| value.as_object_mut())
+}
+
+/// Leaves of the shared refusals what the operation's input can cause, and adds what a body's media type can.
+fn fit_refusals(operation: &mut Map<String, Value>) {
+    let has_body = operation.contains_key("requestBody");
+    let parameters = operation.get("parameters").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let (has_input, has_condition) = (
+        has_body || !parameters.is_empty(),
+        parameters.iter().any(|parameter| parameter["name"].as_str() == Some("If-Match")),
+    );
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    for (status, possible) in [("400", has_input), ("412", has_condition), ("413", has_body), ("422", has_input)] {
+        if !possible {
+            responses.remove(status);
+        }
+    }
+    if let Some(mut response) = responses.get("413").cloned() {
+        response["description"] = json!("The body is not `application/json`.");
+        responses.insert("415".to_owned(), response);
+    }
+}
+
+/// Says of every object that a request may hold that it takes no further fields.
+fn close_requests(document: &mut Value) {
+    let mut waiting = Vec::new();
+    for operation in operations(document) {
+        operation.get("requestBody").into_iter().for_each(|body| references(body, &mut waiting));
+    }
+    let mut seen = BTreeSet::new();
+    while let Some(name) = waiting.pop() {
+        let Some(schema) = document["components"]["schemas"].get_mut(&name) else { continue };
+        if !seen.insert(name) {
+            continue;
+        }
+        references(schema, &mut waiting);
+        if schema["type"].as_str() == Some("object") {
+            schema["additionalProperties"] = json!(false);
+        }
+    }
+}
+
+/// The names of all schemas that a part of the document refers to.
+fn references(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            let name = object.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix(SCHEMAS));
+            into.extend(name.map(str::to_owned));
+            object.values().for_each(|value| references(value, into));
+        }
+        Value::Array(values) => values.iter().for_each(|value| references(value, into)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(document: &Value) -> Value {
+        serde_json::from_str(&super::document(&document.to_string())).expect("JSON")
+    }
+
+    #[test]
+    fn formats_are_those_that_generators_know() {
+        let schemas = json!({
+            "day": { "type": "string", "format": "naive-date" },
+            "count": { "type": "integer", "format": "uint32" },
+            "minutes": { "type": "integer", "format": "uint16", "maximum": 1440 },
+            "time": { "type": "string", "format": "naive-time" },
+            "id": { "type": "string", "format": "uuid" },
+            "format": { "example": { "format": "naive-date" } },
+        });
+        let made = made(&json!({ "components": { "schemas": schemas }, "paths": {} }));
+        let schemas = &made["components"]["schemas"];
+        assert_eq!(schemas["day"], json!({ "type": "string", "format": "date" }));
+        assert_eq!(
+            schemas["count"],
+            json!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": 4_294_967_295_u32 })
+        );
+        assert_eq!(schemas["minutes"], json!({ "type": "integer", "format": "int32", "minimum": 0, "maximum": 1440 }));
+        assert_eq!(schemas["time"], json!({ "type": "string" }));
+        assert_eq!(schemas["id"], json!({ "type": "string", "format": "uuid" }));
+        assert_eq!(schemas["format"]["example"]["format"], "naive-date", "an example is data");
+        assert_eq!(made["openapi"], "3.1.0");
+    }
+
+    #[test]
+    fn a_described_reference_holds_the_reference_alone() {
+        let role = json!({
+            "allOf": [{ "$ref": "#/components/schemas/Role" }, { "description": "The role." }], "description": "The role.",
+        });
+        let made = made(&json!({ "components": { "schemas": { "Person": { "properties": { "role": role } } } } }));
+        assert_eq!(
+            made["components"]["schemas"]["Person"]["properties"]["role"],
+            json!({ "allOf": [{ "$ref": "#/components/schemas/Role" }], "description": "The role." })
+        );
+    }
+
+    #[test]
+    fn objects_of_requests_are_closed_and_those_of_answers_open() {
+        let schema = |name: &str| json!({ "content": { (JSON_WITH_CHARSET): { "schema": { "$ref": name } } } });
+        let made = made(&json!({
+            "paths": { "/days": { "post": {
+                "requestBody": schema("#/components/schemas/Batch"),
+                "responses": { "200": schema("#/components/schemas/Answer") },
+            } } },
+            "components": { "schemas": {
+                "Batch": { "type": "object", "properties": { "days": { "items": { "$ref": "#/components/schemas/Day" } } } },
+                "Day": { "type": "object", "properties": { "source": { "$ref": "#/components/schemas/Source" } } },
+                "Source": { "type": "string" },
+                "Answer": { "type": "object" },
+            } },
+        }));
+        let schemas = &made["components"]["schemas"];
+        for (name, closed) in [("Batch", true), ("Day", true), ("Source", false), ("Answer", false)] {
+            assert_eq!(schemas[name]["additionalProperties"] == json!(false), closed, "{name}");
+        }
+        let answer = &made["paths"]["/days"]["post"]["responses"]["200"]["content"];
+        assert_eq!(answer[JSON]["schema"]["$ref"], "#/components/schemas/Answer");
+    }
+
+    #[test]
+    fn refusals_are_those_that_the_input_can_cause() {
+        let refusals = || json!({ "400": {}, "401": {}, "412": {}, "413": { "description": "too large" }, "422": {} });
+        let made = made(&json!({ "paths": { "/me": {
+            "get": { "responses": refusals() },
+            "patch": { "responses": refusals(), "requestBody": {}, "parameters": [{ "name": "If-Match" }] },
+            "delete": { "responses": refusals(), "parameters": [{ "name": "limit" }] },
+        } } }));
+        let statuses = |method: &str| -> Vec<&String> {
+            made["paths"]["/me"][method]["responses"].as_object().expect("responses").keys().collect()
+        };
+        assert_eq!(statuses("get"), ["401"]);
+        assert_eq!(statuses("patch"), ["400", "401", "412", "413", "415", "422"]);
+        assert_eq!(statuses("delete"), ["400", "401", "422"]);
+    }
+}
