@@ -16,6 +16,8 @@ BEGIN
             EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', name, '30s');
             EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', name, '30s');
             EXECUTE format('ALTER ROLE %I SET search_path = %L', name, 'pg_catalog');
+            -- Every statement of ours looks rows up by key: planning it anew each time would cost more than it finds.
+            EXECUTE format('ALTER ROLE %I SET plan_cache_mode = %L', name, 'force_generic_plan');
         END IF;
     END LOOP;
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
@@ -26,5 +28,6 @@ END $$;
 -- A stock postgres-es repository names its table without a schema.
 ALTER ROLE lethe_auditor SET search_path = 'log', 'pg_catalog';
 ALTER ROLE lethe_auditor SET statement_timeout = '0';
+ALTER ROLE lethe_auditor RESET plan_cache_mode;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 CREATE SCHEMA IF NOT EXISTS lethe AUTHORIZATION lethe_owner;

@@ -10,12 +10,14 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Role, SessionId, SubjectId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use vault::{Aad, Sealed, Vault};
 
 const ISSUER: &str = "lethe";
 const AUDIENCE: &str = "lethe-api";
 const TYPE: &str = "at+jwt";
+const REMEMBERED: usize = 10_000;
 const LIFETIME: TimeDelta = TimeDelta::minutes(15);
 
 /// What an access token says to us.
@@ -57,6 +59,8 @@ pub struct Tokens {
     signing: (String, EncodingKey),
     verifying: Vec<(String, DecodingKey)>,
     validation: Validation,
+    /// Tokens whose signature was found good, with their expiry in seconds since 1970.
+    remembered: Cache<String, (Claims, i64)>,
     lifetime: TimeDelta,
 }
 
@@ -72,7 +76,14 @@ impl Tokens {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         // The expiry is compared below, with the clock that everything else here asks.
         validation.validate_exp = false;
-        Self { signing, verifying, validation, lifetime: lifetime.unwrap_or(LIFETIME), vault }
+        Self {
+            signing,
+            verifying,
+            validation,
+            remembered: Cache::new(REMEMBERED),
+            lifetime: lifetime.unwrap_or(LIFETIME),
+            vault,
+        }
     }
 
     /// A token, and when it runs out.
@@ -102,6 +113,19 @@ impl Tokens {
 
     /// What a token says, or nothing where it is not ours, altered, or past its time.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Option<Claims> {
+        let (claims, expiry) = match self.remembered.get(token) {
+            Some(known) => known,
+            None => {
+                let found = self.check(token)?;
+                self.remembered.insert(token.to_owned(), found.clone());
+                found
+            }
+        };
+        (now.timestamp() < expiry).then_some(claims)
+    }
+
+    /// What a token of ours says, past its time or not, and when it runs out.
+    fn check(&self, token: &str) -> Option<(Claims, i64)> {
         let header = decode_header(token).ok()?;
         if header.typ.as_deref() != Some(TYPE) {
             return None;
@@ -109,19 +133,17 @@ impl Tokens {
         let kid = header.kid?;
         let (_, key) = self.verifying.iter().find(|(known, _)| *known == kid)?;
         let jwt = decode::<Jwt>(token, key, &self.validation).ok()?.claims;
-        if jwt.exp <= now.timestamp() {
-            return None;
-        }
         let sealed = Sealed(URL_SAFE_NO_PAD.decode(&jwt.ctx).ok()?);
         let context = self.vault.ring().token_sealer().open(&place(jwt.sub), &sealed).ok()?;
         let context: Context = serde_json::from_slice(&context).ok()?;
-        Some(Claims {
+        let claims = Claims {
             subject: context.subject,
             session: context.session,
             user: jwt.sub,
             role: Role::parse(&context.role)?,
             time_zone: context.time_zone,
-        })
+        };
+        Some((claims, jwt.exp))
     }
 
     /// The public keys, as a JSON Web Key Set (RFC 7517, RFC 8037).

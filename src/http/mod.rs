@@ -8,6 +8,7 @@ mod auth;
 mod caller;
 mod consent;
 mod cursor;
+mod document;
 mod etag;
 mod health;
 mod input;
@@ -67,17 +68,7 @@ fn service() -> OpenApiService<Apis, ()> {
 
 /// The OpenAPI document, as `openapi/openapi.json` holds it.
 pub fn document() -> String {
-    let mut document: serde_json::Value =
-        serde_json::from_str(&service().spec()).expect("the generated document is JSON");
-    document["paths"] = openapi_paths(document["paths"].take());
-    let mut text = serde_json::to_string_pretty(&document).expect("a document can be written as JSON");
-    text.push('\n');
-    text
-}
-
-/// The generator writes `naive-date`, which no client generator knows, for what OpenAPI calls `date`.
-fn openapi_paths(paths: serde_json::Value) -> serde_json::Value {
-    paths
+    document::document(&service().spec())
 }
 
 /// Everything that is served.

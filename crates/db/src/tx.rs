@@ -173,19 +173,16 @@ impl Tx {
             future::join_all(statements.iter().zip(&queries).map(|(statement, query)| self.run(statement, query)));
         let end = async { if commit { client.batch_execute("COMMIT").await } else { Ok(()) } };
         let (claimed, rows, ended) = future::join3(begin, body, end).await;
+        if commit {
+            // Answered: the transaction is over, be it that a failed statement made a rollback of the COMMIT.
+            self.0.state.store(CLOSED, Ordering::Release);
+        }
         let claimed = claimed?;
         let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
         ended?;
-        self.0.state.store(
-            if commit {
-                CLOSED
-            } else if claimed {
-                OPENED
-            } else {
-                CLAIM_REFUSED
-            },
-            Ordering::Release,
-        );
+        if !claimed && !commit {
+            self.0.state.store(CLAIM_REFUSED, Ordering::Release);
+        }
         Ok(rows)
     }
 
