@@ -16,7 +16,6 @@ use crate::{
 };
 
 const PEOPLE: usize = 256;
-const CONNECTIONS: usize = 16;
 
 /// One row of the table.
 struct Row {
@@ -27,9 +26,9 @@ struct Row {
 }
 
 /// Measures and prints.
-pub async fn run(seconds: u64, rounds: usize, clients: &[usize]) -> Outcome<()> {
+pub async fn run(seconds: u64, rounds: usize, clients: &[usize], connections: usize) -> Outcome<()> {
     let length = Duration::from_secs(seconds);
-    let stage = Stage::set(PEOPLE, CONNECTIONS).await?;
+    let stage = Stage::set(PEOPLE, connections).await?;
     let pgbench = Pgbench::prepare(&stage).await?;
     let (counter, request) = (Arc::new(AtomicUsize::new(0)), submissions(&stage));
     drive(stage.port, 8, Duration::from_secs(2), &counter, &request).await?;

@@ -30,6 +30,9 @@ enum What {
         /// Numbers of connections
         #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
         clients: Vec<usize>,
+        /// The server's connections to PostgreSQL
+        #[arg(long, default_value_t = 16)]
+        connections: usize,
     },
 }
 
@@ -39,6 +42,6 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 #[tokio::main]
 async fn main() -> Outcome<()> {
     match Cli::parse().what {
-        What::Daily { seconds, rounds, clients } => daily::run(seconds, rounds, &clients).await,
+        What::Daily { seconds, rounds, clients, connections } => daily::run(seconds, rounds, &clients, connections).await,
     }
 }
