@@ -81,12 +81,12 @@ pub struct Decision {
 /// What a person may decide.
 #[derive(Clone, Debug)]
 pub enum ConsentCommand {
-    /// Give consent on a notice; `current` is the version that counts today.
+    /// Give consent on the notice that counts today.
     Grant {
-        /// The decision.
+        /// The decision, on the notice that counts today.
         decision: Decision,
-        /// The version that counts today.
-        current: &'static str,
+        /// The version that the person was shown, where the client says so. It is compared and never stored.
+        shown: Option<String>,
     },
     /// Take it back.
     Withdraw {
@@ -124,7 +124,7 @@ pub enum ConsentError {
     #[error("the notice that counts is version {current}")]
     NoticeOutdated {
         /// The version that counts.
-        current: &'static str,
+        current: String,
     },
 }
 
@@ -137,9 +137,9 @@ impl Aggregate for Consent {
 
     async fn handle(&mut self, command: ConsentCommand, _: &(), sink: &EventSink<Self>) -> Result<(), ConsentError> {
         match command {
-            ConsentCommand::Grant { decision, current } => {
-                if decision.notice_version != current {
-                    return Err(ConsentError::NoticeOutdated { current });
+            ConsentCommand::Grant { decision, shown } => {
+                if shown.is_some_and(|shown| shown != decision.notice_version) {
+                    return Err(ConsentError::NoticeOutdated { current: decision.notice_version });
                 }
                 if self.decision.as_ref() != Some(&decision) {
                     sink.write(ConsentEvent::Granted(decision), self).await;
@@ -179,20 +179,20 @@ mod tests {
     #[test]
     fn consent_is_given_on_the_current_notice() {
         given(vec![])
-            .when(ConsentCommand::Grant { decision: decision("2"), current: "2" })
+            .when(ConsentCommand::Grant { decision: decision("2"), shown: Some("2".to_owned()) })
             .then_expect_events(vec![ConsentEvent::Granted(decision("2"))]);
         given(vec![])
-            .when(ConsentCommand::Grant { decision: decision("1"), current: "2" })
-            .then_expect_error(ConsentError::NoticeOutdated { current: "2" });
+            .when(ConsentCommand::Grant { decision: decision("2"), shown: Some("1".to_owned()) })
+            .then_expect_error(ConsentError::NoticeOutdated { current: "2".to_owned() });
     }
 
     #[test]
     fn giving_it_twice_adds_nothing_and_a_newer_notice_asks_again() {
         given(vec![ConsentEvent::Granted(decision("1"))])
-            .when(ConsentCommand::Grant { decision: decision("1"), current: "1" })
+            .when(ConsentCommand::Grant { decision: decision("1"), shown: None })
             .then_expect_events(vec![]);
         given(vec![ConsentEvent::Granted(decision("1"))])
-            .when(ConsentCommand::Grant { decision: decision("2"), current: "2" })
+            .when(ConsentCommand::Grant { decision: decision("2"), shown: Some("2".to_owned()) })
             .then_expect_events(vec![ConsentEvent::Granted(decision("2"))]);
     }
 

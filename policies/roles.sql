@@ -15,6 +15,8 @@ BEGIN
             EXECUTE format('ALTER ROLE %I LOGIN', name);
             EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', name, '30s');
             EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', name, '30s');
+            -- Whoever hangs up leaves no statement behind that holds locks, or readers back.
+            EXECUTE format('ALTER ROLE %I SET client_connection_check_interval = %L', name, '1s');
             EXECUTE format('ALTER ROLE %I SET search_path = %L', name, 'pg_catalog');
             -- Every statement of ours looks rows up by key: planning it anew each time would cost more than it finds.
             EXECUTE format('ALTER ROLE %I SET plan_cache_mode = %L', name, 'force_generic_plan');
@@ -31,3 +33,15 @@ ALTER ROLE lethe_auditor SET statement_timeout = '0';
 ALTER ROLE lethe_auditor RESET plan_cache_mode;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 CREATE SCHEMA IF NOT EXISTS lethe AUTHORIZATION lethe_owner;
+-- Everybody may call these, which are not ours to leave open: a lock that is taken by whoever likes stops somebody's writes,
+-- and a large object is a place outside every policy.
+DO $$
+DECLARE name regprocedure;
+BEGIN
+    FOR name IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+                AND (proname LIKE 'pg\_%advisory%' OR proname ~ '^(lo_|lowrite$|loread$)') LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', name);
+    END LOOP;
+END $$;
+GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock(bigint), pg_advisory_xact_lock_shared(bigint), pg_try_advisory_xact_lock(bigint)
+    TO lethe_api, lethe_system, lethe_access;

@@ -9,6 +9,8 @@ const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 /// A stored answer.
 pub struct AnswerRow {
+    /// The transit key under which the fingerprint was made.
+    pub ring_key: i64,
     /// The keyed hash of the request's body.
     pub fingerprint: Vec<u8>,
     /// The sealed answer, in base64.
@@ -20,7 +22,7 @@ pub struct AnswerRow {
 impl AnswerRow {
     /// Reads a row of [`answer_get`].
     pub fn from_row(row: &Row) -> Self {
-        Self { fingerprint: row.get(0), sealed: row.get(1), expires_at: row.get(2) }
+        Self { ring_key: row.get(0), fingerprint: row.get(1), sealed: row.get(2), expires_at: row.get(3) }
     }
 }
 
@@ -28,7 +30,7 @@ impl AnswerRow {
 pub fn answer_get(subject: SubjectId, key_hash: [u8; 32]) -> Query {
     Query::new(
         "-- answer_get
-        SELECT fingerprint, sealed, expires_at FROM read.answers WHERE subject_id = $1 AND key_hash = $2",
+        SELECT ring_key, fingerprint, sealed, expires_at FROM read.answers WHERE subject_id = $1 AND key_hash = $2",
     )
     .bind(subject.0)
     .bind(key_hash.to_vec())
@@ -44,20 +46,32 @@ pub fn answer_forget(subject: SubjectId, key_hash: [u8; 32]) -> Query {
     .bind(key_hash.to_vec())
 }
 
+/// Forgets all of a person's answers.
+pub fn answers_forget(subject: SubjectId) -> Query {
+    Query::new(
+        "-- answers_forget
+        DELETE FROM read.answers WHERE subject_id = $1",
+    )
+    .bind(subject.0)
+}
+
 /// Stores an answer for 24 hours.
 pub fn answer_store(
     subject: SubjectId,
     key_hash: [u8; 32],
+    ring_key: i64,
     fingerprint: [u8; 32],
     sealed: String,
     now: DateTime<Utc>,
 ) -> Query {
     Query::new(
         "-- answer_store
-        INSERT INTO read.answers (subject_id, key_hash, fingerprint, sealed, expires_at) VALUES ($1, $2, $3, $4, $5)",
+        INSERT INTO read.answers (subject_id, key_hash, ring_key, fingerprint, sealed, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(subject.0)
     .bind(key_hash.to_vec())
+    .bind(ring_key)
     .bind(fingerprint.to_vec())
     .bind(sealed)
     .bind(now + LIFETIME)

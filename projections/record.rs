@@ -7,6 +7,7 @@ use db::{Query, Row, Tx};
 use domain::record::Record;
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 use uuid::Uuid;
+use vault::RecordEntry;
 
 /// Keeps `read.records`.
 pub struct Records;
@@ -86,10 +87,8 @@ fn delete(events: &[&Event]) -> Query {
 pub struct RecordRow {
     /// The newest event; its metadata are not read.
     pub event: Event,
-    /// The record's id.
-    pub record: RecordId,
-    /// The record's key, wrapped by the person's wrapping key.
-    pub wrapped_key: Vec<u8>,
+    /// Its entry in the register.
+    pub entry: RecordEntry,
     /// When it was submitted first.
     pub submitted_at: DateTime<Utc>,
 }
@@ -97,7 +96,7 @@ pub struct RecordRow {
 impl RecordRow {
     /// Reads a row of [`record_list`] or [`record_newest`].
     pub fn from_row(row: &Row) -> Self {
-        let (subject, record, recorded_at): (Uuid, Uuid, Option<DateTime<Utc>>) = (row.get(0), row.get(1), row.get(8));
+        let (subject, record, kind): (Uuid, Uuid, String) = (row.get(0), row.get(1), row.get(2));
         Self {
             event: Event {
                 aggregate_type: Record::TYPE.to_owned(),
@@ -109,12 +108,17 @@ impl RecordRow {
                 metadata: "{}".to_owned(),
                 event_id: EventId(Uuid::nil()),
                 subject_id: SubjectId(subject),
-                kind: row.get(2),
-                recorded_at: recorded_at.expect("a living record has a newest event"),
+                kind: kind.clone(),
+                recorded_at: row.get(8),
             },
-            record: RecordId(record),
+            entry: RecordEntry {
+                record: RecordId(record),
+                kind,
+                key_hash: row.get(10),
+                bucket: row.get(11),
+                wrapped_key: row.get(9),
+            },
             submitted_at: row.get(7),
-            wrapped_key: row.get(9),
         }
     }
 }
@@ -123,8 +127,8 @@ impl RecordRow {
 pub fn record_list(subject: SubjectId, kind: &'static str, buckets: Option<Vec<Vec<u8>>>) -> Query {
     Query::new(
         "-- record_list
-        SELECT r.subject_id, r.record_id, r.kind, r.sequence, r.event_type, r.event_version, r.payload::text,
-               r.submitted_at, r.recorded_at, v.wrapped_key
+        SELECT v.subject_id, v.record_id, v.kind, r.sequence, r.event_type, r.event_version, r.payload::text,
+               r.submitted_at, r.recorded_at, v.wrapped_key, v.key_hash, v.bucket
         FROM vault.records v JOIN read.records r ON r.subject_id = v.subject_id AND r.record_id = v.record_id
         WHERE v.subject_id = $1 AND v.kind = $2 AND ($3::bytea[] IS NULL OR v.bucket = ANY ($3))",
     )
@@ -138,7 +142,7 @@ pub fn record_newest(subject: SubjectId, kind: &'static str, key_hashes: Vec<Vec
     Query::new(
         "-- record_newest
         SELECT v.subject_id, v.record_id, v.kind, e.sequence, e.event_type, e.event_version, e.payload::text,
-               r.submitted_at, e.recorded_at, v.wrapped_key, v.key_hash
+               r.submitted_at, e.recorded_at, v.wrapped_key, v.key_hash, v.bucket
         FROM vault.records v
         JOIN read.records r ON r.subject_id = v.subject_id AND r.record_id = v.record_id
         CROSS JOIN LATERAL (
@@ -150,14 +154,4 @@ pub fn record_newest(subject: SubjectId, kind: &'static str, key_hashes: Vec<Vec
     .bind(subject.0)
     .bind(kind)
     .bind(key_hashes)
-}
-
-/// The keys of a person's records that are of another kind: what survives when all of `kind` go.
-pub fn record_survivors(subject: SubjectId, kind: &'static str) -> Query {
-    Query::new(
-        "-- record_survivors
-        SELECT record_id, wrapped_key FROM vault.records WHERE subject_id = $1 AND kind <> $2",
-    )
-    .bind(subject.0)
-    .bind(kind)
 }

@@ -30,8 +30,11 @@ CREATE TABLE auth.sessions (
     started_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     ended_at   timestamptz,
+    mac        bytea       NOT NULL,
     PRIMARY KEY (subject_id, session_id)
 );
+
+CREATE INDEX sessions_expiry ON auth.sessions (expires_at);
 
 -- Every refresh token of a session's family; a second use of one ends the session.
 CREATE TABLE auth.refresh_tokens (
@@ -73,3 +76,4 @@ CREATE TABLE auth.letters (
     next_at    timestamptz NOT NULL,
     expires_at timestamptz NOT NULL
 );
+CREATE INDEX letters_due ON auth.letters (next_at);

@@ -55,8 +55,11 @@ FROM log.events;
 CREATE TABLE read.answers (
     subject_id  uuid        NOT NULL REFERENCES vault.subjects ON DELETE CASCADE,
     key_hash    bytea       NOT NULL,
+    ring_key    bigint      NOT NULL,
     fingerprint bytea       NOT NULL,
     sealed      text        NOT NULL,
     expires_at  timestamptz NOT NULL,
     PRIMARY KEY (subject_id, key_hash)
 );
+-- Answers run out in the order in which they came: a block range index costs the insert next to nothing.
+CREATE INDEX answers_expiry ON read.answers USING brin (expires_at);

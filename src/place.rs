@@ -3,14 +3,14 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use db::{Address, Login, Passwords};
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode};
 use vault::Ring;
 
 /// Why a server cannot live there.
@@ -41,7 +41,10 @@ impl Folder {
     /// Opens a folder, making it where there is none.
     pub fn open(path: &Path) -> Result<Self, PlaceError> {
         let io = |error| PlaceError::Io(path.into(), error);
-        fs::create_dir_all(path).map_err(io)?;
+        if !path.exists() {
+            // Traversable, since PostgreSQL's own account has to get to its folder in it; not listed.
+            fs::DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(io)?;
+        }
         Ok(Self(path.canonicalize().map_err(io)?))
     }
 
@@ -118,6 +121,11 @@ impl Database {
             url.parse().map_err(|error: tokio_postgres::Error| PlaceError::Database(error.to_string()))?;
         if config.get_password().is_some() {
             return Err(PlaceError::PasswordInArgument);
+        }
+        if config.get_ssl_mode() == SslMode::Require || config.get_hosts().len() > 1 {
+            return Err(PlaceError::Database(
+                "TLS and several hosts are not supported; use a socket or a tunnel".to_owned(),
+            ));
         }
         let host = match config.get_hosts().first() {
             Some(Host::Tcp(name)) => name.clone(),

@@ -48,7 +48,7 @@ pub enum ServerError {
     Io(#[from] std::io::Error),
     /// PostgreSQL is older than the minor release that closes known ways around row-level security.
     #[error(
-        "PostgreSQL {found} has known ways around row-level security; {needed} closes them (or say --allow-old-postgres)"
+        "PostgreSQL {found} has known ways around row-level security; {needed} closes them (`serve --allow-old-postgres` goes on)"
     )]
     OldPostgres {
         /// What runs.

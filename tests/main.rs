@@ -1,6 +1,21 @@
 //! Behaviour on a real PostgreSQL: journeys over HTTP, isolation by direct SQL, properties, drift. One binary, one cluster a run.
 
+mod program;
+mod steps;
 mod support;
+mod town;
 
+mod account;
+mod audit;
+mod bad_input;
+mod canary;
+mod client;
+mod commits;
+mod consent;
+mod isolation;
+mod log;
+mod openapi;
 mod policies;
 mod sign_in;
+mod tickets;
+mod work_day;

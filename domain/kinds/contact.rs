@@ -41,13 +41,14 @@ pub fn normalise_address(text: &str) -> Result<String, Fault> {
         return fault("must not hold white space or control characters");
     }
     let Some((local, domain)) = address.split_once('@') else { return fault("must be an e-mail address") };
-    let labels: Vec<&str> = domain.split('.').collect();
-    let well_formed = !local.is_empty()
-        && local.len() <= 64
-        && !domain.contains(['@', '<', '>', ',', ';', '"', '(', ')', '[', ']', '\\', ':'])
-        && !local.contains(['<', '>', ',', ';', '"', '(', ')', '[', ']', '\\', ':'])
-        && labels.len() >= 2
-        && labels.iter().all(|label| !label.is_empty());
+    let is_atom =
+        |atom: &str| !atom.is_empty() && !atom.contains(['@', '<', '>', ',', ';', '"', '(', ')', '[', ']', '\\', ':']);
+    let is_label = |label: &str| {
+        let inner = |c: char| c.is_alphanumeric() || c == '-';
+        !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let well_formed =
+        local.len() <= 64 && local.split('.').all(is_atom) && domain.contains('.') && domain.split('.').all(is_label);
     if well_formed { Ok(address) } else { fault("must be an e-mail address") }
 }
 
@@ -70,6 +71,10 @@ mod tests {
             "a\n@b.c",
             "<a@b.c>",
             "a@b.c\u{0}",
+            ".a@b.c",
+            "a..b@c.d",
+            "a@-b.c",
+            "a@b_c.d",
         ] {
             assert_eq!(normalise_address(wrong).expect_err(wrong).field, "email");
         }

@@ -19,12 +19,12 @@ use projections::{
     record::{RecordRow, record_list},
 };
 use uuid::Uuid;
-use vault::{NewRecord, RecordKey, SubjectKeys, record_insert, subject_insert};
+use vault::{RecordKey, SubjectKeys, record_insert, subject_insert};
 
 use super::{App, AppError, Standing, consent, profile::newest_of, record::open};
 use crate::auth::{Claims, Grant, codes, sessions};
 
-/// How long a sign-in lasts without being used.
+/// How long a sign-in lasts, however often its tokens are refreshed.
 pub const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
 
 /// What a person gives when registering.
@@ -90,7 +90,9 @@ impl App {
         }
         let outcome = self.register_tx(ctx, person, proof, address, pepper).await;
         match outcome {
-            Err(AppError::Db(db::DbError::Conflict(_))) => Err(AppError::AccountExists),
+            Err(AppError::Db(db::DbError::Conflict(what))) if what.starts_with("addresses_") => {
+                Err(AppError::AccountExists)
+            }
             outcome => outcome,
         }
     }
@@ -108,7 +110,7 @@ impl App {
         let (keys, wrapped) = &self.vault.create_subject(subject);
         self.db
             .api
-            .run_tx("account_register", ctx, Gate::write(ctx).and_lookup(address), move |tx| async move {
+            .run_tx("account_register", ctx, Gate::shared(ctx).and_lookup(address), move |tx| async move {
                 use_up(&tx, ctx, address, proof).await?;
                 let ring = self.vault.ring();
                 tx.queue(subject_insert(subject, wrapped));
@@ -159,17 +161,15 @@ impl App {
         let ctx = &ctx.for_subject(known.subject, None);
         self.db
             .api
-            .run_tx("account_sign_in", ctx, Gate::write(ctx).and_lookup(address), move |tx| async move {
+            .run_tx("account_sign_in", ctx, Gate::alone(ctx).and_lookup(address), move |tx| async move {
                 let [standing, newest, contact, work, roles, user] = tx
                     .flight([
                         Standing::query(ctx, None),
                         account_newest(ctx),
                         record_list(ctx.subject, CONTACT.name(), None),
                         record_list(ctx.subject, WORK_PROFILE.name(), None),
-                        Query::new("-- roles_get\nSELECT role, mac FROM auth.staff_roles WHERE subject_id = $1")
-                            .bind(ctx.subject.0),
-                        Query::new("-- user_get\nSELECT user_id, mac FROM auth.users WHERE subject_id = $1")
-                            .bind(ctx.subject.0),
+                        roles_get(ctx.subject),
+                        user_get(ctx.subject),
                     ])
                     .await?;
                 use_up(&tx, ctx, address, proof).await?;
@@ -195,21 +195,17 @@ impl App {
         let ctx = &ctx.for_subject(subject, None).acting_as(Role::Anonymous);
         self.db
             .api
-            .run_tx("account_fail_sign_in", ctx, Gate::write(ctx), move |tx| async move {
-                let [standing, newest] = tx.flight([Standing::query(ctx, None), account_newest(ctx)]).await?;
+            .run_tx("account_fail_sign_in", ctx, Gate::shared(ctx), move |tx| async move {
+                let [standing] = tx.flight([Standing::query(ctx, None)]).await?;
                 let keys = match known {
                     Some(_) => Some(Standing::take(self, ctx, &standing)?.keys),
                     None => None,
                 };
                 let unit = Unit::new(ctx, keys.as_ref());
-                if known.is_some() {
-                    let newest = newest_of(&newest);
-                    account_commands(ctx, &unit, newest.as_ref(), [AccountCommand::FailSignIn]).await?;
-                } else {
-                    // Nobody's stream grows without bound: each such failure is a stream of its own.
-                    let id = SessionId::random().to_string();
-                    account_command(ctx, &unit, &id, None, AccountCommand::FailSignIn).await?;
-                }
+                // Each failure is a stream of its own, so that many at once wait for nothing, and known and unknown addresses
+                // take the same time.
+                let id = SessionId::random().to_string();
+                account_command(ctx, &unit, &id, None, AccountCommand::FailSignIn).await?;
                 unit.flush(&tx, INLINE);
                 Ok(())
             })
@@ -228,19 +224,20 @@ impl App {
             })
             .await?;
         let row = rows.first().ok_or(AppError::RefreshRefused)?;
-        let (subject, session, role) = sessions::refresh_row(self.vault.ring(), lookup, row)?;
+        let (subject, session, role) = sessions::refresh_row(self.vault.ring(), ctx, lookup, row)?;
         let ctx = &ctx.for_subject(subject, Some(session));
         let grant = self
             .db
             .api
-            .run_tx("account_refresh", ctx, Gate::write(ctx).and_lookup(lookup), move |tx| async move {
-                let [standing, newest, work, user, used] = tx
+            .run_tx("account_refresh", ctx, Gate::alone(ctx).and_lookup(lookup), move |tx| async move {
+                let [standing, newest, work, user, roles, ended, used] = tx
                     .flight([
                         Standing::query(ctx, None),
                         account_newest(ctx),
                         record_list(ctx.subject, WORK_PROFILE.name(), None),
-                        Query::new("-- user_get\nSELECT user_id, mac FROM auth.users WHERE subject_id = $1")
-                            .bind(ctx.subject.0),
+                        user_get(ctx.subject),
+                        roles_get(ctx.subject),
+                        sessions::session_ended(ctx, session),
                         sessions::refresh_use(ctx, lookup),
                     ])
                     .await?;
@@ -248,6 +245,11 @@ impl App {
                     Err(AppError::SignedOut) => return Ok(None),
                     other => other?.keys,
                 };
+                // A role that was taken back, or a session whose end the log knows, is worth nothing, whatever the rows say.
+                let held = self.staff_role(ctx.subject, &roles)?.unwrap_or(Role::Subject);
+                if !ended.is_empty() || held != role {
+                    return Ok(None);
+                }
                 if used.is_empty() {
                     let unit = Unit::new(ctx, Some(&keys));
                     let newest = newest_of(&newest);
@@ -271,7 +273,7 @@ impl App {
         let session = ctx.session.ok_or(AppError::SignedOut)?;
         self.db
             .api
-            .run_tx("account_sign_out", ctx, Gate::write(ctx), move |tx| async move {
+            .run_tx("account_sign_out", ctx, Gate::alone(ctx), move |tx| async move {
                 let [standing, newest] = tx.flight([Standing::query(ctx, None), account_newest(ctx)]).await?;
                 let keys = Standing::take(self, ctx, &standing)?.keys;
                 let unit = Unit::new(ctx, Some(&keys));
@@ -332,7 +334,7 @@ impl App {
         time_zone: &str,
     ) -> Result<Grant, AppError> {
         let refresh = sessions::RefreshToken::generate(self.vault.ring());
-        tx.queue(sessions::session_insert(ctx, session, role));
+        tx.queue(sessions::session_insert(self.vault.ring(), ctx, session, role));
         tx.queue(sessions::refresh_insert(self.vault.ring(), ctx, session, role, &refresh));
         self.claims(ctx, session, user, role, time_zone, refresh.text)
     }
@@ -400,13 +402,8 @@ async fn first_record<S: Shape>(
     let store = Store::new(unit, stream, &[], ctx.now());
     let command = RecordCommand::Submit { kind, body: shape.to_body(), today };
     execute::<Record>(store, &record.to_string(), command, ()).await?;
-    let entry = NewRecord {
-        record,
-        kind: kind.name(),
-        key_hash: keys.index().key_hash(kind.name(), &shape.natural_key()),
-        bucket: None,
-        wrapped_key: keys.wrap_record(record, &key),
-    };
+    let key_hash = keys.index().key_hash(kind.name(), &shape.natural_key());
+    let entry = keys.enter(record, kind.name(), key_hash.to_vec(), None, &key);
     tx.queue(record_insert(ctx.subject, vec![entry]));
     Ok(())
 }
@@ -414,6 +411,15 @@ async fn first_record<S: Shape>(
 fn shape<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<S>, AppError> {
     let Some(row) = rows.first() else { return Ok(None) };
     Ok(S::from_body(&open(keys, &RecordRow::from_row(row))?.body))
+}
+
+fn roles_get(subject: SubjectId) -> Query {
+    Query::new("-- roles_get\nSELECT role, mac FROM auth.staff_roles WHERE subject_id = $1 ORDER BY role")
+        .bind(subject.0)
+}
+
+fn user_get(subject: SubjectId) -> Query {
+    Query::new("-- user_get\nSELECT user_id, mac FROM auth.users WHERE subject_id = $1").bind(subject.0)
 }
 
 fn address_get(address: Lookup) -> Query {

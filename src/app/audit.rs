@@ -1,6 +1,5 @@
 //! The audit log, as the person it is about sees it.
 
-use chrono::{DateTime, Utc};
 use context::Ctx;
 use event_log::{Event, Trail};
 use projections::audit::{AuditFilter, audit_list, audit_row};
@@ -20,8 +19,6 @@ pub struct AuditEntry {
     pub request: String,
     /// Address, agent and details.
     pub trail: Trail,
-    /// When.
-    pub recorded_at: DateTime<Utc>,
 }
 
 impl App {
@@ -41,5 +38,5 @@ fn open(keys: &SubjectKeys, row: &db::Row) -> Result<AuditEntry, AppError> {
     let (position, event) = audit_row(row);
     let actor = event.actor().ok_or_else(|| AppError::Corrupt("an event does not say who acted".to_owned()))?;
     let trail = event.open_trail(keys)?.unwrap_or_default();
-    Ok(AuditEntry { position, recorded_at: event.recorded_at, role: actor.role, request: actor.request, trail, event })
+    Ok(AuditEntry { position, role: actor.role, request: actor.request, trail, event })
 }

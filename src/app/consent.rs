@@ -6,10 +6,7 @@ use aws_lc_rs::digest;
 use chrono::{DateTime, Utc};
 use context::Ctx;
 use db::{Gate, Query};
-use domain::{
-    Choice,
-    consent::{Consent, ConsentCommand, ConsentEvent, Decision, NOTICES, Notice, Purpose},
-};
+use domain::consent::{Consent, ConsentCommand, ConsentEvent, Decision, NOTICES, Notice, Purpose};
 use event_log::{Event, Sealing, Store, Stream, Unit, execute};
 use projections::{
     INLINE,
@@ -45,13 +42,10 @@ pub fn notice_hash(notice: &Notice) -> &'static str {
 /// The command that decides on a purpose, on the notice of `version` or the current one.
 pub(super) fn command(purpose: Purpose, granted: bool, version: Option<&str>) -> ConsentCommand {
     let notice = Notice::current(purpose);
-    let decision = Decision {
-        purpose,
-        notice_version: version.unwrap_or(notice.version).to_owned(),
-        notice_hash: notice_hash(notice).to_owned(),
-    };
+    let decision =
+        Decision { purpose, notice_version: notice.version.to_owned(), notice_hash: notice_hash(notice).to_owned() };
     if granted {
-        ConsentCommand::Grant { decision, current: notice.version }
+        ConsentCommand::Grant { decision, shown: version.map(str::to_owned) }
     } else {
         ConsentCommand::Withdraw { decision }
     }
@@ -81,7 +75,7 @@ impl App {
     ) -> Result<(), AppError> {
         self.db
             .api
-            .run_tx("consent_decide", ctx, Gate::write(ctx), move |tx| async move {
+            .run_tx("consent_decide", ctx, Gate::shared(ctx), move |tx| async move {
                 let stream = newest(ctx.subject, "consent", &stream_id(ctx.subject, purpose));
                 let [standing, rows] = tx.flight([Standing::query(ctx, None), stream]).await?;
                 let standing = Standing::take(self, ctx, &standing)?;
@@ -139,20 +133,4 @@ fn past(event: &Event) -> Result<PastDecision, AppError> {
         notice_hash: decision.notice_hash,
         decided_at: event.recorded_at,
     })
-}
-
-/// The purposes whose names are given; a fault for each unknown one.
-pub fn purposes(names: &[String]) -> Result<Vec<Purpose>, AppError> {
-    let (mut known, mut faults) = (Vec::new(), Vec::new());
-    for (number, name) in names.iter().enumerate() {
-        match Purpose::parse(name) {
-            Some(purpose) if !known.contains(&purpose) => known.push(purpose),
-            Some(_) => faults.push(domain::Fault::new(format!("consents[{number}]"), "is repeated")),
-            None => {
-                let message = format!("must be one of {}", Purpose::NAMES.join(", "));
-                faults.push(domain::Fault::new(format!("consents[{number}]"), message));
-            }
-        }
-    }
-    if faults.is_empty() { Ok(known) } else { Err(AppError::Invalid(faults)) }
 }

@@ -33,7 +33,7 @@ pub enum AppError {
     },
     /// The notice that was named is not the one that counts.
     #[error("the notice that counts is version {0}")]
-    NoticeOutdated(&'static str),
+    NoticeOutdated(String),
     /// There is no such thing.
     #[error("there is no such {0}")]
     Missing(&'static str),
@@ -82,7 +82,8 @@ impl<E: std::error::Error + Into<AppError>> From<AggregateError<E>> for AppError
     fn from(error: AggregateError<E>) -> Self {
         match error {
             AggregateError::UserError(error) => error.into(),
-            other => Self::Corrupt(other.to_string()),
+            // The cause may quote what it could not read.
+            _ => Self::Corrupt("an event does not load".to_owned()),
         }
     }
 }

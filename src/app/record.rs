@@ -13,14 +13,13 @@ use domain::{
 use event_log::{Sealing, Store, Stream, Unit, cqrs_es::AggregateError, execute};
 use projections::{
     INLINE,
-    answer::{AnswerRow, answer_forget, answer_get, answer_store},
-    record::{RecordRow, record_list, record_newest, record_survivors},
+    answer::{AnswerRow, answer_forget, answer_get, answer_store, answers_forget},
+    record::{RecordRow, record_list, record_newest},
 };
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 use vault::{
-    Aad, IndexKey, NewRecord, RecordKey, Sealed, SubjectKeys, record_delete_kind, record_insert, record_rewrap,
-    subject_rewrap,
+    Aad, IndexKey, RecordEntry, RecordKey, Ring, Sealed, SubjectKeys, TransitId, record_delete_kind, record_insert,
+    record_register, record_rewrap, subject_rewrap,
 };
 
 use super::{App, AppError, Standing};
@@ -102,12 +101,11 @@ pub struct OpenRecord {
 struct Claim<'a> {
     once: &'a Once<'a>,
     hash: [u8; 32],
-    fingerprint: [u8; 32],
 }
 
 impl<'a> Claim<'a> {
     fn new(once: &'a Once<'a>, index: &IndexKey) -> Self {
-        Self { once, hash: index.answer_hash(once.operation, once.key), fingerprint: index.fingerprint(&once.body) }
+        Self { once, hash: index.answer_hash(once.operation, once.key) }
     }
 
     fn lock_key(&self) -> i64 {
@@ -118,12 +116,19 @@ impl<'a> Claim<'a> {
         Aad::of("answer").and(self.once.operation.as_bytes()).and(&self.hash)
     }
 
-    fn replay(&self, keys: &SubjectKeys, row: &AnswerRow) -> Result<Vec<Outcome>, AppError> {
-        if row.fingerprint != self.fingerprint {
+    /// What tells this body from another, under a transit key: a day has few possible bodies, and a hash that could be
+    /// computed for ever would give a deleted one away.
+    fn fingerprint(&self, ring: &Ring, key: TransitId) -> Result<[u8; 32], AppError> {
+        ring.transit_hash(key, &[b"fingerprint", &self.hash, &self.once.body])
+            .ok_or_else(|| AppError::Corrupt("a stored answer outlived its key".to_owned()))
+    }
+
+    fn replay(&self, ring: &Ring, keys: &SubjectKeys, row: &AnswerRow) -> Result<Vec<Outcome>, AppError> {
+        if row.fingerprint != self.fingerprint(ring, row.ring_key)? {
             return Err(AppError::KeyReused);
         }
         let text = keys.open_trail(&self.place(), &Sealed::from_base64(&row.sealed)?)?;
-        serde_json::from_slice(&text).map_err(|error| AppError::Corrupt(error.to_string()))
+        serde_json::from_slice(&text).map_err(|_| AppError::Corrupt("a stored answer does not load".to_owned()))
     }
 }
 
@@ -142,7 +147,7 @@ impl App {
             .iter()
             .map(|submission| index.key_hash(batch.kind.name(), &batch.kind.natural_key(&submission.body)))
             .collect();
-        let gate = Gate::write(ctx).claim(claim.as_ref().map(Claim::lock_key));
+        let gate = Gate::shared(ctx).claim(claim.as_ref().map(Claim::lock_key));
         let (claim, hashes) = (&claim, hashes.as_slice());
         self.db
             .api
@@ -160,7 +165,7 @@ impl App {
                     && let Some(row) = rows[2].first().map(AnswerRow::from_row)
                 {
                     if row.expires_at > ctx.now() {
-                        return claim.replay(&standing.keys, &row);
+                        return claim.replay(self.vault.ring(), &standing.keys, &row);
                     }
                     tx.queue(answer_forget(ctx.subject, claim.hash));
                 }
@@ -170,7 +175,9 @@ impl App {
                 if let Some(claim) = claim {
                     let text = serde_json::to_vec(&outcomes).expect("outcomes can be written as JSON");
                     let sealed = standing.keys.seal_trail(&claim.place(), &text).to_base64();
-                    tx.queue(answer_store(ctx.subject, claim.hash, claim.fingerprint, sealed, ctx.now()));
+                    let (ring_key, _) = self.vault.ring().transit(ctx.now())?;
+                    let fingerprint = claim.fingerprint(self.vault.ring(), ring_key)?;
+                    tx.queue(answer_store(ctx.subject, claim.hash, ring_key, fingerprint, sealed, ctx.now()));
                 }
                 Ok(outcomes)
             })
@@ -192,7 +199,7 @@ impl App {
         let (rows, standing) = self
             .db
             .api
-            .run_tx("record_list", ctx, Gate::read(ctx), move |tx| async move {
+            .run_tx("record_list", ctx, Gate::shared(ctx), move |tx| async move {
                 let list = record_list(ctx.subject, kind.name(), buckets.clone());
                 let [standing, rows] = tx.finish([Standing::query(ctx, None), list]).await?;
                 let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
@@ -215,19 +222,22 @@ impl App {
         self.db
             .api
             .run_tx("record_remove_all", ctx, Gate::alone(ctx), move |tx| async move {
-                let [standing, rows, survivors] = tx
+                let [standing, rows, register] = tx
                     .flight([
                         Standing::query(ctx, None),
                         record_list(ctx.subject, kind.name(), None),
-                        record_survivors(ctx.subject, kind.name()),
+                        record_register(ctx.subject),
                     ])
                     .await?;
+                let register: Vec<RecordEntry> = register.iter().map(RecordEntry::from_row).collect();
+                let (gone, survivors): (Vec<_>, Vec<_>) =
+                    register.into_iter().partition(|entry| entry.kind == kind.name());
                 let standing = Standing::take(self, ctx, &standing)?;
                 let keys = &standing.keys;
                 let unit = Unit::new(ctx, Some(keys));
                 for row in &rows {
                     let row = RecordRow::from_row(row);
-                    let key = keys.open_record(row.record, &row.wrapped_key)?;
+                    let key = keys.open_record(&row.entry)?;
                     let stream = Stream {
                         subject: ctx.subject,
                         kind: kind.name(),
@@ -237,21 +247,22 @@ impl App {
                     let store = Store::new(&unit, stream, &[], ctx.now());
                     execute::<Record>(store, &row.event.aggregate_id, RecordCommand::Remove, ()).await?;
                 }
-                if rows.is_empty() {
+                if gone.is_empty() {
                     return Ok(0);
                 }
                 unit.flush(&tx, INLINE);
                 tx.queue(record_delete_kind(ctx.subject, kind.name()));
                 let (renewed, wrapped) = keys.renew_wrapping(self.vault.ring(), &standing.wrapped)?;
                 let mut rewrapped = Vec::with_capacity(survivors.len());
-                for row in &survivors {
-                    let record = RecordId(row.get::<_, Uuid>(0));
-                    let key = keys.open_record(record, &row.get::<_, Vec<u8>>(1))?;
-                    rewrapped.push((record, renewed.wrap_record(record, &key)));
+                for entry in survivors {
+                    let key = keys.open_record(&entry)?;
+                    rewrapped.push(renewed.wrap_again(entry, &key));
                 }
                 tx.queue(subject_rewrap(ctx.subject, &wrapped));
                 tx.queue(record_rewrap(ctx.subject, rewrapped));
-                Ok(rows.len())
+                // A stored answer would go on saying that a day is there.
+                tx.queue(answers_forget(ctx.subject));
+                Ok(gone.len())
             })
             .await
     }
@@ -305,14 +316,14 @@ async fn decide_one(
     submission: &Submission,
     hash: [u8; 32],
     present: Option<&RecordRow>,
-) -> Result<(Outcome, Option<NewRecord>), AppError> {
-    let kind = batch.kind;
+) -> Result<(Outcome, Option<RecordEntry>), AppError> {
+    let (kind, now) = (batch.kind, ctx.now());
     let version = present.map_or(0, |row| row.event.sequence);
     if submission.expected.is_some_and(|expected| expected != version) {
         return Err(AppError::PreconditionFailed);
     }
     let (record, key) = match present {
-        Some(row) => (row.record, keys.open_record(row.record, &row.wrapped_key)?),
+        Some(row) => (row.entry.record, keys.open_record(&row.entry)?),
         None => (RecordId::random(), RecordKey::generate()),
     };
     let before = unit.len();
@@ -323,7 +334,7 @@ async fn decide_one(
         newest: present.map(|row| &row.event),
     };
     let command = RecordCommand::Submit { kind, body: submission.body.clone(), today: batch.today };
-    execute::<Record>(Store::new(unit, stream, &[], ctx.now()), &record.to_string(), command, ())
+    execute::<Record>(Store::new(unit, stream, &[], now), &record.to_string(), command, ())
         .await
         .map_err(|error: AggregateError<RecordError>| AppError::from(error))?;
     let added = i64::try_from(unit.len() - before).expect("a command makes few events");
@@ -335,30 +346,26 @@ async fn decide_one(
     let outcome = Outcome {
         record,
         change,
-        submitted_at: present.map_or(ctx.now(), |row| row.submitted_at),
-        recorded_at: if added == 0 { present.map_or(ctx.now(), |row| row.event.recorded_at) } else { ctx.now() },
+        submitted_at: present.map_or(now, |row| row.submitted_at),
+        recorded_at: if added == 0 { present.map_or(now, |row| row.event.recorded_at) } else { now },
         version: version + added,
     };
-    let entry = present.is_none().then(|| NewRecord {
-        record,
-        kind: kind.name(),
-        key_hash: hash,
-        bucket: kind
-            .date(&submission.body)
-            .map(|date| keys.index().bucket(kind.name(), &Quarter::of(date).to_string())),
-        wrapped_key: keys.wrap_record(record, &key),
+    let entry = present.is_none().then(|| {
+        let quarter = kind.date(&submission.body).map(|date| Quarter::of(date).to_string());
+        let bucket = quarter.map(|quarter| keys.index().bucket(kind.name(), &quarter).to_vec());
+        keys.enter(record, kind.name(), hash.to_vec(), bucket, &key)
     });
     Ok((outcome, entry))
 }
 
 /// Opens a living record.
 pub fn open(keys: &SubjectKeys, row: &RecordRow) -> Result<OpenRecord, AppError> {
-    let key = keys.open_record(row.record, &row.wrapped_key)?;
+    let key = keys.open_record(&row.entry)?;
     let text = row.event.open(&key)?;
     let event: RecordEvent = serde_json::from_slice(text.reveal())
         .map_err(|_| AppError::Corrupt("a record has another shape".to_owned()))?;
     Ok(OpenRecord {
-        record: row.record,
+        record: row.entry.record,
         body: event.body().unwrap_or_else(|| Personal::new(serde_json::Value::Null)),
         submitted_at: row.submitted_at,
         recorded_at: row.event.recorded_at,

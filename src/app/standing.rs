@@ -1,5 +1,7 @@
 //! Standing: what decides whether a person may act now. Read in the first flight of every transaction.
 
+use aws_lc_rs::constant_time;
+use chrono::{DateTime, Utc};
 use context::Ctx;
 use db::{Gate, Query, Row};
 use domain::{
@@ -9,6 +11,7 @@ use domain::{
 use vault::{IndexKey, SubjectKeys, WrappedSubject};
 
 use super::{App, AppError};
+use crate::auth::sessions::session_mac;
 
 /// A person's keys and, for one purpose, the consent.
 pub struct Standing {
@@ -25,28 +28,31 @@ impl Standing {
         Query::new(
             "-- standing
             SELECT s.ring_version, s.wrapping_version, s.index_key, s.trail_key, s.wrapping_key,
-                   (SELECT e.ended_at IS NULL AND e.expires_at > $3 FROM auth.sessions e
-                    WHERE e.subject_id = $1 AND e.session_id = $2),
-                   c.granted, c.notice_version
-            FROM vault.subjects s LEFT JOIN read.consents c ON c.subject_id = s.subject_id AND c.purpose = $4
+                   c.granted, c.notice_version, e.expires_at, e.mac
+            FROM vault.subjects s
+            LEFT JOIN read.consents c ON c.subject_id = s.subject_id AND c.purpose = $3
+            LEFT JOIN auth.sessions e ON e.subject_id = s.subject_id AND e.session_id = $2 AND e.ended_at IS NULL
             WHERE s.subject_id = $1",
         )
         .bind(ctx.subject.0)
         .bind(ctx.session.map(|session| session.0))
-        .bind(ctx.now())
         .bind(purpose.map(Choice::as_str))
     }
 
     /// Takes the answer. Refuses where the person is gone or the session has ended.
     pub fn take(app: &App, ctx: &Ctx, rows: &[Row]) -> Result<Self, AppError> {
         let row = rows.first().ok_or(AppError::SignedOut)?;
-        let alive: Option<bool> = row.get(5);
-        if ctx.session.is_some() && alive != Some(true) {
-            return Err(AppError::SignedOut);
+        if let Some(session) = ctx.session {
+            let expires_at: DateTime<Utc> = row.get::<_, Option<_>>(7).ok_or(AppError::SignedOut)?;
+            let mac = session_mac(app.vault.ring(), ctx.subject, session, expires_at);
+            let ours = constant_time::verify_slices_are_equal(&mac, &row.get::<_, Vec<u8>>(8)).is_ok();
+            if !ours || expires_at <= ctx.now() {
+                return Err(AppError::SignedOut);
+            }
         }
         let wrapped = WrappedSubject::from_row(row);
         let keys = app.vault.open_subject(ctx.subject, &wrapped)?;
-        let consent = row.get::<_, Option<bool>>(6).map(|granted| (granted, row.get(7)));
+        let consent = row.get::<_, Option<bool>>(5).map(|granted| (granted, row.get(6)));
         Ok(Self { keys, wrapped, consent })
     }
 

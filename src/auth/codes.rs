@@ -4,10 +4,10 @@
 //! transit key of the ring; known and unknown addresses take the same path.
 
 use aws_lc_rs::{constant_time, rand};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, Personal};
 use db::{Gate, Lookup, Query};
-use vault::TransitId;
+use vault::{Ring, TransitId};
 
 use crate::{
     app::{App, AppError},
@@ -42,13 +42,14 @@ impl App {
         let (address, _) = ring.address_hash(email);
         let (key, sealer) = ring.transit(ctx.now())?;
         let code = random_code();
-        let hash = ring.code_hash(key, address, code.reveal()).expect("today's transit key is there");
+        let expires_at = ctx.now() + LIFETIME;
+        let hash = code_hash(ring, key, address, expires_at, code.reveal()).expect("today's transit key is there");
         let sealer = &sealer;
         let letter = &Letter::code(email, code.reveal());
         self.db
             .api
             .run_tx("code_send", ctx, Gate::lookup(address), move |tx| async move {
-                tx.queue(code_store(ctx, address, key, hash));
+                tx.queue(code_store(expires_at, address, key, hash));
                 tx.queue(letter_insert(ctx, letter, key, sealer));
                 Ok(())
             })
@@ -68,8 +69,8 @@ impl App {
             })
             .await?;
         let row = rows.first().ok_or(AppError::CodeRefused)?;
-        let (key, stored): (TransitId, Vec<u8>) = (row.get(0), row.get(1));
-        let shown = ring.code_hash(key, address, code).ok_or(AppError::CodeRefused)?;
+        let (key, stored, expires_at): (TransitId, Vec<u8>, DateTime<Utc>) = (row.get(0), row.get(1), row.get(2));
+        let shown = code_hash(ring, key, address, expires_at, code).ok_or(AppError::CodeRefused)?;
         match constant_time::verify_slices_are_equal(&shown, &stored) {
             Ok(()) => Ok(Shown { code_hash: stored }),
             Err(_) => Err(AppError::CodeRefused),
@@ -77,7 +78,12 @@ impl App {
     }
 }
 
-fn code_store(ctx: &Ctx, address: Lookup, key: TransitId, hash: [u8; 32]) -> Query {
+/// The keyed hash of a code: it holds for its address and until its expiry only.
+fn code_hash(ring: &Ring, key: TransitId, address: Lookup, expires_at: DateTime<Utc>, code: &str) -> Option<[u8; 32]> {
+    ring.transit_hash(key, &[b"code", &address.0, &expires_at.timestamp_micros().to_be_bytes(), code.as_bytes()])
+}
+
+fn code_store(expires_at: DateTime<Utc>, address: Lookup, key: TransitId, hash: [u8; 32]) -> Query {
     Query::new(
         "-- code_store
         INSERT INTO auth.codes (address_hash, ring_key, code_hash, attempts, expires_at, used_at)
@@ -89,7 +95,7 @@ fn code_store(ctx: &Ctx, address: Lookup, key: TransitId, hash: [u8; 32]) -> Que
     .bind(address.0.to_vec())
     .bind(key)
     .bind(hash.to_vec())
-    .bind(ctx.now() + LIFETIME)
+    .bind(expires_at)
 }
 
 /// Counts an attempt and gives what to compare with; nothing where there is no code, or no attempt left.
@@ -98,7 +104,7 @@ fn code_try(ctx: &Ctx, address: Lookup) -> Query {
         "-- code_try
         UPDATE auth.codes SET attempts = attempts + 1
         WHERE address_hash = $1 AND used_at IS NULL AND expires_at > $2 AND attempts < $3
-        RETURNING ring_key, code_hash",
+        RETURNING ring_key, code_hash, expires_at",
     )
     .bind(address.0.to_vec())
     .bind(ctx.now())

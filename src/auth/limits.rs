@@ -1,38 +1,55 @@
 //! Limits on trying: so many requests an address and a client in a window, counted in the database for all servers alike.
 
+use std::net::Ipv6Addr;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use context::Ctx;
 use db::{Gate, Query};
+use vault::TransitId;
 
 use crate::app::{App, AppError};
-
-const WINDOW: TimeDelta = TimeDelta::minutes(15);
 
 /// What is limited.
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {
-    /// Codes mailed to one address.
+    /// Codes mailed to one address at one client's request: nobody uses up somebody else's.
+    CodesPerAddressAndClient,
+    /// Codes mailed to one address at all.
     CodesPerAddress,
     /// Codes asked for by one client.
     CodesPerClient,
-    /// Sign-ins, registrations and refreshes tried by one client.
+    /// Sign-ins and registrations tried by one client.
     SignInsPerClient,
+    /// Codes shown for one address, right or wrong: bounds what guessing can reach in a day.
+    TriesPerAddress,
 }
 
 impl Limit {
     fn name(self) -> &'static str {
         match self {
+            Self::CodesPerAddressAndClient => "codes-per-address-and-client",
             Self::CodesPerAddress => "codes-per-address",
             Self::CodesPerClient => "codes-per-client",
             Self::SignInsPerClient => "sign-ins-per-client",
+            Self::TriesPerAddress => "tries-per-address",
         }
     }
 
+    /// How many in a window.
     fn quota(self) -> i32 {
         match self {
-            Self::CodesPerAddress => 5,
+            Self::CodesPerAddressAndClient => 5,
+            Self::CodesPerAddress => 20,
             Self::CodesPerClient => 200,
             Self::SignInsPerClient => 600,
+            Self::TriesPerAddress => 60,
+        }
+    }
+
+    fn window(self) -> TimeDelta {
+        match self {
+            Self::TriesPerAddress => TimeDelta::hours(24),
+            _ => TimeDelta::minutes(15),
         }
     }
 }
@@ -53,15 +70,17 @@ impl Left {
 
     /// The value of the `RateLimit-Policy` header field.
     pub fn policy_header(&self) -> String {
-        format!("\"{}\";q={};w={}", self.limit.name(), self.limit.quota(), WINDOW.num_seconds())
+        format!("\"{}\";q={};w={}", self.limit.name(), self.limit.quota(), self.limit.window().num_seconds())
     }
 }
 
 impl App {
     /// Counts one request against each limit and says what the tightest leaves; refuses where one is used up.
     pub async fn limit_count(&self, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Left, AppError> {
+        // Under a transit key: what is left of a client's address in old copies tells nothing after 72 hours.
+        let (key, _) = self.vault.ring().transit(ctx.now())?;
         let queries =
-            || -> Vec<Query> { limits.iter().map(|(limit, who)| self.limit_query(ctx, *limit, who)).collect() };
+            || -> Vec<Query> { limits.iter().map(|(limit, who)| self.limit_query(ctx, key, *limit, who)).collect() };
         let rows = self
             .db
             .api
@@ -81,7 +100,9 @@ impl App {
         if tightest.remaining < 0 { Err(AppError::Limited { retry_after_s: tightest.reset_s }) } else { Ok(tightest) }
     }
 
-    fn limit_query(&self, ctx: &Ctx, limit: Limit, who: &str) -> Query {
+    fn limit_query(&self, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
+        let hash = self.vault.ring().transit_hash(key, &[b"limit", limit.name().as_bytes(), who.as_bytes()]);
+        let hash = hash.expect("today's transit key is there");
         Query::new(
             "-- limit_count
             INSERT INTO auth.limits AS l (limit_hash, window_end, used) VALUES ($1, $2, 1)
@@ -90,8 +111,17 @@ impl App {
                 window_end = CASE WHEN l.window_end <= $3 THEN excluded.window_end ELSE l.window_end END
             RETURNING used, window_end",
         )
-        .bind(self.vault.ring().lookup(limit.name(), who.as_bytes()).0.to_vec())
-        .bind(ctx.now() + WINDOW)
+        .bind(hash.to_vec())
+        .bind(ctx.now() + limit.window())
         .bind(ctx.now())
+    }
+}
+
+/// What counts as one client: an IPv4 address, or the /64 network that an IPv6 subscriber has to itself.
+pub fn client_key(ctx: &Ctx) -> String {
+    let address = ctx.client.address.reveal();
+    match address.parse::<Ipv6Addr>() {
+        Ok(address) => format!("{:x?}", &address.segments()[..4]),
+        Err(_) => address.clone(),
     }
 }

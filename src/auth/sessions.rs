@@ -1,6 +1,6 @@
 //! Sessions and refresh tokens. A refresh token is used once; all of a session's tokens are one family.
 
-use aws_lc_rs::rand;
+use aws_lc_rs::{constant_time, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use context::{Ctx, Role, SessionId, SubjectId};
@@ -32,21 +32,54 @@ pub fn refresh_lookup(ring: &Ring, text: &str) -> Lookup {
     ring.lookup("refresh token", text.as_bytes())
 }
 
-fn mac_columns<'a>(subject: &'a Uuid, lookup: &'a Lookup, session: &'a Uuid, role: &'a str) -> [&'a [u8]; 4] {
-    [subject.as_bytes(), &lookup.0, session.as_bytes(), role.as_bytes()]
+/// What the MAC of a refresh token's row covers.
+fn token_mac(
+    ring: &Ring,
+    subject: Uuid,
+    lookup: Lookup,
+    session: Uuid,
+    role: &str,
+    expires_at: DateTime<Utc>,
+) -> [u8; 32] {
+    let expiry = expires_at.timestamp_micros().to_be_bytes();
+    let columns = [subject.as_bytes().as_slice(), &lookup.0, session.as_bytes(), role.as_bytes(), &expiry];
+    ring.row_mac("refresh_tokens", &columns)
+}
+
+/// What the MAC of a session's row covers.
+pub fn session_mac(ring: &Ring, subject: SubjectId, session: SessionId, expires_at: DateTime<Utc>) -> [u8; 32] {
+    let expiry = expires_at.timestamp_micros().to_be_bytes();
+    ring.row_mac("sessions", &[subject.0.as_bytes(), session.0.as_bytes(), &expiry])
 }
 
 /// Begins a session.
-pub fn session_insert(ctx: &Ctx, session: SessionId, role: Role) -> Query {
+pub fn session_insert(ring: &Ring, ctx: &Ctx, session: SessionId, role: Role) -> Query {
+    let expires_at = ctx.now() + SESSION_LIFETIME;
     Query::new(
         "-- session_insert
-        INSERT INTO auth.sessions (subject_id, session_id, role, started_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
+        INSERT INTO auth.sessions (subject_id, session_id, role, started_at, expires_at, mac)
+        VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(ctx.subject.0)
     .bind(session.0)
     .bind(role.as_str())
     .bind(ctx.now())
-    .bind(ctx.now() + SESSION_LIFETIME)
+    .bind(expires_at)
+    .bind(session_mac(ring, ctx.subject, session, expires_at).to_vec())
+}
+
+/// Whether the log says that a session has ended, whatever its row says now.
+pub fn session_ended(ctx: &Ctx, session: SessionId) -> Query {
+    Query::new(
+        "-- session_ended
+        SELECT 1 FROM log.events
+        WHERE subject_id = $1 AND aggregate_type = 'account'
+          AND event_type IN ('account.signed_out', 'account.refresh_reused')
+          AND $2 IN (payload #>> '{SignedOut,session}', payload #>> '{RefreshReused,session}')
+        LIMIT 1",
+    )
+    .bind(ctx.subject.0)
+    .bind(session.to_string())
 }
 
 /// Ends a session.
@@ -62,7 +95,8 @@ pub fn session_end(ctx: &Ctx, session: SessionId) -> Query {
 
 /// Stores a refresh token.
 pub fn refresh_insert(ring: &Ring, ctx: &Ctx, session: SessionId, role: Role, token: &RefreshToken) -> Query {
-    let mac = ring.row_mac("refresh_tokens", &mac_columns(&ctx.subject.0, &token.lookup, &session.0, role.as_str()));
+    let expires_at = ctx.now() + SESSION_LIFETIME;
+    let mac = token_mac(ring, ctx.subject.0, token.lookup, session.0, role.as_str(), expires_at);
     Query::new(
         "-- refresh_insert
         INSERT INTO auth.refresh_tokens (subject_id, token_hash, session_id, role, expires_at, mac)
@@ -72,7 +106,7 @@ pub fn refresh_insert(ring: &Ring, ctx: &Ctx, session: SessionId, role: Role, to
     .bind(token.lookup.0.to_vec())
     .bind(session.0)
     .bind(role.as_str())
-    .bind(ctx.now() + SESSION_LIFETIME)
+    .bind(expires_at)
     .bind(mac.to_vec())
 }
 
@@ -80,21 +114,28 @@ pub fn refresh_insert(ring: &Ring, ctx: &Ctx, session: SessionId, role: Role, to
 pub fn refresh_get(lookup: Lookup) -> Query {
     Query::new(
         "-- refresh_get
-        SELECT subject_id, session_id, role, mac FROM auth.refresh_tokens WHERE token_hash = $1",
+        SELECT subject_id, session_id, role, expires_at, mac FROM auth.refresh_tokens WHERE token_hash = $1",
     )
     .bind(lookup.0.to_vec())
 }
 
-/// Reads a row of [`refresh_get`]; refuses one that we did not write.
-pub fn refresh_row(ring: &Ring, lookup: Lookup, row: &Row) -> Result<(SubjectId, SessionId, Role), AppError> {
-    let (subject, session, role): (Uuid, Uuid, &str) = (row.get(0), row.get(1), row.get(2));
-    let columns = mac_columns(&subject, &lookup, &session, role);
-    match Role::parse(role) {
-        Some(role) if ring.check_row("refresh_tokens", &columns, &row.get::<_, Vec<u8>>(3)) => {
-            Ok((SubjectId(subject), SessionId(session), role))
-        }
-        _ => Err(AppError::Corrupt("a refresh token was moved to another person".to_owned())),
+/// Reads a row of [`refresh_get`]; refuses one that we did not write, or that has run out.
+pub fn refresh_row(
+    ring: &Ring,
+    ctx: &Ctx,
+    lookup: Lookup,
+    row: &Row,
+) -> Result<(SubjectId, SessionId, Role), AppError> {
+    let (subject, session, role, expires_at): (Uuid, Uuid, &str, DateTime<Utc>) =
+        (row.get(0), row.get(1), row.get(2), row.get(3));
+    let mac = token_mac(ring, subject, lookup, session, role, expires_at);
+    let ours = constant_time::verify_slices_are_equal(&mac, &row.get::<_, Vec<u8>>(4)).is_ok();
+    let role = Role::parse(role).filter(|_| ours);
+    let role = role.ok_or_else(|| AppError::Corrupt("a refresh token was moved to another person".to_owned()))?;
+    if expires_at <= ctx.now() {
+        return Err(AppError::RefreshRefused);
     }
+    Ok((SubjectId(subject), SessionId(session), role))
 }
 
 /// Uses a refresh token; no row where it was used before.

@@ -96,7 +96,7 @@ async fn run_on(
     let passwords = folder.passwords()?;
     store.migrate(None, &vault, &passwords).await?;
     if let Err(error) = server::check_version(&store.database, &passwords).await {
-        eprintln!("Warning: {error}");
+        eprintln!("Warning: {error}; a demonstration may go on.");
     }
     let settings = Settings { folder: folder.clone(), connections: 16, token_lifetime: None, clock: Clock::system() };
     let app = server::open(&settings, &store.database, vault.clone(), &passwords).await?;

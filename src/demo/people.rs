@@ -79,16 +79,17 @@ impl<'a> Population<'a> {
     }
 
     fn person(&self, index: usize) -> Person {
-        let mut rng = self.rng(index, 0);
+        // Names have a stream of their own: they must not depend on the list of hospitals.
+        let (mut rng, mut name) = (self.rng(index, 0), self.rng(index, -1));
         let hospital = &self.choices.hospitals[self.hospital_rank.sample(&mut rng) as usize - 1];
         let specialty = self.choices.specialties[self.specialty_rank.sample(&mut rng) as usize - 1];
         let role_level = self.choices.role_levels[self.role.sample(&mut rng)];
         let email = format!(
             "{}.{}.{}@{}.example",
-            pick(&FIRST_NAMES, &mut rng),
-            pick(&SURNAMES, &mut rng),
+            pick(&FIRST_NAMES, &mut name),
+            pick(&SURNAMES, &mut name),
             index + 1,
-            pick(&["klinik", "klinikum", "krankenhaus", "spital"], &mut rng)
+            pick(&["klinik", "klinikum", "krankenhaus", "spital"], &mut name)
         );
         let consents_to_statistics = rng.random_bool(0.85);
         let worker = Worker::new(specialty, role_level, &mut rng);

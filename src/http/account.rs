@@ -145,6 +145,9 @@ pub enum AccountShown {
     ),
 }
 
+/// How often a change is applied to what somebody else was faster to change.
+const RECTIFY_ATTEMPTS: usize = 5;
+
 /// The caller's own account.
 pub struct AccountApi;
 
@@ -171,7 +174,7 @@ impl AccountApi {
     ) -> Result<AccountShown, Refusal> {
         let ctx = caller.ctx();
         let wanted = etag::wanted(if_match.0.as_deref())?;
-        loop {
+        for _ in 0..RECTIFY_ATTEMPTS {
             let (profile, _) = app.profile_get(ctx).await?;
             let (work, version) = profile.work.ok_or(AppError::Missing("work profile"))?;
             if wanted.is_some_and(|wanted| wanted != version) {
@@ -186,6 +189,7 @@ impl AccountApi {
                 }
             }
         }
+        Err(AppError::PreconditionFailed.into())
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
+use context::UserId;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example};
 use projections::audit::AuditFilter;
@@ -82,8 +83,10 @@ fn leaves(value: &serde_json::Value, into: &mut BTreeMap<String, String>) {
     }
 }
 
-impl From<AuditEntry> for AuditAnswer {
-    fn from(entry: AuditEntry) -> Self {
+impl AuditAnswer {
+    /// An entry as its owner sees it. Streams that are named by the log's own id of the person are shown by the public one:
+    /// the two must not meet outside.
+    fn new(entry: AuditEntry, user: UserId) -> Self {
         let shown = |text: String| Some(text).filter(|text| !text.is_empty());
         let mut details = BTreeMap::new();
         leaves(&serde_json::from_str(&entry.event.payload).unwrap_or_default(), &mut details);
@@ -94,8 +97,8 @@ impl From<AuditEntry> for AuditAnswer {
             id: entry.event.event_id.0,
             action: entry.event.event_type,
             table_name: entry.event.kind,
-            record_id: entry.event.aggregate_id,
-            timestamp: entry.recorded_at,
+            record_id: entry.event.aggregate_id.replace(&entry.event.subject_id.to_string(), &user.to_string()),
+            timestamp: entry.event.recorded_at,
             actor: entry.role,
             request_id: entry.request,
             ip_address: shown(entry.trail.address.into_inner()),
@@ -131,6 +134,18 @@ impl AuditApi {
         limit: Query<Option<u32>>,
     ) -> Result<Json<AuditLogAnswer>, Refusal> {
         let page = Page::read(cursor.0.as_deref(), limit.0, 50, 200)?;
+        if action
+            .0
+            .as_deref()
+            .is_some_and(|action| !action.bytes().all(|b| b.is_ascii_lowercase() || b == b'.' || b == b'_'))
+        {
+            return Err(Refusal::parameter("action", "must be lower-case letters, dots and underscores"));
+        }
+        for (name, time) in [("from", from.0), ("to", to.0)] {
+            if time.is_some_and(|time| !(1970..=9999).contains(&time.year())) {
+                return Err(Refusal::parameter(name, "must lie in the years 1970 to 9999"));
+            }
+        }
         let asked = action.0.clone().unwrap_or_default();
         let filter = AuditFilter {
             action: action.0,
@@ -144,6 +159,9 @@ impl AuditApi {
         entries.truncate(page.limit);
         let next_cursor = entries.last().filter(|_| more).map(|entry| cursor::make(&entry.position.to_string()));
         app.accessed(caller.ctx(), keys, "audit_log", entries.len(), asked).await?;
-        Ok(Json(AuditLogAnswer { entries: entries.into_iter().map(AuditAnswer::from).collect(), next_cursor }))
+        Ok(Json(AuditLogAnswer {
+            entries: entries.into_iter().map(|entry| AuditAnswer::new(entry, caller.user())).collect(),
+            next_cursor,
+        }))
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     },
     auth::{
         Grant,
-        limits::{Left, Limit},
+        limits::{Left, Limit, client_key},
     },
 };
 
@@ -205,6 +205,10 @@ fn purposes(fields: &mut Fields) -> Option<Vec<OneOf<Purpose>>> {
         fields.fault("consents", "must be a list");
         return None;
     };
+    if values.len() > Purpose::ALL.len() {
+        fields.fault("consents", "holds more than there are purposes");
+        return None;
+    }
     let mut known: Vec<Purpose> = Vec::new();
     for (number, value) in values.iter().enumerate() {
         let field = format!("consents[{number}]");
@@ -274,7 +278,15 @@ pub enum Registered {
     ),
 }
 
-/// The answer to a login or a refresh.
+/// The answer to a refresh.
+#[derive(ApiResponse)]
+pub enum Refreshed {
+    /// A new pair of tokens.
+    #[oai(status = 200)]
+    Ok(Json<SignInAnswer>),
+}
+
+/// The answer to a login.
 #[derive(ApiResponse)]
 pub enum SignedInNow {
     /// Signed in.
@@ -309,8 +321,12 @@ impl AuthApi {
     #[oai(path = "/code", method = "post", operation_id = "auth_code")]
     async fn code(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<CodeRequest>) -> Result<CodeSent, Refusal> {
         let (ctx, email) = (&anyone.0, &body.0.email);
-        let limits = [(Limit::CodesPerAddress, email.as_str()), (Limit::CodesPerClient, ctx.client.address.reveal())];
-        let left = app.limit_count(ctx, &limits).await?;
+        let client = client_key(ctx);
+        let both = format!("{client} {email}");
+        // The client's own limits first: who has used them up does not count against the address.
+        let own = [(Limit::CodesPerAddressAndClient, both.as_str()), (Limit::CodesPerClient, client.as_str())];
+        let left = app.limit_count(ctx, &own).await?;
+        app.limit_count(ctx, &[(Limit::CodesPerAddress, email)]).await?;
         app.code_send(ctx, email).await?;
         Ok(CodeSent::Accepted(left.header(), left.policy_header()))
     }
@@ -364,10 +380,9 @@ impl AuthApi {
         app: Data<&Arc<App>>,
         anyone: Anyone,
         body: Body<RefreshRequest>,
-    ) -> Result<SignedInNow, Refusal> {
-        let left = sign_in_limit(&app, &anyone.0).await?;
+    ) -> Result<Refreshed, Refusal> {
         let grant = app.account_refresh(&anyone.0, &body.0.refresh_token).await?;
-        Ok(SignedInNow::Ok(Json(grant.into()), left.header(), left.policy_header()))
+        Ok(Refreshed::Ok(Json(grant.into())))
     }
 
     /// Sign out
@@ -381,11 +396,12 @@ impl AuthApi {
 }
 
 async fn sign_in_limit(app: &App, ctx: &Ctx) -> Result<Left, AppError> {
-    app.limit_count(ctx, &[(Limit::SignInsPerClient, ctx.client.address.reveal())]).await
+    app.limit_count(ctx, &[(Limit::SignInsPerClient, &client_key(ctx))]).await
 }
 
 /// Checks a code; a wrong one is recorded. Whether the address is known is told only to who showed a right one.
 async fn prove(app: &App, ctx: &Ctx, email: &str, code: &str) -> Result<(Proof, Option<Known>), AppError> {
+    app.limit_count(ctx, &[(Limit::TriesPerAddress, email)]).await?;
     let (address, _) = app.vault.ring().address_hash(email);
     let known = app.account_of(ctx, address).await?;
     match app.code_show(ctx, email, code).await {

@@ -1,6 +1,6 @@
 //! Request bodies: JSON, at most 256 KiB, read field by field so that every fault is named at once, none of them quoted.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use domain::{Choice, Fault};
 use poem::{Request, RequestBody, Result};
@@ -18,6 +18,10 @@ use crate::app::AppError;
 /// The largest body that is read, in bytes. A batch of 366 days fits several times.
 pub const BODY_BYTES: usize = 256 * 1024;
 const TEXT_BYTES: usize = 1024;
+/// So many faults are named at most.
+const FAULTS: usize = 100;
+/// A body that takes longer than this to arrive is given up.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A body that is read field by field. Its documented shape is the type's own.
 pub trait Input: Type + Sized {
@@ -40,8 +44,11 @@ impl Fields {
         Self { map, path, faults: Vec::new() }
     }
 
-    /// Notes a fault of a field.
+    /// Notes a fault of a field; of very many only the first.
     pub fn fault(&mut self, field: &str, message: impl Into<String>) {
+        if self.faults.len() >= FAULTS {
+            return;
+        }
         self.faults.push(Fault::new(format!("{}{field}", self.path), message));
     }
 
@@ -93,13 +100,17 @@ impl Fields {
         self.check(field, value, as_choice)
     }
 
-    /// A list of objects, each read by `read`.
-    pub fn objects<T>(&mut self, field: &str, read: impl Fn(&mut Fields) -> Option<T>) -> Option<Vec<T>> {
+    /// A list of one to `most` objects, each read by `read`.
+    pub fn objects<T>(&mut self, field: &str, most: usize, read: impl Fn(&mut Fields) -> Option<T>) -> Option<Vec<T>> {
         let value = self.require(field)?;
         let Value::Array(values) = value else {
             self.fault(field, "must be a list");
             return None;
         };
+        if values.is_empty() || values.len() > most {
+            self.fault(field, format!("must hold 1 to {most} entries"));
+            return None;
+        }
         let mut items = Vec::with_capacity(values.len());
         for (number, value) in values.into_iter().enumerate() {
             let name = format!("{field}[{number}]");
@@ -110,13 +121,9 @@ impl Fields {
             let mut inner = Fields::new(map, format!("{}{name}.", self.path));
             items.extend(read(&mut inner));
             self.faults.extend(inner.finish());
+            self.faults.truncate(FAULTS);
         }
         Some(items)
-    }
-
-    /// Whether nothing was wrong so far.
-    pub fn sound(&self) -> bool {
-        self.faults.is_empty()
     }
 
     /// What was wrong, fields that nobody asked for included.
@@ -167,7 +174,9 @@ impl<T: Input> ParsePayload for Body<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(_: &Request, body: &mut RequestBody) -> Result<Self> {
-        let bytes = body.take()?.into_bytes_limit(BODY_BYTES).await?;
+        let arriving = body.take()?.into_bytes_limit(BODY_BYTES);
+        let slow = |_| poem::Error::from_status(poem::http::StatusCode::REQUEST_TIMEOUT);
+        let bytes = tokio::time::timeout(BODY_TIMEOUT, arriving).await.map_err(slow)??;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| Refusal::malformed(&error))?;
         let Value::Object(map) = value else {
             return Err(refuse(vec![Fault::new("", "the body must be a JSON object")]));

@@ -240,6 +240,7 @@ pub async fn catch_all(error: Error) -> Response {
         StatusCode::NOT_FOUND => ("missing", "There is no such thing"),
         StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "This resource does not know the method"),
         StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "The body is too large"),
+        StatusCode::REQUEST_TIMEOUT => ("too-slow", "The body took too long to arrive"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported-media-type", "The body must be application/json"),
         status if status.is_client_error() => ("malformed", "The request is malformed"),
         _ => ("failed", "A fault of ours"),

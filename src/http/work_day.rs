@@ -7,7 +7,7 @@ use domain::{
     Source,
     kinds::{Shape, WORK_DAY, WorkDay},
 };
-use poem::web::Data;
+use poem::{Request, web::Data};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::{Header, Query},
@@ -162,7 +162,8 @@ impl Example for DeletedAnswer {
 
 fn date(fields: &mut Fields) -> Option<NaiveDate> {
     let text = fields.text("date")?;
-    let date = (text.len() == 10).then(|| text.parse().ok()).flatten();
+    // The parser takes more than the form that is documented.
+    let date = text.parse().ok().filter(|date: &NaiveDate| date.to_string() == text);
     if date.is_none() {
         fields.fault("date", "must be a date, year-month-day");
     }
@@ -216,12 +217,7 @@ impl Input for WorkDayInput {
 
 impl Input for WorkDayBatch {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let events = fields.objects("events", WorkDayInput::read)?;
-        if events.len() > BATCH_DAYS || (events.is_empty() && fields.sound()) {
-            fields.fault("events", "must hold 1 to 366 days");
-            return None;
-        }
-        Some(Self { events })
+        Some(Self { events: fields.objects("events", BATCH_DAYS, WorkDayInput::read)? })
     }
 }
 
@@ -362,16 +358,27 @@ impl WorkDayApi {
         let more = days.len() > page.limit;
         days.truncate(page.limit);
         let next_cursor = days.last().filter(|_| more).map(|day| cursor::make(&day.date.to_string()));
-        let asked = range.map_or_else(String::new, |(from, to)| format!("{from} to {to}"));
+        let shown = |date: Option<NaiveDate>| date.map_or_else(|| "…".to_owned(), |date| date.to_string());
+        let asked = range.map_or_else(String::new, |_| format!("{} to {}", shown(from.0), shown(to.0)));
         app.accessed(caller.ctx(), keys, WORK_DAY.name(), days.len(), asked).await?;
         Ok(Json(WorkDaysAnswer { events: days, next_cursor }))
     }
 
     /// Delete all own days
     ///
-    /// Destroys the keys of all days: nobody can read them again, here or in any copy made from now on.
+    /// Takes the keys of all days away, for good: nothing reads them any more. Copies of the database that hold an old key,
+    /// wrapped, follow when the server's own key is rotated.
     #[oai(path = "/me", method = "delete", operation_id = "work_day_delete_all")]
-    async fn delete_all(&self, app: Data<&Arc<App>>, caller: Subject) -> Result<Json<DeletedAnswer>, Refusal> {
+    async fn delete_all(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Subject,
+        request: &Request,
+    ) -> Result<Json<DeletedAnswer>, Refusal> {
+        // Whoever asks for a part must not lose all.
+        if request.uri().query().is_some_and(|query| !query.is_empty()) {
+            return Err(Refusal::parameter("", "takes no parameters: it deletes all days"));
+        }
         let count = app.record_remove_all(caller.ctx(), WORK_DAY).await?;
         Ok(Json(DeletedAnswer { deleted_count: u32::try_from(count).unwrap_or(u32::MAX) }))
     }

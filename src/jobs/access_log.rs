@@ -116,35 +116,56 @@ impl Writer {
         self.db.run_tx("access_append", ctx, Gate::read(ctx), work).await
     }
 
+    /// Adds an event to the journal, durably and whole, or leaves the journal as it was.
     fn journal(&self, event: &Event) -> io::Result<()> {
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.journal)?;
+        let before = file.metadata()?.len();
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
-        file.write_all(&line)?;
-        file.sync_data()
+        if let Err(error) = file.write_all(&line).and_then(|()| file.sync_data()) {
+            file.set_len(before)?;
+            return Err(error);
+        }
+        if before == 0 { sync_folder(&self.journal) } else { Ok(()) }
     }
 
-    /// Stores what the journal holds, each event once, and empties it.
+    /// Stores what the journal holds, each event once, and empties it. What can't be read is kept beside it.
     async fn replay(&self) {
-        let Ok(text) = std::fs::read_to_string(&self.journal) else { return };
-        for line in text.lines() {
-            let Ok(event) = serde_json::from_str::<Event>(line) else {
-                tracing::error!("a line of the journal of reads is damaged");
+        let Ok(text) = std::fs::read(&self.journal) else { return };
+        let mut damaged = Vec::new();
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let Ok(event) = serde_json::from_slice::<Event>(line) else {
+                damaged.extend([line, b"\n"].concat());
                 continue;
             };
             match self.append(&[event]).await {
                 // A conflict says that an earlier replay got as far as this event.
                 Ok(()) | Err(DbError::Conflict(_)) => {}
-                Err(_) => return,
+                Err(DbError::Unreachable(_)) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the log refuses a read of the journal");
+                    damaged.extend([line, b"\n"].concat());
+                }
             }
         }
-        if let Err(error) = remove(&self.journal) {
-            tracing::error!(%error, "the journal of reads can't be removed");
+        if let Err(error) = self.empty(&damaged) {
+            tracing::error!(%error, "the journal of reads can't be emptied");
         }
+    }
+
+    fn empty(&self, damaged: &[u8]) -> io::Result<()> {
+        if !damaged.is_empty() {
+            tracing::error!("a part of the journal of reads is damaged, and kept");
+            let path = self.journal.with_extension("damaged");
+            let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+            file.write_all(damaged)?;
+            file.sync_all()?;
+        }
+        std::fs::remove_file(&self.journal)?;
+        sync_folder(&self.journal)
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    std::fs::remove_file(path)?;
+fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

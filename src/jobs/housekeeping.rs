@@ -32,6 +32,11 @@ pub async fn keep_house(app: Arc<App>) {
 /// Removes what has run out, and destroys old transit keys.
 pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
+    // First, since it must happen though the database fails.
+    let destroyed = app.vault.ring().destroy_old_transit(ctx.now())?;
+    if destroyed > 0 {
+        tracing::info!(destroyed, "transit keys destroyed");
+    }
     app.db
         .system
         .run_tx("keep_house", ctx, Gate::read(ctx), move |tx| async move {
@@ -41,9 +46,5 @@ pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
             Ok::<_, AppError>(())
         })
         .await?;
-    let destroyed = app.vault.ring().destroy_old_transit(ctx.now())?;
-    if destroyed > 0 {
-        tracing::info!(destroyed, "transit keys destroyed");
-    }
     Ok(())
 }

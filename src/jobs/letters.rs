@@ -43,10 +43,14 @@ pub async fn deliver_some(app: &App, mailbox: &Mailbox) -> Result<usize, AppErro
             let [rows] = tx.flight([due]).await?;
             for row in &rows {
                 let (id, key, sealed) = (row.get(0), row.get(1), Sealed(row.get(2)));
-                if let Err(error) = hand_over(app, mailbox, id, key, &sealed).await {
+                let outcome = hand_over(app, mailbox, id, key, &sealed).await;
+                if let Err(error @ MailError::Io(_)) = &outcome {
                     tracing::warn!(%error, letter = %id, "a letter waits");
                     later(&tx, ctx, id);
                 } else {
+                    if let Err(error) = &outcome {
+                        tracing::error!(%error, letter = %id, "a letter can't be handed over, and is dropped");
+                    }
                     tx.queue(Query::new("-- letter_done\nDELETE FROM auth.letters WHERE letter_id = $1").bind(id));
                 }
             }

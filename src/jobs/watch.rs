@@ -7,7 +7,7 @@ use crate::app::{App, AppError};
 
 /// The catalogue differs from `policies/matrix.snap`.
 #[derive(Debug, thiserror::Error)]
-#[error("roles, grants or policies are not what they must be (run `lethe migrate`):\n{}", .0.join("\n"))]
+#[error("roles, grants or policies are not what they must be (`lethe migrate` applies roles, grants and policies anew):\n{}", .0.join("\n"))]
 pub struct PolicyDrift(pub Vec<String>);
 
 /// Compares the live catalogue with what it must be.

@@ -42,6 +42,8 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 #[tokio::main]
 async fn main() -> Outcome<()> {
     match Cli::parse().what {
-        What::Daily { seconds, rounds, clients, connections } => daily::run(seconds, rounds, &clients, connections).await,
+        What::Daily { seconds, rounds, clients, connections } => {
+            daily::run(seconds, rounds, &clients, connections).await
+        }
     }
 }

@@ -49,8 +49,20 @@ SELECT line FROM (
                   left(encode(sha256(convert_to(p.prosrc, 'UTF8')), 'hex'), 16))
     FROM pg_proc p JOIN ours n ON n.oid = p.pronamespace
     UNION ALL
-    SELECT format('trigger %s %s enabled=%s', full_name, t.tgname, t.tgenabled)
+    SELECT format('trigger %s %s enabled=%s %s', full_name, t.tgname, t.tgenabled, pg_get_triggerdef(t.oid))
     FROM rel JOIN pg_trigger t ON t.tgrelid = rel.oid WHERE NOT t.tgisinternal
+    UNION ALL
+    SELECT format('rule %s %s', full_name, r.rulename) FROM rel JOIN pg_rewrite r ON r.ev_class = rel.oid
+    UNION ALL
+    SELECT format('member %s of %s', pg_get_userbyid(member), pg_get_userbyid(roleid)) FROM pg_auth_members
+    WHERE pg_get_userbyid(roleid) LIKE 'lethe\_%'
+    UNION ALL
+    SELECT format('core function %s %s', p.oid::regprocedure, coalesce(w.rolname, 'nobody'))
+    FROM pg_proc p LEFT JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a ON a.grantee <> p.proowner
+         LEFT JOIN who w ON w.oid = a.grantee
+    WHERE p.pronamespace = 'pg_catalog'::regnamespace
+      AND (p.proname LIKE 'pg\_%advisory%' OR p.proname ~ '^(lo_|lowrite$|loread$)')
+      AND a.grantee IS NOT NULL
 ) facts ORDER BY line COLLATE "C""#;
 
 /// The statement that reads the catalogue; any login may.

@@ -77,6 +77,9 @@ pub enum MigrateError {
     /// A migration failed, or a landed one differs from ours.
     #[error("migration: {0}")]
     Migration(#[from] refinery::Error),
+    /// The database belongs to another key ring.
+    #[error("the database belongs to another key ring: bring back the ring.json that it was made with")]
+    ForeignRing,
     /// A policy file failed.
     #[error("policies/{0}.sql: {1}")]
     Policy(&'static str, DbError),
@@ -133,18 +136,20 @@ const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement 
 const LOUD: &str = "RESET log_statement; RESET log_min_duration_statement; RESET log_min_error_statement; \
                     RESET log_duration; RESET log_parameter_max_length; RESET log_parameter_max_length_on_error";
 
-/// Installs the pads of the ring's ticket key, by which the database checks tickets.
-pub async fn install_pads(client: &Client, key: &TicketKey) -> Result<(), DbError> {
+/// Installs the pads of the ring's ticket key, by which the database checks tickets. Refuses another ring than the first:
+/// a database whose ring is lost must not look as if it were fresh.
+pub async fn install_pads(client: &Client, key: &TicketKey) -> Result<(), MigrateError> {
     let (inner, outer) = key.pads();
     client.batch_execute(QUIET).await?;
     let insert = "-- pads_install
         INSERT INTO lethe.pads (inner_pad, outer_pad) VALUES ($1, $2)
-        ON CONFLICT (only_row) DO UPDATE SET inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad
-        WHERE pads.inner_pad <> excluded.inner_pad";
-    let outcome = client.execute(insert, &[&inner.as_slice(), &outer.as_slice()]).await;
+        ON CONFLICT DO NOTHING";
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&inner.as_slice(), &outer.as_slice()];
+    let outcome = client.execute(insert, &values).await;
+    let ours = client.query_one("SELECT inner_pad = $1 AND outer_pad = $2 FROM lethe.pads", &values).await;
     client.batch_execute(LOUD).await?;
     outcome?;
-    Ok(())
+    if ours?.get(0) { Ok(()) } else { Err(MigrateError::ForeignRing) }
 }
 
 /// Sets the logins' passwords, sent as SCRAM verifiers.

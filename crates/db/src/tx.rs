@@ -23,6 +23,8 @@ use crate::{
 };
 
 const ATTEMPTS: u32 = 5;
+const SHARED: i32 = 1;
+const ALONE: i32 = 2;
 
 const OPEN: &str = "-- tx_open
 SELECT set_config('lethe.ticket', $1, true),
@@ -58,19 +60,20 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// The rows of the context's subject, without a lock: reading.
+    /// The rows of the context's subject, without a lock: reading what no key change can make unreadable.
     pub fn read(ctx: &Ctx) -> Self {
         Self { subject: ctx.subject, lookup: None, lock: 0, claim: None }
     }
 
-    /// The rows of the context's subject, sharing the subject's lock with other writers.
-    pub fn write(ctx: &Ctx) -> Self {
-        Self { lock: 1, ..Self::read(ctx) }
+    /// The rows of the context's subject, sharing the subject's lock with all who write, or open what must not be rewrapped
+    /// meanwhile.
+    pub fn shared(ctx: &Ctx) -> Self {
+        Self { lock: SHARED, ..Self::read(ctx) }
     }
 
     /// The rows of the context's subject, alone: what replaces or destroys keys.
     pub fn alone(ctx: &Ctx) -> Self {
-        Self { lock: 2, ..Self::read(ctx) }
+        Self { lock: ALONE, ..Self::read(ctx) }
     }
 
     /// Rows found by a keyed hash, before a subject is known.
@@ -195,7 +198,11 @@ impl Tx {
     async fn commit(&self) -> Result<(), DbError> {
         let queue = std::mem::take(&mut *self.0.queue.lock().expect("no one panics while queueing"));
         match self.0.state.load(Ordering::Acquire) {
-            CLOSED => debug_assert!(queue.is_empty(), "nothing is queued after the last flight"),
+            CLOSED if queue.is_empty() => {}
+            CLOSED => {
+                let message = "statements were queued after the last flight".to_owned();
+                return Err(DbError::Fault { code: "25000".to_owned(), message });
+            }
             UNOPENED if queue.is_empty() => self.0.state.store(CLOSED, Ordering::Release),
             _ => drop(self.send(queue, true).await?),
         }
@@ -239,6 +246,8 @@ impl Db {
         let started = Instant::now();
         let mut attempt = 1;
         loop {
+            // Where another was faster, the next attempt has the subject to itself, so that each round lets somebody through.
+            let gate = if attempt > 1 && gate.lock == SHARED { Gate { lock: ALONE, ..gate } } else { gate };
             let outcome = self.attempt(ctx, gate, &work).await;
             match outcome {
                 Err(error) if attempt < ATTEMPTS && error.is_transient() => {

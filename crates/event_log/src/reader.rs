@@ -36,7 +36,7 @@ impl Reader {
                    metadata::text, event_id, subject_id, kind, recorded_at
             FROM log.events
             WHERE (txid, position) > ($1::text::xid8, $2) AND txid < pg_snapshot_xmin(pg_current_snapshot())
-            ORDER BY txid, position LIMIT $3",
+            ORDER BY events.txid, events.position LIMIT $3",
         )
         .bind(self.after.txid.to_string())
         .bind(self.after.position)

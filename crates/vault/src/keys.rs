@@ -5,7 +5,7 @@ use context::{RecordId, SubjectId};
 use zeroize::Zeroizing;
 
 use crate::{
-    Aad, Ring, Sealed, Unreadable,
+    Aad, RecordEntry, Ring, Sealed, Unreadable,
     seal::{SealKey, random_secret},
 };
 
@@ -31,11 +31,6 @@ impl IndexKey {
     /// By which the answer to a request with an `Idempotency-Key` is found.
     pub fn answer_hash(&self, operation: &str, key: &str) -> [u8; 32] {
         self.hash(&[b"idempotency key", operation.as_bytes(), key.as_bytes()])
-    }
-
-    /// What tells one request body from another.
-    pub fn fingerprint(&self, body: &[u8]) -> [u8; 32] {
-        self.hash(&[b"fingerprint", body])
     }
 }
 
@@ -125,14 +120,28 @@ impl SubjectKeys {
         self.trail.open(aad, sealed)
     }
 
-    /// Wraps a record's key for the register.
-    pub fn wrap_record(&self, record: RecordId, key: &RecordKey) -> Vec<u8> {
-        self.wrapping.wrap(&self.record_place(record), &key.secret)
+    /// The register's entry of a record, with its key wrapped.
+    pub fn enter(
+        &self,
+        record: RecordId,
+        kind: &str,
+        key_hash: Vec<u8>,
+        bucket: Option<Vec<u8>>,
+        key: &RecordKey,
+    ) -> RecordEntry {
+        let entry = RecordEntry { record, kind: kind.to_owned(), key_hash, bucket, wrapped_key: Vec::new() };
+        self.wrap_again(entry, key)
     }
 
-    /// Opens a record's key.
-    pub fn open_record(&self, record: RecordId, wrapped: &[u8]) -> Result<RecordKey, Unreadable> {
-        Ok(RecordKey::from_secret(self.wrapping.unwrap(&self.record_place(record), wrapped)?))
+    /// The same entry with the key wrapped by this wrapping key.
+    pub fn wrap_again(&self, entry: RecordEntry, key: &RecordKey) -> RecordEntry {
+        let wrapped_key = self.wrapping.wrap(&self.record_place(&entry), &key.secret);
+        RecordEntry { wrapped_key, ..entry }
+    }
+
+    /// Opens a record's key. An entry whose kind, hash or bucket was exchanged does not open.
+    pub fn open_record(&self, entry: &RecordEntry) -> Result<RecordKey, Unreadable> {
+        Ok(RecordKey::from_secret(self.wrapping.unwrap(&self.record_place(entry), &entry.wrapped_key)?))
     }
 
     /// The same person with a new wrapping key, and its wrapped form. The old one opens nothing that is wrapped anew.
@@ -149,11 +158,14 @@ impl SubjectKeys {
         Ok((Self::from_secrets(self.subject, &index, &trail, &wrapping, version), renewed))
     }
 
-    fn record_place(&self, record: RecordId) -> Aad {
+    fn record_place(&self, entry: &RecordEntry) -> Aad {
         Aad::of("record key")
             .and(self.subject.0.as_bytes())
-            .and(record.0.as_bytes())
+            .and(entry.record.0.as_bytes())
             .and(&self.wrapping_version.to_be_bytes())
+            .and(entry.kind.as_bytes())
+            .and(&entry.key_hash)
+            .and(entry.bucket.as_deref().unwrap_or_default())
     }
 }
 

@@ -16,7 +16,9 @@ mod ring_file;
 mod seal;
 
 pub use keys::{IndexKey, RecordKey, SubjectKeys, WrappedSubject};
-pub use register::{NewRecord, record_delete_kind, record_insert, record_rewrap, subject_insert, subject_rewrap};
+pub use register::{
+    RecordEntry, record_delete_kind, record_insert, record_register, record_rewrap, subject_insert, subject_rewrap,
+};
 pub use ring::{Ring, Sealer, SigningKey, TransitId};
 pub use ring_file::RingError;
 pub use seal::{Aad, Sealed};
@@ -65,10 +67,5 @@ impl Vault {
     /// The person's index key, if it is at hand. It never changes while the person exists.
     pub fn index_key(&self, subject: SubjectId) -> Option<IndexKey> {
         self.index_keys.get(&subject)
-    }
-
-    /// Forgets what is at hand of a person.
-    pub fn forget(&self, subject: SubjectId) {
-        self.index_keys.remove(&subject);
     }
 }

@@ -49,27 +49,54 @@ pub fn subject_rewrap(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
     .bind(wrapped.wrapping.clone())
 }
 
-/// A record that enters the register.
-pub struct NewRecord {
+/// A living record's entry in the register.
+#[derive(Clone)]
+pub struct RecordEntry {
     /// Its random id.
     pub record: RecordId,
     /// Its kind's name.
-    pub kind: &'static str,
+    pub kind: String,
     /// The keyed hash of its natural key.
-    pub key_hash: [u8; 32],
+    pub key_hash: Vec<u8>,
     /// The keyed hash of the quarter it lies in, for kinds with dates.
-    pub bucket: Option<[u8; 32]>,
-    /// Its wrapped key.
+    pub bucket: Option<Vec<u8>>,
+    /// Its key, wrapped by the person's wrapping key and bound to all of the above.
     pub wrapped_key: Vec<u8>,
 }
 
+impl RecordEntry {
+    /// Reads a row of [`record_register`].
+    pub fn from_row(row: &Row) -> Self {
+        Self {
+            record: RecordId(row.get(0)),
+            kind: row.get(1),
+            key_hash: row.get(2),
+            bucket: row.get(3),
+            wrapped_key: row.get(4),
+        }
+    }
+}
+
+/// All of a person's entries.
+pub fn record_register(subject: SubjectId) -> Query {
+    Query::new(
+        "-- record_register
+        SELECT record_id, kind, key_hash, bucket, wrapped_key FROM vault.records WHERE subject_id = $1",
+    )
+    .bind(subject.0)
+}
+
 /// Enters records into the register.
-pub fn record_insert(subject: SubjectId, records: Vec<NewRecord>) -> Query {
-    let ids: Vec<Uuid> = records.iter().map(|record| record.record.0).collect();
-    let kinds: Vec<&'static str> = records.iter().map(|record| record.kind).collect();
-    let hashes: Vec<Vec<u8>> = records.iter().map(|record| record.key_hash.to_vec()).collect();
-    let buckets: Vec<Option<Vec<u8>>> = records.iter().map(|record| record.bucket.map(|hash| hash.to_vec())).collect();
-    let keys: Vec<Vec<u8>> = records.into_iter().map(|record| record.wrapped_key).collect();
+pub fn record_insert(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
+    let (mut ids, mut kinds, mut hashes): (Vec<Uuid>, Vec<String>, Vec<Vec<u8>>) = Default::default();
+    let (mut buckets, mut keys): (Vec<Option<Vec<u8>>>, Vec<Vec<u8>>) = Default::default();
+    for entry in entries {
+        ids.push(entry.record.0);
+        kinds.push(entry.kind);
+        hashes.push(entry.key_hash);
+        buckets.push(entry.bucket);
+        keys.push(entry.wrapped_key);
+    }
     Query::new(
         "-- record_insert
         INSERT INTO vault.records (subject_id, record_id, kind, key_hash, bucket, wrapped_key)
@@ -94,8 +121,9 @@ pub fn record_delete_kind(subject: SubjectId, kind: &'static str) -> Query {
 }
 
 /// Replaces the wrapped keys of records.
-pub fn record_rewrap(subject: SubjectId, keys: Vec<(RecordId, Vec<u8>)>) -> Query {
-    let (ids, keys): (Vec<Uuid>, Vec<Vec<u8>>) = keys.into_iter().map(|(record, key)| (record.0, key)).unzip();
+pub fn record_rewrap(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
+    let (ids, keys): (Vec<Uuid>, Vec<Vec<u8>>) =
+        entries.into_iter().map(|entry| (entry.record.0, entry.wrapped_key)).unzip();
     Query::new(
         "-- record_rewrap
         UPDATE vault.records r SET wrapped_key = n.wrapped_key

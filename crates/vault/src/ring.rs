@@ -72,7 +72,11 @@ pub struct Ring {
 impl Ring {
     /// Opens the ring, or makes one where there is none.
     pub fn open_or_create(path: &Path, passphrase: Option<&[u8]>) -> Result<Self, RingError> {
-        if path.exists() { Self::open(path, passphrase) } else { Self::create(path, passphrase) }
+        match path.try_exists() {
+            Ok(true) => Self::open(path, passphrase),
+            Ok(false) => Self::create(path, passphrase),
+            Err(error) => Err(RingError::Io(path.into(), error)),
+        }
     }
 
     /// Opens the ring.
@@ -95,7 +99,7 @@ impl Ring {
             transit: BTreeMap::new(),
             signing: vec![SigningSecret { kid: hex::encode(&random_secret()[..8]), seed: secret() }],
         };
-        ring_file::write(path, &file, lock.as_ref())?;
+        ring_file::create(path, &file, lock.as_ref())?;
         Self::from_file(path, file, lock)
     }
 
@@ -165,41 +169,67 @@ impl Ring {
         &self.signing
     }
 
-    /// Today's transit key, made durable before its first use.
+    /// Today's transit key, made durable before its first use. Servers that share the file share the key.
     pub fn transit(&self, now: DateTime<Utc>) -> Result<(TransitId, Sealer), RingError> {
         let id = now.timestamp().div_euclid(DAY_S);
-        let mut file = self.file.lock().expect("no one panics while holding the ring");
-        if !file.transit.contains_key(&id) {
-            file.transit.insert(id, Secret(random_secret()));
-            ring_file::write(&self.path, &file, self.lock.as_ref())?;
+        if let Some(secret) = self.known_transit(id) {
+            return Ok((id, sealer(&secret)));
         }
-        Ok((id, Sealer(SealKey::new(&file.transit[&id].0))))
+        let file = self.change(|file| {
+            file.transit.entry(id).or_insert_with(|| Secret(random_secret()));
+        })?;
+        Ok((id, sealer(&file.transit[&id])))
     }
 
     /// An earlier transit key, as long as it lives.
     pub fn transit_of(&self, id: TransitId) -> Option<Sealer> {
-        let file = self.file.lock().expect("no one panics while holding the ring");
-        file.transit.get(&id).map(|secret| Sealer(SealKey::new(&secret.0)))
+        self.transit_secret(id).map(|secret| sealer(&secret))
     }
 
-    /// The keyed hash of a code, bound to its address, under the transit key `id`.
-    pub fn code_hash(&self, id: TransitId, address: Lookup, code: &str) -> Option<[u8; 32]> {
-        let file = self.file.lock().expect("no one panics while holding the ring");
-        let key = hmac::Key::new(hmac::HMAC_SHA256, file.transit.get(&id)?.0.as_slice());
-        Some(keyed_hash(&key, &[b"code", &address.0, code.as_bytes()]))
+    fn known_transit(&self, id: TransitId) -> Option<Secret> {
+        self.file.lock().expect("no one panics while holding the ring").transit.get(&id).cloned()
+    }
+
+    /// A transit key; one that another server made is read from the file.
+    fn transit_secret(&self, id: TransitId) -> Option<Secret> {
+        self.known_transit(id).or_else(|| {
+            let file = ring_file::read_unlocked(&self.path, self.lock.as_ref()).ok()?;
+            let found = file.transit.get(&id).cloned();
+            self.file.lock().expect("no one panics while holding the ring").transit = file.transit;
+            found
+        })
+    }
+
+    /// Changes the transit keys in the file, under its lock, beginning with what is there now.
+    fn change(&self, change: impl FnOnce(&mut RingFile)) -> Result<RingFile, RingError> {
+        let _held = ring_file::hold(&self.path)?;
+        let mut file = ring_file::read_unlocked(&self.path, self.lock.as_ref())?;
+        change(&mut file);
+        ring_file::write(&self.path, &file, self.lock.as_ref())?;
+        self.file.lock().expect("no one panics while holding the ring").transit = file.transit.clone();
+        Ok(file)
+    }
+
+    /// A keyed hash under the transit key `id`, as long as it lives.
+    pub fn transit_hash(&self, id: TransitId, parts: &[&[u8]]) -> Option<[u8; 32]> {
+        let secret = self.transit_secret(id)?;
+        Some(keyed_hash(&hmac::Key::new(hmac::HMAC_SHA256, secret.0.as_slice()), parts))
     }
 
     /// Destroys transit keys that are 72 hours old; says how many.
     pub fn destroy_old_transit(&self, now: DateTime<Utc>) -> Result<usize, RingError> {
         let oldest = now.timestamp().div_euclid(DAY_S) - TRANSIT_DAYS + 1;
-        let mut file = self.file.lock().expect("no one panics while holding the ring");
-        let kept = file.transit.split_off(&oldest);
-        let destroyed = std::mem::replace(&mut file.transit, kept).len();
+        let old = |file: &RingFile| file.transit.range(..oldest).count();
+        let destroyed = old(&self.file.lock().expect("no one panics while holding the ring"));
         if destroyed > 0 {
-            ring_file::write(&self.path, &file, self.lock.as_ref())?;
+            self.change(|file| file.transit.retain(|id, _| *id >= oldest))?;
         }
         Ok(destroyed)
     }
+}
+
+fn sealer(secret: &Secret) -> Sealer {
+    Sealer(SealKey::new(&secret.0))
 }
 
 fn signing_key(secret: &SigningSecret) -> Option<SigningKey> {
@@ -280,12 +310,17 @@ mod tests {
         let (keys, wrapped) = vault.create_subject(subject);
         let (kept, gone) = (context::RecordId::random(), context::RecordId::random());
         let (kept_key, gone_key) = (crate::RecordKey::generate(), crate::RecordKey::generate());
-        let old_gone = keys.wrap_record(gone, &gone_key);
+        let enter = |keys: &crate::SubjectKeys, record, key| keys.enter(record, "kind", vec![1], None, key);
+        let old_gone = enter(&keys, gone, &gone_key);
         let (renewed, rewrapped) = keys.renew_wrapping(vault.ring(), &wrapped).expect("renewed");
-        let new_kept = renewed.wrap_record(kept, &kept_key);
+        let new_kept = enter(&renewed, kept, &kept_key);
         let opened = vault.open_subject(subject, &rewrapped).expect("opens");
-        assert!(opened.open_record(kept, &new_kept).is_ok());
-        assert!(opened.open_record(gone, &old_gone).is_err());
+        assert!(opened.open_record(&new_kept).is_ok());
+        assert!(opened.open_record(&old_gone).is_err());
+        assert!(
+            opened.open_record(&crate::RecordEntry { key_hash: vec![2], ..new_kept }).is_err(),
+            "an exchanged hash"
+        );
         std::fs::remove_dir_all(folder).expect("removed");
     }
 }

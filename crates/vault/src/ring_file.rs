@@ -32,6 +32,9 @@ pub enum RingError {
     /// The file is not a ring of this version.
     #[error("key ring {0}: not a key ring of this version")]
     Malformed(PathBuf),
+    /// A passphrase was given for a ring that is not locked with one.
+    #[error("key ring {0}: not locked, though a passphrase was given")]
+    NotLocked(PathBuf),
     /// The passphrase is missing or wrong.
     #[error("key ring {0}: locked, and the passphrase is missing or wrong")]
     Locked(PathBuf),
@@ -140,6 +143,9 @@ pub(crate) fn read(path: &Path, passphrase: Option<&[u8]>) -> Result<(RingFile, 
     let malformed = || RingError::Malformed(path.into());
     let Ok(locked) = serde_json::from_slice::<Locked>(&text) else {
         let file: RingFile = serde_json::from_slice(&text).map_err(|_| malformed())?;
+        if passphrase.is_some() {
+            return Err(RingError::NotLocked(path.into()));
+        }
         return if file.format == 1 { Ok((file, None)) } else { Err(malformed()) };
     };
     let wrong = || RingError::Locked(path.into());
@@ -150,28 +156,61 @@ pub(crate) fn read(path: &Path, passphrase: Option<&[u8]>) -> Result<(RingFile, 
     Ok((serde_json::from_slice(&text).map_err(|_| malformed())?, Some(lock)))
 }
 
-/// Writes a ring durably, locked where a lock is given.
-pub(crate) fn write(path: &Path, file: &RingFile, lock: Option<&Lock>) -> Result<(), RingError> {
-    let text = Zeroizing::new(serde_json::to_vec_pretty(file).expect("a ring can be written as JSON"));
-    let text = match lock {
-        None => text,
-        Some(lock) => Zeroizing::new(
-            serde_json::to_vec_pretty(&Locked {
-                argon2id: lock.cost,
-                salt: STANDARD.encode(lock.salt),
-                sealed: lock.key.seal(&place(), &text).to_base64(),
-            })
-            .expect("a locked ring can be written as JSON"),
-        ),
-    };
-    replace(path, &text).map_err(|error| RingError::Io(path.into(), error))
+/// Reads a ring again with the lock that it was opened with.
+pub(crate) fn read_unlocked(path: &Path, lock: Option<&Lock>) -> Result<RingFile, RingError> {
+    let Some(lock) = lock else { return read(path, None).map(|(file, _)| file) };
+    let malformed = || RingError::Malformed(path.into());
+    let text = fs::read(path).map_err(|error| RingError::Io(path.into(), error))?;
+    let locked: Locked = serde_json::from_slice(&text).map_err(|_| malformed())?;
+    let sealed = Sealed::from_base64(&locked.sealed).map_err(|_| malformed())?;
+    let text = lock.key.open(&place(), &sealed).map_err(|_| RingError::Locked(path.into()))?;
+    serde_json::from_slice(&text).map_err(|_| malformed())
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Holds the ring's lock file until dropped, so that servers which share a ring change it one after the other.
+pub(crate) fn hold(path: &Path) -> Result<File, RingError> {
+    let io = |error| RingError::Io(path.into(), error);
+    let options =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.with_extension("lock"));
+    let file = options.map_err(io)?;
+    file.lock().map_err(io)?;
+    Ok(file)
+}
+
+/// Writes a ring durably, locked where a lock is given.
+pub(crate) fn write(path: &Path, file: &RingFile, lock: Option<&Lock>) -> Result<(), RingError> {
+    let io = |error| RingError::Io(path.into(), error);
+    let sibling = write_sibling(path, &to_text(file, lock)).map_err(io)?;
+    fs::rename(&sibling, path).and_then(|()| sync_folder(path)).map_err(io)
+}
+
+/// Writes a ring where there is none; refuses to replace one.
+pub(crate) fn create(path: &Path, file: &RingFile, lock: Option<&Lock>) -> Result<(), RingError> {
+    let io = |error| RingError::Io(path.into(), error);
+    let sibling = write_sibling(path, &to_text(file, lock)).map_err(io)?;
+    fs::hard_link(&sibling, path).map_err(io)?;
+    fs::remove_file(&sibling).and_then(|()| sync_folder(path)).map_err(io)
+}
+
+fn to_text(file: &RingFile, lock: Option<&Lock>) -> Zeroizing<Vec<u8>> {
+    let text = Zeroizing::new(serde_json::to_vec_pretty(file).expect("a ring can be written as JSON"));
+    let Some(lock) = lock else { return text };
+    let locked = Locked {
+        argon2id: lock.cost,
+        salt: STANDARD.encode(lock.salt),
+        sealed: lock.key.seal(&place(), &text).to_base64(),
+    };
+    Zeroizing::new(serde_json::to_vec_pretty(&locked).expect("a locked ring can be written as JSON"))
+}
+
+fn write_sibling(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let sibling = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&sibling)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&sibling, path)?;
+    Ok(sibling)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -1,2 +1,58 @@
-//! .
-fn main() {}
+//! Chores of the repository, as `cargo xtask …`. Each says what it runs, stops at the first failure, and ends with 1 then.
+
+mod chore;
+mod landed;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Write openapi/openapi.json from the server's code
+    Openapi,
+    /// Write policies/matrix.snap from a live database
+    Matrix,
+    /// Refuse edits of landed migrations (sql/landed.sha256)
+    Landed {
+        /// Add the migrations that are not listed yet
+        #[arg(long)]
+        seal: bool,
+    },
+    /// Everything short of the tests: format, lints, documentation, landed migrations, dependencies
+    Check,
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    let outcome = match Cli::parse().chore {
+        Chore::Openapi => chore::openapi(&root),
+        Chore::Matrix => chore::matrix(&root),
+        Chore::Landed { seal } => landed::run(&root.join("sql"), seal),
+        Chore::Check => chore::check(&root),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("xtask: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository: two folders above this crate.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("this crate lies in crates/ of the repository").to_owned()
+}

@@ -1,0 +1,99 @@
+//! Replaying: every event of every type through the stock repository, then the census by plain SQL, in one snapshot.
+//!
+//! The repository streams with whatever connection its pool gives. This pool has one, and that one begins a read-only
+//! transaction when it is made: so all statements see the same log, however much is appended meanwhile. The repository ends a
+//! stream without a word where its statement fails; the comparison of both counts finds that.
+
+use std::{io, path::PathBuf};
+
+use cqrs_es::persist::{EventUpcaster, PersistedEventRepository, PersistenceError};
+use futures_util::TryStreamExt;
+use postgres_es::PostgresEventRepository;
+use sqlx::{
+    Executor, PgPool, Row,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{
+    fold::{Cell, Census, Dimension, Replay},
+    report::Report,
+    stream::{Label, Stream},
+};
+
+/// Why a log could not be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The connection string holds a password.
+    #[error("--database must not hold a password: name a file of mode 0600 with --password-file")]
+    PasswordInArgument,
+    /// The password's file can't be read.
+    #[error("{0}: {1}")]
+    PasswordFile(PathBuf, #[source] io::Error),
+    /// Others may read the password's file.
+    #[error("{0}: others may read it; its mode must be 0600")]
+    TooOpen(PathBuf),
+    /// The database refused, or can't be reached.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// The repository refused.
+    #[error(transparent)]
+    Repository(#[from] PersistenceError),
+    /// The report can't be written.
+    #[error(transparent)]
+    Output(#[from] io::Error),
+}
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const CENSUS: &str = "-- audit_census
+SELECT aggregate_type, event_type, subject_id::text, to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)
+FROM events GROUP BY 1, 2, 3, 4";
+
+/// Replays the log and counts.
+pub async fn run(options: PgConnectOptions, by: &[Dimension]) -> Result<Report, AuditError> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(BEGIN).await.map(drop) }))
+        .connect_with(options)
+        .await?;
+    let repository = PostgresEventRepository::new(pool.clone()).with_streaming_channel_size(1000);
+    let replays = [
+        replay::<0>(&repository).await?,
+        replay::<1>(&repository).await?,
+        replay::<2>(&repository).await?,
+        replay::<3>(&repository).await?,
+    ];
+    let census = census(&pool, by).await?;
+    pool.close().await;
+    Ok(Report::new(&replays, &census))
+}
+
+async fn replay<const N: usize>(repository: &PostgresEventRepository) -> Result<Replay, AuditError> {
+    let label: [Box<dyn EventUpcaster>; 1] = [Box::new(Label)];
+    let mut replay = Replay::new(crate::stream::TYPES[N]);
+    let mut events = repository.stream_all_events::<Stream<N>>().await?;
+    while let Some(event) = events.next::<Stream<N>>(&label).await {
+        match event {
+            Ok(event) => replay.take(&event.aggregate_id, event.sequence, &event.payload),
+            Err(error) => replay.unreadable(&error),
+        }
+    }
+    Ok(replay)
+}
+
+async fn census(pool: &PgPool, by: &[Dimension]) -> Result<Census, AuditError> {
+    let mut census = Census::new(by);
+    let mut rows = sqlx::query(CENSUS).fetch(pool);
+    while let Some(row) = rows.try_next().await? {
+        let events: i64 = row.try_get(4)?;
+        census.take(Cell {
+            aggregate_type: row.try_get(0)?,
+            event_type: row.try_get(1)?,
+            subject: row.try_get(2)?,
+            day: row.try_get(3)?,
+            events: events.unsigned_abs(),
+        });
+    }
+    Ok(census)
+}

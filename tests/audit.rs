@@ -1,0 +1,366 @@
+//! The audit log tells each person everything that was done with their data, once, and nothing about anybody else.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use chrono::{DateTime, Utc};
+use context::{Client, Ctx, Personal, RequestId};
+use domain::{
+    RoleLevel, Specialty,
+    consent::Purpose,
+    kinds::{WORK_DAY, WorkProfile},
+};
+use lethe::app::account::{Proof, Registration};
+use poem::{
+    http::{Method, StatusCode},
+    web::RemoteAddr,
+};
+use proptest::{collection, prelude::*, sample::Index};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::{
+    isolation::property,
+    support::{Person, World, day, expect},
+};
+
+const DAYS: [&str; 3] = ["2025-12-08", "2025-12-09", "2026-01-05"];
+
+/// Something that a person does. There are few values, so that much of it happens twice.
+#[derive(Clone, Debug)]
+enum Step {
+    Submit(usize, u8),
+    SubmitBatch(BTreeMap<usize, u8>),
+    ListDays,
+    SeeAccount,
+    Rectify(u8),
+    Consent(bool),
+    ShowWrongCode,
+    SeeLog,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (date, hours) = (|| 0..DAYS.len(), || 7..10_u8);
+    prop_oneof![
+        3 => (date(), hours()).prop_map(|(date, hours)| Step::Submit(date, hours)),
+        2 => collection::btree_map(date(), hours(), 1..=3).prop_map(Step::SubmitBatch),
+        1 => Just(Step::ListDays),
+        1 => Just(Step::SeeAccount),
+        1 => (0..2_u8).prop_map(Step::Rectify),
+        1 => any::<bool>().prop_map(Step::Consent),
+        1 => Just(Step::ShowWrongCode),
+        1 => Just(Step::SeeLog),
+    ]
+}
+
+/// An entry that the log must hold.
+#[derive(Clone, Debug)]
+struct Entry {
+    action: &'static str,
+    kind: &'static str,
+    actor: &'static str,
+    /// How many values were read.
+    count: Option<usize>,
+    /// Which record it is about, where the answer said so.
+    record: Option<String>,
+    request: String,
+    agent: String,
+    address: String,
+    not_before: DateTime<Utc>,
+    not_after: DateTime<Utc>,
+}
+
+/// A request, what must be answered, and what the log must say of it: action, kind, and how many were read.
+struct Plan {
+    method: Method,
+    path: &'static str,
+    body: Option<Value>,
+    signed: bool,
+    status: StatusCode,
+    entries: Vec<(&'static str, &'static str, Option<usize>)>,
+}
+
+/// Somebody, what is known to be stored about them, and what their log must say, oldest first.
+struct Diary {
+    person: Person,
+    consents: bool,
+    days: BTreeMap<usize, u8>,
+    hospital: u8,
+    entries: Vec<Entry>,
+}
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+impl Diary {
+    /// Registers a new person of that first name, without mail and its limits.
+    async fn of(world: &World, name: &str) -> Self {
+        let email = format!("{name}{}@klinik.example", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let work = WorkProfile {
+            hospital_id: "klinik-0".to_owned(),
+            specialty: Specialty::Surgery,
+            role_level: RoleLevel::Specialist,
+            state_code: None,
+            country_code: WorkProfile::DEFAULT_COUNTRY.to_owned(),
+            time_zone: WorkProfile::DEFAULT_TIME_ZONE.to_owned(),
+        };
+        let person = Registration { email: email.clone(), work: Some(work), consents: vec![Purpose::WorkHours] };
+        let (address, agent, request) = ("192.0.2.7".to_owned(), format!("{name}/1.0"), RequestId::random());
+        let client = Client { address: Personal::new(address.clone()), agent: Personal::new(agent.clone()) };
+        let ctx = Ctx::anonymous(world.clock.clone(), client, request);
+        let not_before = ctx.now();
+        let grant = world.app.account_register(&ctx, &person, &Proof::Operator).await.expect("registered");
+        let entry = |(action, kind)| Entry {
+            action,
+            kind,
+            actor: "subject",
+            count: None,
+            record: None,
+            request: request.to_string(),
+            agent: agent.clone(),
+            address: address.clone(),
+            not_before,
+            not_after: ctx.now(),
+        };
+        let entries = [
+            ("account.registered", "account"),
+            ("account.signed_in", "account"),
+            ("record.submitted", "contact"),
+            ("record.submitted", "work_profile"),
+            ("consent.granted", "consent"),
+        ];
+        let entries = entries.map(entry).into();
+        let (user_id, token) = (grant.claims.user.to_string(), grant.token);
+        let person = Person { email, user_id, token, refresh_token: grant.refresh_token };
+        Self { person, consents: true, days: BTreeMap::new(), hospital: 0, entries }
+    }
+
+    /// Stores a day in the model; gives what the log must say.
+    fn submit(&mut self, date: usize, hours: u8) -> Option<(&'static str, &'static str, Option<usize>)> {
+        match self.days.insert(date, hours) {
+            None => Some(("record.submitted", WORK_DAY.name(), None)),
+            Some(before) if before != hours => Some(("record.amended", WORK_DAY.name(), None)),
+            Some(_) => None,
+        }
+    }
+
+    fn plan(&mut self, step: &Step) -> Plan {
+        let read = |kind, count| ("data.accessed", kind, Some(count));
+        let body_of = |(date, hours): (&usize, &u8)| day(DAYS[*date], 8.0, f64::from(*hours));
+        let mut plan = Plan {
+            method: Method::GET,
+            path: "/v1/privacy/audit-log?limit=200",
+            body: None,
+            signed: true,
+            status: StatusCode::OK,
+            entries: Vec::new(),
+        };
+        match step {
+            Step::Submit(..) | Step::SubmitBatch(_) if !self.consents => plan.status = StatusCode::FORBIDDEN,
+            Step::Submit(date, hours) => {
+                plan.status = if self.days.contains_key(date) { StatusCode::OK } else { StatusCode::CREATED };
+                plan.entries.extend(self.submit(*date, *hours));
+            }
+            Step::SubmitBatch(days) => {
+                plan.entries.extend(days.iter().filter_map(|(date, hours)| self.submit(*date, *hours)));
+            }
+            Step::Rectify(hospital) if *hospital != self.hospital => {
+                self.hospital = *hospital;
+                plan.entries.push(("record.amended", "work_profile", None));
+            }
+            Step::Consent(granted) if *granted != self.consents => {
+                self.consents = *granted;
+                plan.entries.push((if *granted { "consent.granted" } else { "consent.withdrawn" }, "consent", None));
+            }
+            _ => {}
+        }
+        match step {
+            Step::Submit(date, hours) => {
+                (plan.method, plan.path, plan.body) =
+                    (Method::POST, "/v1/work-events/daily", Some(body_of((date, hours))));
+            }
+            Step::SubmitBatch(days) => {
+                let days: Vec<Value> = days.iter().map(body_of).collect();
+                (plan.method, plan.path, plan.body) =
+                    (Method::POST, "/v1/work-events/batch", Some(json!({ "events": days })));
+            }
+            Step::ListDays => {
+                plan.path = "/v1/work-events/me";
+                plan.entries.push(read(WORK_DAY.name(), self.days.len()));
+            }
+            Step::SeeAccount => {
+                plan.path = "/v1/auth/me";
+                plan.entries.push(read("account", 1));
+            }
+            Step::Rectify(hospital) => {
+                let body = json!({ "hospital_id": format!("klinik-{hospital}") });
+                (plan.method, plan.path, plan.body) = (Method::PATCH, "/v1/auth/me", Some(body));
+                plan.entries.push(read("account", 1));
+            }
+            Step::Consent(granted) => {
+                (plan.method, plan.path, plan.body) =
+                    (Method::PUT, "/v1/consents/work_hours", Some(json!({ "granted": granted })));
+                plan.entries.push(read("consent", 1));
+            }
+            Step::ShowWrongCode => {
+                let body = json!({ "email": self.person.email, "code": "000000" });
+                (plan.method, plan.path, plan.body) = (Method::POST, "/v1/auth/login", Some(body));
+                (plan.signed, plan.status) = (false, StatusCode::UNAUTHORIZED);
+                plan.entries.push(("account.sign_in_failed", "account", None));
+            }
+            Step::SeeLog => plan.entries.push(read("audit_log", self.entries.len())),
+        }
+        plan
+    }
+
+    /// Does it, and notes what the log must say from now on.
+    async fn act(&mut self, world: &World, step: &Step, agent: &str) -> Value {
+        let plan = self.plan(step);
+        let client = world.client();
+        let mut request = client.request(plan.method, plan.path).header("user-agent", agent);
+        if let Some(body) = &plan.body {
+            request = request.body_json(body);
+        }
+        if plan.signed {
+            request = self.person.sign(request);
+        }
+        let not_before = world.clock.now();
+        let answer = request.send().await;
+        let request = answer.0.header("x-request-id").expect("every answer names its request").to_owned();
+        let answer = expect(answer, plan.status).await;
+        let not_after = world.clock.now();
+        self.entries.extend(plan.entries.into_iter().map(|(action, kind, count)| Entry {
+            action,
+            kind,
+            // Whoever shows a wrong code has not shown to be that person.
+            actor: if plan.signed { "subject" } else { "anonymous" },
+            count,
+            record: answer["event_id"].as_str().map(str::to_owned),
+            request: request.clone(),
+            agent: agent.chars().take(256).collect(),
+            address: RemoteAddr::default().to_string(),
+            not_before,
+            not_after,
+        }));
+        answer
+    }
+
+    /// Compares the log with what it must say, newest first and nothing besides; gives it back.
+    async fn check(&mut self, world: &World) -> Result<Vec<Value>, TestCaseError> {
+        let expected: Vec<Entry> = self.entries.iter().rev().cloned().collect();
+        let answer = self.act(world, &Step::SeeLog, "check/1.0").await;
+        let found = answer["entries"].as_array().expect("entries").clone();
+        let actions = |entry: &Value| entry["action"].as_str().unwrap_or_default().to_owned();
+        prop_assert_eq!(
+            found.iter().map(actions).collect::<Vec<_>>(),
+            expected.iter().map(|entry| entry.action).collect::<Vec<_>>()
+        );
+        for (found, expected) in found.iter().zip(&expected) {
+            let text = |name: &str| found[name].as_str().unwrap_or_default();
+            let names = ["action", "table_name", "actor", "request_id", "user_agent", "ip_address"];
+            let Entry { action, kind, actor, request, agent, address, .. } = expected;
+            prop_assert_eq!(names.map(text), [action, kind, actor, request.as_str(), agent, address]);
+            let count = found["details"]["count"].as_str().and_then(|count| count.parse().ok());
+            prop_assert_eq!(count, expected.count);
+            prop_assert!(expected.record.as_ref().is_none_or(|record| text("record_id") == record));
+            let at = time(found);
+            prop_assert!(expected.not_before <= at && at <= expected.not_after, "{found} {expected:?}");
+        }
+        prop_assert!(found.is_sorted_by(|newer, older| time(newer) >= time(older)), "newest first");
+        prop_assert!(answer.get("next_cursor").is_none());
+        Ok(found)
+    }
+
+    /// Turns pages to the end; each entry is seen once.
+    async fn turn_pages(&mut self, world: &World, log: &[Value], limit: usize) -> Result<(), TestCaseError> {
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = self.look(world, &[("limit", Some(limit.to_string())), ("cursor", cursor)]).await;
+            let entries = page["entries"].as_array().expect("entries");
+            prop_assert!(entries.len() <= limit);
+            seen.extend(entries.iter().map(|entry| entry["id"].clone()));
+            cursor = page["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        // The look at the log itself came in between; what came while pages were turned is not among them.
+        prop_assert_eq!(seen.len(), log.len() + 1);
+        prop_assert!(seen[1..].iter().eq(log.iter().map(|entry| &entry["id"])));
+        Ok(())
+    }
+
+    async fn filter(&mut self, world: &World, log: &[Value], by: &Filter) -> Result<(), TestCaseError> {
+        let (one, other) = (time(by.one.get(log)), time(by.other.get(log)));
+        let (from, to) = (one.min(other), one.max(other));
+        let action = by.action.get(log)["action"].as_str().expect("an action");
+        let action = if by.family { action.split('.').next().unwrap_or_default() } else { action };
+        let text = |time: DateTime<Utc>| Some(time.to_rfc3339());
+        let answer =
+            self.look(world, &[("action", Some(action.to_owned())), ("from", text(from)), ("to", text(to))]).await;
+        let wanted = |entry: &&Value| {
+            let name = entry["action"].as_str().unwrap_or_default();
+            let named = name == action || name.split('.').next() == Some(action);
+            named && (from..=to).contains(&time(entry))
+        };
+        let expected: Vec<&Value> = log.iter().filter(wanted).collect();
+        let found: Vec<&Value> = answer["entries"].as_array().expect("entries").iter().collect();
+        prop_assert_eq!(found, expected, "{} from {} to {}", action, from, to);
+        Ok(())
+    }
+
+    async fn look(&self, world: &World, parameters: &[(&str, Option<String>)]) -> Value {
+        let client = world.client();
+        let mut request = self.person.sign(client.get("/v1/privacy/audit-log"));
+        for (name, value) in parameters {
+            if let Some(value) = value {
+                request = request.query(*name, value);
+            }
+        }
+        expect(request.send().await, StatusCode::OK).await
+    }
+}
+
+fn time(entry: &Value) -> DateTime<Utc> {
+    entry["timestamp"].as_str().expect("a time").parse().expect("RFC 3339")
+}
+
+/// What to ask for: between the times of two entries, the action of a third or its whole family.
+#[derive(Clone, Debug)]
+struct Filter {
+    one: Index,
+    other: Index,
+    action: Index,
+    family: bool,
+}
+
+type Case = (Vec<(bool, Step, String)>, usize, Filter);
+
+fn case() -> impl Strategy<Value = Case> {
+    let agent = prop_oneof![4 => "[ -~]{0,40}", 1 => "[!-~]{250,260}"];
+    let steps = collection::vec((any::<bool>(), step(), agent), 1..=8);
+    let filter = (any::<Index>(), any::<Index>(), any::<Index>(), any::<bool>());
+    let filter = filter.prop_map(|(one, other, action, family)| Filter { one, other, action, family });
+    (steps, 2..9_usize, filter)
+}
+
+/// **Feature: privacy-controls, Property 5: Audit log integrity**
+#[test]
+fn every_step_is_one_persons_entry_with_its_whole_context() {
+    let runtime = Runtime::new().expect("a runtime");
+    let world = runtime.block_on(World::new());
+    property(100, &runtime, case(), async |(steps, limit, filter): Case| {
+        let (mut anna, mut ben) = (Diary::of(&world, "anna").await, Diary::of(&world, "ben").await);
+        for (anna_acts, step, agent) in &steps {
+            let somebody = if *anna_acts { &mut anna } else { &mut ben };
+            somebody.act(&world, step, agent).await;
+        }
+        for somebody in [&mut anna, &mut ben] {
+            let log = somebody.check(&world).await?;
+            somebody.turn_pages(&world, &log, limit).await?;
+            somebody.filter(&world, &log, &filter).await?;
+        }
+        Ok(())
+    });
+}

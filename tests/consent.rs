@@ -1,0 +1,223 @@
+//! Consent: none beforehand, given on a notice that counts, withdrawn as easily, each decision on record once.
+
+use aws_lc_rs::digest;
+use chrono::{DateTime, Utc};
+use poem::{http::StatusCode, test::TestResponse};
+use serde_json::{Value, json};
+
+use crate::{
+    steps::{events_of, fields, problem, state_of, subject_of},
+    support::{Person, World, day, expect},
+};
+
+async fn list(world: &World, person: &Person) -> Vec<Value> {
+    let all = expect(person.sign(world.client().get("/v1/consents")).send().await, StatusCode::OK).await;
+    all["consents"].as_array().expect("consents are a list").clone()
+}
+
+async fn history(world: &World, person: &Person, purpose: &str) -> Vec<Value> {
+    let path = format!("/v1/consents/{purpose}/history");
+    let all = expect(person.sign(world.client().get(path)).send().await, StatusCode::OK).await;
+    all["decisions"].as_array().expect("decisions are a list").clone()
+}
+
+async fn put(world: &World, person: &Person, purpose: &str, body: &Value) -> TestResponse {
+    person.sign(world.client().put(format!("/v1/consents/{purpose}")).body_json(body)).send().await
+}
+
+async fn submit(world: &World, person: &Person) -> TestResponse {
+    let today = world.clock.now().date_naive().to_string();
+    person.sign(world.client().post("/v1/work-events/daily").body_json(&day(&today, 8.0, 8.5))).send().await
+}
+
+async fn submit_batch(world: &World, person: &Person) -> TestResponse {
+    let today = world.clock.now().date_naive().to_string();
+    let body = json!({ "events": [day(&today, 8.0, 8.5)] });
+    person.sign(world.client().post("/v1/work-events/batch").body_json(&body)).send().await
+}
+
+/// Somebody who registered and consented to nothing.
+async fn undecided(world: &World, name: &str) -> Person {
+    world.person_with(name, json!({})).await
+}
+
+#[tokio::test]
+async fn nothing_is_granted_beforehand_and_every_purpose_shows_its_notice() {
+    let world = World::new().await;
+    let anna = undecided(&world, "anna").await;
+    let consents = list(&world, &anna).await;
+    let purposes: Vec<&str> =
+        consents.iter().map(|one| one["purpose"].as_str().expect("a purpose is a text")).collect();
+    assert_eq!(purposes, ["work_hours", "statistics"]);
+    for one in &consents {
+        assert_eq!(one["granted"], false);
+        assert_eq!(one["notice_version"], "1");
+        let text = one["notice_text"].as_str().expect("a notice is a text");
+        assert!(text.len() > 100, "{text}");
+        let hash = hex::encode(digest::digest(&digest::SHA256, text.as_bytes()));
+        assert_eq!(one["notice_hash"], hash, "the hash is that of the text that is shown");
+        let names = one.as_object().expect("a consent is an object");
+        assert!(!names.contains_key("decided_at") && !names.contains_key("decided_notice_version"), "{one}");
+        assert!(history(&world, &anna, one["purpose"].as_str().expect("a text")).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_registration_grants_what_it_names_and_no_more() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let granted: Vec<Value> = list(&world, &anna).await.into_iter().map(|one| one["granted"].clone()).collect();
+    assert_eq!(granted, [json!(true), json!(false)]);
+    assert_eq!(history(&world, &anna, "work_hours").await.len(), 1);
+    expect(submit(&world, &anna).await, StatusCode::CREATED).await;
+}
+
+#[tokio::test]
+async fn without_consent_no_day_is_taken() {
+    let world = World::new().await;
+    let anna = undecided(&world, "anna").await;
+    let client = world.superuser().await;
+    // Consent to another purpose is none to this one.
+    expect(put(&world, &anna, "statistics", &json!({ "granted": true })).await, StatusCode::OK).await;
+    let before = state_of(&client).await;
+    for answer in [submit(&world, &anna).await, submit_batch(&world, &anna).await] {
+        let refused = problem(answer, StatusCode::FORBIDDEN, "consent-needed").await;
+        assert_eq!(refused["purpose"], "work_hours");
+        let detail = refused["detail"].as_str().expect("it says why");
+        assert!(detail.contains("you have not given it") && detail.contains("/v1/consents/work_hours"), "{detail}");
+    }
+    assert_eq!(state_of(&client).await, before);
+    expect(put(&world, &anna, "work_hours", &json!({ "granted": true })).await, StatusCode::OK).await;
+    expect(submit(&world, &anna).await, StatusCode::CREATED).await;
+}
+
+#[tokio::test]
+async fn after_a_withdrawal_the_next_day_is_refused_and_says_why() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    expect(submit(&world, &anna).await, StatusCode::CREATED).await;
+    let withdrawn = expect(put(&world, &anna, "work_hours", &json!({ "granted": false })).await, StatusCode::OK).await;
+    assert_eq!((&withdrawn["purpose"], &withdrawn["granted"]), (&json!("work_hours"), &json!(false)));
+    for answer in [submit(&world, &anna).await, submit_batch(&world, &anna).await] {
+        let refused = problem(answer, StatusCode::FORBIDDEN, "consent-needed").await;
+        assert_eq!(refused["purpose"], "work_hours");
+        assert!(refused["detail"].as_str().expect("it says why").contains("you withdrew it"), "{refused}");
+    }
+    // What was given before stays, and may be seen and deleted.
+    let listed = expect(anna.sign(world.client().get("/v1/work-events/me")).send().await, StatusCode::OK).await;
+    assert_eq!(listed["events"].as_array().map(Vec::len), Some(1));
+    let gone = expect(anna.sign(world.client().delete("/v1/work-events/me")).send().await, StatusCode::OK).await;
+    assert_eq!(gone["deleted_count"], 1);
+    expect(put(&world, &anna, "work_hours", &json!({ "granted": true })).await, StatusCode::OK).await;
+    expect(submit(&world, &anna).await, StatusCode::CREATED).await;
+}
+
+#[tokio::test]
+async fn consent_is_given_on_the_notice_that_counts_and_withdrawn_on_any() {
+    const MARK: &str = "Zebrafink4711";
+    let world = World::new().await;
+    let anna = undecided(&world, "anna").await;
+    let client = world.superuser().await;
+    let before = state_of(&client).await;
+    for version in ["0", "2", "1.0", "", MARK] {
+        let body = json!({ "granted": true, "notice_version": version });
+        let refused =
+            problem(put(&world, &anna, "work_hours", &body).await, StatusCode::CONFLICT, "notice-outdated").await;
+        assert!(refused["detail"].as_str().expect("it says which").contains("version 1"), "{refused}");
+        assert_eq!(state_of(&client).await, before, "{body}");
+    }
+    // Withdrawing must never be harder than giving (GDPR Art. 7(3)); but what is on record is a notice that there is.
+    for version in ["1", "0", MARK] {
+        let body = json!({ "granted": true, "notice_version": "1" });
+        let decided = expect(put(&world, &anna, "work_hours", &body).await, StatusCode::OK).await;
+        assert_eq!((&decided["granted"], &decided["decided_notice_version"]), (&json!(true), &json!("1")));
+        let body = json!({ "granted": false, "notice_version": version });
+        let decided = expect(put(&world, &anna, "work_hours", &body).await, StatusCode::OK).await;
+        assert_eq!((&decided["granted"], &decided["decided_notice_version"]), (&json!(false), &json!("1")), "{body}");
+    }
+    assert!(history(&world, &anna, "work_hours").await.iter().all(|one| one["notice_version"] == "1"));
+    let stored = format!("SELECT FROM log.events WHERE payload::text LIKE '%{MARK}%'");
+    assert!(client.query(&stored, &[]).await.expect("the log is read").is_empty(), "what somebody typed is in the log");
+}
+
+#[tokio::test]
+async fn consent_on_an_older_notice_no_longer_counts() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let subject = subject_of(&world, &anna).await;
+    let older = "UPDATE read.consents SET notice_version = '0' WHERE subject_id = $1";
+    assert_eq!(world.superuser().await.execute(older, &[&subject]).await.expect("it is edited"), 1);
+    for answer in [submit(&world, &anna).await, submit_batch(&world, &anna).await] {
+        let refused = problem(answer, StatusCode::FORBIDDEN, "consent-needed").await;
+        assert!(refused["detail"].as_str().expect("it says why").contains("notice has changed"), "{refused}");
+    }
+    let shown = &list(&world, &anna).await[0];
+    assert_eq!((&shown["granted"], &shown["decided_notice_version"]), (&json!(false), &json!("0")));
+    // It can be withdrawn all the same.
+    let shown = expect(put(&world, &anna, "work_hours", &json!({ "granted": false })).await, StatusCode::OK).await;
+    assert_eq!(shown["granted"], false);
+    assert_eq!(events_of(&world, &anna).await.last().map(String::as_str), Some("consent.withdrawn"));
+}
+
+#[tokio::test]
+async fn an_unknown_purpose_is_not_there() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let client = world.superuser().await;
+    let before = state_of(&client).await;
+    for purpose in ["marketing", "WORK_HOURS", "work_hours%00", "Zebrafink4711", "..%2Fwork_hours"] {
+        let grant = put(&world, &anna, purpose, &json!({ "granted": true })).await;
+        let refused = problem(grant, StatusCode::NOT_FOUND, "missing").await;
+        assert!(!refused.to_string().contains("Zebrafink"), "{refused}");
+        let path = format!("/v1/consents/{purpose}/history");
+        problem(anna.sign(world.client().get(path)).send().await, StatusCode::NOT_FOUND, "missing").await;
+    }
+    assert_eq!(state_of(&client).await, before);
+    let wrong = put(&world, &anna, "work_hours", &json!({ "granted": "yes" })).await;
+    assert_eq!(fields(&problem(wrong, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await), ["granted"]);
+}
+
+#[tokio::test]
+async fn deciding_the_same_twice_adds_one_event_and_the_history_is_newest_first() {
+    let world = World::new().await;
+    let anna = undecided(&world, "anna").await;
+    for granted in [false, true, true, false, false, true] {
+        let decided =
+            expect(put(&world, &anna, "work_hours", &json!({ "granted": granted })).await, StatusCode::OK).await;
+        assert_eq!(decided["granted"], granted);
+    }
+    let events = events_of(&world, &anna).await;
+    let decisions: Vec<&String> = events.iter().filter(|name| name.starts_with("consent.")).collect();
+    assert_eq!(decisions, ["consent.granted", "consent.withdrawn", "consent.granted"]);
+    let past = history(&world, &anna, "work_hours").await;
+    let granted: Vec<bool> = past.iter().map(|one| one["granted"].as_bool().expect("true or false")).collect();
+    assert_eq!(granted, [true, false, true]);
+    let times: Vec<DateTime<Utc>> = past
+        .iter()
+        .map(|one| one["decided_at"].as_str().expect("a time").parse().expect("a time with a zone"))
+        .collect();
+    assert!(times.is_sorted_by(|newer, older| newer > older), "{times:?}");
+    let notice = &list(&world, &anna).await[0];
+    for one in &past {
+        let names: Vec<&String> = one.as_object().expect("a decision is an object").keys().collect();
+        assert_eq!(names, ["decided_at", "granted", "notice_hash", "notice_version"]);
+        assert_eq!((&one["notice_version"], &one["notice_hash"]), (&notice["notice_version"], &notice["notice_hash"]));
+    }
+    assert_eq!(notice["decided_at"], past[0]["decided_at"]);
+}
+
+#[tokio::test]
+async fn consent_is_everybodys_own() {
+    let world = World::new().await;
+    let (anna, ben) = (world.person("anna").await, undecided(&world, "ben").await);
+    problem(submit(&world, &ben).await, StatusCode::FORBIDDEN, "consent-needed").await;
+    expect(put(&world, &ben, "work_hours", &json!({ "granted": true })).await, StatusCode::OK).await;
+    expect(put(&world, &ben, "work_hours", &json!({ "granted": false })).await, StatusCode::OK).await;
+    assert_eq!(list(&world, &anna).await[0]["granted"], true);
+    assert_eq!(history(&world, &anna, "work_hours").await.len(), 1);
+    assert_eq!(history(&world, &ben, "work_hours").await.len(), 2);
+    let nobody = world.client();
+    for request in [nobody.get("/v1/consents"), nobody.get("/v1/consents/work_hours/history")] {
+        problem(request.send().await, StatusCode::UNAUTHORIZED, "signed-out").await;
+    }
+}

@@ -1,0 +1,254 @@
+//! The real binary: one command runs it, runs it again on the same data, and stops it in order; and the commands beside it.
+
+use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
+
+use serde_json::Value;
+use tokio_postgres::NoTls;
+
+use crate::program::{Answer, Call, DataFolder, Program, run, text};
+
+const PEOPLE: usize = 12;
+const SERVES: &str = "Lethe serves on ";
+
+/// A demonstration that serves, and its sheet.
+struct Demo {
+    program: Program,
+    sheet: Value,
+}
+
+fn args<'a>(data: &'a DataFolder, people: &'a str) -> Vec<&'a str> {
+    vec!["demo", "--data", data.text(), "--port", "0", "--people", people, "--seed", "7"]
+}
+
+impl Demo {
+    fn start(data: &DataFolder) -> Self {
+        Self::start_with(data, &args(data, &PEOPLE.to_string()))
+    }
+
+    fn start_with(data: &DataFolder, args: &[&str]) -> Self {
+        let mut program = Program::start(args, "info");
+        program.wait_for(SERVES);
+        let sheet = data.path().join("demo.json");
+        let mode = std::fs::metadata(&sheet).expect("demo.json is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "demo.json holds tokens and passwords");
+        let sheet = serde_json::from_slice(&std::fs::read(sheet).expect("we may read it")).expect("JSON");
+        Self { program, sheet }
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.sheet.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer}: {:#}", self.sheet))
+    }
+
+    async fn get(&self, target: &str, token: &str) -> Answer {
+        let address = self.text("/base_url").strip_prefix("http://").expect("a URL").parse().expect("an address");
+        Call::new(address, "GET", target).token(token).send().await
+    }
+
+    async fn database(&self, login: &str) -> tokio_postgres::Client {
+        let url = self.text(&format!("/database/{login}"));
+        let (client, connection) =
+            tokio_postgres::connect(url, NoTls).await.unwrap_or_else(|error| panic!("{login}: {error}"));
+        tokio::spawn(connection);
+        client
+    }
+
+    /// The public ids of the people on the sheet, in order.
+    fn user_ids(&self) -> Vec<&str> {
+        self.subjects().map(|subject| subject["user_id"].as_str().expect("an id")).collect()
+    }
+
+    fn subjects(&self) -> impl Iterator<Item = &Value> {
+        self.sheet["subjects"].as_array().expect("a list").iter()
+    }
+
+    /// What fills the database: events of records, living days, accounts, migrations.
+    async fn counts(&self) -> [i64; 4] {
+        let counts = "-- counts
+            SELECT (SELECT count(*) FROM log.events WHERE event_type LIKE 'record.%'),
+                   (SELECT count(*) FROM read.records WHERE kind = 'work_day'),
+                   (SELECT count(*) FROM auth.users),
+                   (SELECT count(*) FROM lethe.schema_history)";
+        let row = self.database("superuser").await.query_one(counts, &[]).await.expect("counted");
+        [0, 1, 2, 3].map(|column| row.get(column))
+    }
+
+    /// Asks it to stop; it must end well and take its PostgreSQL with it.
+    fn stop(mut self, data: &DataFolder) -> String {
+        let (status, output) = self.program.stop();
+        let output = String::from_utf8_lossy(&output).into_owned();
+        assert!(status.success(), "{status}\n{output}");
+        assert_eq!(data.postmaster(), None, "PostgreSQL went on");
+        output
+    }
+}
+
+#[tokio::test]
+async fn one_command_runs_it_stops_in_order_goes_on_and_recovers() {
+    // Characters that a connection string must quote; a folder may have them.
+    let data = DataFolder::new("-r&d%20#1");
+    let demo = Demo::start(&data);
+    the_sheet_is_complete(&demo).await;
+    people_and_staff_are_signed_in(&demo).await;
+    every_connection_string_connects(&demo).await;
+    let refused = run(&args(&data, "12"));
+    assert!(!refused.status.success());
+    assert!(text(&refused).contains("another server uses"), "{}", text(&refused));
+    assert!(!text(&refused).contains("panicked"), "{}", text(&refused));
+    demo.get("/health", "").await.expect(200);
+    let counts = demo.counts().await;
+    let (sheet, postmaster) = (demo.sheet.clone(), data.postmaster());
+    assert!(postmaster.is_some());
+    demo.stop(&data);
+
+    migrate_and_doctor(&data);
+
+    let demo = Demo::start(&data);
+    assert_eq!(demo.counts().await, counts, "nothing was filled in or migrated again");
+    assert_same_people_with_new_tokens(&sheet, &demo);
+    let (old, left_behind) = (sheet["subjects"][0]["token"].as_str().expect("a token"), data.postmaster());
+    demo.get("/v1/auth/me", old).await.expect(200);
+    let sheet = demo.sheet.clone();
+    demo.program.kill();
+    assert_eq!(data.postmaster(), left_behind, "a kill leaves PostgreSQL behind");
+
+    let demo = Demo::start(&data);
+    assert_ne!(data.postmaster(), left_behind);
+    assert_eq!(demo.counts().await, counts, "what was committed is there");
+    assert_same_people_with_new_tokens(&sheet, &demo);
+    people_and_staff_are_signed_in(&demo).await;
+    demo.stop(&data);
+}
+
+async fn the_sheet_is_complete(demo: &Demo) {
+    demo.get("/health", "").await.expect(200);
+    let ids = demo.user_ids();
+    assert!((2..=PEOPLE).contains(&ids.len()), "some people are shown");
+    for (number, id) in ids.iter().enumerate() {
+        id.parse::<uuid::Uuid>().expect("an id");
+        assert!(demo.text(&format!("/subjects/{number}/email")).contains('@'));
+        assert!(demo.text(&format!("/subjects/{number}/token")).starts_with("ey"));
+    }
+    for role in ["compliance", "auditor"] {
+        assert!(demo.text(&format!("/staff/{role}/email")).contains('@'));
+        assert!(demo.text(&format!("/staff/{role}/token")).starts_with("ey"));
+    }
+    let [records, days, users, _] = demo.counts().await;
+    let people = i64::try_from(PEOPLE).expect("a small number");
+    assert_eq!(users, people + 2, "people and two members of staff");
+    assert!(records >= days && days > 20 * people, "{days} days are no quarter of {PEOPLE} people");
+}
+
+async fn people_and_staff_are_signed_in(demo: &Demo) {
+    for subject in demo.subjects() {
+        let token = subject["token"].as_str().expect("a token");
+        let days = demo.get("/v1/work-events/me?limit=1000", token).await.expect(200);
+        assert!(days["events"].as_array().is_some_and(|days| days.len() > 10), "{subject}: {days}");
+        let me = demo.get("/v1/auth/me", token).await.expect(200);
+        assert_eq!((&me["email"], &me["user_id"]), (&subject["email"], &subject["user_id"]));
+    }
+    for role in ["compliance", "auditor"] {
+        let token = demo.text(&format!("/staff/{role}/token"));
+        let me = demo.get("/v1/auth/me", token).await.expect(200);
+        assert_eq!(me["email"], demo.text(&format!("/staff/{role}/email")));
+        demo.get("/v1/work-events/me", token).await.expect(403);
+    }
+}
+
+async fn every_connection_string_connects(demo: &Demo) {
+    for login in ["api", "auditor", "compliance", "dashboard"] {
+        let client = demo.database(login).await;
+        let user: String = client.query_one("SELECT session_user::text", &[]).await.expect("asked").get(0);
+        assert_eq!(user, format!("lethe_{login}"));
+        let url = demo.text(&format!("/database/{login}")).to_owned();
+        let wrong = url.replace("password=", "password=x");
+        assert_ne!(url, wrong, "the password is inside");
+        assert!(tokio_postgres::connect(&wrong, NoTls).await.is_err(), "{login} needs its password");
+    }
+    let superuser = demo.database("superuser").await;
+    let is_superuser: bool =
+        superuser.query_one("SELECT current_setting('is_superuser') = 'on'", &[]).await.expect("asked").get(0);
+    assert!(is_superuser);
+}
+
+fn migrate_and_doctor(data: &DataFolder) {
+    for _ in 0..2 {
+        let output = run(&["migrate", "--data", data.text()]);
+        assert!(output.status.success(), "{}", text(&output));
+    }
+    let output = run(&["doctor", "--data", data.text()]);
+    let findings = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = findings.lines().collect();
+    for what in ["key ring", "lethe_api", "lethe_dashboard", "roles and policies", "clock"] {
+        assert!(lines.iter().any(|line| line.starts_with(&format!("ok    {what}: "))), "{what}:\n{}", text(&output));
+    }
+    // The machine's PostgreSQL may be too old for `serve`, which the doctor says; nothing else may be wrong.
+    let sick: Vec<_> = lines.iter().filter(|line| !line.starts_with("ok    ")).collect();
+    assert!(sick.iter().all(|line| line.starts_with("FAIL  PostgreSQL: ")), "{sick:?}");
+    assert_eq!(output.status.success(), sick.is_empty(), "{}", text(&output));
+    assert_eq!(data.postmaster(), None, "PostgreSQL went on");
+}
+
+fn assert_same_people_with_new_tokens(before: &Value, demo: &Demo) {
+    let earlier = before["subjects"].as_array().expect("a list");
+    assert_eq!(earlier.len(), demo.subjects().count());
+    for (before, now) in earlier.iter().zip(demo.subjects()) {
+        assert_eq!((&before["email"], &before["user_id"]), (&now["email"], &now["user_id"]));
+        assert_ne!(before["token"], now["token"]);
+    }
+}
+
+/// The file of hospitals that comes with the project's data; where that is not at hand, two lines like it.
+fn hospitals(data: &DataFolder) -> std::path::PathBuf {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/german_hospitals.csv");
+    if shared.exists() {
+        return shared;
+    }
+    eprintln!("{} is not there: a file of two hospitals stands in for it", shared.display());
+    let small = data.path().join("hospitals.csv");
+    let lines =
+        "id,name,city,state\n1,\"Klinik \"\"Zur Linde\"\"\",Ulm,Baden-Württemberg\n2,Sankt Ägidius,Fürth,Bayern\n";
+    std::fs::write(&small, lines).expect("written");
+    small
+}
+
+#[tokio::test]
+async fn a_filling_that_was_stopped_is_finished_at_hospitals_of_a_file() {
+    let data = DataFolder::new("");
+    let (path, progress) = (hospitals(&data), data.path().join("progress.json"));
+    let mut args = args(&data, "60");
+    args.extend(["--hospitals", path.to_str().expect("UTF-8")]);
+    let mut program = Program::start(&args, "info");
+    program.wait_for("Starting PostgreSQL");
+    while !progress.exists() {
+        program.assert_runs();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Long enough for some to be registered, far too short for all.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (status, output) = program.stop();
+    let output = String::from_utf8_lossy(&output);
+    assert!(status.success(), "{status}\n{output}");
+    assert!(!output.contains(SERVES) && !data.path().join("demo.json").exists(), "it was stopped in time");
+    assert_eq!(data.postmaster(), None, "PostgreSQL went on");
+
+    let demo = Demo::start_with(&data, &args);
+    let [_, days, users, _] = demo.counts().await;
+    assert_eq!(users, 62, "everybody is there once");
+    assert!(days > 60 * 20, "{days} days are no quarter of 60 people");
+    let file = std::fs::read_to_string(&path).expect("we may read it").to_lowercase();
+    for subject in demo.subjects() {
+        let me = demo.get("/v1/auth/me", subject["token"].as_str().expect("a token")).await.expect(200);
+        let hospital = me["hospital_id"].as_str().expect("a hospital");
+        let word = hospital.split('-').max_by_key(|word| word.len()).expect("a word");
+        let plain = file.replace('ä', "ae").replace('ö', "oe").replace('ü', "ue").replace('ß', "ss");
+        assert!(plain.contains(word), "{hospital} is not of {}", path.display());
+    }
+    demo.stop(&data);
+
+    let wrong = data.path().join("wrong.csv");
+    std::fs::write(&wrong, "name,state\nKlinik am Meer,Atlantis\n").expect("written");
+    let at = args.len() - 1;
+    args[at] = wrong.to_str().expect("UTF-8");
+    let refused = run(&args);
+    assert!(!refused.status.success() && text(&refused).contains("line 2, column `state`"), "{}", text(&refused));
+}

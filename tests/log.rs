@@ -1,0 +1,329 @@
+//! The log: nobody changes it, stock tools read it, readers lose nothing, and what fails leaves no trace.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use context::{Ctx, EventId, SubjectId};
+use db::{Db, DbError, Gate, Login, Query, Tx};
+use event_log::{
+    Event, Position, Reader, append,
+    cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink, persist::PersistedEventRepository},
+    holders,
+};
+use futures_util::future::join_all;
+use poem::http::StatusCode;
+use postgres_es::PostgresEventRepository;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio_postgres::error::SqlState;
+
+use crate::support::{World, day, expect};
+
+/// An event made by hand: the smallest that the log takes.
+pub fn event_of(
+    subject: SubjectId,
+    aggregate_type: &str,
+    stream: &str,
+    sequence: i64,
+    recorded_at: DateTime<Utc>,
+) -> Event {
+    Event {
+        aggregate_type: aggregate_type.to_owned(),
+        aggregate_id: stream.to_owned(),
+        sequence,
+        event_type: "record.submitted".to_owned(),
+        event_version: "1.0".to_owned(),
+        payload: "{}".to_owned(),
+        metadata: "{}".to_owned(),
+        event_id: EventId::random(),
+        subject_id: subject,
+        kind: "work_day".to_owned(),
+        recorded_at,
+    }
+}
+
+/// Every way to change what is there; none of them may get as far as looking for rows.
+const CHANGES: [&str; 6] = [
+    "UPDATE log.events SET kind = 'other'",
+    "UPDATE log.events SET payload = payload WHERE false",
+    "DELETE FROM log.events",
+    "DELETE FROM log.events WHERE false",
+    "TRUNCATE log.events",
+    "MERGE INTO log.events e USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE",
+];
+
+#[tokio::test]
+async fn nobody_changes_the_log() {
+    let world = World::new().await;
+    world.person("anna").await;
+    for login in Login::ALL {
+        let client = world.login(login).await;
+        for change in CHANGES {
+            let error = client.batch_execute(change).await.expect_err(change);
+            assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{login:?} {change}: {error:?}");
+        }
+    }
+    let client = world.superuser().await;
+    let before: i64 = client.query_one("SELECT count(*) FROM log.events", &[]).await.expect("counted").get(0);
+    let settings = [
+        "SET ROLE lethe_owner",
+        "RESET ROLE",
+        "SET session_replication_role = 'replica'",
+        "SET session_replication_role = 'local'",
+    ];
+    let upsert =
+        "INSERT INTO log.events AS e (aggregate_type, aggregate_id, sequence, event_type, event_version, payload,
+                                               metadata, event_id, subject_id, kind, recorded_at)
+                  SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id,
+                         subject_id, kind, recorded_at FROM log.events
+                  ON CONFLICT (subject_id, aggregate_type, aggregate_id, sequence) DO UPDATE SET kind = 'other'";
+    for setting in settings {
+        client.batch_execute(setting).await.expect("a superuser may");
+        for change in CHANGES.into_iter().chain([upsert]) {
+            let error = client.batch_execute(change).await.expect_err(change);
+            assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{setting}; {change}: {error:?}");
+        }
+    }
+    let after = "SELECT count(*) FILTER (WHERE kind <> 'other') FROM log.events";
+    assert_eq!(client.query_one(after, &[]).await.expect("counted").get::<_, i64>(0), before);
+}
+
+/// The payload of any event, whatever it says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Anything(Map<String, Value>);
+
+impl DomainEvent for Anything {
+    fn event_type(&self) -> String {
+        "anything".to_owned()
+    }
+    fn event_version(&self) -> String {
+        "1.0".to_owned()
+    }
+}
+
+/// Stands in for the aggregates of ours, which a stock tool does not know.
+macro_rules! stock {
+    ($name:ident, $type:literal) => {
+        #[derive(Default, Serialize, Deserialize)]
+        struct $name;
+
+        impl Aggregate for $name {
+            const TYPE: &'static str = $type;
+            type Command = ();
+            type Event = Anything;
+            type Error = std::convert::Infallible;
+            type Services = ();
+            async fn handle(&mut self, (): (), (): &(), _: &EventSink<Self>) -> Result<(), Self::Error> {
+                Ok(())
+            }
+            fn apply(&mut self, _: Anything) {}
+        }
+    };
+}
+stock!(Accounts, "account");
+stock!(Consents, "consent");
+stock!(Records, "record");
+stock!(Accesses, "access");
+
+/// Streams all events of a type, and says how many came and how many streams they made.
+async fn stream<A: Aggregate>(repository: &PostgresEventRepository) -> (String, i64, i64) {
+    let mut events = repository.stream_all_events::<A>().await.expect("the log is streamed");
+    let mut streams: BTreeMap<String, usize> = BTreeMap::new();
+    let mut count = 0;
+    while let Some(event) = events.next::<A>(&[]).await {
+        let event = event.expect("an event is read");
+        let newest = streams.entry(event.aggregate_id).or_default();
+        assert!(event.sequence > *newest, "sequences grow");
+        assert!(event.metadata.contains_key("role"), "metadata are strings by name");
+        *newest = event.sequence;
+        count += 1;
+    }
+    (A::TYPE.to_owned(), count, i64::try_from(streams.len()).expect("few streams"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_postgres_es_repository_streams_the_whole_log() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let client = world.client();
+    for actual in [9.0, 9.0, 9.5] {
+        anna.sign(client.post("/v1/work-events/daily").body_json(&day("2025-12-08", 8.0, actual))).send().await;
+    }
+    expect(anna.sign(client.get("/v1/work-events/me")).send().await, StatusCode::OK).await;
+    expect(anna.sign(client.delete("/v1/work-events/me")).send().await, StatusCode::OK).await;
+    let address = &world.database.address;
+    let options = PgConnectOptions::new()
+        .host(&address.host)
+        .port(address.port)
+        .database(&address.database)
+        .username(Login::Auditor.as_str())
+        .password(&world.suite.passwords[Login::Auditor.as_str()]);
+    let pool = PgPoolOptions::new().max_connections(2).connect_with(options).await.expect("an auditor connects");
+    let repository = PostgresEventRepository::new(pool);
+    let mut found = vec![
+        stream::<Accounts>(&repository).await,
+        stream::<Consents>(&repository).await,
+        stream::<Records>(&repository).await,
+        stream::<Accesses>(&repository).await,
+    ];
+    found.sort();
+    let sql = "SELECT aggregate_type, count(*), count(DISTINCT aggregate_id) FROM log.events GROUP BY 1 ORDER BY 1";
+    let rows = world.superuser().await.query(sql, &[]).await.expect("counted");
+    let stored: Vec<(String, i64, i64)> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    assert_eq!(found, stored);
+}
+
+const WRITERS: i64 = 8;
+const BATCHES: i64 = 125;
+const BATCH: i64 = 50;
+
+/// Appends batches of one person, each in a transaction that stays open for a while.
+async fn write(api: &Db, clock: &context::Clock) -> Vec<EventId> {
+    let subject = SubjectId::random();
+    let ctx = &Ctx::system(clock.clone()).for_subject(subject, None);
+    let mut written = Vec::new();
+    for batch in 0..BATCHES {
+        let sequences = batch * BATCH + 1..=(batch + 1) * BATCH;
+        let events: Vec<Event> = sequences.map(|at| event_of(subject, "record", "day", at, ctx.now())).collect();
+        let (held_us, events) = (rand::rng().random_range(0..20_000), &events);
+        api.run_tx("write", ctx, Gate::shared(ctx), move |tx: Tx| async move {
+            tx.flight([append(events.clone())]).await?;
+            tokio::time::sleep(Duration::from_micros(held_us)).await;
+            Ok::<_, DbError>(())
+        })
+        .await
+        .expect("a batch is stored");
+        written.extend(events.iter().map(|event| event.event_id));
+    }
+    written
+}
+
+/// Reads on until the writers have ended and nothing is left.
+async fn read(system: &Db, clock: &context::Clock, ended: &AtomicBool) -> Vec<(Position, Event)> {
+    let ctx = &Ctx::system(clock.clone());
+    let (mut reader, mut read) = (Reader::new(Position::default(), 700), Vec::new());
+    loop {
+        let last = ended.load(Ordering::Acquire) && settled(system, ctx).await;
+        let rows = page(system, ctx, &reader).await;
+        let page = reader.take(&rows);
+        if page.is_empty() {
+            if last {
+                return read;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        read.extend(page);
+    }
+}
+
+/// Whether no event lies behind the bound, where transactions of other tests may keep some for a moment.
+async fn settled(system: &Db, ctx: &Ctx) -> bool {
+    const SETTLED: &str = "-- settled
+        SELECT NOT EXISTS (SELECT FROM log.events WHERE txid >= pg_snapshot_xmin(pg_current_snapshot()))";
+    let work = |tx: Tx| async move {
+        let [rows] = tx.finish([Query::new(SETTLED)]).await?;
+        Ok::<_, DbError>(rows[0].get(0))
+    };
+    system.run_tx("settled", ctx, Gate::read(ctx), work).await.expect("it is asked")
+}
+
+async fn page(system: &Db, ctx: &Ctx, reader: &Reader) -> Vec<db::Row> {
+    let work = |tx: Tx| async move {
+        let [rows] = tx.finish([reader.page()]).await?;
+        Ok::<_, DbError>(rows)
+    };
+    system.run_tx("page", ctx, Gate::read(ctx), work).await.expect("a page is read")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_loses_repeats_and_reorders_nothing_while_eight_write() {
+    let world = World::new().await;
+    let ended = AtomicBool::new(false);
+    let writing = async {
+        let written = join_all((0..WRITERS).map(|_| write(&world.app.db.api, &world.clock))).await;
+        ended.store(true, Ordering::Release);
+        written
+    };
+    let reading = read(&world.app.db.system, &world.clock, &ended);
+    let (written, read) =
+        tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(writing, reading) }).await.expect("in time");
+    assert!(read.is_sorted_by(|a, b| a.0 < b.0), "in the order of positions, each once");
+    let mut found: Vec<EventId> = read.iter().map(|(_, event)| event.event_id).collect();
+    let mut written: Vec<EventId> = written.into_iter().flatten().collect();
+    found.sort();
+    written.sort();
+    assert_eq!(found.len(), 50_000);
+    assert_eq!(written.len(), found.len());
+    assert!(found == written, "exactly what was written");
+}
+
+/// Transactions are numbers, not texts: 9 comes before 10, also where a page ends between them.
+#[tokio::test]
+async fn a_reader_pages_in_the_order_of_numbers() {
+    let world = World::new().await;
+    let sql = "INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid,
+                                       event_id, subject_id, kind, recorded_at)
+               SELECT 'record', 'day', n, 'record.submitted', '1.0', '{}', '{}', (2 * n)::text::xid8, gen_random_uuid(),
+                      gen_random_uuid(), 'work_day', now()
+               FROM generate_series(1, 120) n";
+    world.superuser().await.execute(sql, &[]).await.expect("a superuser may choose the transaction's number");
+    let ctx = &Ctx::system(world.clock.clone());
+    let (mut reader, mut found) = (Reader::new(Position::default(), 7), Vec::new());
+    loop {
+        let page = reader.take(&page(&world.app.db.system, ctx, &reader).await);
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page.iter().map(|(position, _)| position.txid));
+    }
+    assert_eq!(found, (1..=120).map(|n| 2 * n).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn an_open_transaction_holds_a_reader_back_and_is_named() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let superuser = world.superuser().await;
+    superuser.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.expect("a transaction that writes is open");
+    let own: i32 = superuser.query_one("SELECT pg_backend_pid()", &[]).await.expect("a backend has a number").get(0);
+    let body = day("2025-12-08", 8.0, 9.0);
+    expect(anna.sign(world.client().post("/v1/work-events/daily").body_json(&body)).send().await, StatusCode::CREATED)
+        .await;
+
+    let ctx = &Ctx::system(world.clock.clone());
+    let days = async || {
+        let rows = page(&world.app.db.system, ctx, &Reader::new(Position::default(), 1000)).await;
+        rows.iter().filter(|row| row.get::<_, &str>(11) == "work_day").count()
+    };
+    let held_by = async || {
+        let work = |tx: Tx| async move {
+            let [rows] = tx.finish([holders()]).await?;
+            Ok::<_, DbError>(rows.iter().map(|row| row.get(0)).collect::<Vec<i32>>())
+        };
+        world.app.db.system.run_tx("holders", ctx, Gate::read(ctx), work).await.expect("holders are read")
+    };
+    // Another test's transaction may be older for a moment; ours stays.
+    for _ in 0..500 {
+        if held_by().await == [own] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(held_by().await, [own]);
+    assert_eq!(days().await, 0, "the day is behind the bound");
+    superuser.batch_execute("ROLLBACK").await.expect("it ends");
+    for _ in 0..500 {
+        if days().await == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(days().await, 1);
+    assert!(!held_by().await.contains(&own));
+}

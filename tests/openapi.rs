@@ -1,0 +1,121 @@
+//! The OpenAPI document: that the file is what the server serves, and that it says what a reader needs.
+//! `tests/client.rs` has an independent validator and a client generator read it too.
+
+use std::{collections::BTreeSet, path::Path};
+
+use lethe::http;
+use poem::http::StatusCode;
+use serde_json::Value;
+
+use crate::support::{World, expect};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
+const FORMATS: [&str; 7] = ["date", "date-time", "uuid", "int32", "int64", "float", "double"];
+
+/// Writes `openapi/openapi.json` anew where `UPDATE_OPENAPI` is set; otherwise compares.
+#[test]
+fn the_file_is_the_document_of_the_code() {
+    let made = http::document();
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::create_dir_all(Path::new(FILE).parent().expect("a folder")).expect("the folder is there");
+        return std::fs::write(FILE, made).expect("written");
+    }
+    let kept = std::fs::read_to_string(FILE).unwrap_or_default();
+    let differs = made.lines().zip(kept.lines()).zip(1..).find(|((made, kept), _)| made != kept);
+    assert!(made == kept, "openapi/openapi.json differs (UPDATE_OPENAPI=1 writes it anew): {differs:?}");
+}
+
+#[tokio::test]
+async fn the_server_serves_the_document() {
+    let world = World::new().await;
+    let served = expect(world.client().get("/openapi.json").send().await, StatusCode::OK).await;
+    assert_eq!(served, document());
+}
+
+fn document() -> Value {
+    serde_json::from_str(&http::document()).expect("JSON")
+}
+
+#[test]
+fn every_operation_says_what_it_is_and_how_it_refuses() {
+    let document = document();
+    let mut names = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let of = format!("{method} {path}");
+        let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{of} has no operationId"));
+        assert!(names.insert(name), "{name} stands there twice");
+        assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{of} has no summary");
+        assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{of} has one tag");
+        let responses = operation["responses"].as_object().expect("responses");
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{of} can't succeed");
+        let mut refusals = responses.iter().filter(|(status, _)| status.starts_with(['4', '5'])).peekable();
+        assert!(refusals.peek().is_some_and(|(status, _)| status.starts_with('4')), "{of} names no refusal");
+        for (status, refusal) in refusals {
+            let content = refusal["content"].as_object().expect("content");
+            assert_eq!(content.keys().collect::<Vec<_>>(), ["application/problem+json"], "{of} {status}");
+        }
+        let protected = operation["security"] == serde_json::json!([{ "bearer": [] }]);
+        let open = ["/health", "/v1/auth/code", "/v1/auth/register", "/v1/auth/login", "/v1/auth/refresh"];
+        assert_eq!(protected, !open.contains(&path), "{of}");
+        assert!(!protected || (responses.contains_key("401") && responses.contains_key("403")), "{of}");
+        assert_eq!(operation.get("requestBody").is_some(), responses.contains_key("415"), "{of}");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].is_string(), "{of}: {} is not described", parameter["name"]);
+        }
+    }
+    assert!(names.len() >= 16, "{names:?}");
+    let schemes = document["components"]["securitySchemes"].as_object().expect("schemes");
+    assert_eq!(schemes.keys().collect::<Vec<_>>(), ["bearer"]);
+}
+
+#[test]
+fn formats_media_types_and_references_are_those_that_generators_know() {
+    let document = document();
+    let mut seen = Seen::default();
+    seen.visit(&document);
+    assert!(seen.formats.iter().all(|format| FORMATS.contains(&format.as_str())), "{:?}", seen.formats);
+    assert!(seen.formats.contains("date"));
+    assert_eq!(seen.media, BTreeSet::from(["application/json".to_owned(), "application/problem+json".to_owned()]));
+    for reference in &seen.references {
+        let pointer = reference.strip_prefix('#').expect("a reference within the document");
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+    for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+        for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+            assert!(property["description"].is_string(), "{name}.{field} is not described");
+        }
+    }
+}
+
+fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    paths.iter().flat_map(|(path, methods)| {
+        let methods = methods.as_object().expect("methods");
+        methods.iter().map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+    })
+}
+
+#[derive(Default)]
+struct Seen {
+    formats: BTreeSet<String>,
+    media: BTreeSet<String>,
+    references: BTreeSet<String>,
+}
+
+impl Seen {
+    fn visit(&mut self, value: &Value) {
+        match value {
+            Value::Object(object) => {
+                let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
+                self.formats.extend(text("format"));
+                self.references.extend(text("$ref"));
+                self.media.extend(
+                    object.get("content").and_then(Value::as_object).into_iter().flat_map(|c| c.keys().cloned()),
+                );
+                object.values().for_each(|value| self.visit(value));
+            }
+            Value::Array(values) => values.iter().for_each(|value| self.visit(value)),
+            _ => {}
+        }
+    }
+}

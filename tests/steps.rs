@@ -1,0 +1,123 @@
+//! Steps that several journeys share: reading answers and problems, letting time pass, looking behind the server's back.
+
+use chrono::TimeDelta;
+use poem::{
+    http::{HeaderMap, StatusCode},
+    test::TestResponse,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Person, World, expect};
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub async fn of(answer: TestResponse) -> Self {
+        let (status, headers) = (answer.0.status(), answer.0.headers().clone());
+        let text = answer.0.into_body().into_string().await.expect("answers are text");
+        Self { status, headers, text }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("header fields are plain text"))
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
+    }
+
+    /// The problem document; panics where the answer is none, or lacks what every problem has.
+    pub fn problem(&self, status: StatusCode) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text);
+        let problem = self.json();
+        assert_eq!(problem["status"], status.as_u16(), "{}", self.text);
+        assert!(problem["type"].as_str().is_some_and(|kind| kind.starts_with("/problems/")), "{}", self.text);
+        assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty()), "{}", self.text);
+        problem
+    }
+}
+
+/// The problem document of an answer, whose type is `/problems/{kind}`.
+pub async fn problem(answer: TestResponse, status: StatusCode, kind: &str) -> Value {
+    let problem = Answer::of(answer).await.problem(status);
+    assert_eq!(problem["type"], format!("/problems/{kind}"), "{problem}");
+    problem
+}
+
+/// The fields that a problem names, in its order.
+pub fn fields(problem: &Value) -> Vec<&str> {
+    let errors = problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    errors.iter().map(|error| error["field"].as_str().expect("a field is a text")).collect()
+}
+
+/// A code that is not this one.
+pub fn wrong(code: &str) -> String {
+    let last = if code.ends_with('7') { '8' } else { '7' };
+    format!("{}{last}", &code[..5])
+}
+
+/// Signs somebody in who has an account.
+pub async fn sign_in(world: &World, email: &str) -> Person {
+    let code = world.code(email).await;
+    let answer = world.client().post("/v1/auth/login").body_json(&json!({ "email": email, "code": code })).send().await;
+    Person::new(email.to_owned(), &expect(answer, StatusCode::OK).await)
+}
+
+/// Moves the server's clock. The log's policy compares times with the database's own clock, which nobody can move; in this
+/// world's copy it no longer does.
+pub async fn let_pass(world: &World, time: TimeDelta) {
+    let sql = "ALTER POLICY events_own_append ON log.events
+               WITH CHECK (subject_id = (SELECT lethe.subject_id()) AND aggregate_type <> 'access')";
+    world.superuser().await.batch_execute(sql).await.expect("the policy is altered");
+    world.clock.advance(time);
+}
+
+/// The id inside the log of somebody with an account.
+pub async fn subject_of(world: &World, person: &Person) -> Uuid {
+    let user: Uuid = person.user_id.parse().expect("a public id is a UUID");
+    let sql = "SELECT subject_id FROM auth.users WHERE user_id = $1";
+    world.superuser().await.query_one(sql, &[&user]).await.expect("the account is there").get(0)
+}
+
+/// The types of somebody's events, oldest first, reads aside.
+pub async fn events_of(world: &World, person: &Person) -> Vec<String> {
+    let sql =
+        "SELECT event_type FROM log.events WHERE subject_id = $1 AND aggregate_type <> 'access' ORDER BY position";
+    let rows = world.superuser().await.query(sql, &[&subject_of(world, person).await]).await.expect("the log is read");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Everything that commands change, as one text: events, reads aside, and all rows of keys, accounts, codes and read models.
+pub async fn state_of(client: &tokio_postgres::Client) -> String {
+    const TABLES: [&str; 12] = [
+        "vault.subjects",
+        "vault.records",
+        "auth.users",
+        "auth.addresses",
+        "auth.staff_roles",
+        "auth.sessions",
+        "auth.refresh_tokens",
+        "auth.codes",
+        "auth.letters",
+        "read.records",
+        "read.consents",
+        "read.accounts",
+    ];
+    let parts = TABLES.map(|table| {
+        format!("(SELECT '{table} ' || count(*) || md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} t)")
+    });
+    let sql = format!(
+        "SELECT concat_ws(', ', (SELECT 'events ' || count(*) FROM log.events WHERE aggregate_type <> 'access'),
+                          (SELECT 'answers ' || count(*) FROM read.answers), {})",
+        parts.join(", ")
+    );
+    client.query_one(&sql, &[]).await.expect("the tables are read").get(0)
+}

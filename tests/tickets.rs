@@ -1,0 +1,315 @@
+//! Tickets by direct SQL: what row-level security trusts, what it does not, and what each login may do at most.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use context::{Clock, Ctx, Role, SubjectId};
+use db::{Db, DbError, Gate, Login, Lookup, Query, TicketKey, Tx};
+use event_log::append;
+use tokio_postgres::{Client, error::SqlState};
+use uuid::Uuid;
+
+use crate::{log::event_of, town::Town};
+
+async fn show(client: &Client, ticket: &str) {
+    client.query("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("a variable is set");
+}
+
+/// How many rows a connection sees in all tables together that its login may read at all.
+async fn visible(town: &Town, client: &Client) -> i64 {
+    let names: Vec<&str> = town.tables.iter().map(|table| table.name.as_str()).collect();
+    let readable = "SELECT name FROM unnest($1::text[]) AS name
+                    WHERE CASE WHEN has_schema_privilege(split_part(name, '.', 1), 'USAGE')
+                               THEN has_table_privilege(name, 'SELECT') END";
+    let rows = client.query(readable, &[&names]).await.expect("the catalogue is read");
+    let counts: Vec<String> =
+        rows.iter().map(|row| format!("(SELECT count(*) FROM {})", row.get::<_, &str>(0))).collect();
+    let sql = format!("SELECT 0::bigint + {}", if counts.is_empty() { "0".to_owned() } else { counts.join(" + ") });
+    client.query_one(&sql, &[]).await.expect("all of them are read").get(0)
+}
+
+/// Whether a statement was refused by a grant or a policy. Any other failure fails the test.
+async fn refused(client: &Client, sql: &str) -> bool {
+    match client.batch_execute(sql).await {
+        Ok(()) => false,
+        Err(error) => {
+            assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{sql}: {error:?}");
+            true
+        }
+    }
+}
+
+async fn pid(client: &Client) -> i32 {
+    client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a backend has a number").get(0)
+}
+
+#[tokio::test]
+async fn without_a_ticket_no_table_answers() {
+    let town = Town::new().await;
+    for login in Login::ALL.into_iter().filter(|login| !matches!(login, Login::Auditor | Login::Compliance)) {
+        let client = town.world.login(login).await;
+        assert_eq!(visible(&town, &client).await, 0, "{login:?}");
+    }
+    let client = town.world.login(Login::Api).await;
+    for table in &town.tables {
+        let rows = client.query(&format!("SELECT FROM {}", table.name), &[]).await;
+        match rows {
+            Ok(rows) => assert!(rows.is_empty(), "{}", table.name),
+            Err(error) => {
+                assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{}: {error:?}", table.name);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_variable_set_by_hand_opens_nothing() {
+    let town = Town::new().await;
+    let client = town.world.login(Login::Api).await;
+    let subject = town.people[0].subject;
+    let names = ["app.current_user_id", "app.user_id", "lethe.subject_id", "lethe.ticket_role", "lethe.ticket"];
+    for value in [subject.to_string(), format!("v1|{subject}||subject|99999999999|{}|", pid(&client).await)] {
+        for name in names {
+            client.query("SELECT set_config($1, $2, false)", &[&name, &value]).await.expect("any variable can be set");
+        }
+        assert_eq!(visible(&town, &client).await, 0, "{value}");
+    }
+    for wrong in ["", "|", "||||||", "v1||||||", "v1|a|b|c|d|e|f|g", "%s\\'\"\u{fc}"] {
+        show(&client, wrong).await;
+        assert_eq!(visible(&town, &client).await, 0, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_with_one_changed_byte_opens_nothing() {
+    let town = Town::new().await;
+    let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
+    let ticket = town.ticket(&client, anna, Role::Subject, Some(anna.lookup)).await;
+    assert_eq!(ticket.split('|').count(), 7);
+    show(&client, &ticket).await;
+    assert!(visible(&town, &client).await > 0, "the ticket itself is good");
+    for at in 0..ticket.len() {
+        for instead in ['0', '1', '|'].iter().filter(|other| !ticket[at..].starts_with(**other)) {
+            let changed = format!("{}{instead}{}", &ticket[..at], &ticket[at + 1..]);
+            show(&client, &changed).await;
+            assert_eq!(visible(&town, &client).await, 0, "{changed}");
+        }
+    }
+    for changed in [&ticket[1..], &ticket[..ticket.len() - 1], &format!("{ticket}0"), &format!("{ticket}|{ticket}")] {
+        show(&client, changed).await;
+        assert_eq!(visible(&town, &client).await, 0, "{changed}");
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_of_another_time_backend_or_ring_opens_nothing() {
+    let town = Town::new().await;
+    let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
+    let (pid, now) = (pid(&client).await, town.world.clock.now());
+    let ours = town.world.app.vault.ring().ticket_key();
+    let mint = |key: &TicketKey, now: chrono::DateTime<Utc>, pid| key.mint(anna.subject, None, Role::Subject, now, pid);
+    show(&client, &mint(&ours, now, pid)).await;
+    assert!(visible(&town, &client).await > 0, "the ticket itself is good");
+    let wrong = [
+        ("expired", mint(&ours, now - TimeDelta::seconds(62), pid)),
+        ("of another backend", mint(&ours, now, pid + 1)),
+        ("of another ring", mint(&TicketKey::new([7; 32]), now, pid)),
+    ];
+    for (what, ticket) in wrong {
+        show(&client, &ticket).await;
+        assert_eq!(visible(&town, &client).await, 0, "{what}");
+    }
+    // A ticket is good for a minute, and it is the database's clock that counts.
+    show(&client, &mint(&ours, now - TimeDelta::seconds(58), pid)).await;
+    assert!(visible(&town, &client).await > 0, "still good");
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    assert_eq!(visible(&town, &client).await, 0, "it ran out meanwhile");
+}
+
+/// How a transaction comes to an early end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Refusal,
+    Failure,
+    Cancelled,
+    Dropped,
+    DroppedWhileOpening,
+}
+
+/// Appends an event of a person and then comes to an early end.
+async fn end_early(db: &Db, clock: &Clock, subject: SubjectId, end: End) -> Result<(), DbError> {
+    let ctx = &Ctx::system(clock.clone()).for_subject(subject, None);
+    let work = move |tx: Tx| async move {
+        tx.flight([append(vec![event_of(subject, "account", "early end", 1, ctx.now())])]).await?;
+        match end {
+            End::Refusal => return Err(DbError::Refused),
+            End::Failure => drop(tx.flight([Query::new("-- fail\nSELECT 1 / 0")]).await?),
+            _ => drop(tx.flight([Query::new("-- linger\nSELECT pg_sleep(10)")]).await?),
+        }
+        Ok(())
+    };
+    let gate = if end == End::DroppedWhileOpening { Gate::shared(ctx) } else { Gate::read(ctx) };
+    let run = db.run_tx("end_early", ctx, gate, work);
+    match end {
+        End::Dropped | End::DroppedWhileOpening => {
+            tokio::time::timeout(Duration::from_millis(300), run).await.expect_err("it is still under way");
+            Err(DbError::Refused)
+        }
+        _ => run.await,
+    }
+}
+
+#[tokio::test]
+async fn a_connection_keeps_nothing_of_the_transaction_before() {
+    let town = Town::new().await;
+    let superuser = town.world.superuser().await;
+    let (anna, ben) = (town.people[0].subject, town.people[1].subject);
+    let key = Arc::new(town.world.app.vault.ring().ticket_key());
+    let password = town.world.suite.passwords[Login::Api.as_str()].as_str();
+    let db = Db::connect(&town.world.database.address, Login::Api, password, 1, key);
+    let lock = i64::from_be_bytes(anna.0.as_bytes()[..8].try_into().expect("a UUID has sixteen bytes"));
+    superuser.execute("SELECT pg_advisory_lock($1)", &[&lock]).await.expect("locked");
+    let mut backend = None;
+    for end in [End::Refusal, End::Failure, End::Cancelled, End::Dropped, End::DroppedWhileOpening] {
+        let early = end_early(&db, &town.world.clock, anna, end);
+        let outcome = if end == End::Cancelled { tokio::join!(early, cancel(&superuser)).0 } else { early.await };
+        assert!(outcome.is_err(), "{end:?}");
+        let ctx = &Ctx::system(town.world.clock.clone()).for_subject(ben, None);
+        let (subjects, left, now_backend) = db
+            .run_tx("next", ctx, Gate::read(ctx), |tx: Tx| async move {
+                let [rows] = tx
+                    .finish([Query::new("-- next\nSELECT DISTINCT subject_id, pg_backend_pid() FROM log.events")])
+                    .await?;
+                // The transaction is over: what this one sees, the connection keeps.
+                let after = "-- after\nSELECT current_setting('lethe.ticket', true), (SELECT count(*) FROM log.events)";
+                let [after] = tx.flight([Query::new(after)]).await?;
+                let left: (Option<String>, i64) = (after[0].get(0), after[0].get(1));
+                Ok::<_, DbError>((
+                    rows.iter().map(|row| row.get(0)).collect::<Vec<Uuid>>(),
+                    left,
+                    rows[0].get::<_, i32>(1),
+                ))
+            })
+            .await
+            .expect("the next transaction runs");
+        assert_eq!(subjects, [ben.0], "{end:?}");
+        assert_eq!((left.0.unwrap_or_default().as_str(), left.1), ("", 0), "{end:?}");
+        let dropped = matches!(end, End::Dropped | End::DroppedWhileOpening);
+        assert_eq!(backend.replace(now_backend).is_some_and(|before| before != now_backend), dropped, "{end:?}");
+    }
+    superuser.execute("SELECT pg_advisory_unlock($1)", &[&lock]).await.expect("unlocked");
+    let ended = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory')";
+    while !superuser.query_one(ended, &[]).await.expect("activity is shown").get::<_, bool>(0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let stored = "SELECT FROM log.events WHERE aggregate_id = 'early end'";
+    assert_eq!(superuser.execute(stored, &[]).await.expect("the log is read"), 0, "none of them left an event");
+}
+
+/// A statement that nobody waits for any more would hold its locks, and every reader of the log, until its time is over.
+#[tokio::test]
+async fn who_hangs_up_leaves_no_statement_behind() {
+    let town = Town::new().await;
+    let superuser = town.world.superuser().await;
+    let ended = end_early(&town.world.app.db.api, &town.world.clock, town.people[0].subject, End::Dropped).await;
+    assert!(ended.is_err());
+    let lingering = "SELECT FROM pg_stat_activity
+                     WHERE datname = current_database() AND query LIKE '-- linger%' AND state = 'active'";
+    let gone = async {
+        while superuser.execute(lingering, &[]).await.expect("activity is shown") > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("the backend ends soon");
+}
+
+/// Cancels the statement that lingers, as soon as there is one.
+async fn cancel(superuser: &Client) {
+    let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+                  WHERE datname = current_database() AND query LIKE '-- linger%' AND state = 'active'";
+    while superuser.execute(cancel, &[]).await.expect("it is cancelled") == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An insert into the log with clear text in every column that may be given.
+fn insert(kind: &str, subject: SubjectId, recorded_at: &str) -> String {
+    let (stream, event) = (SubjectId::random(), SubjectId::random());
+    format!(
+        "INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id,
+                                 subject_id, kind, recorded_at)
+         VALUES ('{kind}', '{stream}', 1, 'test.happened', '1.0', '{{}}', '{{}}', '{event}', '{subject}', 'test', {recorded_at})"
+    )
+}
+
+#[tokio::test]
+async fn the_log_takes_the_present_time_only() {
+    let town = Town::new().await;
+    let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
+    show(&client, &town.ticket(&client, anna, Role::Subject, None).await).await;
+    for wrong in
+        ["now() - interval '1 hour'", "now() - interval '3 minutes'", "now() + interval '1 hour'", "'infinity'"]
+    {
+        assert!(refused(&client, &insert("account", anna.subject, wrong)).await, "{wrong}");
+    }
+    assert!(!refused(&client, &insert("account", anna.subject, "now()")).await);
+    assert!(refused(&client, &insert("access", anna.subject, "now()")).await, "reads are written by another login");
+    assert!(refused(&client, &insert("account", town.people[1].subject, "now()")).await, "somebody else's");
+    assert!(refused(&client, &insert("account", SubjectId::NIL, "now()")).await, "the system's");
+}
+
+#[tokio::test]
+async fn the_log_of_reads_is_all_that_lethe_access_may_write() {
+    let town = Town::new().await;
+    let (client, anna) = (town.world.login(Login::Access).await, &town.people[0]);
+    assert!(refused(&client, &insert("access", anna.subject, "now()")).await, "without a ticket");
+    show(&client, &town.ticket(&client, anna, Role::Subject, None).await).await;
+    assert!(refused(&client, &insert("access", anna.subject, "now()")).await, "with a person's ticket");
+    show(&client, &town.ticket(&client, anna, Role::System, None).await).await;
+    assert!(!refused(&client, &insert("access", anna.subject, "now()")).await);
+    for kind in ["account", "record", "consent", "Access", ""] {
+        assert!(refused(&client, &insert(kind, anna.subject, "now()")).await, "{kind}");
+    }
+    for table in &town.tables {
+        for sql in ["SELECT FROM {}", "DELETE FROM {}"] {
+            assert!(refused(&client, &sql.replace("{}", &table.name)).await, "{sql} {}", table.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_system_reads_no_key() {
+    let town = Town::new().await;
+    let (client, anna) = (town.world.login(Login::System).await, &town.people[0]);
+    show(&client, &town.ticket(&client, anna, Role::System, Some(anna.lookup)).await).await;
+    for table in town.tables.iter().filter(|table| table.name.starts_with("vault.")) {
+        assert!(refused(&client, &format!("SELECT FROM {}", table.name)).await, "{}", table.name);
+    }
+    assert!(!refused(&client, "SELECT FROM log.events").await, "it reads the log");
+    let addresses = ["auth.users", "auth.addresses", "auth.refresh_tokens", "read.records"];
+    for table in addresses {
+        assert!(refused(&client, &format!("SELECT FROM {table}")).await, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn logins_with_sql_of_their_own_see_pseudonymous_columns_only() {
+    let town = Town::new().await;
+    for login in [Login::Auditor, Login::Compliance, Login::Dashboard, Login::Stats] {
+        let client = town.world.login(login).await;
+        let anna = &town.people[0];
+        show(&client, &town.ticket(&client, anna, Role::Auditor, Some(Lookup([0; 32]))).await).await;
+        let reads_log = matches!(login, Login::Auditor | Login::Compliance);
+        for table in &town.tables {
+            let open = reads_log && matches!(table.name.as_str(), "log.events" | "read.audit_log");
+            assert_eq!(
+                refused(&client, &format!("SELECT FROM {}", table.name)).await,
+                !open,
+                "{login:?} {}",
+                table.name
+            );
+        }
+        assert_eq!(visible(&town, &client).await > 0, reads_log, "{login:?}");
+        assert!(refused(&client, &insert("access", anna.subject, "now()")).await, "{login:?} writes nothing");
+    }
+}
