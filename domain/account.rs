@@ -23,6 +23,8 @@ pub enum AccountCommand {
     SignOut(SessionId),
     /// A refresh token was shown a second time: the session ends.
     ReuseRefresh(SessionId),
+    /// Give a staff role.
+    GiveRole(&'static str),
 }
 
 /// What happened to an account.
@@ -42,6 +44,11 @@ pub enum AccountEvent {
         /// The session.
         session: SessionId,
     },
+    /// A staff role was given, by the command line.
+    RoleGiven {
+        /// The role.
+        role: String,
+    },
     /// A refresh token was shown a second time, and the session ended.
     RefreshReused {
         /// The session.
@@ -57,6 +64,7 @@ impl DomainEvent for AccountEvent {
             Self::SignInFailed {} => "account.sign_in_failed",
             Self::SignedOut { .. } => "account.signed_out",
             Self::RefreshReused { .. } => "account.refresh_reused",
+            Self::RoleGiven { .. } => "account.role_given",
         }
         .to_owned()
     }
@@ -93,6 +101,7 @@ impl Aggregate for Account {
             AccountCommand::SignIn(session) => AccountEvent::SignedIn { session },
             AccountCommand::SignOut(session) => AccountEvent::SignedOut { session },
             AccountCommand::ReuseRefresh(session) => AccountEvent::RefreshReused { session },
+            AccountCommand::GiveRole(role) => AccountEvent::RoleGiven { role: role.to_owned() },
         };
         sink.write(event, self).await;
         Ok(())

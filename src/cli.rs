@@ -152,7 +152,7 @@ impl Cli {
                 place
                     .on_store(async |place| {
                         let app = place.open(2).await?;
-                        Ok(demo::staff_add(&app, &email, role).await?)
+                        Ok(app.staff_add(&email, role).await?)
                     })
                     .await
             }

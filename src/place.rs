@@ -141,7 +141,21 @@ impl Database {
     /// The connection string of a login, for programs that take one.
     pub fn url(&self, user: &str, password: Option<&str>) -> String {
         let Address { host, port, database } = &self.address;
-        let secret = password.map(|password| format!("&password={password}")).unwrap_or_default();
+        let secret = password.map(|password| format!("&password={}", quoted(password))).unwrap_or_default();
+        let (database, host, user) = (quoted(database), quoted(host), quoted(user));
         format!("postgresql:///{database}?host={host}&port={port}&user={user}{secret}")
     }
+}
+
+/// A part of a connection string, with what has a meaning there as `%` and two digits (RFC 3986).
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            quoted.push(char::from(byte));
+        } else {
+            quoted.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    quoted
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use context::Role;
-use lethe::{demo, http, server};
+use lethe::{http, server};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::support::World;
@@ -64,7 +64,7 @@ async fn a_generated_client_makes_the_whole_journey() {
 
     let world = World::new().await;
     let staff = "auditor@lethe.example";
-    demo::staff_add(&world.app, staff, Role::Auditor).await.expect("a member of staff");
+    world.app.staff_add(staff, Role::Auditor).await.expect("a member of staff");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let base_url = format!("http://{}", listener.local_addr().expect("an address"));
     let (stop, stopped) = oneshot::channel::<()>();

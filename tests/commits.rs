@@ -51,14 +51,13 @@ async fn a_transaction_that_fails_stores_nothing_of_it() {
             .run_tx("fails", ctx, Gate::shared(ctx), move |tx: Tx| async move {
                 let record = RecordId::random();
                 let events = [event_of(anna, "record", &record.to_string(), 1, ctx.now())];
-                let entry =
-                    RecordEntry {
-                        record,
-                        kind: "work_day".to_owned(),
-                        key_hash: vec![1; 32],
-                        bucket: None,
-                        wrapped_key: vec![0; 61],
-                    };
+                let entry = RecordEntry {
+                    record,
+                    kind: "work_day".to_owned(),
+                    key_hash: vec![1; 32],
+                    bucket: None,
+                    wrapped_key: vec![0; 61],
+                };
                 tx.queue(record_insert(anna, vec![entry]));
                 INLINE.iter().for_each(|projection| projection.project(&events, &tx));
                 tx.queue(append(events.to_vec()));

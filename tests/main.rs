@@ -12,6 +12,7 @@ mod canary;
 mod client;
 mod commits;
 mod consent;
+mod demo;
 mod isolation;
 mod log;
 mod openapi;

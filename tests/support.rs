@@ -1,6 +1,7 @@
 //! One PostgreSQL a run, one migrated template, a fresh copy a test; people with names; requests over the real routes.
 
 use std::{
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Stdio},
     sync::Arc,
@@ -85,6 +86,8 @@ fn clean_up_after_us(folder: &std::path::Path, bin_dir: &std::path::Path, cluste
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        // A signal to the tests' group must not end who cleans up after them.
+        .process_group(0)
         .spawn()
         .expect("a shell starts");
     std::mem::forget(guard.stdin.take());

@@ -33,6 +33,22 @@ impl WorkProfile {
     pub const DEFAULT_COUNTRY: &str = "DEU";
     /// The time zone where none is named.
     pub const DEFAULT_TIME_ZONE: &str = "Europe/Berlin";
+
+    /// What is wrong with the text of a field, if anything.
+    pub fn text_fault(field: &str, text: &str) -> Option<&'static str> {
+        match field {
+            "hospital_id" if !is_hospital_id(text) => {
+                Some("must be 2 to 64 lower-case letters, digits and hyphens, beginning with a letter")
+            }
+            "country_code" if text.len() != 3 || !text.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+                Some("must be three capital letters (ISO 3166-1 alpha-3)")
+            }
+            "time_zone" if text.parse::<chrono_tz::Tz>().is_err() => {
+                Some("must be the IANA name of a time zone, such as Europe/Berlin")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Shape for WorkProfile {
@@ -40,18 +56,10 @@ impl Shape for WorkProfile {
     const TITLE: &'static str = "Where and as what you work";
 
     fn faults(&self, _: NaiveDate) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        if !is_hospital_id(&self.hospital_id) {
-            let message = "must be 2 to 64 lower-case letters, digits and hyphens, beginning with a letter";
-            faults.push(Fault::new("hospital_id", message));
-        }
-        if self.country_code.len() != 3 || !self.country_code.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            faults.push(Fault::new("country_code", "must be three capital letters (ISO 3166-1 alpha-3)"));
-        }
-        if self.time_zone.parse::<chrono_tz::Tz>().is_err() {
-            faults.push(Fault::new("time_zone", "must be the IANA name of a time zone, such as Europe/Berlin"));
-        }
-        faults
+        let texts =
+            [("hospital_id", &self.hospital_id), ("country_code", &self.country_code), ("time_zone", &self.time_zone)];
+        let fault = |(field, text): (&str, &String)| Some(Fault::new(field, Self::text_fault(field, text)?));
+        texts.into_iter().filter_map(fault).collect()
     }
 
     fn natural_key(&self) -> String {

@@ -286,26 +286,6 @@ impl App {
             .await
     }
 
-    /// Gives a person a staff role. Only the command line does.
-    pub async fn staff_add(&self, ctx: &Ctx, subject: SubjectId, role: Role) -> Result<(), AppError> {
-        let mac = self.vault.ring().row_mac("staff_roles", &[subject.0.as_bytes(), role.as_str().as_bytes()]);
-        self.db
-            .system
-            .run_tx("staff_add", ctx, Gate::read(ctx), move |tx| async move {
-                tx.queue(
-                    Query::new(
-                        "-- staff_add
-                        INSERT INTO auth.staff_roles (subject_id, role, mac) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-                    )
-                    .bind(subject.0)
-                    .bind(role.as_str())
-                    .bind(mac.to_vec()),
-                );
-                Ok(())
-            })
-            .await
-    }
-
     fn staff_role(&self, subject: SubjectId, rows: &[Row]) -> Result<Option<Role>, AppError> {
         let Some(row) = rows.first() else { return Ok(None) };
         let (role, mac): (&str, Vec<u8>) = (row.get(0), row.get(1));
@@ -373,7 +353,7 @@ async fn account_command(
 }
 
 /// Runs commands on the account's own stream, one after the other.
-async fn account_commands<const N: usize>(
+pub(super) async fn account_commands<const N: usize>(
     ctx: &Ctx,
     unit: &Unit<'_>,
     newest: Option<&Event>,

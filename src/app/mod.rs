@@ -10,6 +10,7 @@ pub mod consent;
 mod error;
 mod profile;
 pub mod record;
+mod staff;
 mod standing;
 
 use std::sync::Arc;

@@ -78,8 +78,8 @@ impl App {
         expected: i64,
         today: NaiveDate,
     ) -> Result<Outcome, AppError> {
-        let submissions = [Submission { body: work.to_body(), expected: Some(expected) }];
-        let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, field: None };
+        let submissions = [Submission { body: work.to_body(), expected: Some(expected), within: None }];
+        let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
         let mut outcomes = self.record_submit(ctx, &batch, None).await?;
         Ok(outcomes.remove(0))
     }

@@ -33,6 +33,8 @@ pub struct Submission {
     pub body: Body,
     /// The version it must still have, where the caller read one.
     pub expected: Option<i64>,
+    /// What it is called in faults, such as `events[3]`; none where there is only one.
+    pub within: Option<String>,
 }
 
 /// What is submitted together: all of it is stored, or none.
@@ -43,8 +45,8 @@ pub struct Batch<'a> {
     pub submissions: &'a [Submission],
     /// The day, where the person is.
     pub today: NaiveDate,
-    /// What the field of the n-th record is called; none where there is only one.
-    pub field: Option<&'static str>,
+    /// What was found wrong before; where there is something, nothing is stored, and all else that is wrong is found.
+    pub faults: Vec<Fault>,
 }
 
 /// A key that makes a repeated request answer as the first did.
@@ -278,11 +280,11 @@ async fn decide(
     present: &HashMap<Vec<u8>, RecordRow>,
 ) -> Result<Vec<Outcome>, AppError> {
     let unit = Unit::new(ctx, Some(keys));
-    let (mut outcomes, mut entries, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut outcomes, mut entries, mut faults) = (Vec::new(), Vec::new(), batch.faults.clone());
     let mut seen = HashSet::new();
-    for (number, (submission, hash)) in batch.submissions.iter().zip(hashes).enumerate() {
-        let field = |fault: Fault| match batch.field {
-            Some(outer) => fault.within(&format!("{outer}[{number}]")),
+    for (submission, hash) in batch.submissions.iter().zip(hashes) {
+        let field = |fault: Fault| match &submission.within {
+            Some(outer) => fault.within(outer),
             None => fault,
         };
         if !seen.insert(hash) {

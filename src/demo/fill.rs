@@ -140,8 +140,8 @@ async fn submit_quarter(app: &App, person: &Person) -> Result<(), AppError> {
     let today = today(ctx.now(), &claims.time_zone);
     for days in person.days.chunks(BATCH_DAYS) {
         let submissions: Vec<Submission> =
-            days.iter().map(|day| Submission { body: day.to_body(), expected: None }).collect();
-        let batch = Batch { kind: WORK_DAY, submissions: &submissions, today, field: Some("events") };
+            days.iter().map(|day| Submission { body: day.to_body(), expected: None, within: None }).collect();
+        let batch = Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() };
         app.record_submit(&ctx, &batch, None).await?;
     }
     app.account_sign_out(&ctx).await

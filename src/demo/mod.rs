@@ -8,7 +8,7 @@ mod people;
 use std::{path::Path, sync::Arc};
 
 use chrono::{NaiveDate, TimeDelta};
-use context::{Clock, Ctx, Role};
+use context::{Clock, Role};
 use db::{Login, Passwords};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,10 +16,7 @@ use tokio::net::TcpListener;
 use vault::Vault;
 
 use crate::{
-    app::{
-        App, AppError,
-        account::{Proof, Registration},
-    },
+    app::{App, AppError},
     auth::{Grant, Tokens},
     mail::Mailbox,
     place::{Database, Folder, PlaceError, read_secret, write_secret},
@@ -168,20 +165,8 @@ async fn sheet(
     }))
 }
 
-/// Makes a member of staff where there is none, as `lethe staff add` does.
-pub async fn staff_add(app: &App, email: &str, role: Role) -> Result<(), AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    let (address, _) = app.vault.ring().address_hash(email);
-    if app.account_of(ctx, address).await?.is_none() {
-        let person = Registration { email: email.to_owned(), work: None, consents: Vec::new() };
-        app.account_register(ctx, &person, &Proof::Operator).await?;
-    }
-    let known = app.account_of(ctx, address).await?.ok_or(AppError::Missing("account"))?;
-    app.staff_add(ctx, known.subject, role).await
-}
-
 async fn staff_sign_in(app: &App, email: &str, role: Role) -> Result<Grant, AppError> {
-    staff_add(app, email, role).await?;
+    app.staff_add(email, role).await?;
     fill::sign_in(app, email).await?.ok_or(AppError::Missing("account"))
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Tag,
+    auth::profile_text,
     caller::SignedIn,
     etag::{self, tag},
     input::{Body, Fields, Input},
@@ -108,12 +109,12 @@ impl Example for AccountPatch {
 impl Input for AccountPatch {
     fn read(fields: &mut Fields) -> Option<Self> {
         let patch = Self {
-            hospital_id: fields.text_or_none("hospital_id"),
+            hospital_id: profile_text(fields, "hospital_id"),
             specialty: fields.choice_or_none("specialty").map(OneOf),
             role_level: fields.choice_or_none("role_level").map(OneOf),
             state_code: fields.choice_or_none("state_code").map(OneOf),
-            country_code: fields.text_or_none("country_code"),
-            time_zone: fields.text_or_none("time_zone"),
+            country_code: profile_text(fields, "country_code"),
+            time_zone: profile_text(fields, "time_zone"),
         };
         Some(patch)
     }

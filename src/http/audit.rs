@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Datelike, Utc};
 use context::UserId;
+use domain::EVENT_TYPES;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example};
 use projections::audit::AuditFilter;
@@ -108,6 +109,11 @@ impl AuditAnswer {
     }
 }
 
+/// Whether a text is a type of event, or a family of them.
+fn is_action(text: &str) -> bool {
+    EVENT_TYPES.iter().any(|known| *known == text || known.split_once('.').is_some_and(|(family, _)| family == text))
+}
+
 /// The audit log.
 pub struct AuditApi;
 
@@ -134,12 +140,11 @@ impl AuditApi {
         limit: Query<Option<u32>>,
     ) -> Result<Json<AuditLogAnswer>, Refusal> {
         let page = Page::read(cursor.0.as_deref(), limit.0, 50, 200)?;
-        if action
-            .0
-            .as_deref()
-            .is_some_and(|action| !action.bytes().all(|b| b.is_ascii_lowercase() || b == b'.' || b == b'_'))
-        {
-            return Err(Refusal::parameter("action", "must be lower-case letters, dots and underscores"));
+        if action.0.as_deref().is_some_and(|action| !is_action(action)) {
+            return Err(Refusal::parameter(
+                "action",
+                &format!("must be one of {}, or a family", EVENT_TYPES.join(", ")),
+            ));
         }
         for (name, time) in [("from", from.0), ("to", to.0)] {
             if time.is_some_and(|time| !(1970..=9999).contains(&time.year())) {

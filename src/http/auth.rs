@@ -180,10 +180,12 @@ impl Input for RefreshRequest {
 
 impl Input for RegisterRequest {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let (email, code, hospital_id) = (email(fields), code(fields), fields.text("hospital_id"));
+        let (email, code) = (email(fields), code(fields));
+        let hospital_id = fields.text("hospital_id");
+        let hospital_id = fields.ruled("hospital_id", hospital_id, WorkProfile::text_fault);
         let (specialty, role_level) = (fields.choice("specialty"), fields.choice("role_level"));
         let state_code = fields.choice_or_none("state_code").map(OneOf);
-        let (country_code, time_zone) = (fields.text_or_none("country_code"), fields.text_or_none("time_zone"));
+        let (country_code, time_zone) = (profile_text(fields, "country_code"), profile_text(fields, "time_zone"));
         let consents = purposes(fields);
         Some(Self {
             email: email?,
@@ -197,6 +199,12 @@ impl Input for RegisterRequest {
             consents,
         })
     }
+}
+
+/// A text of the work profile that may be absent.
+pub(super) fn profile_text(fields: &mut Fields, field: &str) -> Option<String> {
+    let text = fields.text_or_none(field);
+    fields.ruled(field, text, WorkProfile::text_fault)
 }
 
 fn purposes(fields: &mut Fields) -> Option<Vec<OneOf<Purpose>>> {
@@ -349,7 +357,8 @@ impl AuthApi {
         if known.is_some() {
             return Err(AppError::AccountExists.into());
         }
-        let grant = app.account_register(ctx, &registration, &proof).await?;
+        let outcome = app.account_register(ctx, &registration, &proof).await;
+        let grant = recorded(&app, ctx, None, outcome).await?;
         Ok(Registered::Created(Json(grant.into()), left.header(), left.policy_header()))
     }
 
@@ -367,7 +376,8 @@ impl AuthApi {
         let left = sign_in_limit(&app, ctx).await?;
         let (proof, known) = prove(&app, ctx, &body.0.email, &body.0.code).await?;
         let known = known.ok_or(AppError::Missing("account"))?;
-        let grant = app.account_sign_in(ctx, &body.0.email, &known, &proof).await?;
+        let outcome = app.account_sign_in(ctx, &body.0.email, &known, &proof).await;
+        let grant = recorded(&app, ctx, Some(&known), outcome).await?;
         Ok(SignedInNow::Ok(Json(grant.into()), left.header(), left.policy_header()))
     }
 
@@ -404,12 +414,15 @@ async fn prove(app: &App, ctx: &Ctx, email: &str, code: &str) -> Result<(Proof, 
     app.limit_count(ctx, &[(Limit::TriesPerAddress, email)]).await?;
     let (address, _) = app.vault.ring().address_hash(email);
     let known = app.account_of(ctx, address).await?;
-    match app.code_show(ctx, email, code).await {
-        Ok(shown) => Ok((Proof::Code(shown), known)),
-        Err(AppError::CodeRefused) => {
-            app.account_fail_sign_in(ctx, known.as_ref()).await?;
-            Err(AppError::CodeRefused)
-        }
-        Err(other) => Err(other),
+    let outcome = app.code_show(ctx, email, code).await;
+    let shown = recorded(app, ctx, known.as_ref(), outcome).await?;
+    Ok((Proof::Code(shown), known))
+}
+
+/// Records that a code was refused, where it was: wrong, too old, or used by somebody who was faster.
+async fn recorded<T>(app: &App, ctx: &Ctx, known: Option<&Known>, outcome: Result<T, AppError>) -> Result<T, AppError> {
+    if let Err(AppError::CodeRefused) = outcome {
+        app.account_fail_sign_in(ctx, known).await?;
     }
+    outcome
 }

@@ -27,6 +27,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 pub trait Input: Type + Sized {
     /// Takes the fields; faults are kept in `fields`. Nothing comes of it where there was one.
     fn read(fields: &mut Fields) -> Option<Self>;
+
+    /// What becomes of an input in which there were faults: nothing, unless it can carry them to where more are found.
+    fn with_faults(self, faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
+        Err(faults)
+    }
 }
 
 /// The JSON body of a request.
@@ -100,8 +105,30 @@ impl Fields {
         self.check(field, value, as_choice)
     }
 
-    /// A list of one to `most` objects, each read by `read`.
-    pub fn objects<T>(&mut self, field: &str, most: usize, read: impl Fn(&mut Fields) -> Option<T>) -> Option<Vec<T>> {
+    /// Holds the text of a field against a rule, which says what is wrong with it, if anything.
+    pub fn ruled(
+        &mut self,
+        field: &str,
+        text: Option<String>,
+        fault: impl Fn(&str, &str) -> Option<&'static str>,
+    ) -> Option<String> {
+        let text = text?;
+        match fault(field, &text) {
+            None => Some(text),
+            Some(message) => {
+                self.fault(field, message);
+                None
+            }
+        }
+    }
+
+    /// A list of one to `most` objects, each read by `read`; those without a fault, with their places in the list.
+    pub fn objects<T>(
+        &mut self,
+        field: &str,
+        most: usize,
+        read: impl Fn(&mut Fields) -> Option<T>,
+    ) -> Option<Vec<(usize, T)>> {
         let value = self.require(field)?;
         let Value::Array(values) = value else {
             self.fault(field, "must be a list");
@@ -119,8 +146,9 @@ impl Fields {
                 continue;
             };
             let mut inner = Fields::new(map, format!("{}{name}.", self.path));
-            items.extend(read(&mut inner));
-            self.faults.extend(inner.finish());
+            let (item, faults) = (read(&mut inner), inner.finish());
+            items.extend(item.filter(|_| faults.is_empty()).map(|item| (number, item)));
+            self.faults.extend(faults);
             self.faults.truncate(FAULTS);
         }
         Some(items)
@@ -185,7 +213,8 @@ impl<T: Input> ParsePayload for Body<T> {
         let read = T::read(&mut fields);
         match (read, fields.finish()) {
             (Some(value), faults) if faults.is_empty() => Ok(Self(value)),
-            (_, faults) => Err(refuse(faults)),
+            (Some(value), faults) => value.with_faults(faults).map(Self).map_err(refuse),
+            (None, faults) => Err(refuse(faults)),
         }
     }
 }

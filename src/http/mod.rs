@@ -3,6 +3,7 @@
 //! Every operation is under `/v1`; the bare paths of older clients answer 308 to it. Every refusal is a problem document.
 
 mod account;
+mod allow;
 mod audit;
 mod auth;
 mod caller;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use context::RequestId;
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Result, Route, get, handler,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     web::Data,
 };
 use poem_openapi::{OpenApiService, Tags};
@@ -101,7 +102,7 @@ fn jwks(app: Data<&Arc<App>>) -> Response {
 /// The paths of older clients.
 #[handler]
 fn moved(request: &Request) -> Response {
-    let uri = request.original_uri();
+    let uri = request.uri();
     let target = uri.path_and_query().map_or(uri.path(), |path| path.as_str());
     Response::builder().status(StatusCode::PERMANENT_REDIRECT).header(header::LOCATION, format!("/v1{target}")).finish()
 }
@@ -109,6 +110,7 @@ fn moved(request: &Request) -> Response {
 /// Gives each request an id and a line in the trace; neither address, agent, path parameters nor query appear in it.
 async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
+    let path = request.uri().path().to_owned();
     request.set_data(id);
     let answer = next.call(request).await;
     let mut response = match answer {
@@ -116,10 +118,20 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
         Err(error) => problem::catch_all(error).await,
     };
     let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::debug!(request = %id, %method, status = response.status().as_u16(), elapsed_us, "request");
+    tracing::debug!(request = %id, method = known(&method), status = response.status().as_u16(), elapsed_us, "request");
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = HeaderValue::from_str(&allow::methods(&path)).expect("methods are plain text");
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
     let headers = response.headers_mut();
     headers.insert("x-request-id", HeaderValue::from_str(&id.to_string()).expect("an id is plain text"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// A method's name, if it is one that HTTP defines; what a client makes up is not repeated.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }

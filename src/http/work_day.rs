@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    Source,
+    Fault, Source,
     kinds::{Shape, WORK_DAY, WorkDay},
 };
 use poem::{Request, web::Data};
@@ -61,6 +61,11 @@ pub struct WorkDayBatch {
     /// One to 366 days, each once.
     #[oai(validator(min_items = 1, max_items = 366))]
     events: Vec<WorkDayInput>,
+    /// The places of `events` in the list that was sent, and what is wrong with the others.
+    #[oai(skip)]
+    places: Vec<usize>,
+    #[oai(skip)]
+    faults: Vec<Fault>,
 }
 
 /// A stored day.
@@ -132,7 +137,7 @@ impl Example for WorkDayInput {
 
 impl Example for WorkDayBatch {
     fn example() -> Self {
-        Self { events: vec![WorkDayInput::example()] }
+        Self { events: vec![WorkDayInput::example()], places: vec![0], faults: Vec::new() }
     }
 }
 
@@ -217,7 +222,13 @@ impl Input for WorkDayInput {
 
 impl Input for WorkDayBatch {
     fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { events: fields.objects("events", BATCH_DAYS, WorkDayInput::read)? })
+        let (places, events) = fields.objects("events", BATCH_DAYS, WorkDayInput::read)?.into_iter().unzip();
+        Some(Self { events, places, faults: Vec::new() })
+    }
+
+    /// Days without a fault so far may still break a rule, or be repeated: all is named at once.
+    fn with_faults(self, faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
+        Ok(Self { faults, ..self })
     }
 }
 
@@ -295,7 +306,7 @@ impl WorkDayApi {
     ) -> Result<DaySubmitted, Refusal> {
         let day = body.0.day();
         let outcomes =
-            submit(&app, &caller, "work_day_submit", key.0.as_deref(), std::slice::from_ref(&day), None).await?;
+            submit(&app, &caller, "work_day_submit", key.0.as_deref(), &[(None, day.clone())], Vec::new()).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
         let answer = Json(WorkDayAnswer::new(outcome.record.0, outcome.submitted_at, outcome.recorded_at, &day));
         let etag = tag(outcome.version);
@@ -319,8 +330,10 @@ impl WorkDayApi {
         key: Header<Option<String>>,
         body: Body<WorkDayBatch>,
     ) -> Result<Json<BatchAnswer>, Refusal> {
-        let days: Vec<WorkDay> = body.0.events.iter().map(WorkDayInput::day).collect();
-        let outcomes = submit(&app, &caller, "work_day_submit_batch", key.0.as_deref(), &days, Some("events")).await?;
+        let WorkDayBatch { events, places, faults } = body.0;
+        let named = |(event, place): (&WorkDayInput, usize)| (Some(format!("events[{place}]")), event.day());
+        let days: Vec<_> = events.iter().zip(places).map(named).collect();
+        let outcomes = submit(&app, &caller, "work_day_submit_batch", key.0.as_deref(), &days, faults).await?;
         let count = |change| {
             u32::try_from(outcomes.iter().filter(|outcome| outcome.change == change).count()).unwrap_or(u32::MAX)
         };
@@ -389,17 +402,25 @@ async fn submit(
     caller: &Caller,
     operation: &'static str,
     key: Option<&str>,
-    days: &[WorkDay],
-    field: Option<&'static str>,
+    days: &[(Option<String>, WorkDay)],
+    faults: Vec<Fault>,
 ) -> Result<Vec<Outcome>, Refusal> {
     if key.is_some_and(|key| !(1..=255).contains(&key.len()) || key.chars().any(char::is_control)) {
         return Err(Refusal::parameter("Idempotency-Key", "must have 1 to 255 characters"));
     }
-    let submissions: Vec<Submission> =
-        days.iter().map(|day| Submission { body: day.to_body(), expected: None }).collect();
-    let once =
-        key.map(|key| Once { operation, key, body: serde_json::to_vec(days).expect("days can be written as JSON") });
-    let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: caller.today(), field };
+    let submission = |(within, day): &(Option<String>, WorkDay)| Submission {
+        body: day.to_body(),
+        expected: None,
+        within: within.clone(),
+    };
+    let submissions: Vec<Submission> = days.iter().map(submission).collect();
+    let body = || {
+        let days: Vec<&WorkDay> = days.iter().map(|(_, day)| day).collect();
+        serde_json::to_vec(&days).expect("days can be written as JSON")
+    };
+    // What is refused anyway answers no earlier request and is no answer to a later one.
+    let once = key.filter(|_| faults.is_empty()).map(|key| Once { operation, key, body: body() });
+    let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: caller.today(), faults };
     Ok(app.record_submit(caller.ctx(), &batch, once.as_ref()).await?)
 }
 
