@@ -14,18 +14,16 @@ pub struct Records;
 
 impl Inline for Records {
     fn project(&self, events: &[Event], tx: &Tx) {
-        let of = |event_type: &str| -> Vec<&Event> {
+        let queue = |event_type: &str, write: fn(&[&Event]) -> Query| {
             let mine = |event: &&Event| event.aggregate_type == Record::TYPE && event.event_type == event_type;
-            events.iter().filter(mine).collect()
-        };
-        let writes: [(&str, fn(&[&Event]) -> Query); 3] =
-            [("record.submitted", insert), ("record.amended", update), ("record.removed", delete)];
-        for (event_type, write) in writes {
-            let events = of(event_type);
+            let events: Vec<&Event> = events.iter().filter(mine).collect();
             if !events.is_empty() {
                 tx.queue(write(&events));
             }
-        }
+        };
+        queue("record.submitted", insert);
+        queue("record.amended", update);
+        queue("record.removed", delete);
     }
 }
 
@@ -154,4 +152,14 @@ pub fn record_newest(subject: SubjectId, kind: &'static str, key_hashes: Vec<Vec
     .bind(subject.0)
     .bind(kind)
     .bind(key_hashes)
+}
+
+/// When a record of a kind was changed last.
+pub fn record_latest(subject: SubjectId, kind: &'static str) -> Query {
+    Query::new(
+        "-- record_latest
+        SELECT max(recorded_at) FROM read.records WHERE subject_id = $1 AND kind = $2",
+    )
+    .bind(subject.0)
+    .bind(kind)
 }

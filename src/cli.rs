@@ -95,6 +95,9 @@ struct ServeArgs {
     /// The sender of letters
     #[arg(long, default_value = "Lethe <lethe@localhost.example>")]
     sender: String,
+    /// A proxy in front, whose X-Forwarded-For is believed; may be given several times
+    #[arg(long)]
+    trusted_proxy: Vec<std::net::IpAddr>,
     /// Serve although PostgreSQL's minor release has known ways around row-level security
     #[arg(long)]
     allow_old_postgres: bool,
@@ -137,10 +140,12 @@ impl Cli {
                 demo::run(&demo, &folder, asked_to_stop()?).await
             }
             Command::Serve(args) => serve(args).await,
-            Command::Migrate(args) => args.on_store(async |place| place.migrate().await).await,
+            Command::Migrate(args) => args.on_store(true, async |place| place.migrate().await).await,
             Command::Doctor(args) => {
-                args.on_store(async |place| doctor::examine(&place.folder, &place.store.database, &place.vault).await)
-                    .await
+                args.on_store(false, async |place| {
+                    doctor::examine(&place.folder, &place.store.database, &place.vault).await
+                })
+                .await
             }
             Command::Staff(StaffCommand::Add { place, email, role }) => {
                 let role = match role {
@@ -150,7 +155,7 @@ impl Cli {
                 let email = domain::kinds::normalise_address(&email)
                     .map_err(|fault| lethe::app::AppError::Invalid(vec![fault]))?;
                 place
-                    .on_store(async |place| {
+                    .on_store(false, async |place| {
                         let app = place.open(2).await?;
                         Ok(app.staff_add(&email, role).await?)
                     })
@@ -173,11 +178,13 @@ struct Place {
 }
 
 impl PlaceArgs {
-    async fn open(&self) -> Result<Place, ServerError> {
+    /// Opens the place; makes what is missing only where `create` says so.
+    async fn open(&self, create: bool) -> Result<Place, ServerError> {
         let folder = Folder::open(&self.data)?;
         let passphrase = self.passphrase_file.as_deref().map(required_secret).transpose()?;
         let password = self.password_file.as_deref().map(required_secret).transpose()?;
-        let ring = folder.ring(passphrase.as_ref().map(|passphrase| passphrase.as_bytes()))?;
+        let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_bytes());
+        let ring = if create { folder.ring(passphrase)? } else { folder.present_ring(passphrase)? };
         let store = match &self.database {
             Some(url) => Store { database: Database::parse(url)?, cluster: None },
             None => Store::start(&folder, &[]).await?,
@@ -186,8 +193,12 @@ impl PlaceArgs {
     }
 
     /// Runs something on the place and stops our own cluster afterwards, whatever came of it.
-    async fn on_store(&self, work: impl AsyncFnOnce(&Place) -> Result<(), ServerError>) -> Result<(), ServerError> {
-        let place = self.open().await?;
+    async fn on_store(
+        &self,
+        create: bool,
+        work: impl AsyncFnOnce(&Place) -> Result<(), ServerError>,
+    ) -> Result<(), ServerError> {
+        let place = self.open(create).await?;
         let outcome = work(&place).await;
         let stopped = place.store.stop().await;
         outcome.and(stopped)
@@ -201,8 +212,7 @@ impl Place {
     }
 
     async fn open(&self, connections: usize) -> Result<Arc<lethe::app::App>, ServerError> {
-        let settings =
-            Settings { folder: self.folder.clone(), connections, token_lifetime: None, clock: Clock::system() };
+        let settings = Settings { folder: self.folder.clone(), connections, clock: Clock::system() };
         server::open(&settings, &self.store.database, self.vault.clone(), &self.folder.passwords()?).await
     }
 }
@@ -216,7 +226,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
     let listener = TcpListener::bind(args.listen).await.map_err(|error| ServerError::Listen(args.listen, error))?;
     let stop = asked_to_stop()?;
     args.place
-        .on_store(async |place| {
+        .on_store(true, async |place| {
             if place.store.cluster.is_some() {
                 place.migrate().await?;
             }
@@ -229,7 +239,7 @@ async fn serve(args: ServeArgs) -> Result<(), ServerError> {
             let app = place.open(args.connections).await?;
             let mailbox = Mailbox::new(&server::mail_folder(&place.folder), &args.sender)?;
             tracing::info!(listen = %listener.local_addr()?, "serving");
-            server::serve(app, mailbox, listener, stop).await
+            server::serve(app, mailbox, listener, http::TrustedProxies(args.trusted_proxy), stop).await
         })
         .await
 }

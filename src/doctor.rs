@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use context::Clock;
+use context::{Clock, Role, SubjectId};
 use db::{Login, catalogue_sql, drift, matrix};
 use vault::Vault;
 
@@ -36,6 +36,15 @@ pub async fn examine(folder: &Folder, database: &Database, vault: &Arc<Vault>) -
     say("PostgreSQL", version.map(|()| "is new enough".to_owned()).map_err(|error| error.to_string()));
     let password = passwords.get(Login::Api.as_str()).map(String::as_str);
     if let Ok(client) = db::admin(&database.address, Login::Api.as_str(), password).await {
+        let row = client.query_one("SELECT pg_backend_pid()", &[]).await.map_err(db::DbError::from)?;
+        let now = Clock::system().now();
+        let ticket = vault.ring().ticket_key().mint(SubjectId::NIL, None, Role::System, now, row.get(0));
+        let shown = "SELECT set_config('lethe.ticket', $1, false)";
+        client.query(shown, &[&ticket]).await.map_err(db::DbError::from)?;
+        let row = client.query_one("SELECT lethe.ticket_role()", &[]).await.map_err(db::DbError::from)?;
+        let accepted = row.get::<_, Option<&str>>(0) == Some(Role::System.as_str());
+        let foreign = || "the database does not accept this ring's tickets".to_owned();
+        say("tickets", accepted.then(|| "are accepted".to_owned()).ok_or_else(foreign));
         let rows = client.query(catalogue_sql(), &[]).await.map_err(db::DbError::from)?;
         let drift = drift(&matrix(&rows));
         let finding = if drift.is_empty() { Ok("are what they must be".to_owned()) } else { Err(drift.join("; ")) };

@@ -63,6 +63,11 @@ impl Folder {
         Ok(Ring::open_or_create(&self.join("ring.json"), passphrase)?)
     }
 
+    /// The key ring, which must be there.
+    pub fn present_ring(&self, passphrase: Option<&[u8]>) -> Result<Ring, PlaceError> {
+        Ok(Ring::open(&self.join("ring.json"), passphrase)?)
+    }
+
     /// The logins' passwords, made where there are none.
     pub fn passwords(&self) -> Result<Passwords, PlaceError> {
         let path = self.join("logins.json");

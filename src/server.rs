@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
 use context::Clock;
 use db::{Db, Login, MigrateError, Passwords};
 use poem::{Server, listener::TcpAcceptor};
@@ -12,7 +11,7 @@ use vault::Vault;
 use crate::{
     app::{App, AppError, Databases},
     auth::Tokens,
-    http,
+    http::{self, TrustedProxies},
     jobs::{self, AccessLog, PolicyDrift},
     mail::Mailbox,
     place::{Database, Folder, PlaceError},
@@ -138,8 +137,6 @@ pub struct Settings {
     pub folder: Folder,
     /// Connections for requests.
     pub connections: usize,
-    /// The life of access tokens, where it is not the usual one.
-    pub token_lifetime: Option<TimeDelta>,
     /// The time of day.
     pub clock: Clock,
 }
@@ -163,7 +160,7 @@ pub async fn open(
     };
     let journal = settings.folder.join("reads.journal");
     let access_log = AccessLog::start(db.access.clone(), settings.clock.clone(), journal);
-    let tokens = Tokens::new(vault.clone(), settings.token_lifetime);
+    let tokens = Tokens::new(vault.clone(), None);
     let app = Arc::new(App { db, vault, tokens, access_log, clock: settings.clock.clone() });
     jobs::check_policies(&app).await??;
     Ok(app)
@@ -174,6 +171,7 @@ pub async fn serve(
     app: Arc<App>,
     mailbox: Mailbox,
     listener: TcpListener,
+    proxies: TrustedProxies,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
     let mut tasks = JoinSet::new();
@@ -187,7 +185,7 @@ pub async fn serve(
         tokio::select! { () = stop => {}, _ = halted => {} }
     };
     let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(
-        http::routes(app),
+        http::routes(app, proxies),
         end,
         Some(Duration::from_secs(10)),
     );

@@ -69,7 +69,13 @@ async fn a_generated_client_makes_the_whole_journey() {
     let base_url = format!("http://{}", listener.local_addr().expect("an address"));
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async move { drop(stopped.await) };
-    let served = tokio::spawn(server::serve(world.app.clone(), world.mailbox.clone(), listener, stopped));
+    let served = tokio::spawn(server::serve(
+        world.app.clone(),
+        world.mailbox.clone(),
+        listener,
+        http::TrustedProxies::default(),
+        stopped,
+    ));
     let mut journey = python();
     journey.arg(Path::new(HERE).join("journey.py")).arg(dir.path()).arg(base_url);
     journey.arg(server::mail_folder(&world.folder)).arg(staff).env("PYTHONDONTWRITEBYTECODE", "1");

@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -23,7 +23,6 @@ use poem::{
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 use vault::{Ring, Vault};
 
 /// The cluster of this run and its template database.
@@ -31,9 +30,6 @@ pub struct Suite {
     folder: Folder,
     pub database: Database,
     pub passwords: Passwords,
-    pub bin_dir: PathBuf,
-    pub cluster_dir: PathBuf,
-    pub server_log: PathBuf,
 }
 
 static SUITE: OnceCell<Suite> = OnceCell::const_new();
@@ -56,16 +52,14 @@ impl Suite {
             .await
             .expect("PostgreSQL starts");
         let cluster = store.cluster.as_ref().expect("it is ours");
-        let (bin_dir, cluster_dir, server_log) =
-            (cluster.bin_dir().into(), cluster.cluster_dir().into(), cluster.log_path().into());
-        clean_up_after_us(&path, cluster.bin_dir(), cluster.cluster_dir());
+        clean_up_after_us(&path, cluster.cluster_dir());
         let vault = Vault::new(folder.ring(None).expect("a ring"));
         let passwords = folder.passwords().expect("passwords");
         store.migrate(None, &vault, &passwords).await.expect("migrated");
         let database = store.database.clone();
         // The cluster outlives this value; the guard of `clean_up_after_us` stops it when the process ends, however it ends.
         std::mem::forget(store);
-        Self { folder, database, passwords, bin_dir, cluster_dir, server_log }
+        Self { folder, database, passwords }
     }
 
     /// A superuser's connection to a database.
@@ -76,11 +70,11 @@ impl Suite {
 }
 
 /// Leaves a shell behind that waits for this process to end, stops the cluster and removes its folder.
-fn clean_up_after_us(folder: &std::path::Path, bin_dir: &std::path::Path, cluster_dir: &std::path::Path) {
-    let script = "read -r _; kill -QUIT \"$(head -n 1 \"$1/postmaster.pid\")\"; sleep 1; rm -rf \"$2\"; : \"$0\"";
+#[expect(clippy::zombie_processes, reason = "it ends after this process, on purpose")]
+fn clean_up_after_us(folder: &Path, cluster_dir: &Path) {
+    let script = "read -r _; kill -QUIT \"$(head -n 1 \"$0/postmaster.pid\")\"; sleep 1; rm -rf \"$1\"";
     let mut guard = Command::new("sh")
         .args(["-c", script])
-        .arg(bin_dir)
         .arg(cluster_dir)
         .arg(folder)
         .stdin(Stdio::piped())
@@ -107,7 +101,7 @@ pub struct World {
 impl World {
     pub async fn new() -> Self {
         let suite = Suite::get().await;
-        let name = format!("w{}", Uuid::from(context::EventId::random().0).simple());
+        let name = format!("w{}", context::EventId::random().0.simple());
         let template = &suite.database.address.database;
         let maintenance = suite.superuser("postgres").await;
         maintenance
@@ -128,7 +122,7 @@ impl World {
             admin: "postgres".to_owned(),
         };
         let clock = Clock::system();
-        let settings = Settings { folder: folder.clone(), connections: 8, token_lifetime: None, clock: clock.clone() };
+        let settings = Settings { folder: folder.clone(), connections: 8, clock: clock.clone() };
         let app = server::open(&settings, &database, Arc::new(Vault::new(ring)), &suite.passwords)
             .await
             .expect("the application opens");
@@ -138,7 +132,7 @@ impl World {
 
     /// The routes, as they are served.
     pub fn client(&self) -> TestClient<impl Endpoint<Output = Response> + use<>> {
-        TestClient::new(http::routes(self.app.clone()))
+        TestClient::new(http::routes(self.app.clone(), http::TrustedProxies::default()))
     }
 
     pub async fn superuser(&self) -> tokio_postgres::Client {
@@ -219,10 +213,7 @@ impl Person {
     }
 
     /// Makes a request this person's.
-    pub fn sign<'a, E: Endpoint>(&self, request: TestRequestBuilder<'a, E>) -> TestRequestBuilder<'a, E>
-    where
-        E: 'static,
-    {
+    pub fn sign<'a, E: Endpoint + 'static>(&self, request: TestRequestBuilder<'a, E>) -> TestRequestBuilder<'a, E> {
         request.header("authorization", format!("Bearer {}", self.token))
     }
 }

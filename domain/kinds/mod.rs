@@ -39,6 +39,8 @@ pub trait Kind: Sync {
     fn faults(&self, body: &Body, today: NaiveDate) -> Vec<Fault>;
     /// What makes one record of a person the same as another: submitting it again amends.
     fn natural_key(&self, body: &Body) -> String;
+    /// The field that the natural key is made of; empty where a person has one record only.
+    fn key_field(&self) -> &'static str;
     /// The day it is about, for kinds with days.
     fn date(&self, body: &Body) -> Option<NaiveDate>;
 }
@@ -63,6 +65,9 @@ pub trait Shape: Serialize + DeserializeOwned + Send + Sync + 'static {
     const RETENTION_DAYS: Option<u32> = None;
     /// See [`Kind::for_guests`].
     const FOR_GUESTS: bool = false;
+
+    /// See [`Kind::key_field`].
+    const KEY_FIELD: &'static str = "";
 
     /// See [`Kind::faults`].
     fn faults(&self, today: NaiveDate) -> Vec<Fault>;
@@ -115,6 +120,9 @@ impl<S: Shape> Kind for Shaped<S> {
     }
     fn natural_key(&self, body: &Body) -> String {
         S::from_body(body).map(|shape| shape.natural_key()).unwrap_or_default()
+    }
+    fn key_field(&self) -> &'static str {
+        S::KEY_FIELD
     }
     fn date(&self, body: &Body) -> Option<NaiveDate> {
         S::from_body(body)?.date()

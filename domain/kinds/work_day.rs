@@ -29,6 +29,7 @@ pub struct WorkDay {
 impl Shape for WorkDay {
     const NAME: &'static str = "work_day";
     const TITLE: &'static str = "Your confirmed work days";
+    const KEY_FIELD: &'static str = "date";
     const PURPOSE: Option<Purpose> = Some(Purpose::WorkHours);
 
     fn faults(&self, today: NaiveDate) -> Vec<Fault> {

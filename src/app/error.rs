@@ -66,6 +66,13 @@ pub enum AppError {
     Corrupt(String),
 }
 
+impl AppError {
+    /// One field, or parameter, that is wrong.
+    pub fn parameter(field: &str, message: &str) -> Self {
+        Self::Invalid(vec![Fault::new(field, message)])
+    }
+}
+
 impl Transient for AppError {
     fn is_transient(&self) -> bool {
         matches!(self, Self::Db(error) if error.is_transient())

@@ -2,15 +2,15 @@
 
 use chrono::NaiveDate;
 use context::Ctx;
-use domain::kinds::{CONTACT, Contact, Shape, WORK_PROFILE, WorkProfile};
+use domain::kinds::{CONTACT, Contact, Shape, WORK_DAY, WORK_PROFILE, WorkProfile};
 use event_log::Event;
 use projections::{
     account::{AccountRow, account_get},
-    record::{RecordRow, record_list},
+    record::{RecordRow, record_latest, record_list},
 };
 use vault::SubjectKeys;
 
-use db::{Gate, Query, Row};
+use db::{Gate, Row};
 
 use super::{
     App, AppError, Standing,
@@ -27,14 +27,6 @@ pub struct Profile {
     pub work: Option<(WorkProfile, i64)>,
     /// When a work day was submitted last.
     pub last_submission_at: Option<chrono::DateTime<chrono::Utc>>,
-}
-
-fn last_submission(ctx: &Ctx) -> Query {
-    Query::new(
-        "-- last_submission
-        SELECT max(recorded_at) FROM read.records WHERE subject_id = $1 AND kind = 'work_day'",
-    )
-    .bind(ctx.subject.0)
 }
 
 /// The single record of a shape, and its version.
@@ -57,7 +49,7 @@ impl App {
                         account_get(ctx.subject),
                         record_list(ctx.subject, CONTACT.name(), None),
                         record_list(ctx.subject, WORK_PROFILE.name(), None),
-                        last_submission(ctx),
+                        record_latest(ctx.subject, WORK_DAY.name()),
                     ])
                     .await?;
                 let keys = Standing::take(self, ctx, &standing)?.keys;

@@ -288,7 +288,7 @@ async fn decide(
             None => fault,
         };
         if !seen.insert(hash) {
-            faults.push(field(Fault::new("date", "is repeated in this batch")));
+            faults.push(field(Fault::new(batch.kind.key_field(), "is repeated in this batch")));
             continue;
         }
         match decide_one(ctx, &unit, keys, batch, submission, *hash, present.get(hash.as_slice())).await {

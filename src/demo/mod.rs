@@ -18,6 +18,7 @@ use vault::Vault;
 use crate::{
     app::{App, AppError},
     auth::{Grant, Tokens},
+    http::TrustedProxies,
     mail::Mailbox,
     place::{Database, Folder, PlaceError, read_secret, write_secret},
     server::{self, ServerError, Settings, Store},
@@ -95,7 +96,7 @@ async fn run_on(
     if let Err(error) = server::check_version(&store.database, &passwords).await {
         eprintln!("Warning: {error}; a demonstration may go on.");
     }
-    let settings = Settings { folder: folder.clone(), connections: 16, token_lifetime: None, clock: Clock::system() };
+    let settings = Settings { folder: folder.clone(), connections: 16, clock: Clock::system() };
     let app = server::open(&settings, &store.database, vault.clone(), &passwords).await?;
     let (stop, stopped) = shared(stop);
     tokio::select! {
@@ -107,7 +108,7 @@ async fn run_on(
     write_secret(&folder.join("demo.json"), format!("{sheet:#}\n").as_bytes())?;
     let mailbox = Mailbox::new(&server::mail_folder(folder), &demo.sender)?;
     welcome(folder.path(), &base_url);
-    server::serve(app, mailbox, listener, stop).await
+    server::serve(app, mailbox, listener, TrustedProxies::default(), stop).await
 }
 
 /// One signal for two waiters.

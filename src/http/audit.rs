@@ -16,7 +16,7 @@ use super::{
     cursor::{self, Page},
     problem::Refusal,
 };
-use crate::app::{App, audit::AuditEntry};
+use crate::app::{App, AppError, audit::AuditEntry};
 
 /// One entry.
 #[derive(Object)]
@@ -123,6 +123,7 @@ impl AuditApi {
     ///
     /// Every command, sign-in, failed sign-in and read of the caller's data, newest first. Looking is an entry too.
     #[oai(path = "/audit-log", method = "get", operation_id = "audit_list")]
+    #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn list(
         &self,
         app: Data<&Arc<App>>,
@@ -141,14 +142,15 @@ impl AuditApi {
     ) -> Result<Json<AuditLogAnswer>, Refusal> {
         let page = Page::read(cursor.0.as_deref(), limit.0, 50, 200)?;
         if action.0.as_deref().is_some_and(|action| !is_action(action)) {
-            return Err(Refusal::parameter(
+            return Err(AppError::parameter(
                 "action",
                 &format!("must be one of {}, or a family", EVENT_TYPES.join(", ")),
-            ));
+            )
+            .into());
         }
         for (name, time) in [("from", from.0), ("to", to.0)] {
             if time.is_some_and(|time| !(1970..=9999).contains(&time.year())) {
-                return Err(Refusal::parameter(name, "must lie in the years 1970 to 9999"));
+                return Err(AppError::parameter(name, "must lie in the years 1970 to 9999").into());
             }
         }
         let asked = action.0.clone().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The caller's right as a parameter: an operation that takes a [`Subject`] can be called by a person on their own data only.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use chrono::NaiveDate;
 use context::{Client, Ctx, Personal, RequestId, Role, UserId};
@@ -12,6 +12,10 @@ use crate::{
     app::{App, AppError, account::today},
     auth::Claims,
 };
+
+/// Proxies whose word on a client's address is taken.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(pub Vec<IpAddr>);
 
 /// The client that nobody has signed in on.
 pub struct Anyone(pub Ctx);
@@ -66,12 +70,28 @@ impl Caller {
 /// Where a request came from.
 fn client(request: &Request) -> Client {
     let address = match request.remote_addr() {
-        RemoteAddr(poem::Addr::SocketAddr(address)) => address.ip().to_string(),
+        RemoteAddr(poem::Addr::SocketAddr(address)) => behind(request, address.ip()).to_string(),
         RemoteAddr(other) => other.to_string(),
     };
     let agent = request.header(poem::http::header::USER_AGENT).unwrap_or_default();
     let agent: String = agent.chars().filter(|c| !c.is_control()).take(256).collect();
     Client { address: Personal::new(address), agent: Personal::new(agent) }
+}
+
+/// Whom a trusted proxy speaks for: the last address that `X-Forwarded-For` names and that is no trusted proxy itself.
+fn behind(request: &Request, peer: IpAddr) -> IpAddr {
+    let trusted = request.data::<TrustedProxies>().map_or(&[][..], |proxies| proxies.0.as_slice());
+    if !trusted.contains(&peer) {
+        return peer;
+    }
+    let named = request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let mut hops: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();
+    while let Some(Ok(hop)) = hops.pop().map(str::parse::<IpAddr>) {
+        if !trusted.contains(&hop) {
+            return hop;
+        }
+    }
+    peer
 }
 
 fn app(request: &Request) -> Result<&Arc<App>> {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::problem::Refusal;
+use crate::app::AppError;
 
 /// Which page is asked for.
 pub struct Page {
@@ -16,10 +16,10 @@ pub struct Page {
 
 impl Page {
     /// Reads the parameters `cursor` and `limit`.
-    pub fn read(cursor: Option<&str>, limit: Option<u32>, usual: u32, most: u32) -> Result<Self, Refusal> {
+    pub fn read(cursor: Option<&str>, limit: Option<u32>, usual: u32, most: u32) -> Result<Self, AppError> {
         let limit = limit.unwrap_or(usual);
         if limit == 0 || limit > most {
-            return Err(Refusal::parameter("limit", &format!("must be 1 to {most}")));
+            return Err(AppError::parameter("limit", &format!("must be 1 to {most}")));
         }
         let after = cursor.map(|text| {
             URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)
@@ -28,12 +28,12 @@ impl Page {
     }
 }
 
-fn wrong() -> Refusal {
-    Refusal::parameter("cursor", "is not one that we gave")
+fn wrong() -> AppError {
+    AppError::parameter("cursor", "is not one that we gave")
 }
 
 /// What a cursor says.
-pub fn part<T: FromStr>(text: &str) -> Result<T, Refusal> {
+pub fn part<T: FromStr>(text: &str) -> Result<T, AppError> {
     text.parse().map_err(|_| wrong())
 }
 

@@ -29,7 +29,12 @@ impl HealthApi {
     async fn get(&self, app: Data<&Arc<App>>) -> Result<Json<Health>, Refusal> {
         let ctx = &Ctx::system(app.clock.clone());
         let work = move |tx: db::Tx| async move {
-            Ok::<_, AppError>(drop(tx.finish([Query::new("-- health\nSELECT 1")]).await?))
+            tx.finish([Query::new(
+                "-- health_get
+SELECT 1",
+            )])
+            .await?;
+            Ok::<_, AppError>(())
         };
         app.db.api.run_tx("health_get", ctx, Gate::read(ctx), work).await?;
         Ok(Json(Health { status: "ok".to_owned() }))

@@ -237,8 +237,7 @@ impl<'a, T: Input + Send> ApiExtractor<'a> for Body<T> {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        let content_type =
-            Option::<&poem::http::HeaderValue>::from(request.headers().get(poem::http::header::CONTENT_TYPE));
+        let content_type = request.headers().get(poem::http::header::CONTENT_TYPE);
         if !content_type.and_then(|value| value.to_str().ok()).is_some_and(Self::check_content_type) {
             return Err(poem::Error::from_status(poem::http::StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }

@@ -23,9 +23,12 @@ use context::RequestId;
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Result, Route, get, handler,
     http::{HeaderValue, Method, StatusCode, header},
+    middleware::CatchPanic,
     web::Data,
 };
 use poem_openapi::{OpenApiService, Tags};
+
+pub use caller::TrustedProxies;
 
 use crate::app::App;
 
@@ -73,13 +76,14 @@ pub fn document() -> String {
 }
 
 /// Everything that is served.
-pub fn routes(app: Arc<App>) -> impl Endpoint<Output = Response> {
+pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = Response> {
     let service = service();
     let mut routes = Route::new().at("/openapi.json", get(openapi)).at("/.well-known/jwks.json", get(jwks));
     for old in ["/auth", "/work-events", "/consents", "/privacy"] {
         routes = routes.nest_no_strip(old, moved);
     }
-    routes.nest("/", service).data(app).around(observe).catch_all_error(problem::catch_all)
+    let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| problem::panicked());
+    routes.nest("/", service).data(app).data(proxies).with(panics).around(observe).catch_all_error(problem::catch_all)
 }
 
 #[handler]

@@ -30,7 +30,10 @@ pub struct Field {
 /// Why a request was refused (RFC 9457).
 #[derive(Object, Clone, Debug)]
 pub struct Problem {
-    /// What kind of problem it is, a relative URI such as `/problems/invalid-input`.
+    /// What kind of problem it is, a relative URI: `/problems/` and one of `malformed`, `too-large`, `too-slow`,
+    /// `unsupported-media-type`, `method-not-allowed`, `signed-out`, `code-refused`, `refresh-refused`, `forbidden`,
+    /// `consent-needed`, `notice-outdated`, `missing`, `account-exists`, `changed`, `key-reused`, `in-flight`,
+    /// `invalid-input`, `limited`, `failed`, `unavailable`.
     #[oai(rename = "type")]
     pub kind: String,
     /// The same in a few words.
@@ -151,11 +154,6 @@ impl Refusal {
         let detail = format!("The body can't be read: {fact} (line {}, column {}).", error.line(), error.column());
         Self::Malformed(with(problem(400, "malformed", "The request is malformed"), detail))
     }
-
-    /// A parameter of the wrong form.
-    pub fn parameter(field: &str, message: &str) -> Self {
-        Self::from(AppError::Invalid(vec![domain::Fault::new(field, message)]))
-    }
 }
 
 impl From<AppError> for Refusal {
@@ -254,5 +252,12 @@ pub async fn catch_all(error: Error) -> Response {
     let mut response = ProblemJson(problem).into_response();
     response.set_status(status);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A fault of ours that ended a handler; the panic itself is on the server's output.
+pub fn panicked() -> Response {
+    let mut response = ProblemJson(problem(500, "failed", "A fault of ours")).into_response();
+    response.set_status(StatusCode::INTERNAL_SERVER_ERROR);
     response
 }

@@ -390,7 +390,7 @@ impl WorkDayApi {
     ) -> Result<Json<DeletedAnswer>, Refusal> {
         // Whoever asks for a part must not lose all.
         if request.uri().query().is_some_and(|query| !query.is_empty()) {
-            return Err(Refusal::parameter("", "takes no parameters: it deletes all days"));
+            return Err(AppError::parameter("", "takes no parameters: it deletes all days").into());
         }
         let count = app.record_remove_all(caller.ctx(), WORK_DAY).await?;
         Ok(Json(DeletedAnswer { deleted_count: u32::try_from(count).unwrap_or(u32::MAX) }))
@@ -406,7 +406,7 @@ async fn submit(
     faults: Vec<Fault>,
 ) -> Result<Vec<Outcome>, Refusal> {
     if key.is_some_and(|key| !(1..=255).contains(&key.len()) || key.chars().any(char::is_control)) {
-        return Err(Refusal::parameter("Idempotency-Key", "must have 1 to 255 characters"));
+        return Err(AppError::parameter("Idempotency-Key", "must have 1 to 255 characters").into());
     }
     let submission = |(within, day): &(Option<String>, WorkDay)| Submission {
         body: day.to_body(),
@@ -424,13 +424,13 @@ async fn submit(
     Ok(app.record_submit(caller.ctx(), &batch, once.as_ref()).await?)
 }
 
-fn range(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<Option<(NaiveDate, NaiveDate)>, Refusal> {
+fn range(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<Option<(NaiveDate, NaiveDate)>, AppError> {
     let (first, last) = match (from, to) {
         (None, None) => return Ok(None),
         (from, to) => (from.unwrap_or(NaiveDate::MIN), to.unwrap_or(NaiveDate::MAX)),
     };
     if first > last {
-        return Err(Refusal::parameter("from", "must not lie after `to`"));
+        return Err(AppError::parameter("from", "must not lie after `to`"));
     }
     Ok(Some((first, last)))
 }

@@ -21,10 +21,10 @@ SELECT bench.mint(:client_id) AS ticket, bench.subject(:client_id) AS subject \g
 \set n random(1, 9000000000000000000)
 BEGIN;
 SELECT set_config('lethe.ticket', :ticket, true);
-INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id, subject_id, kind, recorded_at) VALUES ('record', bench.record(:n)::text, 1, 'record.submitted', '1.0', ('{"sealed":"' || repeat('x', 300) || '"}')::json, ('{"request":"' || bench.record(:n) || '","role":"subject","session":"' || bench.record(:n) || '","trail":"' || repeat('x', 208) || '"}')::json, gen_random_uuid(), :subject, 'work_day', now());
+INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id, subject_id, kind, recorded_at) VALUES ('record', bench.record(:n)::text, 1, 'record.submitted', '1.0', ('{"sealed":"' || repeat('x', 211) || '"}')::json, ('{"request":"' || bench.record(:n) || '","role":"subject","session":"' || bench.record(:n) || '","trail":"' || repeat('x', 208) || '"}')::json, gen_random_uuid(), :subject, 'work_day', now());
 INSERT INTO vault.records (subject_id, record_id, kind, key_hash, bucket, wrapped_key) VALUES (:subject, bench.record(:n), 'work_day', sha256(uuid_send(bench.record(:n))), repeat('b', 32)::bytea, repeat('k', 61)::bytea);
-INSERT INTO read.records (subject_id, record_id, kind, sequence, event_type, event_version, payload, submitted_at, recorded_at) VALUES (:subject, bench.record(:n), 'work_day', 1, 'record.submitted', '1.0', ('{"sealed":"' || repeat('x', 300) || '"}')::json, now(), now());
-INSERT INTO read.answers (subject_id, key_hash, fingerprint, sealed, expires_at) VALUES (:subject, sha256(uuid_send(bench.record(:n))), repeat('f', 32)::bytea, repeat('x', 376), now() + interval '1 day');
+INSERT INTO read.records (subject_id, record_id, kind, sequence, event_type, event_version, payload, submitted_at, recorded_at) VALUES (:subject, bench.record(:n), 'work_day', 1, 'record.submitted', '1.0', ('{"sealed":"' || repeat('x', 211) || '"}')::json, now(), now());
+INSERT INTO read.answers (subject_id, key_hash, ring_key, fingerprint, sealed, expires_at) VALUES (:subject, sha256(uuid_send(bench.record(:n))), 1, repeat('f', 32)::bytea, repeat('x', 376), now() + interval '1 day');
 COMMIT;
 "#;
 

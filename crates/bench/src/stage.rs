@@ -106,7 +106,7 @@ async fn register(
     passwords: &Passwords,
     people: usize,
 ) -> Outcome<Vec<String>> {
-    let settings = Settings { folder: folder.clone(), connections: 4, token_lifetime: None, clock: Clock::system() };
+    let settings = Settings { folder: folder.clone(), connections: 4, clock: Clock::system() };
     let app = server::open(&settings, database, vault.clone(), passwords).await?;
     let long = Tokens::new(vault, Some(TimeDelta::hours(12)));
     let mut tokens = Vec::with_capacity(people);

@@ -56,7 +56,7 @@ impl Login {
 pub type Passwords = BTreeMap<String, String>;
 
 /// The files of `policies/`, in the order in which they are applied; roles come before the migrations.
-pub const POLICIES: [(&str, &str); 8] = [
+const POLICIES: [(&str, &str); 8] = [
     ("reset", include_str!("../../../policies/reset.sql")),
     ("ticket", include_str!("../../../policies/ticket.sql")),
     ("log", include_str!("../../../policies/log.sql")),
@@ -114,7 +114,7 @@ pub async fn migrate(client: &mut Client) -> Result<(), MigrateError> {
 }
 
 /// Every policy anew, in one transaction.
-pub async fn apply_policies(client: &mut Client) -> Result<(), MigrateError> {
+async fn apply_policies(client: &mut Client) -> Result<(), MigrateError> {
     let tx = client.transaction().await?;
     tx.batch_execute("SET LOCAL ROLE lethe_owner").await?;
     for (name, sql) in POLICIES {

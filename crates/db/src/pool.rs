@@ -67,11 +67,6 @@ impl Db {
             other => DbError::Unreachable(other.to_string()),
         })
     }
-
-    /// Closes every connection; later uses fail.
-    pub fn close(&self) {
-        self.pool.close();
-    }
 }
 
 /// Makes connections with deadpool-postgres and asks each for its backend's pid.
