@@ -17,6 +17,7 @@ mod isolation;
 mod log;
 mod openapi;
 mod policies;
+mod reads;
 mod sign_in;
 mod tickets;
 mod work_day;

@@ -213,6 +213,26 @@ mod tests {
     }
 
     #[test]
+    fn while_a_new_key_signs_the_one_before_is_accepted() {
+        let (folder, before) = tokens();
+        let path = folder.path().join("ring.json");
+        let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");
+        let (old, _) = before.issue(&claims(), now);
+        // What a rotation leaves in the ring: a fresh key first, the one before behind it.
+        let mut ring: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+        let seed = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+        ring["signing"].as_array_mut().expect("a list").insert(0, json!({ "kid": "new", "seed": seed }));
+        std::fs::write(&path, ring.to_string()).expect("written");
+        let after = Tokens::new(Arc::new(Vault::new(Ring::open(&path, None).expect("opens"))), None);
+        let (new, _) = after.issue(&claims(), now);
+        assert_eq!(decode_header(&new).expect("a header").kid.as_deref(), Some("new"));
+        assert!(after.verify(&old, now).is_some() && after.verify(&new, now).is_some());
+        assert_eq!(before.verify(&new, now), None, "who does not know the new key yet");
+        assert_eq!(after.jwks()["keys"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
     fn forged_tokens_are_refused() {
         let (_folder, tokens) = tokens();
         let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");

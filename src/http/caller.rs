@@ -70,7 +70,11 @@ impl Caller {
 /// Where a request came from.
 fn client(request: &Request) -> Client {
     let address = match request.remote_addr() {
-        RemoteAddr(poem::Addr::SocketAddr(address)) => behind(request, address.ip()).to_string(),
+        RemoteAddr(poem::Addr::SocketAddr(address)) => {
+            let trusted = request.data::<TrustedProxies>().map_or(&[][..], |proxies| proxies.0.as_slice());
+            let values: Vec<_> = request.headers().get_all("x-forwarded-for").iter().collect();
+            behind(trusted, address.ip(), values.iter().filter_map(|value| value.to_str().ok())).to_string()
+        }
         RemoteAddr(other) => other.to_string(),
     };
     let agent = request.header(poem::http::header::USER_AGENT).unwrap_or_default();
@@ -78,20 +82,15 @@ fn client(request: &Request) -> Client {
     Client { address: Personal::new(address), agent: Personal::new(agent) }
 }
 
-/// Whom a trusted proxy speaks for: the last address that `X-Forwarded-For` names and that is no trusted proxy itself.
-fn behind(request: &Request, peer: IpAddr) -> IpAddr {
-    let trusted = request.data::<TrustedProxies>().map_or(&[][..], |proxies| proxies.0.as_slice());
+/// Whom the connection's other end speaks for: where it is a trusted proxy, the last address that `X-Forwarded-For` names
+/// and that is no trusted proxy itself. What stands before that, anybody may have written.
+fn behind<'a>(trusted: &[IpAddr], peer: IpAddr, forwarded_for: impl DoubleEndedIterator<Item = &'a str>) -> IpAddr {
     if !trusted.contains(&peer) {
         return peer;
     }
-    let named = request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let mut hops: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();
-    while let Some(Ok(hop)) = hops.pop().map(str::parse::<IpAddr>) {
-        if !trusted.contains(&hop) {
-            return hop;
-        }
-    }
-    peer
+    let hops = forwarded_for.rev().flat_map(|value| value.rsplit(',')).map(|hop| hop.trim().parse::<IpAddr>());
+    let mut known = hops.map_while(Result::ok).filter(|hop| !trusted.contains(hop));
+    known.next().unwrap_or(peer)
 }
 
 fn app(request: &Request) -> Result<&Arc<App>> {
@@ -119,5 +118,29 @@ async fn check_subject(request: &Request, bearer: Bearer) -> Result<Caller> {
 impl<'a> FromRequest<'a> for Anyone {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
         context(request).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(trusted: &[&str], peer: &str, forwarded_for: &[&str]) -> String {
+        let parse = |text: &str| text.parse().expect("an address");
+        let trusted: Vec<IpAddr> = trusted.iter().map(|text| parse(text)).collect();
+        behind(&trusted, parse(peer), forwarded_for.iter().copied()).to_string()
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed_and_only_its_own_word() {
+        assert_eq!(seen(&[], "192.0.2.1", &["198.51.100.7"]), "192.0.2.1", "nobody is trusted");
+        assert_eq!(seen(&["192.0.2.1"], "192.0.2.1", &["198.51.100.7"]), "198.51.100.7");
+        assert_eq!(seen(&["192.0.2.1"], "192.0.2.9", &["198.51.100.7"]), "192.0.2.9", "another peer");
+        let forged = ["203.0.113.5, 198.51.100.7"];
+        assert_eq!(seen(&["192.0.2.1"], "192.0.2.1", &forged), "198.51.100.7", "what the client wrote itself");
+        let chain = ["203.0.113.5", "198.51.100.7, 192.0.2.2"];
+        assert_eq!(seen(&["192.0.2.1", "192.0.2.2"], "192.0.2.1", &chain), "198.51.100.7", "a chain of proxies");
+        assert_eq!(seen(&["192.0.2.1"], "192.0.2.1", &["unknown"]), "192.0.2.1");
+        assert_eq!(seen(&["192.0.2.1"], "192.0.2.1", &[]), "192.0.2.1");
     }
 }
