@@ -12,7 +12,7 @@ use domain::{
     consent::Purpose,
     kinds::{WORK_DAY, WorkProfile},
 };
-use lethe::app::account::{Proof, Registration};
+use lethe::app::{account::Registration, sign_in::Proof};
 use poem::{
     http::{Method, StatusCode},
     web::RemoteAddr,

@@ -8,8 +8,10 @@ pub mod account;
 pub mod audit;
 pub mod consent;
 mod error;
+pub mod once;
 mod profile;
 pub mod record;
+pub mod sign_in;
 mod staff;
 mod standing;
 

@@ -42,7 +42,7 @@ impl App {
     pub async fn profile_get(&self, ctx: &Ctx) -> Result<(Profile, SubjectKeys), AppError> {
         self.db
             .api
-            .run_tx("profile_get", ctx, Gate::shared(ctx), move |tx| async move {
+            .run_tx("account_get", ctx, Gate::shared(ctx), move |tx| async move {
                 let [standing, account, contact, work, last] = tx
                     .finish([
                         Standing::query(ctx, None),

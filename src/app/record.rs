@@ -13,16 +13,19 @@ use domain::{
 use event_log::{Sealing, Store, Stream, Unit, cqrs_es::AggregateError, execute};
 use projections::{
     INLINE,
-    answer::{AnswerRow, answer_forget, answer_get, answer_store, answers_forget},
+    answer::{AnswerRow, answers_forget},
     record::{RecordRow, record_list, record_newest},
 };
 use serde::{Deserialize, Serialize};
 use vault::{
-    Aad, IndexKey, RecordEntry, RecordKey, Ring, Sealed, SubjectKeys, TransitId, record_delete_kind, record_insert,
-    record_register, record_rewrap, subject_rewrap,
+    RecordEntry, RecordKey, SubjectKeys, record_delete_kind, record_insert, record_register, record_rewrap,
+    subject_rewrap,
 };
 
-use super::{App, AppError, Standing};
+use super::{
+    App, AppError, Standing,
+    once::{Claim, Once},
+};
 
 /// Longer ranges than this read all records of a kind: so many buckets would cost more than they spare.
 const BUCKET_YEARS: i32 = 10;
@@ -47,16 +50,6 @@ pub struct Batch<'a> {
     pub today: NaiveDate,
     /// What was found wrong before; where there is something, nothing is stored, and all else that is wrong is found.
     pub faults: Vec<Fault>,
-}
-
-/// A key that makes a repeated request answer as the first did.
-pub struct Once<'a> {
-    /// The operation's name.
-    pub operation: &'static str,
-    /// The caller's key.
-    pub key: &'a str,
-    /// What tells this request's body from another's.
-    pub body: Vec<u8>,
 }
 
 /// What became of a record.
@@ -99,41 +92,6 @@ pub struct OpenRecord {
     pub version: i64,
 }
 
-/// The claim of an idempotency key inside one person's keyed hashes.
-struct Claim<'a> {
-    once: &'a Once<'a>,
-    hash: [u8; 32],
-}
-
-impl<'a> Claim<'a> {
-    fn new(once: &'a Once<'a>, index: &IndexKey) -> Self {
-        Self { once, hash: index.answer_hash(once.operation, once.key) }
-    }
-
-    fn lock_key(&self) -> i64 {
-        i64::from_be_bytes(self.hash[..8].try_into().expect("a hash has 32 bytes"))
-    }
-
-    fn place(&self) -> Aad {
-        Aad::of("answer").and(self.once.operation.as_bytes()).and(&self.hash)
-    }
-
-    /// What tells this body from another, under a transit key: a day has few possible bodies, and a hash that could be
-    /// computed for ever would give a deleted one away.
-    fn fingerprint(&self, ring: &Ring, key: TransitId) -> Result<[u8; 32], AppError> {
-        ring.transit_hash(key, &[b"fingerprint", &self.hash, &self.once.body])
-            .ok_or_else(|| AppError::Corrupt("a stored answer outlived its key".to_owned()))
-    }
-
-    fn replay(&self, ring: &Ring, keys: &SubjectKeys, row: &AnswerRow) -> Result<Vec<Outcome>, AppError> {
-        if row.fingerprint != self.fingerprint(ring, row.ring_key)? {
-            return Err(AppError::KeyReused);
-        }
-        let text = keys.open_trail(&self.place(), &Sealed::from_base64(&row.sealed)?)?;
-        serde_json::from_slice(&text).map_err(|_| AppError::Corrupt("a stored answer does not load".to_owned()))
-    }
-}
-
 impl App {
     /// Submits records of one kind in one transaction; a natural key that is there already is amended.
     pub async fn record_submit(
@@ -157,7 +115,7 @@ impl App {
                 let (kind, key_hashes) = (batch.kind, hashes.iter().map(|hash| hash.to_vec()).collect());
                 let mut queries =
                     vec![Standing::query(ctx, kind.purpose()), record_newest(ctx.subject, kind.name(), key_hashes)];
-                queries.extend(claim.iter().map(|claim| answer_get(ctx.subject, claim.hash)));
+                queries.extend(claim.iter().map(|claim| claim.query(ctx)));
                 let rows = tx.flight_all(queries).await?;
                 if !tx.claimed() {
                     return Err(AppError::InFlight);
@@ -169,17 +127,13 @@ impl App {
                     if row.expires_at > ctx.now() {
                         return claim.replay(self.vault.ring(), &standing.keys, &row);
                     }
-                    tx.queue(answer_forget(ctx.subject, claim.hash));
+                    tx.queue(claim.forget(ctx));
                 }
                 standing.require_consent(kind.purpose())?;
                 let present = rows[1].iter().map(|row| (row.get::<_, Vec<u8>>(10), RecordRow::from_row(row))).collect();
                 let outcomes = decide(ctx, &tx, &standing.keys, batch, hashes, &present).await?;
                 if let Some(claim) = claim {
-                    let text = serde_json::to_vec(&outcomes).expect("outcomes can be written as JSON");
-                    let sealed = standing.keys.seal_trail(&claim.place(), &text).to_base64();
-                    let (ring_key, _) = self.vault.ring().transit(ctx.now())?;
-                    let fingerprint = claim.fingerprint(self.vault.ring(), ring_key)?;
-                    tx.queue(answer_store(ctx.subject, claim.hash, ring_key, fingerprint, sealed, ctx.now()));
+                    tx.queue(claim.store(ctx, self.vault.ring(), &standing.keys, &outcomes)?);
                 }
                 Ok(outcomes)
             })

@@ -8,8 +8,9 @@ use projections::{INLINE, account::account_newest};
 
 use super::{
     App, AppError, Standing,
-    account::{Proof, Registration, account_commands},
+    account::{Registration, account_commands},
     profile::newest_of,
+    sign_in::Proof,
 };
 
 impl App {

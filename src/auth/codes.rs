@@ -48,7 +48,7 @@ impl App {
         let letter = &Letter::code(email, code.reveal());
         self.db
             .api
-            .run_tx("code_send", ctx, Gate::lookup(address), move |tx| async move {
+            .run_tx("auth_code", ctx, Gate::lookup(address), move |tx| async move {
                 tx.queue(code_store(expires_at, address, key, hash));
                 tx.queue(letter_insert(ctx, letter, key, sealer));
                 Ok(())

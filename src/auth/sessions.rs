@@ -8,7 +8,7 @@ use db::{Lookup, Query, Row};
 use uuid::Uuid;
 use vault::Ring;
 
-use crate::app::{AppError, account::SESSION_LIFETIME};
+use crate::app::{AppError, sign_in::SESSION_LIFETIME};
 
 /// A fresh refresh token: what the client gets, and by what it is found.
 pub struct RefreshToken {

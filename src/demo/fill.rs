@@ -21,8 +21,9 @@ use super::{
 use crate::{
     app::{
         App, AppError,
-        account::{Proof, Registration, today},
+        account::{Registration, today},
         record::{Batch, Submission},
+        sign_in::Proof,
     },
     auth::Grant,
     place::{Folder, write_secret},

@@ -23,7 +23,8 @@ use super::{
 use crate::{
     app::{
         App, AppError,
-        account::{Known, Proof, Registration},
+        account::Registration,
+        sign_in::{Known, Proof},
     },
     auth::{
         Grant,

@@ -27,7 +27,8 @@ use super::{
 };
 use crate::app::{
     App, AppError,
-    record::{Batch, Change, Once, OpenRecord, Outcome, Submission},
+    once::Once,
+    record::{Batch, Change, OpenRecord, Outcome, Submission},
 };
 
 const BATCH_DAYS: usize = 366;

@@ -12,7 +12,7 @@ use context::{Client, Clock, Ctx, RequestId};
 use db::Passwords;
 use domain::{RoleLevel, Specialty, StateCode, consent::Purpose, kinds::WorkProfile};
 use lethe::{
-    app::account::{Proof, Registration},
+    app::{account::Registration, sign_in::Proof},
     auth::Tokens,
     place::{Database, Folder},
     server::{self, Settings, Store},
