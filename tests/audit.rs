@@ -12,7 +12,7 @@ use domain::{
     consent::Purpose,
     kinds::{WORK_DAY, WorkProfile},
 };
-use lethe::app::{account::Registration, sign_in::Proof};
+use lethe::{app::account::Registration, auth::codes::Proof};
 use poem::{
     http::{Method, StatusCode},
     web::RemoteAddr,

@@ -13,11 +13,11 @@ use event_log::{Event, Sealing, Store, Stream, Unit, execute};
 use projections::INLINE;
 use vault::{RecordKey, SubjectKeys, record_insert, subject_insert};
 
-use super::{
-    App, AppError, consent,
-    sign_in::{Proof, time_zone, use_up},
+use super::{App, AppError, consent, profile::time_zone};
+use crate::auth::{
+    Grant,
+    codes::{Proof, use_up},
 };
-use crate::auth::Grant;
 
 /// What a person gives when registering.
 pub struct Registration {

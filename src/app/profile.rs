@@ -81,3 +81,8 @@ impl App {
 pub(super) fn newest_of(rows: &[Row]) -> Option<Event> {
     rows.first().map(|row| Event::from_row(row, 0))
 }
+
+/// Where a person is, as far as the work profile says.
+pub(super) fn time_zone(work: Option<&WorkProfile>) -> &str {
+    work.map_or(WorkProfile::DEFAULT_TIME_ZONE, |work| &work.time_zone)
+}

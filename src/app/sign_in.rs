@@ -3,7 +3,6 @@
 //! Who signs in has shown a code mailed to the address (`auth/codes.rs`); the code is used up in the transaction that lets
 //! the person in, so that one code opens one session at most. Rows that lead to a person carry a MAC of the ring.
 
-use chrono::TimeDelta;
 use context::{Ctx, Role, SessionId, SubjectId, UserId};
 use db::{Gate, Lookup, Query, Row, Tx};
 use domain::{
@@ -22,20 +21,14 @@ use vault::SubjectKeys;
 use super::{
     App, AppError, Standing,
     account::{account_command, account_commands},
-    profile::newest_of,
+    profile::{newest_of, time_zone},
     record::open,
 };
-use crate::auth::{Claims, Grant, codes, sessions};
-
-/// How long a sign-in lasts, however often its tokens are refreshed.
-pub const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
-/// How somebody shows that an address is theirs.
-pub enum Proof {
-    /// A code that was mailed to it, by its stored hash.
-    Code(codes::Shown),
-    /// The command line, which needs none.
-    Operator,
-}
+use crate::auth::{
+    Claims, Grant,
+    codes::{Proof, use_up},
+    sessions,
+};
 
 /// Where an address leads.
 pub struct Known {
@@ -251,13 +244,6 @@ impl App {
     }
 }
 
-/// Uses a code up; of several that show it at once, one gets through.
-pub(super) async fn use_up(tx: &Tx, ctx: &Ctx, address: Lookup, proof: &Proof) -> Result<(), AppError> {
-    let Proof::Code(shown) = proof else { return Ok(()) };
-    let [used] = tx.flight([codes::code_use(ctx, address, shown)]).await?;
-    if used.is_empty() { Err(AppError::CodeRefused) } else { Ok(()) }
-}
-
 fn shape<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<S>, AppError> {
     let Some(row) = rows.first() else { return Ok(None) };
     Ok(S::from_body(&open(keys, &RecordRow::from_row(row))?.body))
@@ -275,8 +261,4 @@ fn user_get(subject: SubjectId) -> Query {
 fn address_get(address: Lookup) -> Query {
     Query::new("-- address_get\nSELECT subject_id, mac FROM auth.addresses WHERE address_hash = $1")
         .bind(address.0.to_vec())
-}
-
-pub(super) fn time_zone(work: Option<&WorkProfile>) -> &str {
-    work.map_or(WorkProfile::DEFAULT_TIME_ZONE, |work| &work.time_zone)
 }

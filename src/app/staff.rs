@@ -10,8 +10,8 @@ use super::{
     App, AppError, Standing,
     account::{Registration, account_commands},
     profile::newest_of,
-    sign_in::Proof,
 };
+use crate::auth::codes::Proof;
 
 impl App {
     /// Gives somebody a staff role, making the account where there is none.

@@ -6,7 +6,7 @@
 use aws_lc_rs::{constant_time, rand};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, Personal};
-use db::{Gate, Lookup, Query};
+use db::{Gate, Lookup, Query, Tx};
 use vault::{Ring, TransitId};
 
 use crate::{
@@ -112,7 +112,7 @@ fn code_try(ctx: &Ctx, address: Lookup) -> Query {
 }
 
 /// Uses a code up; no row where somebody else was faster.
-pub fn code_use(ctx: &Ctx, address: Lookup, shown: &Shown) -> Query {
+fn code_use(ctx: &Ctx, address: Lookup, shown: &Shown) -> Query {
     Query::new(
         "-- code_use
         UPDATE auth.codes SET used_at = $3
@@ -122,4 +122,19 @@ pub fn code_use(ctx: &Ctx, address: Lookup, shown: &Shown) -> Query {
     .bind(address.0.to_vec())
     .bind(shown.code_hash.clone())
     .bind(ctx.now())
+}
+
+/// How somebody shows that an address is theirs.
+pub enum Proof {
+    /// A code that was mailed to it, by its stored hash.
+    Code(Shown),
+    /// The command line, which needs none.
+    Operator,
+}
+
+/// Uses a code up; of several that show it at once, one gets through.
+pub async fn use_up(tx: &Tx, ctx: &Ctx, address: Lookup, proof: &Proof) -> Result<(), AppError> {
+    let Proof::Code(shown) = proof else { return Ok(()) };
+    let [used] = tx.flight([code_use(ctx, address, shown)]).await?;
+    if used.is_empty() { Err(AppError::CodeRefused) } else { Ok(()) }
 }

@@ -2,13 +2,16 @@
 
 use aws_lc_rs::{constant_time, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, Role, SessionId, SubjectId};
 use db::{Lookup, Query, Row};
 use uuid::Uuid;
 use vault::Ring;
 
-use crate::app::{AppError, sign_in::SESSION_LIFETIME};
+use crate::app::AppError;
+
+/// How long a sign-in lasts, however often its tokens are refreshed.
+pub const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
 
 /// A fresh refresh token: what the client gets, and by what it is found.
 pub struct RefreshToken {

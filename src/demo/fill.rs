@@ -23,9 +23,8 @@ use crate::{
         App, AppError,
         account::{Registration, today},
         record::{Batch, Submission},
-        sign_in::Proof,
     },
-    auth::Grant,
+    auth::{Grant, codes::Proof},
     place::{Folder, write_secret},
     server::ServerError,
 };

@@ -21,13 +21,10 @@ use super::{
     types::OneOf,
 };
 use crate::{
-    app::{
-        App, AppError,
-        account::Registration,
-        sign_in::{Known, Proof},
-    },
+    app::{App, AppError, account::Registration, sign_in::Known},
     auth::{
         Grant,
+        codes::Proof,
         limits::{Left, Limit, client_key},
     },
 };

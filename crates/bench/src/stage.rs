@@ -12,8 +12,8 @@ use context::{Client, Clock, Ctx, RequestId};
 use db::Passwords;
 use domain::{RoleLevel, Specialty, StateCode, consent::Purpose, kinds::WorkProfile};
 use lethe::{
-    app::{account::Registration, sign_in::Proof},
-    auth::Tokens,
+    app::account::Registration,
+    auth::{Tokens, codes::Proof},
     place::{Database, Folder},
     server::{self, Settings, Store},
 };
