@@ -14,6 +14,7 @@ mod commits;
 mod consent;
 mod demo;
 mod isolation;
+mod kinds;
 mod log;
 mod openapi;
 mod policies;

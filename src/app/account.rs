@@ -38,15 +38,30 @@ impl Registration {
 }
 
 impl App {
-    /// Makes an account: keys, ids, contact, work profile, consents, a session. All of it or nothing.
+    /// Makes an account and signs its holder in: keys, ids, contact, work profile, consents, a session. All of it or nothing.
     pub async fn account_register(&self, ctx: &Ctx, person: &Registration, proof: &Proof) -> Result<Grant, AppError> {
+        let grant = self.register(ctx, person, proof, Some(SessionId::random())).await?;
+        grant.ok_or_else(|| AppError::Corrupt("a sign-in gave no token".to_owned()))
+    }
+
+    /// Makes an account for somebody else, who is not signed in by it. Only the command line does.
+    pub async fn account_create(&self, ctx: &Ctx, person: &Registration) -> Result<(), AppError> {
+        self.register(ctx, person, &Proof::Operator, None).await.map(drop)
+    }
+
+    async fn register(
+        &self,
+        ctx: &Ctx,
+        person: &Registration,
+        proof: &Proof,
+        session: Option<SessionId>,
+    ) -> Result<Option<Grant>, AppError> {
         person.check(ctx)?;
         let (address, pepper) = self.vault.ring().address_hash(&person.email);
         if self.account_of(ctx, address).await?.is_some() {
             return Err(AppError::AccountExists);
         }
-        let outcome = self.register_tx(ctx, person, proof, address, pepper).await;
-        match outcome {
+        match self.register_tx(ctx, person, proof, session, (address, pepper)).await {
             Err(AppError::Db(db::DbError::Conflict(what))) if what.starts_with("addresses_") => {
                 Err(AppError::AccountExists)
             }
@@ -59,11 +74,12 @@ impl App {
         ctx: &Ctx,
         person: &Registration,
         proof: &Proof,
-        address: Lookup,
-        pepper: i32,
-    ) -> Result<Grant, AppError> {
-        let (subject, user, session) = (SubjectId::random(), UserId::random(), SessionId::random());
-        let ctx = &ctx.for_subject(subject, None);
+        session: Option<SessionId>,
+        (address, pepper): (Lookup, i32),
+    ) -> Result<Option<Grant>, AppError> {
+        let (subject, user) = (SubjectId::random(), UserId::random());
+        let role = if session.is_some() { Role::Subject } else { Role::System };
+        let ctx = &ctx.for_subject(subject, None).acting_as(role);
         let (keys, wrapped) = &self.vault.create_subject(subject);
         self.db
             .api
@@ -90,7 +106,8 @@ impl App {
                     .bind(mac.to_vec()),
                 );
                 let unit = Unit::new(ctx, Some(keys));
-                account_commands(ctx, &unit, None, [AccountCommand::Register, AccountCommand::SignIn(session)]).await?;
+                let commands = [Some(AccountCommand::Register), session.map(AccountCommand::SignIn)];
+                account_commands(ctx, &unit, None, commands.into_iter().flatten()).await?;
                 let contact = Contact { email: person.email.clone() };
                 first_record(ctx, &tx, &unit, keys, &contact).await?;
                 if let Some(work) = &person.work {
@@ -100,7 +117,8 @@ impl App {
                     consent::decide(ctx, &unit, *purpose, None, consent::command(*purpose, true, None)).await?;
                 }
                 unit.flush(&tx, INLINE);
-                self.grant(ctx, &tx, session, user, Role::Subject, time_zone(person.work.as_ref()))
+                let zone = time_zone(person.work.as_ref());
+                session.map(|session| self.grant(ctx, &tx, session, user, Role::Subject, zone)).transpose()
             })
             .await
     }
@@ -118,11 +136,11 @@ pub(super) async fn account_command(
 }
 
 /// Runs commands on the account's own stream, one after the other.
-pub(super) async fn account_commands<const N: usize>(
+pub(super) async fn account_commands(
     ctx: &Ctx,
     unit: &Unit<'_>,
     newest: Option<&Event>,
-    commands: [AccountCommand; N],
+    commands: impl IntoIterator<Item = AccountCommand>,
 ) -> Result<(), AppError> {
     let mut newest = newest.cloned();
     for command in commands {

@@ -11,7 +11,6 @@ use super::{
     account::{Registration, account_commands},
     profile::newest_of,
 };
-use crate::auth::codes::Proof;
 
 impl App {
     /// Gives somebody a staff role, making the account where there is none.
@@ -20,7 +19,7 @@ impl App {
         let (address, _) = self.vault.ring().address_hash(email);
         if self.account_of(ctx, address).await?.is_none() {
             let person = Registration { email: email.to_owned(), work: None, consents: Vec::new() };
-            self.account_register(ctx, &person, &Proof::Operator).await?;
+            self.account_create(ctx, &person).await?;
         }
         let known = self.account_of(ctx, address).await?.ok_or(AppError::Missing("account"))?;
         if self.staff_insert(ctx, known.subject, role).await? {
