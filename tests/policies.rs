@@ -1,6 +1,8 @@
 //! What the catalogue says: who may do what, and what no catalogue of ours may hold.
 
-use crate::support::Suite;
+use tokio_postgres::Client;
+
+use crate::support::{Suite, World};
 
 /// Writes `policies/matrix.snap` anew where `UPDATE_MATRIX` is set; otherwise compares.
 #[tokio::test]
@@ -18,73 +20,89 @@ async fn the_catalogue_is_what_the_matrix_says() {
     assert!(drift.is_empty(), "policies/matrix.snap differs (UPDATE_MATRIX=1 writes it anew):\n{}", drift.join("\n"));
 }
 
-/// Things that no catalogue of ours may hold, each as a statement that must find nothing.
-const FORBIDDEN: &[(&str, &str)] = &[
+/// Things that no catalogue of ours may hold: what, a statement that must find nothing, and a breach that it must find.
+const FORBIDDEN: &[(&str, &str, &str)] = &[
     (
         "a table without row-level security, enabled and forced",
         "SELECT c.oid::regclass::text FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
          WHERE c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
+        "CREATE TABLE read.breach (id int)",
     ),
     (
         "a table that somebody but lethe_owner owns",
         "SELECT c.oid::regclass::text FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
          WHERE c.relkind IN ('r', 'p', 'v', 'm') AND pg_get_userbyid(c.relowner) <> 'lethe_owner'",
+        "CREATE TABLE read.breach (id int)",
     ),
     (
         "a view that reads with its owner's rights",
         "SELECT c.oid::regclass::text FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
          WHERE c.relkind = 'v' AND NOT coalesce(c.reloptions @> ARRAY['security_invoker=true'], false)",
+        "CREATE VIEW read.breach AS SELECT 1 AS one",
     ),
     (
         "a materialised view that a login may read",
         "SELECT c.oid::regclass::text FROM pg_class c JOIN ours ON ours.oid = c.relnamespace, unnest(logins()) AS login
          WHERE c.relkind = 'm' AND has_table_privilege(login, c.oid, 'SELECT')",
+        "CREATE MATERIALIZED VIEW read.breach AS SELECT 1 AS one; GRANT SELECT ON read.breach TO lethe_api",
     ),
     (
         "a definer function without a fixed search_path, or that everybody may execute",
         "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN ours ON ours.oid = p.pronamespace
          WHERE p.prosecdef AND (NOT EXISTS (SELECT FROM unnest(p.proconfig) s WHERE s LIKE 'search_path=%')
                OR p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0))",
+        "CREATE FUNCTION lethe.breach() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
     ),
     (
         "a grant of TRUNCATE, REFERENCES or TRIGGER",
         "SELECT c.oid::regclass || ' ' || login || ' ' || verb FROM pg_class c JOIN ours ON ours.oid = c.relnamespace,
                 unnest(logins()) AS login, unnest(ARRAY['TRUNCATE', 'REFERENCES', 'TRIGGER']) AS verb
          WHERE c.relkind IN ('r', 'p', 'v', 'm') AND has_table_privilege(login, c.oid, verb)",
+        "GRANT TRUNCATE ON read.records TO lethe_api",
     ),
     (
         "a login that may make temporary tables or schemas",
         "SELECT login || ' ' || verb FROM unnest(logins()) AS login, unnest(ARRAY['TEMP', 'CREATE']) AS verb
          WHERE has_database_privilege(login, current_database(), verb)",
+        "DO $$ BEGIN EXECUTE format('GRANT TEMP ON DATABASE %I TO lethe_api', current_database()); END $$",
     ),
     (
         "a login that may create in a schema",
         "SELECT login || ' ' || n.nspname FROM unnest(logins()) AS login, pg_namespace n
          WHERE n.nspname !~ '^pg_' AND has_schema_privilege(login, n.oid, 'CREATE')",
+        "GRANT CREATE ON SCHEMA read TO lethe_api",
     ),
     (
         "a policy that calls a ticket function once a row",
         "SELECT policyname FROM pg_policies p JOIN ours ON ours.nspname = p.schemaname
          WHERE regexp_replace(coalesce(qual, '') || coalesce(with_check, ''), '\\( SELECT lethe\\.', '', 'g') ~ 'lethe\\.'",
+        "CREATE POLICY breach ON read.records USING (subject_id = lethe.subject_id())",
     ),
     (
         "a table about people whose primary key does not begin with subject_id",
         "SELECT c.oid::regclass::text FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'subject_id'
          WHERE c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indkey[0] = a.attnum)",
+        "CREATE TABLE read.breach (id int PRIMARY KEY, subject_id uuid)",
     ),
     (
         "a login that is superuser, bypasses row-level security, owns or inherits something",
         "SELECT rolname FROM pg_roles r WHERE rolname = ANY (logins())
          AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication
               OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid) OR EXISTS (SELECT FROM pg_class WHERE relowner = r.oid))",
+        "ALTER ROLE lethe_api CREATEDB",
     ),
 ];
 
+async fn found(client: &Client, what: &str, sql: &str) -> Vec<String> {
+    let rows = client.query(&sql.replace("logins()", "pg_temp.logins()"), &[]).await.expect(what);
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 #[tokio::test]
 async fn the_catalogue_holds_nothing_forbidden() {
-    let suite = Suite::get().await;
-    let client = suite.superuser(&suite.database.address.database).await;
+    let world = World::new().await;
+    let client = world.superuser().await;
     client
         .batch_execute(
             "CREATE TEMP VIEW ours AS SELECT oid, nspname FROM pg_namespace WHERE nspname IN ('lethe', 'log', 'vault', 'auth', 'read');
@@ -93,9 +111,45 @@ async fn the_catalogue_holds_nothing_forbidden() {
         )
         .await
         .expect("helpers");
-    for (what, sql) in FORBIDDEN {
-        let rows = client.query(&sql.replace("logins()", "pg_temp.logins()"), &[]).await.expect(what);
-        let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        assert!(found.is_empty(), "{what}: {found:?}");
+    for (what, sql, breach) in FORBIDDEN {
+        assert_eq!(found(&client, what, sql).await, [""; 0], "{what}");
+        client.batch_execute(&format!("BEGIN; {breach}")).await.expect(what);
+        assert!(!found(&client, what, sql).await.is_empty(), "the lint does not see {what}");
+        client.batch_execute("ROLLBACK").await.expect(what);
+    }
+}
+
+#[tokio::test]
+async fn whoever_opens_a_door_stops_the_server() {
+    let world = World::new().await;
+    let client = world.superuser().await;
+    for (opens, closes, named) in [
+        (
+            "CREATE POLICY breach ON vault.records USING (true)",
+            "DROP POLICY breach ON vault.records",
+            "vault.records breach",
+        ),
+        (
+            "ALTER TABLE read.records NO FORCE ROW LEVEL SECURITY",
+            "ALTER TABLE read.records FORCE ROW LEVEL SECURITY",
+            "read.records",
+        ),
+        (
+            "GRANT SELECT ON log.events TO lethe_dashboard",
+            "REVOKE SELECT ON log.events FROM lethe_dashboard",
+            "lethe_dashboard",
+        ),
+        (
+            "ALTER TABLE log.events DISABLE TRIGGER events_append_only",
+            "ALTER TABLE log.events ENABLE ALWAYS TRIGGER events_append_only",
+            "events_append_only",
+        ),
+    ] {
+        client.batch_execute(opens).await.expect(opens);
+        let drift = lethe::jobs::check_policies(&world.app).await.expect("the catalogue is read");
+        let drift = drift.expect_err(opens);
+        assert!(drift.0.iter().any(|line| line.contains(named)), "{opens}: {drift}");
+        client.batch_execute(closes).await.expect(closes);
+        assert!(lethe::jobs::check_policies(&world.app).await.expect("the catalogue is read").is_ok(), "{closes}");
     }
 }
