@@ -1,11 +1,11 @@
 //! The records of which a person has one: contact and work profile.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use context::Ctx;
 use domain::kinds::{CONTACT, Contact, Shape, WORK_DAY, WORK_PROFILE, WorkProfile};
 use event_log::Event;
 use projections::{
-    account::{AccountRow, account_get},
+    account::account_get,
     record::{RecordRow, record_latest, record_list},
 };
 use vault::SubjectKeys;
@@ -19,18 +19,18 @@ use super::{
 
 /// All that the account page shows.
 pub struct Profile {
-    /// The account.
-    pub account: AccountRow,
+    /// Since when the account exists.
+    pub registered_at: DateTime<Utc>,
     /// How to reach the person.
     pub contact: Contact,
     /// Where and as what the person works, and the version of that record; staff have none.
     pub work: Option<(WorkProfile, i64)>,
     /// When a work day was submitted last.
-    pub last_submission_at: Option<chrono::DateTime<chrono::Utc>>,
+    pub last_submission_at: Option<DateTime<Utc>>,
 }
 
 /// The single record of a shape, and its version.
-fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<(S, i64)>, AppError> {
+pub(super) fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<(S, i64)>, AppError> {
     let Some(row) = rows.first() else { return Ok(None) };
     let record = open(keys, &RecordRow::from_row(row))?;
     let shape = S::from_body(&record.body).ok_or_else(|| AppError::Corrupt("a record has another shape".to_owned()))?;
@@ -53,10 +53,10 @@ impl App {
                     ])
                     .await?;
                 let keys = Standing::take(self, ctx, &standing)?.keys;
-                let account = AccountRow::from_row(account.first().ok_or(AppError::Missing("account"))?);
+                let registered_at = account.first().ok_or(AppError::Missing("account"))?.get(0);
                 let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
                 let work = single::<WorkProfile>(&keys, &work)?;
-                let profile = Profile { account, contact, work, last_submission_at: last[0].get(0) };
+                let profile = Profile { registered_at, contact, work, last_submission_at: last[0].get(0) };
                 Ok((profile, keys))
             })
             .await

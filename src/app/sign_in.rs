@@ -7,22 +7,16 @@ use context::{Ctx, Role, SessionId, SubjectId, UserId};
 use db::{Gate, Lookup, Query, Row, Tx};
 use domain::{
     account::AccountCommand,
-    kinds::{CONTACT, Contact, Shape, WORK_PROFILE, WorkProfile},
+    kinds::{CONTACT, Contact, WORK_PROFILE, WorkProfile},
 };
 use event_log::Unit;
-use projections::{
-    INLINE,
-    account::account_newest,
-    record::{RecordRow, record_list},
-};
+use projections::{INLINE, account::account_newest, record::record_list};
 use uuid::Uuid;
-use vault::SubjectKeys;
 
 use super::{
     App, AppError, Standing,
     account::{account_command, account_commands},
-    profile::{newest_of, time_zone},
-    record::open,
+    profile::{newest_of, single, time_zone},
 };
 use crate::auth::{
     Claims, Grant,
@@ -85,10 +79,10 @@ impl App {
                 use_up(&tx, ctx, address, proof).await?;
                 let keys = Standing::take(self, ctx, &standing)?.keys;
                 // The lookup found a row; the sealed contact must name the same address, or the row was tampered with.
-                if shape::<Contact>(&keys, &contact)?.is_none_or(|contact| contact.email != email) {
+                if single::<Contact>(&keys, &contact)?.is_none_or(|(contact, _)| contact.email != email) {
                     return Err(AppError::Corrupt("an address leads to somebody else".to_owned()));
                 }
-                let work = shape::<WorkProfile>(&keys, &work)?;
+                let work = single::<WorkProfile>(&keys, &work)?.map(|(work, _)| work);
                 let role = self.staff_role(ctx.subject, &roles)?.unwrap_or(Role::Subject);
                 let user = self.user(ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
                 let unit = Unit::new(ctx, Some(&keys));
@@ -112,8 +106,8 @@ impl App {
                     None => None,
                 };
                 let unit = Unit::new(ctx, keys.as_ref());
-                // Each failure is a stream of its own, so that many at once wait for nothing, and known and unknown addresses
-                // take the same time.
+                // Each failure is a stream of its own, so that many at once wait for nothing: a queue before one address
+                // would tell that it is known.
                 let id = SessionId::random().to_string();
                 account_command(ctx, &unit, &id, None, AccountCommand::FailSignIn).await?;
                 unit.flush(&tx, INLINE);
@@ -168,7 +162,7 @@ impl App {
                     tx.queue(sessions::session_end(ctx, session));
                     return Ok(None);
                 }
-                let work = shape::<WorkProfile>(&keys, &work)?;
+                let work = single::<WorkProfile>(&keys, &work)?.map(|(work, _)| work);
                 let user = self.user(ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
                 let refresh = sessions::RefreshToken::generate(self.vault.ring());
                 tx.queue(sessions::refresh_insert(self.vault.ring(), ctx, session, role, &refresh));
@@ -242,11 +236,6 @@ impl App {
         let (token, expires_at) = self.tokens.issue(&claims, ctx.now());
         Ok(Grant { claims, token, refresh_token, expires_at })
     }
-}
-
-fn shape<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<S>, AppError> {
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(S::from_body(&open(keys, &RecordRow::from_row(row))?.body))
 }
 
 fn roles_get(subject: SubjectId) -> Query {

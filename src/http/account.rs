@@ -207,7 +207,7 @@ async fn show(app: &App, caller: &SignedIn) -> Result<AccountShown, Refusal> {
         state_code: work.as_ref().and_then(|work| work.state_code).map(OneOf),
         country_code: work.as_ref().map(|work| work.country_code.clone()),
         time_zone: work.map(|work| work.time_zone),
-        created_at: profile.account.registered_at,
+        created_at: profile.registered_at,
         last_submission_at: profile.last_submission_at,
     };
     Ok(AccountShown::Ok(Json(answer), tag(version.unwrap_or_default())))

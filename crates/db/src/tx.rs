@@ -23,6 +23,8 @@ use crate::{
 };
 
 const ATTEMPTS: u32 = 5;
+/// So many statements leave together at most: `join_all` polls no more than these strictly in their order.
+const FLIGHT: usize = 30;
 const SHARED: i32 = 1;
 const ALONE: i32 = 2;
 
@@ -153,6 +155,10 @@ impl Tx {
     }
 
     async fn send(&self, queries: Vec<Query>, commit: bool) -> Result<Vec<Vec<Row>>, DbError> {
+        if queries.len() > FLIGHT {
+            let message = format!("{} statements in one flight", queries.len());
+            return Err(DbError::Fault { code: "54000".to_owned(), message });
+        }
         let client = &self.connection().client;
         let opening = self.0.state.load(Ordering::Acquire) == UNOPENED;
         let open = if opening { Some(client.prepare_cached(OPEN).await?) } else { None };
