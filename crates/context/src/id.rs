@@ -66,6 +66,23 @@ id! {
     RequestId
 }
 
+id! {
+    /// One request to delete.
+    DeletionId
+}
+id! {
+    /// One request to export.
+    ExportId
+}
+id! {
+    /// One piece of work that a server leases.
+    JobId
+}
+id! {
+    /// One running server, as the others see it.
+    NodeId
+}
+
 impl SubjectId {
     /// The system itself: events that are about no person known to us.
     pub const NIL: Self = Self(Uuid::nil());

@@ -8,7 +8,7 @@ mod id;
 mod personal;
 
 pub use clock::Clock;
-pub use id::{EventId, RecordId, RequestId, SessionId, SubjectId, UserId};
+pub use id::{DeletionId, EventId, ExportId, JobId, NodeId, RecordId, RequestId, SessionId, SubjectId, UserId};
 pub use personal::Personal;
 
 use chrono::{DateTime, Utc};
@@ -24,6 +24,8 @@ pub enum Role {
     Auditor,
     /// Somebody who is not signed in.
     Anonymous,
+    /// A job on one person's data, leased by a server.
+    Job,
     /// The server itself.
     System,
 }
@@ -36,13 +38,14 @@ impl Role {
             Self::Compliance => "compliance",
             Self::Auditor => "auditor",
             Self::Anonymous => "anonymous",
+            Self::Job => "job",
             Self::System => "system",
         }
     }
 
     /// The inverse of [`Role::as_str`].
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Subject, Self::Compliance, Self::Auditor, Self::Anonymous, Self::System]
+        [Self::Subject, Self::Compliance, Self::Auditor, Self::Anonymous, Self::Job, Self::System]
             .into_iter()
             .find(|role| role.as_str() == name)
     }
@@ -94,6 +97,11 @@ impl Ctx {
     /// The same circumstances for the data of `subject`.
     pub fn for_subject(&self, subject: SubjectId, session: Option<SessionId>) -> Self {
         Self { role: Role::Subject, subject, session, ..self.clone() }
+    }
+
+    /// A job on the data of `subject`: the server acts, on what the person or the law asked for earlier.
+    pub fn job(clock: Clock, subject: SubjectId) -> Self {
+        Self { role: Role::Job, subject, ..Self::system(clock) }
     }
 
     /// The same circumstances in another capacity.

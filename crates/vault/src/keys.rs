@@ -68,35 +68,64 @@ pub struct SubjectKeys {
     wrapping_version: i64,
 }
 
+impl WrappedSubject {
+    /// The same keys under the ring's current key-encryption key.
+    pub(crate) fn wrap_again(&self, ring: &Ring, subject: SubjectId) -> Result<Self, Unreadable> {
+        Ok(Secrets::unwrap(ring, subject, self)?.wrap(ring, subject))
+    }
+}
+
+/// A person's three keys in clear, on their way between two wrappings.
+struct Secrets {
+    index: Zeroizing<[u8; 32]>,
+    trail: Zeroizing<[u8; 32]>,
+    wrapping: Zeroizing<[u8; 32]>,
+    wrapping_version: i64,
+}
+
+impl Secrets {
+    fn unwrap(ring: &Ring, subject: SubjectId, wrapped: &WrappedSubject) -> Result<Self, Unreadable> {
+        let kek = ring.kek(wrapped.ring_version).ok_or(Unreadable)?;
+        Ok(Self {
+            index: kek.unwrap(&place(subject, "index", 0), &wrapped.index)?,
+            trail: kek.unwrap(&place(subject, "trail", 0), &wrapped.trail)?,
+            wrapping: kek.unwrap(&place(subject, "wrapping", wrapped.wrapping_version), &wrapped.wrapping)?,
+            wrapping_version: wrapped.wrapping_version,
+        })
+    }
+
+    /// Under the ring's current key-encryption key.
+    fn wrap(&self, ring: &Ring, subject: SubjectId) -> WrappedSubject {
+        let (ring_version, kek) = ring.current_kek();
+        WrappedSubject {
+            ring_version,
+            wrapping_version: self.wrapping_version,
+            index: kek.wrap(&place(subject, "index", 0), &self.index),
+            trail: kek.wrap(&place(subject, "trail", 0), &self.trail),
+            wrapping: kek.wrap(&place(subject, "wrapping", self.wrapping_version), &self.wrapping),
+        }
+    }
+}
+
 impl SubjectKeys {
     pub(crate) fn generate(ring: &Ring, subject: SubjectId) -> (Self, WrappedSubject) {
-        let (index, trail, wrapping) = (random_secret(), random_secret(), random_secret());
-        let (ring_version, kek) = ring.current_kek();
-        let wrapped = WrappedSubject {
-            ring_version,
-            wrapping_version: 1,
-            index: kek.wrap(&place(subject, "index", 0), &index),
-            trail: kek.wrap(&place(subject, "trail", 0), &trail),
-            wrapping: kek.wrap(&place(subject, "wrapping", 1), &wrapping),
-        };
-        (Self::from_secrets(subject, &index, &trail, &wrapping, 1), wrapped)
+        let secrets =
+            Secrets { index: random_secret(), trail: random_secret(), wrapping: random_secret(), wrapping_version: 1 };
+        let wrapped = secrets.wrap(ring, subject);
+        (Self::from_secrets(subject, &secrets), wrapped)
     }
 
     pub(crate) fn open(ring: &Ring, subject: SubjectId, wrapped: &WrappedSubject) -> Result<Self, Unreadable> {
-        let kek = ring.kek(wrapped.ring_version).ok_or(Unreadable)?;
-        let index = kek.unwrap(&place(subject, "index", 0), &wrapped.index)?;
-        let trail = kek.unwrap(&place(subject, "trail", 0), &wrapped.trail)?;
-        let wrapping = kek.unwrap(&place(subject, "wrapping", wrapped.wrapping_version), &wrapped.wrapping)?;
-        Ok(Self::from_secrets(subject, &index, &trail, &wrapping, wrapped.wrapping_version))
+        Ok(Self::from_secrets(subject, &Secrets::unwrap(ring, subject, wrapped)?))
     }
 
-    fn from_secrets(subject: SubjectId, index: &[u8; 32], trail: &[u8; 32], wrapping: &[u8; 32], version: i64) -> Self {
+    fn from_secrets(subject: SubjectId, secrets: &Secrets) -> Self {
         Self {
             subject,
-            index: IndexKey(hmac::Key::new(hmac::HMAC_SHA256, index)),
-            trail: SealKey::new(trail),
-            wrapping: SealKey::new(wrapping),
-            wrapping_version: version,
+            index: IndexKey(hmac::Key::new(hmac::HMAC_SHA256, secrets.index.as_slice())),
+            trail: SealKey::new(&secrets.trail),
+            wrapping: SealKey::new(&secrets.wrapping),
+            wrapping_version: secrets.wrapping_version,
         }
     }
 
@@ -144,18 +173,16 @@ impl SubjectKeys {
         Ok(RecordKey::from_secret(self.wrapping.unwrap(&self.record_place(entry), &entry.wrapped_key)?))
     }
 
-    /// The same person with a new wrapping key, and its wrapped form. The old one opens nothing that is wrapped anew.
+    /// The same person with a new wrapping key, and its wrapped form. The old one opens nothing that is wrapped anew. All three
+    /// keys come under the ring's current key-encryption key with it.
     pub fn renew_wrapping(&self, ring: &Ring, wrapped: &WrappedSubject) -> Result<(Self, WrappedSubject), Unreadable> {
-        let kek = ring.kek(wrapped.ring_version).ok_or(Unreadable)?;
-        let index = kek.unwrap(&place(self.subject, "index", 0), &wrapped.index)?;
-        let trail = kek.unwrap(&place(self.subject, "trail", 0), &wrapped.trail)?;
-        let (wrapping, version) = (random_secret(), self.wrapping_version + 1);
-        let renewed = WrappedSubject {
-            wrapping_version: version,
-            wrapping: kek.wrap(&place(self.subject, "wrapping", version), &wrapping),
-            ..wrapped.clone()
+        let secrets = Secrets {
+            wrapping: random_secret(),
+            wrapping_version: self.wrapping_version + 1,
+            ..Secrets::unwrap(ring, self.subject, wrapped)?
         };
-        Ok((Self::from_secrets(self.subject, &index, &trail, &wrapping, version), renewed))
+        let renewed = secrets.wrap(ring, self.subject);
+        Ok((Self::from_secrets(self.subject, &secrets), renewed))
     }
 
     fn record_place(&self, entry: &RecordEntry) -> Aad {
@@ -197,5 +224,50 @@ impl RecordKey {
     /// Opens what [`RecordKey::seal`] made.
     pub fn open(&self, aad: &Aad, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
         self.key.open(aad, sealed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::{Vault, ring::tests::Folder};
+
+    #[test]
+    fn renewing_the_wrapping_key_shuts_out_what_was_not_wrapped_anew() {
+        let folder = Folder::new();
+        let vault = Vault::new(folder.open());
+        let subject = SubjectId::random();
+        let (keys, wrapped) = vault.create_subject(subject);
+        let (kept, gone) = (RecordId::random(), RecordId::random());
+        let (kept_key, gone_key) = (RecordKey::generate(), RecordKey::generate());
+        let enter = |keys: &SubjectKeys, record, key| keys.enter(record, "kind", vec![1], None, key);
+        let old_gone = enter(&keys, gone, &gone_key);
+        let (renewed, rewrapped) = keys.renew_wrapping(vault.ring(), &wrapped).expect("renewed");
+        let new_kept = enter(&renewed, kept, &kept_key);
+        let opened = vault.open_subject(subject, &rewrapped).expect("opens");
+        assert!(opened.open_record(&new_kept).is_ok());
+        assert!(opened.open_record(&old_gone).is_err());
+        assert!(opened.open_record(&RecordEntry { key_hash: vec![2], ..new_kept }).is_err(), "an exchanged hash");
+    }
+
+    #[test]
+    fn renewing_the_wrapping_key_moves_a_person_to_the_newest_version() {
+        let folder = Folder::new();
+        let vault = Vault::new(folder.open());
+        let (subject, ring) = (SubjectId::random(), vault.ring());
+        let (keys, wrapped) = vault.create_subject(subject);
+        let hash = keys.index().key_hash("kind", "1");
+        let sealed = keys.seal_trail(&Aad::of("trail"), b"an address");
+        ring.publish_kek(DateTime::UNIX_EPOCH).expect("written");
+        ring.use_newest_kek().expect("written");
+        let (_, renewed) = keys.renew_wrapping(ring, &wrapped).expect("renewed");
+        assert_eq!((renewed.ring_version, renewed.wrapping_version), (2, 2));
+        ring.destroy_kek(1).expect("nothing is under it");
+        let opened = vault.open_subject(subject, &renewed).expect("opens");
+        assert_eq!(opened.index().key_hash("kind", "1"), hash);
+        assert!(opened.open_trail(&Aad::of("trail"), &sealed).is_ok());
+        assert!(vault.open_subject(subject, &wrapped).is_err());
     }
 }

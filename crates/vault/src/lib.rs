@@ -9,19 +9,32 @@
 //! Promises: AES-256-GCM with fresh random nonces; what is sealed for one place does not open in another (associated data);
 //! lengths are hidden in steps; keys are wiped from memory. Refuses: to name a key, or a plaintext, in any error.
 
+mod evidence;
+mod file_key;
+mod kek;
 mod keys;
+mod proof;
 mod register;
 mod ring;
 mod ring_file;
 mod seal;
+mod signing;
+mod transit;
 
+pub use evidence::EvidenceKey;
+pub use file_key::FileKey;
+pub use kek::{Kek, ROTATION};
 pub use keys::{IndexKey, RecordKey, SubjectKeys, WrappedSubject};
+pub use proof::{check_document, seal_document};
 pub use register::{
-    RecordEntry, record_delete_kind, record_insert, record_register, record_rewrap, subject_insert, subject_rewrap,
+    RecordEntry, record_delete, record_insert, record_register, record_rewrap, subject_get, subject_insert,
+    subject_rewrap,
 };
-pub use ring::{Ring, Sealer, SigningKey, TransitId};
+pub use ring::{Ring, Sealer};
 pub use ring_file::RingError;
 pub use seal::{Aad, Sealed};
+pub use signing::{LONGEST_TOKEN, Signing, SigningKey};
+pub use transit::TransitId;
 
 use context::SubjectId;
 use quick_cache::sync::Cache;
@@ -62,6 +75,16 @@ impl Vault {
         let keys = SubjectKeys::open(&self.ring, subject, wrapped)?;
         self.index_keys.insert(subject, keys.index().clone());
         Ok(keys)
+    }
+
+    /// Forgets the keys of somebody who is gone.
+    pub fn forget(&self, subject: SubjectId) {
+        self.index_keys.remove(&subject);
+    }
+
+    /// A person's keys as the database holds them, under the ring's current key-encryption key.
+    pub fn rewrap_subject(&self, subject: SubjectId, wrapped: &WrappedSubject) -> Result<WrappedSubject, Unreadable> {
+        wrapped.wrap_again(&self.ring, subject)
     }
 
     /// The person's index key, if it is at hand. It never changes while the person exists.

@@ -37,15 +37,28 @@ pub fn subject_insert(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
     .bind(wrapped.wrapping.clone())
 }
 
-/// Replaces a person's wrapping key.
+/// A person's keys, to be read by [`WrappedSubject::from_row`].
+pub fn subject_get(subject: SubjectId) -> Query {
+    Query::new(
+        "-- subject_get
+        SELECT ring_version, wrapping_version, index_key, trail_key, wrapping_key FROM vault.subjects WHERE subject_id = $1",
+    )
+    .bind(subject.0)
+}
+
+/// Replaces a person's wrapped keys.
 pub fn subject_rewrap(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
     Query::new(
         "-- subject_rewrap
-        UPDATE vault.subjects SET ring_version = $2, wrapping_version = $3, wrapping_key = $4 WHERE subject_id = $1",
+        UPDATE vault.subjects
+        SET ring_version = $2, wrapping_version = $3, index_key = $4, trail_key = $5, wrapping_key = $6
+        WHERE subject_id = $1",
     )
     .bind(subject.0)
     .bind(wrapped.ring_version)
     .bind(wrapped.wrapping_version)
+    .bind(wrapped.index.clone())
+    .bind(wrapped.trail.clone())
     .bind(wrapped.wrapping.clone())
 }
 
@@ -110,14 +123,15 @@ pub fn record_insert(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
     .bind(keys)
 }
 
-/// Takes all records of a kind out of the register: their keys, hashes and, by reference, read models.
-pub fn record_delete_kind(subject: SubjectId, kind: &'static str) -> Query {
+/// Takes records out of the register: their keys, hashes and, by reference, read models.
+pub fn record_delete(subject: SubjectId, records: Vec<RecordId>) -> Query {
+    let ids: Vec<Uuid> = records.into_iter().map(|record| record.0).collect();
     Query::new(
-        "-- record_delete_kind
-        DELETE FROM vault.records WHERE subject_id = $1 AND kind = $2",
+        "-- record_delete
+        DELETE FROM vault.records WHERE subject_id = $1 AND record_id = ANY ($2)",
     )
     .bind(subject.0)
-    .bind(kind)
+    .bind(ids)
 }
 
 /// Replaces the wrapped keys of records.

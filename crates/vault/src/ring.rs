@@ -1,49 +1,43 @@
 //! The ring: keys that belong to the server and live outside the database.
 //!
 //! Key-encryption keys (versions), peppers of address hashes (versions), the ticket key, the key of row MACs, the key of
-//! token claims, signing keys, and transit keys for what has no subject yet, none of which outlives 72 hours.
+//! token claims, signing keys, the evidence key, and transit keys for what has no subject yet.
+//!
+//! Promises: what other servers changed in the file is taken over, all keys at once ([`Ring::reload`]); a change begins with
+//! what the file holds, under its lock, and is durable before it is used. Refuses: another ring in the place of the one that
+//! was opened; what it cannot read it leaves alone and goes on with the keys it has.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex, RwLock},
+    time::{Duration, Instant},
 };
 
-use aws_lc_rs::{
-    constant_time, hmac,
-    signature::{Ed25519KeyPair, KeyPair},
-};
-use chrono::{DateTime, Utc};
+use aws_lc_rs::{constant_time, hmac};
+use context::Clock;
 use db::{Lookup, TicketKey};
 use zeroize::Zeroizing;
 
 use crate::{
     Aad, RingError, Sealed, Unreadable,
     keys::keyed_hash,
-    ring_file::{self, Lock, RingFile, Secret, SigningSecret, Versions},
+    ring_file::{self, Lock, Note, RingFile, Secret, SigningSecret, Stamp, Versions},
     seal::{SealKey, random_secret},
+    signing::Signing,
 };
 
-const DAY_S: i64 = 86_400;
-const TRANSIT_DAYS: i64 = 3;
-
-/// Which transit key sealed something: the day since 1970 on which it was made.
-pub type TransitId = i64;
-
-/// A signing key of access tokens.
-pub struct SigningKey {
-    /// The `kid` of token headers and of the published key set.
-    pub kid: String,
-    /// The private key, as PKCS #8.
-    pub pkcs8: Zeroizing<Vec<u8>>,
-    /// The public key, 32 bytes.
-    pub public: Vec<u8>,
-}
+/// A file that could not be read is not tried again for an unknown key before this.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Seals and opens under one key of the ring.
 pub struct Sealer(SealKey);
 
 impl Sealer {
+    pub(crate) fn new(secret: &Secret) -> Self {
+        Self(SealKey::new(&secret.0))
+    }
+
     /// Seals for a place.
     pub fn seal(&self, aad: &Aad, plaintext: &[u8]) -> Sealed {
         self.0.seal(aad, plaintext)
@@ -55,18 +49,53 @@ impl Sealer {
     }
 }
 
-/// The open ring.
+/// One state of the ring, with its keys ready for use.
+pub(crate) struct Opened {
+    pub file: RingFile,
+    keks: BTreeMap<i32, Arc<SealKey>>,
+    pepper: hmac::Key,
+    mac: hmac::Key,
+    token: Arc<Sealer>,
+    pub signing: Arc<Signing>,
+}
+
+impl Opened {
+    /// Takes over what did not change from the state `before`, so that who remembers by it need not forget.
+    fn new(path: &Path, file: RingFile, before: Option<&Self>) -> Result<Self, RingError> {
+        let malformed = || RingError::Malformed(path.into());
+        let pepper = file.peppers.keys.get(&file.peppers.current).ok_or_else(malformed)?;
+        let keks =
+            file.keks.keys.iter().map(|(version, secret)| (*version, Arc::new(SealKey::new(&secret.0)))).collect();
+        if !file.keks.keys.contains_key(&file.keks.current) {
+            return Err(malformed());
+        }
+        let signing = match before {
+            Some(before) if before.file.signing == file.signing => before.signing.clone(),
+            _ => Arc::new(Signing::new(&file.signing).ok_or_else(malformed)?),
+        };
+        Ok(Self {
+            keks,
+            pepper: hmac::Key::new(hmac::HMAC_SHA256, pepper.0.as_slice()),
+            mac: hmac::Key::new(hmac::HMAC_SHA256, file.mac.0.as_slice()),
+            token: Arc::new(Sealer::new(&file.token)),
+            signing,
+            file,
+        })
+    }
+}
+
+/// Which state of the file was read last, and whether reading failed.
+struct Seen {
+    stamp: Stamp,
+    failed: Option<Instant>,
+}
+
+/// The open ring. Servers that share its file see each other's changes.
 pub struct Ring {
     path: PathBuf,
     lock: Option<Lock>,
-    file: Mutex<RingFile>,
-    kek_version: i32,
-    keks: BTreeMap<i32, SealKey>,
-    pepper_version: i32,
-    pepper: hmac::Key,
-    mac: hmac::Key,
-    token: Sealer,
-    signing: Vec<SigningKey>,
+    opened: RwLock<Arc<Opened>>,
+    seen: Mutex<Seen>,
 }
 
 impl Ring {
@@ -81,77 +110,141 @@ impl Ring {
 
     /// Opens the ring.
     pub fn open(path: &Path, passphrase: Option<&[u8]>) -> Result<Self, RingError> {
-        let (file, lock) = ring_file::read(path, passphrase)?;
-        Self::from_file(path, file, lock)
+        let (file, lock, stamp) = ring_file::read(path, passphrase)?;
+        let opened = RwLock::new(Arc::new(Opened::new(path, file, None)?));
+        Ok(Self { path: path.into(), lock, opened, seen: Mutex::new(Seen { stamp, failed: None }) })
     }
 
     fn create(path: &Path, passphrase: Option<&[u8]>) -> Result<Self, RingError> {
         let lock = passphrase.map(Lock::new);
         let secret = || Secret(random_secret());
-        let versions = || Versions { current: 1, keys: BTreeMap::from([(1, secret())]) };
+        let versions = |notes| Versions { current: 1, keys: BTreeMap::from([(1, secret())]), notes };
+        let created_at = Some(Clock::system().now());
         let file = RingFile {
             format: 1,
-            keks: versions(),
-            peppers: versions(),
+            generation: 1,
+            keks: versions(BTreeMap::from([(1, Note { created_at, ..Note::default() })])),
+            peppers: versions(BTreeMap::new()),
             ticket: secret(),
             mac: secret(),
             token: secret(),
             transit: BTreeMap::new(),
-            signing: vec![SigningSecret { kid: hex::encode(&random_secret()[..8]), seed: secret() }],
+            signing: vec![SigningSecret::generate("")],
+            evidence: None,
         };
         ring_file::create(path, &file, lock.as_ref())?;
-        Self::from_file(path, file, lock)
+        Self::open(path, passphrase)
     }
 
-    fn from_file(path: &Path, file: RingFile, lock: Option<Lock>) -> Result<Self, RingError> {
-        let malformed = || RingError::Malformed(path.into());
-        let pepper = file.peppers.keys.get(&file.peppers.current).ok_or_else(malformed)?;
-        let keks = file.keks.keys.iter().map(|(version, secret)| (*version, SealKey::new(&secret.0))).collect();
-        if !file.keks.keys.contains_key(&file.keks.current) || file.signing.is_empty() {
-            return Err(malformed());
+    /// Reads the file again where it changed, and swaps all keys at once; says whether it did.
+    pub fn reload(&self) -> Result<bool, RingError> {
+        let mut seen = self.seen.lock().expect("no one panics while reading the ring");
+        self.reload_seen(&mut seen)
+    }
+
+    fn reload_seen(&self, seen: &mut Seen) -> Result<bool, RingError> {
+        if Stamp::of(&self.path)? == seen.stamp {
+            return Ok(false);
         }
-        Ok(Self {
-            path: path.into(),
-            lock,
-            kek_version: file.keks.current,
-            keks,
-            pepper_version: file.peppers.current,
-            pepper: hmac::Key::new(hmac::HMAC_SHA256, pepper.0.as_slice()),
-            mac: hmac::Key::new(hmac::HMAC_SHA256, file.mac.0.as_slice()),
-            token: Sealer(SealKey::new(&file.token.0)),
-            signing: file.signing.iter().map(signing_key).collect::<Option<_>>().ok_or_else(malformed)?,
-            file: Mutex::new(file),
+        seen.failed = Some(Instant::now());
+        // A file that was replaced and overwritten between its opening and its reading is not the one that stands there now.
+        let (file, stamp) = ring_file::read_again(&self.path, self.lock.as_ref())
+            .or_else(|_| ring_file::read_again(&self.path, self.lock.as_ref()))?;
+        let before = self.opened();
+        if !file.is_same_ring(&before.file) {
+            return Err(RingError::Foreign(self.path.clone()));
+        }
+        let opened = Arc::new(Opened::new(&self.path, file, Some(&before))?);
+        *self.opened.write().expect("no one panics while swapping keys") = opened;
+        *seen = Seen { stamp, failed: None };
+        Ok(true)
+    }
+
+    /// Looks whether the file has a key that is not known here. An unchanged file costs a look at its metadata; one that
+    /// can't be read is tried once a second.
+    pub fn look_again(&self) {
+        let mut seen = self.seen.lock().expect("no one panics while reading the ring");
+        if seen.failed.is_none_or(|failed| failed.elapsed() >= TRY_AGAIN) {
+            // The caller finds the key missing, and says so; who watches the file tells why.
+            let _ = self.reload_seen(&mut seen);
+        }
+    }
+
+    /// What `find` finds in the ring as it is known, or as the file has it now.
+    pub(crate) fn find<T>(&self, find: impl Fn(&Opened) -> Option<T>) -> Option<T> {
+        find(&self.opened()).or_else(|| {
+            self.look_again();
+            find(&self.opened())
         })
     }
 
-    /// The key that makes tickets.
+    /// Changes the file under its lock, beginning with what is there now. With `destroys`, see [`ring_file::write`]. A refusal
+    /// of `change` leaves everything as it was.
+    pub(crate) fn change<T>(
+        &self,
+        destroys: bool,
+        change: impl FnOnce(&mut RingFile) -> Result<T, RingError>,
+    ) -> Result<T, RingError> {
+        let held = ring_file::hold(&self.path)?;
+        let (mut file, _) = ring_file::read_again(&self.path, self.lock.as_ref())?;
+        if !file.is_same_ring(&self.opened().file) {
+            return Err(RingError::Foreign(self.path.clone()));
+        }
+        let outcome = change(&mut file)?;
+        file.generation += 1;
+        ring_file::write(&self.path, &file, self.lock.as_ref(), destroys)?;
+        drop(held);
+        self.reload()?;
+        Ok(outcome)
+    }
+
+    pub(crate) fn malformed(&self) -> RingError {
+        RingError::Malformed(self.path.clone())
+    }
+
+    pub(crate) fn opened(&self) -> Arc<Opened> {
+        self.opened.read().expect("no one panics while swapping keys").clone()
+    }
+
+    /// Which state of the file was read last: a counter that grows with every change.
+    pub fn generation(&self) -> u64 {
+        self.opened().file.generation
+    }
+
+    /// The key that makes tickets. It never changes.
     pub fn ticket_key(&self) -> TicketKey {
-        TicketKey::new(*self.file.lock().expect("no one panics while holding the ring").ticket.0)
+        TicketKey::new(*self.opened().file.ticket.0)
     }
 
-    pub(crate) fn current_kek(&self) -> (i32, &SealKey) {
-        (self.kek_version, &self.keks[&self.kek_version])
+    /// The key-encryption key for new work, as the file has it now.
+    pub(crate) fn current_kek(&self) -> (i32, Arc<SealKey>) {
+        self.look_again();
+        let opened = self.opened();
+        let version = opened.file.keks.current;
+        (version, opened.keks[&version].clone())
     }
 
-    pub(crate) fn kek(&self, version: i32) -> Option<&SealKey> {
-        self.keks.get(&version)
+    /// A key-encryption key, as long as it lives.
+    pub(crate) fn kek(&self, version: i32) -> Option<Arc<SealKey>> {
+        self.find(|opened| opened.keks.get(&version).cloned())
     }
 
     /// By which an e-mail address is looked up, and the version of the pepper in it.
     pub fn address_hash(&self, address: &str) -> (Lookup, i32) {
-        (Lookup(keyed_hash(&self.pepper, &[b"address", address.as_bytes()])), self.pepper_version)
+        let opened = self.opened();
+        (Lookup(keyed_hash(&opened.pepper, &[b"address", address.as_bytes()])), opened.file.peppers.current)
     }
 
     /// By which a refresh token, or a counter of requests, is looked up.
     pub fn lookup(&self, what: &str, value: &[u8]) -> Lookup {
-        Lookup(keyed_hash(&self.mac, &[b"lookup", what.as_bytes(), value]))
+        Lookup(keyed_hash(&self.opened().mac, &[b"lookup", what.as_bytes(), value]))
     }
 
     /// The MAC of a row's immutable columns.
     pub fn row_mac(&self, table: &str, columns: &[&[u8]]) -> [u8; 32] {
         let parts: Vec<&[u8]> =
             [b"row".as_slice(), table.as_bytes()].into_iter().chain(columns.iter().copied()).collect();
-        keyed_hash(&self.mac, &parts)
+        keyed_hash(&self.opened().mac, &parts)
     }
 
     /// Whether a row is as we wrote it; in constant time.
@@ -160,167 +253,167 @@ impl Ring {
     }
 
     /// Seals what an access token says only to us.
-    pub fn token_sealer(&self) -> &Sealer {
-        &self.token
+    pub fn token_sealer(&self) -> Arc<Sealer> {
+        self.opened().token.clone()
     }
-
-    /// The keys that sign access tokens: the first signs, all are accepted.
-    pub fn signing_keys(&self) -> &[SigningKey] {
-        &self.signing
-    }
-
-    /// Today's transit key, made durable before its first use. Servers that share the file share the key.
-    pub fn transit(&self, now: DateTime<Utc>) -> Result<(TransitId, Sealer), RingError> {
-        let id = now.timestamp().div_euclid(DAY_S);
-        if let Some(secret) = self.known_transit(id) {
-            return Ok((id, sealer(&secret)));
-        }
-        let file = self.change(|file| {
-            file.transit.entry(id).or_insert_with(|| Secret(random_secret()));
-        })?;
-        Ok((id, sealer(&file.transit[&id])))
-    }
-
-    /// An earlier transit key, as long as it lives.
-    pub fn transit_of(&self, id: TransitId) -> Option<Sealer> {
-        self.transit_secret(id).map(|secret| sealer(&secret))
-    }
-
-    fn known_transit(&self, id: TransitId) -> Option<Secret> {
-        self.file.lock().expect("no one panics while holding the ring").transit.get(&id).cloned()
-    }
-
-    /// A transit key; one that another server made is read from the file.
-    fn transit_secret(&self, id: TransitId) -> Option<Secret> {
-        self.known_transit(id).or_else(|| {
-            let file = ring_file::read_unlocked(&self.path, self.lock.as_ref()).ok()?;
-            let found = file.transit.get(&id).cloned();
-            self.file.lock().expect("no one panics while holding the ring").transit = file.transit;
-            found
-        })
-    }
-
-    /// Changes the transit keys in the file, under its lock, beginning with what is there now.
-    fn change(&self, change: impl FnOnce(&mut RingFile)) -> Result<RingFile, RingError> {
-        let _held = ring_file::hold(&self.path)?;
-        let mut file = ring_file::read_unlocked(&self.path, self.lock.as_ref())?;
-        change(&mut file);
-        ring_file::write(&self.path, &file, self.lock.as_ref())?;
-        self.file.lock().expect("no one panics while holding the ring").transit = file.transit.clone();
-        Ok(file)
-    }
-
-    /// A keyed hash under the transit key `id`, as long as it lives.
-    pub fn transit_hash(&self, id: TransitId, parts: &[&[u8]]) -> Option<[u8; 32]> {
-        let secret = self.transit_secret(id)?;
-        Some(keyed_hash(&hmac::Key::new(hmac::HMAC_SHA256, secret.0.as_slice()), parts))
-    }
-
-    /// Destroys transit keys that are 72 hours old; says how many.
-    pub fn destroy_old_transit(&self, now: DateTime<Utc>) -> Result<usize, RingError> {
-        let oldest = now.timestamp().div_euclid(DAY_S) - TRANSIT_DAYS + 1;
-        let old = |file: &RingFile| file.transit.range(..oldest).count();
-        let destroyed = old(&self.file.lock().expect("no one panics while holding the ring"));
-        if destroyed > 0 {
-            self.change(|file| file.transit.retain(|id, _| *id >= oldest))?;
-        }
-        Ok(destroyed)
-    }
-}
-
-fn sealer(secret: &Secret) -> Sealer {
-    Sealer(SealKey::new(&secret.0))
-}
-
-fn signing_key(secret: &SigningSecret) -> Option<SigningKey> {
-    let pair = Ed25519KeyPair::from_seed_unchecked(secret.seed.0.as_slice()).ok()?;
-    Some(SigningKey {
-        kid: secret.kid.clone(),
-        pkcs8: Zeroizing::new(pair.to_pkcs8v1().ok()?.as_ref().to_vec()),
-        public: pair.public_key().as_ref().to_vec(),
-    })
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::TimeDelta;
+pub(crate) mod tests {
     use context::SubjectId;
+    use serde_json::Value;
 
     use super::*;
     use crate::Vault;
 
-    fn folder() -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("lethe-ring-{}", SubjectId::random()));
-        std::fs::create_dir(&folder).expect("a folder for the test");
-        folder
+    /// A folder for a ring, and the ring's path in it; removed when dropped.
+    pub(crate) struct Folder(PathBuf);
+
+    impl Folder {
+        pub fn new() -> Self {
+            let folder = std::env::temp_dir().join(format!("lethe-ring-{}", SubjectId::random()));
+            std::fs::create_dir(&folder).expect("a folder for the test");
+            Self(folder)
+        }
+
+        pub fn ring(&self) -> PathBuf {
+            self.0.join("ring.json")
+        }
+
+        /// Opens the ring, or makes one.
+        pub fn open(&self) -> Ring {
+            Ring::open_or_create(&self.ring(), None).expect("opens")
+        }
+
+        pub fn text(&self) -> String {
+            std::fs::read_to_string(self.ring()).expect("readable")
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).expect("removed");
+        }
+    }
+
+    /// A ring as the first version of this program wrote it.
+    const EARLY: &str = r#"{
+      "format": 1,
+      "keks": { "current": 1, "keys": { "1": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=" } },
+      "peppers": { "current": 1, "keys": { "1": "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=" } },
+      "ticket": "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=",
+      "mac": "BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ=",
+      "token": "BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU=",
+      "transit": { "20000": "BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY=" },
+      "signing": [ { "kid": "0707070707070707", "seed": "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=" } ]
+    }"#;
+
+    fn put(path: &Path, text: &str) {
+        let sibling = path.with_extension("put");
+        std::fs::write(&sibling, text).expect("written");
+        std::fs::set_permissions(&sibling, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
+        std::fs::rename(&sibling, path).expect("replaced");
     }
 
     #[test]
-    fn a_locked_ring_opens_with_its_passphrase_only() {
-        let folder = folder();
-        let path = folder.join("ring.json");
+    fn a_ring_of_the_first_version_opens_and_changes() {
+        let folder = Folder::new();
+        put(&folder.ring(), EARLY);
+        let ring = folder.open();
+        assert_eq!(ring.generation(), 0);
+        assert!(ring.transit_of(20_000).is_some());
+        assert_eq!(ring.signing().keys[0].kid, "0707070707070707");
+        assert!(ring.keks()[0].created_at.is_none());
+        let vault = Vault::new(ring);
         let subject = SubjectId::random();
-        let (keys, wrapped) =
-            Vault::new(Ring::open_or_create(&path, Some(b"moth")).expect("created")).create_subject(subject);
-        let text = std::fs::read_to_string(&path).expect("readable");
-        assert!(!text.contains("keks"));
+        let (_, wrapped) = vault.create_subject(subject);
+        let version = vault.ring().publish_kek(Clock::system().now()).expect("written");
+        assert_eq!((version, vault.ring().generation()), (2, 1));
+        assert!(Vault::new(folder.open()).open_subject(subject, &wrapped).is_ok());
+    }
+
+    #[test]
+    fn a_locked_ring_opens_with_its_passphrase_only_and_changes_stay_locked() {
+        let folder = Folder::new();
+        let path = folder.ring();
+        let subject = SubjectId::random();
+        let created = Vault::new(Ring::open_or_create(&path, Some(b"moth")).expect("created"));
+        let (keys, wrapped) = created.create_subject(subject);
+        created.ring().publish_kek(Clock::system().now()).expect("written");
+        assert!(!folder.text().contains("keks"));
         assert!(matches!(Ring::open(&path, None), Err(RingError::Locked(_))));
         assert!(matches!(Ring::open(&path, Some(b"mouth")), Err(RingError::Locked(_))));
         let vault = Vault::new(Ring::open(&path, Some(b"moth")).expect("opens"));
         let again = vault.open_subject(subject, &wrapped).expect("opens");
         assert_eq!(again.index().key_hash("k", "1"), keys.index().key_hash("k", "1"));
         assert!(vault.open_subject(SubjectId::random(), &wrapped).is_err(), "keys of another person");
-        std::fs::remove_dir_all(folder).expect("removed");
+        created.ring().use_newest_kek().expect("written");
+        assert!(vault.ring().reload().expect("the lock it was opened with still fits"));
+        assert_eq!(vault.create_subject(SubjectId::random()).1.ring_version, 2);
     }
 
     #[test]
-    fn no_transit_key_outlives_72_hours() {
-        let folder = folder();
-        let path = folder.join("ring.json");
-        let ring = Ring::open_or_create(&path, None).expect("created");
-        let now = DateTime::from_timestamp(20_000 * DAY_S, 0).expect("a time");
-        let (id, sealer) = ring.transit(now).expect("made");
-        let sealed = sealer.seal(&Aad::of("x"), b"letter");
-        assert_eq!(ring.destroy_old_transit(now + TimeDelta::hours(71)).expect("written"), 0);
-        assert!(
-            Ring::open(&path, None).expect("opens").transit_of(id).expect("alive").open(&Aad::of("x"), &sealed).is_ok()
-        );
-        assert_eq!(ring.destroy_old_transit(now + TimeDelta::hours(72)).expect("written"), 1);
-        assert!(ring.transit_of(id).is_none());
-        assert!(Ring::open(&path, None).expect("opens").transit_of(id).is_none());
-        std::fs::remove_dir_all(folder).expect("removed");
+    fn what_one_server_changed_the_other_takes_over() {
+        let folder = Folder::new();
+        let (one, other) = (Vault::new(folder.open()), Vault::new(folder.open()));
+        assert!(!other.ring().reload().expect("read"), "nothing changed");
+        one.ring().publish_kek(Clock::system().now()).expect("written");
+        one.ring().use_newest_kek().expect("written");
+        let subject = SubjectId::random();
+        let (_, wrapped) = one.create_subject(subject);
+        assert_eq!(wrapped.ring_version, 2);
+        assert!(other.open_subject(subject, &wrapped).is_ok(), "an unknown version is looked for at once");
+        assert_eq!(other.ring().generation(), one.ring().generation());
+        assert!(!other.ring().reload().expect("read"), "it was read already");
+    }
+
+    #[test]
+    fn another_ring_is_refused_and_the_keys_at_hand_stay() {
+        let (folder, foreign) = (Folder::new(), Folder::new());
+        let vault = Vault::new(folder.open());
+        let subject = SubjectId::random();
+        let (_, wrapped) = vault.create_subject(subject);
+        drop(foreign.open());
+        for secret in ["ticket", "mac", "token"] {
+            let mut text: Value = serde_json::from_str(&folder.text()).expect("JSON");
+            let other: Value = serde_json::from_str(&foreign.text()).expect("JSON");
+            let ours = std::mem::replace(&mut text[secret], other[secret].clone());
+            put(&folder.ring(), &text.to_string());
+            assert!(matches!(vault.ring().reload(), Err(RingError::Foreign(_))), "{secret}");
+            let change = vault.ring().publish_kek(Clock::system().now());
+            assert!(matches!(change, Err(RingError::Foreign(_))), "{secret}");
+            text[secret] = ours;
+            put(&folder.ring(), &text.to_string());
+        }
+        put(&folder.ring(), "half a r");
+        assert!(matches!(vault.ring().reload(), Err(RingError::Malformed(_))));
+        assert!(vault.open_subject(subject, &wrapped).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_read_for_every_unknown_key() {
+        let folder = Folder::new();
+        let (one, other) = (folder.open(), folder.open());
+        let good = folder.text();
+        put(&folder.ring(), "half a r");
+        assert!(other.kek(2).is_none());
+        // As if it had been tried just now, however long this test takes.
+        let failed = other.seen.lock().expect("no one panics").failed.replace(Instant::now() + TRY_AGAIN * 3600);
+        assert!(failed.is_some());
+        put(&folder.ring(), &good);
+        one.publish_kek(Clock::system().now()).expect("written");
+        assert!(other.kek(2).is_none(), "it is not tried again yet");
+        assert!(other.reload().expect("read"), "who watches the file tries always");
+        assert!(other.kek(2).is_some());
     }
 
     #[test]
     fn a_ring_that_others_may_read_is_refused() {
         use std::os::unix::fs::PermissionsExt;
-        let folder = folder();
-        let path = folder.join("ring.json");
-        drop(Ring::open_or_create(&path, None).expect("created"));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("set");
-        assert!(matches!(Ring::open(&path, None), Err(RingError::TooOpen(_, 0o640))));
-        std::fs::remove_dir_all(folder).expect("removed");
-    }
-
-    #[test]
-    fn renewing_the_wrapping_key_shuts_out_what_was_not_wrapped_anew() {
-        let folder = folder();
-        let vault = Vault::new(Ring::open_or_create(&folder.join("ring.json"), None).expect("created"));
-        let subject = SubjectId::random();
-        let (keys, wrapped) = vault.create_subject(subject);
-        let (kept, gone) = (context::RecordId::random(), context::RecordId::random());
-        let (kept_key, gone_key) = (crate::RecordKey::generate(), crate::RecordKey::generate());
-        let enter = |keys: &crate::SubjectKeys, record, key| keys.enter(record, "kind", vec![1], None, key);
-        let old_gone = enter(&keys, gone, &gone_key);
-        let (renewed, rewrapped) = keys.renew_wrapping(vault.ring(), &wrapped).expect("renewed");
-        let new_kept = enter(&renewed, kept, &kept_key);
-        let opened = vault.open_subject(subject, &rewrapped).expect("opens");
-        assert!(opened.open_record(&new_kept).is_ok());
-        assert!(opened.open_record(&old_gone).is_err());
-        assert!(
-            opened.open_record(&crate::RecordEntry { key_hash: vec![2], ..new_kept }).is_err(),
-            "an exchanged hash"
-        );
-        std::fs::remove_dir_all(folder).expect("removed");
+        let folder = Folder::new();
+        let ring = folder.open();
+        std::fs::set_permissions(folder.ring(), std::fs::Permissions::from_mode(0o640)).expect("set");
+        assert!(matches!(Ring::open(&folder.ring(), None), Err(RingError::TooOpen(_, 0o640))));
+        assert!(matches!(ring.publish_kek(Clock::system().now()), Err(RingError::TooOpen(_, 0o640))));
     }
 }

@@ -1,23 +1,26 @@
 //! The ring at rest: one JSON file, mode 0600, optionally locked with a passphrase (argon2id, AES-256-GCM).
 //!
 //! Every write goes to a sibling file, is flushed, and replaces the old one whole, so that a crash leaves one of the two.
+//! Where a key is destroyed, the bytes of the file before it are overwritten once the new one stands ([`write`]).
 
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    io::{self, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use argon2::{Algorithm, Argon2, Params, Version};
+use aws_lc_rs::constant_time;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
 use crate::{
     Aad, Sealed,
-    seal::{SealKey, fill_random},
+    seal::{SealKey, fill_random, random_secret},
 };
 
 /// Why the ring can't be used.
@@ -38,11 +41,23 @@ pub enum RingError {
     /// The passphrase is missing or wrong.
     #[error("key ring {0}: locked, and the passphrase is missing or wrong")]
     Locked(PathBuf),
+    /// The file now holds another ring than the one that was opened: tickets, rows and tokens of ours would not fit it.
+    #[error("key ring {0}: another ring than the one that was opened")]
+    Foreign(PathBuf),
+    /// The version of the key-encryption key is the current one, or newer.
+    #[error("version {0} of the key-encryption key is in use")]
+    InUse(i32),
 }
 
 /// 32 secret bytes, in base64 at rest, wiped when dropped.
 #[derive(Clone)]
 pub(crate) struct Secret(pub Zeroizing<[u8; 32]>);
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        constant_time::verify_slices_are_equal(self.0.as_slice(), other.0.as_slice()).is_ok()
+    }
+}
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -64,19 +79,59 @@ impl<'de> Deserialize<'de> for Secret {
 pub(crate) struct Versions {
     pub current: i32,
     pub keys: BTreeMap<i32, Secret>,
+    /// By version. A ring that was written before there were notes has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<i32, Note>,
 }
 
-/// An Ed25519 key that signs access tokens.
-#[derive(Clone, Serialize, Deserialize)]
+impl Versions {
+    /// The newest version that is known, in use or not.
+    pub fn newest(&self) -> i32 {
+        self.keys.last_key_value().map_or(self.current, |(version, _)| *version)
+    }
+}
+
+/// What is known of one version of a key.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime<Utc>>,
+    /// Since when nothing is under an older version any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrapped_at: Option<DateTime<Utc>>,
+    /// When the newest archive of keys was taken while this version was the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived_at: Option<DateTime<Utc>>,
+}
+
+/// An Ed25519 key: of access tokens, or of evidence.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SigningSecret {
     pub kid: String,
     pub seed: Secret,
+    /// The longest that a token signed with it may live, in seconds, where it is longer than usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_token_s: Option<i64>,
+    /// Until when tokens that it signed may live; a key that has this signs no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_until: Option<DateTime<Utc>>,
+}
+
+impl SigningSecret {
+    /// A fresh key; its id begins with `prefix`.
+    pub fn generate(prefix: &str) -> Self {
+        let kid = format!("{prefix}{}", hex::encode(&random_secret()[..8]));
+        Self { kid, seed: Secret(random_secret()), longest_token_s: None, accepted_until: None }
+    }
 }
 
 /// Everything the ring holds.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct RingFile {
     pub format: u32,
+    /// Grows by one with every change.
+    #[serde(default)]
+    pub generation: u64,
     pub keks: Versions,
     pub peppers: Versions,
     pub ticket: Secret,
@@ -86,6 +141,17 @@ pub(crate) struct RingFile {
     pub transit: BTreeMap<i64, Secret>,
     /// The first signs; all are accepted.
     pub signing: Vec<SigningSecret>,
+    /// Signs consent receipts and certificates of erasure; made when it is first needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<SigningSecret>,
+}
+
+impl RingFile {
+    /// Whether this is a later state of the same ring: what never changes must be the same.
+    pub fn is_same_ring(&self, other: &Self) -> bool {
+        let pairs = [(&self.ticket, &other.ticket), (&self.mac, &other.mac), (&self.token, &other.token)];
+        pairs.into_iter().all(|(ours, theirs)| ours == theirs)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -132,39 +198,72 @@ fn place() -> Aad {
     Aad::of("key ring")
 }
 
-/// Reads a ring, unlocking it where it is locked.
-pub(crate) fn read(path: &Path, passphrase: Option<&[u8]>) -> Result<(RingFile, Option<Lock>), RingError> {
+/// By which one state of the file is told from another without reading it: every change makes a new file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// Of the file that stands there now.
+    pub fn of(path: &Path) -> Result<Self, RingError> {
+        fs::metadata(path).map(|found| Self::from(&found)).map_err(|error| RingError::Io(path.into(), error))
+    }
+
+    fn from(found: &fs::Metadata) -> Self {
+        Self { inode: found.ino(), length: found.len(), modified: (found.mtime(), found.mtime_nsec()) }
+    }
+}
+
+/// The file's bytes and stamp, of one and the same file. Refuses a file that others may read.
+fn bytes(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Stamp), RingError> {
     let io = |error| RingError::Io(path.into(), error);
-    let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
+    let mut file = File::open(path).map_err(io)?;
+    let found = file.metadata().map_err(io)?;
+    let mode = found.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(RingError::TooOpen(path.into(), mode));
     }
-    let text = Zeroizing::new(fs::read(path).map_err(io)?);
+    // Of the right size from the start: a buffer that grew would leave copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(found.len()).unwrap_or_default() + 1));
+    file.read_to_end(&mut text).map_err(io)?;
+    Ok((text, Stamp::from(&found)))
+}
+
+/// Reads a ring, unlocking it where it is locked.
+pub(crate) fn read(path: &Path, passphrase: Option<&[u8]>) -> Result<(RingFile, Option<Lock>, Stamp), RingError> {
     let malformed = || RingError::Malformed(path.into());
+    let (text, stamp) = bytes(path)?;
     let Ok(locked) = serde_json::from_slice::<Locked>(&text) else {
-        let file: RingFile = serde_json::from_slice(&text).map_err(|_| malformed())?;
         if passphrase.is_some() {
             return Err(RingError::NotLocked(path.into()));
         }
-        return if file.format == 1 { Ok((file, None)) } else { Err(malformed()) };
+        return Ok((parse(path, &text)?, None, stamp));
     };
     let wrong = || RingError::Locked(path.into());
     let salt = STANDARD.decode(&locked.salt).ok().and_then(|salt| salt.try_into().ok()).ok_or_else(malformed)?;
     let lock = Lock::derive(passphrase.ok_or_else(wrong)?, salt, locked.argon2id);
     let sealed = Sealed::from_base64(&locked.sealed).map_err(|_| malformed())?;
     let text = lock.key.open(&place(), &sealed).map_err(|_| wrong())?;
-    Ok((serde_json::from_slice(&text).map_err(|_| malformed())?, Some(lock)))
+    Ok((parse(path, &text)?, Some(lock), stamp))
 }
 
 /// Reads a ring again with the lock that it was opened with.
-pub(crate) fn read_unlocked(path: &Path, lock: Option<&Lock>) -> Result<RingFile, RingError> {
-    let Some(lock) = lock else { return read(path, None).map(|(file, _)| file) };
+pub(crate) fn read_again(path: &Path, lock: Option<&Lock>) -> Result<(RingFile, Stamp), RingError> {
+    let (text, stamp) = bytes(path)?;
+    let Some(lock) = lock else { return Ok((parse(path, &text)?, stamp)) };
     let malformed = || RingError::Malformed(path.into());
-    let text = fs::read(path).map_err(|error| RingError::Io(path.into(), error))?;
     let locked: Locked = serde_json::from_slice(&text).map_err(|_| malformed())?;
     let sealed = Sealed::from_base64(&locked.sealed).map_err(|_| malformed())?;
     let text = lock.key.open(&place(), &sealed).map_err(|_| RingError::Locked(path.into()))?;
-    serde_json::from_slice(&text).map_err(|_| malformed())
+    Ok((parse(path, &text)?, stamp))
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<RingFile, RingError> {
+    let file: Option<RingFile> = serde_json::from_slice(text).ok();
+    file.filter(|file| file.format == 1).ok_or_else(|| RingError::Malformed(path.into()))
 }
 
 /// Holds the ring's lock file until dropped, so that servers which share a ring change it one after the other.
@@ -177,11 +276,41 @@ pub(crate) fn hold(path: &Path) -> Result<File, RingError> {
     Ok(file)
 }
 
-/// Writes a ring durably, locked where a lock is given.
-pub(crate) fn write(path: &Path, file: &RingFile, lock: Option<&Lock>) -> Result<(), RingError> {
+/// Writes a ring durably, locked where a lock is given; the caller holds the lock file. With `destroys`, the bytes of the file
+/// before it are overwritten once the new one stands; should a crash come between, the next write does it.
+///
+/// That reaches file systems which write in place (ext4, XFS). It does not reach what a file system that copies on write
+/// (btrfs, ZFS), a snapshot, a backup or the spare cells of a flash disk still hold: a destroyed key is gone there when they
+/// are, or at once where ring or disk are encrypted with a key that is destroyed as well.
+pub(crate) fn write(path: &Path, file: &RingFile, lock: Option<&Lock>, destroys: bool) -> Result<(), RingError> {
     let io = |error| RingError::Io(path.into(), error);
+    overwrite_old(path).map_err(io)?;
     let sibling = write_sibling(path, &to_text(file, lock)).map_err(io)?;
-    fs::rename(&sibling, path).and_then(|()| sync_folder(path)).map_err(io)
+    if destroys {
+        fs::hard_link(path, path.with_extension("old")).map_err(io)?;
+    }
+    fs::rename(&sibling, path).and_then(|()| sync_folder(path)).map_err(io)?;
+    overwrite_old(path).map_err(io)
+}
+
+/// Overwrites, in place, the bytes of the ring that was replaced, and removes it, where one is kept. After a crash it may be
+/// a second name of the ring that stands: then only the name goes.
+fn overwrite_old(path: &Path) -> io::Result<()> {
+    let old = path.with_extension("old");
+    let mut file = match OpenOptions::new().write(true).open(&old) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let (replaced, stands) = (file.metadata()?, fs::metadata(path)?);
+    if (replaced.dev(), replaced.ino()) != (stands.dev(), stands.ino()) {
+        let mut noise = vec![0; usize::try_from(replaced.len()).unwrap_or_default()];
+        fill_random(&mut noise);
+        file.write_all(&noise)?;
+        file.sync_all()?;
+    }
+    fs::remove_file(&old)?;
+    sync_folder(path)
 }
 
 /// Writes a ring where there is none; refuses to replace one.

@@ -63,6 +63,9 @@ impl Aad {
 pub(crate) struct SealKey(LessSafeKey);
 
 impl SealKey {
+    /// By so many bytes sealed bytes are longer than what was sealed, padding aside.
+    pub const OVERHEAD: usize = 1 + NONCE_LEN + 16;
+
     pub fn new(secret: &[u8; 32]) -> Self {
         Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, secret).expect("the key has 32 bytes")))
     }
@@ -98,7 +101,8 @@ impl SealKey {
         Ok(Zeroizing::new(key.as_slice().try_into().map_err(|_| Unreadable)?))
     }
 
-    fn encrypt(&self, aad: &Aad, plaintext: &[u8]) -> Sealed {
+    /// Seals without padding.
+    pub fn encrypt(&self, aad: &Aad, plaintext: &[u8]) -> Sealed {
         let mut nonce = [0; NONCE_LEN];
         fill_random(&mut nonce);
         let mut out = Vec::with_capacity(1 + NONCE_LEN + plaintext.len() + AES_256_GCM.tag_len());
@@ -115,7 +119,8 @@ impl SealKey {
         Sealed(out)
     }
 
-    fn decrypt(&self, aad: &Aad, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    /// Opens what [`SealKey::encrypt`] made.
+    pub fn decrypt(&self, aad: &Aad, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
         let (format, rest) = sealed.split_first().ok_or(Unreadable)?;
         let (nonce, body) = rest.split_at_checked(NONCE_LEN).ok_or(Unreadable)?;
         if *format != FORMAT {
