@@ -35,6 +35,8 @@ macro_rules! choice {
     };
 }
 
+pub(crate) use choice;
+
 choice! {
     /// A medical specialty.
     Specialty {
@@ -68,4 +70,22 @@ choice! {
 choice! {
     /// How a work day was measured.
     Source { Geofence = "geofence", Manual = "manual", Mixed = "mixed" }
+}
+
+choice! {
+    /// How hearing was tested.
+    TestType { PureTone = "pure_tone", SpeechInNoise = "speech_in_noise" }
+}
+
+choice! {
+    /// An age in years, in groups.
+    AgeGroup {
+        Under18 = "under_18", From18 = "18_to_29", From30 = "30_to_44", From45 = "45_to_59", From60 = "60_to_74",
+        From75 = "75_and_over", NotSaid = "not_said",
+    }
+}
+
+choice! {
+    /// A gender, as the person says it.
+    Gender { Female = "female", Male = "male", NonBinary = "non_binary", NotSaid = "not_said" }
 }

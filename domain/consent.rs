@@ -1,7 +1,8 @@
 //! Consents: one stream a person and purpose. Evidence in clear: purpose, notice version, its hash and the decision.
 //!
 //! GDPR Art. 7: given per purpose, on a text that can be shown, and withdrawn as easily. A newer notice asks again: a consent
-//! to an older text no longer counts.
+//! to an older text no longer counts. An objection (Art. 21) stands on the same stream: while it does, no consent is given,
+//! and after it consent is asked for anew.
 
 use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
@@ -16,20 +17,29 @@ pub enum Purpose {
     WorkHours,
     /// Counting them in published statistics.
     Statistics,
+    /// Keeping a person's hearing screenings for that person.
+    Hearing,
+    /// Keeping what a person says about themselves.
+    Demographics,
+    /// Keeping the words that a person learns, and how.
+    Wordbook,
 }
 
 impl Purpose {
     /// All purposes.
-    pub const ALL: [Self; 2] = [Self::WorkHours, Self::Statistics];
+    pub const ALL: [Self; 5] = [Self::WorkHours, Self::Statistics, Self::Hearing, Self::Demographics, Self::Wordbook];
 }
 
 impl Choice for Purpose {
     const NAME: &'static str = "Purpose";
-    const NAMES: &'static [&'static str] = &["work_hours", "statistics"];
+    const NAMES: &'static [&'static str] = &["work_hours", "statistics", "hearing", "demographics", "wordbook"];
     fn as_str(self) -> &'static str {
         match self {
             Self::WorkHours => "work_hours",
             Self::Statistics => "statistics",
+            Self::Hearing => "hearing",
+            Self::Demographics => "demographics",
+            Self::Wordbook => "wordbook",
         }
     }
     fn parse(name: &str) -> Option<Self> {
@@ -52,6 +62,9 @@ pub struct Notice {
 pub const NOTICES: &[Notice] = &[
     Notice { purpose: Purpose::WorkHours, version: "1", text: include_str!("notices/work_hours.1.md") },
     Notice { purpose: Purpose::Statistics, version: "1", text: include_str!("notices/statistics.1.md") },
+    Notice { purpose: Purpose::Hearing, version: "1", text: include_str!("notices/hearing.1.md") },
+    Notice { purpose: Purpose::Demographics, version: "1", text: include_str!("notices/demographics.1.md") },
+    Notice { purpose: Purpose::Wordbook, version: "1", text: include_str!("notices/wordbook.1.md") },
 ];
 
 impl Notice {
@@ -65,6 +78,7 @@ impl Notice {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Consent {
     decision: Option<Decision>,
+    objected: bool,
 }
 
 /// What was decided, on which text.
@@ -93,6 +107,16 @@ pub enum ConsentCommand {
         /// The notice that counts today.
         decision: Decision,
     },
+    /// Object to the purpose.
+    Object {
+        /// The notice that counts today.
+        decision: Decision,
+    },
+    /// Take the objection back. Consent does not come back with it.
+    LiftObjection {
+        /// The notice that counts today.
+        decision: Decision,
+    },
 }
 
 /// What was decided.
@@ -102,6 +126,21 @@ pub enum ConsentEvent {
     Granted(Decision),
     /// Consent was taken back.
     Withdrawn(Decision),
+    /// The person objected to the purpose.
+    Objected(Decision),
+    /// The objection was taken back.
+    ObjectionLifted(Decision),
+}
+
+impl ConsentEvent {
+    /// What was decided on, and on which text.
+    pub fn decision(&self) -> &Decision {
+        let (Self::Granted(decision)
+        | Self::Withdrawn(decision)
+        | Self::Objected(decision)
+        | Self::ObjectionLifted(decision)) = self;
+        decision
+    }
 }
 
 impl DomainEvent for ConsentEvent {
@@ -109,6 +148,8 @@ impl DomainEvent for ConsentEvent {
         match self {
             Self::Granted(_) => "consent.granted",
             Self::Withdrawn(_) => "consent.withdrawn",
+            Self::Objected(_) => "objection.raised",
+            Self::ObjectionLifted(_) => "objection.lifted",
         }
         .to_owned()
     }
@@ -126,6 +167,9 @@ pub enum ConsentError {
         /// The version that counts.
         current: String,
     },
+    /// An objection to the purpose stands.
+    #[error("an objection to the purpose stands")]
+    ObjectionStands,
 }
 
 impl Aggregate for Consent {
@@ -141,6 +185,9 @@ impl Aggregate for Consent {
                 if shown.is_some_and(|shown| shown != decision.notice_version) {
                     return Err(ConsentError::NoticeOutdated { current: decision.notice_version });
                 }
+                if self.objected {
+                    return Err(ConsentError::ObjectionStands);
+                }
                 if self.decision.as_ref() != Some(&decision) {
                     sink.write(ConsentEvent::Granted(decision), self).await;
                 }
@@ -150,14 +197,25 @@ impl Aggregate for Consent {
                     sink.write(ConsentEvent::Withdrawn(decision), self).await;
                 }
             }
+            ConsentCommand::Object { decision } => {
+                if !self.objected {
+                    sink.write(ConsentEvent::Objected(decision), self).await;
+                }
+            }
+            ConsentCommand::LiftObjection { decision } => {
+                if self.objected {
+                    sink.write(ConsentEvent::ObjectionLifted(decision), self).await;
+                }
+            }
         }
         Ok(())
     }
 
     fn apply(&mut self, event: ConsentEvent) {
-        self.decision = match event {
-            ConsentEvent::Granted(decision) => Some(decision),
-            ConsentEvent::Withdrawn(_) => None,
+        *self = match event {
+            ConsentEvent::Granted(decision) => Self { decision: Some(decision), objected: false },
+            ConsentEvent::Objected(_) => Self { decision: None, objected: true },
+            ConsentEvent::Withdrawn(_) | ConsentEvent::ObjectionLifted(_) => Self::default(),
         };
     }
 }
@@ -205,10 +263,37 @@ mod tests {
     }
 
     #[test]
+    fn an_objection_ends_the_consent_and_bars_a_new_one() {
+        given(vec![ConsentEvent::Granted(decision("1"))])
+            .when(ConsentCommand::Object { decision: decision("1") })
+            .then_expect_events(vec![ConsentEvent::Objected(decision("1"))]);
+        let grant = || ConsentCommand::Grant { decision: decision("1"), shown: None };
+        given(vec![ConsentEvent::Objected(decision("1"))])
+            .when(grant())
+            .then_expect_error(ConsentError::ObjectionStands);
+        given(vec![ConsentEvent::Objected(decision("1"))])
+            .when(ConsentCommand::LiftObjection { decision: decision("1") })
+            .then_expect_events(vec![ConsentEvent::ObjectionLifted(decision("1"))]);
+        given(vec![ConsentEvent::ObjectionLifted(decision("1"))])
+            .when(grant())
+            .then_expect_events(vec![ConsentEvent::Granted(decision("1"))]);
+        given(vec![]).when(ConsentCommand::LiftObjection { decision: decision("1") }).then_expect_events(vec![]);
+    }
+
+    #[test]
     fn stored_events_of_every_version_load() {
         let stored = r#"{"Granted":{"purpose":"work_hours","notice_version":"1","notice_hash":"00"}}"#;
         assert_eq!(serde_json::from_str::<ConsentEvent>(stored).expect("loads"), ConsentEvent::Granted(decision("1")));
         assert_eq!(serde_json::to_string(&ConsentEvent::Granted(decision("1"))).expect("stores"), stored);
+        for (name, event) in [
+            ("Withdrawn", ConsentEvent::Withdrawn(decision("1"))),
+            ("Objected", ConsentEvent::Objected(decision("1"))),
+            ("ObjectionLifted", ConsentEvent::ObjectionLifted(decision("1"))),
+        ] {
+            let stored = stored.replace("Granted", name);
+            assert_eq!(serde_json::from_str::<ConsentEvent>(&stored).expect("loads"), event);
+            assert_eq!(serde_json::to_string(&event).expect("stores"), stored);
+        }
     }
 
     #[test]

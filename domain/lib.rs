@@ -6,12 +6,19 @@ pub mod access;
 pub mod account;
 pub mod choice;
 pub mod consent;
+pub mod deletion;
+pub mod export;
 pub mod fault;
+pub mod filter;
+pub mod hold;
+pub mod key_ring;
 pub mod kinds;
 pub mod quarter;
 pub mod record;
+pub mod restriction;
+pub mod retention;
 
-pub use choice::{Choice, RoleLevel, Source, Specialty, StateCode};
+pub use choice::{AgeGroup, Choice, Gender, RoleLevel, Source, Specialty, StateCode, TestType};
 pub use fault::Fault;
 pub use kinds::{Body, Kind};
 
@@ -26,7 +33,28 @@ pub const EVENT_TYPES: &[&str] = &[
     "consent.granted",
     "consent.withdrawn",
     "data.accessed",
+    "deletion.requested",
+    "deletion.confirmed",
+    "deletion.cancelled",
+    "deletion.completed",
+    "subject.erased",
+    "export.requested",
+    "export.completed",
+    "export.failed",
+    "export.cancelled",
+    "export.downloaded",
+    "export.expired",
+    "hold.placed",
+    "hold.lifted",
+    "objection.raised",
+    "objection.lifted",
+    "key_ring.published",
+    "key_ring.rotated",
+    "key_ring.destroyed",
     "record.submitted",
     "record.amended",
     "record.removed",
+    "restriction.set",
+    "restriction.lifted",
+    "retention.set",
 ];

@@ -20,6 +20,11 @@ pub struct Contact {
 impl Shape for Contact {
     const NAME: &'static str = "contact";
     const TITLE: &'static str = "How to reach you";
+    const OPEN_TO_CLIENTS: bool = false;
+
+    fn example() -> Self {
+        Self { email: "anna@klinik.example".to_owned() }
+    }
 
     fn faults(&self, _: NaiveDate) -> Vec<Fault> {
         normalise_address(&self.email).err().into_iter().collect()

@@ -4,17 +4,25 @@
 //! that list: no table, policy, projection or command.
 
 mod contact;
+mod demographics;
+mod form;
+mod screening;
+mod shape;
+mod time;
+mod wordbook;
 mod work_day;
 mod work_profile;
 
-use std::marker::PhantomData;
-
 use chrono::NaiveDate;
 use context::Personal;
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use contact::{CONTACT, Contact, normalise_address};
+pub use demographics::{DEMOGRAPHICS, Demographics};
+pub use screening::{SCREENING, Screening, Threshold};
+pub use shape::{Shape, Shaped};
+pub use time::UtcTime;
+pub use wordbook::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS, WordbookEntry, WordbookSettings};
 pub use work_day::{WORK_DAY, WorkDay};
 pub use work_profile::{WORK_PROFILE, WorkProfile};
 
@@ -35,6 +43,16 @@ pub trait Kind: Sync {
     fn retention_days(&self) -> Option<u32>;
     /// Whether a guest may have one evaluated without storing it.
     fn for_guests(&self) -> bool;
+    /// Whether clients submit, see and remove it like any other record; otherwise the server alone keeps it.
+    fn open_to_clients(&self) -> bool;
+    /// Whether its records have a date.
+    fn is_dated(&self) -> bool;
+    /// Whether one record is one session of a test: what requests for sessions only mean.
+    fn is_session(&self) -> bool;
+    /// A sound body, to learn the form from.
+    fn example(&self) -> Body;
+    /// The same body as it is stored: two that say the same become one. What is not sound stays as it is.
+    fn normal(&self, body: Body) -> Body;
     /// Everything that is wrong with a body, on a day (`today`, where the person is).
     fn faults(&self, body: &Body, today: NaiveDate) -> Vec<Fault>;
     /// What makes one record of a person the same as another: submitting it again amends.
@@ -43,88 +61,56 @@ pub trait Kind: Sync {
     fn key_field(&self) -> &'static str;
     /// The day it is about, for kinds with days.
     fn date(&self, body: &Body) -> Option<NaiveDate>;
+    /// The type of test it is a result of, for kinds that are results of tests.
+    fn test_type(&self, body: &Body) -> Option<String>;
+    /// What a sound body means, for kinds that can be evaluated. Computed from the body alone.
+    fn evaluate(&self, body: &Body) -> Option<Value>;
 }
 
 /// All kinds.
-pub const KINDS: &[&dyn Kind] = &[CONTACT, WORK_PROFILE, WORK_DAY];
+pub const KINDS: &[&dyn Kind] =
+    &[CONTACT, WORK_PROFILE, WORK_DAY, SCREENING, DEMOGRAPHICS, WORDBOOK_ENTRY, WORDBOOK_SETTINGS];
 
 /// The kind of a name.
 pub fn kind(name: &str) -> Option<&'static dyn Kind> {
     KINDS.iter().copied().find(|kind| kind.name() == name)
 }
 
-/// A kind whose bodies are a Rust type.
-pub trait Shape: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// See [`Kind::name`].
-    const NAME: &'static str;
-    /// See [`Kind::title`].
-    const TITLE: &'static str;
-    /// See [`Kind::purpose`].
-    const PURPOSE: Option<Purpose> = None;
-    /// See [`Kind::retention_days`].
-    const RETENTION_DAYS: Option<u32> = None;
-    /// See [`Kind::for_guests`].
-    const FOR_GUESTS: bool = false;
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-    /// See [`Kind::key_field`].
-    const KEY_FIELD: &'static str = "";
+    use super::*;
 
-    /// See [`Kind::faults`].
-    fn faults(&self, today: NaiveDate) -> Vec<Fault>;
-    /// See [`Kind::natural_key`].
-    fn natural_key(&self) -> String;
-    /// See [`Kind::date`].
-    fn date(&self) -> Option<NaiveDate> {
-        None
-    }
-
-    /// As the body of a record.
-    fn to_body(&self) -> Body {
-        Personal::new(serde_json::to_value(self).expect("a shape can be written as JSON"))
+    #[test]
+    fn every_kind_keeps_what_it_says_of_itself() {
+        let today = "2026-03-02".parse().expect("a date");
+        let mut names = BTreeSet::new();
+        for kind in KINDS {
+            let (name, example) = (kind.name(), kind.example());
+            assert!(names.insert(name) && name != "kinds", "{name} is the name of one kind and of no list of kinds");
+            assert!(!kind.title().is_empty());
+            assert_eq!(kind.faults(&example, today), [], "{name}");
+            assert_eq!(kind.normal(example.clone()), example, "{name}");
+            assert_eq!(kind.date(&example).is_some(), kind.is_dated(), "{name}");
+            assert!(!kind.for_guests() || kind.evaluate(&example).is_some(), "{name}");
+            assert_eq!(kind.is_session(), kind.test_type(&example).is_some(), "{name}");
+            let key = kind.key_field();
+            assert!(key.is_empty() || example.reveal().get(key).is_some(), "{name} has no field {key}");
+            assert_eq!(super::kind(name).map(|kind| kind.name()), Some(name));
+        }
+        assert!(!CONTACT.open_to_clients(), "a sign-in is compared with it");
     }
 
-    /// From the body of a record; none where it has another shape.
-    fn from_body(body: &Body) -> Option<Self> {
-        serde_json::from_value(body.reveal().clone()).ok()
-    }
-}
-
-/// A [`Shape`] as a [`Kind`].
-pub struct Shaped<S>(PhantomData<fn() -> S>);
-
-impl<S> Shaped<S> {
-    const fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<S: Shape> Kind for Shaped<S> {
-    fn name(&self) -> &'static str {
-        S::NAME
-    }
-    fn title(&self) -> &'static str {
-        S::TITLE
-    }
-    fn purpose(&self) -> Option<Purpose> {
-        S::PURPOSE
-    }
-    fn retention_days(&self) -> Option<u32> {
-        S::RETENTION_DAYS
-    }
-    fn for_guests(&self) -> bool {
-        S::FOR_GUESTS
-    }
-    fn faults(&self, body: &Body, today: NaiveDate) -> Vec<Fault> {
-        S::from_body(body)
-            .map_or_else(|| vec![Fault::new("body", "does not have the shape of its kind")], |s| s.faults(today))
-    }
-    fn natural_key(&self, body: &Body) -> String {
-        S::from_body(body).map(|shape| shape.natural_key()).unwrap_or_default()
-    }
-    fn key_field(&self) -> &'static str {
-        S::KEY_FIELD
-    }
-    fn date(&self, body: &Body) -> Option<NaiveDate> {
-        S::from_body(body)?.date()
+    #[test]
+    fn what_says_the_same_is_the_same() {
+        let mut spelled = WORDBOOK_ENTRY.example().into_inner();
+        spelled["part_of_speech"] = Value::Null;
+        spelled["next_passive_review_time"] = "2025-11-01T01:00:00.5+01:00".into();
+        let normal = WORDBOOK_ENTRY.normal(Personal::new(spelled)).into_inner();
+        assert_eq!(normal.get("part_of_speech"), None);
+        assert_eq!(normal["next_passive_review_time"], "2025-11-01T00:00:00Z");
+        let unsound = Personal::new(Value::from(3));
+        assert_eq!(WORDBOOK_ENTRY.normal(unsound.clone()), unsound);
     }
 }

@@ -31,6 +31,12 @@ impl Shape for WorkDay {
     const TITLE: &'static str = "Your confirmed work days";
     const KEY_FIELD: &'static str = "date";
     const PURPOSE: Option<Purpose> = Some(Purpose::WorkHours);
+    const IS_DATED: bool = true;
+
+    fn example() -> Self {
+        let date = NaiveDate::from_ymd_opt(2025, 12, 8).expect("a date");
+        Self { date, planned_minutes: 510, actual_minutes: 552, source: Source::Geofence }
+    }
 
     fn faults(&self, today: NaiveDate) -> Vec<Fault> {
         let mut faults = Vec::new();

@@ -55,6 +55,17 @@ impl Shape for WorkProfile {
     const NAME: &'static str = "work_profile";
     const TITLE: &'static str = "Where and as what you work";
 
+    fn example() -> Self {
+        Self {
+            hospital_id: "klinikum-am-see".to_owned(),
+            specialty: Specialty::Surgery,
+            role_level: RoleLevel::Specialist,
+            state_code: Some(StateCode::Bavaria),
+            country_code: Self::DEFAULT_COUNTRY.to_owned(),
+            time_zone: Self::DEFAULT_TIME_ZONE.to_owned(),
+        }
+    }
+
     fn faults(&self, _: NaiveDate) -> Vec<Fault> {
         let texts =
             [("hospital_id", &self.hospital_id), ("country_code", &self.country_code), ("time_zone", &self.time_zone)];

@@ -1,0 +1,401 @@
+//! Deletion: asking for it, confirming, cancelling, and its one execution. One stream a person, so that there is one request
+//! at a time. In clear stand scopes, states and times; what filters and reason say comes in sealed.
+//!
+//! Nothing is deleted without a second step (requirement R10): the request mails a token, and only who shows the token and
+//! types the phrase confirms. Then a grace runs, in which the same token cancels. Two cancelled requests are followed by a day's
+//! wait (R10.5).
+
+use chrono::{DateTime, TimeDelta, Utc};
+use context::DeletionId;
+use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use serde::{Deserialize, Serialize};
+
+use crate::choice::{Choice, choice};
+
+choice! {
+    /// How much of a person's data a request is about.
+    Scope { Full = "full", Partial = "partial", SessionsOnly = "sessions_only" }
+}
+
+choice! {
+    /// Where a request stands.
+    DeletionState {
+        Pending = "pending", Confirmed = "confirmed", Completed = "completed", Cancelled = "cancelled",
+        Replaced = "replaced",
+    }
+}
+
+/// So many cancelled requests in a row are followed by a wait.
+const CANCELLED_BEFORE_WAIT: usize = 2;
+/// How long the wait is, from the last of them.
+const WAIT: TimeDelta = TimeDelta::days(1);
+
+impl Scope {
+    /// What to type to confirm.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Self::Full => "delete everything about me",
+            Self::Partial | Self::SessionsOnly => "delete these records",
+        }
+    }
+}
+
+/// A request as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// The request.
+    pub deletion: DeletionId,
+    /// How much it is about.
+    pub scope: Scope,
+    /// Until when it can be confirmed.
+    pub expires_at: DateTime<Utc>,
+    /// When its grace ends, once it is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_ends_at: Option<DateTime<Utc>>,
+}
+
+/// A person's requests: the open one, and when others were cancelled.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Deletion {
+    open: Option<Open>,
+    cancelled: Vec<DateTime<Utc>>,
+}
+
+/// What may be done.
+#[derive(Clone, Debug)]
+pub enum DeletionCommand {
+    /// Ask for a deletion. It takes the place of a request that was not confirmed.
+    Request {
+        /// The new request, not confirmed.
+        open: Open,
+        /// The keyed hash of the mailed token, hexadecimal.
+        token_hash: String,
+        /// Filters and reason, sealed.
+        sealed: String,
+        /// The present time.
+        now: DateTime<Utc>,
+    },
+    /// Confirm it, with token and phrase.
+    Confirm {
+        /// Which.
+        deletion: DeletionId,
+        /// How long it can be cancelled from now on.
+        grace: TimeDelta,
+        /// The present time.
+        now: DateTime<Utc>,
+    },
+    /// Cancel it, before its grace is over.
+    Cancel {
+        /// Which.
+        deletion: DeletionId,
+        /// The present time.
+        now: DateTime<Utc>,
+    },
+    /// Carry it out, once its grace is over.
+    Execute {
+        /// Which.
+        deletion: DeletionId,
+        /// How many records are removed.
+        removed: u64,
+        /// The present time.
+        now: DateTime<Utc>,
+    },
+    /// Erase a person without a request in this log: one whom a restored backup brought back, though the ledger says that they
+    /// were erased; or the drill's own.
+    Repeat {
+        /// Which.
+        deletion: DeletionId,
+        /// How many records are removed.
+        removed: u64,
+    },
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeletionEvent {
+    /// A deletion was asked for.
+    Requested {
+        /// The request.
+        #[serde(flatten)]
+        open: Open,
+        /// The keyed hash of the mailed token, hexadecimal.
+        token_hash: String,
+        /// Filters and reason, sealed under the person's trail key.
+        sealed: String,
+        /// When earlier requests were cancelled.
+        cancelled: Vec<DateTime<Utc>>,
+    },
+    /// It was confirmed.
+    Confirmed {
+        /// The request, with the end of its grace.
+        #[serde(flatten)]
+        open: Open,
+        /// When earlier requests were cancelled.
+        cancelled: Vec<DateTime<Utc>>,
+    },
+    /// It was cancelled.
+    Cancelled {
+        /// Which.
+        deletion: DeletionId,
+        /// When requests were cancelled, this one last.
+        cancelled: Vec<DateTime<Utc>>,
+    },
+    /// It was carried out, and the account stays.
+    Completed {
+        /// Which.
+        deletion: DeletionId,
+        /// How many records were removed.
+        removed: u64,
+    },
+    /// It was carried out, and the person is erased. No event follows in any stream of theirs.
+    Erased {
+        /// Which.
+        deletion: DeletionId,
+        /// How many records were removed.
+        removed: u64,
+    },
+}
+
+impl DomainEvent for DeletionEvent {
+    fn event_type(&self) -> String {
+        match self {
+            Self::Requested { .. } => "deletion.requested",
+            Self::Confirmed { .. } => "deletion.confirmed",
+            Self::Cancelled { .. } => "deletion.cancelled",
+            Self::Completed { .. } => "deletion.completed",
+            Self::Erased { .. } => "subject.erased",
+        }
+        .to_owned()
+    }
+    fn event_version(&self) -> String {
+        "1.0".to_owned()
+    }
+}
+
+/// Why it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeletionError {
+    /// A confirmed request waits for the end of its grace.
+    #[error("a confirmed request is waiting")]
+    Waiting,
+    /// Two requests were cancelled; the next may come after a day.
+    #[error("two requests were cancelled; the next may come at {until}")]
+    CoolingOff {
+        /// When.
+        until: DateTime<Utc>,
+    },
+    /// It is confirmed already.
+    #[error("the request is confirmed already")]
+    Confirmed,
+    /// It was cancelled, replaced or carried out, or its time to confirm is over.
+    #[error("the request is closed")]
+    Closed,
+    /// It cannot be cancelled any more.
+    #[error("the grace period is over")]
+    GracePeriodOver,
+    /// It cannot be carried out yet.
+    #[error("the grace period is not over")]
+    GracePeriodRuns,
+}
+
+impl Deletion {
+    fn opened(&self, deletion: DeletionId) -> Result<&Open, DeletionError> {
+        self.open.as_ref().filter(|open| open.deletion == deletion).ok_or(DeletionError::Closed)
+    }
+
+    fn decide(&self, command: DeletionCommand) -> Result<DeletionEvent, DeletionError> {
+        match command {
+            DeletionCommand::Request { open, token_hash, sealed, now } => {
+                if self.open.as_ref().is_some_and(|open| open.grace_ends_at.is_some()) {
+                    return Err(DeletionError::Waiting);
+                }
+                let mut cancelled = self.cancelled.clone();
+                if cancelled.len() >= CANCELLED_BEFORE_WAIT {
+                    let until = cancelled.last().copied().unwrap_or_default() + WAIT;
+                    if now < until {
+                        return Err(DeletionError::CoolingOff { until });
+                    }
+                    cancelled.clear();
+                }
+                Ok(DeletionEvent::Requested { open, token_hash, sealed, cancelled })
+            }
+            DeletionCommand::Confirm { deletion, grace, now } => {
+                let open = self.opened(deletion)?;
+                if open.grace_ends_at.is_some() {
+                    return Err(DeletionError::Confirmed);
+                }
+                if open.expires_at <= now {
+                    return Err(DeletionError::Closed);
+                }
+                let open = Open { grace_ends_at: Some(now + grace), ..open.clone() };
+                Ok(DeletionEvent::Confirmed { open, cancelled: self.cancelled.clone() })
+            }
+            DeletionCommand::Cancel { deletion, now } => {
+                let open = self.opened(deletion)?;
+                if open.grace_ends_at.is_some_and(|end| end <= now) {
+                    return Err(DeletionError::GracePeriodOver);
+                }
+                let cancelled = self.cancelled.iter().copied().chain([now]).collect();
+                Ok(DeletionEvent::Cancelled { deletion, cancelled })
+            }
+            DeletionCommand::Execute { deletion, removed, now } => {
+                let open = self.opened(deletion)?;
+                if open.grace_ends_at.is_none_or(|end| now < end) {
+                    return Err(DeletionError::GracePeriodRuns);
+                }
+                Ok(match open.scope {
+                    Scope::Full => DeletionEvent::Erased { deletion, removed },
+                    Scope::Partial | Scope::SessionsOnly => DeletionEvent::Completed { deletion, removed },
+                })
+            }
+            DeletionCommand::Repeat { deletion, removed } => Ok(DeletionEvent::Erased { deletion, removed }),
+        }
+    }
+}
+
+impl Aggregate for Deletion {
+    const TYPE: &'static str = "deletion";
+    type Command = DeletionCommand;
+    type Event = DeletionEvent;
+    type Error = DeletionError;
+    type Services = ();
+
+    async fn handle(&mut self, command: DeletionCommand, _: &(), sink: &EventSink<Self>) -> Result<(), DeletionError> {
+        let event = self.decide(command)?;
+        sink.write(event, self).await;
+        Ok(())
+    }
+
+    fn apply(&mut self, event: DeletionEvent) {
+        *self = match event {
+            DeletionEvent::Requested { open, cancelled, .. } | DeletionEvent::Confirmed { open, cancelled } => {
+                Self { open: Some(open), cancelled }
+            }
+            DeletionEvent::Cancelled { cancelled, .. } => Self { open: None, cancelled },
+            DeletionEvent::Completed { .. } | DeletionEvent::Erased { .. } => Self::default(),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::{AggregateTestExecutor, TestFramework};
+
+    use super::*;
+
+    const GRACE: TimeDelta = TimeDelta::hours(48);
+
+    fn at(hours: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::hours(hours)
+    }
+
+    fn open(scope: Scope, grace_ends_at: Option<DateTime<Utc>>) -> Open {
+        Open { deletion: id(), scope, expires_at: at(24), grace_ends_at }
+    }
+
+    fn id() -> DeletionId {
+        "00000000-0000-0000-0000-000000000007".parse().expect("an id")
+    }
+
+    fn given(events: Vec<DeletionEvent>) -> AggregateTestExecutor<Deletion> {
+        TestFramework::<Deletion>::with(()).given(events)
+    }
+
+    fn request(now: DateTime<Utc>) -> DeletionCommand {
+        let (token_hash, sealed) = ("ff".to_owned(), "c2VhbGVk".to_owned());
+        DeletionCommand::Request { open: open(Scope::Full, None), token_hash, sealed, now }
+    }
+
+    fn requested(cancelled: Vec<DateTime<Utc>>) -> DeletionEvent {
+        let (token_hash, sealed) = ("ff".to_owned(), "c2VhbGVk".to_owned());
+        DeletionEvent::Requested { open: open(Scope::Full, None), token_hash, sealed, cancelled }
+    }
+
+    fn confirmed(scope: Scope) -> DeletionEvent {
+        DeletionEvent::Confirmed { open: open(scope, Some(at(49))), cancelled: vec![] }
+    }
+
+    fn execute(hours: i64) -> DeletionCommand {
+        DeletionCommand::Execute { deletion: id(), removed: 3, now: at(hours) }
+    }
+
+    #[test]
+    fn a_request_is_confirmed_and_carried_out_once_its_grace_is_over() {
+        given(vec![]).when(request(at(0))).then_expect_events(vec![requested(vec![])]);
+        let confirm = |hours| DeletionCommand::Confirm { deletion: id(), grace: GRACE, now: at(hours) };
+        given(vec![requested(vec![])]).when(confirm(1)).then_expect_events(vec![confirmed(Scope::Full)]);
+        given(vec![requested(vec![])]).when(confirm(24)).then_expect_error(DeletionError::Closed);
+        given(vec![confirmed(Scope::Full)]).when(confirm(2)).then_expect_error(DeletionError::Confirmed);
+        given(vec![requested(vec![])]).when(execute(60)).then_expect_error(DeletionError::GracePeriodRuns);
+        given(vec![confirmed(Scope::Full)]).when(execute(48)).then_expect_error(DeletionError::GracePeriodRuns);
+        let deletion = id();
+        given(vec![confirmed(Scope::Full)])
+            .when(execute(49))
+            .then_expect_events(vec![DeletionEvent::Erased { deletion, removed: 3 }]);
+        given(vec![confirmed(Scope::Partial)])
+            .when(execute(49))
+            .then_expect_events(vec![DeletionEvent::Completed { deletion, removed: 3 }]);
+        given(vec![DeletionEvent::Completed { deletion, removed: 3 }])
+            .when(execute(50))
+            .then_expect_error(DeletionError::Closed);
+    }
+
+    #[test]
+    fn it_is_cancelled_until_its_grace_ends() {
+        let deletion = id();
+        let cancel = |hours| DeletionCommand::Cancel { deletion, now: at(hours) };
+        let cancelled = |hours| DeletionEvent::Cancelled { deletion, cancelled: vec![at(hours)] };
+        given(vec![requested(vec![])]).when(cancel(1)).then_expect_events(vec![cancelled(1)]);
+        given(vec![confirmed(Scope::Full)]).when(cancel(48)).then_expect_events(vec![cancelled(48)]);
+        given(vec![confirmed(Scope::Full)]).when(cancel(49)).then_expect_error(DeletionError::GracePeriodOver);
+        given(vec![cancelled(1)]).when(cancel(2)).then_expect_error(DeletionError::Closed);
+        let other = DeletionCommand::Cancel { deletion: DeletionId::random(), now: at(1) };
+        given(vec![requested(vec![])]).when(other).then_expect_error(DeletionError::Closed);
+    }
+
+    #[test]
+    fn after_two_cancelled_requests_the_next_waits_a_day() {
+        let twice = DeletionEvent::Cancelled { deletion: id(), cancelled: vec![at(1), at(2)] };
+        given(vec![twice.clone()]).when(request(at(25))).then_expect_error(DeletionError::CoolingOff { until: at(26) });
+        given(vec![twice]).when(request(at(26))).then_expect_events(vec![requested(vec![])]);
+        given(vec![confirmed(Scope::Full)]).when(request(at(2))).then_expect_error(DeletionError::Waiting);
+        given(vec![requested(vec![])]).when(request(at(2))).then_expect_events(vec![requested(vec![])]);
+    }
+
+    #[test]
+    fn what_was_carried_out_before_is_repeated_whatever_the_log_says() {
+        let deletion = id();
+        let repeat = DeletionCommand::Repeat { deletion, removed: 3 };
+        for events in [vec![], vec![requested(vec![])], vec![confirmed(Scope::Full)]] {
+            given(events).when(repeat.clone()).then_expect_events(vec![DeletionEvent::Erased { deletion, removed: 3 }]);
+        }
+    }
+
+    #[test]
+    fn stored_events_of_every_version_load() {
+        let stored = r#"{"Requested":{"deletion":"00000000-0000-0000-0000-000000000007","scope":"full","expires_at":"1970-01-02T00:00:00Z","token_hash":"ff","sealed":"c2VhbGVk","cancelled":[]}}"#;
+        assert_eq!(serde_json::from_str::<DeletionEvent>(stored).expect("loads"), requested(vec![]));
+        assert_eq!(serde_json::to_string(&requested(vec![])).expect("stores"), stored);
+        let deletion = id();
+        for (event, stored) in [
+            (
+                DeletionEvent::Cancelled { deletion, cancelled: vec![at(0)] },
+                r#"{"Cancelled":{"deletion":"00000000-0000-0000-0000-000000000007","cancelled":["1970-01-01T00:00:00Z"]}}"#,
+            ),
+            (
+                DeletionEvent::Completed { deletion, removed: 3 },
+                r#"{"Completed":{"deletion":"00000000-0000-0000-0000-000000000007","removed":3}}"#,
+            ),
+            (
+                DeletionEvent::Erased { deletion, removed: 3 },
+                r#"{"Erased":{"deletion":"00000000-0000-0000-0000-000000000007","removed":3}}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&event).expect("stores"), stored);
+            assert_eq!(serde_json::from_str::<DeletionEvent>(stored).expect("loads"), event);
+        }
+        let stored = r#"{"Confirmed":{"deletion":"00000000-0000-0000-0000-000000000007","scope":"full","expires_at":"1970-01-02T00:00:00Z","grace_ends_at":"1970-01-03T01:00:00Z","cancelled":[]}}"#;
+        assert_eq!(serde_json::to_string(&confirmed(Scope::Full)).expect("stores"), stored);
+        assert_eq!(serde_json::from_str::<DeletionEvent>(stored).expect("loads"), confirmed(Scope::Full));
+    }
+}

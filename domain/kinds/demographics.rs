@@ -1,0 +1,74 @@
+//! The demographics kind: what a person chooses to say about themselves. One a person; kept only with consent of its own, and
+//! every field may be left out.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Shape, Shaped, form};
+use crate::{AgeGroup, Fault, Gender, consent::Purpose};
+
+/// The kind.
+pub const DEMOGRAPHICS: &dyn Kind = &Shaped::<Demographics>::new();
+
+const NAME_CHARS: usize = 100;
+
+/// What a person says about themselves; at least one field.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Demographics {
+    /// The given name, 1 to 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The surname, 1 to 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surname: Option<String>,
+    /// The age, in groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_group: Option<AgeGroup>,
+    /// The gender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gender: Option<Gender>,
+}
+
+impl Shape for Demographics {
+    const NAME: &'static str = "demographics";
+    const TITLE: &'static str = "What you say about yourself";
+    const PURPOSE: Option<Purpose> = Some(Purpose::Demographics);
+
+    fn example() -> Self {
+        Self { name: Some("Anna".to_owned()), age_group: Some(AgeGroup::From30), ..Self::default() }
+    }
+
+    fn faults(&self, _: NaiveDate) -> Vec<Fault> {
+        if *self == Self::default() {
+            return vec![Fault::new("name", "or surname, age_group or gender is required")];
+        }
+        let names = [("name", &self.name), ("surname", &self.surname)];
+        names.into_iter().filter_map(|(field, text)| form::text(field, text.as_deref()?, NAME_CHARS)).collect()
+    }
+
+    fn natural_key(&self) -> String {
+        Self::NAME.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(demographics: &Demographics) -> Vec<String> {
+        let today = "2026-03-02".parse().expect("a date");
+        demographics.faults(today).into_iter().map(|fault| fault.field).collect()
+    }
+
+    #[test]
+    fn at_least_one_field_is_given_and_names_have_a_length() {
+        assert_eq!(fields(&Demographics::default()), ["name"]);
+        assert!(fields(&Demographics { gender: Some(Gender::NotSaid), ..Demographics::default() }).is_empty());
+        let named = |name: &str| fields(&Demographics { surname: Some(name.to_owned()), ..Demographics::default() });
+        assert!(named("Ó Súilleabháin").is_empty() && named(&"ü".repeat(100)).is_empty());
+        for wrong in ["", "  ", "An\nna", &"ü".repeat(101)] {
+            assert_eq!(named(wrong), ["surname"], "{wrong:?}");
+        }
+    }
+}

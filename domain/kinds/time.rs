@@ -1,0 +1,65 @@
+//! Times in bodies: RFC 3339 with any offset is read; UTC to the second is kept and written.
+
+use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, Utc};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Unexpected},
+};
+
+/// What the reader expects, as its errors say.
+pub(super) const EXPECTED: &str = "a time";
+
+/// A time to the second, such as `2026-03-02T10:15:00Z`; in the years 1900 to 9999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UtcTime(DateTime<Utc>);
+
+impl UtcTime {
+    /// The time that a text says; none where it says none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc().trunc_subsecs(0);
+        (1900..=9999).contains(&time.year()).then_some(Self(time))
+    }
+
+    /// The time itself.
+    pub fn get(self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+impl std::fmt::Display for UtcTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+}
+
+impl Serialize for UtcTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for UtcTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // The text itself stays out of the error.
+        Self::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("text"), &EXPECTED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UtcTime;
+
+    #[test]
+    fn times_are_kept_in_utc_to_the_second() {
+        let shown = |text: &str| UtcTime::parse(text).map(|time| time.to_string());
+        for same in ["2026-03-02T10:15:00Z", "2026-03-02T10:15:00.999Z", "2026-03-02T11:15:00+01:00"] {
+            assert_eq!(shown(same).as_deref(), Some("2026-03-02T10:15:00Z"));
+        }
+        for wrong in ["", "2026-03-02", "2026-03-02T10:15:00", "2026-02-30T10:15:00Z", "1899-12-31T23:59:59Z", "10:15"]
+        {
+            assert_eq!(shown(wrong), None, "{wrong}");
+        }
+        assert_eq!(shown("9999-12-31T23:59:59-01:00"), None, "it lies in the year 10000");
+    }
+}

@@ -1,0 +1,96 @@
+//! Restriction (GDPR Art. 18): while it stands, a person's data is stored and nothing else. Set and lifted by the person; one
+//! stream each. States and times only.
+
+use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use serde::{Deserialize, Serialize};
+
+/// Whether a person's data is restricted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Restriction {
+    set: bool,
+}
+
+/// What may be done.
+#[derive(Clone, Copy, Debug)]
+pub enum RestrictionCommand {
+    /// Restrict processing.
+    Set,
+    /// Lift the restriction.
+    Lift,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestrictionEvent {
+    /// Processing was restricted.
+    Set {},
+    /// The restriction was lifted.
+    Lifted {},
+}
+
+impl DomainEvent for RestrictionEvent {
+    fn event_type(&self) -> String {
+        match self {
+            Self::Set {} => "restriction.set",
+            Self::Lifted {} => "restriction.lifted",
+        }
+        .to_owned()
+    }
+    fn event_version(&self) -> String {
+        "1.0".to_owned()
+    }
+}
+
+/// It is never refused: setting or lifting twice changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestrictionError {}
+
+impl Aggregate for Restriction {
+    const TYPE: &'static str = "restriction";
+    type Command = RestrictionCommand;
+    type Event = RestrictionEvent;
+    type Error = RestrictionError;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: RestrictionCommand,
+        _: &(),
+        sink: &EventSink<Self>,
+    ) -> Result<(), RestrictionError> {
+        match (command, self.set) {
+            (RestrictionCommand::Set, false) => sink.write(RestrictionEvent::Set {}, self).await,
+            (RestrictionCommand::Lift, true) => sink.write(RestrictionEvent::Lifted {}, self).await,
+            (RestrictionCommand::Set, true) | (RestrictionCommand::Lift, false) => {}
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: RestrictionEvent) {
+        self.set = event == RestrictionEvent::Set {};
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+
+    #[test]
+    fn it_is_set_and_lifted_once() {
+        let given = |events: Vec<RestrictionEvent>| TestFramework::<Restriction>::with(()).given(events);
+        given(vec![]).when(RestrictionCommand::Set).then_expect_events(vec![RestrictionEvent::Set {}]);
+        given(vec![RestrictionEvent::Set {}]).when(RestrictionCommand::Set).then_expect_events(vec![]);
+        given(vec![RestrictionEvent::Set {}])
+            .when(RestrictionCommand::Lift)
+            .then_expect_events(vec![RestrictionEvent::Lifted {}]);
+        given(vec![RestrictionEvent::Lifted {}]).when(RestrictionCommand::Lift).then_expect_events(vec![]);
+        for (event, stored) in
+            [(RestrictionEvent::Set {}, r#"{"Set":{}}"#), (RestrictionEvent::Lifted {}, r#"{"Lifted":{}}"#)]
+        {
+            assert_eq!(serde_json::to_string(&event).expect("stores"), stored);
+            assert_eq!(serde_json::from_str::<RestrictionEvent>(stored).expect("loads"), event);
+        }
+    }
+}
