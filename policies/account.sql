@@ -51,10 +51,12 @@ CREATE POLICY limits_system_clear ON auth.limits FOR DELETE TO lethe_system USIN
 CREATE POLICY sessions_system_read ON auth.sessions FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
 CREATE POLICY sessions_system_clear ON auth.sessions FOR DELETE TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
 
--- Letters: written with whatever asks for them, handed over by the system.
+-- Letters: written with whatever asks for them, be it a request, a job on one person (both log in as lethe_api) or the system;
+-- handed over by the system.
 GRANT INSERT ON auth.letters TO lethe_api;
-GRANT SELECT, UPDATE, DELETE ON auth.letters TO lethe_system;
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.letters TO lethe_system;
 CREATE POLICY letters_add ON auth.letters FOR INSERT TO lethe_api WITH CHECK ((SELECT lethe.ticket_role()) IS NOT NULL);
+CREATE POLICY letters_system_add ON auth.letters FOR INSERT TO lethe_system WITH CHECK ((SELECT lethe.ticket_role()) = 'system');
 CREATE POLICY letters_system_read ON auth.letters FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
 CREATE POLICY letters_system_retry ON auth.letters FOR UPDATE TO lethe_system
     USING ((SELECT lethe.ticket_role()) = 'system') WITH CHECK ((SELECT lethe.ticket_role()) = 'system');

@@ -20,6 +20,8 @@ BEGIN
             EXECUTE format('ALTER ROLE %I SET search_path = %L', name, 'pg_catalog');
             -- Every statement of ours looks rows up by key: planning it anew each time would cost more than it finds.
             EXECUTE format('ALTER ROLE %I SET plan_cache_mode = %L', name, 'force_generic_plan');
+            -- Nor is any of them long enough to be worth the start of helpers.
+            EXECUTE format('ALTER ROLE %I SET max_parallel_workers_per_gather = %L', name, '0');
         END IF;
     END LOOP;
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
@@ -31,6 +33,7 @@ END $$;
 ALTER ROLE lethe_auditor SET search_path = 'log', 'pg_catalog';
 ALTER ROLE lethe_auditor SET statement_timeout = '0';
 ALTER ROLE lethe_auditor RESET plan_cache_mode;
+ALTER ROLE lethe_auditor RESET max_parallel_workers_per_gather;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 CREATE SCHEMA IF NOT EXISTS lethe AUTHORIZATION lethe_owner;
 -- Everybody may call these, which are not ours to leave open: a lock that is taken by whoever likes stops somebody's writes,

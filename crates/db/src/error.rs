@@ -24,6 +24,10 @@ pub enum DbError {
     },
 }
 
+/// How the names of the policies begin that refuse keys under a version which a rotation has left behind. Such a transaction
+/// began before the rotation came by; tried again, it takes the newest version.
+const RING_FLOOR: &str = "\"subjects_floor_";
+
 /// Whether trying the whole transaction again may help.
 pub trait Transient {
     /// True for conflicts only.
@@ -46,6 +50,9 @@ impl From<tokio_postgres::Error> for DbError {
             .contains(code)
         {
             return Self::Conflict(db.constraint().unwrap_or(code.code()).to_owned());
+        }
+        if *code == SqlState::INSUFFICIENT_PRIVILEGE && db.message().contains(RING_FLOOR) {
+            return Self::Conflict("ring_floor".to_owned());
         }
         if *code == SqlState::INSUFFICIENT_PRIVILEGE {
             return Self::Refused;

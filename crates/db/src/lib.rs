@@ -12,7 +12,7 @@ mod tx;
 
 pub use catalogue::{MATRIX, catalogue, catalogue_sql, drift, matrix};
 pub use error::{DbError, Transient};
-pub use migrate::{Login, MigrateError, Passwords, admin, install_pads, migrate, set_passwords};
+pub use migrate::{Login, MigrateError, Passwords, admin, install_pads, migrate, newest_migration, set_passwords};
 pub use pool::{Address, Db};
 pub use ticket::{Lookup, TicketKey};
 pub use tx::{Gate, Query, Tx};

@@ -56,15 +56,22 @@ impl Login {
 pub type Passwords = BTreeMap<String, String>;
 
 /// The files of `policies/`, in the order in which they are applied; roles come before the migrations.
-const POLICIES: [(&str, &str); 8] = [
+const POLICIES: &[(&str, &str)] = &[
     ("reset", include_str!("../../../policies/reset.sql")),
     ("ticket", include_str!("../../../policies/ticket.sql")),
     ("log", include_str!("../../../policies/log.sql")),
     ("audit", include_str!("../../../policies/audit.sql")),
     ("vault", include_str!("../../../policies/vault.sql")),
+    ("ring", include_str!("../../../policies/ring.sql")),
     ("account", include_str!("../../../policies/account.sql")),
     ("record", include_str!("../../../policies/record.sql")),
     ("consent", include_str!("../../../policies/consent.sql")),
+    ("job", include_str!("../../../policies/job.sql")),
+    ("deletion", include_str!("../../../policies/deletion.sql")),
+    ("restriction", include_str!("../../../policies/restriction.sql")),
+    ("retention", include_str!("../../../policies/retention.sql")),
+    ("export", include_str!("../../../policies/export.sql")),
+    ("projection", include_str!("../../../policies/projection.sql")),
 ];
 const ROLES: &str = include_str!("../../../policies/roles.sql");
 
@@ -98,6 +105,16 @@ pub async fn admin(address: &Address, user: &str, password: Option<&str>) -> Res
     Ok(client)
 }
 
+/// The number of the newest migration that this build knows.
+pub fn newest_migration() -> i32 {
+    embedded::migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(|migration| migration.version())
+        .max()
+        .unwrap_or_default()
+}
+
 /// Roles, migrations, policies. Safe to run again, and from several places at once.
 pub async fn migrate(client: &mut Client) -> Result<(), MigrateError> {
     client.batch_execute("SELECT pg_advisory_lock(7310868735420)").await?;
@@ -117,7 +134,7 @@ pub async fn migrate(client: &mut Client) -> Result<(), MigrateError> {
 async fn apply_policies(client: &mut Client) -> Result<(), MigrateError> {
     let tx = client.transaction().await?;
     tx.batch_execute("SET LOCAL ROLE lethe_owner").await?;
-    for (name, sql) in POLICIES {
+    for (name, sql) in POLICIES.iter().copied() {
         tx.batch_execute(sql).await.map_err(|error| MigrateError::Policy(name, error.into()))?;
     }
     tx.commit().await?;
