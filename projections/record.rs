@@ -9,6 +9,8 @@ use event_log::{Event, Inline, cqrs_es::Aggregate};
 use uuid::Uuid;
 use vault::RecordEntry;
 
+use crate::rebuild::Rebuild;
+
 /// Keeps `read.records`.
 pub struct Records;
 
@@ -121,6 +123,32 @@ impl RecordRow {
     }
 }
 
+/// All living records of a person, of every kind.
+pub fn record_all(subject: SubjectId) -> Query {
+    Query::new(
+        "-- record_all
+        SELECT v.subject_id, v.record_id, v.kind, r.sequence, r.event_type, r.event_version, r.payload::text,
+               r.submitted_at, r.recorded_at, v.wrapped_key, v.key_hash, v.bucket
+        FROM vault.records v JOIN read.records r ON r.subject_id = v.subject_id AND r.record_id = v.record_id
+        WHERE v.subject_id = $1",
+    )
+    .bind(subject.0)
+}
+
+/// One living record of a kind.
+pub fn record_get(subject: SubjectId, kind: &'static str, record: RecordId) -> Query {
+    Query::new(
+        "-- record_get
+        SELECT v.subject_id, v.record_id, v.kind, r.sequence, r.event_type, r.event_version, r.payload::text,
+               r.submitted_at, r.recorded_at, v.wrapped_key, v.key_hash, v.bucket
+        FROM vault.records v JOIN read.records r ON r.subject_id = v.subject_id AND r.record_id = v.record_id
+        WHERE v.subject_id = $1 AND v.kind = $2 AND v.record_id = $3",
+    )
+    .bind(subject.0)
+    .bind(kind)
+    .bind(record.0)
+}
+
 /// The living records of a kind; of certain buckets only, where some are named.
 pub fn record_list(subject: SubjectId, kind: &'static str, buckets: Option<Vec<Vec<u8>>>) -> Query {
     Query::new(
@@ -162,4 +190,56 @@ pub fn record_latest(subject: SubjectId, kind: &'static str) -> Query {
     )
     .bind(subject.0)
     .bind(kind)
+}
+
+/// Makes a person's rows what log and register say: the newest event of each record that the register holds.
+pub const REBUILD: Rebuild = Rebuild { name: "records", statement: rebuild };
+
+fn rebuild(subject: SubjectId) -> Query {
+    Query::new(
+        "-- records_rebuild
+        WITH truth AS MATERIALIZED (
+            SELECT v.record_id, e.kind, e.sequence, e.event_type, e.event_version, e.payload, f.recorded_at AS submitted_at, e.recorded_at
+            FROM vault.records v
+            CROSS JOIN LATERAL (
+                SELECT kind, sequence, event_type, event_version, payload, recorded_at FROM log.events
+                WHERE subject_id = v.subject_id AND aggregate_type = 'record' AND aggregate_id = v.record_id::text
+                ORDER BY sequence DESC LIMIT 1) e
+            CROSS JOIN LATERAL (
+                SELECT recorded_at FROM log.events
+                WHERE subject_id = v.subject_id AND aggregate_type = 'record' AND aggregate_id = v.record_id::text
+                ORDER BY sequence LIMIT 1) f
+            WHERE v.subject_id = $1 AND e.event_type <> 'record.removed'),
+        removed AS (
+            DELETE FROM read.records r
+            WHERE r.subject_id = $1 AND NOT EXISTS (SELECT FROM truth t WHERE t.record_id = r.record_id) RETURNING 1),
+        corrected AS (
+            UPDATE read.records r
+            SET kind = t.kind, sequence = t.sequence, event_type = t.event_type, event_version = t.event_version,
+                payload = t.payload, submitted_at = t.submitted_at, recorded_at = t.recorded_at
+            FROM truth t
+            WHERE r.subject_id = $1 AND r.record_id = t.record_id
+              AND (r.kind, r.sequence, r.event_type, r.event_version, r.payload::text, r.submitted_at, r.recorded_at)
+                  IS DISTINCT FROM
+                  (t.kind, t.sequence, t.event_type, t.event_version, t.payload::text, t.submitted_at, t.recorded_at)
+            RETURNING 1),
+        added AS (
+            INSERT INTO read.records (subject_id, record_id, kind, sequence, event_type, event_version, payload, submitted_at,
+                                      recorded_at)
+            SELECT $1, t.* FROM truth t
+            WHERE NOT EXISTS (SELECT FROM read.records r WHERE r.subject_id = $1 AND r.record_id = t.record_id)
+            RETURNING 1)
+        SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM corrected), (SELECT count(*) FROM removed)",
+    )
+    .bind(subject.0)
+}
+
+/// How many records of each kind a person has, when the first was submitted, and when one was changed last.
+pub fn record_ages(subject: SubjectId) -> Query {
+    Query::new(
+        "-- record_ages
+        SELECT kind, count(*), min(submitted_at), max(recorded_at) FROM read.records
+        WHERE subject_id = $1 GROUP BY kind",
+    )
+    .bind(subject.0)
 }

@@ -1,0 +1,147 @@
+//! Activity: how many events of each type a day, and in which capacity somebody acted. For those who run the service and those who
+//! watch over it.
+//!
+//! Rebuildable from the log. About no person: who reads it learns that something happened on a day, not to whom. An erasure does
+//! not touch it. A type of event that this version does not know waits as a dead letter for one that does.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use context::Role;
+use db::{Query, Row};
+use domain::EVENT_TYPES;
+
+use crate::catch_up::{Applied, CatchUp, Placed};
+
+/// Keeps `read.activity`.
+pub const ACTIVITY: CatchUp = CatchUp { name: "activity", version: 1, apply, sweep };
+
+/// A newer server wrote it.
+pub const UNKNOWN_TYPE: &str = "unknown_type";
+/// Its metadata do not say in which capacity somebody acted.
+pub const UNKNOWN_ROLE: &str = "unknown_role";
+
+fn apply(generation: i64, events: &[Placed]) -> Applied {
+    let mut counts: BTreeMap<(NaiveDate, &str, &str), i64> = BTreeMap::new();
+    let mut applied = Applied::default();
+    for (position, event) in events {
+        let role = event.actor().and_then(|actor| Role::parse(&actor.role));
+        match (EVENT_TYPES.contains(&event.event_type.as_str()), role) {
+            (false, _) => applied.unapplied.push((*position, UNKNOWN_TYPE)),
+            (true, None) => applied.unapplied.push((*position, UNKNOWN_ROLE)),
+            (true, Some(role)) => {
+                let cell = (event.recorded_at.date_naive(), event.event_type.as_str(), role.as_str());
+                *counts.entry(cell).or_default() += 1;
+            }
+        }
+    }
+    if !counts.is_empty() {
+        applied.statements.push(count(generation, &counts));
+    }
+    applied
+}
+
+/// Adds to the counts; in the order of the key, so that two who add never wait for each other in a circle.
+fn count(generation: i64, counts: &BTreeMap<(NaiveDate, &str, &str), i64>) -> Query {
+    Query::new(
+        "-- activity_count
+        INSERT INTO read.activity AS a (generation, day, event_type, role, events)
+        SELECT $1, day, event_type, role, events
+        FROM unnest($2::date[], $3::text[], $4::text[], $5::bigint[]) AS e (day, event_type, role, events)
+        ON CONFLICT (generation, day, event_type, role) DO UPDATE SET events = a.events + excluded.events",
+    )
+    .bind(generation)
+    .bind(counts.keys().map(|(day, _, _)| *day).collect::<Vec<_>>())
+    .bind(counts.keys().map(|(_, event_type, _)| (*event_type).to_owned()).collect::<Vec<_>>())
+    .bind(counts.keys().map(|(_, _, role)| (*role).to_owned()).collect::<Vec<_>>())
+    .bind(counts.values().copied().collect::<Vec<_>>())
+}
+
+fn sweep() -> Query {
+    Query::new(
+        "-- activity_sweep
+        DELETE FROM read.activity a
+        WHERE NOT EXISTS (SELECT FROM read.checkpoints c WHERE c.name = 'activity' AND c.generation = a.generation)",
+    )
+}
+
+/// One count.
+pub struct ActivityRow {
+    /// The day, in UTC.
+    pub day: NaiveDate,
+    /// What happened.
+    pub event_type: String,
+    /// In which capacity somebody acted.
+    pub role: String,
+    /// How often.
+    pub events: i64,
+}
+
+impl ActivityRow {
+    /// Reads a row of [`activity_list`].
+    pub fn from_row(row: &Row) -> Self {
+        Self { day: row.get(0), event_type: row.get(1), role: row.get(2), events: row.get(3) }
+    }
+}
+
+/// The counts of a range of days, both ends included, of the generation that is shown.
+pub fn activity_list(from: NaiveDate, to: NaiveDate) -> Query {
+    Query::new(
+        "-- activity_list
+        SELECT a.day, a.event_type, a.role, a.events
+        FROM read.activity a JOIN read.projections p ON p.name = 'activity' AND p.active = a.generation
+        WHERE a.day BETWEEN $1 AND $2 ORDER BY a.day, a.event_type, a.role",
+    )
+    .bind(from)
+    .bind(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use context::{EventId, SubjectId};
+    use event_log::{Event, Position};
+
+    use super::*;
+
+    fn placed(position: i64, event_type: &str, metadata: &str) -> Placed {
+        let recorded_at: DateTime<Utc> = "2026-03-02T23:59:59Z".parse().expect("a time");
+        let event = Event {
+            aggregate_type: "record".to_owned(),
+            aggregate_id: "day".to_owned(),
+            sequence: position,
+            event_type: event_type.to_owned(),
+            event_version: "1.0".to_owned(),
+            payload: "{}".to_owned(),
+            metadata: metadata.to_owned(),
+            event_id: EventId::random(),
+            subject_id: SubjectId::random(),
+            kind: "work_day".to_owned(),
+            recorded_at,
+        };
+        (Position { txid: 7, position }, event)
+    }
+
+    const ANNA: &str = r#"{"role":"subject","request":"r"}"#;
+
+    #[test]
+    fn a_page_makes_one_statement_whatever_it_holds() {
+        let page = [placed(1, "record.submitted", ANNA), placed(2, "record.amended", ANNA)];
+        let applied = apply(1, &page);
+        assert_eq!((applied.statements.len(), applied.unapplied.len()), (1, 0));
+        assert!(apply(1, &[]).statements.is_empty());
+    }
+
+    #[test]
+    fn what_it_does_not_know_is_set_aside_by_position_and_reason() {
+        let page = [
+            placed(1, "record.digitised", ANNA),
+            placed(2, "record.submitted", "{}"),
+            placed(3, "record.submitted", r#"{"role":"emperor","request":"r"}"#),
+        ];
+        let applied = apply(1, &page);
+        assert!(applied.statements.is_empty());
+        let found: Vec<_> = applied.unapplied.iter().map(|(place, reason)| (place.position, *reason)).collect();
+        assert_eq!(found, [(1, UNKNOWN_TYPE), (2, UNKNOWN_ROLE), (3, UNKNOWN_ROLE)]);
+    }
+}

@@ -1,0 +1,170 @@
+//! Catch-up projections: read models that follow the log behind the commands, each event once, whatever crashes.
+//!
+//! A projection is a name, a version of its code and a pure function from events to statements. Its rows belong to a
+//! *generation*; each generation has a checkpoint, which moves in the transaction that writes the rows. One generation is shown;
+//! another can be built beside it and takes its place in one transaction. Refuses: to lose an event that it can't apply, which
+//! becomes a dead letter by its position and a reason, never by what it says; and to move a checkpoint back.
+//!
+//! Rebuildable from the log. No personal data. An erasure does not touch it.
+
+use chrono::{DateTime, Utc};
+use db::{Query, Row};
+use event_log::{Event, Position};
+
+/// An event and where it stands in the log.
+pub type Placed = (Position, Event);
+
+/// A catch-up projection.
+pub struct CatchUp {
+    /// Its name, under which the database knows it.
+    pub name: &'static str,
+    /// The version of its code. A server with a higher one builds a new generation by itself; one with a lower one stands still.
+    pub version: i32,
+    /// What follows from events for the rows of a generation. Retried dead letters arrive late, and alone.
+    pub apply: fn(generation: i64, events: &[Placed]) -> Applied,
+    /// Removes the rows of generations that have no checkpoint any more.
+    pub sweep: fn() -> Query,
+}
+
+/// What follows from a page of events.
+#[derive(Default)]
+pub struct Applied {
+    /// The statements that write the rows.
+    pub statements: Vec<Query>,
+    /// The events that can't be applied, each with a code that says why.
+    pub unapplied: Vec<(Position, &'static str)>,
+}
+
+/// How far a generation has come, and whether there is more for it.
+pub struct Progress {
+    /// Where its checkpoint stands.
+    pub position: Position,
+    /// Which generation it is.
+    pub generation: i64,
+    /// Whether it is being built; otherwise it is the one that is shown.
+    pub building: bool,
+    /// Whether events wait for it that can be read.
+    pub due: bool,
+}
+
+impl Progress {
+    /// Reads a row of [`progress`].
+    pub fn from_row(row: &Row) -> Self {
+        Self { position: position_of(row), generation: row.get(2), building: row.get(3), due: row.get(4) }
+    }
+}
+
+/// The generations that this version of the code keeps, and whether there is something to do. Takes no lock. The order asked for
+/// is that of the index, by which alone the first event behind a checkpoint is found at once, or found missing.
+pub fn progress(projection: &CatchUp) -> Query {
+    Query::new(
+        "-- projection_progress
+        SELECT c.txid::text, c.position, c.generation, c.generation IS NOT DISTINCT FROM p.building,
+               (SELECT true FROM log.events e
+                WHERE (e.txid, e.position) > (c.txid, c.position) AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
+                ORDER BY e.txid, e.position LIMIT 1) IS NOT NULL
+        FROM read.projections p JOIN read.checkpoints c ON c.name = p.name
+        WHERE p.name = $1 AND c.code_version = $2 ORDER BY c.generation",
+    )
+    .bind(projection.name)
+    .bind(projection.version)
+}
+
+/// Makes the first generation, where there is none.
+pub fn generation_enter(projection: &CatchUp, now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- generation_enter
+        WITH fresh AS (INSERT INTO read.projections (name, active) VALUES ($1, 1) ON CONFLICT DO NOTHING RETURNING name)
+        INSERT INTO read.checkpoints (name, generation, code_version, moved_at) SELECT name, 1, $2, $3 FROM fresh",
+    )
+    .bind(projection.name)
+    .bind(projection.version)
+    .bind(now)
+}
+
+/// Locks a generation's checkpoint, unless somebody else reads on for it, or has moved it since it was looked at.
+pub fn checkpoint_lock(projection: &CatchUp, at: &Progress) -> Query {
+    Query::new(
+        "-- checkpoint_lock
+        SELECT true FROM read.checkpoints
+        WHERE name = $1 AND generation = $2 AND (txid, position) = ($3::text::xid8, $4) FOR UPDATE SKIP LOCKED",
+    )
+    .bind(projection.name)
+    .bind(at.generation)
+    .bind(at.position.txid.to_string())
+    .bind(at.position.position)
+}
+
+/// Reads the first two columns of a row: a transaction's number as text, and a place in the log.
+pub fn position_of(row: &Row) -> Position {
+    Position { txid: row.get::<_, &str>(0).parse().expect("xid8 is a number"), position: row.get(1) }
+}
+
+/// Moves a locked checkpoint on, never back.
+pub fn checkpoint_move(projection: &CatchUp, generation: i64, to: Position, now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- checkpoint_move
+        UPDATE read.checkpoints SET txid = $3::text::xid8, position = $4, moved_at = $5
+        WHERE name = $1 AND generation = $2 AND (txid, position) < ($3::text::xid8, $4)",
+    )
+    .bind(projection.name)
+    .bind(generation)
+    .bind(to.txid.to_string())
+    .bind(to.position)
+    .bind(now)
+}
+
+/// Has the commit of a page not wait for the disk. Should the database crash, rows and checkpoint are lost together, and the page
+/// is read again.
+pub fn commit_lazily() -> Query {
+    Query::new("-- commit_lazily\nSELECT set_config('synchronous_commit', 'off', true)")
+}
+
+/// The state of a projection's generations, locked: the one that is shown, the one being built, and the versions of both.
+pub fn generations_lock(projection: &CatchUp) -> Query {
+    Query::new(
+        "-- generations_lock
+        SELECT p.active, a.code_version, p.building, b.code_version
+        FROM read.projections p
+        LEFT JOIN read.checkpoints a ON a.name = p.name AND a.generation = p.active
+        LEFT JOIN read.checkpoints b ON b.name = p.name AND b.generation = p.building
+        WHERE p.name = $1 FOR UPDATE OF p",
+    )
+    .bind(projection.name)
+}
+
+/// Begins a generation in the place of one whose building is given up, if there was one.
+pub fn generation_begin(projection: &CatchUp, given_up: Option<i64>, next: i64, now: DateTime<Utc>) -> [Query; 3] {
+    let drop = Query::new("-- generation_give_up\nDELETE FROM read.checkpoints WHERE name = $1 AND generation = $2");
+    let mark = Query::new("-- generation_mark\nUPDATE read.projections SET building = $2 WHERE name = $1");
+    let add = Query::new(
+        "-- generation_begin
+        INSERT INTO read.checkpoints (name, generation, code_version, moved_at) VALUES ($1, $2, $3, $4)",
+    );
+    [
+        drop.bind(projection.name).bind(given_up),
+        mark.bind(projection.name).bind(next),
+        add.bind(projection.name).bind(next).bind(projection.version).bind(now),
+    ]
+}
+
+/// Locks the checkpoints of the generation that is shown and of the one being built, and says of each whether it is being built.
+pub fn swap_lock(projection: &CatchUp) -> Query {
+    Query::new(
+        "-- swap_lock
+        SELECT c.txid::text, c.position, c.generation, c.generation = p.building
+        FROM read.projections p JOIN read.checkpoints c ON c.name = p.name AND c.generation IN (p.active, p.building)
+        WHERE p.name = $1 AND p.building IS NOT NULL ORDER BY c.generation FOR UPDATE OF c",
+    )
+    .bind(projection.name)
+}
+
+/// Shows the generation that was being built, and lets the other go.
+pub fn generation_swap(projection: &CatchUp, new: i64) -> [Query; 2] {
+    let swap = Query::new(
+        "-- generation_swap
+        UPDATE read.projections SET active = $2, building = NULL WHERE name = $1 AND building = $2",
+    );
+    let drop = Query::new("-- generation_drop\nDELETE FROM read.checkpoints WHERE name = $1 AND generation < $2");
+    [swap.bind(projection.name).bind(new), drop.bind(projection.name).bind(new)]
+}

@@ -1,0 +1,109 @@
+//! Dead letters: events that a catch-up projection could not apply, until a newer version of its code can. Each is a position and
+//! a reason; what the event says stays in the log.
+
+use chrono::{DateTime, Utc};
+use db::{Query, Row};
+use event_log::Position;
+
+use crate::catch_up::{CatchUp, position_of};
+
+/// An event that could not be applied.
+pub struct DeadLetter {
+    /// The projection.
+    pub projection: String,
+    /// The generation that misses it.
+    pub generation: i64,
+    /// Where it stands in the log.
+    pub position: Position,
+    /// Why, as a code.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it was tried last.
+    pub tried_at: DateTime<Utc>,
+}
+
+impl DeadLetter {
+    /// Reads a row of [`dead_letter_list`].
+    pub fn from_row(row: &Row) -> Self {
+        Self {
+            position: position_of(row),
+            projection: row.get(2),
+            generation: row.get(3),
+            reason: row.get(4),
+            attempts: row.get(5),
+            tried_at: row.get(6),
+        }
+    }
+}
+
+/// Sets events aside.
+pub fn dead_letter_add(
+    projection: &CatchUp,
+    generation: i64,
+    events: Vec<(Position, &'static str)>,
+    now: DateTime<Utc>,
+) -> Query {
+    let (places, reasons): (Vec<Position>, Vec<&'static str>) = events.into_iter().unzip();
+    Query::new(
+        "-- dead_letter_add
+        INSERT INTO read.dead_letters (name, generation, position, txid, reason, tried_at)
+        SELECT $1, $2, position, txid::xid8, reason, $6
+        FROM unnest($3::bigint[], $4::text[], $5::text[]) AS e (position, txid, reason)",
+    )
+    .bind(projection.name)
+    .bind(generation)
+    .bind(places.iter().map(|place| place.position).collect::<Vec<_>>())
+    .bind(places.iter().map(|place| place.txid.to_string()).collect::<Vec<_>>())
+    .bind(reasons)
+    .bind(now)
+}
+
+/// What the generations that are shown could not apply; of one projection, where one is named.
+pub fn dead_letter_list(projection: Option<&'static str>, limit: i64) -> Query {
+    Query::new(
+        "-- dead_letter_list
+        SELECT d.txid::text, d.position, d.name, d.generation, d.reason, d.attempts, d.tried_at
+        FROM read.dead_letters d JOIN read.projections p ON p.name = d.name AND p.active = d.generation
+        WHERE $1::text IS NULL OR d.name = $1 ORDER BY d.name, d.position LIMIT $2",
+    )
+    .bind(projection)
+    .bind(limit)
+}
+
+/// Locks a dead letter, unless somebody else tries it, is done with it, or its generation has gone.
+pub fn dead_letter_lock(projection: &CatchUp, letter: &DeadLetter) -> Query {
+    Query::new(
+        "-- dead_letter_lock
+        SELECT txid::text, position FROM read.dead_letters
+        WHERE name = $1 AND generation = $2 AND position = $3 FOR UPDATE SKIP LOCKED",
+    )
+    .bind(projection.name)
+    .bind(letter.generation)
+    .bind(letter.position.position)
+}
+
+/// Keeps a dead letter that was tried again for nothing.
+pub fn dead_letter_keep(projection: &CatchUp, letter: &DeadLetter, reason: &'static str, now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- dead_letter_keep
+        UPDATE read.dead_letters SET attempts = attempts + 1, reason = $4, tried_at = $5
+        WHERE name = $1 AND generation = $2 AND position = $3",
+    )
+    .bind(projection.name)
+    .bind(letter.generation)
+    .bind(letter.position.position)
+    .bind(reason)
+    .bind(now)
+}
+
+/// Lets go of a dead letter that could be applied.
+pub fn dead_letter_drop(projection: &CatchUp, letter: &DeadLetter) -> Query {
+    Query::new(
+        "-- dead_letter_drop
+        DELETE FROM read.dead_letters WHERE name = $1 AND generation = $2 AND position = $3",
+    )
+    .bind(projection.name)
+    .bind(letter.generation)
+    .bind(letter.position.position)
+}
