@@ -1,79 +1,147 @@
-//! Handing letters over: each is taken by one server at a time, retried with growing pauses, dropped when it is too old.
+//! Handing letters over: at least once each, retried with growing pauses, dropped when it is refused for good or too old.
+//!
+//! A letter is leased, not locked: who takes it moves its next time ahead and commits, hands it over outside of any
+//! transaction (a relay may take minutes, and an open transaction holds readers of the log back), and deletes its row only
+//! then. A server that dies in between loses nothing: the lease runs out and another server takes the letter. If it died
+//! between the relay's yes and the deletion, the letter goes out twice, under one Message-ID.
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use context::Ctx;
-use db::{Gate, Query, Tx};
+use db::{Gate, Query};
 use uuid::Uuid;
-use vault::Sealed;
+use vault::{Sealed, TransitId};
 
 use crate::{
     app::{App, AppError},
-    mail::{Letter, MailError, Mailbox, place},
+    mail::{Letter, MailError, Mailbox, Round, place},
 };
 
 const PAUSE: Duration = Duration::from_millis(100);
+/// Where every letter would fail, or none can be taken.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
+const AT_ONCE: usize = 16;
 
 /// Delivers letters until the task is ended.
 pub async fn deliver_letters(app: Arc<App>, mailbox: Mailbox) {
     loop {
-        match deliver_some(&app, &mailbox).await {
-            Ok(0) => tokio::time::sleep(PAUSE).await,
-            Ok(_) => {}
+        let pause = match deliver_round(&app, &mailbox).await {
+            Ok(Outcome { failed: true, .. }) => LONG_PAUSE,
+            Ok(Outcome { taken: 0, .. }) => PAUSE,
+            Ok(_) => continue,
             Err(error) => {
                 tracing::error!(%error, "letters can't be handed over");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                LONG_PAUSE
             }
-        }
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 
 /// Takes up to sixteen letters that are due; says how many it took.
 pub async fn deliver_some(app: &App, mailbox: &Mailbox) -> Result<usize, AppError> {
+    Ok(deliver_round(app, mailbox).await?.taken)
+}
+
+/// What came of some letters.
+struct Outcome {
+    taken: usize,
+    /// The last of them failed for a reason that concerns all.
+    failed: bool,
+}
+
+async fn deliver_round(app: &App, mailbox: &Mailbox) -> Result<Outcome, AppError> {
+    let mut round = mailbox.round();
+    let mut outcome = Outcome { taken: 0, failed: false };
+    while outcome.taken < AT_ONCE && !outcome.failed {
+        let Some(taken) = take(app, mailbox).await? else { break };
+        outcome.taken += 1;
+        let handed_over = hand_over(app, &mut round, &taken).await;
+        outcome.failed = handed_over.as_ref().is_err_and(MailError::concerns_all);
+        settle(app, &taken, handed_over).await?;
+    }
+    round.end().await;
+    Ok(outcome)
+}
+
+/// A letter that is ours until its lease runs out. The count of attempts tells our lease from a later one.
+struct Taken {
+    id: Uuid,
+    key: TransitId,
+    sealed: Sealed,
+    attempts: i32,
+}
+
+async fn take(app: &App, mailbox: &Mailbox) -> Result<Option<Taken>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
+    let lease_ends: DateTime<Utc> = ctx.now() + mailbox.patience();
+    let rows = app
+        .db
+        .system
+        .run_tx("letter_take", ctx, Gate::read(ctx), move |tx| async move {
+            let take = Query::new(
+                "-- letter_take
+                UPDATE auth.letters SET attempts = attempts + 1, next_at = $2
+                WHERE letter_id = (SELECT letter_id FROM auth.letters WHERE next_at <= $1 AND expires_at > $1
+                                   ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+                RETURNING letter_id, ring_key, sealed, attempts",
+            );
+            let [rows] = tx.finish([take.bind(ctx.now()).bind(lease_ends)]).await?;
+            Ok::<_, AppError>(rows)
+        })
+        .await?;
+    let taken = |row: &tokio_postgres::Row| Taken {
+        id: row.get(0),
+        key: row.get(1),
+        sealed: Sealed(row.get(2)),
+        attempts: row.get(3),
+    };
+    Ok(rows.first().map(taken))
+}
+
+async fn hand_over(app: &App, round: &mut Round<'_>, taken: &Taken) -> Result<(), MailError> {
+    let sealer = app.vault.ring().transit_of(taken.key).ok_or(MailError::Malformed)?;
+    let text = sealer.open(&place(taken.id), &taken.sealed).map_err(|_| MailError::Malformed)?;
+    let letter: Letter = serde_json::from_slice(&text).map_err(|_| MailError::Malformed)?;
+    round.deliver(taken.id, &letter).await
+}
+
+/// Removes a letter, or puts it off.
+async fn settle(app: &App, taken: &Taken, handed_over: Result<(), MailError>) -> Result<(), AppError> {
+    let (ctx, &Taken { id, attempts, .. }) = (&Ctx::system(app.clock.clone()), taken);
+    let waits = match handed_over {
+        Ok(()) => false,
+        Err(error) if error.is_final() => {
+            tracing::error!(%error, letter = %id, "a letter can't be handed over, and is dropped");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(%error, letter = %id, attempts, "a letter waits");
+            true
+        }
+    };
     app.db
         .system
-        .run_tx("letters_deliver", ctx, Gate::read(ctx), move |tx| async move {
-            let due = Query::new(
-                "-- letters_due
-                SELECT letter_id, ring_key, sealed FROM auth.letters WHERE next_at <= $1 AND expires_at > $1
-                ORDER BY next_at LIMIT 16 FOR UPDATE SKIP LOCKED",
-            )
-            .bind(ctx.now());
-            let [rows] = tx.flight([due]).await?;
-            for row in &rows {
-                let (id, key, sealed) = (row.get(0), row.get(1), Sealed(row.get(2)));
-                let outcome = hand_over(app, mailbox, id, key, &sealed).await;
-                if let Err(error @ MailError::Io(_)) = &outcome {
-                    tracing::warn!(%error, letter = %id, "a letter waits");
-                    later(&tx, ctx, id);
-                } else {
-                    if let Err(error) = &outcome {
-                        tracing::error!(%error, letter = %id, "a letter can't be handed over, and is dropped");
-                    }
-                    tx.queue(Query::new("-- letter_done\nDELETE FROM auth.letters WHERE letter_id = $1").bind(id));
-                }
-            }
-            Ok(rows.len())
+        .run_tx("letter_settle", ctx, Gate::read(ctx), move |tx| async move {
+            tx.queue(if waits { letter_later(ctx, id, attempts) } else { letter_done(id) });
+            Ok(())
         })
         .await
 }
 
-async fn hand_over(app: &App, mailbox: &Mailbox, id: Uuid, key: i64, sealed: &Sealed) -> Result<(), MailError> {
-    let sealer = app.vault.ring().transit_of(key).ok_or(MailError::Malformed)?;
-    let text = sealer.open(&place(id), sealed).map_err(|_| MailError::Malformed)?;
-    let letter: Letter = serde_json::from_slice(&text).map_err(|_| MailError::Malformed)?;
-    mailbox.deliver(id, &letter).await
+fn letter_done(id: Uuid) -> Query {
+    Query::new("-- letter_done\nDELETE FROM auth.letters WHERE letter_id = $1").bind(id)
 }
 
-fn later(tx: &Tx, ctx: &Ctx, id: Uuid) {
-    tx.queue(
-        Query::new(
-            "-- letter_later
-            UPDATE auth.letters SET attempts = attempts + 1, next_at = $2 + interval '5 seconds' * power(2, least(attempts, 8))
-            WHERE letter_id = $1",
-        )
-        .bind(id)
-        .bind(ctx.now()),
-    );
+/// Five seconds after the first attempt, twice as long after each further one, up to 21 minutes.
+fn letter_later(ctx: &Ctx, id: Uuid, attempts: i32) -> Query {
+    Query::new(
+        "-- letter_later
+        UPDATE auth.letters SET next_at = $3::timestamptz + interval '5 seconds' * power(2, least(attempts - 1, 8))
+        WHERE letter_id = $1 AND attempts = $2",
+    )
+    .bind(id)
+    .bind(attempts)
+    .bind(ctx.now())
 }

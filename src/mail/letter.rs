@@ -1,0 +1,111 @@
+//! What a letter says: one constructor a purpose, in plain English and German. Refuses to know how a letter travels.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::template::fill;
+
+/// A letter to one person. `Debug` is absent on purpose: it names somebody and carries secrets.
+#[derive(Serialize, Deserialize)]
+pub struct Letter {
+    pub(super) to: String,
+    pub(super) subject: String,
+    pub(super) text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) attachment: Option<Attachment>,
+    /// How long it is worth sending; the queue's row says so once it is written.
+    #[serde(skip)]
+    pub(super) lifetime: TimeDelta,
+}
+
+/// A file that comes with a letter.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Attachment {
+    pub(super) name: String,
+    pub(super) media_type: String,
+    pub(super) text: String,
+}
+
+/// Shorter than a transit key lives after its last use, which is 48 hours at least.
+const LIFETIME: TimeDelta = TimeDelta::hours(47);
+/// Nobody is served by a code that has run out.
+const LIFETIME_OF_A_CODE: TimeDelta = TimeDelta::minutes(10);
+
+impl Letter {
+    /// The letter that carries a code.
+    pub fn code(to: &str, code: &str) -> Self {
+        let letter = Self::new(to, include_str!("templates/code.txt"), &[("code", code)]);
+        Self { lifetime: LIFETIME_OF_A_CODE, ..letter }
+    }
+
+    /// Asks for the confirmation of a deletion: the one-time token, the phrase to type, and until when.
+    pub fn deletion_requested(to: &str, token: &str, phrase: &str, expires_at: DateTime<Utc>) -> Self {
+        let template = include_str!("templates/deletion_requested.txt");
+        Self::new(to, template, &[("token", token), ("phrase", phrase), ("expires_at", &minute(expires_at))])
+    }
+
+    /// Says when a confirmed deletion happens, and how to cancel it until then.
+    pub fn deletion_confirmed(to: &str, grace_ends_at: DateTime<Utc>) -> Self {
+        let template = include_str!("templates/deletion_confirmed.txt");
+        Self::new(to, template, &[("grace_ends_at", &minute(grace_ends_at))])
+    }
+
+    /// Says that a deletion was cancelled.
+    pub fn deletion_cancelled(to: &str) -> Self {
+        Self::new(to, include_str!("templates/deletion_cancelled.txt"), &[])
+    }
+
+    /// Says that a legal hold defers a deletion: why, and until when (GDPR Art. 12(4), 17(3)).
+    pub fn deletion_deferred(to: &str, reason: &str, until: DateTime<Utc>) -> Self {
+        let template = include_str!("templates/deletion_deferred.txt");
+        Self::new(to, template, &[("reason", reason), ("until", &minute(until))])
+    }
+
+    /// The last letter: everything is gone, what remains and why; with the signed certificate of erasure.
+    pub fn erased(to: &str, certificate_json: &str) -> Self {
+        Self::new(to, include_str!("templates/erased.txt"), &[])
+            .with_json_ld("certificate-of-erasure", certificate_json)
+    }
+
+    /// Says that chosen records were deleted, and how many; with the signed certificate.
+    pub fn records_deleted(to: &str, count: usize, certificate_json: &str) -> Self {
+        let template = include_str!("templates/records_deleted.txt");
+        Self::new(to, template, &[("count", &count.to_string())])
+            .with_json_ld("certificate-of-erasure", certificate_json)
+    }
+
+    /// Says that an export can be downloaded, and until when.
+    pub fn export_ready(to: &str, expires_at: DateTime<Utc>) -> Self {
+        Self::new(to, include_str!("templates/export_ready.txt"), &[("expires_at", &minute(expires_at))])
+    }
+
+    /// Says that an export failed and can be asked for again.
+    pub fn export_failed(to: &str) -> Self {
+        Self::new(to, include_str!("templates/export_failed.txt"), &[])
+    }
+
+    /// Confirms that a consent was given, or withdrawn; with the signed receipt.
+    pub fn receipt(to: &str, granted: bool, purpose_title: &str, receipt_json: &str) -> Self {
+        let template = if granted {
+            include_str!("templates/consent_granted.txt")
+        } else {
+            include_str!("templates/consent_withdrawn.txt")
+        };
+        Self::new(to, template, &[("purpose", purpose_title)]).with_json_ld("consent-receipt", receipt_json)
+    }
+
+    fn new(to: &str, template: &str, values: &[(&str, &str)]) -> Self {
+        let (subject, text) = fill(template, values);
+        Self { to: to.to_owned(), subject, text, attachment: None, lifetime: LIFETIME }
+    }
+
+    fn with_json_ld(self, name: &str, text: &str) -> Self {
+        let (name, media_type) = (format!("{name}.jsonld"), "application/ld+json".to_owned());
+        Self { attachment: Some(Attachment { name, media_type, text: text.to_owned() }), ..self }
+    }
+}
+
+/// A time as letters print it: UTC, to the minute.
+fn minute(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}

@@ -1,0 +1,181 @@
+//! A letter as it travels: MIME, ASCII only, addresses checked. Lines that matter (codes, tokens, phrases) stay whole.
+
+use lettre::{
+    Address, Message,
+    message::{
+        Attachment as Part, Body, Mailbox, MultiPart, SinglePart,
+        header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue},
+    },
+};
+use uuid::Uuid;
+
+use super::{Letter, MailError, letter::Attachment};
+
+impl Letter {
+    /// The recipient; refuses what is more or less than one address, so that nothing gets into a header.
+    pub(super) fn recipient(&self) -> Result<Address, MailError> {
+        self.to.parse().map_err(|_| MailError::Malformed)
+    }
+
+    /// The message of the letter `id`. Sent twice, it bears the same Message-ID, by which mail programs know it.
+    pub(super) fn message(&self, id: Uuid, from: &Mailbox) -> Result<Message, MailError> {
+        let builder = Message::builder()
+            .from(from.clone())
+            .to(Mailbox::new(None, self.recipient()?))
+            .subject(&self.subject)
+            .message_id(Some(format!("<{id}@{}>", from.email.domain())))
+            // No machine is to answer (RFC 3834).
+            .raw_header(HeaderValue::new(
+                HeaderName::new_from_ascii_str("Auto-Submitted"),
+                "auto-generated".to_owned(),
+            ));
+        let message = match &self.attachment {
+            None => builder.header(ContentType::TEXT_PLAIN).body(body(&self.text)),
+            Some(attachment) => builder.multipart(
+                MultiPart::mixed()
+                    .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(body(&self.text)))
+                    .singlepart(attachment.part()?),
+            ),
+        };
+        message.map_err(|_| MailError::Malformed)
+    }
+}
+
+impl Attachment {
+    /// In base64, since a signature covers each byte.
+    fn part(&self) -> Result<SinglePart, MailError> {
+        let media_type = ContentType::parse(&self.media_type).map_err(|_| MailError::Malformed)?;
+        let text = self.text.clone().into_bytes();
+        let body = Body::new_with_encoding(text, ContentTransferEncoding::Base64).map_err(|_| MailError::Malformed)?;
+        Ok(Part::new(self.name.clone()).body(body, media_type))
+    }
+}
+
+/// Never base64, so that a letter in a folder can be read: as it is where it is ASCII, else quoted-printable, which leaves
+/// ASCII lines of up to 75 characters as they are.
+fn body(text: &str) -> Body {
+    Body::new_with_encoding(text.to_owned(), ContentTransferEncoding::SevenBit)
+        .or_else(|_| Body::new_with_encoding(text.to_owned(), ContentTransferEncoding::QuotedPrintable))
+        .expect("every text has a quoted-printable form")
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use chrono::{DateTime, Utc};
+    use uuid::Uuid;
+
+    use super::{Letter, MailError};
+
+    const TO: &str = "anna@klinik.example";
+    const TOKEN: &str = "f3Qe_0-hUqYdP1cT7mZx2sWb9KvLr4nJgA6EoXiB5Dk";
+    const JSON: &str = "{\n  \"@type\": \"Bescheinigung für Anna\",\r\n  \"n\": 1\n}";
+
+    fn time() -> DateTime<Utc> {
+        "2026-11-27T08:15:59Z".parse().expect("a time")
+    }
+
+    fn all() -> Vec<(&'static str, Letter)> {
+        vec![
+            ("code", Letter::code(TO, "012345")),
+            ("deletion_requested", Letter::deletion_requested(TO, TOKEN, "delete everything about me", time())),
+            ("deletion_confirmed", Letter::deletion_confirmed(TO, time())),
+            ("deletion_cancelled", Letter::deletion_cancelled(TO)),
+            ("deletion_deferred", Letter::deletion_deferred(TO, "Streit über eine Rechnung", time())),
+            ("erased", Letter::erased(TO, JSON)),
+            ("records_deleted", Letter::records_deleted(TO, 17, JSON)),
+            ("export_ready", Letter::export_ready(TO, time())),
+            ("export_failed", Letter::export_failed(TO)),
+            ("consent_granted", Letter::receipt(TO, true, "Working hours", JSON)),
+            ("consent_withdrawn", Letter::receipt(TO, false, "Working hours", JSON)),
+        ]
+    }
+
+    fn formatted(letter: &Letter) -> String {
+        let from = "Lethe <lethe@localhost.example>".parse().expect("a sender");
+        String::from_utf8(letter.message(Uuid::nil(), &from).expect("well formed").formatted()).expect("text")
+    }
+
+    #[test]
+    fn every_letter_is_filled_in_and_speaks_both_languages() {
+        for (name, letter) in all() {
+            assert!(!letter.text.contains(['{', '}']) && !letter.subject.contains(['{', '}']), "{name}");
+            let ways = [" you", " Sie "].map(|word| letter.text.matches(word).count());
+            assert!(ways.iter().all(|count| *count > 0) || name == "code", "{name}: {ways:?}");
+            assert!(letter.subject.contains(" / "), "{name}: {}", letter.subject);
+        }
+    }
+
+    #[test]
+    fn what_a_letter_is_given_stands_in_both_languages() {
+        let count = |letter: Letter, wanted: &str| letter.text.matches(wanted).count();
+        assert_eq!(count(Letter::code(TO, "012345"), "012345"), 2);
+        let requested = || Letter::deletion_requested(TO, TOKEN, "delete everything", time());
+        assert_eq!(
+            [TOKEN, "\ndelete everything\n", "2026-11-27 08:15 UTC"].map(|wanted| count(requested(), wanted)),
+            [2; 3]
+        );
+        assert_eq!(count(Letter::deletion_confirmed(TO, time()), "2026-11-27 08:15 UTC"), 2);
+        let deferred = || Letter::deletion_deferred(TO, "a law suit", time());
+        assert_eq!(["a law suit", "2026-11-27 08:15 UTC"].map(|wanted| count(deferred(), wanted)), [2; 2]);
+        assert_eq!(count(Letter::records_deleted(TO, 17, JSON), ": 17\n"), 2);
+        assert_eq!(count(Letter::export_ready(TO, time()), "2026-11-27 08:15 UTC"), 2);
+        assert_eq!(count(Letter::receipt(TO, true, "Working hours", JSON), "\nWorking hours\n"), 2);
+        assert_eq!(count(Letter::receipt(TO, false, "Working hours", JSON), "\nWorking hours\n"), 2);
+    }
+
+    #[test]
+    fn what_is_copied_from_a_letter_stays_whole() {
+        let letter = formatted(&Letter::deletion_requested(TO, TOKEN, "delete everything about me", time()));
+        assert_eq!(letter.matches(&format!("\r\n{TOKEN}\r\n")).count(), 2, "{letter}");
+        assert_eq!(letter.matches("\r\ndelete everything about me\r\n").count(), 2, "{letter}");
+        let code = formatted(&Letter::code(TO, "012345"));
+        assert!(
+            code.contains("\r\nYour code: 012345\r\n") && code.contains("\r\nTo: anna@klinik.example\r\n"),
+            "{code}"
+        );
+        for (name, letter) in all() {
+            assert!(formatted(&letter).is_ascii(), "{name} needs no relay that takes 8 bits");
+        }
+    }
+
+    #[test]
+    fn an_attachment_keeps_each_byte() {
+        for letter in [Letter::erased(TO, JSON), Letter::receipt(TO, true, "Working hours", JSON)] {
+            let letter = formatted(&letter);
+            let (_, part) = letter.split_once("Content-Disposition: attachment; filename=\"").expect("an attachment");
+            let (head, rest) = part.split_once("\r\n\r\n").expect("a body");
+            assert!(head.contains(".jsonld\"") && head.contains("Content-Type: application/ld+json"), "{head}");
+            let (body, _) = rest.split_once("\r\n--").expect("it ends");
+            assert_eq!(STANDARD.decode(body.replace("\r\n", "")).expect("base64"), JSON.as_bytes());
+        }
+    }
+
+    #[test]
+    fn no_value_and_no_address_adds_a_header() {
+        let letter = formatted(&Letter::deletion_deferred(TO, "x\r\n\r\nBcc: eve@evil.example\r\n", time()));
+        assert!(!letter.contains("\nBcc:"), "{letter}");
+        let letter = formatted(&Letter::code(TO, "1\r\nBcc: eve@evil.example\r\n\r\n"));
+        assert!(!letter.contains("\nBcc:"), "{letter}");
+        for address in [
+            "anna@klinik.example\r\nBcc: eve@evil.example",
+            "anna@klinik.example\n",
+            "anna@klinik.example, eve@evil.example",
+            "Anna <anna@klinik.example>",
+            "<anna@klinik.example>",
+            "anna\r\n@klinik.example",
+            "\"anna\r\nBcc: eve\"@klinik.example",
+            "",
+        ] {
+            let refused = Letter::code(address, "012345").recipient();
+            assert!(matches!(refused, Err(MailError::Malformed)), "{address:?}");
+        }
+    }
+
+    #[test]
+    fn a_letter_of_an_earlier_version_is_still_read() {
+        let stored = r#"{"to":"anna@klinik.example","subject":"Hello","text":"Hello"}"#;
+        let letter: Letter = serde_json::from_str(stored).expect("read");
+        assert!(formatted(&letter).contains("Subject: Hello\r\n"));
+    }
+}
