@@ -5,10 +5,10 @@
 //! flushed, which is replayed when the database is back. What a node that is lost for good had in its journal is lost.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use event_log::{Actor, Event, Trail, append};
 use tokio::sync::{mpsc, oneshot};
 use vault::SubjectKeys;
 
-use crate::app::AppError;
+use crate::{app::AppError, place::sync_folder};
 
 const BATCH: usize = 256;
 const REPLAY_EVERY: Duration = Duration::from_secs(5);
@@ -164,8 +164,4 @@ impl Writer {
         std::fs::remove_file(&self.journal)?;
         sync_folder(&self.journal)
     }
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

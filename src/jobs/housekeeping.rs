@@ -1,4 +1,5 @@
-//! Housekeeping: what has run out is removed, and transit keys that are 72 hours old are destroyed.
+//! Housekeeping: what has run out is removed, transit keys that are 72 hours old are destroyed, and signing keys
+//! whose tokens have run out.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,12 +11,13 @@ use crate::app::{App, AppError};
 const EVERY: Duration = Duration::from_secs(600);
 
 /// What is removed once it has run out.
-const EXPIRED: [&str; 5] = [
+const EXPIRED: [&str; 6] = [
     "-- codes_clear\nDELETE FROM auth.codes WHERE expires_at <= $1",
     "-- limits_clear\nDELETE FROM auth.limits WHERE window_end <= $1",
     "-- letters_clear\nDELETE FROM auth.letters WHERE expires_at <= $1",
     "-- sessions_clear\nDELETE FROM auth.sessions WHERE expires_at <= $1",
     "-- answers_clear\nDELETE FROM read.answers WHERE expires_at <= $1",
+    "-- jobs_clear\nDELETE FROM jobs.jobs WHERE ended_at <= $1::timestamptz - interval '30 days'",
 ];
 
 /// Keeps house until the task is ended.
@@ -29,13 +31,25 @@ pub async fn keep_house(app: Arc<App>) {
     }
 }
 
-/// Removes what has run out, and destroys old transit keys.
+/// Removes what has run out, files of exports too, and destroys old transit keys.
 pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     // First, since it must happen though the database fails.
     let destroyed = app.vault.ring().destroy_old_transit(ctx.now())?;
     if destroyed > 0 {
         tracing::info!(destroyed, "transit keys destroyed");
+    }
+    let retired = app.vault.ring().destroy_old_signing(ctx.now())?;
+    if retired > 0 {
+        tracing::info!(retired, "signing keys destroyed, whose tokens have run out");
+    }
+    if app.vault.ring().rotation_due().is_none_or(|due| due < ctx.now()) {
+        tracing::warn!("the key-encryption key is older than it should be: `lethe keys rotate`");
+    }
+    if app.vault.ring().keks().len() > 1 && !app.vault.ring().is_rotating() {
+        tracing::warn!(
+            "an older key-encryption key lives: what was erased since the rotation opens in old copies until it is destroyed"
+        );
     }
     app.db
         .system
@@ -46,5 +60,9 @@ pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
             Ok::<_, AppError>(())
         })
         .await?;
+    let files = app.exports_expire().await?;
+    if files > 0 {
+        tracing::info!(files, "export files removed");
+    }
     Ok(())
 }

@@ -1,11 +1,19 @@
-//! What goes on beside requests: the log of reads, letters, housekeeping, and the watch over the policies.
+//! What goes on beside requests: the log of reads, letters, jobs, housekeeping, and the watches over
+//! the key ring and the policies.
 
 mod access_log;
+mod catch_up;
+pub mod generation;
 mod housekeeping;
 mod letters;
+mod ring_watch;
+mod runner;
 mod watch;
 
 pub use access_log::{AccessLog, Read};
+pub use catch_up::{REFUSED, Step, catch_up, catch_up_once, catch_up_step, enter_all, is_refused_value};
 pub use housekeeping::{keep_house, keep_house_once};
 pub use letters::{deliver_letters, deliver_some};
+pub use ring_watch::{join_ring, leave_ring, watch_ring};
+pub use runner::{Next, plan, run_due, run_jobs, run_some};
 pub use watch::{PolicyDrift, check_policies};

@@ -1,0 +1,121 @@
+//! Generations of a catch-up projection: the first, one built beside the one that is shown, and the swap of the two.
+//!
+//! A generation is begun by whoever wants one, caught up by any server whose code has the same version, and shown by whoever
+//! finds that it has come as far as the other. Each step is one transaction that the next goes on from, so that a rebuild that was
+//! killed is ended by a running server, or by the next rebuild. Refuses: to build with older code what newer code keeps.
+
+use context::Ctx;
+use db::{Gate, Row};
+use projections::catch_up::{
+    CatchUp, Progress, generation_begin, generation_enter, generation_swap, generations_lock, position_of, progress,
+    swap_lock,
+};
+
+use crate::app::{App, AppError};
+
+/// The first generation, or, where the one that is shown is of older code, a new one beside it.
+pub async fn enter(app: &App, projection: &'static CatchUp) -> Result<(), AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let versions = app
+        .db
+        .system
+        .run_tx("projection_enter", ctx, Gate::read(ctx), move |tx| async move {
+            let [_, rows, _] = tx
+                .flight([generation_enter(projection, ctx.now()), generations_lock(projection), (projection.sweep)()])
+                .await?;
+            Versions::of(&rows)
+        })
+        .await?;
+    if versions.is_outdated(projection) {
+        begin(app, projection).await?;
+    }
+    Ok(())
+}
+
+/// The generations of a projection and the versions of the code that keeps them.
+struct Versions {
+    active: (i64, i32),
+    building: Option<(i64, i32)>,
+}
+
+impl Versions {
+    fn of(rows: &[Row]) -> Result<Self, AppError> {
+        let row = rows.first().ok_or(AppError::Missing("projection"))?;
+        let building = row.get::<_, Option<i64>>(2).zip(row.get(3));
+        let version: Option<i32> = row.get(1);
+        let version = version.ok_or_else(|| AppError::Corrupt("a projection has no checkpoint".to_owned()))?;
+        Ok(Self { active: (row.get(0), version), building })
+    }
+
+    /// Whether nobody has begun a generation of this code or newer.
+    fn is_outdated(&self, projection: &CatchUp) -> bool {
+        self.active.1.max(self.building.map_or(0, |(_, version)| version)) < projection.version
+    }
+}
+
+/// Begins a generation beside the one that is shown, from the beginning of the log, or finds the one that was begun by the same
+/// version of the code and not finished. Refuses where newer code keeps the projection.
+pub async fn begin(app: &App, projection: &'static CatchUp) -> Result<i64, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx("generation_begin", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.flight([generations_lock(projection)]).await?;
+            let found = Versions::of(&rows)?;
+            if found.active.1.max(found.building.map_or(0, |(_, version)| version)) > projection.version {
+                return Err(AppError::OutdatedCode);
+            }
+            match found.building {
+                Some((generation, version)) if version == projection.version => Ok(generation),
+                given_up => {
+                    let given_up = given_up.map(|(generation, _)| generation);
+                    let next = given_up.unwrap_or(found.active.0) + 1;
+                    for query in generation_begin(projection, given_up, next, ctx.now()) {
+                        tx.queue(query);
+                    }
+                    Ok(next)
+                }
+            }
+        })
+        .await
+}
+
+/// The generations that this version of the code keeps.
+pub async fn all(app: &App, projection: &'static CatchUp) -> Result<Vec<Progress>, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx("projection_progress", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([progress(projection)]).await?;
+            Ok(rows.iter().map(Progress::from_row).collect())
+        })
+        .await
+}
+
+/// Shows the generation that was being built, once it has come as far as the one that is shown; says whether it did.
+pub async fn swap(app: &App, projection: &'static CatchUp) -> Result<bool, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let swapped = app
+        .db
+        .system
+        .run_tx("generation_swap", ctx, Gate::read(ctx), move |tx| async move {
+            let [_, rows] = tx.flight([generations_lock(projection), swap_lock(projection)]).await?;
+            let place = |building: bool| rows.iter().find(|row| row.get::<_, bool>(3) == building);
+            let Some(new) = place(true) else { return Ok(None) };
+            if place(false).is_some_and(|old| position_of(old) > position_of(new)) {
+                return Ok(None);
+            }
+            let generation: i64 = new.get(2);
+            generation_swap(projection, generation).into_iter().for_each(|query| tx.queue(query));
+            Ok::<_, AppError>(Some(generation))
+        })
+        .await?;
+    let Some(generation) = swapped else { return Ok(false) };
+    tracing::info!(projection = projection.name, generation, "a rebuilt projection is shown");
+    let work = move |tx: db::Tx| async move {
+        tx.queue((projection.sweep)());
+        Ok::<_, AppError>(())
+    };
+    app.db.system.run_tx("projection_sweep", ctx, Gate::read(ctx), work).await?;
+    Ok(true)
+}

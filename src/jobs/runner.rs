@@ -1,0 +1,171 @@
+//! The runner: leases jobs that are due, does them, and says how it went. Safe with several servers: a job is leased by one at a
+//! time, and taken over when a server that died no longer renews its lease; so a job may be begun twice, and each kind of work
+//! bears that. The work of a person runs under a ticket of role `job` for that person only.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use context::{Ctx, DeletionId, ExportId, JobId};
+use db::{Gate, Query};
+use projections::job::{Leased, job_lease, job_plan, job_plan_deletions};
+use tokio::task::JoinSet;
+
+use crate::app::{
+    App, AppError,
+    deletion::DELETION_JOB,
+    export::EXPORT_JOB,
+    retention::{RETENTION_JOB, SWEEP_JOB},
+};
+
+/// How many jobs a server does at once.
+const AT_ONCE: usize = 4;
+/// How often it looks for what other servers added; its own jobs wake it.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// The longest that a failed job waits until it is tried again, in seconds.
+const LONGEST_PAUSE_S: i64 = 600;
+
+/// What is to become of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is done.
+    Done,
+    /// It cannot succeed, for a reason that names no value.
+    Failed(&'static str),
+    /// It comes again.
+    Later(DateTime<Utc>),
+}
+
+/// Does jobs until the task is ended.
+pub async fn run_jobs(app: Arc<App>) {
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = app.wake.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            // A place has become free, or nothing runs and the others decide.
+            Some(_) = running.join_next(), if !running.is_empty() => {}
+        }
+        let free = AT_ONCE.saturating_sub(running.len());
+        match lease(&app, free).await {
+            Ok(jobs) => jobs.into_iter().for_each(|job| drop(running.spawn(work(app.clone(), job)))),
+            Err(error) => tracing::error!(%error, "jobs can't be leased"),
+        }
+    }
+}
+
+/// Does all jobs that are due, one after the other; says how many.
+pub async fn run_due(app: &Arc<App>) -> Result<usize, AppError> {
+    let mut done = 0;
+    loop {
+        match run_some(app, AT_ONCE).await? {
+            0 => return Ok(done),
+            more => done += more,
+        }
+    }
+}
+
+/// The same for so many jobs at most.
+pub async fn run_some(app: &Arc<App>, most: usize) -> Result<usize, AppError> {
+    let jobs = lease(app, most).await?;
+    let count = jobs.len();
+    for job in jobs {
+        work(app.clone(), job).await;
+    }
+    Ok(count)
+}
+
+/// Sees to it that the work that no request brings is among the jobs: the daily look at retention, and confirmed deletions,
+/// which a restored database has no jobs for.
+pub async fn plan(app: &App) -> Result<(), AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx("job_plan", ctx, Gate::read(ctx), move |tx| async move {
+            tx.queue(job_plan(SWEEP_JOB, ctx.now()));
+            tx.queue(job_plan_deletions(DELETION_JOB, ctx.now()));
+            Ok(())
+        })
+        .await
+}
+
+async fn lease(app: &App, most: usize) -> Result<Vec<Leased>, AppError> {
+    if most == 0 {
+        return Ok(Vec::new());
+    }
+    let ctx = &Ctx::system(app.clock.clone());
+    let lease = JobId::random().0;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    app.db
+        .system
+        .run_tx("job_lease", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([job_lease(lease, ctx.now(), most)]).await?;
+            Ok(rows.iter().map(Leased::from_row).collect())
+        })
+        .await
+}
+
+/// Does one job, and keeps its lease meanwhile.
+async fn work(app: Arc<App>, job: Leased) {
+    let outcome = tokio::select! {
+        outcome = dispatch(&app, &job) => outcome,
+        () = keep_lease(&app, &job) => {
+            tracing::warn!(job = %job.job, kind = job.kind, "a lease was lost; another server goes on");
+            return;
+        }
+    };
+    let now = app.clock.now();
+    let end = || match &outcome {
+        Ok(Next::Done) => job.end(None, now),
+        Ok(Next::Failed(reason)) => job.end(Some(reason), now),
+        Ok(Next::Later(due_at)) => job.later(*due_at, None),
+        Err(_) => job.later(now + pause(job.attempts), Some("failed")),
+    };
+    if let Err(error) = &outcome {
+        tracing::error!(%error, job = %job.job, kind = job.kind, attempts = job.attempts, "a job failed, and comes again");
+    }
+    if let Err(error) = on_jobs(&app, "job_end", &end).await {
+        // The lease runs out, and the job is taken up again.
+        tracing::error!(%error, job = %job.job, "the end of a job can't be stored");
+    }
+}
+
+async fn dispatch(app: &App, job: &Leased) -> Result<Next, AppError> {
+    match job.kind.as_str() {
+        DELETION_JOB => app.deletion_execute(job.subject, DeletionId(job.request)).await,
+        EXPORT_JOB => app.export_run(job.subject, ExportId(job.request), job.attempts).await,
+        RETENTION_JOB => app.retention_run(job.subject).await,
+        SWEEP_JOB => app.retention_sweep().await,
+        _ => Ok(Next::Failed("unknown_kind")),
+    }
+}
+
+/// Renews a lease until it is lost.
+async fn keep_lease(app: &App, job: &Leased) {
+    loop {
+        tokio::time::sleep(RENEW_EVERY).await;
+        match on_jobs(app, "job_renew", &|| job.renew(app.clock.now())).await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, job = %job.job, "a lease can't be renewed"),
+        }
+    }
+}
+
+/// One statement on the jobs; says how many rows it gave.
+async fn on_jobs(app: &App, name: &'static str, query: &(dyn Fn() -> Query + Sync)) -> Result<usize, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx(name, ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([query()]).await?;
+            Ok(rows.len())
+        })
+        .await
+}
+
+/// How long a failed job waits: twice as long each time.
+fn pause(attempts: i32) -> TimeDelta {
+    let doublings = u32::try_from(attempts.clamp(1, 10)).unwrap_or(1);
+    TimeDelta::seconds(2_i64.pow(doublings).min(LONGEST_PAUSE_S))
+}
