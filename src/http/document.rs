@@ -116,7 +116,8 @@ fn close_requests(document: &mut Value) {
             continue;
         }
         references(schema, &mut waiting);
-        if schema["type"].as_str() == Some("object") {
+        // What says itself what else it takes keeps its word: bodies of records are held against their kinds.
+        if schema["type"].as_str() == Some("object") && schema.get("additionalProperties").is_none() {
             schema["additionalProperties"] = json!(false);
         }
     }

@@ -1,0 +1,245 @@
+//! Import of one's own export: everything is checked first, and nothing is written where anything is wrong; then each record is
+//! submitted like any other. What is there already, as it is in the file, stays as it is, so importing twice changes nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::NaiveDate;
+use context::{Ctx, Personal};
+use db::{Gate, Query};
+use domain::{
+    Body, Fault, Kind,
+    consent::Purpose,
+    kinds::{CONTACT, Contact, kind},
+};
+use projections::record::{RecordRow, record_list, record_newest};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    App, AppError, Standing,
+    profile::single,
+    record::{Batch, Change, Submission, open},
+};
+use crate::export::{Document, read};
+
+/// So many records are submitted together.
+const BATCH: usize = 500;
+/// So many faults are named at most.
+const FAULTS: usize = 100;
+
+/// What became of the records of a kind, or would become of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// New ones.
+    pub created: usize,
+    /// Those that say something else now.
+    pub updated: usize,
+    /// Those that said the same before.
+    pub unchanged: usize,
+}
+
+impl Imported {
+    fn count(&mut self, change: Change) {
+        match change {
+            Change::Created => self.created += 1,
+            Change::Amended => self.updated += 1,
+            Change::Unchanged => self.unchanged += 1,
+        }
+    }
+}
+
+/// What is read of a record in a file.
+#[derive(Deserialize)]
+struct Item {
+    body: Value,
+}
+
+/// Everything of one kind that a file holds.
+struct Chosen<'a> {
+    kind: &'static dyn Kind,
+    records: Vec<&'a RawValue>,
+}
+
+impl App {
+    /// Imports a document that was exported here, to the same person; says what became of the records of each kind. With
+    /// `dry_run` it says what would.
+    pub async fn import(
+        &self,
+        ctx: &Ctx,
+        text: &str,
+        today: NaiveDate,
+        dry_run: bool,
+    ) -> Result<BTreeMap<&'static str, Imported>, AppError> {
+        let document = read(self.vault.ring(), text)?;
+        let (email, mut faults) = (self.address(ctx).await?, Vec::new());
+        let document = match document {
+            Ok(document) => document,
+            Err(found) => {
+                // Of a file that was changed, say as well which bodies no longer follow the rules.
+                faults.extend(found);
+                faults.extend(bodies_at_fault(text, today));
+                faults.truncate(FAULTS);
+                return Err(AppError::Invalid(faults));
+            }
+        };
+        if document.email != email {
+            faults.push(Fault::new("exportMetadata.userId", "is the address of another account"));
+        }
+        let (chosen, found) = choose(document, today);
+        faults.extend(found);
+        if !faults.is_empty() {
+            faults.truncate(FAULTS);
+            return Err(AppError::Invalid(faults));
+        }
+        self.import_allowed(ctx, &chosen).await?;
+        let mut counts = BTreeMap::new();
+        for Chosen { kind, records } in chosen {
+            let counted: &mut Imported = counts.entry(kind.name()).or_default();
+            for page in records.chunks(BATCH) {
+                let bodies: Vec<Body> = page.iter().filter_map(|raw| body_of(kind, raw)).collect();
+                let changes = match dry_run {
+                    true => self.import_compare(ctx, kind, &bodies).await?,
+                    false => self.import_submit(ctx, kind, bodies, today).await?,
+                };
+                changes.into_iter().for_each(|change| counted.count(change));
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The caller's own address.
+    async fn address(&self, ctx: &Ctx) -> Result<String, AppError> {
+        self.db
+            .api
+            .run_tx("import_address", ctx, Gate::shared(ctx), move |tx| async move {
+                let contact = record_list(ctx.subject, CONTACT.name(), None);
+                let [standing, contact] = tx.finish([Standing::query(ctx, None), contact]).await?;
+                let keys = Standing::take(self, ctx, &standing)?.keys;
+                Ok(single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?.0.email)
+            })
+            .await
+    }
+
+    /// Refuses where a record could not be submitted: a consent is missing, or nothing new is taken now.
+    async fn import_allowed(&self, ctx: &Ctx, chosen: &[Chosen<'_>]) -> Result<(), AppError> {
+        let needed: HashSet<Purpose> = chosen
+            .iter()
+            .filter(|chosen| !chosen.records.is_empty())
+            .filter_map(|chosen| chosen.kind.purpose())
+            .collect();
+        let needed: &Vec<Option<Purpose>> = &needed.into_iter().map(Some).chain([None]).collect();
+        self.db
+            .api
+            .run_tx("import_allowed", ctx, Gate::read(ctx), move |tx| async move {
+                let queries: Vec<Query> = needed.iter().map(|purpose| Standing::query(ctx, *purpose)).collect();
+                for (purpose, rows) in needed.iter().zip(tx.flight_all(queries).await?) {
+                    let standing = Standing::take(self, ctx, &rows)?;
+                    standing.require_open()?;
+                    standing.require_consent(*purpose)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// What submitting bodies would change.
+    async fn import_compare(
+        &self,
+        ctx: &Ctx,
+        kind: &'static dyn Kind,
+        bodies: &[Body],
+    ) -> Result<Vec<Change>, AppError> {
+        let index = self.index_key(ctx).await?;
+        let hash = |body: &Body| index.key_hash(kind.name(), &kind.natural_key(body)).to_vec();
+        let hashes: &Vec<Vec<u8>> = &bodies.iter().map(hash).collect();
+        self.db
+            .api
+            .run_tx("import_compare", ctx, Gate::shared(ctx), move |tx| async move {
+                let newest = record_newest(ctx.subject, kind.name(), hashes.clone());
+                let [standing, rows] = tx.finish([Standing::query(ctx, None), newest]).await?;
+                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let mut present = HashMap::new();
+                for row in &rows {
+                    present.insert(row.get::<_, Vec<u8>>(10), open(&keys, &RecordRow::from_row(row))?.body);
+                }
+                let change = |(body, hash): (&Body, &Vec<u8>)| match present.get(hash) {
+                    None => Change::Created,
+                    Some(there) if there == body => Change::Unchanged,
+                    Some(_) => Change::Amended,
+                };
+                Ok(bodies.iter().zip(hashes).map(change).collect())
+            })
+            .await
+    }
+
+    async fn import_submit(
+        &self,
+        ctx: &Ctx,
+        kind: &'static dyn Kind,
+        bodies: Vec<Body>,
+        today: NaiveDate,
+    ) -> Result<Vec<Change>, AppError> {
+        let submissions: Vec<Submission> =
+            bodies.into_iter().map(|body| Submission { body, expected: None, within: None }).collect();
+        let batch = Batch { kind, submissions: &submissions, today, faults: Vec::new() };
+        Ok(self.record_submit(ctx, &batch, None).await?.into_iter().map(|outcome| outcome.change).collect())
+    }
+}
+
+/// The body of a record in a file, as it is stored.
+fn body_of(kind: &dyn Kind, raw: &RawValue) -> Option<Body> {
+    let item: Item = serde_json::from_str(raw.get()).ok()?;
+    Some(kind.normal(Personal::new(item.body)))
+}
+
+/// What is to be submitted, kind by kind, and what is wrong with it. How to reach the person is not imported: a sign-in is
+/// compared with it.
+fn choose(document: Document<'_>, today: NaiveDate) -> (Vec<Chosen<'_>>, Vec<Fault>) {
+    let (mut chosen, mut faults) = (Vec::new(), Vec::new());
+    for (name, records) in document.records {
+        match kind(&name) {
+            Some(kind) if kind.open_to_clients() => {
+                faults.extend(faults_of(kind, &records, today));
+                chosen.push(Chosen { kind, records });
+            }
+            Some(_) => {}
+            None if records.is_empty() => {}
+            None => faults.push(Fault::new(format!("records.{name}"), "is not a kind of record any more")),
+        }
+    }
+    (chosen, faults)
+}
+
+fn faults_of(kind: &dyn Kind, records: &[&RawValue], today: NaiveDate) -> Vec<Fault> {
+    let (mut faults, mut seen) = (Vec::new(), HashSet::new());
+    for (number, raw) in records.iter().enumerate() {
+        let place = format!("records.{}[{number}]", kind.name());
+        let Some(body) = body_of(kind, raw) else {
+            faults.push(Fault::new(place, "must be a record with its body"));
+            continue;
+        };
+        let found = kind.faults(&body, today);
+        if found.is_empty() && !seen.insert(kind.natural_key(&body)) {
+            let field = Some(kind.key_field()).filter(|field| !field.is_empty());
+            let field = field.map_or_else(|| place.clone(), |field| format!("{place}.{field}"));
+            faults.push(Fault::new(field, "is repeated in this file"));
+        }
+        faults.extend(found.into_iter().map(|fault| fault.within(&place)));
+        if faults.len() >= FAULTS {
+            break;
+        }
+    }
+    faults
+}
+
+/// Which bodies of a file break the rules of their kinds, as far as the file can be read.
+fn bodies_at_fault(text: &str, today: NaiveDate) -> Vec<Fault> {
+    #[derive(Deserialize)]
+    struct Loose<'a> {
+        #[serde(borrow)]
+        records: BTreeMap<String, Vec<&'a RawValue>>,
+    }
+    let Ok(loose) = serde_json::from_str::<Loose<'_>>(text) else { return Vec::new() };
+    let known = loose.records.iter().filter_map(|(name, records)| Some((kind(name)?, records)));
+    known.flat_map(|(kind, records)| faults_of(kind, records, today)).collect()
+}

@@ -1,0 +1,262 @@
+//! What is known of a person, as values, page by page. Each page is read under the ticket of a job, with the keys that count at
+//! that moment; what is removed meanwhile is left out, and what is amended meanwhile is there as amended.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use context::{Ctx, ExportId, RecordId, UserId};
+use db::{Gate, Query, Row};
+use domain::{
+    Choice,
+    deletion::Scope,
+    export::ExportFormat,
+    filter::Filter,
+    kinds::{KINDS, WORDBOOK_ENTRY, WORDBOOK_SETTINGS, kind},
+};
+use event_log::Event;
+use projections::{
+    export::{After, export_consents, export_events, export_progress, export_records},
+    record::RecordRow,
+    retention::{RetentionRow, days_of, retention_list},
+};
+use serde_json::{Value, json};
+use vault::SubjectKeys;
+
+use super::{
+    Contents, Part, StoreError,
+    item::{self, seconds, time},
+};
+use crate::app::{
+    App, AppError, Standing,
+    record::{OpenRecord, open},
+};
+
+/// So many records or events are read at once.
+const PAGE: usize = 1000;
+
+/// Why no more comes.
+#[derive(Debug)]
+pub enum Stop {
+    /// Nobody waits for it any more, or another attempt has taken over.
+    Superseded,
+    /// It failed.
+    Failed(AppError),
+}
+
+impl From<AppError> for Stop {
+    fn from(error: AppError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+/// Everything of a person that a request means.
+pub struct Source<'a> {
+    /// The application.
+    pub app: &'a App,
+    /// The job.
+    pub ctx: &'a Ctx,
+    /// The person towards clients.
+    pub user: UserId,
+    /// The person's address.
+    pub email: String,
+    /// Since when the account exists.
+    pub registered_at: DateTime<Utc>,
+    /// The request.
+    pub export: ExportId,
+    /// How much it is about.
+    pub scope: Scope,
+    /// In which form.
+    pub format: ExportFormat,
+    /// When it was made.
+    pub requested_at: DateTime<Utc>,
+    /// What is meant.
+    pub filter: Filter,
+    /// This attempt.
+    pub etag: String,
+    /// The records that lived when the attempt began, by kind, oldest first.
+    pub ids: BTreeMap<String, Vec<RecordId>>,
+    /// How many records and events have been read.
+    pub done: i64,
+}
+
+/// How far a part has been read.
+pub enum Cursor {
+    /// A part that is read at once, and was not yet.
+    Once(Part),
+    /// Records of a kind, from the next one on.
+    Records(Part, String, usize),
+    /// Events, behind the last one.
+    Events(After),
+    /// Nothing more comes.
+    End,
+}
+
+impl Source<'_> {
+    /// What the file is to hold.
+    pub fn contents(&self) -> Contents {
+        Contents::of(&self.filter, self.ids.keys().cloned())
+    }
+
+    /// Begins to read a part.
+    pub fn begin(part: &Part) -> Cursor {
+        match part {
+            Part::Settings => Cursor::Records(Part::Settings, WORDBOOK_SETTINGS.name().to_owned(), 0),
+            Part::Wordbook => Cursor::Records(Part::Wordbook, WORDBOOK_ENTRY.name().to_owned(), 0),
+            Part::Records(kind) => Cursor::Records(part.clone(), kind.clone(), 0),
+            Part::Events => Cursor::Events(After::default()),
+            part => Cursor::Once(part.clone()),
+        }
+    }
+
+    /// The next page of a part; none where nothing more comes.
+    pub async fn next(&mut self, cursor: &mut Cursor) -> Result<Option<Vec<Value>>, Stop> {
+        match std::mem::replace(cursor, Cursor::End) {
+            Cursor::Once(part) => self.once(&part).await.map(Some),
+            Cursor::Records(part, kind, at) => {
+                let ids = self.ids.get(&kind).map(Vec::as_slice).unwrap_or_default();
+                let page = ids[at..].iter().take(PAGE).copied().collect::<Vec<_>>();
+                if page.is_empty() {
+                    return Ok(None);
+                }
+                *cursor = Cursor::Records(part.clone(), kind, at + page.len());
+                self.records(&part, &page).await.map(Some)
+            }
+            Cursor::Events(after) => {
+                let (events, after) = self.events(after).await?;
+                *cursor = after.map_or(Cursor::End, Cursor::Events);
+                Ok((!events.is_empty()).then_some(events))
+            }
+            Cursor::End => Ok(None),
+        }
+    }
+
+    /// One statement of this job, with the keys, and the note of how far it has come.
+    async fn read(
+        &self,
+        name: &'static str,
+        query: &(dyn Fn() -> Query + Sync),
+    ) -> Result<(Vec<Row>, SubjectKeys), Stop> {
+        let (app, ctx) = (self.app, self.ctx);
+        let (rows, keys, waited_for) = app
+            .db
+            .api
+            .run_tx(name, ctx, Gate::shared(ctx), move |tx| async move {
+                let progress = export_progress(ctx.subject, self.export, self.etag.clone(), self.done);
+                let [standing, progress, rows] = tx.finish([Standing::query(ctx, None), progress, query()]).await?;
+                Ok::<_, AppError>((rows, Standing::take(app, ctx, &standing)?.keys, !progress.is_empty()))
+            })
+            .await?;
+        if waited_for { Ok((rows, keys)) } else { Err(Stop::Superseded) }
+    }
+
+    async fn records(&mut self, part: &Part, ids: &[RecordId]) -> Result<Vec<Value>, Stop> {
+        let (rows, keys) = self.read("export_records", &|| export_records(self.ctx.subject, ids)).await?;
+        if matches!(part, Part::Records(_)) {
+            self.done += i64::try_from(ids.len()).unwrap_or(i64::MAX);
+        }
+        let mut items = Vec::with_capacity(rows.len());
+        for row in rows.iter().map(RecordRow::from_row) {
+            let record = open(&keys, &row)?;
+            if self.means(&row.entry.kind, &record) {
+                items.push(match part {
+                    Part::Settings => item::settings(&record),
+                    Part::Wordbook => item::word(&record),
+                    _ => item::record(&record),
+                });
+            }
+        }
+        Ok(items)
+    }
+
+    fn means(&self, name: &str, record: &OpenRecord) -> bool {
+        match kind(name) {
+            Some(kind) => self.filter.means(kind, &record.body),
+            // A kind that is not known any more is meant where everything is.
+            None => self.filter.is_empty(),
+        }
+    }
+
+    async fn events(&mut self, after: After) -> Result<(Vec<Value>, Option<After>), Stop> {
+        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        let (rows, keys) =
+            self.read("export_events", &|| export_events(self.ctx.subject, after.clone(), limit)).await?;
+        self.done += i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        let items = rows.iter().map(|row| item::event(self.user, &keys, row)).collect::<Result<_, AppError>>()?;
+        let last = rows.last().filter(|_| rows.len() == PAGE).map(|row| {
+            let event = Event::from_row(row, 0);
+            After { aggregate_type: event.aggregate_type, aggregate_id: event.aggregate_id, sequence: event.sequence }
+        });
+        Ok((items, last))
+    }
+
+    async fn once(&self, part: &Part) -> Result<Vec<Value>, Stop> {
+        Ok(match part {
+            Part::Metadata => {
+                let date = seconds(self.ctx.now());
+                vec![json!({ "exportDate": date, "exportVersion": "1.0", "userId": self.email })]
+            }
+            Part::User => vec![json!({ "email": self.email, "registeredAt": seconds(self.registered_at) })],
+            Part::Request => vec![json!({
+                "id": self.export.to_string(), "scope": self.scope.as_str(), "format": self.format.as_str(),
+                "requestedAt": time(self.requested_at), "filters": self.filter,
+            })],
+            Part::Consents => {
+                let (rows, _) = self.read("export_consents", &|| export_consents(self.ctx.subject)).await?;
+                rows.iter().map(item::decision).collect::<Result<_, _>>()?
+            }
+            Part::Retention => {
+                let (rows, _) = self.read("retention_list", &|| retention_list(self.ctx.subject)).await?;
+                let own: Vec<RetentionRow> = rows.iter().map(RetentionRow::from_row).collect();
+                let rule = |kind: &&dyn domain::Kind| {
+                    let is_own = own.iter().any(|row| row.kind == kind.name());
+                    json!({ "kind": kind.name(), "days": days_of(*kind, &own), "own": is_own })
+                };
+                KINDS.iter().map(rule).collect()
+            }
+            Part::Switches => {
+                let (switches, _) = self.app.restriction_get(self.ctx).await?;
+                let (held_until, reason) = switches.hold.unzip();
+                vec![json!({
+                    "restrictedAt": switches.restricted_at.map(time), "heldUntil": held_until.map(time), "holdReason": reason,
+                })]
+            }
+            Part::Requests => self.requests().await?,
+            Part::Settings | Part::Wordbook | Part::Records(_) | Part::Events => Vec::new(),
+        })
+    }
+
+    async fn requests(&self) -> Result<Vec<Value>, Stop> {
+        let (deletions, _) = self.app.deletion_list(self.ctx).await?;
+        let deletions = deletions.into_iter().map(|request| {
+            json!({
+                "type": "deletion", "id": request.row.deletion.to_string(), "scope": request.row.scope.as_str(),
+                "state": request.row.state, "requestedAt": time(request.row.requested_at),
+                "confirmedUntil": request.row.grace_ends_at.map(time), "endedAt": request.row.ended_at.map(time),
+                "records": request.row.removed, "filters": request.wish.filter, "reason": request.wish.reason,
+            })
+        });
+        let (exports, _) = self.app.export_list(self.ctx).await?;
+        let exports = exports.into_iter().map(|request| {
+            json!({
+                "type": "export", "id": request.row.export.to_string(), "scope": request.row.scope.as_str(),
+                "format": request.row.format.as_str(), "state": request.row.state,
+                "requestedAt": time(request.row.requested_at), "endedAt": request.row.ended_at.map(time),
+                "expiresAt": request.row.expires_at.map(time), "failure": request.row.failure, "size": request.row.size,
+                "filters": request.filter,
+            })
+        });
+        Ok(deletions.chain(exports).collect())
+    }
+}

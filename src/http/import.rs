@@ -1,0 +1,151 @@
+//! Import: a document that was exported here, given back. Called by a person on their own data.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use poem::{Request, RequestBody, Result, http::StatusCode, web::Data};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi,
+    param::Query,
+    payload::{Json, Payload},
+    registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry},
+    types::Example,
+};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::{Tag, caller::Subject, input::Body as JsonBody, problem::Refusal};
+use crate::app::{App, AppError, import::Imported};
+
+/// The largest document that is taken, in bytes.
+const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
+/// A document that takes longer than this to arrive is given up.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(120);
+/// So many are read and checked at once, since each is held in memory.
+static AT_ONCE: Semaphore = Semaphore::const_new(2);
+
+/// A document, as text.
+pub struct Document {
+    text: String,
+    _permit: SemaphorePermit<'static>,
+}
+
+impl Payload for Document {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn schema_ref() -> MetaSchemaRef {
+        let description = "The document as it was downloaded, byte by byte.";
+        let any = MetaSchemaRef::Inline(Box::new(MetaSchema::ANY));
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            description: Some(description),
+            additional_properties: Some(Box::new(any)),
+            ..MetaSchema::new("object")
+        }))
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Document {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(_: &mut Registry) {}
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType { content_type: Self::CONTENT_TYPE, schema: <Self as Payload>::schema_ref() }],
+            required: true,
+        })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        let content_type = request.headers().get(poem::http::header::CONTENT_TYPE);
+        let is_json = |text: &str| <JsonBody<super::filter::FilterInput> as Payload>::check_content_type(text);
+        if !content_type.and_then(|value| value.to_str().ok()).is_some_and(is_json) {
+            return Err(poem::Error::from_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        let body = body.take()?;
+        let arriving = async {
+            let permit = AT_ONCE.acquire().await.map_err(poem::error::InternalServerError)?;
+            Ok::<_, poem::Error>((body.into_bytes_limit(DOCUMENT_BYTES).await?, permit))
+        };
+        let slow = |_| poem::Error::from_status(StatusCode::REQUEST_TIMEOUT);
+        let (bytes, permit) = tokio::time::timeout(DOCUMENT_TIMEOUT, arriving).await.map_err(slow)??;
+        let text = String::from_utf8(bytes.into());
+        let text = text.map_err(|_| Refusal::from(AppError::parameter("", "must be text in UTF-8")))?;
+        Ok(Self { text, _permit: permit })
+    }
+}
+
+/// What became of the records of a kind, or would become of them.
+#[derive(Object)]
+#[oai(example)]
+pub struct ImportCount {
+    /// The kind.
+    kind: String,
+    /// New ones.
+    created_count: u32,
+    /// Those that say something else now.
+    updated_count: u32,
+    /// Those that said the same before.
+    unchanged_count: u32,
+}
+
+/// What an import did, or would do.
+#[derive(Object)]
+#[oai(example)]
+pub struct ImportAnswer {
+    /// Whether nothing was written.
+    dry_run: bool,
+    /// One entry a kind.
+    kinds: Vec<ImportCount>,
+}
+
+impl Example for ImportCount {
+    fn example() -> Self {
+        Self { kind: "work_day".to_owned(), created_count: 60, updated_count: 1, unchanged_count: 3 }
+    }
+}
+
+impl Example for ImportAnswer {
+    fn example() -> Self {
+        Self { dry_run: true, kinds: vec![ImportCount::example()] }
+    }
+}
+
+impl ImportAnswer {
+    fn new(dry_run: bool, counts: BTreeMap<&'static str, Imported>) -> Self {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let kinds = counts.into_iter().map(|(kind, counted)| ImportCount {
+            kind: kind.to_owned(),
+            created_count: number(counted.created),
+            updated_count: number(counted.updated),
+            unchanged_count: number(counted.unchanged),
+        });
+        Self { dry_run, kinds: kinds.collect() }
+    }
+}
+
+/// Import.
+pub struct ImportApi;
+
+#[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Privacy")]
+impl ImportApi {
+    /// Import an export
+    ///
+    /// Takes back a JSON document of the caller's own, of at most 64 MiB, as it was downloaded. It is checked as a whole, and
+    /// nothing is written where anything is wrong; consents are needed as for any submission. How to reach the person is not
+    /// imported. Importing twice changes nothing.
+    #[oai(path = "/import", method = "post", operation_id = "import")]
+    async fn import(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Subject,
+        /// Only say what it would do.
+        dry_run: Query<Option<bool>>,
+        document: Document,
+    ) -> Result<Json<ImportAnswer>, Refusal> {
+        let dry_run = dry_run.0.unwrap_or(false);
+        let counts = app.import(caller.ctx(), &document.text, caller.today(), dry_run).await?;
+        Ok(Json(ImportAnswer::new(dry_run, counts)))
+    }
+}

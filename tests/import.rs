@@ -1,0 +1,110 @@
+//! Import: a file given back makes the same data again; one that is damaged, foreign or edited is refused with the place of what is
+//! wrong, and nothing is written.
+
+use std::collections::BTreeMap;
+
+use poem::{http::StatusCode, test::TestResponse};
+use serde_json::Value;
+
+use crate::{
+    export::{consent, document, somebody},
+    steps::{erase, fields, problem, state_of},
+    support::{Person, World, day, expect},
+};
+
+async fn import(world: &World, person: &Person, text: &str, dry_run: bool) -> TestResponse {
+    let client = world.client();
+    let request = client.post("/v1/privacy/import").query("dry_run", &dry_run).content_type("application/json");
+    person.sign(request.body(text.to_owned())).send().await
+}
+
+/// Created, updated and unchanged, by kind; kinds without any left out.
+fn counts(answer: &Value) -> BTreeMap<String, (u64, u64, u64)> {
+    let number = |kind: &Value, name: &str| kind[name].as_u64().expect("a count");
+    let kinds = answer["kinds"].as_array().expect("a list").iter().map(|kind| {
+        let counted = (number(kind, "created_count"), number(kind, "updated_count"), number(kind, "unchanged_count"));
+        (kind["kind"].as_str().expect("a name").to_owned(), counted)
+    });
+    kinds.filter(|(_, counted)| *counted != (0, 0, 0)).collect()
+}
+
+/// What records say, by kind, without ids and times.
+fn bodies(document: &Value) -> BTreeMap<String, Vec<String>> {
+    let kinds = document["records"].as_object().expect("an object").iter();
+    let said = |list: &Value| {
+        let list = list.as_array().expect("a list").iter();
+        let mut said: Vec<String> = list.map(|record| record["body"].to_string()).collect();
+        said.sort_unstable();
+        said
+    };
+    kinds.map(|(kind, list)| (kind.clone(), said(list))).collect()
+}
+
+#[tokio::test]
+async fn a_file_given_back_makes_the_same_data_again() {
+    let world = World::new().await;
+    let anna = somebody(&world, "anna").await;
+    let (text, before) = document(&world, &anna).await;
+    // The person is erased, and comes back with the same address.
+    erase(&world, &anna).await;
+    let anna = world.person("anna").await;
+    let client = world.superuser().await;
+    let state = state_of(&client).await;
+    let refused = problem(import(&world, &anna, &text, false).await, StatusCode::FORBIDDEN, "consent-needed").await;
+    assert!(refused["purpose"].is_string(), "{refused}");
+    assert_eq!(state_of(&client).await, state, "nothing was written");
+    for purpose in ["hearing", "wordbook"] {
+        consent(&world, &anna, purpose, true).await;
+    }
+    let state = state_of(&client).await;
+    let planned = expect(import(&world, &anna, &text, true).await, StatusCode::OK).await;
+    assert_eq!(state_of(&client).await, state, "nothing was written");
+    let done = expect(import(&world, &anna, &text, false).await, StatusCode::OK).await;
+    assert_eq!(counts(&planned), counts(&done));
+    assert_eq!(counts(&done)["work_day"], (3, 0, 0));
+    assert_eq!(counts(&done)["work_profile"], (0, 0, 1), "it was given at the registration");
+    assert_eq!(bodies(&document(&world, &anna).await.1), bodies(&before));
+    let again = expect(import(&world, &anna, &text, false).await, StatusCode::OK).await;
+    assert!(counts(&again).values().all(|(created, updated, _)| created + updated == 0), "{again}");
+    // What was changed since is put back.
+    let changed = day("2025-11-01", 1.0, 1.0);
+    expect(world.post(&anna, "/v1/work-events/daily", &changed).await, StatusCode::OK).await;
+    let planned = expect(import(&world, &anna, &text, true).await, StatusCode::OK).await;
+    assert_eq!(counts(&planned)["work_day"], (0, 1, 2));
+    expect(import(&world, &anna, &text, false).await, StatusCode::OK).await;
+    assert_eq!(bodies(&document(&world, &anna).await.1), bodies(&before));
+}
+
+#[tokio::test]
+async fn files_that_are_damaged_foreign_or_edited_are_refused_with_the_place() {
+    let world = World::new().await;
+    let (anna, ben) = (somebody(&world, "anna").await, somebody(&world, "ben").await);
+    let (text, _) = document(&world, &anna).await;
+    let client = world.superuser().await;
+    let before = state_of(&client).await;
+    let refused = async |person: &Person, text: &str| {
+        let refusal = import(&world, person, text, false).await;
+        let refusal = problem(refusal, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+        fields(&refusal).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let edited = text.replacen("\"date\":\"2025-11-01\"", "\"date\":\"2025-11-02\"", 1);
+    // The event says the same as the record: the first place is the log's or the record's.
+    assert!(refused(&anna, &edited).await.contains(&"proof".to_owned()));
+    let at = text.find("\"records\":{").expect("records");
+    let in_records = |from: &str, to: &str| format!("{}{}", &text[..at], text[at..].replacen(from, to, 1));
+    let edited = in_records("\"date\":\"2025-11-01\"", "\"date\":\"2025-13-01\"");
+    assert_eq!(refused(&anna, &edited).await, ["records.work_day", "proof", "records.work_day[1].date"]);
+    let edited = in_records("\"actual_minutes\":555", "\"actual_minutes\":5555");
+    assert_eq!(refused(&anna, &edited).await, ["records.work_day", "proof", "records.work_day[0].actual_minutes"]);
+    assert_eq!(refused(&anna, &text[..text.len() - 100]).await, [""]);
+    let lacks = text.replacen("\"wordbook\":", "\"words\":", 1);
+    assert_eq!(refused(&anna, &lacks).await, ["wordbook", "words", "proof"]);
+    assert_eq!(refused(&ben, &text).await, ["exportMetadata.userId"]);
+    for nonsense in ["not JSON", "[]", ""] {
+        assert_eq!(refused(&anna, nonsense).await, [""], "{nonsense}");
+    }
+    let routes = world.client();
+    let plain = routes.post("/v1/privacy/import").body(text.clone());
+    assert_eq!(anna.sign(plain).send().await.0.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(state_of(&client).await, before, "nothing was written");
+}
