@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aws_lc_rs::rand;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use db::{Address, Login, Passwords};
 use tokio_postgres::config::{Host, SslMode};
 use vault::Ring;
+
+use crate::auth::random_text;
 
 /// Why a server cannot live there.
 #[derive(Debug, thiserror::Error)]
@@ -74,17 +74,11 @@ impl Folder {
         if let Some(text) = read_secret(&path)? {
             return serde_json::from_str(&text).map_err(|error| PlaceError::Malformed(path, error.to_string()));
         }
-        let fresh: Passwords = Login::ALL.iter().map(|login| (login.as_str().to_owned(), random_password())).collect();
+        let fresh: Passwords = Login::ALL.iter().map(|login| (login.as_str().to_owned(), random_text(24))).collect();
         let text = serde_json::to_string_pretty(&fresh).expect("passwords can be written as JSON");
         write_secret(&path, text.as_bytes())?;
         Ok(fresh)
     }
-}
-
-fn random_password() -> String {
-    let mut bytes = [0; 24];
-    rand::fill(&mut bytes).expect("the operating system gives random bytes");
-    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// A secret of a file, without its last line break; none where there is no file. Refuses one that others may read.
@@ -107,7 +101,13 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), PlaceError> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&sibling).map_err(io)?;
     file.write_all(bytes).map_err(io)?;
     file.sync_all().map_err(io)?;
-    fs::rename(&sibling, path).map_err(io)
+    fs::rename(&sibling, path).and_then(|()| sync_folder(path)).map_err(io)
+}
+
+/// Makes durable that a file was made in, or renamed into, its folder.
+pub fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Where a database is, and who migrates it.

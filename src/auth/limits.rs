@@ -22,6 +22,8 @@ pub enum Limit {
     SignInsPerClient,
     /// Codes shown for one address, right or wrong: bounds what guessing can reach in a day.
     TriesPerAddress,
+    /// Commands of one person that each send a letter: decisions on consents, requests to delete.
+    LettersPerPerson,
 }
 
 impl Limit {
@@ -32,6 +34,7 @@ impl Limit {
             Self::CodesPerClient => "codes-per-client",
             Self::SignInsPerClient => "sign-ins-per-client",
             Self::TriesPerAddress => "tries-per-address",
+            Self::LettersPerPerson => "letters-per-person",
         }
     }
 
@@ -43,6 +46,7 @@ impl Limit {
             Self::CodesPerClient => 200,
             Self::SignInsPerClient => 600,
             Self::TriesPerAddress => 60,
+            Self::LettersPerPerson => 40,
         }
     }
 

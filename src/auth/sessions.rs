@@ -1,13 +1,13 @@
 //! Sessions and refresh tokens. A refresh token is used once; all of a session's tokens are one family.
 
-use aws_lc_rs::{constant_time, rand};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use aws_lc_rs::constant_time;
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, Role, SessionId, SubjectId};
 use db::{Lookup, Query, Row};
 use uuid::Uuid;
 use vault::Ring;
 
+use super::random_text;
 use crate::app::AppError;
 
 /// How long a sign-in lasts, however often its tokens are refreshed.
@@ -23,9 +23,7 @@ pub struct RefreshToken {
 impl RefreshToken {
     /// A fresh one.
     pub fn generate(ring: &Ring) -> Self {
-        let mut bytes = [0; 32];
-        rand::fill(&mut bytes).expect("the operating system gives random bytes");
-        let text = URL_SAFE_NO_PAD.encode(bytes);
+        let text = random_text(32);
         Self { lookup: refresh_lookup(ring, &text), text }
     }
 }

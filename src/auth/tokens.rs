@@ -2,23 +2,29 @@
 //!
 //! `sub` is the public user id. Subject, session, role and time zone are sealed inside the claim `ctx`, so that a token which
 //! leaks into somebody's log does not link the public id to the log's. Refused: any other algorithm, type, issuer or
-//! audience, an unknown key id, a missing or past expiry. Signing keys are the ring's: the first signs, all are accepted.
+//! audience, an unknown key id, a missing or past expiry. Signing keys are the ring's as it is now: the first signs, all are
+//! accepted, and a key id that is not known is looked for in the ring's file before it is refused.
+//!
+//! A guest's token (`guest+jwt`, an hour) names nobody, is kept nowhere, and is no access token; no access token is one.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Role, SessionId, SubjectId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use quick_cache::sync::Cache;
-use serde::{Deserialize, Serialize};
-use vault::{Aad, Sealed, Vault};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use vault::{Aad, Sealed, Signing, Vault};
 
 const ISSUER: &str = "lethe";
 const AUDIENCE: &str = "lethe-api";
 const TYPE: &str = "at+jwt";
+const GUEST_AUDIENCE: &str = "lethe-guests";
+const GUEST_TYPE: &str = "guest+jwt";
 const REMEMBERED: usize = 10_000;
 const LIFETIME: TimeDelta = TimeDelta::minutes(15);
+const GUEST_LIFETIME: TimeDelta = TimeDelta::hours(1);
 
 /// What an access token says to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +52,14 @@ struct Jwt {
 }
 
 #[derive(Serialize, Deserialize)]
+struct GuestJwt {
+    iss: String,
+    aud: String,
+    iat: i64,
+    exp: i64,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Context {
     subject: SubjectId,
     session: SessionId,
@@ -53,42 +67,94 @@ struct Context {
     time_zone: String,
 }
 
+/// The ring's signing keys of one moment, ready for use.
+struct Keys {
+    source: Arc<Signing>,
+    signing: EncodingKey,
+    verifying: Vec<DecodingKey>,
+    /// Tokens whose signature was found good, with their expiry in seconds since 1970. A key that the ring drops takes them
+    /// along.
+    remembered: Cache<String, (Claims, i64)>,
+}
+
+impl Keys {
+    fn of(source: Arc<Signing>) -> Self {
+        Self {
+            signing: EncodingKey::from_ed_der(&source.signer().pkcs8),
+            verifying: source.keys.iter().map(|key| DecodingKey::from_ed_der(&key.public)).collect(),
+            remembered: Cache::new(REMEMBERED),
+            source,
+        }
+    }
+
+    fn kid(&self) -> &str {
+        &self.source.signer().kid
+    }
+
+    fn sign(&self, kind: &str, claims: &impl Serialize) -> String {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(kind.to_owned());
+        header.kid = Some(self.kid().to_owned());
+        encode(&header, claims, &self.signing).expect("a token can be signed")
+    }
+
+    fn verifying(&self, kid: &str) -> Option<&DecodingKey> {
+        self.source.keys.iter().position(|key| key.kid == kid).map(|place| &self.verifying[place])
+    }
+}
+
 /// Issues and verifies access tokens.
 pub struct Tokens {
     vault: Arc<Vault>,
-    signing: (String, EncodingKey),
-    verifying: Vec<(String, DecodingKey)>,
+    keys: RwLock<Arc<Keys>>,
     validation: Validation,
-    /// Tokens whose signature was found good, with their expiry in seconds since 1970.
-    remembered: Cache<String, (Claims, i64)>,
     lifetime: TimeDelta,
 }
 
 impl Tokens {
     /// Tokens signed with the ring's keys; `lifetime` other than the usual quarter of an hour for demonstrations only.
     pub fn new(vault: Arc<Vault>, lifetime: Option<TimeDelta>) -> Self {
-        let keys = vault.ring().signing_keys();
-        let signing = (keys[0].kid.clone(), EncodingKey::from_ed_der(&keys[0].pkcs8));
-        let verifying = keys.iter().map(|key| (key.kid.clone(), DecodingKey::from_ed_der(&key.public))).collect();
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         // The expiry is compared below, with the clock that everything else here asks.
         validation.validate_exp = false;
-        Self {
-            signing,
-            verifying,
-            validation,
-            remembered: Cache::new(REMEMBERED),
-            lifetime: lifetime.unwrap_or(LIFETIME),
-            vault,
+        let keys = RwLock::new(Arc::new(Keys::of(vault.ring().signing())));
+        Self { keys, validation, lifetime: lifetime.unwrap_or(LIFETIME), vault }
+    }
+
+    /// The keys as the ring has them now.
+    fn keys(&self) -> Arc<Keys> {
+        let signing = self.vault.ring().signing();
+        let known = self.keys.read().expect("no one panics while swapping keys").clone();
+        if Arc::ptr_eq(&known.source, &signing) {
+            return known;
         }
+        let keys = Arc::new(Keys::of(signing));
+        *self.keys.write().expect("no one panics while swapping keys") = keys.clone();
+        keys
+    }
+
+    /// The keys to sign with, as the ring's file has them now, and how long a token may live that they sign: no longer than
+    /// the key has noted, since that is how long it is accepted after a rotation.
+    fn keys_to_sign(&self, lifetime: TimeDelta) -> (Arc<Keys>, TimeDelta) {
+        let ring = self.vault.ring();
+        ring.look_again();
+        if ring.signing().signer().longest_token < lifetime
+            && let Err(error) = ring.promise_token_lifetime(lifetime)
+        {
+            tracing::error!(%error, "tokens live shorter, since the ring can't note how long they would");
+        }
+        let keys = self.keys();
+        let lifetime = lifetime.min(keys.source.signer().longest_token);
+        (keys, lifetime)
     }
 
     /// A token, and when it runs out.
     pub fn issue(&self, claims: &Claims, now: DateTime<Utc>) -> (String, DateTime<Utc>) {
-        let expires_at = now + self.lifetime;
+        let (keys, lifetime) = self.keys_to_sign(self.lifetime);
+        let expires_at = now + lifetime;
         let context = Context {
             subject: claims.subject,
             session: claims.session,
@@ -105,19 +171,51 @@ impl Tokens {
             exp: expires_at.timestamp(),
             ctx: URL_SAFE_NO_PAD.encode(sealed.0),
         };
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some(TYPE.to_owned());
-        header.kid = Some(self.signing.0.clone());
-        (encode(&header, &jwt, &self.signing.1).expect("a token can be signed"), expires_at)
+        (keys.sign(TYPE, &jwt), expires_at)
+    }
+
+    /// A guest's token, and when it runs out.
+    pub fn issue_guest(&self, now: DateTime<Utc>) -> (String, DateTime<Utc>) {
+        let (keys, lifetime) = self.keys_to_sign(GUEST_LIFETIME);
+        let expires_at = now + lifetime;
+        let jwt = GuestJwt {
+            iss: ISSUER.to_owned(),
+            aud: GUEST_AUDIENCE.to_owned(),
+            iat: now.timestamp(),
+            exp: expires_at.timestamp(),
+        };
+        (keys.sign(GUEST_TYPE, &jwt), expires_at)
+    }
+
+    /// Whether a token is a guest's, ours, and not past its time. Nothing of it is remembered.
+    pub fn verify_guest(&self, token: &str, now: DateTime<Utc>) -> bool {
+        let mut validation = self.validation.clone();
+        validation.set_audience(&[GUEST_AUDIENCE]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        let jwt: Option<GuestJwt> = self.claims_of(token, GUEST_TYPE, &validation);
+        jwt.is_some_and(|jwt| now.timestamp() < jwt.exp)
+    }
+
+    /// The claims of a token of a type that one of our keys signed.
+    fn claims_of<T: DeserializeOwned>(&self, token: &str, kind: &str, validation: &Validation) -> Option<T> {
+        let header = decode_header(token).ok().filter(|header| header.typ.as_deref() == Some(kind))?;
+        let kid = header.kid?;
+        let mut keys = self.keys();
+        if keys.verifying(&kid).is_none() {
+            self.vault.ring().look_again();
+            keys = self.keys();
+        }
+        Some(decode::<T>(token, keys.verifying(&kid)?, validation).ok()?.claims)
     }
 
     /// What a token says, or nothing where it is not ours, altered, or past its time.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Option<Claims> {
-        let (claims, expiry) = match self.remembered.get(token) {
+        let keys = self.keys();
+        let (claims, expiry) = match keys.remembered.get(token) {
             Some(known) => known,
             None => {
                 let found = self.check(token)?;
-                self.remembered.insert(token.to_owned(), found.clone());
+                keys.remembered.insert(token.to_owned(), found.clone());
                 found
             }
         };
@@ -126,13 +224,7 @@ impl Tokens {
 
     /// What a token of ours says, past its time or not, and when it runs out.
     fn check(&self, token: &str) -> Option<(Claims, i64)> {
-        let header = decode_header(token).ok()?;
-        if header.typ.as_deref() != Some(TYPE) {
-            return None;
-        }
-        let kid = header.kid?;
-        let (_, key) = self.verifying.iter().find(|(known, _)| *known == kid)?;
-        let jwt = decode::<Jwt>(token, key, &self.validation).ok()?.claims;
+        let jwt: Jwt = self.claims_of(token, TYPE, &self.validation)?;
         let sealed = Sealed(URL_SAFE_NO_PAD.decode(&jwt.ctx).ok()?);
         let context = self.vault.ring().token_sealer().open(&place(jwt.sub), &sealed).ok()?;
         let context: Context = serde_json::from_slice(&context).ok()?;
@@ -148,7 +240,7 @@ impl Tokens {
 
     /// The public keys, as a JSON Web Key Set (RFC 7517, RFC 8037).
     pub fn jwks(&self) -> serde_json::Value {
-        let keys: Vec<_> = (self.vault.ring().signing_keys().iter())
+        let keys: Vec<_> = (self.vault.ring().signing().keys.iter())
             .map(|key| {
                 serde_json::json!({
                     "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA",
@@ -167,7 +259,7 @@ fn place(user: UserId) -> Aad {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use vault::Ring;
+    use vault::{LONGEST_TOKEN, Ring};
 
     use super::*;
 
@@ -197,7 +289,7 @@ mod tests {
         change(&mut body);
         let mut head = decode_header(&token).expect("a header");
         header(&mut head);
-        encode(&head, &body, &tokens.signing.1).expect("signed")
+        encode(&head, &body, &tokens.keys().signing).expect("signed")
     }
 
     #[test]
@@ -212,24 +304,89 @@ mod tests {
         assert!(!token.contains(&claims.subject.to_string()));
     }
 
+    /// A second server on the same ring.
+    fn second(folder: &tempfile::TempDir, lifetime: Option<TimeDelta>) -> Tokens {
+        let ring = Ring::open(&folder.path().join("ring.json"), None).expect("opens");
+        Tokens::new(Arc::new(Vault::new(ring)), lifetime)
+    }
+
+    fn signer(token: &str) -> String {
+        decode_header(token).expect("a header").kid.expect("a key id")
+    }
+
     #[test]
-    fn while_a_new_key_signs_the_one_before_is_accepted() {
-        let (folder, before) = tokens();
-        let path = folder.path().join("ring.json");
+    fn no_token_is_refused_while_the_signing_key_is_rotated() {
+        let (folder, one) = tokens();
+        let other = second(&folder, None);
+        let ring = one.vault.ring();
         let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");
-        let (old, _) = before.issue(&claims(), now);
-        // What a rotation leaves in the ring: a fresh key first, the one before behind it.
-        let mut ring: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
-        let seed = base64::engine::general_purpose::STANDARD.encode([7; 32]);
-        ring["signing"].as_array_mut().expect("a list").insert(0, json!({ "kid": "new", "seed": seed }));
-        std::fs::write(&path, ring.to_string()).expect("written");
-        let after = Tokens::new(Arc::new(Vault::new(Ring::open(&path, None).expect("opens"))), None);
-        let (new, _) = after.issue(&claims(), now);
-        assert_eq!(decode_header(&new).expect("a header").kid.as_deref(), Some("new"));
-        assert!(after.verify(&old, now).is_some() && after.verify(&new, now).is_some());
-        assert_eq!(before.verify(&new, now), None, "who does not know the new key yet");
-        assert_eq!(after.jwks()["keys"].as_array().map(Vec::len), Some(2));
+        let both = |token: &str, now| one.verify(token, now).is_some() && other.verify(token, now).is_some();
+        let (old, runs_out) = other.issue(&claims(), now);
+        let fresh = ring.publish_signing(now).expect("written");
+        let (still_old, _) = other.issue(&claims(), now);
+        assert!(signer(&still_old) == signer(&old) && both(&old, now) && both(&still_old, now));
+        assert_eq!(one.jwks()["keys"].as_array().map(Vec::len), Some(2), "published before it signs");
+        ring.use_published_signing(now).expect("written");
+        let (new, _) = other.issue(&claims(), now);
+        assert_eq!(signer(&new), fresh, "the other server signs with the key that the file names");
+        assert!(both(&old, now) && both(&new, now));
+        assert_eq!(ring.destroy_old_signing(runs_out).expect("read"), 0, "guests' tokens live longer");
+        ring.destroy_old_signing(now + TimeDelta::hours(2)).expect("written");
+        other.vault.ring().reload().expect("read");
+        assert!(!both(&old, now), "a key that is gone takes what was remembered along");
+        assert!(both(&new, now));
+    }
+
+    #[test]
+    fn a_key_that_another_server_made_is_looked_for_in_the_file() {
+        let (folder, one) = tokens();
+        let other = second(&folder, None);
+        let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");
+        one.vault.ring().publish_signing(now).expect("written");
+        one.vault.ring().use_published_signing(now).expect("written");
+        let (new, _) = one.issue(&claims(), now);
+        assert!(other.verify(&new, now).is_some());
+    }
+
+    #[test]
+    fn a_key_is_accepted_as_long_as_the_longest_token_that_it_may_have_signed() {
+        let (folder, usual) = tokens();
+        let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");
+        let ring = usual.vault.ring();
+        let long = second(&folder, Some(TimeDelta::hours(12)));
+        let (token, runs_out) = long.issue(&claims(), now);
+        assert_eq!(runs_out, now + TimeDelta::hours(12));
+        ring.publish_signing(now).expect("written");
+        ring.use_published_signing(now).expect("written");
+        assert_eq!(ring.destroy_old_signing(runs_out - TimeDelta::seconds(1)).expect("read"), 0);
+        assert!(usual.verify(&token, runs_out - TimeDelta::seconds(1)).is_some());
+        // The next key has to note it anew; where it cannot, a token lives no longer than its key is accepted.
+        long.vault.ring().reload().expect("read");
+        let (path, aside) = (folder.path().join("ring.json"), folder.path().join("aside"));
+        std::fs::rename(&path, &aside).expect("the ring is out of reach");
+        let (_, short) = long.issue(&claims(), now);
+        std::fs::rename(&aside, &path).expect("the ring is back");
+        assert_eq!(short, now + LONGEST_TOKEN);
+        assert_eq!(long.issue(&claims(), now).1, now + TimeDelta::hours(12));
+        assert_eq!(usual.issue(&claims(), now).1, now + LIFETIME);
+    }
+
+    #[test]
+    fn a_guests_token_is_no_access_token_and_no_access_token_is_a_guests() {
+        let (_folder, tokens) = tokens();
+        let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");
+        let (guest, expires_at) = tokens.issue_guest(now);
+        assert_eq!(expires_at - now, TimeDelta::hours(1));
+        assert!(tokens.verify_guest(&guest, now) && !tokens.verify_guest(&guest, expires_at));
+        assert_eq!(tokens.verify(&guest, now), None);
+        let (access, _) = tokens.issue(&claims(), now);
+        assert!(!tokens.verify_guest(&access, now));
+        // The type alone does not decide, nor does the audience.
+        let typed = forge(&tokens, |head| head.typ = Some(GUEST_TYPE.to_owned()), |_| {});
+        let addressed = forge(&tokens, |_| {}, |body| body["aud"] = json!(GUEST_AUDIENCE));
+        assert!(!tokens.verify_guest(&typed, now) && !tokens.verify_guest(&addressed, now));
+        let (_other_folder, other) = super::tests::tokens();
+        assert!(!other.verify_guest(&guest, now), "another ring");
     }
 
     #[test]
@@ -253,7 +410,7 @@ mod tests {
         }
         let (token, _) = tokens.issue(&claims(), now);
         let parts: Vec<&str> = token.split('.').collect();
-        let none = URL_SAFE_NO_PAD.encode(json!({"alg": "none", "typ": TYPE, "kid": tokens.signing.0}).to_string());
+        let none = URL_SAFE_NO_PAD.encode(json!({"alg": "none", "typ": TYPE, "kid": tokens.keys().kid()}).to_string());
         assert_eq!(verify(&format!("{none}.{}.", parts[1])), None, "alg none");
         assert_eq!(verify(&format!("{none}.{}.{}", parts[1], parts[2])), None, "alg none, signed");
         let (_other_folder, other) = super::tests::tokens();

@@ -1,0 +1,199 @@
+//! What follows a restore, before anybody is served: read models are made from log and register, and the ledger takes away again
+//! what had been erased, removed, withdrawn or restricted after the backup was taken.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use context::{Ctx, DeletionId, RecordId, SubjectId};
+use db::{Gate, Query};
+use domain::{
+    consent::{Consent, ConsentCommand, Purpose},
+    deletion::{Deletion, DeletionCommand},
+    hold::{Hold, HoldCommand},
+    restriction::{Restriction, RestrictionCommand},
+};
+use event_log::{Event, Unit, cqrs_es::Aggregate};
+use projections::{
+    INLINE, REBUILDS,
+    audit::newest,
+    consent::stream_id,
+    record::{RecordRow, record_all},
+};
+use vault::record_register;
+
+use super::{
+    App, AppError, Standing, consent,
+    stream::{self, newest_of},
+};
+use crate::ledger::Entry;
+
+/// What the ledger had to do again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// People who were erased.
+    pub erased: usize,
+    /// Records that were removed.
+    pub removed: usize,
+    /// Consents that were withdrawn, and objections that were raised.
+    pub withdrawn: usize,
+    /// Restrictions that were set or lifted.
+    pub restricted: usize,
+    /// Legal holds that were placed or lifted.
+    pub held: usize,
+    /// Requests to delete that were cancelled.
+    pub cancelled: usize,
+}
+
+/// The end of a hold and its reason, sealed; none where it was lifted.
+type SealedHold = Option<(DateTime<Utc>, String)>;
+
+/// The ledger, sorted by what must be so in the end: of each person the newest word on each thing.
+#[derive(Default)]
+struct Digest {
+    erased: BTreeMap<SubjectId, DeletionId>,
+    removed: BTreeMap<SubjectId, HashSet<RecordId>>,
+    withdrawn: BTreeMap<(SubjectId, Purpose), (bool, DateTime<Utc>)>,
+    restricted: BTreeMap<SubjectId, (bool, DateTime<Utc>)>,
+    held: BTreeMap<SubjectId, (SealedHold, DateTime<Utc>)>,
+    cancelled: Vec<(SubjectId, DeletionId, DateTime<Utc>)>,
+}
+
+impl Digest {
+    fn of(entries: Vec<Entry>) -> Self {
+        let mut digest = Self::default();
+        for entry in entries {
+            match entry {
+                Entry::Erasing { subject, request, .. } => drop(digest.erased.insert(subject, request)),
+                Entry::NotErased { subject, .. } => drop(digest.erased.remove(&subject)),
+                Entry::Erased { .. } => {}
+                Entry::Removed { subject, records, .. } => digest.removed.entry(subject).or_default().extend(records),
+                Entry::Withdrawn { subject, purpose, objected, at } => {
+                    // An objection is the stronger word: a withdrawal after it must not hide it.
+                    let known = digest.withdrawn.entry((subject, purpose)).or_insert((objected, at));
+                    *known = (known.0 || objected, at);
+                }
+                Entry::Restricted { subject, restricted, at } => {
+                    digest.restricted.insert(subject, (restricted, at));
+                }
+                Entry::Held { subject, hold, at } => drop(digest.held.insert(subject, (hold, at))),
+                Entry::Cancelled { subject, request, at } => digest.cancelled.push((subject, request, at)),
+            }
+        }
+        digest
+    }
+}
+
+impl App {
+    /// Makes every read model about people what log and register say; exports aside, whose files no backup holds.
+    pub async fn models_rebuild(&self) -> Result<(), AppError> {
+        for rebuild in REBUILDS {
+            self.projection_rebuild(rebuild.name).await?;
+        }
+        Ok(())
+    }
+
+    /// Carries out again what the ledger tells of and the database does not know. Doing it twice changes nothing.
+    pub async fn ledger_replay(&self) -> Result<Replayed, AppError> {
+        let digest = Digest::of(self.ledger.read()?);
+        let mut replayed = Replayed::default();
+        // First what bars an erasure, so that none is carried out that was not.
+        for (subject, (hold, at)) in digest.held {
+            let command = || match hold.clone() {
+                Some((until, sealed)) => HoldCommand::Place { until, sealed, now: at },
+                None => HoldCommand::Lift,
+            };
+            replayed.held += self.repeat::<Hold>("hold_again", subject, subject.to_string(), at, &command).await?;
+        }
+        for (subject, deletion, at) in digest.cancelled {
+            let command = move || DeletionCommand::Cancel { deletion, now: at };
+            let again = self.repeat::<Deletion>("cancel_again", subject, subject.to_string(), at, &command);
+            replayed.cancelled += again.await?;
+        }
+        for (subject, deletion) in digest.erased {
+            replayed.erased += usize::from(self.erase_again(subject, deletion).await?);
+        }
+        for (subject, records) in &digest.removed {
+            replayed.removed += self.remove_again(*subject, records).await?;
+        }
+        for ((subject, purpose), (objected, at)) in digest.withdrawn {
+            let command = move || {
+                let decision = consent::current(purpose);
+                if objected { ConsentCommand::Object { decision } } else { ConsentCommand::Withdraw { decision } }
+            };
+            let again = self.repeat::<Consent>("withdraw_again", subject, stream_id(subject, purpose), at, &command);
+            replayed.withdrawn += again.await?;
+        }
+        for (subject, (restricted, at)) in digest.restricted {
+            let command = move || if restricted { RestrictionCommand::Set } else { RestrictionCommand::Lift };
+            let again = self.repeat::<Restriction>("restrict_again", subject, subject.to_string(), at, &command);
+            replayed.restricted += again.await?;
+        }
+        Ok(replayed)
+    }
+
+    async fn remove_again(&self, subject: SubjectId, records: &HashSet<RecordId>) -> Result<usize, AppError> {
+        let ctx = &Ctx::job(self.clock.clone(), subject);
+        let work = self.db.api.run_tx("record_remove_again", ctx, Gate::alone(ctx), move |tx| async move {
+            let [standing, rows, register] =
+                tx.flight([Standing::query(ctx, None), record_all(subject), record_register(subject)]).await?;
+            let standing = Standing::take(self, ctx, &standing)?;
+            let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
+            let unit = Unit::new(ctx, Some(&standing.keys));
+            let gone: Vec<&RecordRow> = rows.iter().filter(|row| records.contains(&row.entry.record)).collect();
+            let removed = self.remove(ctx, &tx, &unit, &standing, &gone, &register).await?;
+            unit.flush(&tx, INLINE);
+            Ok(removed.len())
+        });
+        unless_gone(work.await)
+    }
+
+    /// Runs a command again on a stream in which nothing newer happened; says how many events came of it.
+    async fn repeat<A>(
+        &self,
+        name: &'static str,
+        subject: SubjectId,
+        id: String,
+        at: DateTime<Utc>,
+        command: &(dyn Fn() -> A::Command + Sync),
+    ) -> Result<usize, AppError>
+    where
+        A: Aggregate<Services = ()>,
+        A::Error: Into<AppError>,
+    {
+        let (ctx, id) = (&Ctx::job(self.clock.clone(), subject), &id);
+        let work = self.db.api.run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
+            let [standing, stream] = tx.flight([Standing::query(ctx, None), newest(subject, A::TYPE, id)]).await?;
+            let keys = Standing::take(self, ctx, &standing)?.keys;
+            let newest: Option<Event> = newest_of(&stream);
+            if newest.as_ref().is_some_and(|event| event.recorded_at >= at) {
+                return Ok(0);
+            }
+            let unit = Unit::new(ctx, Some(&keys));
+            stream::command::<A>(ctx, &unit, id, newest.as_ref(), command()).await?;
+            let added = unit.len();
+            unit.flush(&tx, INLINE);
+            Ok(added)
+        });
+        unless_gone(work.await)
+    }
+
+    /// Whether a restore of this database has not come to its end.
+    pub async fn restore_unfinished(&self) -> Result<bool, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        self.db
+            .system
+            .run_tx("restore_unfinished", ctx, Gate::read(ctx), move |tx| async move {
+                let [rows] = tx.finish([Query::new("-- restore_unfinished\nSELECT FROM lethe.restoring")]).await?;
+                Ok(!rows.is_empty())
+            })
+            .await
+    }
+}
+
+/// What concerns somebody who is gone, or a request that is closed, or a hold that is over, needs no repetition.
+fn unless_gone(outcome: Result<usize, AppError>) -> Result<usize, AppError> {
+    match outcome {
+        Err(AppError::SignedOut | AppError::Deletion(_) | AppError::Missing("hold")) => Ok(0),
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,99 @@
+//! Taking a backup: first the log, then the keys, each from one snapshot, so that the keys are never the older of the two.
+//!
+//! Needs the superuser who migrates: no login of ours may read everybody's keys. Servers go on serving meanwhile.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
+use tokio_postgres::Client;
+use vault::Vault;
+
+use super::archive::{Content, Manifest, Writer};
+use crate::{
+    ledger::Ledger,
+    server::{ServerError, Store},
+};
+
+/// What an archive of the log holds. `txid` is left out: a restore stamps it anew, in order.
+pub(super) const LOG: &[(&str, &str)] = &[("log.events", "ORDER BY txid, position")];
+/// What an archive of keys holds, in an order in which references are met.
+pub(super) const KEYS: &[(&str, &str)] = &[
+    ("vault.ring_floor", ""),
+    ("vault.erased", ""),
+    ("vault.subjects", ""),
+    ("vault.records", ""),
+    ("auth.users", ""),
+    ("auth.addresses", ""),
+    ("auth.staff_roles", ""),
+];
+
+/// Writes an archive of the log and one of the keys, and notes in the ring that the keys are archived.
+pub async fn create(
+    store: &Store,
+    password: Option<&str>,
+    vault: &Vault,
+    ledger: &Ledger,
+    log: &Path,
+    keys: &Path,
+    now: DateTime<Utc>,
+) -> Result<(Manifest, Manifest), ServerError> {
+    let client = db::admin(&store.database.address, &store.database.admin, password).await?;
+    // Before the snapshots: what is noted by then, a restore of them must find again.
+    let entries = ledger.read()?.len();
+    let log = write(&client, vault, log, (Content::Log, LOG), entries).await?;
+    let keys = write(&client, vault, keys, (Content::Keys, KEYS), entries).await?;
+    vault.ring().note_archive(now).map_err(crate::place::PlaceError::from)?;
+    Ok((log, keys))
+}
+
+async fn write(
+    client: &Client,
+    vault: &Vault,
+    path: &Path,
+    (content, tables): (Content, &[(&str, &str)]),
+    ledger_entries: usize,
+) -> Result<Manifest, ServerError> {
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(db::DbError::from)?;
+    let outcome = write_tables(client, vault, path, (content, tables), ledger_entries).await;
+    client.batch_execute("ROLLBACK").await.map_err(db::DbError::from)?;
+    outcome
+}
+
+async fn write_tables(
+    client: &Client,
+    vault: &Vault,
+    path: &Path,
+    (content, tables): (Content, &[(&str, &str)]),
+    ledger_entries: usize,
+) -> Result<Manifest, ServerError> {
+    let sql = "SELECT max(version), clock_timestamp() FROM lethe.schema_history";
+    let row = client.query_one(sql, &[]).await.map_err(db::DbError::from)?;
+    let mut writer = Writer::create(path, content, row.get(1), row.get(0))?;
+    writer.note_ledger(ledger_entries);
+    if content == Content::Keys {
+        let sql = "SELECT DISTINCT ring_version FROM vault.subjects ORDER BY 1";
+        let rows = client.query(sql, &[]).await.map_err(db::DbError::from)?;
+        writer.note_ring_versions(rows.iter().map(|row| row.get(0)).collect());
+    }
+    for (name, order) in tables {
+        let columns = columns(client, name).await?;
+        let sql = format!("COPY (SELECT {} FROM {name} {order}) TO STDOUT", columns.join(", "));
+        let mut table = writer.table(name, columns)?;
+        let parts = client.copy_out(&sql).await.map_err(db::DbError::from)?;
+        let mut parts = std::pin::pin!(parts);
+        while let Some(part) = parts.try_next().await.map_err(db::DbError::from)? {
+            table.write(&part)?;
+        }
+        table.finish();
+    }
+    Ok(writer.finish(vault.ring())?)
+}
+
+/// A table's columns, quoted, in their order.
+pub(super) async fn columns(client: &Client, table: &str) -> Result<Vec<String>, ServerError> {
+    let sql = "SELECT quote_ident(attname) FROM pg_attribute
+               WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'txid' ORDER BY attnum";
+    let rows = client.query(sql, &[&table]).await.map_err(db::DbError::from)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

@@ -1,0 +1,323 @@
+//! The drill: proof, on the living system, that what was erased does not come back from an older backup.
+//!
+//! A person of the drill's own making registers and submits days that hold a text found nowhere else. A backup is taken; the
+//! person is erased, by the same transaction as everybody, though without a letter; the key ring is rotated, a second backup
+//! taken, and the old version destroyed. Then the older backup is loaded into a scratch cluster and every living key is tried
+//! on that person's keys and events; the older log is restored with the newer keys; and the raw bytes of everything in reach
+//! are searched for the text. Nobody else is touched, but the rotation is a real one, and the second backup the newest there is.
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use chrono::NaiveDate;
+use context::{Client, Ctx, Personal, RecordId, RequestId, SubjectId};
+use domain::{
+    RoleLevel, Source, Specialty,
+    consent::Purpose,
+    kinds::{Shape, WORK_DAY, WorkDay, WorkProfile},
+};
+use event_log::Event;
+use tokio_postgres::Client as Superuser;
+use vault::{RecordEntry, SubjectKeys, Vault, WrappedSubject};
+
+use super::{
+    archive::{Content, Reader},
+    create, restore,
+    restore::load,
+    scan::Wanted,
+};
+use crate::{
+    app::{
+        App, AppError,
+        account::Registration,
+        record::{Batch, Submission},
+    },
+    place::{Database, Folder},
+    server::{ServerError, Settings, Store},
+};
+
+const DAYS: u32 = 3;
+
+/// What came of looking at one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is so.
+    Holds,
+    /// It is not so.
+    Fails,
+    /// It could not be looked at from here.
+    NotExamined,
+}
+
+/// One thing that the drill looked at.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What must be so.
+    pub what: &'static str,
+    /// What was found.
+    pub fact: String,
+    /// Whether it is so.
+    pub verdict: Verdict,
+}
+
+/// The place that the drill is held on.
+pub struct Ground<'g> {
+    /// The application, as servers open it.
+    pub app: &'g Arc<App>,
+    /// The keys.
+    pub vault: &'g Arc<Vault>,
+    /// The data folder.
+    pub folder: &'g Folder,
+    /// The database.
+    pub store: &'g Store,
+    /// The password of the superuser who takes backups.
+    pub password: Option<&'g str>,
+}
+
+/// Two archives of one moment.
+struct Pair {
+    log: PathBuf,
+    keys: PathBuf,
+}
+
+impl Ground<'_> {
+    async fn back_up(&self, to: &Path, name: &str) -> Result<Pair, ServerError> {
+        let pair = Pair { log: to.join(format!("{name}.log.zip")), keys: to.join(format!("{name}.keys.zip")) };
+        let now = self.app.clock.now();
+        create(self.store, self.password, self.vault, &self.app.ledger, &pair.log, &pair.keys, now).await?;
+        Ok(pair)
+    }
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, what: &'static str, fact: String, holds: bool) {
+        let verdict = if holds { Verdict::Holds } else { Verdict::Fails };
+        self.0.push(Finding { what, fact, verdict });
+    }
+}
+
+/// Holds the drill; archives go to the folder `to`.
+pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, ServerError> {
+    let mut findings = Findings::default();
+    std::fs::create_dir_all(to)?;
+    let (app, canary) = (ground.app, canary());
+    let subject = enter(app, &canary).await?;
+    let superuser = db::admin(&ground.store.database.address, &ground.store.database.admin, ground.password).await?;
+    let events = events_of(&superuser, subject).await?;
+    let living = try_living_keys(&superuser, ground.vault, &events).await?;
+    let fact = format!("{} of {} sealed values opened", living.opened, events.len());
+    findings.add("before: the person's own keys open the person's events", fact, living.opened >= events.len());
+
+    let before = ground.back_up(to, "before").await?;
+    let old = app.vault.ring().current().version;
+    app.erase_by_drill(subject).await?;
+    let (new, _) = app.keys_rotate(&|_| ControlFlow::Continue(())).await?;
+    let after = ground.back_up(to, "after").await?;
+    app.keys_destroy(old, false).await?;
+    findings.add("the old version is destroyed", format!("version {old} is gone, {new} is in use"), new > old);
+    let tried = try_living_keys(&superuser, ground.vault, &events).await?;
+    let fact = format!("{} keys of {} people tried on {} events", tried.keys, tried.people, events.len());
+    findings.add("no living key opens the person's events", fact, tried.opened == 0 && tried.people > 0);
+
+    let scratch = tempfile::Builder::new().prefix("lethe-drill-").tempdir_in(to)?;
+    let folder = Folder::open(scratch.path())?;
+    let cluster = Store::start(&folder, &[]).await?;
+    let elsewhere = cluster.cluster.as_ref().map(|cluster| cluster.cluster_dir().to_owned());
+    let outcome = in_scratch(ground, &folder, &cluster, (&before, &after), subject, &mut findings).await;
+    cluster.stop().await?;
+    outcome?;
+    superuser.batch_execute("CHECKPOINT").await.map_err(db::DbError::from)?;
+    search(ground, to, &canary, &mut findings)?;
+    // Where the scratch folder can't be entered by the account that runs PostgreSQL, its cluster lies elsewhere.
+    if let Some(elsewhere) = elsewhere.filter(|folder| !folder.starts_with(scratch.path())) {
+        std::fs::remove_dir_all(elsewhere.parent().unwrap_or(&elsewhere))?;
+    }
+    Ok(findings.0)
+}
+
+/// What a scratch cluster shows: the older pair is refused, and opens nothing; the older log with the newer keys brings everybody
+/// else back.
+async fn in_scratch(
+    ground: &Ground<'_>,
+    folder: &Folder,
+    cluster: &Store,
+    (before, after): (&Pair, &Pair),
+    subject: SubjectId,
+    findings: &mut Findings,
+) -> Result<(), ServerError> {
+    // The ledger is outside the database, and outlives it.
+    std::fs::copy(ground.folder.join("erasures.ledger"), folder.join("erasures.ledger"))?;
+    let settings = Settings::new(folder.clone(), ground.app.clock.clone());
+    let (vault, ring) = (ground.vault, ground.vault.ring());
+
+    let older = scratch_database(cluster, "older");
+    let refused = match restore(&settings, &older, None, vault.clone(), &before.log, &before.keys).await {
+        Err(ServerError::Restore(fact)) => Some(fact),
+        Err(other) => return Err(other),
+        Ok(_) => None,
+    };
+    let fact = refused.clone().unwrap_or_else(|| "it was restored".to_owned());
+    findings.add("a restore of the older pair is refused", fact, refused.is_some());
+    older.migrate(None, vault, &folder.passwords()?).await?;
+    let client = db::admin(&older.database.address, &older.database.admin, None).await?;
+    let log = Reader::open(&before.log, Content::Log, ring)?;
+    load(&client, log, Reader::open(&before.keys, Content::Keys, ring)?).await?;
+    let wrapped = wrapped(&client, subject).await?;
+    let opens = wrapped.as_ref().is_some_and(|wrapped| opens(vault, subject, wrapped));
+    let fact = format!(
+        "the person's keys are {}, {} versions tried",
+        if wrapped.is_some() { "there" } else { "missing" },
+        ring.keks().len()
+    );
+    findings.add(
+        "loaded all the same, no version of the ring opens the person's keys",
+        fact,
+        wrapped.is_some() && !opens,
+    );
+
+    let newer = scratch_database(cluster, "newer");
+    let archived = Reader::open(&after.keys, Content::Keys, ring)?.manifest.tables["vault.subjects"].rows;
+    let restored = restore(&settings, &newer, None, vault.clone(), &before.log, &after.keys).await?;
+    let client = db::admin(&newer.database.address, &newer.database.admin, None).await?;
+    let fact = format!(
+        "{} of {archived} people; {} registered after the log was archived; {} events",
+        restored.people, restored.lost_people, restored.events
+    );
+    let whole = restored.people + restored.lost_people == archived && restored.people > 0;
+    findings.add("the older log with the newer keys brings everybody else back", fact, whole);
+    let back = self::wrapped(&client, subject).await?.is_some();
+    findings.add("the person is not among them", "looked for by id".to_owned(), !back);
+    Ok(())
+}
+
+/// Searches the raw bytes of what is in reach.
+fn search(ground: &Ground<'_>, to: &Path, canary: &str, findings: &mut Findings) -> Result<(), ServerError> {
+    let wanted = Wanted::new(canary);
+    for (what, place, but) in [
+        ("the text stands nowhere in the data folder, waiting mail aside", ground.folder.path(), &["mail", "run"][..]),
+        ("the text stands nowhere in the archives and the scratch cluster", to, &["run"][..]),
+    ] {
+        let (found, searched) = wanted.below(place, but)?;
+        let fact = if found.is_empty() { format!("{searched} files searched") } else { format!("{found:?}") };
+        findings.add(what, fact, found.is_empty() && searched > 0);
+    }
+    let (what, verdict) = ("the text stands nowhere in the database's own files", Verdict::NotExamined);
+    if ground.store.cluster.is_none() {
+        let fact = "the cluster is not in the data folder: search its folder on its own machine".to_owned();
+        findings.0.push(Finding { what, fact, verdict });
+    }
+    Ok(())
+}
+
+/// A text of 24 letters that is nowhere else in the world.
+fn canary() -> String {
+    let letter = |byte: u8| char::from(b'a' + byte % 26);
+    let bytes = RequestId::random().0.into_bytes().into_iter().chain(RequestId::random().0.into_bytes());
+    format!("dr{}", bytes.take(22).map(letter).collect::<String>())
+}
+
+/// A person of the drill's own making, with the text in every field that takes one.
+async fn enter(app: &Arc<App>, canary: &str) -> Result<SubjectId, AppError> {
+    let client = Client { address: Personal::default(), agent: Personal::new(format!("drill {canary}")) };
+    let ctx = &Ctx::anonymous(app.clock.clone(), client, RequestId::random());
+    let email = format!("{canary}@drill.invalid");
+    let work = WorkProfile {
+        hospital_id: canary.to_owned(),
+        specialty: Specialty::Other,
+        role_level: RoleLevel::Other,
+        state_code: None,
+        country_code: WorkProfile::DEFAULT_COUNTRY.to_owned(),
+        time_zone: WorkProfile::DEFAULT_TIME_ZONE.to_owned(),
+    };
+    let person = Registration { email: email.clone(), work: Some(work), consents: vec![Purpose::WorkHours] };
+    app.account_create(ctx, &person).await?;
+    let (address, _) = app.vault.ring().address_hash(&email);
+    let subject = app.account_of(ctx, address).await?.ok_or(AppError::Missing("account"))?.subject;
+    let ctx = &ctx.for_subject(subject, None);
+    let today = ctx.now().date_naive();
+    let day = |back: u32| {
+        let date: NaiveDate = today.checked_sub_days(chrono::Days::new(u64::from(back))).unwrap_or(today);
+        let day = WorkDay { date, planned_minutes: 480, actual_minutes: 500, source: Source::Manual };
+        Submission { body: day.to_body(), expected: None, within: None }
+    };
+    let submissions: Vec<Submission> = (1..=DAYS).map(day).collect();
+    let batch = Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() };
+    app.record_submit(ctx, &batch, None).await?;
+    Ok(subject)
+}
+
+async fn wrapped(client: &Superuser, subject: SubjectId) -> Result<Option<WrappedSubject>, ServerError> {
+    let sql = format!("SELECT {} FROM vault.subjects WHERE subject_id = $1", WrappedSubject::COLUMNS);
+    let row = client.query_opt(&sql, &[&subject.0]).await.map_err(db::DbError::from)?;
+    Ok(row.as_ref().map(WrappedSubject::from_row))
+}
+
+async fn events_of(client: &Superuser, subject: SubjectId) -> Result<Vec<Event>, ServerError> {
+    let sql = format!("SELECT {} FROM log.events WHERE subject_id = $1", Event::COLUMNS);
+    let rows = client.query(&sql, &[&subject.0]).await.map_err(db::DbError::from)?;
+    Ok(rows.iter().map(|row| Event::from_row(row, 0)).collect())
+}
+
+/// Whether any version of the ring's key opens a person's keys, whatever version they say they are under.
+fn opens(vault: &Vault, subject: SubjectId, wrapped: &WrappedSubject) -> bool {
+    let mut versions = vault.ring().keks().into_iter().map(|kek| kek.version);
+    versions.any(|version| {
+        vault.open_subject(subject, &WrappedSubject { ring_version: version, ..wrapped.clone() }).is_ok()
+    })
+}
+
+/// What came of trying every living key.
+#[derive(Default)]
+struct Tried {
+    people: usize,
+    keys: usize,
+    opened: usize,
+}
+
+async fn try_living_keys(client: &Superuser, vault: &Vault, events: &[Event]) -> Result<Tried, ServerError> {
+    let sql = format!("SELECT {}, subject_id FROM vault.subjects", WrappedSubject::COLUMNS);
+    let mut tried = Tried::default();
+    for row in client.query(&sql, &[]).await.map_err(db::DbError::from)? {
+        let subject = SubjectId(row.get(5));
+        let Ok(keys) = vault.open_subject(subject, &WrappedSubject::from_row(&row)) else { continue };
+        tried.people += 1;
+        try_keys_of(client, &keys, events, &mut tried).await?;
+    }
+    Ok(tried)
+}
+
+async fn try_keys_of(
+    client: &Superuser,
+    keys: &SubjectKeys,
+    events: &[Event],
+    tried: &mut Tried,
+) -> Result<(), ServerError> {
+    tried.keys += 1;
+    tried.opened += events.iter().filter(|event| matches!(event.open_trail(keys), Ok(Some(_)))).count();
+    let sql = "SELECT record_id, kind, key_hash, bucket, wrapped_key FROM vault.records WHERE subject_id = $1";
+    for row in client.query(sql, &[&keys.subject().0]).await.map_err(db::DbError::from)? {
+        let entry = RecordEntry {
+            record: RecordId(row.get(0)),
+            kind: row.get(1),
+            key_hash: row.get(2),
+            bucket: row.get(3),
+            wrapped_key: row.get(4),
+        };
+        let Ok(key) = keys.open_record(&entry) else { continue };
+        tried.keys += 1;
+        tried.opened += events.iter().filter(|event| event.open(&key).is_ok()).count();
+    }
+    Ok(())
+}
+
+fn scratch_database(cluster: &Store, name: &str) -> Store {
+    let address = db::Address { database: name.to_owned(), ..cluster.database.address.clone() };
+    Store { database: Database { address, ..cluster.database.clone() }, cluster: None }
+}

@@ -1,0 +1,126 @@
+//! `lethe backup`, `lethe restore` and `lethe drill`: copies of log and keys, apart; a database brought back from a pair of them; and
+//! the proof that what was erased does not come back.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use context::Clock;
+use lethe::{
+    backup::{self, Finding, Ground, Verdict},
+    server::ServerError,
+};
+
+use super::PlaceArgs;
+
+#[derive(Subcommand)]
+pub(super) enum BackupCommand {
+    /// Write an archive of the log and one of the keys; keep them in different places
+    Create {
+        #[command(flatten)]
+        place: PlaceArgs,
+        #[command(flatten)]
+        pair: Pair,
+    },
+}
+
+/// Two archives.
+#[derive(Args)]
+pub(super) struct Pair {
+    /// The archive of the log
+    #[arg(long)]
+    log: PathBuf,
+    /// The archive of the keys
+    #[arg(long)]
+    keys: PathBuf,
+}
+
+#[derive(Args)]
+pub(super) struct RestoreArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    pair: Pair,
+}
+
+#[derive(Args)]
+pub(super) struct DrillArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// The folder that the drill's archives go to
+    #[arg(long)]
+    to: PathBuf,
+}
+
+impl BackupCommand {
+    pub(super) async fn run(self) -> Result<(), ServerError> {
+        let Self::Create { place, pair } = self;
+        place
+            .on_store(false, async |place| {
+                let now = Clock::system().now();
+                let password = place.password();
+                let ledger = place.settings().ledger();
+                let (store, vault) = (&place.store, &place.vault);
+                let (log, keys) = backup::create(store, password, vault, &ledger, &pair.log, &pair.keys, now).await?;
+                for (path, manifest) in [(&pair.log, log), (&pair.keys, keys)] {
+                    let rows: u64 = manifest.tables.values().map(|table| table.rows).sum();
+                    println!("{}: {rows} rows, as of {}", path.display(), manifest.taken_at.format("%FT%TZ"));
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+impl RestoreArgs {
+    pub(super) async fn run(self) -> Result<(), ServerError> {
+        let Self { place, pair } = self;
+        place
+            .on_store(false, async |place| {
+                let settings = place.settings();
+                let (password, vault) = (place.password(), place.vault.clone());
+                let restored =
+                    backup::restore(&settings, &place.store, password, vault, &pair.log, &pair.keys).await?;
+                println!("{} events and the keys of {} people are back", restored.events, restored.people);
+                let (people, records) = (restored.lost_people, restored.lost_records);
+                println!("made after the log was archived, and lost: {people} accounts, {records} records");
+                let again = restored.replayed;
+                println!(
+                    "done again: {} people erased, {} records removed, {} consents withdrawn, {} restrictions, {} holds, {} \
+                     deletions cancelled",
+                    again.erased, again.removed, again.withdrawn, again.restricted, again.held, again.cancelled
+                );
+                Ok(())
+            })
+            .await
+    }
+}
+
+impl DrillArgs {
+    pub(super) async fn run(self) -> Result<(), ServerError> {
+        let Self { place, to } = self;
+        place
+            .on_store(false, async |place| {
+                let app = place.open().await?;
+                let ground = Ground {
+                    app: &app,
+                    vault: &place.vault,
+                    folder: &place.folder,
+                    store: &place.store,
+                    password: place.password(),
+                };
+                let findings = backup::drill(&ground, &to).await?;
+                for finding in &findings {
+                    let verdict = match finding.verdict {
+                        Verdict::Holds => "ok  ",
+                        Verdict::Fails => "FAIL",
+                        Verdict::NotExamined => "not examined",
+                    };
+                    println!("{verdict}  {}: {}", finding.what, finding.fact);
+                }
+                let fails = |it: &&Finding| it.verdict == Verdict::Fails;
+                let failed: Vec<&str> = findings.iter().filter(fails).map(|it| it.what).collect();
+                if failed.is_empty() { Ok(()) } else { Err(ServerError::Sick(failed.join(", "))) }
+            })
+            .await
+    }
+}

@@ -1,0 +1,156 @@
+//! `lethe keys` and `lethe jwt`: what keys the ring holds, rotating them, destroying old ones. Works while servers run, which see
+//! each step by themselves.
+
+use std::{
+    ops::ControlFlow,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use lethe::{
+    app::keys::{KeyList, Progress},
+    server::ServerError,
+};
+use vault::{Kek, Signing};
+
+use super::{PlaceArgs, asked_to_stop};
+
+#[derive(Subcommand)]
+pub(super) enum KeysCommand {
+    /// Show the versions of the key-encryption key, what is under each, and the other keys by their ids
+    List {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Bring everybody's keys under a new version of the key-encryption key, or go on with a rotation that was broken off
+    Rotate {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Destroy a version under which nothing is any more: what was erased before comes back from no older backup
+    Destroy {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// The version
+        #[arg(long)]
+        version: i32,
+        /// Although no archive of keys was taken since everything left the version. Backups of the database from before then
+        /// open for nobody: if the database is lost, so is what they hold about people
+        #[arg(long)]
+        without_archive: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum JwtCommand {
+    /// Show the keys that sign access tokens
+    List {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Make a fresh key sign access tokens. Tokens of the key before it are accepted until they run out
+    Rotate {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+}
+
+impl KeysCommand {
+    pub(super) async fn run(self) -> Result<(), ServerError> {
+        let (Self::List { place } | Self::Rotate { place } | Self::Destroy { place, .. }) = &self;
+        // Between two steps, so that nothing is half done; the next rotation goes on.
+        let stop = asked_to_stop()?;
+        let stopped = std::sync::Arc::new(AtomicBool::new(false));
+        let told = stopped.clone();
+        tokio::spawn(async move {
+            stop.await;
+            told.store(true, Ordering::Relaxed);
+        });
+        place
+            .on_store(false, async |place| {
+                let app = place.open().await?;
+                match &self {
+                    Self::List { .. } => print(&app.keys_list().await?),
+                    Self::Rotate { .. } => {
+                        let watch = |progress| {
+                            say(progress);
+                            if stopped.load(Ordering::Relaxed) {
+                                ControlFlow::Break(())
+                            } else {
+                                ControlFlow::Continue(())
+                            }
+                        };
+                        let (version, rewrapped) = app.keys_rotate(&watch).await?;
+                        println!("version {version} is in use; the keys of {rewrapped} people came under it");
+                    }
+                    Self::Destroy { version, without_archive, .. } => {
+                        app.keys_destroy(*version, *without_archive).await?;
+                        println!("version {version} is destroyed");
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+impl JwtCommand {
+    pub(super) async fn run(self) -> Result<(), ServerError> {
+        let (Self::List { place } | Self::Rotate { place }) = &self;
+        place
+            .on_store(false, async |place| {
+                let app = place.open().await?;
+                match &self {
+                    Self::List { .. } => print_signing(&app.keys_list().await?.signing),
+                    Self::Rotate { .. } => println!("{} signs access tokens", app.jwt_rotate().await?),
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn say(progress: Progress) {
+    match progress {
+        Progress::Published(version) => eprintln!("version {version}: every server knows it"),
+        Progress::InUse(version) => eprintln!("version {version}: every server uses it"),
+        Progress::Floor(version) => eprintln!("version {version}: nothing is written under an older one"),
+        Progress::Rewrapped(people) => eprintln!("the keys of {people} people have come under it"),
+    }
+}
+
+fn print(list: &KeyList) {
+    for (kek, rows) in &list.keks {
+        let state = match kek {
+            Kek { is_current: true, .. } => "current",
+            _ if list.may_destroy(kek.version) => "may be destroyed",
+            Kek { version, .. } if list.keks.iter().any(|(other, _)| other.is_current && other.version < *version) => {
+                "published, not yet used"
+            }
+            _ => "older",
+        };
+        let (created, archived) = (shown(kek.created_at, "at a time unknown"), shown(kek.archived_at, "never"));
+        println!(
+            "key-encryption key {}: {state}; made {created}; keys of {rows} people; archived {archived}",
+            kek.version
+        );
+    }
+    print_signing(&list.signing);
+    println!("evidence key: {}", list.evidence.as_deref().unwrap_or("not needed yet"));
+}
+
+fn print_signing(signing: &Signing) {
+    for (place, key) in signing.keys.iter().enumerate() {
+        let state = match key.accepted_until {
+            _ if place == 0 => "signs".to_owned(),
+            Some(until) => format!("accepted until {until:?}"),
+            None => "published, does not sign yet".to_owned(),
+        };
+        println!("signing key {}: {state}", key.kid);
+    }
+}
+
+fn shown(time: Option<DateTime<Utc>>, otherwise: &str) -> String {
+    time.map_or_else(|| otherwise.to_owned(), |time| format!("{time:?}"))
+}

@@ -1,0 +1,302 @@
+//! Backups: the log and the keys apart, a restore that brings back what lives and nothing that was erased, and the drill.
+
+use std::{path::PathBuf, sync::Arc};
+
+use chrono::{NaiveDate, TimeDelta};
+use context::{Clock, Ctx, SubjectId};
+use domain::{
+    consent::Purpose,
+    deletion::Scope,
+    kinds::{Shape, WORK_DAY, WorkDay},
+};
+use lethe::{
+    app::{App, AppError, account::Registration},
+    backup::{create, restore},
+    jobs::run_due,
+    place::{Database, Folder},
+    server::{self, ServerError, Settings, Store},
+};
+use poem::http::{Method, StatusCode};
+use serde_json::{Value, json};
+use vault::Vault;
+
+use crate::{
+    program::{DataFolder, Program, run, text},
+    steps::{ask_to_delete, confirm_deletion, erase, subject_of, submit_day},
+    support::{World, expect},
+};
+
+/// Archives of a world, and an empty database beside it.
+struct Depot {
+    folder: tempfile::TempDir,
+    store: Store,
+}
+
+impl Depot {
+    fn new(world: &World) -> Self {
+        let store = Store { database: world.database.clone(), cluster: None };
+        Self { folder: tempfile::tempdir().expect("a folder"), store }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn take(&self, world: &World, name: &str) {
+        let (log, keys) = (self.path(&format!("{name}.log")), self.path(&format!("{name}.keys")));
+        let (vault, ledger) = (&world.app.vault, &world.app.ledger);
+        create(&self.store, None, vault, ledger, &log, &keys, world.clock.now()).await.expect("a backup is taken");
+    }
+
+    /// Restores a pair into an empty database, with the ledger of the world as it is now.
+    async fn bring_back(&self, world: &World, log: &str, keys: &str) -> Result<Back, ServerError> {
+        let name = format!("r{}", context::EventId::random().0.simple());
+        let address = db::Address { database: name, ..world.database.address.clone() };
+        let store = Store { database: Database { address, ..world.database.clone() }, cluster: None };
+        let settings = Settings::new(world.folder.clone(), Clock::system());
+        let (log, keys) = (self.path(&format!("{log}.log")), self.path(&format!("{keys}.keys")));
+        let restored = restore(&settings, &store, None, world.app.vault.clone(), &log, &keys).await?;
+        let app = server::open(&settings, &store.database, world.app.vault.clone(), &world.suite.passwords).await?;
+        Ok(Back { restored, app, database: store.database })
+    }
+}
+
+struct Back {
+    restored: lethe::backup::Restored,
+    app: Arc<App>,
+    database: Database,
+}
+
+impl Back {
+    async fn days(&self, subject: SubjectId) -> Result<Vec<NaiveDate>, AppError> {
+        let ctx = Ctx::system(self.app.clock.clone()).for_subject(subject, None);
+        let (records, _) = self.app.record_list(&ctx, WORK_DAY, None).await?;
+        let mut days: Vec<_> =
+            records.iter().map(|record| WorkDay::from_body(&record.body).expect("a day").date).collect();
+        days.sort();
+        Ok(days)
+    }
+}
+
+fn date(text: &str) -> NaiveDate {
+    text.parse().expect("a date")
+}
+
+#[tokio::test]
+async fn a_restore_brings_back_what_lives_and_nothing_that_was_taken_away_since() {
+    let world = World::new().await;
+    let [anna, ben, carla] = [world.person("anna").await, world.person("ben").await, world.person("carla").await];
+    let subjects = [&anna, &ben, &carla].map(|person| subject_of(&world, person));
+    let [a, b, c] =
+        futures_util::future::join_all(subjects).await.try_into().map(|ids: [_; 3]| ids.map(SubjectId)).expect("three");
+    let kept = submit_day(&world, &anna, "2025-12-08").await;
+    let gone = submit_day(&world, &anna, "2025-12-09").await;
+    submit_day(&world, &ben, "2025-12-08").await;
+    submit_day(&world, &carla, "2025-12-08").await;
+    let depot = Depot::new(&world);
+    depot.take(&world, "old").await;
+
+    let removed = world.send(&anna, Method::DELETE, format!("/v1/records/work_day/{gone}"), &Value::Null).await;
+    assert!(removed.0.status().is_success());
+    let late = submit_day(&world, &anna, "2025-12-10").await;
+    assert_ne!(late, kept);
+    let withdraw = json!({ "granted": false });
+    expect(world.put(&ben, "/v1/consents/work_hours", &withdraw).await, StatusCode::OK).await;
+    let object = json!({ "objected": true });
+    expect(world.put(&ben, "/v1/privacy/objections/work_hours", &object).await, StatusCode::OK).await;
+    // Of several words on one thing the last counts.
+    for restricted in [true, false, true] {
+        let restrict = json!({ "restricted": restricted });
+        expect(world.put(&ben, "/v1/privacy/restriction", &restrict).await, StatusCode::OK).await;
+    }
+    world.person("dora").await;
+    erase(&world, &carla).await;
+    depot.take(&world, "new").await;
+
+    // The old log with the newest keys, and the ledger.
+    let back = depot.bring_back(&world, "old", "new").await.expect("restored");
+    assert_eq!(back.days(a).await.expect("listed"), [date("2025-12-08")], "removed and too new days are not back");
+    assert_eq!(back.days(b).await.expect("listed"), [date("2025-12-08")]);
+    assert!(matches!(back.days(c).await, Err(AppError::SignedOut)), "who was erased is not back");
+    assert_eq!((back.restored.lost_people, back.restored.lost_records), (1, 1), "dora, and anna's newest day");
+    assert_eq!(back.restored.replayed.withdrawn, 1);
+    assert_eq!(back.restored.replayed.restricted, 1);
+    let ctx = Ctx::system(back.app.clock.clone()).for_subject(b, None);
+    let (consents, _) = back.app.consent_list(&ctx).await.expect("listed");
+    assert!(consents.iter().all(|consent| !consent.granted), "a withdrawn consent is withdrawn");
+    assert!(consents.iter().any(|consent| consent.objected), "and the objection stands");
+    let (switches, _) = back.app.restriction_get(&ctx).await.expect("read");
+    assert!(switches.restricted_at.is_some());
+    // The whole log is back, and goes on where it ended.
+    let client = db::admin(&back.database.address, "postgres", None).await.expect("connects");
+    let sql = "SELECT count(*), max(position) FROM log.events";
+    let row = client.query_one(sql, &[]).await.expect("counted");
+    let (count, last): (i64, i64) = (row.get(0), row.get(1));
+    assert!(count > i64::try_from(back.restored.events).expect("few"), "the replay is on record");
+    back.app.consent_decide(&ctx, Purpose::Statistics, true, None).await.expect("decided");
+    let after: i64 = client.query_one(sql, &[]).await.expect("counted").get(1);
+    assert!(after > last);
+    // Again: nothing is left to do.
+    assert_eq!(back.app.ledger_replay().await.expect("replayed"), lethe::app::restore::Replayed::default());
+
+    // Both new: everything that lives is there.
+    let back = depot.bring_back(&world, "new", "new").await.expect("restored");
+    assert_eq!(back.days(a).await.expect("listed"), [date("2025-12-08"), date("2025-12-10")]);
+    assert_eq!((back.restored.lost_people, back.restored.lost_records), (0, 0));
+    assert_eq!(back.restored.replayed, lethe::app::restore::Replayed::default());
+}
+
+#[tokio::test]
+async fn the_ledger_takes_away_what_old_keys_would_bring_back() {
+    let world = World::new().await;
+    let carla = world.person("carla").await;
+    let subject = SubjectId(subject_of(&world, &carla).await);
+    let ben = world.person("ben").await;
+    let gone = submit_day(&world, &ben, "2025-12-08").await;
+    let depot = Depot::new(&world);
+    depot.take(&world, "old").await;
+    let removed = world.send(&ben, Method::DELETE, format!("/v1/records/work_day/{gone}"), &Value::Null).await;
+    assert!(removed.0.status().is_success());
+    erase(&world, &carla).await;
+    // The key ring was not rotated since: the old pair still opens, and the ledger is what keeps the promise.
+    let back = depot.bring_back(&world, "old", "old").await.expect("restored");
+    assert_eq!((back.restored.replayed.erased, back.restored.replayed.removed), (1, 1));
+    assert!(matches!(back.days(subject).await, Err(AppError::SignedOut)));
+    let ben = SubjectId(subject_of(&world, &ben).await);
+    assert!(back.days(ben).await.expect("listed").is_empty());
+}
+
+#[tokio::test]
+async fn a_restore_carries_out_no_deletion_that_was_cancelled_or_is_held() {
+    let world = World::new().await;
+    let (anna, ben) = (world.person("anna").await, world.person("ben").await);
+    let (a, b) = (SubjectId(subject_of(&world, &anna).await), SubjectId(subject_of(&world, &ben).await));
+    let mut tokens = Vec::new();
+    for person in [&anna, &ben] {
+        submit_day(&world, person, "2025-12-08").await;
+        let (_, token) = ask_to_delete(&world, person, &json!({ "deletion_type": "full" })).await;
+        confirm_deletion(&world, person, &token, Scope::Full).await;
+        tokens.push(token);
+    }
+    let depot = Depot::new(&world);
+    depot.take(&world, "old").await;
+    let cancel = format!("/v1/privacy/cancel-deletion/{}", tokens[0]);
+    expect(world.post(&anna, cancel, &Value::Null).await, StatusCode::OK).await;
+    let until = world.clock.now() + TimeDelta::days(365);
+    world.app.hold_decide(&ben.email, Some((until, "a court asked for it"))).await.expect("placed");
+
+    let back = depot.bring_back(&world, "old", "old").await.expect("restored");
+    assert_eq!((back.restored.replayed.cancelled, back.restored.replayed.held), (1, 1));
+    let client = db::admin(&back.database.address, "postgres", None).await.expect("connects");
+    client.batch_execute("ALTER POLICY events_own_append ON log.events WITH CHECK (true)").await.expect("altered");
+    back.app.clock.advance(TimeDelta::hours(50));
+    lethe::jobs::plan(&back.app).await.expect("planned");
+    run_due(&back.app).await.expect("jobs run");
+    for subject in [a, b] {
+        assert_eq!(back.days(subject).await.expect("nobody is erased"), [date("2025-12-08")]);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_restored_whole_is_refused_before_anything_is_written() {
+    let world = World::new().await;
+    world.person("anna").await;
+    let depot = Depot::new(&world);
+    depot.take(&world, "old").await;
+    depot.take(&world, "new").await;
+    let refused = async |log: &str, keys: &str| match depot.bring_back(&world, log, keys).await {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("it was restored"),
+    };
+    assert!(refused("new", "old").await.contains("older than the log"));
+    std::fs::copy(depot.path("old.log"), depot.path("swapped.keys")).expect("copied");
+    assert!(refused("old", "swapped").await.contains("holds the other half"));
+    let mut bytes = std::fs::read(depot.path("new.keys")).expect("read");
+    let at = bytes.windows(3).position(|three| three == br"\\x").expect("a wrapped key") + 3;
+    bytes[at] ^= 1;
+    std::fs::write(depot.path("damaged.keys"), bytes).expect("written");
+    let fact = refused("old", "damaged").await;
+    assert!(fact.contains("is damaged"), "{fact}");
+    // A ledger that is older than the keys is missing promises.
+    std::fs::rename(depot.path("new.keys"), depot.path("kept.keys")).expect("renamed");
+    world.app.ledger.append(entry()).await.expect("noted");
+    depot.take(&world, "later").await;
+    std::fs::remove_file(world.folder.join("erasures.ledger")).expect("lost");
+    assert!(refused("old", "later").await.contains("bring back its newest copy"));
+    std::fs::rename(depot.path("kept.keys"), depot.path("new.keys")).expect("renamed");
+    let settings = Settings::new(world.folder.clone(), Clock::system());
+    let (log, keys) = (depot.path("old.log"), depot.path("new.keys"));
+    let full = restore(&settings, &depot.store, None, world.app.vault.clone(), &log, &keys).await;
+    assert!(
+        full.is_err_and(|error| error.to_string().contains("holds something")),
+        "the living database is not touched"
+    );
+}
+
+fn entry() -> lethe::ledger::Entry {
+    let subject = SubjectId::random();
+    lethe::ledger::Entry::Restricted { subject, restricted: true, at: chrono::DateTime::UNIX_EPOCH }
+}
+
+/// A cluster of its own in a data folder, as the binary finds it, with two people in it.
+async fn house(data: &DataFolder) -> (Store, Arc<Vault>, Arc<App>) {
+    let folder = Folder::open(data.path()).expect("the folder opens");
+    let store = Store::start(&folder, &[("fsync", "off".to_owned())]).await.expect("PostgreSQL starts");
+    let vault = Arc::new(Vault::new(folder.ring(None).expect("a ring")));
+    let passwords = folder.passwords().expect("passwords");
+    store.migrate(None, &vault, &passwords).await.expect("migrated");
+    let settings = Settings::new(folder, Clock::system());
+    let app = server::open(&settings, &store.database, vault.clone(), &passwords).await.expect("opens");
+    for name in ["anna", "ben"] {
+        let person = Registration { email: format!("{name}@klinik.example"), work: None, consents: Vec::new() };
+        app.account_create(&Ctx::system(app.clock.clone()), &person).await.expect("registered");
+    }
+    (store, vault, app)
+}
+
+/// A restore that is killed leaves a database that nobody serves from, and the same command goes on.
+#[tokio::test]
+async fn a_restore_that_was_broken_off_is_gone_on_with_before_anybody_is_served() {
+    let data = DataFolder::new("");
+    let (store, vault, app) = house(&data).await;
+    let (log, keys) = (data.path().join("log.zip"), data.path().join("keys.zip"));
+    create(&store, None, &vault, &app.ledger, &log, &keys, app.clock.now()).await.expect("a backup is taken");
+
+    let Database { address, admin } = &store.database;
+    let other =
+        Database { address: db::Address { database: "back".to_owned(), ..address.clone() }, admin: admin.clone() };
+    let url = other.url(admin, None);
+    let (log, keys) = (log.to_str().expect("UTF-8"), keys.to_str().expect("UTF-8"));
+    let restore = ["restore", "--data", data.text(), "--database", &url, "--log", log, "--keys", keys];
+    let serve = ["serve", "--data", data.text(), "--database", &url, "--listen", "127.0.0.1:0", "--allow-old-postgres"];
+    for point in ["restore: loaded", "restore: rebuilt"] {
+        let mut killed = Program::start_to_crash(&restore, "info", point);
+        killed.wait_for("killed at");
+        drop(killed);
+        let refused = run(&serve);
+        assert!(!refused.status.success() && text(&refused).contains("a restore is unfinished"), "{}", text(&refused));
+    }
+    let output = run(&restore);
+    assert!(output.status.success(), "{}", text(&output));
+    let mut server = Program::start(&serve, "info");
+    server.wait_for("serving");
+    assert!(server.stop().0.success());
+    store.stop().await.expect("PostgreSQL stops");
+}
+
+#[tokio::test]
+async fn the_drill_proves_that_nothing_comes_back() {
+    let data = DataFolder::new("");
+    let (store, _, app) = house(&data).await;
+    drop(app);
+    store.stop().await.expect("PostgreSQL stops");
+    let to = data.path().join("drill");
+    let output = run(&["drill", "--data", data.text(), "--to", to.to_str().expect("UTF-8")]);
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(!said.contains("FAIL") && said.matches("ok   ").count() >= 8, "{said}");
+    assert!(said.contains("which is destroyed: this archive opens for nobody any more"), "{said}");
+    // And again, with the next version.
+    let output = run(&["drill", "--data", data.text(), "--to", to.to_str().expect("UTF-8")]);
+    assert!(output.status.success(), "{}", text(&output));
+}
