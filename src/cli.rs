@@ -1,24 +1,27 @@
 //! Commands and their arguments. Secrets come from files only.
 
+mod backup;
+mod hold;
+mod keys;
+mod projection;
+mod serve;
+mod staff;
+
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use context::{Clock, Role};
+use chrono::TimeDelta;
+use clap::{Args, Parser, Subcommand};
+use context::Clock;
 use lethe::{
     demo::{self, Demo},
     doctor, http,
-    mail::Mailbox,
     place::{Database, Folder, PlaceError, read_secret},
     server::{self, ServerError, Settings, Store},
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use vault::Vault;
 use zeroize::Zeroizing;
 
@@ -35,14 +38,33 @@ enum Command {
     /// Start a server of its own with invented people, to try things on
     Demo(DemoArgs),
     /// Serve; without --database on a PostgreSQL of its own
-    Serve(ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Bring a database to this version: roles, tables, policies
     Migrate(PlaceArgs),
     /// Check roles, policies, PostgreSQL's version, the key ring and the clock
     Doctor(PlaceArgs),
     /// Manage members of staff
     #[command(subcommand)]
-    Staff(StaffCommand),
+    Staff(staff::StaffCommand),
+    /// Place or lift a legal hold, while which nothing of a person is deleted
+    #[command(subcommand)]
+    Hold(hold::HoldCommand),
+    /// Show read models, and build them anew from the log
+    #[command(subcommand)]
+    Projections(projection::ProjectionCommand),
+    /// Show, rotate and destroy keys of the ring
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Show and rotate the keys that sign access tokens
+    #[command(subcommand)]
+    Jwt(keys::JwtCommand),
+    /// Take a backup
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    /// Bring an empty database back from an archive of the log and the newest archive of the keys
+    Restore(backup::RestoreArgs),
+    /// Prove that what was erased does not come back from an older backup; rotates the key ring
+    Drill(backup::DrillArgs),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -61,6 +83,9 @@ struct DemoArgs {
     /// From what people are made; nothing secret comes of it
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How long a confirmed deletion can be cancelled, in seconds
+    #[arg(long, default_value_t = 60)]
+    grace: u32,
     /// The hospitals they work at: a CSV with the columns `name` and `state`
     #[arg(long)]
     hospitals: Option<PathBuf>,
@@ -82,48 +107,6 @@ struct PlaceArgs {
     passphrase_file: Option<PathBuf>,
 }
 
-#[derive(Args)]
-struct ServeArgs {
-    #[command(flatten)]
-    place: PlaceArgs,
-    /// The address to listen on
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
-    /// Connections to PostgreSQL for requests
-    #[arg(long, default_value_t = 16)]
-    connections: usize,
-    /// The sender of letters
-    #[arg(long, default_value = "Lethe <lethe@localhost.example>")]
-    sender: String,
-    /// A proxy in front, whose X-Forwarded-For is believed; may be given several times
-    #[arg(long)]
-    trusted_proxy: Vec<std::net::IpAddr>,
-    /// Serve although PostgreSQL's minor release has known ways around row-level security
-    #[arg(long)]
-    allow_old_postgres: bool,
-}
-
-#[derive(Subcommand)]
-enum StaffCommand {
-    /// Give somebody a role; they sign in with a mailed code like everybody
-    Add {
-        #[command(flatten)]
-        place: PlaceArgs,
-        /// Their e-mail address
-        #[arg(long)]
-        email: String,
-        /// Their role
-        #[arg(long)]
-        role: StaffRole,
-    },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum StaffRole {
-    Compliance,
-    Auditor,
-}
-
 impl Cli {
     /// Does what was asked.
     pub async fn run(self) -> Result<(), ServerError> {
@@ -135,11 +118,12 @@ impl Cli {
                     seed: args.seed,
                     hospitals: args.hospitals,
                     port: args.port,
+                    grace: TimeDelta::seconds(i64::from(args.grace)),
                     sender: "Lethe <lethe@localhost.example>".to_owned(),
                 };
                 demo::run(&demo, &folder, asked_to_stop()?).await
             }
-            Command::Serve(args) => serve(args).await,
+            Command::Serve(args) => args.run().await,
             Command::Migrate(args) => args.on_store(true, async |place| place.migrate().await).await,
             Command::Doctor(args) => {
                 args.on_store(false, async |place| {
@@ -147,20 +131,14 @@ impl Cli {
                 })
                 .await
             }
-            Command::Staff(StaffCommand::Add { place, email, role }) => {
-                let role = match role {
-                    StaffRole::Compliance => Role::Compliance,
-                    StaffRole::Auditor => Role::Auditor,
-                };
-                let email = domain::kinds::normalise_address(&email)
-                    .map_err(|fault| lethe::app::AppError::Invalid(vec![fault]))?;
-                place
-                    .on_store(false, async |place| {
-                        let app = place.open(2).await?;
-                        Ok(app.staff_add(&email, role).await?)
-                    })
-                    .await
-            }
+            Command::Staff(command) => command.run().await,
+            Command::Hold(command) => command.run().await,
+            Command::Projections(command) => command.run().await,
+            Command::Keys(command) => command.run().await,
+            Command::Jwt(command) => command.run().await,
+            Command::Backup(command) => command.run().await,
+            Command::Restore(args) => args.run().await,
+            Command::Drill(args) => args.run().await,
             Command::Openapi => {
                 print!("{}", http::document());
                 Ok(())
@@ -206,14 +184,25 @@ impl PlaceArgs {
 }
 
 impl Place {
-    async fn migrate(&self) -> Result<(), ServerError> {
-        let password = self.password.as_ref().map(|password| password.as_str());
-        self.store.migrate(password, &self.vault, &self.folder.passwords()?).await
+    fn password(&self) -> Option<&str> {
+        self.password.as_ref().map(|password| password.as_str())
     }
 
-    async fn open(&self, connections: usize) -> Result<Arc<lethe::app::App>, ServerError> {
-        let settings = Settings { folder: self.folder.clone(), connections, clock: Clock::system() };
-        server::open(&settings, &self.store.database, self.vault.clone(), &self.folder.passwords()?).await
+    async fn migrate(&self) -> Result<(), ServerError> {
+        self.store.migrate(self.password(), &self.vault, &self.folder.passwords()?).await
+    }
+
+    /// Opens the application as commands need it that do not serve.
+    async fn open(&self) -> Result<Arc<lethe::app::App>, ServerError> {
+        self.open_with(&self.settings()).await
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::new(self.folder.clone(), Clock::system())
+    }
+
+    async fn open_with(&self, settings: &Settings) -> Result<Arc<lethe::app::App>, ServerError> {
+        server::open(settings, &self.store.database, self.vault.clone(), &self.folder.passwords()?).await
     }
 }
 
@@ -222,26 +211,8 @@ fn required_secret(path: &Path) -> Result<Zeroizing<String>, PlaceError> {
     Ok(Zeroizing::new(read_secret(path)?.ok_or_else(missing)?))
 }
 
-async fn serve(args: ServeArgs) -> Result<(), ServerError> {
-    let listener = TcpListener::bind(args.listen).await.map_err(|error| ServerError::Listen(args.listen, error))?;
-    let stop = asked_to_stop()?;
-    args.place
-        .on_store(true, async |place| {
-            if place.store.cluster.is_some() {
-                place.migrate().await?;
-            }
-            if let Err(error) = server::check_version(&place.store.database, &place.folder.passwords()?).await {
-                if !args.allow_old_postgres {
-                    return Err(error);
-                }
-                tracing::warn!(%error);
-            }
-            let app = place.open(args.connections).await?;
-            let mailbox = Mailbox::new(&server::mail_folder(&place.folder), &args.sender)?;
-            tracing::info!(listen = %listener.local_addr()?, "serving");
-            server::serve(app, mailbox, listener, http::TrustedProxies(args.trusted_proxy), stop).await
-        })
-        .await
+fn normalise(email: &str) -> Result<String, ServerError> {
+    Ok(domain::kinds::normalise_address(email).map_err(|fault| lethe::app::AppError::Invalid(vec![fault]))?)
 }
 
 /// Resolves at Ctrl-C or SIGTERM.

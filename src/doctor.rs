@@ -26,7 +26,8 @@ pub async fn examine(folder: &Folder, database: &Database, vault: &Arc<Vault>) -
             sick.push(what.to_owned());
         }
     };
-    say("key ring", Ok(format!("opens, {} signing key(s)", vault.ring().signing_keys().len())));
+    say("key ring", Ok(format!("opens, {} signing key(s)", vault.ring().signing().keys.len())));
+    say("key-encryption key", key_age(vault, Clock::system().now()));
     for login in Login::ALL {
         let password = passwords.get(login.as_str()).map(String::as_str);
         let finding = db::admin(&database.address, login.as_str(), password).await;
@@ -61,4 +62,21 @@ pub async fn examine(folder: &Folder, database: &Database, vault: &Arc<Vault>) -
         );
     }
     if sick.is_empty() { Ok(()) } else { Err(ServerError::Sick(sick.join(", "))) }
+}
+
+/// How old the current key-encryption key is; a fault where its rotation is overdue.
+fn key_age(vault: &Vault, now: DateTime<Utc>) -> Result<String, String> {
+    let kek = vault.ring().current();
+    let Some(created_at) = kek.created_at else {
+        return Err(format!("version {}, of unknown age: `lethe keys rotate`", kek.version));
+    };
+    let age = format!("version {}, {} day(s) old", kek.version, (now - created_at).num_days());
+    if vault.ring().keks().len() > 1 {
+        return Err(format!("{age}; an older version lives: `lethe keys rotate` to its end, then `keys destroy`"));
+    }
+    if vault.ring().rotation_due().is_some_and(|due| now <= due) {
+        Ok(age)
+    } else {
+        Err(format!("{age}, to be rotated every {} days: `lethe keys rotate`", vault::ROTATION.num_days()))
+    }
 }

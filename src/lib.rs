@@ -2,10 +2,14 @@
 
 pub mod app;
 pub mod auth;
+pub mod backup;
+mod crash;
 pub mod demo;
 pub mod doctor;
+pub mod export;
 pub mod http;
 pub mod jobs;
+pub mod ledger;
 pub mod mail;
 pub mod place;
 pub mod server;

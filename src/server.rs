@@ -2,18 +2,22 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use context::Clock;
 use db::{Db, Login, MigrateError, Passwords};
 use poem::{Server, listener::TcpAcceptor};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use vault::Vault;
 
 use crate::{
-    app::{App, AppError, Databases},
+    app::{App, AppError, Databases, guest::GuestCounter, keys::KeysError},
     auth::Tokens,
+    backup::ArchiveError,
+    export,
     http::{self, TrustedProxies},
     jobs::{self, AccessLog, PolicyDrift},
-    mail::Mailbox,
+    ledger::{Ledger, LedgerError},
+    mail::{Mailbox, SetupError},
     place::{Database, Folder, PlaceError},
     supervisor::{Cluster, SupervisorError},
 };
@@ -36,12 +40,18 @@ pub enum ServerError {
     /// A command failed.
     #[error(transparent)]
     App(#[from] AppError),
+    /// Keys were not rotated, or not destroyed.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The policies are not what they must be.
     #[error(transparent)]
     Drift(#[from] PolicyDrift),
     /// The address can't be listened on.
     #[error("{0} can't be listened on: {1}")]
     Listen(SocketAddr, #[source] std::io::Error),
+    /// Mail can't be set up.
+    #[error(transparent)]
+    Mail(#[from] SetupError),
     /// Something else of the operating system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -55,6 +65,15 @@ pub enum ServerError {
         /// What is needed.
         needed: String,
     },
+    /// An archive can't be written or used.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The ledger of erasures can't be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A restore is refused.
+    #[error("not restored: {0}")]
+    Restore(String),
     /// The doctor found something.
     #[error("not well: {0}")]
     Sick(String),
@@ -137,9 +156,32 @@ pub struct Settings {
     pub folder: Folder,
     /// Connections for requests.
     pub connections: usize,
+    /// Who is responsible for the data, as receipts name them.
+    pub controller: String,
+    /// How long a confirmed deletion can be cancelled.
+    pub grace: TimeDelta,
+    /// The bucket for export files; none: the data folder's `exports`.
+    pub exports: Option<export::Bucket>,
     /// The time of day.
     pub clock: Clock,
 }
+
+impl Settings {
+    /// What a restored backup must not bring back.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(self.folder.join("erasures.ledger"))
+    }
+
+    /// What is usual: few connections, forty-eight hours of grace.
+    pub fn new(folder: Folder, clock: Clock) -> Self {
+        Self { folder, connections: 4, controller: CONTROLLER.to_owned(), grace: GRACE, exports: None, clock }
+    }
+}
+
+/// What receipts name where the controller is not said.
+pub const CONTROLLER: &str = "the controller of this service";
+/// How long a confirmed deletion can be cancelled where nothing else is said (requirement R10.3).
+pub const GRACE: TimeDelta = TimeDelta::hours(48);
 
 /// Opens the application on a migrated database. The policies must be what they must be.
 pub async fn open(
@@ -155,13 +197,30 @@ pub async fn open(
     };
     let db = Databases {
         api: pool(Login::Api, settings.connections),
-        system: pool(Login::System, 2),
+        system: pool(Login::System, 4),
         access: pool(Login::Access, 1),
     };
     let journal = settings.folder.join("reads.journal");
     let access_log = AccessLog::start(db.access.clone(), settings.clock.clone(), journal);
     let tokens = Tokens::new(vault.clone(), None);
-    let app = Arc::new(App { db, vault, tokens, access_log, clock: settings.clock.clone() });
+    let ledger = settings.ledger();
+    let exports = match &settings.exports {
+        Some(bucket) => export::Store::bucket(bucket)?,
+        None => export::Store::folder(settings.folder.join("exports")),
+    };
+    let app = Arc::new(App {
+        db,
+        vault,
+        tokens,
+        access_log,
+        ledger,
+        exports,
+        guests: GuestCounter::default(),
+        controller: settings.controller.clone(),
+        grace: settings.grace,
+        wake: Arc::new(Notify::new()),
+        clock: settings.clock.clone(),
+    });
     jobs::check_policies(&app).await??;
     Ok(app)
 }
@@ -174,9 +233,22 @@ pub async fn serve(
     proxies: TrustedProxies,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
+    let node = jobs::join_ring(&app).await?;
     let mut tasks = JoinSet::new();
+    tasks.spawn(jobs::watch_ring(app.clone(), node));
     tasks.spawn(jobs::deliver_letters(app.clone(), mailbox));
     tasks.spawn(jobs::keep_house(app.clone()));
+    tasks.spawn(jobs::catch_up(app.clone()));
+    if app.restore_unfinished().await? {
+        return Err(ServerError::Restore("a restore is unfinished: `lethe restore` goes on with it".to_owned()));
+    }
+    // What a killed server left half done is ended before anybody is served.
+    let resumed = app.erasures_resume().await?;
+    if resumed > 0 {
+        tracing::info!(resumed, "erasures that were left unfinished have been taken up");
+    }
+    jobs::plan(&app).await?;
+    tasks.spawn(jobs::run_jobs(app.clone()));
     let (drifted, mut drift) = tokio::sync::oneshot::channel();
     tasks.spawn(watch(app.clone(), drifted));
     let acceptor = TcpAcceptor::from_tokio(listener)?;
@@ -185,7 +257,7 @@ pub async fn serve(
         tokio::select! { () = stop => {}, _ = halted => {} }
     };
     let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(
-        http::routes(app, proxies),
+        http::routes(app.clone(), proxies),
         end,
         Some(Duration::from_secs(10)),
     );
@@ -199,6 +271,9 @@ pub async fn serve(
         }
     };
     tasks.shutdown().await;
+    if let Err(error) = jobs::leave_ring(&app, node).await {
+        tracing::warn!(%error, "others will wait for this server for a quarter of a minute");
+    }
     outcome
 }
 

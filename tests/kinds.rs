@@ -1,29 +1,37 @@
-//! A kind that the product does not know: it is submitted, amended, listed and removed by what is there.
+//! Kinds: no right may be skipped by any of them; and one that the product does not know is submitted, amended, listed and
+//! removed by what is there.
+
+use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 use context::{Ctx, Personal, SubjectId};
-use domain::{Body, Fault, Kind, consent::Purpose};
+use domain::{Body, Choice, Fault, Kind, consent::Purpose, kinds::KINDS};
 use lethe::app::record::{Batch, Change, Submission};
+use poem::http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::World;
+use crate::{
+    export::document,
+    steps::problem,
+    support::{World, expect},
+};
 
-/// A hearing screening, as another application would have it.
-struct Screening;
+/// A measured blood pressure, as another application would have it.
+struct BloodPressure;
 
-impl Screening {
+impl BloodPressure {
     fn field<'b>(body: &'b Body, name: &str) -> &'b str {
         body.reveal()[name].as_str().unwrap_or_default()
     }
 }
 
-impl Kind for Screening {
+impl Kind for BloodPressure {
     fn name(&self) -> &'static str {
-        "screening"
+        "blood_pressure"
     }
     fn title(&self) -> &'static str {
-        "Your hearing screenings"
+        "Your blood pressure"
     }
     fn purpose(&self) -> Option<Purpose> {
         None
@@ -32,11 +40,26 @@ impl Kind for Screening {
         Some(365)
     }
     fn for_guests(&self) -> bool {
+        false
+    }
+    fn open_to_clients(&self) -> bool {
         true
     }
+    fn is_dated(&self) -> bool {
+        true
+    }
+    fn is_session(&self) -> bool {
+        false
+    }
+    fn example(&self) -> Body {
+        blood_pressure("2026-01-05", 120).body
+    }
+    fn normal(&self, body: Body) -> Body {
+        body
+    }
     fn faults(&self, body: &Body, _: NaiveDate) -> Vec<Fault> {
-        let heard = body.reveal()["threshold_db"].as_i64().is_some_and(|threshold| (-10..=120).contains(&threshold));
-        if heard { Vec::new() } else { vec![Fault::new("threshold_db", "must be a number from -10 to 120")] }
+        let measured = body.reveal()["systolic_mmhg"].as_i64().is_some_and(|pressure| (40..=300).contains(&pressure));
+        if measured { Vec::new() } else { vec![Fault::new("systolic_mmhg", "must be a number from 40 to 300")] }
     }
     fn natural_key(&self, body: &Body) -> String {
         Self::field(body, "taken_at").to_owned()
@@ -47,12 +70,18 @@ impl Kind for Screening {
     fn date(&self, body: &Body) -> Option<NaiveDate> {
         Self::field(body, "taken_at").get(..10)?.parse().ok()
     }
+    fn test_type(&self, _: &Body) -> Option<String> {
+        None
+    }
+    fn evaluate(&self, _: &Body) -> Option<Value> {
+        None
+    }
 }
 
-const SCREENING: &dyn Kind = &Screening;
+const BLOOD_PRESSURE: &dyn Kind = &BloodPressure;
 
-fn screening(day: &str, threshold_db: i64) -> Submission {
-    let body = json!({ "taken_at": format!("{day}T10:00:00Z"), "threshold_db": threshold_db });
+fn blood_pressure(day: &str, systolic_mmhg: i64) -> Submission {
+    let body = json!({ "taken_at": format!("{day}T10:00:00Z"), "systolic_mmhg": systolic_mmhg });
     Submission { body: Personal::new(body), expected: None, within: None }
 }
 
@@ -67,25 +96,64 @@ async fn a_new_kind_needs_nothing_but_itself() {
     let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
     let today = world.clock.now().date_naive();
     let submit = async |submissions: &[Submission]| {
-        let batch = Batch { kind: SCREENING, submissions, today, faults: Vec::new() };
+        let batch = Batch { kind: BLOOD_PRESSURE, submissions, today, faults: Vec::new() };
         world.app.record_submit(ctx, &batch, None).await
     };
     let list = async |range| -> Vec<Value> {
-        let (records, _) = world.app.record_list(ctx, SCREENING, range).await.expect("listed");
-        records.into_iter().map(|record| record.body.into_inner()["threshold_db"].clone()).collect()
+        let (records, _) = world.app.record_list(ctx, BLOOD_PRESSURE, range).await.expect("listed");
+        records.into_iter().map(|record| record.body.into_inner()["systolic_mmhg"].clone()).collect()
     };
 
-    let made = submit(&[screening("2026-01-05", 20), screening("2026-05-06", 25)]).await.expect("submitted");
+    let made =
+        submit(&[blood_pressure("2026-01-05", 120), blood_pressure("2026-05-06", 125)]).await.expect("submitted");
     assert_eq!(made.iter().map(|outcome| outcome.change).collect::<Vec<_>>(), [Change::Created; 2]);
-    let amended = submit(&[screening("2026-01-05", 30)]).await.expect("amended");
+    let amended = submit(&[blood_pressure("2026-01-05", 130)]).await.expect("amended");
     assert_eq!((amended[0].change, amended[0].record), (Change::Amended, made[0].record));
-    assert!(submit(&[screening("2026-01-07", 500)]).await.is_err(), "its own rules hold");
+    assert!(submit(&[blood_pressure("2026-01-07", 500)]).await.is_err(), "its own rules hold");
 
     let quarter = |day: &str| day.parse::<NaiveDate>().expect("a date");
-    assert_eq!(list(Some((quarter("2026-01-01"), quarter("2026-03-31")))).await, [json!(30)]);
+    assert_eq!(list(Some((quarter("2026-01-01"), quarter("2026-03-31")))).await, [json!(130)]);
     assert_eq!(list(None).await.len(), 2);
-    assert_eq!(world.app.record_remove_all(ctx, SCREENING).await.expect("removed"), 2);
+    assert_eq!(world.app.record_remove_all(ctx, BLOOD_PRESSURE).await.expect("removed"), 2);
     assert!(list(None).await.is_empty());
     let (profile, _) = world.app.profile_get(ctx).await.expect("other kinds stay readable");
     assert_eq!(profile.contact.email, anna.email);
+}
+
+/// Every kind that clients submit has all of it: consent, overview, export, retention, deletion.
+#[tokio::test]
+async fn no_kind_skips_a_right() {
+    let world = World::new().await;
+    let anna = world.person_with("anna", json!({})).await;
+    let kinds: Vec<_> = KINDS.iter().filter(|kind| kind.open_to_clients() && kind.name() != "work_profile").collect();
+    let put = async |kind: &str, body: &Value| world.put(&anna, format!("/v1/records/{kind}"), body).await;
+    let mut consented = BTreeSet::new();
+    for kind in &kinds {
+        let body = kind.example().into_inner();
+        if let Some(purpose) = kind.purpose().filter(|purpose| consented.insert(*purpose)) {
+            problem(put(kind.name(), &body).await, StatusCode::FORBIDDEN, "consent-needed").await;
+            let target = format!("/v1/consents/{}", purpose.as_str());
+            expect(world.put(&anna, target, &json!({ "granted": true })).await, StatusCode::OK).await;
+        }
+        expect(put(kind.name(), &body).await, StatusCode::CREATED).await;
+    }
+    let held = async |name: &str| {
+        let overview = expect(world.get(&anna, "/v1/privacy/data-overview").await, StatusCode::OK).await;
+        let kinds = overview["kinds"].as_array().expect("a list");
+        kinds.iter().find(|held| held["kind"] == name).expect("every kind is there")["count"].clone()
+    };
+    let rules = expect(world.get(&anna, "/v1/privacy/retention").await, StatusCode::OK).await;
+    let (_, export) = document(&world, &anna).await;
+    for kind in &kinds {
+        let name = kind.name();
+        assert_eq!(held(name).await, 1, "{name} is in the overview");
+        assert!(
+            rules["rules"].as_array().expect("a list").iter().any(|rule| rule["kind"] == name),
+            "{name} has a rule"
+        );
+        assert_eq!(export["records"][name][0]["body"], kind.example().into_inner(), "{name} is exported");
+        let wish = json!({ "deletion_type": "partial", "filters": { "kinds": [name] } });
+        let asked = expect(world.post(&anna, "/v1/privacy/delete-data", &wish).await, StatusCode::ACCEPTED).await;
+        assert_eq!(asked["would_go"], json!([{ "kind": name, "count": 1 }]), "{name} is deleted by itself");
+    }
 }

@@ -1,6 +1,8 @@
 //! Steps that several journeys share: reading answers and problems, letting time pass, looking behind the server's back.
 
 use chrono::TimeDelta;
+use domain::deletion::Scope;
+use lethe::jobs::run_due;
 use poem::{
     http::{HeaderMap, StatusCode},
     test::TestResponse,
@@ -8,7 +10,10 @@ use poem::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Person, World, expect};
+use crate::{
+    program::token_of,
+    support::{Person, World, day, expect},
+};
 
 /// An answer, read whole.
 #[derive(Debug)]
@@ -97,7 +102,7 @@ pub async fn events_of(world: &World, person: &Person) -> Vec<String> {
 
 /// Everything that commands change, as one text: events, reads aside, and all rows of keys, accounts, codes and read models.
 pub async fn state_of(client: &tokio_postgres::Client) -> String {
-    const TABLES: [&str; 12] = [
+    const TABLES: [&str; 15] = [
         "vault.subjects",
         "vault.records",
         "auth.users",
@@ -110,6 +115,9 @@ pub async fn state_of(client: &tokio_postgres::Client) -> String {
         "read.records",
         "read.consents",
         "read.accounts",
+        "read.exports",
+        "read.deletions",
+        "read.retention",
     ];
     let parts = TABLES.map(|table| {
         format!("(SELECT '{table} ' || count(*) || md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} t)")
@@ -120,4 +128,51 @@ pub async fn state_of(client: &tokio_postgres::Client) -> String {
         parts.join(", ")
     );
     client.query_one(&sql, &[]).await.expect("the tables are read").get(0)
+}
+
+/// Submits a day of eight planned and nine actual hours; gives its id.
+pub async fn submit_day(world: &World, person: &Person, date: &str) -> String {
+    let answer = world.post(person, "/v1/work-events/daily", &day(date, 8.0, 9.0)).await;
+    expect(answer, StatusCode::CREATED).await["event_id"].as_str().expect("an id").to_owned()
+}
+
+/// Asks for a deletion; gives the answer and the mailed token.
+pub async fn ask_to_delete(world: &World, person: &Person, wish: &Value) -> (Value, String) {
+    let asked = expect(world.post(person, "/v1/privacy/delete-data", wish).await, StatusCode::ACCEPTED).await;
+    let letters = world.take_letters(&person.email).await;
+    let token = letters.iter().rev().find_map(|letter| token_of(letter)).expect("a letter holds a token");
+    (asked, token)
+}
+
+/// Confirms a deletion with its phrase.
+pub async fn confirm_deletion(world: &World, person: &Person, token: &str, scope: Scope) {
+    let phrase = json!({ "phrase": scope.phrase() });
+    let target = format!("/v1/privacy/confirm-deletion/{token}");
+    expect(world.post(person, target, &phrase).await, StatusCode::OK).await;
+}
+
+/// Has somebody erased, grace and all.
+pub async fn erase(world: &World, person: &Person) {
+    let (_, token) = ask_to_delete(world, person, &json!({ "deletion_type": "full" })).await;
+    confirm_deletion(world, person, &token, Scope::Full).await;
+    let_pass(world, TimeDelta::hours(48)).await;
+    assert!(run_due(&world.app).await.expect("jobs run") > 0);
+}
+
+/// Tables of ours, the log and the fence aside, that hold rows of somebody, each with their number.
+pub async fn rows_of(client: &tokio_postgres::Client, subject: Uuid) -> Vec<String> {
+    let tables = "SELECT c.oid::regclass::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+                  JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE a.attname = 'subject_id' AND c.relkind = 'r' AND n.nspname IN ('vault', 'auth', 'read', 'jobs')
+                    AND c.oid <> 'vault.erased'::regclass ORDER BY 1";
+    let mut found = Vec::new();
+    for row in client.query(tables, &[]).await.expect("the catalogue is read") {
+        let table: String = row.get(0);
+        let sql = format!("SELECT count(*) FROM {table} WHERE subject_id = $1");
+        let count: i64 = client.query_one(&sql, &[&subject]).await.expect("counted").get(0);
+        if count > 0 {
+            found.push(format!("{table}: {count}"));
+        }
+    }
+    found
 }

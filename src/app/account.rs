@@ -5,15 +5,15 @@ use context::{Ctx, Role, SessionId, SubjectId, UserId};
 use db::{Gate, Lookup, Query, Tx};
 use domain::{
     account::{Account, AccountCommand},
-    consent::Purpose,
+    consent::{Consent, Purpose},
     kinds::{Contact, Shape, WorkProfile, kind},
     record::{Record, RecordCommand},
 };
 use event_log::{Event, Sealing, Store, Stream, Unit, execute};
-use projections::INLINE;
+use projections::{INLINE, consent::stream_id};
 use vault::{RecordKey, SubjectKeys, record_insert, subject_insert};
 
-use super::{App, AppError, consent, profile::time_zone};
+use super::{App, AppError, consent, profile::time_zone, stream};
 use crate::auth::{
     Grant,
     codes::{Proof, use_up},
@@ -78,12 +78,13 @@ impl App {
         let (subject, user) = (SubjectId::random(), UserId::random());
         let role = if session.is_some() { Role::Subject } else { Role::System };
         let ctx = &ctx.for_subject(subject, None).acting_as(role);
-        let (keys, wrapped) = &self.vault.create_subject(subject);
         self.db
             .api
             .run_tx("auth_register", ctx, Gate::shared(ctx).and_lookup(address), move |tx| async move {
                 use_up(&tx, ctx, address, proof).await?;
                 let ring = self.vault.ring();
+                // Made anew with every try: a rotation of the ring may have come in between.
+                let (keys, wrapped) = &self.vault.create_subject(subject);
                 tx.queue(subject_insert(subject, wrapped));
                 let mac = ring.row_mac("users", &[subject.0.as_bytes(), user.0.as_bytes()]);
                 tx.queue(
@@ -112,7 +113,12 @@ impl App {
                     first_record(ctx, &tx, &unit, keys, work).await?;
                 }
                 for purpose in &person.consents {
-                    consent::decide(ctx, &unit, *purpose, None, consent::command(*purpose, true, None)).await?;
+                    let (id, grant) = (stream_id(subject, *purpose), consent::command(*purpose, true, None));
+                    stream::command::<Consent>(ctx, &unit, &id, None, grant).await?;
+                    // Who is registered by somebody else did not act, and gets no letter.
+                    if let (Proof::Code(_), Some(event)) = (proof, unit.newest()) {
+                        self.receipt_post(ctx, &tx, &person.email, &event, user)?;
+                    }
                 }
                 unit.flush(&tx, INLINE);
                 let zone = time_zone(person.work.as_ref());
@@ -120,17 +126,6 @@ impl App {
             })
             .await
     }
-}
-
-pub(super) async fn account_command(
-    ctx: &Ctx,
-    unit: &Unit<'_>,
-    id: &str,
-    newest: Option<&Event>,
-    command: AccountCommand,
-) -> Result<(), AppError> {
-    let stream = Stream { subject: ctx.subject, kind: "account", sealing: Sealing::Clear, newest };
-    Ok(execute::<Account>(Store::new(unit, stream, &[], ctx.now()), id, command, ()).await?)
 }
 
 /// Runs commands on the account's own stream, one after the other.
@@ -142,7 +137,7 @@ pub(super) async fn account_commands(
 ) -> Result<(), AppError> {
     let mut newest = newest.cloned();
     for command in commands {
-        account_command(ctx, unit, &ctx.subject.to_string(), newest.as_ref(), command).await?;
+        stream::command::<Account>(ctx, unit, &ctx.subject.to_string(), newest.as_ref(), command).await?;
         newest = unit.newest();
     }
     Ok(())

@@ -4,23 +4,37 @@ use std::sync::OnceLock;
 
 use aws_lc_rs::digest;
 use chrono::{DateTime, Utc};
-use context::Ctx;
+use context::{Ctx, EventId};
 use db::{Gate, Query};
-use domain::consent::{Consent, ConsentCommand, ConsentEvent, Decision, NOTICES, Notice, Purpose};
-use event_log::{Event, Sealing, Store, Stream, Unit, execute};
+use domain::{
+    consent::{Consent, ConsentCommand, ConsentEvent, Decision, NOTICES, Notice, Purpose},
+    kinds::CONTACT,
+};
+use event_log::{Event, Unit};
 use projections::{
     INLINE,
     audit::newest,
     consent::{ConsentRow, consent_history, consent_list, stream_id},
+    record::record_list,
 };
 use vault::SubjectKeys;
 
-use super::{App, AppError, Standing};
+use super::{
+    App, AppError, Standing,
+    deletion::address_of,
+    sign_in::user_get,
+    stream::{self, newest_of},
+};
+use crate::ledger::Entry;
 
 /// One decision of the past.
 pub struct PastDecision {
+    /// The decision's event, by which its receipt is found.
+    pub event: EventId,
     /// Given or withdrawn.
     pub granted: bool,
+    /// Whether it was an objection to the purpose.
+    pub objected: bool,
     /// On which notice.
     pub notice_version: String,
     /// The notice's hash.
@@ -39,29 +53,20 @@ pub fn notice_hash(notice: &Notice) -> &'static str {
     &hashes[at.expect("every notice is one of the list")]
 }
 
+/// A decision on the notice that counts today.
+pub(super) fn current(purpose: Purpose) -> Decision {
+    let notice = Notice::current(purpose);
+    Decision { purpose, notice_version: notice.version.to_owned(), notice_hash: notice_hash(notice).to_owned() }
+}
+
 /// The command that decides on a purpose, on the notice of `version` or the current one.
 pub(super) fn command(purpose: Purpose, granted: bool, version: Option<&str>) -> ConsentCommand {
-    let notice = Notice::current(purpose);
-    let decision =
-        Decision { purpose, notice_version: notice.version.to_owned(), notice_hash: notice_hash(notice).to_owned() };
+    let decision = current(purpose);
     if granted {
         ConsentCommand::Grant { decision, shown: version.map(str::to_owned) }
     } else {
         ConsentCommand::Withdraw { decision }
     }
-}
-
-/// Runs a decision on its stream.
-pub(super) async fn decide(
-    ctx: &Ctx,
-    unit: &Unit<'_>,
-    purpose: Purpose,
-    newest: Option<&Event>,
-    command: ConsentCommand,
-) -> Result<(), AppError> {
-    let stream = Stream { subject: ctx.subject, kind: "consent", sealing: Sealing::Clear, newest };
-    let store = Store::new(unit, stream, &[], ctx.now());
-    Ok(execute::<Consent>(store, &stream_id(ctx.subject, purpose), command, ()).await?)
 }
 
 impl App {
@@ -73,19 +78,63 @@ impl App {
         granted: bool,
         version: Option<&str>,
     ) -> Result<(), AppError> {
+        self.decide("consent_decide", ctx, purpose, &|| command(purpose, granted, version)).await
+    }
+
+    /// Objects to a purpose (GDPR Art. 21), or takes the objection back. Doing the same again changes nothing.
+    pub async fn objection_decide(&self, ctx: &Ctx, purpose: Purpose, objected: bool) -> Result<(), AppError> {
+        let decide = move || {
+            let decision = current(purpose);
+            if objected { ConsentCommand::Object { decision } } else { ConsentCommand::LiftObjection { decision } }
+        };
+        self.decide("objection_decide", ctx, purpose, &decide).await
+    }
+
+    async fn decide(
+        &self,
+        name: &'static str,
+        ctx: &Ctx,
+        purpose: Purpose,
+        command: &(dyn Fn() -> ConsentCommand + Sync),
+    ) -> Result<(), AppError> {
         self.db
             .api
-            .run_tx("consent_decide", ctx, Gate::shared(ctx), move |tx| async move {
-                let stream = newest(ctx.subject, "consent", &stream_id(ctx.subject, purpose));
-                let [standing, rows] = tx.flight([Standing::query(ctx, None), stream]).await?;
-                let standing = Standing::take(self, ctx, &standing)?;
-                let unit = Unit::new(ctx, Some(&standing.keys));
-                let newest = rows.first().map(|row| Event::from_row(row, 0));
-                decide(ctx, &unit, purpose, newest.as_ref(), command(purpose, granted, version)).await?;
+            .run_tx(name, ctx, Gate::shared(ctx), move |tx| async move {
+                let id = stream_id(ctx.subject, purpose);
+                let [standing, rows, contact, user] = tx
+                    .flight([
+                        Standing::query(ctx, None),
+                        newest(ctx.subject, "consent", &id),
+                        record_list(ctx.subject, CONTACT.name(), None),
+                        user_get(ctx.subject),
+                    ])
+                    .await?;
+                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let unit = Unit::new(ctx, Some(&keys));
+                stream::command::<Consent>(ctx, &unit, &id, newest_of(&rows).as_ref(), command()).await?;
+                if let Some(event) = unit.newest() {
+                    self.note_withdrawal(ctx, purpose, &event).await?;
+                    let user = self.user(ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
+                    match address_of(&keys, &contact) {
+                        Ok(to) => self.receipt_post(ctx, &tx, &to, &event, user)?,
+                        // Damaged data must not keep anybody from withdrawing.
+                        Err(error) => tracing::error!(%error, "a receipt can't be addressed"),
+                    }
+                }
                 unit.flush(&tx, INLINE);
                 Ok(())
             })
             .await
+    }
+
+    /// Notes in the ledger that a consent ended, so that no restored backup brings it back.
+    async fn note_withdrawal(&self, ctx: &Ctx, purpose: Purpose, event: &Event) -> Result<(), AppError> {
+        let objected = match event.event_type.as_str() {
+            "consent.withdrawn" => false,
+            "objection.raised" => true,
+            _ => return Ok(()),
+        };
+        Ok(self.ledger.append(Entry::Withdrawn { subject: ctx.subject, purpose, objected, at: ctx.now() }).await?)
     }
 
     /// The decisions that stand.
@@ -122,15 +171,20 @@ impl App {
     }
 }
 
+/// What an event of a consent's stream says.
+pub(super) fn decided(event: &Event) -> Result<ConsentEvent, AppError> {
+    serde_json::from_str(&event.payload).map_err(|_| AppError::Corrupt("a consent has another shape".to_owned()))
+}
+
 fn past(event: &Event) -> Result<PastDecision, AppError> {
-    let decided: ConsentEvent = serde_json::from_str(&event.payload)
-        .map_err(|_| AppError::Corrupt("a consent has another shape".to_owned()))?;
-    let granted = matches!(decided, ConsentEvent::Granted(_));
-    let (ConsentEvent::Granted(decision) | ConsentEvent::Withdrawn(decision)) = decided;
+    let decided = decided(event)?;
+    let decision = decided.decision();
     Ok(PastDecision {
-        granted,
-        notice_version: decision.notice_version,
-        notice_hash: decision.notice_hash,
+        event: event.event_id,
+        granted: matches!(decided, ConsentEvent::Granted(_)),
+        objected: matches!(decided, ConsentEvent::Objected(_)),
+        notice_version: decision.notice_version.clone(),
+        notice_hash: decision.notice_hash.clone(),
         decided_at: event.recorded_at,
     })
 }

@@ -1,9 +1,14 @@
 //! Why a command or a query was refused. It knows no HTTP; `http/problem.rs` makes problem documents of it.
 
+use chrono::{DateTime, Utc};
 use db::{DbError, Transient};
-use domain::{Fault, consent::Purpose};
+use domain::{
+    Fault, consent::Purpose, deletion::DeletionError, export::ExportError, hold::HoldError, retention::RetentionError,
+};
 use event_log::cqrs_es::AggregateError;
 use vault::{RingError, Unreadable};
+
+use crate::{export::StoreError, ledger::LedgerError};
 
 /// A refusal, or a failure of ours.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +28,9 @@ pub enum AppError {
     /// The caller's role may not do this.
     #[error("this needs another role")]
     Forbidden,
+    /// A guest may not do this; who signs in may.
+    #[error("this needs an account")]
+    SignInNeeded,
     /// The purpose has no valid consent.
     #[error("consent to the purpose is missing: {reason}")]
     ConsentNeeded {
@@ -31,6 +39,24 @@ pub enum AppError {
         /// Never given, withdrawn, or given on an older notice.
         reason: &'static str,
     },
+    /// An objection to the purpose stands.
+    #[error("an objection to the purpose stands")]
+    ObjectionStands,
+    /// Processing is restricted.
+    #[error("processing is restricted")]
+    Restricted,
+    /// A confirmed deletion waits for the end of its grace.
+    #[error("a confirmed deletion is waiting")]
+    DeletionWaiting,
+    /// A legal hold stands.
+    #[error("a legal hold stands until {until}")]
+    Held {
+        /// Its end.
+        until: DateTime<Utc>,
+    },
+    /// A request to delete can't go on as asked.
+    #[error(transparent)]
+    Deletion(#[from] DeletionError),
     /// The notice that was named is not the one that counts.
     #[error("the notice that counts is version {0}")]
     NoticeOutdated(String),
@@ -61,6 +87,21 @@ pub enum AppError {
     /// The ring cannot be used.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// The ledger of erasures cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A request to export can't go on as asked.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// Another export waits or is being written.
+    #[error("another export is waiting")]
+    ExportWaits,
+    /// The store of export files cannot be used.
+    #[error(transparent)]
+    Exports(#[from] StoreError),
+    /// A newer version of the server keeps a projection, which this one must not build with older code.
+    #[error("a newer version of the server keeps this projection")]
+    OutdatedCode,
     /// Something stored is not as we left it.
     #[error("stored data is damaged: {0}")]
     Corrupt(String),
@@ -95,6 +136,12 @@ impl<E: std::error::Error + Into<AppError>> From<AggregateError<E>> for AppError
     }
 }
 
+impl From<domain::key_ring::KeyRingError> for AppError {
+    fn from(error: domain::key_ring::KeyRingError) -> Self {
+        Self::Corrupt(format!("the ring and the log disagree: {error}"))
+    }
+}
+
 impl From<domain::record::RecordError> for AppError {
     fn from(error: domain::record::RecordError) -> Self {
         match error {
@@ -115,7 +162,30 @@ impl From<domain::account::AccountError> for AppError {
 
 impl From<domain::consent::ConsentError> for AppError {
     fn from(error: domain::consent::ConsentError) -> Self {
-        let domain::consent::ConsentError::NoticeOutdated { current } = error;
-        Self::NoticeOutdated(current)
+        match error {
+            domain::consent::ConsentError::NoticeOutdated { current } => Self::NoticeOutdated(current),
+            domain::consent::ConsentError::ObjectionStands => Self::ObjectionStands,
+        }
+    }
+}
+
+impl From<domain::restriction::RestrictionError> for AppError {
+    fn from(error: domain::restriction::RestrictionError) -> Self {
+        match error {}
+    }
+}
+
+impl From<RetentionError> for AppError {
+    fn from(error: RetentionError) -> Self {
+        Self::parameter("data_retention_days", &error.to_string())
+    }
+}
+
+impl From<HoldError> for AppError {
+    fn from(error: HoldError) -> Self {
+        match error {
+            HoldError::Past => Self::parameter("until", "must lie in the future"),
+            HoldError::Missing => Self::Missing("hold"),
+        }
     }
 }

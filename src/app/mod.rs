@@ -7,24 +7,43 @@ pub mod access;
 pub mod account;
 pub mod audit;
 pub mod consent;
+pub mod deletion;
+pub mod download;
+mod erasure;
 mod error;
+pub mod export;
+mod export_run;
+pub mod guest;
+mod hold;
+pub mod import;
+mod job;
+pub mod keys;
 pub mod once;
+pub mod overview;
 mod profile;
+pub mod projection;
+pub mod receipt;
 pub mod record;
+pub mod restore;
+pub mod restriction;
+pub mod retention;
 pub mod sign_in;
 mod staff;
 mod standing;
+mod stream;
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use context::Clock;
 use db::Db;
+use tokio::sync::Notify;
 use vault::Vault;
 
 pub use error::AppError;
 pub use standing::Standing;
 
-use crate::{auth::Tokens, jobs::AccessLog};
+use crate::{auth::Tokens, export::Store, jobs::AccessLog, ledger::Ledger};
 
 /// One pool a login.
 #[derive(Clone)]
@@ -47,6 +66,18 @@ pub struct App {
     pub tokens: Tokens,
     /// Where reads are recorded.
     pub access_log: AccessLog,
+    /// What a restored backup must not bring back.
+    pub ledger: Ledger,
+    /// Where export files are.
+    pub exports: Store,
+    /// How often guests asked lately.
+    pub guests: guest::GuestCounter,
+    /// Who is responsible for the data (GDPR Art. 4(7)), as receipts name them.
+    pub controller: String,
+    /// How long a confirmed deletion can be cancelled.
+    pub grace: TimeDelta,
+    /// Wakes whoever does the jobs of this server.
+    pub wake: Arc<Notify>,
     /// The time of day.
     pub clock: Clock,
 }

@@ -3,7 +3,6 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use context::Ctx;
 use domain::kinds::{CONTACT, Contact, Shape, WORK_DAY, WORK_PROFILE, WorkProfile};
-use event_log::Event;
 use projections::{
     account::account_get,
     record::{RecordRow, record_latest, record_list},
@@ -75,11 +74,6 @@ impl App {
         let mut outcomes = self.record_submit(ctx, &batch, None).await?;
         Ok(outcomes.remove(0))
     }
-}
-
-/// The newest event of the account's own stream.
-pub(super) fn newest_of(rows: &[Row]) -> Option<Event> {
-    rows.first().map(|row| Event::from_row(row, 0))
 }
 
 /// Where a person is, as far as the work profile says.

@@ -4,31 +4,36 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use context::{Ctx, Personal, RecordId};
-use db::{Gate, Tx};
+use db::{Gate, Row, Tx};
 use domain::{
     Body, Fault, Kind,
+    kinds::kind,
     quarter::Quarter,
     record::{Record, RecordCommand, RecordError, RecordEvent},
 };
-use event_log::{Sealing, Store, Stream, Unit, cqrs_es::AggregateError, execute};
+use event_log::{
+    Sealing, Store, Stream, Unit,
+    cqrs_es::{Aggregate, AggregateError},
+    execute,
+};
 use projections::{
     INLINE,
     answer::{AnswerRow, answers_forget},
-    record::{RecordRow, record_list, record_newest},
+    record::{RecordRow, record_all, record_get, record_list, record_newest},
 };
 use serde::{Deserialize, Serialize};
 use vault::{
-    RecordEntry, RecordKey, SubjectKeys, record_delete_kind, record_insert, record_register, record_rewrap,
-    subject_rewrap,
+    RecordEntry, RecordKey, SubjectKeys, record_delete, record_insert, record_register, record_rewrap, subject_rewrap,
 };
 
 use super::{
     App, AppError, Standing,
     once::{Claim, Once},
 };
+use crate::ledger::Entry;
 
 /// Longer ranges than this read all records of a kind: so many buckets would cost more than they spare.
-const BUCKET_YEARS: i32 = 10;
+pub(super) const BUCKET_YEARS: i32 = 10;
 
 /// One record that somebody submits.
 pub struct Submission {
@@ -129,6 +134,7 @@ impl App {
                     }
                     tx.queue(claim.forget(ctx));
                 }
+                standing.require_open()?;
                 standing.require_consent(kind.purpose())?;
                 let present = rows[1].iter().map(|row| (row.get::<_, Vec<u8>>(10), RecordRow::from_row(row))).collect();
                 let outcomes = decide(ctx, &tx, &standing.keys, batch, hashes, &present).await?;
@@ -173,54 +179,112 @@ impl App {
         Ok((records, standing.keys))
     }
 
-    /// Removes all records of a kind: their events stay, sealed, and their keys are gone for good.
-    pub async fn record_remove_all(&self, ctx: &Ctx, kind: &'static dyn Kind) -> Result<usize, AppError> {
+    /// One living record of a kind.
+    pub async fn record_get(
+        &self,
+        ctx: &Ctx,
+        kind: &'static dyn Kind,
+        record: RecordId,
+    ) -> Result<(OpenRecord, SubjectKeys), AppError> {
         self.db
             .api
-            .run_tx("record_remove_all", ctx, Gate::alone(ctx), move |tx| async move {
-                let [standing, rows, register] = tx
-                    .flight([
-                        Standing::query(ctx, None),
-                        record_list(ctx.subject, kind.name(), None),
-                        record_register(ctx.subject),
-                    ])
-                    .await?;
-                let register: Vec<RecordEntry> = register.iter().map(RecordEntry::from_row).collect();
-                let (gone, survivors): (Vec<_>, Vec<_>) =
-                    register.into_iter().partition(|entry| entry.kind == kind.name());
-                let standing = Standing::take(self, ctx, &standing)?;
-                let keys = &standing.keys;
-                let unit = Unit::new(ctx, Some(keys));
-                for row in &rows {
-                    let row = RecordRow::from_row(row);
-                    let key = keys.open_record(&row.entry)?;
-                    let stream = Stream {
-                        subject: ctx.subject,
-                        kind: kind.name(),
-                        sealing: Sealing::Record(&key),
-                        newest: Some(&row.event),
-                    };
-                    let store = Store::new(&unit, stream, &[], ctx.now());
-                    execute::<Record>(store, &row.event.aggregate_id, RecordCommand::Remove, ()).await?;
-                }
-                if gone.is_empty() {
-                    return Ok(0);
-                }
-                unit.flush(&tx, INLINE);
-                tx.queue(record_delete_kind(ctx.subject, kind.name()));
-                let (renewed, wrapped) = keys.renew_wrapping(self.vault.ring(), &standing.wrapped)?;
-                let mut rewrapped = Vec::with_capacity(survivors.len());
-                for entry in survivors {
-                    let key = keys.open_record(&entry)?;
-                    rewrapped.push(renewed.wrap_again(entry, &key));
-                }
-                tx.queue(subject_rewrap(ctx.subject, &wrapped));
-                tx.queue(record_rewrap(ctx.subject, rewrapped));
-                // A stored answer would go on saying that a day is there.
-                tx.queue(answers_forget(ctx.subject));
-                Ok(gone.len())
+            .run_tx("record_get", ctx, Gate::shared(ctx), move |tx| async move {
+                let get = record_get(ctx.subject, kind.name(), record);
+                let [standing, rows] = tx.finish([Standing::query(ctx, None), get]).await?;
+                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let row = rows.first().ok_or(AppError::Missing("record"))?;
+                Ok((open(&keys, &RecordRow::from_row(row))?, keys))
             })
             .await
+    }
+
+    /// Removes one record of a kind.
+    pub async fn record_remove(&self, ctx: &Ctx, kind: &'static dyn Kind, record: RecordId) -> Result<(), AppError> {
+        let removed = self
+            .removal("record_remove", ctx, &move |row| row.entry.kind == kind.name() && row.entry.record == record)
+            .await?;
+        if removed == 0 { Err(AppError::Missing("record")) } else { Ok(()) }
+    }
+
+    /// Removes all records of a kind; says how many there were.
+    pub async fn record_remove_all(&self, ctx: &Ctx, kind: &'static dyn Kind) -> Result<usize, AppError> {
+        self.removal("record_remove_all", ctx, &move |row| row.entry.kind == kind.name()).await
+    }
+
+    /// A transaction that removes the records that `choose` names, unless a legal hold stands.
+    async fn removal(
+        &self,
+        name: &'static str,
+        ctx: &Ctx,
+        choose: &(dyn Fn(&RecordRow) -> bool + Sync),
+    ) -> Result<usize, AppError> {
+        self.db
+            .api
+            .run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
+                let [standing, rows, register] = tx
+                    .flight([Standing::query(ctx, None), record_all(ctx.subject), record_register(ctx.subject)])
+                    .await?;
+                let standing = Standing::take(self, ctx, &standing)?;
+                standing.require_unheld()?;
+                let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
+                let unit = Unit::new(ctx, Some(&standing.keys));
+                let gone: Vec<&RecordRow> = rows.iter().filter(|row| choose(row)).collect();
+                let removed = self.remove(ctx, &tx, &unit, &standing, &gone, &register).await?;
+                self.note_removed(ctx, &removed).await?;
+                unit.flush(&tx, INLINE);
+                Ok(removed.len())
+            })
+            .await
+    }
+
+    /// Queues the removal of records. Their events stay, sealed; their keys are gone for good: rows leave the register
+    /// (`register` is all of it), the person gets a new wrapping key, and the keys of what survives are wrapped anew with it.
+    /// The transaction must hold the subject's lock alone.
+    pub(super) async fn remove(
+        &self,
+        ctx: &Ctx,
+        tx: &Tx,
+        unit: &Unit<'_>,
+        standing: &Standing,
+        gone: &[&RecordRow],
+        register: &[Row],
+    ) -> Result<Vec<RecordId>, AppError> {
+        if gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = &standing.keys;
+        for row in gone {
+            let key = keys.open_record(&row.entry)?;
+            let kind = kind(&row.entry.kind).map_or(Record::TYPE, |kind| kind.name());
+            let stream =
+                Stream { subject: ctx.subject, kind, sealing: Sealing::Record(&key), newest: Some(&row.event) };
+            let store = Store::new(unit, stream, &[], ctx.now());
+            execute::<Record>(store, &row.event.aggregate_id, RecordCommand::Remove, ()).await?;
+        }
+        let gone: Vec<RecordId> = gone.iter().map(|row| row.entry.record).collect();
+        let leaving: HashSet<RecordId> = gone.iter().copied().collect();
+        let (renewed, wrapped) = keys.renew_wrapping(self.vault.ring(), &standing.wrapped)?;
+        let mut rewrapped = Vec::new();
+        for entry in register.iter().map(RecordEntry::from_row).filter(|entry| !leaving.contains(&entry.record)) {
+            let key = keys.open_record(&entry)?;
+            rewrapped.push(renewed.wrap_again(entry, &key));
+        }
+        tx.queue(record_delete(ctx.subject, gone.clone()));
+        tx.queue(subject_rewrap(ctx.subject, &wrapped));
+        tx.queue(record_rewrap(ctx.subject, rewrapped));
+        // A stored answer would go on saying that a record is there.
+        tx.queue(answers_forget(ctx.subject));
+        Ok(gone)
+    }
+
+    /// Notes in the ledger what a transaction is about to remove: before its commit, so that no restore ever brings back what
+    /// somebody was told is gone.
+    pub(super) async fn note_removed(&self, ctx: &Ctx, records: &[RecordId]) -> Result<(), AppError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let entry = Entry::Removed { subject: ctx.subject, records: records.to_vec(), at: ctx.now() };
+        Ok(self.ledger.append(entry).await?)
     }
 }
 

@@ -6,7 +6,7 @@
 use context::{Ctx, Role, SessionId, SubjectId, UserId};
 use db::{Gate, Lookup, Query, Row, Tx};
 use domain::{
-    account::AccountCommand,
+    account::{Account, AccountCommand},
     kinds::{CONTACT, Contact, WORK_PROFILE, WorkProfile},
 };
 use event_log::Unit;
@@ -15,8 +15,9 @@ use uuid::Uuid;
 
 use super::{
     App, AppError, Standing,
-    account::{account_command, account_commands},
-    profile::{newest_of, single, time_zone},
+    account::account_commands,
+    profile::{single, time_zone},
+    stream::{self, newest_of},
 };
 use crate::auth::{
     Claims, Grant,
@@ -109,7 +110,7 @@ impl App {
                 // Each failure is a stream of its own, so that many at once wait for nothing: a queue before one address
                 // would tell that it is known.
                 let id = SessionId::random().to_string();
-                account_command(ctx, &unit, &id, None, AccountCommand::FailSignIn).await?;
+                stream::command::<Account>(ctx, &unit, &id, None, AccountCommand::FailSignIn).await?;
                 unit.flush(&tx, INLINE);
                 Ok(())
             })
@@ -199,7 +200,7 @@ impl App {
         Ok(Role::parse(role))
     }
 
-    fn user(&self, subject: SubjectId, row: &Row) -> Result<UserId, AppError> {
+    pub(super) fn user(&self, subject: SubjectId, row: &Row) -> Result<UserId, AppError> {
         let (user, mac): (Uuid, Vec<u8>) = (row.get(0), row.get(1));
         if !self.vault.ring().check_row("users", &[subject.0.as_bytes(), user.as_bytes()], &mac) {
             return Err(AppError::Corrupt("a public id was moved to another person".to_owned()));
@@ -243,7 +244,8 @@ fn roles_get(subject: SubjectId) -> Query {
         .bind(subject.0)
 }
 
-fn user_get(subject: SubjectId) -> Query {
+/// The public id of a person.
+pub(super) fn user_get(subject: SubjectId) -> Query {
     Query::new("-- user_get\nSELECT user_id, mac FROM auth.users WHERE subject_id = $1").bind(subject.0)
 }
 

@@ -9,7 +9,7 @@ use projections::{INLINE, account::account_newest};
 use super::{
     App, AppError, Standing,
     account::{Registration, account_commands},
-    profile::newest_of,
+    stream::newest_of,
 };
 
 impl App {

@@ -13,23 +13,34 @@ use vault::{IndexKey, SubjectKeys, WrappedSubject};
 use super::{App, AppError};
 use crate::auth::sessions::session_mac;
 
-/// A person's keys and, for one purpose, the consent.
+/// A person's keys and switches and, for one purpose, the consent.
 pub struct Standing {
     /// The person's keys, open.
     pub keys: SubjectKeys,
     /// The same as the database holds them.
     pub wrapped: WrappedSubject,
-    consent: Option<(bool, String)>,
+    consent: Option<Decided>,
+    restricted: bool,
+    deletion_at: Option<DateTime<Utc>>,
+    held_until: Option<DateTime<Utc>>,
+}
+
+/// What the person decided on the purpose.
+struct Decided {
+    granted: bool,
+    objected: bool,
+    notice_version: String,
 }
 
 impl Standing {
-    /// The statement: keys, whether the session is alive, the consent to a purpose.
+    /// The statement: keys, switches, whether the session is alive, the consent to a purpose.
     pub fn query(ctx: &Ctx, purpose: Option<Purpose>) -> Query {
         Query::new(
             "-- standing
             SELECT s.ring_version, s.wrapping_version, s.index_key, s.trail_key, s.wrapping_key,
-                   c.granted, c.notice_version, e.expires_at, e.mac
+                   c.granted, c.notice_version, e.expires_at, e.mac, c.objected, a.restricted_at, a.deletion_at, a.held_until
             FROM vault.subjects s
+            LEFT JOIN read.accounts a ON a.subject_id = s.subject_id
             LEFT JOIN read.consents c ON c.subject_id = s.subject_id AND c.purpose = $3
             LEFT JOIN auth.sessions e ON e.subject_id = s.subject_id AND e.session_id = $2 AND e.ended_at IS NULL
             WHERE s.subject_id = $1",
@@ -41,7 +52,10 @@ impl Standing {
 
     /// Takes the answer. Refuses where the person is gone or the session has ended.
     pub fn take(app: &App, ctx: &Ctx, rows: &[Row]) -> Result<Self, AppError> {
-        let row = rows.first().ok_or(AppError::SignedOut)?;
+        let Some(row) = rows.first() else {
+            app.vault.forget(ctx.subject);
+            return Err(AppError::SignedOut);
+        };
         if let Some(session) = ctx.session {
             let expires_at: DateTime<Utc> = row.get::<_, Option<_>>(7).ok_or(AppError::SignedOut)?;
             let mac = session_mac(app.vault.ring(), ctx.subject, session, expires_at);
@@ -52,20 +66,43 @@ impl Standing {
         }
         let wrapped = WrappedSubject::from_row(row);
         let keys = app.vault.open_subject(ctx.subject, &wrapped)?;
-        let consent = row.get::<_, Option<bool>>(5).map(|granted| (granted, row.get(6)));
-        Ok(Self { keys, wrapped, consent })
+        let consent = row.get::<_, Option<bool>>(5).map(|granted| Decided {
+            granted,
+            objected: row.get(9),
+            notice_version: row.get(6),
+        });
+        let restricted = row.get::<_, Option<DateTime<Utc>>>(10).is_some();
+        let held_until = row.get::<_, Option<DateTime<Utc>>>(12).filter(|until| *until > ctx.now());
+        Ok(Self { keys, wrapped, consent, restricted, deletion_at: row.get(11), held_until })
     }
 
     /// Refuses where the purpose that was asked for has no consent on the notice that counts today.
     pub fn require_consent(&self, purpose: Option<Purpose>) -> Result<(), AppError> {
         let Some(purpose) = purpose else { return Ok(()) };
         let reason = match &self.consent {
-            Some((true, version)) if version == Notice::current(purpose).version => return Ok(()),
-            Some((true, _)) => "the notice has changed since you consented",
-            Some((false, _)) => "you withdrew it",
             None => "you have not given it",
+            Some(decided) if decided.objected => "you objected to it",
+            Some(decided) if !decided.granted => "you withdrew it",
+            Some(decided) if decided.notice_version == Notice::current(purpose).version => return Ok(()),
+            Some(_) => "the notice has changed since you consented",
         };
         Err(AppError::ConsentNeeded { purpose, reason })
+    }
+
+    /// Refuses while processing is restricted (GDPR Art. 18): what is there is stored, and nothing else happens to it.
+    pub fn require_unrestricted(&self) -> Result<(), AppError> {
+        if self.restricted { Err(AppError::Restricted) } else { Ok(()) }
+    }
+
+    /// Refuses to delete while a legal hold stands (GDPR Art. 17(3)).
+    pub fn require_unheld(&self) -> Result<(), AppError> {
+        self.held_until.map_or(Ok(()), |until| Err(AppError::Held { until }))
+    }
+
+    /// Refuses what adds to data that is restricted, or about to be deleted.
+    pub fn require_open(&self) -> Result<(), AppError> {
+        self.require_unrestricted()?;
+        if self.deletion_at.is_some() { Err(AppError::DeletionWaiting) } else { Ok(()) }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Demo {
     pub hospitals: Option<std::path::PathBuf>,
     /// The TCP port on loopback; 0 for any.
     pub port: u16,
+    /// How long a confirmed deletion can be cancelled.
+    pub grace: TimeDelta,
     /// The sender of letters.
     pub sender: String,
 }
@@ -96,7 +98,7 @@ async fn run_on(
     if let Err(error) = server::check_version(&store.database, &passwords).await {
         eprintln!("Warning: {error}; a demonstration may go on.");
     }
-    let settings = Settings { folder: folder.clone(), connections: 16, clock: Clock::system() };
+    let settings = Settings { connections: 16, grace: demo.grace, ..Settings::new(folder.clone(), Clock::system()) };
     let app = server::open(&settings, &store.database, vault.clone(), &passwords).await?;
     let (stop, stopped) = shared(stop);
     tokio::select! {

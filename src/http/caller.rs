@@ -10,7 +10,7 @@ use poem_openapi::{SecurityScheme, auth::Bearer};
 use super::problem::Refusal;
 use crate::{
     app::{App, AppError, account::today},
-    auth::Claims,
+    auth::{Claims, limits::Limit},
 };
 
 /// Proxies whose word on a client's address is taken.
@@ -29,6 +29,16 @@ pub struct SignedIn(Caller);
 #[derive(SecurityScheme)]
 #[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check_subject")]
 pub struct Subject(Caller);
+
+/// Somebody with a guest's token: nobody in particular, of whom nothing is kept.
+#[derive(SecurityScheme)]
+#[oai(ty = "bearer", bearer_format = "JWT", rename = "guest", checker = "check_guest")]
+pub struct Guest(pub Ctx);
+
+/// Staff of the compliance desk, or an auditor; nobody else.
+#[derive(SecurityScheme)]
+#[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check_staff")]
+pub struct Staff(Caller);
 
 /// Who is calling.
 pub struct Caller {
@@ -50,6 +60,13 @@ impl std::ops::Deref for Subject {
     }
 }
 
+impl std::ops::Deref for Staff {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
 impl Caller {
     /// The circumstances of the request.
     pub fn ctx(&self) -> &Ctx {
@@ -59,6 +76,11 @@ impl Caller {
     /// The caller's public id.
     pub fn user(&self) -> UserId {
         self.claims.user
+    }
+
+    /// Counts a command that sends a letter; refuses where there were too many.
+    pub async fn count_letter(&self, app: &App) -> Result<(), AppError> {
+        app.limit_count(&self.ctx, &[(Limit::LettersPerPerson, &self.ctx.subject.to_string())]).await.map(drop)
     }
 
     /// The day, where the caller is.
@@ -113,6 +135,18 @@ async fn check(request: &Request, bearer: Bearer) -> Result<Caller> {
 async fn check_subject(request: &Request, bearer: Bearer) -> Result<Caller> {
     let caller = check(request, bearer).await?;
     if caller.claims.role == Role::Subject { Ok(caller) } else { Err(Refusal::from(AppError::Forbidden).into()) }
+}
+
+async fn check_guest(request: &Request, bearer: Bearer) -> Result<Ctx> {
+    let ctx = context(request)?;
+    let known = app(request)?.tokens.verify_guest(&bearer.token, ctx.now());
+    if known { Ok(ctx) } else { Err(Refusal::from(AppError::SignedOut).into()) }
+}
+
+async fn check_staff(request: &Request, bearer: Bearer) -> Result<Caller> {
+    let caller = check(request, bearer).await?;
+    let staff = matches!(caller.claims.role, Role::Compliance | Role::Auditor);
+    if staff { Ok(caller) } else { Err(Refusal::from(AppError::Forbidden).into()) }
 }
 
 impl<'a> FromRequest<'a> for Anyone {

@@ -3,12 +3,20 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use context::EventId;
 use domain::{
     Choice,
     consent::{Notice, Purpose},
 };
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
+use poem_openapi::{
+    Object, OpenApi,
+    param::Path,
+    payload::{Attachment, Json},
+    types::Example,
+};
+use projections::consent::ConsentRow;
+use uuid::Uuid;
 
 use super::{
     Tag,
@@ -27,6 +35,8 @@ pub struct ConsentAnswer {
     purpose: OneOf<Purpose>,
     /// Whether consent is given, on the current notice.
     granted: bool,
+    /// Whether the caller objected to the purpose; no consent can be given while that stands.
+    objected: bool,
     /// The version of the current notice.
     notice_version: String,
     /// SHA-256 of the current notice's text, hexadecimal.
@@ -63,8 +73,12 @@ pub struct ConsentDecision {
 #[derive(Object)]
 #[oai(example)]
 pub struct PastDecision {
+    /// By which its receipt is found: `GET /v1/consents/receipts/{receipt_id}`.
+    receipt_id: Uuid,
     /// True where consent was given, false where it was withdrawn.
     granted: bool,
+    /// True where the person objected to the purpose.
+    objected: bool,
     /// The version of the notice.
     notice_version: String,
     /// SHA-256 of the notice's text, hexadecimal.
@@ -85,6 +99,7 @@ impl Example for ConsentAnswer {
         Self {
             purpose: OneOf(Purpose::WorkHours),
             granted: true,
+            objected: false,
             notice_version: "1".to_owned(),
             notice_hash: "0b5f3d2a…".to_owned(),
             notice_text: "# Your work days\n…".to_owned(),
@@ -104,7 +119,9 @@ impl Example for PastDecision {
     fn example() -> Self {
         let answer = ConsentAnswer::example();
         Self {
+            receipt_id: Uuid::nil(),
             granted: true,
+            objected: false,
             notice_version: answer.notice_version,
             notice_hash: answer.notice_hash,
             decided_at: DateTime::UNIX_EPOCH,
@@ -114,10 +131,7 @@ impl Example for PastDecision {
 
 impl Input for ConsentDecision {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let value = fields.require("granted");
-        let granted = value.and_then(|value| {
-            fields.check("granted", value, |value| value.as_bool().ok_or_else(|| "must be true or false".into()))
-        });
+        let granted = fields.flag("granted");
         let notice_version = fields.text_or_none("notice_version");
         Some(Self { granted: granted?, notice_version })
     }
@@ -149,6 +163,7 @@ impl ConsentApi {
         body: Body<ConsentDecision>,
     ) -> Result<Json<ConsentAnswer>, Refusal> {
         let purpose = known(&purpose.0)?;
+        caller.count_letter(&app).await?;
         app.consent_decide(caller.ctx(), purpose, body.0.granted, body.0.notice_version.as_deref()).await?;
         let all = consents(&app, &caller).await?;
         let one = all.into_iter().find(|consent| consent.purpose.0 == purpose);
@@ -171,7 +186,9 @@ impl ConsentApi {
         let decisions = past
             .into_iter()
             .map(|decision| PastDecision {
+                receipt_id: decision.event.0,
                 granted: decision.granted,
+                objected: decision.objected,
                 notice_version: decision.notice_version,
                 notice_hash: decision.notice_hash,
                 decided_at: decision.decided_at,
@@ -179,9 +196,28 @@ impl ConsentApi {
             .collect();
         Ok(Json(ConsentHistory { decisions }))
     }
+
+    /// Get the receipt of a decision
+    ///
+    /// A signed JSON-LD document with the fields of ISO/IEC TS 27560, in the terms of the W3C Data Privacy Vocabulary; the public
+    /// key is at `/.well-known/receipt-keys.json`.
+    #[oai(path = "/receipts/:receipt_id", method = "get", operation_id = "receipt_get")]
+    async fn receipt(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The receipt, as the history names it.
+        receipt_id: Path<Uuid>,
+    ) -> Result<Attachment<Vec<u8>>, Refusal> {
+        let (receipt, keys) = app.receipt_get(caller.ctx(), EventId(receipt_id.0)).await?;
+        app.accessed(caller.ctx(), keys, "receipt", 1, String::new()).await?;
+        let text = serde_json::to_vec_pretty(&receipt).expect("a receipt can be written as JSON");
+        Ok(Attachment::new(text).filename(format!("consent-receipt-{}.jsonld", receipt_id.0)))
+    }
 }
 
-fn known(name: &str) -> Result<Purpose, AppError> {
+/// The purpose of a name.
+pub(super) fn known(name: &str) -> Result<Purpose, AppError> {
     Purpose::parse(name).ok_or(AppError::Missing("purpose"))
 }
 
@@ -193,7 +229,8 @@ async fn consents(app: &App, caller: &SignedIn) -> Result<Vec<ConsentAnswer>, Ap
         let row = rows.iter().find(|row| row.purpose == purpose.as_str());
         ConsentAnswer {
             purpose: OneOf(purpose),
-            granted: row.is_some_and(|row| row.granted && row.notice_version == notice.version),
+            granted: row.is_some_and(ConsentRow::counts_today),
+            objected: row.is_some_and(|row| row.objected),
             notice_version: notice.version.to_owned(),
             notice_hash: notice_hash(notice).to_owned(),
             notice_text: notice.text.to_owned(),

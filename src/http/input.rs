@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use chrono::NaiveDate;
 use domain::{Choice, Fault};
 use poem::{Request, RequestBody, Result};
 use poem_openapi::{
@@ -20,6 +21,8 @@ pub const BODY_BYTES: usize = 256 * 1024;
 const TEXT_BYTES: usize = 1024;
 /// So many faults are named at most.
 const FAULTS: usize = 100;
+/// So many entries has a list of texts at most.
+const TEXTS: usize = 100;
 /// A body that takes longer than this to arrive is given up.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -93,6 +96,21 @@ impl Fields {
         self.check(field, value, as_text)
     }
 
+    /// A person's own words, with line breaks and at most so many characters, which may be absent.
+    pub fn prose_or_none(&mut self, field: &str, most: usize) -> Option<String> {
+        let value = self.take(field)?;
+        self.check(field, value, |value| match value {
+            Value::String(text) if text.chars().count() > most => {
+                Err(format!("must have at most {most} characters").into())
+            }
+            Value::String(text) if text.chars().any(|c| c.is_control() && c != '\n' && c != '\r') => {
+                Err("must not hold control characters".into())
+            }
+            Value::String(text) => Ok(text),
+            _ => Err("must be a text".into()),
+        })
+    }
+
     /// A choice that must be there.
     pub fn choice<C: Choice>(&mut self, field: &str) -> Option<C> {
         let value = self.require(field)?;
@@ -103,6 +121,56 @@ impl Fields {
     pub fn choice_or_none<C: Choice>(&mut self, field: &str) -> Option<C> {
         let value = self.take(field)?;
         self.check(field, value, as_choice)
+    }
+
+    /// True or false, which must be there.
+    pub fn flag(&mut self, field: &str) -> Option<bool> {
+        let value = self.require(field)?;
+        self.check(field, value, |value| value.as_bool().ok_or_else(|| "must be true or false".into()))
+    }
+
+    /// A date in the one form that is documented.
+    pub fn date(&mut self, field: &str) -> Option<NaiveDate> {
+        let value = self.require(field)?;
+        self.check(field, value, as_date)
+    }
+
+    /// A date that may be absent.
+    pub fn date_or_none(&mut self, field: &str) -> Option<NaiveDate> {
+        let value = self.take(field)?;
+        self.check(field, value, as_date)
+    }
+
+    /// A list of at most a hundred texts, which may be absent.
+    pub fn texts_or_none(&mut self, field: &str) -> Option<Vec<String>> {
+        let value = self.take(field)?;
+        let Value::Array(values) = value else {
+            self.fault(field, "must be a list of texts");
+            return None;
+        };
+        if values.len() > TEXTS {
+            self.fault(field, format!("must hold at most {TEXTS} entries"));
+            return None;
+        }
+        let mut texts = Vec::with_capacity(values.len());
+        for (number, value) in values.into_iter().enumerate() {
+            texts.push(self.check(&format!("{field}[{number}]"), value, as_text)?);
+        }
+        Some(texts)
+    }
+
+    /// An object that may be absent, read by `read`.
+    pub fn object_or_none<T>(&mut self, field: &str, read: impl Fn(&mut Fields) -> Option<T>) -> Option<T> {
+        let value = self.take(field)?;
+        let Value::Object(map) = value else {
+            self.fault(field, "must be an object");
+            return None;
+        };
+        let mut inner = Fields::new(map, format!("{}{field}.", self.path));
+        let (item, faults) = (read(&mut inner), inner.finish());
+        let sound = faults.is_empty();
+        self.faults.extend(faults);
+        item.filter(|_| sound)
     }
 
     /// Holds the text of a field against a rule, which says what is wrong with it, if anything.
@@ -154,6 +222,11 @@ impl Fields {
         Some(items)
     }
 
+    /// All fields that are left, as they are: for bodies that somebody else holds against rules.
+    pub fn rest(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.map)
+    }
+
     /// What was wrong, fields that nobody asked for included.
     fn finish(mut self) -> Vec<Fault> {
         for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
@@ -173,8 +246,38 @@ fn as_text(value: Value) -> Result<String, Cow<'static, str>> {
     }
 }
 
+fn as_date(value: Value) -> Result<NaiveDate, Cow<'static, str>> {
+    // The parser takes more than the form that is documented.
+    let date = value.as_str().and_then(|text| text.parse().ok().filter(|date: &NaiveDate| date.to_string() == text));
+    date.ok_or_else(|| "must be a date, year-month-day".into())
+}
+
 fn as_choice<C: Choice>(value: Value) -> Result<C, Cow<'static, str>> {
     value.as_str().and_then(C::parse).ok_or_else(|| format!("must be one of {}", C::NAMES.join(", ")).into())
+}
+
+/// The value of an `Idempotency-Key` header field.
+pub fn idempotency_key(key: Option<&str>) -> Result<Option<&str>, AppError> {
+    if key.is_some_and(|key| !(1..=255).contains(&key.len()) || key.chars().any(char::is_control)) {
+        return Err(AppError::parameter("Idempotency-Key", "must have 1 to 255 characters"));
+    }
+    Ok(key)
+}
+
+/// The days that the parameters `from` and `to` ask for, both included, and the same in words.
+pub fn days(
+    from: Option<NaiveDate>,
+    to: Option<NaiveDate>,
+) -> Result<(Option<(NaiveDate, NaiveDate)>, String), AppError> {
+    if from.is_none() && to.is_none() {
+        return Ok((None, String::new()));
+    }
+    let (first, last) = (from.unwrap_or(NaiveDate::MIN), to.unwrap_or(NaiveDate::MAX));
+    if first > last {
+        return Err(AppError::parameter("from", "must not lie after `to`"));
+    }
+    let shown = |date: Option<NaiveDate>| date.map_or_else(|| "…".to_owned(), |date| date.to_string());
+    Ok((Some((first, last)), format!("{} to {}", shown(from), shown(to))))
 }
 
 fn refuse(faults: Vec<Fault>) -> poem::Error {

@@ -3,17 +3,29 @@
 //! Every operation is under `/v1`; the bare paths of older clients answer 308 to it. Every refusal is a problem document.
 
 mod account;
+mod admin;
 mod allow;
 mod audit;
 mod auth;
 mod caller;
 mod consent;
 mod cursor;
+mod deletion;
 mod document;
+mod download;
 mod etag;
+mod export;
+mod filter;
+mod guest;
 mod health;
+mod import;
 mod input;
+mod job;
+mod overview;
 mod problem;
+mod record;
+mod restriction;
+mod retention;
 mod types;
 mod work_day;
 
@@ -30,7 +42,8 @@ use poem_openapi::{OpenApiService, Tags};
 
 pub use caller::TrustedProxies;
 
-use crate::app::App;
+use self::problem::Refusal;
+use crate::app::{App, AppError};
 
 /// Groups of operations.
 #[derive(Tags)]
@@ -43,14 +56,38 @@ pub(crate) enum Tag {
     Consent,
     /// Confirmed work days.
     WorkDays,
+    /// Records of any kind.
+    Records,
+    /// Evaluations without an account, of which nothing is kept.
+    Guests,
+    /// The rights of the data subject: overview, export, import, deletion, restriction, objection, retention.
+    Privacy,
     /// Who did what with the caller's data.
     Audit,
+    /// The state of the service, for staff.
+    Admin,
     /// The service itself.
     Service,
 }
 
-type Apis =
-    (auth::AuthApi, account::AccountApi, consent::ConsentApi, work_day::WorkDayApi, audit::AuditApi, health::HealthApi);
+type Apis = (
+    auth::AuthApi,
+    account::AccountApi,
+    consent::ConsentApi,
+    work_day::WorkDayApi,
+    record::RecordApi,
+    guest::GuestApi,
+    overview::OverviewApi,
+    deletion::DeletionApi,
+    export::ExportApi,
+    import::ImportApi,
+    restriction::RestrictionApi,
+    retention::RetentionApi,
+    audit::AuditApi,
+    admin::AdminApi,
+    job::JobApi,
+    health::HealthApi,
+);
 
 fn service() -> OpenApiService<Apis, ()> {
     let apis = (
@@ -58,7 +95,17 @@ fn service() -> OpenApiService<Apis, ()> {
         account::AccountApi,
         consent::ConsentApi,
         work_day::WorkDayApi,
+        record::RecordApi,
+        guest::GuestApi,
+        overview::OverviewApi,
+        deletion::DeletionApi,
+        export::ExportApi,
+        import::ImportApi,
+        restriction::RestrictionApi,
+        retention::RetentionApi,
         audit::AuditApi,
+        admin::AdminApi,
+        job::JobApi,
         health::HealthApi,
     );
     OpenApiService::new(apis, "Lethe", "1")
@@ -78,7 +125,10 @@ pub fn document() -> String {
 /// Everything that is served.
 pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = Response> {
     let service = service();
-    let mut routes = Route::new().at("/openapi.json", get(openapi)).at("/.well-known/jwks.json", get(jwks));
+    let mut routes = Route::new()
+        .at("/openapi.json", get(openapi))
+        .at("/.well-known/jwks.json", get(jwks))
+        .at("/.well-known/receipt-keys.json", get(receipt_keys));
     for old in ["/auth", "/work-events", "/consents", "/privacy"] {
         routes = routes.nest_no_strip(old, moved);
     }
@@ -103,6 +153,16 @@ fn jwks(app: Data<&Arc<App>>) -> Response {
         .body(app.tokens.jwks().to_string())
 }
 
+/// The key that receipts of consent and certificates of erasure are verified with.
+#[handler]
+fn receipt_keys(app: Data<&Arc<App>>) -> Result<Response> {
+    let key = app.vault.ring().evidence().map_err(|error| Refusal::from(AppError::from(error)))?;
+    Ok(Response::builder()
+        .content_type("application/jwk-set+json")
+        .header(header::CACHE_CONTROL, "public, max-age=300")
+        .body(key.jwks().to_string()))
+}
+
 /// The paths of older clients.
 #[handler]
 fn moved(request: &Request) -> Response {
@@ -111,7 +171,8 @@ fn moved(request: &Request) -> Response {
     Response::builder().status(StatusCode::PERMANENT_REDIRECT).header(header::LOCATION, format!("/v1{target}")).finish()
 }
 
-/// Gives each request an id and a line in the trace; neither address, agent, path parameters nor query appear in it.
+/// Gives each request an id and a line in the trace; neither address, agent, path parameters nor query appear in it. What
+/// guests do leaves no line at all.
 async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
     let path = request.uri().path().to_owned();
@@ -122,7 +183,10 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
         Err(error) => problem::catch_all(error).await,
     };
     let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::debug!(request = %id, method = known(&method), status = response.status().as_u16(), elapsed_us, "request");
+    if !is_for_guests(&path) {
+        let status = response.status().as_u16();
+        tracing::debug!(request = %id, method = known(&method), status, elapsed_us, "request");
+    }
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         let allowed = HeaderValue::from_str(&allow::methods(&path)).expect("methods are plain text");
         response.headers_mut().insert(header::ALLOW, allowed);
@@ -132,6 +196,10 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+fn is_for_guests(path: &str) -> bool {
+    path == "/v1/guests" || path.starts_with("/v1/guests/")
 }
 
 /// A method's name, if it is one that HTTP defines; what a client makes up is not repeated.

@@ -2,7 +2,7 @@
 //!
 //! A problem names the field and the fact, never a value, and never an internal cause. Faults of ours are logged once, here.
 
-use domain::Choice;
+use domain::{Choice, deletion::DeletionError, export::ExportError};
 use poem::{
     Error, IntoResponse, Response,
     error::{ReadBodyError, SizedLimitError},
@@ -32,8 +32,9 @@ pub struct Field {
 pub struct Problem {
     /// What kind of problem it is, a relative URI: `/problems/` and one of `malformed`, `too-large`, `too-slow`,
     /// `unsupported-media-type`, `method-not-allowed`, `signed-out`, `code-refused`, `refresh-refused`, `forbidden`,
-    /// `consent-needed`, `notice-outdated`, `missing`, `account-exists`, `changed`, `key-reused`, `in-flight`,
-    /// `invalid-input`, `limited`, `failed`, `unavailable`.
+    /// `consent-needed`, `objection-stands`, `restricted`, `held`, `deletion-waiting`, `deletion-confirmed`, `deletion-closed`,
+    /// `cooling-off`, `grace-over`, `grace-runs`, `notice-outdated`, `missing`, `account-exists`, `changed`, `key-reused`, `in-flight`,
+    /// `invalid-input`, `outside`, `export-waiting`, `export-closed`, `limited`, `failed`, `unavailable`, `sign-in-needed`.
     #[oai(rename = "type")]
     pub kind: String,
     /// The same in a few words.
@@ -127,6 +128,9 @@ pub enum Refusal {
 }
 
 const BEARER: &str = "Bearer realm=\"lethe\"";
+/// What a guest is told who wants more than a guest gets.
+pub const HOW_TO_SIGN_IN: &str = "To have records kept, sign in: POST /v1/auth/code, then POST /v1/auth/register (new here) or \
+                                  POST /v1/auth/login (known here).";
 
 fn problem(status: u16, kind: &str, title: &str) -> Problem {
     Problem {
@@ -178,12 +182,46 @@ impl From<AppError> for Refusal {
                 Self::SignedOut(ProblemJson(problem), BEARER.to_owned())
             }
             AppError::Forbidden => Self::Forbidden(ProblemJson(problem(403, "forbidden", "This needs another role"))),
+            AppError::SignInNeeded => Self::Forbidden(with(
+                problem(403, "sign-in-needed", "Guests can't have records of this kind evaluated"),
+                HOW_TO_SIGN_IN,
+            )),
             AppError::ConsentNeeded { purpose, reason } => {
                 let name = purpose.as_str();
                 let detail = format!("Consent to `{name}` is needed, and {reason}: see PUT /v1/consents/{name}.");
                 let problem =
                     Problem { purpose: Some(name.to_owned()), ..problem(403, "consent-needed", "Consent is needed") };
                 Self::Forbidden(with(problem, detail))
+            }
+            AppError::ObjectionStands => {
+                let problem = problem(409, "objection-stands", "You objected to the purpose");
+                Self::Conflict(with(problem, "Lift the objection first: PUT /v1/privacy/objections/{purpose}."))
+            }
+            AppError::Restricted => {
+                let problem = problem(409, "restricted", "Processing of your data is restricted");
+                Self::Conflict(with(problem, "Lift the restriction first: PUT /v1/privacy/restriction."))
+            }
+            AppError::Held { until } => {
+                let problem = problem(409, "held", "A legal hold stands");
+                let detail = format!(
+                    "Nothing can be deleted until {}: GET /v1/privacy/restriction says why.",
+                    until.format("%FT%TZ")
+                );
+                Self::Conflict(with(problem, detail))
+            }
+            AppError::DeletionWaiting => {
+                let problem = problem(409, "deletion-waiting", "A confirmed deletion is waiting");
+                Self::Conflict(with(problem, "Until it is carried out or cancelled nothing new is taken."))
+            }
+            AppError::Deletion(error) => deletion(error),
+            AppError::Export(ExportError::NoFile) => Self::from(AppError::Missing("export")),
+            AppError::Export(error) => {
+                let problem = problem(409, "export-closed", "The export is not in a state for this");
+                Self::Conflict(with(problem, format!("As asked it cannot go on: {error}.")))
+            }
+            AppError::ExportWaits => {
+                let problem = problem(409, "export-waiting", "Another export is waiting or being written");
+                Self::Conflict(with(problem, "Wait for it or cancel it: GET /v1/privacy/exports."))
             }
             AppError::NoticeOutdated(current) => {
                 let problem = problem(409, "notice-outdated", "The notice is not the one that counts");
@@ -215,12 +253,39 @@ impl From<AppError> for Refusal {
                 tracing::error!(%error, "the service can't answer");
                 Self::Unavailable(ProblemJson(problem(503, "unavailable", "The service can't answer now")), 1)
             }
-            error @ (AppError::Db(_) | AppError::Ring(_) | AppError::Corrupt(_)) => {
+            error @ (AppError::Db(_)
+            | AppError::Ring(_)
+            | AppError::Ledger(_)
+            | AppError::Exports(_)
+            | AppError::OutdatedCode
+            | AppError::Corrupt(_)) => {
                 tracing::error!(%error, "a request failed");
                 Self::Failed(ProblemJson(problem(500, "failed", "A fault of ours")))
             }
         }
     }
+}
+
+fn deletion(error: DeletionError) -> Refusal {
+    let (kind, title) = match error {
+        DeletionError::Waiting => ("deletion-waiting", "A confirmed deletion is waiting"),
+        DeletionError::CoolingOff { .. } => ("cooling-off", "Two requests were cancelled; the next may come later"),
+        DeletionError::Confirmed => ("deletion-confirmed", "The deletion is confirmed already"),
+        DeletionError::Closed => ("deletion-closed", "The request was cancelled, replaced, carried out, or is too old"),
+        DeletionError::GracePeriodOver => ("grace-over", "The grace period is over; it can't be cancelled any more"),
+        DeletionError::GracePeriodRuns => ("grace-runs", "The grace period is not over yet"),
+    };
+    Refusal::Conflict(match error {
+        DeletionError::CoolingOff { until } => {
+            with(problem(409, kind, title), format!("Ask again at {} or later.", until.format("%FT%TZ")))
+        }
+        _ => ProblemJson(problem(409, kind, title)),
+    })
+}
+
+/// That a file does not have the bytes that were asked for.
+pub fn outside_of_file(status: StatusCode) -> ProblemJson {
+    ProblemJson(problem(status.as_u16(), "outside", "The file does not have these bytes"))
 }
 
 /// Makes a problem of whatever the framework or an extractor refused with.

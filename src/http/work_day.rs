@@ -21,7 +21,7 @@ use super::{
     caller::{Caller, Subject},
     cursor::{self, Page},
     etag::tag,
-    input::{Body, Fields, Input},
+    input::{Body, Fields, Input, days, idempotency_key},
     problem::Refusal,
     types::{Hours, OneOf},
 };
@@ -166,16 +166,6 @@ impl Example for DeletedAnswer {
     }
 }
 
-fn date(fields: &mut Fields) -> Option<NaiveDate> {
-    let text = fields.text("date")?;
-    // The parser takes more than the form that is documented.
-    let date = text.parse().ok().filter(|date: &NaiveDate| date.to_string() == text);
-    if date.is_none() {
-        fields.fault("date", "must be a date, year-month-day");
-    }
-    date
-}
-
 /// Time in hours or minutes; in both where they agree.
 fn minutes(fields: &mut Fields, what: &str) -> Option<u16> {
     let (in_hours, in_minutes) = (format!("{what}_hours"), format!("{what}_minutes"));
@@ -208,7 +198,7 @@ fn minutes(fields: &mut Fields, what: &str) -> Option<u16> {
 
 impl Input for WorkDayInput {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let (date, source) = (date(fields), fields.choice("source"));
+        let (date, source) = (fields.date("date"), fields.choice("source"));
         let (planned, actual) = (minutes(fields, "planned"), minutes(fields, "actual"));
         Some(Self {
             date: date?,
@@ -363,7 +353,7 @@ impl WorkDayApi {
         limit: Query<Option<u32>>,
     ) -> Result<Json<WorkDaysAnswer>, Refusal> {
         let page = Page::read(cursor.0.as_deref(), limit.0, 100, 1000)?;
-        let range = range(from.0, to.0)?;
+        let (range, asked) = days(from.0, to.0)?;
         let (records, keys) = app.record_list(caller.ctx(), WORK_DAY, range).await?;
         let mut days = records.iter().map(WorkDayAnswer::of).collect::<Result<Vec<_>, _>>()?;
         days.sort_by_key(|day| day.date);
@@ -372,16 +362,14 @@ impl WorkDayApi {
         let more = days.len() > page.limit;
         days.truncate(page.limit);
         let next_cursor = days.last().filter(|_| more).map(|day| cursor::make(&day.date.to_string()));
-        let shown = |date: Option<NaiveDate>| date.map_or_else(|| "…".to_owned(), |date| date.to_string());
-        let asked = range.map_or_else(String::new, |_| format!("{} to {}", shown(from.0), shown(to.0)));
         app.accessed(caller.ctx(), keys, WORK_DAY.name(), days.len(), asked).await?;
         Ok(Json(WorkDaysAnswer { events: days, next_cursor }))
     }
 
     /// Delete all own days
     ///
-    /// Takes the keys of all days away, for good: nothing reads them any more. Copies of the database that hold an old key,
-    /// wrapped, follow when the server's own key is rotated.
+    /// Takes the keys of all days away, at once and for good: nothing reads them any more. Copies of the database that hold an
+    /// old key, wrapped, follow when the server's own key is rotated. `POST /v1/privacy/delete-data` asks twice.
     #[oai(path = "/me", method = "delete", operation_id = "work_day_delete_all")]
     async fn delete_all(
         &self,
@@ -406,9 +394,7 @@ async fn submit(
     days: &[(Option<String>, WorkDay)],
     faults: Vec<Fault>,
 ) -> Result<Vec<Outcome>, Refusal> {
-    if key.is_some_and(|key| !(1..=255).contains(&key.len()) || key.chars().any(char::is_control)) {
-        return Err(AppError::parameter("Idempotency-Key", "must have 1 to 255 characters").into());
-    }
+    let key = idempotency_key(key)?;
     let submission = |(within, day): &(Option<String>, WorkDay)| Submission {
         body: day.to_body(),
         expected: None,
@@ -423,15 +409,4 @@ async fn submit(
     let once = key.filter(|_| faults.is_empty()).map(|key| Once { operation, key, body: body() });
     let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: caller.today(), faults };
     Ok(app.record_submit(caller.ctx(), &batch, once.as_ref()).await?)
-}
-
-fn range(from: Option<NaiveDate>, to: Option<NaiveDate>) -> Result<Option<(NaiveDate, NaiveDate)>, AppError> {
-    let (first, last) = match (from, to) {
-        (None, None) => return Ok(None),
-        (from, to) => (from.unwrap_or(NaiveDate::MIN), to.unwrap_or(NaiveDate::MAX)),
-    };
-    if first > last {
-        return Err(AppError::parameter("from", "must not lie after `to`"));
-    }
-    Ok(Some((first, last)))
 }

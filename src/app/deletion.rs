@@ -1,0 +1,397 @@
+//! Deletion: asking for it, confirming it, cancelling it, seeing where it stands, and carrying it out. Whole erasures are
+//! carried out by `erasure.rs`.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use context::{Ctx, DeletionId, SubjectId};
+use db::{Gate, Query, Row, Tx};
+use domain::{
+    Fault,
+    deletion::{Deletion, DeletionCommand, DeletionError, DeletionState, Open, Scope},
+    filter::Filter,
+    kinds::{CONTACT, Contact, KINDS, kind},
+};
+use event_log::{Event, Unit, cqrs_es::Aggregate};
+use projections::{
+    INLINE,
+    account::{SwitchesRow, switches_get},
+    audit::newest,
+    deletion::{DeletionRow, deletion_by_token, deletion_get, deletion_list},
+    erasure::subject_erased,
+    job::{job_add, job_drop},
+    record::{RecordRow, record_ages, record_all, record_list},
+};
+use serde::{Deserialize, Serialize};
+use vault::{Aad, Sealed, SubjectKeys, record_register};
+
+use super::{
+    App, AppError, Standing,
+    hold::hold_reason,
+    profile::single,
+    record::open,
+    stream::{self, newest_of},
+};
+use crate::{
+    auth::random_text,
+    jobs::Next,
+    ledger::Entry,
+    mail::{Letter, letter_insert},
+};
+
+/// How long a request can be confirmed.
+const TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(24);
+/// The kind of job that carries deletions out.
+pub const DELETION_JOB: &str = "deletion";
+
+/// What somebody asks to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// Which records.
+    pub filter: Filter,
+    /// Why, where the person says so.
+    pub reason: Option<String>,
+}
+
+/// A request that was just made.
+pub struct Asked {
+    /// The request.
+    pub deletion: DeletionId,
+    /// What to type to confirm.
+    pub phrase: &'static str,
+    /// Until when.
+    pub expires_at: DateTime<Utc>,
+    /// How long it can be cancelled after that.
+    pub grace: TimeDelta,
+    /// How many records of each kind would go.
+    pub goes: Vec<(&'static str, usize)>,
+    /// Until when a legal hold defers it.
+    pub held_until: Option<DateTime<Utc>>,
+}
+
+/// A request as it stands, and what it is about.
+pub struct DeletionRequest {
+    /// The request.
+    pub row: DeletionRow,
+    /// What was asked for.
+    pub wish: Wish,
+}
+
+/// The place that what was asked for belongs to.
+fn place(deletion: DeletionId) -> Aad {
+    Aad::of("deletion").and(deletion.0.as_bytes())
+}
+
+fn unseal(keys: &SubjectKeys, row: &DeletionRow) -> Result<Wish, AppError> {
+    let text = keys.open_trail(&place(row.deletion), &Sealed::from_base64(&row.sealed)?)?;
+    serde_json::from_slice(&text).map_err(|_| AppError::Corrupt("a request does not load".to_owned()))
+}
+
+/// The filter of a request, or what is wrong with it.
+fn filter_of(scope: Scope, filter: Filter) -> Result<Filter, AppError> {
+    let names = filter.kinds.iter().flatten().enumerate().filter(|(_, name)| *name == CONTACT.name());
+    let fault = |(number, _): (usize, &String)| {
+        Fault::new(format!("filters.kinds[{number}]"), "goes with the whole account only: signing in needs it")
+    };
+    let faults: Vec<Fault> = names.map(fault).collect();
+    match filter.settled(scope) {
+        Err(found) => Err(AppError::Invalid(found.into_iter().chain(faults).collect())),
+        Ok(_) if !faults.is_empty() => Err(AppError::Invalid(faults)),
+        Ok(filter) => Ok(filter),
+    }
+}
+
+/// Whether a record is meant by a request. What signing in needs goes with the whole account only.
+fn means(keys: &SubjectKeys, scope: Scope, filter: &Filter, row: &RecordRow) -> Result<bool, AppError> {
+    if scope == Scope::Full {
+        return Ok(true);
+    }
+    let Some(kind) = kind(&row.entry.kind).filter(|kind| kind.open_to_clients()) else { return Ok(false) };
+    Ok(filter.may_mean(kind) && filter.means(kind, &open(keys, row)?.body))
+}
+
+/// The records that a request means.
+fn meant<'r>(
+    keys: &SubjectKeys,
+    scope: Scope,
+    filter: &Filter,
+    records: &'r [RecordRow],
+) -> Result<Vec<&'r RecordRow>, AppError> {
+    let judged = records.iter().map(|row| Ok(means(keys, scope, filter, row)?.then_some(row)));
+    Ok(judged.collect::<Result<Vec<_>, AppError>>()?.into_iter().flatten().collect())
+}
+
+/// How many of these records there are of each kind, in the order of the kinds.
+pub(super) fn count<'r>(records: impl IntoIterator<Item = &'r RecordRow>) -> Vec<(&'static str, usize)> {
+    let mut counts: Vec<(&'static str, usize)> = KINDS.iter().map(|kind| (kind.name(), 0)).collect();
+    for row in records {
+        if let Some((_, count)) = counts.iter_mut().find(|(name, _)| *name == row.entry.kind) {
+            *count += 1;
+        }
+    }
+    counts.retain(|(_, count)| *count > 0);
+    counts
+}
+
+/// The same of the rows of [`record_ages`].
+pub(super) fn counts_of(ages: &[Row]) -> Vec<(&'static str, usize)> {
+    let of = |name: &'static str| ages.iter().find(|row| row.get::<_, &str>(0) == name).map(|row| row.get::<_, i64>(1));
+    KINDS.iter().filter_map(|kind| Some((kind.name(), usize::try_from(of(kind.name())?).ok()?))).collect()
+}
+
+/// A person's address, of the rows of their contact.
+pub(super) fn address_of(keys: &SubjectKeys, contact: &[Row]) -> Result<String, AppError> {
+    Ok(single::<Contact>(keys, contact)?.ok_or(AppError::Missing("contact"))?.0.email)
+}
+
+impl App {
+    fn token_hash(&self, token: &str) -> [u8; 32] {
+        self.vault.ring().lookup("deletion token", token.as_bytes()).0
+    }
+
+    /// Queues a letter in the transaction of whatever it tells of.
+    pub(super) fn post(&self, ctx: &Ctx, tx: &Tx, letter: &Letter) -> Result<(), AppError> {
+        let (key, sealer) = self.vault.ring().transit(ctx.now())?;
+        tx.queue(letter_insert(ctx, letter, key, &sealer));
+        Ok(())
+    }
+
+    /// Asks for a deletion: nothing goes yet. A token is mailed, with which it is confirmed or cancelled.
+    pub async fn deletion_request(
+        &self,
+        ctx: &Ctx,
+        scope: Scope,
+        filter: Filter,
+        reason: Option<String>,
+    ) -> Result<Asked, AppError> {
+        let wish = &Wish { filter: filter_of(scope, filter)?, reason };
+        self.db
+            .api
+            .run_tx("deletion_request", ctx, Gate::alone(ctx), move |tx| async move {
+                let records = if scope == Scope::Full { record_ages(ctx.subject) } else { record_all(ctx.subject) };
+                let [standing, stream, records, contact, switches] = tx
+                    .flight([
+                        Standing::query(ctx, None),
+                        newest(ctx.subject, Deletion::TYPE, &ctx.subject.to_string()),
+                        records,
+                        record_list(ctx.subject, CONTACT.name(), None),
+                        switches_get(ctx.subject),
+                    ])
+                    .await?;
+                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let goes = match scope {
+                    Scope::Full => counts_of(&records),
+                    Scope::Partial | Scope::SessionsOnly => {
+                        let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
+                        count(meant(&keys, scope, &wish.filter, &records)?)
+                    }
+                };
+                if goes.is_empty() {
+                    return Err(AppError::parameter("filters", "match no record of yours"));
+                }
+                let (deletion, expires_at) = (DeletionId::random(), ctx.now() + TOKEN_LIFETIME);
+                let text = serde_json::to_vec(wish).expect("a wish can be written as JSON");
+                let token = random_text(32);
+                let command = DeletionCommand::Request {
+                    open: Open { deletion, scope, expires_at, grace_ends_at: None },
+                    token_hash: hex::encode(self.token_hash(&token)),
+                    sealed: keys.seal_trail(&place(deletion), &text).to_base64(),
+                    now: ctx.now(),
+                };
+                self.deletion_command(ctx, &tx, &keys, newest_of(&stream).as_ref(), command).await?;
+                let to = address_of(&keys, &contact)?;
+                self.post(ctx, &tx, &Letter::deletion_requested(&to, &token, scope.phrase(), expires_at))?;
+                let held_until = SwitchesRow::of(&switches).held(ctx.now());
+                Ok(Asked { deletion, phrase: scope.phrase(), expires_at, grace: self.grace, goes, held_until })
+            })
+            .await
+    }
+
+    /// Confirms a deletion with the mailed token and the phrase. From now on its grace runs.
+    pub async fn deletion_confirm(&self, ctx: &Ctx, token: &str, phrase: &str) -> Result<DeletionRequest, AppError> {
+        let confirm = |row: &DeletionRow| {
+            if phrase.trim().to_lowercase() != row.scope.phrase() {
+                return Err(AppError::parameter("phrase", &format!("must be: {}", row.scope.phrase())));
+            }
+            Ok(DeletionCommand::Confirm { deletion: row.deletion, grace: self.grace, now: ctx.now() })
+        };
+        let confirmed = self.deletion_step("deletion_confirm", ctx, token, &confirm).await?;
+        self.wake.notify_one();
+        Ok(confirmed)
+    }
+
+    /// Cancels a deletion with the mailed token, as long as its grace runs.
+    pub async fn deletion_cancel(&self, ctx: &Ctx, token: &str) -> Result<DeletionRequest, AppError> {
+        let cancel = |row: &DeletionRow| Ok(DeletionCommand::Cancel { deletion: row.deletion, now: ctx.now() });
+        self.deletion_step("deletion_cancel", ctx, token, &cancel).await
+    }
+
+    /// One step on the request that a token belongs to, with the job and the letter that follow from it.
+    async fn deletion_step(
+        &self,
+        name: &'static str,
+        ctx: &Ctx,
+        token: &str,
+        step: &(dyn Fn(&DeletionRow) -> Result<DeletionCommand, AppError> + Sync),
+    ) -> Result<DeletionRequest, AppError> {
+        let hash = self.token_hash(token);
+        self.db
+            .api
+            .run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
+                let [standing, found, stream, contact] = tx
+                    .flight([
+                        Standing::query(ctx, None),
+                        deletion_by_token(ctx.subject, hash),
+                        newest(ctx.subject, Deletion::TYPE, &ctx.subject.to_string()),
+                        record_list(ctx.subject, CONTACT.name(), None),
+                    ])
+                    .await?;
+                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let mut row = found.first().and_then(DeletionRow::from_row).ok_or(AppError::Missing("request"))?;
+                let command = step(&row)?;
+                let to = address_of(&keys, &contact)?;
+                let confirmed = matches!(command, DeletionCommand::Confirm { .. });
+                self.deletion_command(ctx, &tx, &keys, newest_of(&stream).as_ref(), command).await?;
+                if confirmed {
+                    let end = ctx.now() + self.grace;
+                    (row.state, row.grace_ends_at) = (DeletionState::Confirmed, Some(end));
+                    tx.queue(job_add(ctx.subject, DELETION_JOB, row.deletion.0, end, ctx.now()));
+                    self.post(ctx, &tx, &Letter::deletion_confirmed(&to, end))?;
+                } else {
+                    (row.state, row.ended_at) = (DeletionState::Cancelled, Some(ctx.now()));
+                    let entry = Entry::Cancelled { subject: ctx.subject, request: row.deletion, at: ctx.now() };
+                    self.ledger.append(entry).await?;
+                    tx.queue(job_drop(ctx.subject, row.deletion.0));
+                    self.post(ctx, &tx, &Letter::deletion_cancelled(&to))?;
+                }
+                Ok(DeletionRequest { wish: unseal(&keys, &row)?, row })
+            })
+            .await
+    }
+
+    async fn deletion_command(
+        &self,
+        ctx: &Ctx,
+        tx: &Tx,
+        keys: &SubjectKeys,
+        newest: Option<&Event>,
+        command: DeletionCommand,
+    ) -> Result<(), AppError> {
+        let unit = Unit::new(ctx, Some(keys));
+        stream::command::<Deletion>(ctx, &unit, &ctx.subject.to_string(), newest, command).await?;
+        unit.flush(tx, INLINE);
+        Ok(())
+    }
+
+    /// A person's requests, newest first.
+    pub async fn deletion_list(&self, ctx: &Ctx) -> Result<(Vec<DeletionRequest>, SubjectKeys), AppError> {
+        self.deletions("deletion_list", ctx, &|| deletion_list(ctx.subject)).await
+    }
+
+    /// One of a person's requests.
+    pub async fn deletion_get(
+        &self,
+        ctx: &Ctx,
+        deletion: DeletionId,
+    ) -> Result<(DeletionRequest, SubjectKeys), AppError> {
+        let (mut found, keys) = self.deletions("deletion_get", ctx, &|| deletion_get(ctx.subject, deletion)).await?;
+        Ok((found.pop().ok_or(AppError::Missing("request"))?, keys))
+    }
+
+    async fn deletions(
+        &self,
+        name: &'static str,
+        ctx: &Ctx,
+        query: &(dyn Fn() -> Query + Sync),
+    ) -> Result<(Vec<DeletionRequest>, SubjectKeys), AppError> {
+        let (rows, keys) = self.read_own(ctx, name, query).await?;
+        let rows = rows.iter().filter_map(DeletionRow::from_row);
+        let requests =
+            rows.map(|row| Ok(DeletionRequest { wish: unseal(&keys, &row)?, row })).collect::<Result<_, AppError>>()?;
+        Ok((requests, keys))
+    }
+
+    /// Carries a confirmed deletion out, once its grace is over and no legal hold stands. What is done already is not done again.
+    pub async fn deletion_execute(&self, subject: SubjectId, deletion: DeletionId) -> Result<Next, AppError> {
+        let ctx = &Ctx::job(self.clock.clone(), subject);
+        let (row, fenced, switches) = self
+            .db
+            .api
+            .run_tx("deletion_due", ctx, Gate::read(ctx), move |tx| async move {
+                let [request, fence, switches] = tx
+                    .finish([deletion_get(subject, deletion), subject_erased(subject), switches_get(subject)])
+                    .await?;
+                let row = request.first().and_then(DeletionRow::from_row);
+                Ok::<_, AppError>((row, !fence.is_empty(), SwitchesRow::of(&switches)))
+            })
+            .await?;
+        if fenced {
+            // Erased, perhaps by a run that was killed before it had told the ledger.
+            return self.erasure_finish(ctx).await;
+        }
+        let Some(row) = row.filter(|row| row.state == DeletionState::Confirmed) else {
+            self.erasure_refused(subject, deletion).await?;
+            return Ok(Next::Done);
+        };
+        if let Some(until) = switches.held(ctx.now()) {
+            self.erasure_refused(subject, deletion).await?;
+            self.deletion_defer(ctx, &switches, until).await?;
+            return Ok(Next::Later(until));
+        }
+        match row.scope {
+            Scope::Full => self.erase(ctx, deletion).await,
+            Scope::Partial | Scope::SessionsOnly => self.deletion_run(ctx, &row).await,
+        }
+    }
+
+    /// Tells the person that a legal hold defers the deletion, why, and until when.
+    async fn deletion_defer(&self, ctx: &Ctx, switches: &SwitchesRow, until: DateTime<Utc>) -> Result<(), AppError> {
+        self.db
+            .api
+            .run_tx("deletion_defer", ctx, Gate::shared(ctx), move |tx| async move {
+                let contact = record_list(ctx.subject, CONTACT.name(), None);
+                let [standing, contact] = tx.flight([Standing::query(ctx, None), contact]).await?;
+                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let reason = hold_reason(&keys, ctx.subject, switches)?.unwrap_or_default();
+                self.post(ctx, &tx, &Letter::deletion_deferred(&address_of(&keys, &contact)?, &reason, until))
+            })
+            .await
+    }
+
+    /// Removes exactly the records that a request means.
+    async fn deletion_run(&self, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> {
+        let work = self.db.api.run_tx("deletion_run", ctx, Gate::alone(ctx), move |tx| async move {
+            let [standing, stream, records, register, contact] = tx
+                .flight([
+                    Standing::query(ctx, None),
+                    newest(ctx.subject, Deletion::TYPE, &ctx.subject.to_string()),
+                    record_all(ctx.subject),
+                    record_register(ctx.subject),
+                    record_list(ctx.subject, CONTACT.name(), None),
+                ])
+                .await?;
+            let standing = Standing::take(self, ctx, &standing)?;
+            standing.require_unheld()?;
+            let keys = &standing.keys;
+            let wish = unseal(keys, row)?;
+            let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
+            let goes = meant(keys, row.scope, &wish.filter, &records)?;
+            let counts = count(goes.iter().copied());
+            let unit = Unit::new(ctx, Some(keys));
+            let removed = self.remove(ctx, &tx, &unit, &standing, &goes, &register).await?;
+            let command =
+                DeletionCommand::Execute { deletion: row.deletion, removed: removed.len() as u64, now: ctx.now() };
+            let id = ctx.subject.to_string();
+            stream::command::<Deletion>(ctx, &unit, &id, newest_of(&stream).as_ref(), command).await?;
+            self.note_removed(ctx, &removed).await?;
+            unit.flush(&tx, INLINE);
+            let certificate = self.certificate(ctx, row.deletion, row.scope, &counts)?;
+            let to = address_of(keys, &contact)?;
+            self.post(ctx, &tx, &Letter::records_deleted(&to, removed.len(), &certificate))
+        });
+        match work.await {
+            // A hold was placed, or the request was cancelled, since the job began.
+            Err(AppError::Held { until }) => Ok(Next::Later(until)),
+            Err(AppError::Deletion(DeletionError::Closed)) => Ok(Next::Done),
+            outcome => outcome.map(|()| Next::Done),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Erasing a person: ledger, keys and rows, files and caches, ledger. Each step can be done again, and the server can die
+//! between any two: whoever comes next goes on, and the person is erased once.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use context::{Ctx, DeletionId, SubjectId};
+use db::{Gate, Query, Tx};
+use domain::{
+    Choice,
+    deletion::{Deletion, DeletionCommand, DeletionError, Scope},
+    kinds::CONTACT,
+};
+use event_log::{Unit, cqrs_es::Aggregate};
+use projections::{
+    INLINE,
+    audit::newest,
+    erasure::{subject_erase, subject_erased},
+    job::job_drop_others,
+    record::{record_ages, record_list},
+};
+use serde_json::json;
+
+use super::{
+    App, AppError, Standing,
+    deletion::{address_of, counts_of},
+    stream::{self, newest_of},
+};
+use crate::{crash::crash_point, jobs::Next, ledger::Entry, mail::Letter};
+
+/// Why a person is erased.
+#[derive(Clone, Copy)]
+enum Cause {
+    /// The person asked for it, and is told that it is done.
+    Request,
+    /// The ledger says that it was done before, or the drill made the person: nobody is told.
+    Repetition,
+}
+
+/// What became of the attempt to erase.
+#[derive(PartialEq, Eq)]
+enum Attempt {
+    /// Keys and rows are gone.
+    Erased,
+    /// There is nobody: erased before, or never known to this database.
+    Nobody,
+    /// A legal hold was placed, or the request is not what it was: nothing was changed.
+    Refused,
+}
+
+impl App {
+    /// Erases a person whose deletion is confirmed and whose grace is over.
+    pub(super) async fn erase(&self, ctx: &Ctx, deletion: DeletionId) -> Result<Next, AppError> {
+        crash_point("erasure: leased");
+        self.ledger.append(Entry::Erasing { subject: ctx.subject, request: deletion, at: ctx.now() }).await?;
+        crash_point("erasure: in the ledger");
+        match self.erase_subject(ctx, deletion, Cause::Request).await? {
+            Attempt::Erased | Attempt::Nobody => self.erasure_finish(ctx).await,
+            Attempt::Refused => {
+                self.ledger.append(Entry::NotErased { subject: ctx.subject, at: ctx.now() }).await?;
+                Ok(Next::Later(ctx.now() + TimeDelta::minutes(1)))
+            }
+        }
+    }
+
+    /// Erases a person of the drill's own making.
+    pub(crate) async fn erase_by_drill(&self, subject: SubjectId) -> Result<(), AppError> {
+        let (ctx, request) = (&Ctx::job(self.clock.clone(), subject), DeletionId::random());
+        self.ledger.append(Entry::Erasing { subject, request, at: ctx.now() }).await?;
+        self.erase_subject(ctx, request, Cause::Repetition).await?;
+        self.erasure_finish(ctx).await.map(drop)
+    }
+
+    /// Erases a person whom a restored backup brought back; says whether it did.
+    pub(super) async fn erase_again(&self, subject: SubjectId, deletion: DeletionId) -> Result<bool, AppError> {
+        let ctx = &Ctx::job(self.clock.clone(), subject);
+        let attempt = self.erase_subject(ctx, deletion, Cause::Repetition).await?;
+        self.vault.forget(subject);
+        Ok(attempt == Attempt::Erased)
+    }
+
+    async fn erase_subject(&self, ctx: &Ctx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
+        self.db
+            .api
+            .run_tx("subject_erase", ctx, Gate::alone(ctx), move |tx| self.erase_rows(ctx, tx, deletion, cause))
+            .await
+    }
+
+    /// The transaction: the fence, the last event, the last letter; then keys and rows go.
+    async fn erase_rows(&self, ctx: &Ctx, tx: Tx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
+        let id = ctx.subject.to_string();
+        let [_, fence, standing, stream, ages, contact] = tx
+            .flight([
+                patience(),
+                subject_erased(ctx.subject),
+                Standing::query(ctx, None),
+                newest(ctx.subject, Deletion::TYPE, &id),
+                record_ages(ctx.subject),
+                record_list(ctx.subject, CONTACT.name(), None),
+            ])
+            .await?;
+        if !fence.is_empty() || standing.is_empty() {
+            return Ok(Attempt::Nobody);
+        }
+        let standing = Standing::take(self, ctx, &standing)?;
+        let counts = counts_of(&ages);
+        let removed = counts.iter().map(|(_, count)| *count as u64).sum();
+        let command = match cause {
+            Cause::Request => DeletionCommand::Execute { deletion, removed, now: ctx.now() },
+            Cause::Repetition => DeletionCommand::Repeat { deletion, removed },
+        };
+        // Nothing of the trail: its key is about to go.
+        let unit = Unit::new(ctx, None);
+        match stream::command::<Deletion>(ctx, &unit, &id, newest_of(&stream).as_ref(), command).await {
+            Err(AppError::Deletion(DeletionError::Closed | DeletionError::GracePeriodRuns)) => {
+                return Ok(Attempt::Refused);
+            }
+            outcome => outcome?,
+        }
+        if standing.require_unheld().is_err() {
+            return Ok(Attempt::Refused);
+        }
+        if let Cause::Request = cause {
+            let certificate = self.certificate(ctx, deletion, Scope::Full, &counts)?;
+            match address_of(&standing.keys, &contact) {
+                Ok(to) => self.post(ctx, &tx, &Letter::erased(&to, &certificate))?,
+                // Damaged data must not keep a person from being erased.
+                Err(error) => tracing::error!(%error, request = %deletion, "the last letter can't be addressed"),
+            }
+        }
+        tx.queue(job_drop_others(ctx.subject, deletion.0));
+        unit.flush(&tx, INLINE);
+        subject_erase(ctx.subject, ctx.now()).into_iter().for_each(|query| tx.queue(query));
+        crash_point("erasure: decided");
+        Ok(Attempt::Erased)
+    }
+
+    /// What is left to do once keys and rows are gone: files, caches, and the end in the ledger.
+    pub(super) async fn erasure_finish(&self, ctx: &Ctx) -> Result<Next, AppError> {
+        crash_point("erasure: committed");
+        self.vault.forget(ctx.subject);
+        self.exports.remove_all(ctx.subject).await?;
+        crash_point("erasure: files removed");
+        self.ledger.append(Entry::Erased { subject: ctx.subject, at: ctx.now() }).await?;
+        crash_point("erasure: ended in the ledger");
+        Ok(Next::Done)
+    }
+
+    /// Notes that an erasure which the ledger announces will not come to pass.
+    pub(super) async fn erasure_refused(&self, subject: SubjectId, deletion: DeletionId) -> Result<(), AppError> {
+        if self.ledger.unfinished()?.contains(&(subject, deletion)) {
+            self.ledger.append(Entry::NotErased { subject, at: self.clock.now() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with erasures that a killed server left unfinished. Called before serving.
+    pub async fn erasures_resume(&self) -> Result<usize, AppError> {
+        let unfinished = self.ledger.unfinished()?;
+        for (subject, deletion) in &unfinished {
+            if let Err(error) = self.deletion_execute(*subject, *deletion).await {
+                // Its job tries again; one erasure that can't end must not keep the server from everybody else.
+                tracing::error!(%error, request = %deletion, "an erasure that was left unfinished can't be ended yet");
+            }
+        }
+        Ok(unfinished.len())
+    }
+
+    /// A signed certificate of what was erased, when, and by when no backup brings it back. It names nobody: the request's random
+    /// id is known to who asked.
+    pub(super) fn certificate(
+        &self,
+        ctx: &Ctx,
+        deletion: DeletionId,
+        scope: Scope,
+        goes: &[(&'static str, usize)],
+    ) -> Result<String, AppError> {
+        let ring = self.vault.ring();
+        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let removed: serde_json::Map<_, _> =
+            goes.iter().map(|(kind, count)| ((*kind).to_owned(), json!(count))).collect();
+        let certificate = json!({
+            "@context": ["https://www.w3.org/ns/credentials/v2", { "@vocab": "https://w3id.org/dpv#" }],
+            "type": "ErasureCertificate",
+            "id": format!("urn:uuid:{deletion}"),
+            "controller": self.controller,
+            "scope": scope.as_str(),
+            "erasedAt": time(ctx.now()),
+            "recordsRemoved": removed,
+            "unrecoverableBy": time(ring.unrecoverable_by(ctx.now())),
+            "provided": "the controller rotates the key ring by then, and destroys the old version and its copies",
+            "stays": stays(scope),
+        });
+        let signed = vault::seal_document(ring, certificate, ctx.now())?;
+        Ok(serde_json::to_string_pretty(&signed).expect("a certificate can be written as JSON"))
+    }
+}
+
+/// Very many rows may take longer than a request's statement may.
+fn patience() -> Query {
+    Query::new("-- patience\nSELECT set_config('statement_timeout', '15min', true)")
+}
+
+/// What stays behind a deletion, in the words of certificates.
+fn stays(scope: Scope) -> &'static [&'static str] {
+    match scope {
+        Scope::Full => &[
+            "the sealed log: kind, type, time and size of events beside a random id, which no key opens",
+            "consents and their withdrawals, as evidence, beside the same random id (GDPR Art. 7(1))",
+            "statistics that were published before",
+        ],
+        Scope::Partial | Scope::SessionsOnly => &[
+            "the account and all other records",
+            "the sealed log: kind, type, time and size of events, which no key opens",
+            "statistics that were published before",
+        ],
+    }
+}

@@ -1,0 +1,129 @@
+//! Consent receipts: what somebody decided, on which text, about which data, signed so that anybody can check it without us.
+//!
+//! The fields are those of ISO/IEC TS 27560:2023, in the terms of the W3C Data Privacy Vocabulary, as JSON-LD with a Data Integrity
+//! proof. No receipt is stored: decision, time and text follow from the event; controller, kinds, retention and recipients are
+//! those of the server that is asked. As long as these and the evidence key stay, so does every byte.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use context::{Ctx, EventId, UserId};
+use db::{Gate, Tx};
+use domain::{
+    Choice, Kind,
+    consent::{ConsentEvent, Decision, NOTICES, Notice},
+    kinds::KINDS,
+};
+use event_log::Event;
+use projections::consent::consent_event;
+use serde_json::{Value, json};
+use vault::SubjectKeys;
+
+use super::{App, AppError, Standing, consent::decided, overview::recipients, sign_in::user_get, stream::newest_of};
+use crate::mail::Letter;
+
+/// What a purpose is called: the heading of the notice.
+fn title(notice: &Notice) -> &'static str {
+    notice.text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
+}
+
+/// The notice that a decision was made on.
+fn notice(decision: &Decision) -> Result<&'static Notice, AppError> {
+    let same = |notice: &&Notice| notice.purpose == decision.purpose && notice.version == decision.notice_version;
+    NOTICES.iter().find(same).ok_or_else(|| AppError::Corrupt("a consent names an unknown notice".to_owned()))
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// What a decision is called in the vocabulary.
+fn state(event: &ConsentEvent) -> &'static str {
+    match event {
+        ConsentEvent::Granted(_) => "ConsentGiven",
+        ConsentEvent::Withdrawn(_) => "ConsentWithdrawn",
+        ConsentEvent::Objected(_) => "ConsentRefused",
+        ConsentEvent::ObjectionLifted(_) => "ConsentRequested",
+    }
+}
+
+impl App {
+    /// The signed receipt of a decision.
+    pub(super) fn receipt(&self, event: &Event, user: UserId) -> Result<Value, AppError> {
+        let decided = decided(event)?;
+        let decision = decided.decision();
+        let notice = notice(decision)?;
+        let kinds: Vec<&&dyn Kind> = KINDS.iter().filter(|kind| kind.purpose() == Some(decision.purpose)).collect();
+        let categories: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        let retention = kinds.iter().filter_map(|kind| kind.retention_days()).max();
+        let name = decision.purpose.as_str();
+        let receipt = json!({
+            "@context": ["https://w3id.org/dpv/context.jsonld", "https://w3id.org/security/data-integrity/v2"],
+            "@type": "ConsentReceipt",
+            "schemaVersion": "ISO/IEC TS 27560:2023",
+            "receiptId": format!("urn:uuid:{}", event.event_id),
+            "consentRecordId": format!("{user}/{name}"),
+            "piiPrincipalId": user,
+            "piiController": { "name": self.controller },
+            "privacyNotice": {
+                "id": format!("/v1/consents/{name}"),
+                "version": decision.notice_version,
+                "sha256": decision.notice_hash,
+                "language": "en",
+                "text": notice.text,
+            },
+            "purposes": [{
+                "purpose": name,
+                "description": title(notice),
+                "lawfulBasis": "Consent",
+                "piiCategories": categories,
+                "recipients": recipients(Some(decision.purpose)),
+                "storage": match retention {
+                    Some(days) => format!("P{days}D after the last change, or as the person sets it"),
+                    None => "as long as the account, or as the person sets it".to_owned(),
+                },
+                "withdrawalMethod": format!("PUT /v1/consents/{name} with granted false"),
+            }],
+            "consentEvents": [{
+                "eventState": state(&decided),
+                "eventTime": time(event.recorded_at),
+                "entity": "DataSubject",
+                "validity": "until it is withdrawn, or the notice changes",
+            }],
+        });
+        Ok(vault::seal_document(self.vault.ring(), receipt, event.recorded_at)?)
+    }
+
+    /// Mails the receipt of a decision that was just made, in its own transaction.
+    pub(super) fn receipt_post(
+        &self,
+        ctx: &Ctx,
+        tx: &Tx,
+        to: &str,
+        event: &Event,
+        user: UserId,
+    ) -> Result<(), AppError> {
+        let decided = decided(event)?;
+        let granted = match decided {
+            ConsentEvent::Granted(_) => true,
+            ConsentEvent::Withdrawn(_) | ConsentEvent::Objected(_) => false,
+            ConsentEvent::ObjectionLifted(_) => return Ok(()),
+        };
+        let text = serde_json::to_string_pretty(&self.receipt(event, user)?).expect("a receipt can be written as JSON");
+        self.post(ctx, tx, &Letter::receipt(to, granted, title(notice(decided.decision())?), &text))
+    }
+
+    /// The receipt of one of a person's decisions.
+    pub async fn receipt_get(&self, ctx: &Ctx, event: EventId) -> Result<(Value, SubjectKeys), AppError> {
+        self.db
+            .api
+            .run_tx("receipt_get", ctx, Gate::read(ctx), move |tx| async move {
+                let [standing, rows, user] = tx
+                    .finish([Standing::query(ctx, None), consent_event(ctx.subject, event), user_get(ctx.subject)])
+                    .await?;
+                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let event = newest_of(&rows).ok_or(AppError::Missing("receipt"))?;
+                let user = self.user(ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
+                Ok((self.receipt(&event, user)?, keys))
+            })
+            .await
+    }
+}

@@ -1,0 +1,53 @@
+//! `lethe hold`.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use lethe::server::ServerError;
+
+use super::{PlaceArgs, normalise, required_secret};
+
+#[derive(Subcommand)]
+pub enum HoldCommand {
+    /// Place a hold, or another in its place; a person who asks, or whose deletion waits for it, is told its reason and its end
+    Place {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// The person's e-mail address
+        #[arg(long)]
+        email: String,
+        /// Its end, as 2027-01-31T00:00:00Z
+        #[arg(long)]
+        until: DateTime<Utc>,
+        /// The file of its reason, mode 0600, in words that the person is told
+        #[arg(long)]
+        reason_file: PathBuf,
+    },
+    /// Lift it
+    Lift {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// The person's e-mail address
+        #[arg(long)]
+        email: String,
+    },
+}
+
+impl HoldCommand {
+    /// Does what was asked.
+    pub async fn run(self) -> Result<(), ServerError> {
+        match self {
+            Self::Place { place, email, until, reason_file } => {
+                let reason = required_secret(&reason_file)?;
+                hold(place, &email, Some((until, reason.trim()))).await
+            }
+            Self::Lift { place, email } => hold(place, &email, None).await,
+        }
+    }
+}
+
+async fn hold(place: PlaceArgs, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), ServerError> {
+    let email = &normalise(email)?;
+    place.on_store(false, async |place| Ok(place.open().await?.hold_decide(email, hold).await?)).await
+}

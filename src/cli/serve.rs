@@ -1,0 +1,124 @@
+//! `lethe serve`.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use chrono::TimeDelta;
+use clap::Args;
+use lethe::{
+    export::Bucket,
+    http,
+    mail::{Mailbox, Relay},
+    server::{self, ServerError, Settings},
+};
+use tokio::net::TcpListener;
+
+use super::{PlaceArgs, asked_to_stop, required_secret};
+
+#[derive(Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Connections to PostgreSQL for requests
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// The sender of letters
+    #[arg(long, default_value = "Lethe <lethe@localhost.example>")]
+    sender: String,
+    /// The relay for letters, as smtp://user@host:587 (STARTTLS) or smtps://user@host:465 (TLS); without it, letters are files.
+    /// smtp+plain://127.0.0.1:25 goes without TLS, to loopback addresses only
+    #[arg(long, value_name = "URL")]
+    smtp: Option<String>,
+    /// The file of the relay's password, mode 0600
+    #[arg(long, value_name = "FILE", requires = "smtp")]
+    smtp_password_file: Option<PathBuf>,
+    /// A file of PEM certificates to trust the relay by, in place of the operating system's
+    #[arg(long, value_name = "FILE", requires = "smtp")]
+    smtp_ca: Option<PathBuf>,
+    /// A proxy in front, whose X-Forwarded-For is believed; may be given several times
+    #[arg(long)]
+    trusted_proxy: Vec<IpAddr>,
+    /// Who is responsible for the data, as consent receipts name them: a name, and how to reach them
+    #[arg(long, default_value = server::CONTROLLER)]
+    controller: String,
+    #[command(flatten)]
+    exports: ExportStoreArgs,
+    /// How long a confirmed deletion can be cancelled, in seconds; 0: it is carried out at once
+    #[arg(long, default_value_t = 48 * 3600)]
+    grace: u32,
+    /// Serve although PostgreSQL's minor release has known ways around row-level security
+    #[arg(long)]
+    allow_old_postgres: bool,
+}
+
+/// Where export files are; without these in the data folder's `exports`.
+#[derive(Args)]
+struct ExportStoreArgs {
+    /// A bucket that speaks S3, as s3://bucket/prefix
+    #[arg(long, requires = "s3_credentials")]
+    export_store: Option<String>,
+    /// Where the bucket is, if not at AWS; https, or http on loopback
+    #[arg(long, requires = "export_store")]
+    s3_endpoint: Option<String>,
+    /// The bucket's region
+    #[arg(long, default_value = "us-east-1")]
+    s3_region: String,
+    /// A file of mode 0600 with the lines access_key_id=… and secret_access_key=…
+    #[arg(long, requires = "export_store")]
+    s3_credentials: Option<PathBuf>,
+}
+
+impl ExportStoreArgs {
+    fn bucket(self) -> Option<Bucket> {
+        let (url, credentials) = self.export_store.zip(self.s3_credentials)?;
+        Some(Bucket { url, endpoint: self.s3_endpoint, region: self.s3_region, credentials })
+    }
+}
+
+impl ServeArgs {
+    /// The relay of the command line, if it names one.
+    fn relay(&self) -> Result<Option<Relay>, ServerError> {
+        let Some(url) = &self.smtp else { return Ok(None) };
+        let password = self.smtp_password_file.as_deref().map(required_secret).transpose()?;
+        Ok(Some(Relay::new(url, password.as_ref().map(|password| password.as_str()), self.smtp_ca.as_deref())?))
+    }
+
+    /// Serves until it is asked to stop.
+    pub async fn run(self) -> Result<(), ServerError> {
+        let relay = self.relay()?;
+        let listener = TcpListener::bind(self.listen).await.map_err(|error| ServerError::Listen(self.listen, error))?;
+        let stop = asked_to_stop()?;
+        self.place
+            .on_store(true, async |place| {
+                if place.store.cluster.is_some() {
+                    place.migrate().await?;
+                }
+                if let Err(error) = server::check_version(&place.store.database, &place.folder.passwords()?).await {
+                    if !self.allow_old_postgres {
+                        return Err(error);
+                    }
+                    tracing::warn!(%error);
+                }
+                let settings = Settings {
+                    connections: self.connections,
+                    controller: self.controller,
+                    grace: TimeDelta::seconds(i64::from(self.grace)),
+                    exports: self.exports.bucket(),
+                    ..place.settings()
+                };
+                let app = place.open_with(&settings).await?;
+                let mailbox = match relay {
+                    Some(relay) => Mailbox::smtp(relay, &self.sender)?,
+                    None => Mailbox::new(&server::mail_folder(&place.folder), &self.sender)?,
+                };
+                tracing::info!(listen = %listener.local_addr()?, "serving");
+                server::serve(app, mailbox, listener, http::TrustedProxies(self.trusted_proxy), stop).await
+            })
+            .await
+    }
+}

@@ -1,0 +1,41 @@
+//! `lethe staff`.
+
+use clap::{Subcommand, ValueEnum};
+use context::Role;
+use lethe::server::ServerError;
+
+use super::{PlaceArgs, normalise};
+
+#[derive(Subcommand)]
+pub enum StaffCommand {
+    /// Give somebody a role; they sign in with a mailed code like everybody
+    Add {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// Their e-mail address
+        #[arg(long)]
+        email: String,
+        /// Their role
+        #[arg(long)]
+        role: StaffRole,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum StaffRole {
+    Compliance,
+    Auditor,
+}
+
+impl StaffCommand {
+    /// Does what was asked.
+    pub async fn run(self) -> Result<(), ServerError> {
+        let Self::Add { place, email, role } = self;
+        let role = match role {
+            StaffRole::Compliance => Role::Compliance,
+            StaffRole::Auditor => Role::Auditor,
+        };
+        let email = normalise(&email)?;
+        place.on_store(false, async |place| Ok(place.open().await?.staff_add(&email, role).await?)).await
+    }
+}

@@ -1,0 +1,127 @@
+//! Retention: for how long each kind of record is kept, the caller's own rules, and what goes next. Called by whoever is signed
+//! in, on their own data.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use domain::{kinds::kind, retention::MOST_DAYS};
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
+
+use super::{
+    Tag,
+    caller::SignedIn,
+    input::{Body, Fields, Input},
+    problem::Refusal,
+};
+use crate::app::{App, AppError, retention::Rule};
+
+/// The rule of one kind.
+#[derive(Object)]
+#[oai(example)]
+pub struct RetentionRule {
+    /// The kind.
+    kind: String,
+    /// Days after the last change for which a record is kept; absent: as long as the account.
+    #[oai(skip_serializing_if_is_none)]
+    data_retention_days: Option<u32>,
+    /// Whether the caller set it.
+    own: bool,
+    /// How many records the next daily run removes.
+    due_count: u32,
+    /// When the next record after those will have outlived its time.
+    #[oai(skip_serializing_if_is_none)]
+    next_due_at: Option<DateTime<Utc>>,
+}
+
+/// The rules of all kinds.
+#[derive(Object)]
+pub struct RetentionAnswer {
+    /// One entry a kind.
+    rules: Vec<RetentionRule>,
+}
+
+/// Sets a rule.
+#[derive(Object)]
+#[oai(example)]
+pub struct RetentionDecision {
+    /// Days after the last change for which a record is kept, 1 to 36500; absent or null: the kind's own rule.
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "36500")))]
+    data_retention_days: Option<u32>,
+}
+
+impl Example for RetentionRule {
+    fn example() -> Self {
+        Self { kind: "work_day".to_owned(), data_retention_days: Some(365), own: true, due_count: 0, next_due_at: None }
+    }
+}
+
+impl Example for RetentionDecision {
+    fn example() -> Self {
+        Self { data_retention_days: Some(365) }
+    }
+}
+
+impl Input for RetentionDecision {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let days = match fields.take("data_retention_days") {
+            None => None,
+            Some(value) => Some(fields.check("data_retention_days", value, |value| {
+                let days = value.as_u64().and_then(|days| u32::try_from(days).ok());
+                days.filter(|days| (1..=MOST_DAYS).contains(days))
+                    .ok_or_else(|| "must be days, a whole number from 1 to 36500".into())
+            })?),
+        };
+        Some(Self { data_retention_days: days })
+    }
+}
+
+impl RetentionRule {
+    fn of(rule: &Rule) -> Self {
+        Self {
+            kind: rule.kind.name().to_owned(),
+            data_retention_days: rule.days,
+            own: rule.own,
+            due_count: u32::try_from(rule.due).unwrap_or(u32::MAX),
+            next_due_at: rule.next_at,
+        }
+    }
+}
+
+/// Retention.
+pub struct RetentionApi;
+
+#[OpenApi(prefix_path = "/v1/privacy/retention", tag = "Tag::Privacy")]
+impl RetentionApi {
+    /// See for how long data is kept
+    ///
+    /// The rule of each kind, and a preview: what the next daily run removes, and when more will be due.
+    #[oai(path = "/", method = "get", operation_id = "retention_get")]
+    async fn get(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<RetentionAnswer>, Refusal> {
+        show(&app, &caller).await
+    }
+
+    /// Set for how long a kind is kept
+    ///
+    /// The caller's own rule takes the place of the kind's. What has outlived its time is removed once a day.
+    #[oai(path = "/:kind", method = "put", operation_id = "retention_set")]
+    async fn set(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The kind of record.
+        #[oai(name = "kind")]
+        name: Path<String>,
+        body: Body<RetentionDecision>,
+    ) -> Result<Json<RetentionAnswer>, Refusal> {
+        let kind = kind(&name.0).ok_or(AppError::Missing("kind"))?;
+        app.retention_set(caller.ctx(), kind, body.0.data_retention_days).await?;
+        show(&app, &caller).await
+    }
+}
+
+async fn show(app: &App, caller: &SignedIn) -> Result<Json<RetentionAnswer>, Refusal> {
+    let (rules, keys) = app.retention_get(caller.ctx()).await?;
+    app.accessed(caller.ctx(), keys, "retention", rules.len(), String::new()).await?;
+    Ok(Json(RetentionAnswer { rules: rules.iter().map(RetentionRule::of).collect() }))
+}

@@ -1,0 +1,398 @@
+//! Deletion: nothing goes without a mailed token and a typed phrase; a grace in which it is cancelled; exactly what was asked
+//! for; and of a person who is erased nothing that leads to them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use context::{Ctx, SubjectId};
+use domain::{
+    Source,
+    deletion::Scope,
+    filter::Filter,
+    kinds::{Shape, WORK_DAY, WorkDay},
+};
+use lethe::{
+    app::{
+        AppError,
+        record::{Batch, Submission},
+    },
+    jobs::{Next, run_due},
+};
+use poem::http::{Method, StatusCode};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::{
+    isolation::property,
+    program::token_of,
+    steps::{ask_to_delete, confirm_deletion, events_of, fields, let_pass, problem, rows_of, sign_in, subject_of},
+    support::{Person, World, day, expect},
+};
+
+async fn confirm(world: &World, person: &Person, token: &str, phrase: &str) -> poem::test::TestResponse {
+    world.post(person, format!("/v1/privacy/confirm-deletion/{token}"), &json!({ "phrase": phrase })).await
+}
+
+async fn cancel(world: &World, person: &Person, token: &str) -> poem::test::TestResponse {
+    world.post(person, format!("/v1/privacy/cancel-deletion/{token}"), &Value::Null).await
+}
+
+async fn submit(world: &World, person: &Person, date: &str) -> poem::test::TestResponse {
+    world.post(person, "/v1/work-events/daily", &day(date, 8.0, 9.0)).await
+}
+
+async fn days(world: &World, person: &Person) -> Vec<String> {
+    let events = expect(world.get(person, "/v1/work-events/me").await, StatusCode::OK).await["events"].clone();
+    events.as_array().expect("a list").iter().map(|day| day["date"].as_str().expect("a date").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_person_is_erased_after_token_phrase_and_grace() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let subject = subject_of(&world, &anna).await;
+    expect(submit(&world, &anna, "2025-12-08").await, StatusCode::CREATED).await;
+    let wish = json!({ "deletion_type": "full", "reason": "I move on" });
+    let (asked, token) = ask_to_delete(&world, &anna, &wish).await;
+    let would_go = json!([
+        { "kind": "contact", "count": 1 }, { "kind": "work_profile", "count": 1 }, { "kind": "work_day", "count": 1 },
+    ]);
+    assert_eq!(asked["would_go"], would_go);
+    assert_eq!((&asked["status"], &asked["grace_period_s"]), (&json!("pending"), &json!(172_800)));
+    let phrase = asked["confirmation_phrase"].as_str().expect("a phrase").to_owned();
+    assert!(!asked.to_string().contains(&token), "the token is mailed only");
+
+    let ben = world.person("ben").await;
+    for (who, token) in [(&anna, "x".repeat(43)), (&ben, token.clone())] {
+        let unknown = problem(confirm(&world, who, &token, &phrase).await, StatusCode::NOT_FOUND, "missing").await;
+        assert_eq!(unknown["detail"], "There is no such request.", "a foreign token is answered as none is");
+        problem(cancel(&world, who, &token).await, StatusCode::NOT_FOUND, "missing").await;
+    }
+    let wrong = confirm(&world, &anna, &token, "yes").await;
+    let wrong = problem(wrong, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+    assert_eq!(fields(&wrong), ["phrase"]);
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 0);
+
+    let confirmed = expect(confirm(&world, &anna, &token, &phrase).await, StatusCode::OK).await;
+    assert_eq!((&confirmed["status"], &confirmed["reason"]), (&json!("confirmed"), &json!("I move on")));
+    assert!(confirmed["seconds_left"].as_i64().is_some_and(|left| (172_790..=172_800).contains(&left)));
+    problem(confirm(&world, &anna, &token, &phrase).await, StatusCode::CONFLICT, "deletion-confirmed").await;
+    let again = world.post(&anna, "/v1/privacy/delete-data", &json!({ "deletion_type": "full" })).await;
+    problem(again, StatusCode::CONFLICT, "deletion-waiting").await;
+
+    // Reading goes on, submission does not, and nothing is gone before the grace is over.
+    assert_eq!(days(&world, &anna).await, ["2025-12-08"]);
+    problem(submit(&world, &anna, "2025-12-09").await, StatusCode::CONFLICT, "deletion-waiting").await;
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 0);
+    let_pass(&world, TimeDelta::hours(48)).await;
+    let anna = sign_in(&world, &anna.email).await;
+    problem(cancel(&world, &anna, &token).await, StatusCode::CONFLICT, "grace-over").await;
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
+
+    problem(world.get(&anna, "/v1/auth/me").await, StatusCode::UNAUTHORIZED, "signed-out").await;
+    let code = world.take_letters(&anna.email).await;
+    let last = code.last().expect("a last letter");
+    assert!(last.contains("certificate-of-erasure.jsonld"), "{last}");
+    let body = json!({ "email": anna.email, "code": world.code(&anna.email).await });
+    let login = world.client().post("/v1/auth/login").body_json(&body).send().await;
+    problem(login, StatusCode::NOT_FOUND, "missing").await;
+
+    assert_eq!(
+        rows_of(&world.superuser().await, subject).await,
+        ["jobs.jobs: 1"],
+        "only that the work is done is left"
+    );
+    let log = world.superuser().await;
+    let sql =
+        "SELECT event_type FROM log.events WHERE subject_id = $1 AND aggregate_type <> 'access' ORDER BY position";
+    let events: Vec<String> = log.query(sql, &[&subject]).await.expect("read").iter().map(|row| row.get(0)).collect();
+    assert_eq!(events.last().map(String::as_str), Some("subject.erased"), "{events:?}");
+    assert!(events.contains(&"record.submitted".to_owned()), "the log is whole");
+    // The fence: no key is ever made for the same id again, whoever asks.
+    let ctx = Ctx::job(world.clock.clone(), SubjectId(subject));
+    let (_, wrapped) = world.app.vault.create_subject(ctx.subject);
+    let made = world.app.db.api.run_tx("fence", &ctx, db::Gate::alone(&ctx), async |tx: db::Tx| {
+        tx.flight([vault::subject_insert(ctx.subject, &wrapped)]).await.map(drop)
+    });
+    assert!(matches!(made.await, Err(db::DbError::Refused)), "the fence holds");
+    assert_eq!(days(&world, &sign_in(&world, &ben.email).await).await, [""; 0], "others are untouched");
+}
+
+#[tokio::test]
+async fn a_certificate_can_be_verified_by_whoever_has_the_public_key() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    expect(submit(&world, &anna, "2025-12-08").await, StatusCode::CREATED).await;
+    let body = json!({ "deletion_type": "partial", "filters": { "kinds": ["work_day"] } });
+    let (_, token) = ask_to_delete(&world, &anna, &body).await;
+    confirm_deletion(&world, &anna, &token, Scope::Partial).await;
+    let_pass(&world, TimeDelta::hours(48)).await;
+    run_due(&world.app).await.expect("jobs run");
+    let letters = world.take_letters(&anna.email).await;
+    let certificate = attachment(letters.last().expect("a letter"));
+    assert_eq!(certificate["recordsRemoved"], json!({ "work_day": 1 }));
+    assert!(certificate["unrecoverableBy"].as_str() > certificate["erasedAt"].as_str(), "{certificate}");
+    let key = world.app.vault.ring().evidence().expect("an evidence key").public;
+    assert!(vault::check_document(&certificate, &key));
+    let mut forged = certificate.clone();
+    forged["recordsRemoved"]["work_day"] = json!(2);
+    assert!(!vault::check_document(&forged, &key));
+}
+
+/// The JSON that is attached to a letter, in base64.
+pub fn attachment(letter: &str) -> Value {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let (_, part) = letter.split_once(".jsonld").expect("an attachment");
+    let (_, body) = part.split_once("\r\n\r\n").expect("a body");
+    let text: String = body.split("\r\n--").next().unwrap_or_default().split_whitespace().collect();
+    serde_json::from_slice(&STANDARD.decode(text).expect("base64")).expect("JSON")
+}
+
+#[tokio::test]
+async fn a_partial_deletion_takes_exactly_what_was_asked_for() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    for date in ["2025-10-31", "2025-11-01", "2025-11-30", "2025-12-01"] {
+        expect(submit(&world, &anna, date).await, StatusCode::CREATED).await;
+    }
+    let refused = async |body: Value| {
+        let answer = world.post(&anna, "/v1/privacy/delete-data", &body).await;
+        let answer = problem(answer, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+        fields(&answer).join(" ")
+    };
+    assert_eq!(refused(json!({ "deletion_type": "partial" })).await, "filters");
+    assert_eq!(refused(json!({ "deletion_type": "some" })).await, "deletion_type");
+    assert_eq!(refused(json!({ "deletion_type": "full", "filters": { "kinds": ["work_day"] } })).await, "filters");
+    let contact = json!({ "deletion_type": "partial", "filters": { "kinds": ["contact", "moods"] } });
+    assert_eq!(refused(contact).await, "filters.kinds[1] filters.kinds[0]");
+    let nothing = json!({ "deletion_type": "partial", "filters": { "from": "2024-01-01", "to": "2024-12-31" } });
+    assert_eq!(refused(nothing).await, "filters");
+    let backwards = json!({ "deletion_type": "partial", "filters": { "from": "2025-02-02", "to": "2025-02-01" } });
+    assert_eq!(refused(backwards).await, "filters.from");
+    assert_eq!(refused(json!({ "deletion_type": "sessions_only" })).await, "filters", "there is no session");
+
+    let november = json!({ "from": "2025-11-01", "to": "2025-11-30" });
+    let wish = json!({ "deletion_type": "partial", "filters": november });
+    let (asked, token) = ask_to_delete(&world, &anna, &wish).await;
+    assert_eq!(asked["would_go"], json!([{ "kind": "work_day", "count": 2 }]));
+    confirm_deletion(&world, &anna, &token, Scope::Partial).await;
+    let_pass(&world, TimeDelta::hours(48)).await;
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
+    let anna = sign_in(&world, &anna.email).await;
+    assert_eq!(days(&world, &anna).await, ["2025-10-31", "2025-12-01"]);
+    let id = asked["deletion_id"].as_str().expect("an id");
+    let done = expect(world.get(&anna, format!("/v1/privacy/deletions/{id}")).await, StatusCode::OK).await;
+    assert_eq!((&done["status"], &done["removed"], &done["filters"]), (&json!("completed"), &json!(2), &november));
+    // What follows is taken again, the deleted days too, as new ones.
+    expect(submit(&world, &anna, "2025-11-01").await, StatusCode::CREATED).await;
+    assert!(events_of(&world, &anna).await.contains(&"deletion.completed".to_owned()));
+}
+
+#[tokio::test]
+async fn after_two_cancelled_requests_there_is_a_wait() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let full = json!({ "deletion_type": "full" });
+    for _ in 0..2 {
+        let (_, token) = ask_to_delete(&world, &anna, &full).await;
+        let phrase = Scope::Full.phrase();
+        expect(confirm(&world, &anna, &token, phrase).await, StatusCode::OK).await;
+        let cancelled = expect(cancel(&world, &anna, &token).await, StatusCode::OK).await;
+        assert_eq!(cancelled["status"], "cancelled");
+        problem(cancel(&world, &anna, &token).await, StatusCode::CONFLICT, "deletion-closed").await;
+        problem(confirm(&world, &anna, &token, phrase).await, StatusCode::CONFLICT, "deletion-closed").await;
+    }
+    problem(world.post(&anna, "/v1/privacy/delete-data", &full).await, StatusCode::CONFLICT, "cooling-off").await;
+    expect(submit(&world, &anna, "2025-12-08").await, StatusCode::CREATED).await;
+    let_pass(&world, TimeDelta::days(1)).await;
+    ask_to_delete(&world, &sign_in(&world, &anna.email).await, &full).await;
+}
+
+#[tokio::test]
+async fn a_legal_hold_defers_and_the_person_is_told() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let (_, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
+    expect(confirm(&world, &anna, &token, Scope::Full.phrase()).await, StatusCode::OK).await;
+    let_pass(&world, TimeDelta::hours(48)).await;
+    let until = world.clock.now() + TimeDelta::days(3);
+    world.app.hold_decide(&anna.email, Some((until, "a court asked for it"))).await.expect("placed");
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
+    let letters = world.take_letters(&anna.email).await;
+    assert!(letters.last().is_some_and(|letter| letter.contains("a court asked for it")), "{letters:?}");
+    let anna = sign_in(&world, &anna.email).await;
+    let restriction = expect(world.get(&anna, "/v1/privacy/restriction").await, StatusCode::OK).await;
+    assert_eq!(restriction["hold"]["reason"], "a court asked for it");
+    // While it stands nothing is deleted by any other way either.
+    for (method, target) in [(Method::DELETE, "/v1/work-events/me"), (Method::DELETE, "/v1/records/work_profile/0")] {
+        let target = target.replace("/0", &format!("/{}", context::RecordId::random()));
+        problem(world.send(&anna, method, target, &Value::Null).await, StatusCode::CONFLICT, "held").await;
+    }
+    // Lifted before its end, the deletion comes at once.
+    world.app.hold_decide(&anna.email, None).await.expect("lifted");
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
+    let gone = world.app.hold_decide(&anna.email, None).await;
+    assert!(matches!(gone, Err(AppError::Missing("account"))), "the person is erased");
+}
+
+/// What somebody may do about a deletion.
+#[derive(Clone, Debug)]
+enum Step {
+    Request,
+    Confirm { right_token: bool, right_phrase: bool },
+    Cancel { right_token: bool },
+    Pass { hours: i64 },
+    Run,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => Just(Step::Request),
+        4 => (prop::bool::weighted(0.8), prop::bool::weighted(0.8))
+            .prop_map(|(right_token, right_phrase)| Step::Confirm { right_token, right_phrase }),
+        1 => prop::bool::weighted(0.8).prop_map(|right_token| Step::Cancel { right_token }),
+        2 => (1_i64..60).prop_map(|hours| Step::Pass { hours }),
+        3 => Just(Step::Run),
+    ]
+}
+
+/// One person, and what must be true of their deletion.
+struct Case<'w> {
+    world: &'w World,
+    ctx: Ctx,
+    email: String,
+    token: String,
+    /// The end of the grace, where token and phrase were right.
+    confirmed: Option<DateTime<Utc>>,
+    /// Whether the newest token can still be confirmed.
+    open: bool,
+    gone: bool,
+}
+
+impl<'w> Case<'w> {
+    async fn new(world: &'w World, number: usize) -> Self {
+        let person = world.person(&format!("case{number}")).await;
+        expect(submit(world, &person, "2025-12-08").await, StatusCode::CREATED).await;
+        let subject = SubjectId(subject_of(world, &person).await);
+        let ctx = Ctx::system(world.clock.clone()).for_subject(subject, None);
+        Self { world, ctx, email: person.email, token: "x".repeat(43), confirmed: None, open: false, gone: false }
+    }
+
+    async fn take(&mut self, step: &Step) {
+        let app = &self.world.app;
+        match step {
+            Step::Request => {
+                let filter = Filter { kinds: Some(vec!["work_day".to_owned()]), ..Filter::default() };
+                if app.deletion_request(&self.ctx, Scope::Partial, filter, None).await.is_ok() {
+                    let letters = self.world.take_letters(&self.email).await;
+                    self.token = letters.iter().rev().find_map(|letter| token_of(letter)).expect("a token");
+                    (self.open, self.confirmed) = (true, None);
+                }
+            }
+            Step::Confirm { right_token, right_phrase } => {
+                let token = if *right_token { self.token.clone() } else { "y".repeat(43) };
+                let phrase = if *right_phrase { Scope::Partial.phrase() } else { "delete" };
+                let outcome = app.deletion_confirm(&self.ctx, &token, phrase).await;
+                if outcome.is_ok() {
+                    assert!(*right_token && *right_phrase && self.open, "confirmed without token, phrase and request");
+                    self.open = false;
+                    self.confirmed = Some(self.world.clock.now() + TimeDelta::hours(48));
+                }
+            }
+            Step::Cancel { right_token } => {
+                let token = if *right_token { self.token.clone() } else { "y".repeat(43) };
+                if app.deletion_cancel(&self.ctx, &token).await.is_ok() {
+                    assert!(*right_token);
+                    (self.open, self.confirmed) = (false, None);
+                }
+            }
+            Step::Pass { hours } => self.world.clock.advance(TimeDelta::hours(*hours)),
+            Step::Run => {
+                run_due(app).await.expect("jobs run");
+                if self.confirmed.is_some_and(|end| end <= self.world.clock.now()) {
+                    (self.gone, self.confirmed) = (true, None);
+                }
+            }
+        }
+    }
+
+    async fn check(&self) -> Result<(), TestCaseError> {
+        let (records, _) = self.world.app.record_list(&self.ctx, WORK_DAY, None).await.expect("listed");
+        prop_assert_eq!(records.is_empty(), self.gone, "records are there until a confirmed deletion was carried out");
+        Ok(())
+    }
+}
+
+/// **Feature: privacy-controls, Property 4: explicit verification before anything is permanently removed; cancelling leaves
+/// everything as it was**
+#[test]
+fn nothing_goes_without_token_phrase_and_grace() {
+    let runtime = Runtime::new().expect("a runtime");
+    let world = runtime.block_on(async {
+        let world = World::new().await;
+        let_pass(&world, TimeDelta::zero()).await;
+        world
+    });
+    let numbers = AtomicUsize::new(0);
+    property(100, &runtime, prop::collection::vec(step(), 3..9), async |steps: Vec<Step>| {
+        let mut case = Case::new(&world, numbers.fetch_add(1, Ordering::Relaxed)).await;
+        for step in &steps {
+            case.take(step).await;
+            case.check().await?;
+        }
+        Ok(())
+    });
+}
+
+#[tokio::test]
+async fn whoever_submits_while_a_person_is_erased_leaves_nothing_readable() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let subject = SubjectId(subject_of(&world, &anna).await);
+    let (_, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
+    // Before the confirmation bars them, submissions are under way; the erasure waits for those and for no other.
+    let_pass(&world, TimeDelta::zero()).await;
+    let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
+    let submissions = (1..=28).map(|number| {
+        let world = &world;
+        async move {
+            let date = format!("2025-11-{number:02}").parse().expect("a date");
+            let body = WorkDay { date, planned_minutes: 480, actual_minutes: 500, source: Source::Manual }.to_body();
+            let submissions = [Submission { body, expected: None, within: None }];
+            let today = ctx.now().date_naive();
+            let batch = Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() };
+            world.app.record_submit(ctx, &batch, None).await.is_ok()
+        }
+    });
+    let erased = async {
+        world.app.deletion_confirm(ctx, &token, Scope::Full.phrase()).await.expect("confirmed");
+        world.clock.advance(TimeDelta::hours(48));
+        run_due(&world.app).await.expect("jobs run")
+    };
+    let (stored, _) = futures_util::future::join(futures_util::future::join_all(submissions), erased).await;
+    assert_eq!(rows_of(&world.superuser().await, subject.0).await, ["jobs.jobs: 1"]);
+    let client = world.superuser().await;
+    let sql = "SELECT count(*) FROM log.events WHERE subject_id = $1 AND event_type = 'record.submitted' AND kind = 'work_day'";
+    let events: i64 = client.query_one(sql, &[&subject.0]).await.expect("counted").get(0);
+    let taken = stored.into_iter().filter(|stored| *stored).count();
+    assert!(taken > 0, "some came before the confirmation");
+    assert_eq!(usize::try_from(events), Ok(taken), "what was taken is in the log, and no key opens it");
+    let after =
+        "SELECT count(*) FROM log.events e WHERE subject_id = $1 AND position > (SELECT position FROM log.events
+                 WHERE subject_id = $1 AND event_type = 'subject.erased')";
+    assert_eq!(client.query_one(after, &[&subject.0]).await.expect("counted").get::<_, i64>(0), 0, "nothing follows");
+}
+
+#[tokio::test]
+async fn what_is_not_due_or_not_there_is_left_alone() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let subject = SubjectId(subject_of(&world, &anna).await);
+    let unknown = world.app.deletion_execute(subject, context::DeletionId::random()).await;
+    assert_eq!(unknown.map_err(|error| error.to_string()), Ok(Next::Done));
+    expect(world.get(&anna, "/v1/auth/me").await, StatusCode::OK).await;
+    let ctx = Ctx::system(world.clock.clone()).for_subject(subject, None);
+    let refused = world.app.deletion_cancel(&ctx, "no token").await;
+    assert!(matches!(refused, Err(AppError::Missing("request"))));
+}

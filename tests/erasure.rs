@@ -1,0 +1,145 @@
+//! An erasure survives the server's death between any two of its steps: it always ends erased, once.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use lethe::{ledger::Ledger, place::Folder, server::Store};
+use serde_json::{Value, json};
+use vault::Vault;
+
+use crate::program::{Answer, Call, DataFolder, Program, take_code, take_letter, take_token};
+
+/// Where the server is killed, in the order in which an erasure comes there, and whether the person still has keys then.
+const POINTS: [(&str, bool); 6] = [
+    ("erasure: leased", true),
+    ("erasure: in the ledger", true),
+    ("erasure: decided", true),
+    ("erasure: committed", false),
+    ("erasure: files removed", false),
+    ("erasure: ended in the ledger", false),
+];
+
+/// A cluster that outlives the servers on it.
+struct Stage {
+    data: DataFolder,
+    store: Store,
+    address: SocketAddr,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let data = DataFolder::new("");
+        let folder = Folder::open(data.path()).expect("the folder opens");
+        let store = Store::start(&folder, &[("fsync", "off".to_owned())]).await.expect("PostgreSQL starts");
+        let vault = Vault::new(folder.ring(None).expect("a ring"));
+        store.migrate(None, &vault, &folder.passwords().expect("passwords")).await.expect("migrated");
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        Self { data, store, address }
+    }
+
+    fn serve(&self, crash_at: &str) -> Program {
+        let (listen, url) = (self.address.to_string(), self.store.database.url(&self.store.database.admin, None));
+        let args = [
+            "serve",
+            "--data",
+            self.data.text(),
+            "--database",
+            &url,
+            "--listen",
+            &listen,
+            "--grace",
+            "0",
+            "--allow-old-postgres",
+        ];
+        let mut program = Program::start_to_crash(&args, "info", crash_at);
+        program.wait_for("serving");
+        program
+    }
+
+    async fn post(&self, target: &str, token: Option<&str>, body: &Value) -> Answer {
+        let call = Call::new(self.address, "POST", target).json(body);
+        match token {
+            Some(token) => call.token(token).send().await,
+            None => call.send().await,
+        }
+    }
+
+    async fn code(&self, email: &str) -> String {
+        self.post("/v1/auth/code", None, &json!({ "email": email })).await.expect(202);
+        take_code(&self.data.path().join("mail"), email).await
+    }
+
+    /// Registers somebody, submits a day, and asks for everything to be deleted; gives the access token and the mailed one.
+    async fn person(&self, email: &str) -> (String, String) {
+        let body = json!({
+            "email": email, "code": self.code(email).await, "hospital_id": "klinikum-am-see", "specialty": "surgery",
+            "role_level": "specialist", "consents": ["work_hours"],
+        });
+        let grant = self.post("/v1/auth/register", None, &body).await.expect(201);
+        let token = grant["token"].as_str().expect("a token").to_owned();
+        let day = json!({ "date": "2025-12-08", "planned_hours": 8, "actual_hours": 9, "source": "manual" });
+        self.post("/v1/work-events/daily", Some(&token), &day).await.expect(201);
+        let export = json!({ "request_type": "full", "format": "json" });
+        self.post("/v1/privacy/export-data", Some(&token), &export).await.expect(202);
+        while self.files() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        self.post("/v1/privacy/delete-data", Some(&token), &json!({ "deletion_type": "full" })).await.expect(202);
+        (token, take_token(&self.data.path().join("mail"), email).await)
+    }
+
+    /// How many people have files in the store of exports.
+    fn files(&self) -> usize {
+        let folder = std::fs::read_dir(self.data.path().join("exports"));
+        folder.into_iter().flatten().filter_map(Result::ok).filter(|entry| entry.path().is_dir()).count()
+    }
+
+    async fn superuser(&self) -> tokio_postgres::Client {
+        let database = &self.store.database;
+        db::admin(&database.address, &database.admin, None).await.expect("the superuser connects")
+    }
+
+    async fn count(&self, sql: &str) -> i64 {
+        self.superuser().await.query_one(sql, &[]).await.expect("counted").get(0)
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_dies_between_two_steps_leaves_an_erasure_that_ends() {
+    let stage = Stage::set().await;
+    let ledger = Ledger::new(stage.data.path().join("erasures.ledger"));
+    for (number, (point, has_keys)) in (1_i64..).zip(POINTS) {
+        let email = format!("person.{number}@klinik.example");
+        let mut server = stage.serve(point);
+        let (token, mailed) = stage.person(&email).await;
+        let confirm = Call::new(stage.address, "POST", &format!("/v1/privacy/confirm-deletion/{mailed}"));
+        let confirm = confirm.token(&token).json(&json!({ "phrase": "delete everything about me" }));
+        confirm.send().await.expect(200);
+        server.wait_for("killed at");
+        drop(server);
+        let left = stage.count("SELECT count(*) FROM vault.subjects").await;
+        assert_eq!(left, i64::from(has_keys), "{point}: killed where it was to be");
+
+        let server = stage.serve("nowhere");
+        // A lease of the dead server may have to run out first, where the ledger does not know of the erasure yet.
+        stage.superuser().await.batch_execute("UPDATE jobs.jobs SET lease_until = now()").await.expect("run out");
+        take_letter(&stage.data.path().join("mail"), &email, "certificate-of-erasure").await;
+        for _ in 0..200 {
+            let open = "SELECT count(*) FROM jobs.jobs WHERE kind = 'deletion' AND state <> 'done'";
+            if stage.count(open).await == 0 && ledger.unfinished().expect("read").is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert_eq!(ledger.unfinished().expect("read"), [], "{point}");
+        assert_eq!(stage.count("SELECT count(*) FROM vault.subjects").await, 0, "{point}: no keys");
+        assert_eq!(stage.count("SELECT count(*) FROM vault.erased").await, number, "{point}: fenced");
+        let erased = "SELECT count(*) FROM log.events WHERE event_type = 'subject.erased'";
+        assert_eq!(stage.count(erased).await, number, "{point}: erased once");
+        assert_eq!(stage.count("SELECT count(*) FROM read.records").await, 0, "{point}");
+        assert_eq!(stage.files(), 0, "{point}: files are gone");
+        let me = Call::new(stage.address, "GET", "/v1/auth/me").token(&token).send().await;
+        me.expect(401);
+        drop(server);
+    }
+}

@@ -1,0 +1,142 @@
+//! Retention and the overview: how long each kind is kept, what goes next, the daily work, and everything that is held.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use lethe::jobs::{plan, run_due};
+use poem::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    steps::{events_of, fields, let_pass, problem, sign_in, subject_of, submit_day},
+    support::{Person, World, expect},
+};
+
+async fn rules(world: &World, person: &Person) -> BTreeMap<String, Value> {
+    let answer = expect(world.get(person, "/v1/privacy/retention").await, StatusCode::OK).await;
+    let rules = answer["rules"].as_array().expect("a list").iter();
+    rules.map(|rule| (rule["kind"].as_str().expect("a kind").to_owned(), rule.clone())).collect()
+}
+
+async fn set(world: &World, person: &Person, kind: &str, days: Value) -> poem::test::TestResponse {
+    world.put(person, format!("/v1/privacy/retention/{kind}"), &json!({ "data_retention_days": days })).await
+}
+
+#[tokio::test]
+async fn what_outlived_its_time_is_removed_once_a_day_and_shown_before() {
+    let world = World::new().await;
+    let (anna, ben) = (world.person("anna").await, world.person("ben").await);
+    submit_day(&world, &anna, "2025-12-08").await;
+    submit_day(&world, &ben, "2025-12-08").await;
+    let before = rules(&world, &anna).await;
+    assert_eq!(before["work_day"]["data_retention_days"], Value::Null, "as long as the account");
+    assert_eq!(before["screening"]["data_retention_days"], 365, "the kind's own rule");
+    for days in [json!(0), json!(36_501), json!("30")] {
+        let wrong = set(&world, &anna, "work_day", days).await;
+        let wrong = problem(wrong, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+        assert_eq!(fields(&wrong), ["data_retention_days"]);
+    }
+    problem(set(&world, &anna, "contact", json!(30)).await, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+    problem(set(&world, &anna, "moods", json!(30)).await, StatusCode::NOT_FOUND, "missing").await;
+    expect(set(&world, &anna, "work_day", json!(30)).await, StatusCode::OK).await;
+    let mine = &rules(&world, &anna).await["work_day"];
+    assert_eq!((&mine["data_retention_days"], &mine["own"], &mine["due_count"]), (&json!(30), &json!(true), &json!(0)));
+    assert!(mine["next_due_at"].is_string());
+
+    plan(&world.app).await.expect("planned");
+    plan(&world.app).await.expect("planned once for all servers");
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 1, "nothing is due but to look");
+    let_pass(&world, TimeDelta::days(20)).await;
+    let anna = sign_in(&world, &anna.email).await;
+    submit_day(&world, &anna, "2025-12-09").await;
+    let_pass(&world, TimeDelta::days(11)).await;
+    let anna = sign_in(&world, &anna.email).await;
+    assert_eq!(rules(&world, &anna).await["work_day"]["due_count"], 1, "the preview says so before it happens");
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 2, "the look, and one person's work");
+    let left = expect(world.get(&anna, "/v1/work-events/me").await, StatusCode::OK).await;
+    assert_eq!(left["events"].as_array().map(Vec::len), Some(1));
+    assert_eq!(left["events"][0]["date"], "2025-12-09");
+    assert_eq!(events_of(&world, &anna).await.iter().filter(|event| *event == "record.removed").count(), 1);
+    let ben = sign_in(&world, &ben.email).await;
+    let kept = expect(world.get(&ben, "/v1/work-events/me").await, StatusCode::OK).await;
+    assert_eq!(kept["events"].as_array().map(Vec::len), Some(1), "one person's rule is nobody else's");
+    expect(set(&world, &anna, "work_day", Value::Null).await, StatusCode::OK).await;
+    assert_eq!(rules(&world, &anna).await["work_day"]["own"], false);
+}
+
+#[tokio::test]
+async fn a_rule_of_ones_own_can_be_taken_back_before_it_removes_anything() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    submit_day(&world, &anna, "2025-12-08").await;
+    let_pass(&world, TimeDelta::days(40)).await;
+    let anna = sign_in(&world, &anna.email).await;
+    expect(set(&world, &anna, "work_day", json!(1)).await, StatusCode::OK).await;
+    plan(&world.app).await.expect("planned");
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 1, "the rule is younger than the grace");
+    assert_eq!(rules(&world, &anna).await["work_day"]["due_count"], 0);
+    let_pass(&world, TimeDelta::hours(48)).await;
+    let anna = sign_in(&world, &anna.email).await;
+    assert_eq!(rules(&world, &anna).await["work_day"]["due_count"], 1);
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 2);
+    let left = expect(world.get(&anna, "/v1/work-events/me").await, StatusCode::OK).await;
+    assert_eq!(left["events"].as_array().map(Vec::len), Some(0));
+}
+
+#[tokio::test]
+async fn very_many_people_are_due_at_once() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    submit_day(&world, &anna, "2025-12-08").await;
+    let rule = json!({ "data_retention_days": 1 });
+    expect(world.put(&anna, "/v1/privacy/retention/work_day", &rule).await, StatusCode::OK).await;
+    let many = "INSERT INTO vault.subjects SELECT gen_random_uuid(), 1, 1, '', '', '' FROM generate_series(1, 100);
+        INSERT INTO vault.records SELECT subject_id, gen_random_uuid(), 'screening', '', NULL, '' FROM vault.subjects WHERE index_key = '';
+        INSERT INTO read.records SELECT r.subject_id, record_id, kind, 1, 'record.submitted', '1.0', '{}', now(), now()
+        FROM vault.records r JOIN vault.subjects s USING (subject_id) WHERE s.index_key = ''";
+    world.superuser().await.batch_execute(many).await.expect("added");
+    let_pass(&world, TimeDelta::days(366)).await;
+    plan(&world.app).await.expect("planned");
+    let looked = lethe::jobs::run_some(&world.app, 1).await.expect("the look");
+    assert_eq!(looked, 1);
+    let sql = "SELECT count(*) FROM jobs.jobs WHERE kind = 'retention'";
+    assert_eq!(world.superuser().await.query_one(sql, &[]).await.expect("counted").get::<_, i64>(0), 101);
+}
+
+#[tokio::test]
+async fn the_overview_says_what_a_fold_of_the_log_says() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    for date in ["2025-12-08", "2025-12-09", "2025-12-10"] {
+        submit_day(&world, &anna, date).await;
+    }
+    let list = expect(world.get(&anna, "/v1/work-events/me").await, StatusCode::OK).await;
+    let id = list["events"][0]["event_id"].as_str().expect("an id");
+    let removed = world.send(&anna, Method::DELETE, format!("/v1/records/work_day/{id}"), &Value::Null).await;
+    assert!(removed.0.status().is_success());
+    let full = json!({ "deletion_type": "full" });
+    expect(world.post(&anna, "/v1/privacy/delete-data", &full).await, StatusCode::ACCEPTED).await;
+    let overview = expect(world.get(&anna, "/v1/privacy/data-overview").await, StatusCode::OK).await;
+
+    let log = world.superuser().await;
+    let sql = "SELECT kind, count(*) FROM (
+                   SELECT DISTINCT ON (aggregate_id) kind, event_type FROM log.events
+                   WHERE subject_id = $1 AND aggregate_type = 'record' ORDER BY aggregate_id, sequence DESC) newest
+               WHERE event_type <> 'record.removed' GROUP BY kind";
+    let rows = log.query(sql, &[&subject_of(&world, &anna).await]).await.expect("the log is folded");
+    let folded: BTreeMap<String, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let kinds = overview["kinds"].as_array().expect("a list");
+    assert_eq!(kinds.len(), domain::kinds::KINDS.len(), "every kind appears");
+    for kind in kinds {
+        let name = kind["kind"].as_str().expect("a name");
+        assert_eq!(kind["count"], folded.get(name).copied().unwrap_or_default(), "{name}");
+        assert_eq!(kind["last_changed_at"].is_string(), folded.contains_key(name), "{name}");
+    }
+    assert_eq!(folded["work_day"], 2);
+    let purposes = overview["purposes"].as_array().expect("a list");
+    let granted: Vec<_> = purposes.iter().filter(|purpose| purpose["granted"] == true).collect();
+    assert_eq!(granted.len(), 1);
+    assert_eq!(granted[0]["purpose"], "work_hours");
+    assert_eq!(overview["open_requests"]["deletions"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&overview["sessions"], &overview["keys"]["wrapping_key_version"]), (&json!(1), &json!(2)));
+}
