@@ -1,29 +1,27 @@
 //! The log: nobody changes it, stock tools read it, readers lose nothing, and what fails leaves no trace.
 
 use std::{
-    collections::BTreeMap,
+    ops::ControlFlow,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use auditor::fold::Dimension;
+use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, EventId, SubjectId};
 use db::{Db, DbError, Gate, Login, Query, Tx};
-use event_log::{
-    Event, Position, Reader, append,
-    cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink, persist::PersistedEventRepository},
-    holders,
-};
+use event_log::{Event, Position, Reader, append, holders};
 use futures_util::future::join_all;
+use lethe::{jobs::run_due, place::write_secret};
 use poem::http::StatusCode;
-use postgres_es::PostgresEventRepository;
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use serde_json::json;
 use tokio_postgres::error::SqlState;
 
-use crate::support::{World, day, expect};
+use crate::{
+    steps::{erase, submit_day},
+    support::{World, day, expect},
+};
 
 /// An event made by hand: the smallest that the log takes.
 pub fn event_of(
@@ -94,89 +92,40 @@ async fn nobody_changes_the_log() {
     assert_eq!(client.query_one(after, &[]).await.expect("counted").get::<_, i64>(0), before);
 }
 
-/// The payload of any event, whatever it says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Anything(Map<String, Value>);
-
-impl DomainEvent for Anything {
-    fn event_type(&self) -> String {
-        "anything".to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
-    }
-}
-
-/// Stands in for the aggregates of ours, which a stock tool does not know.
-macro_rules! stock {
-    ($name:ident, $type:literal) => {
-        #[derive(Default, Serialize, Deserialize)]
-        struct $name;
-
-        impl Aggregate for $name {
-            const TYPE: &'static str = $type;
-            type Command = ();
-            type Event = Anything;
-            type Error = std::convert::Infallible;
-            type Services = ();
-            async fn handle(&mut self, (): (), (): &(), _: &EventSink<Self>) -> Result<(), Self::Error> {
-                Ok(())
-            }
-            fn apply(&mut self, _: Anything) {}
-        }
-    };
-}
-stock!(Accounts, "account");
-stock!(Consents, "consent");
-stock!(Records, "record");
-stock!(Accesses, "access");
-
-/// Streams all events of a type, and says how many came and how many streams they made.
-async fn stream<A: Aggregate>(repository: &PostgresEventRepository) -> (String, i64, i64) {
-    let mut events = repository.stream_all_events::<A>().await.expect("the log is streamed");
-    let mut streams: BTreeMap<String, usize> = BTreeMap::new();
-    let mut count = 0;
-    while let Some(event) = events.next::<A>(&[]).await {
-        let event = event.expect("an event is read");
-        let newest = streams.entry(event.aggregate_id).or_default();
-        assert!(event.sequence > *newest, "sequences grow");
-        assert!(event.metadata.contains_key("role"), "metadata are strings by name");
-        *newest = event.sequence;
-        count += 1;
-    }
-    (A::TYPE.to_owned(), count, i64::try_from(streams.len()).expect("few streams"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stock_postgres_es_repository_streams_the_whole_log() {
+async fn the_auditor_replays_every_sort_of_event_that_a_server_writes() {
     let world = World::new().await;
-    let anna = world.person("anna").await;
-    let client = world.client();
-    for actual in [9.0, 9.0, 9.5] {
-        anna.sign(client.post("/v1/work-events/daily").body_json(&day("2025-12-08", 8.0, actual))).send().await;
+    let (anna, ben) = (world.person("anna").await, world.person("ben").await);
+    submit_day(&world, &anna, "2025-12-08").await;
+    expect(world.get(&anna, "/v1/work-events/me").await, StatusCode::OK).await;
+    let rule = json!({ "data_retention_days": 400 });
+    expect(world.put(&anna, "/v1/privacy/retention/work_day", &rule).await, StatusCode::OK).await;
+    for restricted in [true, false] {
+        let wish = json!({ "restricted": restricted });
+        expect(world.put(&anna, "/v1/privacy/restriction", &wish).await, StatusCode::OK).await;
     }
-    expect(anna.sign(client.get("/v1/work-events/me")).send().await, StatusCode::OK).await;
-    expect(anna.sign(client.delete("/v1/work-events/me")).send().await, StatusCode::OK).await;
-    let address = &world.database.address;
-    let options = PgConnectOptions::new()
-        .host(&address.host)
-        .port(address.port)
-        .database(&address.database)
-        .username(Login::Auditor.as_str())
-        .password(&world.suite.passwords[Login::Auditor.as_str()]);
-    let pool = PgPoolOptions::new().max_connections(2).connect_with(options).await.expect("an auditor connects");
-    let repository = PostgresEventRepository::new(pool);
-    let mut found = vec![
-        stream::<Accounts>(&repository).await,
-        stream::<Consents>(&repository).await,
-        stream::<Records>(&repository).await,
-        stream::<Accesses>(&repository).await,
-    ];
-    found.sort();
-    let sql = "SELECT aggregate_type, count(*), count(DISTINCT aggregate_id) FROM log.events GROUP BY 1 ORDER BY 1";
-    let rows = world.superuser().await.query(sql, &[]).await.expect("counted");
-    let stored: Vec<(String, i64, i64)> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-    assert_eq!(found, stored);
+    for hold in [Some((world.clock.now() + TimeDelta::days(3), "a court asked for it")), None] {
+        world.app.hold_decide(&ben.email, hold).await.expect("decided");
+    }
+    world.app.keys_rotate(&|_| ControlFlow::Continue(())).await.expect("rotated");
+    let wish = json!({ "request_type": "full", "format": "csv" });
+    expect(world.post(&anna, "/v1/privacy/export-data", &wish).await, StatusCode::ACCEPTED).await;
+    run_due(&world.app).await.expect("jobs run");
+    erase(&world, &anna).await;
+
+    let (login, password) = (Login::Auditor.as_str(), world.folder.join("auditor.password"));
+    write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");
+    let place = auditor::place::options(&world.database.url(login, None), Some(&password)).expect("a place");
+    let report = auditor::replay::run(place, &[Dimension::Type]).await.expect("the log is replayed");
+    assert_eq!(report.findings, [""; 0]);
+    let sql = "SELECT count(*), count(DISTINCT aggregate_type) FROM log.events";
+    let row = world.superuser().await.query_one(sql, &[]).await.expect("counted");
+    assert_eq!(row.get::<_, i64>(0), i64::try_from(report.events).expect("few"));
+    assert_eq!(
+        row.get::<_, i64>(1),
+        i64::try_from(auditor::stream::TYPES.len()).expect("few"),
+        "all of them took part"
+    );
 }
 
 const WRITERS: i64 = 8;

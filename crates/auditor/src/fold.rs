@@ -267,9 +267,9 @@ mod tests {
         replay.take("a", 1, &event("record.submitted", true));
         let mut census = Census::new(&[]);
         census.take(cell("record.submitted", "s1", "2026-01-02", 2));
-        census.take(Cell { aggregate_type: "export".to_owned(), ..cell("export.made", "s1", "2026-01-02", 1) });
+        census.take(Cell { aggregate_type: "mood".to_owned(), ..cell("mood.noted", "s1", "2026-01-02", 1) });
         let expected = [
-            "export: export.made: the table holds 1, the replay gave 0",
+            "mood: mood.noted: the table holds 1, the replay gave 0",
             "record: record.submitted: the table holds 2, the replay gave 1",
         ];
         assert_eq!(census.compare(&[replay]), expected);

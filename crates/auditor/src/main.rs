@@ -1,14 +1,4 @@
-//! `lethe-audit`: replays the log of a Lethe database with a stock `postgres-es` repository and counts what it finds.
-//!
-//! Promises: no code of the server takes part, so that an auditor need not trust it; the log is read in one read-only
-//! snapshot; the same counts are taken twice, by the repository and by plain SQL, and a difference is a finding. Refuses: a
-//! password on the command line. It opens no sealed value and needs no key.
-
-mod fold;
-mod place;
-mod replay;
-mod report;
-mod stream;
+//! `lethe-audit`: the command line of the auditor. Refuses: a password on it.
 
 use std::{
     io::{self, Write},
@@ -16,11 +6,13 @@ use std::{
     process::ExitCode,
 };
 
+use auditor::{
+    fold::Dimension,
+    place,
+    replay::{self, AuditError},
+    report::Report,
+};
 use clap::{Args, Parser, Subcommand};
-
-use fold::Dimension;
-use replay::AuditError;
-use report::Report;
 
 /// Replays the log of a Lethe database and counts what it finds.
 #[derive(Parser)]

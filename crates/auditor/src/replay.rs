@@ -17,7 +17,7 @@ use sqlx::{
 use crate::{
     fold::{Cell, Census, Dimension, Replay},
     report::Report,
-    stream::{Label, Stream},
+    stream::{Label, Stream, TYPES},
 };
 
 /// Why a log could not be replayed.
@@ -58,11 +58,17 @@ pub async fn run(options: PgConnectOptions, by: &[Dimension]) -> Result<Report, 
         .connect_with(options)
         .await?;
     let repository = PostgresEventRepository::new(pool.clone()).with_streaming_channel_size(1000);
-    let replays = [
+    let replays: [Replay; TYPES.len()] = [
         replay::<0>(&repository).await?,
         replay::<1>(&repository).await?,
         replay::<2>(&repository).await?,
         replay::<3>(&repository).await?,
+        replay::<4>(&repository).await?,
+        replay::<5>(&repository).await?,
+        replay::<6>(&repository).await?,
+        replay::<7>(&repository).await?,
+        replay::<8>(&repository).await?,
+        replay::<9>(&repository).await?,
     ];
     let census = census(&pool, by).await?;
     pool.close().await;
@@ -71,7 +77,7 @@ pub async fn run(options: PgConnectOptions, by: &[Dimension]) -> Result<Report, 
 
 async fn replay<const N: usize>(repository: &PostgresEventRepository) -> Result<Replay, AuditError> {
     let label: [Box<dyn EventUpcaster>; 1] = [Box::new(Label)];
-    let mut replay = Replay::new(crate::stream::TYPES[N]);
+    let mut replay = Replay::new(TYPES[N]);
     let mut events = repository.stream_all_events::<Stream<N>>().await?;
     while let Some(event) = events.next::<Stream<N>>(&label).await {
         match event {

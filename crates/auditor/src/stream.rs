@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// The aggregate types of the log.
-pub const TYPES: [&str; 4] = ["account", "consent", "record", "access"];
+pub const TYPES: [&str; 10] =
+    ["account", "consent", "record", "access", "deletion", "export", "hold", "key_ring", "restriction", "retention"];
 
 /// All streams of `TYPES[N]`.
 #[derive(Default, Serialize, Deserialize)]
