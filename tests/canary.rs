@@ -5,6 +5,8 @@
 //! each of them in every encoding that could hold it. What was issued (tokens) and what is kept apart (the ring's keys, the
 //! logins' passwords) is searched for too. Only the mail may name its recipients.
 
+mod rights;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -206,7 +208,18 @@ impl Stage {
         let superuser = db::admin(address, admin, None).await.expect("the superuser connects");
         let address = free_address();
         let (listen, url) = (address.to_string(), store.database.url(admin, None));
-        let args = ["serve", "--data", data.text(), "--database", &url, "--listen", &listen, "--allow-old-postgres"];
+        let args = [
+            "serve",
+            "--data",
+            data.text(),
+            "--database",
+            &url,
+            "--listen",
+            &listen,
+            "--grace",
+            "0",
+            "--allow-old-postgres",
+        ];
         let mut program = Program::start(&args, "trace");
         program.wait_for("serving");
         Self { data, store, superuser, program, address }
@@ -248,9 +261,12 @@ async fn what_was_submitted_stands_nowhere_in_clear() {
     let anna = strangers_and_sign_in(&stage, &mut wanted).await;
     submissions(&stage, &mut wanted, &anna).await;
     questions(&stage, &mut wanted, &anna).await;
-    let staff_output = staff(&stage, &mut wanted);
+    rights::exercised(&stage, &mut wanted, &anna).await;
+    let staff_output = [staff(&stage, &mut wanted), rights::held(&stage, &mut wanted, &anna)].concat();
     reads_without_their_log(&stage, &mut wanted, &anna).await;
     farewell(&stage, &anna).await;
+    rights::erased(&stage, &mut wanted, &anna).await;
+    rights::nothing_leads_to_anybody(&stage.superuser).await;
     kept_apart(stage.data.path(), &mut wanted);
     every_field_of_an_event_is_argued_for(&stage.superuser).await;
 
@@ -275,7 +291,7 @@ async fn what_was_submitted_stands_nowhere_in_clear() {
     let mut found = BTreeSet::new();
     wanted.scan_folder(data.path(), &["mail"], &mut found);
     wanted.scan(Path::new("the output of lethe serve"), &output, &mut found);
-    wanted.scan(Path::new("the output of lethe staff add"), &staff_output, &mut found);
+    wanted.scan(Path::new("the output of lethe staff and lethe hold"), &staff_output, &mut found);
     assert!(found.is_empty(), "in clear: {found:#?}");
 }
 
@@ -420,6 +436,41 @@ async fn submissions(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
     put("statistics").json(&json!({ "granted": wanted.canary("malformed decision") })).send().await.expect(422);
     put(&wanted.canary("purpose in the path")).json(&json!({ "granted": true })).send().await.expect(404);
     put("statistics").json(&json!({ "granted": true })).send().await.expect(200);
+    records(stage, wanted, anna).await;
+}
+
+/// Records of other kinds, and what a guest has evaluated.
+async fn records(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
+    for purpose in ["demographics", "wordbook"] {
+        let consent = stage.call("PUT", &format!("/v1/consents/{purpose}")).token(&anna.token);
+        consent.json(&json!({ "granted": true })).send().await.expect(200);
+    }
+    let put = |kind: &str| stage.call("PUT", &format!("/v1/records/{kind}")).token(&anna.token);
+    let body = json!({ "name": wanted.canary("name"), "surname": wanted.canary("surname") });
+    put("demographics").json(&body).send().await.expect(201);
+    let word = json!({
+        "word_id": wanted.canary("word_id"), "lemma": wanted.canary("lemma"), "passive_review_count": 1,
+        "active_review_count": 1, "part_of_speech": wanted.canary("part_of_speech"),
+    });
+    let key = wanted.canary("Idempotency-Key of a record");
+    put("wordbook_entry").header("idempotency-key", &key).json(&word).send().await.expect(201);
+    let wrong = json!({ (wanted.canary("unknown field of a record")): 1, "gender": wanted.canary("unknown gender") });
+    put("demographics").json(&wrong).send().await.expect(422);
+    put(&wanted.canary("unknown kind")).json(&word).send().await.expect(404);
+
+    let guest = stage.post("/v1/guests", &json!({})).await.expect(201);
+    let agent = wanted.canary("user agent of a guest");
+    let evaluate = |kind: &str| {
+        let call = stage.call("POST", &format!("/v1/guests/evaluate/{kind}")).header("user-agent", &agent);
+        call.token(guest["token"].as_str().expect("a token"))
+    };
+    let sound = domain::kinds::SCREENING.example().into_inner();
+    evaluate("screening").json(&sound).send().await.expect(200);
+    let wrong = json!({ "taken_at": wanted.canary("taken_at of a guest"), (wanted.canary("field of a guest")): 1 });
+    evaluate("screening").json(&wrong).send().await.expect(422);
+    evaluate("demographics").json(&json!({ "name": wanted.canary("name of a guest") })).send().await.expect(403);
+    evaluate(&wanted.canary("kind of a guest")).json(&sound).send().await.expect(404);
+    wanted.add("guest's token", guest["token"].as_str().expect("a token").as_bytes(), None);
 }
 
 /// What a person asks for, and what anybody can put into the head of a request.
@@ -562,7 +613,7 @@ const COLUMNS: &str = "-- columns
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    WHERE n.nspname IN ('lethe', 'log', 'vault', 'auth', 'read') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    WHERE n.nspname IN ('lethe', 'log', 'vault', 'auth', 'read', 'jobs') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     ORDER BY 1";
 
 #[tokio::test]

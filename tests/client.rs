@@ -1,56 +1,26 @@
 //! A client generated from the document, by a program that knows nothing of us, does everything a client does.
 //!
-//! Needs `python3` with `venv`, and a package index for the first run: without them the test fails, as it must where
-//! nobody reads what was skipped. What it installs is pinned in `client/requirements.txt` and kept below `target/`.
+//! What it needs is in `client/requirements.txt`; see `python.rs`.
 
-use std::{
-    fs,
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, net::Ipv4Addr, path::Path, process::Command};
 
 use context::Role;
 use lethe::{http, server};
 use tokio::{net::TcpListener, sync::oneshot};
 
-use crate::support::World;
+use crate::{
+    python::{environment, run},
+    support::World,
+};
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/client");
-
-/// Runs a program to its end and gives what it wrote; panics with it where the program failed.
-fn run(what: &str, command: &mut Command) -> String {
-    let output =
-        command.output().unwrap_or_else(|error| panic!("{what}: {:?} does not run: {error}", command.get_program()));
-    let written = [output.stdout, output.stderr].concat();
-    let written = String::from_utf8_lossy(&written).into_owned();
-    assert!(output.status.success(), "{what} failed:\n{written}");
-    written
-}
-
-/// The virtual environment, made anew where there is none or where the requirements changed.
-fn environment() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target folder");
-    let (venv, requirements) = (target.join("python-client-venv"), Path::new(HERE).join("requirements.txt"));
-    let wanted = fs::read_to_string(&requirements).expect("the requirements are there");
-    let stamp = venv.join("requirements.txt");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return venv;
-    }
-    run("making a virtual environment", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
-    let mut install = Command::new(venv.join("bin/python"));
-    install.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--requirement"]);
-    run("installing what tests/client/requirements.txt names", install.arg(&requirements));
-    fs::write(stamp, wanted).expect("noted");
-    venv
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_client_makes_the_whole_journey() {
     let dir = tempfile::tempdir().expect("a folder");
     let (document, client) = (dir.path().join("openapi.json"), dir.path().join("lethe_client"));
     fs::write(&document, http::document()).expect("written");
-    let venv = tokio::task::spawn_blocking(environment).await.expect("an environment");
+    let venv = tokio::task::spawn_blocking(|| environment("client")).await.expect("an environment");
     let python = || Command::new(venv.join("bin/python"));
     let checked = run("validating", python().arg(Path::new(HERE).join("check_document.py")).arg(&document));
     assert!(checked.contains("examples fit"), "{checked}");

@@ -218,6 +218,7 @@ impl Operation {
         let (me, other) = two(&town.people, inquiry.who, inquiry.other);
         let secret = inquiry.secret.get(&other.secrets);
         let path = self.path.replace("{purpose}", if inquiry.in_body { "work_hours" } else { secret });
+        let path = path.replace("{kind}", if inquiry.in_body { "work_day" } else { secret });
         let path = path.split('/').map(|part| if part.starts_with('{') { secret } else { part }).collect::<Vec<_>>();
         let mut body = self.body.clone();
         if let Some(fields) = body.as_mut().and_then(Value::as_object_mut).filter(|_| inquiry.in_body) {

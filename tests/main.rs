@@ -1,24 +1,42 @@
 //! Behaviour on a real PostgreSQL: journeys over HTTP, isolation by direct SQL, properties, drift. One binary, one cluster a run.
 
 mod program;
+mod python;
+mod relay;
 mod steps;
 mod support;
 mod town;
 
 mod account;
 mod audit;
+mod backup;
 mod bad_input;
+mod bucket;
 mod canary;
 mod client;
 mod commits;
 mod consent;
+mod deletion;
 mod demo;
+mod erasure;
+mod export;
+mod guest;
+mod import;
 mod isolation;
+mod job;
+mod keys;
 mod kinds;
 mod log;
+mod mail;
 mod openapi;
 mod policies;
+mod projection;
 mod reads;
+mod rebuild;
+mod receipt;
+mod record;
+mod restriction;
+mod retention;
 mod sign_in;
 mod tickets;
 mod work_day;

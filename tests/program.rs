@@ -46,7 +46,16 @@ pub fn text(output: &Output) -> String {
 impl Program {
     /// Starts `lethe` and keeps all that it writes.
     pub fn start(args: &[&str], log: &str) -> Self {
-        let mut child = lethe(args, log).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("lethe starts");
+        Self::run(&mut lethe(args, log))
+    }
+
+    /// Starts `lethe`, to be killed when it comes to a certain point.
+    pub fn start_to_crash(args: &[&str], log: &str, at: &str) -> Self {
+        Self::run(lethe(args, log).env("LETHE_CRASH_AT", at))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("lethe starts");
         let output = Arc::new(Mutex::new(Vec::new()));
         let (stdout, stderr) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
         let readers = vec![keep(stdout, output.clone()), keep(stderr, output.clone())];
@@ -238,8 +247,29 @@ impl Call {
     }
 }
 
+/// The token of the newest letter to an address that holds one: 43 characters on a line of their own. The letter is taken.
+pub async fn take_token(folder: &Path, email: &str) -> String {
+    let letter = take_letter(folder, email, "one-time code").await;
+    token_of(&letter).expect("the letter holds a token")
+}
+
+/// The token that a letter holds.
+pub fn token_of(letter: &str) -> Option<String> {
+    let is_token = |line: &&str| {
+        line.len() == 43 && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    letter.lines().map(str::trim).find(is_token).map(str::to_owned)
+}
+
 /// The newest code mailed to an address, waited for; its letter is taken out of the folder, as a mail program would.
 pub async fn take_code(folder: &Path, email: &str) -> String {
+    let letter = take_letter(folder, email, "Your code: ").await;
+    let (_, rest) = letter.split_once("Your code: ").expect("a letter names a code");
+    rest[..6].to_owned()
+}
+
+/// The newest letter to an address that says something, waited for and taken out of the folder.
+pub async fn take_letter(folder: &Path, email: &str, saying: &str) -> String {
     let started = Instant::now();
     loop {
         let mut letters: Vec<_> = std::fs::read_dir(folder)
@@ -249,13 +279,12 @@ pub async fn take_code(folder: &Path, email: &str) -> String {
             .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
             .filter_map(|path| Some((std::fs::metadata(&path).ok()?.modified().ok()?, path)))
             .filter_map(|(time, path)| Some((time, path.clone(), std::fs::read_to_string(path).ok()?)))
-            .filter(|(_, _, text)| text.contains(&format!("To: {email}")))
+            .filter(|(_, _, text)| text.contains(&format!("To: {email}")) && text.contains(saying))
             .collect();
         letters.sort();
         if let Some((_, path, letter)) = letters.pop() {
             std::fs::remove_file(path).expect("the letter is taken");
-            let (_, rest) = letter.split_once("Your code: ").expect("a letter names a code");
-            return rest[..6].to_owned();
+            return letter;
         }
         assert!(started.elapsed() < PATIENCE, "no letter came");
         tokio::time::sleep(PAUSE).await;

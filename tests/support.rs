@@ -18,7 +18,7 @@ use lethe::{
 };
 use poem::{
     Endpoint, Response,
-    http::StatusCode,
+    http::{Method, StatusCode},
     test::{TestClient, TestRequestBuilder, TestResponse},
 };
 use serde_json::{Value, json};
@@ -115,14 +115,16 @@ impl World {
             .expect("granted");
         let dir = tempfile::tempdir().expect("a folder");
         let folder = Folder::open(dir.path()).expect("the folder opens");
-        std::fs::copy(suite.folder.join("ring.json"), folder.join("ring.json")).expect("the ring is copied");
+        for secret in ["ring.json", "logins.json"] {
+            std::fs::copy(suite.folder.join(secret), folder.join(secret)).expect("the secrets are copied");
+        }
         let ring = Ring::open(&folder.join("ring.json"), None).expect("the ring opens");
         let database = Database {
             address: Address { database: name, ..suite.database.address.clone() },
             admin: "postgres".to_owned(),
         };
         let clock = Clock::system();
-        let settings = Settings { folder: folder.clone(), connections: 8, clock: clock.clone() };
+        let settings = Settings { connections: 8, ..Settings::new(folder.clone(), clock.clone()) };
         let app = server::open(&settings, &database, Arc::new(Vault::new(ring)), &suite.passwords)
             .await
             .expect("the application opens");
@@ -145,23 +147,58 @@ impl World {
         db::admin(&self.database.address, login.as_str(), Some(password)).await.expect("the login connects")
     }
 
-    /// The newest code that was mailed to an address.
-    pub async fn mailed_code(&self, email: &str) -> String {
+    /// Somebody's request with a JSON body, `null` for none.
+    pub async fn send(&self, person: &Person, method: Method, path: impl Into<String>, body: &Value) -> TestResponse {
+        let client = self.client();
+        let request = client.request(method, path);
+        let request = if body.is_null() { request } else { request.body_json(body) };
+        person.sign(request).send().await
+    }
+
+    /// Somebody's `GET`.
+    pub async fn get(&self, person: &Person, path: impl Into<String>) -> TestResponse {
+        self.send(person, Method::GET, path, &Value::Null).await
+    }
+
+    /// Somebody's `POST`.
+    pub async fn post(&self, person: &Person, path: impl Into<String>, body: &Value) -> TestResponse {
+        self.send(person, Method::POST, path, body).await
+    }
+
+    /// Somebody's `PUT`.
+    pub async fn put(&self, person: &Person, path: impl Into<String>, body: &Value) -> TestResponse {
+        self.send(person, Method::PUT, path, body).await
+    }
+
+    /// All letters to an address, oldest first, with their files.
+    async fn letters(&self, email: &str) -> Vec<(std::time::SystemTime, String, std::path::PathBuf)> {
         while jobs::deliver_some(&self.app, &self.mailbox).await.expect("letters are delivered") > 0 {}
         let mut letters: Vec<_> = std::fs::read_dir(server::mail_folder(&self.folder))
             .expect("a mail folder")
             .map(|entry| entry.expect("an entry").path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
             .map(|path| {
-                (
-                    std::fs::metadata(&path).expect("metadata").modified().expect("a time"),
-                    std::fs::read_to_string(path).expect("text"),
-                )
+                let time = std::fs::metadata(&path).expect("metadata").modified().expect("a time");
+                (time, std::fs::read_to_string(&path).expect("text"), path)
             })
-            .filter(|(_, text)| text.contains(&format!("To: {email}")))
+            .filter(|(_, text, _)| text.contains(&format!("To: {email}")))
             .collect();
         letters.sort();
-        let (_, text) = letters.pop().expect("a letter to the address");
+        letters
+    }
+
+    /// All letters to an address, oldest first, taken out of the folder as a mail program would.
+    pub async fn take_letters(&self, email: &str) -> Vec<String> {
+        let letters = self.letters(email).await;
+        letters.iter().for_each(|(_, _, path)| std::fs::remove_file(path).expect("the letter is taken"));
+        letters.into_iter().map(|(_, text, _)| text).collect()
+    }
+
+    /// The newest code that was mailed to an address.
+    pub async fn mailed_code(&self, email: &str) -> String {
+        let letters = self.letters(email).await;
+        let (_, text, _) =
+            letters.iter().rfind(|(_, text, _)| text.contains("Your code: ")).expect("a letter with a code");
         let at = text.find("Your code: ").expect("a code") + "Your code: ".len();
         text[at..at + 6].to_owned()
     }

@@ -3,6 +3,7 @@
 use context::{Role, SubjectId};
 use db::Lookup;
 use poem::http::StatusCode;
+use serde_json::json;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -133,6 +134,15 @@ impl Somebody {
         let row = superuser.query_one("SELECT subject_id FROM auth.users WHERE user_id = $1", &[&user]).await;
         let subject = SubjectId(row.expect("the account is there").get(0));
         secrets.push(subject.to_string());
+        let full = json!({ "deletion_type": "full" });
+        expect(world.post(&person, "/v1/privacy/delete-data", &full).await, StatusCode::ACCEPTED).await;
+        let rule = json!({ "data_retention_days": 3650 });
+        expect(world.put(&person, "/v1/privacy/retention/work_day", &rule).await, StatusCode::OK).await;
+        let export = json!({ "request_type": "full", "format": "json" });
+        expect(world.post(&person, "/v1/privacy/export-data", &export).await, StatusCode::ACCEPTED).await;
+        // Nobody has both keys and a place behind the fence but here, where every table is to have a row of everybody.
+        let fence = "INSERT INTO vault.erased VALUES ($1, now())";
+        superuser.execute(fence, &[&subject.0]).await.expect("fenced");
         world.app.staff_add(&person.email, Role::Auditor).await.expect("a role is given");
         let (lookup, _) = world.app.vault.ring().address_hash(&person.email);
         Self { person, subject, lookup, secrets }

@@ -86,6 +86,14 @@ async fn connection(port: u16, until: Instant, counter: Arc<AtomicUsize>, reques
     Ok(latencies)
 }
 
+/// Sends one request and gives the answer, head and all.
+pub async fn answer_to(stream: &mut TcpStream, request: &str) -> Outcome<String> {
+    let mut answer = Vec::with_capacity(4096);
+    stream.write_all(request.as_bytes()).await?;
+    read_answer(stream, &mut answer).await?;
+    Ok(String::from_utf8(answer)?)
+}
+
 /// Reads one answer: a head, and as many bytes as it says.
 async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Outcome<()> {
     answer.clear();

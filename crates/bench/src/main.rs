@@ -3,6 +3,8 @@
 //! Machines are noisy: compare within one run only. Rounds are interleaved and medians printed.
 
 mod daily;
+mod erasure;
+mod export;
 mod load;
 mod pgbench;
 mod stage;
@@ -34,6 +36,24 @@ enum What {
         #[arg(long, default_value_t = 16)]
         connections: usize,
     },
+    /// An export of 1,000 records from the request to the file, and the server's memory during one of very many
+    Export {
+        /// Rounds of the timed export, of which the median counts
+        #[arg(long, default_value_t = 15)]
+        rounds: usize,
+        /// Records of the large export; 0 leaves it out
+        #[arg(long, default_value_t = 1_000_000)]
+        records: usize,
+    },
+    /// An erasure of a person with 10,000 events, from the confirmation to the end
+    Erasure {
+        /// How many people, of whom the median counts
+        #[arg(long, default_value_t = 5)]
+        people: usize,
+        /// Events of each
+        #[arg(long, default_value_t = 10_000)]
+        events: usize,
+    },
 }
 
 /// Whatever went wrong: a bench only says so.
@@ -45,5 +65,7 @@ async fn main() -> Outcome<()> {
         What::Daily { seconds, rounds, clients, connections } => {
             daily::run(seconds, rounds, &clients, connections).await
         }
+        What::Export { rounds, records } => export::run(rounds, records).await,
+        What::Erasure { people, events } => erasure::run(people, events).await,
     }
 }

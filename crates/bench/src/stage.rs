@@ -42,6 +42,11 @@ pub struct Stage {
 impl Stage {
     /// Sets up `people` signed-in people and a server with `connections` connections.
     pub async fn set(people: usize, connections: usize) -> Outcome<Self> {
+        Self::set_with(people, connections, &[]).await
+    }
+
+    /// The same, with more arguments for the server.
+    pub async fn set_with(people: usize, connections: usize, more: &[&str]) -> Outcome<Self> {
         let dir = tempfile::tempdir()?;
         let folder = Folder::open(dir.path())?;
         let store = Store::start(&folder, &[]).await?;
@@ -52,7 +57,7 @@ impl Stage {
         store.migrate(None, &vault, &passwords).await?;
         let tokens = register(&folder, &store.database, vault, &passwords, people).await?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let server = serve(folder.path(), &store.database, port, connections)?;
+        let server = serve(folder.path(), &store.database, port, connections, more)?;
         let stage = Self {
             server,
             port,
@@ -106,7 +111,7 @@ async fn register(
     passwords: &Passwords,
     people: usize,
 ) -> Outcome<Vec<String>> {
-    let settings = Settings { folder: folder.clone(), connections: 4, clock: Clock::system() };
+    let settings = Settings::new(folder.clone(), Clock::system());
     let app = server::open(&settings, database, vault.clone(), passwords).await?;
     let long = Tokens::new(vault, Some(TimeDelta::hours(12)));
     let mut tokens = Vec::with_capacity(people);
@@ -129,7 +134,7 @@ async fn register(
 }
 
 /// Starts the server binary that lies beside this one.
-fn serve(folder: &Path, database: &Database, port: u16, connections: usize) -> Outcome<Child> {
+fn serve(folder: &Path, database: &Database, port: u16, connections: usize, more: &[&str]) -> Outcome<Child> {
     let binary = std::env::current_exe()?.with_file_name("lethe");
     if !binary.exists() {
         return Err(format!("{} is missing: run `cargo build --release` first", binary.display()).into());
@@ -145,6 +150,7 @@ fn serve(folder: &Path, database: &Database, port: u16, connections: usize) -> O
         .arg("--connections")
         .arg(connections.to_string())
         .arg("--allow-old-postgres")
+        .args(more)
         .env("LETHE_LOG", "warn")
         .stdin(Stdio::null())
         .spawn()?;

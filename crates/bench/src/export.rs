@@ -1,0 +1,124 @@
+//! Exports: from the request to the completed file over HTTP, for a thousand records; and how much memory the server takes while it
+//! writes a file of very many.
+
+use std::{sync::Arc, time::Instant};
+
+use context::{Clock, Ctx, Personal};
+use domain::{consent::Purpose, kinds::WORDBOOK_ENTRY};
+use lethe::{
+    app::{
+        App,
+        record::{Batch, Submission},
+    },
+    auth::Tokens,
+    place::Folder,
+    server::{self, Settings},
+};
+use tokio::net::TcpStream;
+use vault::Vault;
+
+use crate::{Outcome, load::answer_to, stage::Stage};
+
+/// So many records are submitted in one transaction.
+const BATCH: usize = 1000;
+/// The records whose export is timed.
+const TIMED: usize = 1000;
+const FORMATS: [&str; 2] = ["json", "csv"];
+
+/// Measures and prints.
+pub async fn run(rounds: usize, many: usize) -> Outcome<()> {
+    let stage = Stage::set(2, 8).await?;
+    let filler = Filler::open(&stage).await?;
+    filler.fill(&stage.tokens[0], TIMED).await?;
+    let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).await?;
+    println!("An export of {TIMED} records, from the request to the completed file, over HTTP\n");
+    println!("| format | median ms | slowest ms | file KiB |");
+    println!("|---|---:|---:|---:|");
+    for format in FORMATS {
+        let (mut times, mut size) = (Vec::with_capacity(rounds), 0);
+        for _ in 0..rounds {
+            let started = Instant::now();
+            size = export(&mut stream, &stage, 0, format, &mut 0).await?;
+            times.push(started.elapsed().as_secs_f64() * 1000.0);
+        }
+        times.sort_by(f64::total_cmp);
+        println!("| {format} | {:.0} | {:.0} | {} |", times[times.len() / 2], times[times.len() - 1], size / 1024);
+    }
+    if many == 0 {
+        return Ok(());
+    }
+    filler.fill(&stage.tokens[1], many).await?;
+    println!("\nAn export of {many} records\n");
+    println!("| format | s | file MiB | resident before, MiB | most resident, MiB |");
+    println!("|---|---:|---:|---:|---:|");
+    for format in FORMATS {
+        let (before, mut most) = (stage.resident_mib()?, 0);
+        let started = Instant::now();
+        let size = export(&mut stream, &stage, 1, format, &mut most).await?;
+        let seconds = started.elapsed().as_secs_f64();
+        println!("| {format} | {seconds:.1} | {} | {before} | {most} |", size / 1024 / 1024);
+    }
+    Ok(())
+}
+
+/// Asks for a file and waits until it is there; gives its size, and in `most` the most memory that the server took meanwhile.
+async fn export(stream: &mut TcpStream, stage: &Stage, person: usize, format: &str, most: &mut u64) -> Outcome<u64> {
+    let head = format!("host: localhost\r\nauthorization: Bearer {}\r\n", stage.tokens[person]);
+    let body = format!(r#"{{"request_type":"full","format":"{format}"}}"#);
+    let ask = format!(
+        "POST /v1/privacy/export-data HTTP/1.1\r\n{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let asked = answer_to(stream, &ask).await?;
+    let id = field(&asked, "export_id").ok_or_else(|| format!("refused: {asked}"))?;
+    let see = format!("GET /v1/privacy/exports/{id} HTTP/1.1\r\n{head}\r\n");
+    loop {
+        let seen = answer_to(stream, &see).await?;
+        *most = (*most).max(stage.resident_mib()?);
+        match field(&seen, "status") {
+            Some("pending" | "processing") => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
+            Some("completed") => return Ok(field(&seen, "size").ok_or("no size")?.parse()?),
+            _ => return Err(format!("it did not succeed: {seen}").into()),
+        }
+    }
+}
+
+/// The value of a field in the JSON of an answer, as it stands there.
+fn field<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = answer.split_once(&format!("\"{name}\":"))?;
+    Some(rest.split([',', '}']).next()?.trim_matches('"'))
+}
+
+/// Submits words behind the server's back, on the same database.
+struct Filler {
+    app: Arc<App>,
+    tokens: Tokens,
+}
+
+impl Filler {
+    async fn open(stage: &Stage) -> Outcome<Self> {
+        let folder = Folder::open(stage.scratch())?;
+        let vault = Arc::new(Vault::new(folder.present_ring(None)?));
+        let settings = Settings::new(folder, Clock::system());
+        let app = server::open(&settings, &stage.database, vault.clone(), &stage.passwords).await?;
+        Ok(Self { app, tokens: Tokens::new(vault, None) })
+    }
+
+    async fn fill(&self, token: &str, count: usize) -> Outcome<()> {
+        let claims = self.tokens.verify(token, self.app.clock.now()).ok_or("a token of ours")?;
+        let ctx = Ctx::system(self.app.clock.clone()).for_subject(claims.subject, Some(claims.session));
+        self.app.consent_decide(&ctx, Purpose::Wordbook, true, None).await?;
+        let today = ctx.now().date_naive();
+        for first in (0..count).step_by(BATCH) {
+            let submission = |number: usize| {
+                let mut body = WORDBOOK_ENTRY.example().into_inner();
+                body["word_id"] = format!("word-{number}").into();
+                Submission { body: Personal::new(body), expected: None, within: None }
+            };
+            let submissions: Vec<_> = (first..count.min(first + BATCH)).map(submission).collect();
+            let batch = Batch { kind: WORDBOOK_ENTRY, submissions: &submissions, today, faults: Vec::new() };
+            self.app.record_submit(&ctx, &batch, None).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! Python programs for the tests: each folder `NAME/` with a `requirements.txt` gets a virtual environment below `target/`.
+//!
+//! Needs `python3` with `venv`, and a package index for the first run: without them a test fails, as it must where nobody
+//! reads what was skipped.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Runs a program to its end and gives what it wrote; panics with it where the program failed.
+pub fn run(what: &str, command: &mut Command) -> String {
+    let output =
+        command.output().unwrap_or_else(|error| panic!("{what}: {:?} does not run: {error}", command.get_program()));
+    let written = [output.stdout, output.stderr].concat();
+    let written = String::from_utf8_lossy(&written).into_owned();
+    assert!(output.status.success(), "{what} failed:\n{written}");
+    written
+}
+
+/// The virtual environment of a folder of tests, made anew where there is none or where the requirements changed.
+pub fn environment(name: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target folder");
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name).join("requirements.txt");
+    let venv = target.join(format!("python-{name}-venv"));
+    let wanted = fs::read_to_string(&requirements).expect("the requirements are there");
+    let stamp = venv.join("requirements.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return venv;
+    }
+    run("making a virtual environment", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+    let mut install = Command::new(venv.join("bin/python"));
+    install.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--requirement"]);
+    run(&format!("installing what tests/{name}/requirements.txt names"), install.arg(&requirements));
+    fs::write(stamp, wanted).expect("noted");
+    venv
+}
