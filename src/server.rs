@@ -206,7 +206,7 @@ pub async fn open(
     let ledger = settings.ledger();
     let exports = match &settings.exports {
         Some(bucket) => export::Store::bucket(bucket)?,
-        None => export::Store::folder(settings.folder.join("exports")),
+        None => export::Store::folder(exports_folder(&settings.folder)),
     };
     let app = Arc::new(App {
         db,
@@ -293,6 +293,11 @@ async fn watch(app: Arc<App>, drifted: tokio::sync::oneshot::Sender<PolicyDrift>
             Err(error) => tracing::warn!(%error, "the policies can't be checked"),
         }
     }
+}
+
+/// Where export files are, unless they are in a bucket.
+pub fn exports_folder(folder: &Folder) -> PathBuf {
+    folder.join("exports")
 }
 
 /// Where the mail goes, by default.

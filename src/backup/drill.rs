@@ -1,7 +1,7 @@
 //! The drill: proof, on the living system, that what was erased does not come back from an older backup.
 //!
-//! A person of the drill's own making registers and submits days that hold a text found nowhere else. A backup is taken; the
-//! person is erased, by the same transaction as everybody, though without a letter; the key ring is rotated, a second backup
+//! A person of the drill's own making registers, submits days that hold a text found nowhere else, and has them exported. A
+//! backup is taken; the person is erased, by the same transaction as everybody, though without a letter; the key ring is rotated, a second backup
 //! taken, and the old version destroyed. Then the older backup is loaded into a scratch cluster and every living key is tried
 //! on that person's keys and events; the older log is restored with the newer keys; and the raw bytes of everything in reach
 //! are searched for the text. Nobody else is touched, but the rotation is a real one, and the second backup the newest there is.
@@ -10,6 +10,7 @@ use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::NaiveDate;
@@ -17,9 +18,14 @@ use context::{Client, Ctx, Personal, RecordId, RequestId, SubjectId};
 use domain::{
     RoleLevel, Source, Specialty,
     consent::Purpose,
+    deletion::Scope,
+    export::ExportFormat,
+    filter::Filter,
     kinds::{Shape, WORK_DAY, WorkDay, WorkProfile},
 };
 use event_log::Event;
+use futures_util::TryStreamExt;
+use memchr::memmem;
 use tokio_postgres::Client as Superuser;
 use vault::{RecordEntry, SubjectKeys, Vault, WrappedSubject};
 
@@ -35,11 +41,15 @@ use crate::{
         account::Registration,
         record::{Batch, Submission},
     },
+    jobs::run_due,
     place::{Database, Folder},
-    server::{ServerError, Settings, Store},
+    server::{ServerError, Settings, Store, exports_folder},
 };
 
 const DAYS: u32 = 3;
+/// So often, with such pauses, the drill looks whether its export is written.
+const EXPORT_LOOKS: usize = 300;
+const EXPORT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What came of looking at one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,9 +125,16 @@ pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, Serve
     let fact = format!("{} of {} sealed values opened", living.opened, events.len());
     findings.add("before: the person's own keys open the person's events", fact, living.opened >= events.len());
 
+    let exported = take_along(ground, subject, &canary, &mut findings).await?;
+
     let before = ground.back_up(to, "before").await?;
     let old = app.vault.ring().current().version;
     app.erase_by_drill(subject).await?;
+    if exported {
+        let left =
+            app.exports.list().await.map_err(AppError::from)?.iter().filter(|file| file.subject == subject).count();
+        findings.add("no export of the person is left", format!("{left} files"), left == 0);
+    }
     let (new, _) = app.keys_rotate(&|_| ControlFlow::Continue(())).await?;
     let after = ground.back_up(to, "after").await?;
     app.keys_destroy(old, false).await?;
@@ -140,6 +157,41 @@ pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, Serve
         std::fs::remove_dir_all(elsewhere.parent().unwrap_or(&elsewhere))?;
     }
     Ok(findings.0)
+}
+
+/// Has the person's export written, by us or by a server that is quicker, reads it, and searches what is stored of it. Says whether
+/// it is where we can see it.
+async fn take_along(
+    ground: &Ground<'_>,
+    subject: SubjectId,
+    canary: &str,
+    findings: &mut Findings,
+) -> Result<bool, ServerError> {
+    let app = ground.app;
+    let ctx = &Ctx::system(app.clock.clone()).for_subject(subject, None);
+    let export = app.export_request(ctx, Scope::Full, ExportFormat::Json, Filter::default()).await?.row.export;
+    for _ in 0..EXPORT_LOOKS {
+        run_due(app).await?;
+        if !matches!(app.export_get(ctx, export).await?.0.row.state.as_str(), "pending" | "processing") {
+            break;
+        }
+        tokio::time::sleep(EXPORT_PAUSE).await;
+    }
+    let what = "before: the person's export opens, and is sealed where it is stored";
+    if !app.exports.list().await.map_err(AppError::from)?.iter().any(|file| file.export == export) {
+        let fact =
+            "a server keeps exports in a store of its own: look there for files of people who are erased".to_owned();
+        findings.0.push(Finding { what, fact, verdict: Verdict::NotExamined });
+        return Ok(false);
+    }
+    let size = app.export_file(ctx, export).await?.size;
+    let parts: Vec<Vec<u8>> =
+        app.export_open(ctx, export).await?.range(0..size).await.map_err(AppError::from)?.try_collect().await?;
+    let opens = memmem::find(&parts.concat(), canary.as_bytes()).is_some();
+    let (found, searched) = Wanted::new(canary).below(&exports_folder(ground.folder), &[])?;
+    let fact = format!("{size} bytes; {searched} stored files searched");
+    findings.add(what, fact, opens && found.is_empty() && searched > 0);
+    Ok(true)
 }
 
 /// What a scratch cluster shows: the older pair is refused, and opens nothing; the older log with the newer keys brings everybody
