@@ -240,11 +240,9 @@ fn entry() -> lethe::ledger::Entry {
 
 /// A cluster of its own in a data folder, as the binary finds it, with two people in it.
 async fn house(data: &DataFolder) -> (Store, Arc<Vault>, Arc<App>) {
+    let (store, vault) = data.cluster(&[("fsync", "off")]).await;
     let folder = Folder::open(data.path()).expect("the folder opens");
-    let store = Store::start(&folder, &[("fsync", "off".to_owned())]).await.expect("PostgreSQL starts");
-    let vault = Arc::new(Vault::new(folder.ring(None).expect("a ring")));
     let passwords = folder.passwords().expect("passwords");
-    store.migrate(None, &vault, &passwords).await.expect("migrated");
     let settings = Settings::new(folder, Clock::system());
     let app = server::open(&settings, &store.database, vault.clone(), &passwords).await.expect("opens");
     for name in ["anna", "ben"] {

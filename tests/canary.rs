@@ -17,15 +17,11 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
-use lethe::{
-    place::{Database, Folder},
-    server::Store,
-};
+use lethe::{place::Database, server::Store};
 use serde_json::{Value, json};
-use vault::Vault;
 
 use crate::{
-    program::{Answer, Call, DataFolder, Program, run, take_code, text},
+    program::{Answer, Call, DataFolder, Program, free_address, run, serve_without_grace, take_code, text},
     support::Suite,
 };
 
@@ -198,29 +194,12 @@ struct Stage {
 
 impl Stage {
     async fn set(data: DataFolder) -> Self {
-        let folder = Folder::open(data.path()).expect("the folder opens");
-        let options = LOUD.map(|(name, value)| (name, value.to_owned()));
-        let store = Store::start(&folder, &options).await.expect("PostgreSQL starts");
-        let vault = Vault::new(folder.ring(None).expect("a ring"));
-        let passwords = folder.passwords().expect("passwords");
-        store.migrate(None, &vault, &passwords).await.expect("migrated");
+        let (store, _) = data.cluster(&LOUD).await;
         let Database { address, admin } = &store.database;
         let superuser = db::admin(address, admin, None).await.expect("the superuser connects");
         let address = free_address();
         let (listen, url) = (address.to_string(), store.database.url(admin, None));
-        let args = [
-            "serve",
-            "--data",
-            data.text(),
-            "--database",
-            &url,
-            "--listen",
-            &listen,
-            "--grace",
-            "0",
-            "--allow-old-postgres",
-        ];
-        let mut program = Program::start(&args, "trace");
+        let mut program = Program::start(&serve_without_grace(data.text(), &url, &listen), "trace");
         program.wait_for("serving");
         Self { data, store, superuser, program, address }
     }
@@ -237,11 +216,6 @@ impl Stage {
         self.post("/v1/auth/code", &json!({ "email": email })).await.expect(202);
         take_code(&self.data.path().join("mail"), &email.to_lowercase()).await
     }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address")
 }
 
 #[tokio::test]

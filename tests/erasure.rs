@@ -1,12 +1,13 @@
 //! An erasure survives the server's death between any two of its steps: it always ends erased, once.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use lethe::{ledger::Ledger, place::Folder, server::Store};
+use lethe::{ledger::Ledger, server::Store};
 use serde_json::{Value, json};
-use vault::Vault;
 
-use crate::program::{Answer, Call, DataFolder, Program, take_code, take_letter, take_token};
+use crate::program::{
+    Answer, Call, DataFolder, Program, free_address, serve_without_grace, take_code, take_letter, take_token,
+};
 
 /// Where the server is killed, in the order in which an erasure comes there, and whether the person still has keys then.
 const POINTS: [(&str, bool); 6] = [
@@ -28,30 +29,14 @@ struct Stage {
 impl Stage {
     async fn set() -> Self {
         let data = DataFolder::new("");
-        let folder = Folder::open(data.path()).expect("the folder opens");
-        let store = Store::start(&folder, &[("fsync", "off".to_owned())]).await.expect("PostgreSQL starts");
-        let vault = Vault::new(folder.ring(None).expect("a ring"));
-        store.migrate(None, &vault, &folder.passwords().expect("passwords")).await.expect("migrated");
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        Self { data, store, address }
+        let (store, _) = data.cluster(&[("fsync", "off")]).await;
+        Self { data, store, address: free_address() }
     }
 
     fn serve(&self, crash_at: &str) -> Program {
         let (listen, url) = (self.address.to_string(), self.store.database.url(&self.store.database.admin, None));
-        let args = [
-            "serve",
-            "--data",
-            self.data.text(),
-            "--database",
-            &url,
-            "--listen",
-            &listen,
-            "--grace",
-            "0",
-            "--allow-old-postgres",
-        ];
-        let mut program = Program::start_to_crash(&args, "info", crash_at);
+        let mut program =
+            Program::start_to_crash(&serve_without_grace(self.data.text(), &url, &listen), "info", crash_at);
         program.wait_for("serving");
         program
     }

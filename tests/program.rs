@@ -10,11 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lethe::{place::Folder, server::Store};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpSocket,
 };
+use vault::Vault;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -41,6 +43,17 @@ pub fn run(args: &[&str]) -> Output {
 /// All that a finished program wrote.
 pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The arguments of a server whose deletions have no grace.
+pub fn serve_without_grace<'a>(data: &'a str, database: &'a str, listen: &'a str) -> [&'a str; 10] {
+    ["serve", "--allow-old-postgres", "--grace", "0", "--data", data, "--database", database, "--listen", listen]
+}
+
+/// An address that nobody listens on just now.
+pub fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address")
 }
 
 impl Program {
@@ -153,6 +166,16 @@ impl DataFolder {
 
     pub fn text(&self) -> &str {
         self.path().to_str().expect("the path is UTF-8")
+    }
+
+    /// A PostgreSQL in it, migrated, that outlives the servers on it; and its keys.
+    pub async fn cluster(&self, options: &[(&'static str, &str)]) -> (Store, Arc<Vault>) {
+        let folder = Folder::open(self.path()).expect("the folder opens");
+        let options: Vec<_> = options.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let store = Store::start(&folder, &options).await.expect("PostgreSQL starts");
+        let vault = Arc::new(Vault::new(folder.ring(None).expect("a ring")));
+        store.migrate(None, &vault, &folder.passwords().expect("passwords")).await.expect("migrated");
+        (store, vault)
     }
 
     /// The process of the PostgreSQL that runs in it, if one does.
