@@ -184,11 +184,13 @@ impl Leased {
         .bind(now)
     }
 
-    /// Puts the job back for later.
+    /// Puts the job back for later. Where it did not fail it waits for something, and what it did was no attempt.
     pub fn later(&self, due_at: DateTime<Utc>, failure: Option<&'static str>) -> Query {
         Query::new(
             "-- job_later
-            UPDATE jobs.jobs SET state = 'waiting', due_at = $4, failure = $5, lease = NULL, lease_until = NULL
+            UPDATE jobs.jobs
+            SET state = 'waiting', due_at = $4, failure = $5, lease = NULL, lease_until = NULL,
+                attempts = CASE WHEN $5::text IS NULL THEN 0 ELSE attempts END
             WHERE subject_id = $1 AND job_id = $2 AND lease = $3",
         )
         .bind(self.subject.0)

@@ -468,7 +468,21 @@ async fn while_processing_is_restricted_nothing_is_exported() {
     let partial = json!({ "request_type": "partial", "format": "json", "filters": { "kinds": ["work_day"] } });
     problem(world.post(&anna, ASK, &partial).await, StatusCode::CONFLICT, "restricted").await;
     restrict(false).await;
-    export(&world, &anna, &full("json")).await;
+    // What was asked for before waits, however long.
+    let id = ask(&world, &anna, &full("json")).await;
+    restrict(true).await;
+    for _ in 0..10 {
+        run_due(&world.app).await.expect("jobs run");
+        let_pass(&world, TimeDelta::hours(1)).await;
+    }
+    let anna = sign_in(&world, &anna.email).await;
+    let waits = expect(world.get(&anna, format!("/v1/privacy/exports/{id}")).await, StatusCode::OK).await;
+    assert_eq!(waits["status"], "pending");
+    let body = json!({ "restricted": false });
+    expect(world.put(&anna, "/v1/privacy/restriction", &body).await, StatusCode::OK).await;
+    run_due(&world.app).await.expect("jobs run");
+    let done = expect(world.get(&anna, format!("/v1/privacy/exports/{id}")).await, StatusCode::OK).await;
+    assert_eq!(done["status"], "completed");
 }
 
 /// What somebody may do with their words.
