@@ -234,11 +234,12 @@ fn rebuild(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// How many records of each kind a person has, when the first was submitted, and when one was changed last.
+/// How many records of each kind a person has, when the first was submitted, when one was changed last, and since when the one
+/// that was left alone longest has not been changed.
 pub fn record_ages(subject: SubjectId) -> Query {
     Query::new(
         "-- record_ages
-        SELECT kind, count(*), min(submitted_at), max(recorded_at) FROM read.records
+        SELECT kind, count(*), min(submitted_at), max(recorded_at), min(recorded_at) FROM read.records
         WHERE subject_id = $1 GROUP BY kind",
     )
     .bind(subject.0)

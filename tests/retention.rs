@@ -116,6 +116,7 @@ async fn the_overview_says_what_a_fold_of_the_log_says() {
     assert!(removed.0.status().is_success());
     let full = json!({ "deletion_type": "full" });
     expect(world.post(&anna, "/v1/privacy/delete-data", &full).await, StatusCode::ACCEPTED).await;
+    expect(set(&world, &anna, "work_day", json!(30)).await, StatusCode::OK).await;
     let overview = expect(world.get(&anna, "/v1/privacy/data-overview").await, StatusCode::OK).await;
 
     let log = world.superuser().await;
@@ -133,6 +134,15 @@ async fn the_overview_says_what_a_fold_of_the_log_says() {
         assert_eq!(kind["last_changed_at"].is_string(), folded.contains_key(name), "{name}");
     }
     assert_eq!(folded["work_day"], 2);
+    let sql = "SELECT min(recorded_at) + interval '30 days' FROM log.events e
+               WHERE subject_id = $1 AND kind = 'work_day' AND event_type = 'record.submitted'
+                 AND NOT EXISTS (SELECT FROM log.events r WHERE r.subject_id = $1 AND r.aggregate_id = e.aggregate_id
+                                 AND r.event_type = 'record.removed')";
+    let row = log.query_one(sql, &[&subject_of(&world, &anna).await]).await.expect("the log is folded");
+    let due: chrono::DateTime<chrono::Utc> = row.get(0);
+    let days = kinds.iter().find(|kind| kind["kind"] == "work_day").expect("it is there");
+    let told: chrono::DateTime<chrono::Utc> = days["next_due_at"].as_str().expect("a time").parse().expect("a time");
+    assert_eq!(told, due);
     let purposes = overview["purposes"].as_array().expect("a list");
     let granted: Vec<_> = purposes.iter().filter(|purpose| purpose["granted"] == true).collect();
     assert_eq!(granted.len(), 1);

@@ -26,6 +26,8 @@ pub struct Held {
     pub times: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// For how many days after the last change; none: as long as the account.
     pub retention_days: Option<u32>,
+    /// When the first of them will have outlived that.
+    pub next_due_at: Option<DateTime<Utc>>,
 }
 
 /// Everything that is held about a person.
@@ -99,6 +101,7 @@ impl App {
                         count: row.map_or(0, |row| row.get(1)),
                         times: row.map(|row| (row.get(2), row.get(3))),
                         retention_days: days_of(kind, &own),
+                        next_due_at: self.outlived_at(kind, &own, row.map(|row| row.get(4))),
                     }
                 };
                 let waits = |row: &DeletionRow| match row.state {

@@ -148,15 +148,24 @@ impl App {
     }
 
     fn rule(&self, kind: &'static dyn Kind, own: &[RetentionRow], records: &[RecordRow], now: DateTime<Utc>) -> Rule {
-        let days = days_of(kind, own).filter(|_| kind.open_to_clients());
-        let mine = own.iter().find(|row| row.kind == kind.name());
         let (due, living): (Vec<_>, Vec<_>) =
             records.iter().filter(|row| row.entry.kind == kind.name()).partition(|row| self.outlived(row, own, now));
-        let next_at = days.and_then(|days| {
-            let oldest = living.iter().map(|row| row.event.recorded_at).min()?;
-            let next_at = oldest.checked_add_signed(TimeDelta::days(i64::from(days)))?;
-            Some(mine.map_or(next_at, |rule| next_at.max(rule.changed_at + self.grace)))
-        });
-        Rule { kind, days, own: mine.is_some(), due: due.len(), next_at }
+        let oldest = living.iter().map(|row| row.event.recorded_at).min();
+        let is_own = own.iter().any(|row| row.kind == kind.name());
+        let days = days_of(kind, own).filter(|_| kind.open_to_clients());
+        Rule { kind, days, own: is_own, due: due.len(), next_at: self.outlived_at(kind, own, oldest) }
+    }
+
+    /// When a record that was changed last at a time will have outlived what counts for its kind.
+    pub(super) fn outlived_at(
+        &self,
+        kind: &'static dyn Kind,
+        own: &[RetentionRow],
+        changed_at: Option<DateTime<Utc>>,
+    ) -> Option<DateTime<Utc>> {
+        let days = days_of(kind, own).filter(|_| kind.open_to_clients())?;
+        let at = changed_at?.checked_add_signed(TimeDelta::days(i64::from(days)))?;
+        let mine = own.iter().find(|row| row.kind == kind.name());
+        Some(mine.map_or(at, |rule| at.max(rule.changed_at + self.grace)))
     }
 }

@@ -36,6 +36,9 @@ pub struct KindHeld {
     /// Days after the last change for which a record is kept; absent: as long as the account.
     #[oai(skip_serializing_if_is_none)]
     retention_days: Option<u32>,
+    /// When the first of them is removed for its age, unless something holds that up.
+    #[oai(skip_serializing_if_is_none)]
+    next_due_at: Option<DateTime<Utc>>,
 }
 
 /// What is done for one purpose.
@@ -116,6 +119,7 @@ impl KindHeld {
             last_changed_at: last,
             purpose: held.kind.purpose().map(OneOf),
             retention_days: held.retention_days,
+            next_due_at: held.next_due_at,
         }
     }
 }
@@ -171,6 +175,7 @@ impl Example for OverviewAnswer {
                 last_changed_at: Some(DateTime::UNIX_EPOCH),
                 purpose: Some(OneOf(Purpose::WorkHours)),
                 retention_days: None,
+                next_due_at: None,
             }],
             purposes: vec![PurposeHeld {
                 purpose: OneOf(Purpose::WorkHours),
