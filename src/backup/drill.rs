@@ -260,11 +260,15 @@ fn search(ground: &Ground<'_>, to: &Path, canary: &str, findings: &mut Findings)
         let fact = if found.is_empty() { format!("{searched} files searched") } else { format!("{found:?}") };
         findings.add(what, fact, found.is_empty() && searched > 0);
     }
-    let (what, verdict) = ("the text stands nowhere in the database's own files", Verdict::NotExamined);
+    let verdict = Verdict::NotExamined;
     if ground.store.cluster.is_none() {
+        let what = "the text stands nowhere in the database's own files";
         let fact = "the cluster is not in the data folder: search its folder on its own machine".to_owned();
         findings.0.push(Finding { what, fact, verdict });
     }
+    let what = "the text stands nowhere in what servers wrote while the drill was held";
+    let fact = format!("their output goes where you send it: search it for `{canary}`");
+    findings.0.push(Finding { what, fact, verdict });
     Ok(())
 }
 
