@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::{
+    export::somebody,
     isolation::property,
     program::token_of,
     steps::{ask_to_delete, confirm_deletion, events_of, fields, let_pass, problem, rows_of, sign_in, subject_of},
@@ -62,6 +63,7 @@ async fn a_person_is_erased_after_token_phrase_and_grace() {
     assert_eq!((&asked["status"], &asked["grace_period_s"]), (&json!("pending"), &json!(172_800)));
     let phrase = asked["confirmation_phrase"].as_str().expect("a phrase").to_owned();
     assert!(!asked.to_string().contains(&token), "the token is mailed only");
+    assert_eq!(asked["stays"].as_array().map(Vec::len), Some(3), "log, statistics, consents: {asked}");
 
     let ben = world.person("ben").await;
     for (who, token) in [(&anna, "x".repeat(43)), (&ben, token.clone())] {
@@ -94,6 +96,11 @@ async fn a_person_is_erased_after_token_phrase_and_grace() {
     let code = world.take_letters(&anna.email).await;
     let last = code.last().expect("a last letter");
     assert!(last.contains("certificate-of-erasure.jsonld"), "{last}");
+    let certificate = attachment(last);
+    let counts = json!({ "contact": 1, "work_profile": 1, "work_day": 1 });
+    assert_eq!(certificate["recordsRemoved"], counts, "{certificate}");
+    let key = world.app.vault.ring().evidence().expect("an evidence key").public;
+    assert!(vault::check_document(&certificate, &key));
     let body = json!({ "email": anna.email, "code": world.code(&anna.email).await });
     let login = world.client().post("/v1/auth/login").body_json(&body).send().await;
     problem(login, StatusCode::NOT_FOUND, "missing").await;
@@ -187,6 +194,38 @@ async fn a_partial_deletion_takes_exactly_what_was_asked_for() {
     // What follows is taken again, the deleted days too, as new ones.
     expect(submit(&world, &anna, "2025-11-01").await, StatusCode::CREATED).await;
     assert!(events_of(&world, &anna).await.contains(&"deletion.completed".to_owned()));
+}
+
+#[tokio::test]
+async fn sessions_and_tests_of_one_type_go_and_the_rest_stays() {
+    let world = World::new().await;
+    let anna = somebody(&world, "anna").await;
+    let of = async |person: &Person, kind: &str| {
+        let held = expect(world.get(person, "/v1/privacy/data-overview").await, StatusCode::OK).await;
+        let kinds = held["kinds"].as_array().expect("a list").clone();
+        kinds.iter().find(|held| held["kind"] == kind).map(|held| held["count"].clone()).expect("every kind is there")
+    };
+    let none = json!({ "deletion_type": "partial", "filters": { "test_type": "speech_in_noise" } });
+    let none = world.post(&anna, "/v1/privacy/delete-data", &none).await;
+    let none = problem(none, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+    assert_eq!(fields(&none), ["filters"]);
+    let mut person = anna;
+    for (wish, scope) in [
+        (json!({ "deletion_type": "partial", "filters": { "test_type": "pure_tone" } }), Scope::Partial),
+        (json!({ "deletion_type": "sessions_only" }), Scope::SessionsOnly),
+    ] {
+        if of(&person, "screening").await == 0 {
+            let again = domain::kinds::SCREENING.example().into_inner();
+            expect(world.put(&person, "/v1/records/screening", &again).await, StatusCode::CREATED).await;
+        }
+        let (asked, token) = ask_to_delete(&world, &person, &wish).await;
+        assert_eq!(asked["would_go"], json!([{ "kind": "screening", "count": 1 }]));
+        confirm_deletion(&world, &person, &token, scope).await;
+        let_pass(&world, TimeDelta::hours(48)).await;
+        assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
+        person = sign_in(&world, &person.email).await;
+        assert_eq!((of(&person, "screening").await, of(&person, "work_day").await), (json!(0), json!(3)));
+    }
 }
 
 #[tokio::test]
