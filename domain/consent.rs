@@ -28,6 +28,11 @@ pub enum Purpose {
 impl Purpose {
     /// All purposes.
     pub const ALL: [Self; 5] = [Self::WorkHours, Self::Statistics, Self::Hearing, Self::Demographics, Self::Wordbook];
+
+    /// Whether it is about data concerning health, for which consent has to be explicit (GDPR Art. 9).
+    pub fn is_about_health(self) -> bool {
+        self == Self::Hearing
+    }
 }
 
 impl Choice for Purpose {

@@ -57,7 +57,10 @@ async fn every_decision_has_a_receipt_that_anybody_can_check() {
         assert!(vault::check_document(receipt, &key));
         assert_eq!(receipt["schemaVersion"], "ISO/IEC TS 27560:2023");
         assert_eq!(receipt["piiPrincipalId"], anna.user_id.as_str());
-        assert_eq!(receipt["purposes"][0]["piiCategories"], json!(["work_day"]));
+        let purpose = &receipt["purposes"][0];
+        let information = &purpose["piiInformation"][0];
+        assert_eq!((&information["piiType"], &information["specialPiiCategory"]), (&json!("work_day"), &json!(false)));
+        assert!(purpose["privacyRights"].as_array().is_some_and(|rights| rights.len() == 8), "{purpose}");
         assert!(receipt["privacyNotice"]["text"].as_str().is_some_and(|text| text.contains("withdraw")));
         for (pointer, value) in [("/consentEvents/0/eventState", "ConsentGiven!"), ("/piiPrincipalId", "somebody else")]
         {
@@ -66,6 +69,9 @@ async fn every_decision_has_a_receipt_that_anybody_can_check() {
             assert!(!vault::check_document(&forged, &key), "{pointer}");
         }
     }
+    decide(&world, &anna, "hearing", true).await;
+    let hearing = downloaded(&world, &anna, "hearing").await.remove(0);
+    assert_eq!(hearing["purposes"][0]["piiInformation"][0]["specialPiiCategory"], "HealthData", "{hearing}");
 }
 
 #[tokio::test]

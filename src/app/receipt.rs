@@ -20,6 +20,20 @@ use vault::SubjectKeys;
 use super::{App, AppError, Standing, consent::decided, overview::recipients, sign_in::user_get, stream::newest_of};
 use crate::mail::Letter;
 
+/// What is done with what somebody submits, in the vocabulary's terms.
+const METHODS: [&str; 5] = ["Collect", "Encrypt", "Store", "Use", "Erase"];
+/// The rights of whoever consented, each with where it is exercised.
+const RIGHTS: [&str; 8] = [
+    "access (GDPR Art. 15): GET /v1/privacy/data-overview",
+    "rectification (Art. 16): submit a record again",
+    "erasure (Art. 17): POST /v1/privacy/delete-data",
+    "restriction of processing (Art. 18): PUT /v1/privacy/restriction",
+    "data portability (Art. 20): POST /v1/privacy/export-data",
+    "objection (Art. 21): PUT /v1/privacy/objections/{purpose}",
+    "withdrawal of consent (Art. 7(3)): PUT /v1/consents/{purpose}",
+    "a complaint to a supervisory authority (Art. 77)",
+];
+
 /// What a purpose is called: the heading of the notice.
 fn title(notice: &Notice) -> &'static str {
     notice.text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
@@ -52,7 +66,16 @@ impl App {
         let decision = decided.decision();
         let notice = notice(decision)?;
         let kinds: Vec<&&dyn Kind> = KINDS.iter().filter(|kind| kind.purpose() == Some(decision.purpose)).collect();
-        let categories: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        let health = decision.purpose.is_about_health();
+        let information = |kind: &&&dyn Kind| {
+            json!({
+                "piiType": kind.name(),
+                "description": kind.title(),
+                "piiOptional": true,
+                "specialPiiCategory": if health { json!("HealthData") } else { json!(false) },
+            })
+        };
+        let information: Vec<Value> = kinds.iter().map(information).collect();
         let retention = kinds.iter().filter_map(|kind| kind.retention_days()).max();
         let name = decision.purpose.as_str();
         let receipt = json!({
@@ -74,15 +97,19 @@ impl App {
                 "purpose": name,
                 "description": title(notice),
                 "lawfulBasis": "Consent",
-                "piiCategories": categories,
+                "piiInformation": information,
+                "collectionMethod": "submitted by the person",
+                "processingMethods": METHODS,
                 "recipients": recipients(Some(decision.purpose)),
-                "storage": match retention {
+                "retentionPeriod": match retention {
                     Some(days) => format!("P{days}D after the last change, or as the person sets it"),
                     None => "as long as the account, or as the person sets it".to_owned(),
                 },
                 "withdrawalMethod": format!("PUT /v1/consents/{name} with granted false"),
+                "privacyRights": RIGHTS,
             }],
             "consentEvents": [{
+                "eventType": "ExplicitlyExpressedConsent",
                 "eventState": state(&decided),
                 "eventTime": time(event.recorded_at),
                 "entity": "DataSubject",
