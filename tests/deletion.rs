@@ -287,11 +287,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        2 => Just(Step::Request),
+        1 => Just(Step::Request),
         4 => (prop::bool::weighted(0.8), prop::bool::weighted(0.8))
             .prop_map(|(right_token, right_phrase)| Step::Confirm { right_token, right_phrase }),
         1 => prop::bool::weighted(0.8).prop_map(|right_token| Step::Cancel { right_token }),
-        2 => (1_i64..60).prop_map(|hours| Step::Pass { hours }),
+        3 => (12_i64..72).prop_map(|hours| Step::Pass { hours }),
         3 => Just(Step::Run),
     ]
 }
@@ -299,7 +299,11 @@ fn step() -> impl Strategy<Value = Step> {
 /// One person, and what must be true of their deletion.
 struct Case<'w> {
     world: &'w World,
+    client: &'w tokio_postgres::Client,
     ctx: Ctx,
+    scope: Scope,
+    /// What was kept of the person before anything was asked for.
+    before: String,
     email: String,
     token: String,
     /// The end of the grace, where token and phrase were right.
@@ -310,20 +314,23 @@ struct Case<'w> {
 }
 
 impl<'w> Case<'w> {
-    async fn new(world: &'w World, number: usize) -> Self {
+    async fn new(world: &'w World, client: &'w tokio_postgres::Client, number: usize, scope: Scope) -> Self {
         let person = world.person(&format!("case{number}")).await;
         expect(submit(world, &person, "2025-12-08").await, StatusCode::CREATED).await;
         let subject = SubjectId(subject_of(world, &person).await);
         let ctx = Ctx::system(world.clock.clone()).for_subject(subject, None);
-        Self { world, ctx, email: person.email, token: "x".repeat(43), confirmed: None, open: false, gone: false }
+        let before = kept(client, subject).await;
+        let (email, token) = (person.email, "x".repeat(43));
+        Self { world, client, ctx, scope, before, email, token, confirmed: None, open: false, gone: false }
     }
 
     async fn take(&mut self, step: &Step) {
         let app = &self.world.app;
         match step {
             Step::Request => {
-                let filter = Filter { kinds: Some(vec!["work_day".to_owned()]), ..Filter::default() };
-                if app.deletion_request(&self.ctx, Scope::Partial, filter, None).await.is_ok() {
+                let kinds = (self.scope == Scope::Partial).then(|| vec!["work_day".to_owned()]);
+                let filter = Filter { kinds, ..Filter::default() };
+                if app.deletion_request(&self.ctx, self.scope, filter, None).await.is_ok() {
                     let letters = self.world.take_letters(&self.email).await;
                     self.token = letters.iter().rev().find_map(|letter| token_of(letter)).expect("a token");
                     (self.open, self.confirmed) = (true, None);
@@ -331,7 +338,7 @@ impl<'w> Case<'w> {
             }
             Step::Confirm { right_token, right_phrase } => {
                 let token = if *right_token { self.token.clone() } else { "y".repeat(43) };
-                let phrase = if *right_phrase { Scope::Partial.phrase() } else { "delete" };
+                let phrase = if *right_phrase { self.scope.phrase() } else { "delete" };
                 let outcome = app.deletion_confirm(&self.ctx, &token, phrase).await;
                 if outcome.is_ok() {
                     assert!(*right_token && *right_phrase && self.open, "confirmed without token, phrase and request");
@@ -357,10 +364,32 @@ impl<'w> Case<'w> {
     }
 
     async fn check(&self) -> Result<(), TestCaseError> {
-        let (records, _) = self.world.app.record_list(&self.ctx, WORK_DAY, None).await.expect("listed");
-        prop_assert_eq!(records.is_empty(), self.gone, "records are there until a confirmed deletion was carried out");
+        let now = kept(self.client, self.ctx.subject).await;
+        match (self.gone, self.scope) {
+            (false, _) => {
+                prop_assert_eq!(&now, &self.before, "all is as it was until a confirmed deletion was carried out");
+                let sql = "SELECT deletion_at IS NOT NULL FROM read.accounts WHERE subject_id = $1";
+                let row = self.client.query_one(sql, &[&self.ctx.subject.0]).await.expect("the account is there");
+                prop_assert_eq!(row.get::<_, bool>(0), self.confirmed.is_some(), "it waits while it is confirmed");
+            }
+            (true, Scope::Full) => prop_assert_eq!(now, "", "nothing is kept"),
+            (true, _) => {
+                let (records, _) = self.world.app.record_list(&self.ctx, WORK_DAY, None).await.expect("listed");
+                prop_assert!(records.is_empty() && !now.is_empty(), "what was asked for is gone");
+            }
+        }
         Ok(())
     }
+}
+
+/// Everything that is kept of somebody beside the log, sign-ins and requests, as one text: keys, register, records, consents,
+/// account. Empty where nothing is.
+async fn kept(client: &tokio_postgres::Client, subject: SubjectId) -> String {
+    let tables = ["vault.subjects", "vault.records", "read.records", "read.consents", "auth.users"];
+    let parts = tables.map(|table| format!("SELECT '{table} ' || t::text AS row FROM {table} t WHERE subject_id = $1"));
+    let sql =
+        format!("SELECT coalesce(string_agg(row, '; ' ORDER BY row), '') FROM ({}) kept", parts.join(" UNION ALL "));
+    client.query_one(&sql, &[&subject.0]).await.expect("the tables are read").get(0)
 }
 
 /// **Feature: privacy-controls, Property 4: explicit verification before anything is permanently removed; cancelling leaves
@@ -373,15 +402,20 @@ fn nothing_goes_without_token_phrase_and_grace() {
         let_pass(&world, TimeDelta::zero()).await;
         world
     });
-    let numbers = AtomicUsize::new(0);
-    property(100, &runtime, prop::collection::vec(step(), 3..9), async |steps: Vec<Step>| {
-        let mut case = Case::new(&world, numbers.fetch_add(1, Ordering::Relaxed)).await;
+    let (numbers, erased) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let client = runtime.block_on(world.superuser());
+    let scope = prop_oneof![2 => Just(Scope::Full), 1 => Just(Scope::Partial)];
+    let steps = prop::collection::vec(step(), 3..14).prop_map(|rest| [vec![Step::Request], rest].concat());
+    property(100, &runtime, (scope, steps), async |(scope, steps): (Scope, Vec<Step>)| {
+        let mut case = Case::new(&world, &client, numbers.fetch_add(1, Ordering::Relaxed), scope).await;
         for step in &steps {
             case.take(step).await;
             case.check().await?;
         }
+        erased.fetch_add(usize::from(case.gone && scope == Scope::Full), Ordering::Relaxed);
         Ok(())
     });
+    assert!(erased.into_inner() > 0, "some ended erased");
 }
 
 #[tokio::test]
