@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use domain::deletion::Scope;
 use lethe::{ledger::Ledger, server::Store};
 use serde_json::{Value, json};
 
@@ -54,8 +55,8 @@ impl Stage {
         take_code(&self.data.path().join("mail"), email).await
     }
 
-    /// Registers somebody, submits a day, and asks for everything to be deleted; gives the access token and the mailed one.
-    async fn person(&self, email: &str) -> (String, String) {
+    /// Registers somebody, submits a day, and asks for a deletion; gives the access token and the mailed one.
+    async fn person(&self, email: &str, wish: &Value) -> (String, String) {
         let body = json!({
             "email": email, "code": self.code(email).await, "hospital_id": "klinikum-am-see", "specialty": "surgery",
             "role_level": "specialist", "consents": ["work_hours"],
@@ -69,8 +70,28 @@ impl Stage {
         while self.files() == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        self.post("/v1/privacy/delete-data", Some(&token), &json!({ "deletion_type": "full" })).await.expect(202);
+        self.post("/v1/privacy/delete-data", Some(&token), wish).await.expect(202);
         (token, take_token(&self.data.path().join("mail"), email).await)
+    }
+
+    async fn confirm(&self, token: &str, mailed: &str, phrase: &str) {
+        let target = format!("/v1/privacy/confirm-deletion/{mailed}");
+        self.post(&target, Some(token), &json!({ "phrase": phrase })).await.expect(200);
+    }
+
+    async fn end_leases(&self) {
+        self.superuser().await.batch_execute("UPDATE jobs.jobs SET lease_until = now()").await.expect("run out");
+    }
+
+    /// Waits until every deletion is done, in the ledger too.
+    async fn wait_for_jobs(&self, ledger: &Ledger) {
+        for _ in 0..200 {
+            let open = "SELECT count(*) FROM jobs.jobs WHERE kind = 'deletion' AND state <> 'done'";
+            if self.count(open).await == 0 && ledger.unfinished().expect("read").is_empty() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
     }
 
     /// How many people have files in the store of exports.
@@ -96,10 +117,8 @@ async fn a_server_that_dies_between_two_steps_leaves_an_erasure_that_ends() {
     for (number, (point, has_keys)) in (1_i64..).zip(POINTS) {
         let email = format!("person.{number}@klinik.example");
         let mut server = stage.serve(point);
-        let (token, mailed) = stage.person(&email).await;
-        let confirm = Call::new(stage.address, "POST", &format!("/v1/privacy/confirm-deletion/{mailed}"));
-        let confirm = confirm.token(&token).json(&json!({ "phrase": "delete everything about me" }));
-        confirm.send().await.expect(200);
+        let (token, mailed) = stage.person(&email, &json!({ "deletion_type": "full" })).await;
+        stage.confirm(&token, &mailed, "delete everything about me").await;
         server.wait_for("killed at");
         drop(server);
         let left = stage.count("SELECT count(*) FROM vault.subjects").await;
@@ -107,15 +126,9 @@ async fn a_server_that_dies_between_two_steps_leaves_an_erasure_that_ends() {
 
         let server = stage.serve("nowhere");
         // A lease of the dead server may have to run out first, where the ledger does not know of the erasure yet.
-        stage.superuser().await.batch_execute("UPDATE jobs.jobs SET lease_until = now()").await.expect("run out");
+        stage.end_leases().await;
         take_letter(&stage.data.path().join("mail"), &email, "certificate-of-erasure").await;
-        for _ in 0..200 {
-            let open = "SELECT count(*) FROM jobs.jobs WHERE kind = 'deletion' AND state <> 'done'";
-            if stage.count(open).await == 0 && ledger.unfinished().expect("read").is_empty() {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        stage.wait_for_jobs(&ledger).await;
         assert_eq!(ledger.unfinished().expect("read"), [], "{point}");
         assert_eq!(stage.count("SELECT count(*) FROM vault.subjects").await, 0, "{point}: no keys");
         assert_eq!(stage.count("SELECT count(*) FROM vault.erased").await, number, "{point}: fenced");
@@ -125,6 +138,41 @@ async fn a_server_that_dies_between_two_steps_leaves_an_erasure_that_ends() {
         assert_eq!(stage.files(), 0, "{point}: files are gone");
         let me = Call::new(stage.address, "GET", "/v1/auth/me").token(&token).send().await;
         me.expect(401);
+        drop(server);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_dies_in_a_partial_deletion_leaves_one_that_ends() {
+    let stage = Stage::set().await;
+    let ledger = Ledger::new(stage.data.path().join("erasures.ledger"));
+    let wish = json!({ "deletion_type": "partial", "filters": { "kinds": ["work_day"] } });
+    for (number, (point, days)) in (1_i64..).zip([("deletion: in the ledger", 1), ("deletion: committed", 0)]) {
+        let email = format!("person.{number}@klinik.example");
+        let mut server = stage.serve(point);
+        let (token, mailed) = stage.person(&email, &wish).await;
+        stage.confirm(&token, &mailed, Scope::Partial.phrase()).await;
+        server.wait_for("killed at");
+        drop(server);
+        let left = "SELECT count(*) FROM read.records WHERE kind = 'work_day'";
+        assert_eq!(stage.count(left).await, days, "{point}: killed where it was to be");
+
+        let server = stage.serve("nowhere");
+        stage.end_leases().await;
+        take_letter(&stage.data.path().join("mail"), &email, "certificate-of-erasure").await;
+        stage.wait_for_jobs(&ledger).await;
+        assert_eq!(stage.count(left).await, 0, "{point}");
+        assert_eq!(
+            stage.count("SELECT count(*) FROM vault.records WHERE kind = 'work_day'").await,
+            0,
+            "{point}: no keys"
+        );
+        for event_type in ["deletion.completed", "record.removed"] {
+            let sql = format!("SELECT count(*) FROM log.events WHERE event_type = '{event_type}'");
+            assert_eq!(stage.count(&sql).await, number, "{point}: {event_type} once");
+        }
+        let profile = "SELECT count(*) FROM vault.records WHERE kind = 'work_profile'";
+        assert_eq!(stage.count(profile).await, number, "{point}: the rest stays");
         drop(server);
     }
 }

@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     auth::random_text,
+    crash::crash_point,
     jobs::Next,
     ledger::Entry,
     mail::{Letter, letter_insert},
@@ -382,12 +383,15 @@ impl App {
             let id = ctx.subject.to_string();
             stream::command::<Deletion>(ctx, &unit, &id, newest_of(&stream).as_ref(), command).await?;
             self.note_removed(ctx, &removed).await?;
+            crash_point("deletion: in the ledger");
             unit.flush(&tx, INLINE);
             let certificate = self.certificate(ctx, row.deletion, row.scope, &counts)?;
             let to = address_of(keys, &contact)?;
             self.post(ctx, &tx, &Letter::records_deleted(&to, removed.len(), &certificate))
         });
-        match work.await {
+        let outcome = work.await;
+        crash_point("deletion: committed");
+        match outcome {
             // A hold was placed, or the request was cancelled, since the job began.
             Err(AppError::Held { until }) => Ok(Next::Later(until)),
             Err(AppError::Deletion(DeletionError::Closed)) => Ok(Next::Done),
