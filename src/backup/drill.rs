@@ -41,7 +41,6 @@ use crate::{
         account::Registration,
         record::{Batch, Submission},
     },
-    jobs::run_due,
     place::{Database, Folder},
     server::{ServerError, Settings, Store, exports_folder},
 };
@@ -159,8 +158,9 @@ pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, Serve
     Ok(findings.0)
 }
 
-/// Has the person's export written, by us or by a server that is quicker, reads it, and searches what is stored of it. Says whether
-/// it is where we can see it.
+/// Has the person's export written, by us or by a server that is quicker, reads it, and searches what is stored of it. Nobody
+/// else's jobs are done here: this process need not keep exports where the servers do. Says whether the file is where we can
+/// see it.
 async fn take_along(
     ground: &Ground<'_>,
     subject: SubjectId,
@@ -170,8 +170,8 @@ async fn take_along(
     let app = ground.app;
     let ctx = &Ctx::system(app.clock.clone()).for_subject(subject, None);
     let export = app.export_request(ctx, Scope::Full, ExportFormat::Json, Filter::default()).await?.row.export;
+    app.export_run(subject, export, 1).await?;
     for _ in 0..EXPORT_LOOKS {
-        run_due(app).await?;
         if !matches!(app.export_get(ctx, export).await?.0.row.state.as_str(), "pending" | "processing") {
             break;
         }
