@@ -22,8 +22,8 @@ use tokio::runtime::Runtime;
 
 use crate::{
     isolation::property,
-    steps::{Answer, erase, events_of, fields, let_pass, problem, sign_in, subject_of},
-    support::{Person, World, day, expect},
+    steps::{Answer, erase, events_of, fields, let_pass, problem, sign_in, subject_of, submit_day},
+    support::{Person, World, expect},
 };
 
 const ASK: &str = "/v1/privacy/export-data";
@@ -82,10 +82,6 @@ fn tables(zip: Vec<u8>) -> BTreeMap<String, String> {
         (file.name().expect("a name").into_owned(), text)
     };
     (0..count).map(read).collect()
-}
-
-async fn submit_day(world: &World, person: &Person, date: &str) {
-    expect(world.post(person, "/v1/work-events/daily", &day(date, 8.0, 9.25)).await, StatusCode::CREATED).await;
 }
 
 async fn submit(world: &World, person: &Person, kind: &str, body: &Value) -> Value {
@@ -166,7 +162,7 @@ async fn a_document_holds_everything_that_is_known_of_a_person() {
     known.sort_unstable();
     assert_eq!(types, known);
     let submitted = events.iter().find(|event| event["kind"] == "work_day").expect("a day was submitted");
-    assert_eq!(submitted["data"]["actual_minutes"], 555);
+    assert_eq!(submitted["data"]["actual_minutes"], 540);
     assert!(submitted["address"].is_string() && submitted["agent"].is_string(), "{submitted}");
 
     let letters = world.take_letters(&anna.email).await;

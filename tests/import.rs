@@ -94,7 +94,7 @@ async fn files_that_are_damaged_foreign_or_edited_are_refused_with_the_place() {
     let in_records = |from: &str, to: &str| format!("{}{}", &text[..at], text[at..].replacen(from, to, 1));
     let edited = in_records("\"date\":\"2025-11-01\"", "\"date\":\"2025-13-01\"");
     assert_eq!(refused(&anna, &edited).await, ["records.work_day", "proof", "records.work_day[1].date"]);
-    let edited = in_records("\"actual_minutes\":555", "\"actual_minutes\":5555");
+    let edited = in_records("\"actual_minutes\":540", "\"actual_minutes\":5405");
     assert_eq!(refused(&anna, &edited).await, ["records.work_day", "proof", "records.work_day[0].actual_minutes"]);
     assert_eq!(refused(&anna, &text[..text.len() - 100]).await, [""]);
     let lacks = text.replacen("\"wordbook\":", "\"words\":", 1);

@@ -12,7 +12,7 @@ use poem_openapi::{
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Tag, caller::Subject, input::Body as JsonBody, problem::Refusal};
+use super::{Tag, caller::Subject, input::require_json, problem::Refusal};
 use crate::app::{App, AppError, import::Imported};
 
 /// The largest document that is taken, in bytes.
@@ -58,11 +58,7 @@ impl<'a> ApiExtractor<'a> for Document {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        let content_type = request.headers().get(poem::http::header::CONTENT_TYPE);
-        let is_json = |text: &str| <JsonBody<super::filter::FilterInput> as Payload>::check_content_type(text);
-        if !content_type.and_then(|value| value.to_str().ok()).is_some_and(is_json) {
-            return Err(poem::Error::from_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-        }
+        require_json(request)?;
         let body = body.take()?;
         let arriving = async {
             let permit = AT_ONCE.acquire().await.map_err(poem::error::InternalServerError)?;

@@ -288,8 +288,7 @@ impl<T: Input> Payload for Body<T> {
     const CONTENT_TYPE: &'static str = "application/json";
 
     fn check_content_type(content_type: &str) -> bool {
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case(Self::CONTENT_TYPE)
+        is_json(content_type)
     }
 
     fn schema_ref() -> MetaSchemaRef {
@@ -322,6 +321,19 @@ impl<T: Input> ParsePayload for Body<T> {
     }
 }
 
+fn is_json(content_type: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// Refuses a request that does not say that its body is JSON.
+pub fn require_json(request: &Request) -> Result<()> {
+    let said = request.headers().get(poem::http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if said.is_some_and(is_json) {
+        return Ok(());
+    }
+    Err(poem::Error::from_status(poem::http::StatusCode::UNSUPPORTED_MEDIA_TYPE))
+}
+
 impl<'a, T: Input + Send> ApiExtractor<'a> for Body<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
@@ -340,10 +352,7 @@ impl<'a, T: Input + Send> ApiExtractor<'a> for Body<T> {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        let content_type = request.headers().get(poem::http::header::CONTENT_TYPE);
-        if !content_type.and_then(|value| value.to_str().ok()).is_some_and(Self::check_content_type) {
-            return Err(poem::Error::from_status(poem::http::StatusCode::UNSUPPORTED_MEDIA_TYPE));
-        }
+        require_json(request)?;
         <Self as ParsePayload>::from_request(request, body).await
     }
 }
