@@ -1,7 +1,7 @@
 //! Consents: one stream a person and purpose. Evidence in clear: purpose, notice version, its hash and the decision.
 //!
 //! GDPR Art. 7: given per purpose, on a text that can be shown, and withdrawn as easily. A newer notice asks again: a consent
-//! to an older text no longer counts. An objection (Art. 21) stands on the same stream: while it does, no consent is given,
+//! to an older text no longer counts from the moment the newer one does; that it lapsed is an event, once the person is told. An objection (Art. 21) stands on the same stream: while it does, no consent is given,
 //! and after it consent is asked for anew.
 
 use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
@@ -67,6 +67,7 @@ pub struct Notice {
 pub const NOTICES: &[Notice] = &[
     Notice { purpose: Purpose::WorkHours, version: "1", text: include_str!("notices/work_hours.1.md") },
     Notice { purpose: Purpose::Statistics, version: "1", text: include_str!("notices/statistics.1.md") },
+    Notice { purpose: Purpose::Statistics, version: "2", text: include_str!("notices/statistics.2.md") },
     Notice { purpose: Purpose::Hearing, version: "1", text: include_str!("notices/hearing.1.md") },
     Notice { purpose: Purpose::Demographics, version: "1", text: include_str!("notices/demographics.1.md") },
     Notice { purpose: Purpose::Wordbook, version: "1", text: include_str!("notices/wordbook.1.md") },
@@ -122,6 +123,11 @@ pub enum ConsentCommand {
         /// The notice that counts today.
         decision: Decision,
     },
+    /// Note that a consent no longer counts, since the notice has changed.
+    Lapse {
+        /// The notice that counts today.
+        decision: Decision,
+    },
 }
 
 /// What was decided.
@@ -135,6 +141,8 @@ pub enum ConsentEvent {
     Objected(Decision),
     /// The objection was taken back.
     ObjectionLifted(Decision),
+    /// The notice that consent had been given on no longer counts; the person was told.
+    Lapsed(Decision),
 }
 
 impl ConsentEvent {
@@ -143,7 +151,8 @@ impl ConsentEvent {
         let (Self::Granted(decision)
         | Self::Withdrawn(decision)
         | Self::Objected(decision)
-        | Self::ObjectionLifted(decision)) = self;
+        | Self::ObjectionLifted(decision)
+        | Self::Lapsed(decision)) = self;
         decision
     }
 }
@@ -155,6 +164,7 @@ impl DomainEvent for ConsentEvent {
             Self::Withdrawn(_) => "consent.withdrawn",
             Self::Objected(_) => "objection.raised",
             Self::ObjectionLifted(_) => "objection.lifted",
+            Self::Lapsed(_) => "consent.lapsed",
         }
         .to_owned()
     }
@@ -212,6 +222,11 @@ impl Aggregate for Consent {
                     sink.write(ConsentEvent::ObjectionLifted(decision), self).await;
                 }
             }
+            ConsentCommand::Lapse { decision } => {
+                if let Some(outdated) = self.decision.clone().filter(|given| *given != decision) {
+                    sink.write(ConsentEvent::Lapsed(outdated), self).await;
+                }
+            }
         }
         Ok(())
     }
@@ -220,7 +235,7 @@ impl Aggregate for Consent {
         *self = match event {
             ConsentEvent::Granted(decision) => Self { decision: Some(decision), objected: false },
             ConsentEvent::Objected(_) => Self { decision: None, objected: true },
-            ConsentEvent::Withdrawn(_) | ConsentEvent::ObjectionLifted(_) => Self::default(),
+            ConsentEvent::Withdrawn(_) | ConsentEvent::ObjectionLifted(_) | ConsentEvent::Lapsed(_) => Self::default(),
         };
     }
 }
@@ -286,6 +301,16 @@ mod tests {
     }
 
     #[test]
+    fn a_consent_on_an_older_notice_lapses_once() {
+        let lapse = || ConsentCommand::Lapse { decision: decision("2") };
+        let (older, newer) = (ConsentEvent::Granted(decision("1")), ConsentEvent::Granted(decision("2")));
+        given(vec![older.clone()]).when(lapse()).then_expect_events(vec![ConsentEvent::Lapsed(decision("1"))]);
+        given(vec![older.clone(), ConsentEvent::Lapsed(decision("1"))]).when(lapse()).then_expect_events(vec![]);
+        given(vec![older, newer]).when(lapse()).then_expect_events(vec![]);
+        given(vec![]).when(lapse()).then_expect_events(vec![]);
+    }
+
+    #[test]
     fn stored_events_of_every_version_load() {
         let stored = r#"{"Granted":{"purpose":"work_hours","notice_version":"1","notice_hash":"00"}}"#;
         assert_eq!(serde_json::from_str::<ConsentEvent>(stored).expect("loads"), ConsentEvent::Granted(decision("1")));
@@ -294,6 +319,7 @@ mod tests {
             ("Withdrawn", ConsentEvent::Withdrawn(decision("1"))),
             ("Objected", ConsentEvent::Objected(decision("1"))),
             ("ObjectionLifted", ConsentEvent::ObjectionLifted(decision("1"))),
+            ("Lapsed", ConsentEvent::Lapsed(decision("1"))),
         ] {
             let stored = stored.replace("Granted", name);
             assert_eq!(serde_json::from_str::<ConsentEvent>(&stored).expect("loads"), event);

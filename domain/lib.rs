@@ -32,6 +32,7 @@ pub const EVENT_TYPES: &[&str] = &[
     "account.role_given",
     "consent.granted",
     "consent.withdrawn",
+    "consent.lapsed",
     "data.accessed",
     "deletion.requested",
     "deletion.confirmed",

@@ -9,6 +9,7 @@ use domain::{
     consent::{Consent, ConsentEvent, Notice, Purpose},
 };
 use event_log::{Event, Inline, cqrs_es::Aggregate};
+use uuid::Uuid;
 
 use crate::rebuild::Rebuild;
 
@@ -58,6 +59,25 @@ pub fn consent_list(subject: SubjectId) -> Query {
         SELECT purpose, granted, notice_version, changed_at, objected FROM read.consents WHERE subject_id = $1",
     )
     .bind(subject.0)
+}
+
+/// Adds a job for each person whose consent was given on a notice that no longer counts.
+pub fn job_plan_lapses(kind: &'static str, now: DateTime<Utc>) -> Query {
+    let current = Purpose::ALL.map(Notice::current);
+    Query::new(
+        "-- job_plan_lapses
+        INSERT INTO jobs.jobs (subject_id, job_id, kind, request_id, state, due_at, created_at)
+        SELECT subject_id, gen_random_uuid(), $1, $3, 'waiting', $2, $2 FROM (
+            SELECT DISTINCT c.subject_id FROM unnest($4::text[], $5::text[]) AS n (purpose, version)
+            JOIN read.consents c ON c.purpose = n.purpose AND c.granted AND c.notice_version <> n.version) due
+        WHERE NOT EXISTS (SELECT FROM jobs.jobs j WHERE j.subject_id = due.subject_id AND j.kind = $1
+                          AND j.state IN ('waiting', 'running'))",
+    )
+    .bind(kind)
+    .bind(now)
+    .bind(Uuid::nil())
+    .bind(current.map(|notice| notice.purpose.as_str().to_owned()).to_vec())
+    .bind(current.map(|notice| notice.version.to_owned()).to_vec())
 }
 
 /// One decision that stands.

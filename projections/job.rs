@@ -52,12 +52,15 @@ pub fn job_add(
     .bind(now)
 }
 
-/// Sees to it that work of the system's own that comes again and again is among the jobs, once for all servers.
+/// Sees to it that work of the system's own that comes again and again is among the jobs, once for all servers: its id follows
+/// from its kind.
 pub fn job_plan(kind: &'static str, now: DateTime<Utc>) -> Query {
     Query::new(
         "-- job_plan
         INSERT INTO jobs.jobs (subject_id, job_id, kind, request_id, state, due_at, created_at)
-        VALUES ($1, $1, $2, $1, 'waiting', $3, $3) ON CONFLICT DO NOTHING",
+        SELECT $1, substr(encode(sha256(convert_to($2, 'UTF8')), 'hex'), 1, 32)::uuid, $2, $1, 'waiting', $3, $3
+        WHERE NOT EXISTS (SELECT FROM jobs.jobs WHERE subject_id = $1 AND kind = $2 AND state IN ('waiting', 'running'))
+        ON CONFLICT DO NOTHING",
     )
     .bind(SubjectId::NIL.0)
     .bind(kind)

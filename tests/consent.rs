@@ -1,12 +1,25 @@
 //! Consent: none beforehand, given on a notice that counts, withdrawn as easily, each decision on record once.
 
 use aws_lc_rs::digest;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use context::{Ctx, SubjectId};
+use db::{DbError, Gate, Tx};
+use domain::{
+    Choice,
+    consent::{Consent, ConsentEvent, Decision, NOTICES, Notice, Purpose},
+};
+use event_log::{Event, append, cqrs_es::Aggregate};
+use lethe::{
+    app::consent::notice_hash,
+    jobs::{plan, run_due},
+};
 use poem::{http::StatusCode, test::TestResponse};
+use projections::{INLINE, consent::stream_id};
 use serde_json::{Value, json};
 
 use crate::{
-    steps::{events_of, fields, problem, state_of, subject_of},
+    log::event_of,
+    steps::{events_of, fields, let_pass, problem, sign_in, state_of, subject_of},
     support::{Person, World, day, expect},
 };
 
@@ -51,7 +64,8 @@ async fn nothing_is_granted_beforehand_and_every_purpose_shows_its_notice() {
     assert_eq!(purposes, ["work_hours", "statistics", "hearing", "demographics", "wordbook"]);
     for one in &consents {
         assert_eq!(one["granted"], false);
-        assert_eq!(one["notice_version"], "1");
+        let purpose = one["purpose"].as_str().and_then(Purpose::parse).expect("a purpose");
+        assert_eq!(one["notice_version"], Notice::current(purpose).version);
         let text = one["notice_text"].as_str().expect("a notice is a text");
         assert!(text.len() > 100, "{text}");
         let hash = hex::encode(digest::digest(&digest::SHA256, text.as_bytes()));
@@ -160,6 +174,77 @@ async fn consent_on_an_older_notice_no_longer_counts() {
     assert_eq!(events_of(&world, &anna).await.last().map(String::as_str), Some("consent.withdrawn"));
 }
 
+/// The decision, as it was made before the newer notice was published.
+async fn grant_before(world: &World, person: &Person, notice: &'static Notice) {
+    let subject = SubjectId(subject_of(world, person).await);
+    let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
+    let decision = Decision {
+        purpose: notice.purpose,
+        notice_version: notice.version.to_owned(),
+        notice_hash: notice_hash(notice).to_owned(),
+    };
+    let stream = stream_id(subject, notice.purpose);
+    let event = Event {
+        event_type: "consent.granted".to_owned(),
+        payload: serde_json::to_string(&ConsentEvent::Granted(decision)).expect("JSON"),
+        kind: Consent::TYPE.to_owned(),
+        ..event_of(subject, Consent::TYPE, &stream, 1, ctx.now())
+    };
+    let events = &vec![event];
+    let write = async move |tx: Tx| {
+        INLINE.iter().for_each(|projection| projection.project(events, &tx));
+        tx.queue(append(events.clone()));
+        Ok::<_, DbError>(())
+    };
+    world.app.db.api.run_tx("grant_before", ctx, Gate::shared(ctx), write).await.expect("stored");
+}
+
+#[tokio::test]
+async fn a_changed_notice_is_told_once_and_asks_again() {
+    let world = World::new().await;
+    let (anna, ben) = (world.person("anna").await, world.person("ben").await);
+    let older = NOTICES.iter().find(|notice| notice.purpose == Purpose::Statistics).expect("a notice");
+    assert_ne!(older.version, Notice::current(Purpose::Statistics).version);
+    grant_before(&world, &anna, older).await;
+    expect(put(&world, &ben, "statistics", &json!({ "granted": true })).await, StatusCode::OK).await;
+    let granted = history(&world, &anna, "statistics").await.remove(0);
+    let receipt = async |decision: &Value| {
+        let id = decision["receipt_id"].as_str().expect("an id");
+        expect(world.get(&anna, format!("/v1/consents/receipts/{id}")).await, StatusCode::OK).await
+    };
+    let shown = receipt(&granted).await;
+    assert_eq!(shown["privacyNotice"]["text"], older.text, "the receipt keeps the text that was consented to");
+    assert_eq!(shown["consentEvents"][0]["eventState"], "ConsentGiven");
+    assert_eq!(list(&world, &anna).await[1]["granted"], false, "it does not count, told or not");
+    for person in [&anna, &ben] {
+        world.take_letters(&person.email).await;
+    }
+    plan(&world.app).await.expect("planned");
+    run_due(&world.app).await.expect("jobs run");
+    let letters = world.take_letters(&anna.email).await;
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert!(letters[0].contains("Subject: A notice has changed") && letters[0].contains("notice.md"), "{}", letters[0]);
+    assert!(world.take_letters(&ben.email).await.is_empty(), "who consented to the newer one is not asked");
+    let past = history(&world, &anna, "statistics").await;
+    assert_eq!((&past[0]["lapsed"], &past[0]["notice_version"]), (&json!(true), &json!(older.version)));
+    assert_eq!(receipt(&past[0]).await["consentEvents"][0]["eventState"], "ConsentExpired");
+    // Nobody is told twice.
+    let_pass(&world, TimeDelta::days(2)).await;
+    run_due(&world.app).await.expect("jobs run");
+    assert!(world.take_letters(&anna.email).await.is_empty());
+    let anna = sign_in(&world, &anna.email).await;
+    let stale = json!({ "granted": true, "notice_version": older.version });
+    problem(put(&world, &anna, "statistics", &stale).await, StatusCode::CONFLICT, "notice-outdated").await;
+    let current = Notice::current(Purpose::Statistics).version;
+    let again = json!({ "granted": true, "notice_version": current });
+    assert_eq!(expect(put(&world, &anna, "statistics", &again).await, StatusCode::OK).await["granted"], true);
+    let_pass(&world, TimeDelta::days(2)).await;
+    run_due(&world.app).await.expect("jobs run");
+    let events = events_of(&world, &anna).await;
+    let events: Vec<&str> = events.iter().map(String::as_str).filter(|name| name.starts_with("consent.")).collect();
+    assert_eq!(events, ["consent.granted", "consent.granted", "consent.lapsed", "consent.granted"]);
+}
+
 #[tokio::test]
 async fn an_unknown_purpose_is_not_there() {
     let world = World::new().await;
@@ -201,7 +286,10 @@ async fn deciding_the_same_twice_adds_one_event_and_the_history_is_newest_first(
     let notice = &list(&world, &anna).await[0];
     for one in &past {
         let names: Vec<&String> = one.as_object().expect("a decision is an object").keys().collect();
-        assert_eq!(names, ["decided_at", "granted", "notice_hash", "notice_version", "objected", "receipt_id"]);
+        assert_eq!(
+            names,
+            ["decided_at", "granted", "lapsed", "notice_hash", "notice_version", "objected", "receipt_id"]
+        );
         assert_eq!((&one["notice_version"], &one["notice_hash"]), (&notice["notice_version"], &notice["notice_hash"]));
     }
     assert_eq!(notice["decided_at"], past[0]["decided_at"]);

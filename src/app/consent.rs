@@ -35,6 +35,8 @@ pub struct PastDecision {
     pub granted: bool,
     /// Whether it was an objection to the purpose.
     pub objected: bool,
+    /// Whether a consent lapsed, since its notice had changed.
+    pub lapsed: bool,
     /// On which notice.
     pub notice_version: String,
     /// The notice's hash.
@@ -183,6 +185,7 @@ fn past(event: &Event) -> Result<PastDecision, AppError> {
         event: event.event_id,
         granted: matches!(decided, ConsentEvent::Granted(_)),
         objected: matches!(decided, ConsentEvent::Objected(_)),
+        lapsed: matches!(decided, ConsentEvent::Lapsed(_)),
         notice_version: decision.notice_version.clone(),
         notice_hash: decision.notice_hash.clone(),
         decided_at: event.recorded_at,

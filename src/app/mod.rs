@@ -7,6 +7,7 @@ pub mod access;
 pub mod account;
 pub mod audit;
 pub mod consent;
+pub(crate) mod consent_lapse;
 pub mod deletion;
 pub mod download;
 mod erasure;

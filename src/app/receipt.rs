@@ -35,7 +35,7 @@ const RIGHTS: [&str; 8] = [
 ];
 
 /// What a purpose is called: the heading of the notice.
-fn title(notice: &Notice) -> &'static str {
+pub(super) fn title(notice: &Notice) -> &'static str {
     notice.text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
 }
 
@@ -56,6 +56,7 @@ fn state(event: &ConsentEvent) -> &'static str {
         ConsentEvent::Withdrawn(_) => "ConsentWithdrawn",
         ConsentEvent::Objected(_) => "ConsentRefused",
         ConsentEvent::ObjectionLifted(_) => "ConsentRequested",
+        ConsentEvent::Lapsed(_) => "ConsentExpired",
     }
 }
 
@@ -132,7 +133,7 @@ impl App {
         let granted = match decided {
             ConsentEvent::Granted(_) => true,
             ConsentEvent::Withdrawn(_) | ConsentEvent::Objected(_) => false,
-            ConsentEvent::ObjectionLifted(_) => return Ok(()),
+            ConsentEvent::ObjectionLifted(_) | ConsentEvent::Lapsed(_) => return Ok(()),
         };
         let text = serde_json::to_string_pretty(&self.receipt(event, user)?).expect("a receipt can be written as JSON");
         self.post(ctx, tx, &Letter::receipt(to, granted, title(notice(decided.decision())?), &text))

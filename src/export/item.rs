@@ -65,6 +65,7 @@ pub fn decision(row: &Row) -> Result<Value, AppError> {
             ConsentEvent::Withdrawn(_) => "withdrawn",
             ConsentEvent::Objected(_) => "objected",
             ConsentEvent::ObjectionLifted(_) => "objection_lifted",
+            ConsentEvent::Lapsed(_) => "lapsed",
         },
     );
     let shown = |notice: &&domain::consent::Notice| {

@@ -75,10 +75,12 @@ pub struct ConsentDecision {
 pub struct PastDecision {
     /// By which its receipt is found: `GET /v1/consents/receipts/{receipt_id}`.
     receipt_id: Uuid,
-    /// True where consent was given, false where it was withdrawn.
+    /// True where consent was given, false where it ended.
     granted: bool,
     /// True where the person objected to the purpose.
     objected: bool,
+    /// True where nobody decided: the notice had changed, so that the consent no longer counted, and the person was told.
+    lapsed: bool,
     /// The version of the notice.
     notice_version: String,
     /// SHA-256 of the notice's text, hexadecimal.
@@ -122,6 +124,7 @@ impl Example for PastDecision {
             receipt_id: Uuid::nil(),
             granted: true,
             objected: false,
+            lapsed: false,
             notice_version: answer.notice_version,
             notice_hash: answer.notice_hash,
             decided_at: DateTime::UNIX_EPOCH,
@@ -189,6 +192,7 @@ impl ConsentApi {
                 receipt_id: decision.event.0,
                 granted: decision.granted,
                 objected: decision.objected,
+                lapsed: decision.lapsed,
                 notice_version: decision.notice_version,
                 notice_hash: decision.notice_hash,
                 decided_at: decision.decided_at,

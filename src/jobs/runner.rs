@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::app::{
     App, AppError,
+    consent_lapse::{CONSENT_LAPSE_JOB, NOTICE_SWEEP_JOB},
     deletion::DELETION_JOB,
     export::EXPORT_JOB,
     retention::{RETENTION_JOB, SWEEP_JOB},
@@ -75,14 +76,15 @@ pub async fn run_some(app: &Arc<App>, most: usize) -> Result<usize, AppError> {
     Ok(count)
 }
 
-/// Sees to it that the work that no request brings is among the jobs: the daily look at retention, and confirmed deletions,
-/// which a restored database has no jobs for.
+/// Sees to it that the work that no request brings is among the jobs: the daily looks at retention and at changed notices, and
+/// confirmed deletions, which a restored database has no jobs for.
 pub async fn plan(app: &App) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     app.db
         .system
         .run_tx("job_plan", ctx, Gate::read(ctx), move |tx| async move {
             tx.queue(job_plan(SWEEP_JOB, ctx.now()));
+            tx.queue(job_plan(NOTICE_SWEEP_JOB, ctx.now()));
             tx.queue(job_plan_deletions(DELETION_JOB, ctx.now()));
             Ok(())
         })
@@ -136,6 +138,8 @@ async fn dispatch(app: &App, job: &Leased) -> Result<Next, AppError> {
         EXPORT_JOB => app.export_run(job.subject, ExportId(job.request), job.attempts).await,
         RETENTION_JOB => app.retention_run(job.subject).await,
         SWEEP_JOB => app.retention_sweep().await,
+        CONSENT_LAPSE_JOB => app.consent_lapse(job.subject).await,
+        NOTICE_SWEEP_JOB => app.notice_sweep().await,
         _ => Ok(Next::Failed("unknown_kind")),
     }
 }

@@ -94,13 +94,23 @@ impl Letter {
         Self::new(to, template, &[("purpose", purpose_title)]).with_json_ld("consent-receipt", receipt_json)
     }
 
+    /// Says that a notice has changed, so that consent to the purpose no longer counts and is asked for again; with the new text.
+    pub fn notice_changed(to: &str, purpose_title: &str, notice_text: &str) -> Self {
+        let letter = Self::new(to, include_str!("templates/notice_changed.txt"), &[("purpose", purpose_title)]);
+        letter.with_file("notice.md", "text/markdown", notice_text)
+    }
+
     fn new(to: &str, template: &str, values: &[(&str, &str)]) -> Self {
         let (subject, text) = fill(template, values);
         Self { to: to.to_owned(), subject, text, attachment: None, lifetime: LIFETIME }
     }
 
     fn with_json_ld(self, name: &str, text: &str) -> Self {
-        let (name, media_type) = (format!("{name}.jsonld"), "application/ld+json".to_owned());
+        self.with_file(&format!("{name}.jsonld"), "application/ld+json", text)
+    }
+
+    fn with_file(self, name: &str, media_type: &str, text: &str) -> Self {
+        let (name, media_type) = (name.to_owned(), media_type.to_owned());
         Self { attachment: Some(Attachment { name, media_type, text: text.to_owned() }), ..self }
     }
 }

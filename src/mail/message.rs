@@ -88,6 +88,7 @@ mod tests {
             ("export_failed", Letter::export_failed(TO)),
             ("consent_granted", Letter::receipt(TO, true, "Working hours", JSON)),
             ("consent_withdrawn", Letter::receipt(TO, false, "Working hours", JSON)),
+            ("notice_changed", Letter::notice_changed(TO, "Working hours", "# Working hours\n\nÜber Stunden.\n")),
         ]
     }
 
@@ -122,6 +123,7 @@ mod tests {
         assert_eq!(count(Letter::export_ready(TO, time()), "2026-11-27 08:15 UTC"), 2);
         assert_eq!(count(Letter::receipt(TO, true, "Working hours", JSON), "\nWorking hours\n"), 2);
         assert_eq!(count(Letter::receipt(TO, false, "Working hours", JSON), "\nWorking hours\n"), 2);
+        assert_eq!(count(Letter::notice_changed(TO, "Working hours", "# Text"), "\nWorking hours\n"), 2);
     }
 
     #[test]
