@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use vault::Vault;
 
 use crate::{
-    app::{App, AppError, Databases, guest::GuestCounter, keys::KeysError},
+    app::{App, AppError, Databases, guest::GuestCounter, keys::KeysError, receipt::Controller},
     auth::Tokens,
     backup::ArchiveError,
     export,
@@ -156,8 +156,8 @@ pub struct Settings {
     pub folder: Folder,
     /// Connections for requests.
     pub connections: usize,
-    /// Who is responsible for the data, as receipts name them.
-    pub controller: String,
+    /// Who is responsible for the data.
+    pub controller: Controller,
     /// How long a confirmed deletion can be cancelled.
     pub grace: TimeDelta,
     /// The bucket for export files; none: the data folder's `exports`.
@@ -174,7 +174,8 @@ impl Settings {
 
     /// What is usual: few connections, forty-eight hours of grace.
     pub fn new(folder: Folder, clock: Clock) -> Self {
-        Self { folder, connections: 4, controller: CONTROLLER.to_owned(), grace: GRACE, exports: None, clock }
+        let unnamed = Controller { name: CONTROLLER.to_owned(), ..Controller::default() };
+        Self { folder, connections: 4, controller: unnamed, grace: GRACE, exports: None, clock }
     }
 }
 

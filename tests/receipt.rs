@@ -1,6 +1,7 @@
 //! Consent receipts: signed, mailed, downloadable, the same each time, and checked with the published key alone.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use lethe::{app::receipt::Controller, server::Settings};
 use poem::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -71,7 +72,58 @@ async fn every_decision_has_a_receipt_that_anybody_can_check() {
     }
     decide(&world, &anna, "hearing", true).await;
     let hearing = downloaded(&world, &anna, "hearing").await.remove(0);
-    assert_eq!(hearing["purposes"][0]["piiInformation"][0]["specialPiiCategory"], "HealthData", "{hearing}");
+    let purpose = &hearing["purposes"][0];
+    assert_eq!(purpose["piiInformation"][0]["specialPiiCategory"], "pd:Health", "{hearing}");
+    assert_eq!(purpose["lawfulBasis"], "eu-gdpr:A9-2-a", "explicit consent");
+    means_something(&hearing);
+}
+
+/// Every value that is a term is one of the context's, or has a prefix that is.
+fn means_something(receipt: &Value) {
+    let context = receipt["@context"][0].as_object().expect("the context stands in the receipt");
+    let is_term = |name: &String| {
+        let meaning = &context.get(name).unwrap_or(&Value::Null);
+        meaning["@type"] == "@vocab" || **meaning == "@type"
+    };
+    let mut terms = Vec::new();
+    let mut waiting = vec![receipt];
+    while let Some(value) = waiting.pop() {
+        waiting.extend(value.as_array().into_iter().flatten());
+        for (name, value) in value.as_object().into_iter().flatten().filter(|(name, _)| !name.starts_with('@')) {
+            waiting.push(value);
+            if is_term(name) {
+                let all = value.as_array().map_or_else(|| vec![value], |all| all.iter().collect());
+                terms.extend(all.into_iter().filter_map(Value::as_str));
+            }
+        }
+    }
+    assert!(terms.len() > 6, "{terms:?}");
+    for term in terms {
+        let known = term.split_once(':').map_or(term, |(prefix, _)| prefix);
+        assert!(context.contains_key(known), "{term} is not in the context");
+    }
+}
+
+#[tokio::test]
+async fn receipts_name_the_controller_as_it_was_set_up() {
+    let world = World::new().await;
+    let text = |text: &str| Some(text.to_owned());
+    let controller = Controller {
+        name: "Klinikum am See".to_owned(),
+        contact: text("datenschutz@klinikum-am-see.example"),
+        jurisdiction: text("DE"),
+        locations: vec!["Nürnberg, DE".to_owned()],
+    };
+    let settings = Settings { controller, ..Settings::new(world.folder.clone(), world.clock.clone()) };
+    let anna = world.person("anna").await;
+    let world = world.again(&settings).await;
+    let receipt = downloaded(&world, &anna, "work_hours").await.remove(0);
+    let named = json!({
+        "name": "Klinikum am See", "contact": "datenschutz@klinikum-am-see.example", "jurisdiction": "DE",
+    });
+    assert_eq!(receipt["piiController"], named);
+    assert_eq!(receipt["purposes"][0]["storageLocations"], json!(["Nürnberg, DE"]));
+    assert!(vault::check_document(&receipt, &public_key(&world).await));
 }
 
 #[tokio::test]

@@ -125,11 +125,22 @@ impl World {
         };
         let clock = Clock::system();
         let settings = Settings { connections: 8, ..Settings::new(folder.clone(), clock.clone()) };
-        let app = server::open(&settings, &database, Arc::new(Vault::new(ring)), &suite.passwords)
-            .await
-            .expect("the application opens");
+        let vault = Arc::new(Vault::new(ring));
+        let app = server::open(&settings, &database, vault, &suite.passwords).await.expect("the application opens");
         let mailbox = Mailbox::new(&server::mail_folder(&folder), "lethe@localhost.example").expect("a mailbox");
         Self { suite, database, folder, app, clock, mailbox, _dir: dir }
+    }
+
+    /// The same world, served by a server of its own: other settings, nothing in memory.
+    pub async fn again(self, settings: &Settings) -> Self {
+        Self { app: self.another(settings).await, ..self }
+    }
+
+    /// Another server on the same database, with the same ring.
+    pub async fn another(&self, settings: &Settings) -> Arc<App> {
+        let ring = Ring::open(&self.folder.join("ring.json"), None).expect("the ring opens");
+        let vault = Arc::new(Vault::new(ring));
+        server::open(settings, &self.database, vault, &self.suite.passwords).await.expect("the application opens")
     }
 
     /// The routes, as they are served.

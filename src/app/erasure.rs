@@ -181,7 +181,7 @@ impl App {
             "@context": ["https://www.w3.org/ns/credentials/v2", { "@vocab": "https://w3id.org/dpv#" }],
             "type": "ErasureCertificate",
             "id": format!("urn:uuid:{deletion}"),
-            "controller": self.controller,
+            "controller": self.controller.name,
             "scope": scope.as_str(),
             "erasedAt": time(ctx.now()),
             "recordsRemoved": removed,

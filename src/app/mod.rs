@@ -73,8 +73,8 @@ pub struct App {
     pub exports: Store,
     /// How often guests asked lately.
     pub guests: guest::GuestCounter,
-    /// Who is responsible for the data (GDPR Art. 4(7)), as receipts name them.
-    pub controller: String,
+    /// Who is responsible for the data.
+    pub controller: receipt::Controller,
     /// How long a confirmed deletion can be cancelled.
     pub grace: TimeDelta,
     /// Wakes whoever does the jobs of this server.

@@ -1,7 +1,7 @@
 //! Consent receipts: what somebody decided, on which text, about which data, signed so that anybody can check it without us.
 //!
-//! The fields are those of ISO/IEC TS 27560:2023, in the terms of the W3C Data Privacy Vocabulary, as JSON-LD with a Data Integrity
-//! proof. No receipt is stored: decision, time and text follow from the event; controller, kinds, retention and recipients are
+//! The fields are those of ISO/IEC TS 27560:2023, in the terms of the W3C Data Privacy Vocabulary (DPV), as JSON-LD with a Data
+//! Integrity proof. The context stands in the receipt itself, so that it says in twenty years what it says now. No receipt is stored: decision, time and text follow from the event; controller, kinds, retention and recipients are
 //! those of the server that is asked. As long as these and the evidence key stay, so does every byte.
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -20,8 +20,21 @@ use vault::SubjectKeys;
 use super::{App, AppError, Standing, consent::decided, overview::recipients, sign_in::user_get, stream::newest_of};
 use crate::mail::Letter;
 
+/// Who is responsible for the data (GDPR Art. 4(7)), as receipts and certificates name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Controller {
+    /// The name.
+    pub name: String,
+    /// How to reach them: an address, by letter or e-mail.
+    pub contact: Option<String>,
+    /// Under whose law they are: ISO 3166-1 alpha-2, such as `DE`.
+    pub jurisdiction: Option<String>,
+    /// Where the data is stored and processed: countries or data centres.
+    pub locations: Vec<String>,
+}
+
 /// What is done with what somebody submits, in the vocabulary's terms.
-const METHODS: [&str; 5] = ["Collect", "Encrypt", "Store", "Use", "Erase"];
+const METHODS: [&str; 4] = ["Collect", "Store", "Use", "Erase"];
 /// The rights of whoever consented, each with where it is exercised.
 const RIGHTS: [&str; 8] = [
     "access (GDPR Art. 15): GET /v1/privacy/data-overview",
@@ -43,6 +56,12 @@ pub(super) fn title(notice: &Notice) -> &'static str {
 fn notice(decision: &Decision) -> Result<&'static Notice, AppError> {
     let same = |notice: &&Notice| notice.purpose == decision.purpose && notice.version == decision.notice_version;
     NOTICES.iter().find(same).ok_or_else(|| AppError::Corrupt("a consent names an unknown notice".to_owned()))
+}
+
+/// What each member and each term means. What has no name in another vocabulary is named as the standard names it.
+fn context() -> Value {
+    let meanings = serde_json::from_str(include_str!("receipt.context.json")).expect("the context is JSON");
+    Value::Array(vec![meanings, json!("https://w3id.org/security/data-integrity/v2")])
 }
 
 fn time(at: DateTime<Utc>) -> String {
@@ -73,20 +92,21 @@ impl App {
                 "piiType": kind.name(),
                 "description": kind.title(),
                 "piiOptional": true,
-                "specialPiiCategory": if health { json!("HealthData") } else { json!(false) },
+                "specialPiiCategory": if health { json!("pd:Health") } else { json!(false) },
             })
         };
+
         let information: Vec<Value> = kinds.iter().map(information).collect();
         let retention = kinds.iter().filter_map(|kind| kind.retention_days()).max();
         let name = decision.purpose.as_str();
-        let receipt = json!({
-            "@context": ["https://w3id.org/dpv/context.jsonld", "https://w3id.org/security/data-integrity/v2"],
+        let mut receipt = json!({
+            "@context": context(),
             "@type": "ConsentReceipt",
             "schemaVersion": "ISO/IEC TS 27560:2023",
             "receiptId": format!("urn:uuid:{}", event.event_id),
             "consentRecordId": format!("{user}/{name}"),
             "piiPrincipalId": user,
-            "piiController": { "name": self.controller },
+            "piiController": { "name": self.controller.name },
             "privacyNotice": {
                 "id": format!("/v1/consents/{name}"),
                 "version": decision.notice_version,
@@ -97,10 +117,12 @@ impl App {
             "purposes": [{
                 "purpose": name,
                 "description": title(notice),
-                "lawfulBasis": "Consent",
+                // Explicit consent to what concerns health (Art. 9(2)(a)), consent to all else (Art. 6(1)(a)).
+                "lawfulBasis": if health { "eu-gdpr:A9-2-a" } else { "eu-gdpr:A6-1-a" },
                 "piiInformation": information,
                 "collectionMethod": "submitted by the person",
                 "processingMethods": METHODS,
+                "storageLocations": self.controller.locations,
                 "recipients": recipients(Some(decision.purpose)),
                 "retentionPeriod": match retention {
                     Some(days) => format!("P{days}D after the last change, or as the person sets it"),
@@ -113,10 +135,15 @@ impl App {
                 "eventType": "ExplicitlyExpressedConsent",
                 "eventState": state(&decided),
                 "eventTime": time(event.recorded_at),
-                "entity": "DataSubject",
+                "entity": if matches!(decided, ConsentEvent::Lapsed(_)) { "DataController" } else { "DataSubject" },
                 "validity": "until it is withdrawn, or the notice changes",
             }],
         });
+        for (name, value) in [("contact", &self.controller.contact), ("jurisdiction", &self.controller.jurisdiction)] {
+            if let Some(value) = value {
+                receipt["piiController"][name] = json!(value);
+            }
+        }
         Ok(vault::seal_document(self.vault.ring(), receipt, event.recorded_at)?)
     }
 

@@ -8,6 +8,7 @@ use std::{
 use chrono::TimeDelta;
 use clap::Args;
 use lethe::{
+    app::receipt::Controller,
     export::Bucket,
     http,
     mail::{Mailbox, Relay},
@@ -43,9 +44,8 @@ pub struct ServeArgs {
     /// A proxy in front, whose X-Forwarded-For is believed; may be given several times
     #[arg(long)]
     trusted_proxy: Vec<IpAddr>,
-    /// Who is responsible for the data, as consent receipts name them: a name, and how to reach them
-    #[arg(long, default_value = server::CONTROLLER)]
-    controller: String,
+    #[command(flatten)]
+    controller: ControllerArgs,
     #[command(flatten)]
     exports: ExportStoreArgs,
     /// How long a confirmed deletion can be cancelled, in seconds; 0: it is carried out at once
@@ -54,6 +54,39 @@ pub struct ServeArgs {
     /// Serve although PostgreSQL's minor release has known ways around row-level security
     #[arg(long)]
     allow_old_postgres: bool,
+}
+
+/// Who is responsible for the data, as consent receipts and certificates name them.
+#[derive(Args)]
+struct ControllerArgs {
+    /// The name of who is responsible for the data (GDPR Art. 4(7)), as consent receipts show it
+    #[arg(long, value_name = "NAME", default_value = server::CONTROLLER)]
+    controller: String,
+    /// How to reach them
+    #[arg(long, value_name = "ADDRESS")]
+    controller_contact: Option<String>,
+    /// Under whose law they are, as ISO 3166-1 alpha-2, such as DE
+    #[arg(long, value_name = "COUNTRY", value_parser = country)]
+    jurisdiction: Option<String>,
+    /// Where the data is stored and processed; may be given several times
+    #[arg(long, value_name = "PLACE")]
+    storage_location: Vec<String>,
+}
+
+impl ControllerArgs {
+    fn controller(self) -> Controller {
+        Controller {
+            name: self.controller,
+            contact: self.controller_contact,
+            jurisdiction: self.jurisdiction,
+            locations: self.storage_location,
+        }
+    }
+}
+
+fn country(text: &str) -> Result<String, &'static str> {
+    let good = text.len() == 2 && text.bytes().all(|letter| letter.is_ascii_uppercase());
+    good.then(|| text.to_owned()).ok_or("must be two capital letters")
 }
 
 /// Where export files are; without these in the data folder's `exports`.
@@ -106,7 +139,7 @@ impl ServeArgs {
                 }
                 let settings = Settings {
                     connections: self.connections,
-                    controller: self.controller,
+                    controller: self.controller.controller(),
                     grace: TimeDelta::seconds(i64::from(self.grace)),
                     exports: self.exports.bucket(),
                     ..place.settings()
