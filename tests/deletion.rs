@@ -16,9 +16,14 @@ use lethe::{
         AppError,
         record::{Batch, Submission},
     },
+    http,
     jobs::{Next, run_due},
+    server::Settings,
 };
-use poem::http::{Method, StatusCode};
+use poem::{
+    http::{Method, StatusCode},
+    test::TestClient,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -27,7 +32,9 @@ use crate::{
     export::somebody,
     isolation::property,
     program::token_of,
-    steps::{ask_to_delete, confirm_deletion, events_of, fields, let_pass, problem, rows_of, sign_in, subject_of},
+    steps::{
+        ask_to_delete, confirm_deletion, events_of, fields, let_pass, problem, rows_of, sign_in, state_of, subject_of,
+    },
     support::{Person, World, day, expect},
 };
 
@@ -455,6 +462,31 @@ async fn whoever_submits_while_a_person_is_erased_leaves_nothing_readable() {
         "SELECT count(*) FROM log.events e WHERE subject_id = $1 AND position > (SELECT position FROM log.events
                  WHERE subject_id = $1 AND event_type = 'subject.erased')";
     assert_eq!(client.query_one(after, &[&subject.0]).await.expect("counted").get::<_, i64>(0), 0, "nothing follows");
+}
+
+/// The erasing server forgets a person's key for finding records; another one may still have it in memory.
+#[tokio::test]
+async fn a_server_that_did_not_erase_takes_and_shows_nothing_either() {
+    let world = World::new().await;
+    let settings = Settings { grace: TimeDelta::zero(), ..Settings::new(world.folder.clone(), world.clock.clone()) };
+    let world = world.again(&settings).await;
+    let anna = world.person("anna").await;
+    let other = TestClient::new(http::routes(world.another(&settings).await, http::TrustedProxies::default()));
+    let get = async || anna.sign(other.get("/v1/work-events/me")).send().await;
+    let submit =
+        async || anna.sign(other.post("/v1/work-events/daily").body_json(&day("2025-12-09", 8.0, 8.0))).send().await;
+    expect(submit().await, StatusCode::CREATED).await;
+    expect(get().await, StatusCode::OK).await;
+    let (_, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
+    let (subject, client) = (subject_of(&world, &anna).await, world.superuser().await);
+    confirm_deletion(&world, &anna, &token, Scope::Full).await;
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
+    let state = state_of(&client).await;
+    for answer in [submit().await, get().await] {
+        problem(answer, StatusCode::UNAUTHORIZED, "signed-out").await;
+    }
+    assert_eq!(state_of(&client).await, state, "nothing was written");
+    assert_eq!(rows_of(&client, subject).await, ["jobs.jobs: 1"]);
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn see(world: &World, person: &Person, id: &str) -> Value {
 }
 
 /// Asks for a file and has it written.
-async fn export(world: &World, person: &Person, body: &Value) -> String {
+pub async fn export(world: &World, person: &Person, body: &Value) -> String {
     let id = ask(world, person, body).await;
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
     let seen = see(world, person, &id).await;
@@ -60,7 +60,7 @@ async fn bytes(answer: TestResponse, status: StatusCode) -> Vec<u8> {
     answer.0.into_body().into_vec().await.expect("a body")
 }
 
-async fn download(world: &World, person: &Person, id: &str) -> Vec<u8> {
+pub async fn download(world: &World, person: &Person, id: &str) -> Vec<u8> {
     bytes(world.get(person, path(id, "/download")).await, StatusCode::OK).await
 }
 
@@ -93,7 +93,7 @@ pub async fn consent(world: &World, person: &Person, purpose: &str, granted: boo
     expect(world.put(person, path, &json!({ "granted": granted })).await, StatusCode::OK).await;
 }
 
-fn word(id: &str, lemma: &str) -> Value {
+pub fn word(id: &str, lemma: &str) -> Value {
     json!({ "word_id": id, "lemma": lemma, "passive_review_count": 5, "active_review_count": 3,
             "next_active_review_time": "2025-10-25T00:00:00Z" })
 }

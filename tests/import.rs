@@ -3,14 +3,22 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest;
+use context::{Ctx, Personal, SubjectId, UserId};
+use domain::kinds::WORDBOOK_ENTRY;
+use lethe::{
+    app::record::{Batch, Submission},
+    export::{BEFORE_PROOF, prove},
+};
 use poem::{http::StatusCode, test::TestResponse};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    export::{consent, document, somebody},
-    steps::{erase, fields, problem, state_of},
+    export::{consent, document, download, export, somebody, word},
+    steps::{erase, fields, problem, state_of, subject_of, submit_day},
     support::{Person, World, day, expect},
 };
+use vault::Ring;
 
 async fn import(world: &World, person: &Person, text: &str, dry_run: bool) -> TestResponse {
     let client = world.client();
@@ -73,6 +81,62 @@ async fn a_file_given_back_makes_the_same_data_again() {
     assert_eq!(counts(&planned)["work_day"], (0, 1, 2));
     expect(import(&world, &anna, &text, false).await, StatusCode::OK).await;
     assert_eq!(bodies(&document(&world, &anna).await.1), bodies(&before));
+}
+
+#[tokio::test]
+async fn many_records_come_back_in_one_file_or_in_parts() {
+    let world = World::new().await;
+    let anna = world.person_with("anna", json!({ "consents": ["wordbook", "work_hours"] })).await;
+    let submission = |number: u32| Submission {
+        body: WORDBOOK_ENTRY.normal(Personal::new(word(&format!("w{number}"), "hej"))),
+        expected: None,
+        within: None,
+    };
+    let ctx = &Ctx::system(world.clock.clone()).for_subject(SubjectId(subject_of(&world, &anna).await), None);
+    for from in [0, 400, 800] {
+        let (words, today) = ((from..from + 400).map(submission).collect::<Vec<_>>(), world.clock.now().date_naive());
+        let batch = Batch { kind: WORDBOOK_ENTRY, submissions: &words, today, faults: Vec::new() };
+        world.app.record_submit(ctx, &batch, None).await.expect("submitted");
+    }
+    for date in ["2025-10-30", "2025-11-02"] {
+        submit_day(&world, &anna, date).await;
+    }
+    let (text, before) = document(&world, &anna).await;
+    let part = json!({
+        "request_type": "partial", "format": "json", "filters": { "from": "2025-11-01", "kinds": ["work_day"] },
+    });
+    let id = export(&world, &anna, &part).await;
+    let part = String::from_utf8(download(&world, &anna, &id).await).expect("text");
+    erase(&world, &anna).await;
+    let anna = world.person_with("anna", json!({ "consents": ["wordbook", "work_hours"] })).await;
+    let done = expect(import(&world, &anna, &part, false).await, StatusCode::OK).await;
+    assert_eq!(counts(&done), BTreeMap::from([("work_day".to_owned(), (1, 0, 0))]), "a part is a file like any other");
+    let done = expect(import(&world, &anna, &text, false).await, StatusCode::OK).await;
+    assert_eq!(counts(&done)["wordbook_entry"], (1200, 0, 0), "more than are submitted together");
+    assert_eq!(counts(&done)["work_day"], (1, 0, 1));
+    assert_eq!(bodies(&document(&world, &anna).await.1), bodies(&before));
+}
+
+#[tokio::test]
+async fn files_of_another_installation_and_files_without_end_are_refused() {
+    let world = World::new().await;
+    let anna = somebody(&world, "anna").await;
+    // The same document, as an installation with another ring would have proved it.
+    let (text, _) = document(&world, &anna).await;
+    let before_proof = &text[..text.rfind(BEFORE_PROOF).expect("a proof")];
+    let theirs = Ring::open_or_create(&world.folder.join("theirs.json"), None).expect("a ring");
+    let user = UserId(anna.user_id.parse().expect("an id"));
+    let hash = digest::digest(&digest::SHA256, before_proof.as_bytes());
+    let proof = serde_json::to_string(&prove(&theirs, user, hash.as_ref()).expect("proved")).expect("JSON");
+    let text = format!("{before_proof}{BEFORE_PROOF}{proof}}}");
+    let client = world.superuser().await;
+    let before = state_of(&client).await;
+    let refused = import(&world, &anna, &text, false).await;
+    let refused = problem(refused, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+    assert_eq!(fields(&refused), ["proof"]);
+    let endless = format!("{{\"records\":\"{}\"}}", "x".repeat(64 * 1024 * 1024));
+    problem(import(&world, &anna, &endless, false).await, StatusCode::PAYLOAD_TOO_LARGE, "too-large").await;
+    assert_eq!(state_of(&client).await, before, "nothing was written");
 }
 
 #[tokio::test]

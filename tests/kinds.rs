@@ -3,18 +3,21 @@
 
 use std::collections::BTreeSet;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use context::{Ctx, Personal, SubjectId};
-use domain::{Body, Choice, Fault, Kind, consent::Purpose, kinds::KINDS};
-use lethe::app::record::{Batch, Change, Submission};
-use poem::http::StatusCode;
+use domain::{Body, Choice, Fault, Kind, consent::Purpose, deletion::Scope, kinds::KINDS};
+use lethe::{
+    app::record::{Batch, Change, Submission},
+    jobs::{plan, run_due},
+};
+use poem::{http::StatusCode, test::TestResponse};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     export::document,
-    steps::problem,
-    support::{World, expect},
+    steps::{ask_to_delete, confirm_deletion, let_pass, problem, sign_in, state_of},
+    support::{Person, World, expect},
 };
 
 /// A measured blood pressure, as another application would have it.
@@ -120,22 +123,123 @@ async fn a_new_kind_needs_nothing_but_itself() {
     assert_eq!(profile.contact.email, anna.email);
 }
 
+/// The kinds that clients submit, the work profile aside, which everybody has from the registration on.
+fn submitted() -> Vec<&'static dyn Kind> {
+    KINDS.iter().copied().filter(|kind| kind.open_to_clients() && kind.name() != "work_profile").collect()
+}
+
+async fn put(world: &World, person: &Person, kind: &dyn Kind) -> TestResponse {
+    world.put(person, format!("/v1/records/{}", kind.name()), &kind.example().into_inner()).await
+}
+
+/// Somebody who consented to everything and has one record of each kind.
+async fn with_everything(world: &World, name: &str) -> Person {
+    let purposes: BTreeSet<&str> = KINDS.iter().filter_map(|kind| kind.purpose()).map(Choice::as_str).collect();
+    let person = world.person_with(name, json!({ "consents": purposes })).await;
+    for kind in submitted() {
+        expect(put(world, &person, kind).await, StatusCode::CREATED).await;
+    }
+    person
+}
+
+/// The kinds of which somebody has a record, those aside that everybody has.
+async fn held(world: &World, person: &Person) -> BTreeSet<String> {
+    let overview = expect(world.get(person, "/v1/privacy/data-overview").await, StatusCode::OK).await;
+    let kinds = overview["kinds"].as_array().expect("a list").iter().filter(|kind| kind["count"] != 0);
+    let names = kinds.map(|kind| kind["kind"].as_str().expect("a name").to_owned());
+    names.filter(|name| name != "contact" && name != "work_profile").collect()
+}
+
+fn all_but(gone: &[&str]) -> BTreeSet<String> {
+    let names = submitted().into_iter().map(|kind| kind.name());
+    names.filter(|name| !gone.contains(name)).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn no_kind_is_taken_while_it_must_not_be() {
+    let world = World::new().await;
+    let anna = with_everything(&world, "anna").await;
+    let superuser = world.superuser().await;
+    let restrict = async |restricted: bool| {
+        let body = json!({ "restricted": restricted });
+        expect(world.put(&anna, "/v1/privacy/restriction", &body).await, StatusCode::OK).await
+    };
+    restrict(true).await;
+    let state = state_of(&superuser).await;
+    for kind in submitted() {
+        problem(put(&world, &anna, kind).await, StatusCode::CONFLICT, "restricted").await;
+    }
+    assert_eq!(state_of(&superuser).await, state, "nothing was written");
+    restrict(false).await;
+    let (_, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
+    confirm_deletion(&world, &anna, &token, Scope::Full).await;
+    for kind in submitted() {
+        problem(put(&world, &anna, kind).await, StatusCode::CONFLICT, "deletion-waiting").await;
+    }
+    expect(world.post(&anna, format!("/v1/privacy/cancel-deletion/{token}"), &json!({})).await, StatusCode::OK).await;
+    for kind in submitted() {
+        expect(put(&world, &anna, kind).await, StatusCode::OK).await;
+    }
+    for kind in submitted() {
+        let Some(purpose) = kind.purpose() else { continue };
+        let target = format!("/v1/privacy/objections/{}", purpose.as_str());
+        expect(world.put(&anna, target, &json!({ "objected": true })).await, StatusCode::OK).await;
+        problem(put(&world, &anna, kind).await, StatusCode::FORBIDDEN, "consent-needed").await;
+    }
+}
+
+#[tokio::test]
+async fn every_kind_goes_when_it_is_asked_for_and_no_other() {
+    let world = World::new().await;
+    for (number, kind) in submitted().into_iter().enumerate() {
+        let anna = with_everything(&world, &format!("anna{number}")).await;
+        let wish = json!({ "deletion_type": "partial", "filters": { "kinds": [kind.name()] } });
+        let (_, token) = ask_to_delete(&world, &anna, &wish).await;
+        confirm_deletion(&world, &anna, &token, Scope::Partial).await;
+        let_pass(&world, TimeDelta::hours(48)).await;
+        run_due(&world.app).await.expect("jobs run");
+        let anna = sign_in(&world, &anna.email).await;
+        assert_eq!(held(&world, &anna).await, all_but(&[kind.name()]));
+    }
+}
+
+#[tokio::test]
+async fn every_kind_goes_with_its_age_unless_a_hold_keeps_it() {
+    let world = World::new().await;
+    let (anna, ben) = (with_everything(&world, "anna").await, with_everything(&world, "ben").await);
+    let until = world.clock.now() + TimeDelta::days(400);
+    world.app.hold_decide(&ben.email, Some((until, "a law suit"))).await.expect("held");
+    let mut gone = Vec::new();
+    for kind in submitted() {
+        for person in [&anna, &ben] {
+            let person = &sign_in(&world, &person.email).await;
+            let target = format!("/v1/privacy/retention/{}", kind.name());
+            expect(world.put(person, target, &json!({ "data_retention_days": 1 })).await, StatusCode::OK).await;
+        }
+        let_pass(&world, TimeDelta::days(3)).await;
+        plan(&world.app).await.expect("planned");
+        run_due(&world.app).await.expect("jobs run");
+        gone.push(kind.name());
+        assert_eq!(held(&world, &sign_in(&world, &anna.email).await).await, all_but(&gone));
+    }
+    let ben = sign_in(&world, &ben.email).await;
+    assert_eq!(held(&world, &ben).await, all_but(&[]), "a hold keeps all of them");
+}
+
 /// Every kind that clients submit has all of it: consent, overview, export, retention, deletion.
 #[tokio::test]
 async fn no_kind_skips_a_right() {
     let world = World::new().await;
     let anna = world.person_with("anna", json!({})).await;
-    let kinds: Vec<_> = KINDS.iter().filter(|kind| kind.open_to_clients() && kind.name() != "work_profile").collect();
-    let put = async |kind: &str, body: &Value| world.put(&anna, format!("/v1/records/{kind}"), body).await;
+    let kinds = submitted();
     let mut consented = BTreeSet::new();
     for kind in &kinds {
-        let body = kind.example().into_inner();
         if let Some(purpose) = kind.purpose().filter(|purpose| consented.insert(*purpose)) {
-            problem(put(kind.name(), &body).await, StatusCode::FORBIDDEN, "consent-needed").await;
+            problem(put(&world, &anna, *kind).await, StatusCode::FORBIDDEN, "consent-needed").await;
             let target = format!("/v1/consents/{}", purpose.as_str());
             expect(world.put(&anna, target, &json!({ "granted": true })).await, StatusCode::OK).await;
         }
-        expect(put(kind.name(), &body).await, StatusCode::CREATED).await;
+        expect(put(&world, &anna, *kind).await, StatusCode::CREATED).await;
     }
     let held = async |name: &str| {
         let overview = expect(world.get(&anna, "/v1/privacy/data-overview").await, StatusCode::OK).await;

@@ -130,7 +130,9 @@ impl ImportApi {
     ///
     /// Takes back a JSON document of the caller's own, of at most 64 MiB, as it was downloaded. It is checked as a whole, and
     /// nothing is written where anything is wrong; consents are needed as for any submission. How to reach the person is not
-    /// imported. Importing twice changes nothing.
+    /// imported. Importing twice changes nothing, so one that was broken off is sent again. What does not fit into one document is
+    /// exported and imported in parts: `filters` name kinds and periods. Decisions and settings are not records, and stay
+    /// as they are.
     #[oai(path = "/import", method = "post", operation_id = "import")]
     async fn import(
         &self,
