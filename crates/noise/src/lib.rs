@@ -1,0 +1,21 @@
+//! Noise: differentially private counts and means of bounded integers. Pure: no I/O but the source of randomness, no clock.
+//!
+//! A cell of a table is released by [`Mechanism::draw`], which adds discrete Laplace noise to a count and to two sums, and
+//! [`Mechanism::decides`], which says whether it is published; [`Mechanism::figures`] makes means with intervals of what was
+//! drawn, which costs nothing more. Everything up to the noisy integers is integer arithmetic: floating-point noise leaks the
+//! value in its low bits (Mironov, 2012, "On significance of the least significant bits for differential privacy").
+//!
+//! Promises: the distribution is exact, not an approximation; the random bits are the operating system's unless a test brings
+//! its own. Refuses: parameters that spend nothing, or more than there is.
+
+mod budget;
+mod interval;
+mod laplace;
+mod mechanism;
+mod source;
+
+pub use budget::{Budget, Delta, Epsilon, Overspent};
+pub use interval::{Interval, quantile};
+pub use laplace::Scale;
+pub use mechanism::{Bounds, Figure, Figures, Mechanism, Noisy, Totals};
+pub use source::{Os, Source};
