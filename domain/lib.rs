@@ -15,6 +15,7 @@ pub mod key_ring;
 pub mod kinds;
 pub mod quarter;
 pub mod record;
+pub mod release;
 pub mod restriction;
 pub mod retention;
 
@@ -58,4 +59,6 @@ pub const EVENT_TYPES: &[&str] = &[
     "restriction.set",
     "restriction.lifted",
     "retention.set",
+    "stats.planned",
+    "stats.released",
 ];

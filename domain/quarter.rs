@@ -1,6 +1,6 @@
 //! Quarters: the periods of statistics, and the buckets in which records with dates are filed.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use chrono::{Datelike, NaiveDate};
 
@@ -56,9 +56,38 @@ impl fmt::Display for Quarter {
     }
 }
 
+impl FromStr for Quarter {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const SHAPE: &str = "must be a quarter such as 2025-Q1";
+        let (year, number) = text.split_once("-Q").ok_or(SHAPE)?;
+        let plain = year.len() == 4 && year.bytes().all(|digit| digit.is_ascii_digit());
+        let month = match number {
+            "1" => 1,
+            "2" => 4,
+            "3" => 7,
+            "4" => 10,
+            _ => return Err(SHAPE),
+        };
+        let first = year.parse().ok().and_then(|year| NaiveDate::from_ymd_opt(year, month, 1));
+        first.filter(|_| plain).map(Self::of).ok_or(SHAPE)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quarters_are_read_as_they_print() {
+        for text in ["2025-Q1", "1999-Q4"] {
+            assert_eq!(text.parse::<Quarter>().expect("a quarter").to_string(), text);
+        }
+        for text in ["2025-Q5", "2025-Q0", "25-Q1", "2025Q1", "2025-Q1x", "+025-Q1", "", "-Q1"] {
+            assert!(text.parse::<Quarter>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn quarters_of_a_range() {

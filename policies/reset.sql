@@ -4,7 +4,7 @@ DO $$
 DECLARE
     item    record;
     logins  text := 'PUBLIC, lethe_api, lethe_system, lethe_access, lethe_stats, lethe_auditor, lethe_compliance, lethe_dashboard';
-    schemas text[] := ARRAY['lethe', 'log', 'vault', 'auth', 'read', 'jobs'];
+    schemas text[] := ARRAY['lethe', 'log', 'vault', 'auth', 'read', 'jobs', 'stats'];
 BEGIN
     FOR item IN SELECT schemaname, tablename, policyname FROM pg_policies WHERE schemaname = ANY (schemas) LOOP
         EXECUTE format('DROP POLICY %I ON %I.%I', item.policyname, item.schemaname, item.tablename);

@@ -47,4 +47,4 @@ BEGIN
     END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock(bigint), pg_advisory_xact_lock_shared(bigint), pg_try_advisory_xact_lock(bigint)
-    TO lethe_api, lethe_system, lethe_access;
+    TO lethe_api, lethe_system, lethe_access, lethe_stats;

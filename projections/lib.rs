@@ -18,6 +18,7 @@ pub mod job;
 pub mod lag;
 pub mod rebuild;
 pub mod record;
+pub mod release;
 pub mod restriction;
 pub mod retention;
 

@@ -6,6 +6,7 @@ mod keys;
 mod projection;
 mod serve;
 mod staff;
+mod stats;
 
 use std::{
     path::{Path, PathBuf},
@@ -65,6 +66,9 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Prove that what was erased does not come back from an older backup; rotates the key ring
     Drill(backup::DrillArgs),
+    /// Plan and release published statistics
+    #[command(subcommand)]
+    Stats(stats::StatsCommand),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -139,6 +143,7 @@ impl Cli {
             Command::Backup(command) => command.run().await,
             Command::Restore(args) => args.run().await,
             Command::Drill(args) => args.run().await,
+            Command::Stats(command) => command.run().await,
             Command::Openapi => {
                 print!("{}", http::document());
                 Ok(())

@@ -6,6 +6,7 @@ pub mod backup;
 mod crash;
 pub mod demo;
 pub mod doctor;
+pub mod evaluate;
 pub mod export;
 pub mod http;
 pub mod jobs;

@@ -200,6 +200,7 @@ pub async fn open(
         api: pool(Login::Api, settings.connections),
         system: pool(Login::System, 4),
         access: pool(Login::Access, 1),
+        stats: pool(Login::Stats, 2),
     };
     let journal = settings.folder.join("reads.journal");
     let access_log = AccessLog::start(db.access.clone(), settings.clock.clone(), journal);

@@ -10,6 +10,10 @@ use auditor::fold::Dimension;
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, EventId, SubjectId};
 use db::{Db, DbError, Gate, Login, Query, Tx};
+use domain::{
+    quarter::Quarter,
+    release::{Plan, Policy},
+};
 use event_log::{Event, Position, Reader, append, holders};
 use futures_util::future::join_all;
 use lethe::{jobs::run_due, place::write_secret};
@@ -19,6 +23,7 @@ use serde_json::json;
 use tokio_postgres::error::SqlState;
 
 use crate::{
+    release::closed,
     steps::{erase, submit_day},
     support::{World, day, expect},
 };
@@ -111,6 +116,10 @@ async fn the_auditor_replays_every_sort_of_event_that_a_server_writes() {
     let wish = json!({ "request_type": "full", "format": "csv" });
     expect(world.post(&anna, "/v1/privacy/export-data", &wish).await, StatusCode::ACCEPTED).await;
     run_due(&world.app).await.expect("jobs run");
+    let today = world.clock.now().date_naive();
+    let policy = Policy { plan: Plan::Small, revision: None };
+    world.app.release_plan(Quarter::of(today).next(), policy).await.expect("planned");
+    world.app.release(closed(&world), 0).await.expect("released");
     erase(&world, &anna).await;
 
     let (login, password) = (Login::Auditor.as_str(), world.folder.join("auditor.password"));

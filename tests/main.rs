@@ -35,6 +35,7 @@ mod reads;
 mod rebuild;
 mod receipt;
 mod record;
+mod release;
 mod restriction;
 mod retention;
 mod sign_in;

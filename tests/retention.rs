@@ -45,14 +45,18 @@ async fn what_outlived_its_time_is_removed_once_a_day_and_shown_before() {
 
     plan(&world.app).await.expect("planned");
     plan(&world.app).await.expect("planned once for all servers");
-    assert_eq!(run_due(&world.app).await.expect("jobs run"), 2, "nothing is due but to look, at ages and at notices");
+    assert_eq!(
+        run_due(&world.app).await.expect("jobs run"),
+        3,
+        "nothing is due but to look, at ages, notices and quarters"
+    );
     let_pass(&world, TimeDelta::days(20)).await;
     let anna = sign_in(&world, &anna.email).await;
     submit_day(&world, &anna, "2025-12-09").await;
     let_pass(&world, TimeDelta::days(11)).await;
     let anna = sign_in(&world, &anna.email).await;
     assert_eq!(rules(&world, &anna).await["work_day"]["due_count"], 1, "the preview says so before it happens");
-    assert_eq!(run_due(&world.app).await.expect("jobs run"), 3, "both looks, and one person's work");
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 4, "the looks, and one person's work");
     let left = expect(world.get(&anna, "/v1/work-events/me").await, StatusCode::OK).await;
     assert_eq!(left["events"].as_array().map(Vec::len), Some(1));
     assert_eq!(left["events"][0]["date"], "2025-12-09");
@@ -73,12 +77,12 @@ async fn a_rule_of_ones_own_can_be_taken_back_before_it_removes_anything() {
     let anna = sign_in(&world, &anna.email).await;
     expect(set(&world, &anna, "work_day", json!(1)).await, StatusCode::OK).await;
     plan(&world.app).await.expect("planned");
-    assert_eq!(run_due(&world.app).await.expect("jobs run"), 2, "the rule is younger than the grace");
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 3, "the rule is younger than the grace");
     assert_eq!(rules(&world, &anna).await["work_day"]["due_count"], 0);
     let_pass(&world, TimeDelta::hours(48)).await;
     let anna = sign_in(&world, &anna.email).await;
     assert_eq!(rules(&world, &anna).await["work_day"]["due_count"], 1);
-    assert_eq!(run_due(&world.app).await.expect("jobs run"), 3);
+    assert_eq!(run_due(&world.app).await.expect("jobs run"), 4);
     let left = expect(world.get(&anna, "/v1/work-events/me").await, StatusCode::OK).await;
     assert_eq!(left["events"].as_array().map(Vec::len), Some(0));
 }

@@ -3,7 +3,13 @@
 use chrono::{DateTime, Utc};
 use db::{DbError, Transient};
 use domain::{
-    Fault, consent::Purpose, deletion::DeletionError, export::ExportError, hold::HoldError, retention::RetentionError,
+    Fault,
+    consent::Purpose,
+    deletion::DeletionError,
+    export::ExportError,
+    hold::HoldError,
+    release::{PlanError, ReleaseError},
+    retention::RetentionError,
 };
 use event_log::cqrs_es::AggregateError;
 use vault::{RingError, Unreadable};
@@ -14,7 +20,7 @@ use crate::{export::StoreError, ledger::LedgerError};
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// Fields of the input are wrong.
-    #[error("{} faults in the input", .0.len())]
+    #[error("{}", .0.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<Fault>),
     /// Nobody is signed in, or no longer.
     #[error("not signed in, or no longer")]
@@ -178,6 +184,19 @@ impl From<domain::restriction::RestrictionError> for AppError {
 impl From<RetentionError> for AppError {
     fn from(error: RetentionError) -> Self {
         Self::parameter("data_retention_days", &error.to_string())
+    }
+}
+
+impl From<ReleaseError> for AppError {
+    fn from(error: ReleaseError) -> Self {
+        Self::parameter("period", &error.to_string())
+    }
+}
+
+impl From<PlanError> for AppError {
+    fn from(error: PlanError) -> Self {
+        let field = if error == PlanError::Revision { "revision" } else { "from" };
+        Self::parameter(field, &error.to_string())
     }
 }
 

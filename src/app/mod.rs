@@ -25,6 +25,7 @@ mod profile;
 pub mod projection;
 pub mod receipt;
 pub mod record;
+pub mod release;
 pub mod restore;
 pub mod restriction;
 pub mod retention;
@@ -55,6 +56,8 @@ pub struct Databases {
     pub system: Db,
     /// The log of reads.
     pub access: Db,
+    /// Releases of statistics.
+    pub stats: Db,
 }
 
 /// Everything a command or a query needs.

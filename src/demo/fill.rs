@@ -32,7 +32,7 @@ use crate::{
 const AT_ONCE: usize = 8;
 const BATCH_DAYS: usize = 31;
 /// The commonest first, as the simulator wants them.
-const SPECIALTIES: &[&str] = &[
+pub(crate) const SPECIALTIES: &[&str] = &[
     "internal_medicine",
     "surgery",
     "anaesthesiology",
@@ -50,7 +50,8 @@ const SPECIALTIES: &[&str] = &[
     "geriatrics",
     "dermatology",
 ];
-const ROLES: &[&str] = &["nurse", "assistant", "specialist", "senior"];
+/// The roles that people are given.
+pub(crate) const ROLES: &[&str] = &["nurse", "assistant", "specialist", "senior"];
 
 /// The people of a demonstration, in order.
 pub(super) fn cast<'a>(demo: &Demo, hospitals: &'a [Hospital]) -> impl Iterator<Item = Person> + use<'a> {
@@ -76,13 +77,13 @@ pub(super) async fn sign_in(app: &App, email: &str) -> Result<Option<Grant>, App
     app.account_sign_in(&ctx, email, &known, &Proof::Operator).await.map(Some)
 }
 
-/// Fills the database unless an earlier run has.
+/// Fills the database unless an earlier run has; says which quarter people submitted.
 pub(super) async fn fill(
     app: &Arc<App>,
     demo: &Demo,
     folder: &Folder,
     hospitals: &[Hospital],
-) -> Result<(), ServerError> {
+) -> Result<Quarter, ServerError> {
     let earlier = progress_of(folder)?.filter(|earlier| earlier.seed == demo.seed);
     let quarter = earlier.as_ref().map_or_else(
         || Quarter::last_closed_before(app.clock.now().date_naive()),
@@ -95,7 +96,7 @@ pub(super) async fn fill(
         Ok(write_secret(&folder.join("progress.json"), &text)?)
     };
     if done >= demo.people {
-        return Ok(());
+        return Ok(quarter);
     }
     note(done)?;
     let bar = bar(demo.people - done, quarter);
@@ -118,7 +119,8 @@ pub(super) async fn fill(
         bar.inc(1);
     }
     bar.finish();
-    note(demo.people)
+    note(demo.people)?;
+    Ok(quarter)
 }
 
 fn bar(people: usize, quarter: Quarter) -> ProgressBar {

@@ -1,9 +1,9 @@
 //! The demonstration: a server with its own PostgreSQL and a believable quarter of invented people, made by the commands
 //! behind the API. Run again, it goes on with the same data, and finishes what an earlier run was stopped in.
 
-mod fill;
-mod hospitals;
-mod people;
+pub(crate) mod fill;
+pub mod hospitals;
+pub(crate) mod people;
 
 use std::{path::Path, sync::Arc};
 
@@ -102,7 +102,7 @@ async fn run_on(
     let app = server::open(&settings, &store.database, vault.clone(), &passwords).await?;
     let (stop, stopped) = shared(stop);
     tokio::select! {
-        filled = fill::fill(&app, demo, folder, &hospitals) => filled?,
+        filled = fill_and_release(&app, demo, folder, &hospitals) => filled?,
         () = stopped => return Ok(()),
     }
     let base_url = format!("http://{}", listener.local_addr()?);
@@ -111,6 +111,23 @@ async fn run_on(
     let mailbox = Mailbox::new(&server::mail_folder(folder), &demo.sender)?;
     welcome(folder.path(), &base_url);
     server::serve(app, mailbox, listener, TrustedProxies::default(), stop).await
+}
+
+/// Fills the database, and releases the quarter where its grace is over.
+async fn fill_and_release(
+    app: &Arc<App>,
+    demo: &Demo,
+    folder: &Folder,
+    hospitals: &[hospitals::Hospital],
+) -> Result<(), ServerError> {
+    let ids: Vec<String> = hospitals.iter().map(|hospital| hospital.hospital_id.clone()).collect();
+    app.hospitals_add(&ids).await?;
+    let quarter = fill::fill(app, demo, folder, hospitals).await?;
+    let (policy, releases) = app.release_state(quarter).await?;
+    if releases == 0 && policy.due_on(quarter, 0) <= app.clock.now().date_naive() {
+        app.release(quarter, 0).await?;
+    }
+    Ok(())
 }
 
 /// One signal for two waiters.

@@ -5,6 +5,7 @@
 mod account;
 mod admin;
 mod allow;
+mod analytics;
 mod audit;
 mod auth;
 mod caller;
@@ -64,6 +65,8 @@ pub(crate) enum Tag {
     Privacy,
     /// Who did what with the caller's data.
     Audit,
+    /// Published statistics, without a sign-in.
+    Statistics,
     /// The state of the service, for staff.
     Admin,
     /// The service itself.
@@ -86,7 +89,7 @@ type Apis = (
     audit::AuditApi,
     admin::AdminApi,
     job::JobApi,
-    health::HealthApi,
+    (analytics::AnalyticsApi, health::HealthApi),
 );
 
 fn service() -> OpenApiService<Apis, ()> {
@@ -106,7 +109,7 @@ fn service() -> OpenApiService<Apis, ()> {
         audit::AuditApi,
         admin::AdminApi,
         job::JobApi,
-        health::HealthApi,
+        (analytics::AnalyticsApi, health::HealthApi),
     );
     OpenApiService::new(apis, "Lethe", "1")
         .summary("Remembers what happened, and can forget who it happened to.")
@@ -129,7 +132,7 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         .at("/openapi.json", get(openapi))
         .at("/.well-known/jwks.json", get(jwks))
         .at("/.well-known/receipt-keys.json", get(receipt_keys));
-    for old in ["/auth", "/work-events", "/consents", "/privacy"] {
+    for old in ["/auth", "/work-events", "/consents", "/privacy", "/analytics"] {
         routes = routes.nest_no_strip(old, moved);
     }
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| problem::panicked());

@@ -15,6 +15,7 @@ use crate::app::{
     consent_lapse::{CONSENT_LAPSE_JOB, NOTICE_SWEEP_JOB},
     deletion::DELETION_JOB,
     export::EXPORT_JOB,
+    release::RELEASE_JOB,
     retention::{RETENTION_JOB, SWEEP_JOB},
 };
 
@@ -76,7 +77,8 @@ pub async fn run_some(app: &Arc<App>, most: usize) -> Result<usize, AppError> {
     Ok(count)
 }
 
-/// Sees to it that the work that no request brings is among the jobs: the daily looks at retention and at changed notices, and
+/// Sees to it that the work that no request brings is among the jobs: the daily looks at retention, changed notices and due
+/// releases, and
 /// confirmed deletions, which a restored database has no jobs for.
 pub async fn plan(app: &App) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
@@ -85,6 +87,7 @@ pub async fn plan(app: &App) -> Result<(), AppError> {
         .run_tx("job_plan", ctx, Gate::read(ctx), move |tx| async move {
             tx.queue(job_plan(SWEEP_JOB, ctx.now()));
             tx.queue(job_plan(NOTICE_SWEEP_JOB, ctx.now()));
+            tx.queue(job_plan(RELEASE_JOB, ctx.now()));
             tx.queue(job_plan_deletions(DELETION_JOB, ctx.now()));
             Ok(())
         })
@@ -140,6 +143,7 @@ async fn dispatch(app: &App, job: &Leased) -> Result<Next, AppError> {
         SWEEP_JOB => app.retention_sweep().await,
         CONSENT_LAPSE_JOB => app.consent_lapse(job.subject).await,
         NOTICE_SWEEP_JOB => app.notice_sweep().await,
+        RELEASE_JOB => app.release_due().await,
         _ => Ok(Next::Failed("unknown_kind")),
     }
 }

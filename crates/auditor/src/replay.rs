@@ -69,6 +69,8 @@ pub async fn run(options: PgConnectOptions, by: &[Dimension]) -> Result<Report, 
         replay::<7>(&repository).await?,
         replay::<8>(&repository).await?,
         replay::<9>(&repository).await?,
+        replay::<10>(&repository).await?,
+        replay::<11>(&repository).await?,
     ];
     let census = census(&pool, by).await?;
     pool.close().await;

@@ -13,8 +13,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// The aggregate types of the log.
-pub const TYPES: [&str; 10] =
-    ["account", "consent", "record", "access", "deletion", "export", "hold", "key_ring", "restriction", "retention"];
+pub const TYPES: [&str; 12] = [
+    "account",
+    "consent",
+    "record",
+    "access",
+    "deletion",
+    "export",
+    "hold",
+    "key_ring",
+    "restriction",
+    "retention",
+    "plan",
+    "release",
+];
 
 /// All streams of `TYPES[N]`.
 #[derive(Default, Serialize, Deserialize)]

@@ -26,6 +26,8 @@ pub enum Role {
     Anonymous,
     /// A job on one person's data, leased by a server.
     Job,
+    /// The release of statistics, on the data of those who consent to it.
+    Statistics,
     /// The server itself.
     System,
 }
@@ -39,15 +41,23 @@ impl Role {
             Self::Auditor => "auditor",
             Self::Anonymous => "anonymous",
             Self::Job => "job",
+            Self::Statistics => "statistics",
             Self::System => "system",
         }
     }
 
     /// The inverse of [`Role::as_str`].
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Subject, Self::Compliance, Self::Auditor, Self::Anonymous, Self::Job, Self::System]
-            .into_iter()
-            .find(|role| role.as_str() == name)
+        let all = [
+            Self::Subject,
+            Self::Compliance,
+            Self::Auditor,
+            Self::Anonymous,
+            Self::Job,
+            Self::Statistics,
+            Self::System,
+        ];
+        all.into_iter().find(|role| role.as_str() == name)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{Query, Row};
 pub const MATRIX: &str = include_str!("../../../policies/matrix.snap");
 
 const SQL: &str = r#"-- catalogue
-WITH ours AS (SELECT oid, nspname FROM pg_namespace WHERE nspname IN ('lethe', 'log', 'vault', 'auth', 'read', 'jobs')),
+WITH ours AS (SELECT oid, nspname FROM pg_namespace WHERE nspname IN ('lethe', 'log', 'vault', 'auth', 'read', 'jobs', 'stats')),
 rel AS (SELECT c.*, n.nspname || '.' || c.relname AS full_name FROM pg_class c JOIN ours n ON n.oid = c.relnamespace),
 who AS (SELECT oid, rolname FROM pg_roles UNION ALL SELECT 0, 'PUBLIC')
 SELECT line FROM (

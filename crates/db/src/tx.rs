@@ -59,12 +59,18 @@ pub struct Gate {
     lookup: Option<Lookup>,
     lock: i32,
     claim: Option<i64>,
+    snapshot: bool,
 }
 
 impl Gate {
     /// The rows of the context's subject, without a lock: reading what no key change can make unreadable.
     pub fn read(ctx: &Ctx) -> Self {
-        Self { subject: ctx.subject, lookup: None, lock: 0, claim: None }
+        Self { subject: ctx.subject, lookup: None, lock: 0, claim: None, snapshot: false }
+    }
+
+    /// The same, and all statements see the database as it is at the first: keys, and what they open, belong together.
+    pub fn snapshot(ctx: &Ctx) -> Self {
+        Self { snapshot: true, ..Self::read(ctx) }
     }
 
     /// The rows of the context's subject, sharing the subject's lock with all who write, or open what must not be rewrapped
@@ -80,7 +86,7 @@ impl Gate {
 
     /// Rows found by a keyed hash, before a subject is known.
     pub fn lookup(lookup: Lookup) -> Self {
-        Self { subject: SubjectId::NIL, lookup: Some(lookup), lock: 0, claim: None }
+        Self { subject: SubjectId::NIL, lookup: Some(lookup), lock: 0, claim: None, snapshot: false }
     }
 
     /// The same, and the rows found by a keyed hash as well.
@@ -175,7 +181,8 @@ impl Tx {
             let (lock, claim) = (self.0.gate.lock, self.0.gate.claim);
             let key = self.0.gate.lock_key();
             let values: [&(dyn ToSql + Sync); 4] = [&self.0.ticket, &lock, &key, &claim];
-            let ((), rows) = future::try_join(client.batch_execute("BEGIN"), client.query(&open, &values)).await?;
+            let begin = if self.0.gate.snapshot { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
+            let ((), rows) = future::try_join(client.batch_execute(begin), client.query(&open, &values)).await?;
             rows[0].try_get::<_, bool>(2)
         };
         let body =

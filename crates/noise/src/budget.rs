@@ -94,10 +94,8 @@ pub struct Budget {
 
 /// More was to be spent than is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the period's budget is spent: of ε = {} there is {} left, and {wanted} was asked for", .budget.epsilon, .left)]
+#[error("the budget does not suffice: ε = {left} is left, and {wanted} was asked for")]
 pub struct Overspent {
-    /// The whole budget.
-    pub budget: Budget,
     /// What is left of ε.
     pub left: Epsilon,
     /// What was asked for.
@@ -109,7 +107,7 @@ impl Budget {
     /// them adds up.
     pub fn spend(self, epsilon: Epsilon, delta: Delta) -> Result<Self, Overspent> {
         let left = self.epsilon.0.checked_sub(epsilon.0).zip(self.delta.0.checked_sub(delta.0));
-        let (left, delta) = left.ok_or(Overspent { budget: self, left: self.epsilon, wanted: epsilon })?;
+        let (left, delta) = left.ok_or(Overspent { left: self.epsilon, wanted: epsilon })?;
         Ok(Self { epsilon: Epsilon(left), delta: Delta(delta) })
     }
 }
@@ -141,7 +139,7 @@ mod tests {
     fn what_is_refused_says_what_is_left() {
         let left = Budget { epsilon: Epsilon::from_micros(350_000), delta: Delta::from_picos(1) };
         let refused = left.spend(Epsilon::from_micros(650_000), Delta::default()).expect_err("refused");
-        assert!(refused.to_string().contains("0.35 left"), "{refused}");
+        assert!(refused.to_string().contains("0.35 is left"), "{refused}");
         assert!(left.spend(Epsilon::default(), Delta::from_picos(2)).is_err());
     }
 }

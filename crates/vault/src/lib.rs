@@ -77,6 +77,11 @@ impl Vault {
         Ok(keys)
     }
 
+    /// The same for one use: nothing of it stays in memory.
+    pub fn open_once(&self, subject: SubjectId, wrapped: &WrappedSubject) -> Result<SubjectKeys, Unreadable> {
+        SubjectKeys::open(&self.ring, subject, wrapped)
+    }
+
     /// Forgets the keys of somebody who is gone.
     pub fn forget(&self, subject: SubjectId) {
         self.index_keys.remove(&subject);

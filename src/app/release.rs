@@ -1,0 +1,522 @@
+//! Releasing statistics: one pass over those who consent unseals, adds up and forgets; then, in one transaction, what was added
+//! up is drawn, gated, stored and noted in the log. What is stored is returned ever after; nothing is drawn twice.
+//!
+//! Nothing true leaves memory: only noisy numbers are stored. The draw happens under the lock of the system's own streams, and
+//! only where the quarter is not released yet, so that two servers never both draw, and a crash leaves a release or none.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use aws_lc_rs::digest;
+use chrono::{Days, NaiveDate, NaiveTime};
+use context::{Ctx, EventId, Role, SubjectId};
+use db::{Gate, Row, Tx};
+use domain::{
+    Choice,
+    access::{ACCESS, DATA_ACCESSED},
+    consent::{Notice, Purpose},
+    kinds::{WorkDay, WorkProfile},
+    quarter::Quarter,
+    release::{
+        Contribution, DaySums, Plan, PlanCommand, Plans, Policy, Release, ReleaseCommand, ReleaseError, Table,
+        contribution,
+    },
+};
+use event_log::{Actor, Event, Unit, append, cqrs_es::Aggregate};
+use noise::{Mechanism, Noisy, Os, Totals};
+use projections::{
+    INLINE,
+    audit::newest,
+    record::RecordRow,
+    release::{
+        Asked, Drawn, Published, ReleaseRow, hospital_add, hospital_list, ledger_insert, log_begin, published_insert,
+        published_list, release_days, release_insert, release_list, release_people, release_profiles, spending_insert,
+    },
+};
+use serde::Deserialize;
+use uuid::Uuid;
+use vault::{SubjectKeys, WrappedSubject};
+
+use super::{
+    App, AppError,
+    stream::{self, newest_of},
+};
+use crate::jobs::Next;
+
+/// The kind of job that releases what is due, every day at two in the morning, UTC.
+pub const RELEASE_JOB: &str = "stats_release";
+/// So many people are read together.
+const PAGE: i64 = 500;
+/// So many quarters back the daily job looks.
+const LOOK_BACK: usize = 4;
+/// The stream of plans.
+const PLANS: &str = "statistics";
+
+/// What came of asking for a release.
+#[derive(Clone, Debug)]
+pub struct Released {
+    /// The release, as it is stored.
+    pub row: ReleaseRow,
+    /// Whether it was drawn now; false where it had been before.
+    pub is_new: bool,
+    /// How many cells of its tables are published.
+    pub published: usize,
+}
+
+/// The body of a record of a known shape, in any of its events.
+#[derive(Deserialize)]
+enum Submitted<B> {
+    Submitted { body: B },
+    Amended { body: B },
+}
+
+impl<B> Submitted<B> {
+    fn body(self) -> B {
+        let (Self::Submitted { body } | Self::Amended { body }) = self;
+        body
+    }
+}
+
+/// A table that is being added up.
+struct Sums {
+    table: Table,
+    mechanism: Mechanism,
+    cells: HashMap<String, Totals>,
+}
+
+/// People's sealed records of one page, with their keys.
+struct Page {
+    people: Vec<(SubjectKeys, Vec<RecordRow>, Vec<RecordRow>)>,
+}
+
+/// What is added up, page by page.
+struct Pass {
+    sums: Vec<Sums>,
+    hospitals: Arc<HashSet<String>>,
+    /// Whose days were read in this page, and how many.
+    read: Vec<(SubjectId, usize)>,
+    /// Records that did not open.
+    damaged: usize,
+}
+
+impl Pass {
+    /// Opens a page's records, adds what they say, and forgets it.
+    fn add(mut self, page: Page) -> Self {
+        for (keys, days, profiles) in page.people {
+            let versions: Vec<(NaiveDate, WorkProfile)> = profiles
+                .iter()
+                .filter_map(|row| Some((row.event.recorded_at.date_naive(), self.open(&keys, row)?)))
+                .collect();
+            let mut sums = vec![DaySums::default(); versions.len()];
+            for row in &days {
+                let Some(day) = self.open::<WorkDay>(&keys, row) else { continue };
+                // The newest profile of that day; before there was one, the first.
+                let at = versions.iter().rposition(|(since, _)| *since <= day.date).unwrap_or(0);
+                let Some(sums) = sums.get_mut(at) else { continue };
+                let (planned, actual) = (i64::from(day.planned_minutes), i64::from(day.actual_minutes));
+                *sums += DaySums { days: 1, overtime: actual - planned, planned };
+            }
+            let hospitals = self.hospitals.clone();
+            for Sums { table, mechanism, cells } in &mut self.sums {
+                let days = versions.iter().zip(&sums);
+                let days = days.map(|((_, work), sums)| (table.cell(work, |id| hospitals.contains(id)), *sums));
+                if let Some(Contribution { cell, overtime, planned }) = contribution(days) {
+                    cells.entry(cell).or_default().add(mechanism, overtime, planned);
+                }
+            }
+            if !days.is_empty() {
+                self.read.push((keys.subject(), days.len()));
+            }
+        }
+        self
+    }
+
+    fn open<B: for<'de> Deserialize<'de>>(&mut self, keys: &SubjectKeys, row: &RecordRow) -> Option<B> {
+        let opened = keys.open_record(&row.entry).and_then(|key| row.event.open(&key));
+        let body = opened.ok().and_then(|text| serde_json::from_slice::<Submitted<B>>(text.reveal()).ok());
+        if body.is_none() {
+            self.damaged += 1;
+        }
+        body.map(Submitted::body)
+    }
+}
+
+impl App {
+    fn statistics(&self) -> Ctx {
+        Ctx::system(self.clock.clone()).acting_as(Role::Statistics)
+    }
+
+    /// Sets what is published from a quarter on that has not begun.
+    pub async fn release_plan(&self, from: Quarter, policy: Policy) -> Result<(), AppError> {
+        let ctx = &self.statistics();
+        let today = ctx.now().date_naive();
+        self.db
+            .stats
+            .run_tx("release_plan", ctx, Gate::alone(ctx), move |tx| async move {
+                let [rows] = tx.flight([newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
+                let unit = Unit::new(ctx, None);
+                let command = PlanCommand { from, policy, today };
+                stream::command::<Plans>(ctx, &unit, PLANS, newest_of(&rows).as_ref(), command).await?;
+                unit.flush(&tx, INLINE);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Adds hospitals to the public list; says how many were new.
+    pub async fn hospitals_add(&self, hospitals: &[String]) -> Result<usize, AppError> {
+        let ctx = &self.statistics();
+        self.db
+            .stats
+            .run_tx("hospitals_add", ctx, Gate::read(ctx), move |tx| async move {
+                let [added] = tx.finish([hospital_add(hospitals.to_vec(), ctx.now())]).await?;
+                Ok(added.len())
+            })
+            .await
+    }
+
+    /// Releases what is due and was not, of the last quarters. Comes again the next night.
+    pub(crate) async fn release_due(&self) -> Result<Next, AppError> {
+        let now = self.clock.now();
+        let began = self.log_begin().await?;
+        let quarters = std::iter::successors(Some(Quarter::last_closed_before(now.date_naive())), |quarter| {
+            Some(Quarter::last_closed_before(quarter.first_day()))
+        });
+        for period in quarters.take(LOOK_BACK) {
+            // What was submitted later about quarters before this installation is released by hand or not at all.
+            if began.is_none_or(|began| period.last_day() < began) {
+                break;
+            }
+            let (policy, releases) = self.release_state(period).await?;
+            let due = |revision: &u32| {
+                policy.percent(*revision).is_some() && policy.due_on(period, *revision) <= now.date_naive()
+            };
+            if let Some(revision) = Some(releases).filter(due) {
+                let released = self.release(period, revision).await?;
+                tracing::info!(%period, revision, published = released.published, "statistics are released");
+            }
+        }
+        let night = now.date_naive() + Days::new(1);
+        Ok(Next::Later(night.and_time(NaiveTime::from_hms_opt(2, 0, 0).expect("two in the morning")).and_utc()))
+    }
+
+    async fn log_begin(&self) -> Result<Option<NaiveDate>, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        self.db
+            .system
+            .run_tx("log_begin", ctx, Gate::read(ctx), move |tx| async move {
+                let [rows] = tx.finish([log_begin()]).await?;
+                Ok(rows.first().map(|row| row.get::<_, chrono::DateTime<chrono::Utc>>(0).date_naive()))
+            })
+            .await
+    }
+
+    /// The policy of a quarter, and how many releases of it there were.
+    pub async fn release_state(&self, period: Quarter) -> Result<(Policy, u32), AppError> {
+        let ctx = &self.statistics();
+        let (policy, release) = self
+            .db
+            .stats
+            .run_tx("release_state", ctx, Gate::read(ctx), move |tx| async move { state(&tx, period).await })
+            .await?;
+        Ok((policy, release.releases()))
+    }
+
+    /// Releases a quarter, or gives what was released of it before.
+    pub async fn release(&self, period: Quarter, revision: u32) -> Result<Released, AppError> {
+        let ctx = &self.statistics();
+        let today = ctx.now().date_naive();
+        let known = self
+            .db
+            .stats
+            .run_tx("release_check", ctx, Gate::read(ctx), move |tx| async move {
+                let (policy, release) = state(&tx, period).await?;
+                match release.check(period, revision, &policy, today) {
+                    Ok(_) => Ok(Err(policy)),
+                    Err(ReleaseError::Released(_)) => Ok(Ok(stored(&tx, period, revision).await?)),
+                    Err(error) => Err(AppError::from(error)),
+                }
+            })
+            .await?;
+        let policy = match known {
+            Ok(stored) => return Ok(stored),
+            Err(policy) => policy,
+        };
+        let percent = policy.percent(revision).ok_or(ReleaseError::NotScheduled(period))?;
+        let (pass, hospitals) = self.release_pass(ctx, period, policy.plan, percent).await?;
+        if pass.damaged > 0 {
+            tracing::error!(damaged = pass.damaged, %period, "records did not open, and were not counted");
+        }
+        let (sums, hospitals) = (&pass.sums, &hospitals);
+        self.db
+            .stats
+            .run_tx("release", ctx, Gate::alone(ctx), move |tx| async move {
+                let id = &period.to_string();
+                let [rows] = tx.flight([newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+                if of_rows::<Release>(&rows)?.releases() > revision {
+                    // Another server was faster while this one read.
+                    return stored(&tx, period, revision).await;
+                }
+                let mut row = ReleaseRow {
+                    period_start: period.first_day(),
+                    period_end: period.last_day(),
+                    revision: i32::try_from(revision).unwrap_or(i32::MAX),
+                    plan: policy.plan.as_str().to_owned(),
+                    computed_at: ctx.now(),
+                    sha256: String::new(),
+                };
+                let drawn = draw(sums, hospitals);
+                let tables = publish(&row, sums, &drawn);
+                let texts: Vec<(Table, String)> = tables.iter().map(|(table, rows)| (*table, json(rows))).collect();
+                row.sha256 = sha256(texts.iter().map(|(_, text)| text.as_str()));
+                let published = tables.iter().map(|(_, rows)| rows.len()).sum();
+                tx.queue(release_insert(&row));
+                for (sums, drawn) in sums.iter().zip(&drawn) {
+                    tx.queue(spending_insert(&row, sums.table, &sums.mechanism));
+                    tx.queue(ledger_insert(&row, sums.table, drawn));
+                }
+                for (table, text) in texts {
+                    tx.queue(published_insert(table, text));
+                }
+                let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+                let command = ReleaseCommand {
+                    period,
+                    revision,
+                    policy,
+                    drawn: count(drawn.iter().map(Vec::len).sum()),
+                    published: count(published),
+                    sha256: row.sha256.clone(),
+                    today,
+                };
+                let unit = Unit::new(ctx, None);
+                stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
+                unit.flush(&tx, INLINE);
+                Ok(Released { row, is_new: true, published })
+            })
+            .await
+    }
+
+    /// One pass over everybody who consents, a page at a time: while one is opened, the next is read.
+    async fn release_pass(
+        &self,
+        ctx: &Ctx,
+        period: Quarter,
+        plan: Plan,
+        percent: u32,
+    ) -> Result<(Pass, Vec<String>), AppError> {
+        let hospitals = self.hospitals(ctx).await?;
+        let sums = plan.tables().iter().map(|table| Sums {
+            table: *table,
+            mechanism: plan.mechanism(*table, percent),
+            cells: HashMap::new(),
+        });
+        let listed = Arc::new(hospitals.iter().cloned().collect());
+        let mut pass = Pass { sums: sums.collect(), hospitals: listed, read: Vec::new(), damaged: 0 };
+        let (mut after, mut next) = (SubjectId::NIL, self.release_page(ctx, period, SubjectId::NIL).await?);
+        while let Some(page) = next.take() {
+            after = page.people.last().map_or(after, |(keys, ..)| keys.subject());
+            let adding = tokio::task::spawn_blocking(move || pass.add(page));
+            let (read, added) = futures_util::future::join(self.release_page(ctx, period, after), adding).await;
+            pass = added.map_err(|_| AppError::Corrupt("a page of records could not be added up".to_owned()))?;
+            self.release_accessed(ctx, std::mem::take(&mut pass.read)).await?;
+            next = read?;
+        }
+        Ok((pass, hospitals))
+    }
+
+    async fn hospitals(&self, ctx: &Ctx) -> Result<Vec<String>, AppError> {
+        self.db
+            .stats
+            .run_tx("hospital_list", ctx, Gate::read(ctx), move |tx| async move {
+                let [rows] = tx.finish([hospital_list(ctx.now())]).await?;
+                Ok(rows.iter().map(|row| row.get(0)).collect())
+            })
+            .await
+    }
+
+    /// The next people and their sealed records of a quarter, as of one moment. None where there are no more.
+    async fn release_page(&self, ctx: &Ctx, period: Quarter, after: SubjectId) -> Result<Option<Page>, AppError> {
+        let version = Notice::current(Purpose::Statistics).version;
+        self.db
+            .stats
+            .run_tx("release_page", ctx, Gate::snapshot(ctx), move |tx| async move {
+                let [people] = tx.flight([release_people(after, version, PAGE)]).await?;
+                if people.is_empty() {
+                    return Ok(None);
+                }
+                let open = |row: &Row| {
+                    let subject = SubjectId(row.get::<_, Uuid>(5));
+                    let keys = self.vault.open_once(subject, &WrappedSubject::from_row(row))?;
+                    let bucket = keys.index().bucket("work_day", &period.to_string()).to_vec();
+                    Ok::<_, AppError>((subject.0, keys, bucket))
+                };
+                let people: Vec<_> = people.iter().map(open).collect::<Result<_, _>>()?;
+                let (ids, buckets): (Vec<Uuid>, Vec<Vec<u8>>) =
+                    people.iter().map(|(id, _, bucket)| (*id, bucket.clone())).unzip();
+                let [days, profiles] = tx.finish([release_days(ids.clone(), buckets), release_profiles(ids)]).await?;
+                let (mut days, mut profiles) = (by_person(&days), by_person(&profiles));
+                let of = |rows: &mut HashMap<Uuid, Vec<RecordRow>>, id| rows.remove(&id).unwrap_or_default();
+                let people =
+                    people.into_iter().map(|(id, keys, _)| (keys, of(&mut days, id), of(&mut profiles, id))).collect();
+                Ok(Some(Page { people }))
+            })
+            .await
+    }
+
+    /// Records that people's days were read for statistics, before anything comes of it.
+    async fn release_accessed(&self, ctx: &Ctx, read: Vec<(SubjectId, usize)>) -> Result<(), AppError> {
+        if read.is_empty() {
+            return Ok(());
+        }
+        let (stream, actor) = (EventId::random().to_string(), Actor::of(ctx));
+        let event = |((subject, count), sequence)| {
+            let mut event = Event {
+                aggregate_type: ACCESS.to_owned(),
+                aggregate_id: stream.clone(),
+                sequence,
+                event_type: DATA_ACCESSED.to_owned(),
+                event_version: "1.0".to_owned(),
+                payload: serde_json::json!({ "what": "statistics", "count": count }).to_string(),
+                metadata: String::new(),
+                event_id: EventId::random(),
+                subject_id: subject,
+                kind: "statistics".to_owned(),
+                recorded_at: ctx.now(),
+            };
+            event.set_metadata(&actor, None);
+            event
+        };
+        let events: &Vec<Event> = &read.into_iter().zip(1..).map(event).collect();
+        self.db
+            .stats
+            .run_tx("release_accessed", ctx, Gate::read(ctx), move |tx| async move {
+                tx.queue(append(events.clone()));
+                Ok(())
+            })
+            .await
+    }
+
+    /// Published rows.
+    pub async fn published(&self, ctx: &Ctx, table: Table, asked: &Asked) -> Result<Vec<Published>, AppError> {
+        self.db
+            .api
+            .run_tx("published_list", ctx, Gate::read(ctx), move |tx| async move {
+                let [rows] = tx.finish([published_list(table, asked)]).await?;
+                Ok(rows.iter().map(|row| Published::from_row(table, row)).collect())
+            })
+            .await
+    }
+
+    /// All releases, newest quarter first; and the hospitals that there are cells for.
+    pub async fn releases(&self, ctx: &Ctx) -> Result<(Vec<ReleaseRow>, Vec<String>), AppError> {
+        self.db
+            .api
+            .run_tx("release_list", ctx, Gate::read(ctx), move |tx| async move {
+                let [releases, hospitals] = tx.finish([release_list(), hospital_list(ctx.now())]).await?;
+                Ok((
+                    releases.iter().map(ReleaseRow::from_row).collect(),
+                    hospitals.iter().map(|row| row.get(0)).collect(),
+                ))
+            })
+            .await
+    }
+}
+
+/// The state that the newest event of a stream carries.
+fn of_rows<A: Aggregate>(rows: &[Row]) -> Result<A, AppError> {
+    let mut aggregate = A::default();
+    if let Some(event) = newest_of(rows) {
+        let event = serde_json::from_str(&event.payload)
+            .map_err(|_| AppError::Corrupt("an event has another shape".to_owned()))?;
+        aggregate.apply(event);
+    }
+    Ok(aggregate)
+}
+
+async fn state(tx: &Tx, period: Quarter) -> Result<(Policy, Release), AppError> {
+    let plans = newest(SubjectId::NIL, Plans::TYPE, PLANS);
+    let releases = newest(SubjectId::NIL, Release::TYPE, &period.to_string());
+    let [plans, releases] = tx.flight([plans, releases]).await?;
+    Ok((of_rows::<Plans>(&plans)?.policy(period), of_rows(&releases)?))
+}
+
+/// What was released before.
+async fn stored(tx: &Tx, period: Quarter, revision: u32) -> Result<Released, AppError> {
+    let asked = Asked { from: Some(period.first_day()), to: Some(period.last_day()), ..Asked::default() };
+    let of = |table| published_list(table, &asked);
+    let [releases, a, b, c] =
+        tx.flight([release_list(), of(Table::StateSpecialty), of(Table::HospitalRole), of(Table::StateRole)]).await?;
+    let mut releases = releases.iter().map(ReleaseRow::from_row);
+    let row = releases.find(|row| row.period_start == period.first_day() && row.revision.unsigned_abs() == revision);
+    let row = row.ok_or_else(|| AppError::Corrupt("a release is in the log and not in its table".to_owned()))?;
+    Ok(Released { row, is_new: false, published: a.len() + b.len() + c.len() })
+}
+
+fn by_person(rows: &[Row]) -> HashMap<Uuid, Vec<RecordRow>> {
+    let mut people: HashMap<Uuid, Vec<RecordRow>> = HashMap::new();
+    for row in rows {
+        people.entry(row.get(0)).or_default().push(RecordRow::from_row(row));
+    }
+    people
+}
+
+/// Draws every cell that a table can have, empty ones too.
+fn draw(sums: &[Sums], hospitals: &[String]) -> Vec<Vec<Drawn>> {
+    let mut source = Os::new();
+    let mut of_table = |Sums { table, mechanism, cells }: &Sums| {
+        let draw = |cell: String| {
+            let totals = cells.get(&cell).copied().unwrap_or_default();
+            let noisy = mechanism.draw(&totals, &mut source);
+            let published = mechanism.decides(&totals, &noisy);
+            Drawn { cell, noisy, published }
+        };
+        table.cells(hospitals).into_iter().map(draw).collect()
+    };
+    sums.iter().map(&mut of_table).collect()
+}
+
+/// What is published of what was drawn, and what follows from it without another draw.
+fn publish(release: &ReleaseRow, sums: &[Sums], drawn: &[Vec<Drawn>]) -> Vec<(Table, Vec<Published>)> {
+    let mut tables = Vec::new();
+    for (Sums { table, mechanism, .. }, cells) in sums.iter().zip(drawn) {
+        let row = |drawn: &Drawn| {
+            let figures = mechanism.figures(&drawn.noisy, 1);
+            Published::new(release, *table, mechanism, &drawn.cell, drawn.noisy.users, &figures)
+        };
+        tables.push((*table, cells.iter().filter(|drawn| drawn.published).map(row).collect()));
+        if *table == Table::StateSpecialty {
+            tables.push((Table::StateRole, roll_up(release, mechanism, cells)));
+        }
+    }
+    tables
+}
+
+/// State and role, added up over the specialties from noisy numbers alone. Published where one of the specialties is, so that
+/// at least K people are in it for certain, and where the count stands out from its noise.
+fn roll_up(release: &ReleaseRow, mechanism: &Mechanism, cells: &[Drawn]) -> Vec<Published> {
+    let mut coarse: BTreeMap<String, (Noisy, u32, bool)> = BTreeMap::new();
+    for Drawn { cell, noisy, published } in cells {
+        let mut parts = cell.split('/');
+        let (Some(state), Some(role)) = (parts.next(), parts.nth(1)) else { continue };
+        let (sum, count, any) = coarse.entry(format!("{state}/{role}")).or_default();
+        (*sum, *count, *any) = (*sum + *noisy, *count + 1, *any || *published);
+    }
+    let row = |(cell, (sum, count, any)): (String, (Noisy, u32, bool))| {
+        let figures = mechanism.figures(&sum, count);
+        (any && figures.users.low >= f64::from(mechanism.k_min))
+            .then(|| Published::new(release, Table::StateRole, mechanism, &cell, sum.users, &figures))
+    };
+    coarse.into_iter().filter_map(row).collect()
+}
+
+fn json(rows: &[Published]) -> String {
+    serde_json::to_string(rows).expect("published rows can be written as JSON")
+}
+
+fn sha256<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    texts.for_each(|text| context.update(text.as_bytes()));
+    hex::encode(context.finish())
+}

@@ -1,0 +1,137 @@
+//! `lethe stats`: what is published and when, releasing by hand, the public list of hospitals, and the evaluation.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use domain::{
+    quarter::Quarter,
+    release::{Plan, Policy, Revision},
+};
+use lethe::{demo::hospitals, evaluate, place::PlaceError, server::ServerError};
+
+use super::PlaceArgs;
+
+#[derive(Subcommand)]
+pub(super) enum StatsCommand {
+    /// Release a closed quarter, or show what was released of it
+    Release {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// The quarter, as 2025-Q1
+        #[arg(long, value_parser = quarter)]
+        period: Quarter,
+        /// 0 for the first release, 1 for the revision that was scheduled
+        #[arg(long, default_value_t = 0)]
+        revision: u32,
+    },
+    /// Say what is published from a quarter on that has not begun
+    Plan {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// The first quarter, as 2026-Q1
+        #[arg(long, value_parser = quarter)]
+        from: Quarter,
+        /// full: by state, specialty and role, and by hospital; small: by state and role alone
+        #[arg(long, value_enum)]
+        plan: PlanName,
+        /// Schedule one revision of each quarter, for this part of the budget, 10 to 50
+        #[arg(long, value_name = "PERCENT", requires = "revision_after_days")]
+        revision_percent: Option<u32>,
+        /// When: so many days after the first release, 30 to 730
+        #[arg(long, value_name = "DAYS", requires = "revision_percent")]
+        revision_after_days: Option<u32>,
+    },
+    /// Say how good the statistics are, on simulated people, beside the mechanism that was asked for first
+    Evaluate {
+        /// From what people and noise are made
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Where people work: a CSV with the columns `name` and `state`, the largest first; without it a short list of our own
+        #[arg(long)]
+        hospitals: Option<PathBuf>,
+        /// Where to put the figure, as SVG
+        #[arg(long)]
+        figure: Option<PathBuf>,
+    },
+    /// Add to the public list of hospitals that there are cells for
+    Hospitals {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// A CSV with the columns `name` and `state`; a hospital's id is made of its name
+        #[arg(long)]
+        file: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum PlanName {
+    Full,
+    Small,
+}
+
+fn quarter(text: &str) -> Result<Quarter, &'static str> {
+    text.parse()
+}
+
+impl StatsCommand {
+    pub(super) async fn run(self) -> Result<(), ServerError> {
+        let place = match &self {
+            Self::Evaluate { seed, hospitals, figure } => {
+                return evaluated(*seed, hospitals.as_deref(), figure.as_deref());
+            }
+            Self::Release { place, .. } | Self::Plan { place, .. } | Self::Hospitals { place, .. } => place,
+        };
+        place
+            .on_store(false, async |place| {
+                let app = place.open().await?;
+                match &self {
+                    Self::Release { period, revision, .. } => {
+                        let released = app.release(*period, *revision).await?;
+                        let how = if released.is_new { "released now" } else { "was released before, and stays" };
+                        println!(
+                            "{period}, revision {revision}: {how}; {} cells are published, drawn {}, sha256 {}",
+                            released.published,
+                            released.row.computed_at.format("%Y-%m-%d %H:%M UTC"),
+                            released.row.sha256
+                        );
+                    }
+                    Self::Plan { from, plan, revision_percent, revision_after_days, .. } => {
+                        let revision = revision_percent.zip(*revision_after_days);
+                        let revision = revision.map(|(percent, after_days)| Revision { percent, after_days });
+                        let plan = match plan {
+                            PlanName::Full => Plan::Full,
+                            PlanName::Small => Plan::Small,
+                        };
+                        app.release_plan(*from, Policy { plan, revision }).await?;
+                        println!("planned from {from} on");
+                    }
+                    Self::Evaluate { .. } => {}
+                    Self::Hospitals { file, .. } => {
+                        let hospitals = listed(file)?;
+                        let ids: Vec<String> = hospitals.into_iter().map(|hospital| hospital.hospital_id).collect();
+                        let added = app.hospitals_add(&ids).await?;
+                        println!("{added} added, {} were on the list", ids.len() - added);
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn listed(file: &Path) -> Result<Vec<hospitals::Hospital>, PlaceError> {
+    hospitals::read(file).map_err(|error| PlaceError::Malformed(file.into(), error.to_string()))
+}
+
+/// Prints the evaluation, and draws its figure.
+fn evaluated(seed: u64, hospitals: Option<&Path>, figure: Option<&Path>) -> Result<(), ServerError> {
+    let hospitals = hospitals.map_or_else(|| Ok(hospitals::built_in()), listed)?;
+    let quarter = quarter("2025-Q2").expect("a quarter");
+    let evaluations = [(50_000, Plan::Full), (5_000, Plan::Small)];
+    let evaluations = evaluations.map(|(people, plan)| evaluate::evaluate(seed, people, quarter, plan, &hospitals));
+    print!("{}", evaluate::report(&evaluations));
+    if let Some(path) = figure {
+        std::fs::write(path, evaluate::figure(&evaluations[0])).map_err(|error| PlaceError::Io(path.into(), error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,471 @@
+//! Published statistics: drawn once, whoever asks and whatever happens later; of those only who consent; within the budget; and
+//! all that a dashboard can see.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{Days, NaiveDate, TimeDelta};
+use context::{Ctx, RequestId, SubjectId};
+use db::{Login, Lookup};
+use domain::{
+    RoleLevel, Source, Specialty, StateCode,
+    consent::Purpose,
+    kinds::{Shape, WORK_DAY, WORK_PROFILE, WorkDay, WorkProfile},
+    quarter::Quarter,
+    release::{GRACE_DAYS, Plan, Policy, Revision},
+};
+use lethe::{
+    app::{
+        AppError,
+        account::Registration,
+        record::{Batch, Submission},
+    },
+    auth::codes::Proof,
+    jobs::{plan, run_due},
+    server::Settings,
+};
+use poem::http::StatusCode;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio_postgres::Client;
+
+use crate::{
+    isolation::property,
+    steps::{Answer, erase, fields, let_pass, problem, sign_in, subject_of},
+    support::{Person, World},
+};
+
+const HOSPITAL: &str = "klinikum-am-see";
+const TABLES: [&str; 7] = [
+    "stats.releases",
+    "stats.spending",
+    "stats.ledger",
+    "stats.stats_by_state_specialty",
+    "stats.stats_by_hospital_role",
+    "stats.stats_by_state_role",
+    "stats.hospitals",
+];
+
+/// The newest quarter whose grace is over.
+pub fn closed(world: &World) -> Quarter {
+    Quarter::last_closed_before(world.clock.now().date_naive() - Days::new(u64::from(GRACE_DAYS) + 1))
+}
+
+fn work(specialty: Specialty, role_level: RoleLevel) -> WorkProfile {
+    WorkProfile { specialty, role_level, state_code: Some(StateCode::Bavaria), ..WorkProfile::example() }
+}
+
+/// Registers somebody and submits days of eight planned hours in a quarter; gives the subject.
+async fn worker(
+    world: &World,
+    name: &str,
+    work: WorkProfile,
+    consents: &[Purpose],
+    days: &[(NaiveDate, u16)],
+) -> SubjectId {
+    let anonymous = Ctx::anonymous(world.clock.clone(), context::Client::default(), RequestId::random());
+    let registration =
+        Registration { email: format!("{name}@klinik.example"), work: Some(work), consents: consents.to_vec() };
+    let grant = world.app.account_register(&anonymous, &registration, &Proof::Operator).await.expect("registered");
+    let subject = grant.claims.subject;
+    submit(world, subject, days).await.expect("submitted");
+    subject
+}
+
+async fn submit(world: &World, subject: SubjectId, days: &[(NaiveDate, u16)]) -> Result<(), AppError> {
+    let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
+    let day = |(date, actual): &(NaiveDate, u16)| Submission {
+        body: WorkDay { date: *date, planned_minutes: 480, actual_minutes: *actual, source: Source::Manual }.to_body(),
+        expected: None,
+        within: None,
+    };
+    let submissions: Vec<Submission> = days.iter().map(day).collect();
+    let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: ctx.now().date_naive(), faults: Vec::new() };
+    world.app.record_submit(ctx, &batch, None).await.map(drop)
+}
+
+const BOTH: [Purpose; 2] = [Purpose::WorkHours, Purpose::Statistics];
+
+/// So many people of one cell, each with three days of half an hour's overtime on average.
+async fn staff(world: &World, name: &str, count: usize, work: WorkProfile, period: Quarter) -> Vec<SubjectId> {
+    let first = period.first_day();
+    let days = [(first, 500), (first + Days::new(1), 510), (first + Days::new(2), 520)];
+    let mut staff = Vec::new();
+    for number in 0..count {
+        staff.push(worker(world, &format!("{name}{number}"), work.clone(), &BOTH, &days).await);
+    }
+    staff
+}
+
+async fn stored(client: &Client) -> BTreeMap<&'static str, BTreeSet<String>> {
+    let mut all = BTreeMap::new();
+    for table in TABLES {
+        let rows = client.query(&format!("SELECT t::text FROM {table} t"), &[]).await.expect("read");
+        all.insert(table, rows.iter().map(|row| row.get(0)).collect());
+    }
+    all
+}
+
+async fn get(world: &World, path: &str) -> Answer {
+    Answer::of(world.client().get(path).send().await).await
+}
+
+async fn stats(world: &World, path: &str) -> Vec<Value> {
+    let answer = get(world, path).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    answer.json()["stats"].as_array().expect("a list").clone()
+}
+
+#[tokio::test]
+async fn a_quarter_is_drawn_once_and_nothing_changes_it_any_more() {
+    let world = World::new().await;
+    let period = closed(&world);
+    assert_eq!(world.app.hospitals_add(&[HOSPITAL.to_owned()]).await.expect("added"), 1);
+    let many = staff(&world, "many", 160, work(Specialty::Surgery, RoleLevel::Assistant), period).await;
+    staff(&world, "few", 8, work(Specialty::Urology, RoleLevel::Nurse), period).await;
+    // Two servers at the same moment: one draws, and both tell the same.
+    let settings = Settings::new(world.folder.clone(), world.clock.clone());
+    let other = world.another(&settings).await;
+    let (one, two) = futures_util::future::join(world.app.release(period, 0), other.release(period, 0)).await;
+    let (one, two) = (one.expect("released"), two.expect("released"));
+    assert_eq!([one.is_new, two.is_new].iter().filter(|new| **new).count(), 1);
+    assert_eq!(
+        (&one.row.sha256, one.published, one.row.computed_at),
+        (&two.row.sha256, two.published, two.row.computed_at)
+    );
+    let client = world.superuser().await;
+    let before = stored(&client).await;
+    assert_eq!(before["stats.releases"].len(), 1);
+    assert_eq!(before["stats.ledger"].len(), 16 * 21 * 6 + 3, "every cell is drawn, empty ones too");
+
+    let shown = stats(&world, "/v1/analytics/by-state").await;
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    let row = &shown[0];
+    assert_eq!(
+        (&row["state_code"], &row["specialty"], &row["role_level"]),
+        (&json!("BY"), &json!("surgery"), &json!("assistant"))
+    );
+    assert_eq!(
+        (&row["period"], &row["k_min_threshold"], &row["noise_epsilon"]),
+        (&json!(period.to_string()), &json!(10), &json!(0.65))
+    );
+    // The interval of the true value misses it once in twenty releases; three times its width never does.
+    let near = |name: &str, truth: f64| {
+        let number = |end: &str| row[format!("{name}{end}")].as_f64().expect("a number");
+        let (low, high) = (number("_low"), number("_high"));
+        let width = high - low;
+        assert!((low - width..=high + width).contains(&truth), "{name}: {row}");
+    };
+    near("avg_overtime_hours", 0.5);
+    near("avg_planned_hours", 8.0);
+    near("avg_actual_hours", 8.5);
+    near("n_users", 160.0);
+    let hospital = stats(&world, "/v1/analytics/by-hospital").await;
+    assert_eq!((&hospital[0]["hospital_id"], &hospital[0]["role_group"]), (&json!(HOSPITAL), &json!("doctor")));
+    let hidden = get(&world, "/v1/analytics/by-state?suppressed=true&state=BY").await.json();
+    let hidden = hidden["suppressed"].as_array().expect("a list").clone();
+    assert_eq!(hidden.len(), 21 * 6 - 1);
+    for cell in ["BY/urology/nurse", "BY/dermatology/chief"] {
+        assert!(hidden.iter().any(|hidden| hidden["cell"] == cell), "few and none look alike: {cell}");
+    }
+
+    // A rerun, an erasure, a correction, a late day, new people: what was published stays, to the byte.
+    let again = world.app.release(period, 0).await.expect("given");
+    assert_eq!((again.is_new, again.row.sha256), (false, one.row.sha256));
+    let person = sign_in(&world, "many0@klinik.example").await;
+    erase(&world, &person).await;
+    submit(&world, many[1], &[(period.first_day(), 1200), (period.last_day(), 700)]).await.expect("submitted");
+    staff(&world, "late", 3, work(Specialty::Surgery, RoleLevel::Assistant), period).await;
+    assert!(!world.app.release(period, 0).await.expect("given").is_new);
+    plan(&world.app).await.expect("planned");
+    run_due(&world.app).await.expect("jobs run");
+    assert_eq!(stored(&client).await, before);
+    assert!(world.app.release(period, 1).await.is_err(), "no revision was scheduled");
+    for table in TABLES {
+        for change in ["UPDATE {} SET revision = revision", "DELETE FROM {}", "TRUNCATE {} CASCADE"] {
+            if table != "stats.hospitals" {
+                let refused = client.batch_execute(&change.replace("{}", table)).await.expect_err("refused");
+                let message = refused.as_db_error().expect("by the database").message().to_owned();
+                assert!(message.contains("never changed"), "{table}: {message}");
+            }
+        }
+    }
+    let spend = "INSERT INTO stats.releases SELECT period_start, 7, period_end, plan, computed_at, sha256 FROM stats.releases;
+                 INSERT INTO stats.spending SELECT period_start, 7, table_name, 1, 1, 1, 1, k_min, threshold FROM stats.spending
+                 WHERE revision = 0";
+    let refused = client.batch_execute(spend).await.expect_err("refused");
+    assert!(refused.as_db_error().expect("by the database").message().contains("budget"), "{refused}");
+}
+
+#[tokio::test]
+async fn only_who_consents_and_is_not_restricted_is_read_and_each_read_is_on_record() {
+    let world = World::new().await;
+    let period = closed(&world);
+    let profile = || work(Specialty::Surgery, RoleLevel::Nurse);
+    let days = [(period.first_day(), 500), (period.last_day(), 500)];
+    let counted = worker(&world, "anna", profile(), &BOTH, &days).await;
+    worker(&world, "ben", profile(), &[Purpose::WorkHours], &days).await;
+    let withdrew = worker(&world, "carla", profile(), &BOTH, &days).await;
+    let restricted = worker(&world, "dora", profile(), &BOTH, &days).await;
+    worker(&world, "emil", profile(), &BOTH, &[(period.next().first_day(), 500)]).await;
+    let of = |subject| Ctx::system(world.clock.clone()).for_subject(subject, None);
+    world.app.consent_decide(&of(withdrew), Purpose::Statistics, false, None).await.expect("withdrawn");
+    world.app.restriction_decide(&of(restricted), true).await.expect("restricted");
+    let released = world.app.release(period, 0).await.expect("released");
+    assert_eq!(released.published, 0, "one person is no statistic");
+    let client = world.superuser().await;
+    let reads = "SELECT subject_id, payload->>'count', metadata->>'role' FROM log.events WHERE kind = 'statistics'";
+    let reads = client.query(reads, &[]).await.expect("read");
+    let reads: Vec<(uuid::Uuid, String, String)> =
+        reads.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    assert_eq!(reads, [(counted.0, "2".to_owned(), "statistics".to_owned())]);
+    // The keys of the others are behind the policy too, not only behind the statement.
+    let stats = world.login(Login::Stats).await;
+    let pid: i32 = stats.query_one("SELECT pg_backend_pid()", &[]).await.expect("a pid").get(0);
+    let key = world.app.vault.ring().ticket_key();
+    for (role, seen) in [(context::Role::Statistics, 2), (context::Role::System, 0), (context::Role::Subject, 0)] {
+        let ticket = key.mint(SubjectId::NIL, None::<Lookup>, role, world.clock.now(), pid);
+        stats.execute("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
+        let keys: i64 = stats.query_one("SELECT count(*) FROM vault.subjects", &[]).await.expect("counted").get(0);
+        assert_eq!(keys, seen, "{role:?}: anna's and emil's");
+    }
+}
+
+#[tokio::test]
+async fn who_moved_counts_where_most_days_were() {
+    let world = World::new().await;
+    let period = closed(&world);
+    // Everybody has a newer profile by now; the days lie before it.
+    for subject in staff(&world, "mover", 120, work(Specialty::Surgery, RoleLevel::Nurse), period).await {
+        let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
+        let body = work(Specialty::Cardiology, RoleLevel::Nurse).to_body();
+        let submissions = [Submission { body, expected: None, within: None }];
+        let today = ctx.now().date_naive();
+        let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
+        world.app.record_submit(ctx, &batch, None).await.expect("amended");
+    }
+    // The profile is of the day it was given; make the first version as old as the days.
+    let client = world.superuser().await;
+    let older = format!(
+        "SET session_replication_role = replica; ALTER TABLE log.events DISABLE TRIGGER events_append_only;
+         UPDATE log.events SET recorded_at = '{}' WHERE kind = 'work_profile' AND sequence = 1;
+         ALTER TABLE log.events ENABLE ALWAYS TRIGGER events_append_only; RESET session_replication_role",
+        period.first_day()
+    );
+    client.batch_execute(&older).await.expect("made older");
+    world.app.release(period, 0).await.expect("released");
+    let shown = stats(&world, "/v1/analytics/by-state").await;
+    assert_eq!(shown.iter().map(|row| row["specialty"].clone()).collect::<Vec<_>>(), [json!("surgery")]);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_wrongly_is_refused_with_the_field() {
+    let world = World::new().await;
+    let today = world.clock.now().date_naive();
+    let (open, future) = (Quarter::of(today), Quarter::of(today).next());
+    let of = |refused: AppError| match refused {
+        AppError::Invalid(faults) => faults[0].field.clone(),
+        other => panic!("{other}"),
+    };
+    for period in [open, future] {
+        assert_eq!(of(world.app.release(period, 0).await.expect_err("refused")), "period", "{period}");
+        let target = format!("/v1/analytics/by-state?from={period}");
+        let refused =
+            problem(world.client().get(target).send().await, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input");
+        assert_eq!(fields(&refused.await), ["from"]);
+    }
+    for (query, field) in [
+        ("by-state?state=XX", "state"),
+        ("by-state?specialty=astrology", "specialty"),
+        ("by-state?from=2025-Q5", "from"),
+        ("by-hospital?to=yesterday", "to"),
+        ("by-state?from=2025-Q2&to=2025-Q1", "from"),
+        ("by-state-role?format=xml", "format"),
+    ] {
+        let refused = world.client().get(format!("/v1/analytics/{query}")).send().await;
+        let refused = problem(refused, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+        assert_eq!(fields(&refused), [field], "{query}");
+    }
+    let small = Policy { plan: Plan::Small, revision: None };
+    assert_eq!(of(world.app.release_plan(open, small).await.expect_err("it has begun")), "from");
+    let greedy = Policy { revision: Some(Revision { percent: 80, after_days: 90 }), ..small };
+    assert_eq!(of(world.app.release_plan(future, greedy).await.expect_err("too much")), "revision");
+    world.app.release_plan(future, small).await.expect("planned");
+    assert_eq!(stats(&world, "/v1/analytics/by-state").await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_planned_quarter_is_released_by_night_and_revised_as_scheduled() {
+    let world = World::new().await;
+    let next = Quarter::of(world.clock.now().date_naive()).next();
+    let revision = Some(Revision { percent: 40, after_days: 60 });
+    world.app.release_plan(next, Policy { plan: Plan::Small, revision }).await.expect("planned");
+    let until = |date: NaiveDate| (date - world.clock.now().date_naive()) + TimeDelta::days(1);
+    let_pass(&world, until(next.last_day())).await;
+    staff(&world, "many", 150, work(Specialty::Surgery, RoleLevel::Nurse), next).await;
+    plan(&world.app).await.expect("planned");
+    run_due(&world.app).await.expect("jobs run");
+    let rows = async || stats(&world, &format!("/v1/analytics/by-state?from={next}")).await;
+    assert_eq!(rows().await.len(), 0, "late days are still taken");
+    let_pass(&world, TimeDelta::days(i64::from(GRACE_DAYS) + 1)).await;
+    run_due(&world.app).await.expect("jobs run");
+    let first = rows().await;
+    assert_eq!(
+        (first.len(), &first[0]["revision"], &first[0]["noise_epsilon"]),
+        (1, &json!(0), &json!(0.6)),
+        "{first:?}"
+    );
+    assert!(first[0].get("specialty").is_none(), "the small plan has none");
+    let_pass(&world, TimeDelta::days(61)).await;
+    run_due(&world.app).await.expect("jobs run");
+    let revised = rows().await;
+    assert_eq!((revised.len(), &revised[0]["revision"], &revised[0]["noise_epsilon"]), (1, &json!(1), &json!(0.4)));
+    let periods = get(&world, "/v1/analytics/periods").await;
+    assert_eq!(periods.header("cache-control"), Some("public, max-age=3600"));
+    let periods = periods.json();
+    let mine: Vec<&Value> =
+        periods["periods"].as_array().expect("a list").iter().filter(|p| p["period"] == next.to_string()).collect();
+    assert_eq!(mine.iter().map(|period| &period["revision"]).collect::<Vec<_>>(), [&json!(1), &json!(0)]);
+    // The log says the same as the table.
+    let logged =
+        "SELECT payload#>>'{Released,sha256}' FROM log.events WHERE event_type = 'stats.released' AND aggregate_id = $1
+                  ORDER BY sequence DESC";
+    let logged = world.superuser().await.query(logged, &[&next.to_string()]).await.expect("read");
+    assert_eq!(
+        logged.iter().map(|row| json!(row.get::<_, String>(0))).collect::<Vec<_>>(),
+        [mine[0]["sha256"].clone(), mine[1]["sha256"].clone()]
+    );
+}
+
+#[tokio::test]
+async fn csv_has_the_same_rows_and_the_sheet_says_what_holds() {
+    let world = World::new().await;
+    let period = closed(&world);
+    staff(&world, "many", 120, work(Specialty::Surgery, RoleLevel::Nurse), period).await;
+    world.app.release(period, 0).await.expect("released");
+    let json = stats(&world, "/v1/analytics/by-state").await;
+    let answer = get(&world, "/v1/analytics/by-state?format=csv").await;
+    assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("text/csv")), "{:?}", answer.headers);
+    let mut csv = csv::Reader::from_reader(answer.text.as_bytes());
+    let rows: Vec<BTreeMap<String, String>> = csv.deserialize().map(|row| row.expect("a row")).collect();
+    assert_eq!(rows.len(), json.len());
+    assert_eq!(rows[0]["avg_overtime_hours_noised"].parse::<f64>().ok(), json[0]["avg_overtime_hours_noised"].as_f64());
+    assert_eq!((rows[0]["specialty"].as_str(), rows[0]["hospital_id"].as_str()), ("surgery", ""));
+    let sheet = get(&world, "/v1/analytics/parameters").await.json();
+    assert_eq!((&sheet["epsilon"], &sheet["delta"], &sheet["k_min"]), (&json!(1.0), &json!(1e-6), &json!(10)));
+    let thresholds: Vec<&Value> = sheet["tables"].as_array().expect("a list").iter().map(|t| &t["threshold"]).collect();
+    assert_eq!(thresholds[..2], [&json!(66), &json!(103)]);
+    let moved = get(&world, "/analytics/by-state?state=BY").await;
+    assert_eq!(
+        (moved.status, moved.header("location")),
+        (StatusCode::PERMANENT_REDIRECT, Some("/v1/analytics/by-state?state=BY"))
+    );
+}
+
+#[tokio::test]
+async fn a_dashboard_reads_what_is_published_and_nothing_else() {
+    let world = World::new().await;
+    world.app.release(closed(&world), 0).await.expect("released");
+    let (dashboard, superuser) = (world.login(Login::Dashboard).await, world.superuser().await);
+    let open = ["releases", "spending", "stats_by_state_specialty", "stats_by_hospital_role", "stats_by_state_role"];
+    let tables = "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+    let (mut seen, mut refused) = (0, 0);
+    for row in superuser.query(tables, &[]).await.expect("the catalogue is read") {
+        let (schema, name): (String, String) = (row.get(0), row.get(1));
+        let answer = dashboard.query(&format!("SELECT * FROM {schema}.{name} LIMIT 1"), &[]).await;
+        let is_open = schema == "stats" && open.contains(&name.as_str());
+        assert_eq!(answer.is_ok(), is_open, "{schema}.{name}");
+        for change in [format!("DELETE FROM {schema}.{name}"), format!("INSERT INTO {schema}.{name} DEFAULT VALUES")] {
+            assert!(dashboard.batch_execute(&change).await.is_err(), "{change}");
+        }
+        if is_open { seen += 1 } else { refused += 1 }
+    }
+    assert!(seen == open.len() && refused > 20);
+    let functions = "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                     WHERE n.nspname IN ('lethe', 'log', 'vault', 'auth', 'read', 'jobs', 'stats')
+                       AND has_function_privilege('lethe_dashboard', p.oid, 'EXECUTE')";
+    let functions = superuser.query(functions, &[]).await.expect("the catalogue is read");
+    assert!(functions.is_empty(), "{:?}", functions.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>());
+}
+
+/// What may happen around releases.
+#[derive(Clone, Debug)]
+enum Step {
+    Submit(usize, u8, u64),
+    Erase,
+    Release(usize, u32),
+    Both(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..4_usize, 0..4_u8, 0..80_u64).prop_map(|(quarter, person, day)| Step::Submit(quarter, person, day)),
+        1 => Just(Step::Erase),
+        4 => (0..4_usize, 0..3_u32).prop_map(|(quarter, revision)| Step::Release(quarter, revision)),
+        2 => (0..4_usize).prop_map(Step::Both),
+    ]
+}
+
+/// **Feature: published-statistics, Property 2: any interleaving of submissions, erasures, releases and reruns spends at most the
+/// period's ε and never changes a published row**
+#[test]
+fn no_interleaving_spends_more_or_changes_what_is_published() {
+    let runtime = Runtime::new().expect("a runtime");
+    let (world, other, quarters) = runtime.block_on(async {
+        let world = World::new().await;
+        let first = Quarter::of(world.clock.now().date_naive()).next();
+        let revision = Some(Revision { percent: 30, after_days: 30 });
+        world.app.release_plan(first, Policy { plan: Plan::Small, revision }).await.expect("planned");
+        let settings = Settings::new(world.folder.clone(), world.clock.clone());
+        let other = world.another(&settings).await;
+        let_pass(&world, TimeDelta::days(640)).await;
+        let quarters: Vec<Quarter> =
+            std::iter::successors(Some(first), |quarter| Some(quarter.next())).take(4).collect();
+        (world, other, quarters)
+    });
+    let client = runtime.block_on(world.superuser());
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    property(100, &runtime, prop::collection::vec(step(), 1..8), async |steps: Vec<Step>| {
+        let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut people: Vec<SubjectId> = Vec::new();
+        for step in &steps {
+            let before = stored(&client).await;
+            match step {
+                Step::Submit(quarter, person, day) => {
+                    let name = format!("case{number}x{}", people.len());
+                    let profile = work(Specialty::Surgery, RoleLevel::Nurse);
+                    let date = quarters[*quarter].first_day() + Days::new(*day);
+                    match people.get(usize::from(*person)) {
+                        Some(known) => submit(&world, *known, &[(date, 500)]).await.expect("submitted"),
+                        None => people.push(worker(&world, &name, profile, &BOTH, &[(date, 500)]).await),
+                    }
+                }
+                Step::Erase => {
+                    if let Some(last) = people.len().checked_sub(1) {
+                        let person: Person = sign_in(&world, &format!("case{number}x{last}@klinik.example")).await;
+                        prop_assert_eq!(SubjectId(subject_of(&world, &person).await), people[last]);
+                        erase(&world, &person).await;
+                        people.pop();
+                    }
+                }
+                Step::Release(quarter, revision) => drop(world.app.release(quarters[*quarter], *revision).await),
+                Step::Both(quarter) => {
+                    let period = quarters[*quarter];
+                    let (one, two) =
+                        futures_util::future::join(world.app.release(period, 0), other.release(period, 0)).await;
+                    prop_assert_eq!(one.expect("released").row.sha256, two.expect("released").row.sha256);
+                }
+            }
+            let after = stored(&client).await;
+            for table in TABLES {
+                prop_assert!(before[table].is_subset(&after[table]), "{} changed", table);
+            }
+            let spent = "SELECT coalesce(max(sum), 0)::bigint FROM (SELECT sum(epsilon_users + epsilon_overtime + epsilon_planned) AS sum
+                         FROM stats.spending GROUP BY period_start) s";
+            let spent: i64 = client.query_one(spent, &[]).await.expect("read").get(0);
+            prop_assert!(spent <= 1_000_000);
+        }
+        Ok(())
+    });
+}
