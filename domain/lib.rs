@@ -59,6 +59,7 @@ pub const EVENT_TYPES: &[&str] = &[
     "restriction.set",
     "restriction.lifted",
     "retention.set",
+    "stats.lost",
     "stats.planned",
     "stats.released",
 ];

@@ -310,11 +310,26 @@ pub struct Release {
     releases: u32,
     epsilon_micros: u32,
     delta_picos: u64,
+    is_lost: bool,
 }
 
-/// Publishes a quarter, or revises it.
+/// What may be done with a quarter.
 #[derive(Clone, Debug)]
-pub struct ReleaseCommand {
+pub enum ReleaseCommand {
+    /// Publish it, or revise it.
+    Publish(Draw),
+    /// Note that a release was made which a restored database does not have. What it cost is spent; nothing more is.
+    Lose {
+        /// The quarter.
+        period: Quarter,
+        /// Which release.
+        revision: u32,
+    },
+}
+
+/// A draw of a quarter.
+#[derive(Clone, Debug)]
+pub struct Draw {
     /// The quarter.
     pub period: Quarter,
     /// 0 for the first release, 1 for the revision.
@@ -353,11 +368,22 @@ pub enum ReleaseEvent {
         /// SHA-256 of what is published, hexadecimal.
         sha256: String,
     },
+    /// A release was lost with a database, and the quarter is closed for good.
+    Lost {
+        /// The quarter.
+        period: String,
+        /// Which release.
+        revision: u32,
+    },
 }
 
 impl DomainEvent for ReleaseEvent {
     fn event_type(&self) -> String {
-        "stats.released".to_owned()
+        match self {
+            Self::Released { .. } => "stats.released",
+            Self::Lost { .. } => "stats.lost",
+        }
+        .to_owned()
     }
     fn event_version(&self) -> String {
         "1.0".to_owned()
@@ -378,6 +404,9 @@ pub enum ReleaseError {
     /// It is released already.
     #[error("{0} is released, and what is released is never drawn again")]
     Released(Quarter),
+    /// It was released, and what was drawn is lost with a database: drawing again would spend the budget twice.
+    #[error("{0} was released, and that release is lost with an earlier database; it is never drawn again")]
+    Lost(Quarter),
     /// No revision of it was scheduled before it began.
     #[error("no such revision of {0} was scheduled before it began")]
     NotScheduled(Quarter),
@@ -396,6 +425,9 @@ impl Release {
         today: NaiveDate,
     ) -> Result<(Epsilon, Delta), ReleaseError> {
         let (epsilon, delta) = policy.price(revision).ok_or(ReleaseError::NotScheduled(period))?;
+        if self.is_lost {
+            return Err(ReleaseError::Lost(period));
+        }
         if revision < self.releases {
             return Err(ReleaseError::Released(period));
         }
@@ -426,7 +458,15 @@ impl Aggregate for Release {
     type Services = ();
 
     async fn handle(&mut self, command: ReleaseCommand, _: &(), sink: &EventSink<Self>) -> Result<(), ReleaseError> {
-        let ReleaseCommand { period, revision, policy, drawn, published, sha256, today } = command;
+        let Draw { period, revision, policy, drawn, published, sha256, today } = match command {
+            ReleaseCommand::Publish(draw) => draw,
+            ReleaseCommand::Lose { period, revision } => {
+                if revision >= self.releases && !self.is_lost {
+                    sink.write(ReleaseEvent::Lost { period: period.to_string(), revision }, self).await;
+                }
+                return Ok(());
+            }
+        };
         let (epsilon, delta) = self.check(period, revision, &policy, today)?;
         let event = ReleaseEvent::Released {
             period: period.to_string(),
@@ -443,8 +483,15 @@ impl Aggregate for Release {
     }
 
     fn apply(&mut self, event: ReleaseEvent) {
-        let ReleaseEvent::Released { revision, epsilon_micros, delta_picos, .. } = event;
-        *self = Self { releases: revision + 1, epsilon_micros, delta_picos };
+        *self = match event {
+            ReleaseEvent::Released { revision, epsilon_micros, delta_picos, .. } => {
+                Self { releases: revision + 1, epsilon_micros, delta_picos, is_lost: false }
+            }
+            ReleaseEvent::Lost { revision, .. } => {
+                let (epsilon_micros, delta_picos) = (BUDGET.epsilon.micros(), BUDGET.delta.picos());
+                Self { releases: revision + 1, epsilon_micros, delta_picos, is_lost: true }
+            }
+        };
     }
 }
 
@@ -468,7 +515,7 @@ mod tests {
 
     fn command(revision: u32, policy: Policy, today: &str) -> ReleaseCommand {
         let sha256 = "00".to_owned();
-        ReleaseCommand {
+        ReleaseCommand::Publish(Draw {
             period: quarter("2025-Q1"),
             revision,
             policy,
@@ -476,7 +523,7 @@ mod tests {
             published: 1,
             sha256,
             today: date(today),
-        }
+        })
     }
 
     fn released(revision: u32, policy: Policy, epsilon_micros: u32, delta_picos: u64) -> ReleaseEvent {
@@ -533,6 +580,20 @@ mod tests {
         given(vec![released(0, Policy::DEFAULT, 1_000_000, 1_000_000)])
             .when(command(1, REVISED, "2026-01-01"))
             .then_expect_error_message("the budget does not suffice: ε = 0 is left, and 0.3 was asked for");
+    }
+
+    #[test]
+    fn a_lost_release_is_never_drawn_again() {
+        let lose = |revision| ReleaseCommand::Lose { period: quarter("2025-Q1"), revision };
+        let lost = |revision| ReleaseEvent::Lost { period: "2025-Q1".to_owned(), revision };
+        given(vec![]).when(lose(0)).then_expect_events(vec![lost(0)]);
+        given(vec![lost(0)]).when(lose(0)).then_expect_events(vec![]);
+        let known = || vec![released(0, REVISED, 700_000, 700_000)];
+        given(known()).when(lose(0)).then_expect_events(vec![]);
+        given(known()).when(lose(1)).then_expect_events(vec![lost(1)]);
+        let refused = || ReleaseError::Lost(quarter("2025-Q1"));
+        given(vec![lost(0)]).when(command(0, REVISED, "2026-01-01")).then_expect_error(refused());
+        given([known(), vec![lost(1)]].concat()).when(command(1, REVISED, "2026-01-01")).then_expect_error(refused());
     }
 
     #[test]

@@ -93,6 +93,15 @@ pub enum Entry {
         /// When.
         at: DateTime<Utc>,
     },
+    /// Statistics of a quarter were drawn: where a restored database does not have them, they must not be drawn again.
+    Released {
+        /// The quarter, as `2025-Q1`.
+        period: String,
+        /// 0 for the first release.
+        revision: u32,
+        /// When.
+        at: DateTime<Utc>,
+    },
 }
 
 /// Why the ledger can't be used.

@@ -22,6 +22,7 @@ use vault::Vault;
 
 use crate::{
     program::{DataFolder, Program, run, text},
+    release::closed,
     steps::{ask_to_delete, confirm_deletion, erase, subject_of, submit_day},
     support::{World, expect},
 };
@@ -298,4 +299,31 @@ async fn the_drill_proves_that_nothing_comes_back() {
     // And again, with the next version.
     let output = run(&["drill", "--data", data.text(), "--to", to.to_str().expect("UTF-8")]);
     assert!(output.status.success(), "{}", text(&output));
+}
+
+#[tokio::test]
+async fn what_was_published_comes_back_and_what_is_lost_is_never_drawn_again() {
+    let world = World::new().await;
+    let period = closed(&world);
+    let depot = Depot::new(&world);
+    depot.take(&world, "old").await;
+    world.app.hospitals_add(&["klinikum-am-see".to_owned()]).await.expect("added");
+    let released = world.app.release(period, 0).await.expect("released");
+    depot.take(&world, "new").await;
+    let tables = async |database: &Database| {
+        let client = world.suite.superuser(&database.address.database).await;
+        let sql = "SELECT md5(string_agg(t, '|' ORDER BY t)) FROM (SELECT t::text FROM stats.ledger t UNION ALL
+                   SELECT t::text FROM stats.releases t UNION ALL SELECT t::text FROM stats.spending t) AS all_rows (t)";
+        client.query_one(sql, &[]).await.expect("read").get::<_, Option<String>>(0)
+    };
+    let back = depot.bring_back(&world, "new", "new").await.expect("restored");
+    assert_eq!(tables(&back.database).await, tables(&world.database).await);
+    let again = back.app.release(period, 0).await.expect("given");
+    assert_eq!((again.is_new, again.row.sha256), (false, released.row.sha256));
+    assert_eq!(back.restored.replayed.released, 0);
+    // The older log knows of no release; the ledger does.
+    let back = depot.bring_back(&world, "old", "new").await.expect("restored");
+    assert_eq!((back.restored.replayed.released, tables(&back.database).await), (1, None));
+    let refused = back.app.release(period, 0).await.expect_err("it would be a second draw");
+    assert!(refused.to_string().contains("lost with an earlier database"), "{refused}");
 }

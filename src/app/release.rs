@@ -20,7 +20,7 @@ use domain::{
     kinds::{WorkDay, WorkProfile},
     quarter::Quarter,
     release::{
-        Contribution, DaySums, Plan, PlanCommand, Plans, Policy, Release, ReleaseCommand, ReleaseError, Table,
+        Contribution, DaySums, Draw, Plan, PlanCommand, Plans, Policy, Release, ReleaseCommand, ReleaseError, Table,
         contribution,
     },
 };
@@ -43,7 +43,7 @@ use super::{
     App, AppError,
     stream::{self, newest_of},
 };
-use crate::jobs::Next;
+use crate::{jobs::Next, ledger::Entry};
 
 /// The kind of job that releases what is due, every day at two in the morning, UTC.
 pub const RELEASE_JOB: &str = "stats_release";
@@ -194,8 +194,14 @@ impl App {
                 policy.percent(*revision).is_some() && policy.due_on(period, *revision) <= now.date_naive()
             };
             if let Some(revision) = Some(releases).filter(due) {
-                let released = self.release(period, revision).await?;
-                tracing::info!(%period, revision, published = released.published, "statistics are released");
+                match self.release(period, revision).await {
+                    Ok(released) => {
+                        tracing::info!(%period, revision, published = released.published, "statistics are released");
+                    }
+                    // Nothing that waiting changes: what was kept for it is lost, or spent.
+                    Err(error @ AppError::Invalid(_)) => tracing::warn!(%period, revision, %error, "not released"),
+                    Err(error) => return Err(error),
+                }
             }
         }
         let night = now.date_naive() + Days::new(1);
@@ -281,7 +287,7 @@ impl App {
                     tx.queue(published_insert(table, text));
                 }
                 let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-                let command = ReleaseCommand {
+                let command = Draw {
                     period,
                     revision,
                     policy,
@@ -291,9 +297,30 @@ impl App {
                     today,
                 };
                 let unit = Unit::new(ctx, None);
+                let command = ReleaseCommand::Publish(command);
                 stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
+                let entry = Entry::Released { period: period.to_string(), revision, at: ctx.now() };
+                self.ledger.append(entry).await?;
                 unit.flush(&tx, INLINE);
                 Ok(Released { row, is_new: true, published })
+            })
+            .await
+    }
+
+    /// Notes that a release of a quarter was made of which a restored database knows nothing; says whether that is so.
+    pub(crate) async fn release_lost(&self, period: Quarter, revision: u32) -> Result<bool, AppError> {
+        let ctx = &self.statistics();
+        self.db
+            .stats
+            .run_tx("release_lost", ctx, Gate::alone(ctx), move |tx| async move {
+                let id = &period.to_string();
+                let [rows] = tx.flight([newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+                let unit = Unit::new(ctx, None);
+                let command = ReleaseCommand::Lose { period, revision };
+                stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
+                let is_lost = !unit.is_empty();
+                unit.flush(&tx, INLINE);
+                Ok(is_lost)
             })
             .await
     }

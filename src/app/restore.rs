@@ -42,6 +42,8 @@ pub struct Replayed {
     pub held: usize,
     /// Requests to delete that were cancelled.
     pub cancelled: usize,
+    /// Releases of statistics that are lost, and are not drawn again.
+    pub released: usize,
 }
 
 /// The end of a hold and its reason, sealed; none where it was lifted.
@@ -56,6 +58,7 @@ struct Digest {
     restricted: BTreeMap<SubjectId, (bool, DateTime<Utc>)>,
     held: BTreeMap<SubjectId, (SealedHold, DateTime<Utc>)>,
     cancelled: Vec<(SubjectId, DeletionId, DateTime<Utc>)>,
+    released: Vec<(String, u32)>,
 }
 
 impl Digest {
@@ -77,6 +80,7 @@ impl Digest {
                 }
                 Entry::Held { subject, hold, at } => drop(digest.held.insert(subject, (hold, at))),
                 Entry::Cancelled { subject, request, at } => digest.cancelled.push((subject, request, at)),
+                Entry::Released { period, revision, .. } => digest.released.push((period, revision)),
             }
         }
         digest
@@ -127,6 +131,10 @@ impl App {
             let command = move || if restricted { RestrictionCommand::Set } else { RestrictionCommand::Lift };
             let again = self.repeat::<Restriction>("restrict_again", subject, subject.to_string(), at, &command);
             replayed.restricted += again.await?;
+        }
+        for (period, revision) in digest.released {
+            let Ok(period) = period.parse() else { continue };
+            replayed.released += usize::from(self.release_lost(period, revision).await?);
         }
         Ok(replayed)
     }

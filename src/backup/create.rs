@@ -16,7 +16,18 @@ use crate::{
 };
 
 /// What an archive of the log holds. `txid` is left out: a restore stamps it anew, in order.
-pub(super) const LOG: &[(&str, &str)] = &[("log.events", "ORDER BY txid, position")];
+pub(super) const LOG: &[(&str, &str)] = &[
+    ("log.events", "ORDER BY txid, position"),
+    ("stats.hospitals", ""),
+    ("stats.releases", ""),
+    ("stats.spending", ""),
+    ("stats.ledger", ""),
+    ("stats.stats_by_state_specialty", ""),
+    ("stats.stats_by_hospital_role", ""),
+    ("stats.stats_by_state_role", ""),
+];
+/// The migration since which an archive of the log holds statistics.
+pub(super) const STATISTICS_SINCE: i32 = 9;
 /// What an archive of keys holds, in an order in which references are met.
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("vault.ring_floor", ""),

@@ -14,7 +14,7 @@ use vault::Vault;
 
 use super::{
     archive::{ArchiveError, Content, Reader},
-    create::{KEYS, LOG, columns},
+    create::{KEYS, LOG, STATISTICS_SINCE, columns},
 };
 use crate::{
     app::restore::Replayed,
@@ -132,6 +132,9 @@ pub(super) async fn load(client: &Client, log: Reader, keys: Reader) -> Result<R
 async fn copy_in(client: &Client, mut reader: Reader, tables: &[(&str, &str)]) -> Result<(), ServerError> {
     for (name, _) in tables {
         let Some(table) = reader.manifest.tables.get(*name) else {
+            if name.starts_with("stats.") && reader.manifest.schema < STATISTICS_SINCE {
+                continue;
+            }
             return Err(ServerError::Restore(format!("an archive has no {name}")));
         };
         // Names come from the archive: nothing but columns of ours gets into a statement.

@@ -86,8 +86,8 @@ impl RestoreArgs {
                 let again = restored.replayed;
                 println!(
                     "done again: {} people erased, {} records removed, {} consents withdrawn, {} restrictions, {} holds, {} \
-                     deletions cancelled",
-                    again.erased, again.removed, again.withdrawn, again.restricted, again.held, again.cancelled
+                     deletions cancelled, {} lost releases closed",
+                    again.erased, again.removed, again.withdrawn, again.restricted, again.held, again.cancelled, again.released
                 );
                 Ok(())
             })

@@ -119,7 +119,7 @@ pub fn newest_migration() -> i32 {
 /// Roles, migrations, policies. Safe to run again, and from several places at once.
 pub async fn migrate(client: &mut Client) -> Result<(), MigrateError> {
     client.batch_execute("SELECT pg_advisory_lock(7310868735420)").await?;
-    apply("roles", client, ROLES).await?;
+    apply_roles(client).await?;
     client.batch_execute("SET ROLE lethe_owner").await?;
     let mut runner = embedded::migrations::runner();
     runner.set_migration_table_name("lethe.schema_history");
@@ -142,11 +142,22 @@ async fn apply_policies(client: &mut Client) -> Result<(), MigrateError> {
     Ok(())
 }
 
-async fn apply(name: &'static str, client: &mut Client, sql: &str) -> Result<(), MigrateError> {
-    let tx = client.transaction().await?;
-    tx.batch_execute(sql).await.map_err(|error| MigrateError::Policy(name, error.into()))?;
-    tx.commit().await?;
-    Ok(())
+/// Roles belong to the cluster: whoever migrates another database of it may change the same rows at the same moment, which our
+/// lock, of one database, does not see. Then they are applied again.
+async fn apply_roles(client: &mut Client) -> Result<(), MigrateError> {
+    let mut attempts = 0;
+    loop {
+        let tx = client.transaction().await?;
+        match tx.batch_execute(ROLES).await.map_err(DbError::from) {
+            Ok(()) => return Ok(tx.commit().await?),
+            Err(DbError::Fault { message, .. }) if message.contains("concurrently updated") && attempts < 20 => {
+                tx.rollback().await?;
+                attempts += 1;
+                tokio::time::sleep(std::time::Duration::from_millis(50 * attempts)).await;
+            }
+            Err(error) => return Err(MigrateError::Policy("roles", error)),
+        }
+    }
 }
 
 const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic'; \
