@@ -48,3 +48,5 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock(bigint), pg_advisory_xact_lock_shared(bigint), pg_try_advisory_xact_lock(bigint)
     TO lethe_api, lethe_system, lethe_access, lethe_stats;
+-- A release reads each person's rows once: remembering them would only cost.
+ALTER ROLE lethe_stats SET enable_memoize = off;

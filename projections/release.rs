@@ -24,15 +24,18 @@ pub fn release_people(after: SubjectId, notice_version: &'static str, most: i64)
     .bind(most)
 }
 
-/// Work days of a quarter: of each person those in one bucket. Columns as `RecordRow` reads them.
+/// Work days of a quarter: of each person those in one bucket. Columns as `RecordRow` reads them. Each `OFFSET 0` keeps the planner
+/// from turning the loop over people into a scan over everybody's records, whatever it believes of the tables' sizes.
 pub fn release_days(subjects: Vec<Uuid>, buckets: Vec<Vec<u8>>) -> Query {
     Query::new(
         "-- release_days
         SELECT v.subject_id, v.record_id, v.kind, r.sequence, r.event_type, r.event_version, r.payload::text, r.submitted_at,
                r.recorded_at, v.wrapped_key, v.key_hash, v.bucket
         FROM unnest($1::uuid[], $2::bytea[]) AS q (subject_id, bucket)
-        JOIN vault.records v ON v.subject_id = q.subject_id AND v.kind = 'work_day' AND v.bucket = q.bucket
-        JOIN read.records r ON r.subject_id = v.subject_id AND r.record_id = v.record_id",
+        CROSS JOIN LATERAL (SELECT * FROM vault.records v
+                            WHERE v.subject_id = q.subject_id AND v.kind = 'work_day' AND v.bucket = q.bucket OFFSET 0) v
+        CROSS JOIN LATERAL (SELECT * FROM read.records r
+                            WHERE r.subject_id = v.subject_id AND r.record_id = v.record_id OFFSET 0) r",
     )
     .bind(subjects)
     .bind(buckets)
@@ -45,8 +48,11 @@ pub fn release_profiles(subjects: Vec<Uuid>) -> Query {
         SELECT v.subject_id, v.record_id, v.kind, e.sequence, e.event_type, e.event_version, e.payload::text, e.recorded_at,
                e.recorded_at, v.wrapped_key, v.key_hash, v.bucket
         FROM unnest($1::uuid[]) AS q (subject_id)
-        JOIN vault.records v ON v.subject_id = q.subject_id AND v.kind = 'work_profile'
-        JOIN log.events e ON e.subject_id = v.subject_id AND e.aggregate_type = 'record' AND e.aggregate_id = v.record_id::text
+        CROSS JOIN LATERAL (SELECT * FROM vault.records v
+                            WHERE v.subject_id = q.subject_id AND v.kind = 'work_profile' OFFSET 0) v
+        CROSS JOIN LATERAL (SELECT * FROM log.events e
+                            WHERE e.subject_id = v.subject_id AND e.aggregate_type = 'record'
+                              AND e.aggregate_id = v.record_id::text OFFSET 0) e
         ORDER BY v.subject_id, e.sequence",
     )
     .bind(subjects)

@@ -3,6 +3,7 @@
 mod backup;
 mod hold;
 mod keys;
+mod migrate;
 mod projection;
 mod serve;
 mod staff;
@@ -40,8 +41,8 @@ enum Command {
     Demo(DemoArgs),
     /// Serve; without --database on a PostgreSQL of its own
     Serve(Box<serve::ServeArgs>),
-    /// Bring a database to this version: roles, tables, policies
-    Migrate(PlaceArgs),
+    /// Bring a database to this version: roles, tables, policies; or archive what the service before kept
+    Migrate(migrate::MigrateArgs),
     /// Check roles, policies, PostgreSQL's version, the key ring and the clock
     Doctor(PlaceArgs),
     /// Manage members of staff
@@ -128,7 +129,7 @@ impl Cli {
                 demo::run(&demo, &folder, asked_to_stop()?).await
             }
             Command::Serve(args) => args.run().await,
-            Command::Migrate(args) => args.on_store(true, async |place| place.migrate().await).await,
+            Command::Migrate(args) => args.run().await,
             Command::Doctor(args) => {
                 args.on_store(false, async |place| {
                     doctor::examine(&place.folder, &place.store.database, &place.vault).await

@@ -11,6 +11,7 @@ pub mod export;
 pub mod http;
 pub mod jobs;
 pub mod ledger;
+pub mod legacy;
 pub mod mail;
 pub mod place;
 pub mod server;

@@ -40,6 +40,9 @@ pub enum ServerError {
     /// A command failed.
     #[error(transparent)]
     App(#[from] AppError),
+    /// The old data was not archived.
+    #[error(transparent)]
+    Legacy(#[from] crate::legacy::LegacyError),
     /// Keys were not rotated, or not destroyed.
     #[error(transparent)]
     Keys(#[from] KeysError),

@@ -26,6 +26,7 @@ mod isolation;
 mod job;
 mod keys;
 mod kinds;
+mod legacy;
 mod log;
 mod mail;
 mod openapi;

@@ -7,6 +7,7 @@ mod erasure;
 mod export;
 mod load;
 mod pgbench;
+mod release;
 mod stage;
 
 use clap::{Parser, Subcommand};
@@ -54,6 +55,15 @@ enum What {
         #[arg(long, default_value_t = 10_000)]
         events: usize,
     },
+    /// A release of statistics, unsealing included, in a process of its own
+    Release {
+        /// How many people
+        #[arg(long, default_value_t = 50_000)]
+        people: usize,
+        /// Days of each
+        #[arg(long, default_value_t = 60)]
+        days: usize,
+    },
 }
 
 /// Whatever went wrong: a bench only says so.
@@ -67,5 +77,6 @@ async fn main() -> Outcome<()> {
         }
         What::Export { rounds, records } => export::run(rounds, records).await,
         What::Erasure { people, events } => erasure::run(people, events).await,
+        What::Release { people, days } => release::run(people, days).await,
     }
 }

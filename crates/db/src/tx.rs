@@ -45,6 +45,11 @@ impl Query {
         Self { sql, values: Vec::new() }
     }
 
+    /// The statement itself, for plans.
+    pub fn sql(&self) -> &'static str {
+        self.sql
+    }
+
     /// Binds the next parameter.
     pub fn bind(mut self, value: impl ToSql + Sync + Send + 'static) -> Self {
         self.values.push(Box::new(value));

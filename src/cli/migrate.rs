@@ -1,0 +1,68 @@
+//! `lethe migrate`, and what becomes of the data of the service before.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use context::Clock;
+use lethe::{
+    legacy::{self, Source, manifest_path},
+    place::Database,
+    server::ServerError,
+};
+
+use super::{PlaceArgs, required_secret};
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct MigrateArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(subcommand)]
+    legacy: Option<LegacyCommand>,
+}
+
+#[derive(Subcommand)]
+enum LegacyCommand {
+    /// Archive the anonymous weekly submissions of the service before as CSV with a manifest
+    LegacyWeekly {
+        /// An SQLite file, or postgresql://user@host:port/name
+        source: String,
+        /// The CSV file to write; its manifest stands beside it
+        #[arg(long, default_value = "weekly_submissions.csv")]
+        to: PathBuf,
+        /// The file of the database's password, mode 0600
+        #[arg(long)]
+        source_password_file: Option<PathBuf>,
+        /// Drop weekly_submissions, reports and verification_requests, once the archive was read back and is whole
+        #[arg(long)]
+        drop: bool,
+    },
+}
+
+impl MigrateArgs {
+    pub(super) async fn run(self) -> Result<(), ServerError> {
+        let Some(LegacyCommand::LegacyWeekly { source, to, source_password_file, drop }) = self.legacy else {
+            return self.place.on_store(true, async |place| place.migrate().await).await;
+        };
+        let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| source.starts_with(scheme));
+        let source = if is_url {
+            let password = source_password_file.as_deref().map(required_secret).transpose()?;
+            Source::Postgres(Database::parse(&source)?, password)
+        } else {
+            Source::Sqlite(source.into())
+        };
+        let manifest = legacy::archive(source, &to, drop, Clock::system().now()).await?;
+        println!(
+            "{} rows are in {}, sha256 {}; the manifest is {}",
+            manifest.rows,
+            to.display(),
+            manifest.sha256,
+            manifest_path(&to).display()
+        );
+        println!(
+            "{}",
+            if drop { "the old tables are dropped" } else { "the old tables are as they were; --drop drops them" }
+        );
+        Ok(())
+    }
+}

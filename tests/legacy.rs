@@ -1,0 +1,36 @@
+//! The archive of the old data, out of a PostgreSQL; of SQLite the unit tests tell.
+
+use chrono::DateTime;
+use lethe::legacy::{LegacyError, Source, archive, manifest_path};
+
+use crate::support::World;
+
+#[tokio::test]
+async fn weeks_in_postgres_are_archived_and_dropped_when_that_is_asked_for() {
+    let world = World::new().await;
+    let client = world.superuser().await;
+    client
+        .batch_execute(
+            "CREATE TABLE public.weekly_submissions (id int PRIMARY KEY, week_start date, hours float8);
+             INSERT INTO public.weekly_submissions SELECT n, date '2025-01-06' + 7 * n, 40.5 FROM generate_series(1, 300) n;
+             CREATE TABLE public.reports (id int)",
+        )
+        .await
+        .expect("made");
+    let source = || Source::Postgres(world.database.clone(), None);
+    let csv = world.folder.join("weeks.csv");
+    let archived = archive(source(), &csv, false, DateTime::UNIX_EPOCH).await.expect("archived");
+    assert_eq!(
+        (archived.rows, archived.columns.as_slice()),
+        (300, ["id", "week_start", "hours"].map(str::to_owned).as_slice())
+    );
+    assert!(std::fs::read_to_string(&csv).expect("read").starts_with("id,week_start,hours\n1,2025-01-13,40.5\n"));
+    assert!(manifest_path(&csv).exists());
+    let again = world.folder.join("again.csv");
+    let dropped = archive(source(), &again, true, DateTime::UNIX_EPOCH).await.expect("archived");
+    assert_eq!(dropped.sha256, archived.sha256, "the same rows, the same file");
+    let left = "SELECT to_regclass('public.weekly_submissions') IS NULL AND to_regclass('public.reports') IS NULL";
+    assert!(client.query_one(left, &[]).await.expect("read").get::<_, bool>(0));
+    let gone = archive(source(), &world.folder.join("none.csv"), true, DateTime::UNIX_EPOCH).await;
+    assert!(matches!(gone, Err(LegacyError::Missing)));
+}
