@@ -243,6 +243,8 @@ pub struct PlanCommand {
     pub policy: Policy,
     /// The day, in UTC.
     pub today: NaiveDate,
+    /// Whether the log is empty: nobody was here yet, of whom the choice could depend.
+    pub is_first: bool,
 }
 
 /// What was planned. Each event carries all plans.
@@ -280,8 +282,8 @@ impl Aggregate for Plans {
     type Services = ();
 
     async fn handle(&mut self, command: PlanCommand, _: &(), sink: &EventSink<Self>) -> Result<(), PlanError> {
-        let PlanCommand { from, policy, today } = command;
-        if from.first_day() <= today {
+        let PlanCommand { from, policy, today, is_first } = command;
+        if from.first_day() <= today && !is_first {
             return Err(PlanError::Begun(from));
         }
         let sound = |later: Revision| (10..=50).contains(&later.percent) && (30..=730).contains(&later.after_days);
@@ -598,7 +600,11 @@ mod tests {
 
     #[test]
     fn a_policy_is_fixed_before_its_quarter() {
-        let plan = |from: &str, policy, today: &str| PlanCommand { from: quarter(from), policy, today: date(today) };
+        let planning = |from: &str, policy, today: &str, is_first| {
+            let (from, today) = (quarter(from), date(today));
+            PlanCommand { from, policy, today, is_first }
+        };
+        let plan = |from: &str, policy, today: &str| planning(from, policy, today, false);
         let small = Policy { plan: Plan::Small, revision: None };
         let planned = |from: &str, policy| Planned { from: from.to_owned(), policy };
         let plans = || TestFramework::<Plans>::with(());
@@ -610,6 +616,10 @@ mod tests {
             .given(vec![])
             .when(plan("2026-Q1", small, "2026-01-01"))
             .then_expect_error(PlanError::Begun(quarter("2026-Q1")));
+        plans()
+            .given(vec![])
+            .when(planning("2025-Q4", small, "2026-01-01", true))
+            .then_expect_events(vec![PlanEvent::Planned(vec![planned("2025-Q4", small)])]);
         let odd = Policy { revision: Some(Revision { percent: 60, after_days: 90 }), ..small };
         plans().given(vec![]).when(plan("2026-Q1", odd, "2025-12-31")).then_expect_error(PlanError::Revision);
         let mut known = Plans::default();

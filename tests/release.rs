@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Days, NaiveDate, TimeDelta};
-use context::{Ctx, RequestId, SubjectId};
+use context::{Clock, Ctx, RequestId, SubjectId};
 use db::{Login, Lookup};
 use domain::{
     RoleLevel, Source, Specialty, StateCode,
@@ -32,6 +32,7 @@ use tokio_postgres::Client;
 
 use crate::{
     isolation::property,
+    program::{DataFolder, Program},
     steps::{Answer, erase, fields, let_pass, problem, sign_in, subject_of},
     support::{Person, World},
 };
@@ -262,6 +263,7 @@ async fn who_moved_counts_where_most_days_were() {
 #[tokio::test]
 async fn what_is_asked_for_wrongly_is_refused_with_the_field() {
     let world = World::new().await;
+    world.person("anna").await;
     let today = world.clock.now().date_naive();
     let (open, future) = (Quarter::of(today), Quarter::of(today).next());
     let of = |refused: AppError| match refused {
@@ -388,6 +390,37 @@ async fn a_dashboard_reads_what_is_published_and_nothing_else() {
                        AND has_function_privilege('lethe_dashboard', p.oid, 'EXECUTE')";
     let functions = superuser.query(functions, &[]).await.expect("the catalogue is read");
     assert!(functions.is_empty(), "{:?}", functions.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>());
+}
+
+/// Where a release is killed, and whether it is stored then.
+const POINTS: [(&str, bool); 3] = [("release: added up", false), ("release: drawn", false), ("release: stored", true)];
+
+#[tokio::test]
+async fn a_release_that_dies_is_there_whole_or_not_at_all() {
+    let data = DataFolder::new("");
+    let (store, _) = data.cluster(&[("fsync", "off")]).await;
+    let url = store.database.url(&store.database.admin, None);
+    let client = db::admin(&store.database.address, &store.database.admin, None).await.expect("connected");
+    let mut period =
+        Quarter::last_closed_before(Clock::system().now().date_naive() - Days::new(u64::from(GRACE_DAYS) + 1));
+    for (point, is_stored) in POINTS {
+        let name = period.to_string();
+        let args = ["stats", "release", "--data", data.text(), "--database", &url, "--period", &name];
+        Program::start_to_crash(&args, "info", point).wait_for("killed at");
+        let stored = "SELECT count(*), (SELECT count(*) FROM stats.ledger l WHERE l.period_start = $1),
+                             (SELECT count(*) FROM log.events WHERE aggregate_id = $2 AND event_type = 'stats.released')
+                      FROM stats.releases r WHERE r.period_start = $1";
+        let counts = async || {
+            let row = client.query_one(stored, &[&period.first_day(), &name]).await.expect("counted");
+            [0, 1, 2].map(|at| row.get::<_, i64>(at))
+        };
+        let whole = [1, 16 * 21 * 6, 1];
+        assert_eq!(counts().await, if is_stored { whole } else { [0; 3] }, "{point}");
+        Program::start(&args, "info").wait_for(if is_stored { "was released before" } else { "released now" });
+        assert_eq!(counts().await, whole, "{point}");
+        period = Quarter::last_closed_before(period.first_day());
+    }
+    store.stop().await.expect("stopped");
 }
 
 /// The plans of what a release reads, as `tests/release.plan` has them; `UPDATE_PLANS=1` writes it.

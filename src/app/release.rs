@@ -43,7 +43,7 @@ use super::{
     App, AppError,
     stream::{self, newest_of},
 };
-use crate::{jobs::Next, ledger::Entry};
+use crate::{crash::crash_point, jobs::Next, ledger::Entry};
 
 /// The kind of job that releases what is due, every day at two in the morning, UTC.
 pub const RELEASE_JOB: &str = "stats_release";
@@ -148,16 +148,17 @@ impl App {
         Ctx::system(self.clock.clone()).acting_as(Role::Statistics)
     }
 
-    /// Sets what is published from a quarter on that has not begun.
+    /// Sets what is published from a quarter on that has not begun; before anybody was here, from any quarter on.
     pub async fn release_plan(&self, from: Quarter, policy: Policy) -> Result<(), AppError> {
         let ctx = &self.statistics();
         let today = ctx.now().date_naive();
+        let is_first = self.log_begin().await?.is_none();
         self.db
             .stats
             .run_tx("release_plan", ctx, Gate::alone(ctx), move |tx| async move {
                 let [rows] = tx.flight([newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
                 let unit = Unit::new(ctx, None);
-                let command = PlanCommand { from, policy, today };
+                let command = PlanCommand { from, policy, today, is_first };
                 stream::command::<Plans>(ctx, &unit, PLANS, newest_of(&rows).as_ref(), command).await?;
                 unit.flush(&tx, INLINE);
                 Ok(())
@@ -255,8 +256,10 @@ impl App {
         if pass.damaged > 0 {
             tracing::error!(damaged = pass.damaged, %period, "records did not open, and were not counted");
         }
+        crash_point("release: added up");
         let (sums, hospitals) = (&pass.sums, &hospitals);
-        self.db
+        let released = self
+            .db
             .stats
             .run_tx("release", ctx, Gate::alone(ctx), move |tx| async move {
                 let id = &period.to_string();
@@ -301,10 +304,13 @@ impl App {
                 stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
                 let entry = Entry::Released { period: period.to_string(), revision, at: ctx.now() };
                 self.ledger.append(entry).await?;
+                crash_point("release: drawn");
                 unit.flush(&tx, INLINE);
                 Ok(Released { row, is_new: true, published })
             })
-            .await
+            .await?;
+        crash_point("release: stored");
+        Ok(released)
     }
 
     /// Notes that a release of a quarter was made of which a restored database knows nothing; says whether that is so.

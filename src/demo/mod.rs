@@ -10,6 +10,10 @@ use std::{path::Path, sync::Arc};
 use chrono::{NaiveDate, TimeDelta};
 use context::{Clock, Role};
 use db::{Login, Passwords};
+use domain::{
+    quarter::Quarter,
+    release::{Plan, Policy},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -120,6 +124,11 @@ async fn fill_and_release(
     folder: &Folder,
     hospitals: &[hospitals::Hospital],
 ) -> Result<(), ServerError> {
+    if progress_of(folder)?.is_none() {
+        // Of few people only the coarse table can show anything; and before anybody is here, the choice is free.
+        let first = Quarter::last_closed_before(app.clock.now().date_naive());
+        app.release_plan(first, Policy { plan: Plan::Small, revision: None }).await?;
+    }
     let ids: Vec<String> = hospitals.iter().map(|hospital| hospital.hospital_id.clone()).collect();
     app.hospitals_add(&ids).await?;
     let quarter = fill::fill(app, demo, folder, hospitals).await?;
