@@ -83,7 +83,7 @@ struct DemoArgs {
     #[arg(long, default_value_t = 8080)]
     port: u16,
     /// How many people
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 2000)]
     people: usize,
     /// From what people are made; nothing secret comes of it
     #[arg(long, default_value_t = 1)]
