@@ -128,7 +128,7 @@ fn cells(seed: u64, count: usize, quarter: Quarter, table: Table, hospitals: &[H
     let choices = Choices { hospitals, specialties: SPECIALTIES, role_levels: ROLES };
     let mut cells: BTreeMap<String, Cell> = BTreeMap::new();
     for person in people(seed, count, quarter, &choices) {
-        let work = WorkProfile {
+        let mut work = WorkProfile {
             hospital_id: person.hospital_id,
             specialty: Specialty::parse(person.specialty).expect("the simulator's specialties are known"),
             role_level: RoleLevel::parse(person.role_level).expect("the simulator's roles are known"),
@@ -136,12 +136,19 @@ fn cells(seed: u64, count: usize, quarter: Quarter, table: Table, hospitals: &[H
             country_code: WorkProfile::DEFAULT_COUNTRY.to_owned(),
             time_zone: WorkProfile::DEFAULT_TIME_ZONE.to_owned(),
         };
-        let mut sums = DaySums::default();
+        // Before and after a move.
+        let (mut stays, mut goes) = (DaySums::default(), DaySums::default());
         for day in &person.days {
             let (planned, actual) = (i64::from(day.planned_minutes), i64::from(day.actual_minutes));
-            sums += DaySums { days: 1, overtime: actual - planned, planned };
+            let sums = if person.moved.as_ref().is_some_and(|to| to.on <= day.date) { &mut goes } else { &mut stays };
+            *sums += DaySums { days: 1, overtime: actual - planned, planned };
         }
-        if let Some(Contribution { cell, overtime, planned }) = contribution([(table.cell(&work, |_| true), sums)]) {
+        let first = table.cell(&work, |_| true);
+        if let Some(to) = person.moved {
+            (work.hospital_id, work.state_code) = (to.hospital_id, StateCode::parse(to.state_code));
+        }
+        let days = [(first, stays), (table.cell(&work, |_| true), goes)];
+        if let Some(Contribution { cell, overtime, planned }) = contribution(days) {
             let cell = cells.entry(cell).or_default();
             cell.overtime.push(overtime);
             cell.planned.push(planned);

@@ -6,7 +6,7 @@ use context::{Client, Ctx, Personal, RequestId, Role};
 use domain::{
     Choice, RoleLevel, Specialty, StateCode,
     consent::Purpose,
-    kinds::{Shape, WORK_DAY, WorkProfile},
+    kinds::{Shape, WORK_DAY, WORK_PROFILE, WorkProfile},
     quarter::Quarter,
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -131,7 +131,7 @@ fn bar(people: usize, quarter: Quarter) -> ProgressBar {
     bar
 }
 
-/// Registers a person, or goes on with one whom an earlier run registered, and submits the quarter.
+/// Registers a person, or goes on with one whom an earlier run registered, and submits the quarter; who moved says so.
 async fn submit_quarter(app: &App, person: &Person) -> Result<(), AppError> {
     let grant = match sign_in(app, &person.email).await? {
         Some(grant) => grant,
@@ -146,20 +146,33 @@ async fn submit_quarter(app: &App, person: &Person) -> Result<(), AppError> {
         let batch = Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() };
         app.record_submit(&ctx, &batch, None).await?;
     }
+    if let Some(to) = &person.moved {
+        let work = WorkProfile {
+            hospital_id: to.hospital_id.clone(),
+            state_code: StateCode::parse(to.state_code),
+            ..profile(person)?
+        };
+        let submissions = [Submission { body: work.to_body(), expected: None, within: None }];
+        let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
+        app.record_submit(&ctx, &batch, None).await?;
+    }
     app.account_sign_out(&ctx).await
 }
 
-fn registration(person: &Person) -> Result<Registration, AppError> {
+fn profile(person: &Person) -> Result<WorkProfile, AppError> {
     let unknown = || AppError::Corrupt("the simulator made a choice that the domain does not know".to_owned());
-    let work = WorkProfile {
+    Ok(WorkProfile {
         hospital_id: person.hospital_id.clone(),
         specialty: Specialty::parse(person.specialty).ok_or_else(unknown)?,
         role_level: RoleLevel::parse(person.role_level).ok_or_else(unknown)?,
         state_code: Some(StateCode::parse(person.state_code).ok_or_else(unknown)?),
         country_code: WorkProfile::DEFAULT_COUNTRY.to_owned(),
         time_zone: WorkProfile::DEFAULT_TIME_ZONE.to_owned(),
-    };
+    })
+}
+
+fn registration(person: &Person) -> Result<Registration, AppError> {
     let statistics = person.consents_to_statistics.then_some(Purpose::Statistics);
     let consents = [Purpose::WorkHours].into_iter().chain(statistics).collect();
-    Ok(Registration { email: person.email.clone(), work: Some(work), consents })
+    Ok(Registration { email: person.email.clone(), work: Some(profile(person)?), consents })
 }

@@ -6,7 +6,7 @@
 
 use std::f64::consts::LN_2;
 
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, Days, NaiveDate};
 use domain::{Source, kinds::WorkDay, quarter::Quarter};
 use rand::distr::{Distribution, weighted::WeightedIndex};
 use rand::rngs::StdRng;
@@ -33,6 +33,19 @@ pub struct Person {
     pub consents_to_statistics: bool,
     /// The submitted days in order, at most one a date. Can be empty for a quarter of few days.
     pub days: Vec<WorkDay>,
+    /// Where the person works from a day of the quarter on, if not where they did.
+    pub moved: Option<Move>,
+}
+
+/// A change of hospital.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The first day at the new one.
+    pub on: NaiveDate,
+    /// The new one.
+    pub hospital_id: String,
+    /// Its state.
+    pub state_code: &'static str,
 }
 
 /// What people are made from. None of the lists may be empty; what stands earlier in the first two is more frequent.
@@ -101,10 +114,22 @@ impl<'a> Population<'a> {
             role_level,
             consents_to_statistics,
             days: worker.days(self.quarter, &mut self.rng(index, self.quarter.first_day().num_days_from_ce())),
+            moved: self.moved(hospital, &mut self.rng(index, -self.quarter.first_day().num_days_from_ce())),
         }
     }
 
-    /// A stream of its own for each person (0) and each of the person's quarters (its first day).
+    /// Three people in a hundred go to another hospital within a quarter; whoever draws their own stays.
+    fn moved(&self, from: &Hospital, rng: &mut StdRng) -> Option<Move> {
+        let (moves, day) = (rng.random_bool(0.03), rng.random_range(1..85));
+        let to = &self.choices.hospitals[self.hospital_rank.sample(rng) as usize - 1];
+        (moves && to.hospital_id != from.hospital_id).then(|| Move {
+            on: self.quarter.first_day() + Days::new(day),
+            hospital_id: to.hospital_id.clone(),
+            state_code: to.state_code,
+        })
+    }
+
+    /// A stream of its own for each person (0), each of the person's quarters (its first day), and moves in it (less that).
     fn rng(&self, index: usize, stream: i32) -> StdRng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -347,6 +372,7 @@ mod tests {
             let first_overtimes = |person| overtime(person).take(3).collect::<Vec<_>>();
             repeated += usize::from(first_overtimes(&a) == first_overtimes(&b));
             b.days.clone_from(&a.days);
+            b.moved.clone_from(&a.moved);
             assert!(a == b);
         }
         assert!(repeated < 15, "{repeated} of 300 quarters begin alike");
@@ -403,6 +429,12 @@ mod tests {
         let away =
             share(&people, |person| person.days.windows(2).any(|pair| (pair[1].date - pair[0].date).num_days() > 8));
         assert!((0.5..0.8).contains(&away), "{away}");
+        let moved = share(&people, |person| person.moved.is_some());
+        assert!((0.01..0.05).contains(&moved), "{moved}");
+        let elsewhere = |person: &&Person| {
+            person.moved.as_ref().is_none_or(|to| to.hospital_id != person.hospital_id && to.on > date(2025, 4, 1))
+        };
+        assert!(people.iter().all(|person| elsewhere(&person)));
         let late = share(&people, |person| person.days[0].date > date(2025, 4, 28));
         assert!((0.03..0.1).contains(&late), "{late}");
     }
