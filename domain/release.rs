@@ -11,7 +11,12 @@ use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
 use noise::{Bounds, Budget, Delta, Epsilon, Mechanism};
 use serde::{Deserialize, Serialize};
 
-use crate::{Choice, RoleLevel, Specialty, StateCode, choice::choice, kinds::WorkProfile, quarter::Quarter};
+use crate::{
+    Choice, RoleLevel, Specialty, StateCode,
+    choice::choice,
+    kinds::{WorkDay, WorkProfile},
+    quarter::Quarter,
+};
 
 /// What may be spent on one person in one quarter.
 pub const BUDGET: Budget = Budget { epsilon: Epsilon::from_micros(1_000_000), delta: Delta::from_picos(1_000_000) };
@@ -179,6 +184,14 @@ pub struct DaySums {
     pub planned: i64,
 }
 
+impl DaySums {
+    /// One day.
+    pub fn of(day: &WorkDay) -> Self {
+        let (planned, actual) = (i64::from(day.planned_minutes), i64::from(day.actual_minutes));
+        Self { days: 1, overtime: actual - planned, planned }
+    }
+}
+
 impl std::ops::AddAssign for DaySums {
     fn add_assign(&mut self, other: Self) {
         self.days += other.days;
@@ -283,9 +296,6 @@ impl Aggregate for Plans {
 
     async fn handle(&mut self, command: PlanCommand, _: &(), sink: &EventSink<Self>) -> Result<(), PlanError> {
         let PlanCommand { from, policy, today, is_first } = command;
-        if from.first_day() <= today && !is_first {
-            return Err(PlanError::Begun(from));
-        }
         let sound = |later: Revision| (10..=50).contains(&later.percent) && (30..=730).contains(&later.after_days);
         if !policy.revision.is_none_or(sound) {
             return Err(PlanError::Revision);
@@ -293,9 +303,13 @@ impl Aggregate for Plans {
         let earlier = |planned: &&Planned| planned.from.parse().is_ok_and(|begins: Quarter| begins < from);
         let mut planned: Vec<Planned> = self.planned.iter().filter(earlier).cloned().collect();
         planned.push(Planned { from: from.to_string(), policy });
-        if planned != self.planned {
-            sink.write(PlanEvent::Planned(planned), self).await;
+        if planned == self.planned {
+            return Ok(());
         }
+        if from.first_day() <= today && !is_first {
+            return Err(PlanError::Begun(from));
+        }
+        sink.write(PlanEvent::Planned(planned), self).await;
         Ok(())
     }
 
@@ -620,6 +634,8 @@ mod tests {
             .given(vec![])
             .when(planning("2025-Q4", small, "2026-01-01", true))
             .then_expect_events(vec![PlanEvent::Planned(vec![planned("2025-Q4", small)])]);
+        let known = vec![PlanEvent::Planned(vec![planned("2026-Q1", small)])];
+        plans().given(known).when(plan("2026-Q1", small, "2026-01-01")).then_expect_events(vec![]);
         let odd = Policy { revision: Some(Revision { percent: 60, after_days: 90 }), ..small };
         plans().given(vec![]).when(plan("2026-Q1", odd, "2025-12-31")).then_expect_error(PlanError::Revision);
         let mut known = Plans::default();

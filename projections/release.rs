@@ -60,8 +60,10 @@ pub fn release_profiles(subjects: Vec<Uuid>) -> Query {
 
 /// The public list of hospitals, as it was at a time.
 pub fn hospital_list(at: DateTime<Utc>) -> Query {
-    Query::new("-- hospital_list\nSELECT hospital_id FROM stats.hospitals WHERE added_at <= $1 ORDER BY hospital_id")
-        .bind(at)
+    Query::new(
+        "-- hospital_list\nSELECT hospital_id, added_at FROM stats.hospitals WHERE added_at <= $1 ORDER BY hospital_id",
+    )
+    .bind(at)
 }
 
 /// Adds hospitals to the public list; those that are there stay.
@@ -449,13 +451,16 @@ impl Published {
     }
 }
 
-/// What was spent on each person, by quarter, revision and table.
-pub fn spending_list() -> Query {
+/// How many rows a release published, over all tables.
+pub fn published_count(period_start: NaiveDate, revision: i32) -> Query {
     Query::new(
-        "-- spending_list
-        SELECT period_start, revision, table_name, epsilon_users, epsilon_overtime, epsilon_planned, delta, k_min, threshold
-        FROM stats.spending ORDER BY period_start DESC, revision DESC, table_name",
+        "-- published_count
+        SELECT (SELECT count(*) FROM stats.stats_by_state_specialty WHERE period_start = $1 AND revision = $2)
+             + (SELECT count(*) FROM stats.stats_by_hospital_role WHERE period_start = $1 AND revision = $2)
+             + (SELECT count(*) FROM stats.stats_by_state_role WHERE period_start = $1 AND revision = $2)",
     )
+    .bind(period_start)
+    .bind(revision)
 }
 
 /// When the log begins.

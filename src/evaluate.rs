@@ -139,9 +139,8 @@ fn cells(seed: u64, count: usize, quarter: Quarter, table: Table, hospitals: &[H
         // Before and after a move.
         let (mut stays, mut goes) = (DaySums::default(), DaySums::default());
         for day in &person.days {
-            let (planned, actual) = (i64::from(day.planned_minutes), i64::from(day.actual_minutes));
             let sums = if person.moved.as_ref().is_some_and(|to| to.on <= day.date) { &mut goes } else { &mut stays };
-            *sums += DaySums { days: 1, overtime: actual - planned, planned };
+            *sums += DaySums::of(day);
         }
         let first = table.cell(&work, |_| true);
         if let Some(to) = person.moved {

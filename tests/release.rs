@@ -195,6 +195,10 @@ async fn a_quarter_is_drawn_once_and_nothing_changes_it_any_more() {
     let spend = "INSERT INTO stats.releases SELECT period_start, 7, period_end, plan, computed_at, sha256 FROM stats.releases;
                  INSERT INTO stats.spending SELECT period_start, 7, table_name, 1, 1, 1, 1, k_min, threshold FROM stats.spending
                  WHERE revision = 0";
+    world.app.hospitals_add(&["klinik-von-morgen".to_owned()]).await.expect("added");
+    let hidden = get(&world, "/v1/analytics/by-hospital?suppressed=true").await.json();
+    let hidden = hidden["suppressed"].as_array().expect("a list").clone();
+    assert_eq!(hidden.len(), 2, "of a hospital that was listed later nothing was drawn: {hidden:?}");
     let refused = client.batch_execute(spend).await.expect_err("refused");
     assert!(refused.as_db_error().expect("by the database").message().contains("budget"), "{refused}");
 }

@@ -1,12 +1,29 @@
 //! Reads of personal data are events: the answer leaves when the read is on record.
 
-use context::{Ctx, EventId, Personal};
+use context::{Ctx, EventId, Personal, SubjectId};
 use domain::access::{ACCESS, DATA_ACCESSED};
 use event_log::{Actor, Event, Trail};
 use vault::SubjectKeys;
 
 use super::{App, AppError};
 use crate::jobs::Read;
+
+/// That `count` values of `what` of somebody were read; stream, sequence and metadata are the batch's.
+pub(super) fn access_event(ctx: &Ctx, subject: SubjectId, what: &str, count: usize) -> Event {
+    Event {
+        aggregate_type: ACCESS.to_owned(),
+        aggregate_id: String::new(),
+        sequence: 0,
+        event_type: DATA_ACCESSED.to_owned(),
+        event_version: "1.0".to_owned(),
+        payload: serde_json::json!({ "what": what, "count": count }).to_string(),
+        metadata: String::new(),
+        event_id: EventId::random(),
+        subject_id: subject,
+        kind: what.to_owned(),
+        recorded_at: ctx.now(),
+    }
+}
 
 impl App {
     /// Records that the caller read `count` values of `what`; `details` (a range, a filter) are sealed.
@@ -18,20 +35,7 @@ impl App {
         count: usize,
         details: String,
     ) -> Result<(), AppError> {
-        let payload = serde_json::json!({ "what": what, "count": count }).to_string();
-        let event = Event {
-            aggregate_type: ACCESS.to_owned(),
-            aggregate_id: String::new(),
-            sequence: 0,
-            event_type: DATA_ACCESSED.to_owned(),
-            event_version: "1.0".to_owned(),
-            payload,
-            metadata: String::new(),
-            event_id: EventId::random(),
-            subject_id: ctx.subject,
-            kind: what.to_owned(),
-            recorded_at: ctx.now(),
-        };
+        let event = access_event(ctx, ctx.subject, what, count);
         let trail = Trail { details: Some(Personal::new(details)), ..Trail::of(&ctx.client) };
         self.access_log.record(Read { event, actor: Actor::of(ctx), trail, keys }).await
     }

@@ -59,14 +59,18 @@ impl App {
                 let Some(purpose) = Purpose::parse(&row.purpose) else { continue };
                 let id = stream_id(subject, purpose);
                 let [rows] = tx.flight([newest(subject, Consent::TYPE, &id)]).await?;
+                let before = unit.len();
                 let lapse = ConsentCommand::Lapse { decision: current(purpose) };
                 stream::command::<Consent>(ctx, &unit, &id, newest_of(&rows).as_ref(), lapse).await?;
+                if unit.len() == before {
+                    continue;
+                }
                 let notice = Notice::current(purpose);
-                self.post(
-                    ctx,
-                    &tx,
-                    &Letter::notice_changed(&address_of(&keys, &contact)?, title(notice), notice.text),
-                )?;
+                match address_of(&keys, &contact) {
+                    Ok(to) => self.post(ctx, &tx, &Letter::notice_changed(&to, title(notice), notice.text))?,
+                    // Damaged data must not keep what counts from being on record.
+                    Err(error) => tracing::error!(%error, "a changed notice can't be addressed"),
+                }
             }
             unit.flush(&tx, INLINE);
             Ok(())

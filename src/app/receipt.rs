@@ -1,8 +1,9 @@
 //! Consent receipts: what somebody decided, on which text, about which data, signed so that anybody can check it without us.
 //!
-//! The fields are those of ISO/IEC TS 27560:2023, in the terms of the W3C Data Privacy Vocabulary (DPV), as JSON-LD with a Data
-//! Integrity proof. The context stands in the receipt itself, so that it says in twenty years what it says now. No receipt is stored: decision, time and text follow from the event; controller, kinds, retention and recipients are
-//! those of the server that is asked. As long as these and the evidence key stay, so does every byte.
+//! The fields are those of ISO/IEC TS 27560:2023, in the terms of the W3C Data Privacy Vocabulary (DPV), as JSON-LD
+//! with a Data Integrity proof. The context stands in the receipt itself, so that it says in twenty years what it says
+//! now. No receipt is stored: decision, time and text follow from the event; controller, kinds, retention and
+//! recipients are those of the server that is asked. As long as these and the evidence key stay, so does every byte.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use context::{Ctx, EventId, UserId};

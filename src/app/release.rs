@@ -10,12 +10,11 @@ use std::{
 };
 
 use aws_lc_rs::digest;
-use chrono::{Days, NaiveDate, NaiveTime};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use context::{Ctx, EventId, Role, SubjectId};
 use db::{Gate, Row, Tx};
 use domain::{
     Choice,
-    access::{ACCESS, DATA_ACCESSED},
     consent::{Notice, Purpose},
     kinds::{WorkDay, WorkProfile},
     quarter::Quarter,
@@ -31,8 +30,9 @@ use projections::{
     audit::newest,
     record::RecordRow,
     release::{
-        Asked, Drawn, Published, ReleaseRow, hospital_add, hospital_list, ledger_insert, log_begin, published_insert,
-        published_list, release_days, release_insert, release_list, release_people, release_profiles, spending_insert,
+        Asked, Drawn, Published, ReleaseRow, hospital_add, hospital_list, ledger_insert, log_begin, published_count,
+        published_insert, published_list, release_days, release_insert, release_list, release_people, release_profiles,
+        spending_insert,
     },
 };
 use serde::Deserialize;
@@ -41,6 +41,7 @@ use vault::{SubjectKeys, WrappedSubject};
 
 use super::{
     App, AppError,
+    access::access_event,
     stream::{self, newest_of},
 };
 use crate::{crash::crash_point, jobs::Next, ledger::Entry};
@@ -53,6 +54,9 @@ const PAGE: i64 = 500;
 const LOOK_BACK: usize = 4;
 /// The stream of plans.
 const PLANS: &str = "statistics";
+
+/// A hospital's id, and since when it is on the public list.
+pub type Listed = (String, DateTime<Utc>);
 
 /// What came of asking for a release.
 #[derive(Clone, Debug)]
@@ -115,8 +119,7 @@ impl Pass {
                 // The newest profile of that day; before there was one, the first.
                 let at = versions.iter().rposition(|(since, _)| *since <= day.date).unwrap_or(0);
                 let Some(sums) = sums.get_mut(at) else { continue };
-                let (planned, actual) = (i64::from(day.planned_minutes), i64::from(day.actual_minutes));
-                *sums += DaySums { days: 1, overtime: actual - planned, planned };
+                *sums += DaySums::of(&day);
             }
             let hospitals = self.hospitals.clone();
             for Sums { table, mechanism, cells } in &mut self.sums {
@@ -215,7 +218,7 @@ impl App {
             .system
             .run_tx("log_begin", ctx, Gate::read(ctx), move |tx| async move {
                 let [rows] = tx.finish([log_begin()]).await?;
-                Ok(rows.first().map(|row| row.get::<_, chrono::DateTime<chrono::Utc>>(0).date_naive()))
+                Ok(rows.first().map(|row| row.get::<_, DateTime<Utc>>(0).date_naive()))
             })
             .await
     }
@@ -405,19 +408,8 @@ impl App {
         }
         let (stream, actor) = (EventId::random().to_string(), Actor::of(ctx));
         let event = |((subject, count), sequence)| {
-            let mut event = Event {
-                aggregate_type: ACCESS.to_owned(),
-                aggregate_id: stream.clone(),
-                sequence,
-                event_type: DATA_ACCESSED.to_owned(),
-                event_version: "1.0".to_owned(),
-                payload: serde_json::json!({ "what": "statistics", "count": count }).to_string(),
-                metadata: String::new(),
-                event_id: EventId::random(),
-                subject_id: subject,
-                kind: "statistics".to_owned(),
-                recorded_at: ctx.now(),
-            };
+            let event = access_event(ctx, subject, "statistics", count);
+            let mut event = Event { aggregate_id: stream.clone(), sequence, ..event };
             event.set_metadata(&actor, None);
             event
         };
@@ -442,15 +434,15 @@ impl App {
             .await
     }
 
-    /// All releases, newest quarter first; and the hospitals that there are cells for.
-    pub async fn releases(&self, ctx: &Ctx) -> Result<(Vec<ReleaseRow>, Vec<String>), AppError> {
+    /// All releases, newest quarter first; and the hospitals that there are cells for, each with when it was listed.
+    pub async fn releases(&self, ctx: &Ctx) -> Result<(Vec<ReleaseRow>, Vec<Listed>), AppError> {
         self.db
             .api
             .run_tx("release_list", ctx, Gate::read(ctx), move |tx| async move {
                 let [releases, hospitals] = tx.finish([release_list(), hospital_list(ctx.now())]).await?;
                 Ok((
                     releases.iter().map(ReleaseRow::from_row).collect(),
-                    hospitals.iter().map(|row| row.get(0)).collect(),
+                    hospitals.iter().map(|row| (row.get(0), row.get(1))).collect(),
                 ))
             })
             .await
@@ -477,14 +469,13 @@ async fn state(tx: &Tx, period: Quarter) -> Result<(Policy, Release), AppError> 
 
 /// What was released before.
 async fn stored(tx: &Tx, period: Quarter, revision: u32) -> Result<Released, AppError> {
-    let asked = Asked { from: Some(period.first_day()), to: Some(period.last_day()), ..Asked::default() };
-    let of = |table| published_list(table, &asked);
-    let [releases, a, b, c] =
-        tx.flight([release_list(), of(Table::StateSpecialty), of(Table::HospitalRole), of(Table::StateRole)]).await?;
+    let revision = i32::try_from(revision).unwrap_or(i32::MAX);
+    let [releases, published] = tx.flight([release_list(), published_count(period.first_day(), revision)]).await?;
     let mut releases = releases.iter().map(ReleaseRow::from_row);
-    let row = releases.find(|row| row.period_start == period.first_day() && row.revision.unsigned_abs() == revision);
+    let row = releases.find(|row| row.period_start == period.first_day() && row.revision == revision);
     let row = row.ok_or_else(|| AppError::Corrupt("a release is in the log and not in its table".to_owned()))?;
-    Ok(Released { row, is_new: false, published: a.len() + b.len() + c.len() })
+    let published = usize::try_from(published[0].get::<_, i64>(0)).unwrap_or_default();
+    Ok(Released { row, is_new: false, published })
 }
 
 fn by_person(rows: &[Row]) -> HashMap<Uuid, Vec<RecordRow>> {

@@ -451,7 +451,10 @@ async fn read(app: &App, tables: &[Table], wish: &Wish, more: Asked) -> Result<S
             starts.sort_unstable();
             for start in starts {
                 let period = Quarter::of(start).to_string();
-                let cells = table.cells(&hospitals).into_iter().filter(named);
+                let drawn_at = releases.iter().find(|release| release.period_start == start).map(|row| row.computed_at);
+                let listed = hospitals.iter().filter(|(_, since)| drawn_at.is_some_and(|at| *since <= at));
+                let listed: Vec<String> = listed.map(|(id, _)| id.clone()).collect();
+                let cells = table.cells(&listed).into_iter().filter(named);
                 let hidden = cells.filter(|cell| !shown.contains(&(period.clone(), cell.clone())));
                 suppressed.extend(hidden.map(|cell| SuppressedCell { period: period.clone(), cell }));
             }

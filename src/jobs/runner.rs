@@ -78,8 +78,7 @@ pub async fn run_some(app: &Arc<App>, most: usize) -> Result<usize, AppError> {
 }
 
 /// Sees to it that the work that no request brings is among the jobs: the daily looks at retention, changed notices and due
-/// releases, and
-/// confirmed deletions, which a restored database has no jobs for.
+/// releases, and confirmed deletions, which a restored database has no jobs for.
 pub async fn plan(app: &App) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     app.db
