@@ -5,7 +5,11 @@
 //! sealed value and needs no key.
 
 pub mod fold;
+pub mod mirror;
 pub mod place;
 pub mod replay;
 pub mod report;
+pub mod source;
 pub mod stream;
+pub mod verify;
+pub mod witness;

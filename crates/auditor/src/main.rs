@@ -2,19 +2,28 @@
 
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 use auditor::{
     fold::Dimension,
+    mirror::mirror,
     place,
     replay::{self, AuditError},
     report::Report,
+    source::Source,
+    verify::{Trust, Verified, verify},
+    witness::{Witness, routes},
 };
 use clap::{Args, Parser, Subcommand};
+use poem::listener::TcpAcceptor;
+use tokio::net::TcpListener;
+use transparency::{LogKey, Policy};
 
-/// Replays the log of a Lethe database and counts what it finds.
+/// Verifies, copies, witnesses and replays the log of a Lethe server, whom it need not trust.
 #[derive(Parser)]
 #[command(name = "lethe-audit", version)]
 struct Cli {
@@ -26,6 +35,65 @@ struct Cli {
 enum Command {
     /// Stream every event and count; ends with 1 where something does not fit
     Replay(ReplayArgs),
+    /// Compare every event with a signed checkpoint; ends with 1 where something does not fit, and says where first
+    Verify(VerifyArgs),
+    /// Copy a log into a folder, to verify later ones against
+    Mirror(MirrorArgs),
+    /// Cosign checkpoints that go on from what was cosigned before (C2SP tlog-witness)
+    Witness(WitnessArgs),
+}
+
+/// Where a log is, and by what it is entered.
+#[derive(Args)]
+struct LogArgs {
+    /// The log: a folder, http(s)://host/v1/log, or postgresql://lethe_auditor@host:port/name without a password
+    #[arg(long, value_name = "DIR|URL|DATABASE")]
+    log: String,
+    /// The file of the database's password, mode 0600
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// The file of an access token of a member of staff, mode 0600, which a server gives entries for
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl LogArgs {
+    fn open(&self) -> Result<Source, AuditError> {
+        Source::open(&self.log, self.password_file.as_deref(), self.token_file.as_deref())
+    }
+}
+
+#[derive(Args)]
+struct VerifyArgs {
+    #[command(flatten)]
+    log: LogArgs,
+    /// A checkpoint that came to you from outside; may be given several times
+    #[arg(long, value_name = "FILE", required = true)]
+    checkpoint: Vec<PathBuf>,
+    /// The log's key, or a file that holds it
+    #[arg(long, value_name = "VKEY", required_unless_present = "policy")]
+    key: Option<String>,
+    /// A policy in place of a key (C2SP tlog-policy): logs, witnesses, and how many of them must have cosigned
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    policy: Option<PathBuf>,
+    /// A copy that was taken while the log was sound: what differs from it is named by index and column
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct MirrorArgs {
+    #[command(flatten)]
+    log: LogArgs,
+    /// The log's key, or a file that holds it
+    #[arg(long, value_name = "VKEY")]
+    key: String,
+    /// The folder
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
 }
 
 #[derive(Args)]
@@ -44,16 +112,110 @@ struct ReplayArgs {
     json: bool,
 }
 
+#[derive(Args)]
+struct WitnessArgs {
+    /// The folder of its key and of what it has seen; the key is made where there is none
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    /// Its name, as cosignatures show it, such as witness.example.org
+    #[arg(long)]
+    name: String,
+    /// The key of a log to cosign, or a file that holds it; may be given several times
+    #[arg(long, value_name = "VKEY", required = true)]
+    key: Vec<String>,
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1:8090")]
+    listen: SocketAddr,
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let Command::Replay(args) = Cli::parse().command;
-    match replay(&args).await {
-        Ok(sound) if sound => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+    let outcome = match Cli::parse().command {
+        Command::Replay(args) => replay(&args).await,
+        Command::Verify(args) => verified(&args).await,
+        Command::Mirror(args) => copied(&args).await,
+        Command::Witness(args) => witness(&args).await,
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("lethe-audit: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A key, or the one that a file holds.
+fn key(text: &str) -> Result<LogKey, AuditError> {
+    let held = std::fs::read_to_string(text).unwrap_or_else(|_| text.to_owned());
+    Ok(LogKey::parse(held.trim())?)
+}
+
+/// Verifies and prints; says whether everything fits.
+async fn verified(args: &VerifyArgs) -> Result<bool, AuditError> {
+    let policy = match (&args.key, &args.policy) {
+        (Some(text), _) => Policy::of(key(text)?),
+        (None, Some(file)) => Policy::parse(&std::fs::read_to_string(file)?)?,
+        (None, None) => return Err(AuditError::NoCheckpoint),
+    };
+    let checkpoints = args.checkpoint.iter().map(std::fs::read_to_string).collect::<Result<Vec<_>, _>>()?;
+    let against = args.against.clone().map(Source::Folder);
+    let source = args.log.open()?;
+    let trust = Trust { policy: &policy, checkpoints: &checkpoints, against: against.as_ref() };
+    let found: Verified = verify(&source, &trust).await?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&found).expect("findings can be written as JSON") + "\n"
+    } else {
+        lines(&found)
+    };
+    print(&text)?;
+    Ok(found.findings.is_empty())
+}
+
+fn lines(found: &Verified) -> String {
+    let mut text = String::new();
+    if let Some(opening) = &found.goes_on_from {
+        text += &format!("goes on from an earlier tree: {opening}\n");
+    }
+    for finding in &found.findings {
+        text += &format!("{finding}\n");
+    }
+    if found.findings.is_empty() {
+        let Verified { origin, size, checkpoints, .. } = found;
+        text += &format!("{origin}: {size} events are what was signed ({checkpoints} checkpoint(s) hold)\n");
+    }
+    text
+}
+
+async fn copied(args: &MirrorArgs) -> Result<bool, AuditError> {
+    let checkpoint = mirror(&args.log.open()?, &key(&args.key)?, &args.to).await?;
+    print(&format!("{}: {} events copied\n", checkpoint.origin, checkpoint.size))?;
+    Ok(true)
+}
+
+/// Serves until it is interrupted.
+async fn witness(args: &WitnessArgs) -> Result<bool, AuditError> {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let logs = args.key.iter().map(|text| key(text)).collect::<Result<_, _>>()?;
+    let witness = Arc::new(Witness::open(&args.state, &args.name, logs)?);
+    let listener = TcpAcceptor::from_tokio(TcpListener::bind(args.listen).await?)?;
+    print(&format!("{}\n", witness.vkey()))?;
+    let stop = async {
+        // Without the signal it serves on.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    poem::Server::new_with_acceptor(listener).run_with_graceful_shutdown(routes(witness), stop, None).await?;
+    Ok(true)
+}
+
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 
@@ -62,10 +224,6 @@ async fn replay(args: &ReplayArgs) -> Result<bool, AuditError> {
     let options = place::options(&args.database, args.password_file.as_deref())?;
     let report: Report = replay::run(options, &args.by).await?;
     let text = if args.json { report.json() } else { report.table() };
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    print(&text)?;
     Ok(report.findings.is_empty())
 }

@@ -27,7 +27,8 @@ fn holds_password(url: &str) -> bool {
     in_authority || parameters.split('&').any(|parameter| parameter.starts_with("password="))
 }
 
-fn read_secret(path: &Path) -> Result<String, AuditError> {
+/// A secret of a file, mode 0600, without its last line break.
+pub fn read_secret(path: &Path) -> Result<String, AuditError> {
     let io = |error| AuditError::PasswordFile(path.into(), error);
     if fs::metadata(path).map_err(io)?.permissions().mode() & 0o077 != 0 {
         return Err(AuditError::TooOpen(path.into()));

@@ -38,6 +38,27 @@ pub enum AuditError {
     /// The repository refused.
     #[error(transparent)]
     Repository(#[from] PersistenceError),
+    /// A server can't be reached.
+    #[error("the server can't be reached: {0}")]
+    Server(#[from] reqwest::Error),
+    /// A server refused.
+    #[error("{0}: the server answered {1}")]
+    Refused(String, u16),
+    /// A checkpoint is none, or not of a log that is trusted.
+    #[error("a checkpoint: {0}")]
+    Note(#[from] transparency::NoteError),
+    /// The policy is none.
+    #[error("the policy: {0}")]
+    Policy(#[from] transparency::PolicyError),
+    /// Neither key nor tree is known under this origin.
+    #[error("no key, or no tree, of the log {0}")]
+    UnknownOrigin(String),
+    /// Without a checkpoint from outside, nothing can be verified.
+    #[error("name a checkpoint from outside with --checkpoint")]
+    NoCheckpoint,
+    /// A copy was not finished.
+    #[error("the log is not what was signed for {0} leaves: `verify` says where")]
+    NotAsSigned(u64),
     /// The report can't be written.
     #[error(transparent)]
     Output(#[from] io::Error),
@@ -71,6 +92,7 @@ pub async fn run(options: PgConnectOptions, by: &[Dimension]) -> Result<Report, 
         replay::<9>(&repository).await?,
         replay::<10>(&repository).await?,
         replay::<11>(&repository).await?,
+        replay::<12>(&repository).await?,
     ];
     let census = census(&pool, by).await?;
     pool.close().await;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// The aggregate types of the log.
-pub const TYPES: [&str; 12] = [
+pub const TYPES: [&str; 13] = [
     "account",
     "consent",
     "record",
@@ -26,6 +26,7 @@ pub const TYPES: [&str; 12] = [
     "retention",
     "plan",
     "release",
+    "log",
 ];
 
 /// All streams of `TYPES[N]`.

@@ -1,0 +1,336 @@
+//! Where a log is read from: a folder, a server, or its database. A folder is laid out as C2SP `tlog-tiles` has it, beside
+//! `checkpoint` (and `checkpoints`, older ones); a server gives entries to who shows a token; a database is read as
+//! `lethe_auditor`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::mpsc::{self, Receiver},
+};
+
+use bytes::{Buf, BytesMut};
+use futures_util::TryStreamExt;
+use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions};
+use transparency::{Hash, Leaf, TILE_HASHES, entries, record_hash, tile_path};
+
+use crate::{place, replay::AuditError};
+
+/// Microseconds between 1970, by which leaves count, and 2000, by which PostgreSQL does.
+const EPOCHS_APART_US: i64 = 946_684_800_000_000;
+/// So many bundles are read ahead of a folder.
+const AHEAD: usize = 64;
+
+/// A log that can be read.
+pub enum Source {
+    /// A folder.
+    Folder(PathBuf),
+    /// A server's log.
+    Server {
+        /// The client.
+        client: reqwest::Client,
+        /// The prefix, such as `https://log.example.com/v1/log`.
+        prefix: String,
+        /// Shown for entries.
+        token: Option<String>,
+    },
+    /// A database.
+    Database(Box<PgConnectOptions>),
+}
+
+/// Up to 256 leaves that follow each other.
+pub struct Part {
+    /// Their canonical forms.
+    pub leaves: Vec<Vec<u8>>,
+    /// Their hashes.
+    pub hashes: Vec<Hash>,
+}
+
+impl Part {
+    fn of(leaves: Vec<Vec<u8>>) -> Self {
+        let hashes = leaves.iter().map(|leaf| record_hash(leaf)).collect();
+        Self { leaves, hashes }
+    }
+}
+
+/// One tree, as its source describes it.
+pub struct Described {
+    /// Its number; 0 where the source knows one tree only.
+    pub tree: i64,
+    /// So many events of the log come before its first leaf.
+    pub begins: u64,
+    /// How many leaves it has for good, where a later tree took its place.
+    pub ends: Option<u64>,
+    /// Checkpoints that the source keeps, of which nothing is believed yet.
+    pub notes: Vec<String>,
+}
+
+impl Source {
+    /// A folder, `http(s)://…` or `postgresql://…`, by its text.
+    pub fn open(text: &str, password: Option<&Path>, token: Option<&Path>) -> Result<Self, AuditError> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Database(Box::new(place::options(text, password)?)));
+        }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+            let token = token.map(place::read_secret).transpose()?;
+            return Ok(Self::Server { client, prefix: text.trim_end_matches('/').to_owned(), token });
+        }
+        Ok(Self::Folder(text.into()))
+    }
+
+    /// The tree of an origin.
+    pub async fn describe(&self, origin: &str) -> Result<Described, AuditError> {
+        match self {
+            Self::Folder(path) => {
+                let mut notes: Vec<String> = fs::read_to_string(path.join("checkpoint")).into_iter().collect();
+                if let Ok(older) = fs::read_dir(path.join("checkpoints")) {
+                    notes.extend(older.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok()));
+                }
+                Ok(Described { tree: 0, begins: 0, ends: None, notes })
+            }
+            Self::Server { .. } => {
+                let note = self.get("checkpoint", false).await?;
+                let notes = note.and_then(|bytes| String::from_utf8(bytes).ok()).into_iter().collect();
+                Ok(Described { tree: 0, begins: 0, ends: None, notes })
+            }
+            Self::Database(options) => {
+                let mut connection = PgConnection::connect_with(options).await?;
+                let sql = "-- audit_tree
+                    SELECT tree, begins, CASE WHEN tree < (SELECT max(tree) FROM log.trees) THEN size END
+                    FROM log.trees WHERE origin = $1";
+                let row = sqlx::query(sql).bind(origin).fetch_optional(&mut connection).await?;
+                let Some(row) = row else { return Err(AuditError::UnknownOrigin(origin.to_owned())) };
+                let (tree, begins, ends): (i64, i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+                let sql = "-- audit_checkpoints\nSELECT note FROM log.checkpoints WHERE tree = $1 ORDER BY size";
+                let notes = sqlx::query(sql).bind(tree).fetch_all(&mut connection).await?;
+                let notes = notes.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+                Ok(Described { tree, begins: begins.unsigned_abs(), ends: ends.map(i64::unsigned_abs), notes })
+            }
+        }
+    }
+
+    /// A tile of hashes, if the source has it that wide.
+    pub async fn tile(&self, tree: i64, level: u8, tile: u64, width: u64) -> Result<Option<Vec<u8>>, AuditError> {
+        let length = usize::try_from(width * 32).unwrap_or(usize::MAX);
+        let cut = |bytes: Vec<u8>| bytes.get(..length).map(<[u8]>::to_vec);
+        let level_name = level.to_string();
+        match self {
+            Self::Folder(path) => {
+                let full = fs::read(path.join(tile_path(&level_name, tile, TILE_HASHES)));
+                Ok(full.or_else(|_| fs::read(path.join(tile_path(&level_name, tile, width)))).ok().and_then(cut))
+            }
+            Self::Server { .. } => Ok(self.get(&tile_path(&level_name, tile, width), false).await?.and_then(cut)),
+            Self::Database(options) => {
+                let mut connection = PgConnection::connect_with(options).await?;
+                let sql = "-- audit_tile\nSELECT hashes FROM log.tiles WHERE tree = $1 AND level = $2 AND tile = $3";
+                let number = i64::try_from(tile).unwrap_or(i64::MAX);
+                let query = sqlx::query(sql).bind(tree).bind(i16::from(level)).bind(number);
+                let row = query.fetch_optional(&mut connection).await?;
+                Ok(row.map(|row| row.try_get(0)).transpose()?.and_then(cut))
+            }
+        }
+    }
+
+    async fn get(&self, path: &str, secret: bool) -> Result<Option<Vec<u8>>, AuditError> {
+        let Self::Server { client, prefix, token } = self else { return Ok(None) };
+        let request = client.get(format!("{prefix}/{path}"));
+        let request = match token.as_ref().filter(|_| secret) {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let answer = request.send().await?;
+        match answer.status().as_u16() {
+            200 => Ok(Some(answer.bytes().await?.to_vec())),
+            404 => Ok(None),
+            status => Err(AuditError::Refused(path.to_owned(), status)),
+        }
+    }
+
+    /// The leaves behind the first `begins` events of the log, in order, as many as `size`; a source that has fewer ends earlier.
+    pub async fn leaves(&self, begins: u64, size: u64) -> Result<Leaves<'_>, AuditError> {
+        Ok(match self {
+            Self::Folder(path) => Leaves::Folder(read_ahead(path.clone(), size)),
+            Self::Server { .. } => Leaves::Server { source: self, next: 0, size },
+            Self::Database(options) => Leaves::Database(Box::new(Rows::start(options, begins, size).await?)),
+        })
+    }
+}
+
+/// Leaves on their way.
+pub enum Leaves<'s> {
+    /// Read ahead by threads.
+    Folder(Receiver<Receiver<Option<Part>>>),
+    /// Bundle after bundle.
+    Server {
+        /// From where.
+        source: &'s Source,
+        /// The next bundle.
+        next: u64,
+        /// How many leaves are wanted.
+        size: u64,
+    },
+    /// One COPY.
+    Database(Box<Rows>),
+}
+
+impl Leaves<'_> {
+    /// The next up to 256 leaves; none at the end, or where a bundle is missing or damaged.
+    pub async fn next(&mut self) -> Result<Option<Part>, AuditError> {
+        match self {
+            Self::Folder(parts) => Ok(parts.recv().ok().and_then(|part| part.recv().ok()).flatten()),
+            Self::Server { source, next, size } => {
+                let width = size.saturating_sub(*next * TILE_HASHES).min(TILE_HASHES);
+                if width == 0 {
+                    return Ok(None);
+                }
+                let bytes = source.get(&tile_path("entries", *next, width), true).await?;
+                *next += 1;
+                Ok(bytes.and_then(|bytes| parsed(&bytes)))
+            }
+            Self::Database(rows) => rows.next().await,
+        }
+    }
+}
+
+fn parsed(bytes: &[u8]) -> Option<Part> {
+    Some(Part::of(entries(bytes)?.into_iter().map(<[u8]>::to_vec).collect()))
+}
+
+/// Reads and hashes a folder's bundles on all cores, in order.
+fn read_ahead(folder: PathBuf, size: u64) -> Receiver<Receiver<Option<Part>>> {
+    let (ordered, results) = mpsc::sync_channel(AHEAD);
+    std::thread::spawn(move || {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let (jobs, todo) = mpsc::sync_channel::<(u64, mpsc::SyncSender<Option<Part>>)>(AHEAD);
+        let todo = std::sync::Arc::new(std::sync::Mutex::new(todo));
+        for _ in 0..workers {
+            let (todo, folder) = (todo.clone(), folder.clone());
+            std::thread::spawn(move || {
+                loop {
+                    let job = todo.lock().expect("no one panics while taking a bundle").recv();
+                    let Ok((number, done)) = job else { return };
+                    let width = (size - number * TILE_HASHES).min(TILE_HASHES);
+                    let read = |width| fs::read(folder.join(tile_path("entries", number, width)));
+                    let bytes = read(TILE_HASHES).or_else(|_| read(width)).ok();
+                    // Whoever waited may have seen enough.
+                    let _ = done.send(bytes.and_then(|bytes| parsed(&bytes)));
+                }
+            });
+        }
+        for number in 0..size.div_ceil(TILE_HASHES) {
+            let (done, part) = mpsc::sync_channel(1);
+            if ordered.send(part).is_err() || jobs.send((number, done)).is_err() {
+                return;
+            }
+        }
+    });
+    results
+}
+
+/// The events of a database in the order of the log, out of one binary COPY.
+pub struct Rows {
+    parts: futures_util::stream::BoxStream<'static, Result<bytes::Bytes, sqlx::Error>>,
+    buffer: BytesMut,
+    begun: bool,
+    left: u64,
+}
+
+impl Rows {
+    async fn start(options: &PgConnectOptions, skipped: u64, size: u64) -> Result<Self, AuditError> {
+        let mut connection = PgConnection::connect_with(options).await?;
+        let limit = i64::try_from(size).unwrap_or(i64::MAX);
+        // The order of the log; numbers of ours, no text of anybody's.
+        let sql = format!(
+            "COPY (SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id, \
+             subject_id, kind, recorded_at FROM log.events ORDER BY txid, position OFFSET {skipped} LIMIT {limit}) \
+             TO STDOUT (FORMAT binary)"
+        );
+        let (sender, receiver) = tokio::sync::mpsc::channel(32);
+        tokio::spawn(async move {
+            let outcome = async {
+                let mut stream = connection.copy_out_raw(&sql).await?;
+                while let Some(part) = stream.try_next().await? {
+                    if sender.send(Ok(part)).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            };
+            if let Err(error) = outcome.await {
+                // Whoever read has gone away.
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        let parts = futures_util::stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|part| (part, receiver))
+        });
+        Ok(Self { parts: Box::pin(parts), buffer: BytesMut::new(), begun: false, left: size })
+    }
+
+    async fn next(&mut self) -> Result<Option<Part>, AuditError> {
+        let mut leaves = Vec::new();
+        while self.left > 0 && u64::try_from(leaves.len()).unwrap_or(u64::MAX) < TILE_HASHES {
+            let Some(leaf) = self.row().await? else { break };
+            leaves.push(leaf);
+            self.left -= 1;
+        }
+        Ok((!leaves.is_empty()).then(|| Part::of(leaves)))
+    }
+
+    /// Sees to it that so many bytes are there; false at the end.
+    async fn fill(&mut self, bytes: usize) -> Result<bool, AuditError> {
+        while self.buffer.len() < bytes {
+            match self.parts.try_next().await? {
+                Some(part) => self.buffer.extend_from_slice(&part),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// One row of PostgreSQL's binary COPY format: how many fields, then each behind its length.
+    async fn row(&mut self) -> Result<Option<Vec<u8>>, AuditError> {
+        if !self.begun {
+            if !self.fill(19).await? {
+                return Ok(None);
+            }
+            self.buffer.advance(19);
+            self.begun = true;
+        }
+        if !self.fill(2).await? || self.buffer.get_i16() != 11 {
+            return Ok(None);
+        }
+        let mut fields: [bytes::Bytes; 11] = Default::default();
+        for field in &mut fields {
+            if !self.fill(4).await? {
+                return Ok(None);
+            }
+            let length = usize::try_from(self.buffer.get_i32()).unwrap_or(0);
+            if !self.fill(length).await? {
+                return Ok(None);
+            }
+            *field = self.buffer.split_to(length).freeze();
+        }
+        Ok(leaf_of(&fields))
+    }
+}
+
+fn leaf_of(fields: &[bytes::Bytes; 11]) -> Option<Vec<u8>> {
+    let text = |at: usize| std::str::from_utf8(&fields[at]).ok();
+    let number = |at: usize| Some(i64::from_be_bytes(fields[at].as_ref().try_into().ok()?));
+    let id = |at: usize| fields[at].as_ref().try_into().ok();
+    let leaf = Leaf {
+        aggregate_type: text(0)?,
+        aggregate_id: text(1)?,
+        sequence: number(2)?,
+        event_type: text(3)?,
+        event_version: text(4)?,
+        payload: text(5)?,
+        metadata: text(6)?,
+        event_id: id(7)?,
+        subject_id: id(8)?,
+        kind: text(9)?,
+        recorded_at_us: number(10)?.checked_add(EPOCHS_APART_US)?,
+    };
+    Some(leaf.to_bytes())
+}

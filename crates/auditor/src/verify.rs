@@ -1,0 +1,487 @@
+//! Verifying: the events of a log against checkpoints that its operator signed, without a key of any person.
+//!
+//! Two trees are grown side by side: one of the events as they stand, one of the hashes that the tiles claim. A checkpoint whose
+//! root the tiles have makes the tiles trustworthy, and an event that differs from its tile is named by its index. Where neither
+//! has the root, checkpoints that were signed earlier say between which sizes the change lies; `against`, a copy that was
+//! taken while the log was sound, takes the place of the tiles and names the index again, and the columns too.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use transparency::{Checkpoint, Edge, Hash, Leaf, LogKey, Policy, TILE_HASHES, tile_width};
+
+use crate::{
+    replay::AuditError,
+    source::{Described, Source},
+};
+
+/// So many leaves behind the first difference are looked at to tell what was done.
+const WINDOW: usize = 2048;
+/// A time so far from its neighbours' does not fit.
+const OUT_OF_TIME_US: i64 = 5 * 60 * 1_000_000;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Finding {
+    /// The event at this index is not the one that was logged.
+    Edited {
+        /// Its index.
+        index: u64,
+        /// Which columns differ, where a copy tells.
+        columns: Vec<String>,
+    },
+    /// The event at this index is not the one that was logged, and its time does not fit those around it.
+    BackDated {
+        /// Its index.
+        index: u64,
+    },
+    /// Events that were logged are not there.
+    Removed {
+        /// The first of them.
+        index: u64,
+        /// How many.
+        count: u64,
+    },
+    /// Events stand where others were logged first.
+    Reordered {
+        /// The first index where another event stands.
+        index: u64,
+        /// Where the event that was logged there stands now.
+        found_at: u64,
+    },
+    /// Events stand there that were not logged.
+    Inserted {
+        /// The index of the first.
+        index: u64,
+        /// How many.
+        count: u64,
+        /// The index of the event that the first repeats, where it does.
+        repeats: Option<u64>,
+    },
+    /// The log ends before the checkpoint's last leaf.
+    CutOff {
+        /// The first index that is not there.
+        index: u64,
+        /// How many leaves the checkpoint covers.
+        size: u64,
+    },
+    /// Events and tiles agree, and are not what was signed: the tree was built anew.
+    Rebuilt {
+        /// Up to here the log is what was signed.
+        from: u64,
+        /// The first checkpoint that does not hold has so many leaves.
+        to: u64,
+    },
+    /// The log's key has signed two trees of the same size.
+    Forked {
+        /// The size.
+        size: u64,
+    },
+    /// The events are sound, and a stored tile is not.
+    TileAltered {
+        /// Its level.
+        level: u8,
+        /// Its number.
+        tile: u64,
+    },
+    /// What an earlier tree kept is not what the first leaf of this one says.
+    KeptAltered {
+        /// How many events were kept.
+        size: u64,
+    },
+    /// Too few witnesses have cosigned.
+    NotWitnessed,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Edited { index, columns } if columns.is_empty() => {
+                write!(f, "EDITED at {index}: not the event that was logged")
+            }
+            Self::Edited { index, columns } => write!(f, "EDITED at {index}: {} differ", columns.join(", ")),
+            Self::BackDated { index } => write!(
+                f,
+                "BACK-DATED at {index}: not the event that was logged, and its time does not fit its neighbours'"
+            ),
+            Self::Removed { index, count } => {
+                write!(f, "REMOVED at {index}: {count} event(s) that were logged are not there")
+            }
+            Self::Reordered { index, found_at } => {
+                write!(f, "REORDERED at {index}: the event that was logged there stands at {found_at}")
+            }
+            Self::Inserted { index, count, repeats: None } => {
+                write!(f, "INSERTED at {index}: {count} event(s) that were not logged")
+            }
+            Self::Inserted { index, count, repeats: Some(at) } => {
+                write!(f, "INSERTED at {index}: {count} event(s) that were not logged, the first repeats {at}")
+            }
+            Self::CutOff { index, size } => write!(f, "CUT OFF at {index}: the checkpoint covers {size} leaves"),
+            Self::Rebuilt { from, to } => {
+                write!(f, "REBUILT at {from}, or behind it and before {to}: events and tiles are not what was signed")
+            }
+            Self::Forked { size } => write!(f, "FORKED: the log's key has signed two different trees of {size} leaves"),
+            Self::TileAltered { level, tile } => {
+                write!(f, "TILE ALTERED: level {level}, number {tile}; the events are sound")
+            }
+            Self::KeptAltered { size } => write!(
+                f,
+                "KEPT EVENTS ALTERED: the {size} events before this tree are not those that its first leaf commits to"
+            ),
+            Self::NotWitnessed => write!(f, "NOT WITNESSED: too few witnesses have cosigned the checkpoint"),
+        }
+    }
+}
+
+impl Finding {
+    /// The first index that is not as it was signed, as far as it is known.
+    pub fn index(&self) -> Option<u64> {
+        match self {
+            Self::Edited { index, .. }
+            | Self::BackDated { index }
+            | Self::Removed { index, .. }
+            | Self::Reordered { index, .. }
+            | Self::Inserted { index, .. }
+            | Self::CutOff { index, .. } => Some(*index),
+            Self::Rebuilt { from, .. } => Some(*from),
+            _ => None,
+        }
+    }
+}
+
+/// What was verified.
+#[derive(Debug, Serialize)]
+pub struct Verified {
+    /// The log.
+    pub origin: String,
+    /// How many leaves the newest checkpoint covers.
+    pub size: u64,
+    /// How many checkpoints hold, or do not.
+    pub checkpoints: usize,
+    /// What the tree's first leaf says of an earlier one, where it says so.
+    pub goes_on_from: Option<serde_json::Value>,
+    /// What is wrong; empty where nothing is.
+    pub findings: Vec<Finding>,
+}
+
+/// What is verified by.
+pub struct Trust<'t> {
+    /// Whose checkpoints are believed, and which witnesses must have cosigned.
+    pub policy: &'t Policy,
+    /// Checkpoints from outside.
+    pub checkpoints: &'t [String],
+    /// A copy that was taken while the log was sound.
+    pub against: Option<&'t Source>,
+}
+
+/// Verifies a log.
+pub async fn verify(source: &Source, trust: &Trust<'_>) -> Result<Verified, AuditError> {
+    let newest = trust.newest()?;
+    let key = trust.key(&newest)?;
+    let described = source.describe(&newest.origin).await?;
+    let mut findings = Vec::new();
+    if !trust.policy.is_witnessed(&newest) {
+        findings.push(Finding::NotWitnessed);
+    }
+    let claims = trust.against.unwrap_or(source);
+    let claimed = claims.describe(&newest.origin).await?;
+    let (known, forked) = trust.known(key, [&described, &claimed], &newest);
+    findings.extend(forked);
+    // A copy is as long as it was when it was taken.
+    let copied = trust
+        .against
+        .and(claimed.notes.iter().filter_map(|note| Checkpoint::verify(note, key).ok()).map(|it| it.size).max());
+    let mut walk = Walk::new(known);
+    let (mut leaves, mut first_leaf) =
+        (source.leaves(described.begins, described.ends.unwrap_or(newest.size).min(newest.size)).await?, None);
+    let mut number = 0;
+    while number * TILE_HASHES < newest.size {
+        let part = leaves.next().await?;
+        let width = tile_width(copied.unwrap_or(newest.size).min(newest.size), 0, number);
+        let tile = claims.tile(claimed.tree, 0, number, width).await?;
+        let (bytes, hashes) = part.map(|part| (part.leaves, part.hashes)).unwrap_or_default();
+        if number == 0 {
+            first_leaf = bytes.first().cloned();
+        }
+        let finished = walk.take(bytes, hashes, tile.as_deref());
+        number += 1;
+        if finished {
+            break;
+        }
+    }
+    findings.extend(walk.finding(newest.size));
+    if findings.is_empty() && trust.against.is_none() {
+        findings.extend(inner_tiles(source, &described, newest.size, walk.inner).await?);
+    }
+    if let (Some(Finding::Edited { index, columns }), Some(copy)) = (findings.last_mut(), trust.against) {
+        *columns = differing(source, copy, &described, *index, newest.size).await?;
+    }
+    let goes_on_from = first_leaf.as_deref().and_then(opening);
+    if let Some(opening) = &goes_on_from {
+        findings.extend(kept(source, opening).await?);
+    }
+    Ok(Verified {
+        origin: newest.origin.clone(),
+        size: newest.size,
+        checkpoints: walk.known.len(),
+        goes_on_from,
+        findings,
+    })
+}
+
+impl Trust<'_> {
+    /// The checkpoint from outside that covers most.
+    fn newest(&self) -> Result<Checkpoint, AuditError> {
+        let mut newest: Option<Checkpoint> = None;
+        for note in self.checkpoints {
+            let checkpoint = Checkpoint::unverified(note)?;
+            Checkpoint::verify(note, self.key(&checkpoint)?)?;
+            if newest.as_ref().is_none_or(|known| known.size <= checkpoint.size) {
+                newest = Some(checkpoint);
+            }
+        }
+        newest.ok_or(AuditError::NoCheckpoint)
+    }
+
+    fn key(&self, checkpoint: &Checkpoint) -> Result<&LogKey, AuditError> {
+        let known = self.policy.logs.iter().find(|key| key.origin() == checkpoint.origin);
+        known.ok_or_else(|| AuditError::UnknownOrigin(checkpoint.origin.clone()))
+    }
+
+    /// All checkpoints that the log's key signed, by size; and sizes for which it signed two.
+    fn known(
+        &self,
+        key: &LogKey,
+        described: [&Described; 2],
+        newest: &Checkpoint,
+    ) -> (BTreeMap<u64, Hash>, Vec<Finding>) {
+        let (mut known, mut forked) = (BTreeMap::from([(newest.size, newest.root)]), Vec::new());
+        for note in self.checkpoints.iter().chain(described.into_iter().flat_map(|it| &it.notes)) {
+            // A note that does not verify says nothing: anybody may have written it.
+            let Ok(checkpoint) = Checkpoint::verify(note, key) else { continue };
+            match known.get(&checkpoint.size) {
+                Some(root) if *root != checkpoint.root => forked.push(Finding::Forked { size: checkpoint.size }),
+                _ if checkpoint.size > newest.size => {}
+                _ => drop(known.insert(checkpoint.size, checkpoint.root)),
+            }
+        }
+        (known, forked)
+    }
+}
+
+/// A stored leaf where events and claims part.
+struct Window {
+    index: u64,
+    /// The event before the first that differs.
+    before: Option<Vec<u8>>,
+    events: Vec<(Hash, Vec<u8>)>,
+    claims: Vec<Hash>,
+}
+
+/// Both trees, as far as they have grown.
+struct Walk {
+    known: BTreeMap<u64, Hash>,
+    events: Edge,
+    claims: Edge,
+    /// Whether each had the root of a checkpoint, by its size.
+    held: BTreeMap<u64, (bool, bool)>,
+    window: Option<Window>,
+    previous: Option<Vec<u8>>,
+    all_claims: Vec<Hash>,
+    /// Full tiles above the leaves, as they must be.
+    inner: Vec<transparency::Grown>,
+}
+
+impl Walk {
+    fn new(known: BTreeMap<u64, Hash>) -> Self {
+        Self {
+            known,
+            events: Edge::default(),
+            claims: Edge::default(),
+            held: BTreeMap::new(),
+            window: None,
+            previous: None,
+            all_claims: Vec::new(),
+            inner: Vec::new(),
+        }
+    }
+
+    /// Takes the next bundle of both; says whether nothing more can be learned.
+    fn take(&mut self, leaves: Vec<Vec<u8>>, events: Vec<Hash>, tile: Option<&[u8]>) -> bool {
+        let claims: Vec<Hash> = tile
+            .into_iter()
+            .flat_map(|tile| tile.chunks_exact(32))
+            .map(|hash| Hash(hash.try_into().expect("32 bytes")))
+            .collect();
+        let first = self.events.size().max(self.claims.size());
+        let before = std::mem::replace(&mut self.previous, leaves.last().cloned());
+        if self.window.is_none() && events != claims {
+            let at = events.iter().zip(&claims).position(|(event, claim)| event != claim);
+            let at = at.unwrap_or(events.len().min(claims.len()));
+            let before = if at > 0 { leaves.get(at - 1).cloned() } else { before };
+            let index = first + u64::try_from(at).unwrap_or_default();
+            self.window = Some(Window { index, before, events: Vec::new(), claims: Vec::new() });
+        }
+        if let Some(window) = &mut self.window {
+            let skip = usize::try_from(window.index.saturating_sub(first)).unwrap_or(usize::MAX);
+            let room = WINDOW - window.events.len().min(WINDOW);
+            window.events.extend(events.iter().copied().zip(leaves).skip(skip).take(room));
+            let room = WINDOW - window.claims.len().min(WINDOW);
+            window.claims.extend(claims.iter().copied().skip(skip).take(room));
+        }
+        for place in 0..events.len().max(claims.len()) {
+            if let Some(event) = events.get(place) {
+                let inner = &mut self.inner;
+                self.events.push(*event, &mut |tile| {
+                    if tile.level > 0 {
+                        inner.push(tile);
+                    }
+                });
+            }
+            if let Some(claim) = claims.get(place) {
+                self.claims.push(*claim, &mut |_| {});
+                self.all_claims.push(*claim);
+            }
+            let size = first + u64::try_from(place).unwrap_or_default() + 1;
+            if let Some(root) = self.known.get(&size) {
+                let held = |edge: &Edge| edge.size() == size && edge.root() == *root;
+                self.held.insert(size, (held(&self.events), held(&self.claims)));
+            }
+        }
+        events.is_empty() && claims.is_empty()
+    }
+
+    /// What is wrong, if anything is.
+    fn finding(&self, size: u64) -> Option<Finding> {
+        let (events, claims) = self.held.get(&size).copied().unwrap_or((false, false));
+        match (&self.window, events, claims) {
+            (None, true, _) => None,
+            (Some(window), true, _) => Some(Finding::TileAltered { level: 0, tile: window.index / TILE_HASHES }),
+            (Some(window), false, true) => Some(self.told(window, size)),
+            _ => {
+                let sound = self.held.iter().take_while(|(_, held)| held.0).last().map_or(0, |(size, _)| *size);
+                let end = self.events.size();
+                if end < size && self.held.range(..=end).all(|(_, held)| held.0) {
+                    return Some(Finding::CutOff { index: end, size });
+                }
+                let to = self.held.iter().find(|(_, held)| !held.0).map_or(size, |(size, _)| *size);
+                match &self.window {
+                    // The tiles held at a later checkpoint than the events did: up to there they can be trusted.
+                    Some(window) if self.held.iter().any(|(at, held)| held.1 && window.index < *at) => {
+                        Some(self.told(window, size))
+                    }
+                    _ => Some(Finding::Rebuilt { from: sound, to }),
+                }
+            }
+        }
+    }
+
+    /// What was done, by what stands behind the first difference.
+    fn told(&self, window: &Window, size: u64) -> Finding {
+        let index = window.index;
+        let at = |offset: usize| index + u64::try_from(offset).unwrap_or_default();
+        let Some((first, leaf)) = window.events.first() else { return Finding::CutOff { index, size } };
+        let Some(claim) = window.claims.first() else {
+            return Finding::Inserted { index, count: at(window.events.len()) - index, repeats: self.repeated(*first) };
+        };
+        let logged_at = window.claims.iter().position(|claim| claim == first);
+        let stands_at = window.events.iter().position(|(event, _)| event == claim);
+        match (logged_at, stands_at) {
+            (Some(_), Some(found)) => Finding::Reordered { index, found_at: at(found) },
+            (Some(count), None) => Finding::Removed { index, count: at(count) - index },
+            (None, Some(count)) => {
+                Finding::Inserted { index, count: at(count) - index, repeats: self.repeated(*first) }
+            }
+            (None, None) => {
+                let after = window.events.get(1).map(|(_, leaf)| leaf.as_slice());
+                if is_out_of_time(window.before.as_deref(), leaf, after) {
+                    Finding::BackDated { index }
+                } else {
+                    Finding::Edited { index, columns: Vec::new() }
+                }
+            }
+        }
+    }
+
+    fn repeated(&self, event: Hash) -> Option<u64> {
+        self.all_claims.iter().position(|claim| *claim == event).and_then(|at| u64::try_from(at).ok())
+    }
+}
+
+fn is_out_of_time(before: Option<&[u8]>, leaf: &[u8], after: Option<&[u8]>) -> bool {
+    let time = |leaf: &[u8]| Leaf::parse(leaf).map(|leaf| leaf.recorded_at_us);
+    let Some(own) = time(leaf) else { return false };
+    let early = before.and_then(time).is_some_and(|before| own < before - OUT_OF_TIME_US);
+    let late = after.and_then(time).is_some_and(|after| own > after + OUT_OF_TIME_US);
+    early || late
+}
+
+/// Whether the stored tiles above the leaves are what follows from the events: proofs are made of them.
+async fn inner_tiles(
+    source: &Source,
+    described: &Described,
+    size: u64,
+    inner: Vec<transparency::Grown>,
+) -> Result<Option<Finding>, AuditError> {
+    for tile in inner {
+        let width = tile_width(size, tile.level, tile.tile);
+        if source.tile(described.tree, tile.level, tile.tile, width).await?.as_ref() != Some(&tile.hashes) {
+            return Ok(Some(Finding::TileAltered { level: tile.level, tile: tile.tile }));
+        }
+    }
+    Ok(None)
+}
+
+/// The columns in which an event differs from a copy of it.
+async fn differing(
+    source: &Source,
+    copy: &Source,
+    described: &Described,
+    index: u64,
+    size: u64,
+) -> Result<Vec<String>, AuditError> {
+    let copied = copy.describe("").await;
+    let copied = copied.unwrap_or(Described { notes: Vec::new(), ..*described });
+    let ours = leaf_at(source, described, index, size).await?;
+    let theirs = leaf_at(copy, &copied, index, size).await?;
+    let (Some(ours), Some(theirs)) = (ours, theirs) else { return Ok(Vec::new()) };
+    let (Some(ours), Some(theirs)) = (Leaf::parse(&ours), Leaf::parse(&theirs)) else { return Ok(Vec::new()) };
+    Ok(theirs.differences(&ours).into_iter().map(str::to_owned).collect())
+}
+
+async fn leaf_at(source: &Source, described: &Described, index: u64, size: u64) -> Result<Option<Vec<u8>>, AuditError> {
+    let mut leaves = source.leaves(described.begins, size).await?;
+    let mut first = 0;
+    while let Some(part) = leaves.next().await? {
+        let count = u64::try_from(part.leaves.len()).unwrap_or_default();
+        if index < first + count {
+            return Ok(part.leaves.into_iter().nth(usize::try_from(index - first).unwrap_or_default()));
+        }
+        first += count;
+    }
+    Ok(None)
+}
+
+/// What the first leaf says of an earlier tree, where it opens a new one.
+fn opening(leaf: &[u8]) -> Option<serde_json::Value> {
+    let leaf = Leaf::parse(leaf)?;
+    let payload: serde_json::Value = serde_json::from_str(leaf.payload).ok()?;
+    (leaf.event_type == "log.origin_opened").then(|| payload.get("OriginOpened").cloned()).flatten()
+}
+
+/// Whether the events before this tree are those that its first leaf commits to.
+async fn kept(source: &Source, opening: &serde_json::Value) -> Result<Option<Finding>, AuditError> {
+    let (Some(size), Some(begins)) = (opening["kept_size"].as_u64(), opening["previous_begins"].as_u64()) else {
+        return Ok(None);
+    };
+    if !matches!(source, Source::Database(_)) {
+        return Ok(None);
+    }
+    let (mut leaves, mut edge) = (source.leaves(begins, size).await?, Edge::default());
+    while let Some(part) = leaves.next().await? {
+        part.hashes.into_iter().for_each(|hash| edge.push(hash, &mut |_| {}));
+    }
+    let sound = edge.size() == size && opening["kept_root"].as_str() == Some(edge.root().to_string().as_str());
+    Ok((!sound).then_some(Finding::KeptAltered { size }))
+}
