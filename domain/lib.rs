@@ -13,6 +13,7 @@ pub mod filter;
 pub mod hold;
 pub mod key_ring;
 pub mod kinds;
+pub mod log_origin;
 pub mod quarter;
 pub mod record;
 pub mod release;
@@ -53,6 +54,7 @@ pub const EVENT_TYPES: &[&str] = &[
     "key_ring.published",
     "key_ring.rotated",
     "key_ring.destroyed",
+    "log.origin_opened",
     "record.submitted",
     "record.amended",
     "record.removed",

@@ -1,7 +1,7 @@
 //! The audit log: a person's own events, newest first, straight from the log. Address, agent and details are sealed.
 
 use chrono::{DateTime, Utc};
-use context::SubjectId;
+use context::{EventId, SubjectId};
 use db::{Query, Row};
 use event_log::Event;
 
@@ -43,6 +43,18 @@ pub fn audit_list(subject: SubjectId, filter: AuditFilter) -> Query {
 /// Reads a row of [`audit_list`]: the position, and the event.
 pub fn audit_row(row: &Row) -> (i64, Event) {
     (row.get(0), Event::from_row(row, 1))
+}
+
+/// A person's event and its place in the log: transaction, position, then the event.
+pub fn event_place(subject: SubjectId, event: EventId) -> Query {
+    Query::new(
+        "-- event_place
+        SELECT txid::text, position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
+               metadata::text, event_id, subject_id, kind, recorded_at
+        FROM log.events WHERE subject_id = $1 AND event_id = $2",
+    )
+    .bind(subject.0)
+    .bind(event.0)
 }
 
 /// The newest event of a stream.

@@ -16,3 +16,4 @@ pub mod mail;
 pub mod place;
 pub mod server;
 pub mod supervisor;
+pub mod watermark;

@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use vault::Vault;
 
 use crate::{
-    app::{App, AppError, Databases, guest::GuestCounter, keys::KeysError, receipt::Controller},
+    app::{App, AppError, Databases, guest::GuestCounter, keys::KeysError, receipt::Controller, tree::LogSettings},
     auth::Tokens,
     backup::ArchiveError,
     export,
@@ -20,6 +20,7 @@ use crate::{
     mail::{Mailbox, SetupError},
     place::{Database, Folder, PlaceError},
     supervisor::{Cluster, SupervisorError},
+    watermark::Watermark,
 };
 
 /// Why the server doesn't run.
@@ -165,6 +166,10 @@ pub struct Settings {
     pub grace: TimeDelta,
     /// The bucket for export files; none: the data folder's `exports`.
     pub exports: Option<export::Bucket>,
+    /// The first line of the log's checkpoints; where none is named, one is made of the log's key.
+    pub log_origin: Option<String>,
+    /// Which witnesses must cosign a checkpoint before it is published.
+    pub witnesses: Option<transparency::Policy>,
     /// The time of day.
     pub clock: Clock,
 }
@@ -175,10 +180,24 @@ impl Settings {
         Ledger::new(self.folder.join("erasures.ledger"))
     }
 
+    /// The newest checkpoint outside the database.
+    pub fn watermark(&self) -> Watermark {
+        Watermark::new(self.folder.path())
+    }
+
     /// What is usual: few connections, forty-eight hours of grace.
     pub fn new(folder: Folder, clock: Clock) -> Self {
         let unnamed = Controller { name: CONTROLLER.to_owned(), ..Controller::default() };
-        Self { folder, connections: 4, controller: unnamed, grace: GRACE, exports: None, clock }
+        Self {
+            folder,
+            connections: 4,
+            controller: unnamed,
+            grace: GRACE,
+            exports: None,
+            log_origin: None,
+            witnesses: None,
+            clock,
+        }
     }
 }
 
@@ -219,6 +238,7 @@ pub async fn open(
         tokens,
         access_log,
         ledger,
+        log: LogSettings::new(settings.log_origin.clone(), settings.witnesses.clone(), settings.watermark()),
         exports,
         guests: GuestCounter::default(),
         controller: settings.controller.clone(),
@@ -244,6 +264,7 @@ pub async fn serve(
     tasks.spawn(jobs::deliver_letters(app.clone(), mailbox));
     tasks.spawn(jobs::keep_house(app.clone()));
     tasks.spawn(jobs::catch_up(app.clone()));
+    tasks.spawn(jobs::grow_tree(app.clone()));
     if app.restore_unfinished().await? {
         return Err(ServerError::Restore("a restore is unfinished: `lethe restore` goes on with it".to_owned()));
     }

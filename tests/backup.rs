@@ -2,6 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use auditor::{
+    source::Source,
+    verify::{Finding, Trust, verify},
+};
 use chrono::{NaiveDate, TimeDelta};
 use context::{Clock, Ctx, SubjectId};
 use domain::{
@@ -15,9 +19,11 @@ use lethe::{
     jobs::run_due,
     place::{Database, Folder},
     server::{self, ServerError, Settings, Store},
+    watermark::Watermark,
 };
 use poem::http::{Method, StatusCode};
 use serde_json::{Value, json};
+use transparency::{Checkpoint, LogKey, Policy};
 use vault::Vault;
 
 use crate::{
@@ -25,6 +31,7 @@ use crate::{
     release::closed,
     steps::{ask_to_delete, confirm_deletion, erase, subject_of, submit_day},
     support::{World, expect},
+    tree::covered,
 };
 
 /// Archives of a world, and an empty database beside it.
@@ -326,4 +333,57 @@ async fn what_was_published_comes_back_and_what_is_lost_is_never_drawn_again() {
     assert_eq!((back.restored.replayed.released, tables(&back.database).await), (1, None));
     let refused = back.app.release(period, 0).await.expect_err("it would be a second draw");
     assert!(refused.to_string().contains("lost with an earlier database"), "{refused}");
+}
+
+/// A backup that is older than what was signed can't go on with the tree: a new one says what is lost, and auditors who hold an
+/// older checkpoint see it. One that holds all that was signed goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_below_the_newest_checkpoint_opens_a_new_tree_that_says_what_is_lost() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    for day in 1..=9 {
+        submit_day(&world, &anna, &format!("2025-12-0{day}")).await;
+    }
+    let kept = covered(&world).await;
+    let depot = Depot::new(&world);
+    depot.take(&world, "old").await;
+    let back = depot.bring_back(&world, "old", "old").await.expect("restored");
+    assert_eq!(back.restored.opened, None, "nothing that was signed is lost");
+    assert_eq!(verified(&world, &back, &kept).await, ([].into(), None));
+
+    submit_day(&world, &anna, "2025-12-10").await;
+    let lost = covered(&world).await;
+    let back = depot.bring_back(&world, "old", "old").await.expect("restored");
+    let origin = format!("{}/2", kept.origin);
+    assert_eq!(back.restored.opened.as_ref(), Some(&origin));
+    let public = world.app.vault.ring().log_public().expect("a key");
+    let opened = Watermark::new(world.folder.path()).read(public).expect("read").expect("signed");
+    assert_eq!(opened.origin, origin);
+    let (findings, opening) = verified(&world, &back, &opened).await;
+    assert_eq!(findings, []);
+    let opening = opening.expect("the first leaf says so");
+    assert_eq!(opening["previous"], kept.origin.as_str());
+    assert_eq!((&opening["signed_size"], &opening["kept_size"]), (&json!(lost.size), &json!(kept.size)));
+    assert_eq!((&opening["lost_from"], &opening["lost"]), (&json!(kept.size), &json!(lost.size - kept.size)));
+    assert_eq!(opening["kept_root"], kept.root.to_string());
+    assert_eq!(verified(&world, &back, &kept).await.0, [], "what was kept is what was signed then");
+    assert_eq!(verified(&world, &back, &lost).await.0, [Finding::CutOff { index: kept.size, size: lost.size }]);
+
+    // Events that were kept are vouched for by the new tree's first leaf.
+    let superuser = world.suite.superuser(&back.database.address.database).await;
+    let change = "ALTER TABLE log.events DISABLE TRIGGER ALL; UPDATE log.events SET metadata = '{}' WHERE sequence = 1 AND aggregate_type = 'account'";
+    superuser.batch_execute(change).await.expect("a superuser may");
+    assert_eq!(verified(&world, &back, &opened).await.0, [Finding::KeptAltered { size: kept.size }]);
+}
+
+async fn verified(world: &World, back: &Back, by: &Checkpoint) -> (Vec<Finding>, Option<Value>) {
+    let (login, password) = (db::Login::Auditor.as_str(), world.folder.join("auditor.password"));
+    lethe::place::write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");
+    let source = Source::open(&back.database.url(login, None), Some(&password), None).expect("a source");
+    let public = world.app.vault.ring().log_public().expect("a key");
+    let policy = Policy::of(LogKey::new(&by.origin, public).expect("a name"));
+    let notes = [by.note.clone()];
+    let trust = Trust { policy: &policy, checkpoints: &notes, against: None };
+    let found = verify(&source, &trust).await.expect("verified");
+    (found.findings, found.goes_on_from)
 }

@@ -26,6 +26,7 @@ use crate::{
     release::closed,
     steps::{erase, submit_day},
     support::{World, day, expect},
+    tree::covered,
 };
 
 /// An event made by hand: the smallest that the log takes.
@@ -121,6 +122,13 @@ async fn the_auditor_replays_every_sort_of_event_that_a_server_writes() {
     world.app.release_plan(Quarter::of(today).next(), policy).await.expect("planned");
     world.app.release(closed(&world), 0).await.expect("released");
     erase(&world, &anna).await;
+
+    // A checkpoint of more than the log holds: what a restore of an old backup finds.
+    let signed = covered(&world).await;
+    let (key, ring) = (world.app.log_vkey().await.expect("a key"), world.app.vault.ring());
+    let ahead = transparency::sign_checkpoint(&key, signed.size + 1000, signed.root, |body| ring.sign_log(body));
+    world.app.log.watermark.write(&ahead.expect("signed"), &key).expect("written");
+    world.app.tree_reopen().await.expect("reopened").expect("a new tree");
 
     let (login, password) = (Login::Auditor.as_str(), world.folder.join("auditor.password"));
     write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");

@@ -41,4 +41,5 @@ mod restriction;
 mod retention;
 mod sign_in;
 mod tickets;
+mod tree;
 mod work_day;

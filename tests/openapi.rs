@@ -67,6 +67,10 @@ fn every_operation_says_what_it_is_and_how_it_refuses() {
             "/v1/analytics/parameters",
             "/v1/analytics/periods",
             "/health",
+            "/v1/log/checkpoint",
+            "/v1/log/consistency",
+            "/v1/log/proofs/{index}",
+            "/v1/log/trees",
             "/v1/auth/code",
             "/v1/auth/register",
             "/v1/auth/login",
@@ -93,7 +97,13 @@ fn formats_media_types_and_references_are_those_that_generators_know() {
     seen.visit(&document);
     assert!(seen.formats.iter().all(|format| FORMATS.contains(&format.as_str())), "{:?}", seen.formats);
     assert!(seen.formats.contains("date"));
-    let media = ["application/json", "application/octet-stream", "application/problem+json", "text/csv"];
+    let media = [
+        "application/json",
+        "application/octet-stream",
+        "application/problem+json",
+        "text/csv",
+        "text/plain; charset=utf-8",
+    ];
     assert_eq!(seen.media, BTreeSet::from(media.map(str::to_owned)));
     for reference in &seen.references {
         let pointer = reference.strip_prefix('#').expect("a reference within the document");

@@ -1,11 +1,12 @@
 //! Reads of personal data are events: the answer leaves when the read is on record.
 
 use context::{Ctx, EventId, Personal, SubjectId};
+use db::Gate;
 use domain::access::{ACCESS, DATA_ACCESSED};
 use event_log::{Actor, Event, Trail};
 use vault::SubjectKeys;
 
-use super::{App, AppError};
+use super::{App, AppError, Standing};
 use crate::jobs::Read;
 
 /// That `count` values of `what` of somebody were read; stream, sequence and metadata are the batch's.
@@ -36,6 +37,20 @@ impl App {
         details: String,
     ) -> Result<(), AppError> {
         let event = access_event(ctx, ctx.subject, what, count);
+        self.access_record(ctx, event, keys, details).await
+    }
+
+    /// Records that whoever is signed in read `count` entries of `what` that no key opens. Refuses a session that has ended.
+    pub async fn session_accessed(&self, ctx: &Ctx, what: &str, count: usize, details: String) -> Result<(), AppError> {
+        let work = move |tx: db::Tx| async move {
+            let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
+            Ok::<_, AppError>(Standing::take(self, ctx, &standing)?.keys)
+        };
+        let keys = self.db.api.run_tx("session_standing", ctx, Gate::read(ctx), work).await?;
+        self.accessed(ctx, keys, what, count, details).await
+    }
+
+    async fn access_record(&self, ctx: &Ctx, event: Event, keys: SubjectKeys, details: String) -> Result<(), AppError> {
         let trail = Trail { details: Some(Personal::new(details)), ..Trail::of(&ctx.client) };
         self.access_log.record(Read { event, actor: Actor::of(ctx), trail, keys }).await
     }

@@ -14,7 +14,7 @@ use domain::{
 use event_log::cqrs_es::AggregateError;
 use vault::{RingError, Unreadable};
 
-use crate::{export::StoreError, ledger::LedgerError};
+use crate::{export::StoreError, ledger::LedgerError, watermark::WatermarkError};
 
 /// A refusal, or a failure of ours.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +108,20 @@ pub enum AppError {
     /// A newer version of the server keeps a projection, which this one must not build with older code.
     #[error("a newer version of the server keeps this projection")]
     OutdatedCode,
+    /// The tree over the log does not go on from what was signed.
+    #[error(
+        "the log does not go on from the checkpoint of {size} leaves that was signed for {origin}: the database was rolled \
+         back, cut or exchanged, and gets no signature"
+    )]
+    LogNotContinued {
+        /// The origin of that checkpoint.
+        origin: String,
+        /// How many leaves it covers.
+        size: u64,
+    },
+    /// The newest checkpoint outside the database cannot be used.
+    #[error(transparent)]
+    Watermark(#[from] WatermarkError),
     /// Something stored is not as we left it.
     #[error("stored data is damaged: {0}")]
     Corrupt(String),
@@ -139,6 +153,12 @@ impl<E: std::error::Error + Into<AppError>> From<AggregateError<E>> for AppError
             // The cause may quote what it could not read.
             _ => Self::Corrupt("an event does not load".to_owned()),
         }
+    }
+}
+
+impl From<std::convert::Infallible> for AppError {
+    fn from(error: std::convert::Infallible) -> Self {
+        match error {}
     }
 }
 

@@ -33,6 +33,7 @@ pub mod sign_in;
 mod staff;
 mod standing;
 mod stream;
+pub mod tree;
 
 use std::sync::Arc;
 
@@ -72,6 +73,8 @@ pub struct App {
     pub access_log: AccessLog,
     /// What a restored backup must not bring back.
     pub ledger: Ledger,
+    /// How the log is made verifiable.
+    pub log: tree::LogSettings,
     /// Where export files are.
     pub exports: Store,
     /// How often guests asked lately.

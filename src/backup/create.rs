@@ -15,9 +15,12 @@ use crate::{
     server::{ServerError, Store},
 };
 
-/// What an archive of the log holds. `txid` is left out: a restore stamps it anew, in order.
+/// What an archive of the log holds. `txid` and `position` are left out: a restore stamps them anew, in order.
 pub(super) const LOG: &[(&str, &str)] = &[
     ("log.events", "ORDER BY txid, position"),
+    ("log.trees", "ORDER BY tree"),
+    ("log.tiles", ""),
+    ("log.checkpoints", ""),
     ("stats.hospitals", ""),
     ("stats.releases", ""),
     ("stats.spending", ""),
@@ -26,8 +29,14 @@ pub(super) const LOG: &[(&str, &str)] = &[
     ("stats.stats_by_hospital_role", ""),
     ("stats.stats_by_state_role", ""),
 ];
-/// The migration since which an archive of the log holds statistics.
-pub(super) const STATISTICS_SINCE: i32 = 9;
+/// Since which migration an archive of the log holds a table.
+pub(super) fn archived_since(table: &str) -> i32 {
+    match table {
+        "log.trees" | "log.tiles" | "log.checkpoints" => 10,
+        table if table.starts_with("stats.") => 9,
+        _ => 0,
+    }
+}
 /// What an archive of keys holds, in an order in which references are met.
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("vault.ring_floor", ""),
@@ -88,7 +97,7 @@ async fn write_tables(
         writer.note_ring_versions(rows.iter().map(|row| row.get(0)).collect());
     }
     for (name, order) in tables {
-        let columns = columns(client, name).await?;
+        let columns = archived_columns(client, name).await?;
         let sql = format!("COPY (SELECT {} FROM {name} {order}) TO STDOUT", columns.join(", "));
         let mut table = writer.table(name, columns)?;
         let parts = client.copy_out(&sql).await.map_err(db::DbError::from)?;
@@ -101,10 +110,17 @@ async fn write_tables(
     Ok(writer.finish(vault.ring())?)
 }
 
+/// The columns of a table that are archived.
+async fn archived_columns(client: &Client, table: &str) -> Result<Vec<String>, ServerError> {
+    let mut columns = columns(client, table).await?;
+    columns.retain(|column| !["txid", "\"position\"", "position"].contains(&column.as_str()));
+    Ok(columns)
+}
+
 /// A table's columns, quoted, in their order.
 pub(super) async fn columns(client: &Client, table: &str) -> Result<Vec<String>, ServerError> {
     let sql = "SELECT quote_ident(attname) FROM pg_attribute
-               WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'txid' ORDER BY attnum";
+               WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
     let rows = client.query(sql, &[&table]).await.map_err(db::DbError::from)?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

@@ -14,7 +14,7 @@ use vault::Vault;
 
 use super::{
     archive::{ArchiveError, Content, Reader},
-    create::{KEYS, LOG, STATISTICS_SINCE, columns},
+    create::{KEYS, LOG, archived_since, columns},
 };
 use crate::{
     app::restore::Replayed,
@@ -33,6 +33,8 @@ pub struct Restored {
     pub lost_records: u64,
     /// Accounts that the log does not have.
     pub lost_people: u64,
+    /// The origin of the new tree over the log, where the old one could not be gone on with.
+    pub opened: Option<String>,
     /// What the ledger had to take away again.
     pub replayed: Replayed,
 }
@@ -61,6 +63,8 @@ pub async fn restore(
     };
     crash_point("restore: loaded");
     let app = server::open(settings, &store.database, vault, &passwords).await?;
+    restored.opened = app.tree_reopen().await?.map(|checkpoint| checkpoint.origin);
+    crash_point("restore: reopened");
     app.models_rebuild().await?;
     crash_point("restore: rebuilt");
     restored.replayed = app.ledger_replay().await?;
@@ -111,6 +115,17 @@ pub(super) async fn load(client: &Client, log: Reader, keys: Reader) -> Result<R
         .map_err(fault)?;
     copy_in(client, log, LOG).await?;
     copy_in(client, keys, KEYS).await?;
+    // Where a tree stands in the log follows from how many events come before.
+    let bundles =
+        "WITH placed AS (SELECT txid, position, row_number() OVER (ORDER BY txid, position) - 1 AS at FROM log.events)
+        INSERT INTO log.bundles (tree, bundle, txid, position)
+        SELECT t.tree, (p.at - t.begins) / 256, p.txid, p.position FROM log.trees t
+        JOIN placed p ON p.at >= t.begins AND p.at < t.begins + t.size AND (p.at - t.begins) % 256 = 0";
+    client.execute(bundles, &[]).await.map_err(fault)?;
+    let trees =
+        "WITH placed AS (SELECT txid, position, row_number() OVER (ORDER BY txid, position) AS at FROM log.events)
+        UPDATE log.trees t SET txid = p.txid, position = p.position FROM placed p WHERE p.at = t.begins + t.size";
+    client.execute(trees, &[]).await.map_err(fault)?;
     let next = "SELECT setval(pg_get_serial_sequence('log.events', 'position'), coalesce(max(position), 0) + 1, false) FROM log.events";
     client.query_one(next, &[]).await.map_err(fault)?;
     let lost_people =
@@ -132,7 +147,7 @@ pub(super) async fn load(client: &Client, log: Reader, keys: Reader) -> Result<R
 async fn copy_in(client: &Client, mut reader: Reader, tables: &[(&str, &str)]) -> Result<(), ServerError> {
     for (name, _) in tables {
         let Some(table) = reader.manifest.tables.get(*name) else {
-            if name.starts_with("stats.") && reader.manifest.schema < STATISTICS_SINCE {
+            if reader.manifest.schema < archived_since(name) {
                 continue;
             }
             return Err(ServerError::Restore(format!("an archive has no {name}")));

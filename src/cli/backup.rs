@@ -82,6 +82,9 @@ impl RestoreArgs {
                     backup::restore(&settings, &place.store, password, vault, &pair.log, &pair.keys).await?;
                 println!("{} events and the keys of {} people are back", restored.events, restored.people);
                 let (people, records) = (restored.lost_people, restored.lost_records);
+                if let Some(origin) = &restored.opened {
+                    println!("the log was signed further than it came back; its tree goes on as {origin}, and says what is lost");
+                }
                 println!("made after the log was archived, and lost: {people} accounts, {records} records");
                 let again = restored.replayed;
                 println!(

@@ -12,9 +12,11 @@ use lethe::{
     export::Bucket,
     http,
     mail::{Mailbox, Relay},
+    place::PlaceError,
     server::{self, ServerError, Settings},
 };
 use tokio::net::TcpListener;
+use transparency::Policy;
 
 use super::{PlaceArgs, asked_to_stop, required_secret};
 
@@ -46,6 +48,8 @@ pub struct ServeArgs {
     trusted_proxy: Vec<IpAddr>,
     #[command(flatten)]
     controller: ControllerArgs,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(flatten)]
     exports: ExportStoreArgs,
     /// How long a confirmed deletion can be cancelled, in seconds; 0: it is carried out at once
@@ -87,6 +91,26 @@ impl ControllerArgs {
 fn country(text: &str) -> Result<String, &'static str> {
     let good = text.len() == 2 && text.bytes().all(|letter| letter.is_ascii_uppercase());
     good.then(|| text.to_owned()).ok_or("must be two capital letters")
+}
+
+/// How the log is made verifiable.
+#[derive(Args)]
+struct LogArgs {
+    /// The first line of the log's checkpoints, such as log.example.com/lethe; once the log has begun it does not change
+    #[arg(long, value_name = "ORIGIN")]
+    log_origin: Option<String>,
+    /// The witnesses that must cosign a checkpoint before it is published (C2SP tlog-policy, with their URLs)
+    #[arg(long, value_name = "FILE")]
+    witness_policy: Option<PathBuf>,
+}
+
+impl LogArgs {
+    fn witnesses(&self) -> Result<Option<Policy>, ServerError> {
+        let Some(path) = &self.witness_policy else { return Ok(None) };
+        let text = std::fs::read_to_string(path).map_err(|error| PlaceError::Io(path.clone(), error))?;
+        let policy = Policy::parse(&text);
+        Ok(Some(policy.map_err(|error| PlaceError::Malformed(path.clone(), error.to_string()))?))
+    }
 }
 
 /// Where export files are; without these in the data folder's `exports`.
@@ -142,6 +166,8 @@ impl ServeArgs {
                     controller: self.controller.controller(),
                     grace: TimeDelta::seconds(i64::from(self.grace)),
                     exports: self.exports.bucket(),
+                    witnesses: self.log.witnesses()?,
+                    log_origin: self.log.log_origin,
                     ..place.settings()
                 };
                 let app = place.open_with(&settings).await?;

@@ -112,8 +112,11 @@ async fn run_on(
     let base_url = format!("http://{}", listener.local_addr()?);
     let sheet = sheet(&app, demo, &vault, &store.database, &passwords, &hospitals, &base_url).await?;
     write_secret(&folder.join("demo.json"), format!("{sheet:#}\n").as_bytes())?;
+    let password = passwords.get(Login::Auditor.as_str()).map(String::as_str).unwrap_or_default();
+    write_secret(&folder.join("auditor.password"), format!("{password}\n").as_bytes())?;
+    app.tree_grow().await?;
     let mailbox = Mailbox::new(&server::mail_folder(folder), &demo.sender)?;
-    welcome(folder.path(), &base_url);
+    welcome(folder.path(), &base_url, &store.database.url(Login::Auditor.as_str(), None));
     server::serve(app, mailbox, listener, TrustedProxies::default(), stop).await
 }
 
@@ -199,7 +202,7 @@ async fn staff_sign_in(app: &App, email: &str, role: Role) -> Result<Grant, AppE
     fill::sign_in(app, email).await?.ok_or(AppError::Missing("account"))
 }
 
-fn welcome(folder: &Path, base_url: &str) {
+fn welcome(folder: &Path, base_url: &str, auditor: &str) {
     let folder = folder.display();
     println!(
         "\nLethe serves on {base_url}\n\n\
@@ -209,6 +212,9 @@ fn welcome(folder: &Path, base_url: &str) {
          Or take a token that is good for twelve hours, of people who are there already, from {folder}/demo.json:\n  \
          TOKEN=$(python3 -c 'import json; print(json.load(open(\"{folder}/demo.json\"))[\"subjects\"][0][\"token\"])')\n  \
          curl -s {base_url}/v1/work-events/me?limit=3 -H \"authorization: Bearer $TOKEN\"\n\n\
+         To verify the log without trusting the server, by its key and newest checkpoint, as an auditor:\n  \
+         cargo run --release -q -p auditor -- verify --log '{auditor}' \\\n    \
+         --password-file {folder}/auditor.password --checkpoint {folder}/checkpoint --key {folder}/log.vkey\n\n\
          The API: {base_url}/openapi.json. Stop with Ctrl-C; run again to go on with the same data."
     );
 }

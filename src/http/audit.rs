@@ -3,10 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Datelike, Utc};
-use context::UserId;
+use context::{EventId, UserId};
 use domain::EVENT_TYPES;
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example};
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+    payload::{Json, PlainText},
+    types::Example,
+};
 use projections::audit::AuditFilter;
 use uuid::Uuid;
 
@@ -119,6 +124,23 @@ pub struct AuditApi;
 
 #[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Audit")]
 impl AuditApi {
+    /// Prove an entry of the audit log
+    ///
+    /// The proof that an entry is in the log, with its leaf (C2SP tlog-proof): whoever has the log's key can check it offline,
+    /// whatever becomes of this service. It covers sealed bytes, and holds after an erasure. 404 where no checkpoint covers the
+    /// entry yet: ask again in a few seconds.
+    #[oai(path = "/audit-log/:id/proof", method = "get", operation_id = "audit_proof")]
+    async fn proof(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The entry's id.
+        id: Path<Uuid>,
+    ) -> Result<PlainText<String>, Refusal> {
+        app.session_accessed(caller.ctx(), "audit_log", 1, format!("proof of {}", id.0)).await?;
+        Ok(PlainText(app.audit_proof(caller.ctx(), EventId(id.0)).await?.to_text()))
+    }
+
     /// See the audit log
     ///
     /// Every command, sign-in, failed sign-in and read of the caller's data, newest first. Looking is an entry too.

@@ -22,6 +22,7 @@ mod health;
 mod import;
 mod input;
 mod job;
+mod log;
 mod overview;
 mod problem;
 mod record;
@@ -67,6 +68,8 @@ pub(crate) enum Tag {
     Audit,
     /// Published statistics, without a sign-in.
     Statistics,
+    /// The tree over the log: checkpoints, tiles and proofs, without a sign-in.
+    Log,
     /// The state of the service, for staff.
     Admin,
     /// The service itself.
@@ -89,7 +92,7 @@ type Apis = (
     audit::AuditApi,
     admin::AdminApi,
     job::JobApi,
-    (analytics::AnalyticsApi, health::HealthApi),
+    (analytics::AnalyticsApi, log::LogApi, health::HealthApi),
 );
 
 fn service() -> OpenApiService<Apis, ()> {
@@ -109,7 +112,7 @@ fn service() -> OpenApiService<Apis, ()> {
         audit::AuditApi,
         admin::AdminApi,
         job::JobApi,
-        (analytics::AnalyticsApi, health::HealthApi),
+        (analytics::AnalyticsApi, log::LogApi, health::HealthApi),
     );
     OpenApiService::new(apis, "Lethe", "1")
         .summary("Remembers what happened, and can forget who it happened to.")
@@ -130,6 +133,8 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
     let service = service();
     let mut routes = Route::new()
         .at("/openapi.json", get(openapi))
+        .at("/v1/log/tile/*path", get(log::get_tile))
+        .at("/v1/log/trees/:tree/tile/*path", get(log::get_tile_of))
         .at("/.well-known/jwks.json", get(jwks))
         .at("/.well-known/receipt-keys.json", get(receipt_keys));
     for old in ["/auth", "/work-events", "/consents", "/privacy", "/analytics"] {

@@ -258,6 +258,8 @@ impl From<AppError> for Refusal {
             | AppError::Ledger(_)
             | AppError::Exports(_)
             | AppError::OutdatedCode
+            | AppError::LogNotContinued { .. }
+            | AppError::Watermark(_)
             | AppError::Corrupt(_)) => {
                 tracing::error!(%error, "a request failed");
                 Self::Failed(ProblemJson(problem(500, "failed", "A fault of ours")))

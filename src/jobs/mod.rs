@@ -8,7 +8,9 @@ mod housekeeping;
 mod letters;
 mod ring_watch;
 mod runner;
+mod tree;
 mod watch;
+mod witness;
 
 pub use access_log::{AccessLog, Read};
 pub use catch_up::{REFUSED, Step, catch_up, catch_up_once, catch_up_step, enter_all, is_refused_value};
@@ -16,4 +18,6 @@ pub use housekeeping::{keep_house, keep_house_once};
 pub use letters::{deliver_letters, deliver_some};
 pub use ring_watch::{join_ring, leave_ring, watch_ring};
 pub use runner::{Next, plan, run_due, run_jobs, run_some};
+pub use tree::{UNCOVERED, grow_once, grow_tree};
 pub use watch::{PolicyDrift, check_policies};
+pub use witness::{Witnesses, add_checkpoint};

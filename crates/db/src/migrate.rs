@@ -60,6 +60,7 @@ const POLICIES: &[(&str, &str)] = &[
     ("reset", include_str!("../../../policies/reset.sql")),
     ("ticket", include_str!("../../../policies/ticket.sql")),
     ("log", include_str!("../../../policies/log.sql")),
+    ("tree", include_str!("../../../policies/tree.sql")),
     ("audit", include_str!("../../../policies/audit.sql")),
     ("vault", include_str!("../../../policies/vault.sql")),
     ("ring", include_str!("../../../policies/ring.sql")),

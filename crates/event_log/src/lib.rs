@@ -8,6 +8,7 @@ mod append;
 mod event;
 mod reader;
 mod store;
+pub mod tree;
 
 pub use append::{Inline, Unit, append};
 pub use event::{Actor, Event, Trail, stored_json};

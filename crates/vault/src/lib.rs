@@ -13,6 +13,7 @@ mod evidence;
 mod file_key;
 mod kek;
 mod keys;
+mod log_key;
 mod proof;
 mod register;
 mod ring;

@@ -131,6 +131,7 @@ impl Ring {
             transit: BTreeMap::new(),
             signing: vec![SigningSecret::generate("")],
             evidence: None,
+            log: None,
         };
         ring_file::create(path, &file, lock.as_ref())?;
         Self::open(path, passphrase)

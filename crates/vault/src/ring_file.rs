@@ -144,6 +144,9 @@ pub(crate) struct RingFile {
     /// Signs consent receipts and certificates of erasure; made when it is first needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<SigningSecret>,
+    /// Signs the checkpoints of the log; made when it is first needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<SigningSecret>,
 }
 
 impl RingFile {

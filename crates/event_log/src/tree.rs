@@ -1,0 +1,283 @@
+//! The tree's tables: which of them one step reads and writes, and what is read for whoever asks.
+//!
+//! Leaves are the events in the order of the [`Reader`](crate::Reader), from behind the place where the newest tree begins. A
+//! step holds the tree's row, so that of several servers one integrates and none waits.
+
+use chrono::{DateTime, Utc};
+use db::{Query, Row};
+use transparency::{Checkpoint, Edge, Grown, Leaf, TILE_HASHES};
+
+use crate::{Event, Position};
+
+/// A tree as its row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeRow {
+    /// Its number, from 1; the highest grows.
+    pub tree: i64,
+    /// Its origin.
+    pub origin: String,
+    /// So many events of the log come before its first leaf.
+    pub begins: i64,
+    /// How many leaves it has.
+    pub size: u64,
+    /// Up to where the log is integrated.
+    pub position: Position,
+}
+
+/// A signed checkpoint as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredCheckpoint {
+    /// The tree's number.
+    pub tree: i64,
+    /// How many leaves it covers.
+    pub size: u64,
+    /// The signed note.
+    pub note: String,
+    /// Whether enough witnesses have cosigned.
+    pub witnessed: bool,
+    /// When it was signed.
+    pub signed_at: DateTime<Utc>,
+}
+
+impl Event {
+    /// The event as a leaf.
+    pub fn leaf(&self) -> Leaf<'_> {
+        Leaf {
+            aggregate_type: &self.aggregate_type,
+            aggregate_id: &self.aggregate_id,
+            sequence: self.sequence,
+            event_type: &self.event_type,
+            event_version: &self.event_version,
+            payload: &self.payload,
+            metadata: &self.metadata,
+            event_id: *self.event_id.0.as_bytes(),
+            subject_id: *self.subject_id.0.as_bytes(),
+            kind: &self.kind,
+            recorded_at_us: self.recorded_at.timestamp_micros(),
+        }
+    }
+}
+
+fn count(size: u64) -> i64 {
+    i64::try_from(size).expect("fewer events than 2^63")
+}
+
+fn size(row: &Row, at: usize) -> u64 {
+    u64::try_from(row.get::<_, i64>(at)).expect("a size is not negative")
+}
+
+impl TreeRow {
+    /// Reads a row of [`tree_lock`] or [`tree_list`].
+    pub fn from_row(row: &Row) -> Self {
+        let txid = row.get::<_, &str>(4).parse().expect("xid8 is a number");
+        let position = Position { txid, position: row.get(5) };
+        Self { tree: row.get(0), origin: row.get(1), begins: row.get(2), size: size(row, 3), position }
+    }
+}
+
+impl StoredCheckpoint {
+    /// Reads a row of [`checkpoint_newest`] and its like.
+    pub fn from_row(row: &Row) -> Self {
+        Self { tree: row.get(0), size: size(row, 1), note: row.get(2), witnessed: row.get(3), signed_at: row.get(4) }
+    }
+}
+
+/// Takes the newest tree for the length of the transaction; no row where another server has it, or where there is none.
+pub fn tree_lock() -> Query {
+    Query::new(
+        "-- tree_lock
+        SELECT tree, origin, begins, size, txid::text, position FROM log.trees
+        WHERE tree = (SELECT max(tree) FROM log.trees) FOR UPDATE SKIP LOCKED",
+    )
+}
+
+/// All trees, the newest first.
+pub fn tree_list() -> Query {
+    Query::new(
+        "-- tree_list\nSELECT tree, origin, begins, size, txid::text, position FROM log.trees ORDER BY tree DESC",
+    )
+}
+
+/// Begins a tree behind a place of the log; nothing where that number is taken.
+pub fn tree_add(tree: &TreeRow, now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- tree_add
+        INSERT INTO log.trees (tree, origin, begins, txid, position, moved_at)
+        VALUES ($1, $2, $3, $4::text::xid8, $5, $6) ON CONFLICT DO NOTHING RETURNING tree",
+    )
+    .bind(tree.tree)
+    .bind(tree.origin.clone())
+    .bind(tree.begins)
+    .bind(tree.position.txid.to_string())
+    .bind(tree.position.position)
+    .bind(now)
+}
+
+/// Tiles by their coordinates.
+pub fn tiles_get(tree: i64, coordinates: &[(u8, u64)]) -> Query {
+    let (levels, tiles): (Vec<i16>, Vec<i64>) =
+        coordinates.iter().map(|(level, tile)| (i16::from(*level), count(*tile))).unzip();
+    Query::new(
+        "-- tiles_get
+        SELECT t.level, t.tile, t.hashes FROM unnest($2::smallint[], $3::bigint[]) AS wanted (level, tile)
+        JOIN log.tiles t ON t.tree = $1 AND t.level = wanted.level AND t.tile = wanted.tile",
+    )
+    .bind(tree)
+    .bind(levels)
+    .bind(tiles)
+}
+
+/// Reads a row of [`tiles_get`].
+pub fn tile_row(row: &Row) -> ((u8, u64), Vec<u8>) {
+    let level = u8::try_from(row.get::<_, i16>(0)).expect("a level is 0 to 7");
+    ((level, size(row, 1)), row.get(2))
+}
+
+/// The tiles by which a tree of that size goes on growing.
+pub fn edge_get(tree: &TreeRow) -> Query {
+    tiles_get(tree.tree, &Edge::coordinates(tree.size))
+}
+
+/// Stores tiles that are new or have grown.
+pub fn tiles_put(tree: i64, grown: Vec<Grown>) -> Query {
+    let (mut levels, mut tiles, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+    for tile in grown {
+        levels.push(i16::from(tile.level));
+        tiles.push(count(tile.tile));
+        hashes.push(tile.hashes);
+    }
+    Query::new(
+        "-- tiles_put
+        INSERT INTO log.tiles (tree, level, tile, hashes)
+        SELECT $1, level, tile, hashes FROM unnest($2::smallint[], $3::bigint[], $4::bytea[]) AS t (level, tile, hashes)
+        ON CONFLICT (tree, level, tile) DO UPDATE SET hashes = excluded.hashes",
+    )
+    .bind(tree)
+    .bind(levels)
+    .bind(tiles)
+    .bind(hashes)
+}
+
+/// Stores where bundles begin: of the leaves from `first` on, each that is the first of 256.
+pub fn bundles_put(tree: i64, first: u64, positions: impl Iterator<Item = Position>) -> Query {
+    let (mut bundles, mut txids, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, position) in (first..).zip(positions).filter(|(index, _)| index % TILE_HASHES == 0) {
+        bundles.push(count(index / TILE_HASHES));
+        txids.push(position.txid.to_string());
+        places.push(position.position);
+    }
+    Query::new(
+        "-- bundles_put
+        INSERT INTO log.bundles (tree, bundle, txid, position)
+        SELECT $1, bundle, txid::xid8, position FROM unnest($2::bigint[], $3::text[], $4::bigint[]) AS b (bundle, txid, position)",
+    )
+    .bind(tree)
+    .bind(bundles)
+    .bind(txids)
+    .bind(places)
+}
+
+/// Moves a tree on.
+pub fn tree_move(tree: &TreeRow, now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- tree_move
+        UPDATE log.trees SET size = $2, txid = $3::text::xid8, position = $4, moved_at = $5 WHERE tree = $1",
+    )
+    .bind(tree.tree)
+    .bind(count(tree.size))
+    .bind(tree.position.txid.to_string())
+    .bind(tree.position.position)
+    .bind(now)
+}
+
+/// Stores a signed checkpoint.
+pub fn checkpoint_add(tree: i64, checkpoint: &Checkpoint, witnessed: bool, now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- checkpoint_add
+        INSERT INTO log.checkpoints (tree, size, root, note, witnessed, signed_at) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(tree)
+    .bind(count(checkpoint.size))
+    .bind(checkpoint.root.0.to_vec())
+    .bind(checkpoint.note.clone())
+    .bind(witnessed)
+    .bind(now)
+}
+
+/// Stores what witnesses have added to a checkpoint.
+pub fn checkpoint_cosign(tree: i64, checkpoint: &Checkpoint, witnessed: bool) -> Query {
+    Query::new(
+        "-- checkpoint_cosign\nUPDATE log.checkpoints SET note = $3, witnessed = $4 WHERE tree = $1 AND size = $2",
+    )
+    .bind(tree)
+    .bind(count(checkpoint.size))
+    .bind(checkpoint.note.clone())
+    .bind(witnessed)
+}
+
+/// The newest checkpoint, or the newest that is published.
+pub fn checkpoint_newest(published: bool) -> Query {
+    Query::new(
+        "-- checkpoint_newest
+        SELECT tree, size, note, witnessed, signed_at FROM log.checkpoints
+        WHERE witnessed OR NOT $1 ORDER BY tree DESC, size DESC LIMIT 1",
+    )
+    .bind(published)
+}
+
+/// Of checkpoints older than a day one an hour stays, the last of it.
+pub fn checkpoints_thin(now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- checkpoints_thin
+        DELETE FROM log.checkpoints c WHERE c.signed_at < $1::timestamptz - interval '1 day' AND EXISTS (
+            SELECT FROM log.checkpoints later WHERE later.tree = c.tree AND later.size > c.size
+            AND date_trunc('hour', later.signed_at, 'UTC') = date_trunc('hour', c.signed_at, 'UTC'))",
+    )
+    .bind(now)
+}
+
+/// The events of a bundle, in order, at most `most`.
+pub fn bundle_events(tree: i64, bundle: u64, most: u64) -> Query {
+    Query::new(
+        "-- bundle_events
+        SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text, e.metadata::text,
+               e.event_id, e.subject_id, e.kind, e.recorded_at
+        FROM log.events e
+        WHERE (e.txid, e.position) >= (SELECT b.txid, b.position FROM log.bundles b WHERE b.tree = $1 AND b.bundle = $2)
+          AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
+        ORDER BY e.txid, e.position LIMIT $3",
+    )
+    .bind(tree)
+    .bind(count(bundle))
+    .bind(count(most))
+}
+
+/// The tree and the index of the leaf that an event is, by the event's place in the log: the start of its bundle, and how many
+/// events stand between.
+pub fn leaf_index(position: Position) -> Query {
+    Query::new(
+        "-- leaf_index
+        SELECT b.tree, b.bundle * 256 + (SELECT count(*) FROM log.events e
+               WHERE (e.txid, e.position) >= (b.txid, b.position) AND (e.txid, e.position) < ($1::text::xid8, $2))
+        FROM (SELECT * FROM log.bundles WHERE (txid, position) <= ($1::text::xid8, $2)
+              ORDER BY txid DESC, position DESC LIMIT 1) b
+        JOIN log.trees t ON t.tree = b.tree AND (t.txid, t.position) >= ($1::text::xid8, $2)",
+    )
+    .bind(position.txid.to_string())
+    .bind(position.position)
+}
+
+/// Since when something waits for a published checkpoint: the time of the oldest event that is not integrated, and of the oldest
+/// checkpoint that witnesses did not cosign, each none where nothing waits.
+pub fn log_uncovered() -> Query {
+    Query::new(
+        "-- log_uncovered
+        WITH newest AS (SELECT * FROM log.trees ORDER BY tree DESC LIMIT 1)
+        SELECT (SELECT min(e.recorded_at) FROM (
+                    SELECT e.recorded_at FROM log.events e
+                    WHERE (e.txid, e.position) > (coalesce((SELECT txid FROM newest), '0'), coalesce((SELECT position FROM newest), 0))
+                    ORDER BY e.txid, e.position LIMIT 1000) e),
+               (SELECT min(c.signed_at) FROM log.checkpoints c, newest t WHERE c.tree = t.tree AND c.size >
+                    coalesce((SELECT max(w.size) FROM log.checkpoints w WHERE w.tree = t.tree AND w.witnessed), 0))",
+    )
+}

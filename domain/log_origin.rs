@@ -1,0 +1,125 @@
+//! The origin of the tree over the log: a restore of a backup that is older than what was signed can't go on with the old tree,
+//! and opens a new one. Its first leaf says so: what was signed, what was kept, what was lost. About no person.
+
+use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use serde::{Deserialize, Serialize};
+
+/// The tree that grows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LogOrigin {
+    origin: String,
+}
+
+/// A tree that was left, as it was and as far as it was kept. Roots are in base64.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// The first line of its checkpoints.
+    pub previous: String,
+    /// So many events of the log come before its first leaf.
+    pub previous_begins: u64,
+    /// How many leaves the newest checkpoint covers that was signed for it.
+    pub signed_size: u64,
+    /// The root that was signed.
+    pub signed_root: String,
+    /// How many of its leaves the log still holds.
+    pub kept_size: u64,
+    /// The root of these.
+    pub kept_root: String,
+}
+
+/// What is done to the origin. A step may be repeated.
+#[derive(Clone, Debug)]
+pub enum LogOriginCommand {
+    /// Open a new tree.
+    Open {
+        /// The first line of its checkpoints.
+        origin: String,
+        /// The tree before.
+        left: Left,
+    },
+}
+
+/// What happened to the origin. Each event carries the whole state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogOriginEvent {
+    /// A new tree was opened; this is its first leaf.
+    OriginOpened {
+        /// The first line of its checkpoints.
+        origin: String,
+        /// The tree before.
+        #[serde(flatten)]
+        left: Left,
+        /// The first leaf of the tree before that is lost, where one is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost_from: Option<u64>,
+        /// How many leaves are lost.
+        lost: u64,
+    },
+}
+
+impl DomainEvent for LogOriginEvent {
+    fn event_type(&self) -> String {
+        "log.origin_opened".to_owned()
+    }
+    fn event_version(&self) -> String {
+        "1.0".to_owned()
+    }
+}
+
+impl Aggregate for LogOrigin {
+    const TYPE: &'static str = "log";
+    type Command = LogOriginCommand;
+    type Event = LogOriginEvent;
+    type Error = std::convert::Infallible;
+    type Services = ();
+
+    async fn handle(&mut self, command: LogOriginCommand, _: &(), sink: &EventSink<Self>) -> Result<(), Self::Error> {
+        let LogOriginCommand::Open { origin, left } = command;
+        if origin != self.origin {
+            let lost = left.signed_size.saturating_sub(left.kept_size);
+            let lost_from = (lost > 0).then_some(left.kept_size);
+            sink.write(LogOriginEvent::OriginOpened { origin, left, lost_from, lost }, self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: LogOriginEvent) {
+        let LogOriginEvent::OriginOpened { origin, .. } = event;
+        self.origin = origin;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+
+    fn left() -> Left {
+        let text = |text: &str| text.to_owned();
+        Left {
+            previous: text("lethe/a"),
+            previous_begins: 0,
+            signed_size: 9,
+            signed_root: text("AAA="),
+            kept_size: 7,
+            kept_root: text("BBB="),
+        }
+    }
+
+    #[test]
+    fn an_opening_says_what_is_lost_and_is_recorded_once() {
+        let open = || LogOriginCommand::Open { origin: "lethe/a/2".to_owned(), left: left() };
+        let opened =
+            LogOriginEvent::OriginOpened { origin: "lethe/a/2".to_owned(), left: left(), lost_from: Some(7), lost: 2 };
+        let framework = || TestFramework::<LogOrigin>::with(());
+        framework().given_no_previous_events().when(open()).then_expect_events(vec![opened.clone()]);
+        framework().given(vec![opened.clone()]).when(open()).then_expect_events(vec![]);
+        let json = serde_json::to_string(&opened).expect("JSON");
+        assert_eq!(
+            json,
+            r#"{"OriginOpened":{"origin":"lethe/a/2","previous":"lethe/a","previous_begins":0,"signed_size":9,"signed_root":"AAA=","kept_size":7,"kept_root":"BBB=","lost_from":7,"lost":2}}"#
+        );
+        assert_eq!(serde_json::from_str::<LogOriginEvent>(&json).expect("read"), opened);
+    }
+}

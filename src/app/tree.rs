@@ -1,0 +1,446 @@
+//! The tree over the log: integrating events, signing checkpoints, and what auditors and people read of it.
+//!
+//! Promises: leaves are integrated in the order of the log, each once, by one server at a time, whichever dies; a checkpoint is
+//! signed in the transaction that stores its tiles, and leaves afterwards. Refuses: to sign what does not go on from the
+//! newest checkpoint outside the database, so that a database that was rolled back, cut or exchanged gets no signature.
+
+use std::{sync::Mutex, time::Duration};
+
+use context::{Ctx, EventId, SubjectId};
+use db::{Gate, Query, Tx};
+use domain::log_origin::{Left, LogOrigin, LogOriginCommand};
+use event_log::{
+    Event, Position, Reader, Unit,
+    cqrs_es::Aggregate,
+    tree::{
+        StoredCheckpoint, TreeRow, bundle_events, bundles_put, checkpoint_add, checkpoint_newest, edge_get, leaf_index,
+        log_uncovered, tile_row, tiles_get, tiles_put, tree_add, tree_list, tree_lock, tree_move,
+    },
+};
+use projections::{
+    INLINE,
+    audit::{event_place, newest},
+};
+use transparency::{
+    Checkpoint, EMPTY_HASH, Edge, Hash, InclusionProof, LogKey, Missing, Policy, StoredTiles, TILE_HASHES, bundle,
+    record_hash, sign_checkpoint, tile_width,
+};
+
+use super::{
+    App, AppError,
+    stream::{self, newest_of},
+};
+use crate::watermark::Watermark;
+
+/// So many events are integrated at once.
+const PAGE: i64 = 4096;
+/// How long is waited for transactions that hold readers of the log back.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How the log is made verifiable.
+pub struct LogSettings {
+    /// The first line of its checkpoints; where none is named, one is made of the key.
+    pub origin: Option<String>,
+    /// Which witnesses must cosign before a checkpoint is published; none: no witness is asked.
+    pub policy: Option<Policy>,
+    /// The newest checkpoint outside the database.
+    pub watermark: Watermark,
+    /// The checkpoint that this server signed last: what goes on from it needs no further look.
+    last: Mutex<Option<Checkpoint>>,
+}
+
+impl LogSettings {
+    /// Settings on the files of a data folder.
+    pub fn new(origin: Option<String>, policy: Option<Policy>, watermark: Watermark) -> Self {
+        Self { origin, policy, watermark, last: Mutex::default() }
+    }
+}
+
+/// What one step did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Grown {
+    /// Another server integrates.
+    Elsewhere,
+    /// Integrated so many events; there are more.
+    More(usize),
+    /// Integrated so many events, all there were, and signed, where something was not signed yet.
+    Whole(usize, Option<Checkpoint>),
+}
+
+impl App {
+    /// The key of a tree of ours.
+    fn log_key(&self, origin: &str) -> Result<LogKey, AppError> {
+        let public = self.vault.ring().log_public()?;
+        LogKey::new(origin, public).map_err(|_| AppError::Corrupt("the origin of the log is no name".to_owned()))
+    }
+
+    /// The origin of the first tree.
+    fn first_origin(&self) -> Result<String, AppError> {
+        let public = self.vault.ring().log_public()?;
+        let named = self.log.origin.clone();
+        Ok(named.unwrap_or_else(|| format!("lethe/{}", hex::encode(&record_hash(&public).0[..8]))))
+    }
+
+    /// Integrates the next page of events, and, where it is asked to and the page was the last, signs a checkpoint.
+    async fn tree_step(&self, sign: bool) -> Result<Grown, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            let [rows, newest] = tx.flight([tree_lock(), checkpoint_newest(false)]).await?;
+            let Some(mut tree) = rows.first().map(TreeRow::from_row) else {
+                return self.tree_begin(ctx, &tx).await;
+            };
+            let signed = newest.first().map(StoredCheckpoint::from_row).filter(|stored| stored.tree == tree.tree);
+            let mut reader = Reader::new(tree.position, PAGE);
+            let [tiles, page] = tx.flight([edge_get(&tree), reader.page()]).await?;
+            let tiles: std::collections::HashMap<_, _> = tiles.iter().map(tile_row).collect();
+            let edge = Edge::load(tree.size, |level, tile| tiles.get(&(level, tile)).cloned());
+            let mut edge = edge.ok_or_else(|| AppError::Corrupt("the tree's tiles do not fit its size".to_owned()))?;
+            let before = (edge.size(), edge.root());
+            let events = reader.take(&page);
+            if !events.is_empty() {
+                let leaves = events.iter().map(|(_, event)| record_hash(&event.leaf().to_bytes()));
+                tx.queue(tiles_put(tree.tree, edge.grow(leaves)));
+                let places = events.iter().map(|(position, _)| *position);
+                tx.queue(bundles_put(tree.tree, before.0, places));
+                (tree.size, tree.position) = (edge.size(), reader.position());
+                tx.queue(tree_move(&tree, ctx.now()));
+            }
+            if events.len() == usize::try_from(PAGE).unwrap_or_default() {
+                return Ok((Grown::More(events.len()), None));
+            }
+            if !sign || edge.size() == 0 || signed.is_some_and(|stored| stored.size == edge.size()) {
+                return Ok((Grown::Whole(events.len(), None), None));
+            }
+            self.goes_on(&tx, &tree, before).await?;
+            let key = self.log_key(&tree.origin)?;
+            let checkpoint = sign_checkpoint(&key, edge.size(), edge.root(), |body| self.vault.ring().sign_log(body))?;
+            let published = self.log.policy.as_ref().is_none_or(|policy| policy.is_witnessed(&checkpoint));
+            tx.queue(checkpoint_add(tree.tree, &checkpoint, published, ctx.now()));
+            Ok((Grown::Whole(events.len(), Some(checkpoint)), Some(key)))
+        };
+        let (grown, key) = self.db.system.run_tx("tree_step", ctx, Gate::read(ctx), work).await?;
+        // After the commit: what is outside the database must never be ahead of it.
+        if let (Grown::Whole(_, Some(checkpoint)), Some(key)) = (&grown, key) {
+            self.log.watermark.write(checkpoint, &key)?;
+            *self.log.last.lock().expect("no one panics while keeping a checkpoint") = Some(checkpoint.clone());
+        }
+        Ok(grown)
+    }
+
+    /// Makes the first tree, where there is none.
+    async fn tree_begin(&self, ctx: &Ctx, tx: &Tx) -> Result<(Grown, Option<LogKey>), AppError> {
+        let origin = self.first_origin()?;
+        self.log_key(&origin)?;
+        let tree = TreeRow { tree: 1, origin, begins: 0, size: 0, position: Position::default() };
+        let [known] = tx.flight([tree_list()]).await?;
+        if !known.is_empty() {
+            return Ok((Grown::Elsewhere, None));
+        }
+        tx.queue(tree_add(&tree, ctx.now()));
+        Ok((Grown::More(0), None))
+    }
+
+    /// Refuses a tree that does not go on from the newest checkpoint outside the database. `before` is size and root that the
+    /// tree had before this step.
+    async fn goes_on(&self, tx: &Tx, tree: &TreeRow, before: (u64, Hash)) -> Result<(), AppError> {
+        let last = self.log.last.lock().expect("no one panics while keeping a checkpoint").clone();
+        if last.is_some_and(|last| last.origin == tree.origin && (last.size, last.root) == before) {
+            return Ok(());
+        }
+        let Some(known) = self.log.watermark.read(self.vault.ring().log_public()?)? else { return Ok(()) };
+        if known.origin == tree.origin && (known.size, known.root) == before {
+            return Ok(());
+        }
+        let stored = TreeRow { size: before.0, ..tree.clone() };
+        let same = known.origin == tree.origin
+            && known.size <= before.0
+            && self.prove(tx, &stored, |tiles| tiles.root(known.size)).await? == known.root;
+        if same { Ok(()) } else { Err(AppError::LogNotContinued { origin: known.origin, size: known.size }) }
+    }
+
+    /// Proves something of a stored tree, reading the tiles that it takes.
+    async fn prove<T>(
+        &self,
+        tx: &Tx,
+        tree: &TreeRow,
+        prove: impl Fn(&StoredTiles) -> Result<T, Missing>,
+    ) -> Result<T, AppError> {
+        let mut stored = StoredTiles::default();
+        loop {
+            let wanted = match prove(&stored) {
+                Ok(proof) => return Ok(proof),
+                Err(Missing(wanted)) => wanted,
+            };
+            let [rows] = tx.flight([tiles_get(tree.tree, &wanted)]).await?;
+            if wanted.is_empty() || rows.len() < wanted.len() {
+                return Err(AppError::Corrupt("tiles of the tree are missing".to_owned()));
+            }
+            rows.iter().map(tile_row).for_each(|((level, tile), hashes)| stored.insert(level, tile, hashes));
+        }
+    }
+
+    /// Integrates everything that can be read now, and signs; gives the newest checkpoint, if it signed one.
+    pub async fn tree_grow(&self) -> Result<Option<Checkpoint>, AppError> {
+        self.tree_integrate(true).await
+    }
+
+    async fn tree_integrate(&self, sign: bool) -> Result<Option<Checkpoint>, AppError> {
+        loop {
+            match self.tree_step(sign).await? {
+                Grown::More(_) => {}
+                Grown::Elsewhere => return Ok(None),
+                Grown::Whole(_, checkpoint) => return Ok(checkpoint),
+            }
+        }
+    }
+
+    /// Goes on with the tree of a database that was restored, where it holds all that was signed; otherwise opens a new one,
+    /// whose first leaf says what was lost. Nothing else writes meanwhile. Doing it twice opens no second.
+    pub async fn tree_reopen(&self) -> Result<Option<Checkpoint>, AppError> {
+        let Some(signed) = self.log.watermark.read(self.vault.ring().log_public()?)? else { return Ok(None) };
+        let trees = self.log_trees().await?;
+        let opened = trees.first().filter(|tree| tree.tree > 1 && tree.size == 0 && tree.origin != signed.origin);
+        let (tree, left) = match opened {
+            // Broken off before its first leaf was there: what it leaves is the tree before.
+            Some(tree) => (tree.clone(), trees.get(1).cloned()),
+            None => {
+                let tree = self.tree_whole().await?;
+                if tree.origin == signed.origin && self.tree_root(&tree, signed.size).await? == Some(signed.root) {
+                    return Ok(None);
+                }
+                let first = trees.last().map_or_else(|| tree.origin.clone(), |tree| tree.origin.clone());
+                let number = tree.tree + 1;
+                let begins = tree.begins + i64::try_from(tree.size).unwrap_or_default();
+                let origin = format!("{first}/{number}");
+                (TreeRow { tree: number, origin, begins, size: 0, ..tree.clone() }, Some(tree))
+            }
+        };
+        let left = left.ok_or_else(|| AppError::Corrupt("a tree behind no other".to_owned()))?;
+        let kept_root = self.tree_root(&left, left.size).await?.unwrap_or(EMPTY_HASH);
+        let ctx = &Ctx::system(self.clock.clone());
+        let row = &tree;
+        let work = move |tx: Tx| async move {
+            tx.queue(tree_add(row, ctx.now()));
+            Ok::<_, AppError>(())
+        };
+        self.db.system.run_tx("tree_add", ctx, Gate::read(ctx), work).await?;
+        let left = Left {
+            previous: signed.origin,
+            previous_begins: left.begins.unsigned_abs(),
+            signed_size: signed.size,
+            signed_root: signed.root.to_string(),
+            kept_size: left.size,
+            kept_root: kept_root.to_string(),
+        };
+        self.log_origin_record(LogOriginCommand::Open { origin: tree.origin.clone(), left }).await?;
+        let nothing = Checkpoint { origin: tree.origin.clone(), size: 0, root: EMPTY_HASH, note: String::new() };
+        *self.log.last.lock().expect("no one panics while keeping a checkpoint") = Some(nothing);
+        loop {
+            if let Some(checkpoint) = self.tree_grow().await? {
+                return Ok(Some(checkpoint));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Integrates without signing until the tree covers the log; gives it.
+    async fn tree_whole(&self) -> Result<TreeRow, AppError> {
+        loop {
+            self.tree_integrate(false).await?;
+            let ctx = &Ctx::system(self.clock.clone());
+            let work = move |tx: Tx| async move {
+                let whole = Query::new(
+                    "-- tree_whole
+                    SELECT NOT EXISTS (SELECT FROM log.events e WHERE (e.txid, e.position) >
+                                       (SELECT t.txid, t.position FROM log.trees t ORDER BY t.tree DESC LIMIT 1))",
+                );
+                let [trees, whole] = tx.finish([tree_list(), whole]).await?;
+                Ok::<_, AppError>(trees.first().filter(|_| whole[0].get(0)).map(TreeRow::from_row))
+            };
+            if let Some(tree) = self.db.system.run_tx("tree_whole", ctx, Gate::read(ctx), work).await? {
+                return Ok(tree);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// A stored tree's root at a size; none where it is smaller.
+    async fn tree_root(&self, tree: &TreeRow, size: u64) -> Result<Option<Hash>, AppError> {
+        if size > tree.size {
+            return Ok(None);
+        }
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move { self.prove(&tx, tree, |tiles| tiles.root(size)).await };
+        self.db.system.run_tx("tree_root", ctx, Gate::read(ctx), work).await.map(Some)
+    }
+
+    async fn log_origin_record(&self, command: LogOriginCommand) -> Result<(), AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let (id, command) = (&SubjectId::NIL.to_string(), &command);
+        let work = move |tx: Tx| async move {
+            let [rows] = tx.flight([newest(SubjectId::NIL, LogOrigin::TYPE, id)]).await?;
+            let unit = Unit::new(ctx, None);
+            stream::command::<LogOrigin>(ctx, &unit, id, newest_of(&rows).as_ref(), command.clone()).await?;
+            unit.flush(&tx, INLINE);
+            Ok(())
+        };
+        self.db.api.run_tx("log_origin_record", ctx, Gate::alone(ctx), work).await
+    }
+
+    /// The newest tree, and a checkpoint of it: the published one, or the newest that was signed.
+    pub async fn log_checkpoint(&self, published: bool) -> Result<Option<StoredCheckpoint>, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            let [rows] = tx.finish([checkpoint_newest(published)]).await?;
+            Ok(rows.first().map(StoredCheckpoint::from_row))
+        };
+        self.db.system.run_tx("log_checkpoint", ctx, Gate::read(ctx), work).await
+    }
+
+    /// The key of the newest tree, which its checkpoints verify with.
+    pub async fn log_vkey(&self) -> Result<LogKey, AppError> {
+        let trees = self.log_trees().await?;
+        match trees.first() {
+            Some(tree) => self.log_key(&tree.origin),
+            None => self.log_key(&self.first_origin()?),
+        }
+    }
+
+    /// All trees, the newest first.
+    pub async fn log_trees(&self) -> Result<Vec<TreeRow>, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            let [rows] = tx.finish([tree_list()]).await?;
+            Ok(rows.iter().map(TreeRow::from_row).collect())
+        };
+        self.db.system.run_tx("log_trees", ctx, Gate::read(ctx), work).await
+    }
+
+    /// A tile of the newest tree, or of an older one, as wide as is asked for; none where no signed tree has it.
+    pub async fn log_tile(&self, tree: Option<i64>, level: u8, tile: u64, width: u64) -> Result<Vec<u8>, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            let [trees] = tx.flight([tree_list()]).await?;
+            let tree = chosen(trees.iter().map(TreeRow::from_row), tree)?;
+            if tile_width(tree.size, level, tile) < width {
+                return Err(AppError::Missing("tile"));
+            }
+            let [rows] = tx.finish([tiles_get(tree.tree, &[(level, tile)])]).await?;
+            let hashes = rows.first().map(|row| tile_row(row).1).unwrap_or_default();
+            let bytes = usize::try_from(width * 32).unwrap_or(usize::MAX);
+            hashes.get(..bytes).map(<[u8]>::to_vec).ok_or(AppError::Missing("tile"))
+        };
+        self.db.system.run_tx("log_tile", ctx, Gate::read(ctx), work).await
+    }
+
+    /// The leaves of 256 indexes, or of the first `width` of them, as an entry bundle.
+    pub async fn log_bundle(&self, tree: Option<i64>, number: u64, width: u64) -> Result<Vec<u8>, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            let [trees] = tx.flight([tree_list()]).await?;
+            let tree = chosen(trees.iter().map(TreeRow::from_row), tree)?;
+            if tile_width(tree.size, 0, number) < width {
+                return Err(AppError::Missing("bundle"));
+            }
+            let [rows] = tx.finish([bundle_events(tree.tree, number, width)]).await?;
+            let leaves: Vec<Vec<u8>> = rows.iter().map(|row| Event::from_row(row, 0).leaf().to_bytes()).collect();
+            let whole = u64::try_from(leaves.len()).unwrap_or(u64::MAX) == width;
+            bundle(leaves.iter().map(Vec::as_slice)).filter(|_| whole).ok_or(AppError::Missing("bundle"))
+        };
+        self.db.system.run_tx("log_bundle", ctx, Gate::read(ctx), work).await
+    }
+
+    /// The proof that a leaf is in the published tree.
+    pub async fn log_inclusion(&self, index: u64) -> Result<InclusionProof, AppError> {
+        self.inclusion(None, index, None).await
+    }
+
+    async fn inclusion(
+        &self,
+        tree: Option<i64>,
+        index: u64,
+        leaf: Option<Vec<u8>>,
+    ) -> Result<InclusionProof, AppError> {
+        let (ctx, leaf) = (&Ctx::system(self.clock.clone()), &leaf);
+        let work = move |tx: Tx| async move {
+            let [trees, newest] = tx.flight([tree_list(), checkpoint_newest(true)]).await?;
+            let stored = newest.first().map(StoredCheckpoint::from_row).ok_or(AppError::Missing("checkpoint"))?;
+            let row = chosen(trees.iter().map(TreeRow::from_row), Some(stored.tree))?;
+            if index >= stored.size || tree.is_some_and(|tree| tree != stored.tree) {
+                return Err(AppError::Missing("leaf"));
+            }
+            let hashes = self.prove(&tx, &row, |tiles| tiles.inclusion(stored.size, index)).await?;
+            Ok(InclusionProof { leaf: leaf.clone(), index, hashes, checkpoint: stored.note })
+        };
+        self.db.system.run_tx("log_inclusion", ctx, Gate::read(ctx), work).await
+    }
+
+    /// The proof that an event of the caller is in the published tree, with the event as its leaf.
+    pub async fn audit_proof(&self, ctx: &Ctx, event: EventId) -> Result<InclusionProof, AppError> {
+        let subject: SubjectId = ctx.subject;
+        let work = move |tx: Tx| async move {
+            let [rows] = tx.finish([event_place(subject, event)]).await?;
+            let row = rows.first().ok_or(AppError::Missing("event"))?;
+            let txid = row.get::<_, &str>(0).parse().expect("xid8 is a number");
+            Ok::<_, AppError>((Position { txid, position: row.get(1) }, Event::from_row(row, 2)))
+        };
+        let (position, event) = self.db.api.run_tx("audit_proof", ctx, Gate::read(ctx), work).await?;
+        let system = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            let [rows] = tx.finish([leaf_index(position)]).await?;
+            let row = rows.first().ok_or(AppError::Missing("checkpoint that covers this event yet"))?;
+            Ok::<_, AppError>((row.get::<_, i64>(0), row.get::<_, i64>(1)))
+        };
+        let (tree, index) = self.db.system.run_tx("leaf_index", system, Gate::read(system), work).await?;
+        self.inclusion(Some(tree), u64::try_from(index).unwrap_or_default(), Some(event.leaf().to_bytes())).await
+    }
+
+    /// The proof that the published tree goes on from one of `older` leaves, or that the tree of `newer` leaves does.
+    pub async fn log_consistency(&self, older: u64, newer: Option<u64>) -> Result<(u64, Vec<Hash>), AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            let [trees, newest] = tx.flight([tree_list(), checkpoint_newest(true)]).await?;
+            let stored = newest.first().map(StoredCheckpoint::from_row).ok_or(AppError::Missing("checkpoint"))?;
+            let row = chosen(trees.iter().map(TreeRow::from_row), Some(stored.tree))?;
+            let newer = newer.unwrap_or(stored.size);
+            if newer > stored.size {
+                return Err(AppError::parameter("to", "must not lie behind the newest checkpoint"));
+            }
+            if older > newer {
+                return Err(AppError::parameter("from", "must not be greater than `to`"));
+            }
+            Ok((newer, self.prove(&tx, &row, |tiles| tiles.consistency(newer, older)).await?))
+        };
+        self.db.system.run_tx("log_consistency", ctx, Gate::read(ctx), work).await
+    }
+
+    /// The proof that a checkpoint of the newest tree goes on from one of `older` leaves.
+    pub async fn log_proof_between(&self, older: u64, checkpoint: &Checkpoint) -> Result<Vec<Hash>, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            let [trees] = tx.flight([tree_list()]).await?;
+            let row = trees.iter().map(TreeRow::from_row).find(|row| row.origin == checkpoint.origin);
+            let row = row.filter(|row| older <= checkpoint.size && checkpoint.size <= row.size);
+            let row = row.ok_or(AppError::Missing("tree"))?;
+            self.prove(&tx, &row, |tiles| tiles.consistency(checkpoint.size, older)).await
+        };
+        self.db.system.run_tx("log_proof_between", ctx, Gate::read(ctx), work).await
+    }
+
+    /// For how long something has been waiting for a published checkpoint; none where nothing waits.
+    pub async fn log_uncovered(&self) -> Result<Option<chrono::TimeDelta>, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            let [rows] = tx.finish([log_uncovered()]).await?;
+            let since = [rows[0].get::<_, Option<chrono::DateTime<chrono::Utc>>>(0), rows[0].get(1)];
+            Ok(since.into_iter().flatten().min().map(|since| ctx.now() - since))
+        };
+        self.db.system.run_tx("log_uncovered", ctx, Gate::read(ctx), work).await
+    }
+}
+
+fn chosen(mut trees: impl Iterator<Item = TreeRow>, tree: Option<i64>) -> Result<TreeRow, AppError> {
+    trees.find(|row| tree.is_none_or(|tree| row.tree == tree)).ok_or(AppError::Missing("tree"))
+}
+
+const _: () = assert!(TILE_HASHES == 256);

@@ -1,0 +1,97 @@
+//! The newest checkpoint that was signed, in a file outside the database: the server's own witness against its database.
+//!
+//! Promises: a checkpoint is signed only if it goes on from this one; the file is replaced whole. Auditors are given its copy.
+//! Refuses: a file that the log's own key did not sign.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use transparency::{Checkpoint, LogKey, NoteError};
+
+use crate::place::sync_folder;
+
+/// Why the file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WatermarkError {
+    /// The file can't be read or written.
+    #[error("the newest checkpoint {0}: {1}")]
+    Io(PathBuf, #[source] std::io::Error),
+    /// It is not what the log's key signed.
+    #[error("the newest checkpoint {0}: {1}; bring back a sound copy")]
+    Note(PathBuf, #[source] NoteError),
+}
+
+/// The files `checkpoint` and `log.vkey` of a data folder.
+#[derive(Clone, Debug)]
+pub struct Watermark {
+    path: PathBuf,
+    key: PathBuf,
+}
+
+impl Watermark {
+    /// The files of a folder; they are made by the first checkpoint.
+    pub fn new(folder: &Path) -> Self {
+        Self { path: folder.join("checkpoint"), key: folder.join("log.vkey") }
+    }
+
+    /// The newest checkpoint, of whichever origin, if one was signed yet.
+    pub fn read(&self, public: [u8; 32]) -> Result<Option<Checkpoint>, WatermarkError> {
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(WatermarkError::Io(self.path.clone(), error)),
+        };
+        let note = |error| WatermarkError::Note(self.path.clone(), error);
+        let origin = Checkpoint::unverified(&text).map_err(note)?.origin;
+        let key = LogKey::new(&origin, public).map_err(note)?;
+        Checkpoint::verify(&text, &key).map(Some).map_err(note)
+    }
+
+    /// Replaces the newest checkpoint, durably, and beside it the key that it is verified with.
+    pub fn write(&self, checkpoint: &Checkpoint, key: &LogKey) -> Result<(), WatermarkError> {
+        let vkey = format!("{}\n", key.vkey());
+        if fs::read_to_string(&self.key).ok().as_ref() != Some(&vkey) {
+            replace(&self.key, vkey.as_bytes())?;
+        }
+        replace(&self.path, checkpoint.note.as_bytes())
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), WatermarkError> {
+    let io = |error| WatermarkError::Io(path.into(), error);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // A name of its own each time: several servers may write at the same moment.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(io)?;
+    let public = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(public).map_err(io)?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    sync_folder(path).map_err(io)
+}
+
+#[cfg(test)]
+mod tests {
+    use transparency::{Hash, sign_checkpoint};
+    use vault::Ring;
+
+    use super::*;
+
+    #[test]
+    fn what_was_signed_is_read_again_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ring = Ring::open_or_create(&folder.path().join("ring.json"), None).expect("a ring");
+        let public = ring.log_public().expect("a key");
+        let watermark = Watermark::new(folder.path());
+        assert_eq!(watermark.read(public).expect("no file"), None);
+        let key = LogKey::new("lethe/x", public).expect("a name");
+        let checkpoint = sign_checkpoint(&key, 3, Hash([1; 32]), |body| ring.sign_log(body)).expect("signed");
+        watermark.write(&checkpoint, &key).expect("written");
+        assert_eq!(watermark.read(public).expect("read"), Some(checkpoint.clone()));
+        assert_eq!(fs::read_to_string(folder.path().join("log.vkey")).expect("read").trim(), key.vkey());
+        fs::write(folder.path().join("checkpoint"), checkpoint.note.replace("\n3\n", "\n4\n")).expect("written");
+        assert!(matches!(watermark.read(public), Err(WatermarkError::Note(..))));
+    }
+}

@@ -1,0 +1,144 @@
+// Verifies what the server publishes with an implementation of its own lineage: Go's sumdb/note and sumdb/tlog, as Debian packages
+// them. It shares no code with the server or the auditor; leaves are made from columns by the written-down form alone.
+//
+// On standard input one JSON object; on standard output "ok", or the first thing that does not hold.
+package main
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+type event struct {
+	AggregateType string `json:"aggregate_type"`
+	AggregateID   string `json:"aggregate_id"`
+	Sequence      int64  `json:"sequence"`
+	EventType     string `json:"event_type"`
+	EventVersion  string `json:"event_version"`
+	Payload       string `json:"payload"`
+	Metadata      string `json:"metadata"`
+	EventID       []byte `json:"event_id"`
+	SubjectID     []byte `json:"subject_id"`
+	Kind          string `json:"kind"`
+	RecordedAtUs  int64  `json:"recorded_at_us"`
+}
+
+type input struct {
+	Vkey       string   `json:"vkey"`
+	Older      string   `json:"older"`
+	Newer      string   `json:"newer"`
+	Proofs     []string `json:"proofs"`
+	Consistent []string `json:"consistency"`
+	Events     []event  `json:"events"`
+}
+
+func fail(format string, args ...any) {
+	fmt.Printf(format+"\n", args...)
+	os.Exit(1)
+}
+
+// leaf is the canonical form: twelve fields, each behind its length in 32 bits, big-endian.
+func leaf(e event) []byte {
+	number := func(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
+	fields := [][]byte{[]byte("lethe-event/1"), []byte(e.AggregateType), []byte(e.AggregateID), number(e.Sequence),
+		[]byte(e.EventType), []byte(e.EventVersion), []byte(e.Payload), []byte(e.Metadata), e.EventID, e.SubjectID,
+		[]byte(e.Kind), number(e.RecordedAtUs)}
+	var bytes []byte
+	for _, field := range fields {
+		bytes = binary.BigEndian.AppendUint32(bytes, uint32(len(field)))
+		bytes = append(bytes, field...)
+	}
+	return bytes
+}
+
+// open verifies a checkpoint; gives size and root.
+func open(text string, known note.Verifiers) (int64, tlog.Hash) {
+	opened, err := note.Open([]byte(text), known)
+	if err != nil {
+		fail("note: %v", err)
+	}
+	lines := strings.Split(opened.Text, "\n")
+	size, err := strconv.ParseInt(lines[1], 10, 64)
+	if err != nil {
+		fail("size: %v", err)
+	}
+	root, err := tlog.ParseHash(lines[2])
+	if err != nil {
+		fail("root: %v", err)
+	}
+	return size, root
+}
+
+func hashes(lines []string) []tlog.Hash {
+	var found []tlog.Hash
+	for _, line := range lines {
+		hash, err := tlog.ParseHash(line)
+		if err != nil {
+			fail("hash: %v", err)
+		}
+		found = append(found, hash)
+	}
+	return found
+}
+
+func main() {
+	var in input
+	if err := json.NewDecoder(os.Stdin).Decode(&in); err != nil {
+		fail("input: %v", err)
+	}
+	verifier, err := note.NewVerifier(strings.TrimSpace(in.Vkey))
+	if err != nil {
+		fail("vkey: %v", err)
+	}
+	known := note.VerifierList(verifier)
+	older, olderRoot := open(in.Older, known)
+	newer, newerRoot := open(in.Newer, known)
+	if err := tlog.CheckTree(hashes(in.Consistent), newer, newerRoot, older, olderRoot); err != nil {
+		fail("consistency: %v", err)
+	}
+	for _, text := range in.Proofs {
+		head, checkpoint, _ := strings.Cut(text, "\n\n")
+		lines := strings.Split(head, "\n")
+		size, root := open(checkpoint, known)
+		lines = lines[1:]
+		if strings.HasPrefix(lines[0], "extra ") {
+			lines = lines[1:]
+		}
+		index, err := strconv.ParseInt(strings.TrimPrefix(lines[0], "index "), 10, 64)
+		if err != nil {
+			fail("index: %v", err)
+		}
+		if err := tlog.CheckRecord(hashes(lines[1:]), size, root, index, tlog.RecordHash(leaf(in.Events[index]))); err != nil {
+			fail("inclusion of %d: %v", index, err)
+		}
+	}
+	// The whole tree, from the events alone.
+	var stored []tlog.Hash
+	reader := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
+		var found []tlog.Hash
+		for _, index := range indexes {
+			found = append(found, stored[index])
+		}
+		return found, nil
+	})
+	for at, e := range in.Events[:newer] {
+		more, err := tlog.StoredHashes(int64(at), leaf(e), reader)
+		if err != nil {
+			fail("hashes: %v", err)
+		}
+		stored = append(stored, more...)
+	}
+	root, err := tlog.TreeHash(newer, reader)
+	if err != nil || root != newerRoot {
+		fail("root of %d events: %s, signed %s (%v)", newer, base64.StdEncoding.EncodeToString(root[:]), newerRoot, err)
+	}
+	fmt.Println("ok")
+}
