@@ -4,3 +4,7 @@
 pub const ACCESS: &str = "access";
 /// The type of such events.
 pub const DATA_ACCESSED: &str = "data.accessed";
+/// That a member of staff opened a person's data, with a reason that the person sees.
+pub const DATA_OPENED: &str = "data.opened";
+/// That somebody who is signed in asked for what is not there, or not theirs.
+pub const ACCESS_REFUSED: &str = "access.refused";

@@ -4,10 +4,14 @@
 
 pub mod access;
 pub mod account;
+pub mod alert;
+pub mod breach;
 pub mod choice;
 pub mod consent;
 pub mod deletion;
+pub mod drill;
 pub mod export;
+pub mod extension;
 pub mod fault;
 pub mod filter;
 pub mod hold;
@@ -19,6 +23,7 @@ pub mod record;
 pub mod release;
 pub mod restriction;
 pub mod retention;
+pub mod suspension;
 
 pub use choice::{AgeGroup, Choice, Gender, RoleLevel, Source, Specialty, StateCode, TestType};
 pub use fault::Fault;
@@ -32,14 +37,25 @@ pub const EVENT_TYPES: &[&str] = &[
     "account.signed_out",
     "account.refresh_reused",
     "account.role_given",
+    "account.suspended",
+    "access.refused",
+    "alert.raised",
+    "alert.acknowledged",
+    "breach.opened",
+    "breach.assessed",
+    "breach.notified",
+    "breach.closed",
     "consent.granted",
     "consent.withdrawn",
     "consent.lapsed",
     "data.accessed",
+    "data.opened",
     "deletion.requested",
     "deletion.confirmed",
     "deletion.cancelled",
     "deletion.completed",
+    "drill.completed",
+    "request.extended",
     "subject.erased",
     "export.requested",
     "export.completed",

@@ -17,14 +17,16 @@ pub struct Left {
     pub previous: String,
     /// So many events of the log come before its first leaf.
     pub previous_begins: u64,
-    /// How many leaves the newest checkpoint covers that was signed for it.
-    pub signed_size: u64,
-    /// The root that was signed.
-    pub signed_root: String,
     /// How many of its leaves the log still holds.
     pub kept_size: u64,
     /// The root of these.
     pub kept_root: String,
+    /// The first line of the newest checkpoint that was signed: of this tree, or of one that is lost altogether.
+    pub signed_origin: String,
+    /// How many leaves that covers.
+    pub signed_size: u64,
+    /// Its root.
+    pub signed_root: String,
 }
 
 /// What is done to the origin. A step may be repeated.
@@ -52,8 +54,9 @@ pub enum LogOriginEvent {
         /// The first leaf of the tree before that is lost, where one is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost_from: Option<u64>,
-        /// How many leaves are lost.
-        lost: u64,
+        /// How many leaves are lost, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost: Option<u64>,
     },
 }
 
@@ -76,8 +79,9 @@ impl Aggregate for LogOrigin {
     async fn handle(&mut self, command: LogOriginCommand, _: &(), sink: &EventSink<Self>) -> Result<(), Self::Error> {
         let LogOriginCommand::Open { origin, left } = command;
         if origin != self.origin {
-            let lost = left.signed_size.saturating_sub(left.kept_size);
-            let lost_from = (lost > 0).then_some(left.kept_size);
+            let same = left.signed_origin == left.previous;
+            let lost = same.then(|| left.signed_size.saturating_sub(left.kept_size));
+            let lost_from = (lost != Some(0)).then_some(left.kept_size);
             sink.write(LogOriginEvent::OriginOpened { origin, left, lost_from, lost }, self).await;
         }
         Ok(())
@@ -100,25 +104,30 @@ mod tests {
         Left {
             previous: text("lethe/a"),
             previous_begins: 0,
-            signed_size: 9,
-            signed_root: text("AAA="),
             kept_size: 7,
             kept_root: text("BBB="),
+            signed_origin: text("lethe/a"),
+            signed_size: 9,
+            signed_root: text("AAA="),
         }
     }
 
     #[test]
     fn an_opening_says_what_is_lost_and_is_recorded_once() {
         let open = || LogOriginCommand::Open { origin: "lethe/a/2".to_owned(), left: left() };
-        let opened =
-            LogOriginEvent::OriginOpened { origin: "lethe/a/2".to_owned(), left: left(), lost_from: Some(7), lost: 2 };
+        let opened = LogOriginEvent::OriginOpened {
+            origin: "lethe/a/2".to_owned(),
+            left: left(),
+            lost_from: Some(7),
+            lost: Some(2),
+        };
         let framework = || TestFramework::<LogOrigin>::with(());
         framework().given_no_previous_events().when(open()).then_expect_events(vec![opened.clone()]);
         framework().given(vec![opened.clone()]).when(open()).then_expect_events(vec![]);
         let json = serde_json::to_string(&opened).expect("JSON");
         assert_eq!(
             json,
-            r#"{"OriginOpened":{"origin":"lethe/a/2","previous":"lethe/a","previous_begins":0,"signed_size":9,"signed_root":"AAA=","kept_size":7,"kept_root":"BBB=","lost_from":7,"lost":2}}"#
+            r#"{"OriginOpened":{"origin":"lethe/a/2","previous":"lethe/a","previous_begins":0,"kept_size":7,"kept_root":"BBB=","signed_origin":"lethe/a","signed_size":9,"signed_root":"AAA=","lost_from":7,"lost":2}}"#
         );
         assert_eq!(serde_json::from_str::<LogOriginEvent>(&json).expect("read"), opened);
     }

@@ -5,9 +5,11 @@
 
 pub mod account;
 pub mod activity;
+pub mod alert;
 pub mod answer;
 pub mod audit;
 pub mod catch_up;
+pub mod compliance;
 pub mod consent;
 pub mod dead_letter;
 pub mod deletion;

@@ -1,5 +1,6 @@
 //! The Lethe server: how things get in and out. Rules live in `domain`, read models in `projections`, keys in `crates/vault`.
 
+pub mod alert_rules;
 pub mod app;
 pub mod auth;
 pub mod backup;
@@ -17,3 +18,4 @@ pub mod place;
 pub mod server;
 pub mod supervisor;
 pub mod watermark;
+pub mod webhook;

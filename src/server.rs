@@ -10,7 +10,9 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use vault::Vault;
 
 use crate::{
-    app::{App, AppError, Databases, guest::GuestCounter, keys::KeysError, receipt::Controller, tree::LogSettings},
+    app::{
+        Alerts, App, AppError, Databases, guest::GuestCounter, keys::KeysError, receipt::Controller, tree::LogSettings,
+    },
     auth::Tokens,
     backup::ArchiveError,
     export,
@@ -20,7 +22,7 @@ use crate::{
     mail::{Mailbox, SetupError},
     place::{Database, Folder, PlaceError},
     supervisor::{Cluster, SupervisorError},
-    watermark::Watermark,
+    watermark::{Watermark, WatermarkError},
 };
 
 /// Why the server doesn't run.
@@ -75,6 +77,9 @@ pub enum ServerError {
     /// The ledger of erasures can't be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The newest checkpoint outside the database can't be used.
+    #[error(transparent)]
+    Watermark(#[from] WatermarkError),
     /// A restore is refused.
     #[error("not restored: {0}")]
     Restore(String),
@@ -170,6 +175,10 @@ pub struct Settings {
     pub log_origin: Option<String>,
     /// Which witnesses must cosign a checkpoint before it is published.
     pub witnesses: Option<transparency::Policy>,
+    /// What raises alerts, and who is told.
+    pub alerts: Alerts,
+    /// Whether a restore is only tried out: nothing is signed for what it brings up.
+    pub rehearsal: bool,
     /// The time of day.
     pub clock: Clock,
 }
@@ -196,6 +205,8 @@ impl Settings {
             exports: None,
             log_origin: None,
             witnesses: None,
+            alerts: Alerts::default(),
+            rehearsal: false,
             clock,
         }
     }
@@ -239,6 +250,7 @@ pub async fn open(
         access_log,
         ledger,
         log: LogSettings::new(settings.log_origin.clone(), settings.witnesses.clone(), settings.watermark()),
+        alerts: settings.alerts.clone(),
         exports,
         guests: GuestCounter::default(),
         controller: settings.controller.clone(),
@@ -264,7 +276,6 @@ pub async fn serve(
     tasks.spawn(jobs::deliver_letters(app.clone(), mailbox));
     tasks.spawn(jobs::keep_house(app.clone()));
     tasks.spawn(jobs::catch_up(app.clone()));
-    tasks.spawn(jobs::grow_tree(app.clone()));
     if app.restore_unfinished().await? {
         return Err(ServerError::Restore("a restore is unfinished: `lethe restore` goes on with it".to_owned()));
     }
@@ -273,6 +284,9 @@ pub async fn serve(
     if resumed > 0 {
         tracing::info!(resumed, "erasures that were left unfinished have been taken up");
     }
+    tasks.spawn(jobs::grow_tree(app.clone()));
+    tasks.spawn(jobs::watch_log(app.clone()));
+    tasks.spawn(jobs::deliver_alerts(app.clone()));
     jobs::plan(&app).await?;
     tasks.spawn(jobs::run_jobs(app.clone()));
     let (drifted, mut drift) = tokio::sync::oneshot::channel();
@@ -331,6 +345,17 @@ pub fn mail_folder(folder: &Folder) -> PathBuf {
     folder.join("mail")
 }
 
+/// The minor release of a branch that closes the known ways around row-level security.
+pub(crate) fn newest_minor(major: i32) -> i32 {
+    match major {
+        15 => 20,
+        16 => 16,
+        17 => 12,
+        18 => 6,
+        _ => 0,
+    }
+}
+
 /// Refuses a PostgreSQL older than the minor releases that close known ways around row-level security.
 pub async fn check_version(database: &Database, passwords: &Passwords) -> Result<(), ServerError> {
     let password = passwords.get(Login::Api.as_str()).map(String::as_str);
@@ -339,13 +364,7 @@ pub async fn check_version(database: &Database, passwords: &Passwords) -> Result
         client.query_one("SELECT current_setting('server_version_num')::int", &[]).await.map_err(db::DbError::from)?;
     let number: i32 = row.get(0);
     let (major, minor) = (number / 10_000, number % 10_000);
-    let needed = match major {
-        15 => 20,
-        16 => 16,
-        17 => 12,
-        18 => 6,
-        _ => 0,
-    };
+    let needed = newest_minor(major);
     if major >= 15 && minor >= needed {
         return Ok(());
     }

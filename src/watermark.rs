@@ -50,8 +50,24 @@ impl Watermark {
         Checkpoint::verify(&text, &key).map(Some).map_err(note)
     }
 
-    /// Replaces the newest checkpoint, durably, and beside it the key that it is verified with.
+    /// Takes a checkpoint that somebody else kept, where it is newer.
+    pub fn adopt(&self, path: &Path, public: [u8; 32]) -> Result<(), WatermarkError> {
+        let text = fs::read_to_string(path).map_err(|error| WatermarkError::Io(path.into(), error))?;
+        let note = |error| WatermarkError::Note(path.into(), error);
+        let key = LogKey::new(&Checkpoint::unverified(&text).map_err(note)?.origin, public).map_err(note)?;
+        self.write(&Checkpoint::verify(&text, &key).map_err(note)?, &key)
+    }
+
+    /// Replaces the newest checkpoint, durably, and beside it the key that it is verified with. An older one of the same tree, which
+    /// another server was slower with, takes no place.
     pub fn write(&self, checkpoint: &Checkpoint, key: &LogKey) -> Result<(), WatermarkError> {
+        let io = |error| WatermarkError::Io(self.path.clone(), error);
+        let lock = fs::File::create(self.path.with_extension("lock")).map_err(io)?;
+        lock.lock().map_err(io)?;
+        let known = self.read(*key.public())?;
+        if known.is_some_and(|known| known.origin == checkpoint.origin && known.size > checkpoint.size) {
+            return Ok(());
+        }
         let vkey = format!("{}\n", key.vkey());
         if fs::read_to_string(&self.key).ok().as_ref() != Some(&vkey) {
             replace(&self.key, vkey.as_bytes())?;

@@ -363,11 +363,20 @@ async fn a_restore_below_the_newest_checkpoint_opens_a_new_tree_that_says_what_i
     assert_eq!(findings, []);
     let opening = opening.expect("the first leaf says so");
     assert_eq!(opening["previous"], kept.origin.as_str());
+    assert_eq!(opening["signed_origin"], kept.origin.as_str());
     assert_eq!((&opening["signed_size"], &opening["kept_size"]), (&json!(lost.size), &json!(kept.size)));
     assert_eq!((&opening["lost_from"], &opening["lost"]), (&json!(kept.size), &json!(lost.size - kept.size)));
     assert_eq!(opening["kept_root"], kept.root.to_string());
     assert_eq!(verified(&world, &back, &kept).await.0, [], "what was kept is what was signed then");
     assert_eq!(verified(&world, &back, &lost).await.0, [Finding::CutOff { index: kept.size, size: lost.size }]);
+
+    // The same backup once more: no name is signed twice.
+    let again = depot.bring_back(&world, "old", "old").await.expect("restored");
+    let third = format!("{}/3", kept.origin);
+    assert_eq!(again.restored.opened.as_ref(), Some(&third));
+    let newest = Watermark::new(world.folder.path()).read(public).expect("read").expect("signed");
+    let (findings, opening) = verified(&world, &again, &newest).await;
+    assert_eq!((findings, opening.expect("it says so")["signed_origin"].as_str()), ([].into(), Some(origin.as_str())));
 
     // Events that were kept are vouched for by the new tree's first leaf.
     let superuser = world.suite.superuser(&back.database.address.database).await;

@@ -11,12 +11,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, EventId, SubjectId};
 use db::{Db, DbError, Gate, Login, Query, Tx};
 use domain::{
+    alert::Severity,
+    breach::{BreachCommand, Facts, Nature, Risk},
+    deletion::Scope,
+    drill::Outcome,
+    filter::Filter,
     quarter::Quarter,
     release::{Plan, Policy},
 };
 use event_log::{Event, Position, Reader, append, holders};
 use futures_util::future::join_all;
-use lethe::{jobs::run_due, place::write_secret};
+use lethe::{
+    alert_rules::{By, Rule, Rules},
+    jobs::run_due,
+    place::write_secret,
+};
 use poem::http::StatusCode;
 use rand::RngExt;
 use serde_json::json;
@@ -24,7 +33,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::{
     release::closed,
-    steps::{erase, submit_day},
+    steps::{erase, subject_of, submit_day},
     support::{World, day, expect},
     tree::covered,
 };
@@ -123,6 +132,7 @@ async fn the_auditor_replays_every_sort_of_event_that_a_server_writes() {
     world.app.release(closed(&world), 0).await.expect("released");
     erase(&world, &anna).await;
 
+    every_sort_of_staff_event(&world).await;
     // A checkpoint of more than the log holds: what a restore of an old backup finds.
     let signed = covered(&world).await;
     let (key, ring) = (world.app.log_vkey().await.expect("a key"), world.app.vault.ring());
@@ -133,7 +143,7 @@ async fn the_auditor_replays_every_sort_of_event_that_a_server_writes() {
     let (login, password) = (Login::Auditor.as_str(), world.folder.join("auditor.password"));
     write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");
     let place = auditor::place::options(&world.database.url(login, None), Some(&password)).expect("a place");
-    let report = auditor::replay::run(place, &[Dimension::Type]).await.expect("the log is replayed");
+    let report = auditor::replay::run(place, &[Dimension::Type], None).await.expect("the log is replayed");
     assert_eq!(report.findings, [""; 0]);
     let sql = "SELECT count(*), count(DISTINCT aggregate_type) FROM log.events";
     let row = world.superuser().await.query_one(sql, &[]).await.expect("counted");
@@ -143,6 +153,64 @@ async fn the_auditor_replays_every_sort_of_event_that_a_server_writes() {
         i64::try_from(auditor::stream::TYPES.len()).expect("few"),
         "all of them took part"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_granted_key_shows_one_persons_records_and_the_person_sees_that_it_was_granted() {
+    let world = World::new().await;
+    let [anna, ben] = [world.person("anna").await, world.person("ben").await];
+    let record = submit_day(&world, &anna, "2025-12-08").await;
+    submit_day(&world, &ben, "2025-12-09").await;
+    let grant = world.app.keys_grant(&anna.email, "audit of the first quarter").await.expect("granted");
+    let file = world.folder.join("anna.grant");
+    write_secret(&file, grant.as_bytes()).expect("written");
+    let (login, password) = (Login::Auditor.as_str(), world.folder.join("auditor.password"));
+    write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");
+    let place = auditor::place::options(&world.database.url(login, None), Some(&password)).expect("a place");
+    let grant = auditor::grant::Grant::read(&file).expect("a grant");
+    let report = auditor::replay::run(place, &[Dimension::Type], Some(&grant)).await.expect("replayed");
+    let day = report.shown.iter().find(|shown| shown.record == record).expect("the day is shown");
+    assert!(day.body.as_ref().expect("it opens").to_string().contains("2025-12-08"));
+    assert!(report.shown.iter().all(|shown| shown.body.is_some()), "{:?}", report.shown);
+    assert!(!report.table().contains("2025-12-09"), "nothing of anybody else");
+    let log = expect(world.get(&anna, "/v1/privacy/audit-log?action=data.opened").await, StatusCode::OK).await;
+    let asked = "keys granted to an auditor; reason: audit of the first quarter";
+    assert_eq!(log["entries"][0]["details"]["asked_for"], asked, "{log}");
+    std::fs::write(&file, "{}").expect("written");
+    assert!(auditor::grant::Grant::read(&file).is_err());
+}
+
+/// What the compliance desk, the rules and the drill put on record.
+async fn every_sort_of_staff_event(world: &World) {
+    let carla = world.person("carla").await;
+    world.app.alarm("log_uncovered", Severity::Critical, 1).await;
+    let rule = Rule {
+        event: "account.registered".to_owned(),
+        by: By::Subject,
+        at_least: 1,
+        ..Rules::built_in().rules[0].clone()
+    };
+    assert!(world.app.alert_look(&rule).await.expect("looked") >= 1);
+    let staff = &Ctx::system(world.clock.clone());
+    let facts = Facts {
+        reference: "INC-1".to_owned(),
+        nature: vec![Nature::Integrity],
+        kinds: Vec::new(),
+        began_at: world.clock.now(),
+        ended_at: None,
+        risk: Risk::Unlikely,
+        affected: None,
+    };
+    let open = BreachCommand::Open { aware_at: world.clock.now(), facts };
+    world.app.breach_decide(staff, EventId::random().0, open).await.expect("opened");
+    let outcome = Outcome { at: world.clock.now(), holds: 1, fails: 0, not_examined: 0 };
+    world.app.drill_record(outcome).await.expect("recorded");
+    let carla = subject_of(world, &carla).await;
+    let ctx = Ctx::job(world.clock.clone(), SubjectId(carla));
+    world.app.deletion_request(&ctx, Scope::Full, Filter::default(), None).await.expect("asked");
+    let open = world.app.request_list().await.expect("listed");
+    let request = open.iter().find(|open| open.subject.0 == carla).expect("an open request").request;
+    world.app.request_extend(staff, request, "three systems").await.expect("extended");
 }
 
 const WRITERS: i64 = 8;

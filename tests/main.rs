@@ -15,6 +15,7 @@ mod bucket;
 mod canary;
 mod client;
 mod commits;
+mod compliance;
 mod consent;
 mod deletion;
 mod demo;

@@ -102,6 +102,7 @@ fn formats_media_types_and_references_are_those_that_generators_know() {
         "application/octet-stream",
         "application/problem+json",
         "text/csv",
+        "text/html; charset=utf-8",
         "text/plain; charset=utf-8",
     ];
     assert_eq!(seen.media, BTreeSet::from(media.map(str::to_owned)));

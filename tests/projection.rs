@@ -413,6 +413,8 @@ async fn staff_see_projections_and_activity_and_nobody_else_does() {
         problem(client.get(path).send().await, StatusCode::UNAUTHORIZED, "signed-out").await;
         problem(anna.sign(client.get(path)).send().await, StatusCode::FORBIDDEN, "forbidden").await;
     }
+    // What anna was refused is on record.
+    caught_up(&world, &superuser).await;
     for person in [&dora, &emil] {
         let answer = expect(person.sign(client.get("/v1/admin/projections")).send().await, StatusCode::OK).await;
         let activity = &answer["projections"][0];

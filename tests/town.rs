@@ -143,6 +143,11 @@ impl Somebody {
         // Nobody has both keys and a place behind the fence but here, where every table is to have a row of everybody.
         let fence = "INSERT INTO vault.erased VALUES ($1, now())";
         superuser.execute(fence, &[&subject.0]).await.expect("fenced");
+        // Nor is anybody suspended, or opened, but here.
+        let more = "WITH s AS (INSERT INTO auth.suspensions VALUES ($1, now() - interval '1 hour'))
+            INSERT INTO auth.openings (subject_id, opening_id, staff_id, session_id, expires_at, mac)
+            VALUES ($1, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), now(), '')";
+        superuser.execute(more, &[&subject.0]).await.expect("suspended and opened");
         world.app.staff_add(&person.email, Role::Auditor).await.expect("a role is given");
         let (lookup, _) = world.app.vault.ring().address_hash(&person.email);
         Self { person, subject, lookup, secrets }

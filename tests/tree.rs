@@ -33,7 +33,7 @@ pub async fn covered(world: &World) -> Checkpoint {
     for _ in 0..500 {
         world.app.tree_grow().await.expect("the tree grows");
         let events: i64 = client.query_one(count, &[]).await.expect("counted").get(0);
-        let newest = world.app.log_checkpoint(true).await.expect("read");
+        let newest = world.app.log_checkpoint(None).await.expect("read");
         if let Some(stored) = newest.filter(|stored| stored.size == events.unsigned_abs()) {
             return Checkpoint::unverified(&stored.note).expect("a checkpoint");
         }
@@ -243,6 +243,24 @@ async fn every_attack_of_a_superuser_is_named_by_its_index() {
     assert_eq!(said(&world, &[&newest], None).await, between, "the checkpoints that were left tell as much");
     attacker.put_back("now").await;
 
+    // A tree that claims to begin later, and hides what stands in front.
+    attacker.run(&format!("{insert} 'hidden', 1, event_type, event_version, payload, metadata, gen_random_uuid(), subject_id, kind, recorded_at, txid, 0 - position
+        FROM log.events WHERE {}; UPDATE log.events SET txid = '1' WHERE aggregate_id = 'hidden'; UPDATE log.trees SET begins = 1", at(0))).await;
+    assert_eq!(said(&world, &[&newest], None).await, [Finding::Uncovered { count: 1 }]);
+    attacker.put_back("now").await;
+
+    // A copy of an older log serves a newer checkpoint, and a checkpoint that is older than the copy.
+    assert_eq!(said(&world, &[&first], Some(&copy)).await, []);
+    let folder = Source::Folder(copy.clone());
+    let (policy, notes) = (Policy::of(key(&world).await), [first.note.clone()]);
+    let trust = Trust { policy: &policy, checkpoints: &notes, against: None };
+    assert_eq!(verify(&folder, &trust).await.expect("verified").findings, []);
+    attacker.run(&change).await;
+    let refused = mirror(&database(&world), &key(&world).await, &copy).await;
+    assert!(refused.is_err(), "a sound copy is not overwritten");
+    attacker.put_back("now").await;
+    assert_eq!(said(&world, &[&newest], Some(&copy)).await, []);
+
     // Tiles alone: proofs would fail, events are sound.
     attacker.run("UPDATE log.tiles SET hashes = set_byte(hashes, 0, (get_byte(hashes, 0) + 1) % 256) WHERE level = 0 AND tile = 1").await;
     assert_eq!(said(&world, &[&newest], None).await, [Finding::TileAltered { level: 0, tile: 1 }]);
@@ -266,10 +284,13 @@ async fn every_attack_of_a_superuser_is_named_by_its_index() {
 
     // An operator who lends the key to a second history: two checkpoints of one size can't both be true.
     attacker.run("ALTER TABLE log.events ENABLE TRIGGER ALL; ALTER TABLE log.events ENABLE ALWAYS TRIGGER events_append_only; ALTER TABLE log.events ALTER position SET GENERATED ALWAYS").await;
-    std::fs::remove_file(world.folder.join("checkpoint")).expect("the operator forgets");
+    std::fs::remove_file(world.folder.join("checkpoint")).expect("the file is gone");
+    let world = world_without_memory(world).await;
+    assert!(matches!(world.app.tree_grow().await, Err(AppError::WatermarkMissing)), "that alone is no reason to sign");
+    std::fs::write(world.folder.join("checkpoint"), &first.note).expect("the operator lies");
     let world = world_without_memory(world).await;
     let mut fork = covered(&world).await;
-    while fork.size < size {
+    while fork.size <= size {
         submit_day(
             &world,
             &anna,
@@ -283,6 +304,10 @@ async fn every_attack_of_a_superuser_is_named_by_its_index() {
     let same_size = signed_at_size(&world, size).await;
     let found = said(&world, &[&newest, &same_size], None).await;
     assert!(found.contains(&Finding::Forked { size }), "fork: {found:?}");
+    assert!(fork.size > size);
+    let found = said(&world, &[&newest, &fork], None).await;
+    assert!(found.contains(&Finding::Forked { size }), "an older checkpoint counts as well: {found:?}");
+    assert_eq!(said(&world, &[&first, &fork], None).await, [], "who saw nothing of the first history sees a sound log");
 }
 
 async fn world_without_memory(world: World) -> World {
@@ -307,7 +332,7 @@ async fn a_log_verifies_and_every_old_proof_holds_after_erasures() {
     let entries = expect(world.get(&anna, "/v1/privacy/audit-log?limit=200").await, StatusCode::OK).await;
     let mut proofs = Vec::new();
     for entry in entries["entries"].as_array().expect("entries") {
-        let target = format!("/v1/privacy/audit-log/{}/proof", entry["id"].as_str().expect("an id"));
+        let target = format!("/v1/privacy/audit-log/{}/proof?leaf=true", entry["id"].as_str().expect("an id"));
         let answer = Answer::of(world.get(&anna, target).await).await;
         if answer.status == StatusCode::OK {
             proofs.push(InclusionProof::parse(&answer.text).expect("a proof"));
@@ -358,7 +383,9 @@ async fn tiles_are_files_for_everybody_and_entries_for_staff_only() {
     let bytes = client.get("/v1/log/tile/0/000").send().await;
     let headers = bytes.0.headers().clone();
     assert_eq!(bytes.0.into_body().into_bytes().await.expect("bytes").len(), 8192);
-    assert_eq!(headers["cache-control"], "public, max-age=31536000, immutable");
+    assert_eq!(headers["cache-control"], "public, max-age=600");
+    let of_tree = client.get("/v1/log/trees/1/tile/0/000").send().await;
+    assert_eq!(of_tree.0.headers()["cache-control"], "public, max-age=31536000, immutable");
     let width = checkpoint.size - 256;
     for (path, status) in [
         (format!("tile/0/001.p/{width}"), StatusCode::OK),
@@ -369,6 +396,8 @@ async fn tiles_are_files_for_everybody_and_entries_for_staff_only() {
         ("tile/2/000.p/1".to_owned(), StatusCode::NOT_FOUND),
         ("tile/0/0".to_owned(), StatusCode::NOT_FOUND),
         ("trees/1/tile/0/000".to_owned(), StatusCode::OK),
+        ("trees/1/checkpoint".to_owned(), StatusCode::OK),
+        ("trees/2/checkpoint".to_owned(), StatusCode::NOT_FOUND),
         ("trees/2/tile/0/000".to_owned(), StatusCode::NOT_FOUND),
         ("tile/entries/000".to_owned(), StatusCode::UNAUTHORIZED),
         (format!("proofs/{}", checkpoint.size), StatusCode::NOT_FOUND),
@@ -449,7 +478,7 @@ async fn a_checkpoint_is_published_once_its_witness_has_cosigned() {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let stored = world.app.log_checkpoint(true).await.expect("read");
+        let stored = world.app.log_checkpoint(None).await.expect("read");
         stored.map(|stored| Checkpoint::verify(&stored.note, &policy_key(world)).expect("signed"))
     };
     let first = published(&world).await.expect("published");
@@ -467,7 +496,7 @@ async fn a_checkpoint_is_published_once_its_witness_has_cosigned() {
         grow_once(&world.app, &mut lone).await.expect("it grows");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(world.app.log_checkpoint(true).await.expect("read").expect("one").size, second.size, "{url}");
+    assert_eq!(world.app.log_checkpoint(None).await.expect("read").expect("one").size, second.size, "{url}");
     assert!(world.app.log_uncovered().await.expect("read").is_some());
 }
 

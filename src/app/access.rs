@@ -2,7 +2,7 @@
 
 use context::{Ctx, EventId, Personal, SubjectId};
 use db::Gate;
-use domain::access::{ACCESS, DATA_ACCESSED};
+use domain::access::{ACCESS, ACCESS_REFUSED, DATA_ACCESSED};
 use event_log::{Actor, Event, Trail};
 use vault::SubjectKeys;
 
@@ -38,6 +38,22 @@ impl App {
     ) -> Result<(), AppError> {
         let event = access_event(ctx, ctx.subject, what, count);
         self.access_record(ctx, event, keys, details).await
+    }
+
+    /// Records that whoever is signed in asked for what is not there, or not theirs; a session that has ended leaves no entry.
+    pub async fn refusal_record(&self, ctx: &Ctx, status: u16, path: &str) -> Result<(), AppError> {
+        let work = move |tx: db::Tx| async move {
+            let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
+            Ok::<_, AppError>(Standing::take(self, ctx, &standing)?.keys)
+        };
+        let keys = match self.db.api.run_tx("session_standing", ctx, Gate::read(ctx), work).await {
+            Err(AppError::SignedOut | AppError::Suspended { .. }) => return Ok(()),
+            keys => keys?,
+        };
+        let mut event = access_event(ctx, ctx.subject, ACCESS, 1);
+        event.event_type = ACCESS_REFUSED.to_owned();
+        event.payload = serde_json::json!({ "status": status }).to_string();
+        self.access_record(ctx, event, keys, path.to_owned()).await
     }
 
     /// Records that whoever is signed in read `count` entries of `what` that no key opens. Refuses a session that has ended.

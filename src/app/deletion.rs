@@ -149,7 +149,7 @@ impl App {
     }
 
     /// Queues a letter in the transaction of whatever it tells of.
-    pub(super) fn post(&self, ctx: &Ctx, tx: &Tx, letter: &Letter) -> Result<(), AppError> {
+    pub(crate) fn post(&self, ctx: &Ctx, tx: &Tx, letter: &Letter) -> Result<(), AppError> {
         let (key, sealer) = self.vault.ring().transit(ctx.now())?;
         tx.queue(letter_insert(ctx, letter, key, &sealer));
         Ok(())

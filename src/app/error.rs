@@ -4,9 +4,12 @@ use chrono::{DateTime, Utc};
 use db::{DbError, Transient};
 use domain::{
     Fault,
+    alert::AlertError,
+    breach::BreachError,
     consent::Purpose,
     deletion::DeletionError,
     export::ExportError,
+    extension::ExtensionError,
     hold::HoldError,
     release::{PlanError, ReleaseError},
     retention::RetentionError,
@@ -54,6 +57,21 @@ pub enum AppError {
     /// A confirmed deletion waits for the end of its grace.
     #[error("a confirmed deletion is waiting")]
     DeletionWaiting,
+    /// The account is suspended for a while.
+    #[error("the account is suspended until {until}")]
+    Suspended {
+        /// Its end.
+        until: DateTime<Utc>,
+    },
+    /// An alert can't be acknowledged.
+    #[error(transparent)]
+    Alert(#[from] AlertError),
+    /// A breach can't go on as asked.
+    #[error(transparent)]
+    Breach(#[from] BreachError),
+    /// A request can't have more time.
+    #[error(transparent)]
+    Extension(#[from] ExtensionError),
     /// A legal hold stands.
     #[error("a legal hold stands until {until}")]
     Held {
@@ -119,6 +137,12 @@ pub enum AppError {
         /// How many leaves it covers.
         size: u64,
     },
+    /// The newest checkpoint outside the database is gone.
+    #[error(
+        "the database has signed checkpoints, and the file `checkpoint` of the data folder is missing: bring its newest copy back, \
+         or save what auditors hold, or /v1/log/checkpoint served last, under that name"
+    )]
+    WatermarkMissing,
     /// The newest checkpoint outside the database cannot be used.
     #[error(transparent)]
     Watermark(#[from] WatermarkError),

@@ -5,7 +5,10 @@
 
 pub mod access;
 pub mod account;
+pub mod alert;
 pub mod audit;
+pub mod breach;
+pub mod compliance;
 pub mod consent;
 pub(crate) mod consent_lapse;
 pub mod deletion;
@@ -20,7 +23,9 @@ pub mod import;
 mod job;
 pub mod keys;
 pub mod once;
+pub mod opening;
 pub mod overview;
+pub mod processing_record;
 mod profile;
 pub mod projection;
 pub mod receipt;
@@ -46,7 +51,7 @@ use vault::Vault;
 pub use error::AppError;
 pub use standing::Standing;
 
-use crate::{auth::Tokens, export::Store, jobs::AccessLog, ledger::Ledger};
+use crate::{alert_rules::Rules, auth::Tokens, export::Store, jobs::AccessLog, ledger::Ledger, webhook::Endpoint};
 
 /// One pool a login.
 #[derive(Clone)]
@@ -59,6 +64,24 @@ pub struct Databases {
     pub access: Db,
     /// Releases of statistics.
     pub stats: Db,
+}
+
+/// What raises alerts, and who is told.
+#[derive(Clone)]
+pub struct Alerts {
+    /// The rules.
+    pub rules: Rules,
+    /// Webhooks.
+    pub endpoints: Vec<Endpoint>,
+    /// Who is mailed.
+    pub mail: Option<String>,
+}
+
+impl Default for Alerts {
+    /// The rules that are built in, and nobody is told.
+    fn default() -> Self {
+        Self { rules: Rules::built_in(), endpoints: Vec::new(), mail: None }
+    }
 }
 
 /// Everything a command or a query needs.
@@ -75,6 +98,8 @@ pub struct App {
     pub ledger: Ledger,
     /// How the log is made verifiable.
     pub log: tree::LogSettings,
+    /// What raises alerts, and who is told.
+    pub alerts: Alerts,
     /// Where export files are.
     pub exports: Store,
     /// How often guests asked lately.

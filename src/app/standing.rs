@@ -38,10 +38,12 @@ impl Standing {
         Query::new(
             "-- standing
             SELECT s.ring_version, s.wrapping_version, s.index_key, s.trail_key, s.wrapping_key,
-                   c.granted, c.notice_version, e.expires_at, e.mac, c.objected, a.restricted_at, a.deletion_at, a.held_until
+                   c.granted, c.notice_version, e.expires_at, e.mac, c.objected, a.restricted_at, a.deletion_at, a.held_until,
+                   p.until
             FROM vault.subjects s
             LEFT JOIN read.accounts a ON a.subject_id = s.subject_id
             LEFT JOIN read.consents c ON c.subject_id = s.subject_id AND c.purpose = $3
+            LEFT JOIN auth.suspensions p ON p.subject_id = s.subject_id
             LEFT JOIN auth.sessions e ON e.subject_id = s.subject_id AND e.session_id = $2 AND e.ended_at IS NULL
             WHERE s.subject_id = $1",
         )
@@ -62,6 +64,10 @@ impl Standing {
             let ours = constant_time::verify_slices_are_equal(&mac, &row.get::<_, Vec<u8>>(8)).is_ok();
             if !ours || expires_at <= ctx.now() {
                 return Err(AppError::SignedOut);
+            }
+            // Jobs on the same person go on.
+            if let Some(until) = row.get::<_, Option<DateTime<Utc>>>(13).filter(|until| *until > ctx.now()) {
+                return Err(AppError::Suspended { until });
             }
         }
         let wrapped = WrappedSubject::from_row(row);

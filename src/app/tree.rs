@@ -13,8 +13,8 @@ use event_log::{
     Event, Position, Reader, Unit,
     cqrs_es::Aggregate,
     tree::{
-        StoredCheckpoint, TreeRow, bundle_events, bundles_put, checkpoint_add, checkpoint_newest, edge_get, leaf_index,
-        log_uncovered, tile_row, tiles_get, tiles_put, tree_add, tree_list, tree_lock, tree_move,
+        StoredCheckpoint, TreeRow, bundle_events, bundles_put, checkpoint_add, checkpoint_cosign, checkpoint_newest,
+        edge_get, leaf_index, log_uncovered, tile_row, tiles_get, tiles_put, tree_add, tree_list, tree_lock, tree_move,
     },
 };
 use projections::{
@@ -64,7 +64,7 @@ pub enum Grown {
     /// Integrated so many events; there are more.
     More(usize),
     /// Integrated so many events, all there were, and signed, where something was not signed yet.
-    Whole(usize, Option<Checkpoint>),
+    Whole(usize, Option<(i64, Checkpoint)>),
 }
 
 impl App {
@@ -85,11 +85,12 @@ impl App {
     async fn tree_step(&self, sign: bool) -> Result<Grown, AppError> {
         let ctx = &Ctx::system(self.clock.clone());
         let work = move |tx: Tx| async move {
-            let [rows, newest] = tx.flight([tree_lock(), checkpoint_newest(false)]).await?;
+            let [rows, newest] = tx.flight([tree_lock(), checkpoint_newest(None, false)]).await?;
             let Some(mut tree) = rows.first().map(TreeRow::from_row) else {
                 return self.tree_begin(ctx, &tx).await;
             };
             let signed = newest.first().map(StoredCheckpoint::from_row).filter(|stored| stored.tree == tree.tree);
+            let signed = signed.map(|stored| self.own_checkpoint(&tree, &stored)).transpose()?;
             let mut reader = Reader::new(tree.position, PAGE);
             let [tiles, page] = tx.flight([edge_get(&tree), reader.page()]).await?;
             let tiles: std::collections::HashMap<_, _> = tiles.iter().map(tile_row).collect();
@@ -108,19 +109,19 @@ impl App {
             if events.len() == usize::try_from(PAGE).unwrap_or_default() {
                 return Ok((Grown::More(events.len()), None));
             }
-            if !sign || edge.size() == 0 || signed.is_some_and(|stored| stored.size == edge.size()) {
+            if !sign || edge.size() == 0 || signed.as_ref().is_some_and(|stored| stored.size == edge.size()) {
                 return Ok((Grown::Whole(events.len(), None), None));
             }
-            self.goes_on(&tx, &tree, before).await?;
+            self.goes_on(&tx, &tree, before, signed.is_some()).await?;
             let key = self.log_key(&tree.origin)?;
             let checkpoint = sign_checkpoint(&key, edge.size(), edge.root(), |body| self.vault.ring().sign_log(body))?;
-            let published = self.log.policy.as_ref().is_none_or(|policy| policy.is_witnessed(&checkpoint));
-            tx.queue(checkpoint_add(tree.tree, &checkpoint, published, ctx.now()));
-            Ok((Grown::Whole(events.len(), Some(checkpoint)), Some(key)))
+            // It is published once it stands outside the database as well.
+            tx.queue(checkpoint_add(tree.tree, &checkpoint, false, ctx.now()));
+            Ok((Grown::Whole(events.len(), Some((tree.tree, checkpoint))), Some(key)))
         };
         let (grown, key) = self.db.system.run_tx("tree_step", ctx, Gate::read(ctx), work).await?;
         // After the commit: what is outside the database must never be ahead of it.
-        if let (Grown::Whole(_, Some(checkpoint)), Some(key)) = (&grown, key) {
+        if let (Grown::Whole(_, Some((_, checkpoint))), Some(key)) = (&grown, key) {
             self.log.watermark.write(checkpoint, &key)?;
             *self.log.last.lock().expect("no one panics while keeping a checkpoint") = Some(checkpoint.clone());
         }
@@ -141,13 +142,16 @@ impl App {
     }
 
     /// Refuses a tree that does not go on from the newest checkpoint outside the database. `before` is size and root that the
-    /// tree had before this step.
-    async fn goes_on(&self, tx: &Tx, tree: &TreeRow, before: (u64, Hash)) -> Result<(), AppError> {
+    /// tree had before this step, `signed` whether the database has a checkpoint of it.
+    async fn goes_on(&self, tx: &Tx, tree: &TreeRow, before: (u64, Hash), signed: bool) -> Result<(), AppError> {
         let last = self.log.last.lock().expect("no one panics while keeping a checkpoint").clone();
         if last.is_some_and(|last| last.origin == tree.origin && (last.size, last.root) == before) {
             return Ok(());
         }
-        let Some(known) = self.log.watermark.read(self.vault.ring().log_public()?)? else { return Ok(()) };
+        let Some(known) = self.log.watermark.read(self.vault.ring().log_public()?)? else {
+            // Nothing was signed yet, or the file that says so is gone.
+            return if signed || tree.tree > 1 { Err(AppError::WatermarkMissing) } else { Ok(()) };
+        };
         if known.origin == tree.origin && (known.size, known.root) == before {
             return Ok(());
         }
@@ -179,12 +183,44 @@ impl App {
         }
     }
 
-    /// Integrates everything that can be read now, and signs; gives the newest checkpoint, if it signed one.
+    /// Integrates everything that can be read now, signs, and, where no witness has to be asked first, publishes; gives the newest
+    /// checkpoint, if it signed one.
     pub async fn tree_grow(&self) -> Result<Option<Checkpoint>, AppError> {
-        self.tree_integrate(true).await
+        let Some((tree, checkpoint)) = self.tree_integrate(true).await? else { return Ok(None) };
+        if self.log.policy.as_ref().is_none_or(|policy| policy.is_witnessed(&checkpoint)) {
+            self.tree_publish(tree, &checkpoint, true).await?;
+        }
+        Ok(Some(checkpoint))
     }
 
-    async fn tree_integrate(&self, sign: bool) -> Result<Option<Checkpoint>, AppError> {
+    /// Stores what was added to a checkpoint, and whether it is published.
+    pub async fn tree_publish(&self, tree: i64, checkpoint: &Checkpoint, published: bool) -> Result<(), AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            tx.queue(checkpoint_cosign(tree, checkpoint, published));
+            Ok(())
+        };
+        self.db.system.run_tx("checkpoint_cosign", ctx, Gate::read(ctx), work).await
+    }
+
+    /// A checkpoint that is not published yet, with its tree's number.
+    pub async fn tree_unpublished(&self) -> Result<Option<(i64, Checkpoint)>, AppError> {
+        let Some(tree) = self.log_trees().await?.into_iter().next() else { return Ok(None) };
+        let rows = self.read_as_system("checkpoint_newest", &|| checkpoint_newest(None, false)).await?;
+        let Some(stored) = rows.first().map(StoredCheckpoint::from_row).filter(|stored| !stored.witnessed) else {
+            return Ok(None);
+        };
+        Ok(Some((stored.tree, self.own_checkpoint(&tree, &stored)?)))
+    }
+
+    /// What is stored as a checkpoint of a tree, if it is one: a row that somebody put there is not taken for ours.
+    fn own_checkpoint(&self, tree: &TreeRow, stored: &StoredCheckpoint) -> Result<Checkpoint, AppError> {
+        let checkpoint = Checkpoint::verify(&stored.note, &self.log_key(&tree.origin)?).ok();
+        let fits = |it: &Checkpoint| stored.tree == tree.tree && it.size == stored.size && it.size <= tree.size;
+        checkpoint.filter(fits).ok_or_else(|| AppError::Corrupt("a checkpoint that we did not sign".to_owned()))
+    }
+
+    async fn tree_integrate(&self, sign: bool) -> Result<Option<(i64, Checkpoint)>, AppError> {
         loop {
             match self.tree_step(sign).await? {
                 Grown::More(_) => {}
@@ -197,26 +233,35 @@ impl App {
     /// Goes on with the tree of a database that was restored, where it holds all that was signed; otherwise opens a new one,
     /// whose first leaf says what was lost. Nothing else writes meanwhile. Doing it twice opens no second.
     pub async fn tree_reopen(&self) -> Result<Option<Checkpoint>, AppError> {
-        let Some(signed) = self.log.watermark.read(self.vault.ring().log_public()?)? else { return Ok(None) };
         let trees = self.log_trees().await?;
-        let opened = trees.first().filter(|tree| tree.tree > 1 && tree.size == 0 && tree.origin != signed.origin);
-        let (tree, left) = match opened {
+        let Some(newest) = trees.first() else { return Ok(None) };
+        let known = self.log.watermark.read(self.vault.ring().log_public()?)?;
+        let (tree, left) = if newest.tree > 1 && newest.size == 0 {
             // Broken off before its first leaf was there: what it leaves is the tree before.
-            Some(tree) => (tree.clone(), trees.get(1).cloned()),
-            None => {
-                let tree = self.tree_whole().await?;
-                if tree.origin == signed.origin && self.tree_root(&tree, signed.size).await? == Some(signed.root) {
-                    return Ok(None);
-                }
-                let first = trees.last().map_or_else(|| tree.origin.clone(), |tree| tree.origin.clone());
-                let number = tree.tree + 1;
-                let begins = tree.begins + i64::try_from(tree.size).unwrap_or_default();
-                let origin = format!("{first}/{number}");
-                (TreeRow { tree: number, origin, begins, size: 0, ..tree.clone() }, Some(tree))
+            (newest.clone(), trees.get(1).cloned())
+        } else {
+            let tree = self.tree_whole().await?;
+            if let Some(signed) = &known
+                && tree.origin == signed.origin
+                && self.tree_root(&tree, signed.size).await? == Some(signed.root)
+            {
+                return Ok(None);
             }
+            // A number that no signed tree has: that of the restored database may be older.
+            let first = trees.last().map_or_else(|| tree.origin.clone(), |tree| tree.origin.clone());
+            let signed =
+                known.as_ref().and_then(|signed| signed.origin.strip_prefix(&first)?.strip_prefix('/')?.parse().ok());
+            let number = tree.tree.max(signed.unwrap_or(1)) + 1;
+            let begins = tree.begins + i64::try_from(tree.size).unwrap_or_default();
+            let origin = format!("{first}/{number}");
+            (TreeRow { tree: number, origin, begins, size: 0, ..tree.clone() }, Some(tree))
         };
         let left = left.ok_or_else(|| AppError::Corrupt("a tree behind no other".to_owned()))?;
         let kept_root = self.tree_root(&left, left.size).await?.unwrap_or(EMPTY_HASH);
+        // Without a checkpoint from outside nobody knows what was signed: at least what was kept.
+        let nothing =
+            |origin: &str| Checkpoint { origin: origin.to_owned(), size: 0, root: EMPTY_HASH, note: String::new() };
+        let signed = known.unwrap_or_else(|| Checkpoint { size: left.size, root: kept_root, ..nothing(&left.origin) });
         let ctx = &Ctx::system(self.clock.clone());
         let row = &tree;
         let work = move |tx: Tx| async move {
@@ -225,18 +270,19 @@ impl App {
         };
         self.db.system.run_tx("tree_add", ctx, Gate::read(ctx), work).await?;
         let left = Left {
-            previous: signed.origin,
+            previous: left.origin,
             previous_begins: left.begins.unsigned_abs(),
-            signed_size: signed.size,
-            signed_root: signed.root.to_string(),
             kept_size: left.size,
             kept_root: kept_root.to_string(),
+            signed_origin: signed.origin,
+            signed_size: signed.size,
+            signed_root: signed.root.to_string(),
         };
         self.log_origin_record(LogOriginCommand::Open { origin: tree.origin.clone(), left }).await?;
-        let nothing = Checkpoint { origin: tree.origin.clone(), size: 0, root: EMPTY_HASH, note: String::new() };
-        *self.log.last.lock().expect("no one panics while keeping a checkpoint") = Some(nothing);
+        *self.log.last.lock().expect("no one panics while keeping a checkpoint") = Some(nothing(&tree.origin));
         loop {
-            if let Some(checkpoint) = self.tree_grow().await? {
+            // It is published by a server, which knows the witnesses.
+            if let Some((_, checkpoint)) = self.tree_integrate(true).await? {
                 return Ok(Some(checkpoint));
             }
             tokio::time::sleep(PAUSE).await;
@@ -287,14 +333,26 @@ impl App {
         self.db.api.run_tx("log_origin_record", ctx, Gate::alone(ctx), work).await
     }
 
-    /// The newest tree, and a checkpoint of it: the published one, or the newest that was signed.
-    pub async fn log_checkpoint(&self, published: bool) -> Result<Option<StoredCheckpoint>, AppError> {
+    /// The published checkpoint of a tree, or of the newest.
+    pub async fn log_checkpoint(&self, tree: Option<i64>) -> Result<Option<StoredCheckpoint>, AppError> {
         let ctx = &Ctx::system(self.clock.clone());
         let work = move |tx: Tx| async move {
-            let [rows] = tx.finish([checkpoint_newest(published)]).await?;
-            Ok(rows.first().map(StoredCheckpoint::from_row))
+            match self.tree_published(&tx, tree).await {
+                Err(AppError::Missing(_)) => Ok(None),
+                found => found.map(|(_, stored)| Some(stored)),
+            }
         };
         self.db.system.run_tx("log_checkpoint", ctx, Gate::read(ctx), work).await
+    }
+
+    /// A tree, the newest where none is named, and its published checkpoint.
+    async fn tree_published(&self, tx: &Tx, tree: Option<i64>) -> Result<(TreeRow, StoredCheckpoint), AppError> {
+        let [trees, newest] = tx.flight([tree_list(), checkpoint_newest(tree, true)]).await?;
+        let stored = newest.first().map(StoredCheckpoint::from_row).ok_or(AppError::Missing("checkpoint"))?;
+        let row = trees.iter().map(TreeRow::from_row).find(|row| row.tree == stored.tree);
+        let row = row.ok_or(AppError::Missing("tree"))?;
+        self.own_checkpoint(&row, &stored)?;
+        Ok((row, stored))
     }
 
     /// The key of the newest tree, which its checkpoints verify with.
@@ -316,13 +374,12 @@ impl App {
         self.db.system.run_tx("log_trees", ctx, Gate::read(ctx), work).await
     }
 
-    /// A tile of the newest tree, or of an older one, as wide as is asked for; none where no signed tree has it.
+    /// A tile of the newest tree, or of an older one, as wide as is asked for; none where no published checkpoint covers it.
     pub async fn log_tile(&self, tree: Option<i64>, level: u8, tile: u64, width: u64) -> Result<Vec<u8>, AppError> {
         let ctx = &Ctx::system(self.clock.clone());
         let work = move |tx: Tx| async move {
-            let [trees] = tx.flight([tree_list()]).await?;
-            let tree = chosen(trees.iter().map(TreeRow::from_row), tree)?;
-            if tile_width(tree.size, level, tile) < width {
+            let (tree, covers) = self.tree_published(&tx, tree).await?;
+            if tile_width(covers.size, level, tile) < width {
                 return Err(AppError::Missing("tile"));
             }
             let [rows] = tx.finish([tiles_get(tree.tree, &[(level, tile)])]).await?;
@@ -337,9 +394,8 @@ impl App {
     pub async fn log_bundle(&self, tree: Option<i64>, number: u64, width: u64) -> Result<Vec<u8>, AppError> {
         let ctx = &Ctx::system(self.clock.clone());
         let work = move |tx: Tx| async move {
-            let [trees] = tx.flight([tree_list()]).await?;
-            let tree = chosen(trees.iter().map(TreeRow::from_row), tree)?;
-            if tile_width(tree.size, 0, number) < width {
+            let (tree, covers) = self.tree_published(&tx, tree).await?;
+            if tile_width(covers.size, 0, number) < width {
                 return Err(AppError::Missing("bundle"));
             }
             let [rows] = tx.finish([bundle_events(tree.tree, number, width)]).await?;
@@ -350,33 +406,23 @@ impl App {
         self.db.system.run_tx("log_bundle", ctx, Gate::read(ctx), work).await
     }
 
-    /// The proof that a leaf is in the published tree.
-    pub async fn log_inclusion(&self, index: u64) -> Result<InclusionProof, AppError> {
-        self.inclusion(None, index, None).await
-    }
-
-    async fn inclusion(
-        &self,
-        tree: Option<i64>,
-        index: u64,
-        leaf: Option<Vec<u8>>,
-    ) -> Result<InclusionProof, AppError> {
-        let (ctx, leaf) = (&Ctx::system(self.clock.clone()), &leaf);
+    /// The proof that a leaf is in a tree, the newest where none is named, under its published checkpoint.
+    pub async fn log_inclusion(&self, tree: Option<i64>, index: u64) -> Result<InclusionProof, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
         let work = move |tx: Tx| async move {
-            let [trees, newest] = tx.flight([tree_list(), checkpoint_newest(true)]).await?;
-            let stored = newest.first().map(StoredCheckpoint::from_row).ok_or(AppError::Missing("checkpoint"))?;
-            let row = chosen(trees.iter().map(TreeRow::from_row), Some(stored.tree))?;
-            if index >= stored.size || tree.is_some_and(|tree| tree != stored.tree) {
+            let (row, stored) = self.tree_published(&tx, tree).await?;
+            if index >= stored.size {
                 return Err(AppError::Missing("leaf"));
             }
             let hashes = self.prove(&tx, &row, |tiles| tiles.inclusion(stored.size, index)).await?;
-            Ok(InclusionProof { leaf: leaf.clone(), index, hashes, checkpoint: stored.note })
+            Ok(InclusionProof { leaf: None, index, hashes, checkpoint: stored.note })
         };
         self.db.system.run_tx("log_inclusion", ctx, Gate::read(ctx), work).await
     }
 
-    /// The proof that an event of the caller is in the published tree, with the event as its leaf.
-    pub async fn audit_proof(&self, ctx: &Ctx, event: EventId) -> Result<InclusionProof, AppError> {
+    /// The proof that an event of the caller is in its tree, with the hash of its leaf, or with the leaf itself, which names the
+    /// caller by the log's own id.
+    pub async fn audit_proof(&self, ctx: &Ctx, event: EventId, with_leaf: bool) -> Result<InclusionProof, AppError> {
         let subject: SubjectId = ctx.subject;
         let work = move |tx: Tx| async move {
             let [rows] = tx.finish([event_place(subject, event)]).await?;
@@ -392,16 +438,17 @@ impl App {
             Ok::<_, AppError>((row.get::<_, i64>(0), row.get::<_, i64>(1)))
         };
         let (tree, index) = self.db.system.run_tx("leaf_index", system, Gate::read(system), work).await?;
-        self.inclusion(Some(tree), u64::try_from(index).unwrap_or_default(), Some(event.leaf().to_bytes())).await
+        let proof = self.log_inclusion(Some(tree), u64::try_from(index).unwrap_or_default()).await?;
+        let leaf = event.leaf().to_bytes();
+        let extra = if with_leaf { leaf } else { record_hash(&leaf).0.to_vec() };
+        Ok(InclusionProof { leaf: Some(extra), ..proof })
     }
 
     /// The proof that the published tree goes on from one of `older` leaves, or that the tree of `newer` leaves does.
     pub async fn log_consistency(&self, older: u64, newer: Option<u64>) -> Result<(u64, Vec<Hash>), AppError> {
         let ctx = &Ctx::system(self.clock.clone());
         let work = move |tx: Tx| async move {
-            let [trees, newest] = tx.flight([tree_list(), checkpoint_newest(true)]).await?;
-            let stored = newest.first().map(StoredCheckpoint::from_row).ok_or(AppError::Missing("checkpoint"))?;
-            let row = chosen(trees.iter().map(TreeRow::from_row), Some(stored.tree))?;
+            let (row, stored) = self.tree_published(&tx, None).await?;
             let newer = newer.unwrap_or(stored.size);
             if newer > stored.size {
                 return Err(AppError::parameter("to", "must not lie behind the newest checkpoint"));
@@ -437,10 +484,6 @@ impl App {
         };
         self.db.system.run_tx("log_uncovered", ctx, Gate::read(ctx), work).await
     }
-}
-
-fn chosen(mut trees: impl Iterator<Item = TreeRow>, tree: Option<i64>) -> Result<TreeRow, AppError> {
-    trees.find(|row| tree.is_none_or(|tree| row.tree == tree)).ok_or(AppError::Missing("tree"))
 }
 
 const _: () = assert!(TILE_HASHES == 256);

@@ -19,6 +19,7 @@ use domain::{
     RoleLevel, Source, Specialty,
     consent::Purpose,
     deletion::Scope,
+    drill::Outcome,
     export::ExportFormat,
     filter::Filter,
     kinds::{Shape, WORK_DAY, WorkDay, WorkProfile},
@@ -155,6 +156,9 @@ pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, Serve
     if let Some(elsewhere) = elsewhere.filter(|folder| !folder.starts_with(scratch.path())) {
         std::fs::remove_dir_all(elsewhere.parent().unwrap_or(&elsewhere))?;
     }
+    let count = |verdict| findings.0.iter().filter(|it| it.verdict == verdict).count().try_into().unwrap_or(u32::MAX);
+    let (holds, fails) = (count(Verdict::Holds), count(Verdict::Fails));
+    app.drill_record(Outcome { at: app.clock.now(), holds, fails, not_examined: count(Verdict::NotExamined) }).await?;
     Ok(findings.0)
 }
 
@@ -206,7 +210,7 @@ async fn in_scratch(
 ) -> Result<(), ServerError> {
     // The ledger is outside the database, and outlives it.
     std::fs::copy(ground.folder.join("erasures.ledger"), folder.join("erasures.ledger"))?;
-    let settings = Settings::new(folder.clone(), ground.app.clock.clone());
+    let settings = Settings { rehearsal: true, ..Settings::new(folder.clone(), ground.app.clock.clone()) };
     let (vault, ring) = (ground.vault, ground.vault.ring());
 
     let older = scratch_database(cluster, "older");

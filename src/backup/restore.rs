@@ -63,7 +63,9 @@ pub async fn restore(
     };
     crash_point("restore: loaded");
     let app = server::open(settings, &store.database, vault, &passwords).await?;
-    restored.opened = app.tree_reopen().await?.map(|checkpoint| checkpoint.origin);
+    if !settings.rehearsal {
+        restored.opened = app.tree_reopen().await?.map(|checkpoint| checkpoint.origin);
+    }
     crash_point("restore: reopened");
     app.models_rebuild().await?;
     crash_point("restore: rebuilt");

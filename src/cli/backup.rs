@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use context::Clock;
 use lethe::{
     backup::{self, Finding, Ground, Verdict},
+    place::PlaceError,
     server::ServerError,
 };
 
@@ -40,6 +41,9 @@ pub(super) struct RestoreArgs {
     place: PlaceArgs,
     #[command(flatten)]
     pair: Pair,
+    /// A checkpoint of the log that is newer than the data folder's own, as an auditor or a witness holds it
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -73,10 +77,13 @@ impl BackupCommand {
 
 impl RestoreArgs {
     pub(super) async fn run(self) -> Result<(), ServerError> {
-        let Self { place, pair } = self;
+        let Self { place, pair, checkpoint } = self;
         place
             .on_store(false, async |place| {
                 let settings = place.settings();
+                if let Some(path) = &checkpoint {
+                    settings.watermark().adopt(path, place.vault.ring().log_public().map_err(PlaceError::from)?)?;
+                }
                 let (password, vault) = (place.password(), place.vault.clone());
                 let restored =
                     backup::restore(&settings, &place.store, password, vault, &pair.log, &pair.keys).await?;

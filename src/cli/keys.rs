@@ -3,6 +3,7 @@
 
 use std::{
     ops::ControlFlow,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -10,11 +11,12 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use lethe::{
     app::keys::{KeyList, Progress},
+    place::write_secret,
     server::ServerError,
 };
 use vault::{Kek, Signing};
 
-use super::{PlaceArgs, asked_to_stop};
+use super::{PlaceArgs, asked_to_stop, normalise, required_secret};
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {
@@ -22,6 +24,20 @@ pub(super) enum KeysCommand {
     List {
         #[command(flatten)]
         place: PlaceArgs,
+    },
+    /// Grant the keys of one person's records to an auditor, for a reason that the person sees. It can't be taken back
+    Grant {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// The person's e-mail address
+        #[arg(long)]
+        email: String,
+        /// The file of the reason, mode 0600
+        #[arg(long, value_name = "FILE")]
+        reason_file: PathBuf,
+        /// Where to write the keys, mode 0600
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
     },
     /// Bring everybody's keys under a new version of the key-encryption key, or go on with a rotation that was broken off
     Rotate {
@@ -58,7 +74,8 @@ pub(super) enum JwtCommand {
 
 impl KeysCommand {
     pub(super) async fn run(self) -> Result<(), ServerError> {
-        let (Self::List { place } | Self::Rotate { place } | Self::Destroy { place, .. }) = &self;
+        let (Self::List { place } | Self::Rotate { place } | Self::Destroy { place, .. } | Self::Grant { place, .. }) =
+            &self;
         // Between two steps, so that nothing is half done; the next rotation goes on.
         let stop = asked_to_stop()?;
         let stopped = std::sync::Arc::new(AtomicBool::new(false));
@@ -72,6 +89,15 @@ impl KeysCommand {
                 let app = place.open().await?;
                 match &self {
                     Self::List { .. } => print(&app.keys_list().await?),
+                    Self::Grant { email, reason_file, to, .. } => {
+                        let reason = required_secret(reason_file)?;
+                        let grant = app.keys_grant(&normalise(email)?, reason.trim()).await?;
+                        write_secret(to, grant.as_bytes())?;
+                        println!(
+                            "{}: as long as it exists it opens these records, whatever is erased here",
+                            to.display()
+                        );
+                    }
                     Self::Rotate { .. } => {
                         let watch = |progress| {
                             say(progress);

@@ -8,12 +8,14 @@ use std::{
 use chrono::TimeDelta;
 use clap::Args;
 use lethe::{
-    app::receipt::Controller,
+    alert_rules::Rules,
+    app::{Alerts, receipt::Controller},
     export::Bucket,
     http,
     mail::{Mailbox, Relay},
     place::PlaceError,
     server::{self, ServerError, Settings},
+    webhook::Endpoint,
 };
 use tokio::net::TcpListener;
 use transparency::Policy;
@@ -50,6 +52,8 @@ pub struct ServeArgs {
     controller: ControllerArgs,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    alerts: AlertArgs,
     #[command(flatten)]
     exports: ExportStoreArgs,
     /// How long a confirmed deletion can be cancelled, in seconds; 0: it is carried out at once
@@ -108,8 +112,34 @@ impl LogArgs {
     fn witnesses(&self) -> Result<Option<Policy>, ServerError> {
         let Some(path) = &self.witness_policy else { return Ok(None) };
         let text = std::fs::read_to_string(path).map_err(|error| PlaceError::Io(path.clone(), error))?;
-        let policy = Policy::parse(&text);
-        Ok(Some(policy.map_err(|error| PlaceError::Malformed(path.clone(), error.to_string()))?))
+        let malformed = |fault: String| PlaceError::Malformed(path.clone(), fault);
+        let policy = Policy::parse(&text).map_err(|error| malformed(error.to_string()))?;
+        if !policy.can_be_asked() {
+            return Err(malformed("too few witnesses have a URL: the quorum can't be met".to_owned()).into());
+        }
+        Ok(Some(policy))
+    }
+}
+
+/// What raises alerts, and who is told.
+#[derive(Args)]
+struct AlertArgs {
+    /// The rules by which patterns in the log raise alerts, as JSON; without it those that are built in
+    #[arg(long, value_name = "FILE")]
+    alert_rules: Option<PathBuf>,
+    /// Webhooks that alerts go to, as JSON: {"endpoints": [{"name": …, "url": …, "secret_file": …}]}
+    #[arg(long, value_name = "FILE")]
+    webhooks: Option<PathBuf>,
+    /// Who is mailed of alerts
+    #[arg(long, value_name = "ADDRESS")]
+    alert_mail: Option<String>,
+}
+
+impl AlertArgs {
+    fn alerts(self) -> Result<Alerts, ServerError> {
+        let rules = self.alert_rules.as_deref().map(Rules::read).transpose()?.unwrap_or_else(Rules::built_in);
+        let endpoints = self.webhooks.as_deref().map(Endpoint::read).transpose()?.unwrap_or_default();
+        Ok(Alerts { rules, endpoints, mail: self.alert_mail })
     }
 }
 
@@ -167,6 +197,7 @@ impl ServeArgs {
                     grace: TimeDelta::seconds(i64::from(self.grace)),
                     exports: self.exports.bucket(),
                     witnesses: self.log.witnesses()?,
+                    alerts: self.alerts.alerts()?,
                     log_origin: self.log.log_origin,
                     ..place.settings()
                 };

@@ -115,7 +115,7 @@ impl AuditAnswer {
 }
 
 /// Whether a text is a type of event, or a family of them.
-fn is_action(text: &str) -> bool {
+pub(super) fn is_action(text: &str) -> bool {
     EVENT_TYPES.iter().any(|known| *known == text || known.split_once('.').is_some_and(|(family, _)| family == text))
 }
 
@@ -126,9 +126,10 @@ pub struct AuditApi;
 impl AuditApi {
     /// Prove an entry of the audit log
     ///
-    /// The proof that an entry is in the log, with its leaf (C2SP tlog-proof): whoever has the log's key can check it offline,
-    /// whatever becomes of this service. It covers sealed bytes, and holds after an erasure. 404 where no checkpoint covers the
-    /// entry yet: ask again in a few seconds.
+    /// The proof that an entry is in the log (C2SP tlog-proof): whoever has the log's key can check it offline, whatever becomes
+    /// of this service. It covers sealed bytes, and holds after an erasure. Its extra line is the hash of the leaf; with `leaf`
+    /// it is the leaf itself, which names the caller by the log's own id: keep that to yourself. 404 where no checkpoint covers
+    /// the entry yet: ask again in a few seconds.
     #[oai(path = "/audit-log/:id/proof", method = "get", operation_id = "audit_proof")]
     async fn proof(
         &self,
@@ -136,9 +137,11 @@ impl AuditApi {
         caller: SignedIn,
         /// The entry's id.
         id: Path<Uuid>,
+        /// Whether the leaf itself is sent along; not where absent.
+        leaf: Query<Option<bool>>,
     ) -> Result<PlainText<String>, Refusal> {
         app.session_accessed(caller.ctx(), "audit_log", 1, format!("proof of {}", id.0)).await?;
-        Ok(PlainText(app.audit_proof(caller.ctx(), EventId(id.0)).await?.to_text()))
+        Ok(PlainText(app.audit_proof(caller.ctx(), EventId(id.0), leaf.0.unwrap_or(false)).await?.to_text()))
     }
 
     /// See the audit log

@@ -40,6 +40,11 @@ pub struct Guest(pub Ctx);
 #[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check_staff")]
 pub struct Staff(Caller);
 
+/// Staff of the compliance desk, and nobody else.
+#[derive(SecurityScheme)]
+#[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check_compliance")]
+pub struct Compliance(Caller);
+
 /// Who is calling.
 pub struct Caller {
     ctx: Ctx,
@@ -54,6 +59,13 @@ impl std::ops::Deref for SignedIn {
 }
 
 impl std::ops::Deref for Subject {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Compliance {
     type Target = Caller;
     fn deref(&self) -> &Caller {
         &self.0
@@ -143,11 +155,40 @@ async fn check_guest(request: &Request, bearer: Bearer) -> Result<Ctx> {
     if known { Ok(ctx) } else { Err(Refusal::from(AppError::SignedOut).into()) }
 }
 
+/// What is kept of a request that shows a token, in case it is refused.
+pub struct Signed {
+    app: Arc<App>,
+    ctx: Ctx,
+    token: String,
+}
+
+impl Signed {
+    /// None where it shows none.
+    pub fn of(request: &Request) -> Option<Self> {
+        let token = request.header(poem::http::header::AUTHORIZATION)?.strip_prefix("Bearer ")?.to_owned();
+        Some(Self { app: app(request).ok()?.clone(), ctx: context(request).ok()?, token })
+    }
+
+    /// Records a refusal in the log of whoever is signed in.
+    pub async fn record_refusal(self, status: u16, path: &str) {
+        let Some(claims) = self.app.tokens.verify(&self.token, self.ctx.now()) else { return };
+        let ctx = self.ctx.for_subject(claims.subject, Some(claims.session)).acting_as(claims.role);
+        if let Err(error) = self.app.refusal_record(&ctx, status, path).await {
+            tracing::error!(%error, "a refusal can't be recorded");
+        }
+    }
+}
+
 /// The member of staff who makes a request that the framework does not check.
 pub async fn staff(request: &Request) -> Result<Caller> {
     let token = request.header(poem::http::header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let bearer = Bearer { token: token.unwrap_or_default().to_owned() };
     check_staff(request, bearer).await
+}
+
+async fn check_compliance(request: &Request, bearer: Bearer) -> Result<Caller> {
+    let caller = check(request, bearer).await?;
+    if caller.claims.role == Role::Compliance { Ok(caller) } else { Err(Refusal::from(AppError::Forbidden).into()) }
 }
 
 async fn check_staff(request: &Request, bearer: Bearer) -> Result<Caller> {

@@ -21,6 +21,8 @@ use crate::app::{App, AppError};
 
 /// What never changes may be kept for good.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// After a restore the bare paths are those of another tree.
+const A_WHILE: &str = "public, max-age=600";
 /// The newest checkpoint changes every second.
 const FRESH: &str = "public, max-age=1";
 
@@ -101,7 +103,7 @@ impl LogApi {
     /// seconds ago. Tiles are files beneath `/v1/log/tile/` (C2SP tlog-tiles).
     #[oai(path = "/checkpoint", method = "get", operation_id = "log_checkpoint")]
     async fn checkpoint(&self, app: Data<&Arc<App>>) -> Result<TextAnswer, Refusal> {
-        let stored = app.log_checkpoint(true).await?.ok_or(AppError::Missing("checkpoint"))?;
+        let stored = app.log_checkpoint(None).await?.ok_or(AppError::Missing("checkpoint"))?;
         Ok(TextAnswer::new(stored.note, FRESH))
     }
 
@@ -125,7 +127,7 @@ impl LogApi {
         /// The leaf's index, from 0.
         index: Path<u64>,
     ) -> Result<TextAnswer, Refusal> {
-        Ok(TextAnswer::new(app.log_inclusion(index.0).await?.to_text(), FRESH))
+        Ok(TextAnswer::new(app.log_inclusion(None, index.0).await?.to_text(), FRESH))
     }
 
     /// The proof that the tree only grew
@@ -152,6 +154,15 @@ pub async fn get_tile(app: Data<&Arc<App>>, request: &Request, Segments(path): S
     send_tile(&app, request, None, &path).await
 }
 
+/// The published checkpoint of the tree whose number stands before: the last, where a later tree took its place.
+#[handler]
+pub async fn get_checkpoint_of(app: Data<&Arc<App>>, Segments(tree): Segments<i64>) -> Result<Response> {
+    let stored = app.log_checkpoint(Some(tree)).await.map_err(Refusal::from)?;
+    let stored = stored.ok_or_else(|| Refusal::from(AppError::Missing("checkpoint")))?;
+    let response = Response::builder().content_type("text/plain; charset=utf-8").header(header::CACHE_CONTROL, FRESH);
+    Ok(response.body(stored.note))
+}
+
 /// The same of the tree whose number stands before.
 #[handler]
 pub async fn get_tile_of(
@@ -165,7 +176,10 @@ pub async fn get_tile_of(
 async fn send_tile(app: &Arc<App>, request: &Request, tree: Option<i64>, path: &str) -> Result<Response> {
     let wanted = Wanted::parse(path).ok_or_else(|| Refusal::from(AppError::Missing("tile")))?;
     let (bytes, kept) = match wanted.level {
-        Some(level) => (app.log_tile(tree, level, wanted.tile, wanted.width).await.map_err(Refusal::from)?, IMMUTABLE),
+        Some(level) => {
+            let bytes = app.log_tile(tree, level, wanted.tile, wanted.width).await.map_err(Refusal::from)?;
+            (bytes, if tree.is_some() { IMMUTABLE } else { A_WHILE })
+        }
         None => {
             let caller = caller::staff(request).await?;
             let bytes = app.log_bundle(tree, wanted.tile, wanted.width).await.map_err(Refusal::from)?;

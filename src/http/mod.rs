@@ -4,11 +4,14 @@
 
 mod account;
 mod admin;
+mod alert;
 mod allow;
 mod analytics;
 mod audit;
 mod auth;
+mod breach;
 mod caller;
+mod compliance;
 mod consent;
 mod cursor;
 mod deletion;
@@ -70,6 +73,8 @@ pub(crate) enum Tag {
     Statistics,
     /// The tree over the log: checkpoints, tiles and proofs, without a sign-in.
     Log,
+    /// The compliance desk: deadlines, alerts, openings, the trail, breaches, and the documents that the law asks for.
+    Compliance,
     /// The state of the service, for staff.
     Admin,
     /// The service itself.
@@ -92,7 +97,14 @@ type Apis = (
     audit::AuditApi,
     admin::AdminApi,
     job::JobApi,
-    (analytics::AnalyticsApi, log::LogApi, health::HealthApi),
+    (
+        analytics::AnalyticsApi,
+        log::LogApi,
+        compliance::ComplianceApi,
+        alert::AlertApi,
+        breach::BreachApi,
+        health::HealthApi,
+    ),
 );
 
 fn service() -> OpenApiService<Apis, ()> {
@@ -112,7 +124,14 @@ fn service() -> OpenApiService<Apis, ()> {
         audit::AuditApi,
         admin::AdminApi,
         job::JobApi,
-        (analytics::AnalyticsApi, log::LogApi, health::HealthApi),
+        (
+            analytics::AnalyticsApi,
+            log::LogApi,
+            compliance::ComplianceApi,
+            alert::AlertApi,
+            breach::BreachApi,
+            health::HealthApi,
+        ),
     );
     OpenApiService::new(apis, "Lethe", "1")
         .summary("Remembers what happened, and can forget who it happened to.")
@@ -134,6 +153,7 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
     let mut routes = Route::new()
         .at("/openapi.json", get(openapi))
         .at("/v1/log/tile/*path", get(log::get_tile))
+        .at("/v1/log/trees/:tree/checkpoint", get(log::get_checkpoint_of))
         .at("/v1/log/trees/:tree/tile/*path", get(log::get_tile_of))
         .at("/.well-known/jwks.json", get(jwks))
         .at("/.well-known/receipt-keys.json", get(receipt_keys));
@@ -141,7 +161,7 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         routes = routes.nest_no_strip(old, moved);
     }
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| problem::panicked());
-    routes.nest("/", service).data(app).data(proxies).with(panics).around(observe).catch_all_error(problem::catch_all)
+    routes.nest("/", service).with(panics).around(observe).data(app).data(proxies).catch_all_error(problem::catch_all)
 }
 
 #[handler]
@@ -185,11 +205,15 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
     let path = request.uri().path().to_owned();
     request.set_data(id);
+    let signed = caller::Signed::of(&request);
     let answer = next.call(request).await;
     let mut response = match answer {
         Ok(answer) => answer.into_response(),
         Err(error) => problem::catch_all(error).await,
     };
+    if let Some(signed) = signed.filter(|_| is_refusal(&path, response.status())) {
+        signed.record_refusal(response.status().as_u16(), &without_ids(&path)).await;
+    }
     let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     if !is_for_guests(&path) {
         let status = response.status().as_u16();
@@ -204,6 +228,22 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Whether an answer says that something is not there, or not the caller's.
+fn is_refusal(path: &str, status: StatusCode) -> bool {
+    let of_staff = || ["/v1/admin/", "/v1/compliance/", "/v1/log/"].iter().any(|prefix| path.starts_with(prefix));
+    path.starts_with("/v1/") && (status == StatusCode::NOT_FOUND || status == StatusCode::FORBIDDEN && of_staff())
+}
+
+/// A path without what was asked for in particular: ids, dates and tokens may be somebody else's.
+fn without_ids(path: &str) -> String {
+    let plain = |segment: &str| {
+        segment.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte)) && segment.len() < 32
+    };
+    let version = |segment: &str| segment == "v1";
+    let shown = path.split('/').map(|segment| if plain(segment) || version(segment) { segment } else { "…" });
+    shown.collect::<Vec<_>>().join("/")
 }
 
 fn is_for_guests(path: &str) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! A problem names the field and the fact, never a value, and never an internal cause. Faults of ours are logged once, here.
 
+use domain::breach::BreachError;
 use domain::{Choice, deletion::DeletionError, export::ExportError};
 use poem::{
     Error, IntoResponse, Response,
@@ -231,6 +232,24 @@ impl From<AppError> for Refusal {
                 problem(404, "missing", "There is no such thing"),
                 format!("There is no such {what}."),
             )),
+            AppError::Suspended { until } => Self::Forbidden(with(
+                problem(403, "suspended", "The account is suspended for a while"),
+                format!("A pattern in the log looked suspicious. Try again at {} or later.", until.format("%FT%TZ")),
+            )),
+            AppError::Alert(error) => {
+                Self::Conflict(with(problem(409, "alert-not-open", "The alert is not open"), format!("{error}.")))
+            }
+            AppError::Breach(BreachError::Missing) => Self::Missing(with(
+                problem(404, "missing", "There is no such thing"),
+                "There is no such breach.".to_owned(),
+            )),
+            AppError::Breach(error) => {
+                Self::Conflict(with(problem(409, "breach", "The breach can't go on as asked"), format!("{error}.")))
+            }
+            AppError::Extension(error) => Self::Conflict(with(
+                problem(409, "no-extension", "The request can't have more time"),
+                format!("{error}."),
+            )),
             AppError::AccountExists => Self::Conflict(ProblemJson(problem(
                 409,
                 "account-exists",
@@ -260,6 +279,7 @@ impl From<AppError> for Refusal {
             | AppError::OutdatedCode
             | AppError::LogNotContinued { .. }
             | AppError::Watermark(_)
+            | AppError::WatermarkMissing
             | AppError::Corrupt(_)) => {
                 tracing::error!(%error, "a request failed");
                 Self::Failed(ProblemJson(problem(500, "failed", "A fault of ours")))

@@ -2,7 +2,9 @@
 //! the key ring and the policies.
 
 mod access_log;
+mod alert_watch;
 mod catch_up;
+mod deliver_alerts;
 pub mod generation;
 mod housekeeping;
 mod letters;
@@ -13,7 +15,9 @@ mod watch;
 mod witness;
 
 pub use access_log::{AccessLog, Read};
+pub use alert_watch::{watch_log, watch_log_once};
 pub use catch_up::{REFUSED, Step, catch_up, catch_up_once, catch_up_step, enter_all, is_refused_value};
+pub use deliver_alerts::{client, deliver_alerts, deliver_alerts_once};
 pub use housekeeping::{keep_house, keep_house_once};
 pub use letters::{deliver_letters, deliver_some};
 pub use ring_watch::{join_ring, leave_ring, watch_ring};

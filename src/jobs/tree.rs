@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use context::Ctx;
 use db::Gate;
-use event_log::tree::{StoredCheckpoint, checkpoint_cosign, checkpoint_newest, checkpoints_thin};
+use domain::alert::Severity;
+use event_log::tree::checkpoints_thin;
 use tokio::time::Instant;
 use transparency::Checkpoint;
 
@@ -26,7 +27,11 @@ pub async fn grow_tree(app: Arc<App>) {
     let (mut looked, mut thinned, mut failed) = (Instant::now(), Instant::now(), None);
     loop {
         every.tick().await;
-        let failure = grow_once(&app, &mut witnesses).await.err().map(|error| error.to_string());
+        let outcome = grow_once(&app, &mut witnesses).await;
+        if let Err(AppError::LogNotContinued { size, .. }) = &outcome {
+            app.alarm("log_not_continued", Severity::Critical, *size).await;
+        }
+        let failure = outcome.err().map(|error| error.to_string());
         if failure != failed {
             match &failure {
                 Some(error) => tracing::error!(%error, "the tree over the log can't be grown"),
@@ -47,37 +52,16 @@ pub async fn grow_tree(app: Arc<App>) {
     }
 }
 
-/// Integrates and signs what is there, and asks the witnesses; gives the checkpoint that was signed.
+/// Integrates and signs what is there, asks the witnesses, and publishes; gives the checkpoint that was signed or cosigned.
 pub async fn grow_once(app: &App, witnesses: &mut Witnesses) -> Result<Option<Checkpoint>, AppError> {
     let signed = app.tree_grow().await?;
-    if !witnesses.are_named() {
-        return Ok(signed);
-    }
-    // Also one that was signed earlier and did not find its witnesses.
-    let Some((tree, checkpoint)) = unwitnessed(app).await? else { return Ok(signed) };
-    let (cosigned, witnessed) = witnesses.ask(app, &checkpoint).await?;
-    if cosigned.note != checkpoint.note {
-        let (ctx, cosigned) = (&Ctx::system(app.clock.clone()), &cosigned);
-        let work = move |tx: db::Tx| async move {
-            tx.queue(checkpoint_cosign(tree, cosigned, witnessed));
-            Ok::<_, AppError>(())
-        };
-        app.db.system.run_tx("checkpoint_cosign", ctx, Gate::read(ctx), work).await?;
+    // Also one that was signed earlier, and did not find its witnesses, or the end of its publication.
+    let Some((tree, checkpoint)) = app.tree_unpublished().await? else { return Ok(signed) };
+    let (cosigned, enough) = witnesses.ask(app, &checkpoint).await?;
+    if enough || cosigned.note != checkpoint.note {
+        app.tree_publish(tree, &cosigned, enough).await?;
     }
     Ok(Some(cosigned))
-}
-
-async fn unwitnessed(app: &App) -> Result<Option<(i64, Checkpoint)>, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: db::Tx| async move {
-        let [rows] = tx.finish([checkpoint_newest(false)]).await?;
-        Ok::<_, AppError>(rows.first().map(StoredCheckpoint::from_row))
-    };
-    let newest = app.db.system.run_tx("checkpoint_newest", ctx, Gate::read(ctx), work).await?;
-    let Some(stored) = newest.filter(|stored| !stored.witnessed) else { return Ok(None) };
-    let checkpoint = Checkpoint::unverified(&stored.note);
-    let checkpoint = checkpoint.map_err(|_| AppError::Corrupt("a stored checkpoint".to_owned()))?;
-    Ok(Some((stored.tree, checkpoint)))
 }
 
 async fn thin(app: &App) -> Result<(), AppError> {
@@ -94,6 +78,7 @@ async fn warn_of_uncovered(app: &App) {
         Ok(Some(waiting)) if waiting > UNCOVERED => {
             let waiting_s = waiting.num_seconds();
             tracing::error!(waiting_s, "an acknowledged event is covered by no published checkpoint");
+            app.alarm("log_uncovered", Severity::Critical, 1).await;
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the cover of the log can't be watched"),

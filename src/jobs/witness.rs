@@ -35,11 +35,6 @@ impl Witnesses {
         Self { policy: app.log.policy.clone(), client, seen: HashMap::new() }
     }
 
-    /// Whether there are any.
-    pub fn are_named(&self) -> bool {
-        self.policy.as_ref().is_some_and(|policy| !policy.witnesses.is_empty())
-    }
-
     /// Asks all that have not cosigned yet, at the same time; gives the checkpoint with what they added, and whether that is
     /// enough.
     pub async fn ask(&mut self, app: &App, checkpoint: &Checkpoint) -> Result<(Checkpoint, bool), AppError> {

@@ -100,6 +100,18 @@ impl Letter {
         letter.with_file("notice.md", "text/markdown", notice_text)
     }
 
+    /// Tells whoever watches over the service of an alert; about random ids, never about what data says.
+    pub fn alert(to: &str, rule: &str, severity: &str, actor: &str, count: &str, since: &str) -> Self {
+        let values = [("rule", rule), ("severity", severity), ("actor", actor), ("count", count), ("since", since)];
+        Self::new(to, include_str!("templates/alert.txt"), &values)
+    }
+
+    /// Says that a request takes longer: why, and until when (GDPR Art. 12(3)).
+    pub fn request_extended(to: &str, reason: &str, due_at: DateTime<Utc>) -> Self {
+        let template = include_str!("templates/request_extended.txt");
+        Self::new(to, template, &[("reason", reason), ("due_at", &minute(due_at))])
+    }
+
     fn new(to: &str, template: &str, values: &[(&str, &str)]) -> Self {
         let (subject, text) = fill(template, values);
         Self { to: to.to_owned(), subject, text, attachment: None, lifetime: LIFETIME }

@@ -5,6 +5,7 @@
 //! sealed value and needs no key.
 
 pub mod fold;
+pub mod grant;
 pub mod mirror;
 pub mod place;
 pub mod replay;

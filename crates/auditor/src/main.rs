@@ -10,6 +10,7 @@ use std::{
 
 use auditor::{
     fold::Dimension,
+    grant::Grant,
     mirror::mirror,
     place,
     replay::{self, AuditError},
@@ -104,6 +105,9 @@ struct ReplayArgs {
     /// The file of the password, mode 0600; without it, PGPASSWORD or the password file of libpq
     #[arg(long)]
     password_file: Option<PathBuf>,
+    /// The file of a key that was granted with `lethe keys grant`: what one person's records say is shown as well
+    #[arg(long, value_name = "FILE")]
+    subject_key: Option<PathBuf>,
     /// What to count by
     #[arg(long, value_enum, value_delimiter = ',', default_value = "type")]
     by: Vec<Dimension>,
@@ -222,7 +226,8 @@ fn print(text: &str) -> io::Result<()> {
 /// Replays and prints; says whether everything fits.
 async fn replay(args: &ReplayArgs) -> Result<bool, AuditError> {
     let options = place::options(&args.database, args.password_file.as_deref())?;
-    let report: Report = replay::run(options, &args.by).await?;
+    let grant = args.subject_key.as_deref().map(Grant::read).transpose()?;
+    let report: Report = replay::run(options, &args.by, grant.as_ref()).await?;
     let text = if args.json { report.json() } else { report.table() };
     print(&text)?;
     Ok(report.findings.is_empty())

@@ -1,36 +1,69 @@
 //! A copy of a log as files (C2SP `tlog-tiles`): tiles and entries first, the checkpoint last, so that a folder with a checkpoint
 //! is whole. What it holds is sealed and pseudonymous, as the log is.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use transparency::{Checkpoint, Edge, Grown, LogKey, TILE_HASHES, bundle, tile_path};
+use transparency::{Checkpoint, Edge, Grown, Hash, LogKey, TILE_HASHES, bundle, tile_path};
 
 use crate::{replay::AuditError, source::Source};
 
-/// Copies a log up to its newest checkpoint; gives that. Refuses leaves that are not what was signed.
+/// Copies a log up to its newest checkpoint; gives that. Before anything is written, all leaves are compared with what was signed,
+/// and with the checkpoint of the copy that is there, which is only ever added to.
 pub async fn mirror(source: &Source, key: &LogKey, folder: &Path) -> Result<Checkpoint, AuditError> {
     let described = source.describe(key.origin()).await?;
     let signed = described.notes.iter().filter_map(|note| Checkpoint::verify(note, key).ok());
     let newest = signed.max_by_key(|checkpoint| checkpoint.size).ok_or(AuditError::NoCheckpoint)?;
-    let mut leaves = source.leaves(described.begins, newest.size).await?;
-    let (mut edge, mut number) = (Edge::default(), 0);
-    while let Some(part) = leaves.next().await? {
-        let width = u64::try_from(part.leaves.len()).unwrap_or_default();
-        let bytes = bundle(part.leaves.iter().map(Vec::as_slice)).unwrap_or_default();
+    let before = match fs::read_to_string(folder.join("checkpoint")) {
+        Ok(note) => Some(Checkpoint::verify(&note, key)?),
+        Err(_) => None,
+    };
+    let known = [before.as_ref(), Some(&newest)].into_iter().flatten().map(|it| (it.size, it.root)).collect();
+    let mut walk = Copying { edge: Edge::default(), known, full: Vec::new() };
+    walk.run(source, described.begins, newest.size, &mut |_, _, _| Ok(())).await?;
+    let mut walk = Copying { edge: Edge::default(), known: walk.known, full: Vec::new() };
+    let write_part = &mut |number, leaves: &[Vec<u8>], full: &[Grown]| {
+        let width = u64::try_from(leaves.len()).unwrap_or_default();
+        let bytes = bundle(leaves.iter().map(Vec::as_slice)).ok_or(AuditError::NotAsSigned(newest.size))?;
         write(&folder.join(tile_path("entries", number, width)), &bytes)?;
-        let mut full = Vec::new();
-        part.hashes.into_iter().for_each(|hash| edge.push(hash, &mut |tile| full.push(tile)));
-        full.iter().try_for_each(|tile| write_tile(folder, tile))?;
-        number += 1;
-    }
-    edge.partial().try_for_each(|tile| write_tile(folder, &tile))?;
-    if edge.size() != newest.size || edge.root() != newest.root {
-        return Err(AuditError::NotAsSigned(newest.size));
-    }
+        full.iter().try_for_each(|tile| write_tile(folder, tile))
+    };
+    walk.run(source, described.begins, newest.size, write_part).await?;
+    walk.edge.partial().try_for_each(|tile| write_tile(folder, &tile))?;
     write(&folder.join("log.vkey"), format!("{}\n", key.vkey()).as_bytes())?;
     write(&folder.join(format!("checkpoints/{}", newest.size)), newest.note.as_bytes())?;
     write(&folder.join("checkpoint"), newest.note.as_bytes())?;
     Ok(newest)
+}
+
+/// One way through a log.
+struct Copying {
+    edge: Edge,
+    /// Roots that must come true, by size.
+    known: BTreeMap<u64, Hash>,
+    full: Vec<Grown>,
+}
+
+type PartTaker<'t> = &'t mut dyn FnMut(u64, &[Vec<u8>], &[Grown]) -> Result<(), AuditError>;
+
+impl Copying {
+    async fn run(&mut self, source: &Source, begins: u64, size: u64, take: PartTaker<'_>) -> Result<(), AuditError> {
+        let (mut leaves, mut number) = (source.leaves(begins, size).await?, 0);
+        while let Some(part) = leaves.next().await? {
+            self.full.clear();
+            for hash in part.hashes {
+                let full = &mut self.full;
+                self.edge.push(hash, &mut |tile| full.push(tile));
+                let size = self.edge.size();
+                if self.known.get(&size).is_some_and(|root| *root != self.edge.root()) {
+                    return Err(AuditError::NotAsSigned(size));
+                }
+            }
+            take(number, &part.leaves, &self.full)?;
+            number += 1;
+        }
+        let longest = self.known.last_key_value().map_or(0, |(size, _)| *size);
+        if self.edge.size() < longest { Err(AuditError::NotAsSigned(longest)) } else { Ok(()) }
+    }
 }
 
 fn write_tile(folder: &Path, tile: &Grown) -> Result<(), AuditError> {

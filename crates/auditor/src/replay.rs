@@ -16,6 +16,7 @@ use sqlx::{
 
 use crate::{
     fold::{Cell, Census, Dimension, Replay},
+    grant::{Grant, Shown},
     report::Report,
     stream::{Label, Stream, TYPES},
 };
@@ -24,7 +25,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The connection string holds a password.
-    #[error("--database must not hold a password: name a file of mode 0600 with --password-file")]
+    #[error("a connection string must not hold a password: name a file of mode 0600 with --password-file")]
     PasswordInArgument,
     /// The password's file can't be read.
     #[error("{0}: {1}")]
@@ -38,6 +39,9 @@ pub enum AuditError {
     /// The repository refused.
     #[error(transparent)]
     Repository(#[from] PersistenceError),
+    /// A granted key is none.
+    #[error("{0}: not a key that `lethe keys grant` gave")]
+    Grant(PathBuf),
     /// A server can't be reached.
     #[error("the server can't be reached: {0}")]
     Server(#[from] reqwest::Error),
@@ -56,6 +60,12 @@ pub enum AuditError {
     /// Without a checkpoint from outside, nothing can be verified.
     #[error("name a checkpoint from outside with --checkpoint")]
     NoCheckpoint,
+    /// Checkpoints of different logs.
+    #[error("these are checkpoints of several logs: verify each by itself")]
+    SeveralLogs,
+    /// A proof is none.
+    #[error("the proof: {0}")]
+    Proof(#[from] transparency::ProofError),
     /// A copy was not finished.
     #[error("the log is not what was signed for {0} leaves: `verify` says where")]
     NotAsSigned(u64),
@@ -70,7 +80,8 @@ SELECT aggregate_type, event_type, subject_id::text, to_char(recorded_at AT TIME
 FROM events GROUP BY 1, 2, 3, 4";
 
 /// Replays the log and counts.
-pub async fn run(options: PgConnectOptions, by: &[Dimension]) -> Result<Report, AuditError> {
+pub async fn run(options: PgConnectOptions, by: &[Dimension], grant: Option<&Grant>) -> Result<Report, AuditError> {
+    let mut shown = Vec::new();
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .max_lifetime(None)
@@ -80,32 +91,45 @@ pub async fn run(options: PgConnectOptions, by: &[Dimension]) -> Result<Report, 
         .await?;
     let repository = PostgresEventRepository::new(pool.clone()).with_streaming_channel_size(1000);
     let replays: [Replay; TYPES.len()] = [
-        replay::<0>(&repository).await?,
-        replay::<1>(&repository).await?,
-        replay::<2>(&repository).await?,
-        replay::<3>(&repository).await?,
-        replay::<4>(&repository).await?,
-        replay::<5>(&repository).await?,
-        replay::<6>(&repository).await?,
-        replay::<7>(&repository).await?,
-        replay::<8>(&repository).await?,
-        replay::<9>(&repository).await?,
-        replay::<10>(&repository).await?,
-        replay::<11>(&repository).await?,
-        replay::<12>(&repository).await?,
+        replay::<0>(&repository, grant, &mut shown).await?,
+        replay::<1>(&repository, grant, &mut shown).await?,
+        replay::<2>(&repository, grant, &mut shown).await?,
+        replay::<3>(&repository, grant, &mut shown).await?,
+        replay::<4>(&repository, grant, &mut shown).await?,
+        replay::<5>(&repository, grant, &mut shown).await?,
+        replay::<6>(&repository, grant, &mut shown).await?,
+        replay::<7>(&repository, grant, &mut shown).await?,
+        replay::<8>(&repository, grant, &mut shown).await?,
+        replay::<9>(&repository, grant, &mut shown).await?,
+        replay::<10>(&repository, grant, &mut shown).await?,
+        replay::<11>(&repository, grant, &mut shown).await?,
+        replay::<12>(&repository, grant, &mut shown).await?,
+        replay::<13>(&repository, grant, &mut shown).await?,
+        replay::<14>(&repository, grant, &mut shown).await?,
+        replay::<15>(&repository, grant, &mut shown).await?,
+        replay::<16>(&repository, grant, &mut shown).await?,
+        replay::<17>(&repository, grant, &mut shown).await?,
     ];
     let census = census(&pool, by).await?;
     pool.close().await;
-    Ok(Report::new(&replays, &census))
+    Ok(Report { shown, ..Report::new(&replays, &census) })
 }
 
-async fn replay<const N: usize>(repository: &PostgresEventRepository) -> Result<Replay, AuditError> {
+async fn replay<const N: usize>(
+    repository: &PostgresEventRepository,
+    grant: Option<&Grant>,
+    shown: &mut Vec<Shown>,
+) -> Result<Replay, AuditError> {
     let label: [Box<dyn EventUpcaster>; 1] = [Box::new(Label)];
     let mut replay = Replay::new(TYPES[N]);
     let mut events = repository.stream_all_events::<Stream<N>>().await?;
     while let Some(event) = events.next::<Stream<N>>(&label).await {
         match event {
-            Ok(event) => replay.take(&event.aggregate_id, event.sequence, &event.payload),
+            Ok(event) => {
+                replay.take(&event.aggregate_id, event.sequence, &event.payload);
+                let granted = grant.filter(|_| TYPES[N] == "record");
+                shown.extend(granted.and_then(|grant| grant.show(&event.aggregate_id, event.sequence, &event.payload)));
+            }
             Err(error) => replay.unreadable(&error),
         }
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     fold::{Census, Dimension, Replay, Tally},
+    grant::Shown,
     stream::TYPES,
 };
 
@@ -21,6 +22,9 @@ pub struct Report {
     pub by: Vec<Dimension>,
     /// The counts, each with its dimensions by name.
     pub counts: Vec<Map<String, Value>>,
+    /// What a granted key opens: the events of one person's records.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<Shown>,
     /// What does not fit; empty where everything does.
     pub findings: Vec<String>,
 }
@@ -59,6 +63,7 @@ impl Report {
             replayed,
             counts: census.groups.iter().map(count).collect(),
             findings: replays.iter().flat_map(Replay::findings).chain(census.compare(replays)).collect(),
+            shown: Vec::new(),
             by,
         }
     }
@@ -93,6 +98,10 @@ impl Report {
             let rows: Vec<Vec<String>> = std::iter::once(heading.clone()).chain(self.counts.iter().map(row)).collect();
             text += "\n";
             text += &aligned(&rows);
+        }
+        for Shown { record, sequence, event_type, body } in &self.shown {
+            let body = body.as_ref().map_or_else(|| "(does not open)".to_owned(), Value::to_string);
+            writeln!(text, "\n{record} {sequence} {event_type}\n  {body}").expect("a string takes all");
         }
         let verdict = if self.findings.is_empty() { "the table holds the same" } else { "see the findings" };
         writeln!(text, "\n{} events replayed; {verdict}.", self.events).expect("a string takes all");

@@ -10,7 +10,10 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use futures_util::TryStreamExt;
-use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions};
+use sqlx::{
+    Connection, PgConnection, PgPool, Row,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use transparency::{Hash, Leaf, TILE_HASHES, entries, record_hash, tile_path};
 
 use crate::{place, replay::AuditError};
@@ -34,7 +37,12 @@ pub enum Source {
         token: Option<String>,
     },
     /// A database.
-    Database(Box<PgConnectOptions>),
+    Database {
+        /// For the one long COPY.
+        options: Box<PgConnectOptions>,
+        /// For everything else.
+        pool: PgPool,
+    },
 }
 
 /// Up to 256 leaves that follow each other.
@@ -68,7 +76,9 @@ impl Source {
     /// A folder, `http(s)://…` or `postgresql://…`, by its text.
     pub fn open(text: &str, password: Option<&Path>, token: Option<&Path>) -> Result<Self, AuditError> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self::Database(Box::new(place::options(text, password)?)));
+            let options = place::options(text, password)?;
+            let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
+            return Ok(Self::Database { options: Box::new(options), pool });
         }
         if text.starts_with("http://") || text.starts_with("https://") {
             let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
@@ -93,16 +103,15 @@ impl Source {
                 let notes = note.and_then(|bytes| String::from_utf8(bytes).ok()).into_iter().collect();
                 Ok(Described { tree: 0, begins: 0, ends: None, notes })
             }
-            Self::Database(options) => {
-                let mut connection = PgConnection::connect_with(options).await?;
+            Self::Database { pool, .. } => {
                 let sql = "-- audit_tree
                     SELECT tree, begins, CASE WHEN tree < (SELECT max(tree) FROM log.trees) THEN size END
                     FROM log.trees WHERE origin = $1";
-                let row = sqlx::query(sql).bind(origin).fetch_optional(&mut connection).await?;
+                let row = sqlx::query(sql).bind(origin).fetch_optional(pool).await?;
                 let Some(row) = row else { return Err(AuditError::UnknownOrigin(origin.to_owned())) };
                 let (tree, begins, ends): (i64, i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
                 let sql = "-- audit_checkpoints\nSELECT note FROM log.checkpoints WHERE tree = $1 ORDER BY size";
-                let notes = sqlx::query(sql).bind(tree).fetch_all(&mut connection).await?;
+                let notes = sqlx::query(sql).bind(tree).fetch_all(pool).await?;
                 let notes = notes.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
                 Ok(Described { tree, begins: begins.unsigned_abs(), ends: ends.map(i64::unsigned_abs), notes })
             }
@@ -115,17 +124,13 @@ impl Source {
         let cut = |bytes: Vec<u8>| bytes.get(..length).map(<[u8]>::to_vec);
         let level_name = level.to_string();
         match self {
-            Self::Folder(path) => {
-                let full = fs::read(path.join(tile_path(&level_name, tile, TILE_HASHES)));
-                Ok(full.or_else(|_| fs::read(path.join(tile_path(&level_name, tile, width)))).ok().and_then(cut))
-            }
+            Self::Folder(path) => Ok(read_as_wide(path, &level_name, tile, width).and_then(cut)),
             Self::Server { .. } => Ok(self.get(&tile_path(&level_name, tile, width), false).await?.and_then(cut)),
-            Self::Database(options) => {
-                let mut connection = PgConnection::connect_with(options).await?;
+            Self::Database { pool, .. } => {
                 let sql = "-- audit_tile\nSELECT hashes FROM log.tiles WHERE tree = $1 AND level = $2 AND tile = $3";
                 let number = i64::try_from(tile).unwrap_or(i64::MAX);
                 let query = sqlx::query(sql).bind(tree).bind(i16::from(level)).bind(number);
-                let row = query.fetch_optional(&mut connection).await?;
+                let row = query.fetch_optional(pool).await?;
                 Ok(row.map(|row| row.try_get(0)).transpose()?.and_then(cut))
             }
         }
@@ -151,7 +156,7 @@ impl Source {
         Ok(match self {
             Self::Folder(path) => Leaves::Folder(read_ahead(path.clone(), size)),
             Self::Server { .. } => Leaves::Server { source: self, next: 0, size },
-            Self::Database(options) => Leaves::Database(Box::new(Rows::start(options, begins, size).await?)),
+            Self::Database { options, .. } => Leaves::Database(Box::new(Rows::start(options, begins, size).await?)),
         })
     }
 }
@@ -185,15 +190,29 @@ impl Leaves<'_> {
                 }
                 let bytes = source.get(&tile_path("entries", *next, width), true).await?;
                 *next += 1;
-                Ok(bytes.and_then(|bytes| parsed(&bytes)))
+                Ok(bytes.and_then(|bytes| parsed(&bytes, width)))
             }
             Self::Database(rows) => rows.next().await,
         }
     }
 }
 
-fn parsed(bytes: &[u8]) -> Option<Part> {
-    Some(Part::of(entries(bytes)?.into_iter().map(<[u8]>::to_vec).collect()))
+/// The first `width` leaves of a bundle.
+fn parsed(bytes: &[u8], width: u64) -> Option<Part> {
+    let wanted = usize::try_from(width).unwrap_or(usize::MAX);
+    Some(Part::of(entries(bytes)?.into_iter().take(wanted).map(<[u8]>::to_vec).collect()))
+}
+
+/// A file of a folder that is at least as wide: the full one, the one of that width, or one that was taken later.
+fn read_as_wide(folder: &Path, level: &str, tile: u64, width: u64) -> Option<Vec<u8>> {
+    let read = |width| fs::read(folder.join(tile_path(level, tile, width)));
+    if let Ok(bytes) = read(TILE_HASHES).or_else(|_| read(width)) {
+        return Some(bytes);
+    }
+    let exact = folder.join(tile_path(level, tile, width));
+    let siblings = fs::read_dir(exact.parent().filter(|_| width < TILE_HASHES)?).ok()?.flatten();
+    let widths = siblings.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
+    read(widths.filter(|other| *other > width).min()?).ok()
 }
 
 /// Reads and hashes a folder's bundles on all cores, in order.
@@ -210,10 +229,9 @@ fn read_ahead(folder: PathBuf, size: u64) -> Receiver<Receiver<Option<Part>>> {
                     let job = todo.lock().expect("no one panics while taking a bundle").recv();
                     let Ok((number, done)) = job else { return };
                     let width = (size - number * TILE_HASHES).min(TILE_HASHES);
-                    let read = |width| fs::read(folder.join(tile_path("entries", number, width)));
-                    let bytes = read(TILE_HASHES).or_else(|_| read(width)).ok();
+                    let bytes = read_as_wide(&folder, "entries", number, width);
                     // Whoever waited may have seen enough.
-                    let _ = done.send(bytes.and_then(|bytes| parsed(&bytes)));
+                    let _ = done.send(bytes.and_then(|bytes| parsed(&bytes, width)));
                 }
             });
         }
@@ -330,7 +348,8 @@ fn leaf_of(fields: &[bytes::Bytes; 11]) -> Option<Vec<u8>> {
         event_id: id(7)?,
         subject_id: id(8)?,
         kind: text(9)?,
-        recorded_at_us: number(10)?.checked_add(EPOCHS_APART_US)?,
+        // A time beyond all others is no reason to stop: what is not as it was logged has another hash.
+        recorded_at_us: number(10)?.saturating_add(EPOCHS_APART_US),
     };
     Some(leaf.to_bytes())
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// The aggregate types of the log.
-pub const TYPES: [&str; 13] = [
+pub const TYPES: [&str; 18] = [
     "account",
     "consent",
     "record",
@@ -27,6 +27,11 @@ pub const TYPES: [&str; 13] = [
     "plan",
     "release",
     "log",
+    "alert",
+    "suspension",
+    "breach",
+    "extension",
+    "drill",
 ];
 
 /// All streams of `TYPES[N]`.

@@ -15,8 +15,6 @@ use crate::{
     source::{Described, Source},
 };
 
-/// So many leaves behind the first difference are looked at to tell what was done.
-const WINDOW: usize = 2048;
 /// A time so far from its neighbours' does not fit.
 const OUT_OF_TIME_US: i64 = 5 * 60 * 1_000_000;
 
@@ -73,10 +71,15 @@ pub enum Finding {
         /// The first checkpoint that does not hold has so many leaves.
         to: u64,
     },
-    /// The log's key has signed two trees of the same size.
+    /// The log's key has signed trees that contradict each other.
     Forked {
-        /// The size.
+        /// The size of the one that the events do not have, or of both.
         size: u64,
+    },
+    /// Events stand before the tree's first leaf that it does not account for.
+    Uncovered {
+        /// How many, in front of or instead of those that were kept.
+        count: u64,
     },
     /// The events are sound, and a stored tile is not.
     TileAltered {
@@ -121,7 +124,12 @@ impl std::fmt::Display for Finding {
             Self::Rebuilt { from, to } => {
                 write!(f, "REBUILT at {from}, or behind it and before {to}: events and tiles are not what was signed")
             }
-            Self::Forked { size } => write!(f, "FORKED: the log's key has signed two different trees of {size} leaves"),
+            Self::Forked { size } => {
+                write!(f, "FORKED: the log's key has signed a tree of {size} leaves that contradicts another")
+            }
+            Self::Uncovered { count } => {
+                write!(f, "UNCOVERED: {count} event(s) before the first leaf that no tree accounts for")
+            }
             Self::TileAltered { level, tile } => {
                 write!(f, "TILE ALTERED: level {level}, number {tile}; the events are sound")
             }
@@ -192,7 +200,7 @@ pub async fn verify(source: &Source, trust: &Trust<'_>) -> Result<Verified, Audi
     let copied = trust
         .against
         .and(claimed.notes.iter().filter_map(|note| Checkpoint::verify(note, key).ok()).map(|it| it.size).max());
-    let mut walk = Walk::new(known);
+    let mut walk = Walk::new(known, copied.unwrap_or(newest.size));
     let (mut leaves, mut first_leaf) =
         (source.leaves(described.begins, described.ends.unwrap_or(newest.size).min(newest.size)).await?, None);
     let mut number = 0;
@@ -212,15 +220,14 @@ pub async fn verify(source: &Source, trust: &Trust<'_>) -> Result<Verified, Audi
     }
     findings.extend(walk.finding(newest.size));
     if findings.is_empty() && trust.against.is_none() {
-        findings.extend(inner_tiles(source, &described, newest.size, walk.inner).await?);
+        walk.inner.extend(walk.events.partial().filter(|tile| tile.level > 0));
+        findings.extend(inner_tiles(source, &described, walk.inner).await?);
     }
     if let (Some(Finding::Edited { index, columns }), Some(copy)) = (findings.last_mut(), trust.against) {
         *columns = differing(source, copy, &described, *index, newest.size).await?;
     }
     let goes_on_from = first_leaf.as_deref().and_then(opening);
-    if let Some(opening) = &goes_on_from {
-        findings.extend(kept(source, opening).await?);
-    }
+    findings.extend(before_first(source, described.begins, goes_on_from.clone()).await?);
     Ok(Verified {
         origin: newest.origin.clone(),
         size: newest.size,
@@ -237,6 +244,9 @@ impl Trust<'_> {
         for note in self.checkpoints {
             let checkpoint = Checkpoint::unverified(note)?;
             Checkpoint::verify(note, self.key(&checkpoint)?)?;
+            if newest.as_ref().is_some_and(|known| known.origin != checkpoint.origin) {
+                return Err(AuditError::SeveralLogs);
+            }
             if newest.as_ref().is_none_or(|known| known.size <= checkpoint.size) {
                 newest = Some(checkpoint);
             }
@@ -270,13 +280,13 @@ impl Trust<'_> {
     }
 }
 
-/// A stored leaf where events and claims part.
+/// Where events and claims part.
 struct Window {
     index: u64,
-    /// The event before the first that differs.
-    before: Option<Vec<u8>>,
-    events: Vec<(Hash, Vec<u8>)>,
-    claims: Vec<Hash>,
+    /// The event before the first that differs, and that one.
+    around: [Option<Vec<u8>>; 2],
+    /// All events from there on.
+    events: Vec<Hash>,
 }
 
 /// Both trees, as far as they have grown.
@@ -289,12 +299,14 @@ struct Walk {
     window: Option<Window>,
     previous: Option<Vec<u8>>,
     all_claims: Vec<Hash>,
+    /// How many claims there can be.
+    claimable: u64,
     /// Full tiles above the leaves, as they must be.
     inner: Vec<transparency::Grown>,
 }
 
 impl Walk {
-    fn new(known: BTreeMap<u64, Hash>) -> Self {
+    fn new(known: BTreeMap<u64, Hash>, claimable: u64) -> Self {
         Self {
             known,
             events: Edge::default(),
@@ -303,6 +315,7 @@ impl Walk {
             window: None,
             previous: None,
             all_claims: Vec::new(),
+            claimable,
             inner: Vec::new(),
         }
     }
@@ -316,19 +329,18 @@ impl Walk {
             .collect();
         let first = self.events.size().max(self.claims.size());
         let before = std::mem::replace(&mut self.previous, leaves.last().cloned());
-        if self.window.is_none() && events != claims {
+        // Behind the end of a copy there is nothing to compare with.
+        let comparable = usize::try_from(self.claimable.saturating_sub(first)).unwrap_or(usize::MAX);
+        let compared = |hashes: &[Hash]| hashes.len().min(comparable);
+        if self.window.is_none() && events[..compared(&events)] != claims[..compared(&claims)] {
             let at = events.iter().zip(&claims).position(|(event, claim)| event != claim);
             let at = at.unwrap_or(events.len().min(claims.len()));
             let before = if at > 0 { leaves.get(at - 1).cloned() } else { before };
+            let around = [before, leaves.get(at).cloned()];
             let index = first + u64::try_from(at).unwrap_or_default();
-            self.window = Some(Window { index, before, events: Vec::new(), claims: Vec::new() });
-        }
-        if let Some(window) = &mut self.window {
-            let skip = usize::try_from(window.index.saturating_sub(first)).unwrap_or(usize::MAX);
-            let room = WINDOW - window.events.len().min(WINDOW);
-            window.events.extend(events.iter().copied().zip(leaves).skip(skip).take(room));
-            let room = WINDOW - window.claims.len().min(WINDOW);
-            window.claims.extend(claims.iter().copied().skip(skip).take(room));
+            self.window = Some(Window { index, around, events: events.get(at..).unwrap_or_default().to_vec() });
+        } else if let Some(window) = &mut self.window {
+            window.events.extend_from_slice(&events);
         }
         for place in 0..events.len().max(claims.len()) {
             if let Some(event) = events.get(place) {
@@ -356,6 +368,9 @@ impl Walk {
     fn finding(&self, size: u64) -> Option<Finding> {
         let (events, claims) = self.held.get(&size).copied().unwrap_or((false, false));
         match (&self.window, events, claims) {
+            (_, true, _) if self.held.values().any(|held| !held.0) => {
+                self.held.iter().find(|(_, held)| !held.0).map(|(size, _)| Finding::Forked { size: *size })
+            }
             (None, true, _) => None,
             (Some(window), true, _) => Some(Finding::TileAltered { level: 0, tile: window.index / TILE_HASHES }),
             (Some(window), false, true) => Some(self.told(window, size)),
@@ -381,26 +396,21 @@ impl Walk {
     fn told(&self, window: &Window, size: u64) -> Finding {
         let index = window.index;
         let at = |offset: usize| index + u64::try_from(offset).unwrap_or_default();
-        let Some((first, leaf)) = window.events.first() else { return Finding::CutOff { index, size } };
-        let Some(claim) = window.claims.first() else {
+        let claims = self.all_claims.get(usize::try_from(index).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let Some(first) = window.events.first() else { return Finding::CutOff { index, size } };
+        let Some(claim) = claims.first() else {
             return Finding::Inserted { index, count: at(window.events.len()) - index, repeats: self.repeated(*first) };
         };
-        let logged_at = window.claims.iter().position(|claim| claim == first);
-        let stands_at = window.events.iter().position(|(event, _)| event == claim);
+        let logged_at = claims.iter().position(|claim| claim == first);
+        let stands_at = window.events.iter().position(|event| event == claim);
         match (logged_at, stands_at) {
             (Some(_), Some(found)) => Finding::Reordered { index, found_at: at(found) },
             (Some(count), None) => Finding::Removed { index, count: at(count) - index },
             (None, Some(count)) => {
                 Finding::Inserted { index, count: at(count) - index, repeats: self.repeated(*first) }
             }
-            (None, None) => {
-                let after = window.events.get(1).map(|(_, leaf)| leaf.as_slice());
-                if is_out_of_time(window.before.as_deref(), leaf, after) {
-                    Finding::BackDated { index }
-                } else {
-                    Finding::Edited { index, columns: Vec::new() }
-                }
-            }
+            (None, None) if is_back_dated(&window.around) => Finding::BackDated { index },
+            (None, None) => Finding::Edited { index, columns: Vec::new() },
         }
     }
 
@@ -409,23 +419,21 @@ impl Walk {
     }
 }
 
-fn is_out_of_time(before: Option<&[u8]>, leaf: &[u8], after: Option<&[u8]>) -> bool {
-    let time = |leaf: &[u8]| Leaf::parse(leaf).map(|leaf| leaf.recorded_at_us);
-    let Some(own) = time(leaf) else { return false };
-    let early = before.and_then(time).is_some_and(|before| own < before - OUT_OF_TIME_US);
-    let late = after.and_then(time).is_some_and(|after| own > after + OUT_OF_TIME_US);
-    early || late
+/// Whether an event's time lies before that of the event in front of it, by far.
+fn is_back_dated([before, leaf]: &[Option<Vec<u8>>; 2]) -> bool {
+    let time = |leaf: &Vec<u8>| Leaf::parse(leaf).map(|leaf| leaf.recorded_at_us);
+    let (before, own) = (before.as_ref().and_then(time), leaf.as_ref().and_then(time));
+    before.zip(own).is_some_and(|(before, own)| own < before - OUT_OF_TIME_US)
 }
 
 /// Whether the stored tiles above the leaves are what follows from the events: proofs are made of them.
 async fn inner_tiles(
     source: &Source,
     described: &Described,
-    size: u64,
     inner: Vec<transparency::Grown>,
 ) -> Result<Option<Finding>, AuditError> {
     for tile in inner {
-        let width = tile_width(size, tile.level, tile.tile);
+        let width = u64::try_from(tile.hashes.len() / 32).unwrap_or_default();
         if source.tile(described.tree, tile.level, tile.tile, width).await?.as_ref() != Some(&tile.hashes) {
             return Ok(Some(Finding::TileAltered { level: tile.level, tile: tile.tile }));
         }
@@ -470,18 +478,32 @@ fn opening(leaf: &[u8]) -> Option<serde_json::Value> {
     (leaf.event_type == "log.origin_opened").then(|| payload.get("OriginOpened").cloned()).flatten()
 }
 
-/// Whether the events before this tree are those that its first leaf commits to.
-async fn kept(source: &Source, opening: &serde_json::Value) -> Result<Option<Finding>, AuditError> {
-    let (Some(size), Some(begins)) = (opening["kept_size"].as_u64(), opening["previous_begins"].as_u64()) else {
-        return Ok(None);
-    };
-    if !matches!(source, Source::Database(_)) {
+/// Whether what stands before a tree's first leaf is what that leaf commits to, and what the trees before it do.
+async fn before_first(
+    source: &Source,
+    begins: u64,
+    opening_leaf: Option<serde_json::Value>,
+) -> Result<Option<Finding>, AuditError> {
+    let (mut begins, mut opened) = (begins, opening_leaf);
+    if !matches!(source, Source::Database { .. }) {
         return Ok(None);
     }
-    let (mut leaves, mut edge) = (source.leaves(begins, size).await?, Edge::default());
-    while let Some(part) = leaves.next().await? {
-        part.hashes.into_iter().for_each(|hash| edge.push(hash, &mut |_| {}));
+    loop {
+        let Some(left) = opened else { return Ok((begins > 0).then_some(Finding::Uncovered { count: begins })) };
+        let (Some(size), Some(first)) = (left["kept_size"].as_u64(), left["previous_begins"].as_u64()) else {
+            return Ok(Some(Finding::Uncovered { count: begins }));
+        };
+        if first.saturating_add(size) != begins {
+            return Ok(Some(Finding::Uncovered { count: begins.abs_diff(first.saturating_add(size)) }));
+        }
+        let (mut leaves, mut edge, mut first_leaf) = (source.leaves(first, size).await?, Edge::default(), None);
+        while let Some(part) = leaves.next().await? {
+            first_leaf = first_leaf.or_else(|| part.leaves.first().cloned());
+            part.hashes.into_iter().for_each(|hash| edge.push(hash, &mut |_| {}));
+        }
+        if edge.size() != size || left["kept_root"].as_str() != Some(edge.root().to_string().as_str()) {
+            return Ok(Some(Finding::KeptAltered { size }));
+        }
+        (begins, opened) = (first, first_leaf.as_deref().and_then(opening));
     }
-    let sound = edge.size() == size && opening["kept_root"].as_str() == Some(edge.root().to_string().as_str());
-    Ok((!sound).then_some(Finding::KeptAltered { size }))
 }

@@ -52,7 +52,7 @@ fn median(mut rates: Vec<Rate>) -> Rate {
 }
 
 /// The n-th request: people take turns, and each goes back a day a turn.
-fn submissions(stage: &Stage) -> Arc<Request> {
+pub(crate) fn submissions(stage: &Stage) -> Arc<Request> {
     let (tokens, today) = (stage.tokens.clone(), Clock::system().now().date_naive());
     Arc::new(move |number| {
         let day: NaiveDate = today.checked_sub_days(Days::new((number / tokens.len()) as u64 % 3600)).unwrap_or(today);

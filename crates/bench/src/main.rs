@@ -9,6 +9,8 @@ mod load;
 mod pgbench;
 mod release;
 mod stage;
+mod tree;
+mod verify;
 
 use clap::{Parser, Subcommand};
 
@@ -55,6 +57,24 @@ enum What {
         #[arg(long, default_value_t = 10_000)]
         events: usize,
     },
+    /// What the tree over the log costs the commands
+    Tree {
+        /// Seconds of each measurement
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Rounds, of which the median counts
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// The verification of a log, against hashing the same bytes
+    Verify {
+        /// How many events
+        #[arg(long, default_value_t = 1_000_000)]
+        events: u64,
+        /// Rounds, of which the median counts
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// A release of statistics, unsealing included, in a process of its own
     Release {
         /// How many people
@@ -77,6 +97,8 @@ async fn main() -> Outcome<()> {
         }
         What::Export { rounds, records } => export::run(rounds, records).await,
         What::Erasure { people, events } => erasure::run(people, events).await,
+        What::Tree { seconds, rounds } => tree::run(seconds, rounds).await,
+        What::Verify { events, rounds } => verify::run(events, rounds).await,
         What::Release { people, days } => release::run(people, days).await,
     }
 }

@@ -73,6 +73,7 @@ const POLICIES: &[(&str, &str)] = &[
     ("retention", include_str!("../../../policies/retention.sql")),
     ("export", include_str!("../../../policies/export.sql")),
     ("projection", include_str!("../../../policies/projection.sql")),
+    ("compliance", include_str!("../../../policies/compliance.sql")),
     ("release", include_str!("../../../policies/release.sql")),
 ];
 const ROLES: &str = include_str!("../../../policies/roles.sql");

@@ -215,14 +215,15 @@ pub fn checkpoint_cosign(tree: i64, checkpoint: &Checkpoint, witnessed: bool) ->
     .bind(witnessed)
 }
 
-/// The newest checkpoint, or the newest that is published.
-pub fn checkpoint_newest(published: bool) -> Query {
+/// The newest checkpoint of a tree, or of the newest tree where none is named; with `published`, only one that is.
+pub fn checkpoint_newest(tree: Option<i64>, published: bool) -> Query {
     Query::new(
         "-- checkpoint_newest
         SELECT tree, size, note, witnessed, signed_at FROM log.checkpoints
-        WHERE witnessed OR NOT $1 ORDER BY tree DESC, size DESC LIMIT 1",
+        WHERE (witnessed OR NOT $1) AND tree = coalesce($2, (SELECT max(tree) FROM log.trees)) ORDER BY size DESC LIMIT 1",
     )
     .bind(published)
+    .bind(tree)
 }
 
 /// Of checkpoints older than a day one an hour stays, the last of it.

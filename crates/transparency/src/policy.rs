@@ -103,17 +103,20 @@ impl Policy {
 
     /// Whether enough witnesses have cosigned.
     pub fn is_witnessed(&self, checkpoint: &Checkpoint) -> bool {
-        self.holds(&self.quorum, checkpoint)
+        holds(&self.quorum, &|witness| self.witnesses[witness].witness.cosigned_at(checkpoint).is_some())
     }
 
-    fn holds(&self, rule: &Rule, checkpoint: &Checkpoint) -> bool {
-        match rule {
-            Rule::None => true,
-            Rule::Cosigned(witness) => self.witnesses[*witness].witness.cosigned_at(checkpoint).is_some(),
-            Rule::AtLeast(least, members) => {
-                members.iter().filter(|member| self.holds(member, checkpoint)).count() >= *least
-            }
-        }
+    /// Whether the witnesses that can be asked, since their URL is known, could be enough.
+    pub fn can_be_asked(&self) -> bool {
+        holds(&self.quorum, &|witness| self.witnesses[witness].url.is_some())
+    }
+}
+
+fn holds(rule: &Rule, cosigned: &dyn Fn(usize) -> bool) -> bool {
+    match rule {
+        Rule::None => true,
+        Rule::Cosigned(witness) => cosigned(*witness),
+        Rule::AtLeast(least, members) => members.iter().filter(|member| holds(member, cosigned)).count() >= *least,
     }
 }
 
@@ -154,6 +157,7 @@ mod tests {
         assert_eq!(policy.logs, [key]);
         assert_eq!(policy.witnesses[0].url.as_deref(), Some("https://a.example"));
         assert!(!policy.is_witnessed(&checkpoint));
+        assert!(!policy.can_be_asked(), "two of three have no URL");
         for (at, enough) in [(0, false), (2, false), (1, true)] {
             let line = cosigners[at].cosign(&checkpoint, 7);
             checkpoint = checkpoint.with_cosignature(&line, &policy.witnesses[at].witness).expect("taken");

@@ -216,6 +216,12 @@ impl RecordKey {
         Self { key: SealKey::new(&secret), secret }
     }
 
+    /// The key itself, in base64, to be handed to an auditor.
+    pub fn granted(&self) -> Zeroizing<String> {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        Zeroizing::new(STANDARD.encode(self.secret.as_slice()))
+    }
+
     /// Seals an event's body.
     pub fn seal(&self, aad: &Aad, plaintext: &[u8]) -> Sealed {
         self.key.seal(aad, plaintext)

@@ -1,0 +1,105 @@
+//! Deadlines of requests (GDPR Art. 12(3)): one month from receipt, two more where the person is told why within that month.
+
+use chrono::{DateTime, Months, Utc};
+use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use serde::{Deserialize, Serialize};
+
+/// Until when a request must be answered that came at a time.
+pub fn due_at(received_at: DateTime<Utc>, extended: bool) -> DateTime<Utc> {
+    received_at.checked_add_months(Months::new(if extended { 3 } else { 1 })).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// Whether a request has more time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Extension {
+    extended: bool,
+}
+
+/// Take two months more, and tell the person why.
+#[derive(Clone, Debug)]
+pub struct Extend {
+    /// When the request came.
+    pub received_at: DateTime<Utc>,
+    /// Why, sealed.
+    pub sealed: String,
+    /// The present time.
+    pub now: DateTime<Utc>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExtensionEvent {
+    /// The request has more time.
+    Extended {
+        /// Until then.
+        due_at: DateTime<Utc>,
+        /// Why, sealed under the person's trail key.
+        sealed: String,
+    },
+}
+
+impl DomainEvent for ExtensionEvent {
+    fn event_type(&self) -> String {
+        "request.extended".to_owned()
+    }
+    fn event_version(&self) -> String {
+        "1.0".to_owned()
+    }
+}
+
+/// Why it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExtensionError {
+    /// The month is over.
+    #[error("the month in which a person can be told is over")]
+    TooLate,
+    /// It was extended before.
+    #[error("a request is extended once")]
+    Twice,
+}
+
+impl Aggregate for Extension {
+    const TYPE: &'static str = "extension";
+    type Command = Extend;
+    type Event = ExtensionEvent;
+    type Error = ExtensionError;
+    type Services = ();
+
+    async fn handle(&mut self, command: Extend, _: &(), sink: &EventSink<Self>) -> Result<(), ExtensionError> {
+        if self.extended {
+            return Err(ExtensionError::Twice);
+        }
+        if command.now > due_at(command.received_at, false) {
+            return Err(ExtensionError::TooLate);
+        }
+        let event = ExtensionEvent::Extended { due_at: due_at(command.received_at, true), sealed: command.sealed };
+        sink.write(event, self).await;
+        Ok(())
+    }
+
+    fn apply(&mut self, _: ExtensionEvent) {
+        self.extended = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_extended_once_and_within_its_month() {
+        let received_at: DateTime<Utc> = "2026-01-31T12:00:00Z".parse().expect("a time");
+        assert_eq!(due_at(received_at, false).to_rfc3339(), "2026-02-28T12:00:00+00:00");
+        assert_eq!(due_at(received_at, true).to_rfc3339(), "2026-04-30T12:00:00+00:00");
+        let extend = |now| Extend { received_at, sealed: "c2VhbGVk".to_owned(), now };
+        let extended = ExtensionEvent::Extended { due_at: due_at(received_at, true), sealed: "c2VhbGVk".to_owned() };
+        let given = |events: Vec<ExtensionEvent>| TestFramework::<Extension>::with(()).given(events);
+        let month = due_at(received_at, false);
+        given(vec![]).when(extend(month)).then_expect_events(vec![extended.clone()]);
+        given(vec![]).when(extend(month + TimeDelta::seconds(1))).then_expect_error(ExtensionError::TooLate);
+        given(vec![extended]).when(extend(received_at)).then_expect_error(ExtensionError::Twice);
+    }
+}

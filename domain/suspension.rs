@@ -1,0 +1,81 @@
+//! Suspension: an account of which the log shows a suspicious pattern can't act for a while. It ends by itself.
+
+use chrono::{DateTime, Utc};
+use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use serde::{Deserialize, Serialize};
+
+/// Until when an account is suspended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Suspension {
+    until: Option<DateTime<Utc>>,
+}
+
+/// Suspend until a time; an earlier one changes nothing.
+#[derive(Clone, Debug)]
+pub struct Suspend {
+    /// The rule that asks for it.
+    pub rule: String,
+    /// Its end.
+    pub until: DateTime<Utc>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SuspensionEvent {
+    /// The account can't act.
+    Suspended {
+        /// The rule that asked for it.
+        rule: String,
+        /// Until then.
+        until: DateTime<Utc>,
+    },
+}
+
+impl DomainEvent for SuspensionEvent {
+    fn event_type(&self) -> String {
+        "account.suspended".to_owned()
+    }
+    fn event_version(&self) -> String {
+        "1.0".to_owned()
+    }
+}
+
+impl Aggregate for Suspension {
+    const TYPE: &'static str = "suspension";
+    type Command = Suspend;
+    type Event = SuspensionEvent;
+    type Error = std::convert::Infallible;
+    type Services = ();
+
+    async fn handle(&mut self, command: Suspend, _: &(), sink: &EventSink<Self>) -> Result<(), Self::Error> {
+        let Suspend { rule, until } = command;
+        if self.until.is_none_or(|known| known < until) {
+            sink.write(SuspensionEvent::Suspended { rule, until }, self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: SuspensionEvent) {
+        let SuspensionEvent::Suspended { until, .. } = event;
+        self.until = Some(until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+
+    #[test]
+    fn a_suspension_is_only_lengthened() {
+        let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let suspended = |until| SuspensionEvent::Suspended { rule: "r".to_owned(), until };
+        let suspend = |until| Suspend { rule: "r".to_owned(), until };
+        let given = |events: Vec<SuspensionEvent>| TestFramework::<Suspension>::with(()).given(events);
+        given(vec![]).when(suspend(at(9))).then_expect_events(vec![suspended(at(9))]);
+        given(vec![suspended(at(9))]).when(suspend(at(9))).then_expect_events(vec![]);
+        given(vec![suspended(at(9))]).when(suspend(at(10))).then_expect_events(vec![suspended(at(10))]);
+    }
+}

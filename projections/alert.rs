@@ -1,0 +1,220 @@
+//! Alerts: what rules find in the log, the alerts that stand there, and their deliveries to endpoints. No personal data; an
+//! erasure does not touch them. Deliveries follow from the log and an endpoint's name, so that a lost row is made again.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use context::SubjectId;
+use db::{Query, Row};
+use event_log::Event;
+use uuid::Uuid;
+
+/// What a rule looks for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The type of the events that are counted.
+    pub event_type: String,
+    /// Only those by somebody in one of these roles; all where there are none.
+    pub roles: Vec<String>,
+    /// Whether events of a session belong together, or those about a person.
+    pub by_session: bool,
+    /// Whether the people are counted that the events are about, instead of the events.
+    pub people: bool,
+    /// How many are too many.
+    pub at_least: i64,
+    /// Not before.
+    pub since: DateTime<Utc>,
+}
+
+/// A pattern that a rule found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The session, or the person inside the log.
+    pub actor: Uuid,
+    /// How many.
+    pub count: u64,
+    /// The first.
+    pub since: DateTime<Utc>,
+}
+
+/// Who did too much of something lately. Events of nobody in particular belong together.
+pub fn pattern_find(wanted: Wanted) -> Query {
+    Query::new(
+        "-- pattern_find
+        SELECT actor, count(*), min(recorded_at) FROM (
+            SELECT CASE WHEN $3 THEN (metadata->>'session')::uuid ELSE subject_id END AS actor, min(recorded_at) AS recorded_at
+            FROM log.events
+            WHERE recorded_at > $6 AND event_type = $1 AND (cardinality($2::text[]) = 0 OR metadata->>'role' = ANY ($2))
+            GROUP BY 1, CASE WHEN $4 THEN subject_id::text ELSE event_id::text END) e
+        WHERE actor IS NOT NULL GROUP BY actor HAVING count(*) >= $5 ORDER BY 2 DESC LIMIT 100",
+    )
+    .bind(wanted.event_type)
+    .bind(wanted.roles)
+    .bind(wanted.by_session)
+    .bind(wanted.people)
+    .bind(wanted.at_least)
+    .bind(wanted.since)
+}
+
+/// Reads a row of [`pattern_find`].
+pub fn found_row(row: &Row) -> Found {
+    Found { actor: row.get(0), count: row.get::<_, i64>(1).unsigned_abs(), since: row.get(2) }
+}
+
+/// Whose session it is.
+pub fn session_subject(session: Uuid) -> Query {
+    Query::new("-- session_subject\nSELECT subject_id FROM auth.sessions WHERE session_id = $1").bind(session)
+}
+
+/// Suspends an account, never for a shorter time than it is.
+pub fn suspension_put(subject: SubjectId, until: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- suspension_put
+        INSERT INTO auth.suspensions AS s (subject_id, until) VALUES ($1, $2)
+        ON CONFLICT (subject_id) DO UPDATE SET until = greatest(s.until, excluded.until)",
+    )
+    .bind(subject.0)
+    .bind(until)
+}
+
+/// The newest event of each stream of a type that is about nobody, newest first.
+pub fn newest_of_type(aggregate_type: &'static str, limit: i64) -> Query {
+    Query::new(
+        "-- newest_of_type
+        SELECT * FROM (
+            SELECT DISTINCT ON (aggregate_id) aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
+                   metadata::text, event_id, subject_id, kind, recorded_at
+            FROM log.events WHERE subject_id = '00000000-0000-0000-0000-000000000000' AND aggregate_type = $1
+            ORDER BY aggregate_id, sequence DESC) e
+        ORDER BY recorded_at DESC LIMIT $2",
+    )
+    .bind(aggregate_type)
+    .bind(limit)
+}
+
+/// Makes deliveries of the alerts of the last day that an endpoint has none of.
+pub fn deliveries_plan(endpoints: Vec<String>, now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- deliveries_plan
+        INSERT INTO jobs.deliveries (endpoint, event_id, state, next_at, created_at)
+        SELECT endpoint, e.event_id, 'waiting', $2, $2
+        FROM unnest($1::text[]) AS endpoint, log.events e
+        WHERE e.subject_id = '00000000-0000-0000-0000-000000000000' AND e.aggregate_type = 'alert'
+          AND e.event_type = 'alert.raised' AND e.recorded_at > $2::timestamptz - interval '1 day'
+        ON CONFLICT DO NOTHING",
+    )
+    .bind(endpoints)
+    .bind(now)
+}
+
+/// A delivery, and the alert that is to be delivered.
+pub struct Delivery {
+    /// To where.
+    pub endpoint: String,
+    /// How often it was tried, this time included.
+    pub attempts: i32,
+    /// The alert.
+    pub event: Event,
+}
+
+/// Takes one that is due, and puts it off for as long as an attempt may take.
+pub fn delivery_take(now: DateTime<Utc>, lease: TimeDelta) -> Query {
+    Query::new(
+        "-- delivery_take
+        WITH taken AS (
+            UPDATE jobs.deliveries SET attempts = attempts + 1, next_at = $2
+            WHERE (endpoint, event_id) = (SELECT endpoint, event_id FROM jobs.deliveries WHERE state = 'waiting' AND next_at <= $1
+                                          ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING endpoint, event_id, attempts)
+        SELECT t.endpoint, t.attempts, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text,
+               e.metadata::text, e.event_id, e.subject_id, e.kind, e.recorded_at
+        FROM taken t LEFT JOIN log.events e ON e.subject_id = '00000000-0000-0000-0000-000000000000'
+                                           AND e.aggregate_type = 'alert' AND e.event_id = t.event_id",
+    )
+    .bind(now)
+    .bind(now + lease)
+}
+
+/// Reads a row of [`delivery_take`].
+pub fn delivery_row(row: &Row) -> Option<Delivery> {
+    row.get::<_, Option<&str>>(2)?;
+    Some(Delivery { endpoint: row.get(0), attempts: row.get(1), event: Event::from_row(row, 2) })
+}
+
+/// What became of an attempt.
+pub fn delivery_settle(
+    endpoint: &str,
+    event: Uuid,
+    outcome: Result<(), (Option<DateTime<Utc>>, String)>,
+    now: DateTime<Utc>,
+) -> Query {
+    let (state, next_at, failure, ended) = match outcome {
+        Ok(()) => ("delivered", now, None, Some(now)),
+        Err((Some(next), failure)) => ("waiting", next, Some(failure), None),
+        Err((None, failure)) => ("dead", now, Some(failure), Some(now)),
+    };
+    Query::new(
+        "-- delivery_settle
+        UPDATE jobs.deliveries SET state = $3, next_at = $4, failure = $5, ended_at = $6 WHERE endpoint = $1 AND event_id = $2",
+    )
+    .bind(endpoint.to_owned())
+    .bind(event)
+    .bind(state)
+    .bind(next_at)
+    .bind(failure)
+    .bind(ended)
+}
+
+/// Sends again what was given up, or was sent: of one endpoint where it is named, of one alert where that is.
+pub fn deliveries_replay(endpoint: Option<String>, event: Option<Uuid>, now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- deliveries_replay
+        UPDATE jobs.deliveries SET state = 'waiting', attempts = 0, next_at = $3, ended_at = NULL
+        WHERE ($1::text IS NULL OR endpoint = $1) AND ($2::uuid IS NULL AND state = 'dead' OR event_id = $2) RETURNING event_id",
+    )
+    .bind(endpoint)
+    .bind(event)
+    .bind(now)
+}
+
+/// How a delivery stands.
+pub struct DeliveryRow {
+    /// To where.
+    pub endpoint: String,
+    /// The alert's event.
+    pub event: Uuid,
+    /// `waiting`, `delivered` or `dead`.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it is tried next, where it waits.
+    pub next_at: DateTime<Utc>,
+    /// Why it failed last.
+    pub failure: Option<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The newest deliveries, of one state where it is named.
+pub fn delivery_list(state: Option<String>, limit: i64) -> Query {
+    Query::new(
+        "-- delivery_list
+        SELECT endpoint, event_id, state, attempts, next_at, failure, created_at FROM jobs.deliveries
+        WHERE $1::text IS NULL OR state = $1 ORDER BY created_at DESC, endpoint LIMIT $2",
+    )
+    .bind(state)
+    .bind(limit)
+}
+
+impl DeliveryRow {
+    /// Reads a row of [`delivery_list`].
+    pub fn from_row(row: &Row) -> Self {
+        Self {
+            endpoint: row.get(0),
+            event: row.get(1),
+            state: row.get(2),
+            attempts: row.get(3),
+            next_at: row.get(4),
+            failure: row.get(5),
+            created_at: row.get(6),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What the compliance desk counts and lists: states, times and random ids, straight from log and read models. No personal data
+//! in clear; an erasure takes a person's rows out of all of it but the log.
+
+use chrono::{DateTime, Utc};
+use context::SubjectId;
+use db::{Query, Row};
+use uuid::Uuid;
+
+/// A request of a person that is not answered yet.
+pub struct OpenRequest {
+    /// The person inside the log.
+    pub subject: SubjectId,
+    /// The request.
+    pub request: Uuid,
+    /// `erasure` or `export`.
+    pub kind: String,
+    /// How far it has come.
+    pub state: String,
+    /// When it came.
+    pub received_at: DateTime<Utc>,
+    /// Whether the person was told that it takes longer.
+    pub extended: bool,
+}
+
+/// All requests that are not answered yet, the oldest first; or the one that is named, whatever its state.
+pub fn request_list(request: Option<Uuid>, limit: i64) -> Query {
+    Query::new(
+        "-- request_list
+        SELECT r.subject_id, r.request_id, r.kind, r.state, r.requested_at,
+               EXISTS (SELECT FROM log.events e WHERE e.subject_id = r.subject_id AND e.aggregate_type = 'extension'
+                       AND e.aggregate_id = r.request_id::text)
+        FROM (SELECT subject_id, deletion_id AS request_id, 'erasure' AS kind, state, requested_at FROM read.deletions
+              WHERE state IN ('pending', 'confirmed')
+              UNION ALL
+              SELECT subject_id, export_id, 'export', state, requested_at FROM read.exports
+              WHERE state IN ('pending', 'processing')) r
+        WHERE $1::uuid IS NULL OR r.request_id = $1
+        ORDER BY r.requested_at, r.request_id LIMIT $2",
+    )
+    .bind(request)
+    .bind(limit)
+}
+
+impl OpenRequest {
+    /// Reads a row of [`request_list`].
+    pub fn from_row(row: &Row) -> Self {
+        Self {
+            subject: SubjectId(row.get(0)),
+            request: row.get(1),
+            kind: row.get(2),
+            state: row.get(3),
+            received_at: row.get(4),
+            extended: row.get(5),
+        }
+    }
+}
+
+/// Consents by purpose and version of the notice.
+pub fn consents_count() -> Query {
+    Query::new(
+        "-- consents_count
+        SELECT purpose, notice_version, count(*) FILTER (WHERE granted AND NOT objected), count(*) FILTER (WHERE NOT granted),
+               count(*) FILTER (WHERE objected)
+        FROM read.consents GROUP BY 1, 2 ORDER BY 1, 2",
+    )
+}
+
+/// How many accounts there are, are restricted, held, and suspended.
+pub fn accounts_count(now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- accounts_count
+        SELECT count(*), count(*) FILTER (WHERE restricted_at IS NOT NULL), count(*) FILTER (WHERE held_until > $1),
+               (SELECT count(*) FROM auth.suspensions WHERE until > $1), (SELECT count(*) FROM vault.erased),
+               (SELECT max(erased_at) FROM vault.erased), count(*) FILTER (WHERE deletion_at IS NOT NULL)
+        FROM read.accounts",
+    )
+    .bind(now)
+}
+
+/// Legal holds that stand.
+pub fn holds_list(now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- holds_list\nSELECT subject_id, held_until FROM read.accounts WHERE held_until > $1 ORDER BY held_until",
+    )
+    .bind(now)
+}
+
+/// Erasures that were confirmed and wait for the end of their grace, and those of the last thirty days that are done.
+pub fn erasures_list(now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- erasures_list
+        SELECT subject_id, deletion_id, state, grace_ends_at FROM read.deletions WHERE state = 'confirmed' AND scope = 'full'
+        UNION ALL
+        SELECT subject_id, NULL, 'erased', erased_at FROM vault.erased WHERE erased_at > $1::timestamptz - interval '30 days'
+        ORDER BY 4, 1",
+    )
+    .bind(now)
+}
+
+/// Accounts with a staff role, and when each signed in last.
+pub fn staff_list() -> Query {
+    Query::new(
+        "-- staff_list
+        SELECT r.subject_id, r.role, (SELECT max(e.recorded_at) FROM log.events e WHERE e.subject_id = r.subject_id
+                                      AND e.aggregate_type = 'account' AND e.event_type = 'account.signed_in')
+        FROM auth.staff_roles r ORDER BY 2, 1",
+    )
+}
+
+/// PostgreSQL's version: as text, and as a number.
+pub fn server_version() -> Query {
+    Query::new(
+        "-- server_version\nSELECT current_setting('server_version'), current_setting('server_version_num')::int",
+    )
+}
+
+/// Which entries of the trail are wanted.
+#[derive(Clone, Debug)]
+pub struct TrailFilter {
+    /// From here on.
+    pub from: DateTime<Utc>,
+    /// Before this.
+    pub to: DateTime<Utc>,
+    /// Only this action, or a family of them.
+    pub action: Option<String>,
+    /// Only about this person inside the log.
+    pub subject: Option<Uuid>,
+    /// Only by somebody in this role.
+    pub role: Option<String>,
+    /// Behind this place of the log.
+    pub after: (u64, i64),
+    /// How many at most.
+    pub limit: i64,
+}
+
+/// Entries of everybody, in the order of the log.
+pub fn trail_list(filter: TrailFilter) -> Query {
+    Query::new(
+        "-- trail_list
+        SELECT txid::text, position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
+               metadata::text, event_id, subject_id, kind, recorded_at
+        FROM log.events
+        WHERE recorded_at >= $1 AND recorded_at < $2 AND ($3::text IS NULL OR event_type = $3 OR starts_with(event_type, $3 || '.'))
+          AND ($4::uuid IS NULL OR subject_id = $4) AND ($5::text IS NULL OR metadata->>'role' = $5)
+          AND (txid, position) > ($6::text::xid8, $7)
+        ORDER BY txid, position LIMIT $8",
+    )
+    .bind(filter.from)
+    .bind(filter.to)
+    .bind(filter.action)
+    .bind(filter.subject)
+    .bind(filter.role)
+    .bind(filter.after.0.to_string())
+    .bind(filter.after.1)
+    .bind(filter.limit)
+}
+
+/// Who is concerned by a breach: everybody of whose data of these kinds something was written or read in a span of time, and how
+/// often. Without kinds, of any.
+pub fn affected_list(from: DateTime<Utc>, to: DateTime<Utc>, kinds: Vec<String>, limit: i64) -> Query {
+    Query::new(
+        "-- affected_list
+        SELECT subject_id, count(*), min(recorded_at), max(recorded_at), count(*) OVER ()
+        FROM log.events
+        WHERE recorded_at >= $1 AND recorded_at <= $2 AND subject_id <> '00000000-0000-0000-0000-000000000000'
+          AND (cardinality($3::text[]) = 0 OR kind = ANY ($3)) AND aggregate_type IN ('record', 'access')
+        GROUP BY subject_id ORDER BY subject_id LIMIT $4",
+    )
+    .bind(from)
+    .bind(to)
+    .bind(kinds)
+    .bind(limit)
+}
+
+/// An opening of a person's data.
+pub struct OpeningRow {
+    /// Whose data.
+    pub subject: SubjectId,
+    /// Who may read it.
+    pub staff: SubjectId,
+    /// Until when.
+    pub expires_at: DateTime<Utc>,
+    /// The ring's MAC of all that.
+    pub mac: Vec<u8>,
+}
+
+/// An opening by its id.
+pub fn opening_get(opening: Uuid) -> Query {
+    Query::new("-- opening_get\nSELECT subject_id, staff_id, expires_at, mac FROM auth.openings WHERE opening_id = $1")
+        .bind(opening)
+}
+
+impl OpeningRow {
+    /// Reads a row of [`opening_get`].
+    pub fn from_row(row: &Row) -> Self {
+        Self { subject: SubjectId(row.get(0)), staff: SubjectId(row.get(1)), expires_at: row.get(2), mac: row.get(3) }
+    }
+}
+
+/// Stores an opening.
+pub fn opening_add(opening: Uuid, session: Uuid, row: &OpeningRow) -> Query {
+    Query::new(
+        "-- opening_add
+        INSERT INTO auth.openings (subject_id, opening_id, staff_id, session_id, expires_at, mac) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(row.subject.0)
+    .bind(opening)
+    .bind(row.staff.0)
+    .bind(session)
+    .bind(row.expires_at)
+    .bind(row.mac.clone())
+}

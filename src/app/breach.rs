@@ -1,0 +1,50 @@
+//! The breach desk: each breach is a stream of the log that is about nobody in particular (GDPR Art. 33(5)).
+
+use context::{Ctx, SubjectId};
+use db::{Gate, Tx};
+use domain::breach::{Breach, BreachCommand, BreachEvent, Progress};
+use event_log::{Event, Unit, cqrs_es::Aggregate};
+use projections::{INLINE, alert::newest_of_type, audit::newest};
+use uuid::Uuid;
+
+use super::{
+    App, AppError,
+    stream::{self, newest_of},
+};
+
+/// So many breaches are shown.
+const SHOWN: i64 = 500;
+
+impl App {
+    /// Runs a command on a breach by a member of staff; gives how far it has come.
+    pub async fn breach_decide(&self, staff: &Ctx, breach: Uuid, command: BreachCommand) -> Result<Progress, AppError> {
+        let ctx = &staff.for_subject(SubjectId::NIL, staff.session).acting_as(staff.role);
+        let (id, command) = (&breach.to_string(), &command);
+        let work = move |tx: Tx| async move {
+            let [rows] = tx.flight([newest(SubjectId::NIL, Breach::TYPE, id)]).await?;
+            let before = newest_of(&rows);
+            let unit = Unit::new(ctx, None);
+            stream::command::<Breach>(ctx, &unit, id, before.as_ref(), command.clone()).await?;
+            let after = unit.newest().or(before).ok_or(AppError::Missing("breach"))?;
+            unit.flush(&tx, INLINE);
+            progress(&after)
+        };
+        self.db.api.run_tx("breach_decide", ctx, Gate::alone(ctx), work).await
+    }
+
+    /// All breaches, newest first.
+    pub async fn breach_list(&self) -> Result<Vec<(Uuid, Progress)>, AppError> {
+        let rows = self.read_as_system("breach_list", &|| newest_of_type(Breach::TYPE, SHOWN)).await?;
+        let read = |row| {
+            let event = Event::from_row(row, 0);
+            let id = event.aggregate_id.parse().map_err(|_| AppError::Corrupt("a breach without an id".to_owned()))?;
+            Ok((id, progress(&event)?))
+        };
+        rows.iter().map(read).collect()
+    }
+}
+
+fn progress(event: &Event) -> Result<Progress, AppError> {
+    let event: Result<BreachEvent, _> = serde_json::from_str(&event.payload);
+    event.map(|event| event.progress().clone()).map_err(|_| AppError::Corrupt("a breach does not load".to_owned()))
+}

@@ -1,0 +1,153 @@
+//! Opening a person's data: a member of the compliance desk names a reason, and may read that one person's records for a quarter
+//! of an hour. The person sees that it was done, by which role, and why; each read is an event of the person too, and the answer
+//! leaves when it is durable.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use context::{Client, Ctx, Personal, SubjectId};
+use db::{Gate, Tx};
+use domain::{
+    Kind,
+    access::{ACCESS, DATA_OPENED},
+};
+use event_log::{Actor, Trail};
+use projections::compliance::{OpeningRow, opening_add, opening_get};
+use uuid::Uuid;
+use vault::{RecordEntry, SubjectKeys, record_register};
+use zeroize::Zeroizing;
+
+use super::{App, AppError, Standing, access::access_event, record::OpenRecord};
+use crate::jobs::Read;
+
+/// How long an opening lasts.
+const LASTS: TimeDelta = TimeDelta::minutes(15);
+
+/// Whose data is to be opened.
+pub enum Whom {
+    /// The person inside the log.
+    Subject(SubjectId),
+    /// Who has this address.
+    Address(String),
+}
+
+impl App {
+    /// Opens a person's data to a member of staff, for a reason; gives the opening's id and its end.
+    pub async fn data_open(&self, staff: &Ctx, whom: Whom, reason: &str) -> Result<(Uuid, DateTime<Utc>), AppError> {
+        let subject = match whom {
+            Whom::Subject(subject) => subject,
+            Whom::Address(email) => {
+                let (address, _) = self.vault.ring().address_hash(&email);
+                self.account_of(staff, address).await?.ok_or(AppError::Missing("account"))?.subject
+            }
+        };
+        let session = staff.session.ok_or(AppError::SignedOut)?;
+        let opening = Uuid::from_bytes(context::EventId::random().0.into_bytes());
+        // In the log of the member of staff, with where from; refuses one whose session has ended.
+        self.session_accessed(staff, "person", 1, opening.to_string()).await?;
+        let keys = self.keys_of(staff, subject).await?;
+        let person = &opened_by(staff, subject);
+        let mut event = access_event(person, subject, ACCESS, 1);
+        event.event_type = DATA_OPENED.to_owned();
+        event.payload = "{}".to_owned();
+        self.opened_read(staff, event, keys, format!("reason: {reason}")).await?;
+        let expires_at = staff.now() + LASTS;
+        let mac = self.opening_mac(opening, subject, staff.subject, expires_at).to_vec();
+        let row = &OpeningRow { subject, staff: staff.subject, expires_at, mac };
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            tx.queue(opening_add(opening, session.0, row));
+            Ok::<_, AppError>(())
+        };
+        self.db.system.run_tx("opening_add", ctx, Gate::read(ctx), work).await?;
+        Ok((opening, expires_at))
+    }
+
+    /// Grants the keys of a person's records to an auditor, for a reason: what `lethe-audit replay --subject-key` reads. The person
+    /// sees that it was done, and why; a later erasure does not take back what was granted.
+    pub async fn keys_grant(&self, email: &str, reason: &str) -> Result<Zeroizing<String>, AppError> {
+        let system = &Ctx::system(self.clock.clone());
+        let (address, _) = self.vault.ring().address_hash(email);
+        let subject = self.account_of(system, address).await?.ok_or(AppError::Missing("account"))?.subject;
+        let ctx = &Ctx::job(self.clock.clone(), subject);
+        let work = move |tx: Tx| async move {
+            let [standing, register] = tx.flight([Standing::query(ctx, None), record_register(subject)]).await?;
+            let keys = Standing::take(self, ctx, &standing)?.keys;
+            let mut records = serde_json::Map::new();
+            for entry in register.iter().map(RecordEntry::from_row) {
+                let key = keys.open_record(&entry)?.granted();
+                records.insert(entry.record.to_string(), key.as_str().into());
+            }
+            Ok::<_, AppError>((keys, records))
+        };
+        let (keys, records) = self.db.api.run_tx("keys_grant", ctx, Gate::shared(ctx), work).await?;
+        let mut event = access_event(ctx, subject, ACCESS, records.len());
+        event.event_type = DATA_OPENED.to_owned();
+        event.payload = "{}".to_owned();
+        self.opened_read(system, event, keys, format!("keys granted to an auditor; reason: {reason}")).await?;
+        let grant = serde_json::json!({
+            "format": "lethe-grant/1",
+            "subject_id": subject,
+            "granted_at": system.now(),
+            "records": records,
+        });
+        Ok(Zeroizing::new(format!("{grant:#}\n")))
+    }
+
+    /// The records of a kind of the person whose data was opened to this member of staff.
+    pub async fn opening_records(
+        &self,
+        staff: &Ctx,
+        opening: Uuid,
+        kind: &'static dyn Kind,
+    ) -> Result<Vec<OpenRecord>, AppError> {
+        let rows = self.read_as_system("opening_get", &|| opening_get(opening)).await?;
+        let row = rows.first().map(OpeningRow::from_row).ok_or(AppError::Missing("opening"))?;
+        let mac = self.opening_mac(opening, row.subject, row.staff, row.expires_at);
+        let ours = aws_lc_rs::constant_time::verify_slices_are_equal(&mac, &row.mac).is_ok();
+        if !ours || row.staff != staff.subject || row.expires_at <= staff.now() {
+            return Err(AppError::Missing("opening"));
+        }
+        self.session_accessed(staff, "person", 1, format!("{opening} {}", kind.name())).await?;
+        let person = &opened_by(staff, row.subject);
+        let (records, keys) = self.record_list(person, kind, None).await?;
+        let event = access_event(person, row.subject, kind.name(), records.len());
+        self.opened_read(staff, event, keys, format!("opening: {opening}")).await?;
+        Ok(records)
+    }
+
+    /// Records a read by staff in the person's own log: role and session of who read, no address.
+    async fn opened_read(
+        &self,
+        staff: &Ctx,
+        event: event_log::Event,
+        keys: SubjectKeys,
+        details: String,
+    ) -> Result<(), AppError> {
+        let trail = Trail { details: Some(Personal::new(details)), ..Trail::default() };
+        self.access_log.record(Read { event, actor: Actor::of(staff), trail, keys }).await
+    }
+
+    async fn keys_of(&self, staff: &Ctx, subject: SubjectId) -> Result<SubjectKeys, AppError> {
+        let ctx = &opened_by(staff, subject);
+        let work = move |tx: Tx| async move {
+            let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
+            Ok(Standing::take(self, ctx, &standing)?.keys)
+        };
+        match self.db.api.run_tx("data_open", ctx, Gate::read(ctx), work).await {
+            Err(AppError::SignedOut) => Err(AppError::Missing("account")),
+            keys => keys,
+        }
+    }
+
+    fn opening_mac(&self, opening: Uuid, subject: SubjectId, staff: SubjectId, expires_at: DateTime<Utc>) -> [u8; 32] {
+        let time = expires_at.timestamp_micros().to_be_bytes();
+        let parts: [&[u8]; 4] = [opening.as_bytes(), subject.0.as_bytes(), staff.0.as_bytes(), &time];
+        self.vault.ring().row_mac("openings", &parts)
+    }
+}
+
+/// The circumstances in which staff read the data of a person: that person's rows, nobody's session.
+fn opened_by(staff: &Ctx, subject: SubjectId) -> Ctx {
+    let mut ctx = staff.for_subject(subject, None).acting_as(staff.role);
+    ctx.client = Client::default();
+    ctx
+}

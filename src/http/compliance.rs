@@ -1,0 +1,644 @@
+//! The compliance desk: everything at a glance, requests and their deadlines, the trail, and the documents that the law asks for.
+//! Called by the compliance desk; the trail by auditors too. About random ids, never about what data says.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use poem::web::Data;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Path, Query},
+    payload::{Json, PlainText},
+    types::Example,
+};
+use projections::compliance::{OpenRequest, TrailFilter};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    Tag,
+    audit::is_action,
+    caller::{Compliance, Staff},
+    cursor::{self, Page},
+    input::{Body, Fields, Input},
+    problem::Refusal,
+};
+use crate::app::{App, AppError, compliance::Overview, processing_record};
+
+/// A reason is so many characters long at least, and at most.
+pub(super) const REASON: std::ops::RangeInclusive<usize> = 10..=500;
+
+/// A request of a person that is not answered yet.
+#[derive(Object)]
+#[oai(example)]
+pub struct RequestAnswer {
+    /// The request.
+    request_id: Uuid,
+    /// The person, by the log's own id.
+    subject_id: Uuid,
+    /// `erasure` or `export`.
+    kind: String,
+    /// How far it has come.
+    state: String,
+    /// When it came.
+    received_at: DateTime<Utc>,
+    /// Until when it must be answered: one month from receipt, three where the person was told in time (GDPR Art. 12(3)).
+    due_at: DateTime<Utc>,
+    /// Whether the person was told that it takes longer.
+    extended: bool,
+    /// Whether that time is over.
+    overdue: bool,
+}
+
+/// Requests that are not answered yet.
+#[derive(Object)]
+pub struct RequestsAnswer {
+    /// The oldest first.
+    requests: Vec<RequestAnswer>,
+    /// How many are overdue.
+    overdue: usize,
+}
+
+/// Why something takes longer.
+#[derive(Object)]
+#[oai(example)]
+pub struct ExtensionDecision {
+    /// Why, in 10 to 500 characters; the person is told.
+    reason: String,
+}
+
+/// The new end.
+#[derive(Object)]
+pub struct ExtensionAnswer {
+    /// Until when the request must be answered.
+    due_at: DateTime<Utc>,
+}
+
+/// Consents of a purpose on one notice.
+#[derive(Object)]
+pub struct ConsentCounts {
+    /// The purpose.
+    purpose: String,
+    /// The version of the notice that was decided on.
+    notice_version: String,
+    /// Given, and not overruled.
+    granted: i64,
+    /// Withdrawn or refused.
+    withdrawn: i64,
+    /// Overruled by an objection.
+    objected: i64,
+}
+
+/// An erasure that waits, or was done in the last thirty days.
+#[derive(Object)]
+pub struct ErasureAnswer {
+    /// Who, by the log's own id.
+    subject_id: Uuid,
+    /// The request, while it waits.
+    #[oai(skip_serializing_if_is_none)]
+    request_id: Option<Uuid>,
+    /// `confirmed`: it waits for the end of its grace; `erased`: it is done.
+    state: String,
+    /// When the grace ends, or when it was done.
+    #[oai(skip_serializing_if_is_none)]
+    at: Option<DateTime<Utc>>,
+}
+
+/// A legal hold that stands.
+#[derive(Object)]
+pub struct HoldRow {
+    /// Whose data is kept, by the log's own id.
+    subject_id: Uuid,
+    /// Until when.
+    until: DateTime<Utc>,
+}
+
+/// A privileged account.
+#[derive(Object)]
+pub struct PrivilegedAccount {
+    /// Who, by the log's own id.
+    subject_id: Uuid,
+    /// `compliance` or `auditor`.
+    role: String,
+    /// When it signed in last.
+    #[oai(skip_serializing_if_is_none)]
+    signed_in_at: Option<DateTime<Utc>>,
+}
+
+/// A version of the key-encryption key.
+#[derive(Object)]
+pub struct KeyVersion {
+    /// The version.
+    version: i32,
+    /// Whether new work is done under it.
+    current: bool,
+    /// When it was made.
+    #[oai(skip_serializing_if_is_none)]
+    created_at: Option<DateTime<Utc>>,
+    /// Its age in days.
+    #[oai(skip_serializing_if_is_none)]
+    age_days: Option<i64>,
+}
+
+/// A drill: a restore that showed whether what was erased stays away.
+#[derive(Object)]
+pub struct DrillAnswer {
+    /// When.
+    at: DateTime<Utc>,
+    /// How many promises were found to hold.
+    holds: u32,
+    /// How many were not.
+    fails: u32,
+    /// How many could not be looked at.
+    not_examined: u32,
+}
+
+/// The published checkpoint of the log.
+#[derive(Object)]
+pub struct CheckpointAnswer {
+    /// How many events it covers.
+    size: u64,
+    /// When it was signed.
+    signed_at: DateTime<Utc>,
+    /// Its age in seconds.
+    age_s: i64,
+}
+
+/// A witness of the log.
+#[derive(Object)]
+pub struct WitnessAnswer {
+    /// Its name in the policy.
+    name: String,
+    /// When it cosigned the published checkpoint.
+    #[oai(skip_serializing_if_is_none)]
+    cosigned_at: Option<DateTime<Utc>>,
+}
+
+/// Everything at a glance.
+#[derive(Object)]
+pub struct ComplianceOverview {
+    /// Accounts.
+    accounts: i64,
+    /// Of them restricted (GDPR Art. 18).
+    restricted: i64,
+    /// Of them suspended for a suspicious pattern.
+    suspended: i64,
+    /// Requests that are not answered yet.
+    requests_open: usize,
+    /// Of them overdue.
+    requests_overdue: usize,
+    /// People erased since the beginning.
+    erased: i64,
+    /// When somebody was erased last.
+    #[oai(skip_serializing_if_is_none)]
+    last_erased_at: Option<DateTime<Utc>>,
+    /// Confirmed deletions that wait for the end of their grace.
+    erasures_waiting: i64,
+    /// Erasures that wait, and those of the last thirty days.
+    erasures: Vec<ErasureAnswer>,
+    /// By when no backup brings back what is erased now, provided the rotation keeps to its calendar.
+    unrecoverable_by: DateTime<Utc>,
+    /// The last drill, if one was held.
+    #[oai(skip_serializing_if_is_none)]
+    last_drill: Option<DrillAnswer>,
+    /// Consents by purpose and notice.
+    consents: Vec<ConsentCounts>,
+    /// Legal holds that stand.
+    holds: Vec<HoldRow>,
+    /// Accounts with a staff role.
+    privileged_accounts: Vec<PrivilegedAccount>,
+    /// Versions of the key-encryption key.
+    keys: Vec<KeyVersion>,
+    /// When the next rotation is due.
+    #[oai(skip_serializing_if_is_none)]
+    rotation_due_at: Option<DateTime<Utc>>,
+    /// The published checkpoint.
+    #[oai(skip_serializing_if_is_none)]
+    checkpoint: Option<CheckpointAnswer>,
+    /// For how many seconds an event has been waiting for a checkpoint; 0 where none waits.
+    uncovered_s: i64,
+    /// Witnesses of the log.
+    witnesses: Vec<WitnessAnswer>,
+    /// PostgreSQL's version.
+    postgres_version: String,
+    /// Whether that minor release closes the known ways around row-level security.
+    postgres_is_current: bool,
+    /// Alerts that nobody looks after.
+    alerts_open: usize,
+}
+
+/// One entry of the trail.
+#[derive(Object)]
+pub struct TrailEntry {
+    /// The event.
+    event_id: Uuid,
+    /// When it was recorded, in UTC, to the microsecond.
+    recorded_at: String,
+    /// What happened.
+    action: String,
+    /// To what: a kind of record, or the type of the stream.
+    kind: String,
+    /// The stream's type.
+    stream_type: String,
+    /// The stream.
+    stream_id: String,
+    /// The event's place in it.
+    sequence: i64,
+    /// Whom it is about, by the log's own id; the nil id for nobody.
+    subject_id: Uuid,
+    /// In which capacity somebody acted.
+    role: String,
+    /// The request.
+    request_id: String,
+    /// The session, where there was one; empty otherwise.
+    session_id: String,
+    /// The event's payload where it stands in clear; empty where it is sealed.
+    payload: String,
+}
+
+/// A page of the trail.
+#[derive(Object)]
+pub struct TrailPage {
+    /// In the order of the log.
+    entries: Vec<TrailEntry>,
+    /// What the next page is asked for with, where there is one.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
+}
+
+/// A page of the trail, in one of two forms.
+#[derive(ApiResponse)]
+pub enum TrailAnswer {
+    /// As JSON.
+    #[oai(status = 200)]
+    Json(Json<TrailPage>),
+    /// As CSV, with the columns' names in the first line.
+    #[oai(status = 200, content_type = "text/csv")]
+    Csv(
+        PlainText<String>,
+        /// What the next page is asked for with; empty where there is none.
+        #[oai(header = "X-Next-Cursor")]
+        String,
+    ),
+}
+
+/// A document in one of two forms.
+#[derive(ApiResponse)]
+pub enum DocumentAnswer {
+    /// As JSON-LD (Data Privacy Vocabulary).
+    #[oai(status = 200, content_type = "application/ld+json")]
+    JsonLd(PlainText<String>),
+    /// As a page.
+    #[oai(status = 200, content_type = "text/html; charset=utf-8")]
+    Page(
+        PlainText<String>,
+        /// That the page runs and loads nothing.
+        #[oai(header = "Content-Security-Policy")]
+        String,
+    ),
+}
+
+impl Example for RequestAnswer {
+    fn example() -> Self {
+        let received_at = DateTime::UNIX_EPOCH;
+        Self {
+            request_id: Uuid::nil(),
+            subject_id: Uuid::nil(),
+            kind: "erasure".to_owned(),
+            state: "confirmed".to_owned(),
+            received_at,
+            due_at: domain::extension::due_at(received_at, false),
+            extended: false,
+            overdue: false,
+        }
+    }
+}
+
+impl Example for ExtensionDecision {
+    fn example() -> Self {
+        Self { reason: "Records of three systems have to be put together.".to_owned() }
+    }
+}
+
+/// A reason in a person's own words; a fault where it is too short or too long.
+pub(super) fn reason(fields: &mut Fields) -> Option<String> {
+    let text = fields.prose_or_none("reason", *REASON.end());
+    match text {
+        Some(text) if text.trim().chars().count() >= *REASON.start() => Some(text.trim().to_owned()),
+        _ => {
+            fields.fault("reason", format!("must have {} to {} characters", REASON.start(), REASON.end()));
+            None
+        }
+    }
+}
+
+impl Input for ExtensionDecision {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { reason: reason(fields)? })
+    }
+}
+
+impl RequestAnswer {
+    fn new(open: OpenRequest, now: DateTime<Utc>) -> Self {
+        let due_at = domain::extension::due_at(open.received_at, open.extended);
+        Self {
+            request_id: open.request,
+            subject_id: open.subject.0,
+            kind: open.kind,
+            state: open.state,
+            received_at: open.received_at,
+            due_at,
+            extended: open.extended,
+            overdue: due_at < now,
+        }
+    }
+}
+
+impl ComplianceOverview {
+    fn new(found: Overview, now: DateTime<Utc>) -> Self {
+        let requests: Vec<RequestAnswer> = found.requests.into_iter().map(|it| RequestAnswer::new(it, now)).collect();
+        let age = |at: DateTime<Utc>| (now - at).num_days();
+        Self {
+            accounts: found.accounts.accounts,
+            restricted: found.accounts.restricted,
+            suspended: found.accounts.suspended,
+            requests_open: requests.len(),
+            requests_overdue: requests.iter().filter(|request| request.overdue).count(),
+            erased: found.accounts.erased,
+            last_erased_at: found.accounts.last_erased_at,
+            erasures_waiting: found.accounts.waiting,
+            erasures: found
+                .erasures
+                .into_iter()
+                .map(|it| ErasureAnswer { subject_id: it.subject, request_id: it.request, state: it.state, at: it.at })
+                .collect(),
+            unrecoverable_by: found.unrecoverable_by,
+            last_drill: found.drill.map(|it| DrillAnswer {
+                at: it.at,
+                holds: it.holds,
+                fails: it.fails,
+                not_examined: it.not_examined,
+            }),
+            consents: found
+                .consents
+                .into_iter()
+                .map(|it| ConsentCounts {
+                    purpose: it.purpose,
+                    notice_version: it.notice_version,
+                    granted: it.granted,
+                    withdrawn: it.withdrawn,
+                    objected: it.objected,
+                })
+                .collect(),
+            holds: found.holds.into_iter().map(|(subject_id, until)| HoldRow { subject_id, until }).collect(),
+            privileged_accounts: found
+                .staff
+                .into_iter()
+                .map(|it| PrivilegedAccount { subject_id: it.subject, role: it.role, signed_in_at: it.signed_in_at })
+                .collect(),
+            keys: found
+                .keys
+                .into_iter()
+                .map(|(version, current, created_at)| KeyVersion {
+                    version,
+                    current,
+                    created_at,
+                    age_days: created_at.map(age),
+                })
+                .collect(),
+            rotation_due_at: found.rotation_due_at,
+            checkpoint: found.checkpoint.map(|(size, signed_at)| CheckpointAnswer {
+                size,
+                signed_at,
+                age_s: (now - signed_at).num_seconds().max(0),
+            }),
+            uncovered_s: found.uncovered_s,
+            witnesses: found
+                .witnesses
+                .into_iter()
+                .map(|(name, cosigned_at)| WitnessAnswer { name, cosigned_at })
+                .collect(),
+            postgres_version: found.postgres.0,
+            postgres_is_current: found.postgres.1,
+            alerts_open: found.open_alerts,
+        }
+    }
+}
+
+impl TrailEntry {
+    fn new(event: event_log::Event) -> Self {
+        let metadata: Value = serde_json::from_str(&event.metadata).unwrap_or_default();
+        let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
+        let sealed = event.payload.contains("\"sealed\"");
+        Self {
+            event_id: event.event_id.0,
+            recorded_at: event.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            action: event.event_type,
+            kind: event.kind,
+            stream_type: event.aggregate_type,
+            stream_id: event.aggregate_id,
+            sequence: event.sequence,
+            subject_id: event.subject_id.0,
+            role: text("role"),
+            request_id: text("request"),
+            session_id: text("session"),
+            payload: if sealed { String::new() } else { event.payload },
+        }
+    }
+}
+
+fn csv(entries: &[TrailEntry]) -> Result<String, AppError> {
+    let fault = |_| AppError::Corrupt("a trail can't be written".to_owned());
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let columns = [
+        "event_id",
+        "recorded_at",
+        "action",
+        "kind",
+        "stream_type",
+        "stream_id",
+        "sequence",
+        "subject_id",
+        "role",
+        "request_id",
+        "session_id",
+        "payload",
+    ];
+    writer.write_record(columns).map_err(fault)?;
+    for it in entries {
+        let (event, sequence, subject) = (it.event_id.to_string(), it.sequence.to_string(), it.subject_id.to_string());
+        let row: [&str; 12] = [
+            &event,
+            &it.recorded_at,
+            &it.action,
+            &it.kind,
+            &it.stream_type,
+            &it.stream_id,
+            &sequence,
+            &subject,
+            &it.role,
+            &it.request_id,
+            &it.session_id,
+            &it.payload,
+        ];
+        writer.write_record(row).map_err(fault)?;
+    }
+    let bytes = writer.into_inner().map_err(|_| AppError::Corrupt("a trail can't be written".to_owned()))?;
+    String::from_utf8(bytes).map_err(|_| AppError::Corrupt("a trail can't be written".to_owned()))
+}
+
+fn document(value: &Value, format: Option<&str>) -> Result<DocumentAnswer, AppError> {
+    match format.unwrap_or("jsonld") {
+        "jsonld" => Ok(DocumentAnswer::JsonLd(PlainText(format!("{value:#}\n")))),
+        "html" => {
+            let policy = format!("default-src 'none'; style-src {}", processing_record::style_source());
+            Ok(DocumentAnswer::Page(PlainText(processing_record::page(value)), policy))
+        }
+        _ => Err(AppError::parameter("format", "must be `jsonld` or `html`")),
+    }
+}
+
+/// The compliance desk.
+pub struct ComplianceApi;
+
+#[OpenApi(prefix_path = "/v1/compliance", tag = "Tag::Compliance")]
+impl ComplianceApi {
+    /// Everything at a glance
+    ///
+    /// What is due, what waits, what stands; how old drill, keys and checkpoint are; whether PostgreSQL is new enough.
+    #[oai(path = "/overview", method = "get", operation_id = "compliance_overview")]
+    async fn overview(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<ComplianceOverview>, Refusal> {
+        app.session_accessed(caller.ctx(), "compliance", 1, "overview".to_owned()).await?;
+        Ok(Json(ComplianceOverview::new(app.compliance_overview().await?, caller.ctx().now())))
+    }
+
+    /// Requests that are not answered yet
+    ///
+    /// Due one month from receipt, three where the person was told in time (GDPR Art. 12(3)).
+    #[oai(path = "/requests", method = "get", operation_id = "request_list")]
+    async fn requests(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<RequestsAnswer>, Refusal> {
+        let now = caller.ctx().now();
+        let requests: Vec<_> = app.request_list().await?.into_iter().map(|it| RequestAnswer::new(it, now)).collect();
+        app.session_accessed(caller.ctx(), "compliance", requests.len(), "requests".to_owned()).await?;
+        Ok(Json(RequestsAnswer { overdue: requests.iter().filter(|request| request.overdue).count(), requests }))
+    }
+
+    /// Take longer for a request
+    ///
+    /// Two months more, once, within the first month; the person is told why, by mail and in the audit log.
+    #[oai(path = "/requests/:id/extension", method = "post", operation_id = "request_extend")]
+    async fn extend(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// The request.
+        id: Path<Uuid>,
+        decision: Body<ExtensionDecision>,
+    ) -> Result<Json<ExtensionAnswer>, Refusal> {
+        app.staff_standing(caller.ctx()).await?;
+        Ok(Json(ExtensionAnswer { due_at: app.request_extend(caller.ctx(), id.0, &decision.0.reason).await? }))
+    }
+
+    /// Search and export the trail
+    ///
+    /// Every event of a span of time, in the order of the log; random ids and clear fields only. For a span that is over, the same
+    /// question gives the same bytes. Each look is an event.
+    #[oai(path = "/trail", method = "get", operation_id = "trail_list")]
+    #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
+    async fn trail(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Staff,
+        /// From here on; a day before `to` where absent.
+        from: Query<Option<DateTime<Utc>>>,
+        /// Before this; now where absent.
+        to: Query<Option<DateTime<Utc>>>,
+        /// Only this action, such as `consent.granted`, or a family of them, such as `consent`.
+        #[oai(validator(max_length = 64))]
+        action: Query<Option<String>>,
+        /// Only about this person, by the log's own id.
+        subject_id: Query<Option<Uuid>>,
+        /// Only by somebody in this role.
+        #[oai(validator(max_length = 16))]
+        role: Query<Option<String>>,
+        /// `json` or `csv`; `json` where absent.
+        format: Query<Option<String>>,
+        /// What the page before gave.
+        cursor: Query<Option<String>>,
+        /// How many entries at most, 1 to 5000; 500 where absent.
+        limit: Query<Option<u32>>,
+    ) -> Result<TrailAnswer, Refusal> {
+        let page = Page::read(cursor.0.as_deref(), limit.0, 500, 5000)?;
+        let as_csv = match format.0.as_deref().unwrap_or("json") {
+            "json" => false,
+            "csv" => true,
+            _ => return Err(AppError::parameter("format", "must be `json` or `csv`").into()),
+        };
+        if action.0.as_deref().is_some_and(|action| !is_action(action)) {
+            return Err(AppError::parameter("action", "is no type of event, nor a family of them").into());
+        }
+        if role.0.as_deref().is_some_and(|role| context::Role::parse(role).is_none()) {
+            return Err(AppError::parameter("role", "is no role").into());
+        }
+        let to = to.0.unwrap_or(caller.ctx().now());
+        let from = from.0.unwrap_or(to - TimeDelta::days(1));
+        if from > to {
+            return Err(AppError::parameter("from", "must not lie after `to`").into());
+        }
+        let after = match page.after.as_deref().map(|text| text.split_once('/')) {
+            None => (0, 0),
+            Some(Some((txid, position))) => (cursor::part(txid)?, cursor::part(position)?),
+            Some(None) => return Err(AppError::parameter("cursor", "is not one that we gave").into()),
+        };
+        let filter = TrailFilter {
+            from,
+            to,
+            action: action.0,
+            subject: subject_id.0,
+            role: role.0,
+            after,
+            limit: i64::try_from(page.limit).unwrap_or(i64::MAX) + 1,
+        };
+        let mut found = app.trail_list(&filter).await?;
+        let more = found.len() > page.limit;
+        found.truncate(page.limit);
+        let next = found.last().filter(|_| more).map(|(txid, position, _)| cursor::make(&format!("{txid}/{position}")));
+        let asked = format!("{from} to {to} {:?} {:?} {:?}", filter.action, filter.subject, filter.role);
+        app.session_accessed(caller.ctx(), "trail", found.len(), asked).await?;
+        let entries: Vec<TrailEntry> = found.into_iter().map(|(_, _, event)| TrailEntry::new(event)).collect();
+        if as_csv {
+            return Ok(TrailAnswer::Csv(PlainText(csv(&entries)?), next.unwrap_or_default()));
+        }
+        Ok(TrailAnswer::Json(Json(TrailPage { entries, next_cursor: next })))
+    }
+
+    /// The record of processing activities
+    ///
+    /// As GDPR Art. 30 asks for it, made of what the server knows of itself; open points are marked.
+    #[oai(path = "/processing-record", method = "get", operation_id = "processing_record")]
+    async fn processing_record(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// `jsonld` or `html`; `jsonld` where absent.
+        format: Query<Option<String>>,
+    ) -> Result<DocumentAnswer, Refusal> {
+        app.staff_standing(caller.ctx()).await?;
+        Ok(document(&app.processing_record(), format.0.as_deref())?)
+    }
+
+    /// A draft of the impact assessment
+    ///
+    /// As GDPR Art. 35(7) asks for it: processing, necessity, risks, measures; open points are marked.
+    #[oai(path = "/impact-assessment", method = "get", operation_id = "impact_assessment")]
+    async fn impact_assessment(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// `jsonld` or `html`; `jsonld` where absent.
+        format: Query<Option<String>>,
+    ) -> Result<DocumentAnswer, Refusal> {
+        app.staff_standing(caller.ctx()).await?;
+        Ok(document(&app.impact_assessment(), format.0.as_deref())?)
+    }
+}

@@ -1,0 +1,34 @@
+//! The watch over the log: every few seconds each rule looks for its pattern. Several servers look; an alert is raised once.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::app::{App, AppError};
+
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Looks until the task is ended.
+pub async fn watch_log(app: Arc<App>) {
+    let mut every = tokio::time::interval(EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failed = false;
+    loop {
+        every.tick().await;
+        match watch_log_once(&app).await {
+            Ok(_) => failed = false,
+            Err(error) if !failed => {
+                tracing::error!(%error, "the log can't be watched");
+                failed = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Looks once with every rule; says how many alerts were raised.
+pub async fn watch_log_once(app: &App) -> Result<usize, AppError> {
+    let mut raised = 0;
+    for rule in &app.alerts.rules.rules {
+        raised += app.alert_look(rule).await?;
+    }
+    Ok(raised)
+}
