@@ -12,6 +12,8 @@ use uuid::Uuid;
 pub struct Wanted {
     /// The type of the events that are counted.
     pub event_type: String,
+    /// Only those of this kind.
+    pub kind: Option<String>,
     /// Only those by somebody in one of these roles; all where there are none.
     pub roles: Vec<String>,
     /// Whether events of a session belong together, or those about a person.
@@ -27,8 +29,8 @@ pub struct Wanted {
 /// A pattern that a rule found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The session, or the person inside the log.
-    pub actor: Uuid,
+    /// The session, or the person inside the log, as the log says it.
+    pub actor: String,
     /// How many.
     pub count: u64,
     /// The first.
@@ -40,9 +42,10 @@ pub fn pattern_find(wanted: Wanted) -> Query {
     Query::new(
         "-- pattern_find
         SELECT actor, count(*), min(recorded_at) FROM (
-            SELECT CASE WHEN $3 THEN (metadata->>'session')::uuid ELSE subject_id END AS actor, min(recorded_at) AS recorded_at
+            SELECT CASE WHEN $3 THEN metadata->>'session' ELSE subject_id::text END AS actor, min(recorded_at) AS recorded_at
             FROM log.events
             WHERE recorded_at > $6 AND event_type = $1 AND (cardinality($2::text[]) = 0 OR metadata->>'role' = ANY ($2))
+              AND ($7::text IS NULL OR kind = $7)
             GROUP BY 1, CASE WHEN $4 THEN subject_id::text ELSE event_id::text END) e
         WHERE actor IS NOT NULL GROUP BY actor HAVING count(*) >= $5 ORDER BY 2 DESC LIMIT 100",
     )
@@ -52,6 +55,7 @@ pub fn pattern_find(wanted: Wanted) -> Query {
     .bind(wanted.people)
     .bind(wanted.at_least)
     .bind(wanted.since)
+    .bind(wanted.kind)
 }
 
 /// Reads a row of [`pattern_find`].

@@ -137,10 +137,11 @@ pub struct TrailFilter {
 pub fn trail_list(filter: TrailFilter) -> Query {
     Query::new(
         "-- trail_list
+        WITH span AS MATERIALIZED (SELECT * FROM log.events WHERE recorded_at >= $1 AND recorded_at < $2)
         SELECT txid::text, position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
                metadata::text, event_id, subject_id, kind, recorded_at
-        FROM log.events
-        WHERE recorded_at >= $1 AND recorded_at < $2 AND ($3::text IS NULL OR event_type = $3 OR starts_with(event_type, $3 || '.'))
+        FROM span
+        WHERE ($3::text IS NULL OR event_type = $3 OR starts_with(event_type, $3 || '.'))
           AND ($4::uuid IS NULL OR subject_id = $4) AND ($5::text IS NULL OR metadata->>'role' = $5)
           AND (txid, position) > ($6::text::xid8, $7)
         ORDER BY txid, position LIMIT $8",

@@ -40,6 +40,9 @@ pub struct Rule {
     pub about: String,
     /// The type of the events.
     pub event: String,
+    /// Only of this kind: of record, or of what was read.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// Only of somebody in one of these roles.
     #[serde(default)]
     pub roles: Vec<String>,
@@ -91,6 +94,9 @@ impl Rules {
             if !EVENT_TYPES.contains(&rule.event.as_str()) {
                 return fail("`event` is no type of event");
             }
+            if let Some(role) = rule.roles.iter().find(|role| context::Role::parse(role).is_none()) {
+                return fail(&format!("`{role}` is no role"));
+            }
             if rule.at_least == 0 || !(1..=LONGEST).contains(&rule.within_s) {
                 return fail("`at_least` must be 1 or more, `within_s` 1 to 604800");
             }
@@ -129,6 +135,7 @@ mod tests {
         for (wrong, named) in [
             (rule(r#","suspend_s":0"#), "suspend_s"),
             (rule(r#","unknown":1"#), "unknown"),
+            (rule(r#","roles":["king"]"#), "king"),
             (rule("").replace("data.opened", "data.stolen"), "`x`"),
             (rule("").replace("\"at_least\":1", "\"at_least\":0"), "at_least"),
             (rule("").replace("\"x\"", "\"X y\""), "name"),

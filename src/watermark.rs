@@ -19,6 +19,9 @@ pub enum WatermarkError {
     /// The file can't be read or written.
     #[error("the newest checkpoint {0}: {1}")]
     Io(PathBuf, #[source] std::io::Error),
+    /// It is of an older tree than the one that was signed last, or of another log.
+    #[error("{0}: a checkpoint of {1}, while {2} was signed since")]
+    Older(PathBuf, String, String),
     /// It is not what the log's key signed.
     #[error("the newest checkpoint {0}: {1}; bring back a sound copy")]
     Note(PathBuf, #[source] NoteError),
@@ -55,7 +58,13 @@ impl Watermark {
         let text = fs::read_to_string(path).map_err(|error| WatermarkError::Io(path.into(), error))?;
         let note = |error| WatermarkError::Note(path.into(), error);
         let key = LogKey::new(&Checkpoint::unverified(&text).map_err(note)?.origin, public).map_err(note)?;
-        self.write(&Checkpoint::verify(&text, &key).map_err(note)?, &key)
+        let checkpoint = Checkpoint::verify(&text, &key).map_err(note)?;
+        match self.read(public)? {
+            Some(known) if tree_number(&checkpoint.origin, &known.origin).is_none_or(|(one, other)| one < other) => {
+                Err(WatermarkError::Older(path.into(), checkpoint.origin, known.origin))
+            }
+            _ => self.write(&checkpoint, &key),
+        }
     }
 
     /// Replaces the newest checkpoint, durably, and beside it the key that it is verified with. An older one of the same tree, which
@@ -65,7 +74,11 @@ impl Watermark {
         let lock = fs::File::create(self.path.with_extension("lock")).map_err(io)?;
         lock.lock().map_err(io)?;
         let known = self.read(*key.public())?;
-        if known.is_some_and(|known| known.origin == checkpoint.origin && known.size > checkpoint.size) {
+        let newer = |known: &Checkpoint| match tree_number(&known.origin, &checkpoint.origin) {
+            Some((one, other)) => (one, known.size) > (other, checkpoint.size),
+            None => false,
+        };
+        if known.as_ref().is_some_and(newer) {
             return Ok(());
         }
         let vkey = format!("{}\n", key.vkey());
@@ -74,6 +87,18 @@ impl Watermark {
         }
         replace(&self.path, checkpoint.note.as_bytes())
     }
+}
+
+/// Which trees of one log two origins are of, from 1; none where they are of different logs.
+pub fn tree_number(one: &str, other: &str) -> Option<(u64, u64)> {
+    let parts = |origin: &str| match origin.rsplit_once('/') {
+        Some((first, number)) if number.parse::<u64>().is_ok_and(|number| number > 1) => {
+            (first.to_owned(), number.parse().unwrap_or(1))
+        }
+        _ => (origin.to_owned(), 1),
+    };
+    let ((first, one), (second, other)) = (parts(one), parts(other));
+    (first == second).then_some((one, other))
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), WatermarkError> {
@@ -94,6 +119,13 @@ mod tests {
     use vault::Ring;
 
     use super::*;
+
+    #[test]
+    fn trees_of_one_log_are_numbered() {
+        assert_eq!(tree_number("lethe/a", "lethe/a/2"), Some((1, 2)));
+        assert_eq!(tree_number("lethe/a/12", "lethe/a/2"), Some((12, 2)));
+        assert_eq!(tree_number("lethe/a", "lethe/b/2"), None);
+    }
 
     #[test]
     fn what_was_signed_is_read_again_and_nothing_else() {

@@ -42,6 +42,9 @@ impl Endpoint {
         if name.is_empty() || !name.bytes().all(plain) {
             return Err("a name is lower-case letters, digits, - and _".to_owned());
         }
+        if name == "mail" {
+            return Err("`mail` is the name under which letters are delivered".to_owned());
+        }
         let parsed = reqwest::Url::parse(url).map_err(|error| format!("{name}: {error}"))?;
         let local = matches!(parsed.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
         if parsed.scheme() != "https" && !(parsed.scheme() == "http" && local) {

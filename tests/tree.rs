@@ -8,11 +8,13 @@ use auditor::{
     verify::{Finding, Trust, verify},
 };
 use chrono::Days;
-use context::SubjectId;
+use context::{Client as Caller, Ctx, RequestId, SubjectId};
 use db::Login;
+use domain::{alert::AlertEvent, consent::Purpose};
 use lethe::{
-    app::AppError,
-    jobs::{Witnesses, grow_once},
+    app::{AppError, account::Registration},
+    auth::codes::Proof,
+    jobs::{Witnesses, grow_once, watch_cover},
     place::write_secret,
     server::Settings,
 };
@@ -22,7 +24,7 @@ use tokio_postgres::Client;
 use transparency::{Checkpoint, InclusionProof, LogKey, Policy, check_consistency, check_inclusion, record_hash};
 
 use crate::{
-    steps::{Answer, erase, submit_day},
+    steps::{Answer, erase, let_pass, submit_day},
     support::{Person, World, day, expect},
 };
 
@@ -554,4 +556,68 @@ fn go(input: &Value) -> String {
     let output = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if said.is_empty() { String::from_utf8_lossy(&output.stderr).into_owned() } else { said }
+}
+
+const MANY: usize = 1000;
+
+/// A thousand people are erased; the log verifies, and each leaf is proved by the proofs that were made before, of the bytes that
+/// the log holds afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_old_proof_holds_after_a_thousand_erasures() {
+    let world = World::new().await;
+    let people: Vec<usize> = (0..MANY).collect();
+    let mut subjects = Vec::new();
+    for part in people.chunks(8) {
+        let registered =
+            part.iter().map(|number| {
+                let ctx = Ctx::anonymous(world.clock.clone(), Caller::default(), RequestId::random());
+                let email = format!("person.{number}@klinik.example");
+                let person = Registration { email, work: None, consents: vec![Purpose::WorkHours] };
+                let app = world.app.clone();
+                async move {
+                    app.account_register(&ctx, &person, &Proof::Operator).await.expect("registered").claims.subject
+                }
+            });
+        subjects.extend(futures_util::future::join_all(registered).await);
+    }
+    let before = covered(&world).await;
+    let client = world.superuser().await;
+    let mut tiles = transparency::StoredTiles::default();
+    for row in client.query("SELECT level, tile, hashes FROM log.tiles", &[]).await.expect("read") {
+        let (level, tile): (i16, i64) = (row.get(0), row.get(1));
+        tiles.insert(level.try_into().expect("a level"), tile.unsigned_abs(), row.get(2));
+    }
+    let proofs: Vec<_> = (0..before.size).map(|index| tiles.inclusion(before.size, index).expect("proved")).collect();
+    assert!(before.size > 3 * MANY as u64);
+
+    for part in subjects.chunks(8) {
+        let erased = part.iter().map(|subject| world.app.erase_by_drill(*subject));
+        futures_util::future::try_join_all(erased).await.expect("erased");
+    }
+    let keys: i64 = client.query_one("SELECT count(*) FROM vault.subjects", &[]).await.expect("counted").get(0);
+    assert_eq!(keys, 0, "nobody's key is left");
+    for ((index, proof), leaf) in (0..).zip(&proofs).zip(leaf_hashes(&client).await) {
+        assert!(check_inclusion(proof, before.size, before.root, index, leaf), "leaf {index}");
+    }
+    let after = covered(&world).await;
+    assert!(after.size >= before.size + MANY as u64, "each erasure is an event");
+    assert_eq!(said(&world, &[&before, &after], None).await, []);
+}
+
+/// An event that was acknowledged and that no checkpoint covers within a minute is an alarm.
+#[tokio::test]
+async fn an_event_without_a_checkpoint_raises_an_alarm_after_a_minute() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    covered(&world).await;
+    assert!(!watch_cover(&world.app).await.expect("looked"), "nothing waits");
+    submit_day(&world, &anna, "2025-12-08").await;
+    assert!(!watch_cover(&world.app).await.expect("looked"), "not for long");
+    let_pass(&world, chrono::TimeDelta::seconds(61)).await;
+    assert!(watch_cover(&world.app).await.expect("looked"));
+    let alerts = world.app.alert_list(true).await.expect("listed");
+    assert!(matches!(&alerts[0].event, AlertEvent::Raised { pattern, .. } if pattern.rule == "log_uncovered"));
+    // Once it is covered, so is what the alarm itself put on record.
+    covered(&world).await;
+    assert!(!watch_cover(&world.app).await.expect("looked"));
 }

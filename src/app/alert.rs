@@ -44,6 +44,7 @@ impl App {
         let now = self.clock.now();
         let wanted = Wanted {
             event_type: rule.event.clone(),
+            kind: rule.kind.clone(),
             roles: rule.roles.clone(),
             by_session: rule.by == By::Session,
             people: rule.count == Count::People,
@@ -62,7 +63,7 @@ impl App {
             let pattern = Pattern {
                 rule: rule.name.clone(),
                 severity: rule.severity,
-                actor: found.actor.to_string(),
+                actor: found.actor.clone(),
                 count: found.count,
                 since: found.since,
                 suspended_until: until,
@@ -72,9 +73,10 @@ impl App {
             }
             raised += 1;
             let Some(until) = until else { continue };
+            let Ok(actor) = found.actor.parse() else { continue };
             let subject = match rule.by {
-                By::Subject => Some(SubjectId(found.actor)),
-                By::Session => self.session_subject(SessionId(found.actor)).await?,
+                By::Subject => Some(SubjectId(actor)),
+                By::Session => self.session_subject(SessionId(actor)).await?,
             };
             if let Some(subject) = subject.filter(|subject| *subject != SubjectId::NIL) {
                 self.suspend(subject, &rule.name, until).await?;

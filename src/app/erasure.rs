@@ -61,8 +61,8 @@ impl App {
         }
     }
 
-    /// Erases a person of the drill's own making.
-    pub(crate) async fn erase_by_drill(&self, subject: SubjectId) -> Result<(), AppError> {
+    /// Erases a person of the drill's own making: by the same transaction as everybody, at once and without a letter.
+    pub async fn erase_by_drill(&self, subject: SubjectId) -> Result<(), AppError> {
         let (ctx, request) = (&Ctx::job(self.clock.clone(), subject), DeletionId::random());
         self.ledger.append(Entry::Erasing { subject, request, at: ctx.now() }).await?;
         self.erase_subject(ctx, request, Cause::Repetition).await?;

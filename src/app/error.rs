@@ -126,6 +126,9 @@ pub enum AppError {
     /// A newer version of the server keeps a projection, which this one must not build with older code.
     #[error("a newer version of the server keeps this projection")]
     OutdatedCode,
+    /// No published checkpoint covers the event yet.
+    #[error("no published checkpoint covers this event yet")]
+    Uncovered,
     /// The tree over the log does not go on from what was signed.
     #[error(
         "the log does not go on from the checkpoint of {size} leaves that was signed for {origin}: the database was rolled \

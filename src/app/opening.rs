@@ -21,6 +21,9 @@ use crate::jobs::Read;
 /// How long an opening lasts.
 const LASTS: TimeDelta = TimeDelta::minutes(15);
 
+/// A reason is so many characters long at least.
+pub const SHORTEST_REASON: usize = 10;
+
 /// Whose data is to be opened.
 pub enum Whom {
     /// The person inside the log.
@@ -42,7 +45,7 @@ impl App {
         let session = staff.session.ok_or(AppError::SignedOut)?;
         let opening = Uuid::from_bytes(context::EventId::random().0.into_bytes());
         // In the log of the member of staff, with where from; refuses one whose session has ended.
-        self.session_accessed(staff, "person", 1, opening.to_string()).await?;
+        self.session_accessed(staff, "opening", 1, opening.to_string()).await?;
         let keys = self.keys_of(staff, subject).await?;
         let person = &opened_by(staff, subject);
         let mut event = access_event(person, subject, ACCESS, 1);
@@ -64,6 +67,9 @@ impl App {
     /// Grants the keys of a person's records to an auditor, for a reason: what `lethe-audit replay --subject-key` reads. The person
     /// sees that it was done, and why; a later erasure does not take back what was granted.
     pub async fn keys_grant(&self, email: &str, reason: &str) -> Result<Zeroizing<String>, AppError> {
+        if reason.chars().count() < SHORTEST_REASON {
+            return Err(AppError::parameter("reason", &format!("must have {SHORTEST_REASON} characters or more")));
+        }
         let system = &Ctx::system(self.clock.clone());
         let (address, _) = self.vault.ring().address_hash(email);
         let subject = self.account_of(system, address).await?.ok_or(AppError::Missing("account"))?.subject;

@@ -195,6 +195,10 @@ impl App {
 
     /// Stores what was added to a checkpoint, and whether it is published.
     pub async fn tree_publish(&self, tree: i64, checkpoint: &Checkpoint, published: bool) -> Result<(), AppError> {
+        if published {
+            // Whoever signed it may have died before it stood outside the database.
+            self.log.watermark.write(checkpoint, &self.log_key(&checkpoint.origin)?)?;
+        }
         let ctx = &Ctx::system(self.clock.clone());
         let work = move |tx: Tx| async move {
             tx.queue(checkpoint_cosign(tree, checkpoint, published));
@@ -234,9 +238,11 @@ impl App {
     /// whose first leaf says what was lost. Nothing else writes meanwhile. Doing it twice opens no second.
     pub async fn tree_reopen(&self) -> Result<Option<Checkpoint>, AppError> {
         let trees = self.log_trees().await?;
-        let Some(newest) = trees.first() else { return Ok(None) };
         let known = self.log.watermark.read(self.vault.ring().log_public()?)?;
-        let (tree, left) = if newest.tree > 1 && newest.size == 0 {
+        if trees.is_empty() && known.is_none() {
+            return Ok(None);
+        }
+        let (tree, left) = if let Some(newest) = trees.first().filter(|newest| newest.tree > 1 && newest.size == 0) {
             // Broken off before its first leaf was there: what it leaves is the tree before.
             (newest.clone(), trees.get(1).cloned())
         } else {
@@ -412,7 +418,7 @@ impl App {
         let work = move |tx: Tx| async move {
             let (row, stored) = self.tree_published(&tx, tree).await?;
             if index >= stored.size {
-                return Err(AppError::Missing("leaf"));
+                return Err(if index < row.size { AppError::Uncovered } else { AppError::Missing("leaf") });
             }
             let hashes = self.prove(&tx, &row, |tiles| tiles.inclusion(stored.size, index)).await?;
             Ok(InclusionProof { leaf: None, index, hashes, checkpoint: stored.note })
@@ -434,7 +440,7 @@ impl App {
         let system = &Ctx::system(self.clock.clone());
         let work = move |tx: Tx| async move {
             let [rows] = tx.finish([leaf_index(position)]).await?;
-            let row = rows.first().ok_or(AppError::Missing("checkpoint that covers this event yet"))?;
+            let row = rows.first().ok_or(AppError::Uncovered)?;
             Ok::<_, AppError>((row.get::<_, i64>(0), row.get::<_, i64>(1)))
         };
         let (tree, index) = self.db.system.run_tx("leaf_index", system, Gate::read(system), work).await?;

@@ -176,8 +176,8 @@ impl AdminApi {
     /// back.
     #[oai(path = "/projections", method = "get", operation_id = "projection_list")]
     async fn projections(&self, app: Data<&Arc<App>>, caller: Staff) -> Result<Json<ProjectionsAnswer>, Refusal> {
-        app.staff_standing(caller.ctx()).await?;
         let overview = app.projection_list().await?;
+        app.session_accessed(caller.ctx(), "admin", overview.projections.len(), "projections".to_owned()).await?;
         let now = caller.ctx().now();
         Ok(Json(ProjectionsAnswer {
             projections: overview.projections.into_iter().map(|it| ProjectionAnswer::new(it, now)).collect(),
@@ -200,8 +200,8 @@ impl AdminApi {
         to: Query<Option<NaiveDate>>,
     ) -> Result<Json<ActivityAnswer>, Refusal> {
         let (from, to) = days(from.0, to.0, caller.ctx().now().date_naive())?;
-        app.staff_standing(caller.ctx()).await?;
         let counts = app.activity_list(from, to).await?;
+        app.session_accessed(caller.ctx(), "admin", counts.len(), format!("activity {from} to {to}")).await?;
         Ok(Json(ActivityAnswer { from, to, counts: counts.into_iter().map(ActivityCount::from).collect() }))
     }
 }

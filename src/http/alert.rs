@@ -243,7 +243,7 @@ impl AlertApi {
         /// Whether only those are shown that nobody looks after.
         open: Query<Option<bool>>,
     ) -> Result<Json<AlertsAnswer>, Refusal> {
-        app.staff_standing(caller.ctx()).await?;
+        app.session_accessed(caller.ctx(), "compliance", 1, "alerts".to_owned()).await?;
         let alerts = app.alert_list(open.0.unwrap_or(false)).await?;
         Ok(Json(AlertsAnswer { alerts: alerts.into_iter().map(AlertAnswer::new).collect() }))
     }
@@ -280,7 +280,7 @@ impl AlertApi {
         if state.0.as_deref().is_some_and(|state| !["waiting", "delivered", "dead"].contains(&state)) {
             return Err(AppError::parameter("state", "must be `waiting`, `delivered` or `dead`").into());
         }
-        app.staff_standing(caller.ctx()).await?;
+        app.session_accessed(caller.ctx(), "compliance", 1, "deliveries".to_owned()).await?;
         let deliveries = app.delivery_list(state.0).await?.into_iter().map(|it| DeliveryAnswer {
             endpoint: it.endpoint,
             event_id: it.event,
@@ -303,7 +303,7 @@ impl AlertApi {
         caller: Compliance,
         wish: Body<ReplayWish>,
     ) -> Result<Json<ReplayAnswer>, Refusal> {
-        app.staff_standing(caller.ctx()).await?;
+        app.session_accessed(caller.ctx(), "compliance", 1, "replay of deliveries".to_owned()).await?;
         let ReplayWish { endpoint, event_id } = wish.0;
         Ok(Json(ReplayAnswer { deliveries: app.delivery_replay(endpoint, event_id).await? }))
     }

@@ -128,7 +128,7 @@ impl AuditApi {
     ///
     /// The proof that an entry is in the log (C2SP tlog-proof): whoever has the log's key can check it offline, whatever becomes
     /// of this service. It covers sealed bytes, and holds after an erasure. Its extra line is the hash of the leaf; with `leaf`
-    /// it is the leaf itself, which names the caller by the log's own id: keep that to yourself. 404 where no checkpoint covers
+    /// it is the leaf itself, which names the caller by the log's own id: keep that to yourself. 409 where no checkpoint covers
     /// the entry yet: ask again in a few seconds.
     #[oai(path = "/audit-log/:id/proof", method = "get", operation_id = "audit_proof")]
     async fn proof(

@@ -251,7 +251,7 @@ impl BreachApi {
     /// Each with the time that is left to notify the authority.
     #[oai(path = "/", method = "get", operation_id = "breach_list")]
     async fn list(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<BreachesAnswer>, Refusal> {
-        app.staff_standing(caller.ctx()).await?;
+        app.session_accessed(caller.ctx(), "compliance", 1, "breaches".to_owned()).await?;
         let now = caller.ctx().now();
         let breaches = app.breach_list().await?.into_iter().map(|(id, progress)| BreachAnswer::new(id, progress, now));
         Ok(Json(BreachesAnswer { breaches: breaches.collect() }))

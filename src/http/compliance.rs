@@ -23,10 +23,10 @@ use super::{
     input::{Body, Fields, Input},
     problem::Refusal,
 };
-use crate::app::{App, AppError, compliance::Overview, processing_record};
+use crate::app::{App, AppError, compliance::Overview, opening::SHORTEST_REASON, processing_record};
 
 /// A reason is so many characters long at least, and at most.
-pub(super) const REASON: std::ops::RangeInclusive<usize> = 10..=500;
+pub(super) const REASON: std::ops::RangeInclusive<usize> = SHORTEST_REASON..=500;
 
 /// A request of a person that is not answered yet.
 #[derive(Object)]
@@ -623,7 +623,7 @@ impl ComplianceApi {
         /// `jsonld` or `html`; `jsonld` where absent.
         format: Query<Option<String>>,
     ) -> Result<DocumentAnswer, Refusal> {
-        app.staff_standing(caller.ctx()).await?;
+        app.session_accessed(caller.ctx(), "compliance", 1, "processing record".to_owned()).await?;
         Ok(document(&app.processing_record(), format.0.as_deref())?)
     }
 
@@ -638,7 +638,7 @@ impl ComplianceApi {
         /// `jsonld` or `html`; `jsonld` where absent.
         format: Query<Option<String>>,
     ) -> Result<DocumentAnswer, Refusal> {
-        app.staff_standing(caller.ctx()).await?;
+        app.session_accessed(caller.ctx(), "compliance", 1, "impact assessment".to_owned()).await?;
         Ok(document(&app.impact_assessment(), format.0.as_deref())?)
     }
 }

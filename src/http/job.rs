@@ -101,7 +101,7 @@ impl JobApi {
         if state.0.as_deref().is_some_and(|state| !STATES.contains(&state)) {
             return Err(AppError::parameter("state", &format!("must be one of {}", STATES.join(", "))).into());
         }
-        app.staff_standing(caller.ctx()).await?;
+        app.session_accessed(caller.ctx(), "admin", 1, "jobs".to_owned()).await?;
         let jobs = app.job_list(state.0, SHOWN).await?;
         Ok(Json(JobsAnswer { jobs: jobs.into_iter().map(JobAnswer::from).collect() }))
     }

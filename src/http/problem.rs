@@ -236,6 +236,11 @@ impl From<AppError> for Refusal {
                 problem(403, "suspended", "The account is suspended for a while"),
                 format!("A pattern in the log looked suspicious. Try again at {} or later.", until.format("%FT%TZ")),
             )),
+            AppError::Uncovered => Self::Conflict(ProblemJson(problem(
+                409,
+                "not-covered-yet",
+                "No published checkpoint covers it yet; ask again in a few seconds",
+            ))),
             AppError::Alert(error) => {
                 Self::Conflict(with(problem(409, "alert-not-open", "The alert is not open"), format!("{error}.")))
             }

@@ -22,6 +22,6 @@ pub use housekeeping::{keep_house, keep_house_once};
 pub use letters::{deliver_letters, deliver_some};
 pub use ring_watch::{join_ring, leave_ring, watch_ring};
 pub use runner::{Next, plan, run_due, run_jobs, run_some};
-pub use tree::{UNCOVERED, grow_once, grow_tree};
+pub use tree::{grow_once, grow_tree, watch_cover};
 pub use watch::{PolicyDrift, check_policies};
 pub use witness::{Witnesses, add_checkpoint};

@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 const THIN_EVERY: Duration = Duration::from_secs(3600);
 /// An event that no published checkpoint covers for so long raises an alarm.
-pub const UNCOVERED: TimeDelta = TimeDelta::seconds(60);
+const UNCOVERED: TimeDelta = TimeDelta::seconds(60);
 
 /// Grows the tree until the task is ended.
 pub async fn grow_tree(app: Arc<App>) {
@@ -41,7 +41,9 @@ pub async fn grow_tree(app: Arc<App>) {
         }
         if looked.elapsed() > LOOK_EVERY {
             looked = Instant::now();
-            warn_of_uncovered(&app).await;
+            if let Err(error) = watch_cover(&app).await {
+                tracing::warn!(%error, "the cover of the log can't be watched");
+            }
         }
         if thinned.elapsed() > THIN_EVERY {
             thinned = Instant::now();
@@ -73,14 +75,11 @@ async fn thin(app: &App) -> Result<(), AppError> {
     app.db.system.run_tx("checkpoints_thin", ctx, Gate::read(ctx), work).await
 }
 
-async fn warn_of_uncovered(app: &App) {
-    match app.log_uncovered().await {
-        Ok(Some(waiting)) if waiting > UNCOVERED => {
-            let waiting_s = waiting.num_seconds();
-            tracing::error!(waiting_s, "an acknowledged event is covered by no published checkpoint");
-            app.alarm("log_uncovered", Severity::Critical, 1).await;
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the cover of the log can't be watched"),
-    }
+/// Raises an alarm where an event has been waiting for a published checkpoint for too long; says whether one has.
+pub async fn watch_cover(app: &App) -> Result<bool, AppError> {
+    let Some(waiting) = app.log_uncovered().await?.filter(|waiting| *waiting > UNCOVERED) else { return Ok(false) };
+    let waiting_s = waiting.num_seconds();
+    tracing::error!(waiting_s, "an acknowledged event is covered by no published checkpoint");
+    app.alarm("log_uncovered", Severity::Critical, 1).await;
+    Ok(true)
 }

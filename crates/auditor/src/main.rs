@@ -22,7 +22,7 @@ use auditor::{
 use clap::{Args, Parser, Subcommand};
 use poem::listener::TcpAcceptor;
 use tokio::net::TcpListener;
-use transparency::{LogKey, Policy};
+use transparency::{Checkpoint, Hash, InclusionProof, Leaf, LogKey, Policy, check_inclusion, record_hash};
 
 /// Verifies, copies, witnesses and replays the log of a Lethe server, whom it need not trust.
 #[derive(Parser)]
@@ -40,6 +40,8 @@ enum Command {
     Verify(VerifyArgs),
     /// Copy a log into a folder, to verify later ones against
     Mirror(MirrorArgs),
+    /// Check the proof that an event is in the log, without the log
+    Proof(ProofArgs),
     /// Cosign checkpoints that go on from what was cosigned before (C2SP tlog-witness)
     Witness(WitnessArgs),
 }
@@ -117,6 +119,16 @@ struct ReplayArgs {
 }
 
 #[derive(Args)]
+struct ProofArgs {
+    /// The proof (C2SP tlog-proof), as /v1/privacy/audit-log/{id}/proof gives it
+    #[arg(long, value_name = "FILE")]
+    proof: PathBuf,
+    /// The log's key, or a file that holds it
+    #[arg(long, value_name = "VKEY")]
+    key: String,
+}
+
+#[derive(Args)]
 struct WitnessArgs {
     /// The folder of its key and of what it has seen; the key is made where there is none
     #[arg(long, value_name = "DIR")]
@@ -138,6 +150,7 @@ async fn main() -> ExitCode {
         Command::Replay(args) => replay(&args).await,
         Command::Verify(args) => verified(&args).await,
         Command::Mirror(args) => copied(&args).await,
+        Command::Proof(args) => proved(&args),
         Command::Witness(args) => witness(&args).await,
     };
     match outcome {
@@ -196,6 +209,25 @@ async fn copied(args: &MirrorArgs) -> Result<bool, AuditError> {
     let checkpoint = mirror(&args.log.open()?, &key(&args.key)?, &args.to).await?;
     print(&format!("{}: {} events copied\n", checkpoint.origin, checkpoint.size))?;
     Ok(true)
+}
+
+/// Checks a proof by what it holds and the log's key.
+fn proved(args: &ProofArgs) -> Result<bool, AuditError> {
+    let proof = InclusionProof::parse(&std::fs::read_to_string(&args.proof)?)?;
+    let checkpoint = Checkpoint::verify(&proof.checkpoint, &key(&args.key)?)?;
+    let extra = proof.leaf.unwrap_or_default();
+    let leaf = Leaf::parse(&extra);
+    let hash = match (&leaf, <[u8; 32]>::try_from(extra.as_slice())) {
+        (Some(_), _) => record_hash(&extra),
+        (None, Ok(hash)) => Hash(hash),
+        (None, Err(_)) => return Err(transparency::ProofError.into()),
+    };
+    let holds = check_inclusion(&proof.hashes, checkpoint.size, checkpoint.root, proof.index, hash);
+    let what = leaf.map_or_else(|| format!("the leaf {hash}"), |leaf| format!("{} of {}", leaf.event_type, leaf.kind));
+    let (verb, origin, size, index) =
+        (if holds { "is" } else { "IS NOT" }, &checkpoint.origin, checkpoint.size, proof.index);
+    print(&format!("{what} {verb} at {index} among the {size} events of {origin}\n"))?;
+    Ok(holds)
 }
 
 /// Serves until it is interrupted.

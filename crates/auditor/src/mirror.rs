@@ -20,15 +20,18 @@ pub async fn mirror(source: &Source, key: &LogKey, folder: &Path) -> Result<Chec
     let known = [before.as_ref(), Some(&newest)].into_iter().flatten().map(|it| (it.size, it.root)).collect();
     let mut walk = Copying { edge: Edge::default(), known, full: Vec::new() };
     walk.run(source, described.begins, newest.size, &mut |_, _, _| Ok(())).await?;
+    // The source may say something else the second time: what it says then is put in place once it is compared as well.
+    let staging = tempfile::Builder::new().prefix(".mirror-").tempdir_in(existing(folder)?)?;
     let mut walk = Copying { edge: Edge::default(), known: walk.known, full: Vec::new() };
     let write_part = &mut |number, leaves: &[Vec<u8>], full: &[Grown]| {
         let width = u64::try_from(leaves.len()).unwrap_or_default();
         let bytes = bundle(leaves.iter().map(Vec::as_slice)).ok_or(AuditError::NotAsSigned(newest.size))?;
-        write(&folder.join(tile_path("entries", number, width)), &bytes)?;
-        full.iter().try_for_each(|tile| write_tile(folder, tile))
+        write(&staging.path().join(tile_path("entries", number, width)), &bytes)?;
+        full.iter().try_for_each(|tile| write_tile(staging.path(), tile))
     };
     walk.run(source, described.begins, newest.size, write_part).await?;
-    walk.edge.partial().try_for_each(|tile| write_tile(folder, &tile))?;
+    walk.edge.partial().try_for_each(|tile| write_tile(staging.path(), &tile))?;
+    put_in_place(staging.path(), folder)?;
     write(&folder.join("log.vkey"), format!("{}\n", key.vkey()).as_bytes())?;
     write(&folder.join(format!("checkpoints/{}", newest.size)), newest.note.as_bytes())?;
     write(&folder.join("checkpoint"), newest.note.as_bytes())?;
@@ -69,6 +72,26 @@ impl Copying {
 fn write_tile(folder: &Path, tile: &Grown) -> Result<(), AuditError> {
     let width = u64::try_from(tile.hashes.len() / 32).unwrap_or(TILE_HASHES);
     write(&folder.join(tile_path(&tile.level.to_string(), tile.tile, width)), &tile.hashes)
+}
+
+fn existing(folder: &Path) -> Result<&Path, AuditError> {
+    fs::create_dir_all(folder)?;
+    Ok(folder)
+}
+
+/// Moves every file below a folder to the same place below another.
+fn put_in_place(from: &Path, to: &Path) -> Result<(), AuditError> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            put_in_place(&entry.path(), &target)?;
+        } else {
+            fs::rename(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), AuditError> {

@@ -218,8 +218,10 @@ pub async fn verify(source: &Source, trust: &Trust<'_>) -> Result<Verified, Audi
             break;
         }
     }
-    findings.extend(walk.finding(newest.size));
-    if findings.is_empty() && trust.against.is_none() {
+    let wrong = walk.finding(newest.size);
+    let sound = wrong.is_none();
+    findings.extend(wrong);
+    if sound && trust.against.is_none() {
         walk.inner.extend(walk.events.partial().filter(|tile| tile.level > 0));
         findings.extend(inner_tiles(source, &described, walk.inner).await?);
     }

@@ -231,7 +231,7 @@ pub fn checkpoints_thin(now: DateTime<Utc>) -> Query {
     Query::new(
         "-- checkpoints_thin
         DELETE FROM log.checkpoints c WHERE c.signed_at < $1::timestamptz - interval '1 day' AND EXISTS (
-            SELECT FROM log.checkpoints later WHERE later.tree = c.tree AND later.size > c.size
+            SELECT FROM log.checkpoints later WHERE later.tree = c.tree AND later.size > c.size AND (later.witnessed OR NOT c.witnessed)
             AND date_trunc('hour', later.signed_at, 'UTC') = date_trunc('hour', c.signed_at, 'UTC'))",
     )
     .bind(now)
