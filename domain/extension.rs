@@ -1,4 +1,5 @@
-//! Deadlines of requests (GDPR Art. 12(3)): one month from receipt, two more where the person is told why within that month.
+//! Deadlines of requests (GDPR Art. 12(3)): one month from receipt, two more where the person is told why within that month. The
+//! reason stands in the event's trail, sealed.
 
 use chrono::{DateTime, Months, Utc};
 use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
@@ -20,8 +21,6 @@ pub struct Extension {
 pub struct Extend {
     /// When the request came.
     pub received_at: DateTime<Utc>,
-    /// Why, sealed.
-    pub sealed: String,
     /// The present time.
     pub now: DateTime<Utc>,
 }
@@ -33,8 +32,6 @@ pub enum ExtensionEvent {
     Extended {
         /// Until then.
         due_at: DateTime<Utc>,
-        /// Why, sealed under the person's trail key.
-        sealed: String,
     },
 }
 
@@ -72,7 +69,7 @@ impl Aggregate for Extension {
         if command.now > due_at(command.received_at, false) {
             return Err(ExtensionError::TooLate);
         }
-        let event = ExtensionEvent::Extended { due_at: due_at(command.received_at, true), sealed: command.sealed };
+        let event = ExtensionEvent::Extended { due_at: due_at(command.received_at, true) };
         sink.write(event, self).await;
         Ok(())
     }
@@ -94,8 +91,8 @@ mod tests {
         let received_at: DateTime<Utc> = "2026-01-31T12:00:00Z".parse().expect("a time");
         assert_eq!(due_at(received_at, false).to_rfc3339(), "2026-02-28T12:00:00+00:00");
         assert_eq!(due_at(received_at, true).to_rfc3339(), "2026-04-30T12:00:00+00:00");
-        let extend = |now| Extend { received_at, sealed: "c2VhbGVk".to_owned(), now };
-        let extended = ExtensionEvent::Extended { due_at: due_at(received_at, true), sealed: "c2VhbGVk".to_owned() };
+        let extend = |now| Extend { received_at, now };
+        let extended = ExtensionEvent::Extended { due_at: due_at(received_at, true) };
         let given = |events: Vec<ExtensionEvent>| TestFramework::<Extension>::with(()).given(events);
         let month = due_at(received_at, false);
         given(vec![]).when(extend(month)).then_expect_events(vec![extended.clone()]);

@@ -26,7 +26,7 @@ CREATE POLICY deliveries_system_move ON jobs.deliveries FOR UPDATE TO lethe_syst
 CREATE POLICY deliveries_system_clear ON jobs.deliveries FOR DELETE TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
 
 -- Requests, holds and the fence, as the desk counts them.
-GRANT SELECT (scope, requested_at, ended_at, removed) ON read.deletions TO lethe_system;
+GRANT SELECT (scope, requested_at, expires_at, ended_at, removed) ON read.deletions TO lethe_system;
 GRANT SELECT (scope, format, requested_at, ended_at) ON read.exports TO lethe_system;
 GRANT SELECT (subject_id, restricted_at, deletion_at, held_until) ON read.accounts TO lethe_system;
 CREATE POLICY accounts_system_switches ON read.accounts FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');

@@ -47,7 +47,7 @@ pub fn pattern_find(wanted: Wanted) -> Query {
             WHERE recorded_at > $6 AND event_type = $1 AND (cardinality($2::text[]) = 0 OR metadata->>'role' = ANY ($2))
               AND ($7::text IS NULL OR kind = $7)
             GROUP BY 1, CASE WHEN $4 THEN subject_id::text ELSE event_id::text END) e
-        WHERE actor IS NOT NULL GROUP BY actor HAVING count(*) >= $5 ORDER BY 2 DESC LIMIT 100",
+        WHERE actor IS NOT NULL GROUP BY actor HAVING count(*) >= $5 ORDER BY 2 DESC LIMIT 10000",
     )
     .bind(wanted.event_type)
     .bind(wanted.roles)
@@ -119,13 +119,13 @@ pub struct Delivery {
     pub event: Event,
 }
 
-/// Takes one that is due, and puts it off for as long as an attempt may take.
-pub fn delivery_take(now: DateTime<Utc>, lease: TimeDelta) -> Query {
+/// Takes one of an endpoint that is due, and puts it off for as long as an attempt may take.
+pub fn delivery_take(endpoint: &str, now: DateTime<Utc>, lease: TimeDelta) -> Query {
     Query::new(
         "-- delivery_take
         WITH taken AS (
             UPDATE jobs.deliveries SET attempts = attempts + 1, next_at = $2
-            WHERE (endpoint, event_id) = (SELECT endpoint, event_id FROM jobs.deliveries WHERE state = 'waiting' AND next_at <= $1
+            WHERE (endpoint, event_id) = (SELECT endpoint, event_id FROM jobs.deliveries WHERE state = 'waiting' AND next_at <= $1 AND endpoint = $3
                                           ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
             RETURNING endpoint, event_id, attempts)
         SELECT t.endpoint, t.attempts, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text,
@@ -135,6 +135,7 @@ pub fn delivery_take(now: DateTime<Utc>, lease: TimeDelta) -> Query {
     )
     .bind(now)
     .bind(now + lease)
+    .bind(endpoint.to_owned())
 }
 
 /// Reads a row of [`delivery_take`].

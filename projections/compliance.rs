@@ -1,6 +1,8 @@
 //! What the compliance desk counts and lists: states, times and random ids, straight from log and read models. No personal data
 //! in clear; an erasure takes a person's rows out of all of it but the log.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
 use context::SubjectId;
 use db::{Query, Row};
@@ -22,15 +24,16 @@ pub struct OpenRequest {
     pub extended: bool,
 }
 
-/// All requests that are not answered yet, the oldest first; or the one that is named, whatever its state.
-pub fn request_list(request: Option<Uuid>, limit: i64) -> Query {
+/// All requests that are not answered yet, the oldest first, or the one that is named. What was never confirmed is none once its
+/// token has run out.
+pub fn request_list(request: Option<Uuid>, now: DateTime<Utc>, limit: i64) -> Query {
     Query::new(
         "-- request_list
         SELECT r.subject_id, r.request_id, r.kind, r.state, r.requested_at,
                EXISTS (SELECT FROM log.events e WHERE e.subject_id = r.subject_id AND e.aggregate_type = 'extension'
                        AND e.aggregate_id = r.request_id::text)
         FROM (SELECT subject_id, deletion_id AS request_id, 'erasure' AS kind, state, requested_at FROM read.deletions
-              WHERE state IN ('pending', 'confirmed')
+              WHERE state = 'confirmed' OR state = 'pending' AND expires_at > $3
               UNION ALL
               SELECT subject_id, export_id, 'export', state, requested_at FROM read.exports
               WHERE state IN ('pending', 'processing')) r
@@ -39,6 +42,7 @@ pub fn request_list(request: Option<Uuid>, limit: i64) -> Query {
     )
     .bind(request)
     .bind(limit)
+    .bind(now)
 }
 
 impl OpenRequest {
@@ -133,27 +137,48 @@ pub struct TrailFilter {
     pub limit: i64,
 }
 
-/// Entries of everybody, in the order of the log.
+/// What is shown of an entry: a sealed payload says nothing, and is left out.
+const ENTRY: &str = "e.txid::text, e.position, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version,
+               CASE WHEN e.payload->'sealed' IS NULL THEN e.payload::text ELSE '' END, e.metadata::text, e.event_id, e.subject_id,
+               e.kind, e.recorded_at";
+
+/// Entries in the order of the log, below the oldest open transaction: of everybody in a span of time, or of one person.
 pub fn trail_list(filter: TrailFilter) -> Query {
-    Query::new(
-        "-- trail_list
-        WITH span AS MATERIALIZED (SELECT * FROM log.events WHERE recorded_at >= $1 AND recorded_at < $2)
-        SELECT txid::text, position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
-               metadata::text, event_id, subject_id, kind, recorded_at
-        FROM span
-        WHERE ($3::text IS NULL OR event_type = $3 OR starts_with(event_type, $3 || '.'))
-          AND ($4::uuid IS NULL OR subject_id = $4) AND ($5::text IS NULL OR metadata->>'role' = $5)
-          AND (txid, position) > ($6::text::xid8, $7)
-        ORDER BY txid, position LIMIT $8",
-    )
-    .bind(filter.from)
-    .bind(filter.to)
-    .bind(filter.action)
-    .bind(filter.subject)
-    .bind(filter.role)
-    .bind(filter.after.0.to_string())
-    .bind(filter.after.1)
-    .bind(filter.limit)
+    // Of a person by the primary key; of everybody the places are sorted, and only the page's rows are read whole.
+    static OF_ONE: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "-- trail_of_subject
+        SELECT {ENTRY} FROM log.events e
+        WHERE e.subject_id = $4 AND e.recorded_at >= $1 AND e.recorded_at < $2
+          AND ($3::text IS NULL OR e.event_type = $3 OR starts_with(e.event_type, $3 || '.'))
+          AND ($5::text IS NULL OR e.metadata->>'role' = $5)
+          AND (e.txid, e.position) > ($6::text::xid8, $7) AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
+        ORDER BY e.txid, e.position LIMIT $8"
+        )
+    });
+    static OF_ALL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "-- trail_list
+        WITH span AS MATERIALIZED (
+            SELECT txid, position FROM log.events
+            WHERE recorded_at >= $1 AND recorded_at < $2
+              AND ($3::text IS NULL OR event_type = $3 OR starts_with(event_type, $3 || '.'))
+              AND $4::uuid IS NULL AND ($5::text IS NULL OR metadata->>'role' = $5)
+              AND (txid, position) > ($6::text::xid8, $7) AND txid < pg_snapshot_xmin(pg_current_snapshot())),
+        page AS MATERIALIZED (SELECT txid, position FROM span ORDER BY span.txid, span.position LIMIT $8)
+        SELECT {ENTRY} FROM page p JOIN log.events e ON e.txid = p.txid AND e.position = p.position
+        ORDER BY e.txid, e.position"
+        )
+    });
+    Query::new(if filter.subject.is_some() { &OF_ONE } else { &OF_ALL })
+        .bind(filter.from)
+        .bind(filter.to)
+        .bind(filter.action)
+        .bind(filter.subject)
+        .bind(filter.role)
+        .bind(filter.after.0.to_string())
+        .bind(filter.after.1)
+        .bind(filter.limit)
 }
 
 /// Who is concerned by a breach: everybody of whose data of these kinds something was written or read in a span of time, and how

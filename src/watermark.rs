@@ -22,6 +22,9 @@ pub enum WatermarkError {
     /// It is of an older tree than the one that was signed last, or of another log.
     #[error("{0}: a checkpoint of {1}, while {2} was signed since")]
     Older(PathBuf, String, String),
+    /// It says something else than what is to take its place.
+    #[error("{0}: what was signed last contradicts this database: it was rolled back, or replaced by a restore")]
+    Contradicted(PathBuf),
     /// It is not what the log's key signed.
     #[error("the newest checkpoint {0}: {1}; bring back a sound copy")]
     Note(PathBuf, #[source] NoteError),
@@ -74,12 +77,16 @@ impl Watermark {
         let lock = fs::File::create(self.path.with_extension("lock")).map_err(io)?;
         lock.lock().map_err(io)?;
         let known = self.read(*key.public())?;
-        let newer = |known: &Checkpoint| match tree_number(&known.origin, &checkpoint.origin) {
-            Some((one, other)) => (one, known.size) > (other, checkpoint.size),
-            None => false,
-        };
-        if known.as_ref().is_some_and(newer) {
-            return Ok(());
+        if let Some(known) = &known {
+            let trees = tree_number(&known.origin, &checkpoint.origin);
+            let later = trees.is_some_and(|(one, other)| one > other);
+            let same = known.origin == checkpoint.origin;
+            if later || (same && known.size == checkpoint.size && known.root != checkpoint.root) {
+                return Err(WatermarkError::Contradicted(self.path.clone()));
+            }
+            if same && known.size > checkpoint.size {
+                return Ok(());
+            }
         }
         let vkey = format!("{}\n", key.vkey());
         if fs::read_to_string(&self.key).ok().as_ref() != Some(&vkey) {

@@ -16,10 +16,14 @@ use poem::{
     post,
     web::Data,
 };
+use projections::compliance::TrailFilter;
 use serde_json::{Value, json};
 
 use crate::{
-    steps::{Answer, ask_to_delete, erase, events_of, fields, let_pass, problem, sign_in, subject_of, submit_day},
+    steps::{
+        Answer, ask_to_delete, confirm_deletion, erase, events_of, fields, let_pass, problem, sign_in, subject_of,
+        submit_day,
+    },
     support::{Person, World, expect},
 };
 
@@ -270,7 +274,7 @@ async fn the_desk_sees_deadlines_erasures_consents_keys_and_checkpoints() {
     assert_eq!(overview.get("last_drill"), None);
 
     let anna = sign_in(&world, &anna.email).await;
-    let (asked, _) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
+    let (asked, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
     let id = asked["request_id"].as_str().or(asked["deletion_id"].as_str()).expect("an id").to_owned();
     let requests = expect(world.get(&carla, "/v1/compliance/requests").await, StatusCode::OK).await;
     assert_eq!((&requests["requests"][0]["request_id"], &requests["overdue"]), (&json!(id), &json!(0)), "{requests}");
@@ -284,6 +288,7 @@ async fn the_desk_sees_deadlines_erasures_consents_keys_and_checkpoints() {
     assert!(letters.iter().any(|letter| letter.contains("three systems")), "{letters:?}");
     problem(extend(&carla).await, StatusCode::CONFLICT, "no-extension").await;
     assert!(events_of(&world, &anna).await.contains(&"request.extended".to_owned()));
+    confirm_deletion(&world, &anna, &token, domain::deletion::Scope::Full).await;
     let_pass(&world, TimeDelta::days(100)).await;
     let carla = sign_in(&world, &carla.email).await;
     let requests = expect(world.get(&carla, "/v1/compliance/requests").await, StatusCode::OK).await;
@@ -361,6 +366,9 @@ async fn a_breach_runs_against_the_clock_and_names_who_is_concerned() {
         (&json!(1), &json!(subject_of(&world, &anna).await))
     );
     assert_ne!(affected["affected"][0]["subject_id"], json!(subject_of(&world, &ben).await));
+    let looks = "SELECT count(*) FROM log.events WHERE kind = 'compliance' AND event_type = 'data.accessed'";
+    let looks: i64 = world.superuser().await.query_one(looks, &[]).await.expect("counted").get(0);
+    assert_eq!(looks, 1, "who looks at whom it concerns is on record");
     let step = async |name: &str| world.post(&carla, format!("{target}/steps"), &json!({ "step": name })).await;
     problem(step("closed").await, StatusCode::CONFLICT, "breach").await;
     expect(world.put(&carla, target.clone(), &facts("high")).await, StatusCode::OK).await;
@@ -400,4 +408,39 @@ async fn the_documents_that_the_law_asks_for_are_made_of_the_registry() {
     );
     let wrong = world.get(&carla, "/v1/compliance/impact-assessment?format=pdf").await;
     assert_eq!(wrong.0.status(), StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+/// Transactions are numbers, not texts: pages lose nothing where one has a digit more.
+#[tokio::test]
+async fn a_trail_pages_in_the_order_of_numbers() {
+    let world = World::new().await;
+    let sql = "INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid,
+                                       event_id, subject_id, kind, recorded_at)
+               SELECT 'record', 'day', n, 'record.submitted', '1.0', '{}', '{}', (2 * n)::text::xid8, gen_random_uuid(),
+                      gen_random_uuid(), 'work_day', now()
+               FROM generate_series(1, 120) n";
+    world.superuser().await.execute(sql, &[]).await.expect("a superuser may choose the transaction's number");
+    let now = world.clock.now();
+    let (mut after, mut found) = ((0, 0), Vec::new());
+    loop {
+        let (from, to) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
+        let filter = TrailFilter { from, to, action: None, subject: None, role: None, after, limit: 7 };
+        let page = world.app.trail_list(&filter).await.expect("listed");
+        let Some((txid, position, _)) = page.last() else { break };
+        after = (*txid, *position);
+        found.extend(page.iter().map(|(txid, ..)| *txid));
+    }
+    assert_eq!(found, (1..=120).map(|n| 2 * n).collect::<Vec<u64>>());
+}
+
+/// What nobody could store stops nobody else, and is on record all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_very_long_path_is_refused_like_any_other() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let long = format!("/v1/{}", "a/".repeat(20_000));
+    assert_eq!(world.get(&anna, long).await.0.status(), StatusCode::NOT_FOUND);
+    let log = expect(world.get(&anna, "/v1/privacy/audit-log?action=access").await, StatusCode::OK).await;
+    assert_eq!(log["entries"][0]["action"], "access.refused");
+    assert!(log["entries"][0]["details"]["asked_for"].as_str().expect("a path").len() < 100, "{log}");
 }

@@ -621,3 +621,72 @@ async fn an_event_without_a_checkpoint_raises_an_alarm_after_a_minute() {
     covered(&world).await;
     assert!(!watch_cover(&world.app).await.expect("looked"));
 }
+
+/// Tiles that say what the tree was, beside others that say what it is: no signature follows from the first for the second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_that_only_seems_to_go_on_gets_no_signature() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    submit_days(&world, &anna, "2025-01-01", 290).await;
+    let signed = covered(&world).await;
+    assert!((257..512).contains(&signed.size));
+    let attacker = Attacker::new(&world).await;
+    let tile = "SELECT hashes FROM log.tiles WHERE level = 0 AND tile = $1";
+    let tile =
+        async |number: i64| -> Vec<u8> { attacker.client.query_one(tile, &[&number]).await.expect("read").get(0) };
+    let (first, mut second) = (tile(0).await, tile(1).await);
+    second.resize(8192, 7);
+    // What was signed reads the first leaves of this tile; what is, the level above, of which another first leaf is claimed.
+    let mut altered = second.clone();
+    altered[0] ^= 1;
+    let above = [first.as_slice(), &altered].map(tlog_hash).concat();
+    let put = "INSERT INTO log.tiles (tree, level, tile, hashes) VALUES (1, $1, $2, $3)
+               ON CONFLICT (tree, level, tile) DO UPDATE SET hashes = excluded.hashes";
+    attacker.client.execute(put, &[&0_i16, &1_i64, &second]).await.expect("stored");
+    attacker.client.execute(put, &[&1_i16, &0_i64, &above]).await.expect("stored");
+    attacker.run("UPDATE log.trees SET size = 512").await;
+    submit_day(&world, &anna, "2026-03-02").await;
+    for _ in 0..100 {
+        match world.app.tree_grow().await {
+            Err(AppError::LogNotContinued { size, .. }) => {
+                assert_eq!(size, signed.size);
+                return;
+            }
+            other => assert_eq!(other.expect("or it refuses"), None, "it signs nothing"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it refuses nothing");
+}
+
+fn tlog_hash(tile: &[u8]) -> Vec<u8> {
+    let mut edge = transparency::Edge::default();
+    edge.grow(tile.chunks_exact(32).map(|hash| transparency::Hash(hash.try_into().expect("32 bytes"))));
+    edge.root().0.to_vec()
+}
+
+/// A server that signed last a while ago has to look at what others signed since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_to_what_this_server_signed_last_gets_no_signature_either() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    submit_days(&world, &anna, "2025-12-01", 5).await;
+    let other = world.another(&Settings::new(world.folder.clone(), world.clock.clone())).await;
+    covered(&world).await;
+    let attacker = Attacker::new(&world).await;
+    attacker.keep("mine").await;
+    submit_days(&world, &anna, "2025-12-06", 5).await;
+    while other.tree_grow().await.expect("it grows").is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    attacker.put_back("mine").await;
+    submit_days(&world, &anna, "2025-12-11", 9).await;
+    for _ in 0..100 {
+        match world.app.tree_grow().await {
+            Err(AppError::LogNotContinued { .. }) => return,
+            other => assert_eq!(other.expect("or it refuses"), None, "it signs nothing"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it refuses nothing");
+}

@@ -59,30 +59,57 @@ impl App {
             .collect();
         let mut raised = 0;
         for found in found {
-            let until = rule.suspend_s.map(|seconds| now + TimeDelta::seconds(i64::from(seconds)));
+            if self.alert_is_quiet(&rule.name, &found.actor, rule.within()).await? {
+                continue;
+            }
+            // First what an alert then says was done; a server that dies in between does it again.
+            let suspended_until = match rule.suspend_s {
+                Some(seconds) => {
+                    self.suspend_actor(rule, &found.actor, now + TimeDelta::seconds(i64::from(seconds))).await?
+                }
+                None => None,
+            };
             let pattern = Pattern {
                 rule: rule.name.clone(),
                 severity: rule.severity,
-                actor: found.actor.clone(),
+                actor: found.actor,
                 count: found.count,
                 since: found.since,
-                suspended_until: until,
+                suspended_until,
             };
-            if !self.alert_raise(pattern, rule.within()).await? {
-                continue;
-            }
-            raised += 1;
-            let Some(until) = until else { continue };
-            let Ok(actor) = found.actor.parse() else { continue };
-            let subject = match rule.by {
-                By::Subject => Some(SubjectId(actor)),
-                By::Session => self.session_subject(SessionId(actor)).await?,
-            };
-            if let Some(subject) = subject.filter(|subject| *subject != SubjectId::NIL) {
-                self.suspend(subject, &rule.name, until).await?;
-            }
+            raised += usize::from(self.alert_raise(pattern, rule.within()).await?);
         }
         Ok(raised)
+    }
+
+    /// Suspends the account behind an actor, if there is one; gives the end.
+    async fn suspend_actor(
+        &self,
+        rule: &Rule,
+        actor: &str,
+        until: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, AppError> {
+        let Ok(actor) = actor.parse() else { return Ok(None) };
+        let subject = match rule.by {
+            By::Subject => Some(SubjectId(actor)),
+            By::Session => self.session_subject(SessionId(actor)).await?,
+        };
+        match subject.filter(|subject| *subject != SubjectId::NIL) {
+            Some(subject) => Ok(self.suspend(subject, &rule.name, until).await?.then_some(until)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the same alert was raised so short a time ago that it is not raised again.
+    async fn alert_is_quiet(&self, rule: &str, actor: &str, quiet: TimeDelta) -> Result<bool, AppError> {
+        let id = stream_of(rule, actor);
+        let rows = self.read_as_system("alert_get", &|| newest(SubjectId::NIL, Alert::TYPE, &id)).await?;
+        let event = newest_of(&rows).and_then(|event| serde_json::from_str(&event.payload).ok());
+        let (Some(AlertEvent::Raised { raised_at, .. }) | Some(AlertEvent::Acknowledged { raised_at, .. })) = event
+        else {
+            return Ok(false);
+        };
+        Ok(self.clock.now() < raised_at + quiet)
     }
 
     async fn session_subject(&self, session: SessionId) -> Result<Option<SubjectId>, AppError> {
@@ -120,8 +147,8 @@ impl App {
         }
     }
 
-    /// Suspends an account until a time.
-    async fn suspend(&self, subject: SubjectId, rule: &str, until: DateTime<Utc>) -> Result<(), AppError> {
+    /// Suspends an account until a time; says whether there was one.
+    async fn suspend(&self, subject: SubjectId, rule: &str, until: DateTime<Utc>) -> Result<bool, AppError> {
         let ctx = &Ctx::job(self.clock.clone(), subject);
         let work = move |tx: Tx| async move {
             let id = subject.to_string();
@@ -137,8 +164,8 @@ impl App {
         };
         match self.db.api.run_tx("account_suspend", ctx, Gate::alone(ctx), work).await {
             // Who is gone can't act anyway.
-            Err(AppError::SignedOut) => Ok(()),
-            outcome => outcome,
+            Err(AppError::SignedOut) => Ok(false),
+            outcome => outcome.map(|()| true),
         }
     }
 

@@ -32,6 +32,13 @@ impl App {
         self.db.api.run_tx("breach_decide", ctx, Gate::alone(ctx), work).await
     }
 
+    /// One breach.
+    pub async fn breach_get(&self, breach: Uuid) -> Result<Progress, AppError> {
+        let id = breach.to_string();
+        let rows = self.read_as_system("breach_get", &|| newest(SubjectId::NIL, Breach::TYPE, &id)).await?;
+        progress(&newest_of(&rows).ok_or(AppError::Missing("breach"))?)
+    }
+
     /// All breaches, newest first.
     pub async fn breach_list(&self) -> Result<Vec<(Uuid, Progress)>, AppError> {
         let rows = self.read_as_system("breach_list", &|| newest_of_type(Breach::TYPE, SHOWN)).await?;

@@ -22,17 +22,17 @@ use projections::{
     record::record_list,
 };
 use uuid::Uuid;
-use vault::Aad;
 
 use super::{
     App, AppError, Standing,
     deletion::address_of,
+    opening::by_staff,
     stream::{self, newest_of},
 };
 use crate::{mail::Letter, server::newest_minor};
 
 /// So many requests are shown.
-const SHOWN: i64 = 1000;
+const SHOWN: i64 = 10_000;
 
 /// Consents of one purpose on one notice.
 pub struct ConsentCount {
@@ -132,7 +132,7 @@ impl App {
             Ok::<_, AppError>(
                 tx.finish([
                     accounts_count(now),
-                    request_list(None, SHOWN),
+                    request_list(None, now, SHOWN),
                     erasures_list(now),
                     consents_count(),
                     holds_list(now),
@@ -208,13 +208,14 @@ impl App {
 
     /// The requests that are not answered yet, the oldest first.
     pub async fn request_list(&self) -> Result<Vec<OpenRequest>, AppError> {
-        let rows = self.read_as_system("request_list", &|| request_list(None, SHOWN)).await?;
+        let now = self.clock.now();
+        let rows = self.read_as_system("request_list", &|| request_list(None, now, SHOWN)).await?;
         Ok(rows.iter().map(OpenRequest::from_row).collect())
     }
 
     /// Takes two months more for a request, and tells the person why (GDPR Art. 12(3)); gives the new end.
     pub async fn request_extend(&self, staff: &Ctx, request: Uuid, reason: &str) -> Result<DateTime<Utc>, AppError> {
-        let rows = self.read_as_system("request_get", &|| request_list(Some(request), 1)).await?;
+        let rows = self.read_as_system("request_get", &|| request_list(Some(request), staff.now(), 1)).await?;
         let open = rows.first().map(OpenRequest::from_row).ok_or(AppError::Missing("open request"))?;
         let due_at = extension::due_at(open.received_at, true);
         let ctx = &staff.for_subject(open.subject, None).acting_as(Role::Job);
@@ -229,10 +230,8 @@ impl App {
                 ])
                 .await?;
             let keys = Standing::take(self, ctx, &standing)?.keys;
-            let place = Aad::of("extension").and(ctx.subject.0.as_bytes()).and(id.as_bytes());
-            let sealed = keys.seal_trail(&place, reason.as_bytes()).to_base64();
-            let unit = Unit::new(&staff.for_subject(ctx.subject, None).acting_as(staff.role), None);
-            let command = Extend { received_at, sealed, now: ctx.now() };
+            let unit = Unit::new(&by_staff(staff, ctx.subject), Some(&keys)).with_details(format!("reason: {reason}"));
+            let command = Extend { received_at, now: ctx.now() };
             stream::command::<Extension>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;
             self.post(ctx, &tx, &Letter::request_extended(&address_of(&keys, &contact)?, reason, due_at))?;
             unit.flush(&tx, INLINE);

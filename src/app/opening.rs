@@ -35,6 +35,10 @@ pub enum Whom {
 impl App {
     /// Opens a person's data to a member of staff, for a reason; gives the opening's id and its end.
     pub async fn data_open(&self, staff: &Ctx, whom: Whom, reason: &str) -> Result<(Uuid, DateTime<Utc>), AppError> {
+        let session = staff.session.ok_or(AppError::SignedOut)?;
+        let opening = Uuid::from_bytes(context::EventId::random().0.into_bytes());
+        // In the log of the member of staff, with where from; refuses one whose session has ended.
+        self.session_accessed(staff, "opening", 1, opening.to_string()).await?;
         let subject = match whom {
             Whom::Subject(subject) => subject,
             Whom::Address(email) => {
@@ -42,10 +46,6 @@ impl App {
                 self.account_of(staff, address).await?.ok_or(AppError::Missing("account"))?.subject
             }
         };
-        let session = staff.session.ok_or(AppError::SignedOut)?;
-        let opening = Uuid::from_bytes(context::EventId::random().0.into_bytes());
-        // In the log of the member of staff, with where from; refuses one whose session has ended.
-        self.session_accessed(staff, "opening", 1, opening.to_string()).await?;
         let keys = self.keys_of(staff, subject).await?;
         let person = &opened_by(staff, subject);
         let mut event = access_event(person, subject, ACCESS, 1);
@@ -149,6 +149,13 @@ impl App {
         let parts: [&[u8]; 4] = [opening.as_bytes(), subject.0.as_bytes(), staff.0.as_bytes(), &time];
         self.vault.ring().row_mac("openings", &parts)
     }
+}
+
+/// A member of staff as a person's log names them: role and session, no address.
+pub(super) fn by_staff(staff: &Ctx, subject: SubjectId) -> Ctx {
+    let mut ctx = staff.for_subject(subject, staff.session).acting_as(staff.role);
+    ctx.client = Client::default();
+    ctx
 }
 
 /// The circumstances in which staff read the data of a person: that person's rows, nobody's session.

@@ -4,11 +4,11 @@
 //! signed in the transaction that stores its tiles, and leaves afterwards. Refuses: to sign what does not go on from the
 //! newest checkpoint outside the database, so that a database that was rolled back, cut or exchanged gets no signature.
 
-use std::{sync::Mutex, time::Duration};
+use std::time::Duration;
 
 use context::{Ctx, EventId, SubjectId};
 use db::{Gate, Query, Tx};
-use domain::log_origin::{Left, LogOrigin, LogOriginCommand};
+use domain::log_origin::{Left, LogOrigin, LogOriginCommand, LogOriginEvent};
 use event_log::{
     Event, Position, Reader, Unit,
     cqrs_es::Aggregate,
@@ -21,16 +21,17 @@ use projections::{
     INLINE,
     audit::{event_place, newest},
 };
+use tokio::sync::Semaphore;
 use transparency::{
     Checkpoint, EMPTY_HASH, Edge, Hash, InclusionProof, LogKey, Missing, Policy, StoredTiles, TILE_HASHES, bundle,
-    record_hash, sign_checkpoint, tile_width,
+    check_consistency, record_hash, sign_checkpoint, tile_width,
 };
 
 use super::{
     App, AppError,
     stream::{self, newest_of},
 };
-use crate::watermark::Watermark;
+use crate::watermark::{Watermark, tree_number};
 
 /// So many events are integrated at once.
 const PAGE: i64 = 4096;
@@ -45,20 +46,31 @@ pub struct LogSettings {
     pub policy: Option<Policy>,
     /// The newest checkpoint outside the database.
     pub watermark: Watermark,
-    /// The checkpoint that this server signed last: what goes on from it needs no further look.
-    last: Mutex<Option<Checkpoint>>,
+    /// So many public reads of the log go on at once: they share connections with jobs.
+    pub readers: Semaphore,
 }
 
 impl LogSettings {
     /// Settings on the files of a data folder.
     pub fn new(origin: Option<String>, policy: Option<Policy>, watermark: Watermark) -> Self {
-        Self { origin, policy, watermark, last: Mutex::default() }
+        Self { origin, policy, watermark, readers: Semaphore::new(2) }
     }
+}
+
+/// Whether a step signs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// It integrates only.
+    No,
+    /// Where the tree goes on from what was signed last.
+    GoingOn,
+    /// Also the first of a tree that is being opened.
+    Opening,
 }
 
 /// What one step did.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Grown {
+enum Grown {
     /// Another server integrates.
     Elsewhere,
     /// Integrated so many events; there are more.
@@ -82,7 +94,7 @@ impl App {
     }
 
     /// Integrates the next page of events, and, where it is asked to and the page was the last, signs a checkpoint.
-    async fn tree_step(&self, sign: bool) -> Result<Grown, AppError> {
+    async fn tree_step(&self, sign: Sign) -> Result<Grown, AppError> {
         let ctx = &Ctx::system(self.clock.clone());
         let work = move |tx: Tx| async move {
             let [rows, newest] = tx.flight([tree_lock(), checkpoint_newest(None, false)]).await?;
@@ -109,10 +121,13 @@ impl App {
             if events.len() == usize::try_from(PAGE).unwrap_or_default() {
                 return Ok((Grown::More(events.len()), None));
             }
-            if !sign || edge.size() == 0 || signed.as_ref().is_some_and(|stored| stored.size == edge.size()) {
+            if sign == Sign::No || edge.size() == 0 || signed.as_ref().is_some_and(|stored| stored.size == edge.size())
+            {
                 return Ok((Grown::Whole(events.len(), None), None));
             }
-            self.goes_on(&tx, &tree, before, signed.is_some()).await?;
+            if sign == Sign::GoingOn {
+                self.goes_on(&tx, &tree, before, signed.is_some()).await?;
+            }
             let key = self.log_key(&tree.origin)?;
             let checkpoint = sign_checkpoint(&key, edge.size(), edge.root(), |body| self.vault.ring().sign_log(body))?;
             // It is published once it stands outside the database as well.
@@ -123,7 +138,6 @@ impl App {
         // After the commit: what is outside the database must never be ahead of it.
         if let (Grown::Whole(_, Some((_, checkpoint))), Some(key)) = (&grown, key) {
             self.log.watermark.write(checkpoint, &key)?;
-            *self.log.last.lock().expect("no one panics while keeping a checkpoint") = Some(checkpoint.clone());
         }
         Ok(grown)
     }
@@ -144,22 +158,23 @@ impl App {
     /// Refuses a tree that does not go on from the newest checkpoint outside the database. `before` is size and root that the
     /// tree had before this step, `signed` whether the database has a checkpoint of it.
     async fn goes_on(&self, tx: &Tx, tree: &TreeRow, before: (u64, Hash), signed: bool) -> Result<(), AppError> {
-        let last = self.log.last.lock().expect("no one panics while keeping a checkpoint").clone();
-        if last.is_some_and(|last| last.origin == tree.origin && (last.size, last.root) == before) {
-            return Ok(());
-        }
         let Some(known) = self.log.watermark.read(self.vault.ring().log_public()?)? else {
             // Nothing was signed yet, or the file that says so is gone.
             return if signed || tree.tree > 1 { Err(AppError::WatermarkMissing) } else { Ok(()) };
         };
-        if known.origin == tree.origin && (known.size, known.root) == before {
-            return Ok(());
-        }
         let stored = TreeRow { size: before.0, ..tree.clone() };
-        let same = known.origin == tree.origin
-            && known.size <= before.0
-            && self.prove(tx, &stored, |tiles| tiles.root(known.size)).await? == known.root;
+        let same = known.origin == tree.origin && self.is_beginning(tx, &known, &stored, before.1).await?;
         if same { Ok(()) } else { Err(AppError::LogNotContinued { origin: known.origin, size: known.size }) }
+    }
+
+    /// Whether a checkpoint is of the beginning of a stored tree, whose root its right edge gives: proved, since the tiles that say
+    /// what the tree was and those that say what it is are not all the same.
+    async fn is_beginning(&self, tx: &Tx, known: &Checkpoint, tree: &TreeRow, root: Hash) -> Result<bool, AppError> {
+        if known.size > tree.size {
+            return Ok(false);
+        }
+        let proof = self.prove(tx, tree, |tiles| tiles.consistency(tree.size, known.size)).await?;
+        Ok(check_consistency(&proof, (known.size, known.root), (tree.size, root)))
     }
 
     /// Proves something of a stored tree, reading the tiles that it takes.
@@ -186,7 +201,7 @@ impl App {
     /// Integrates everything that can be read now, signs, and, where no witness has to be asked first, publishes; gives the newest
     /// checkpoint, if it signed one.
     pub async fn tree_grow(&self) -> Result<Option<Checkpoint>, AppError> {
-        let Some((tree, checkpoint)) = self.tree_integrate(true).await? else { return Ok(None) };
+        let Some((tree, checkpoint)) = self.tree_integrate(Sign::GoingOn).await? else { return Ok(None) };
         if self.log.policy.as_ref().is_none_or(|policy| policy.is_witnessed(&checkpoint)) {
             self.tree_publish(tree, &checkpoint, true).await?;
         }
@@ -214,7 +229,10 @@ impl App {
         let Some(stored) = rows.first().map(StoredCheckpoint::from_row).filter(|stored| !stored.witnessed) else {
             return Ok(None);
         };
-        Ok(Some((stored.tree, self.own_checkpoint(&tree, &stored)?)))
+        let checkpoint = self.own_checkpoint(&tree, &stored)?;
+        // Whoever signed it may have died before it stood outside the database, and nobody is shown it before.
+        self.log.watermark.write(&checkpoint, &self.log_key(&tree.origin)?)?;
+        Ok(Some((stored.tree, checkpoint)))
     }
 
     /// What is stored as a checkpoint of a tree, if it is one: a row that somebody put there is not taken for ours.
@@ -224,7 +242,7 @@ impl App {
         checkpoint.filter(fits).ok_or_else(|| AppError::Corrupt("a checkpoint that we did not sign".to_owned()))
     }
 
-    async fn tree_integrate(&self, sign: bool) -> Result<Option<(i64, Checkpoint)>, AppError> {
+    async fn tree_integrate(&self, sign: Sign) -> Result<Option<(i64, Checkpoint)>, AppError> {
         loop {
             match self.tree_step(sign).await? {
                 Grown::More(_) => {}
@@ -242,6 +260,12 @@ impl App {
         if trees.is_empty() && known.is_none() {
             return Ok(None);
         }
+        if let (Some(newest), Some(signed)) = (trees.first(), &known)
+            && newest.size > 0
+            && self.is_opened(newest, signed).await?
+        {
+            return self.tree_first_checkpoint().await.map(Some);
+        }
         let (tree, left) = if let Some(newest) = trees.first().filter(|newest| newest.tree > 1 && newest.size == 0) {
             // Broken off before its first leaf was there: what it leaves is the tree before.
             (newest.clone(), trees.get(1).cloned())
@@ -249,15 +273,17 @@ impl App {
             let tree = self.tree_whole().await?;
             if let Some(signed) = &known
                 && tree.origin == signed.origin
-                && self.tree_root(&tree, signed.size).await? == Some(signed.root)
+                && self.tree_goes_on(&tree, signed).await?
             {
                 return Ok(None);
             }
-            // A number that no signed tree has: that of the restored database may be older.
+            // A number that no signed tree has: that of the restored database may be older, and without the file nobody knows
+            // which was the last, but it was no moment of the present.
             let first = trees.last().map_or_else(|| tree.origin.clone(), |tree| tree.origin.clone());
-            let signed =
-                known.as_ref().and_then(|signed| signed.origin.strip_prefix(&first)?.strip_prefix('/')?.parse().ok());
-            let number = tree.tree.max(signed.unwrap_or(1)) + 1;
+            let number = match known.as_ref().and_then(|signed| tree_number(&signed.origin, &first)) {
+                Some((signed, _)) => tree.tree.max(i64::try_from(signed).unwrap_or(i64::MAX - 1)) + 1,
+                None => self.clock.now().timestamp(),
+            };
             let begins = tree.begins + i64::try_from(tree.size).unwrap_or_default();
             let origin = format!("{first}/{number}");
             (TreeRow { tree: number, origin, begins, size: 0, ..tree.clone() }, Some(tree))
@@ -285,20 +311,49 @@ impl App {
             signed_root: signed.root.to_string(),
         };
         self.log_origin_record(LogOriginCommand::Open { origin: tree.origin.clone(), left }).await?;
-        *self.log.last.lock().expect("no one panics while keeping a checkpoint") = Some(nothing(&tree.origin));
+        self.tree_first_checkpoint().await.map(Some)
+    }
+
+    /// The first checkpoint of a tree that was opened. It is published by a server, which knows the witnesses.
+    async fn tree_first_checkpoint(&self) -> Result<Checkpoint, AppError> {
         loop {
-            // It is published by a server, which knows the witnesses.
-            if let Some((_, checkpoint)) = self.tree_integrate(true).await? {
-                return Ok(Some(checkpoint));
+            if let Some((_, checkpoint)) = self.tree_integrate(Sign::Opening).await? {
+                return Ok(checkpoint);
+            }
+            if let Some((_, checkpoint)) = self.tree_unpublished().await? {
+                return Ok(checkpoint);
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
+    /// Whether a tree was opened behind this checkpoint.
+    async fn is_opened(&self, tree: &TreeRow, signed: &Checkpoint) -> Result<bool, AppError> {
+        let id = SubjectId::NIL.to_string();
+        let rows = self.read_as_system("origin_get", &|| newest(SubjectId::NIL, LogOrigin::TYPE, &id)).await?;
+        let event = newest_of(&rows).and_then(|event| serde_json::from_str(&event.payload).ok());
+        Ok(event.is_some_and(|LogOriginEvent::OriginOpened { origin, left, .. }| {
+            origin == tree.origin && left.signed_origin == signed.origin && left.signed_size == signed.size
+        }))
+    }
+
+    /// Whether a stored tree goes on from a checkpoint.
+    async fn tree_goes_on(&self, tree: &TreeRow, signed: &Checkpoint) -> Result<bool, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            let [tiles] = tx.flight([edge_get(tree)]).await?;
+            let tiles: std::collections::HashMap<_, _> = tiles.iter().map(tile_row).collect();
+            let edge = Edge::load(tree.size, |level, tile| tiles.get(&(level, tile)).cloned());
+            let edge = edge.ok_or_else(|| AppError::Corrupt("the tree's tiles do not fit its size".to_owned()))?;
+            self.is_beginning(&tx, signed, tree, edge.root()).await
+        };
+        self.db.system.run_tx("tree_goes_on", ctx, Gate::read(ctx), work).await
+    }
+
     /// Integrates without signing until the tree covers the log; gives it.
     async fn tree_whole(&self) -> Result<TreeRow, AppError> {
         loop {
-            self.tree_integrate(false).await?;
+            self.tree_integrate(Sign::No).await?;
             let ctx = &Ctx::system(self.clock.clone());
             let work = move |tx: Tx| async move {
                 let whole = Query::new(

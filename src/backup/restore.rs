@@ -117,6 +117,12 @@ pub(super) async fn load(client: &Client, log: Reader, keys: Reader) -> Result<R
         .map_err(fault)?;
     copy_in(client, log, LOG).await?;
     copy_in(client, keys, KEYS).await?;
+    let short = "SELECT EXISTS (SELECT FROM log.trees WHERE begins + size > (SELECT count(*) FROM log.events))";
+    if client.query_one(short, &[]).await.map_err(fault)?.get(0) {
+        return Err(ServerError::Restore(
+            "the archive of the log holds fewer events than its tree has leaves".to_owned(),
+        ));
+    }
     // Where a tree stands in the log follows from how many events come before.
     let bundles =
         "WITH placed AS (SELECT txid, position, row_number() OVER (ORDER BY txid, position) - 1 AS at FROM log.events)

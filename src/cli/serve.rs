@@ -101,11 +101,20 @@ fn country(text: &str) -> Result<String, &'static str> {
 #[derive(Args)]
 struct LogArgs {
     /// The first line of the log's checkpoints, such as log.example.com/lethe; once the log has begun it does not change
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     log_origin: Option<String>,
     /// The witnesses that must cosign a checkpoint before it is published (C2SP tlog-policy, with their URLs)
     #[arg(long, value_name = "FILE")]
     witness_policy: Option<PathBuf>,
+}
+
+/// An origin whose last part is a number would read as a later tree of another.
+fn origin(text: &str) -> Result<String, &'static str> {
+    let numbered = text.rsplit('/').next().is_some_and(|part| part.parse::<u64>().is_ok());
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
+    (plain && !numbered)
+        .then(|| text.to_owned())
+        .ok_or("must be plain text without blanks and +, and its last part no number")
 }
 
 impl LogArgs {

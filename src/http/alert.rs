@@ -261,6 +261,9 @@ impl AlertApi {
         id: Path<String>,
     ) -> Result<Json<AlertsAnswer>, Refusal> {
         app.staff_standing(caller.ctx()).await?;
+        if id.0.len() != 32 || !id.0.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(AppError::Missing("alert").into());
+        }
         app.alert_acknowledge(caller.ctx(), &id.0).await?;
         let alerts = app.alert_list(true).await?;
         Ok(Json(AlertsAnswer { alerts: alerts.into_iter().map(AlertAnswer::new).collect() }))

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 use context::{EventId, UserId};
 use domain::EVENT_TYPES;
 use poem::web::Data;
@@ -19,6 +19,7 @@ use super::{
     Tag,
     caller::SignedIn,
     cursor::{self, Page},
+    input::check_time,
     problem::Refusal,
 };
 use crate::app::{App, AppError, audit::AuditEntry};
@@ -174,9 +175,7 @@ impl AuditApi {
             .into());
         }
         for (name, time) in [("from", from.0), ("to", to.0)] {
-            if time.is_some_and(|time| !(1970..=9999).contains(&time.year())) {
-                return Err(AppError::parameter(name, "must lie in the years 1970 to 9999").into());
-            }
+            check_time(name, time)?;
         }
         let asked = action.0.clone().unwrap_or_default();
         let filter = AuditFilter {

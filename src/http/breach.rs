@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use domain::{
     breach::{BreachCommand, Facts, Nature, Progress, Risk},
     kinds::KINDS,
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{
     Tag,
     caller::Compliance,
-    input::{Body, Fields, Input},
+    input::{Body, Fields, Input, check_time},
     problem::Refusal,
 };
 use crate::app::{App, AppError};
@@ -143,9 +143,9 @@ impl Example for BreachStep {
 
 fn time_or_none(fields: &mut Fields, field: &str) -> Option<DateTime<Utc>> {
     let text = fields.text_or_none(field)?;
-    let time = text.parse().ok();
+    let time = text.parse::<DateTime<Utc>>().ok().filter(|time| (1970..=9999).contains(&time.year()));
     if time.is_none() {
-        fields.fault(field, "must be a time, such as 2026-01-15T09:30:00Z");
+        fields.fault(field, "must be a time of the years 1970 to 9999, such as 2026-01-15T09:30:00Z");
     }
     time
 }
@@ -341,14 +341,13 @@ impl BreachApi {
         /// Until here; the end of the breach, or now, where absent.
         to: Query<Option<DateTime<Utc>>>,
     ) -> Result<Json<AffectedAnswer>, Refusal> {
-        let breaches = app.breach_list().await?;
-        let (_, progress) =
-            breaches.into_iter().find(|(known, _)| *known == id.0).ok_or(AppError::Missing("breach"))?;
-        let facts = progress.facts;
+        check_time("from", from.0)?;
+        check_time("to", to.0)?;
+        app.session_accessed(caller.ctx(), "compliance", 1, format!("affected by {}", id.0)).await?;
+        let facts = app.breach_get(id.0).await?.facts;
         let from = from.0.unwrap_or(facts.began_at);
         let to = to.0.or(facts.ended_at).unwrap_or(caller.ctx().now());
         let (affected, people) = app.affected_list(from, to, &facts.kinds, SHOWN).await?;
-        app.session_accessed(caller.ctx(), "compliance", affected.len(), format!("affected by {}", id.0)).await?;
         let affected = affected.into_iter().map(|it| AffectedPerson {
             subject_id: it.subject,
             events: it.events,

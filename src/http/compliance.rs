@@ -20,11 +20,13 @@ use super::{
     audit::is_action,
     caller::{Compliance, Staff},
     cursor::{self, Page},
-    input::{Body, Fields, Input},
+    input::{Body, Fields, Input, check_time},
     problem::Refusal,
 };
 use crate::app::{App, AppError, compliance::Overview, opening::SHORTEST_REASON, processing_record};
 
+/// The longest span of time that is looked through at once.
+const MOST_DAYS: i64 = 366;
 /// A reason is so many characters long at least, and at most.
 pub(super) const REASON: std::ops::RangeInclusive<usize> = SHORTEST_REASON..=500;
 
@@ -429,7 +431,6 @@ impl TrailEntry {
     fn new(event: event_log::Event) -> Self {
         let metadata: Value = serde_json::from_str(&event.metadata).unwrap_or_default();
         let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
-        let sealed = event.payload.contains("\"sealed\"");
         Self {
             event_id: event.event_id.0,
             recorded_at: event.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true),
@@ -442,7 +443,7 @@ impl TrailEntry {
             role: text("role"),
             request_id: text("request"),
             session_id: text("session"),
-            payload: if sealed { String::new() } else { event.payload },
+            payload: event.payload,
         }
     }
 }
@@ -535,7 +536,7 @@ impl ComplianceApi {
         id: Path<Uuid>,
         decision: Body<ExtensionDecision>,
     ) -> Result<Json<ExtensionAnswer>, Refusal> {
-        app.staff_standing(caller.ctx()).await?;
+        app.session_accessed(caller.ctx(), "compliance", 1, format!("extension of {}", id.0)).await?;
         Ok(Json(ExtensionAnswer { due_at: app.request_extend(caller.ctx(), id.0, &decision.0.reason).await? }))
     }
 
@@ -549,7 +550,7 @@ impl ComplianceApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Staff,
-        /// From here on; a day before `to` where absent.
+        /// From here on; a day before `to` where absent, and at most 366 days where no person is named.
         from: Query<Option<DateTime<Utc>>>,
         /// Before this; now where absent.
         to: Query<Option<DateTime<Utc>>>,
@@ -580,10 +581,17 @@ impl ComplianceApi {
         if role.0.as_deref().is_some_and(|role| context::Role::parse(role).is_none()) {
             return Err(AppError::parameter("role", "is no role").into());
         }
+        for (name, time) in [("from", from.0), ("to", to.0)] {
+            check_time(name, time)?;
+        }
         let to = to.0.unwrap_or(caller.ctx().now());
         let from = from.0.unwrap_or(to - TimeDelta::days(1));
         if from > to {
             return Err(AppError::parameter("from", "must not lie after `to`").into());
+        }
+        if subject_id.0.is_none() && to - from > TimeDelta::days(MOST_DAYS) {
+            let message = format!("must lie within {MOST_DAYS} days before `to`, where no person is named");
+            return Err(AppError::parameter("from", &message).into());
         }
         let after = match page.after.as_deref().map(|text| text.split_once('/')) {
             None => (0, 0),
@@ -599,6 +607,7 @@ impl ComplianceApi {
             after,
             limit: i64::try_from(page.limit).unwrap_or(i64::MAX) + 1,
         };
+        app.staff_standing(caller.ctx()).await?;
         let mut found = app.trail_list(&filter).await?;
         let more = found.len() > page.limit;
         found.truncate(page.limit);

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::{Choice, Fault};
 use poem::{Request, RequestBody, Result};
 use poem_openapi::{
@@ -35,6 +35,14 @@ pub trait Input: Type + Sized {
     fn with_faults(self, faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
         Err(faults)
     }
+}
+
+/// Refuses a time that no calendar of ours reaches.
+pub fn check_time(name: &str, time: Option<DateTime<Utc>>) -> Result<(), AppError> {
+    if time.is_some_and(|time| !(1970..=9999).contains(&time.year())) {
+        return Err(AppError::parameter(name, "must lie in the years 1970 to 9999"));
+    }
+    Ok(())
 }
 
 /// The JSON body of a request.

@@ -103,6 +103,7 @@ impl LogApi {
     /// seconds ago. Tiles are files beneath `/v1/log/tile/` (C2SP tlog-tiles).
     #[oai(path = "/checkpoint", method = "get", operation_id = "log_checkpoint")]
     async fn checkpoint(&self, app: Data<&Arc<App>>) -> Result<TextAnswer, Refusal> {
+        let _turn = turn(&app).await;
         let stored = app.log_checkpoint(None).await?.ok_or(AppError::Missing("checkpoint"))?;
         Ok(TextAnswer::new(stored.note, FRESH))
     }
@@ -112,6 +113,7 @@ impl LogApi {
     /// Get the key once, from whom you trust; then checkpoints need nobody's word.
     #[oai(path = "/trees", method = "get", operation_id = "log_trees")]
     async fn trees(&self, app: Data<&Arc<App>>) -> Result<Json<TreesAnswer>, Refusal> {
+        let _turn = turn(&app).await;
         let trees = app.log_trees().await?.into_iter();
         let trees = trees.map(|it| TreeAnswer { tree: it.tree, origin: it.origin, begins: it.begins, size: it.size });
         Ok(Json(TreesAnswer { vkey: app.log_vkey().await?.vkey(), trees: trees.collect() }))
@@ -127,6 +129,7 @@ impl LogApi {
         /// The leaf's index, from 0.
         index: Path<u64>,
     ) -> Result<TextAnswer, Refusal> {
+        let _turn = turn(&app).await;
         Ok(TextAnswer::new(app.log_inclusion(None, index.0).await?.to_text(), FRESH))
     }
 
@@ -142,6 +145,7 @@ impl LogApi {
         /// The greater size.
         to: Query<Option<u64>>,
     ) -> Result<Json<ConsistencyAnswer>, Refusal> {
+        let _turn = turn(&app).await;
         let (to, hashes) = app.log_consistency(from.0, to.0).await?;
         let hashes = hashes.iter().map(ToString::to_string).collect();
         Ok(Json(ConsistencyAnswer { from: from.0, to, hashes }))
@@ -157,6 +161,7 @@ pub async fn get_tile(app: Data<&Arc<App>>, request: &Request, Segments(path): S
 /// The published checkpoint of the tree whose number stands before: the last, where a later tree took its place.
 #[handler]
 pub async fn get_checkpoint_of(app: Data<&Arc<App>>, Segments(tree): Segments<i64>) -> Result<Response> {
+    let _turn = turn(&app).await;
     let stored = app.log_checkpoint(Some(tree)).await.map_err(Refusal::from)?;
     let stored = stored.ok_or_else(|| Refusal::from(AppError::Missing("checkpoint")))?;
     let response = Response::builder().content_type("text/plain; charset=utf-8").header(header::CACHE_CONTROL, FRESH);
@@ -175,6 +180,7 @@ pub async fn get_tile_of(
 
 async fn send_tile(app: &Arc<App>, request: &Request, tree: Option<i64>, path: &str) -> Result<Response> {
     let wanted = Wanted::parse(path).ok_or_else(|| Refusal::from(AppError::Missing("tile")))?;
+    let _turn = turn(app).await;
     let (bytes, kept) = match wanted.level {
         Some(level) => {
             let bytes = app.log_tile(tree, level, wanted.tile, wanted.width).await.map_err(Refusal::from)?;
@@ -192,6 +198,11 @@ async fn send_tile(app: &Arc<App>, request: &Request, tree: Option<i64>, path: &
     };
     let response = Response::builder().content_type("application/octet-stream").header(header::CACHE_CONTROL, kept);
     Ok(response.body(bytes).into_response())
+}
+
+/// Public reads take turns, since they share connections with jobs.
+async fn turn(app: &App) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    app.log.readers.acquire().await.ok()
 }
 
 /// Which tile a path asks for.

@@ -236,6 +236,9 @@ fn is_refusal(path: &str, status: StatusCode) -> bool {
     path.starts_with("/v1/") && (status == StatusCode::NOT_FOUND || status == StatusCode::FORBIDDEN && of_staff())
 }
 
+/// So much of a path is told, which is more than any of ours has.
+const MOST_SEGMENTS: usize = 12;
+
 /// A path without what was asked for in particular: ids, dates and tokens may be somebody else's.
 fn without_ids(path: &str) -> String {
     let plain = |segment: &str| {
@@ -243,7 +246,7 @@ fn without_ids(path: &str) -> String {
     };
     let version = |segment: &str| segment == "v1";
     let shown = path.split('/').map(|segment| if plain(segment) || version(segment) { segment } else { "…" });
-    shown.collect::<Vec<_>>().join("/")
+    shown.take(MOST_SEGMENTS).collect::<Vec<_>>().join("/")
 }
 
 fn is_for_guests(path: &str) -> bool {

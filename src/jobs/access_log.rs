@@ -99,9 +99,12 @@ impl Writer {
         if let Err(error) = &stored {
             tracing::error!(%error, reads = events.len(), "reads could not be logged");
         }
+        // What the database refuses of one must not stop all.
+        let singly = events.len() > 1 && matches!(stored, Err(DbError::Fault { .. } | DbError::Conflict(_)));
         for (event, answer) in events.iter().zip(answers) {
             let own = event.actor().is_some_and(|actor| actor.role == Role::Subject.as_str());
-            let durable = stored.is_ok() || (own && self.journal(event).is_ok());
+            let stored = stored.is_ok() || (singly && self.append(std::slice::from_ref(event)).await.is_ok());
+            let durable = stored || (own && self.journal(event).is_ok());
             // A caller that has gone away no longer waits for the answer.
             let _ = answer.send(durable);
         }

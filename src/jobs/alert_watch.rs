@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use domain::alert::Severity;
+
 use crate::app::{App, AppError};
 
 const EVERY: Duration = Duration::from_secs(5);
@@ -26,9 +28,22 @@ pub async fn watch_log(app: Arc<App>) {
 
 /// Looks once with every rule; says how many alerts were raised.
 pub async fn watch_log_once(app: &App) -> Result<usize, AppError> {
-    let mut raised = 0;
+    let (mut raised, mut failed) = (0, None);
     for rule in &app.alerts.rules.rules {
-        raised += app.alert_look(rule).await?;
+        match app.alert_look(rule).await {
+            Ok(count) => raised += count,
+            Err(error) => {
+                tracing::error!(%error, rule = rule.name, "a rule can't be looked after");
+                failed = failed.or(Some(error));
+            }
+        }
     }
-    Ok(raised)
+    match failed {
+        // The others have looked all the same.
+        Some(error) => {
+            app.alarm("log_not_watched", Severity::Critical, 1).await;
+            Err(error)
+        }
+        None => Ok(raised),
+    }
 }

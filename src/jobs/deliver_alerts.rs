@@ -8,6 +8,7 @@ use context::Ctx;
 use db::{Gate, Tx};
 use domain::alert::AlertEvent;
 use event_log::Event;
+use futures_util::future::join_all;
 use projections::alert::{Delivery, deliveries_plan, delivery_row, delivery_settle, delivery_take};
 use serde_json::{Value, json};
 
@@ -53,10 +54,17 @@ pub async fn deliver_alerts_once(app: &App, client: &reqwest::Client) -> Result<
     }
     let now = app.clock.now();
     app.read_as_system("deliveries_plan", &|| deliveries_plan(endpoints.clone(), now)).await?;
+    // Each by itself: one that hangs keeps no other waiting.
+    let tried = join_all(endpoints.iter().map(|endpoint| deliver_all(app, client, endpoint))).await;
+    tried.into_iter().sum()
+}
+
+/// Tries all that are due of an endpoint; says how many.
+async fn deliver_all(app: &App, client: &reqwest::Client, endpoint: &str) -> Result<usize, AppError> {
     let mut tried = 0;
     loop {
         let now = app.clock.now();
-        let rows = app.read_as_system("delivery_take", &|| delivery_take(now, LEASE)).await?;
+        let rows = app.read_as_system("delivery_take", &|| delivery_take(endpoint, now, LEASE)).await?;
         let Some(delivery) = rows.first().and_then(delivery_row) else { return Ok(tried) };
         tried += 1;
         let outcome = deliver(app, client, &delivery).await;

@@ -15,7 +15,8 @@ pub async fn mirror(source: &Source, key: &LogKey, folder: &Path) -> Result<Chec
     let newest = signed.max_by_key(|checkpoint| checkpoint.size).ok_or(AuditError::NoCheckpoint)?;
     let before = match fs::read_to_string(folder.join("checkpoint")) {
         Ok(note) => Some(Checkpoint::verify(&note, key)?),
-        Err(_) => None,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error.into()),
     };
     let known = [before.as_ref(), Some(&newest)].into_iter().flatten().map(|it| (it.size, it.root)).collect();
     let mut walk = Copying { edge: Edge::default(), known, full: Vec::new() };

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use context::Ctx;
+use context::{Ctx, Personal};
 use db::{Query, Tx};
 use uuid::Uuid;
 use vault::SubjectKeys;
@@ -27,6 +27,12 @@ impl<'k> Unit<'k> {
     /// A unit for a context; with keys, the client's address and agent are kept, sealed.
     pub fn new(ctx: &Ctx, keys: Option<&'k SubjectKeys>) -> Self {
         Self { actor: Actor::of(ctx), trail: Trail::of(&ctx.client), keys, events: Mutex::default() }
+    }
+
+    /// The same, whose events say more in their sealed trail, such as a reason. Without keys it is not kept.
+    pub fn with_details(mut self, details: String) -> Self {
+        self.trail.details = Some(Personal::new(details));
+        self
     }
 
     pub(crate) fn add(&self, events: impl IntoIterator<Item = Event>) {

@@ -207,7 +207,7 @@ pub fn checkpoint_add(tree: i64, checkpoint: &Checkpoint, witnessed: bool, now: 
 /// Stores what witnesses have added to a checkpoint.
 pub fn checkpoint_cosign(tree: i64, checkpoint: &Checkpoint, witnessed: bool) -> Query {
     Query::new(
-        "-- checkpoint_cosign\nUPDATE log.checkpoints SET note = $3, witnessed = $4 WHERE tree = $1 AND size = $2",
+        "-- checkpoint_cosign\nUPDATE log.checkpoints SET note = $3, witnessed = $4\n        WHERE tree = $1 AND size = $2 AND NOT witnessed",
     )
     .bind(tree)
     .bind(count(checkpoint.size))
