@@ -119,19 +119,9 @@ impl App {
 
     /// Raises an alert, unless the same was raised a short time ago; says whether it did.
     pub async fn alert_raise(&self, pattern: Pattern, quiet: TimeDelta) -> Result<bool, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let id = stream_of(&pattern.rule, &pattern.actor);
-        let (id, pattern) = (&id, &pattern);
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.flight([newest(SubjectId::NIL, Alert::TYPE, id)]).await?;
-            let unit = Unit::new(ctx, None);
-            let command = AlertCommand::Raise { pattern: pattern.clone(), now: ctx.now(), quiet };
-            stream::command::<Alert>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
-            let raised = !unit.is_empty();
-            unit.flush(&tx, INLINE);
-            Ok::<_, AppError>(raised)
-        };
-        let raised = self.db.api.run_tx("alert_raise", ctx, Gate::shared(ctx), work).await?;
+        let (ctx, id) = (&Ctx::system(self.clock.clone()), stream_of(&pattern.rule, &pattern.actor));
+        let command = AlertCommand::Raise { pattern: pattern.clone(), now: ctx.now(), quiet };
+        let (_, raised) = self.system_command::<Alert>("alert_raise", ctx, &id, command).await?;
         if raised {
             tracing::warn!(rule = pattern.rule, actor = pattern.actor, count = pattern.count, "an alert was raised");
         }
@@ -183,16 +173,8 @@ impl App {
 
     /// Notes that a member of staff looks after an alert.
     pub async fn alert_acknowledge(&self, ctx: &Ctx, alert: &str) -> Result<(), AppError> {
-        let ctx = &ctx.for_subject(SubjectId::NIL, ctx.session).acting_as(ctx.role);
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.flight([newest(SubjectId::NIL, Alert::TYPE, alert)]).await?;
-            let unit = Unit::new(ctx, None);
-            let command = AlertCommand::Acknowledge { now: ctx.now() };
-            stream::command::<Alert>(ctx, &unit, alert, newest_of(&rows).as_ref(), command).await?;
-            unit.flush(&tx, INLINE);
-            Ok(())
-        };
-        self.db.api.run_tx("alert_acknowledge", ctx, Gate::shared(ctx), work).await
+        let command = AlertCommand::Acknowledge { now: ctx.now() };
+        self.system_command::<Alert>("alert_acknowledge", ctx, alert, command).await.map(drop)
     }
 
     /// The newest deliveries of alerts.

@@ -1,16 +1,12 @@
 //! The breach desk: each breach is a stream of the log that is about nobody in particular (GDPR Art. 33(5)).
 
 use context::{Ctx, SubjectId};
-use db::{Gate, Tx};
 use domain::breach::{Breach, BreachCommand, BreachEvent, Progress};
-use event_log::{Event, Unit, cqrs_es::Aggregate};
-use projections::{INLINE, alert::newest_of_type, audit::newest};
+use event_log::{Event, cqrs_es::Aggregate};
+use projections::{alert::newest_of_type, audit::newest};
 use uuid::Uuid;
 
-use super::{
-    App, AppError,
-    stream::{self, newest_of},
-};
+use super::{App, AppError, stream::newest_of};
 
 /// So many breaches are shown.
 const SHOWN: i64 = 500;
@@ -18,18 +14,8 @@ const SHOWN: i64 = 500;
 impl App {
     /// Runs a command on a breach by a member of staff; gives how far it has come.
     pub async fn breach_decide(&self, staff: &Ctx, breach: Uuid, command: BreachCommand) -> Result<Progress, AppError> {
-        let ctx = &staff.for_subject(SubjectId::NIL, staff.session).acting_as(staff.role);
-        let (id, command) = (&breach.to_string(), &command);
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.flight([newest(SubjectId::NIL, Breach::TYPE, id)]).await?;
-            let before = newest_of(&rows);
-            let unit = Unit::new(ctx, None);
-            stream::command::<Breach>(ctx, &unit, id, before.as_ref(), command.clone()).await?;
-            let after = unit.newest().or(before).ok_or(AppError::Missing("breach"))?;
-            unit.flush(&tx, INLINE);
-            progress(&after)
-        };
-        self.db.api.run_tx("breach_decide", ctx, Gate::alone(ctx), work).await
+        let outcome = self.system_command::<Breach>("breach_decide", staff, &breach.to_string(), command).await?;
+        progress(&outcome.0.ok_or(AppError::Missing("breach"))?)
     }
 
     /// One breach.

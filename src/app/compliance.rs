@@ -268,16 +268,8 @@ impl App {
 
     /// Puts a drill on record.
     pub async fn drill_record(&self, outcome: Outcome) -> Result<(), AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let id = &SubjectId::NIL.to_string();
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.flight([newest(SubjectId::NIL, Drill::TYPE, id)]).await?;
-            let unit = Unit::new(ctx, None);
-            stream::command::<Drill>(ctx, &unit, id, newest_of(&rows).as_ref(), outcome).await?;
-            unit.flush(&tx, INLINE);
-            Ok(())
-        };
-        self.db.api.run_tx("drill_record", ctx, Gate::alone(ctx), work).await
+        let (ctx, id) = (&Ctx::system(self.clock.clone()), SubjectId::NIL.to_string());
+        self.system_command::<Drill>("drill_record", ctx, &id, outcome).await.map(drop)
     }
 }
 

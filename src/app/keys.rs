@@ -10,15 +10,10 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 use context::{Ctx, SubjectId};
 use db::{DbError, Gate, Query};
 use domain::key_ring::{KeyRing, KeyRingCommand};
-use event_log::Unit;
-use projections::{INLINE, audit::newest};
 use uuid::Uuid;
 use vault::{Kek, RingError, Signing, WrappedSubject, subject_get, subject_rewrap};
 
-use super::{
-    App, AppError,
-    stream::{self, newest_of},
-};
+use super::{App, AppError};
 
 /// How long is waited for every server to have read the ring; a server looks every second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -321,18 +316,7 @@ impl App {
 
     /// Records what was done to the ring; says whether it was not on record already.
     async fn key_ring_record(&self, command: KeyRingCommand) -> Result<bool, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let (id, command) = (&SubjectId::NIL.to_string(), &command);
-        self.db
-            .api
-            .run_tx("key_ring_record", ctx, Gate::alone(ctx), move |tx| async move {
-                let [rows] = tx.flight([newest(SubjectId::NIL, "key_ring", id)]).await?;
-                let unit = Unit::new(ctx, None);
-                stream::command::<KeyRing>(ctx, &unit, id, newest_of(&rows).as_ref(), command.clone()).await?;
-                let recorded = !unit.is_empty();
-                unit.flush(&tx, INLINE);
-                Ok(recorded)
-            })
-            .await
+        let (ctx, id) = (&Ctx::system(self.clock.clone()), SubjectId::NIL.to_string());
+        Ok(self.system_command::<KeyRing>("key_ring_record", ctx, &id, command).await?.1)
     }
 }

@@ -10,27 +10,21 @@ use context::{Ctx, EventId, SubjectId};
 use db::{Gate, Query, Tx};
 use domain::log_origin::{Left, LogOrigin, LogOriginCommand, LogOriginEvent};
 use event_log::{
-    Event, Position, Reader, Unit,
+    Event, Position, Reader,
     cqrs_es::Aggregate,
     tree::{
         StoredCheckpoint, TreeRow, bundle_events, bundles_put, checkpoint_add, checkpoint_cosign, checkpoint_newest,
         edge_get, leaf_index, log_uncovered, tile_row, tiles_get, tiles_put, tree_add, tree_list, tree_lock, tree_move,
     },
 };
-use projections::{
-    INLINE,
-    audit::{event_place, newest},
-};
+use projections::audit::{event_place, newest};
 use tokio::sync::Semaphore;
 use transparency::{
     Checkpoint, EMPTY_HASH, Edge, Hash, InclusionProof, LogKey, Missing, Policy, StoredTiles, TILE_HASHES, bundle,
     check_consistency, record_hash, sign_checkpoint, tile_width,
 };
 
-use super::{
-    App, AppError,
-    stream::{self, newest_of},
-};
+use super::{App, AppError, stream::newest_of};
 use crate::watermark::{Watermark, tree_number};
 
 /// So many events are integrated at once.
@@ -382,16 +376,8 @@ impl App {
     }
 
     async fn log_origin_record(&self, command: LogOriginCommand) -> Result<(), AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let (id, command) = (&SubjectId::NIL.to_string(), &command);
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.flight([newest(SubjectId::NIL, LogOrigin::TYPE, id)]).await?;
-            let unit = Unit::new(ctx, None);
-            stream::command::<LogOrigin>(ctx, &unit, id, newest_of(&rows).as_ref(), command.clone()).await?;
-            unit.flush(&tx, INLINE);
-            Ok(())
-        };
-        self.db.api.run_tx("log_origin_record", ctx, Gate::alone(ctx), work).await
+        let (ctx, id) = (&Ctx::system(self.clock.clone()), SubjectId::NIL.to_string());
+        self.system_command::<LogOrigin>("log_origin_record", ctx, &id, command).await.map(drop)
     }
 
     /// The published checkpoint of a tree, or of the newest.

@@ -193,7 +193,17 @@ pub async fn set_passwords(client: &Client, passwords: &Passwords) -> Result<(),
             format!("ALTER ROLE {} PASSWORD '{}';", login.as_str(), scram_sha_256(password.as_bytes()))
         })
         .collect();
-    let outcome = client.batch_execute(&statements).await;
+    // Roles belong to the cluster: whoever migrates another database of it may set the same passwords at the same moment.
+    let mut attempts = 0;
+    let outcome = loop {
+        match client.batch_execute(&statements).await.map_err(DbError::from) {
+            Err(DbError::Fault { message, .. }) if message.contains("concurrently updated") && attempts < 20 => {
+                attempts += 1;
+                tokio::time::sleep(std::time::Duration::from_millis(50 * attempts)).await;
+            }
+            outcome => break outcome,
+        }
+    };
     client.batch_execute(LOUD).await?;
-    Ok(outcome?)
+    outcome
 }
