@@ -3,8 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use auditor::{
+    finding::Finding,
     source::Source,
-    verify::{Finding, Trust, verify},
+    verify::{Trust, verify},
 };
 use chrono::{NaiveDate, TimeDelta};
 use context::{Clock, Ctx, SubjectId};

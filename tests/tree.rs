@@ -3,9 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use auditor::{
+    finding::Finding,
     mirror::mirror,
     source::Source,
-    verify::{Finding, Trust, verify},
+    verify::{Trust, verify},
 };
 use chrono::Days;
 use context::{Client as Caller, Ctx, RequestId, SubjectId};

@@ -22,6 +22,8 @@ mod hold;
 pub mod import;
 mod job;
 pub mod keys;
+mod log;
+mod log_origin;
 pub mod once;
 pub mod opening;
 pub mod overview;

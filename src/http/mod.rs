@@ -28,9 +28,11 @@ mod job;
 mod log;
 mod overview;
 mod problem;
+mod processing_record;
 mod record;
 mod restriction;
 mod retention;
+mod trail;
 mod types;
 mod work_day;
 
@@ -101,6 +103,8 @@ type Apis = (
         analytics::AnalyticsApi,
         log::LogApi,
         compliance::ComplianceApi,
+        trail::TrailApi,
+        processing_record::ProcessingRecordApi,
         alert::AlertApi,
         breach::BreachApi,
         health::HealthApi,
@@ -128,6 +132,8 @@ fn service() -> OpenApiService<Apis, ()> {
             analytics::AnalyticsApi,
             log::LogApi,
             compliance::ComplianceApi,
+            trail::TrailApi,
+            processing_record::ProcessingRecordApi,
             alert::AlertApi,
             breach::BreachApi,
             health::HealthApi,
