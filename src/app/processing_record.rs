@@ -193,7 +193,7 @@ impl App {
             "isRequiredFor": { "description": "special categories of data on a large scale (Art. 35(3)(b))", "purposes": health },
             "hasProcess": record["hasProcess"],
             "necessityAndProportionality": [
-                "each purpose is consented to by itself; nothing is kept for it before, or after a withdrawal",
+                "each purpose is consented to by itself; nothing is taken for it before, or after a withdrawal",
                 "each kind of data has its own retention, which the person can shorten",
                 "statistics are made of clamped means of one quarter, and of nobody's single days",
             ],
