@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 
 use crate::{
     steps::{
-        Answer, ask_to_delete, confirm_deletion, erase, events_of, fields, let_pass, problem, sign_in, subject_of,
-        submit_day,
+        Answer, ask_to_delete, confirm_deletion, erase, events_of, fields, let_pass, number_transactions, problem,
+        sign_in, subject_of, submit_day,
     },
     support::{Person, World, expect},
 };
@@ -414,12 +414,7 @@ async fn the_documents_that_the_law_asks_for_are_made_of_the_registry() {
 #[tokio::test]
 async fn a_trail_pages_in_the_order_of_numbers() {
     let world = World::new().await;
-    let sql = "INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid,
-                                       event_id, subject_id, kind, recorded_at)
-               SELECT 'record', 'day', n, 'record.submitted', '1.0', '{}', '{}', (2 * n)::text::xid8, gen_random_uuid(),
-                      gen_random_uuid(), 'work_day', now()
-               FROM generate_series(1, 120) n";
-    world.superuser().await.execute(sql, &[]).await.expect("a superuser may choose the transaction's number");
+    number_transactions(&world).await;
     let now = world.clock.now();
     let (mut after, mut found) = ((0, 0), Vec::new());
     loop {

@@ -33,7 +33,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::{
     release::closed,
-    steps::{erase, subject_of, submit_day},
+    steps::{erase, number_transactions, subject_of, submit_day},
     support::{World, day, expect},
     tree::covered,
 };
@@ -301,12 +301,7 @@ async fn a_reader_loses_repeats_and_reorders_nothing_while_eight_write() {
 #[tokio::test]
 async fn a_reader_pages_in_the_order_of_numbers() {
     let world = World::new().await;
-    let sql = "INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid,
-                                       event_id, subject_id, kind, recorded_at)
-               SELECT 'record', 'day', n, 'record.submitted', '1.0', '{}', '{}', (2 * n)::text::xid8, gen_random_uuid(),
-                      gen_random_uuid(), 'work_day', now()
-               FROM generate_series(1, 120) n";
-    world.superuser().await.execute(sql, &[]).await.expect("a superuser may choose the transaction's number");
+    number_transactions(&world).await;
     let ctx = &Ctx::system(world.clock.clone());
     let (mut reader, mut found) = (Reader::new(Position::default(), 7), Vec::new());
     loop {

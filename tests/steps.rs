@@ -178,3 +178,13 @@ pub async fn rows_of(client: &tokio_postgres::Client, subject: Uuid) -> Vec<Stri
     }
     found
 }
+
+/// A hundred and twenty events of transactions 2, 4, 6 and so on: numbers of one, two and three digits.
+pub async fn number_transactions(world: &World) {
+    let sql = "INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid,
+                                       event_id, subject_id, kind, recorded_at)
+               SELECT 'record', 'day', n, 'record.submitted', '1.0', '{}', '{}', (2 * n)::text::xid8, gen_random_uuid(),
+                      gen_random_uuid(), 'work_day', now()
+               FROM generate_series(1, 120) n";
+    world.superuser().await.execute(sql, &[]).await.expect("a superuser may choose the transaction's number");
+}

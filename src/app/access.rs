@@ -1,12 +1,11 @@
 //! Reads of personal data are events: the answer leaves when the read is on record.
 
 use context::{Ctx, EventId, Personal, SubjectId};
-use db::Gate;
 use domain::access::{ACCESS, ACCESS_REFUSED, DATA_ACCESSED};
 use event_log::{Actor, Event, Trail};
 use vault::SubjectKeys;
 
-use super::{App, AppError, Standing};
+use super::{App, AppError};
 use crate::jobs::Read;
 
 /// That `count` values of `what` of somebody were read; stream, sequence and metadata are the batch's.
@@ -42,11 +41,7 @@ impl App {
 
     /// Records that whoever is signed in asked for what is not there, or not theirs; a session that has ended leaves no entry.
     pub async fn refusal_record(&self, ctx: &Ctx, status: u16, path: &str) -> Result<(), AppError> {
-        let work = move |tx: db::Tx| async move {
-            let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
-            Ok::<_, AppError>(Standing::take(self, ctx, &standing)?.keys)
-        };
-        let keys = match self.db.api.run_tx("session_standing", ctx, Gate::read(ctx), work).await {
+        let keys = match self.standing_keys(ctx).await {
             Err(AppError::SignedOut | AppError::Suspended { .. }) => return Ok(()),
             keys => keys?,
         };
@@ -58,11 +53,7 @@ impl App {
 
     /// Records that whoever is signed in read `count` entries of `what` that no key opens. Refuses a session that has ended.
     pub async fn session_accessed(&self, ctx: &Ctx, what: &str, count: usize, details: String) -> Result<(), AppError> {
-        let work = move |tx: db::Tx| async move {
-            let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
-            Ok::<_, AppError>(Standing::take(self, ctx, &standing)?.keys)
-        };
-        let keys = self.db.api.run_tx("session_standing", ctx, Gate::read(ctx), work).await?;
+        let keys = self.standing_keys(ctx).await?;
         self.accessed(ctx, keys, what, count, details).await
     }
 

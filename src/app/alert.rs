@@ -188,20 +188,6 @@ impl App {
         let now = self.clock.now();
         Ok(self.read_as_system("delivery_replay", &|| deliveries_replay(endpoint.clone(), event, now)).await?.len())
     }
-
-    /// One statement under the system's ticket.
-    pub(crate) async fn read_as_system(
-        &self,
-        name: &'static str,
-        query: &(dyn Fn() -> db::Query + Sync),
-    ) -> Result<Vec<db::Row>, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.finish([query()]).await?;
-            Ok(rows)
-        };
-        self.db.system.run_tx(name, ctx, Gate::read(ctx), work).await
-    }
 }
 
 /// One stream a rule and actor.

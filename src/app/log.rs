@@ -54,12 +54,8 @@ impl App {
 
     /// All trees, the newest first.
     pub async fn log_trees(&self) -> Result<Vec<TreeRow>, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.finish([tree_list()]).await?;
-            Ok(rows.iter().map(TreeRow::from_row).collect())
-        };
-        self.db.system.run_tx("log_trees", ctx, Gate::read(ctx), work).await
+        let rows = self.read_as_system("log_trees", &tree_list).await?;
+        Ok(rows.iter().map(TreeRow::from_row).collect())
     }
 
     /// A tile of the newest tree, or of an older one, as wide as is asked for; none where no published checkpoint covers it.
@@ -119,13 +115,9 @@ impl App {
             Ok::<_, AppError>((Position { txid, position: row.get(1) }, Event::from_row(row, 2)))
         };
         let (position, event) = self.db.api.run_tx("audit_proof", ctx, Gate::read(ctx), work).await?;
-        let system = &Ctx::system(self.clock.clone());
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.finish([leaf_index(position)]).await?;
-            let row = rows.first().ok_or(AppError::Uncovered)?;
-            Ok::<_, AppError>((row.get::<_, i64>(0), row.get::<_, i64>(1)))
-        };
-        let (tree, index) = self.db.system.run_tx("leaf_index", system, Gate::read(system), work).await?;
+        let rows = self.read_as_system("leaf_index", &|| leaf_index(position)).await?;
+        let row = rows.first().ok_or(AppError::Uncovered)?;
+        let (tree, index): (i64, i64) = (row.get(0), row.get(1));
         let proof = self.log_inclusion(Some(tree), u64::try_from(index).unwrap_or_default()).await?;
         let leaf = event.leaf().to_bytes();
         let extra = if with_leaf { leaf } else { record_hash(&leaf).0.to_vec() };
@@ -164,12 +156,8 @@ impl App {
 
     /// For how long something has been waiting for a published checkpoint; none where nothing waits.
     pub async fn log_uncovered(&self) -> Result<Option<TimeDelta>, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.finish([log_uncovered()]).await?;
-            let since = [rows[0].get::<_, Option<DateTime<Utc>>>(0), rows[0].get(1)];
-            Ok(since.into_iter().flatten().min().map(|since| ctx.now() - since))
-        };
-        self.db.system.run_tx("log_uncovered", ctx, Gate::read(ctx), work).await
+        let rows = self.read_as_system("log_uncovered", &log_uncovered).await?;
+        let since = [rows[0].get::<_, Option<DateTime<Utc>>>(0), rows[0].get(1)];
+        Ok(since.into_iter().flatten().min().map(|since| self.clock.now() - since))
     }
 }

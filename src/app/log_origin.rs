@@ -6,15 +6,15 @@ use db::{Gate, Query, Tx};
 use domain::log_origin::{Left, LogOrigin, LogOriginCommand, LogOriginEvent};
 use event_log::{
     cqrs_es::Aggregate,
-    tree::{TreeRow, edge_get, tile_row, tree_add, tree_list},
+    tree::{TreeRow, edge_get, tree_add, tree_list},
 };
 use projections::audit::newest;
-use transparency::{Checkpoint, EMPTY_HASH, Edge, Hash};
+use transparency::{Checkpoint, EMPTY_HASH, Hash};
 
 use super::{
     App, AppError,
     stream::newest_of,
-    tree::{PAUSE, Sign},
+    tree::{PAUSE, Sign, edge_of},
 };
 use crate::watermark::tree_number;
 
@@ -61,13 +61,8 @@ impl App {
         let nothing =
             |origin: &str| Checkpoint { origin: origin.to_owned(), size: 0, root: EMPTY_HASH, note: String::new() };
         let signed = known.unwrap_or_else(|| Checkpoint { size: left.size, root: kept_root, ..nothing(&left.origin) });
-        let ctx = &Ctx::system(self.clock.clone());
-        let row = &tree;
-        let work = move |tx: Tx| async move {
-            tx.queue(tree_add(row, ctx.now()));
-            Ok::<_, AppError>(())
-        };
-        self.db.system.run_tx("tree_add", ctx, Gate::read(ctx), work).await?;
+        let now = self.clock.now();
+        self.read_as_system("tree_add", &|| tree_add(&tree, now)).await?;
         let left = Left {
             previous: left.origin,
             previous_begins: left.begins.unsigned_abs(),
@@ -109,10 +104,7 @@ impl App {
         let ctx = &Ctx::system(self.clock.clone());
         let work = move |tx: Tx| async move {
             let [tiles] = tx.flight([edge_get(tree)]).await?;
-            let tiles: std::collections::HashMap<_, _> = tiles.iter().map(tile_row).collect();
-            let edge = Edge::load(tree.size, |level, tile| tiles.get(&(level, tile)).cloned());
-            let edge = edge.ok_or_else(|| AppError::Corrupt("the tree's tiles do not fit its size".to_owned()))?;
-            self.is_beginning(&tx, signed, tree, edge.root()).await
+            self.is_beginning(&tx, signed, tree, edge_of(tree, &tiles)?.root()).await
         };
         self.db.system.run_tx("tree_goes_on", ctx, Gate::read(ctx), work).await
     }

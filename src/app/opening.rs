@@ -36,7 +36,7 @@ impl App {
     /// Opens a person's data to a member of staff, for a reason; gives the opening's id and its end.
     pub async fn data_open(&self, staff: &Ctx, whom: Whom, reason: &str) -> Result<(Uuid, DateTime<Utc>), AppError> {
         let session = staff.session.ok_or(AppError::SignedOut)?;
-        let opening = Uuid::from_bytes(context::EventId::random().0.into_bytes());
+        let opening = context::EventId::random().0;
         // In the log of the member of staff, with where from; refuses one whose session has ended.
         self.session_accessed(staff, "opening", 1, opening.to_string()).await?;
         let subject = match whom {
@@ -46,12 +46,12 @@ impl App {
                 self.account_of(staff, address).await?.ok_or(AppError::Missing("account"))?.subject
             }
         };
-        let keys = self.keys_of(staff, subject).await?;
         let person = &opened_by(staff, subject);
-        let mut event = access_event(person, subject, ACCESS, 1);
-        event.event_type = DATA_OPENED.to_owned();
-        event.payload = "{}".to_owned();
-        self.opened_read(staff, event, keys, format!("reason: {reason}")).await?;
+        let keys = match self.standing_keys(person).await {
+            Err(AppError::SignedOut) => return Err(AppError::Missing("account")),
+            keys => keys?,
+        };
+        self.opened_read(staff, opened_event(person), keys, format!("reason: {reason}")).await?;
         let expires_at = staff.now() + LASTS;
         let mac = self.opening_mac(opening, subject, staff.subject, expires_at).to_vec();
         let row = &OpeningRow { subject, staff: staff.subject, expires_at, mac };
@@ -85,10 +85,8 @@ impl App {
             Ok::<_, AppError>((keys, records))
         };
         let (keys, records) = self.db.api.run_tx("keys_grant", ctx, Gate::shared(ctx), work).await?;
-        let mut event = access_event(ctx, subject, ACCESS, records.len());
-        event.event_type = DATA_OPENED.to_owned();
-        event.payload = "{}".to_owned();
-        self.opened_read(system, event, keys, format!("keys granted to an auditor; reason: {reason}")).await?;
+        self.opened_read(system, opened_event(ctx), keys, format!("keys granted to an auditor; reason: {reason}"))
+            .await?;
         let grant = serde_json::json!({
             "format": "lethe-grant/1",
             "subject_id": subject,
@@ -132,23 +130,17 @@ impl App {
         self.access_log.record(Read { event, actor: Actor::of(staff), trail, keys }).await
     }
 
-    async fn keys_of(&self, staff: &Ctx, subject: SubjectId) -> Result<SubjectKeys, AppError> {
-        let ctx = &opened_by(staff, subject);
-        let work = move |tx: Tx| async move {
-            let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
-            Ok(Standing::take(self, ctx, &standing)?.keys)
-        };
-        match self.db.api.run_tx("data_open", ctx, Gate::read(ctx), work).await {
-            Err(AppError::SignedOut) => Err(AppError::Missing("account")),
-            keys => keys,
-        }
-    }
-
     fn opening_mac(&self, opening: Uuid, subject: SubjectId, staff: SubjectId, expires_at: DateTime<Utc>) -> [u8; 32] {
         let time = expires_at.timestamp_micros().to_be_bytes();
         let parts: [&[u8]; 4] = [opening.as_bytes(), subject.0.as_bytes(), staff.0.as_bytes(), &time];
         self.vault.ring().row_mac("openings", &parts)
     }
+}
+
+/// That the data of the context's subject was opened.
+fn opened_event(person: &Ctx) -> event_log::Event {
+    let event = access_event(person, person.subject, ACCESS, 1);
+    event_log::Event { event_type: DATA_OPENED.to_owned(), payload: "{}".to_owned(), ..event }
 }
 
 /// A member of staff as a person's log names them: role and session, no address.

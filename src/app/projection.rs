@@ -18,7 +18,7 @@ use projections::{
     rebuild::{Rebuild, Repaired, subject_of, subject_page},
 };
 
-use super::{App, AppError, Standing};
+use super::{App, AppError};
 use crate::jobs::{self, REFUSED, Step, generation};
 
 /// Dead letters that are shown at most.
@@ -81,13 +81,7 @@ impl App {
 
     /// Refuses a member of staff whose session has ended.
     pub async fn staff_standing(&self, ctx: &Ctx) -> Result<(), AppError> {
-        self.db
-            .api
-            .run_tx("staff_standing", ctx, Gate::read(ctx), move |tx| async move {
-                let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
-                Standing::take(self, ctx, &standing).map(drop)
-            })
-            .await
+        self.standing_keys(ctx).await.map(drop)
     }
 
     /// Builds a read model anew, while it goes on being read and written. It can be killed and run again at any point.

@@ -113,6 +113,15 @@ impl Standing {
 }
 
 impl App {
+    /// The keys of the context's subject; refuses where the session, if one is named, has ended or is suspended.
+    pub(super) async fn standing_keys(&self, ctx: &Ctx) -> Result<SubjectKeys, AppError> {
+        let work = move |tx: db::Tx| async move {
+            let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
+            Ok(Standing::take(self, ctx, &standing)?.keys)
+        };
+        self.db.api.run_tx("standing_keys", ctx, Gate::read(ctx), work).await
+    }
+
     /// The person's index key, from memory or, once, from the database.
     pub async fn index_key(&self, ctx: &Ctx) -> Result<IndexKey, AppError> {
         if let Some(key) = self.vault.index_key(ctx.subject) {

@@ -25,6 +25,20 @@ where
 }
 
 impl App {
+    /// One statement under the system's ticket.
+    pub(crate) async fn read_as_system(
+        &self,
+        name: &'static str,
+        query: &(dyn Fn() -> db::Query + Sync),
+    ) -> Result<Vec<db::Row>, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let work = move |tx: Tx| async move {
+            let [rows] = tx.finish([query()]).await?;
+            Ok(rows)
+        };
+        self.db.system.run_tx(name, ctx, Gate::read(ctx), work).await
+    }
+
     /// Runs a command on a stream that is about nobody, as whoever `ctx` says; gives the stream's newest event then, and whether the
     /// command added it.
     pub(super) async fn system_command<A>(

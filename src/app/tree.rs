@@ -4,10 +4,10 @@
 //! signed in the transaction that stores its tiles, and leaves afterwards. Refuses: to sign what does not go on from the
 //! newest checkpoint outside the database, so that a database that was rolled back, cut or exchanged gets no signature.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use context::Ctx;
-use db::{Gate, Tx};
+use db::{Gate, Row, Tx};
 use event_log::{
     Position, Reader,
     tree::{
@@ -95,9 +95,7 @@ impl App {
             let signed = signed.map(|stored| self.own_checkpoint(&tree, &stored)).transpose()?;
             let mut reader = Reader::new(tree.position, PAGE);
             let [tiles, page] = tx.flight([edge_get(&tree), reader.page()]).await?;
-            let tiles: std::collections::HashMap<_, _> = tiles.iter().map(tile_row).collect();
-            let edge = Edge::load(tree.size, |level, tile| tiles.get(&(level, tile)).cloned());
-            let mut edge = edge.ok_or_else(|| AppError::Corrupt("the tree's tiles do not fit its size".to_owned()))?;
+            let mut edge = edge_of(&tree, &tiles)?;
             let before = (edge.size(), edge.root());
             let events = reader.take(&page);
             if !events.is_empty() {
@@ -210,12 +208,8 @@ impl App {
             // Whoever signed it may have died before it stood outside the database.
             self.log.watermark.write(checkpoint, &self.log_key(&checkpoint.origin)?)?;
         }
-        let ctx = &Ctx::system(self.clock.clone());
-        let work = move |tx: Tx| async move {
-            tx.queue(checkpoint_cosign(tree, checkpoint, published));
-            Ok(())
-        };
-        self.db.system.run_tx("checkpoint_cosign", ctx, Gate::read(ctx), work).await
+        let cosign = || checkpoint_cosign(tree, checkpoint, published);
+        self.read_as_system("checkpoint_cosign", &cosign).await.map(drop)
     }
 
     /// A checkpoint that is not published yet, with its tree's number.
@@ -247,4 +241,11 @@ impl App {
             }
         }
     }
+}
+
+/// The right edge of a tree, of the rows that `edge_get` gives.
+pub(super) fn edge_of(tree: &TreeRow, rows: &[Row]) -> Result<Edge, AppError> {
+    let tiles: HashMap<_, _> = rows.iter().map(tile_row).collect();
+    let edge = Edge::load(tree.size, |level, tile| tiles.get(&(level, tile)).cloned());
+    edge.ok_or_else(|| AppError::Corrupt("the tree's tiles do not fit its size".to_owned()))
 }

@@ -3,8 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use context::Ctx;
-use db::Gate;
 use domain::alert::Severity;
 use event_log::tree::checkpoints_thin;
 use tokio::time::Instant;
@@ -67,12 +65,8 @@ pub async fn grow_once(app: &App, witnesses: &mut Witnesses) -> Result<Option<Ch
 }
 
 async fn thin(app: &App) -> Result<(), AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: db::Tx| async move {
-        tx.queue(checkpoints_thin(ctx.now()));
-        Ok::<_, AppError>(())
-    };
-    app.db.system.run_tx("checkpoints_thin", ctx, Gate::read(ctx), work).await
+    let now = app.clock.now();
+    app.read_as_system("checkpoints_thin", &|| checkpoints_thin(now)).await.map(drop)
 }
 
 /// Raises an alarm where an event has been waiting for a published checkpoint for too long; says whether one has.
