@@ -94,7 +94,7 @@ fn rebuild(subject: SubjectId) -> Query {
         WITH newest AS MATERIALIZED (
             SELECT DISTINCT ON (aggregate_type) aggregate_type, event_type, payload, recorded_at
             FROM log.events
-            WHERE subject_id = $1
+            WHERE subject_id = $1 AND aggregate_type IN ('restriction', 'hold', 'deletion')
               AND event_type IN ('restriction.set', 'restriction.lifted', 'hold.placed', 'hold.lifted',
                                  'deletion.confirmed', 'deletion.cancelled', 'deletion.completed')
             ORDER BY aggregate_type, sequence DESC),

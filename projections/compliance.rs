@@ -31,12 +31,13 @@ pub fn request_list(request: Option<Uuid>, now: DateTime<Utc>, limit: i64) -> Qu
         "-- request_list
         SELECT r.subject_id, r.request_id, r.kind, r.state, r.requested_at,
                EXISTS (SELECT FROM log.events e WHERE e.subject_id = r.subject_id AND e.aggregate_type = 'extension'
-                       AND e.aggregate_id = r.request_id::text)
-        FROM (SELECT subject_id, deletion_id AS request_id, 'erasure' AS kind, state, requested_at FROM read.deletions
-              WHERE state = 'confirmed' OR state = 'pending' AND expires_at > $3
-              UNION ALL
-              SELECT subject_id, export_id, 'export', state, requested_at FROM read.exports
-              WHERE state IN ('pending', 'processing')) r
+                       AND e.aggregate_id = r.stream)
+        FROM (SELECT *, request_id::text AS stream
+              FROM (SELECT subject_id, deletion_id AS request_id, 'erasure' AS kind, state, requested_at FROM read.deletions
+                    WHERE state = 'confirmed' OR state = 'pending' AND expires_at > $3
+                    UNION ALL
+                    SELECT subject_id, export_id, 'export', state, requested_at FROM read.exports
+                    WHERE state IN ('pending', 'processing')) request OFFSET 0) r
         WHERE $1::uuid IS NULL OR r.request_id = $1
         ORDER BY r.requested_at, r.request_id LIMIT $2",
     )

@@ -48,11 +48,11 @@ pub fn release_profiles(subjects: Vec<Uuid>) -> Query {
         SELECT v.subject_id, v.record_id, v.kind, e.sequence, e.event_type, e.event_version, e.payload::text, e.recorded_at,
                e.recorded_at, v.wrapped_key, v.key_hash, v.bucket
         FROM unnest($1::uuid[]) AS q (subject_id)
-        CROSS JOIN LATERAL (SELECT * FROM vault.records v
+        CROSS JOIN LATERAL (SELECT *, v.record_id::text AS stream FROM vault.records v
                             WHERE v.subject_id = q.subject_id AND v.kind = 'work_profile' OFFSET 0) v
         CROSS JOIN LATERAL (SELECT * FROM log.events e
                             WHERE e.subject_id = v.subject_id AND e.aggregate_type = 'record'
-                              AND e.aggregate_id = v.record_id::text OFFSET 0) e
+                              AND e.aggregate_id = v.stream OFFSET 0) e
         ORDER BY v.subject_id, e.sequence",
     )
     .bind(subjects)

@@ -31,6 +31,7 @@ mod legacy;
 mod log;
 mod mail;
 mod openapi;
+mod plans;
 mod policies;
 mod projection;
 mod reads;

@@ -24,7 +24,6 @@ use lethe::{
     server::Settings,
 };
 use poem::http::StatusCode;
-use projections::release::{release_days, release_people, release_profiles};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -425,34 +424,6 @@ async fn a_release_that_dies_is_there_whole_or_not_at_all() {
         period = Quarter::last_closed_before(period.first_day());
     }
     store.stop().await.expect("stopped");
-}
-
-/// The plans of what a release reads, as `tests/release.plan` has them; `UPDATE_PLANS=1` writes it.
-#[tokio::test]
-async fn a_release_reads_by_keys() {
-    let world = World::new().await;
-    let client = world.login(Login::Stats).await;
-    client.batch_execute("SET enable_seqscan = off").await.expect("as if the tables were large");
-    let (nobody, none) = (uuid::Uuid::nil(), Vec::new);
-    let statements = [
-        ("uuid, text, bigint", format!("'{nobody}', '2', 500"), release_people(SubjectId(nobody), "2", 500)),
-        ("uuid[], bytea[]", "'{}', '{}'".to_owned(), release_days(none(), Vec::new())),
-        ("uuid[]", "'{}'".to_owned(), release_profiles(none())),
-    ];
-    let mut plans = String::new();
-    for (types, values, query) in statements {
-        let name = query.sql().lines().next().expect("a name").trim_start_matches("-- ");
-        client.batch_execute(&format!("PREPARE {name} ({types}) AS {}", query.sql())).await.expect("prepared");
-        let rows = client.query(&format!("EXPLAIN (COSTS OFF) EXECUTE {name} ({values})"), &[]).await.expect("planned");
-        plans.push_str(&format!("{name}\n"));
-        rows.iter().for_each(|row| plans.push_str(&format!("    {}\n", row.get::<_, &str>(0))));
-    }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/release.plan");
-    if std::env::var_os("UPDATE_PLANS").is_some() {
-        std::fs::write(path, &plans).expect("written");
-    }
-    assert!(!plans.contains("Seq Scan on records") && !plans.contains("Seq Scan on events"), "{plans}");
-    assert_eq!(std::fs::read_to_string(path).expect("the snapshot is there"), plans);
 }
 
 /// What may happen around releases.

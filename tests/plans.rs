@@ -1,0 +1,371 @@
+//! Plans of the statements whose cost could grow with a person's data, or with everybody's, on a filled database.
+//!
+//! A plan is checked for what matters, on every version of PostgreSQL alike: which tables are scanned as a whole, which indexes are
+//! used, and how many rows are visited for those that are needed. Its text is not compared: it differs from one minor version to the
+//! next.
+
+use std::collections::BTreeMap;
+
+use context::{Ctx, EventId, RecordId, Role, SubjectId};
+use db::{Login, Query};
+use domain::kinds::WORK_DAY;
+use event_log::Event;
+use projections::{
+    REBUILDS,
+    audit::newest,
+    compliance::request_list,
+    export::{After, export_events, export_ids, export_records},
+    record::{record_all, record_amended, record_get, record_list, record_newest},
+    release::{release_days, release_people, release_profiles},
+};
+use serde_json::Value;
+use tokio_postgres::Client;
+use uuid::Uuid;
+use vault::{record_register, record_rewrap};
+
+use crate::support::World;
+
+/// One person with many records and 50,000 events, and a town of people with few.
+const BUSY: Uuid = Uuid::from_u128(0xbeef);
+const RECORDS: i64 = 3_642;
+const VERSIONS: i64 = 13;
+const TOWN: i64 = 5_000;
+
+/// Fills a database with rows that nobody can open: a plan depends on their number and not on what they say.
+async fn fill(client: &Client, (records, people): (i64, i64)) {
+    let settings = format!(
+        "SET fill.records = {records}; SET fill.versions = {VERSIONS}; SET fill.people = {people}; SET fill.each = 3"
+    );
+    client.batch_execute(&settings).await.expect("set");
+    client.batch_execute(include_str!("fill.sql")).await.expect("filled");
+}
+
+/// A statement with the values that it is run with, and what it may cost.
+struct Case {
+    query: Query,
+    /// Types of its parameters, and their values as SQL.
+    types: &'static str,
+    values: String,
+    /// Of each large table: so many rows at most may be visited.
+    visits: &'static [(&'static str, i64)],
+}
+
+fn case(query: Query, types: &'static str, values: String, visits: &'static [(&'static str, i64)]) -> Case {
+    Case { query, types, values, visits }
+}
+
+/// Tables that grow with the number of people or of events.
+const LARGE: &[&str] = &["events", "records", "subjects", "consents", "accounts", "deletions"];
+
+/// What a plan did: rows visited of each table, and the tables that were scanned as a whole.
+#[derive(Debug, Default)]
+struct Cost {
+    visited: BTreeMap<String, i64>,
+    whole: Vec<String>,
+}
+
+impl Cost {
+    fn add(&mut self, node: &Value) {
+        let number = |name: &str| node[name].as_f64().unwrap_or_default();
+        if let Some(table) = node["Relation Name"].as_str().filter(|_| node["Node Type"] != "ModifyTable") {
+            let rows =
+                number("Actual Rows") + number("Rows Removed by Filter") + number("Rows Removed by Index Recheck");
+            #[expect(clippy::cast_possible_truncation, reason = "rows are few")]
+            let visited = (rows * number("Actual Loops").max(1.0)).ceil() as i64;
+            let name = format!("{}.{table}", node["Schema"].as_str().unwrap_or_default());
+            *self.visited.entry(name.clone()).or_default() += visited;
+            if node["Node Type"] == "Seq Scan" && LARGE.contains(&table) {
+                self.whole.push(name);
+            }
+        }
+        node["Plans"].as_array().into_iter().flatten().for_each(|plan| self.add(plan));
+    }
+}
+
+/// Runs a statement under its generic plan, as the server does, and says what it cost. What it changes is rolled back.
+async fn cost(client: &Client, case: &Case) -> Cost {
+    let sql = case.query.sql();
+    client.batch_execute(&format!("PREPARE looked_at ({}) AS {sql}", case.types)).await.expect(sql);
+    let explain = format!("EXPLAIN (ANALYZE, VERBOSE, TIMING OFF, FORMAT JSON) EXECUTE looked_at ({})", case.values);
+    client.batch_execute("BEGIN").await.expect("begun");
+    let row = client.query_one(&explain, &[]).await.expect(sql);
+    client.batch_execute("ROLLBACK; DEALLOCATE looked_at").await.expect("rolled back");
+    let mut cost = Cost::default();
+    cost.add(&row.get::<_, Value>(0)[0]["Plan"]);
+    cost
+}
+
+/// Checks each case as a login under a ticket.
+async fn check(world: &World, login: Login, role: Role, subject: SubjectId, cases: &[Case]) {
+    let client = world.login(login).await;
+    client.batch_execute("SET plan_cache_mode = force_generic_plan").await.expect("as the server plans");
+    let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a backend has a number").get(0);
+    let mut faults = Vec::new();
+    for case in cases {
+        let ticket = world.app.vault.ring().ticket_key().mint(subject, None, role, world.clock.now(), pid);
+        client.execute("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
+        let name = case.query.sql().lines().next().expect("a name");
+        let cost = cost(&client, case).await;
+        if !cost.whole.is_empty() {
+            faults.push(format!("{name} scans as a whole: {:?}", cost.whole));
+        }
+        for (table, bound) in case.visits {
+            let visited = cost.visited.get(*table).copied().unwrap_or_default();
+            assert!(visited > 0, "{name} does not read {table} here, so that its bound proves nothing: {cost:?}");
+            if visited > *bound {
+                faults.push(format!("{name} visits {visited} rows of {table}, and {bound} would do"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+const SUBJECT: &str = "'00000000-0000-0000-0000-00000000beef'";
+
+/// The keyed hashes of 366 of the busy person's days.
+fn hashes() -> String {
+    let hash = |n: i64| format!("sha256('{n}')");
+    format!("ARRAY[{}]", (100..466).map(hash).collect::<Vec<_>>().join(", "))
+}
+
+#[tokio::test]
+async fn statements_about_a_person_visit_what_they_need_and_no_more() {
+    let world = World::new().await;
+    let superuser = world.superuser().await;
+    fill(&superuser, (RECORDS, TOWN)).await;
+    let row = superuser
+        .query_one(
+            "SELECT array_agg(record_id), min(record_id::text) FROM (SELECT * FROM vault.records WHERE subject_id = $1 AND kind = 'work_day' LIMIT 50) r",
+            &[&BUSY],
+        )
+        .await
+        .expect("read");
+    let (page, one): (Vec<Uuid>, String) = (row.get(0), row.get(1));
+    let ids = page.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
+    let (busy, kind) = (SubjectId(BUSY), WORK_DAY.name());
+    let records: Vec<RecordId> = page.iter().copied().map(RecordId).collect();
+    let after = After { aggregate_type: "record".to_owned(), aggregate_id: String::new(), sequence: 0 };
+    let cases = [
+        case(
+            record_newest(busy, kind, Vec::new()),
+            "uuid, text, bytea[]",
+            format!("{SUBJECT}, 'work_day', {}", hashes()),
+            &[("log.events", 366), ("vault.records", 366), ("read.records", 366)],
+        ),
+        case(
+            record_get(busy, kind, RecordId(page[0])),
+            "uuid, text, uuid",
+            format!("{SUBJECT}, 'work_day', '{one}'"),
+            &[("vault.records", 2), ("read.records", 1)],
+        ),
+        case(
+            record_list(busy, kind, None),
+            "uuid, text, bytea[]",
+            format!("{SUBJECT}, 'work_day', ARRAY[sha256('3')]"),
+            &[("vault.records", RECORDS), ("read.records", RECORDS)],
+        ),
+        case(record_all(busy), "uuid", SUBJECT.to_owned(), &[("vault.records", RECORDS), ("read.records", RECORDS)]),
+        case(record_register(busy), "uuid", SUBJECT.to_owned(), &[("vault.records", RECORDS)]),
+        case(
+            newest(busy, "record", &one),
+            "uuid, text, text",
+            format!("{SUBJECT}, 'record', '{one}'"),
+            &[("log.events", 1)],
+        ),
+        case(
+            export_events(busy, after, 500),
+            "uuid, text, text, bigint, bigint",
+            format!("{SUBJECT}, 'record', '', 0, 500"),
+            &[("log.events", 500), ("vault.records", 500)],
+        ),
+        case(
+            export_ids(busy, None, None),
+            "uuid, text[], bytea[]",
+            format!("{SUBJECT}, NULL, ARRAY[sha256('3')]"),
+            &[("read.records", RECORDS), ("vault.records", RECORDS)],
+        ),
+        case(
+            export_records(busy, &records),
+            "uuid, uuid[]",
+            format!("{SUBJECT}, ARRAY[{ids}]::uuid[]"),
+            &[("vault.records", 50), ("read.records", 50)],
+        ),
+    ];
+    check(&world, Login::Api, Role::Subject, busy, &cases).await;
+
+    // What is written finds its rows by key too.
+    let event = Event {
+        aggregate_type: "record".to_owned(),
+        aggregate_id: one.clone(),
+        sequence: VERSIONS + 1,
+        event_type: "record.amended".to_owned(),
+        event_version: "1.0".to_owned(),
+        payload: "{}".to_owned(),
+        metadata: "{}".to_owned(),
+        event_id: EventId::random(),
+        subject_id: busy,
+        kind: kind.to_owned(),
+        recorded_at: world.clock.now(),
+    };
+    let writes = [
+        case(
+            record_amended(&[&event]),
+            "uuid, uuid[], bigint[], text[], text[], text[], timestamptz[]",
+            format!(
+                "{SUBJECT}, ARRAY['{one}']::uuid[], ARRAY[{}], ARRAY['record.amended'], ARRAY['1.0'], ARRAY['{{}}'], ARRAY[now()]",
+                event.sequence
+            ),
+            &[("read.records", 1)],
+        ),
+        case(
+            record_rewrap(busy, Vec::new()),
+            "uuid, uuid[], bytea[]",
+            format!("{SUBJECT}, ARRAY['{one}']::uuid[], ARRAY['\\x00'::bytea]"),
+            &[("vault.records", 1)],
+        ),
+    ];
+    check(&world, Login::Api, Role::Subject, busy, &writes).await;
+
+    // A rebuild reads the first and the newest event of each record, and of what stands in clear only that.
+    let visits = |name: &str| -> &'static [(&'static str, i64)] {
+        if name == "records" { &[("log.events", 2 * RECORDS), ("vault.records", RECORDS)] } else { &[] }
+    };
+    let rebuilds: Vec<Case> = REBUILDS
+        .iter()
+        .map(|rebuild| case((rebuild.statement)(busy), "uuid", SUBJECT.to_owned(), visits(rebuild.name)))
+        .collect();
+    assert!(rebuilds.len() >= 5);
+    check(&world, Login::Api, Role::Job, busy, &rebuilds).await;
+    for rebuild in &rebuilds {
+        let client = superuser_cost(&superuser, rebuild).await;
+        let most = if rebuild.query.sql().starts_with("-- records_rebuild") { 4 * RECORDS } else { 20 };
+        let events = client.visited.get("log.events").copied().unwrap_or_default();
+        assert!(events <= most, "{} visits {events} events", rebuild.query.sql().lines().next().unwrap_or_default());
+    }
+}
+
+/// The same without row-level security: what a policy hides from an index is seen by the difference.
+async fn superuser_cost(superuser: &Client, case: &Case) -> Cost {
+    superuser.batch_execute("SET plan_cache_mode = force_generic_plan").await.expect("set");
+    cost(superuser, case).await
+}
+
+#[tokio::test]
+async fn a_release_visits_the_rows_of_its_page_and_no_more() {
+    let world = World::new().await;
+    let superuser = world.superuser().await;
+    fill(&superuser, (3, TOWN)).await;
+    let page: Vec<Uuid> = superuser
+        .query("SELECT subject_id FROM vault.subjects WHERE subject_id <> $1 ORDER BY subject_id LIMIT 50", &[&BUSY])
+        .await
+        .expect("read")
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let ids = format!("ARRAY[{}]::uuid[]", page.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", "));
+    let buckets = format!("ARRAY[{}]", vec!["sha256('0')"; page.len()].join(", "));
+    let nil = SubjectId::NIL;
+    let cases = [
+        case(
+            release_people(nil, "2", 50),
+            "uuid, text, bigint",
+            format!("'{}', '2', 50", Uuid::nil()),
+            &[("vault.subjects", 51)],
+        ),
+        case(
+            release_days(Vec::new(), Vec::new()),
+            "uuid[], bytea[]",
+            format!("{ids}, {buckets}"),
+            &[("vault.records", 150), ("read.records", 150)],
+        ),
+        case(release_profiles(Vec::new()), "uuid[]", ids, &[("vault.records", 50), ("log.events", 100)]),
+    ];
+    check(&world, Login::Stats, Role::Statistics, nil, &cases).await;
+}
+
+#[tokio::test]
+async fn the_desk_finds_requests_without_reading_a_persons_events() {
+    let world = World::new().await;
+    fill(&world.superuser().await, (RECORDS, TOWN)).await;
+    let case = case(
+        request_list(None, world.clock.now(), 100),
+        "uuid, bigint, timestamptz",
+        "NULL, 100, now()".to_owned(),
+        &[("read.deletions", TOWN + 1)],
+    );
+    let client = world.login(Login::System).await;
+    let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a number").get(0);
+    let ctx = Ctx::system(world.clock.clone());
+    let ticket = world.app.vault.ring().ticket_key().mint(ctx.subject, None, ctx.role, ctx.now(), pid);
+    client.execute("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
+    let cost = cost(&client, &case).await;
+    assert_eq!(
+        cost.visited.get("log.events").copied().unwrap_or_default(),
+        0,
+        "nobody's request was prolonged: {cost:?}"
+    );
+}
+
+/// What EXPLAIN expects is no way to learn how many rows somebody has.
+#[tokio::test]
+async fn an_estimate_tells_nothing_of_a_person() {
+    let world = World::new().await;
+    fill(&world.superuser().await, (RECORDS, TOWN)).await;
+    let client = world.login(Login::Api).await;
+    let (nobody, somebody) = (Uuid::from_u128(7), Uuid::from_u128(1_000_001));
+    for table in ["log.events", "vault.records", "read.records", "read.consents", "read.deletions", "vault.subjects"] {
+        let mut estimates = Vec::new();
+        for person in [BUSY, somebody, nobody] {
+            for compared in ["=", ">"] {
+                let sql = format!("EXPLAIN (FORMAT JSON) SELECT FROM {table} WHERE subject_id {compared} '{person}'");
+                let row = client.query_one(&sql, &[]).await.expect("anybody who may read may ask");
+                estimates.push((compared, row.get::<_, Value>(0)[0]["Plan"]["Plan Rows"].to_string()));
+            }
+        }
+        let distinct = |compared: &str| {
+            estimates
+                .iter()
+                .filter(|it| it.0 == compared)
+                .map(|it| &it.1)
+                .collect::<std::collections::BTreeSet<_>>()
+                .len()
+        };
+        assert_eq!((distinct("="), distinct(">")), (1, 1), "{table}: {estimates:?}");
+    }
+}
+
+/// A column that is compared with the cast of another table's column is read without its index under row-level security, on some
+/// versions: a function that turns one type into another may tell of a row that the policy hides. So no statement of ours does it.
+#[test]
+fn no_statement_compares_a_column_with_the_cast_of_another() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut files, mut faults) = (0, Vec::new());
+    for folder in ["projections", "src/app", "src/auth", "src/jobs", "crates/vault/src", "crates/event_log/src"] {
+        for entry in std::fs::read_dir(root.join(folder)).expect("a folder of ours") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            files += 1;
+            let text = std::fs::read_to_string(&path).expect("text");
+            let casts = text.lines().filter(|line| compares_with_a_cast(line));
+            faults.extend(casts.map(|line| format!("{}: {}", path.display(), line.trim())));
+        }
+    }
+    assert!(files > 60, "{files} files were read");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(compares_with_a_cast("AND e.aggregate_id = v.record_id::text ORDER BY"));
+    assert!(compares_with_a_cast("AND record_id = (e.aggregate_id)::uuid"));
+    assert!(!compares_with_a_cast("WHERE aggregate_id = $1::text AND v.record_id::text AS stream"));
+}
+
+/// Whether an equals sign is followed by a table's column and a cast.
+fn compares_with_a_cast(line: &str) -> bool {
+    line.split("= ").skip(1).any(|right| {
+        let right = right.trim_start_matches('(');
+        let end = right.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).unwrap_or(right.len());
+        let (column, rest) = right.split_at(end);
+        let cast = rest.trim_start_matches(')');
+        column.contains('.') && ["::text", "::uuid", "::bigint"].iter().any(|to| cast.starts_with(to))
+    })
+}
