@@ -54,6 +54,16 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
         "CREATE FUNCTION lethe.breach() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
     ),
     (
+        "a column that names a person, or something of theirs, and that the planner keeps statistics of",
+        "SELECT a.attrelid::regclass || '.' || a.attname
+         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname IN ('log', 'vault', 'auth', 'read', 'jobs') AND c.relkind IN ('r', 'p') AND a.attnum > 0
+           AND NOT a.attisdropped AND (a.atttypid IN ('uuid'::regtype, 'bytea'::regtype) OR a.attname = 'aggregate_id')
+           AND (coalesce(a.attstattarget, -1) <> 0
+                OR EXISTS (SELECT FROM pg_statistic s WHERE s.starelid = a.attrelid AND s.staattnum = a.attnum))",
+        "ALTER TABLE read.records ALTER COLUMN subject_id SET STATISTICS -1",
+    ),
+    (
         "a grant of TRUNCATE, REFERENCES or TRIGGER",
         "SELECT c.oid::regclass || ' ' || login || ' ' || verb FROM pg_class c JOIN ours ON ours.oid = c.relnamespace,
                 unnest(logins()) AS login, unnest(ARRAY['TRUNCATE', 'REFERENCES', 'TRIGGER']) AS verb

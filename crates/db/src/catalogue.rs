@@ -52,6 +52,10 @@ SELECT line FROM (
     SELECT format('trigger %s %s enabled=%s %s', full_name, t.tgname, t.tgenabled, pg_get_triggerdef(t.oid))
     FROM rel JOIN pg_trigger t ON t.tgrelid = rel.oid WHERE NOT t.tgisinternal
     UNION ALL
+    SELECT format('no estimates %s (%s)', full_name, string_agg(t.attname, ', ' ORDER BY t.attnum))
+    FROM rel JOIN pg_attribute t ON t.attrelid = rel.oid WHERE relkind IN ('r', 'p') AND t.attnum > 0 AND t.attstattarget = 0
+    GROUP BY full_name
+    UNION ALL
     SELECT format('rule %s %s', full_name, r.rulename) FROM rel JOIN pg_rewrite r ON r.ev_class = rel.oid
     UNION ALL
     SELECT format('member %s of %s', pg_get_userbyid(member), pg_get_userbyid(roleid)) FROM pg_auth_members
