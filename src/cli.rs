@@ -4,6 +4,7 @@ mod backup;
 mod hold;
 mod keys;
 mod migrate;
+mod progress;
 mod projection;
 mod serve;
 mod staff;

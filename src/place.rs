@@ -33,6 +33,9 @@ pub enum PlaceError {
     Ring(#[from] vault::RingError),
 }
 
+/// The file that says that a restore is unfinished.
+const RESTORING: &str = "restoring";
+
 /// The files of a data folder.
 #[derive(Clone, Debug)]
 pub struct Folder(PathBuf);
@@ -56,6 +59,26 @@ impl Folder {
     /// A file or folder in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// Notes, durably, that a restore has begun: from now on no server starts on this folder.
+    pub fn mark_restoring(&self) -> Result<(), PlaceError> {
+        write_secret(&self.join(RESTORING), b"A restore is unfinished. Run the same `lethe restore` again.\n")
+    }
+
+    /// Takes that note away.
+    pub fn unmark_restoring(&self) -> Result<(), PlaceError> {
+        let path = self.join(RESTORING);
+        let io = |error| PlaceError::Io(path.clone(), error);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| sync_folder(&path)).map_err(io),
+        }
+    }
+
+    /// Whether a restore into a database of this folder is unfinished.
+    pub fn is_restoring(&self) -> bool {
+        self.join(RESTORING).exists()
     }
 
     /// The key ring, made where there is none.

@@ -144,12 +144,25 @@ impl Store {
         let Database { address, admin } = &self.database;
         let maintenance = db::Address { database: "postgres".to_owned(), ..address.clone() };
         let client = db::admin(&maintenance, admin, password).await?;
-        let known = client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&address.database]).await;
-        if known.map_err(db::DbError::from)?.is_none() {
+        if !has_database(&client, &address.database).await? {
             let name = address.database.replace('"', "\"\"");
             client.batch_execute(&format!("CREATE DATABASE \"{name}\"")).await.map_err(db::DbError::from)?;
         }
         Ok(())
+    }
+
+    /// A superuser's connection to the database, if it is there.
+    pub async fn connect_if_there(
+        &self,
+        password: Option<&str>,
+    ) -> Result<Option<tokio_postgres::Client>, ServerError> {
+        let Database { address, admin } = &self.database;
+        let maintenance = db::Address { database: "postgres".to_owned(), ..address.clone() };
+        let client = db::admin(&maintenance, admin, password).await?;
+        if !has_database(&client, &address.database).await? {
+            return Ok(None);
+        }
+        Ok(Some(db::admin(address, admin, password).await?))
     }
 
     /// Stops our own cluster, if it is ours.
@@ -159,7 +172,12 @@ impl Store {
     }
 }
 
+async fn has_database(client: &tokio_postgres::Client, name: &str) -> Result<bool, db::DbError> {
+    Ok(client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await?.is_some())
+}
+
 /// How an application is opened.
+#[derive(Clone)]
 pub struct Settings {
     /// The data folder.
     pub folder: Folder,
@@ -179,6 +197,8 @@ pub struct Settings {
     pub alerts: Alerts,
     /// Whether a restore is only tried out: nothing is signed for what it brings up.
     pub rehearsal: bool,
+    /// Whether a restore opens the application: nobody else may, before it is finished.
+    pub restoring: bool,
     /// The time of day.
     pub clock: Clock,
 }
@@ -207,6 +227,7 @@ impl Settings {
             witnesses: None,
             alerts: Alerts::default(),
             rehearsal: false,
+            restoring: false,
             clock,
         }
     }
@@ -217,7 +238,7 @@ pub const CONTROLLER: &str = "the controller of this service";
 /// How long a confirmed deletion can be cancelled where nothing else is said (requirement R10.3).
 pub const GRACE: TimeDelta = TimeDelta::hours(48);
 
-/// Opens the application on a migrated database. The policies must be what they must be.
+/// Opens the application on a migrated database. The policies must be what they must be, and no restore may be unfinished.
 pub async fn open(
     settings: &Settings,
     database: &Database,
@@ -259,6 +280,9 @@ pub async fn open(
         clock: settings.clock.clone(),
     });
     jobs::check_policies(&app).await??;
+    if !settings.restoring && (settings.folder.is_restoring() || app.restore_unfinished().await?) {
+        return Err(ServerError::Restore("a restore is unfinished: run the same `lethe restore` again".to_owned()));
+    }
     Ok(app)
 }
 
@@ -276,9 +300,6 @@ pub async fn serve(
     tasks.spawn(jobs::deliver_letters(app.clone(), mailbox));
     tasks.spawn(jobs::keep_house(app.clone()));
     tasks.spawn(jobs::catch_up(app.clone()));
-    if app.restore_unfinished().await? {
-        return Err(ServerError::Restore("a restore is unfinished: `lethe restore` goes on with it".to_owned()));
-    }
     // What a killed server left half done is ended before anybody is served.
     let resumed = app.erasures_resume().await?;
     if resumed > 0 {

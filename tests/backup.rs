@@ -64,7 +64,7 @@ impl Depot {
         let store = Store { database: Database { address, ..world.database.clone() }, cluster: None };
         let settings = Settings::new(world.folder.clone(), Clock::system());
         let (log, keys) = (self.path(&format!("{log}.log")), self.path(&format!("{keys}.keys")));
-        let restored = restore(&settings, &store, None, world.app.vault.clone(), &log, &keys).await?;
+        let restored = restore(&settings, &store, None, world.app.vault.clone(), &log, &keys, &|_| ()).await?;
         let app = server::open(&settings, &store.database, world.app.vault.clone(), &world.suite.passwords).await?;
         Ok(Back { restored, app, database: store.database })
     }
@@ -235,7 +235,7 @@ async fn what_cannot_be_restored_whole_is_refused_before_anything_is_written() {
     std::fs::rename(depot.path("kept.keys"), depot.path("new.keys")).expect("renamed");
     let settings = Settings::new(world.folder.clone(), Clock::system());
     let (log, keys) = (depot.path("old.log"), depot.path("new.keys"));
-    let full = restore(&settings, &depot.store, None, world.app.vault.clone(), &log, &keys).await;
+    let full = restore(&settings, &depot.store, None, world.app.vault.clone(), &log, &keys, &|_| ()).await;
     assert!(
         full.is_err_and(|error| error.to_string().contains("holds something")),
         "the living database is not touched"
@@ -261,30 +261,110 @@ async fn house(data: &DataFolder) -> (Store, Arc<Vault>, Arc<App>) {
     (store, vault, app)
 }
 
-/// A restore that is killed leaves a database that nobody serves from, and the same command goes on.
+/// The places at which a restore may be killed. Between chunks it is killed thrice, each time one chunk further.
+const DEATHS: &[&str] = &[
+    "restore: marked",
+    "restore: begun",
+    "restore: a chunk is loaded",
+    "restore: a chunk is loaded",
+    "restore: a chunk is loaded",
+    "restore: loaded",
+    "restore: reopened",
+    "restore: a page is rebuilt",
+    "restore: rebuilt",
+    "restore: replayed",
+];
+
+/// All events, in their order, without the transaction and the position that a restore gives them anew.
+async fn events_of(database: &Database) -> Vec<String> {
+    let client = db::admin(&database.address, &database.admin, None).await.expect("connects");
+    let sql = "SELECT (to_jsonb(e) - 'txid' - 'position')::text FROM log.events e ORDER BY txid, position";
+    client.query(sql, &[]).await.expect("read").iter().map(|row| row.get(0)).collect()
+}
+
+/// A restore that is killed leaves a database that nobody serves from, and the same command goes on where it was.
 #[tokio::test]
 async fn a_restore_that_was_broken_off_is_gone_on_with_before_anybody_is_served() {
     let data = DataFolder::new("");
     let (store, vault, app) = house(&data).await;
+    for number in 0..10 {
+        let email = format!("person.{number}@klinik.example");
+        let person = Registration { email, work: None, consents: vec![Purpose::WorkHours] };
+        app.account_create(&Ctx::system(app.clock.clone()), &person).await.expect("registered");
+    }
     let (log, keys) = (data.path().join("log.zip"), data.path().join("keys.zip"));
     create(&store, None, &vault, &app.ledger, &log, &keys, app.clock.now()).await.expect("a backup is taken");
+    let (other_log, other_keys) = (data.path().join("other.log.zip"), data.path().join("other.keys.zip"));
+    create(&store, None, &vault, &app.ledger, &other_log, &other_keys, app.clock.now())
+        .await
+        .expect("a backup is taken");
+    let before = events_of(&store.database).await;
+    assert!(before.len() > 20, "more than four chunks of five rows");
 
     let Database { address, admin } = &store.database;
     let other =
         Database { address: db::Address { database: "back".to_owned(), ..address.clone() }, admin: admin.clone() };
     let url = other.url(admin, None);
-    let (log, keys) = (log.to_str().expect("UTF-8"), keys.to_str().expect("UTF-8"));
-    let restore = ["restore", "--data", data.text(), "--database", &url, "--log", log, "--keys", keys];
+    let path = |path: &PathBuf| path.to_str().expect("UTF-8").to_owned();
+    let restore = |log: &PathBuf, keys: &PathBuf| {
+        let [log, keys] = [path(log), path(keys)];
+        ["restore", "--data", data.text(), "--database", &url, "--log", &log, "--keys", &keys].map(str::to_owned)
+    };
+    let [ours, others] = [restore(&log, &keys), restore(&other_log, &other_keys)];
+    let [ours, others] = [&ours, &others].map(|words| words.iter().map(String::as_str).collect::<Vec<_>>());
     let serve = ["serve", "--data", data.text(), "--database", &url, "--listen", "127.0.0.1:0", "--allow-old-postgres"];
-    for point in ["restore: loaded", "restore: rebuilt"] {
-        let mut killed = Program::start_to_crash(&restore, "info", point);
+    assert!(
+        run(&["migrate", "--data", data.text(), "--database", &url]).status.success(),
+        "the database is there, and empty"
+    );
+    for point in DEATHS {
+        let mut killed = Program::start_to_crash(&ours, "info", point);
         killed.wait_for("killed at");
         drop(killed);
         let refused = run(&serve);
-        assert!(!refused.status.success() && text(&refused).contains("a restore is unfinished"), "{}", text(&refused));
+        assert!(
+            !refused.status.success() && text(&refused).contains("a restore is unfinished"),
+            "{point}: {}",
+            text(&refused)
+        );
+        if *point != "restore: marked" {
+            // A server of another data folder sees the database's own mark.
+            std::fs::remove_file(data.path().join("restoring")).expect("the folder's mark");
+            let refused = run(&serve);
+            assert!(
+                !refused.status.success() && text(&refused).contains("a restore is unfinished"),
+                "{point}: {}",
+                text(&refused)
+            );
+        }
     }
-    let output = run(&restore);
+    let refused = run(&others);
+    assert!(text(&refused).contains("a restore of other archives is unfinished"), "{}", text(&refused));
+    let output = run(&ours);
     assert!(output.status.success(), "{}", text(&output));
+    assert!(
+        text(&output).contains(&format!("{} events and the keys of 12 people are back", before.len())),
+        "{}",
+        text(&output)
+    );
+    assert_eq!(events_of(&other).await, before, "each event once, in its order");
+    let mut server = Program::start(&serve, "info");
+    server.wait_for("serving");
+    let again = run(&ours);
+    assert!(!again.status.success() && text(&again).contains("holds something"), "{}", text(&again));
+    assert!(server.stop().0.success());
+
+    // An empty database that is served already: the restore is refused, and leaves no mark.
+    let fresh = Database { address: db::Address { database: "fresh".to_owned(), ..address.clone() }, ..other.clone() };
+    let fresh = fresh.url(admin, None);
+    assert!(run(&["migrate", "--data", data.text(), "--database", &fresh]).status.success());
+    let serve = serve.map(|word| if word == url { fresh.as_str() } else { word });
+    let mut server = Program::start(&serve, "info");
+    server.wait_for("serving");
+    let ours: Vec<&str> = ours.iter().map(|word| if *word == url { fresh.as_str() } else { *word }).collect();
+    let refused = run(&ours);
+    assert!(!refused.status.success() && text(&refused).contains("stop them first"), "{}", text(&refused));
+    assert!(server.stop().0.success());
     let mut server = Program::start(&serve, "info");
     server.wait_for("serving");
     assert!(server.stop().0.success());

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use context::{Ctx, DeletionId, SubjectId};
-use db::{Gate, Query, Tx};
+use db::{Gate, Tx, long_statements};
 use domain::{
     Choice,
     deletion::{Deletion, DeletionCommand, DeletionError, Scope},
@@ -89,7 +89,7 @@ impl App {
         let id = ctx.subject.to_string();
         let [_, fence, standing, stream, ages, contact] = tx
             .flight([
-                patience(),
+                long_statements(),
                 subject_erased(ctx.subject),
                 Standing::query(ctx, None),
                 newest(ctx.subject, Deletion::TYPE, &id),
@@ -192,11 +192,6 @@ impl App {
         let signed = vault::seal_document(ring, certificate, ctx.now())?;
         Ok(serde_json::to_string_pretty(&signed).expect("a certificate can be written as JSON"))
     }
-}
-
-/// Very many rows may take longer than a request's statement may.
-fn patience() -> Query {
-    Query::new("-- patience\nSELECT set_config('statement_timeout', '15min', true)")
 }
 
 /// What stays behind a deletion, in the words of certificates.

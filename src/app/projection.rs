@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use context::{Ctx, SubjectId};
-use db::{Gate, Query, Row, Tx};
+use db::{Gate, Query, Row, Tx, long_statements};
 use event_log::{Position, Reader};
 use projections::{
     CATCH_UP, REBUILDS,
@@ -54,6 +54,16 @@ pub enum Rebuilt {
         /// What differed.
         repaired: Repaired,
     },
+}
+
+/// The people of one page whose read model was made equal to the log.
+pub struct Page {
+    /// The last of them, in the order of their ids.
+    pub last: SubjectId,
+    /// How many they are.
+    pub people: usize,
+    /// What differed.
+    pub repaired: Repaired,
 }
 
 impl App {
@@ -120,17 +130,25 @@ impl App {
 
     /// Each person's rows, made equal to what log and register say of that person.
     async fn rebuild_in_place(&self, rebuild: &'static Rebuild) -> Result<Rebuilt, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
         let (mut after, mut people, mut repaired) = (SubjectId::NIL, 0, Repaired::default());
-        loop {
-            let [rows] = self.projection_read("subject_page", ctx, &|| [subject_page(after, PEOPLE)]).await?;
-            let subjects: Vec<SubjectId> = rows.iter().map(subject_of).collect();
-            let Some(last) = subjects.last() else { return Ok(Rebuilt::Compared { people, repaired }) };
-            let lane = |first: usize| self.rebuild_people(rebuild, subjects.iter().skip(first).step_by(LANES));
-            let (a, b, c, d) = tokio::try_join!(lane(0), lane(1), lane(2), lane(3))?;
-            [a, b, c, d].into_iter().for_each(|part| repaired += part);
-            (after, people) = (*last, people + subjects.len());
+        while let Some(page) = self.rebuild_page(rebuild, after).await? {
+            (after, people) = (page.last, people + page.people);
+            repaired += page.repaired;
         }
+        Ok(Rebuilt::Compared { people, repaired })
+    }
+
+    /// The same for the next people behind one; none where there are no more.
+    pub async fn rebuild_page(&self, rebuild: &'static Rebuild, after: SubjectId) -> Result<Option<Page>, AppError> {
+        let ctx = &Ctx::system(self.clock.clone());
+        let [rows] = self.projection_read("subject_page", ctx, &|| [subject_page(after, PEOPLE)]).await?;
+        let subjects: Vec<SubjectId> = rows.iter().map(subject_of).collect();
+        let Some(&last) = subjects.last() else { return Ok(None) };
+        let lane = |first: usize| self.rebuild_people(rebuild, subjects.iter().skip(first).step_by(LANES));
+        let (a, b, c, d) = tokio::try_join!(lane(0), lane(1), lane(2), lane(3))?;
+        let mut repaired = Repaired::default();
+        [a, b, c, d].into_iter().for_each(|part| repaired += part);
+        Ok(Some(Page { last, people: subjects.len(), repaired }))
     }
 
     async fn rebuild_people(
@@ -150,7 +168,7 @@ impl App {
         self.db
             .api
             .run_tx("projection_rebuild", ctx, Gate::alone(ctx), move |tx| async move {
-                let [rows] = tx.finish([(rebuild.statement)(subject)]).await?;
+                let [_, rows] = tx.finish([long_statements(), (rebuild.statement)(subject)]).await?;
                 Ok(rows.first().map(Repaired::from_row).unwrap_or_default())
             })
             .await

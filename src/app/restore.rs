@@ -17,6 +17,7 @@ use projections::{
     INLINE, REBUILDS,
     audit::newest,
     consent::stream_id,
+    rebuild::Rebuild,
     record::{RecordRow, record_all},
 };
 use vault::record_register;
@@ -88,12 +89,9 @@ impl Digest {
 }
 
 impl App {
-    /// Makes every read model about people what log and register say; exports aside, whose files no backup holds.
-    pub async fn models_rebuild(&self) -> Result<(), AppError> {
-        for rebuild in REBUILDS {
-            self.projection_rebuild(rebuild.name).await?;
-        }
-        Ok(())
+    /// The read models about people that follow from log and register; exports are none of them, whose files no backup holds.
+    pub fn models_about_people(&self) -> &'static [&'static Rebuild] {
+        REBUILDS
     }
 
     /// Carries out again what the ledger tells of and the database does not know. Doing it twice changes nothing.

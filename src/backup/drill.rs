@@ -32,8 +32,9 @@ use vault::{RecordEntry, SubjectKeys, Vault, WrappedSubject};
 
 use super::{
     archive::{Content, Reader},
-    create, restore,
-    restore::load,
+    create,
+    load::{begin, load},
+    restore,
     scan::Wanted,
 };
 use crate::{
@@ -214,7 +215,7 @@ async fn in_scratch(
     let (vault, ring) = (ground.vault, ground.vault.ring());
 
     let older = scratch_database(cluster, "older");
-    let refused = match restore(&settings, &older, None, vault.clone(), &before.log, &before.keys).await {
+    let refused = match restore(&settings, &older, None, vault.clone(), &before.log, &before.keys, &|_| ()).await {
         Err(ServerError::Restore(fact)) => Some(fact),
         Err(other) => return Err(other),
         Ok(_) => None,
@@ -224,7 +225,9 @@ async fn in_scratch(
     older.migrate(None, vault, &folder.passwords()?).await?;
     let client = db::admin(&older.database.address, &older.database.admin, None).await?;
     let log = Reader::open(&before.log, Content::Log, ring)?;
-    load(&client, log, Reader::open(&before.keys, Content::Keys, ring)?).await?;
+    let keys = Reader::open(&before.keys, Content::Keys, ring)?;
+    let mut mark = begin(&client, &log, &keys).await?;
+    load(&client, &mut mark, log, keys, &|_| ()).await?;
     let wrapped = wrapped(&client, subject).await?;
     let opens = wrapped.as_ref().is_some_and(|wrapped| opens(vault, subject, wrapped));
     let fact = format!(
@@ -240,7 +243,7 @@ async fn in_scratch(
 
     let newer = scratch_database(cluster, "newer");
     let archived = Reader::open(&after.keys, Content::Keys, ring)?.manifest.tables["vault.subjects"].rows;
-    let restored = restore(&settings, &newer, None, vault.clone(), &before.log, &after.keys).await?;
+    let restored = restore(&settings, &newer, None, vault.clone(), &before.log, &after.keys, &|_| ()).await?;
     let client = db::admin(&newer.database.address, &newer.database.admin, None).await?;
     let fact = format!(
         "{} of {archived} people; {} registered after the log was archived; {} events",

@@ -1,24 +1,25 @@
 //! Bringing a database back from an archive of the log and one of the keys: rows, read models, then the ledger of erasures.
 //!
-//! Promises: nothing is served from a database in which something that was erased lives again: from the moment in which rows are
-//! in until the ledger is through, the database says that it is unfinished, and the same command goes on. What the two archives
-//! do not both know is named and let go. Refuses: a database that holds something; keys older than the log, in which what was deleted
-//! in between would live again; keys under a version that the ring no longer has.
+//! Promises: nothing is served from a database in which something that was erased lives again, or of which a part is missing. Two
+//! marks say that a restore is unfinished: a file in the data folder, made before anything else, and a row in the database, made
+//! before the first row of an archive. While either stands, no server starts. The same command goes on where it was killed. What the
+//! two archives do not both know is named and let go. Refuses: a database that holds something, or that a server is connected to;
+//! keys older than the log, in which what was deleted in between would live again; keys under a version that the ring no longer has.
 
 use std::{path::Path, sync::Arc};
 
-use bytes::Bytes;
-use futures_util::SinkExt;
 use tokio_postgres::Client;
 use vault::Vault;
 
 use super::{
-    archive::{ArchiveError, Content, Reader},
-    create::{KEYS, LOG, archived_since, columns},
+    Progress, Watch,
+    archive::{Content, Reader},
+    load::{Mark, Step, begin, check_target, load},
 };
 use crate::{
-    app::restore::Replayed,
+    app::{App, restore::Replayed},
     crash::crash_point,
+    place::Folder,
     server::{self, ServerError, Settings, Store},
 };
 
@@ -39,7 +40,7 @@ pub struct Restored {
     pub replayed: Replayed,
 }
 
-/// Restores an empty database from a pair of archives.
+/// Restores an empty database from a pair of archives, or goes on with a restore that was killed.
 pub async fn restore(
     settings: &Settings,
     store: &Store,
@@ -47,31 +48,93 @@ pub async fn restore(
     vault: Arc<Vault>,
     log: &Path,
     keys: &Path,
+    watch: Watch<'_>,
 ) -> Result<Restored, ServerError> {
     let ring = vault.ring();
     let (log, keys) = (Reader::open(log, Content::Log, ring)?, Reader::open(keys, Content::Keys, ring)?);
     check(settings, &log, &keys, &vault)?;
+    if let Some(client) = store.connect_if_there(password).await? {
+        check_target(&client).await?;
+    }
     let passwords = settings.folder.passwords()?;
+    let begun_before = settings.folder.is_restoring();
+    settings.folder.mark_restoring()?;
+    crash_point("restore: marked");
     store.migrate(password, &vault, &passwords).await?;
     let client = db::admin(&store.database.address, &store.database.admin, password).await?;
-    let unfinished = "SELECT EXISTS (SELECT FROM lethe.restoring)";
-    let mut restored = if client.query_one(unfinished, &[]).await.map_err(db::DbError::from)?.get(0) {
-        // The rows are in; what follows can be done again.
-        Restored::default()
-    } else {
-        load(&client, log, keys).await?
+    let mut mark = match begin(&client, &log, &keys).await {
+        // Nothing was changed: what is served from this folder may go on.
+        Err(ServerError::Restore(fact)) if !begun_before => {
+            settings.folder.unmark_restoring()?;
+            return Err(ServerError::Restore(fact));
+        }
+        begun => begun?,
     };
+    crash_point("restore: begun");
+    if mark.step == Step::Load {
+        load(&client, &mut mark, log, keys, watch).await?;
+    }
     crash_point("restore: loaded");
+    let settings = &Settings { restoring: true, ..settings.clone() };
     let app = server::open(settings, &store.database, vault, &passwords).await?;
+    let mut restored = counted(&client, &mark).await?;
     if !settings.rehearsal {
         restored.opened = app.tree_reopen().await?.map(|checkpoint| checkpoint.origin);
     }
     crash_point("restore: reopened");
-    app.models_rebuild().await?;
+    rebuild(&app, &client, &mut mark, restored.people, watch).await?;
     crash_point("restore: rebuilt");
     restored.replayed = app.ledger_replay().await?;
-    client.batch_execute("DELETE FROM lethe.restoring").await.map_err(db::DbError::from)?;
+    crash_point("restore: replayed");
+    end(&settings.folder, &client).await?;
     Ok(restored)
+}
+
+async fn counted(client: &Client, mark: &Mark) -> Result<Restored, ServerError> {
+    let counts = "SELECT (SELECT count(*) FROM log.events), (SELECT count(*) FROM vault.subjects)";
+    let row = client.query_one(counts, &[]).await.map_err(db::DbError::from)?;
+    let count = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
+    let (lost_people, lost_records) = (mark.lost_people, mark.lost_records);
+    Ok(Restored { events: count(0), people: count(1), lost_people, lost_records, ..Restored::default() })
+}
+
+/// Makes the read models about people, page by page, behind the page that an earlier run came to.
+async fn rebuild(
+    app: &App,
+    client: &Client,
+    mark: &mut Mark,
+    people: u64,
+    watch: Watch<'_>,
+) -> Result<(), ServerError> {
+    if mark.step != Step::Rebuild {
+        return Ok(());
+    }
+    let models = app.models_about_people();
+    let total = people * models.len() as u64;
+    let mut done = people * mark.place as u64;
+    while let Some(model) = models.get(mark.place) {
+        match app.rebuild_page(model, mark.after).await? {
+            Some(page) => {
+                done += page.people as u64;
+                mark.after = page.last;
+                watch(Progress { step: "read models made", done: done.min(total), total });
+            }
+            None => {
+                mark.next_place();
+                done = people * mark.place as u64;
+            }
+        }
+        mark.keep(client).await?;
+        crash_point("restore: a page is rebuilt");
+    }
+    mark.step = Step::Replay;
+    mark.keep(client).await
+}
+
+/// Takes both marks away: the database's first, since a folder without it could be served.
+async fn end(folder: &Folder, client: &Client) -> Result<(), ServerError> {
+    client.batch_execute("DELETE FROM lethe.restoring").await.map_err(db::DbError::from)?;
+    Ok(folder.unmark_restoring()?)
 }
 
 /// What must be so before anything is written.
@@ -102,89 +165,4 @@ fn check(settings: &Settings, log: &Reader, keys: &Reader, vault: &Vault) -> Res
         )),
         None => Ok(()),
     }
-}
-
-/// Copies all rows in, in one transaction, and lets go of what only one archive knows.
-pub(super) async fn load(client: &Client, log: Reader, keys: Reader) -> Result<Restored, ServerError> {
-    let fault = db::DbError::from;
-    let sql = "SELECT EXISTS (SELECT FROM log.events) OR EXISTS (SELECT FROM vault.subjects)";
-    if client.query_one(sql, &[]).await.map_err(fault)?.get(0) {
-        return Err(ServerError::Restore("the database holds something; name an empty one".to_owned()));
-    }
-    client
-        .batch_execute("BEGIN; DELETE FROM vault.ring_floor; INSERT INTO lethe.restoring (begun_at) VALUES (now())")
-        .await
-        .map_err(fault)?;
-    copy_in(client, log, LOG).await?;
-    copy_in(client, keys, KEYS).await?;
-    let short = "SELECT EXISTS (SELECT FROM log.trees WHERE begins + size > (SELECT count(*) FROM log.events))";
-    if client.query_one(short, &[]).await.map_err(fault)?.get(0) {
-        return Err(ServerError::Restore(
-            "the archive of the log holds fewer events than its tree has leaves".to_owned(),
-        ));
-    }
-    // Where a tree stands in the log follows from how many events come before.
-    let bundles =
-        "WITH placed AS (SELECT txid, position, row_number() OVER (ORDER BY txid, position) - 1 AS at FROM log.events)
-        INSERT INTO log.bundles (tree, bundle, txid, position)
-        SELECT t.tree, (p.at - t.begins) / 256, p.txid, p.position FROM log.trees t
-        JOIN placed p ON p.at >= t.begins AND p.at < t.begins + t.size AND (p.at - t.begins) % 256 = 0";
-    client.execute(bundles, &[]).await.map_err(fault)?;
-    let trees =
-        "WITH placed AS (SELECT txid, position, row_number() OVER (ORDER BY txid, position) AS at FROM log.events)
-        UPDATE log.trees t SET txid = p.txid, position = p.position FROM placed p WHERE p.at = t.begins + t.size";
-    client.execute(trees, &[]).await.map_err(fault)?;
-    let next = "SELECT setval(pg_get_serial_sequence('log.events', 'position'), coalesce(max(position), 0) + 1, false) FROM log.events";
-    client.query_one(next, &[]).await.map_err(fault)?;
-    let lost_people =
-        "DELETE FROM vault.subjects s WHERE NOT EXISTS (SELECT FROM log.events e WHERE e.subject_id = s.subject_id
-                       AND e.aggregate_type = 'account' AND e.event_type = 'account.registered')";
-    let lost_people = client.execute(lost_people, &[]).await.map_err(fault)?;
-    let lost_records =
-        "DELETE FROM vault.records r WHERE NOT EXISTS (SELECT FROM log.events e WHERE e.subject_id = r.subject_id
-                        AND e.aggregate_type = 'record' AND e.aggregate_id = r.record_id::text)";
-    let lost_records = client.execute(lost_records, &[]).await.map_err(fault)?;
-    let counts = "SELECT (SELECT count(*) FROM log.events), (SELECT count(*) FROM vault.subjects)";
-    let row = client.query_one(counts, &[]).await.map_err(fault)?;
-    client.batch_execute("COMMIT; ANALYZE log.events; ANALYZE vault.records").await.map_err(fault)?;
-    let count = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
-    Ok(Restored { events: count(0), people: count(1), lost_people, lost_records, ..Restored::default() })
-}
-
-/// Copies an archive's tables in; each must bring as many rows as the manifest says.
-async fn copy_in(client: &Client, mut reader: Reader, tables: &[(&str, &str)]) -> Result<(), ServerError> {
-    for (name, _) in tables {
-        let Some(table) = reader.manifest.tables.get(*name) else {
-            if reader.manifest.schema < archived_since(name) {
-                continue;
-            }
-            return Err(ServerError::Restore(format!("an archive has no {name}")));
-        };
-        // Names come from the archive: nothing but columns of ours gets into a statement.
-        let ours = columns(client, name).await?;
-        if let Some(foreign) = table.columns.iter().find(|column| !ours.contains(column)) {
-            return Err(ServerError::Restore(format!(
-                "an archive has a column of {name} that is not known: {foreign:?}"
-            )));
-        }
-        let (expected, sql) = (table.rows, format!("COPY {name} ({}) FROM STDIN", table.columns.join(", ")));
-        let sink = client.copy_in::<_, Bytes>(&sql).await.map_err(db::DbError::from)?;
-        let mut sink = std::pin::pin!(sink);
-        let (sender, mut parts) = tokio::sync::mpsc::channel(4);
-        let table = (*name).to_owned();
-        let reading = tokio::task::spawn_blocking(move || {
-            let outcome = reader.parts(&table, &sender);
-            (reader, outcome)
-        });
-        while let Some(part) = parts.recv().await {
-            sink.send(part.into()).await.map_err(db::DbError::from)?;
-        }
-        let (back, outcome): (Reader, Result<(), ArchiveError>) = reading.await.map_err(|_| ServerError::Lost)?;
-        outcome?;
-        if sink.finish().await.map_err(db::DbError::from)? != expected {
-            return Err(ServerError::Restore(format!("an archive does not hold all rows of {name}")));
-        }
-        reader = back;
-    }
-    Ok(())
 }

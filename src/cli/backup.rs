@@ -11,7 +11,7 @@ use lethe::{
     server::ServerError,
 };
 
-use super::PlaceArgs;
+use super::{PlaceArgs, progress};
 
 #[derive(Subcommand)]
 pub(super) enum BackupCommand {
@@ -85,8 +85,9 @@ impl RestoreArgs {
                     settings.watermark().adopt(path, place.vault.ring().log_public().map_err(PlaceError::from)?)?;
                 }
                 let (password, vault) = (place.password(), place.vault.clone());
-                let restored =
-                    backup::restore(&settings, &place.store, password, vault, &pair.log, &pair.keys).await?;
+                let (log, keys) = (&pair.log, &pair.keys);
+                let watch = progress::watch();
+                let restored = backup::restore(&settings, &place.store, password, vault, log, keys, &watch).await?;
                 println!("{} events and the keys of {} people are back", restored.events, restored.people);
                 let (people, records) = (restored.lost_people, restored.lost_records);
                 if let Some(origin) = &restored.opened {

@@ -8,6 +8,7 @@ mod error;
 mod migrate;
 mod pool;
 mod ticket;
+mod timeout;
 mod tx;
 
 pub use catalogue::{MATRIX, catalogue, catalogue_sql, drift, matrix};
@@ -15,6 +16,7 @@ pub use error::{DbError, Transient};
 pub use migrate::{Login, MigrateError, Passwords, admin, install_pads, migrate, newest_migration, set_passwords};
 pub use pool::{Address, Db};
 pub use ticket::{Lookup, TicketKey};
+pub use timeout::long_statements;
 pub use tx::{Gate, Query, Tx};
 
 pub use tokio_postgres::{Row, types};

@@ -1,0 +1,43 @@
+//! The progress of a long command: a bar where a person watches, and a line for each tenth in a log.
+
+use std::{io::IsTerminal, sync::Mutex};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use lethe::backup::Progress;
+
+/// What is shown so far.
+struct Shown {
+    step: &'static str,
+    tenths: u64,
+    bar: Option<ProgressBar>,
+}
+
+/// Writes progress to the standard error.
+pub(super) fn watch() -> impl Fn(Progress) + Send + Sync {
+    let shown = Mutex::new(Shown { step: "", tenths: 0, bar: None });
+    let terminal = std::io::stderr().is_terminal();
+    move |progress| {
+        let Progress { step, done, total } = progress;
+        let mut shown = shown.lock().expect("no one panics while showing progress");
+        if shown.step != step {
+            let bar = terminal.then(|| bar(step, total));
+            *shown = Shown { step, tenths: 0, bar };
+        }
+        if let Some(bar) = &shown.bar {
+            bar.set_position(done);
+            return;
+        }
+        let tenths = done.saturating_mul(10).checked_div(total).unwrap_or(10);
+        if tenths > shown.tenths {
+            shown.tenths = tenths;
+            eprintln!("{step}: {done} of {total}");
+        }
+    }
+}
+
+fn bar(step: &'static str, total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} ({eta} left)");
+    let bar = ProgressBar::new(total).with_message(step);
+    bar.set_style(style.expect("the template is well-formed"));
+    bar
+}
