@@ -117,13 +117,21 @@ impl Fates {
     }
 
     /// Does something again and again, and drops it in the middle, until `ended`. It lives for a random time, which is long
-    /// enough now and then: a dropped transaction closes its connection, and the next one has to be made first.
+    /// enough now and then: a dropped transaction closes its connection, and the next one has to be made first. The time grows while
+    /// nothing lives to its end, so that a busy machine gets there too.
     async fn meet(&self, ended: &AtomicBool, work: impl AsyncFn() -> Result<bool, AppError>) {
+        let mut in_a_row = 0;
         while !ended.load(Ordering::Acquire) {
-            let life = Duration::from_micros(rand::rng().random_range(0..60_000));
+            let life = Duration::from_micros(rand::rng().random_range(0..60_000 + 6_000 * in_a_row));
             let fate = match tokio::time::timeout(life, work()).await {
-                Ok(outcome) => outcome.expect("it works unless it is killed").then_some(&self.lived),
-                Err(_) => Some(&self.killed),
+                Ok(outcome) => {
+                    in_a_row = 0;
+                    outcome.expect("it works unless it is killed").then_some(&self.lived)
+                }
+                Err(_) => {
+                    in_a_row += 1;
+                    Some(&self.killed)
+                }
             };
             if let Some(fate) = fate {
                 fate.fetch_add(1, Ordering::AcqRel);

@@ -8,6 +8,7 @@ mod export;
 mod load;
 mod pgbench;
 mod release;
+mod restore;
 mod stage;
 mod tree;
 mod verify;
@@ -75,6 +76,12 @@ enum What {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// A restore of a backup that holds one person with 50,000 events, and what is done with such a person
+    Restore {
+        /// How many events there are in all, about
+        #[arg(long, default_value_t = 1_000_000)]
+        events: u64,
+    },
     /// A release of statistics, unsealing included, in a process of its own
     Release {
         /// How many people
@@ -99,6 +106,7 @@ async fn main() -> Outcome<()> {
         What::Erasure { people, events } => erasure::run(people, events).await,
         What::Tree { seconds, rounds } => tree::run(seconds, rounds).await,
         What::Verify { events, rounds } => verify::run(events, rounds).await,
+        What::Restore { events } => restore::run(events).await,
         What::Release { people, days } => release::run(people, days).await,
     }
 }
