@@ -136,7 +136,7 @@ async fn switches_and_objections_follow_from_the_log() {
     let ctx = &Ctx::system(world.clock.clone()).for_subject(SubjectId(subject), None);
     let until = ctx.now() + Days::new(30);
     let deletion = DeletionId::random();
-    let open = Open { deletion, scope: Scope::Full, expires_at: until, grace_ends_at: Some(until) };
+    let open = Open { deletion, scope: Scope::Full, expires_at: until, grace_ends_at: Some(until), paused_until: None };
     let placed = HoldEvent::Placed { until, sealed: "c2VhbGVk".to_owned() };
     let notice =
         Decision { purpose: Purpose::Statistics, notice_version: "1".to_owned(), notice_hash: "00".to_owned() };

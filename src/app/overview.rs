@@ -92,7 +92,7 @@ impl App {
                         numbers(ctx),
                     ])
                     .await?;
-                let Standing { keys, wrapped, .. } = Standing::take(self, ctx, &standing)?;
+                let Standing { keys, wrapped, .. } = Standing::take_right(self, ctx, &standing)?;
                 let own: Vec<RetentionRow> = rules.iter().map(RetentionRow::from_row).collect();
                 let held = |kind: &'static dyn Kind| {
                     let row = ages.iter().find(|row| row.get::<_, &str>(0) == kind.name());

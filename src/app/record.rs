@@ -165,7 +165,7 @@ impl App {
                 let list = record_list(ctx.subject, kind.name(), buckets.clone());
                 let [standing, rows] = tx.finish([Standing::query(ctx, None), list]).await?;
                 let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
-                Ok::<_, AppError>((rows, Standing::take(self, ctx, &standing)?))
+                Ok::<_, AppError>((rows, Standing::take_right(self, ctx, &standing)?))
             })
             .await?;
         let mut records = Vec::with_capacity(rows.len());
@@ -191,7 +191,7 @@ impl App {
             .run_tx("record_get", ctx, Gate::shared(ctx), move |tx| async move {
                 let get = record_get(ctx.subject, kind.name(), record);
                 let [standing, rows] = tx.finish([Standing::query(ctx, None), get]).await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let keys = Standing::take_right(self, ctx, &standing)?.keys;
                 let row = rows.first().ok_or(AppError::Missing("record"))?;
                 Ok((open(&keys, &RecordRow::from_row(row))?, keys))
             })

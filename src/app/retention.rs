@@ -67,7 +67,7 @@ impl App {
                         record_all(ctx.subject),
                     ])
                     .await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let keys = Standing::take_right(self, ctx, &standing)?.keys;
                 let own: Vec<RetentionRow> = own.iter().map(RetentionRow::from_row).collect();
                 let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
                 let mut rules: Vec<Rule> =
