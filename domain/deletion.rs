@@ -3,7 +3,8 @@
 //!
 //! Nothing is deleted without a second step (requirement R10): the request mails a token, and only who shows the token and
 //! types the phrase confirms. Then a grace runs, in which the same token cancels. Two cancelled requests are followed by a day's
-//! wait (R10.5).
+//! wait (R10.5). While the person's account is suspended the grace pauses: nobody loses time to cancel because a thief used their
+//! session.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::DeletionId;
@@ -52,6 +53,9 @@ pub struct Open {
     /// When its grace ends, once it is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_ends_at: Option<DateTime<Utc>>,
+    /// Until when the grace pauses, where a suspension began while it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<DateTime<Utc>>,
 }
 
 /// A person's requests: the open one, and when others were cancelled.
@@ -88,6 +92,14 @@ pub enum DeletionCommand {
     Cancel {
         /// Which.
         deletion: DeletionId,
+        /// The present time.
+        now: DateTime<Utc>,
+    },
+    /// Let the grace of a confirmed request pause, since the account is suspended: what is left of it runs from the end of the
+    /// suspension on. Where no request is confirmed, or it pauses as long already, nothing changes.
+    Pause {
+        /// The end of the suspension.
+        until: DateTime<Utc>,
         /// The present time.
         now: DateTime<Utc>,
     },
@@ -133,6 +145,14 @@ pub enum DeletionEvent {
         /// When earlier requests were cancelled.
         cancelled: Vec<DateTime<Utc>>,
     },
+    /// Its grace pauses and ends later.
+    Paused {
+        /// The request, with the new end of its grace.
+        #[serde(flatten)]
+        open: Open,
+        /// When earlier requests were cancelled.
+        cancelled: Vec<DateTime<Utc>>,
+    },
     /// It was cancelled.
     Cancelled {
         /// Which.
@@ -161,6 +181,7 @@ impl DomainEvent for DeletionEvent {
         match self {
             Self::Requested { .. } => "deletion.requested",
             Self::Confirmed { .. } => "deletion.confirmed",
+            Self::Paused { .. } => "deletion.paused",
             Self::Cancelled { .. } => "deletion.cancelled",
             Self::Completed { .. } => "deletion.completed",
             Self::Erased { .. } => "subject.erased",
@@ -203,8 +224,20 @@ impl Deletion {
         self.open.as_ref().filter(|open| open.deletion == deletion).ok_or(DeletionError::Closed)
     }
 
-    fn decide(&self, command: DeletionCommand) -> Result<DeletionEvent, DeletionError> {
-        match command {
+    /// The event that lets the grace pause; none where there is nothing to pause.
+    fn pause(&self, until: DateTime<Utc>, now: DateTime<Utc>) -> Option<DeletionEvent> {
+        let open = self.open.as_ref()?;
+        // Of a grace that pauses already, nothing has run since.
+        let from = open.paused_until.map_or(now, |paused| paused.max(now));
+        let left = (open.grace_ends_at? - from).max(TimeDelta::zero());
+        let open = Open { grace_ends_at: Some(until + left), paused_until: Some(until), ..open.clone() };
+        (until > from).then(|| DeletionEvent::Paused { open, cancelled: self.cancelled.clone() })
+    }
+
+    /// The event of a command; none where a command changes nothing.
+    fn decide(&self, command: DeletionCommand) -> Result<Option<DeletionEvent>, DeletionError> {
+        let event = match command {
+            DeletionCommand::Pause { until, now } => return Ok(self.pause(until, now)),
             DeletionCommand::Request { open, token_hash, sealed, now } => {
                 if self.open.as_ref().is_some_and(|open| open.grace_ends_at.is_some()) {
                     return Err(DeletionError::Waiting);
@@ -217,7 +250,7 @@ impl Deletion {
                     }
                     cancelled.clear();
                 }
-                Ok(DeletionEvent::Requested { open, token_hash, sealed, cancelled })
+                DeletionEvent::Requested { open, token_hash, sealed, cancelled }
             }
             DeletionCommand::Confirm { deletion, grace, now } => {
                 let open = self.opened(deletion)?;
@@ -228,7 +261,7 @@ impl Deletion {
                     return Err(DeletionError::Closed);
                 }
                 let open = Open { grace_ends_at: Some(now + grace), ..open.clone() };
-                Ok(DeletionEvent::Confirmed { open, cancelled: self.cancelled.clone() })
+                DeletionEvent::Confirmed { open, cancelled: self.cancelled.clone() }
             }
             DeletionCommand::Cancel { deletion, now } => {
                 let open = self.opened(deletion)?;
@@ -236,20 +269,21 @@ impl Deletion {
                     return Err(DeletionError::GracePeriodOver);
                 }
                 let cancelled = self.cancelled.iter().copied().chain([now]).collect();
-                Ok(DeletionEvent::Cancelled { deletion, cancelled })
+                DeletionEvent::Cancelled { deletion, cancelled }
             }
             DeletionCommand::Execute { deletion, removed, now } => {
                 let open = self.opened(deletion)?;
                 if open.grace_ends_at.is_none_or(|end| now < end) {
                     return Err(DeletionError::GracePeriodRuns);
                 }
-                Ok(match open.scope {
+                match open.scope {
                     Scope::Full => DeletionEvent::Erased { deletion, removed },
                     Scope::Partial | Scope::SessionsOnly => DeletionEvent::Completed { deletion, removed },
-                })
+                }
             }
-            DeletionCommand::Repeat { deletion, removed } => Ok(DeletionEvent::Erased { deletion, removed }),
-        }
+            DeletionCommand::Repeat { deletion, removed } => DeletionEvent::Erased { deletion, removed },
+        };
+        Ok(Some(event))
     }
 }
 
@@ -261,16 +295,17 @@ impl Aggregate for Deletion {
     type Services = ();
 
     async fn handle(&mut self, command: DeletionCommand, _: &(), sink: &EventSink<Self>) -> Result<(), DeletionError> {
-        let event = self.decide(command)?;
-        sink.write(event, self).await;
+        if let Some(event) = self.decide(command)? {
+            sink.write(event, self).await;
+        }
         Ok(())
     }
 
     fn apply(&mut self, event: DeletionEvent) {
         *self = match event {
-            DeletionEvent::Requested { open, cancelled, .. } | DeletionEvent::Confirmed { open, cancelled } => {
-                Self { open: Some(open), cancelled }
-            }
+            DeletionEvent::Requested { open, cancelled, .. }
+            | DeletionEvent::Confirmed { open, cancelled }
+            | DeletionEvent::Paused { open, cancelled } => Self { open: Some(open), cancelled },
             DeletionEvent::Cancelled { cancelled, .. } => Self { open: None, cancelled },
             DeletionEvent::Completed { .. } | DeletionEvent::Erased { .. } => Self::default(),
         };
@@ -290,7 +325,7 @@ mod tests {
     }
 
     fn open(scope: Scope, grace_ends_at: Option<DateTime<Utc>>) -> Open {
-        Open { deletion: id(), scope, expires_at: at(24), grace_ends_at }
+        Open { deletion: id(), scope, expires_at: at(24), grace_ends_at, paused_until: None }
     }
 
     fn id() -> DeletionId {
@@ -338,6 +373,32 @@ mod tests {
         given(vec![DeletionEvent::Completed { deletion, removed: 3 }])
             .when(execute(50))
             .then_expect_error(DeletionError::Closed);
+    }
+
+    fn paused(until: i64, grace_ends_at: i64) -> DeletionEvent {
+        let open = Open { paused_until: Some(at(until)), ..open(Scope::Full, Some(at(grace_ends_at))) };
+        DeletionEvent::Paused { open, cancelled: vec![] }
+    }
+
+    #[test]
+    fn what_is_left_of_a_grace_runs_from_the_end_of_a_suspension() {
+        let pause = |until, now| DeletionCommand::Pause { until: at(until), now: at(now) };
+        given(vec![confirmed(Scope::Full)]).when(pause(20, 10)).then_expect_events(vec![paused(20, 59)]);
+        // Lengthened while it lasts: nothing of the grace has run since it began.
+        given(vec![paused(20, 59)]).when(pause(30, 15)).then_expect_events(vec![paused(30, 69)]);
+        given(vec![paused(20, 59)]).when(pause(18, 15)).then_expect_events(vec![]);
+        // Another one, after the first has ended.
+        given(vec![paused(20, 59)]).when(pause(40, 25)).then_expect_events(vec![paused(40, 74)]);
+        // Over and not yet carried out: it waits for the end of the suspension.
+        given(vec![confirmed(Scope::Full)]).when(pause(60, 50)).then_expect_events(vec![paused(60, 60)]);
+        for events in [vec![], vec![requested(vec![])]] {
+            given(events).when(pause(20, 10)).then_expect_events(vec![]);
+        }
+        given(vec![paused(20, 59)]).when(execute(58)).then_expect_error(DeletionError::GracePeriodRuns);
+        given(vec![paused(20, 59)]).when(request(at(12))).then_expect_error(DeletionError::Waiting);
+        let cancel = DeletionCommand::Cancel { deletion: id(), now: at(58) };
+        let cancelled = DeletionEvent::Cancelled { deletion: id(), cancelled: vec![at(58)] };
+        given(vec![paused(20, 59)]).when(cancel).then_expect_events(vec![cancelled]);
     }
 
     #[test]
@@ -397,5 +458,8 @@ mod tests {
         let stored = r#"{"Confirmed":{"deletion":"00000000-0000-0000-0000-000000000007","scope":"full","expires_at":"1970-01-02T00:00:00Z","grace_ends_at":"1970-01-03T01:00:00Z","cancelled":[]}}"#;
         assert_eq!(serde_json::to_string(&confirmed(Scope::Full)).expect("stores"), stored);
         assert_eq!(serde_json::from_str::<DeletionEvent>(stored).expect("loads"), confirmed(Scope::Full));
+        let stored = r#"{"Paused":{"deletion":"00000000-0000-0000-0000-000000000007","scope":"full","expires_at":"1970-01-02T00:00:00Z","grace_ends_at":"1970-01-03T11:00:00Z","paused_until":"1970-01-01T20:00:00Z","cancelled":[]}}"#;
+        assert_eq!(serde_json::to_string(&paused(20, 59)).expect("stores"), stored);
+        assert_eq!(serde_json::from_str::<DeletionEvent>(stored).expect("loads"), paused(20, 59));
     }
 }

@@ -74,6 +74,11 @@ pub enum ExportCommand {
     Cancel,
     /// Download the file.
     Download,
+    /// Make a token with which whoever holds it can download the file.
+    MakeToken {
+        /// Until when.
+        expires_at: DateTime<Utc>,
+    },
     /// Let the file go.
     Expire,
 }
@@ -106,6 +111,11 @@ pub enum ExportEvent {
     Cancelled {},
     /// The file was downloaded, or a part of it.
     Downloaded {},
+    /// A token was made, with which whoever holds it can download the file.
+    TokenMade {
+        /// Until when.
+        expires_at: DateTime<Utc>,
+    },
     /// The file has run out.
     Expired {},
 }
@@ -118,6 +128,7 @@ impl DomainEvent for ExportEvent {
             Self::Failed { .. } => "export.failed",
             Self::Cancelled {} => "export.cancelled",
             Self::Downloaded {} => "export.downloaded",
+            Self::TokenMade { .. } => "export.token_made",
             Self::Expired {} => "export.expired",
         }
         .to_owned()
@@ -154,9 +165,12 @@ impl Export {
             }
             (Self::Waiting(_), ExportCommand::Cancel) => Ok(ExportEvent::Cancelled {}),
             (Self::Completed, ExportCommand::Download) => Ok(ExportEvent::Downloaded {}),
+            (Self::Completed, ExportCommand::MakeToken { expires_at }) => Ok(ExportEvent::TokenMade { expires_at }),
             (Self::Completed, ExportCommand::Expire) => Ok(ExportEvent::Expired {}),
             (_, ExportCommand::Retry) => Err(ExportError::NotFailed),
-            (_, ExportCommand::Download | ExportCommand::Expire) => Err(ExportError::NoFile),
+            (_, ExportCommand::Download | ExportCommand::MakeToken { .. } | ExportCommand::Expire) => {
+                Err(ExportError::NoFile)
+            }
             _ => Err(ExportError::NotWaiting),
         }
     }
@@ -178,7 +192,9 @@ impl Aggregate for Export {
     fn apply(&mut self, event: ExportEvent) {
         *self = match event {
             ExportEvent::Requested(wanted) => Self::Waiting(wanted),
-            ExportEvent::Completed { .. } | ExportEvent::Downloaded {} => Self::Completed,
+            ExportEvent::Completed { .. } | ExportEvent::Downloaded {} | ExportEvent::TokenMade { .. } => {
+                Self::Completed
+            }
             ExportEvent::Failed { wanted, .. } => Self::Failed(wanted),
             ExportEvent::Cancelled {} | ExportEvent::Expired {} => Self::Closed,
         };

@@ -96,13 +96,13 @@ fn rebuild(subject: SubjectId) -> Query {
             FROM log.events
             WHERE subject_id = $1 AND aggregate_type IN ('restriction', 'hold', 'deletion')
               AND event_type IN ('restriction.set', 'restriction.lifted', 'hold.placed', 'hold.lifted',
-                                 'deletion.confirmed', 'deletion.cancelled', 'deletion.completed')
+                                 'deletion.confirmed', 'deletion.paused', 'deletion.cancelled', 'deletion.completed')
             ORDER BY aggregate_type, sequence DESC),
         truth AS MATERIALIZED (
             SELECT e.sequence, e.recorded_at AS registered_at,
                    (SELECT n.recorded_at FROM newest n WHERE n.event_type = 'restriction.set') AS restricted_at,
-                   (SELECT (n.payload#>>'{Confirmed,grace_ends_at}')::timestamptz FROM newest n
-                    WHERE n.event_type = 'deletion.confirmed') AS deletion_at,
+                   (SELECT coalesce(n.payload#>>'{Confirmed,grace_ends_at}', n.payload#>>'{Paused,grace_ends_at}')::timestamptz
+                    FROM newest n WHERE n.event_type IN ('deletion.confirmed', 'deletion.paused')) AS deletion_at,
                    (SELECT (n.payload#>>'{Placed,until}')::timestamptz FROM newest n
                     WHERE n.event_type = 'hold.placed') AS held_until,
                    (SELECT n.payload#>>'{Placed,sealed}' FROM newest n WHERE n.event_type = 'hold.placed') AS hold_sealed

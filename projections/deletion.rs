@@ -23,7 +23,7 @@ impl Inline for Deletions {
                     tx.queue(replace(event));
                     tx.queue(requested(event, &open, &token_hash, sealed));
                 }
-                Ok(DeletionEvent::Confirmed { open, .. }) => {
+                Ok(DeletionEvent::Confirmed { open, .. } | DeletionEvent::Paused { open, .. }) => {
                     tx.queue(confirmed(event, &open));
                     tx.queue(graced(event, open.grace_ends_at));
                 }
@@ -129,7 +129,10 @@ fn rebuild(subject: SubjectId) -> Query {
                    coalesce(e.recorded_at, CASE WHEN c.sequence IS NULL THEN n.recorded_at END) AS ended_at,
                    (e.body->>'removed')::bigint AS removed
             FROM happened r
-            LEFT JOIN happened c ON c.event_type = 'deletion.confirmed' AND c.body->>'deletion' = r.body->>'deletion'
+            LEFT JOIN LATERAL (SELECT sequence, body FROM happened x
+                               WHERE x.event_type IN ('deletion.confirmed', 'deletion.paused')
+                                 AND x.body->>'deletion' = r.body->>'deletion'
+                               ORDER BY x.sequence DESC LIMIT 1) c ON true
             LEFT JOIN happened e ON e.event_type IN ('deletion.cancelled', 'deletion.completed')
                                 AND e.body->>'deletion' = r.body->>'deletion'
             LEFT JOIN LATERAL (SELECT sequence, recorded_at FROM happened x WHERE x.event_type = 'deletion.requested'

@@ -30,7 +30,7 @@ impl Inline for Exports {
                 }
                 Ok(ExportEvent::Cancelled {}) => tx.queue(ended(event, export, "cancelled", None)),
                 Ok(ExportEvent::Expired {}) => tx.queue(ended(event, export, "expired", None)),
-                Ok(ExportEvent::Downloaded {}) => tx.queue(downloaded(event, export)),
+                Ok(ExportEvent::Downloaded {} | ExportEvent::TokenMade { .. }) => tx.queue(downloaded(event, export)),
                 Err(_) => {}
             }
         }

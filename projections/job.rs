@@ -82,8 +82,9 @@ pub fn job_plan_deletions(kind: &'static str, now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
-/// Adds a job for each person with a record that has outlived its time, by the kinds' rules and their own that are older than
-/// `grace`.
+/// Adds a job for each person with a record that has outlived its time, by the rules that count now: the person's own, the one
+/// before it where that waits, or the kind's. Rules from before shorter ones waited count once they are older than `grace`. Which
+/// records go the job decides itself.
 pub fn job_plan_retention(kind: &'static str, now: DateTime<Utc>, grace: TimeDelta) -> Query {
     let rule = |kind: &&dyn Kind| Some((kind.name().to_owned(), limit(now, kind.retention_days()?)));
     let (kinds, limits): (Vec<String>, Vec<DateTime<Utc>>) = KINDS.iter().filter_map(rule).unzip();
@@ -93,11 +94,14 @@ pub fn job_plan_retention(kind: &'static str, now: DateTime<Utc>, grace: TimeDel
         SELECT subject_id, gen_random_uuid(), $1, $3, 'waiting', $2, $2 FROM (
             SELECT r.subject_id FROM unnest($4::text[], $5::timestamptz[]) AS k (kind, bound)
             JOIN read.records r ON r.recorded_at < k.bound AND r.kind = k.kind
-            WHERE NOT EXISTS (SELECT FROM read.retention o WHERE o.subject_id = r.subject_id AND o.kind = r.kind)
+            WHERE NOT EXISTS (SELECT FROM read.retention o WHERE o.subject_id = r.subject_id AND o.kind = r.kind
+                              AND CASE WHEN o.counts_from > $2 THEN o.before_days ELSE o.days END IS NOT NULL)
             UNION
             SELECT o.subject_id FROM read.retention o
             JOIN read.records r ON r.subject_id = o.subject_id AND r.kind = o.kind
-            WHERE r.recorded_at < $2::timestamptz - make_interval(days => o.days) AND o.changed_at <= $6) due
+            WHERE r.recorded_at < $2::timestamptz
+                                  - make_interval(days => CASE WHEN o.counts_from > $2 THEN o.before_days ELSE o.days END)
+              AND (o.counts_from IS NOT NULL OR o.changed_at <= $6)) due
         WHERE NOT EXISTS (SELECT FROM jobs.jobs j WHERE j.subject_id = due.subject_id AND j.kind = $1
                           AND j.state IN ('waiting', 'running'))",
     )

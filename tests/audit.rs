@@ -23,6 +23,8 @@ use tokio::runtime::Runtime;
 
 use crate::{
     isolation::property,
+    operations::{self, Stage},
+    steps::{Answer, ask_to_delete, problem, subject_of},
     support::{Person, World, day, expect},
 };
 
@@ -363,4 +365,79 @@ fn every_step_is_one_persons_entry_with_its_whole_context() {
         }
         Ok(())
     });
+}
+
+/// Operations that touch nobody's data, each with the reason.
+const ABOUT_NOBODY: [(&str, &str); 15] = [
+    ("auth_code", "sends a code to an address, known or not, and opens nobody's data; showing a code is an entry"),
+    ("auth_refresh", "exchanges a token of a session that is on record; one that was used before is an entry"),
+    ("guest_evaluate", "a guest is nobody in particular, and leaves no trace"),
+    ("guest_token", "a guest's token names nobody"),
+    ("health_get", "says how the service is"),
+    ("kind_list", "is the registry of kinds"),
+    ("log_checkpoint", "is public, and says how many events there are"),
+    ("log_consistency", "is made of public hashes"),
+    ("log_inclusion", "is made of public hashes"),
+    ("log_trees", "is public, and lists the trees"),
+    ("statistics_by_hospital", "shows what was published, which is about nobody"),
+    ("statistics_by_state", "shows what was published, which is about nobody"),
+    ("statistics_by_state_role", "shows what was published, which is about nobody"),
+    ("statistics_parameters", "shows what was published, which is about nobody"),
+    ("statistics_periods", "shows what was published, which is about nobody"),
+];
+
+/// How many entries a request left in the log.
+async fn entries_of(client: &tokio_postgres::Client, request: &str) -> i64 {
+    let sql = "SELECT count(*) FROM log.events WHERE metadata->>'request' = $1";
+    client.query_one(sql, &[&request]).await.expect("counted").get(0)
+}
+
+/// **Feature: privacy-controls, Property 5: Audit log integrity**
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_of_the_document_leaves_an_entry_or_is_about_nobody() {
+    let stage = Stage::new().await;
+    let client = stage.world.superuser().await;
+    let (ids, mut exercised) = (operations::ids(), 0);
+    for (name, _) in ABOUT_NOBODY {
+        assert!(ids.iter().any(|id| id == name), "{name} is no operation any more");
+    }
+    for id in ids.iter().filter(|id| ABOUT_NOBODY.iter().all(|(name, _)| name != id)) {
+        let person = stage.newcomer().await;
+        let call = stage.prepare(&person, id).await;
+        let call = call.unwrap_or_else(|| panic!("{id}: how is it called? Add it to tests/operations.rs"));
+        let answer = Answer::of(stage.send(&person, &call).await).await;
+        assert!(answer.status.is_success(), "{id}: {} {}", answer.status, answer.text);
+        let request = answer.header("x-request-id").expect("every answer names its request");
+        assert!(entries_of(&client, request).await > 0, "{id} leaves no entry");
+        exercised += 1;
+    }
+    assert_eq!(exercised + ABOUT_NOBODY.len(), ids.len());
+}
+
+/// What is refused after data was opened, or one step before a deletion, is on record as well.
+#[tokio::test]
+async fn refusals_that_say_something_are_entries() {
+    let stage = Stage::new().await;
+    let (world, anna) = (&stage.world, stage.newcomer().await);
+    let refusals = async || {
+        let sql =
+            "SELECT kind FROM log.events WHERE subject_id = $1 AND event_type = 'access.refused' ORDER BY position";
+        let rows = world.superuser().await.query(sql, &[&subject_of(world, &anna).await]).await.expect("read");
+        rows.iter().map(|row| row.get(0)).collect::<Vec<String>>()
+    };
+    let nothing = json!({ "kinds": ["work_day"], "from": "2020-01-01", "to": "2020-01-02" });
+    let delete = json!({ "deletion_type": "partial", "filters": nothing });
+    let export = json!({ "request_type": "partial", "format": "json", "filters": nothing });
+    for (path, body) in [("/v1/privacy/delete-data", delete), ("/v1/privacy/export-data", export)] {
+        problem(world.post(&anna, path, &body).await, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+    }
+    assert_eq!(refusals().await, ["deletion", "export"]);
+    let (_, token) = ask_to_delete(world, &anna, &json!({ "deletion_type": "full" })).await;
+    let path = format!("/v1/privacy/confirm-deletion/{token}");
+    let wrong = world.post(&anna, path, &json!({ "phrase": "delete" })).await;
+    problem(wrong, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+    assert_eq!(refusals().await, ["deletion", "export", "deletion"]);
+    let log = expect(world.get(&anna, "/v1/privacy/audit-log?action=access.refused").await, StatusCode::OK).await;
+    assert_eq!(log["entries"][0]["details"]["asked_for"], "a wrong phrase", "{log}");
+    assert!(!log.to_string().contains(&token));
 }

@@ -24,7 +24,7 @@ use crate::{
         Answer, ask_to_delete, confirm_deletion, erase, events_of, fields, let_pass, number_transactions, problem,
         sign_in, subject_of, submit_day,
     },
-    support::{Person, World, expect},
+    support::{Person, World, day, expect},
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -97,7 +97,9 @@ async fn many_foreign_ids_raise_one_alert_suspend_and_are_told() {
     assert_eq!(watch_log_once(&world.app).await.expect("looked"), 1);
     assert_eq!(watch_log_once(&world.app).await.expect("looked"), 0, "the same pattern is told once");
     assert_eq!(events_of(&world, &anna).await.last().map(String::as_str), Some("account.suspended"));
-    problem(world.get(&anna, "/v1/work-events/me").await, StatusCode::FORBIDDEN, "suspended").await;
+    let day = day("2025-12-08", 8.0, 9.0);
+    let submit = async |person: &Person| world.post(person, "/v1/work-events/daily", &day).await;
+    problem(submit(&anna).await, StatusCode::FORBIDDEN, "suspended").await;
     submit_day(&world, &ben, "2025-12-08").await;
 
     // Told by a signed webhook that is tried again, and by mail.
@@ -150,10 +152,10 @@ async fn many_foreign_ids_raise_one_alert_suspend_and_are_told() {
     problem(twice, StatusCode::CONFLICT, "alert-not-open").await;
     let anna_again = anna.clone();
     let_pass(&world, TimeDelta::minutes(14)).await;
-    problem(world.get(&anna_again, "/v1/work-events/me").await, StatusCode::FORBIDDEN, "suspended").await;
+    problem(submit(&anna_again).await, StatusCode::FORBIDDEN, "suspended").await;
     world.clock.advance(TimeDelta::minutes(2));
     let anna = sign_in(&world, &anna.email).await;
-    expect(world.get(&anna, "/v1/work-events/me").await, StatusCode::OK).await;
+    expect(submit(&anna).await, StatusCode::CREATED).await;
     task.abort();
 }
 

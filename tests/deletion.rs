@@ -7,13 +7,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, SubjectId};
 use domain::{
     Source,
+    consent::Purpose,
     deletion::Scope,
     filter::Filter,
     kinds::{Shape, WORK_DAY, WorkDay},
 };
 use lethe::{
     app::{
-        AppError,
+        App, AppError,
         record::{Batch, Submission},
     },
     http,
@@ -255,6 +256,53 @@ async fn after_two_cancelled_requests_there_is_a_wait() {
     ask_to_delete(&world, &sign_in(&world, &anna.email).await, &full).await;
 }
 
+/// Whoever has a session for a moment can make the token of an unconfirmed request void, which the person learns; that of a
+/// confirmed one they can't.
+#[tokio::test]
+async fn a_request_that_takes_the_place_of_another_is_told_and_a_confirmed_one_keeps_its_token() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let full = json!({ "deletion_type": "full" });
+    let asked = async || {
+        expect(world.post(&anna, "/v1/privacy/delete-data", &full).await, StatusCode::ACCEPTED).await;
+        let letter = world.take_letters(&anna.email).await.pop().expect("a letter");
+        (token_of(&letter).expect("a token"), letter.contains("Subject: Please confirm anew"))
+    };
+    world.take_letters(&anna.email).await;
+    let (first, told) = asked().await;
+    assert!(!told, "there is no earlier one");
+    let (second, told) = asked().await;
+    assert!(told, "the letter says that the earlier code no longer works");
+    let phrase = Scope::Full.phrase();
+    problem(confirm(&world, &anna, &first, phrase).await, StatusCode::CONFLICT, "deletion-closed").await;
+    expect(confirm(&world, &anna, &second, phrase).await, StatusCode::OK).await;
+    world.take_letters(&anna.email).await;
+    problem(world.post(&anna, "/v1/privacy/delete-data", &full).await, StatusCode::CONFLICT, "deletion-waiting").await;
+    assert_eq!(world.take_letters(&anna.email).await.len(), 0);
+    assert_eq!(expect(cancel(&world, &anna, &second).await, StatusCode::OK).await["status"], "cancelled");
+    assert!(!asked().await.1, "the earlier one was cancelled");
+}
+
+/// All days go in one step, which a thief of a session can take too: the person learns of it.
+#[tokio::test]
+async fn all_days_removed_at_once_are_told() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    for date in ["2025-12-08", "2025-12-09"] {
+        expect(submit(&world, &anna, date).await, StatusCode::CREATED).await;
+    }
+    let remove = async || {
+        world.take_letters(&anna.email).await;
+        let removed = world.send(&anna, Method::DELETE, "/v1/work-events/me", &Value::Null).await;
+        (expect(removed, StatusCode::OK).await["deleted_count"].clone(), world.take_letters(&anna.email).await)
+    };
+    let (count, letters) = remove().await;
+    assert_eq!((count, letters.len()), (json!(2), 1));
+    assert!(letters[0].contains("Subject: Records were removed") && letters[0].contains("Number: 2"), "{}", letters[0]);
+    let (count, letters) = remove().await;
+    assert_eq!((count, letters.len()), (json!(0), 0), "nothing went");
+}
+
 #[tokio::test]
 async fn a_legal_hold_defers_and_the_person_is_told() {
     let world = World::new().await;
@@ -425,43 +473,89 @@ fn nothing_goes_without_token_phrase_and_grace() {
     assert!(erased.into_inner() > 0, "some ended erased");
 }
 
-#[tokio::test]
-async fn whoever_submits_while_a_person_is_erased_leaves_nothing_readable() {
+/// Waits until a transaction on this database waits for a lock of this type.
+async fn until_one_waits(client: &tokio_postgres::Client, lock: &str) {
+    let sql = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+               WHERE d.datname = current_database() AND l.locktype = $1 AND NOT l.granted";
+    for _ in 0..1000 {
+        if client.query_one(sql, &[&lock]).await.expect("locks are read").get::<_, i64>(0) > 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("nobody waits for a lock of type {lock}");
+}
+
+/// A submission that has begun, and cannot end while another connection holds the register.
+async fn submit_on(app: &App, ctx: &Ctx) -> Result<usize, AppError> {
+    let date = "2025-11-03".parse().expect("a date");
+    let body = WorkDay { date, planned_minutes: 480, actual_minutes: 500, source: Source::Manual }.to_body();
+    let submissions = [Submission { body, expected: None, within: None }];
+    let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: ctx.now().date_naive(), faults: Vec::new() };
+    app.record_submit(ctx, &batch, None).await.map(|outcomes| outcomes.len())
+}
+
+/// What writes shares the person's lock, and what decides over the person takes it alone: so each waits for what is under way,
+/// and nothing is written behind the last event.
+#[tokio::test(flavor = "multi_thread")]
+async fn confirmation_and_erasure_wait_for_what_is_in_flight_and_leave_nothing_readable() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let subject = SubjectId(subject_of(&world, &anna).await);
     let (_, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
-    // Before the confirmation bars them, submissions are under way; the erasure waits for those and for no other.
     let_pass(&world, TimeDelta::zero()).await;
-    let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
-    let submissions = (1..=28).map(|number| {
-        let world = &world;
-        async move {
-            let date = format!("2025-11-{number:02}").parse().expect("a date");
-            let body = WorkDay { date, planned_minutes: 480, actual_minutes: 500, source: Source::Manual }.to_body();
-            let submissions = [Submission { body, expected: None, within: None }];
-            let today = ctx.now().date_naive();
-            let batch = Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() };
-            world.app.record_submit(ctx, &batch, None).await.is_ok()
-        }
+    let ctx = Ctx::system(world.clock.clone()).for_subject(subject, None);
+    let (client, holder) = (world.superuser().await, world.superuser().await);
+    let count = async |sql: &str| client.query_one(sql, &[&subject.0]).await.expect("counted").get::<_, i64>(0);
+
+    // A submission is under way when its owner confirms, which would bar it.
+    holder.batch_execute("BEGIN; LOCK TABLE vault.records IN EXCLUSIVE MODE").await.expect("held");
+    let submitting = tokio::spawn({
+        let (app, ctx) = (world.app.clone(), ctx.clone());
+        async move { submit_on(&app, &ctx).await }
     });
-    let erased = async {
-        world.app.deletion_confirm(ctx, &token, Scope::Full.phrase()).await.expect("confirmed");
-        world.clock.advance(TimeDelta::hours(48));
-        run_due(&world.app).await.expect("jobs run")
-    };
-    let (stored, _) = futures_util::future::join(futures_util::future::join_all(submissions), erased).await;
-    assert_eq!(rows_of(&world.superuser().await, subject.0).await, ["jobs.jobs: 1"]);
-    let client = world.superuser().await;
-    let sql = "SELECT count(*) FROM log.events WHERE subject_id = $1 AND event_type = 'record.submitted' AND kind = 'work_day'";
-    let events: i64 = client.query_one(sql, &[&subject.0]).await.expect("counted").get(0);
-    let taken = stored.into_iter().filter(|stored| *stored).count();
-    assert!(taken > 0, "some came before the confirmation");
-    assert_eq!(usize::try_from(events), Ok(taken), "what was taken is in the log, and no key opens it");
+    until_one_waits(&client, "relation").await;
+    let confirming = tokio::spawn({
+        let (app, ctx, token) = (world.app.clone(), ctx.clone(), token.clone());
+        async move { app.deletion_confirm(&ctx, &token, Scope::Full.phrase()).await.map(drop) }
+    });
+    until_one_waits(&client, "advisory").await;
+    let confirmed = "SELECT count(*) FROM read.deletions WHERE subject_id = $1 AND state = 'confirmed'";
+    assert_eq!(count(confirmed).await, 0, "the confirmation waits for the submission");
+    holder.batch_execute("COMMIT").await.expect("let go");
+    assert_eq!(submitting.await.expect("it ended").expect("taken"), 1, "what came before is taken");
+    confirming.await.expect("it ended").expect("confirmed");
+    assert!(matches!(submit_on(&world.app, &ctx).await, Err(AppError::DeletionWaiting)), "what comes after is not");
+
+    // A withdrawal, which stays possible, is under way when the grace is over.
+    holder.batch_execute("BEGIN; LOCK TABLE read.consents IN EXCLUSIVE MODE").await.expect("held");
+    let withdrawing = tokio::spawn({
+        let (app, ctx) = (world.app.clone(), ctx.clone());
+        async move { app.consent_decide(&ctx, Purpose::WorkHours, false, None).await }
+    });
+    until_one_waits(&client, "relation").await;
+    world.clock.advance(TimeDelta::hours(48));
+    let erasing = tokio::spawn({
+        let app = world.app.clone();
+        async move { run_due(&app).await }
+    });
+    until_one_waits(&client, "advisory").await;
+    let erased = "SELECT count(*) FROM log.events WHERE subject_id = $1 AND event_type = 'subject.erased'";
+    assert_eq!(count(erased).await, 0, "the erasure waits for the withdrawal");
+    holder.batch_execute("COMMIT").await.expect("let go");
+    withdrawing.await.expect("it ended").expect("withdrawn");
+    assert_eq!(erasing.await.expect("it ended").expect("jobs run"), 1);
+    assert!(matches!(submit_on(&world.app, &ctx).await, Err(AppError::SignedOut)));
+
+    assert_eq!(rows_of(&client, subject.0).await, ["jobs.jobs: 1"]);
+    for kind in ["record.submitted' AND kind = 'work_day", "consent.withdrawn"] {
+        let sql = format!("SELECT count(*) FROM log.events WHERE subject_id = $1 AND event_type = '{kind}'");
+        assert_eq!(count(&sql).await, 1, "{kind}: what was taken is in the log, and no key opens it");
+    }
     let after =
         "SELECT count(*) FROM log.events e WHERE subject_id = $1 AND position > (SELECT position FROM log.events
                  WHERE subject_id = $1 AND event_type = 'subject.erased')";
-    assert_eq!(client.query_one(after, &[&subject.0]).await.expect("counted").get::<_, i64>(0), 0, "nothing follows");
+    assert_eq!(count(after).await, 0, "nothing follows");
 }
 
 /// The erasing server forgets a person's key for finding records; another one may still have it in memory.

@@ -1,21 +1,34 @@
 //! Import: a file given back makes the same data again; one that is damaged, foreign or edited is refused with the place of what is
 //! wrong, and nothing is written.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_lc_rs::digest;
 use context::{Ctx, Personal, SubjectId, UserId};
-use domain::kinds::WORDBOOK_ENTRY;
+use domain::{deletion::Scope, kinds::WORDBOOK_ENTRY};
+use futures_util::StreamExt;
 use lethe::{
     app::record::{Batch, Submission},
     export::{BEFORE_PROOF, prove},
 };
-use poem::{http::StatusCode, test::TestResponse};
+use poem::{
+    Body,
+    http::{Method, StatusCode},
+    test::TestResponse,
+};
 use serde_json::{Value, json};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
     export::{consent, document, download, export, somebody, word},
-    steps::{erase, fields, problem, state_of, subject_of, submit_day},
+    steps::{ask_to_delete, confirm_deletion, erase, fields, problem, state_of, subject_of, submit_day},
     support::{Person, World, day, expect},
 };
 use vault::Ring;
@@ -171,4 +184,105 @@ async fn files_that_are_damaged_foreign_or_edited_are_refused_with_the_place() {
     let plain = routes.post("/v1/privacy/import").body(text.clone());
     assert_eq!(anna.sign(plain).send().await.0.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(state_of(&client).await, before, "nothing was written");
+}
+
+/// A body of which only the first bytes come, and a sign of whether anybody has asked for them. It goes on, and ends, once its
+/// sender is dropped.
+fn slow_upload() -> (Body, Arc<AtomicBool>, oneshot::Sender<()>) {
+    let (asked, (release, released)) = (Arc::new(AtomicBool::new(false)), oneshot::channel());
+    let sign = asked.clone();
+    let first = futures_util::stream::once(async move {
+        sign.store(true, Ordering::SeqCst);
+        Ok::<_, std::io::Error>(b"{".to_vec())
+    });
+    let rest = futures_util::stream::once(async move {
+        drop(released.await);
+        Ok(b"}".to_vec())
+    });
+    (Body::from_bytes_stream(first.chain(rest)), asked, release)
+}
+
+/// Somebody's import of a body that comes slowly.
+fn upload(world: &World, person: &Person, body: Body) -> JoinHandle<TestResponse> {
+    let (client, token) = (world.client(), person.token.clone());
+    tokio::spawn(async move {
+        let request = client.post("/v1/privacy/import").content_type("application/json").body(body);
+        request.header("authorization", format!("Bearer {token}")).send().await
+    })
+}
+
+async fn until(asked: &AtomicBool) {
+    while !asked.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_uploads_hold_up_nobody_and_each_person_has_one() {
+    let world = World::new().await;
+    let people = [world.person("anna").await, world.person("ben").await, world.person("carla").await];
+    let dora = somebody(&world, "dora").await;
+    let (text, _) = document(&world, &dora).await;
+    let mut slow = Vec::new();
+    for person in &people {
+        let (body, asked, release) = slow_upload();
+        let upload = upload(&world, person, body);
+        until(&asked).await;
+        slow.push((upload, release));
+    }
+    let imported = tokio::time::timeout(Duration::from_secs(60), import(&world, &dora, &text, false));
+    let imported = expect(imported.await.expect("it is not held up by the others"), StatusCode::OK).await;
+    assert_eq!(counts(&imported)["work_day"], (0, 0, 3));
+    // A second one of the same person is refused before a byte of it is read, and taken once the first has ended.
+    let (body, asked, _release) = slow_upload();
+    let second = upload(&world, &people[0], body).await.expect("it ended");
+    problem(second, StatusCode::CONFLICT, "import-running").await;
+    assert!(!asked.load(Ordering::SeqCst), "nothing was read");
+    for (upload, release) in slow {
+        drop(release);
+        let ended = upload.await.expect("it ended");
+        problem(ended, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+    }
+    problem(import(&world, &people[0], "{}", false).await, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_whoever_may_not_import_nothing_is_read() {
+    let world = World::new().await;
+    let [out, suspended, restricted, leaving] = ["anna", "ben", "carla", "dora"].map(|name| world.person(name));
+    let (out, suspended, restricted, leaving) = (out.await, suspended.await, restricted.await, leaving.await);
+    let signed_out = world.send(&out, Method::POST, "/v1/auth/logout", &Value::Null).await;
+    assert!(signed_out.0.status().is_success());
+    let until = world.clock.now() + chrono::TimeDelta::hours(1);
+    let subject = subject_of(&world, &suspended).await;
+    let sql = "INSERT INTO auth.suspensions VALUES ($1, $2)";
+    world.superuser().await.execute(sql, &[&subject, &until]).await.expect("suspended");
+    let restrict = json!({ "restricted": true });
+    expect(world.put(&restricted, "/v1/privacy/restriction", &restrict).await, StatusCode::OK).await;
+    let (_, token) = ask_to_delete(&world, &leaving, &json!({ "deletion_type": "full" })).await;
+    confirm_deletion(&world, &leaving, &token, Scope::Full).await;
+    let unknown = Person { token: "x".to_owned(), ..out.clone() };
+    for (person, status, kind) in [
+        (&unknown, StatusCode::UNAUTHORIZED, "signed-out"),
+        (&out, StatusCode::UNAUTHORIZED, "signed-out"),
+        (&suspended, StatusCode::FORBIDDEN, "suspended"),
+        (&restricted, StatusCode::CONFLICT, "restricted"),
+        (&leaving, StatusCode::CONFLICT, "deletion-waiting"),
+    ] {
+        let (body, asked, release) = slow_upload();
+        // Whoever reads it after all gets to its end.
+        drop(release);
+        problem(upload(&world, person, body).await.expect("it ended"), status, kind).await;
+        assert!(!asked.load(Ordering::SeqCst), "{kind}: nothing was read");
+    }
+    // So is a document that says itself that it is too large.
+    let (body, asked, release) = slow_upload();
+    drop(release);
+    let client = world.client();
+    let request =
+        client.post("/v1/privacy/import").content_type("application/json").header("content-length", "67108865");
+    let emil = world.person("emil").await;
+    let large = emil.sign(request.body(body)).send().await;
+    problem(large, StatusCode::PAYLOAD_TOO_LARGE, "too-large").await;
+    assert!(!asked.load(Ordering::SeqCst), "nothing was read");
 }

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use context::{Ctx, JobId, Role, SubjectId};
 use db::Gate;
-use lethe::jobs::run_due;
+use lethe::{jobs::run_due, server::Settings};
 use poem::http::StatusCode;
 use projections::job::{LEASE, Leased, job_add, job_lease};
 use uuid::Uuid;
@@ -74,8 +74,16 @@ async fn several_servers_do_each_job_once() {
     for _ in 0..24 {
         add(&world, subject, "retention", Uuid::from_u128(context::EventId::random().0.as_u128())).await;
     }
-    let servers = (0..4).map(|_| run_due(&world.app));
-    let done: usize = futures_util::future::join_all(servers).await.into_iter().map(|done| done.expect("run")).sum();
+    let settings = Settings { connections: 4, ..Settings::new(world.folder.clone(), world.clock.clone()) };
+    let mut servers = vec![world.app.clone()];
+    for _ in 0..3 {
+        servers.push(world.another(&settings).await);
+    }
+    let done: usize = futures_util::future::join_all(servers.iter().map(run_due))
+        .await
+        .into_iter()
+        .map(|done| done.expect("run"))
+        .sum();
     assert_eq!(done, 24);
     assert!(states(&world).await.iter().all(|(_, state, attempts)| state == "done" && *attempts == 1));
 }

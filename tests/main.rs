@@ -1,5 +1,6 @@
 //! Behaviour on a real PostgreSQL: journeys over HTTP, isolation by direct SQL, properties, drift. One binary, one cluster a run.
 
+mod operations;
 mod program;
 mod python;
 mod relay;
@@ -42,6 +43,7 @@ mod release;
 mod restriction;
 mod retention;
 mod sign_in;
+mod suspension;
 mod tickets;
 mod tree;
 mod work_day;

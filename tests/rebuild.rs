@@ -136,7 +136,7 @@ async fn switches_and_objections_follow_from_the_log() {
     let ctx = &Ctx::system(world.clock.clone()).for_subject(SubjectId(subject), None);
     let until = ctx.now() + Days::new(30);
     let deletion = DeletionId::random();
-    let open = Open { deletion, scope: Scope::Full, expires_at: until, grace_ends_at: Some(until) };
+    let open = Open { deletion, scope: Scope::Full, expires_at: until, grace_ends_at: Some(until), paused_until: None };
     let placed = HoldEvent::Placed { until, sealed: "c2VhbGVk".to_owned() };
     let notice =
         Decision { purpose: Purpose::Statistics, notice_version: "1".to_owned(), notice_hash: "00".to_owned() };
@@ -244,20 +244,30 @@ async fn requests_and_rules_follow_from_the_log() {
     assert_eq!(lethe::jobs::run_due(&world.app).await.expect("jobs run"), 1);
     let anna = crate::steps::sign_in(&world, &anna.email).await;
     submit(&world, &anna, "2025-12-09", 9.0).await;
-    let wish = json!({ "deletion_type": "full" });
-    expect(world.post(&anna, "/v1/privacy/delete-data", &wish).await, StatusCode::ACCEPTED).await;
+    // Confirmed, and pausing while the account is suspended.
+    let (_, token) = crate::steps::ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
+    crate::steps::confirm_deletion(&world, &anna, &token, Scope::Full).await;
+    crate::suspension::provoke(&world, &anna).await;
 
     let states = "SELECT string_agg(state, ' ' ORDER BY requested_at) FROM read.deletions";
     let found: String = superuser.query_one(states, &[]).await.expect("read").get(0);
-    assert_eq!(found, "replaced cancelled completed pending");
+    assert_eq!(found, "replaced cancelled completed confirmed");
+    let grace =
+        "SELECT max(d.grace_ends_at) - max(e.recorded_at) > interval '48 hours' FROM read.deletions d, log.events e
+                 WHERE d.state = 'confirmed' AND e.event_type = 'deletion.confirmed'";
+    assert!(superuser.query_one(grace, &[]).await.expect("read").get::<_, bool>(0), "it pauses");
     let sound = models(&superuser).await;
-    for name in ["deletions", "retention"] {
+    for name in ["deletions", "retention", "accounts"] {
         assert_eq!(compared(&world, name).await, Repaired::default(), "{name}");
     }
     for (damage, name, repaired) in [
         ("UPDATE read.deletions SET state = 'confirmed' WHERE state = 'cancelled'", "deletions", (0, 1, 0)),
         ("DELETE FROM read.deletions WHERE state = 'completed'", "deletions", (1, 0, 0)),
+        ("UPDATE read.deletions SET grace_ends_at = now() WHERE state = 'confirmed'", "deletions", (0, 1, 0)),
+        ("UPDATE read.accounts SET deletion_at = now()", "accounts", (0, 1, 0)),
         ("UPDATE read.retention SET days = 1", "retention", (0, 1, 0)),
+        ("UPDATE read.retention SET before_days = 7", "retention", (0, 1, 0)),
+        ("UPDATE read.retention SET counts_from = NULL", "retention", (0, 1, 0)),
         ("DELETE FROM read.retention", "retention", (1, 0, 0)),
         (
             "INSERT INTO read.retention SELECT subject_id, 'screening', 1, 1, now() FROM read.retention",

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use lethe::jobs::{plan, run_due};
+use context::SubjectId;
+use lethe::{
+    jobs::{plan, run_due},
+    server::Settings,
+};
 use poem::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -40,7 +44,11 @@ async fn what_outlived_its_time_is_removed_once_a_day_and_shown_before() {
     problem(set(&world, &anna, "moods", json!(30)).await, StatusCode::NOT_FOUND, "missing").await;
     expect(set(&world, &anna, "work_day", json!(30)).await, StatusCode::OK).await;
     let mine = &rules(&world, &anna).await["work_day"];
-    assert_eq!((&mine["data_retention_days"], &mine["own"], &mine["due_count"]), (&json!(30), &json!(true), &json!(0)));
+    assert_eq!(
+        (&mine["data_retention_days"], &mine["own"], &mine["due_count"]),
+        (&Value::Null, &json!(false), &json!(0))
+    );
+    assert_eq!(mine["waiting"]["data_retention_days"], 30, "what keeps shorter waits: {mine}");
     assert!(mine["next_due_at"].is_string());
 
     plan(&world.app).await.expect("planned");
@@ -52,6 +60,8 @@ async fn what_outlived_its_time_is_removed_once_a_day_and_shown_before() {
     );
     let_pass(&world, TimeDelta::days(20)).await;
     let anna = sign_in(&world, &anna.email).await;
+    let mine = &rules(&world, &anna).await["work_day"];
+    assert_eq!((&mine["data_retention_days"], &mine["own"], mine.get("waiting")), (&json!(30), &json!(true), None));
     submit_day(&world, &anna, "2025-12-09").await;
     let_pass(&world, TimeDelta::days(11)).await;
     let anna = sign_in(&world, &anna.email).await;
@@ -85,6 +95,103 @@ async fn a_rule_of_ones_own_can_be_taken_back_before_it_removes_anything() {
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 4);
     let left = expect(world.get(&anna, "/v1/work-events/me").await, StatusCode::OK).await;
     assert_eq!(left["events"].as_array().map(Vec::len), Some(0));
+}
+
+/// How many days somebody has left.
+async fn days_left(world: &World, person: &Person) -> usize {
+    let left = expect(world.get(person, "/v1/work-events/me").await, StatusCode::OK).await;
+    left["events"].as_array().expect("a list").len()
+}
+
+/// Whoever has a session for a moment removes nothing by it: the person is told, and has the grace to set the rule back.
+#[tokio::test]
+async fn a_shorter_rule_is_told_waits_however_often_it_is_set_and_is_taken_back() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    submit_day(&world, &anna, "2025-12-08").await;
+    let_pass(&world, TimeDelta::days(40)).await;
+    let mut anna = sign_in(&world, &anna.email).await;
+    world.take_letters(&anna.email).await;
+    expect(set(&world, &anna, "work_day", json!(1)).await, StatusCode::OK).await;
+    let letters = world.take_letters(&anna.email).await;
+    let letter = letters.first().expect("the person is told");
+    for told in ["will be kept for a shorter time", domain::kinds::WORK_DAY.title(), "as long as the account", "1 day"]
+    {
+        assert!(letter.contains(told), "{told}: {letter}");
+    }
+    plan(&world.app).await.expect("planned");
+    for days in [2, 1, 3] {
+        let_pass(&world, TimeDelta::hours(47)).await;
+        anna = sign_in(&world, &anna.email).await;
+        expect(set(&world, &anna, "work_day", json!(days)).await, StatusCode::OK).await;
+        let rule = &rules(&world, &anna).await["work_day"];
+        assert_eq!((rule.get("data_retention_days"), &rule["own"]), (None, &json!(false)), "the older rule counts");
+        assert_eq!(rule["waiting"]["data_retention_days"], days);
+        assert!(run_due(&world.app).await.expect("jobs run") > 0, "the daily looks");
+        assert_eq!(days_left(&world, &anna).await, 1, "each waits anew");
+    }
+    world.take_letters(&anna.email).await;
+    expect(set(&world, &anna, "work_day", Value::Null).await, StatusCode::OK).await;
+    assert_eq!(rules(&world, &anna).await["work_day"].get("waiting"), None);
+    assert_eq!(world.take_letters(&anna.email).await.len(), 0, "what keeps longer needs no letter");
+    let_pass(&world, TimeDelta::days(30)).await;
+    assert!(run_due(&world.app).await.expect("jobs run") > 0);
+    assert_eq!(days_left(&world, &sign_in(&world, &anna.email).await).await, 1);
+}
+
+/// A rule that was taken back to the kind's own may be shorter than what counted: that waits too, on every server.
+#[tokio::test]
+async fn a_return_to_the_shorter_rule_of_the_kind_waits_as_well() {
+    let world = World::new().await;
+    let settings = Settings { connections: 4, ..Settings::new(world.folder.clone(), world.clock.clone()) };
+    let servers = [world.app.clone(), world.another(&settings).await];
+    let anna = world.person_with("anna", json!({ "consents": ["hearing"] })).await;
+    let screening = domain::kinds::SCREENING.example().into_inner();
+    expect(world.put(&anna, "/v1/records/screening", &screening).await, StatusCode::CREATED).await;
+    expect(set(&world, &anna, "screening", json!(500)).await, StatusCode::OK).await;
+    assert_eq!(rules(&world, &anna).await["screening"]["data_retention_days"], 500, "what keeps longer counts at once");
+    let_pass(&world, TimeDelta::days(400)).await;
+    let anna = sign_in(&world, &anna.email).await;
+    expect(set(&world, &anna, "screening", Value::Null).await, StatusCode::OK).await;
+    let rule = rules(&world, &anna).await["screening"].clone();
+    assert_eq!(
+        (&rule["data_retention_days"], &rule["own"], &rule["due_count"]),
+        (&json!(500), &json!(true), &json!(0))
+    );
+    assert_eq!(rule["waiting"]["data_retention_days"], 365, "{rule}");
+    let subject = SubjectId(subject_of(&world, &anna).await);
+    let work = async || {
+        plan(&world.app).await.expect("planned");
+        for server in &servers {
+            run_due(server).await.expect("jobs run");
+            server.retention_run(subject).await.expect("it looks at once");
+        }
+        let held = "SELECT count(*) FROM read.records WHERE subject_id = $1 AND kind = 'screening'";
+        world.superuser().await.query_one(held, &[&subject.0]).await.expect("counted").get::<_, i64>(0)
+    };
+    assert_eq!(work().await, 1, "within the grace");
+    let_pass(&world, TimeDelta::hours(48)).await;
+    assert_eq!(work().await, 0, "behind it");
+}
+
+/// The letters are bounded, and setting a rule back is not.
+#[tokio::test]
+async fn whoever_uses_the_letters_up_keeps_nobody_from_setting_a_rule_back() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let mut refused = 0;
+    for number in 0..60 {
+        let answer = set(&world, &anna, "work_day", json!(1 + number % 2)).await;
+        if answer.0.status() == StatusCode::TOO_MANY_REQUESTS {
+            problem(answer, StatusCode::TOO_MANY_REQUESTS, "limited").await;
+            refused += 1;
+        } else {
+            expect(answer, StatusCode::OK).await;
+        }
+    }
+    assert!(refused > 0, "the letters are used up");
+    expect(set(&world, &anna, "work_day", Value::Null).await, StatusCode::OK).await;
+    assert_eq!(rules(&world, &anna).await["work_day"].get("waiting"), None);
 }
 
 #[tokio::test]

@@ -41,14 +41,24 @@ impl App {
 
     /// Records that whoever is signed in asked for what is not there, or not theirs; a session that has ended leaves no entry.
     pub async fn refusal_record(&self, ctx: &Ctx, status: u16, path: &str) -> Result<(), AppError> {
-        let keys = match self.standing_keys(ctx).await {
-            Err(AppError::SignedOut | AppError::Suspended { .. }) => return Ok(()),
-            keys => keys?,
-        };
-        let mut event = access_event(ctx, ctx.subject, ACCESS, 1);
+        // What is refused because of a suspension must not lead to the next one.
+        if status == 403 && matches!(self.standing_keys(ctx).await, Err(AppError::Suspended { .. })) {
+            return Ok(());
+        }
+        match self.refused(ctx, ACCESS, status, path).await {
+            Err(AppError::SignedOut) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Records that something of `what` was refused with a status, though data was opened to decide so, or somebody tried what
+    /// they may not; `details` are sealed.
+    pub(super) async fn refused(&self, ctx: &Ctx, what: &str, status: u16, details: &str) -> Result<(), AppError> {
+        let keys = self.right_keys(ctx).await?;
+        let mut event = access_event(ctx, ctx.subject, what, 1);
         event.event_type = ACCESS_REFUSED.to_owned();
         event.payload = serde_json::json!({ "status": status }).to_string();
-        self.access_record(ctx, event, keys, path.to_owned()).await
+        self.access_record(ctx, event, keys, details.to_owned()).await
     }
 
     /// Records that whoever is signed in read `count` entries of `what` that no key opens. Refuses a session that has ended.

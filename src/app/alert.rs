@@ -6,6 +6,8 @@ use context::{Ctx, SessionId, SubjectId};
 use db::{Gate, Tx};
 use domain::{
     alert::{Alert, AlertCommand, AlertEvent, Pattern, Severity},
+    deletion::Deletion,
+    kinds::CONTACT,
     suspension::{Suspend, Suspension},
 };
 use event_log::{Event, Unit, cqrs_es::Aggregate};
@@ -16,6 +18,7 @@ use projections::{
         session_subject, suspension_put,
     },
     audit::newest,
+    record::record_list,
 };
 use uuid::Uuid;
 
@@ -137,17 +140,24 @@ impl App {
         }
     }
 
-    /// Suspends an account until a time; says whether there was one.
+    /// Suspends an account until a time; says whether there was one. A confirmed deletion that waits pauses meanwhile.
     async fn suspend(&self, subject: SubjectId, rule: &str, until: DateTime<Utc>) -> Result<bool, AppError> {
         let ctx = &Ctx::job(self.clock.clone(), subject);
         let work = move |tx: Tx| async move {
             let id = subject.to_string();
-            let [standing, rows] =
-                tx.flight([Standing::query(ctx, None), newest(subject, Suspension::TYPE, &id)]).await?;
+            let [standing, rows, requests, contact] = tx
+                .flight([
+                    Standing::query(ctx, None),
+                    newest(subject, Suspension::TYPE, &id),
+                    newest(subject, Deletion::TYPE, &id),
+                    record_list(subject, CONTACT.name(), None),
+                ])
+                .await?;
             let keys = Standing::take(self, ctx, &standing)?.keys;
             let unit = Unit::new(ctx, Some(&keys));
             let command = Suspend { rule: rule.to_owned(), until };
             stream::command::<Suspension>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;
+            self.deletion_pause(ctx, &tx, &unit, &keys, until, (&requests, &contact)).await?;
             unit.flush(&tx, INLINE);
             tx.queue(suspension_put(subject, until));
             Ok(())

@@ -80,7 +80,7 @@ impl App {
         granted: bool,
         version: Option<&str>,
     ) -> Result<(), AppError> {
-        self.decide("consent_decide", ctx, purpose, &|| command(purpose, granted, version)).await
+        self.decide("consent_decide", ctx, purpose, granted, &|| command(purpose, granted, version)).await
     }
 
     /// Objects to a purpose (GDPR Art. 21), or takes the objection back. Doing the same again changes nothing.
@@ -89,14 +89,16 @@ impl App {
             let decision = current(purpose);
             if objected { ConsentCommand::Object { decision } } else { ConsentCommand::LiftObjection { decision } }
         };
-        self.decide("objection_decide", ctx, purpose, &decide).await
+        self.decide("objection_decide", ctx, purpose, !objected, &decide).await
     }
 
+    /// One decision on a purpose. What `loosens` allows more than before and is an act; to withdraw and to object are rights.
     async fn decide(
         &self,
         name: &'static str,
         ctx: &Ctx,
         purpose: Purpose,
+        loosens: bool,
         command: &(dyn Fn() -> ConsentCommand + Sync),
     ) -> Result<(), AppError> {
         self.db
@@ -111,7 +113,11 @@ impl App {
                         user_get(ctx.subject),
                     ])
                     .await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let standing = Standing::take_right(self, ctx, &standing)?;
+                if loosens {
+                    standing.require_acting()?;
+                }
+                let keys = standing.keys;
                 let unit = Unit::new(ctx, Some(&keys));
                 stream::command::<Consent>(ctx, &unit, &id, newest_of(&rows).as_ref(), command()).await?;
                 if let Some(event) = unit.newest() {
@@ -156,7 +162,7 @@ impl App {
         Ok((past, keys))
     }
 
-    /// One statement on a person's own rows, with the standing, in one flight.
+    /// One statement that reads a person's own rows, with the standing, in one flight: a right.
     pub(super) async fn read_own(
         &self,
         ctx: &Ctx,
@@ -167,7 +173,7 @@ impl App {
             .api
             .run_tx(name, ctx, Gate::read(ctx), move |tx| async move {
                 let [standing, rows] = tx.finish([Standing::query(ctx, None), query()]).await?;
-                Ok((rows, Standing::take(self, ctx, &standing)?.keys))
+                Ok((rows, Standing::take_right(self, ctx, &standing)?.keys))
             })
             .await
     }

@@ -6,7 +6,7 @@ use context::{Ctx, DeletionId, SubjectId};
 use db::{Gate, Query, Row, Tx};
 use domain::{
     Fault,
-    deletion::{Deletion, DeletionCommand, DeletionError, DeletionState, Open, Scope},
+    deletion::{Deletion, DeletionCommand, DeletionError, DeletionEvent, DeletionState, Open, Scope},
     filter::Filter,
     kinds::{CONTACT, Contact, KINDS, kind},
 };
@@ -138,6 +138,12 @@ pub(super) fn counts_of(ages: &[Row]) -> Vec<(&'static str, usize)> {
     KINDS.iter().filter_map(|kind| Some((kind.name(), usize::try_from(of(kind.name())?).ok()?))).collect()
 }
 
+/// Whether the newest event of a person's requests left one that can still be confirmed.
+fn waits_for_confirmation(ctx: &Ctx, newest: Option<&Event>) -> bool {
+    let event = newest.map(|event| serde_json::from_str(&event.payload));
+    matches!(event, Some(Ok(DeletionEvent::Requested { open, .. })) if ctx.now() < open.expires_at)
+}
+
 /// A person's address, of the rows of their contact.
 pub(super) fn address_of(keys: &SubjectKeys, contact: &[Row]) -> Result<String, AppError> {
     Ok(single::<Contact>(keys, contact)?.ok_or(AppError::Missing("contact"))?.0.email)
@@ -164,7 +170,8 @@ impl App {
         reason: Option<String>,
     ) -> Result<Asked, AppError> {
         let wish = &Wish { filter: filter_of(scope, filter)?, reason };
-        self.db
+        let asked = self
+            .db
             .api
             .run_tx("deletion_request", ctx, Gate::alone(ctx), move |tx| async move {
                 let records = if scope == Scope::Full { record_ages(ctx.subject) } else { record_all(ctx.subject) };
@@ -186,24 +193,39 @@ impl App {
                     }
                 };
                 if goes.is_empty() {
-                    return Err(AppError::parameter("filters", "match no record of yours"));
+                    return Ok(None);
                 }
                 let (deletion, expires_at) = (DeletionId::random(), ctx.now() + TOKEN_LIFETIME);
                 let text = serde_json::to_vec(wish).expect("a wish can be written as JSON");
                 let token = random_text(32);
                 let command = DeletionCommand::Request {
-                    open: Open { deletion, scope, expires_at, grace_ends_at: None },
+                    open: Open { deletion, scope, expires_at, grace_ends_at: None, paused_until: None },
                     token_hash: hex::encode(self.token_hash(&token)),
                     sealed: keys.seal_trail(&place(deletion), &text).to_base64(),
                     now: ctx.now(),
                 };
                 self.deletion_command(ctx, &tx, &keys, newest_of(&stream).as_ref(), command).await?;
                 let to = address_of(&keys, &contact)?;
-                self.post(ctx, &tx, &Letter::deletion_requested(&to, &token, scope.phrase(), expires_at))?;
+                // An earlier token no longer confirms: whoever asked for that deletion must learn of it.
+                let replaces = waits_for_confirmation(ctx, newest_of(&stream).as_ref());
+                let letter = if replaces { Letter::deletion_requested_anew } else { Letter::deletion_requested };
+                self.post(ctx, &tx, &letter(&to, &token, scope.phrase(), expires_at))?;
                 let held_until = SwitchesRow::of(&switches).held(ctx.now());
-                Ok(Asked { deletion, phrase: scope.phrase(), expires_at, grace: self.grace, goes, held_until })
+                Ok::<_, AppError>(Some(Asked {
+                    deletion,
+                    phrase: scope.phrase(),
+                    expires_at,
+                    grace: self.grace,
+                    goes,
+                    held_until,
+                }))
             })
-            .await
+            .await?;
+        if asked.is_none() {
+            // Records were opened to tell.
+            self.refused(ctx, Deletion::TYPE, 422, "filters that match nothing").await?;
+        }
+        asked.ok_or_else(|| AppError::parameter("filters", "match no record of yours"))
     }
 
     /// Confirms a deletion with the mailed token and the phrase. From now on its grace runs.
@@ -214,23 +236,34 @@ impl App {
             }
             Ok(DeletionCommand::Confirm { deletion: row.deletion, grace: self.grace, now: ctx.now() })
         };
-        let confirmed = self.deletion_step("deletion_confirm", ctx, token, &confirm).await?;
-        self.wake.notify_one();
-        Ok(confirmed)
+        match self.deletion_step("deletion_confirm", ctx, token, true, &confirm).await {
+            Ok(confirmed) => {
+                self.wake.notify_one();
+                Ok(confirmed)
+            }
+            Err(error @ AppError::Invalid(_)) => {
+                // Whoever has the token and not the phrase was one step from a deletion.
+                self.refused(ctx, Deletion::TYPE, 422, "a wrong phrase").await?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Cancels a deletion with the mailed token, as long as its grace runs.
+    /// Cancels a deletion with the mailed token, as long as its grace runs; a right, also while the account is suspended.
     pub async fn deletion_cancel(&self, ctx: &Ctx, token: &str) -> Result<DeletionRequest, AppError> {
         let cancel = |row: &DeletionRow| Ok(DeletionCommand::Cancel { deletion: row.deletion, now: ctx.now() });
-        self.deletion_step("deletion_cancel", ctx, token, &cancel).await
+        self.deletion_step("deletion_cancel", ctx, token, false, &cancel).await
     }
 
-    /// One step on the request that a token belongs to, with the job and the letter that follow from it.
+    /// One step on the request that a token belongs to, with the job and the letter that follow from it; `acts` says whether a
+    /// suspension bars it.
     async fn deletion_step(
         &self,
         name: &'static str,
         ctx: &Ctx,
         token: &str,
+        acts: bool,
         step: &(dyn Fn(&DeletionRow) -> Result<DeletionCommand, AppError> + Sync),
     ) -> Result<DeletionRequest, AppError> {
         let hash = self.token_hash(token);
@@ -245,7 +278,11 @@ impl App {
                         record_list(ctx.subject, CONTACT.name(), None),
                     ])
                     .await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let standing = Standing::take_right(self, ctx, &standing)?;
+                if acts {
+                    standing.require_acting()?;
+                }
+                let keys = standing.keys;
                 let mut row = found.first().and_then(DeletionRow::from_row).ok_or(AppError::Missing("request"))?;
                 let command = step(&row)?;
                 let to = address_of(&keys, &contact)?;
@@ -337,6 +374,11 @@ impl App {
             self.deletion_defer(ctx, &switches, until).await?;
             return Ok(Next::Later(until));
         }
+        if let Some(end) = row.grace_ends_at.filter(|end| *end > ctx.now()) {
+            // The job is older than a pause of the grace.
+            self.erasure_refused(subject, deletion).await?;
+            return Ok(Next::Later(end));
+        }
         match row.scope {
             Scope::Full => self.erase(ctx, deletion).await,
             Scope::Partial | Scope::SessionsOnly => self.deletion_run(ctx, &row).await,
@@ -357,6 +399,39 @@ impl App {
             .await
     }
 
+    /// Lets the grace of a confirmed deletion pause until a suspension of the account ends, in the transaction that suspends: the
+    /// job is due later, and the person is told. `stream` and `contact` are the rows of the person's requests and address.
+    pub(super) async fn deletion_pause(
+        &self,
+        ctx: &Ctx,
+        tx: &Tx,
+        unit: &Unit<'_>,
+        keys: &SubjectKeys,
+        until: DateTime<Utc>,
+        (stream, contact): (&[Row], &[Row]),
+    ) -> Result<(), AppError> {
+        let before = unit.len();
+        let command = DeletionCommand::Pause { until, now: ctx.now() };
+        let id = ctx.subject.to_string();
+        stream::command::<Deletion>(ctx, unit, &id, newest_of(stream).as_ref(), command).await?;
+        let event = unit.newest().filter(|_| unit.len() > before);
+        let Some(Ok(DeletionEvent::Paused { open, .. })) = event.map(|event| serde_json::from_str(&event.payload))
+        else {
+            return Ok(());
+        };
+        let end = open.grace_ends_at.unwrap_or(until);
+        tx.queue(job_drop(ctx.subject, open.deletion.0));
+        tx.queue(job_add(ctx.subject, DELETION_JOB, open.deletion.0, end, ctx.now()));
+        match address_of(keys, contact) {
+            Ok(to) => self.post(ctx, tx, &Letter::deletion_paused(&to, until, end)),
+            // Damaged data must not keep an account from being suspended.
+            Err(error) => {
+                tracing::error!(%error, request = %open.deletion, "a pause can't be told");
+                Ok(())
+            }
+        }
+    }
+
     /// Removes exactly the records that a request means.
     async fn deletion_run(&self, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> {
         let work = self.db.api.run_tx("deletion_run", ctx, Gate::alone(ctx), move |tx| async move {
@@ -371,6 +446,9 @@ impl App {
                 .await?;
             let standing = Standing::take(self, ctx, &standing)?;
             standing.require_unheld()?;
+            if let Some(until) = standing.suspended_until() {
+                return Err(AppError::Suspended { until });
+            }
             let keys = &standing.keys;
             let wish = unseal(keys, row)?;
             let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
@@ -392,9 +470,11 @@ impl App {
         let outcome = work.await;
         crash_point("deletion: committed");
         match outcome {
-            // A hold was placed, or the request was cancelled, since the job began.
-            Err(AppError::Held { until }) => Ok(Next::Later(until)),
+            // A hold was placed, the account was suspended, or the request was cancelled, since the job began.
+            Err(AppError::Held { until } | AppError::Suspended { until }) => Ok(Next::Later(until)),
             Err(AppError::Deletion(DeletionError::Closed)) => Ok(Next::Done),
+            // The grace pauses since the job began; the pause has added a job of its own.
+            Err(AppError::Deletion(DeletionError::GracePeriodRuns)) => Ok(Next::Done),
             outcome => outcome.map(|()| Next::Done),
         }
     }

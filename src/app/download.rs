@@ -66,6 +66,12 @@ impl App {
     pub async fn export_token(&self, ctx: &Ctx, export: ExportId) -> Result<(String, DateTime<Utc>), AppError> {
         self.export_file(ctx, export).await?;
         let token = Token { subject: ctx.subject, export, expires_at: ctx.now() + TOKEN_LIFETIME };
+        // On record before it leaves: whoever holds it needs no sign-in.
+        let command = ExportCommand::MakeToken { expires_at: token.expires_at };
+        match self.export_step("export_token", ctx, export, command, &|_, _, _| Ok(())).await {
+            Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::Missing("export")),
+            outcome => outcome.map(drop)?,
+        }
         let text = serde_json::to_vec(&token).expect("a token can be written as JSON");
         let sealed = self.vault.ring().token_sealer().seal(&token_place(), &text);
         Ok((URL_SAFE_NO_PAD.encode(sealed.0), token.expires_at))

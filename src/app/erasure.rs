@@ -115,7 +115,10 @@ impl App {
             }
             outcome => outcome?,
         }
-        if standing.require_unheld().is_err() {
+        // A hold was placed since the job began; or a suspension lasts, behind which somebody may have confirmed with a stolen
+        // session. What the ledger repeats was decided before.
+        let suspended = matches!(cause, Cause::Request) && standing.suspended_until().is_some();
+        if suspended || standing.require_unheld().is_err() {
             return Ok(Attempt::Refused);
         }
         if let Cause::Request = cause {

@@ -57,6 +57,9 @@ pub enum AppError {
     /// A confirmed deletion waits for the end of its grace.
     #[error("a confirmed deletion is waiting")]
     DeletionWaiting,
+    /// Another import of the same person runs.
+    #[error("another import runs")]
+    ImportRuns,
     /// The account is suspended for a while.
     #[error("the account is suspended until {until}")]
     Suspended {

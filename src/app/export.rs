@@ -1,5 +1,5 @@
 //! Export: asking for a file of one's own data, seeing how far it is, cancelling, and trying again. The file is written by
-//! `export_run.rs` and downloaded by `download.rs`.
+//! `export_run.rs` and downloaded by `download.rs`. All of it is a right (GDPR Art. 20), which a suspension leaves open.
 
 use chrono::{DateTime, Datelike, Days, Utc};
 use context::{Ctx, ExportId, RecordId};
@@ -12,7 +12,7 @@ use domain::{
     kinds::{KINDS, kind},
     quarter::Quarter,
 };
-use event_log::{Event, Unit};
+use event_log::{Event, Unit, cqrs_es::Aggregate};
 use projections::{
     INLINE,
     audit::newest,
@@ -97,6 +97,8 @@ impl App {
     ) -> Result<ExportRequest, AppError> {
         let filter = filter.settled(scope).map_err(AppError::Invalid)?;
         if !filter.is_empty() && !self.export_means_any(ctx, &filter).await? {
+            // Records were opened to tell.
+            self.refused(ctx, Export::TYPE, 422, "filters that match nothing").await?;
             return Err(AppError::parameter("filters", "match no record of yours"));
         }
         let (export, means) = (ExportId::random(), &filter);
@@ -105,7 +107,7 @@ impl App {
             .api
             .run_tx("export_request", ctx, Gate::alone(ctx), move |tx| async move {
                 let [standing, open] = tx.flight([Standing::query(ctx, None), export_open(ctx.subject)]).await?;
-                let standing = Standing::take(self, ctx, &standing)?;
+                let standing = Standing::take_right(self, ctx, &standing)?;
                 standing.require_unrestricted()?;
                 if !open.is_empty() {
                     return Err(AppError::ExportWaits);
@@ -146,7 +148,7 @@ impl App {
             .api
             .run_tx("export_candidates", ctx, Gate::read(ctx), move |tx| async move {
                 let [standing, rows] = tx.finish([Standing::query(ctx, None), candidates(ctx, index, filter)]).await?;
-                Standing::take(self, ctx, &standing)?.require_unrestricted()?;
+                Standing::take_right(self, ctx, &standing)?.require_unrestricted()?;
                 Ok::<_, AppError>(rows.iter().flat_map(|row| candidate(row).1).collect::<Vec<_>>())
             })
             .await?;
@@ -157,7 +159,7 @@ impl App {
                 .run_tx("export_search", ctx, Gate::shared(ctx), move |tx| async move {
                     let records = export_records(ctx.subject, page);
                     let [standing, rows] = tx.finish([Standing::query(ctx, None), records]).await?;
-                    let keys = Standing::take(self, ctx, &standing)?.keys;
+                    let keys = Standing::take_right(self, ctx, &standing)?.keys;
                     for row in rows.iter().map(RecordRow::from_row) {
                         let body = open(&keys, &row)?.body;
                         if kind(&row.entry.kind).is_some_and(|kind| filter.means(kind, &body)) {
@@ -237,7 +239,7 @@ impl App {
                         export_open(ctx.subject),
                     ])
                     .await?;
-                let standing = Standing::take(self, ctx, &standing)?;
+                let standing = Standing::take_right(self, ctx, &standing)?;
                 let row = found.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
                 let newest = newest_of(&stream);
                 self.export_command(ctx, &tx, &standing.keys, export, newest.as_ref(), command.clone()).await?;

@@ -1,10 +1,13 @@
 //! Import of one's own export: everything is checked first, and nothing is written where anything is wrong; then each record is
 //! submitted like any other. What is there already, as it is in the file, stays as it is, so importing twice changes nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
 
 use chrono::NaiveDate;
-use context::{Ctx, Personal};
+use context::{Ctx, Personal, SubjectId};
 use db::{Gate, Query};
 use domain::{
     Body, Fault, Kind,
@@ -14,6 +17,7 @@ use domain::{
 use projections::record::{RecordRow, record_list, record_newest};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
+use vault::SubjectKeys;
 
 use super::{
     App, AppError, Standing,
@@ -60,7 +64,35 @@ struct Chosen<'a> {
     records: Vec<&'a RawValue>,
 }
 
+/// Who is importing on this server.
+static IMPORTING: Mutex<BTreeSet<SubjectId>> = Mutex::new(BTreeSet::new());
+
+/// A person's turn to import, of which each has one at a time. It ends when this is dropped.
+pub struct ImportTurn(SubjectId);
+
+impl ImportTurn {
+    /// Takes the turn of a person; none where it is taken.
+    fn take(subject: SubjectId) -> Option<Self> {
+        let is_free = IMPORTING.lock().unwrap_or_else(PoisonError::into_inner).insert(subject);
+        // Lazily: a turn that is made is given back when it is dropped.
+        is_free.then(|| Self(subject))
+    }
+}
+
+impl Drop for ImportTurn {
+    fn drop(&mut self) {
+        IMPORTING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
 impl App {
+    /// Takes the caller's turn to import, before their document is read. Refuses where nothing could be submitted now, and while
+    /// another import of the same person runs on this server.
+    pub async fn import_admit(&self, ctx: &Ctx) -> Result<ImportTurn, AppError> {
+        self.import_allowed(ctx, &[]).await?;
+        ImportTurn::take(ctx.subject).ok_or(AppError::ImportRuns)
+    }
+
     /// Imports a document that was exported here, to the same person; says what became of the records of each kind. With
     /// `dry_run` it says what would.
     pub async fn import(
@@ -71,7 +103,7 @@ impl App {
         dry_run: bool,
     ) -> Result<BTreeMap<&'static str, Imported>, AppError> {
         let document = read(self.vault.ring(), text)?;
-        let (email, mut faults) = (self.address(ctx).await?, Vec::new());
+        let ((email, keys), mut faults) = (self.address(ctx).await?, Vec::new());
         let document = match document {
             Ok(document) => document,
             Err(found) => {
@@ -92,6 +124,9 @@ impl App {
             return Err(AppError::Invalid(faults));
         }
         self.import_allowed(ctx, &chosen).await?;
+        // Whatever becomes of it: records are opened to be compared, also where nothing is written.
+        let count = chosen.iter().map(|chosen| chosen.records.len()).sum();
+        self.accessed(ctx, keys, "import", count, if dry_run { "dry run".to_owned() } else { String::new() }).await?;
         let mut counts = BTreeMap::new();
         for Chosen { kind, records } in chosen {
             let counted: &mut Imported = counts.entry(kind.name()).or_default();
@@ -107,15 +142,16 @@ impl App {
         Ok(counts)
     }
 
-    /// The caller's own address.
-    async fn address(&self, ctx: &Ctx) -> Result<String, AppError> {
+    /// The caller's own address, and the keys.
+    async fn address(&self, ctx: &Ctx) -> Result<(String, SubjectKeys), AppError> {
         self.db
             .api
             .run_tx("import_address", ctx, Gate::shared(ctx), move |tx| async move {
                 let contact = record_list(ctx.subject, CONTACT.name(), None);
                 let [standing, contact] = tx.finish([Standing::query(ctx, None), contact]).await?;
                 let keys = Standing::take(self, ctx, &standing)?.keys;
-                Ok(single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?.0.email)
+                let email = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?.0.email;
+                Ok((email, keys))
             })
             .await
     }

@@ -92,7 +92,7 @@ impl App {
                         numbers(ctx),
                     ])
                     .await?;
-                let Standing { keys, wrapped, .. } = Standing::take(self, ctx, &standing)?;
+                let Standing { keys, wrapped, .. } = Standing::take_right(self, ctx, &standing)?;
                 let own: Vec<RetentionRow> = rules.iter().map(RetentionRow::from_row).collect();
                 let held = |kind: &'static dyn Kind| {
                     let row = ages.iter().find(|row| row.get::<_, &str>(0) == kind.name());
@@ -100,8 +100,8 @@ impl App {
                         kind,
                         count: row.map_or(0, |row| row.get(1)),
                         times: row.map(|row| (row.get(2), row.get(3))),
-                        retention_days: days_of(kind, &own),
-                        next_due_at: self.outlived_at(kind, &own, row.map(|row| row.get(4))),
+                        retention_days: days_of(kind, &own, ctx.now()),
+                        next_due_at: self.outlived_at(kind, &own, row.map(|row| row.get(4)), ctx.now()),
                     }
                 };
                 let waits = |row: &DeletionRow| match row.state {

@@ -51,7 +51,7 @@ impl App {
                         record_latest(ctx.subject, WORK_DAY.name()),
                     ])
                     .await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let keys = Standing::take_right(self, ctx, &standing)?.keys;
                 let registered_at = account.first().ok_or(AppError::Missing("account"))?.get(0);
                 let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
                 let work = single::<WorkProfile>(&keys, &work)?;

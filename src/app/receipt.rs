@@ -175,7 +175,7 @@ impl App {
                 let [standing, rows, user] = tx
                     .finish([Standing::query(ctx, None), consent_event(ctx.subject, event), user_get(ctx.subject)])
                     .await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let keys = Standing::take_right(self, ctx, &standing)?.keys;
                 let event = newest_of(&rows).ok_or(AppError::Missing("receipt"))?;
                 let user = self.user(ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
                 Ok((self.receipt(&event, user)?, keys))

@@ -7,7 +7,7 @@ use context::{Ctx, Personal, RecordId};
 use db::{Gate, Row, Tx};
 use domain::{
     Body, Fault, Kind,
-    kinds::kind,
+    kinds::{CONTACT, Contact, Shape, kind},
     quarter::Quarter,
     record::{Record, RecordCommand, RecordError, RecordEvent},
 };
@@ -30,7 +30,7 @@ use super::{
     App, AppError, Standing,
     once::{Claim, Once},
 };
-use crate::ledger::Entry;
+use crate::{ledger::Entry, mail::Letter};
 
 /// Longer ranges than this read all records of a kind: so many buckets would cost more than they spare.
 pub(super) const BUCKET_YEARS: i32 = 10;
@@ -165,7 +165,7 @@ impl App {
                 let list = record_list(ctx.subject, kind.name(), buckets.clone());
                 let [standing, rows] = tx.finish([Standing::query(ctx, None), list]).await?;
                 let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
-                Ok::<_, AppError>((rows, Standing::take(self, ctx, &standing)?))
+                Ok::<_, AppError>((rows, Standing::take_right(self, ctx, &standing)?))
             })
             .await?;
         let mut records = Vec::with_capacity(rows.len());
@@ -191,7 +191,7 @@ impl App {
             .run_tx("record_get", ctx, Gate::shared(ctx), move |tx| async move {
                 let get = record_get(ctx.subject, kind.name(), record);
                 let [standing, rows] = tx.finish([Standing::query(ctx, None), get]).await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let keys = Standing::take_right(self, ctx, &standing)?.keys;
                 let row = rows.first().ok_or(AppError::Missing("record"))?;
                 Ok((open(&keys, &RecordRow::from_row(row))?, keys))
             })
@@ -201,21 +201,26 @@ impl App {
     /// Removes one record of a kind.
     pub async fn record_remove(&self, ctx: &Ctx, kind: &'static dyn Kind, record: RecordId) -> Result<(), AppError> {
         let removed = self
-            .removal("record_remove", ctx, &move |row| row.entry.kind == kind.name() && row.entry.record == record)
+            .removal("record_remove", ctx, None, &move |row| {
+                row.entry.kind == kind.name() && row.entry.record == record
+            })
             .await?;
         if removed == 0 { Err(AppError::Missing("record")) } else { Ok(()) }
     }
 
-    /// Removes all records of a kind; says how many there were.
+    /// Removes all records of a kind; says how many there were. The person is told by letter, since whoever has their session can
+    /// do this in one step.
     pub async fn record_remove_all(&self, ctx: &Ctx, kind: &'static dyn Kind) -> Result<usize, AppError> {
-        self.removal("record_remove_all", ctx, &move |row| row.entry.kind == kind.name()).await
+        self.removal("record_remove_all", ctx, Some(kind), &move |row| row.entry.kind == kind.name()).await
     }
 
-    /// A transaction that removes the records that `choose` names, unless a legal hold stands.
+    /// A transaction that removes the records that `choose` names, unless a legal hold stands. Where all of a kind go, it is named
+    /// in a letter.
     async fn removal(
         &self,
         name: &'static str,
         ctx: &Ctx,
+        all_of: Option<&'static dyn Kind>,
         choose: &(dyn Fn(&RecordRow) -> bool + Sync),
     ) -> Result<usize, AppError> {
         self.db
@@ -231,6 +236,15 @@ impl App {
                 let gone: Vec<&RecordRow> = rows.iter().filter(|row| choose(row)).collect();
                 let removed = self.remove(ctx, &tx, &unit, &standing, &gone, &register).await?;
                 self.note_removed(ctx, &removed).await?;
+                if let Some(kind) = all_of.filter(|_| !removed.is_empty()) {
+                    match address_among(&standing.keys, &rows) {
+                        Some(to) => {
+                            self.post(ctx, &tx, &Letter::records_removed(&to, kind.title(), removed.len(), ctx.now()))?;
+                        }
+                        // Damaged data must not keep anybody from removing the rest.
+                        None => tracing::error!("a removal can't be told: the contact does not open"),
+                    }
+                }
                 unit.flush(&tx, INLINE);
                 Ok(removed.len())
             })
@@ -286,6 +300,12 @@ impl App {
         let entry = Entry::Removed { subject: ctx.subject, records: records.to_vec(), at: ctx.now() };
         Ok(self.ledger.append(entry).await?)
     }
+}
+
+/// A person's address, among all their records.
+fn address_among(keys: &SubjectKeys, records: &[RecordRow]) -> Option<String> {
+    let contact = records.iter().find(|row| row.entry.kind == CONTACT.name())?;
+    Contact::from_body(&open(keys, contact).ok()?.body).map(|contact| contact.email)
 }
 
 /// Runs the aggregate of each submission and queues what follows.

@@ -46,7 +46,12 @@ impl App {
                 let id = ctx.subject.to_string();
                 let [standing, rows] =
                     tx.flight([Standing::query(ctx, None), newest(ctx.subject, Restriction::TYPE, &id)]).await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let standing = Standing::take_right(self, ctx, &standing)?;
+                // To restrict is a right; to lift the restriction is an act, which a suspension bars.
+                if !restricted {
+                    standing.require_acting()?;
+                }
+                let keys = standing.keys;
                 let unit = Unit::new(ctx, Some(&keys));
                 let command = if restricted { RestrictionCommand::Set } else { RestrictionCommand::Lift };
                 stream::command::<Restriction>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;

@@ -146,7 +146,8 @@ impl App {
                         sessions::refresh_use(ctx, lookup),
                     ])
                     .await?;
-                let keys = match Standing::take(self, ctx, &standing) {
+                // Who is suspended stays signed in, or could use no right.
+                let keys = match Standing::take_right(self, ctx, &standing) {
                     Err(AppError::SignedOut) => return Ok(None),
                     other => other?.keys,
                 };
@@ -180,7 +181,7 @@ impl App {
             .api
             .run_tx("auth_logout", ctx, Gate::alone(ctx), move |tx| async move {
                 let [standing, newest] = tx.flight([Standing::query(ctx, None), account_newest(ctx)]).await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
+                let keys = Standing::take_right(self, ctx, &standing)?.keys;
                 let unit = Unit::new(ctx, Some(&keys));
                 let newest = newest_of(&newest);
                 account_commands(ctx, &unit, newest.as_ref(), [AccountCommand::SignOut(session)]).await?;

@@ -1,4 +1,8 @@
 //! Standing: what decides whether a person may act now. Read in the first flight of every transaction.
+//!
+//! A suspended account may not act, and keeps its rights: a suspension stops what a thief of the session would do, and never
+//! keeps a person from their data. [`Standing::take`] is for acts, and refuses; what is a right of the person must say so by
+//! [`Standing::take_right`], so that an operation that says nothing is barred.
 
 use aws_lc_rs::constant_time;
 use chrono::{DateTime, Utc};
@@ -23,6 +27,10 @@ pub struct Standing {
     restricted: bool,
     deletion_at: Option<DateTime<Utc>>,
     held_until: Option<DateTime<Utc>>,
+    /// The end of a suspension that lasts.
+    suspended_until: Option<DateTime<Utc>>,
+    /// Whether a session asks, and not a job of the server.
+    in_session: bool,
 }
 
 /// What the person decided on the purpose.
@@ -52,8 +60,18 @@ impl Standing {
         .bind(purpose.map(Choice::as_str))
     }
 
-    /// Takes the answer. Refuses where the person is gone or the session has ended.
+    /// Takes the answer for an act, such as submitting, granting, or asking for a deletion. Refuses where the person is gone, the
+    /// session has ended, or the account is suspended. Jobs on a suspended person go on.
     pub fn take(app: &App, ctx: &Ctx, rows: &[Row]) -> Result<Self, AppError> {
+        let standing = Self::take_right(app, ctx, rows)?;
+        standing.require_acting()?;
+        Ok(standing)
+    }
+
+    /// Takes the answer for a right over one's own data, which a suspension leaves open: to read it, to take it along, to withdraw
+    /// a consent or object, to restrict, to cancel a deletion, to sign out. Refuses where the person is gone or the session has
+    /// ended.
+    pub fn take_right(app: &App, ctx: &Ctx, rows: &[Row]) -> Result<Self, AppError> {
         let Some(row) = rows.first() else {
             app.vault.forget(ctx.subject);
             return Err(AppError::SignedOut);
@@ -65,10 +83,6 @@ impl Standing {
             if !ours || expires_at <= ctx.now() {
                 return Err(AppError::SignedOut);
             }
-            // Jobs on the same person go on.
-            if let Some(until) = row.get::<_, Option<DateTime<Utc>>>(13).filter(|until| *until > ctx.now()) {
-                return Err(AppError::Suspended { until });
-            }
         }
         let wrapped = WrappedSubject::from_row(row);
         let keys = app.vault.open_subject(ctx.subject, &wrapped)?;
@@ -79,7 +93,22 @@ impl Standing {
         });
         let restricted = row.get::<_, Option<DateTime<Utc>>>(10).is_some();
         let held_until = row.get::<_, Option<DateTime<Utc>>>(12).filter(|until| *until > ctx.now());
-        Ok(Self { keys, wrapped, consent, restricted, deletion_at: row.get(11), held_until })
+        let suspended_until = row.get::<_, Option<DateTime<Utc>>>(13).filter(|until| *until > ctx.now());
+        let (deletion_at, in_session) = (row.get(11), ctx.session.is_some());
+        Ok(Self { keys, wrapped, consent, restricted, deletion_at, held_until, suspended_until, in_session })
+    }
+
+    /// Refuses an act of a session while the account is suspended.
+    pub fn require_acting(&self) -> Result<(), AppError> {
+        match self.suspended_until {
+            Some(until) if self.in_session => Err(AppError::Suspended { until }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The end of a suspension that lasts, whoever asks.
+    pub fn suspended_until(&self) -> Option<DateTime<Utc>> {
+        self.suspended_until
     }
 
     /// Refuses where the purpose that was asked for has no consent on the notice that counts today.
@@ -115,14 +144,26 @@ impl Standing {
 impl App {
     /// The keys of the context's subject; refuses where the session, if one is named, has ended or is suspended.
     pub(super) async fn standing_keys(&self, ctx: &Ctx) -> Result<SubjectKeys, AppError> {
+        let standing = self.standing(ctx).await?;
+        standing.require_acting()?;
+        Ok(standing.keys)
+    }
+
+    /// The keys of the context's subject for a right over their own data; refuses where the session has ended.
+    pub async fn right_keys(&self, ctx: &Ctx) -> Result<SubjectKeys, AppError> {
+        Ok(self.standing(ctx).await?.keys)
+    }
+
+    async fn standing(&self, ctx: &Ctx) -> Result<Standing, AppError> {
         let work = move |tx: db::Tx| async move {
             let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
-            Ok(Standing::take(self, ctx, &standing)?.keys)
+            Standing::take_right(self, ctx, &standing)
         };
         self.db.api.run_tx("standing_keys", ctx, Gate::read(ctx), work).await
     }
 
-    /// The person's index key, from memory or, once, from the database.
+    /// The person's index key, from memory or, once, from the database. What is found with it is read by a transaction of its own,
+    /// which looks at the standing for what it does.
     pub async fn index_key(&self, ctx: &Ctx) -> Result<IndexKey, AppError> {
         if let Some(key) = self.vault.index_key(ctx.subject) {
             return Ok(key);
@@ -131,7 +172,7 @@ impl App {
             .api
             .run_tx("index_key", ctx, Gate::read(ctx), move |tx| async move {
                 let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
-                Ok(Standing::take(self, ctx, &standing)?.keys.index().clone())
+                Ok(Standing::take_right(self, ctx, &standing)?.keys.index().clone())
             })
             .await
     }

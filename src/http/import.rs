@@ -1,8 +1,18 @@
 //! Import: a document that was exported here, given back. Called by a person on their own data.
+//!
+//! A document is large, so nobody may hold back others by sending one slowly. Whether the caller may import is known before the
+//! first byte is read; one document a person arrives at a time; what has arrived is bounded in all, and what is worked on waits
+//! for its turn only once it is there.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use poem::{Request, RequestBody, Result, http::StatusCode, web::Data};
+use futures_util::StreamExt;
+use poem::{
+    Body, Request, RequestBody, Result,
+    error::ReadBodyError,
+    http::{StatusCode, header},
+    web::Data,
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi,
     param::Query,
@@ -13,20 +23,34 @@ use poem_openapi::{
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Tag, caller::Subject, input::require_json, problem::Refusal};
-use crate::app::{App, AppError, import::Imported};
+use crate::app::{
+    App, AppError,
+    import::{ImportTurn, Imported},
+};
 
 /// The largest document that is taken, in bytes.
 const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
 /// A document that takes longer than this to arrive is given up.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(120);
-/// So many are read and checked at once, since each is held in memory.
+/// So is one of which nothing arrives for this long.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
+/// When to come again, in seconds, where too much has arrived from others.
+const RETRY_AFTER_S: i64 = 15;
+/// So much of all documents is held in memory at once, in KiB: eight of the largest. It is taken as bytes arrive, so that a slow
+/// upload holds back what it has sent and no more.
+static ARRIVED_KIB: Semaphore = Semaphore::const_new(512 * 1024);
+/// So many are checked and written at once. Each is whole by then, and works on its own.
 static AT_ONCE: Semaphore = Semaphore::const_new(2);
 
-/// A document, as text.
+/// A document, as text, of somebody who may import it.
 pub struct Document {
     text: String,
-    _permit: SemaphorePermit<'static>,
+    _held: Held,
+    _turn: ImportTurn,
 }
+
+/// The memory that a document has taken so far.
+type Held = Option<SemaphorePermit<'static>>;
 
 impl Payload for Document {
     const CONTENT_TYPE: &'static str = "application/json";
@@ -59,17 +83,47 @@ impl<'a> ApiExtractor<'a> for Document {
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         require_json(request)?;
-        let body = body.take()?;
-        let arriving = async {
-            let permit = AT_ONCE.acquire().await.map_err(poem::error::InternalServerError)?;
-            Ok::<_, poem::Error>((body.into_bytes_limit(DOCUMENT_BYTES).await?, permit))
-        };
-        let slow = |_| poem::Error::from_status(StatusCode::REQUEST_TIMEOUT);
-        let (bytes, permit) = tokio::time::timeout(DOCUMENT_TIMEOUT, arriving).await.map_err(slow)??;
-        let text = String::from_utf8(bytes.into());
+        let caller = Subject::from_request(request, body, ExtractParamOptions::default()).await?;
+        let app =
+            request.data::<Arc<App>>().ok_or_else(|| poem::Error::from_status(StatusCode::INTERNAL_SERVER_ERROR))?;
+        let turn = app.import_admit(caller.ctx()).await.map_err(Refusal::from)?;
+        let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+        if declared.is_some_and(|length| length > DOCUMENT_BYTES as u64) {
+            return Err(ReadBodyError::PayloadTooLarge.into());
+        }
+        let arriving = arrive(body.take()?);
+        let (bytes, held) = tokio::time::timeout(DOCUMENT_TIMEOUT, arriving).await.map_err(|_| too_slow())??;
+        let text = String::from_utf8(bytes);
         let text = text.map_err(|_| Refusal::from(AppError::parameter("", "must be text in UTF-8")))?;
-        Ok(Self { text, _permit: permit })
+        Ok(Self { text, _held: held, _turn: turn })
     }
+}
+
+fn too_slow() -> poem::Error {
+    poem::Error::from_status(StatusCode::REQUEST_TIMEOUT)
+}
+
+/// Takes a document in, and memory for it as it arrives.
+async fn arrive(body: Body) -> Result<(Vec<u8>, Held)> {
+    let (mut bytes, mut held, mut held_kib) = (Vec::new(), Held::None, 0);
+    let mut chunks = std::pin::pin!(body.into_bytes_stream());
+    while let Some(chunk) = tokio::time::timeout(SILENCE_TIMEOUT, chunks.next()).await.map_err(|_| too_slow())? {
+        let chunk = chunk.map_err(ReadBodyError::Io)?;
+        let length = bytes.len() + chunk.len();
+        if length > DOCUMENT_BYTES {
+            return Err(ReadBodyError::PayloadTooLarge.into());
+        }
+        let needed_kib = u32::try_from(length.div_ceil(1024)).expect("a document is smaller than 4 TiB");
+        let full = |_| Refusal::from(AppError::Limited { retry_after_s: RETRY_AFTER_S });
+        let more = ARRIVED_KIB.try_acquire_many(needed_kib - held_kib).map_err(full)?;
+        match &mut held {
+            Some(held) => held.merge(more),
+            None => held = Some(more),
+        }
+        held_kib = needed_kib;
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((bytes, held))
 }
 
 /// What became of the records of a kind, or would become of them.
@@ -132,7 +186,7 @@ impl ImportApi {
     /// nothing is written where anything is wrong; consents are needed as for any submission. How to reach the person is not
     /// imported. Importing twice changes nothing, so one that was broken off is sent again. What does not fit into one document is
     /// exported and imported in parts: `filters` name kinds and periods. Decisions and settings are not records, and stay
-    /// as they are.
+    /// as they are. One import a person runs at a time: a second one is answered 409.
     #[oai(path = "/import", method = "post", operation_id = "import")]
     async fn import(
         &self,
@@ -143,6 +197,7 @@ impl ImportApi {
         document: Document,
     ) -> Result<Json<ImportAnswer>, Refusal> {
         let dry_run = dry_run.0.unwrap_or(false);
+        let _working = AT_ONCE.acquire().await.expect("nothing closes the semaphore");
         let counts = app.import(caller.ctx(), &document.text, caller.today(), dry_run).await?;
         Ok(Json(ImportAnswer::new(dry_run, counts)))
     }

@@ -35,7 +35,7 @@ pub struct Problem {
     /// `unsupported-media-type`, `method-not-allowed`, `signed-out`, `code-refused`, `refresh-refused`, `forbidden`,
     /// `consent-needed`, `objection-stands`, `restricted`, `held`, `deletion-waiting`, `deletion-confirmed`, `deletion-closed`,
     /// `cooling-off`, `grace-over`, `grace-runs`, `notice-outdated`, `missing`, `account-exists`, `changed`, `key-reused`, `in-flight`,
-    /// `invalid-input`, `outside`, `export-waiting`, `export-closed`, `limited`, `failed`, `unavailable`, `sign-in-needed`.
+    /// `invalid-input`, `outside`, `export-waiting`, `export-closed`, `import-running`, `suspended`, `limited`, `failed`, `unavailable`, `sign-in-needed`.
     #[oai(rename = "type")]
     pub kind: String,
     /// The same in a few words.
@@ -220,6 +220,10 @@ impl From<AppError> for Refusal {
                 let problem = problem(409, "export-closed", "The export is not in a state for this");
                 Self::Conflict(with(problem, format!("As asked it cannot go on: {error}.")))
             }
+            AppError::ImportRuns => {
+                let problem = problem(409, "import-running", "Another import of yours is running");
+                Self::Conflict(with(problem, "Wait until it has been answered, and import again."))
+            }
             AppError::ExportWaits => {
                 let problem = problem(409, "export-waiting", "Another export is waiting or being written");
                 Self::Conflict(with(problem, "Wait for it or cancel it: GET /v1/privacy/exports."))
@@ -234,7 +238,11 @@ impl From<AppError> for Refusal {
             )),
             AppError::Suspended { until } => Self::Forbidden(with(
                 problem(403, "suspended", "The account is suspended for a while"),
-                format!("A pattern in the log looked suspicious. Try again at {} or later.", until.format("%FT%TZ")),
+                format!(
+                    "A pattern in the log looked suspicious. Try again at {} or later. Meanwhile you can read and export your \
+                     data, withdraw, object, restrict, cancel a deletion, and sign out.",
+                    until.format("%FT%TZ")
+                ),
             )),
             AppError::Uncovered => Self::Conflict(ProblemJson(problem(
                 409,

@@ -22,16 +22,29 @@ use crate::app::{App, AppError, retention::Rule};
 pub struct RetentionRule {
     /// The kind.
     kind: String,
-    /// Days after the last change for which a record is kept; absent: as long as the account.
+    /// Days after the last change for which a record is kept, as it counts now; absent: as long as the account.
     #[oai(skip_serializing_if_is_none)]
     data_retention_days: Option<u32>,
     /// Whether the caller set it.
     own: bool,
+    /// A shorter rule that was set, and does not count yet.
+    #[oai(skip_serializing_if_is_none)]
+    waiting: Option<WaitingRule>,
     /// How many records the next daily run removes.
     due_count: u32,
     /// When the next record after those will have outlived its time.
     #[oai(skip_serializing_if_is_none)]
     next_due_at: Option<DateTime<Utc>>,
+}
+
+/// A shorter rule that waits. Until it counts, setting the rule as it was takes it back.
+#[derive(Object)]
+pub struct WaitingRule {
+    /// Days after the last change for which a record will be kept; absent: as long as the account.
+    #[oai(skip_serializing_if_is_none)]
+    data_retention_days: Option<u32>,
+    /// When it counts.
+    counts_from: DateTime<Utc>,
 }
 
 /// The rules of all kinds.
@@ -52,7 +65,14 @@ pub struct RetentionDecision {
 
 impl Example for RetentionRule {
     fn example() -> Self {
-        Self { kind: "work_day".to_owned(), data_retention_days: Some(365), own: true, due_count: 0, next_due_at: None }
+        Self {
+            kind: "work_day".to_owned(),
+            data_retention_days: Some(365),
+            own: true,
+            waiting: Some(WaitingRule { data_retention_days: Some(30), counts_from: DateTime::UNIX_EPOCH }),
+            due_count: 0,
+            next_due_at: None,
+        }
     }
 }
 
@@ -82,6 +102,7 @@ impl RetentionRule {
             kind: rule.kind.name().to_owned(),
             data_retention_days: rule.days,
             own: rule.own,
+            waiting: rule.waiting.map(|(days, counts_from)| WaitingRule { data_retention_days: days, counts_from }),
             due_count: u32::try_from(rule.due).unwrap_or(u32::MAX),
             next_due_at: rule.next_at,
         }
@@ -103,7 +124,9 @@ impl RetentionApi {
 
     /// Set for how long a kind is kept
     ///
-    /// The caller's own rule takes the place of the kind's. What has outlived its time is removed once a day.
+    /// The caller's own rule takes the place of the kind's. One that keeps longer counts at once. One that keeps for a shorter time
+    /// counts after the grace of a deletion and is told by letter; until then the rule before it counts, and setting that again
+    /// takes the new one back, also while the account is suspended. What has outlived its time is removed once a day.
     #[oai(path = "/:kind", method = "put", operation_id = "retention_set")]
     async fn set(
         &self,

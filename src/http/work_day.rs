@@ -369,7 +369,8 @@ impl WorkDayApi {
     /// Delete all own days
     ///
     /// Takes the keys of all days away, at once and for good: nothing reads them any more. Copies of the database that hold an
-    /// old key, wrapped, follow when the server's own key is rotated. `POST /v1/privacy/delete-data` asks twice.
+    /// old key, wrapped, follow when the server's own key is rotated. A letter says that it was done.
+    /// `POST /v1/privacy/delete-data` asks twice.
     #[oai(path = "/me", method = "delete", operation_id = "work_day_delete_all")]
     async fn delete_all(
         &self,
@@ -381,6 +382,7 @@ impl WorkDayApi {
         if request.uri().query().is_some_and(|query| !query.is_empty()) {
             return Err(AppError::parameter("", "takes no parameters: it deletes all days").into());
         }
+        caller.count_letter(&app).await?;
         let count = app.record_remove_all(caller.ctx(), WORK_DAY).await?;
         Ok(Json(DeletedAnswer { deleted_count: u32::try_from(count).unwrap_or(u32::MAX) }))
     }

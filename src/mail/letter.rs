@@ -44,10 +44,23 @@ impl Letter {
         Self::new(to, template, &[("token", token), ("phrase", phrase), ("expires_at", &minute(expires_at))])
     }
 
+    /// The same where the request takes the place of an earlier one, whose token no longer works.
+    pub fn deletion_requested_anew(to: &str, token: &str, phrase: &str, expires_at: DateTime<Utc>) -> Self {
+        let template = include_str!("templates/deletion_requested_anew.txt");
+        Self::new(to, template, &[("token", token), ("phrase", phrase), ("expires_at", &minute(expires_at))])
+    }
+
     /// Says when a confirmed deletion happens, and how to cancel it until then.
     pub fn deletion_confirmed(to: &str, grace_ends_at: DateTime<Utc>) -> Self {
         let template = include_str!("templates/deletion_confirmed.txt");
         Self::new(to, template, &[("grace_ends_at", &minute(grace_ends_at))])
+    }
+
+    /// Says that a confirmed deletion pauses since the account is suspended: until when, when the deletion happens now, and how
+    /// to cancel it.
+    pub fn deletion_paused(to: &str, until: DateTime<Utc>, grace_ends_at: DateTime<Utc>) -> Self {
+        let template = include_str!("templates/deletion_paused.txt");
+        Self::new(to, template, &[("until", &minute(until)), ("grace_ends_at", &minute(grace_ends_at))])
     }
 
     /// Says that a deletion was cancelled.
@@ -72,6 +85,42 @@ impl Letter {
         let template = include_str!("templates/records_deleted.txt");
         Self::new(to, template, &[("count", &count.to_string())])
             .with_json_ld("certificate-of-erasure", certificate_json)
+    }
+
+    /// Says that records of a kind will be kept for a shorter time: before and after, in days (none: as long as the account), from
+    /// when on, and how to take it back.
+    pub fn retention_shortened(
+        to: &str,
+        kind: &str,
+        before: Option<u32>,
+        after: Option<u32>,
+        counts_from: DateTime<Utc>,
+    ) -> Self {
+        let english = |days: Option<u32>| match days {
+            None => "as long as the account".to_owned(),
+            Some(1) => "1 day".to_owned(),
+            Some(days) => format!("{days} days"),
+        };
+        let german = |days: Option<u32>| match days {
+            None => "so lange wie das Konto".to_owned(),
+            Some(1) => "1 Tag".to_owned(),
+            Some(days) => format!("{days} Tage"),
+        };
+        let values = [
+            ("kind", kind),
+            ("counts_from", &minute(counts_from)),
+            ("before", &english(before)),
+            ("after", &english(after)),
+            ("vorher", &german(before)),
+            ("nachher", &german(after)),
+        ];
+        Self::new(to, include_str!("templates/retention_shortened.txt"), &values)
+    }
+
+    /// Says that many records were removed at once, at the request of whoever is signed in: of which kind, how many, and when.
+    pub fn records_removed(to: &str, kind: &str, count: usize, at: DateTime<Utc>) -> Self {
+        let values = [("kind", kind), ("count", &count.to_string()), ("at", &minute(at))];
+        Self::new(to, include_str!("templates/records_removed.txt"), &values)
     }
 
     /// Says that an export can be downloaded, and until when.

@@ -62,7 +62,7 @@ fn body(text: &str) -> Body {
 #[cfg(test)]
 mod tests {
     use base64::{Engine, engine::general_purpose::STANDARD};
-    use chrono::{DateTime, Utc};
+    use chrono::{DateTime, TimeDelta, Utc};
     use uuid::Uuid;
 
     use super::{Letter, MailError};
@@ -84,6 +84,10 @@ mod tests {
             ("deletion_deferred", Letter::deletion_deferred(TO, "Streit über eine Rechnung", time())),
             ("erased", Letter::erased(TO, JSON)),
             ("records_deleted", Letter::records_deleted(TO, 17, JSON)),
+            ("deletion_requested_anew", Letter::deletion_requested_anew(TO, TOKEN, "delete these records", time())),
+            ("deletion_paused", Letter::deletion_paused(TO, time(), time())),
+            ("retention_shortened", Letter::retention_shortened(TO, "Working days", None, Some(1), time())),
+            ("records_removed", Letter::records_removed(TO, "Working days", 17, time())),
             ("export_ready", Letter::export_ready(TO, time())),
             ("export_failed", Letter::export_failed(TO)),
             ("consent_granted", Letter::receipt(TO, true, "Working hours", JSON)),
@@ -120,6 +124,20 @@ mod tests {
         let deferred = || Letter::deletion_deferred(TO, "a law suit", time());
         assert_eq!(["a law suit", "2026-11-27 08:15 UTC"].map(|wanted| count(deferred(), wanted)), [2; 2]);
         assert_eq!(count(Letter::records_deleted(TO, 17, JSON), ": 17\n"), 2);
+        let anew = || Letter::deletion_requested_anew(TO, TOKEN, "delete everything", time());
+        assert_eq!(
+            [TOKEN, "\ndelete everything\n", "2026-11-27 08:15 UTC"].map(|wanted| count(anew(), wanted)),
+            [2; 3]
+        );
+        let end = time() + TimeDelta::hours(9);
+        let paused = || Letter::deletion_paused(TO, time(), end);
+        assert_eq!(["2026-11-27 08:15 UTC", "2026-11-27 17:15 UTC"].map(|wanted| count(paused(), wanted)), [2; 2]);
+        let shortened = || Letter::retention_shortened(TO, "Working days", None, Some(1), time());
+        assert_eq!(["Working days", "2026-11-27 08:15 UTC"].map(|wanted| count(shortened(), wanted)), [2; 2]);
+        let days = ["as long as the account", "so lange wie das Konto", "1 day\n", "1 Tag\n"];
+        assert_eq!(days.map(|wanted| count(shortened(), wanted)), [1; 4]);
+        let removed = || Letter::records_removed(TO, "Working days", 17, time());
+        assert_eq!(["Working days", ": 17\n", "2026-11-27 08:15 UTC"].map(|wanted| count(removed(), wanted)), [2; 3]);
         assert_eq!(count(Letter::export_ready(TO, time()), "2026-11-27 08:15 UTC"), 2);
         assert_eq!(count(Letter::receipt(TO, true, "Working hours", JSON), "\nWorking hours\n"), 2);
         assert_eq!(count(Letter::receipt(TO, false, "Working hours", JSON), "\nWorking hours\n"), 2);
