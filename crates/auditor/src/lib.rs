@@ -13,5 +13,6 @@ pub mod replay;
 pub mod report;
 pub mod source;
 pub mod stream;
+pub mod state;
 pub mod verify;
 pub mod witness;

@@ -63,6 +63,9 @@ pub enum AuditError {
     /// Checkpoints of different logs.
     #[error("these are checkpoints of several logs: verify each by itself")]
     SeveralLogs,
+    /// Another process of a witness has the folder.
+    #[error("{0}: another witness has this folder; two would cosign two histories")]
+    FolderInUse(PathBuf),
     /// A proof is none.
     #[error("the proof: {0}")]
     Proof(#[from] transparency::ProofError),
