@@ -350,7 +350,10 @@ async fn a_log_verifies_and_every_old_proof_holds_after_erasures() {
         let leaf = record_hash(proof.leaf.as_deref().expect("with its leaf"));
         assert!(check_inclusion(&proof.hashes, checkpoint.size, checkpoint.root, proof.index, leaf));
         let again = Answer::of(world.client().get(format!("/v1/log/proofs/{}", proof.index)).send().await).await;
+        let checked = auditor::proof::Checked::of(&again.text, &key, None).expect("it names its leaf");
+        assert!(checked.holds, "{checked}");
         let again = InclusionProof::parse(&again.text).unwrap_or_else(|_| panic!("{again:?}"));
+        assert_eq!(again.leaf.as_deref(), Some(leaf.0.as_slice()), "by the hash that the tree has of it");
         let newest = Checkpoint::verify(&again.checkpoint, &key).expect("signed");
         assert!(check_inclusion(&again.hashes, newest.size, newest.root, proof.index, leaf), "under the newest too");
     }

@@ -90,7 +90,8 @@ impl App {
         self.db.system.run_tx("log_bundle", ctx, Gate::read(ctx), work).await
     }
 
-    /// The proof that a leaf is in a tree, the newest where none is named, under its published checkpoint.
+    /// The proof that a leaf is in a tree, the newest where none is named, under its published checkpoint, with the hash that the
+    /// tree has of the leaf.
     pub async fn log_inclusion(&self, tree: Option<i64>, index: u64) -> Result<InclusionProof, AppError> {
         let ctx = &Ctx::system(self.clock.clone());
         let work = move |tx: Tx| async move {
@@ -98,8 +99,10 @@ impl App {
             if index >= stored.size {
                 return Err(if index < row.size { AppError::Uncovered } else { AppError::Missing("leaf") });
             }
-            let hashes = self.prove(&tx, &row, |tiles| tiles.inclusion(stored.size, index)).await?;
-            Ok(InclusionProof { leaf: None, index, hashes, checkpoint: stored.note })
+            let size = stored.size;
+            let proof = self.prove(&tx, &row, |tiles| Ok((tiles.leaf(size, index)?, tiles.inclusion(size, index)?)));
+            let (leaf, hashes) = proof.await?;
+            Ok(InclusionProof { leaf: Some(leaf.0.to_vec()), index, hashes, checkpoint: stored.note })
         };
         self.db.system.run_tx("log_inclusion", ctx, Gate::read(ctx), work).await
     }

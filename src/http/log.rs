@@ -121,7 +121,7 @@ impl LogApi {
 
     /// The proof that a leaf is in the tree
     ///
-    /// Under the newest checkpoint (C2SP tlog-proof). What the leaf is, it does not say.
+    /// Under the newest checkpoint (C2SP tlog-proof). Its extra line is the hash of the leaf; what the leaf is, it does not say.
     #[oai(path = "/proofs/:index", method = "get", operation_id = "log_inclusion")]
     async fn inclusion(
         &self,

@@ -73,8 +73,10 @@ impl Witnesses {
             Answer::Elsewhere(size) if size > checkpoint.size => {
                 Err(format!("it has seen a tree of {size} leaves, and this one has {}", checkpoint.size))
             }
+            Answer::Elsewhere(size) if size == known => Err(forked(size)),
             Answer::Elsewhere(size) => match self.send(app, url, size, checkpoint).await? {
                 Answer::Cosigned(lines) => Ok(lines),
+                Answer::Elsewhere(same) if same == size => Err(forked(size)),
                 Answer::Elsewhere(_) => Err("it moves on too fast".to_owned()),
             },
         }
@@ -102,9 +104,16 @@ impl Witnesses {
             409 => {
                 text.trim_end().parse().map(Answer::Elsewhere).map_err(|_| "it answered 409 without a size".to_owned())
             }
+            422 => Err(forked(old)),
             _ => Err(format!("it answered {status}")),
         }
     }
+}
+
+/// That a witness does not see its last tree go on: it answers 409 with the size that it was told, where that is this tree's size as
+/// well (`tlog-witness` v1.0.0), and 422 otherwise.
+fn forked(size: u64) -> String {
+    format!("it has cosigned a tree of {size} leaves that does not go on as this one")
 }
 
 /// The body of a request to cosign.

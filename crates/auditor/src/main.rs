@@ -13,6 +13,7 @@ use auditor::{
     grant::Grant,
     mirror::mirror,
     place,
+    proof::Checked,
     replay::{self, AuditError},
     report::Report,
     source::Source,
@@ -22,7 +23,7 @@ use auditor::{
 use clap::{Args, Parser, Subcommand};
 use poem::listener::TcpAcceptor;
 use tokio::net::TcpListener;
-use transparency::{Checkpoint, Hash, InclusionProof, Leaf, LogKey, Policy, check_inclusion, record_hash};
+use transparency::{LogKey, Policy};
 
 /// Verifies, copies, witnesses and replays the log of a Lethe server, whom it need not trust.
 #[derive(Parser)]
@@ -120,9 +121,12 @@ struct ReplayArgs {
 
 #[derive(Args)]
 struct ProofArgs {
-    /// The proof (C2SP tlog-proof), as /v1/privacy/audit-log/{id}/proof gives it
+    /// The proof (C2SP tlog-proof), as /v1/privacy/audit-log/{id}/proof and /v1/log/proofs/{index} give it
     #[arg(long, value_name = "FILE")]
     proof: PathBuf,
+    /// The hash of the leaf in base64, as you know it from elsewhere: the proof must be of this leaf. Needed where the proof names none
+    #[arg(long, value_name = "BASE64")]
+    leaf_hash: Option<String>,
     /// The log's key, or a file that holds it
     #[arg(long, value_name = "VKEY")]
     key: String,
@@ -213,21 +217,9 @@ async fn copied(args: &MirrorArgs) -> Result<bool, AuditError> {
 
 /// Checks a proof by what it holds and the log's key.
 fn proved(args: &ProofArgs) -> Result<bool, AuditError> {
-    let proof = InclusionProof::parse(&std::fs::read_to_string(&args.proof)?)?;
-    let checkpoint = Checkpoint::verify(&proof.checkpoint, &key(&args.key)?)?;
-    let extra = proof.leaf.unwrap_or_default();
-    let leaf = Leaf::parse(&extra);
-    let hash = match (&leaf, <[u8; 32]>::try_from(extra.as_slice())) {
-        (Some(_), _) => record_hash(&extra),
-        (None, Ok(hash)) => Hash(hash),
-        (None, Err(_)) => return Err(transparency::ProofError.into()),
-    };
-    let holds = check_inclusion(&proof.hashes, checkpoint.size, checkpoint.root, proof.index, hash);
-    let what = leaf.map_or_else(|| format!("the leaf {hash}"), |leaf| format!("{} of {}", leaf.event_type, leaf.kind));
-    let (verb, origin, size, index) =
-        (if holds { "is" } else { "IS NOT" }, &checkpoint.origin, checkpoint.size, proof.index);
-    print(&format!("{what} {verb} at {index} among the {size} events of {origin}\n"))?;
-    Ok(holds)
+    let checked = Checked::of(&std::fs::read_to_string(&args.proof)?, &key(&args.key)?, args.leaf_hash.as_deref())?;
+    print(&format!("{checked}\n"))?;
+    Ok(checked.holds)
 }
 
 /// Serves until it is interrupted.

@@ -63,9 +63,18 @@ pub enum AuditError {
     /// Checkpoints of different logs.
     #[error("these are checkpoints of several logs: verify each by itself")]
     SeveralLogs,
+    /// Another process of a witness has the folder.
+    #[error("{0}: another witness has this folder; two would cosign two histories")]
+    FolderInUse(PathBuf),
     /// A proof is none.
     #[error("the proof: {0}")]
     Proof(#[from] transparency::ProofError),
+    /// The proof does not say of which leaf it is.
+    #[error("the proof does not name its leaf: give the leaf's hash with --leaf-hash")]
+    NoLeaf,
+    /// The hash of a leaf is none.
+    #[error("--leaf-hash must be the 32 bytes of a SHA-256 in base64")]
+    LeafHash,
     /// A copy was not finished.
     #[error("the log is not what was signed for {0} leaves: `verify` says where")]
     NotAsSigned(u64),

@@ -1,24 +1,18 @@
 //! The witness: cosigns a checkpoint where it goes on from the one it saw last (C2SP `tlog-witness`), so that a log can't show
 //! different histories to different people.
 //!
-//! Promises: what it has cosigned is durable before the answer leaves; one checkpoint at a time is looked at. Refuses: logs that it
-//! was not told of, and whatever contradicts what it has cosigned.
+//! Promises: what it has cosigned is durable before the answer leaves; one checkpoint at a time is looked at, by one process. It
+//! answers with the codes of `tlog-witness` v1.0.0. Refuses: logs that it was not told of, and whatever contradicts what it has
+//! cosigned.
 
 use std::{
-    fs,
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+    io,
+    path::Path,
     sync::{Arc, Mutex},
     time::UNIX_EPOCH,
 };
 
-use aws_lc_rs::{
-    digest,
-    rand::{SecureRandom, SystemRandom},
-    signature::{Ed25519KeyPair, KeyPair},
-};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use poem::{
     Endpoint, EndpointExt, Response, Route, get, handler,
     http::StatusCode,
@@ -27,7 +21,10 @@ use poem::{
 };
 use transparency::{Checkpoint, Cosigner, EMPTY_HASH, Hash, LogKey, check_consistency};
 
-use crate::{place::read_secret, replay::AuditError};
+use crate::{
+    replay::AuditError,
+    state::{State, hash_of},
+};
 
 /// The longest request that is read.
 const LONGEST: usize = 64 * 1024;
@@ -40,7 +37,7 @@ type Signer = Box<dyn Fn(&[u8]) -> [u8; 64] + Send + Sync>;
 pub struct Witness {
     logs: Vec<LogKey>,
     cosigner: Cosigner<Signer>,
-    folder: PathBuf,
+    state: State,
     /// Held from the look at what was seen last until the next is durable.
     one_at_a_time: Mutex<()>,
 }
@@ -59,26 +56,17 @@ fn answer(status: u16, text: impl Into<String>) -> Answer {
 }
 
 impl Witness {
-    /// Opens a witness's folder; makes its key where there is none.
+    /// Opens a witness's folder, which no other process may have; makes its key where there is none.
     pub fn open(folder: &Path, name: &str, logs: Vec<LogKey>) -> Result<Self, AuditError> {
-        fs::create_dir_all(folder)?;
-        let path = folder.join("witness.key");
-        if !path.try_exists()? {
-            let mut seed = [0; 32];
-            SystemRandom::new().fill(&mut seed).map_err(|_| io::Error::other("no random bytes"))?;
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            writeln!(file, "{}", STANDARD.encode(seed))?;
-            file.sync_all()?;
-        }
-        let seed = STANDARD.decode(read_secret(&path)?).unwrap_or_default();
-        let malformed = || io::Error::other(format!("{}: not the key of a witness", path.display()));
-        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| malformed())?;
+        let state = State::open(folder)?;
+        let malformed = || io::Error::other("the key of the witness can't be used");
+        let pair = Ed25519KeyPair::from_seed_unchecked(&state.seed()?).map_err(|_| malformed())?;
         let public = pair.public_key().as_ref().try_into().map_err(|_| malformed())?;
         let sign: Signer =
             Box::new(move |message| pair.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes"));
         let cosigner = Cosigner::new(name, public, sign)?;
-        fs::write(folder.join("witness.vkey"), format!("{}\n", cosigner.vkey()))?;
-        Ok(Self { logs, cosigner, folder: folder.into(), one_at_a_time: Mutex::default() })
+        state.show_vkey(&cosigner.vkey())?;
+        Ok(Self { logs, cosigner, state, one_at_a_time: Mutex::default() })
     }
 
     /// The key that its cosignatures are verified with.
@@ -90,15 +78,19 @@ impl Witness {
     pub fn add_checkpoint(&self, body: &[u8], now: u64) -> Answer {
         let Some((old, proof, note)) = parse(body) else { return answer(400, "not an add-checkpoint request\n") };
         let Ok(checkpoint) = Checkpoint::unverified(note) else { return answer(400, "not a checkpoint\n") };
-        let Some(key) = self.logs.iter().find(|key| key.origin() == checkpoint.origin) else {
+        let keys: Vec<&LogKey> = self.logs.iter().filter(|key| key.origin() == checkpoint.origin).collect();
+        if keys.is_empty() {
             return answer(404, "this log is not known here\n");
+        }
+        let Ok(checkpoint) = Checkpoint::verify_by_any(note, &keys) else {
+            return answer(403, "not signed by the log's key\n");
         };
-        let Ok(checkpoint) = Checkpoint::verify(note, key) else { return answer(403, "not signed by the log's key\n") };
         if old > checkpoint.size {
             return answer(400, "the old size is greater than the new\n");
         }
         let _held = self.one_at_a_time.lock().expect("no one panics while cosigning");
-        let seen = match self.newest(&hash_of(&checkpoint.origin)) {
+        let origin = hash_of(&checkpoint.origin);
+        let seen = match self.state.newest(&origin) {
             Ok(seen) => seen,
             Err(error) => return failed(&error),
         };
@@ -110,14 +102,12 @@ impl Witness {
         if old != size {
             return answer(409, format!("{size}\n"));
         }
-        if (checkpoint.size == 0 && checkpoint.root != EMPTY_HASH)
-            || !check_consistency(&proof, (size, root), (checkpoint.size, checkpoint.root))
-        {
+        if let Some(refusal) = contradiction(&checkpoint, &proof, (size, root)) {
             tracing::warn!(origin = checkpoint.origin, size = checkpoint.size, seen = size, "a log contradicts itself");
-            return answer(422, "not consistent with what was cosigned\n");
+            return refusal;
         }
         let line = self.cosigner.cosign(&checkpoint, now);
-        match self.persist(&checkpoint, &line) {
+        match self.state.replace(&origin, seen.as_deref(), &format!("{}{line}", checkpoint.note)) {
             Ok(()) => answer(200, line),
             Err(error) => failed(&error),
         }
@@ -125,36 +115,26 @@ impl Witness {
 
     /// The newest checkpoint of the log whose origin has this hash, if one was cosigned.
     pub fn newest(&self, origin_hash: &str) -> io::Result<Option<String>> {
-        if origin_hash.len() != 64 || !origin_hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Ok(None);
-        }
-        match fs::read_to_string(self.folder.join(format!("{origin_hash}.checkpoint"))) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            read => read.map(Some),
-        }
+        self.state.newest(origin_hash)
     }
+}
 
-    fn persist(&self, checkpoint: &Checkpoint, line: &str) -> io::Result<()> {
-        let path = self.folder.join(format!("{}.checkpoint", hash_of(&checkpoint.origin)));
-        let sibling = path.with_extension("new");
-        let mut file = fs::File::create(&sibling)?;
-        file.write_all(format!("{}{line}", checkpoint.note).as_bytes())?;
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.sync_all()?;
-        fs::rename(&sibling, &path)?;
-        fs::File::open(&self.folder)?.sync_all()
+/// Why a checkpoint is not cosigned beside one of that size and root, if it isn't. Another root of the same size is a conflict, and
+/// answered with the size as every conflict is (`tlog-witness` v1.0.0); all else is no proof.
+fn contradiction(checkpoint: &Checkpoint, proof: &[Hash], (size, root): (u64, Hash)) -> Option<Answer> {
+    if checkpoint.size == 0 && checkpoint.root != EMPTY_HASH {
+        return Some(answer(422, "a tree without leaves has another root\n"));
     }
+    if checkpoint.size == size && proof.is_empty() && checkpoint.root != root {
+        return Some(answer(409, format!("{size}\n")));
+    }
+    let holds = check_consistency(proof, (size, root), (checkpoint.size, checkpoint.root));
+    (!holds).then(|| answer(422, "not consistent with what was cosigned\n"))
 }
 
 fn failed(error: &io::Error) -> Answer {
     tracing::error!(%error, "a checkpoint can't be kept");
     answer(500, "a fault of the witness\n")
-}
-
-/// The name under which a log's newest checkpoint is found: the SHA-256 of its origin, in hex.
-pub fn hash_of(origin: &str) -> String {
-    let hash = digest::digest(&digest::SHA256, origin.as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads `old <size>`, the proof, an empty line and the checkpoint.
@@ -183,7 +163,9 @@ async fn post_checkpoint(witness: Data<&Arc<Witness>>, body: poem::Body) -> Resp
         return StatusCode::PAYLOAD_TOO_LARGE.into();
     };
     #[expect(clippy::disallowed_methods, reason = "a witness says when it saw a checkpoint, by its own clock")]
-    let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH);
+    // A cosignature without a time would say that the tree never grew.
+    let Ok(now) = now.map(|since| since.as_secs()) else { return StatusCode::INTERNAL_SERVER_ERROR.into() };
     let witness = witness.0.clone();
     // It waits for the disk.
     let answer = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body, now)).await;
@@ -261,11 +243,15 @@ mod tests {
         assert_eq!(witness.newest("../witness.key").expect("refused"), None);
 
         // What was seen is known after a restart.
+        drop(witness);
         let witness = open();
         assert_eq!(ask(&witness, 0, &log.at("one", 0, 9)), answer(409, "5\n"));
         assert_eq!(ask(&witness, 5, &log.at("one", 5, 9)).status, 200);
         assert_eq!(ask(&witness, 9, &log.at("one", 9, 9)).status, 200, "the same again");
-        assert_eq!(ask(&witness, 9, &log.at("two", 9, 9)).status, 422, "a fork of the same size");
+        assert_eq!(ask(&witness, 9, &log.at("two", 9, 9)), answer(409, "9\n"), "a fork of the same size");
+        let (proof, fork) = (log.at("one", 5, 9).0, log.at("two", 9, 9).1);
+        assert_eq!(ask(&witness, 9, &(proof.clone(), fork)).status, 422, "a proof between equal sizes has no hashes");
+        assert_eq!(ask(&witness, 9, &(proof, log.at("one", 9, 9).1)).status, 422, "nor has one to the same tree");
         assert_eq!(ask(&witness, 9, &log.at("two", 9, 12)).status, 422, "a fork");
         assert_eq!(ask(&witness, 9, &(log.at("one", 5, 12).0, log.at("one", 5, 12).1)).status, 422, "another proof");
         assert_eq!(ask(&witness, 9, &log.at("one", 7, 7)).status, 400, "it shrank");
@@ -278,6 +264,64 @@ mod tests {
         for wrong in ["", "old 9\n", "old 09\n\nx", "old 9\nnonsense\n\nx", "old 9\n\nx"] {
             assert_eq!(witness.add_checkpoint(wrong.as_bytes(), 1).status, 400, "{wrong}");
         }
+        let hashes = vec![Hash([7; 32]); 64];
+        assert_eq!(ask(&witness, 9, &(hashes, log.at("one", 9, 12).1)).status, 400, "longer than a proof can be");
         assert_eq!(ask(&witness, 9, &log.at("one", 9, 700)).status, 200, "it goes on");
+    }
+
+    #[test]
+    fn a_log_that_begins_is_held_to_what_an_empty_tree_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Log::new(1);
+        let witness = Witness::open(folder.path(), "witness.example", vec![log.key.clone()]).expect("opens");
+        let ask = |proof: &[Hash], checkpoint: &Checkpoint| {
+            witness.add_checkpoint(&request(0, proof, checkpoint), 1_700_000_000).status
+        };
+        let sign = |body: &[u8]| Ok::<_, ()>(log.pair.sign(body).as_ref().try_into().expect("64 bytes"));
+        let wrong = sign_checkpoint(&log.key, 0, Hash([3; 32]), sign).expect("signed");
+        assert_eq!(ask(&[], &wrong), 422, "an empty tree with another root");
+        assert_eq!(ask(&[Hash([7; 32])], &log.at("one", 0, 5).1), 422, "from nothing there is nothing to prove");
+        assert_eq!(ask(&[], &log.at("one", 0, 0).1), 200);
+        assert_eq!(ask(&[], &log.at("one", 0, 5).1), 200);
+    }
+
+    #[test]
+    fn a_log_may_have_several_keys_and_every_signature_of_one_must_hold() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (old, new) = (Log::new(1), Log::new(2));
+        let keys = vec![old.key.clone(), new.key.clone()];
+        let witness = Witness::open(folder.path(), "witness.example", keys).expect("opens");
+        let ask = |old: u64, (proof, checkpoint): &(Vec<Hash>, Checkpoint)| {
+            witness.add_checkpoint(&request(old, proof, checkpoint), 1_700_000_000).status
+        };
+        assert_eq!(ask(0, &old.at("one", 0, 5)), 200);
+        assert_eq!(ask(5, &new.at("one", 5, 9)), 200, "by the second key");
+        // A signature line of a known key that does not hold makes the note malformed, whatever stands beside it.
+        let (proof, next) = new.at("one", 9, 12);
+        let foreign = old.at("two", 0, 12).1.note;
+        let line = foreign.lines().last().expect("a signature line");
+        let damaged = Checkpoint { note: format!("{}{line}\n", next.note), ..next.clone() };
+        assert_eq!(ask(9, &(proof.clone(), damaged)), 403);
+        assert_eq!(ask(9, &(proof, next)), 200);
+    }
+
+    #[test]
+    fn two_witnesses_of_one_folder_cosign_one_history() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Log::new(1);
+        let open = || Witness::open(folder.path(), "witness.example", vec![log.key.clone()]);
+        let ask = |witness: &Witness, old: u64, (proof, checkpoint): &(Vec<Hash>, Checkpoint)| {
+            witness.add_checkpoint(&request(old, proof, checkpoint), 1_700_000_000).status
+        };
+        let one = open().expect("opens");
+        assert!(matches!(open(), Err(AuditError::FolderInUse(_))), "the folder is taken");
+        assert_eq!(ask(&one, 0, &log.at("one", 0, 5)), 200);
+        // Somebody forces the second one in. What the first would cosign by now could contradict the second.
+        std::fs::remove_file(folder.path().join("witness.lock")).expect("taken away");
+        let two = open().expect("opens");
+        assert_eq!(ask(&two, 5, &log.at("one", 5, 9)), 200);
+        assert_eq!(ask(&one, 5, &log.at("two", 5, 12)), 409, "it sees what the other cosigned");
+        assert_eq!(ask(&one, 9, &log.at("one", 9, 12)), 500, "and cosigns nothing any more");
+        assert_eq!(ask(&two, 9, &log.at("one", 9, 12)), 200);
     }
 }

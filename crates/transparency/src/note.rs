@@ -1,7 +1,7 @@
 //! Checkpoints: a tree's size and root as a signed note (C2SP `signed-note`, `tlog-checkpoint`).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use signed_note::{Note, Signature, StandardVerifier, VerifierList, is_key_name_valid, key_id};
+use signed_note::{Note, Signature, StandardVerifier, Verifier, VerifierList, is_key_name_valid, key_id};
 use tlog_tiles::Hash;
 
 /// The type of an Ed25519 signature by a log.
@@ -112,12 +112,20 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Reads a note that `key` has signed.
     pub fn verify(note: &str, key: &LogKey) -> Result<Self, NoteError> {
+        Self::verify_by_any(note, &[key])
+    }
+
+    /// Reads a note that one of a log's keys has signed. A signature of one of them that does not hold makes the note malformed,
+    /// whatever the others say (C2SP `signed-note`).
+    pub fn verify_by_any(note: &str, keys: &[&LogKey]) -> Result<Self, NoteError> {
         let checkpoint = Self::unverified(note)?;
-        if checkpoint.origin != key.name {
+        if keys.iter().any(|key| checkpoint.origin != key.name) {
             return Err(NoteError::Origin);
         }
-        let verifier = StandardVerifier::new(&key.vkey()).map_err(|_| NoteError::Key)?;
-        let known = VerifierList::new(vec![Box::new(verifier)]);
+        let verifiers = keys.iter().map(|key| StandardVerifier::new(&key.vkey()).map_err(|_| NoteError::Key));
+        let verifiers =
+            verifiers.map(|verifier| Ok(Box::new(verifier?) as Box<dyn Verifier>)).collect::<Result<_, NoteError>>()?;
+        let known = VerifierList::new(verifiers);
         checkpoint.parsed()?.verify(&known).map_err(|_| NoteError::Unsigned)?;
         Ok(checkpoint)
     }

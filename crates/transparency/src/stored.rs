@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::HashMap};
 
-use tlog_tiles::{Error, Hash, HashReader, Tile, prove_record, prove_tree, tree_hash};
+use tlog_tiles::{Error, Hash, HashReader, Tile, prove_record, prove_tree, stored_hash_index, tree_hash};
 
 use crate::{TILE_HASHES, tile_width};
 
@@ -28,6 +28,13 @@ impl StoredTiles {
     /// The root at a size.
     pub fn root(&self, size: u64) -> Result<Hash, Missing> {
         self.attempt(|reader| tree_hash(size, reader), size)
+    }
+
+    /// The hash of a leaf.
+    pub fn leaf(&self, size: u64, index: u64) -> Result<Hash, Missing> {
+        let at = [stored_hash_index(0, index)];
+        let first = |hashes: Vec<Hash>| hashes.into_iter().next().ok_or(Error::IndexesNotInTree);
+        self.attempt(|reader| reader.read_hashes(&at).and_then(first), size)
     }
 
     /// The inclusion proof of a leaf.
@@ -119,6 +126,7 @@ mod tests {
             let leaf = record_hash(&index.to_be_bytes());
             // Tiles that have grown since prove the smaller tree as well.
             for (size, root) in [(older, old_root), (newer, root)] {
+                prop_assert_eq!(asked(&all, |stored| stored.leaf(size, index)), leaf);
                 let proof = asked(&all, |stored| stored.inclusion(size, index));
                 prop_assert!(check_inclusion(&proof, size, root, index, leaf));
                 prop_assert!(!check_inclusion(&proof, size, root, index, record_hash(b"another")));
@@ -128,6 +136,7 @@ mod tests {
             prop_assert!(check_consistency(&proof, (older, old_root), (newer, root)));
             prop_assert!(!check_consistency(&proof, (older, leaf), (newer, root)));
             prop_assert!(!check_consistency(&proof, (older, old_root), (newer, leaf)));
+            prop_assert_eq!(StoredTiles::default().leaf(newer, newer), Err(Missing(Vec::new())), "behind the end");
         }
     }
 }
