@@ -43,4 +43,6 @@ mod retention;
 mod sign_in;
 mod tickets;
 mod tree;
+mod tree_servers;
+mod vocabulary;
 mod work_day;
