@@ -503,3 +503,34 @@ async fn the_command_line_rotates_beside_a_server_that_follows() {
     let secret = secrets["keks"]["keys"]["2"].as_str().expect("a key");
     assert!(!said.contains(secret));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_would_be_written_over_a_file_is_not_granted() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let logins = serde_json::to_vec(&world.suite.passwords).expect("JSON");
+    write_secret(&world.folder.join("logins.json"), &logins).expect("written");
+    let path = |name: &str| world.folder.join(name);
+    write_secret(&path("reason"), b"audit of the first quarter").expect("written");
+    std::fs::write(path("kept"), "kept").expect("written");
+    let grant = |to: &str| {
+        let (reason, to) = (path("reason"), path(to));
+        let [reason, to] = [&reason, &to].map(|path| path.to_str().expect("UTF-8"));
+        let more = ["--email", &anna.email, "--reason-file", reason, "--to", to];
+        tokio::task::block_in_place(|| lethe(&world, &["keys", "grant"], &more))
+    };
+    let granted = async || {
+        let log = world.get(&anna, "/v1/privacy/audit-log?action=data.opened").await;
+        expect(log, StatusCode::OK).await["entries"].as_array().map(Vec::len)
+    };
+    for (to, text) in [("reason", "audit of the first quarter"), ("kept", "kept")] {
+        let (ok, said) = grant(to);
+        assert!(!ok && said.contains("something stands there already"), "{said}");
+        assert_eq!(std::fs::read_to_string(path(to)).expect("read"), text);
+    }
+    assert_eq!(granted().await, Some(0), "and nobody is told of a grant that there is not");
+    let (ok, said) = grant("anna.grant");
+    assert!(ok, "{said}");
+    assert_eq!(granted().await, Some(1));
+    assert!(std::fs::read_to_string(path("anna.grant")).expect("read").contains("records"));
+}
