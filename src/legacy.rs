@@ -5,9 +5,7 @@
 //! Refuses: a table with a column that could name somebody, a file that is there already, and to drop what was not archived.
 
 use std::{
-    fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +16,10 @@ use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::place::{Database, sync_folder};
+use crate::{
+    new_file::{NewFile, refuse_taken},
+    place::Database,
+};
 
 /// The table that is archived.
 const WEEKLY: &str = "weekly_submissions";
@@ -82,17 +83,18 @@ impl From<tokio_postgres::Error> for LegacyError {
     }
 }
 
-/// A CSV file that is being written.
+/// A CSV file that is being written. Nothing stands under its name before it is whole.
 struct Archive {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<NewFile>,
 }
 
 impl Archive {
     fn create(path: &Path) -> Result<Self, LegacyError> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = BufWriter::new(file.map_err(|error| LegacyError::Io(path.into(), error))?);
-        Ok(Self { path: path.into(), file })
+        let manifest = manifest_path(path);
+        refuse_taken(&manifest).map_err(|error| LegacyError::Io(manifest, error))?;
+        let file = NewFile::create(path).map_err(|error| LegacyError::Io(path.into(), error))?;
+        Ok(Self { path: path.into(), file: BufWriter::new(file) })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), LegacyError> {
@@ -100,20 +102,16 @@ impl Archive {
     }
 
     /// Ends the file, and reads it back: the manifest says what is on disk.
-    fn finish(mut self, columns: Vec<String>, now: DateTime<Utc>) -> Result<Manifest, LegacyError> {
+    fn finish(self, columns: Vec<String>, now: DateTime<Utc>) -> Result<Manifest, LegacyError> {
         let io = |error| LegacyError::Io(self.path.clone(), error);
-        self.file.flush().map_err(io)?;
-        self.file.get_ref().sync_all().map_err(io)?;
-        let mut manifest =
-            Manifest { table: WEEKLY.to_owned(), columns, rows: 0, sha256: String::new(), archived_at: now };
-        (manifest.rows, manifest.sha256) = read_back(&self.path)?;
+        let file = self.file.into_inner().map_err(|error| io(error.into_error()))?;
+        file.finish().map_err(io)?;
+        let (rows, sha256) = read_back(&self.path)?;
+        let manifest = Manifest { table: WEEKLY.to_owned(), columns, rows, sha256, archived_at: now };
         let path = manifest_path(&self.path);
         let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest can be written as JSON");
         text.push(b'\n');
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let written = written.and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()));
-        written.map_err(|error| LegacyError::Io(path.clone(), error))?;
-        sync_folder(&path).map_err(|error| LegacyError::Io(path, error))?;
+        NewFile::write(&path, &text).map_err(|error| LegacyError::Io(path, error))?;
         Ok(manifest)
     }
 }

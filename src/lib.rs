@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod legacy;
 pub mod mail;
+pub mod new_file;
 pub mod place;
 pub mod server;
 pub mod supervisor;

@@ -242,6 +242,68 @@ async fn what_cannot_be_restored_whole_is_refused_before_anything_is_written() {
     );
 }
 
+/// Every file and link below a folder, by its path.
+fn below(folder: &std::path::Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(below(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn a_backup_that_would_lose_an_archive_is_refused_before_anything_is_written() {
+    let world = World::new().await;
+    world.person("anna").await;
+    let depot = Depot::new(&world);
+    let (path, symlink) = (|name: &str| depot.path(name), std::os::unix::fs::symlink::<PathBuf, PathBuf>);
+    std::fs::create_dir(path("a")).expect("made");
+    symlink(path("a"), path("b")).expect("linked");
+    std::fs::write(path("there"), "the log of last month").expect("written");
+    std::fs::hard_link(path("there"), path("twin")).expect("linked");
+    symlink(path("nowhere"), path("link")).expect("linked");
+    let before = below(depot.folder.path());
+    let take = async |log: &str, keys: &str| {
+        let (vault, ledger) = (&world.app.vault, &world.app.ledger);
+        create(&depot.store, None, vault, ledger, &path(log), &path(keys), world.clock.now()).await
+    };
+    for (log, keys, fact) in [
+        ("one", "one", "need a file each"),
+        ("one", "a/../one", "need a file each"),
+        ("a/one", "b/one", "need a file each"),
+        ("there", "twin", "need a file each"),
+        ("there", "keys", "something stands there already"),
+        ("log", "there", "something stands there already"),
+        ("log", "link", "something stands there already"),
+        ("log", "a", "something stands there already"),
+        ("log", "missing/keys", "No such file"),
+    ] {
+        let refused = take(log, keys).await.expect_err(log).to_string();
+        assert!(refused.contains(fact), "{log}, {keys}: {refused}");
+        assert_eq!(below(depot.folder.path()), before, "{log}, {keys}");
+    }
+    let kept = std::fs::read_to_string(path("there")).expect("read");
+    assert_eq!(kept, "the log of last month");
+    // Where the second archive fails, the first is not left behind, and nothing says that the keys are archived.
+    let superuser = world.superuser().await;
+    superuser.batch_execute("ALTER TABLE auth.staff_roles RENAME TO gone").await.expect("a superuser may");
+    take("log", "keys").await.expect_err("a table is missing");
+    assert_eq!(below(depot.folder.path()), before);
+    let archived = async || world.app.keys_list().await.expect("listed").keks[0].0.archived_at;
+    assert_eq!(archived().await, None);
+    superuser.batch_execute("ALTER TABLE auth.gone RENAME TO staff_roles").await.expect("a superuser may");
+    take("log", "keys").await.expect("the same command again");
+    assert!(archived().await.is_some());
+    assert_eq!(below(depot.folder.path()).len(), before.len() + 2);
+    take("log", "keys").await.expect_err("an archive is not written over either");
+}
+
 fn entry() -> lethe::ledger::Entry {
     let subject = SubjectId::random();
     lethe::ledger::Entry::Restricted { subject, restricted: true, at: chrono::DateTime::UNIX_EPOCH }

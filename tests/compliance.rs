@@ -395,7 +395,9 @@ async fn the_documents_that_the_law_asks_for_are_made_of_the_registry() {
     let processes = json["hasProcess"].as_array().expect("processes");
     for kind in domain::kinds::KINDS {
         let named = |process: &Value| {
-            process["hasPersonalData"].as_array().is_some_and(|data| data.iter().any(|it| it["hasName"] == kind.name()))
+            process["hasPersonalData"]
+                .as_array()
+                .is_some_and(|data| data.iter().any(|it| it["hasIdentifier"] == kind.name()))
         };
         assert!(processes.iter().any(named), "{} is in no process", kind.name());
     }

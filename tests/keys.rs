@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -79,18 +79,51 @@ fn first_day() -> NaiveDate {
     NaiveDate::from_ymd_opt(2025, 10, 1).expect("a date")
 }
 
-/// Submits and reads until told to stop; every request must succeed. Gives how many days were submitted.
-fn keep_working(app: Arc<App>, person: Person, stop: Arc<AtomicBool>) -> JoinHandle<usize> {
-    tokio::spawn(async move {
-        let mut submitted = 0;
-        while !stop.load(Ordering::Relaxed) && submitted < 60 {
-            let date = first_day() + TimeDelta::days(i64::try_from(submitted).expect("few"));
-            expect(submit(&app, &person, date).await, StatusCode::CREATED).await;
-            submitted += 1;
-            assert_eq!(days(&app, &person).await, submitted);
-        }
-        submitted
-    })
+/// So many days somebody submits; then the first comes again, which changes nothing.
+const DAYS: usize = 50;
+
+/// Somebody who submits and reads at one server, one request after the other, until told to stop. Every request must succeed.
+struct Worker {
+    rounds: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Worker {
+    fn start(app: &Arc<App>, person: &Person) -> Self {
+        let (rounds, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (app, person, counted, told) = (app.clone(), person.clone(), rounds.clone(), stop.clone());
+        let task = tokio::spawn(async move {
+            while !told.load(Ordering::Relaxed) {
+                let round = counted.load(Ordering::Relaxed);
+                let date = first_day() + TimeDelta::days(i64::try_from(round % DAYS).expect("few"));
+                let status = if round < DAYS { StatusCode::CREATED } else { StatusCode::OK };
+                expect(submit(&app, &person, date).await, status).await;
+                assert_eq!(days(&app, &person).await, (round + 1).min(DAYS));
+                counted.store(round + 1, Ordering::Relaxed);
+            }
+        });
+        Self { rounds, stop, task }
+    }
+
+    /// Waits for a round that began after this call, and is over.
+    fn pass(&self) {
+        // The one that is under way may have begun before.
+        let until = self.rounds.load(Ordering::Relaxed) + 2;
+        tokio::task::block_in_place(|| {
+            while self.rounds.load(Ordering::Relaxed) < until {
+                assert!(!self.task.is_finished(), "a request was refused");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+    }
+
+    /// Ends it; gives how many days were submitted.
+    async fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.expect("no request was refused");
+        self.rounds.load(Ordering::Relaxed).min(DAYS)
+    }
 }
 
 /// How many people's keys are under each version, as `version:count`.
@@ -127,21 +160,22 @@ async fn a_rotation_beside_two_servers_refuses_no_request_and_leaves_no_one_behi
     for app in [&world.app, &other] {
         follow(app).await;
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let work = [(world.app.clone(), anna.clone()), (other.clone(), ben.clone())]
-        .map(|(app, person)| keep_working(app, person, stop.clone()));
+    let workers = [Worker::start(&world.app, &anna), Worker::start(&other, &ben)];
     // The command line is a process of its own, and no server.
     let command = server(&world).await;
     let seen = std::sync::Mutex::new(Vec::new());
     let watch = |progress| {
         seen.lock().expect("no one panics").push(progress);
+        // Between any two steps both servers answer requests.
+        workers.iter().for_each(Worker::pass);
         ControlFlow::Continue(())
     };
+    workers.iter().for_each(Worker::pass);
     let rotated = command.keys_rotate(&watch).await.expect("rotated");
-    stop.store(true, Ordering::Relaxed);
+    workers.iter().for_each(Worker::pass);
     let mut submitted = Vec::new();
-    for work in work {
-        submitted.push(work.await.expect("no request was refused"));
+    for worker in workers {
+        submitted.push(worker.end().await);
     }
     assert_eq!(rotated, (2, 3));
     let steps = [Progress::Published(2), Progress::InUse(2), Progress::Floor(2), Progress::Rewrapped(3)];
@@ -411,10 +445,10 @@ async fn no_request_fails_while_the_signing_key_is_rotated() {
     for app in [&world.app, &other] {
         follow(app).await;
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let work = [(world.app.clone(), anna.clone()), (other.clone(), ben.clone())]
-        .map(|(app, person)| keep_working(app, person, stop.clone()));
+    let workers = [Worker::start(&world.app, &anna), Worker::start(&other, &ben)];
+    workers.iter().for_each(Worker::pass);
     let kid = server(&world).await.jwt_rotate().await.expect("rotated");
+    workers.iter().for_each(Worker::pass);
     let carla = world.person("carla").await;
     let signer = |token: &str| {
         let header = URL_SAFE_NO_PAD.decode(token.split('.').next().expect("a header")).expect("base64url");
@@ -428,9 +462,9 @@ async fn no_request_fails_while_the_signing_key_is_rotated() {
             days(app, person).await;
         }
     }
-    stop.store(true, Ordering::Relaxed);
-    for work in work {
-        work.await.expect("no request was refused");
+    workers.iter().for_each(Worker::pass);
+    for worker in workers {
+        worker.end().await;
     }
     let keys = async || {
         expect(client(&other).get("/.well-known/jwks.json").send().await, StatusCode::OK).await["keys"].clone()
@@ -502,4 +536,35 @@ async fn the_command_line_rotates_beside_a_server_that_follows() {
         serde_json::from_slice(&std::fs::read(world.folder.join("ring.json")).expect("read")).expect("JSON");
     let secret = secrets["keks"]["keys"]["2"].as_str().expect("a key");
     assert!(!said.contains(secret));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_would_be_written_over_a_file_is_not_granted() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let logins = serde_json::to_vec(&world.suite.passwords).expect("JSON");
+    write_secret(&world.folder.join("logins.json"), &logins).expect("written");
+    let path = |name: &str| world.folder.join(name);
+    write_secret(&path("reason"), b"audit of the first quarter").expect("written");
+    std::fs::write(path("kept"), "kept").expect("written");
+    let grant = |to: &str| {
+        let (reason, to) = (path("reason"), path(to));
+        let [reason, to] = [&reason, &to].map(|path| path.to_str().expect("UTF-8"));
+        let more = ["--email", &anna.email, "--reason-file", reason, "--to", to];
+        tokio::task::block_in_place(|| lethe(&world, &["keys", "grant"], &more))
+    };
+    let granted = async || {
+        let log = world.get(&anna, "/v1/privacy/audit-log?action=data.opened").await;
+        expect(log, StatusCode::OK).await["entries"].as_array().map(Vec::len)
+    };
+    for (to, text) in [("reason", "audit of the first quarter"), ("kept", "kept")] {
+        let (ok, said) = grant(to);
+        assert!(!ok && said.contains("something stands there already"), "{said}");
+        assert_eq!(std::fs::read_to_string(path(to)).expect("read"), text);
+    }
+    assert_eq!(granted().await, Some(0), "and nobody is told of a grant that there is not");
+    let (ok, said) = grant("anna.grant");
+    assert!(ok, "{said}");
+    assert_eq!(granted().await, Some(1));
+    assert!(std::fs::read_to_string(path("anna.grant")).expect("read").contains("records"));
 }

@@ -26,6 +26,14 @@ async fn weeks_in_postgres_are_archived_and_dropped_when_that_is_asked_for() {
     );
     assert!(std::fs::read_to_string(&csv).expect("read").starts_with("id,week_start,hours\n1,2025-01-13,40.5\n"));
     assert!(manifest_path(&csv).exists());
+    for taken in [csv.clone(), manifest_path(&world.folder.join("other.csv"))] {
+        std::fs::write(&taken, "kept").expect("written");
+    }
+    for csv in [csv, world.folder.join("other.csv")] {
+        let refused = archive(source(), &csv, true, DateTime::UNIX_EPOCH).await;
+        assert!(matches!(refused, Err(LegacyError::Io(..))), "nothing is written over an archive, or over a manifest");
+    }
+    assert!(!world.folder.join("other.csv").exists());
     let again = world.folder.join("again.csv");
     let dropped = archive(source(), &again, true, DateTime::UNIX_EPOCH).await.expect("archived");
     assert_eq!(dropped.sha256, archived.sha256, "the same rows, the same file");

@@ -46,4 +46,6 @@ mod sign_in;
 mod suspension;
 mod tickets;
 mod tree;
+mod tree_servers;
+mod vocabulary;
 mod work_day;

@@ -165,7 +165,7 @@ pub async fn erase(world: &World, person: &Person) {
 pub async fn rows_of(client: &tokio_postgres::Client, subject: Uuid) -> Vec<String> {
     let tables = "SELECT c.oid::regclass::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
                   JOIN pg_namespace n ON n.oid = c.relnamespace
-                  WHERE a.attname = 'subject_id' AND c.relkind = 'r' AND n.nspname IN ('vault', 'auth', 'read', 'jobs')
+                  WHERE a.attname = 'subject_id' AND c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'log'
                     AND c.oid <> 'vault.erased'::regclass ORDER BY 1";
     let mut found = Vec::new();
     for row in client.query(tables, &[]).await.expect("the catalogue is read") {

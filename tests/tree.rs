@@ -133,7 +133,7 @@ async fn rebuild(attacker: &Attacker, keep_checkpoints: bool) {
 }
 
 /// What `lethe-audit verify` says of a database by checkpoints from outside, and by a copy where one is given.
-async fn said(world: &World, checkpoints: &[&Checkpoint], against: Option<&PathBuf>) -> Vec<Finding> {
+pub async fn said(world: &World, checkpoints: &[&Checkpoint], against: Option<&PathBuf>) -> Vec<Finding> {
     let policy = Policy::of(key(world).await);
     let notes: Vec<String> = checkpoints.iter().map(|checkpoint| checkpoint.note.clone()).collect();
     let copy = against.map(|folder| Source::Folder(folder.clone()));
@@ -418,47 +418,23 @@ async fn tiles_are_files_for_everybody_and_entries_for_staff_only() {
     assert_eq!(missing.0.status(), StatusCode::NOT_FOUND);
 }
 
-#[tokio::test]
-async fn two_servers_grow_one_tree_and_one_that_dies_leaves_it_whole() {
-    let world = World::new().await;
-    let anna = world.person("anna").await;
-    let other = world.another(&Settings::new(world.folder.clone(), world.clock.clone())).await;
-    for round in 1..=5 {
-        submit_day(&world, &anna, &format!("2025-12-{round:02}")).await;
-        let (one, two) = tokio::join!(world.app.tree_grow(), other.tree_grow());
-        one.expect("one grows it");
-        two.expect("or the other");
-    }
-    let checkpoint = covered(&world).await;
-    assert_eq!(said(&world, &[&checkpoint], None).await, []);
-    let mut witnesses = Witnesses::of(&world.app);
-    grow_once(&world.app, &mut witnesses).await.expect("without witnesses too");
-}
-
-/// A witness on a port of its own, until it is dropped.
-struct Running {
+/// Something that is served on a port of its own, until it is dropped.
+struct Serving {
     url: String,
-    witness: std::sync::Arc<auditor::witness::Witness>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Running {
-    async fn start(folder: &std::path::Path, logs: Vec<LogKey>) -> Self {
-        let witness = auditor::witness::Witness::open(folder, "witness.example", logs).expect("opens");
-        let witness = std::sync::Arc::new(witness);
+impl Serving {
+    async fn start(routes: impl poem::Endpoint<Output = poem::Response> + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let acceptor = poem::listener::TcpAcceptor::from_tokio(listener).expect("an acceptor");
-        let routes = auditor::witness::routes(witness.clone());
-        let task =
-            tokio::spawn(
-                async move { poem::Server::new_with_acceptor(acceptor).run(routes).await.expect("it serves") },
-            );
-        Self { url, witness, task }
+        let serve = async move { poem::Server::new_with_acceptor(acceptor).run(routes).await.expect("it serves") };
+        Self { url, task: tokio::spawn(serve) }
     }
 }
 
-impl Drop for Running {
+impl Drop for Serving {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -469,8 +445,10 @@ async fn a_checkpoint_is_published_once_its_witness_has_cosigned() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let folder = tempfile::tempdir().expect("a folder");
-    let running = Running::start(folder.path(), vec![key(&world).await]).await;
-    let policy = format!("witness w {} {}\nquorum w\n", running.witness.vkey(), running.url);
+    let witness = auditor::witness::Witness::open(folder.path(), "witness.example", vec![key(&world).await]);
+    let witness = std::sync::Arc::new(witness.expect("opens"));
+    let running = Serving::start(auditor::witness::routes(witness.clone())).await;
+    let policy = format!("witness w {} {}\nquorum w\n", witness.vkey(), running.url);
     let policy = Policy::parse(&policy).expect("a policy");
     let settings =
         Settings { witnesses: Some(policy.clone()), ..Settings::new(world.folder.clone(), world.clock.clone()) };
@@ -511,9 +489,45 @@ fn policy_key(world: &World) -> LogKey {
     LogKey::parse(text.trim()).expect("a key")
 }
 
-/// Go's own `sumdb/note` and `sumdb/tlog` on what is published, with leaves made from the columns by a program of its own.
+/// What the protocol says over HTTP: each code with its type and body.
 #[tokio::test]
-async fn another_implementation_takes_notes_proofs_and_leaves() {
+async fn a_witness_answers_conflicts_with_the_size_that_it_cosigned() {
+    let world = World::new().await;
+    world.person("anna").await;
+    let newest = covered(&world).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = vec![key(&world).await];
+    let witness = auditor::witness::Witness::open(folder.path(), "witness.example", log).expect("opens");
+    let client = poem::test::TestClient::new(auditor::witness::routes(std::sync::Arc::new(witness)));
+    let ask = async |old: u64, checkpoint: &Checkpoint| {
+        let body = lethe::jobs::add_checkpoint(old, &[], checkpoint);
+        Answer::of(client.post("/add-checkpoint").body(body).send().await).await
+    };
+    let ring = world.app.vault.ring();
+    let forged = |size, root| {
+        transparency::sign_checkpoint(&policy_key(&world), size, root, |body| ring.sign_log(body)).expect("signed")
+    };
+    let cosigned = ask(0, &newest).await;
+    assert_eq!((cosigned.status, cosigned.header("content-type")), (StatusCode::OK, Some("text/plain; charset=utf-8")));
+    let conflict = (StatusCode::CONFLICT, Some("text/x.tlog.size"), format!("{}\n", newest.size));
+    for (old, checkpoint, why) in [
+        (0, &newest, "another old size"),
+        (newest.size, &forged(newest.size, transparency::Hash([7; 32])), "another tree of the same size"),
+    ] {
+        let answer = ask(old, checkpoint).await;
+        assert_eq!((answer.status, answer.header("content-type"), answer.text.clone()), conflict, "{why}");
+    }
+    let unproved = ask(newest.size, &forged(newest.size + 1, transparency::Hash([7; 32]))).await;
+    assert_eq!(unproved.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let shrunk = ask(newest.size, &forged(newest.size - 1, newest.root)).await;
+    assert_eq!(shrunk.status, StatusCode::BAD_REQUEST);
+    assert_eq!(ask(newest.size, &newest).await.status, StatusCode::OK, "the same again");
+}
+
+/// Go's own `sumdb/note` and `sumdb/tlog` on what is published, with leaves made from the columns by a program of its own, which
+/// fetches the tiles from the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_implementation_takes_notes_proofs_tiles_and_leaves() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     submit_days(&world, &anna, "2025-01-01", 270).await;
@@ -533,13 +547,24 @@ async fn another_implementation_takes_notes_proofs_and_leaves() {
                FROM log.events ORDER BY txid, position";
     let rows = world.superuser().await.query(sql, &[]).await.expect("read");
     let events: Vec<Value> = rows.iter().map(|row| serde_json::from_str(row.get(0)).expect("JSON")).collect();
+    let serving = Serving::start(lethe::http::routes(world.app.clone(), lethe::http::TrustedProxies::default())).await;
     let mut input = json!({
         "vkey": key(&world).await.vkey(), "older": older.note, "newer": newer.note, "proofs": proofs,
         "consistency": consistency["hashes"], "events": events,
+        "log": format!("{}/v1/log", serving.url),
     });
+    let go = |input: &Value| tokio::task::block_in_place(|| go(input));
     assert_eq!(go(&input), "ok");
+    let payload = input["events"][200]["payload"].take();
     input["events"][200]["payload"] = json!("{}");
     assert!(go(&input).starts_with("root of"), "a changed event is noticed there too");
+    input["events"][200]["payload"] = payload;
+    assert_eq!(go(&input), "ok");
+    // Tiles that the server serves, and that are not what it signed.
+    let flip = "UPDATE log.tiles SET hashes = set_byte(hashes, 40, (get_byte(hashes, 40) + 1) % 256) WHERE level = 0 AND tile = 1";
+    world.superuser().await.batch_execute(flip).await.expect("a superuser may");
+    let said = go(&input);
+    assert!(said.starts_with("tiles: inclusion of") && said.contains("inconsistent tile"), "{said}");
 }
 
 /// What `tests/go` says of an input.

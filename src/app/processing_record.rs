@@ -14,7 +14,7 @@ use super::{App, overview::recipients, receipt::title};
 /// What the controller has to fill in.
 const OPEN: &str = "to be completed by the controller";
 
-/// Security of processing, as this server does it (Art. 32).
+/// Security of processing, as this server does it (Art. 32), each by its class in the vocabulary.
 const MEASURES: [(&str, &str); 8] = [
     ("Encryption", "every personal value is sealed with one person's key before it reaches the database (AES-256-GCM)"),
     (
@@ -22,7 +22,7 @@ const MEASURES: [(&str, &str); 8] = [
         "the database holds random ids and keyed hashes; the link to a person goes with the person's key",
     ),
     (
-        "CryptographicErasure",
+        "CryptographicKeyManagement",
         "to erase a person is to destroy the person's keys; copies under an older version of the key ring end with it",
     ),
     (
@@ -30,12 +30,15 @@ const MEASURES: [(&str, &str); 8] = [
         "row-level security that trusts signed tickets only, and a filter by person in every query",
     ),
     (
-        "AuditLogging",
+        "RecordsOfActivities",
         "every command and every read is an event of an append-only log, in a signed Merkle tree that auditors verify",
     ),
-    ("DataMinimisation", "retention by kind, in days, shortened by the person at will"),
+    ("DataStoragePolicy", "retention by kind, in days, shortened by the person at will"),
     ("DifferentialPrivacy", "what is published is drawn once a quarter with exact noise, under one budget a person"),
-    ("IncidentManagement", "rules raise alerts on suspicious patterns, and suspend the account that shows them"),
+    (
+        "IncidentManagementProcedures",
+        "rules raise alerts on suspicious patterns, and suspend the account that shows them",
+    ),
 ];
 
 /// What is looked at in an assessment: what may happen, and what stands against it.
@@ -107,8 +110,12 @@ impl App {
                 "dpv": "https://w3id.org/dpv#",
                 "description": "http://purl.org/dc/terms/description",
                 "title": "http://purl.org/dc/terms/title",
+                "version": "https://schema.org/version",
+                // Their values are terms, not texts.
+                "hasDataSubject": { "@type": "@id" },
+                "hasProcessing": { "@type": "@id" },
             },
-            "@type": "dpv:RecordsOfProcessingActivities",
+            "@type": "dpv:DataProcessingRecord",
             "title": "Record of processing activities (GDPR Art. 30)",
             "hasDataController": {
                 "@type": "dpv:DataController",
@@ -117,8 +124,8 @@ impl App {
                 "hasJurisdiction": controller.jurisdiction.as_deref().unwrap_or(OPEN),
             },
             "hasDataProtectionOfficer": OPEN,
-            "hasStorageLocation": if controller.locations.is_empty() { json!(OPEN) } else { json!(controller.locations) },
-            "hasThirdCountryTransfer": OPEN,
+            "hasLocation": locations(&controller.locations),
+            "hasThirdCountry": OPEN,
             "hasTechnicalOrganisationalMeasure": measures,
             "hasProcess": activities,
         })
@@ -136,10 +143,10 @@ impl App {
             .map(|kind| {
                 json!({
                     "@type": "dpv:PersonalData",
-                    "hasName": kind.name(),
+                    "hasIdentifier": kind.name(),
                     "title": kind.title(),
-                    "hasSensitivity": sensitivity(*kind),
-                    "hasStorageDuration": retention(*kind),
+                    "hasSensitivityLevel": sensitivity(*kind),
+                    "hasDuration": { "@type": "dpv:StorageDuration", "title": retention(*kind) },
                 })
             })
             .collect();
@@ -190,21 +197,38 @@ impl App {
             "title": "Data protection impact assessment, draft (GDPR Art. 35)",
             "hasStatus": "draft",
             "hasDataController": record["hasDataController"],
-            "isRequiredFor": { "description": "special categories of data on a large scale (Art. 35(3)(b))", "purposes": health },
+            "hasJustification": {
+                "description": "special categories of data on a large scale (Art. 35(3)(b))",
+                "hasPurpose": health,
+            },
             "hasProcess": record["hasProcess"],
-            "necessityAndProportionality": [
+            "hasNecessity": [
                 "each purpose is consented to by itself; nothing is taken for it before, or after a withdrawal",
                 "each kind of data has its own retention, which the person can shorten",
                 "statistics are made of clamped means of one quarter, and of nobody's single days",
             ],
-            "rightsOfDataSubjects": "access, rectification, erasure, restriction, portability and objection are operations of the API",
+            "hasRight": "access, rectification, erasure, restriction, portability and objection are operations of the API",
             "hasRisk": risks,
             "hasTechnicalOrganisationalMeasure": record["hasTechnicalOrganisationalMeasure"],
-            "consultationOfDataSubjects": OPEN,
-            "opinionOfDataProtectionOfficer": OPEN,
-            "decision": OPEN,
+            "hasOrganisationalMeasure": [
+                consultation("ConsultationWithDataSubject", "Views of the data subjects (Art. 35(9))"),
+                consultation("ConsultationWithDPO", "Advice of the data protection officer (Art. 35(2))"),
+            ],
+            "hasOutcome": OPEN,
         })
     }
+}
+
+/// Where the data is stored.
+fn locations(known: &[String]) -> Vec<Value> {
+    let open = [OPEN.to_owned()];
+    let known = if known.is_empty() { &open[..] } else { known };
+    known.iter().map(|location| json!({ "@type": "dpv:StorageLocation", "title": location })).collect()
+}
+
+/// Somebody whom the controller has to ask before it decides.
+fn consultation(kind: &str, title: &str) -> Value {
+    json!({ "@type": format!("dpv:{kind}"), "title": title, "description": OPEN })
 }
 
 fn retention(kind: &dyn Kind) -> String {

@@ -21,7 +21,7 @@ use transparency::{
 };
 
 use super::{App, AppError};
-use crate::watermark::Watermark;
+use crate::{crash::crash_point, watermark::Watermark};
 
 /// So many events are integrated at once.
 const PAGE: i64 = 4096;
@@ -120,12 +120,15 @@ impl App {
             let checkpoint = sign_checkpoint(&key, edge.size(), edge.root(), |body| self.vault.ring().sign_log(body))?;
             // It is published once it stands outside the database as well.
             tx.queue(checkpoint_add(tree.tree, &checkpoint, false, ctx.now()));
+            crash_point("tree: integrated");
             Ok((Grown::Whole(events.len(), Some((tree.tree, checkpoint))), Some(key)))
         };
         let (grown, key) = self.db.system.run_tx("tree_step", ctx, Gate::read(ctx), work).await?;
         // After the commit: what is outside the database must never be ahead of it.
         if let (Grown::Whole(_, Some((_, checkpoint))), Some(key)) = (&grown, key) {
+            crash_point("tree: signed");
             self.log.watermark.write(checkpoint, &key)?;
+            crash_point("tree: in the file");
         }
         Ok(grown)
     }

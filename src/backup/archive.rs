@@ -1,12 +1,11 @@
 //! An archive: a zip, stored and not compressed, of one file a table in PostgreSQL's text format, a manifest that counts and
-//! hashes them, and the ring's MAC over it. Written to a sibling and renamed, mode 0600. Refuses an archive that is damaged,
-//! altered, of another ring, or of another kind.
+//! hashes them, and the ring's MAC over it. Mode 0600, there whole or not at all, and never in the place of another file. Refuses an
+//! archive that is damaged, altered, of another ring, or of another kind.
 
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, BufReader, BufWriter, Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use vault::Ring;
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
-use crate::place::sync_folder;
+use crate::new_file::{NewFile, is_one_file, refuse_taken};
 
 const MANIFEST: &str = "manifest.json";
 /// The ring's MAC over the manifest: hashes alone would follow whoever alters what they cover.
@@ -68,6 +67,9 @@ pub enum ArchiveError {
     /// The file can't be read or written.
     #[error("archive {0}: {1}")]
     Io(PathBuf, #[source] io::Error),
+    /// One file can't be both archives: the second would take the first's place.
+    #[error("archive {0}: log and keys need a file each, in different places")]
+    OneFile(PathBuf),
     /// It is not an archive of ours.
     #[error("archive {0}: {1}")]
     Malformed(PathBuf, &'static str),
@@ -79,8 +81,7 @@ pub enum ArchiveError {
 /// An archive that is being written.
 pub struct Writer {
     path: PathBuf,
-    sibling: PathBuf,
-    zip: ZipWriter<BufWriter<File>>,
+    zip: ZipWriter<BufWriter<NewFile>>,
     manifest: Manifest,
 }
 
@@ -104,13 +105,11 @@ fn options() -> SimpleFileOptions {
 impl Writer {
     /// Begins an archive.
     pub fn create(path: &Path, content: Content, taken_at: DateTime<Utc>, schema: i32) -> Result<Self, ArchiveError> {
-        let sibling = path.with_extension("part");
-        let io = |error| ArchiveError::Io(sibling.clone(), error);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&sibling);
-        let zip = ZipWriter::new(BufWriter::new(file.map_err(io)?));
+        let file = NewFile::create(path).map_err(|error| ArchiveError::Io(path.into(), error))?;
+        let zip = ZipWriter::new(BufWriter::new(file));
         let (ring_versions, tables) = (Vec::new(), BTreeMap::new());
         let manifest = Manifest { format: FORMAT, content, taken_at, schema, ring_versions, ledger_entries: 0, tables };
-        Ok(Self { path: path.into(), sibling, zip, manifest })
+        Ok(Self { path: path.into(), zip, manifest })
     }
 
     /// Notes under which versions of the ring's key its keys are.
@@ -126,25 +125,43 @@ impl Writer {
     /// Begins a table.
     pub fn table(&mut self, name: &str, columns: Vec<String>) -> Result<TableWriter<'_>, ArchiveError> {
         let started = self.zip.start_file(name, options());
-        started.map_err(|error| ArchiveError::Io(self.sibling.clone(), io::Error::other(error)))?;
+        started.map_err(|error| ArchiveError::Io(self.path.clone(), io::Error::other(error)))?;
         let hash = digest::Context::new(&digest::SHA256);
         Ok(TableWriter { writer: self, name: name.to_owned(), columns, hash, rows: 0 })
     }
 
-    /// Ends it, durably.
-    pub fn finish(mut self, ring: &Ring) -> Result<Manifest, ArchiveError> {
-        let io = |error| ArchiveError::Io(self.sibling.clone(), error);
+    /// Ends it, durably, and gives the file, which has no name until it is finished as well.
+    pub fn finish(mut self, ring: &Ring) -> Result<(Manifest, NewFile), ArchiveError> {
+        let io = |error| ArchiveError::Io(self.path.clone(), error);
         let text = serde_json::to_vec_pretty(&self.manifest).expect("a manifest can be written as JSON");
         self.zip.start_file(MANIFEST, options()).map_err(|error| io(io::Error::other(error)))?;
         self.zip.write_all(&text).map_err(io)?;
         self.zip.start_file(MAC, options()).map_err(|error| io(io::Error::other(error)))?;
         self.zip.write_all(hex::encode(mac(ring, &text)).as_bytes()).map_err(io)?;
         let file = self.zip.finish().map_err(|error| io(io::Error::other(error)))?;
-        file.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
-        let renamed = std::fs::rename(&self.sibling, &self.path).and_then(|()| sync_folder(&self.path));
-        renamed.map_err(|error| ArchiveError::Io(self.path.clone(), error))?;
-        Ok(self.manifest)
+        let file = file.into_inner().map_err(|error| io(error.into_error()))?;
+        file.sync().map_err(io)?;
+        Ok((self.manifest, file))
     }
+}
+
+/// Puts an archive in its place.
+pub fn put_in_place(file: NewFile) -> Result<(), ArchiveError> {
+    let path = file.path().to_owned();
+    file.finish().map_err(|error| ArchiveError::Io(path, error))
+}
+
+/// Refuses names of a pair under which something stands, and one file under two names.
+pub fn refuse_pair(log: &Path, keys: &Path) -> Result<(), ArchiveError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error| ArchiveError::Io(path, error)
+    };
+    if is_one_file(log, keys).map_err(io(log))? {
+        return Err(ArchiveError::OneFile(log.into()));
+    }
+    refuse_taken(log).map_err(io(log))?;
+    refuse_taken(keys).map_err(io(keys))
 }
 
 impl TableWriter<'_> {
@@ -153,7 +170,7 @@ impl TableWriter<'_> {
         self.hash.update(part);
         // A line break inside a value is written as two other characters in this format.
         self.rows += part.iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.writer.zip.write_all(part).map_err(|error| ArchiveError::Io(self.writer.sibling.clone(), error))
+        self.writer.zip.write_all(part).map_err(|error| ArchiveError::Io(self.writer.path.clone(), error))
     }
 
     /// Ends the table.
@@ -250,7 +267,9 @@ mod tests {
         let mut table = writer.table("log.events", vec!["position".to_owned()]).expect("begun");
         table.write(b"1\n2\n").expect("written");
         table.finish();
-        writer.finish(ring).expect("ended")
+        let (manifest, file) = writer.finish(ring).expect("ended");
+        put_in_place(file).expect("put in place");
+        manifest
     }
 
     #[test]

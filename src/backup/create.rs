@@ -9,9 +9,10 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Client;
 use vault::Vault;
 
-use super::archive::{Content, Manifest, Writer};
+use super::archive::{Content, Manifest, Writer, put_in_place, refuse_pair};
 use crate::{
     ledger::Ledger,
+    new_file::NewFile,
     server::{ServerError, Store},
 };
 
@@ -48,7 +49,8 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("auth.staff_roles", ""),
 ];
 
-/// Writes an archive of the log and one of the keys, and notes in the ring that the keys are archived.
+/// Writes an archive of the log and one of the keys, and notes in the ring that the keys are archived. Neither has its name before
+/// both are whole, so that a backup that fails leaves nothing, and the same command can be given again.
 pub async fn create(
     store: &Store,
     password: Option<&str>,
@@ -58,11 +60,14 @@ pub async fn create(
     keys: &Path,
     now: DateTime<Utc>,
 ) -> Result<(Manifest, Manifest), ServerError> {
+    refuse_pair(log, keys)?;
     let client = db::admin(&store.database.address, &store.database.admin, password).await?;
     // Before the snapshots: what is noted by then, a restore of them must find again.
     let entries = ledger.read()?.len();
-    let log = write(&client, vault, log, (Content::Log, LOG), entries).await?;
-    let keys = write(&client, vault, keys, (Content::Keys, KEYS), entries).await?;
+    let (log, log_file) = write(&client, vault, log, (Content::Log, LOG), entries).await?;
+    let (keys, keys_file) = write(&client, vault, keys, (Content::Keys, KEYS), entries).await?;
+    put_in_place(log_file)?;
+    put_in_place(keys_file)?;
     vault.ring().note_archive(now).map_err(crate::place::PlaceError::from)?;
     Ok((log, keys))
 }
@@ -73,7 +78,7 @@ async fn write(
     path: &Path,
     (content, tables): (Content, &[(&str, &str)]),
     ledger_entries: usize,
-) -> Result<Manifest, ServerError> {
+) -> Result<(Manifest, NewFile), ServerError> {
     client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(db::DbError::from)?;
     let outcome = write_tables(client, vault, path, (content, tables), ledger_entries).await;
     client.batch_execute("ROLLBACK").await.map_err(db::DbError::from)?;
@@ -86,7 +91,7 @@ async fn write_tables(
     path: &Path,
     (content, tables): (Content, &[(&str, &str)]),
     ledger_entries: usize,
-) -> Result<Manifest, ServerError> {
+) -> Result<(Manifest, NewFile), ServerError> {
     let sql = "SELECT max(version), clock_timestamp() FROM lethe.schema_history";
     let row = client.query_one(sql, &[]).await.map_err(db::DbError::from)?;
     let mut writer = Writer::create(path, content, row.get(1), row.get(0))?;

@@ -96,8 +96,10 @@ struct Pair {
 
 impl Ground<'_> {
     async fn back_up(&self, to: &Path, name: &str) -> Result<Pair, ServerError> {
-        let pair = Pair { log: to.join(format!("{name}.log.zip")), keys: to.join(format!("{name}.keys.zip")) };
         let now = self.app.clock.now();
+        // Archives are never written over: each drill has names of its own.
+        let name = format!("{name}-{}", now.format("%Y%m%dT%H%M%S%3fZ"));
+        let pair = Pair { log: to.join(format!("{name}.log.zip")), keys: to.join(format!("{name}.keys.zip")) };
         create(self.store, self.password, self.vault, &self.app.ledger, &pair.log, &pair.keys, now).await?;
         Ok(pair)
     }

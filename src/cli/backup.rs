@@ -27,10 +27,10 @@ pub(super) enum BackupCommand {
 /// Two archives.
 #[derive(Args)]
 pub(super) struct Pair {
-    /// The archive of the log
+    /// The archive of the log. A backup writes over nothing: no file may stand there yet
     #[arg(long)]
     log: PathBuf,
-    /// The archive of the keys
+    /// The archive of the keys, a file of its own, kept in another place
     #[arg(long)]
     keys: PathBuf,
 }

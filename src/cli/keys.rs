@@ -2,6 +2,7 @@
 //! each step by themselves.
 
 use std::{
+    io::Write,
     ops::ControlFlow,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
@@ -11,7 +12,8 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use lethe::{
     app::keys::{KeyList, Progress},
-    place::write_secret,
+    new_file::NewFile,
+    place::PlaceError,
     server::ServerError,
 };
 use vault::{Kek, Signing};
@@ -35,7 +37,7 @@ pub(super) enum KeysCommand {
         /// The file of the reason, mode 0600
         #[arg(long, value_name = "FILE")]
         reason_file: PathBuf,
-        /// Where to write the keys, mode 0600
+        /// Where to write the keys, mode 0600; nothing may stand there yet
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
@@ -91,8 +93,11 @@ impl KeysCommand {
                     Self::List { .. } => print(&app.keys_list().await?),
                     Self::Grant { email, reason_file, to, .. } => {
                         let reason = required_secret(reason_file)?;
+                        let io = |error| PlaceError::Io(to.clone(), error);
+                        // Begun first: where it can't be written, nothing is granted, and nobody is told.
+                        let mut file = NewFile::create(to).map_err(io)?;
                         let grant = app.keys_grant(&normalise(email)?, reason.trim()).await?;
-                        write_secret(to, grant.as_bytes())?;
+                        file.write_all(grant.as_bytes()).and_then(|()| file.finish()).map_err(io)?;
                         println!(
                             "{}: as long as it exists it opens these records, whatever is erased here",
                             to.display()

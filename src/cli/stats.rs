@@ -1,13 +1,16 @@
 //! `lethe stats`: what is published and when, releasing by hand, the public list of hospitals, and the evaluation.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use clap::{Subcommand, ValueEnum};
 use domain::{
     quarter::Quarter,
     release::{Plan, Policy, Revision},
 };
-use lethe::{demo::hospitals, evaluate, place::PlaceError, server::ServerError};
+use lethe::{demo::hospitals, evaluate, new_file::NewFile, place::PlaceError, server::ServerError};
 
 use super::PlaceArgs;
 
@@ -49,7 +52,7 @@ pub(super) enum StatsCommand {
         /// Where people work: a CSV with the columns `name` and `state`, the largest first; without it a short list of our own
         #[arg(long)]
         hospitals: Option<PathBuf>,
-        /// Where to put the figure, as SVG
+        /// Where to put the figure, as SVG; nothing may stand there yet
         #[arg(long)]
         figure: Option<PathBuf>,
     },
@@ -126,12 +129,16 @@ fn listed(file: &Path) -> Result<Vec<hospitals::Hospital>, PlaceError> {
 /// Prints the evaluation, and draws its figure.
 fn evaluated(seed: u64, hospitals: Option<&Path>, figure: Option<&Path>) -> Result<(), ServerError> {
     let hospitals = hospitals.map_or_else(|| Ok(hospitals::built_in()), listed)?;
+    let figure =
+        figure.map(|path| NewFile::create(path).map_err(|error| PlaceError::Io(path.into(), error))).transpose()?;
     let quarter = quarter("2025-Q2").expect("a quarter");
     let evaluations = [(50_000, Plan::Full), (5_000, Plan::Small)];
     let evaluations = evaluations.map(|(people, plan)| evaluate::evaluate(seed, people, quarter, plan, &hospitals));
     print!("{}", evaluate::report(&evaluations));
-    if let Some(path) = figure {
-        std::fs::write(path, evaluate::figure(&evaluations[0])).map_err(|error| PlaceError::Io(path.into(), error))?;
+    if let Some(mut file) = figure {
+        let path = file.path().to_owned();
+        let written = file.write_all(evaluate::figure(&evaluations[0]).as_bytes()).and_then(|()| file.finish());
+        written.map_err(|error| PlaceError::Io(path, error))?;
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 // Verifies what the server publishes with an implementation of its own lineage: Go's sumdb/note and sumdb/tlog, as Debian packages
 // them. It shares no code with the server or the auditor; leaves are made from columns by the written-down form alone.
 //
-// On standard input one JSON object; on standard output "ok", or the first thing that does not hold.
+// On standard input one JSON object; on standard output "ok", or the first thing that does not hold. Tiles it fetches itself, from the
+// server, as any mirror or monitor would.
 package main
 
 import (
@@ -9,6 +10,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -32,6 +35,7 @@ type event struct {
 }
 
 type input struct {
+	Log        string   `json:"log"`
 	Vkey       string   `json:"vkey"`
 	Older      string   `json:"older"`
 	Newer      string   `json:"newer"`
@@ -89,6 +93,61 @@ func hashes(lines []string) []tlog.Hash {
 	return found
 }
 
+// served reads the tiles of a log from its server. Their width is 256, so that the path of a tile is that of C2SP's tlog-tiles.
+type served struct {
+	prefix string
+	read   int
+}
+
+func (s *served) Height() int { return 8 }
+
+func (s *served) SaveTiles([]tlog.Tile, [][]byte) {}
+
+func (s *served) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
+	var found [][]byte
+	for _, tile := range tiles {
+		path := strings.Replace(tile.Path(), "tile/8/", "tile/", 1)
+		answer, err := http.Get(s.prefix + "/" + path)
+		if err != nil {
+			return nil, err
+		}
+		bytes, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != http.StatusOK {
+			return nil, fmt.Errorf("%s: %s %v", path, answer.Status, err)
+		}
+		found = append(found, bytes)
+		s.read++
+	}
+	return found, nil
+}
+
+// tiles proves from what the server's tiles say, which count for nothing unless they fit the signed root: that each event is in the
+// tree, and that the tree goes on from the older one.
+func tiles(in input, newer int64, root tlog.Hash, older int64, olderRoot tlog.Hash) {
+	files := &served{prefix: in.Log}
+	reader := tlog.TileHashReader(tlog.Tree{N: newer, Hash: root}, files)
+	for index := int64(0); index < newer; index++ {
+		proof, err := tlog.ProveRecord(newer, index, reader)
+		if err != nil {
+			fail("tiles: inclusion of %d: %v", index, err)
+		}
+		if err := tlog.CheckRecord(proof, newer, root, index, tlog.RecordHash(leaf(in.Events[index]))); err != nil {
+			fail("tiles: the event at %d: %v", index, err)
+		}
+	}
+	proof, err := tlog.ProveTree(newer, older, reader)
+	if err != nil {
+		fail("tiles: consistency: %v", err)
+	}
+	if err := tlog.CheckTree(proof, newer, root, older, olderRoot); err != nil {
+		fail("tiles: consistency: %v", err)
+	}
+	if files.read == 0 {
+		fail("tiles: none was read")
+	}
+}
+
 func main() {
 	var in input
 	if err := json.NewDecoder(os.Stdin).Decode(&in); err != nil {
@@ -140,5 +199,6 @@ func main() {
 	if err != nil || root != newerRoot {
 		fail("root of %d events: %s, signed %s (%v)", newer, base64.StdEncoding.EncodeToString(root[:]), newerRoot, err)
 	}
+	tiles(in, newer, newerRoot, older, olderRoot)
 	fmt.Println("ok")
 }

