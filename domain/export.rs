@@ -239,6 +239,20 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_made_for_a_file_that_is_there_and_leaves_it_there() {
+        let make = || ExportCommand::MakeToken { expires_at: DateTime::UNIX_EPOCH };
+        let made = ExportEvent::TokenMade { expires_at: DateTime::UNIX_EPOCH };
+        given(vec![completed()]).when(make()).then_expect_events(vec![made.clone()]);
+        given(vec![made.clone()]).when(ExportCommand::Download).then_expect_events(vec![ExportEvent::Downloaded {}]);
+        for other in [ExportEvent::Requested(wanted()), failed(), ExportEvent::Cancelled {}, ExportEvent::Expired {}] {
+            given(vec![other]).when(make()).then_expect_error(ExportError::NoFile);
+        }
+        let stored = r#"{"TokenMade":{"expires_at":"1970-01-01T00:00:00Z"}}"#;
+        assert_eq!(serde_json::to_string(&made).expect("stores"), stored);
+        assert_eq!(serde_json::from_str::<ExportEvent>(stored).expect("loads"), made);
+    }
+
+    #[test]
     fn a_failed_request_is_tried_again_from_its_newest_event_alone() {
         let requested = ExportEvent::Requested(wanted());
         given(vec![requested.clone()])

@@ -186,8 +186,7 @@ async fn files_that_are_damaged_foreign_or_edited_are_refused_with_the_place() {
     assert_eq!(state_of(&client).await, before, "nothing was written");
 }
 
-/// A body of which only the first bytes come, and a sign of whether anybody has asked for them. It goes on, and ends, once its
-/// sender is dropped.
+/// A body of which a byte comes twice a second, and a sign of whether anybody has asked for it. It ends once its sender is dropped.
 fn slow_upload() -> (Body, Arc<AtomicBool>, oneshot::Sender<()>) {
     let (asked, (release, released)) = (Arc::new(AtomicBool::new(false)), oneshot::channel());
     let sign = asked.clone();
@@ -195,9 +194,12 @@ fn slow_upload() -> (Body, Arc<AtomicBool>, oneshot::Sender<()>) {
         sign.store(true, Ordering::SeqCst);
         Ok::<_, std::io::Error>(b"{".to_vec())
     });
-    let rest = futures_util::stream::once(async move {
-        drop(released.await);
-        Ok(b"}".to_vec())
+    let rest = futures_util::stream::unfold(Some(released), async |released| {
+        let mut released = released?;
+        match tokio::time::timeout(Duration::from_millis(500), &mut released).await {
+            Ok(_) => Some((Ok(b"}".to_vec()), None)),
+            Err(_) => Some((Ok(b" ".to_vec()), Some(released))),
+        }
     });
     (Body::from_bytes_stream(first.chain(rest)), asked, release)
 }
@@ -211,10 +213,15 @@ fn upload(world: &World, person: &Person, body: Body) -> JoinHandle<TestResponse
     })
 }
 
+/// Waits until somebody asks for a body.
 async fn until(asked: &AtomicBool) {
-    while !asked.load(Ordering::SeqCst) {
+    for _ in 0..3000 {
+        if asked.load(Ordering::SeqCst) {
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    panic!("nobody asks for the body");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,8 +74,8 @@ impl ImportTurn {
     /// Takes the turn of a person; none where it is taken.
     fn take(subject: SubjectId) -> Option<Self> {
         let is_free = IMPORTING.lock().unwrap_or_else(PoisonError::into_inner).insert(subject);
-        // Lazily: a turn that is made is given back when it is dropped.
-        is_free.then(|| Self(subject))
+        // A turn that is made is given back when it is dropped, so none is made where the person has one.
+        if is_free { Some(Self(subject)) } else { None }
     }
 }
 
