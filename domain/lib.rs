@@ -18,6 +18,7 @@ pub mod hold;
 pub mod key_ring;
 pub mod kinds;
 pub mod log_origin;
+pub mod number;
 pub mod quarter;
 pub mod record;
 pub mod release;

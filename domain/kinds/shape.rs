@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{Body, Kind, form};
-use crate::{Fault, consent::Purpose};
+use crate::{Fault, consent::Purpose, number};
 
 /// A kind whose bodies are a Rust type.
 pub trait Shape: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -55,9 +55,9 @@ pub trait Shape: Serialize + DeserializeOwned + Send + Sync + 'static {
         Personal::new(serde_json::to_value(self).expect("a shape can be written as JSON"))
     }
 
-    /// From the body of a record; none where it has another shape.
+    /// From the body of a record; `None` if it has another shape. Whole numbers may be written with a point or an exponent.
     fn from_body(body: &Body) -> Option<Self> {
-        serde_json::from_value(body.reveal().clone()).ok()
+        serde_json::from_value(number::whole(body.reveal().clone())).ok()
     }
 }
 

@@ -316,7 +316,7 @@ impl<T: Input> ParsePayload for Body<T> {
         let slow = |_| poem::Error::from_status(poem::http::StatusCode::REQUEST_TIMEOUT);
         let bytes = tokio::time::timeout(BODY_TIMEOUT, arriving).await.map_err(slow)??;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| Refusal::malformed(&error))?;
-        let Value::Object(map) = value else {
+        let Value::Object(map) = domain::number::whole(value) else {
             return Err(refuse(vec![Fault::new("", "the body must be a JSON object")]));
         };
         let mut fields = Fields::new(map, String::new());

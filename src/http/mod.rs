@@ -26,6 +26,7 @@ mod import;
 mod input;
 mod job;
 mod log;
+mod number;
 mod overview;
 mod problem;
 mod processing_record;

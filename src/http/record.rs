@@ -29,6 +29,7 @@ use super::{
     cursor::{self, Page},
     etag::{self, tag},
     input::{Body, Fields, Input, days, idempotency_key},
+    number::Whole,
     problem::Refusal,
     types::OneOf,
 };
@@ -357,10 +358,10 @@ impl RecordApi {
         /// What the page before gave as `next_cursor`.
         cursor: Query<Option<String>>,
         /// How many records at most, 1 to 1000; 100 where absent.
-        limit: Query<Option<u32>>,
+        limit: Query<Option<Whole<u32>>>,
     ) -> Result<Json<RecordsAnswer>, Refusal> {
         let kind = open_kind(&kind_name)?;
-        let page = Page::read(cursor.0.as_deref(), limit.0, 100, 1000)?;
+        let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 100, 1000)?;
         let after: Option<Place> = page.after.as_deref().map(cursor::part).transpose()?;
         let (range, asked) = days(from.0, to.0)?;
         if range.is_some() && !kind.is_dated() {

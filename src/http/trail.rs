@@ -20,6 +20,7 @@ use super::{
     caller::Staff,
     cursor::{self, Page},
     input::check_time,
+    number::Whole,
     problem::Refusal,
 };
 use crate::app::{App, AppError};
@@ -174,9 +175,9 @@ impl TrailApi {
         /// What the page before gave.
         cursor: Query<Option<String>>,
         /// How many entries at most, 1 to 5000; 500 where absent.
-        limit: Query<Option<u32>>,
+        limit: Query<Option<Whole<u32>>>,
     ) -> Result<TrailAnswer, Refusal> {
-        let page = Page::read(cursor.0.as_deref(), limit.0, 500, 5000)?;
+        let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 500, 5000)?;
         let as_csv = match format.0.as_deref().unwrap_or("json") {
             "json" => false,
             "csv" => true,
