@@ -25,6 +25,7 @@ pub mod release;
 pub mod restriction;
 pub mod retention;
 pub mod suspension;
+pub mod text;
 
 pub use choice::{AgeGroup, Choice, Gender, RoleLevel, Source, Specialty, StateCode, TestType};
 pub use fault::Fault;

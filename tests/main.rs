@@ -41,6 +41,7 @@ mod release;
 mod restriction;
 mod retention;
 mod sign_in;
+mod text;
 mod tickets;
 mod tree;
 mod work_day;

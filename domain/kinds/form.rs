@@ -43,14 +43,6 @@ pub(super) fn faults<S: Shape>(body: &Body, today: NaiveDate) -> Vec<Fault> {
     faults
 }
 
-/// What is wrong with a text that must have 1 to `most` characters, if anything.
-pub(super) fn text(field: &str, text: &str, most: usize) -> Option<Fault> {
-    if text.trim().is_empty() || text.chars().count() > most {
-        return Some(Fault::new(field, format!("must have 1 to {most} characters, not only blanks")));
-    }
-    text.chars().any(char::is_control).then(|| Fault::new(field, "must not hold control characters"))
-}
-
 fn with(mut object: Map<String, Value>, name: &str, value: Option<&Value>) -> Map<String, Value> {
     match value {
         Some(value) => drop(object.insert(name.to_owned(), value.clone())),

@@ -20,7 +20,7 @@ pub enum HoldCommand {
         /// Its end, as 2027-01-31T00:00:00Z
         #[arg(long)]
         until: DateTime<Utc>,
-        /// The file of its reason, mode 0600, in words that the person is told
+        /// The file of its reason, mode 0600: 10 to 500 characters that the person is told
         #[arg(long)]
         reason_file: PathBuf,
     },

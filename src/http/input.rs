@@ -104,19 +104,19 @@ impl Fields {
         self.check(field, value, as_text)
     }
 
-    /// A person's own words, with line breaks and at most so many characters, which may be absent.
+    /// What a person says in their own words, in at most so many characters; `None` if it is absent or blank.
     pub fn prose_or_none(&mut self, field: &str, most: usize) -> Option<String> {
         let value = self.take(field)?;
-        self.check(field, value, |value| match value {
-            Value::String(text) if text.chars().count() > most => {
-                Err(format!("must have at most {most} characters").into())
-            }
-            Value::String(text) if text.chars().any(|c| c.is_control() && c != '\n' && c != '\r') => {
-                Err("must not hold control characters".into())
-            }
-            Value::String(text) => Ok(text),
+        let prose = self.check(field, value, |value| match value {
+            Value::String(text) => domain::text::prose(&text, most).map_err(Into::into),
             _ => Err("must be a text".into()),
-        })
+        });
+        prose.flatten()
+    }
+
+    /// Whether a field is there with `null`: in a merge patch that removes it (RFC 7396); elsewhere it counts as absent.
+    pub fn is_null(&self, field: &str) -> bool {
+        self.map.get(field).is_some_and(Value::is_null)
     }
 
     /// A choice that must be there.
