@@ -21,7 +21,7 @@ pub use contact::{CONTACT, Contact, normalise_address};
 pub use demographics::{DEMOGRAPHICS, Demographics};
 pub use screening::{SCREENING, Screening, Threshold};
 pub use shape::{Shape, Shaped};
-pub use time::UtcTime;
+pub use time::{UtcTime, instant};
 pub use wordbook::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS, WordbookEntry, WordbookSettings};
 pub use work_day::{WORK_DAY, WorkDay};
 pub use work_profile::{WORK_PROFILE, WorkProfile};

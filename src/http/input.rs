@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 use domain::{Choice, Fault};
 use poem::{Request, RequestBody, Result};
 use poem_openapi::{
@@ -37,8 +37,11 @@ pub trait Input: Type + Sized {
     }
 }
 
-/// Refuses a time that no calendar of ours reaches.
+/// Refuses a time that no calendar of ours reaches, and a leap second: PostgreSQL would take it for the second after it.
 pub fn check_time(name: &str, time: Option<DateTime<Utc>>) -> Result<(), AppError> {
+    if time.is_some_and(|time| time.nanosecond() >= 1_000_000_000) {
+        return Err(AppError::parameter(name, "must have a second from 0 to 59"));
+    }
     if time.is_some_and(|time| !(1970..=9999).contains(&time.year())) {
         return Err(AppError::parameter(name, "must lie in the years 1970 to 9999"));
     }
