@@ -44,4 +44,5 @@ mod sign_in;
 mod text;
 mod tickets;
 mod tree;
+mod value;
 mod work_day;
