@@ -21,6 +21,7 @@ mod deletion;
 mod demo;
 mod erasure;
 mod export;
+mod filter;
 mod guest;
 mod import;
 mod isolation;

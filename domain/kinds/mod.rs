@@ -14,6 +14,7 @@ mod work_day;
 mod work_profile;
 
 use chrono::NaiveDate;
+use chrono_tz::Tz;
 use context::Personal;
 use serde_json::Value;
 
@@ -61,6 +62,10 @@ pub trait Kind: Sync {
     fn key_field(&self) -> &'static str;
     /// The day it is about, for kinds with days; of a moment its day in UTC. By it records are filed in quarters.
     fn date(&self, body: &Body) -> Option<NaiveDate>;
+    /// The day it is about, as a calendar in a time zone has it: a moment falls on another day in another zone.
+    fn day(&self, body: &Body, _zone: Tz) -> Option<NaiveDate> {
+        self.date(body)
+    }
     /// The type of test it is a result of, for kinds that are results of tests.
     fn test_type(&self, body: &Body) -> Option<String>;
     /// What a sound body means, for kinds that can be evaluated. Computed from the body alone.

@@ -2,7 +2,8 @@
 
 use std::marker::PhantomData;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
 use context::Personal;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -39,6 +40,10 @@ pub trait Shape: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn natural_key(&self) -> String;
     /// See [`Kind::date`].
     fn date(&self) -> Option<NaiveDate> {
+        None
+    }
+    /// The moment it is about, for kinds with moments; [`Shape::date`] is its day in UTC.
+    fn moment(&self) -> Option<DateTime<Utc>> {
         None
     }
     /// See [`Kind::test_type`].
@@ -112,6 +117,10 @@ impl<S: Shape> Kind for Shaped<S> {
     }
     fn date(&self, body: &Body) -> Option<NaiveDate> {
         S::from_body(body)?.date()
+    }
+    fn day(&self, body: &Body, zone: Tz) -> Option<NaiveDate> {
+        let shape = S::from_body(body)?;
+        shape.moment().map_or_else(|| shape.date(), |moment| Some(moment.with_timezone(&zone).date_naive()))
     }
     fn test_type(&self, body: &Body) -> Option<String> {
         S::from_body(body)?.test_type()

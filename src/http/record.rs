@@ -10,6 +10,7 @@ use context::{Personal, RecordId};
 use domain::{
     Kind,
     consent::Purpose,
+    filter::Days,
     kinds::{KINDS, WORK_DAY, kind},
 };
 use poem::web::Data;
@@ -341,7 +342,8 @@ impl RecordApi {
 
     /// See own records
     ///
-    /// The caller's records of a kind; where the kind has dates, those from `from` to `to`, both included.
+    /// The caller's records of a kind; where the kind has dates, those from `from` to `to`, both included. Days are those of the
+    /// time zone in the caller's work profile.
     #[oai(path = "/:kind", method = "get", operation_id = "record_list")]
     #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn list(
@@ -368,6 +370,7 @@ impl RecordApi {
             let named = if from.0.is_some() { "from" } else { "to" };
             return Err(AppError::parameter(named, "asks for days, and records of this kind have none").into());
         }
+        let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
         let (records, keys) = app.record_list(caller.ctx(), kind, range).await?;
         let mut records: Vec<_> = records.into_iter().map(|record| (Place::of(kind, &record), record)).collect();
         records.retain(|(place, _)| after.is_none_or(|after| *place > after));
