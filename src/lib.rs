@@ -16,6 +16,7 @@ pub mod legacy;
 pub mod mail;
 pub mod place;
 pub mod server;
+mod spreadsheet;
 pub mod supervisor;
 pub mod watermark;
 pub mod webhook;

@@ -1,7 +1,7 @@
 //! The archive of tables: a zip, not compressed, with one CSV file a section. `export.csv` and `wordbook.csv` have the
 //! shapes of requirements 337 and 338; every kind has a table of its own; `manifest.json` counts rows and hashes files.
 //!
-//! A cell that a spreadsheet would take for a formula gets an apostrophe in front of it (OWASP, CSV injection).
+//! A cell that a spreadsheet would take for a formula gets an apostrophe in front of it: `spreadsheet.rs`.
 
 use std::io;
 
@@ -13,7 +13,6 @@ use super::{
     Contents, Format, Part, Section,
     columns::{
         FLAT, FLAT_SETTINGS, FLAT_USER, FLAT_WORD, METADATA, OTHER, RECORD, SETTINGS, USER, cell, columns, columns_of,
-        neutral,
     },
     zip::Zip,
 };
@@ -53,7 +52,7 @@ impl Archive {
     fn row<'a>(&mut self, cells: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
         let row = Vec::with_capacity(256);
         let mut writer = ::csv::WriterBuilder::new().buffer_capacity(256).from_writer(row);
-        writer.write_record(cells.into_iter().map(neutral))?;
+        writer.write_record(cells)?;
         let row = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
         self.open()?.text.update(&row);
         self.zip.write(&row);

@@ -23,7 +23,10 @@ use super::{
     number::Whole,
     problem::Refusal,
 };
-use crate::app::{App, AppError};
+use crate::{
+    app::{App, AppError},
+    spreadsheet::guarded,
+};
 
 /// The longest span of time that is looked through at once.
 const MOST_DAYS: i64 = 366;
@@ -137,7 +140,7 @@ fn csv(entries: &[TrailEntry]) -> Result<String, AppError> {
             &it.session_id,
             &it.payload,
         ];
-        writer.write_record(row).map_err(fault)?;
+        writer.write_record(row.map(|cell| guarded(cell).into_owned())).map_err(fault)?;
     }
     let bytes = writer.into_inner().map_err(|_| AppError::Corrupt("a trail can't be written".to_owned()))?;
     String::from_utf8(bytes).map_err(|_| AppError::Corrupt("a trail can't be written".to_owned()))
