@@ -1,13 +1,42 @@
 //! Filters: which of a person's records an export or a deletion is about. Pure, and the same for both.
+//!
+//! Days are those of a calendar in a time zone. Whether a moment lies in them is asked of its local day, which every moment has
+//! exactly one of: so days of 23 and 25 hours, and days that begin at one o'clock, need no rule of their own.
 
 use chrono::NaiveDate;
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Body, Fault, Kind,
+    Body, Choice, Fault, Kind, TestType,
     deletion::Scope,
     kinds::{KINDS, kind},
+    quarter::Quarter,
 };
+
+/// Days from the first to the last, both included, of a calendar in a time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Days {
+    /// The first.
+    pub first: NaiveDate,
+    /// The last.
+    pub last: NaiveDate,
+    /// Whose days they are.
+    pub zone: Tz,
+}
+
+impl Days {
+    /// Whether a record lies in them; one of a kind without days lies in all.
+    pub fn hold(&self, kind: &dyn Kind, body: &Body) -> bool {
+        kind.day(body, self.zone).is_none_or(|day| self.first <= day && day <= self.last)
+    }
+
+    /// The quarters in which records of these days are filed. They are filed by their day in UTC, and no time zone was ever a
+    /// whole day apart from it.
+    pub fn quarters(&self) -> impl Iterator<Item = Quarter> + use<> {
+        Quarter::between(self.first.pred_opt().unwrap_or(self.first), self.last.succ_opt().unwrap_or(self.last))
+    }
+}
 
 /// Which records are meant. What is absent narrows nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +53,10 @@ pub struct Filter {
     /// A type of test, for kinds that have such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_type: Option<String>,
+    /// The time zone whose days are meant, by its IANA name; UTC if absent. It is kept with the request, so that what was asked
+    /// for does not change when the person moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 impl Filter {
@@ -51,9 +84,26 @@ impl Filter {
         }
     }
 
+    /// The same filter, by the days of a time zone.
+    pub fn in_zone(self, zone: Tz) -> Self {
+        let dated = self.from.is_some() || self.to.is_some();
+        Self { time_zone: dated.then(|| zone.name().to_owned()), ..self }
+    }
+
     /// Whether it narrows anything.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.from.is_none() && self.to.is_none() && self.kinds.is_none() && self.test_type.is_none()
+    }
+
+    /// The zone whose days are meant.
+    pub fn zone(&self) -> Tz {
+        self.time_zone.as_deref().and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC)
+    }
+
+    /// The days that are meant; `None` if it is all of them.
+    pub fn days(&self) -> Option<Days> {
+        let (first, last) = (self.from.unwrap_or(NaiveDate::MIN), self.to.unwrap_or(NaiveDate::MAX));
+        (self.from.is_some() || self.to.is_some()).then(|| Days { first, last, zone: self.zone() })
     }
 
     /// What is wrong with it.
@@ -72,6 +122,9 @@ impl Filter {
         if self.kinds.as_ref().is_some_and(Vec::is_empty) {
             faults.push(Fault::new("kinds", "must name at least one kind"));
         }
+        if self.test_type.as_deref().is_some_and(|name| TestType::parse(name).is_none()) {
+            faults.push(Fault::new("test_type", format!("must be one of {}", TestType::NAMES.join(", "))));
+        }
         faults
     }
 
@@ -84,9 +137,7 @@ impl Filter {
 
     /// Whether a record is meant.
     pub fn means(&self, kind: &dyn Kind, body: &Body) -> bool {
-        let inside = kind
-            .date(body)
-            .is_none_or(|date| self.from.is_none_or(|from| from <= date) && self.to.is_none_or(|to| date <= to));
+        let inside = self.days().is_none_or(|days| days.hold(kind, body));
         let tested = self.test_type.is_none() || self.test_type == kind.test_type(body);
         self.may_mean(kind) && inside && tested
     }
@@ -97,7 +148,7 @@ mod tests {
     use super::*;
     use crate::{
         Source,
-        kinds::{CONTACT, Contact, Shape, WORK_DAY, WorkDay},
+        kinds::{CONTACT, Contact, SCREENING, Screening, Shape, UtcTime, WORK_DAY, WorkDay},
     };
 
     fn date(text: &str) -> NaiveDate {
@@ -122,16 +173,78 @@ mod tests {
         assert!(!tests.means(WORK_DAY, &day("2026-03-01")), "what is no test is not of a type");
     }
 
+    fn screening(taken_at: &str) -> Body {
+        Screening { taken_at: UtcTime::parse(taken_at).expect("a time"), ..Screening::example() }.to_body()
+    }
+
+    /// The days from `first` to `last` in a zone, and whether they hold a screening at each of these times.
+    fn held(zone: &str, first: &str, last: &str, taken_at: &[&str]) -> Vec<bool> {
+        let filter = Filter { from: Some(date(first)), to: Some(date(last)), ..Filter::default() };
+        let filter = filter.in_zone(zone.parse().expect("a zone"));
+        let loaded: Filter = serde_json::from_value(serde_json::to_value(&filter).expect("JSON")).expect("a filter");
+        assert_eq!(loaded, filter, "the zone is kept with the request");
+        let quarters: Vec<Quarter> = filter.days().expect("days").quarters().collect();
+        let holds = |time: &&str| {
+            let (body, means) = (screening(time), loaded.means(SCREENING, &screening(time)));
+            let filed = Quarter::of(SCREENING.date(&body).expect("a date"));
+            assert!(!means || quarters.contains(&filed), "{time} is filed in {filed}");
+            means
+        };
+        taken_at.iter().map(holds).collect()
+    }
+
+    #[test]
+    fn a_day_is_a_day_where_the_person_is() {
+        let eight_o_clock =
+            ["2026-03-01T19:00:00Z", "2026-03-01T10:59:59Z", "2026-03-02T10:59:59Z", "2026-03-02T11:00:00Z"];
+        let auckland = held("Pacific/Auckland", "2026-03-02", "2026-03-02", &eight_o_clock);
+        assert_eq!(auckland, [true, false, true, false], "a day of UTC+13");
+        assert_eq!(held("UTC", "2026-03-02", "2026-03-02", &eight_o_clock), [false, false, true, true]);
+        // A quarter there begins in the quarter before here, and the other way round.
+        assert_eq!(held("Pacific/Kiritimati", "2026-04-01", "2026-04-01", &["2026-03-31T10:00:00Z"]), [true]);
+        assert_eq!(held("Pacific/Pago_Pago", "2026-03-31", "2026-03-31", &["2026-04-01T10:59:59Z"]), [true]);
+    }
+
+    #[test]
+    fn days_of_23_and_25_hours_are_whole() {
+        // Auckland goes back by an hour on 5 April 2026, and forward on 27 September.
+        let long = ["2026-04-04T10:59:59Z", "2026-04-04T11:00:00Z", "2026-04-05T11:59:59Z", "2026-04-05T12:00:00Z"];
+        assert_eq!(held("Pacific/Auckland", "2026-04-05", "2026-04-05", &long), [false, true, true, false]);
+        let short = ["2026-09-26T11:59:59Z", "2026-09-26T12:00:00Z", "2026-09-27T10:59:59Z", "2026-09-27T11:00:00Z"];
+        assert_eq!(held("Pacific/Auckland", "2026-09-27", "2026-09-27", &short), [false, true, true, false]);
+        // On these days there was no midnight: the clocks went from 24:00 to 1:00.
+        let sao_paulo =
+            ["2017-10-15T02:59:59Z", "2017-10-15T03:00:00Z", "2017-10-16T01:59:59Z", "2017-10-16T02:00:00Z"];
+        assert_eq!(held("America/Sao_Paulo", "2017-10-15", "2017-10-15", &sao_paulo), [false, true, true, false]);
+        let cairo = ["2026-04-23T21:59:59Z", "2026-04-23T22:00:00Z", "2026-04-24T20:59:59Z", "2026-04-24T21:00:00Z"];
+        assert_eq!(held("Africa/Cairo", "2026-04-24", "2026-04-24", &cairo), [false, true, true, false]);
+        // Apia had no 30 December 2011 at all.
+        let apia = ["2011-12-30T09:59:59Z", "2011-12-30T10:00:00Z"];
+        assert_eq!(held("Pacific/Apia", "2011-12-30", "2011-12-30", &apia), [false, false]);
+        assert_eq!(held("Pacific/Apia", "2011-12-29", "2011-12-29", &apia), [true, false]);
+    }
+
+    #[test]
+    fn a_filter_from_before_zones_means_days_in_utc() {
+        let filter: Filter = serde_json::from_str(r#"{"from":"2026-03-02"}"#).expect("a filter");
+        assert_eq!((filter.zone(), filter.is_empty()), (Tz::UTC, false));
+        let kinds = Filter { kinds: Some(vec!["work_day".to_owned()]), ..Filter::default() };
+        assert_eq!(kinds.clone().in_zone(Tz::Europe__Berlin), kinds, "without days there is no zone");
+        let none = Filter { time_zone: Some("UTC".to_owned()), ..Filter::default() };
+        assert!(none.is_empty(), "a zone narrows nothing");
+    }
+
     #[test]
     fn faults_name_the_part() {
         let filter = Filter {
             from: Some(date("2026-03-02")),
             to: Some(date("2026-03-01")),
             kinds: Some(vec!["work_day".to_owned(), "moods".to_owned()]),
-            test_type: None,
+            test_type: Some("moods".to_owned()),
+            time_zone: None,
         };
         let fields: Vec<String> = filter.faults().into_iter().map(|fault| fault.field).collect();
-        assert_eq!(fields, ["from", "kinds[1]"]);
+        assert_eq!(fields, ["from", "kinds[1]", "test_type"]);
         assert_eq!(Filter { kinds: Some(Vec::new()), ..Filter::default() }.faults().len(), 1);
     }
 }

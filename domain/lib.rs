@@ -18,12 +18,14 @@ pub mod hold;
 pub mod key_ring;
 pub mod kinds;
 pub mod log_origin;
+pub mod number;
 pub mod quarter;
 pub mod record;
 pub mod release;
 pub mod restriction;
 pub mod retention;
 pub mod suspension;
+pub mod text;
 
 pub use choice::{AgeGroup, Choice, Gender, RoleLevel, Source, Specialty, StateCode, TestType};
 pub use fault::Fault;

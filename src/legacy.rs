@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::{
     new_file::{NewFile, refuse_taken},
     place::Database,
+    spreadsheet::guarded,
 };
 
 /// The table that is archived.
@@ -83,6 +84,31 @@ impl From<tokio_postgres::Error> for LegacyError {
     }
 }
 
+/// A value of the old data.
+enum Cell {
+    /// None.
+    Null,
+    /// A number, or another value that no spreadsheet reads as a formula.
+    Number(String),
+    /// A text, which may begin like one.
+    Text(String),
+}
+
+impl Cell {
+    /// As CSV. An empty text has quotes, so that it is not taken for null, as PostgreSQL writes and reads it.
+    fn csv(&self) -> String {
+        let text = match self {
+            Self::Null => return String::new(),
+            Self::Number(text) => text.into(),
+            Self::Text(text) => guarded(text),
+        };
+        if text.is_empty() || text.contains([',', '"', '\r', '\n']) {
+            return format!("\"{}\"", text.replace('"', "\"\""));
+        }
+        text.into_owned()
+    }
+}
+
 /// A CSV file that is being written. Nothing stands under its name before it is whole.
 struct Archive {
     path: PathBuf,
@@ -97,8 +123,15 @@ impl Archive {
         Ok(Self { path: path.into(), file: BufWriter::new(file) })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), LegacyError> {
-        self.file.write_all(bytes).map_err(|error| LegacyError::Io(self.path.clone(), error))
+    fn heading(&mut self, columns: &[String]) -> Result<(), LegacyError> {
+        self.row(&columns.iter().map(|name| Cell::Text(name.clone())).collect::<Vec<_>>())
+    }
+
+    fn row(&mut self, cells: &[Cell]) -> Result<(), LegacyError> {
+        let line = cells.iter().map(Cell::csv).collect::<Vec<_>>().join(",");
+        // An empty line is no row to whoever reads it back.
+        let line = if line.is_empty() { "\"\"" } else { &line };
+        writeln!(self.file, "{line}").map_err(|error| LegacyError::Io(self.path.clone(), error))
     }
 
     /// Ends the file, and reads it back: the manifest says what is on disk.
@@ -172,29 +205,26 @@ fn of_sqlite(path: &Path, csv: &Path, drop: bool, now: DateTime<Utc>) -> Result<
         .collect::<Result<_, _>>()?;
     require_anonymous(&columns)?;
     let mut archive = Archive::create(csv)?;
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let broken = |error: csv::Error| LegacyError::Io(csv.into(), io::Error::other(error));
-    writer.write_record(&columns).map_err(broken)?;
+    archive.heading(&columns)?;
     let mut statement = tx.prepare(&format!("SELECT * FROM {WEEKLY} ORDER BY rowid"))?;
     let mut rows = statement.query([])?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
-        for at in 0..columns.len() {
-            let text = match row.get_ref(at)? {
-                ValueRef::Null => String::new(),
-                ValueRef::Integer(value) => value.to_string(),
-                ValueRef::Real(value) => value.to_string(),
-                ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
-                ValueRef::Blob(bytes) => hex::encode(bytes),
-            };
-            writer.write_field(text).map_err(broken)?;
-        }
-        writer.write_record(None::<&[u8]>).map_err(broken)?;
+        let cell = |at: usize| -> Result<Cell, LegacyError> {
+            Ok(match row.get_ref(at)? {
+                ValueRef::Null => Cell::Null,
+                ValueRef::Integer(value) => Cell::Number(value.to_string()),
+                ValueRef::Real(value) => Cell::Number(value.to_string()),
+                ValueRef::Text(text) => Cell::Text(String::from_utf8_lossy(text).into_owned()),
+                ValueRef::Blob(bytes) => Cell::Number(hex::encode(bytes)),
+            })
+        };
+        let cells = (0..columns.len()).map(cell).collect::<Result<Vec<_>, _>>()?;
+        archive.row(&cells)?;
         count += 1;
     }
     std::mem::drop(rows);
     std::mem::drop(statement);
-    archive.write(&writer.into_inner().map_err(|_| LegacyError::Unverified)?)?;
     let manifest = archive.finish(columns, now)?;
     if manifest.rows != count {
         return Err(LegacyError::Unverified);
@@ -215,20 +245,30 @@ async fn of_postgres(
     now: DateTime<Utc>,
 ) -> Result<Manifest, LegacyError> {
     let tx = client.transaction().await?;
-    let columns =
-        "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
-                   ORDER BY attnum";
-    let columns: Vec<String> = tx.query(columns, &[&WEEKLY]).await?.iter().map(|row| row.get(0)).collect();
+    let known = "SELECT a.attname::text, quote_ident(a.attname), t.typcategory NOT IN ('N', 'D', 'T', 'B')
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+    let known = tx.query(known, &[&WEEKLY]).await?;
+    let columns: Vec<String> = known.iter().map(|row| row.get(0)).collect();
     require_anonymous(&columns)?;
+    let quoted: Vec<&str> = known.iter().map(|row| row.get(1)).collect();
+    let is_text: Vec<bool> = known.iter().map(|row| row.get(2)).collect();
     if drop {
         tx.batch_execute(&format!("LOCK TABLE {WEEKLY} IN ACCESS EXCLUSIVE MODE")).await?;
     }
     let count: i64 = tx.query_one(&format!("SELECT count(*) FROM {WEEKLY}"), &[]).await?.get(0);
     let mut archive = Archive::create(csv)?;
-    let copy = format!("COPY (SELECT * FROM {WEEKLY} ORDER BY 1) TO STDOUT WITH (FORMAT csv, HEADER)");
-    let mut parts = std::pin::pin!(tx.copy_out(&copy).await?);
-    while let Some(part) = parts.try_next().await? {
-        archive.write(&part)?;
+    archive.heading(&columns)?;
+    let texts: Vec<String> = quoted.iter().map(|name| format!("w.{name}::text")).collect();
+    let all = format!("SELECT {} FROM {WEEKLY} w ORDER BY w.{}", texts.join(", "), quoted[0]);
+    let mut rows = std::pin::pin!(tx.query_raw(&all, Vec::<&str>::new()).await?);
+    while let Some(row) = rows.try_next().await? {
+        let cell = |(at, is_text): (usize, &bool)| match row.get::<_, Option<String>>(at) {
+            None => Cell::Null,
+            Some(text) if *is_text => Cell::Text(text),
+            Some(text) => Cell::Number(text),
+        };
+        archive.row(&is_text.iter().enumerate().map(cell).collect::<Vec<_>>())?;
     }
     let manifest = archive.finish(columns, now)?;
     if i64::try_from(manifest.rows) != Ok(count) {
@@ -248,7 +288,8 @@ mod tests {
     use super::*;
 
     const WEEKS: &str = "CREATE TABLE weekly_submissions (id INTEGER PRIMARY KEY, week_start TEXT, hours REAL, note TEXT);
-        INSERT INTO weekly_submissions VALUES (1, '2025-01-06', 43.7, 'two, \"quoted\"'), (2, '2025-01-13', -1.25, NULL);
+        INSERT INTO weekly_submissions VALUES (1, '2025-01-06', 43.7, 'two, \"quoted\"'), (2, '2025-01-13', -1.25, NULL),
+            (3, '', -2, ' =1+1');
         CREATE TABLE reports (id INTEGER); CREATE TABLE kept (id INTEGER)";
 
     fn tables(path: &Path) -> Vec<String> {
@@ -264,9 +305,14 @@ mod tests {
         let (old, csv) = (folder.path().join("old.db"), folder.path().join("weeks.csv"));
         rusqlite::Connection::open(&old).expect("made").execute_batch(WEEKS).expect("filled");
         let archived = archive(Source::Sqlite(old.clone()), &csv, false, DateTime::UNIX_EPOCH).await.expect("archived");
-        assert_eq!((archived.rows, archived.columns.len()), (2, 4));
+        assert_eq!((archived.rows, archived.columns.len()), (3, 4));
         let text = std::fs::read_to_string(&csv).expect("read");
-        assert_eq!(text, "id,week_start,hours,note\n1,2025-01-06,43.7,\"two, \"\"quoted\"\"\"\n2,2025-01-13,-1.25,\n");
+        let rows = "1,2025-01-06,43.7,\"two, \"\"quoted\"\"\"\n2,2025-01-13,-1.25,\n3,\"\",-2,' =1+1\n";
+        assert_eq!(
+            text,
+            format!("id,week_start,hours,note\n{rows}"),
+            "texts are no formulas, numbers stay as they are"
+        );
         let manifest = std::fs::read(manifest_path(&csv)).expect("read");
         assert_eq!(serde_json::from_slice::<Manifest>(&manifest).expect("JSON"), archived);
         assert_eq!(tables(&old), ["kept", "reports", "weekly_submissions"]);

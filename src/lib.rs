@@ -17,6 +17,7 @@ pub mod mail;
 pub mod new_file;
 pub mod place;
 pub mod server;
+mod spreadsheet;
 pub mod supervisor;
 pub mod watermark;
 pub mod webhook;

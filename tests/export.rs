@@ -242,7 +242,8 @@ async fn filters_choose_and_those_that_match_nothing_are_refused() {
     let (document, november) = found(partial(json!({ "from": "2025-11-01", "to": "2025-11-30" }))).await;
     assert_eq!(november.keys().collect::<Vec<_>>(), ["work_day"]);
     assert_eq!(november["work_day"].as_array().map(Vec::len), Some(2));
-    assert_eq!(document["request"]["filters"], json!({ "from": "2025-11-01", "to": "2025-11-30" }));
+    let meant = json!({ "from": "2025-11-01", "to": "2025-11-30", "time_zone": "Europe/Berlin" });
+    assert_eq!(document["request"]["filters"], meant);
     let (_, since) = found(partial(json!({ "from": "2025-11-30", "kinds": ["work_day"] }))).await;
     assert_eq!(since["work_day"].as_array().map(Vec::len), Some(1));
     let (document, words) = found(partial(json!({ "kinds": ["wordbook_entry"] }))).await;

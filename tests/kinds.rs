@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{NaiveDate, TimeDelta};
 use context::{Ctx, Personal, SubjectId};
-use domain::{Body, Choice, Fault, Kind, consent::Purpose, deletion::Scope, kinds::KINDS};
+use domain::{Body, Choice, Fault, Kind, consent::Purpose, deletion::Scope, filter::Days, kinds::KINDS};
 use lethe::{
     app::record::{Batch, Change, Submission},
     jobs::{plan, run_due},
@@ -102,7 +102,8 @@ async fn a_new_kind_needs_nothing_but_itself() {
         let batch = Batch { kind: BLOOD_PRESSURE, submissions, today, faults: Vec::new() };
         world.app.record_submit(ctx, &batch, None).await
     };
-    let list = async |range| -> Vec<Value> {
+    let list = async |range: Option<(NaiveDate, NaiveDate)>| -> Vec<Value> {
+        let range = range.map(|(first, last)| Days { first, last, zone: chrono_tz::Tz::UTC });
         let (records, _) = world.app.record_list(ctx, BLOOD_PRESSURE, range).await.expect("listed");
         records.into_iter().map(|record| record.body.into_inner()["systolic_mmhg"].clone()).collect()
     };

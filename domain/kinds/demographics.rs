@@ -4,8 +4,8 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Shape, Shaped, form};
-use crate::{AgeGroup, Fault, Gender, consent::Purpose};
+use super::{Kind, Shape, Shaped};
+use crate::{AgeGroup, Fault, Gender, consent::Purpose, text::Line};
 
 /// The kind.
 pub const DEMOGRAPHICS: &dyn Kind = &Shaped::<Demographics>::new();
@@ -18,10 +18,10 @@ const NAME_CHARS: usize = 100;
 pub struct Demographics {
     /// The given name, 1 to 100 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub name: Option<Line>,
     /// The surname, 1 to 100 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub surname: Option<String>,
+    pub surname: Option<Line>,
     /// The age, in groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_group: Option<AgeGroup>,
@@ -36,7 +36,7 @@ impl Shape for Demographics {
     const PURPOSE: Option<Purpose> = Some(Purpose::Demographics);
 
     fn example() -> Self {
-        Self { name: Some("Anna".to_owned()), age_group: Some(AgeGroup::From30), ..Self::default() }
+        Self { name: Some(Line::new("Anna")), age_group: Some(AgeGroup::From30), ..Self::default() }
     }
 
     fn faults(&self, _: NaiveDate) -> Vec<Fault> {
@@ -44,7 +44,7 @@ impl Shape for Demographics {
             return vec![Fault::new("name", "or surname, age_group or gender is required")];
         }
         let names = [("name", &self.name), ("surname", &self.surname)];
-        names.into_iter().filter_map(|(field, text)| form::text(field, text.as_deref()?, NAME_CHARS)).collect()
+        names.into_iter().filter_map(|(field, text)| text.as_ref()?.fault(field, NAME_CHARS)).collect()
     }
 
     fn natural_key(&self) -> String {
@@ -65,9 +65,9 @@ mod tests {
     fn at_least_one_field_is_given_and_names_have_a_length() {
         assert_eq!(fields(&Demographics::default()), ["name"]);
         assert!(fields(&Demographics { gender: Some(Gender::NotSaid), ..Demographics::default() }).is_empty());
-        let named = |name: &str| fields(&Demographics { surname: Some(name.to_owned()), ..Demographics::default() });
+        let named = |name: &str| fields(&Demographics { surname: Some(Line::new(name)), ..Demographics::default() });
         assert!(named("Ó Súilleabháin").is_empty() && named(&"ü".repeat(100)).is_empty());
-        for wrong in ["", "  ", "An\nna", &"ü".repeat(101)] {
+        for wrong in ["", "  ", "An\nna", &"ü".repeat(101), "\u{200B}\u{200B}", "\u{3164}", "\u{202E}annA"] {
             assert_eq!(named(wrong), ["surname"], "{wrong:?}");
         }
     }

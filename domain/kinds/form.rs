@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
 use super::{Body, Shape};
-use crate::Fault;
+use crate::{Fault, number};
 
 /// So many faults are named at most.
 const FAULTS: usize = 100;
@@ -19,7 +19,9 @@ const NAME_LETTERS: usize = 64;
 
 /// Everything that is wrong with a body that is no `S`, the rules of its sound fields included.
 pub(super) fn faults<S: Shape>(body: &Body, today: NaiveDate) -> Vec<Fault> {
-    let (Value::Object(given), Value::Object(example)) = (body.reveal(), S::example().to_body().into_inner()) else {
+    let (Value::Object(given), Value::Object(example)) =
+        (number::whole(body.reveal().clone()), S::example().to_body().into_inner())
+    else {
         return vec![Fault::new("", "the body must be a JSON object")];
     };
     let (mut sound, mut faults, mut broken) = (example.clone(), Vec::new(), BTreeSet::new());
@@ -39,14 +41,6 @@ pub(super) fn faults<S: Shape>(body: &Body, today: NaiveDate) -> Vec<Fault> {
     let ruled = serde_json::from_value::<S>(Value::Object(sound)).map_or_else(|_| Vec::new(), |s| s.faults(today));
     faults.extend(ruled.into_iter().filter(|fault| !broken.contains(top(&fault.field))));
     faults
-}
-
-/// What is wrong with a text that must have 1 to `most` characters, if anything.
-pub(super) fn text(field: &str, text: &str, most: usize) -> Option<Fault> {
-    if text.trim().is_empty() || text.chars().count() > most {
-        return Some(Fault::new(field, format!("must have 1 to {most} characters, not only blanks")));
-    }
-    text.chars().any(char::is_control).then(|| Fault::new(field, "must not hold control characters"))
 }
 
 fn with(mut object: Map<String, Value>, name: &str, value: Option<&Value>) -> Map<String, Value> {

@@ -14,6 +14,7 @@ mod work_day;
 mod work_profile;
 
 use chrono::NaiveDate;
+use chrono_tz::Tz;
 use context::Personal;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ pub use contact::{CONTACT, Contact, normalise_address};
 pub use demographics::{DEMOGRAPHICS, Demographics};
 pub use screening::{SCREENING, Screening, Threshold};
 pub use shape::{Shape, Shaped};
-pub use time::UtcTime;
+pub use time::{UtcTime, instant};
 pub use wordbook::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS, WordbookEntry, WordbookSettings};
 pub use work_day::{WORK_DAY, WorkDay};
 pub use work_profile::{WORK_PROFILE, WorkProfile};
@@ -59,8 +60,12 @@ pub trait Kind: Sync {
     fn natural_key(&self, body: &Body) -> String;
     /// The field that the natural key is made of; empty where a person has one record only.
     fn key_field(&self) -> &'static str;
-    /// The day it is about, for kinds with days.
+    /// The day it is about, for kinds with days; of a moment its day in UTC. By it records are filed in quarters.
     fn date(&self, body: &Body) -> Option<NaiveDate>;
+    /// The day it is about, as a calendar in a time zone has it: a moment falls on another day in another zone.
+    fn day(&self, body: &Body, _zone: Tz) -> Option<NaiveDate> {
+        self.date(body)
+    }
     /// The type of test it is a result of, for kinds that are results of tests.
     fn test_type(&self, body: &Body) -> Option<String>;
     /// What a sound body means, for kinds that can be evaluated. Computed from the body alone.
@@ -107,9 +112,13 @@ mod tests {
         let mut spelled = WORDBOOK_ENTRY.example().into_inner();
         spelled["part_of_speech"] = Value::Null;
         spelled["next_passive_review_time"] = "2025-11-01T01:00:00.5+01:00".into();
+        spelled["lemma"] = "he\u{301}j".into();
+        spelled["passive_review_count"] = 5.0.into();
         let normal = WORDBOOK_ENTRY.normal(Personal::new(spelled)).into_inner();
         assert_eq!(normal.get("part_of_speech"), None);
         assert_eq!(normal["next_passive_review_time"], "2025-11-01T00:00:00Z");
+        assert_eq!(normal["lemma"], "h\u{e9}j");
+        assert_eq!(normal["passive_review_count"], serde_json::json!(5));
         let unsound = Personal::new(Value::from(3));
         assert_eq!(WORDBOOK_ENTRY.normal(unsound.clone()), unsound);
     }

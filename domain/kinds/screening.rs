@@ -5,7 +5,7 @@
 //! the grade of hearing loss of the World Health Organization (World report on hearing, 2021, table 1.3, page 38). It is an
 //! orientation, no diagnosis, and names what is missing for it.
 
-use chrono::{Days, Months, NaiveDate};
+use chrono::{DateTime, Days, Months, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -103,6 +103,10 @@ impl Shape for Screening {
 
     fn date(&self) -> Option<NaiveDate> {
         Some(self.day())
+    }
+
+    fn moment(&self) -> Option<DateTime<Utc>> {
+        Some(self.taken_at.get())
     }
 
     fn test_type(&self) -> Option<String> {

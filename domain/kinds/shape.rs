@@ -2,13 +2,14 @@
 
 use std::marker::PhantomData;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
 use context::Personal;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{Body, Kind, form};
-use crate::{Fault, consent::Purpose};
+use crate::{Fault, consent::Purpose, number};
 
 /// A kind whose bodies are a Rust type.
 pub trait Shape: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -41,6 +42,10 @@ pub trait Shape: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn date(&self) -> Option<NaiveDate> {
         None
     }
+    /// The moment it is about, for kinds with moments; [`Shape::date`] is its day in UTC.
+    fn moment(&self) -> Option<DateTime<Utc>> {
+        None
+    }
     /// See [`Kind::test_type`].
     fn test_type(&self) -> Option<String> {
         None
@@ -55,9 +60,9 @@ pub trait Shape: Serialize + DeserializeOwned + Send + Sync + 'static {
         Personal::new(serde_json::to_value(self).expect("a shape can be written as JSON"))
     }
 
-    /// From the body of a record; none where it has another shape.
+    /// From the body of a record; `None` if it has another shape. Whole numbers may be written with a point or an exponent.
     fn from_body(body: &Body) -> Option<Self> {
-        serde_json::from_value(body.reveal().clone()).ok()
+        serde_json::from_value(number::whole(body.reveal().clone())).ok()
     }
 }
 
@@ -112,6 +117,10 @@ impl<S: Shape> Kind for Shaped<S> {
     }
     fn date(&self, body: &Body) -> Option<NaiveDate> {
         S::from_body(body)?.date()
+    }
+    fn day(&self, body: &Body, zone: Tz) -> Option<NaiveDate> {
+        let shape = S::from_body(body)?;
+        shape.moment().map_or_else(|| shape.date(), |moment| Some(moment.with_timezone(&zone).date_naive()))
     }
     fn test_type(&self, body: &Body) -> Option<String> {
         S::from_body(body)?.test_type()

@@ -4,8 +4,8 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Shape, Shaped, UtcTime, form};
-use crate::{Fault, consent::Purpose};
+use super::{Kind, Shape, Shaped, UtcTime};
+use crate::{Fault, consent::Purpose, text::Line};
 
 /// The kind of words.
 pub const WORDBOOK_ENTRY: &dyn Kind = &Shaped::<WordbookEntry>::new();
@@ -24,12 +24,12 @@ const MOST_AUTO_NEW_REVIEW: u8 = 3;
 #[serde(deny_unknown_fields)]
 pub struct WordbookEntry {
     /// The word's id in the application's dictionary, 1 to 100 characters.
-    pub word_id: String,
+    pub word_id: Line,
     /// The word itself, 1 to 200 characters.
-    pub lemma: String,
+    pub lemma: Line,
     /// Its part of speech, 1 to 100 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub part_of_speech: Option<String>,
+    pub part_of_speech: Option<Line>,
     /// How often it was recognised.
     pub passive_review_count: u32,
     /// When it is to be recognised next; absent where it is not.
@@ -50,9 +50,9 @@ impl Shape for WordbookEntry {
 
     fn example() -> Self {
         Self {
-            word_id: "word-456".to_owned(),
-            lemma: "hej".to_owned(),
-            part_of_speech: Some("interjection".to_owned()),
+            word_id: Line::new("word-456"),
+            lemma: Line::new("hej"),
+            part_of_speech: Some(Line::new("interjection")),
             passive_review_count: 5,
             next_passive_review_time: UtcTime::parse("2025-11-01T00:00:00Z"),
             active_review_count: 3,
@@ -62,9 +62,9 @@ impl Shape for WordbookEntry {
 
     fn faults(&self, _: NaiveDate) -> Vec<Fault> {
         let texts = [
-            form::text("word_id", &self.word_id, ID_CHARS),
-            form::text("lemma", &self.lemma, WORD_CHARS),
-            self.part_of_speech.as_deref().and_then(|text| form::text("part_of_speech", text, ID_CHARS)),
+            self.word_id.fault("word_id", ID_CHARS),
+            self.lemma.fault("lemma", WORD_CHARS),
+            self.part_of_speech.as_ref().and_then(|text| text.fault("part_of_speech", ID_CHARS)),
         ];
         let counts =
             [("passive_review_count", self.passive_review_count), ("active_review_count", self.active_review_count)];
@@ -74,7 +74,7 @@ impl Shape for WordbookEntry {
     }
 
     fn natural_key(&self) -> String {
-        self.word_id.clone()
+        self.word_id.as_str().to_owned()
     }
 }
 
@@ -127,10 +127,10 @@ mod tests {
         let good = WordbookEntry { part_of_speech: None, next_active_review_time: None, ..WordbookEntry::example() };
         assert!(fields(&good).is_empty());
         assert_eq!(good.natural_key(), "word-456");
-        assert_eq!(fields(&WordbookEntry { word_id: String::new(), ..good.clone() }), ["word_id"]);
-        assert_eq!(fields(&WordbookEntry { lemma: "a\u{0}".to_owned(), ..good.clone() }), ["lemma"]);
+        assert_eq!(fields(&WordbookEntry { word_id: Line::new(""), ..good.clone() }), ["word_id"]);
+        assert_eq!(fields(&WordbookEntry { lemma: Line::new("a\u{0}"), ..good.clone() }), ["lemma"]);
         assert_eq!(
-            fields(&WordbookEntry { part_of_speech: Some("x".repeat(101)), ..good.clone() }),
+            fields(&WordbookEntry { part_of_speech: Some(Line::new(&"x".repeat(101))), ..good.clone() }),
             ["part_of_speech"]
         );
         assert_eq!(fields(&WordbookEntry { active_review_count: 1_000_001, ..good }), ["active_review_count"]);

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use super::{
     App, AppError, Standing,
     deletion::address_of,
-    opening::by_staff,
+    opening::{by_staff, reason_of},
     stream::{self, newest_of},
 };
 use crate::{mail::Letter, server::newest_minor};
@@ -215,6 +215,8 @@ impl App {
 
     /// Takes two months more for a request, and tells the person why (GDPR Art. 12(3)); gives the new end.
     pub async fn request_extend(&self, staff: &Ctx, request: Uuid, reason: &str) -> Result<DateTime<Utc>, AppError> {
+        let reason = reason_of(reason)?;
+        let reason = reason.as_str();
         let rows = self.read_as_system("request_get", &|| request_list(Some(request), staff.now(), 1)).await?;
         let open = rows.first().map(OpenRequest::from_row).ok_or(AppError::Missing("open request"))?;
         let due_at = extension::due_at(open.received_at, true);

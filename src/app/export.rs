@@ -8,9 +8,8 @@ use domain::{
     Kind,
     deletion::Scope,
     export::{Export, ExportCommand, ExportFormat, Wanted},
-    filter::Filter,
+    filter::{self, Filter},
     kinds::{KINDS, kind},
-    quarter::Quarter,
 };
 use event_log::{Event, Unit, cqrs_es::Aggregate};
 use projections::{
@@ -70,8 +69,9 @@ pub(super) fn candidates(ctx: &Ctx, index: &IndexKey, filter: &Filter) -> Query 
     // No day that is submitted lies further in the future than tomorrow.
     let last = filter.to.or_else(|| ctx.now().date_naive().checked_add_days(Days::new(2)));
     let range = filter.from.zip(last).filter(|(from, to)| to.year() - from.year() < BUCKET_YEARS);
-    let buckets = range.map(|(from, to)| {
-        let quarters: Vec<String> = Quarter::between(from, to).map(|quarter| quarter.to_string()).collect();
+    let buckets = range.map(|(first, last)| {
+        let days = filter::Days { first, last, zone: filter.zone() };
+        let quarters: Vec<String> = days.quarters().map(|quarter| quarter.to_string()).collect();
         let of = |kind: &&dyn Kind| {
             let name = kind.name();
             quarters.iter().map(|quarter| index.bucket(name, quarter).to_vec()).collect::<Vec<_>>()

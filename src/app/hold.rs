@@ -21,6 +21,7 @@ use vault::{Aad, Sealed, SubjectKeys};
 use super::{
     App, AppError, Standing,
     deletion::DELETION_JOB,
+    opening::reason_of,
     stream::{self, newest_of},
 };
 use crate::ledger::Entry;
@@ -44,6 +45,8 @@ impl App {
     /// Places a legal hold on the data behind an address, with its end and its reason, or lifts it. A deletion that waits is looked
     /// at again.
     pub async fn hold_decide(&self, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), AppError> {
+        let hold = hold.map(|(until, reason)| Ok::<_, AppError>((until, reason_of(reason)?))).transpose()?;
+        let hold = &hold;
         let ctx = &Ctx::system(self.clock.clone());
         let (address, _) = self.vault.ring().address_hash(email);
         let known = self.account_of(ctx, address).await?.ok_or(AppError::Missing("account"))?;
@@ -62,7 +65,7 @@ impl App {
                     .await?;
                 let keys = Standing::take(self, ctx, &standing)?.keys;
                 let seal = |reason: &str| keys.seal_trail(&place(ctx.subject), reason.as_bytes()).to_base64();
-                let hold = hold.map(|(until, reason)| (until, seal(reason)));
+                let hold = hold.as_ref().map(|(until, reason)| (*until, seal(reason.as_str())));
                 let command = match hold.clone() {
                     Some((until, sealed)) => HoldCommand::Place { until, sealed, now: ctx.now() },
                     None => HoldCommand::Lift,

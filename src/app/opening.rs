@@ -8,6 +8,7 @@ use db::{Gate, Tx};
 use domain::{
     Kind,
     access::{ACCESS, DATA_OPENED},
+    text::Reason,
 };
 use event_log::{Actor, Trail};
 use projections::compliance::{OpeningRow, opening_add, opening_get};
@@ -21,9 +22,6 @@ use crate::jobs::Read;
 /// How long an opening lasts.
 const LASTS: TimeDelta = TimeDelta::minutes(15);
 
-/// A reason is so many characters long at least.
-pub const SHORTEST_REASON: usize = 10;
-
 /// Whose data is to be opened.
 pub enum Whom {
     /// The person inside the log.
@@ -32,10 +30,16 @@ pub enum Whom {
     Address(String),
 }
 
+/// A reason that a person is to read, or the fault of it.
+pub(super) fn reason_of(text: &str) -> Result<Reason, AppError> {
+    Reason::parse(text).map_err(|fault| AppError::parameter("reason", &fault))
+}
+
 impl App {
     /// Opens a person's data to a member of staff, for a reason; gives the opening's id and its end.
     pub async fn data_open(&self, staff: &Ctx, whom: Whom, reason: &str) -> Result<(Uuid, DateTime<Utc>), AppError> {
         let session = staff.session.ok_or(AppError::SignedOut)?;
+        let reason = reason_of(reason)?;
         let opening = context::EventId::random().0;
         // In the log of the member of staff, with where from; refuses one whose session has ended.
         self.session_accessed(staff, "opening", 1, opening.to_string()).await?;
@@ -51,7 +55,7 @@ impl App {
             Err(AppError::SignedOut) => return Err(AppError::Missing("account")),
             keys => keys?,
         };
-        self.opened_read(staff, opened_event(person), keys, format!("reason: {reason}")).await?;
+        self.opened_read(staff, opened_event(person), keys, format!("reason: {}", reason.as_str())).await?;
         let expires_at = staff.now() + LASTS;
         let mac = self.opening_mac(opening, subject, staff.subject, expires_at).to_vec();
         let row = &OpeningRow { subject, staff: staff.subject, expires_at, mac };
@@ -67,9 +71,7 @@ impl App {
     /// Grants the keys of a person's records to an auditor, for a reason: what `lethe-audit replay --subject-key` reads. The person
     /// sees that it was done, and why; a later erasure does not take back what was granted.
     pub async fn keys_grant(&self, email: &str, reason: &str) -> Result<Zeroizing<String>, AppError> {
-        if reason.chars().count() < SHORTEST_REASON {
-            return Err(AppError::parameter("reason", &format!("must have {SHORTEST_REASON} characters or more")));
-        }
+        let reason = reason_of(reason)?;
         let system = &Ctx::system(self.clock.clone());
         let (address, _) = self.vault.ring().address_hash(email);
         let subject = self.account_of(system, address).await?.ok_or(AppError::Missing("account"))?.subject;
@@ -85,8 +87,8 @@ impl App {
             Ok::<_, AppError>((keys, records))
         };
         let (keys, records) = self.db.api.run_tx("keys_grant", ctx, Gate::shared(ctx), work).await?;
-        self.opened_read(system, opened_event(ctx), keys, format!("keys granted to an auditor; reason: {reason}"))
-            .await?;
+        let details = format!("keys granted to an auditor; reason: {}", reason.as_str());
+        self.opened_read(system, opened_event(ctx), keys, details).await?;
         let grant = serde_json::json!({
             "format": "lethe-grant/1",
             "subject_id": subject,

@@ -7,6 +7,7 @@ use context::{Ctx, Personal, RecordId};
 use db::{Gate, Row, Tx};
 use domain::{
     Body, Fault, Kind,
+    filter::Days,
     kinds::{CONTACT, Contact, Shape, kind},
     quarter::Quarter,
     record::{Record, RecordCommand, RecordError, RecordEvent},
@@ -146,16 +147,16 @@ impl App {
             .await
     }
 
-    /// The living records of a kind; where a range is given, those whose date lies in it.
+    /// The living records of a kind; if days are given, those that lie in them.
     pub async fn record_list(
         &self,
         ctx: &Ctx,
         kind: &'static dyn Kind,
-        range: Option<(NaiveDate, NaiveDate)>,
+        range: Option<Days>,
     ) -> Result<(Vec<OpenRecord>, SubjectKeys), AppError> {
         let index = self.index_key(ctx).await?;
-        let buckets = range.filter(|(from, to)| to.year() - from.year() < BUCKET_YEARS).map(|(from, to)| {
-            Quarter::between(from, to).map(|quarter| index.bucket(kind.name(), &quarter.to_string()).to_vec()).collect()
+        let buckets = range.filter(|days| days.last.year() - days.first.year() < BUCKET_YEARS).map(|days| {
+            days.quarters().map(|quarter| index.bucket(kind.name(), &quarter.to_string()).to_vec()).collect()
         });
         let buckets = &buckets;
         let (rows, standing) = self
@@ -171,8 +172,7 @@ impl App {
         let mut records = Vec::with_capacity(rows.len());
         for row in &rows {
             let record = open(&standing.keys, row)?;
-            let inside = |date| range.is_none_or(|(from, to)| from <= date && date <= to);
-            if kind.date(&record.body).is_none_or(inside) {
+            if range.is_none_or(|days| days.hold(kind, &record.body)) {
                 records.push(record);
             }
         }

@@ -42,6 +42,7 @@ use vault::{SubjectKeys, WrappedSubject};
 use super::{
     App, AppError,
     access::access_event,
+    account,
     stream::{self, newest_of},
 };
 use crate::{crash::crash_point, jobs::Next, ledger::Entry};
@@ -111,7 +112,11 @@ impl Pass {
         for (keys, days, profiles) in page.people {
             let versions: Vec<(NaiveDate, WorkProfile)> = profiles
                 .iter()
-                .filter_map(|row| Some((row.event.recorded_at.date_naive(), self.open(&keys, row)?)))
+                .filter_map(|row| {
+                    let profile: WorkProfile = self.open(&keys, row)?;
+                    // Days are those of the person's calendar.
+                    Some((account::today(row.event.recorded_at, &profile.time_zone), profile))
+                })
                 .collect();
             let mut sums = vec![DaySums::default(); versions.len()];
             for row in &days {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
+use domain::kinds::instant;
 use lethe::server::ServerError;
 
 use super::{PlaceArgs, normalise, required_secret};
@@ -18,9 +19,9 @@ pub enum HoldCommand {
         #[arg(long)]
         email: String,
         /// Its end, as 2027-01-31T00:00:00Z
-        #[arg(long)]
+        #[arg(long, value_parser = until)]
         until: DateTime<Utc>,
-        /// The file of its reason, mode 0600, in words that the person is told
+        /// The file of its reason, mode 0600: 10 to 500 characters that the person is told
         #[arg(long)]
         reason_file: PathBuf,
     },
@@ -45,6 +46,10 @@ impl HoldCommand {
             Self::Lift { place, email } => hold(place, &email, None).await,
         }
     }
+}
+
+fn until(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    instant(text).ok_or("must be a time such as 2027-01-31T00:00:00Z")
 }
 
 async fn hold(place: PlaceArgs, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), ServerError> {

@@ -7,6 +7,7 @@ use std::{
 
 use chrono::TimeDelta;
 use clap::Args;
+use domain::text::Line;
 use lethe::{
     alert_rules::Rules,
     app::{Alerts, receipt::Controller},
@@ -68,16 +69,16 @@ pub struct ServeArgs {
 #[derive(Args)]
 struct ControllerArgs {
     /// The name of who is responsible for the data (GDPR Art. 4(7)), as consent receipts show it
-    #[arg(long, value_name = "NAME", default_value = server::CONTROLLER)]
+    #[arg(long, value_name = "NAME", default_value = server::CONTROLLER, value_parser = line)]
     controller: String,
     /// How to reach them
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = line)]
     controller_contact: Option<String>,
     /// Under whose law they are, as ISO 3166-1 alpha-2, such as DE
     #[arg(long, value_name = "COUNTRY", value_parser = country)]
     jurisdiction: Option<String>,
     /// Where the data is stored and processed; may be given several times
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "PLACE", value_parser = line)]
     storage_location: Vec<String>,
 }
 
@@ -90,6 +91,14 @@ impl ControllerArgs {
             locations: self.storage_location,
         }
     }
+}
+
+/// The longest name, address or place, in characters.
+const LINE_CHARS: usize = 200;
+
+/// A text that people read on receipts and certificates.
+fn line(text: &str) -> Result<String, String> {
+    Line::parse(text, LINE_CHARS).map(|line| line.as_str().to_owned())
 }
 
 fn country(text: &str) -> Result<String, &'static str> {

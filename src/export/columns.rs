@@ -4,6 +4,7 @@ use domain::kinds::kind;
 use serde_json::{Map, Value};
 
 use super::Part;
+use crate::spreadsheet::guarded;
 
 /// The columns of the flat table of words (requirement 338).
 pub const FLAT: [&str; 11] = [
@@ -40,18 +41,14 @@ pub const SETTINGS: [&str; 3] = ["autoNewReview", "dailyNewReviewCount", "update
 pub const RECORD: [&str; 4] = ["id", "submittedAt", "updatedAt", "version"];
 pub const OTHER: &str = "other";
 
-/// A value as a cell: texts and numbers as they are, nothing for null, lists and objects as JSON.
+/// A value as a cell: a text guarded against being taken for a formula, a number as it is, nothing for null, lists and objects
+/// as JSON.
 pub fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => guarded(text).into_owned(),
         other => other.to_string(),
     }
-}
-
-/// A cell that no spreadsheet takes for a formula.
-pub fn neutral(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell.to_owned() }
 }
 
 /// The columns of a part's own table, records aside.

@@ -1,36 +1,29 @@
-//! The archive of tables: a zip, stored and not compressed, with one CSV file a section. `export.csv` and `wordbook.csv` have the
+//! The archive of tables: a zip, not compressed, with one CSV file a section. `export.csv` and `wordbook.csv` have the
 //! shapes of requirements 337 and 338; every kind has a table of its own; `manifest.json` counts rows and hashes files.
 //!
-//! A cell that a spreadsheet would take for a formula gets an apostrophe in front of it (OWASP, CSV injection).
+//! A cell that a spreadsheet would take for a formula gets an apostrophe in front of it: `spreadsheet.rs`.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
+use std::io;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use domain::kinds::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS};
 use serde_json::{Map, Value, json};
-use zip::{
-    CompressionMethod, ZipWriter,
-    write::{SimpleFileOptions, StreamWriter},
-};
 
 use super::{
     Contents, Format, Part, Section,
     columns::{
         FLAT, FLAT_SETTINGS, FLAT_USER, FLAT_WORD, METADATA, OTHER, RECORD, SETTINGS, USER, cell, columns, columns_of,
-        neutral,
     },
+    zip::Zip,
 };
 
 const SUMMARY_NAME: &str = "export.csv";
 const FLAT_NAME: &str = "wordbook.csv";
 
 /// An archive that is being written.
+#[derive(Default)]
 pub struct Archive {
-    out: Out,
-    zip: Option<ZipWriter<StreamWriter<Out>>>,
+    zip: Zip,
     open: Option<Open>,
     manifest: Map<String, Value>,
 }
@@ -46,31 +39,10 @@ struct Open {
     text: Context,
 }
 
-/// What the archive's writer writes to, and [`Format::take`] takes from.
-#[derive(Clone, Default)]
-struct Out(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no one panics while writing").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Archive {
     /// An empty archive.
     pub fn new() -> Self {
-        let out = Out::default();
-        let zip = Some(ZipWriter::new_stream(out.clone()).set_auto_large_file());
-        Self { out, zip, open: None, manifest: Map::new() }
-    }
-
-    fn zip(&mut self) -> io::Result<&mut ZipWriter<StreamWriter<Out>>> {
-        self.zip.as_mut().ok_or_else(|| io::Error::other("the archive has ended"))
+        Self::default()
     }
 
     fn open(&mut self) -> io::Result<&mut Open> {
@@ -80,10 +52,11 @@ impl Archive {
     fn row<'a>(&mut self, cells: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
         let row = Vec::with_capacity(256);
         let mut writer = ::csv::WriterBuilder::new().buffer_capacity(256).from_writer(row);
-        writer.write_record(cells.into_iter().map(neutral))?;
+        writer.write_record(cells)?;
         let row = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
         self.open()?.text.update(&row);
-        self.zip()?.write_all(&row)
+        self.zip.write(&row);
+        Ok(())
     }
 
     fn data<'a>(&mut self, cells: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
@@ -176,8 +149,7 @@ impl Format for Archive {
     }
 
     fn begin(&mut self, section: &Section) -> io::Result<()> {
-        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-        self.zip()?.start_file(section.name.as_str(), options)?;
+        self.zip.begin(&section.name);
         let part = section.parts.first().ok_or_else(|| io::Error::other("a file of nothing"))?;
         let of_kind = match part {
             Part::Records(name) => columns_of(name),
@@ -220,17 +192,14 @@ impl Format for Archive {
         let mut hash = Context::new(&SHA256);
         hash.update(files.to_string().as_bytes());
         let manifest = json!({ "files": files, "proof": prove(hash.finish().as_ref())? });
-        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-        self.zip()?.start_file("manifest.json", options)?;
-        self.zip()?.write_all(&serde_json::to_vec_pretty(&manifest)?)?;
-        if let Some(zip) = self.zip.take() {
-            zip.finish()?;
-        }
+        self.zip.begin("manifest.json");
+        self.zip.write(&serde_json::to_vec_pretty(&manifest)?);
+        self.zip.finish();
         Ok(())
     }
 
     fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut *self.out.0.lock().expect("no one panics while writing"))
+        self.zip.take()
     }
 }
 
@@ -238,9 +207,9 @@ impl Format for Archive {
 mod tests {
     use std::io::{Cursor, Read};
 
+    use ::zip::ZipArchive;
     use aws_lc_rs::digest::digest;
     use domain::filter::Filter;
-    use zip::ZipArchive;
 
     use super::*;
 
@@ -312,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_counts_and_hashes_every_other_file_and_nothing_is_compressed() {
+    fn the_manifest_counts_and_hashes_every_other_file() {
         let mut archive = write(&Filter::default(), &|_| vec![json!({ "body": { "a": "b".repeat(5000) } })]);
         let manifest: Value = serde_json::from_str(&text(&mut archive, "manifest.json")).expect("JSON");
         let files = manifest["files"].as_object().expect("an object");
@@ -322,7 +291,6 @@ mod tests {
             assert_eq!(entry["sha256"], hex::encode(digest(&SHA256, content.as_bytes())), "{name}");
             let rows = ::csv::Reader::from_reader(content.as_bytes()).records().count();
             assert_eq!(entry["rows"], rows, "{name}");
-            assert_eq!(archive.by_name(name).expect(name).compression(), CompressionMethod::Stored);
         }
         assert_eq!(manifest["proof"]["hash"], hex::encode(digest(&SHA256, manifest["files"].to_string().as_bytes())));
     }

@@ -16,6 +16,7 @@ mod proof;
 mod read;
 mod source;
 mod store;
+mod zip;
 
 use std::io;
 

@@ -13,7 +13,8 @@ use super::{
     auth::profile_text,
     caller::SignedIn,
     etag::{self, tag},
-    input::{Body, Fields, Input},
+    input::{Fields, Input},
+    patch::{Patch, Removable, refuse_removal},
     problem::Refusal,
     types::OneOf,
 };
@@ -52,7 +53,7 @@ pub struct AccountAnswer {
     last_submission_at: Option<DateTime<Utc>>,
 }
 
-/// What to rectify; what is absent stays as it is.
+/// What to rectify, as a merge patch (RFC 7396): what is absent stays as it is.
 #[derive(Object)]
 #[oai(example)]
 pub struct AccountPatch {
@@ -65,9 +66,9 @@ pub struct AccountPatch {
     /// The level of the role.
     #[oai(skip_serializing_if_is_none)]
     role_level: Option<OneOf<RoleLevel>>,
-    /// The federal state.
+    /// The federal state; `null` removes it. No other field can be removed.
     #[oai(skip_serializing_if_is_none)]
-    state_code: Option<OneOf<StateCode>>,
+    state_code: Option<Removable<OneOf<StateCode>>>,
     /// The country, ISO 3166-1 alpha-3.
     #[oai(skip_serializing_if_is_none)]
     country_code: Option<String>,
@@ -108,11 +109,12 @@ impl Example for AccountPatch {
 
 impl Input for AccountPatch {
     fn read(fields: &mut Fields) -> Option<Self> {
+        refuse_removal(fields, &["hospital_id", "specialty", "role_level", "country_code", "time_zone"]);
         let patch = Self {
             hospital_id: profile_text(fields, "hospital_id"),
             specialty: fields.choice_or_none("specialty").map(OneOf),
             role_level: fields.choice_or_none("role_level").map(OneOf),
-            state_code: fields.choice_or_none("state_code").map(OneOf),
+            state_code: Removable::read(fields, "state_code", |fields| fields.choice_or_none("state_code").map(OneOf)),
             country_code: profile_text(fields, "country_code"),
             time_zone: profile_text(fields, "time_zone"),
         };
@@ -126,7 +128,7 @@ impl AccountPatch {
             hospital_id: self.hospital_id.clone().unwrap_or_else(|| work.hospital_id.clone()),
             specialty: self.specialty.map_or(work.specialty, |choice| choice.0),
             role_level: self.role_level.map_or(work.role_level, |choice| choice.0),
-            state_code: self.state_code.map(|choice| choice.0).or(work.state_code),
+            state_code: self.state_code.map_or(work.state_code, |given| given.0.map(|choice| choice.0)),
             country_code: self.country_code.clone().unwrap_or_else(|| work.country_code.clone()),
             time_zone: self.time_zone.clone().unwrap_or_else(|| work.time_zone.clone()),
         }
@@ -162,7 +164,7 @@ impl AccountApi {
 
     /// Rectify the account
     ///
-    /// Changes what the body names. The change takes effect for the time zone with the next access token.
+    /// Changes what the body names, and removes what it names with `null`. The change takes effect for the time zone with the next access token.
     #[oai(path = "/me", method = "patch", operation_id = "account_rectify")]
     async fn rectify(
         &self,
@@ -171,7 +173,7 @@ impl AccountApi {
         /// The version that was read; where it is no longer current, nothing is changed.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
-        body: Body<AccountPatch>,
+        body: Patch<AccountPatch>,
     ) -> Result<AccountShown, Refusal> {
         let ctx = caller.ctx();
         let wanted = etag::wanted(if_match.0.as_deref())?;

@@ -362,7 +362,7 @@ fn csv(answer: &Statistics) -> Result<String, AppError> {
         let row = row.to_json().unwrap_or_default();
         let text = |name: &&str| match &row[*name] {
             serde_json::Value::Null => String::new(),
-            serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::String(text) => crate::spreadsheet::guarded(text).into_owned(),
             other => other.to_string(),
         };
         writer.write_record(COLUMNS.iter().map(text)).map_err(|_| failed())?;

@@ -20,6 +20,7 @@ use super::{
     caller::SignedIn,
     cursor::{self, Page},
     input::check_time,
+    number::Whole,
     problem::Refusal,
 };
 use crate::app::{App, AppError, audit::AuditEntry};
@@ -167,9 +168,9 @@ impl AuditApi {
         /// What the page before gave as `next_cursor`.
         cursor: Query<Option<String>>,
         /// How many entries at most, 1 to 200; 50 where absent.
-        limit: Query<Option<u32>>,
+        limit: Query<Option<Whole<u32>>>,
     ) -> Result<Json<AuditLogAnswer>, Refusal> {
-        let page = Page::read(cursor.0.as_deref(), limit.0, 50, 200)?;
+        let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 50, 200)?;
         if action.0.as_deref().is_some_and(|action| !is_action(action)) {
             return Err(AppError::parameter(
                 "action",

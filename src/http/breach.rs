@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Datelike, Utc};
 use domain::{
     breach::{BreachCommand, Facts, Nature, Progress, Risk},
-    kinds::KINDS,
+    kinds::{KINDS, instant},
 };
 use poem::web::Data;
 use poem_openapi::{
@@ -143,7 +143,7 @@ impl Example for BreachStep {
 
 fn time_or_none(fields: &mut Fields, field: &str) -> Option<DateTime<Utc>> {
     let text = fields.text_or_none(field)?;
-    let time = text.parse::<DateTime<Utc>>().ok().filter(|time| (1970..=9999).contains(&time.year()));
+    let time = instant(&text).filter(|time| (1970..=9999).contains(&time.year()));
     if time.is_none() {
         fields.fault(field, "must be a time of the years 1970 to 9999, such as 2026-01-15T09:30:00Z");
     }

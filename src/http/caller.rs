@@ -95,6 +95,11 @@ impl Caller {
         app.limit_count(&self.ctx, &[(Limit::LettersPerPerson, &self.ctx.subject.to_string())]).await.map(drop)
     }
 
+    /// The time zone of the caller's work profile; UTC if it has none.
+    pub fn zone(&self) -> chrono_tz::Tz {
+        self.claims.time_zone.parse().unwrap_or(chrono_tz::Tz::UTC)
+    }
+
     /// The day, where the caller is.
     pub fn today(&self) -> NaiveDate {
         today(self.ctx.now(), &self.claims.time_zone)

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use domain::text::Reason;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
 use projections::compliance::OpenRequest;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -15,10 +17,7 @@ use super::{
     input::{Body, Fields, Input},
     problem::Refusal,
 };
-use crate::app::{App, compliance::Overview, opening::SHORTEST_REASON};
-
-/// A reason is so many characters long at least, and at most.
-pub(super) const REASON: std::ops::RangeInclusive<usize> = SHORTEST_REASON..=500;
+use crate::app::{App, compliance::Overview};
 
 /// A request of a person that is not answered yet.
 #[derive(Object)]
@@ -241,16 +240,14 @@ impl Example for ExtensionDecision {
     }
 }
 
-/// A reason in a person's own words; a fault where it is too short or too long.
+/// A reason, as the person is to read it.
 pub(super) fn reason(fields: &mut Fields) -> Option<String> {
-    let text = fields.prose_or_none("reason", *REASON.end());
-    match text {
-        Some(text) if text.trim().chars().count() >= *REASON.start() => Some(text.trim().to_owned()),
-        _ => {
-            fields.fault("reason", format!("must have {} to {} characters", REASON.start(), REASON.end()));
-            None
-        }
-    }
+    let value = fields.require("reason")?;
+    let reason = fields.check("reason", value, |value| match value {
+        Value::String(text) => Reason::parse(&text).map_err(Into::into),
+        _ => Err("must be a text".into()),
+    })?;
+    Some(reason.as_str().to_owned())
 }
 
 impl Input for ExtensionDecision {

@@ -287,7 +287,7 @@ impl DeletionApi {
         body: Body<DeletionInput>,
     ) -> Result<DeletionTaken, Refusal> {
         let DeletionInput { deletion_type: OneOf(scope), filters, reason } = body.0;
-        let filter = filters.map(Filter::from).unwrap_or_default();
+        let filter = filters.map(|filters| filters.filter(caller.zone())).unwrap_or_default();
         caller.count_letter(&app).await?;
         let asked = app.deletion_request(caller.ctx(), scope, filter, reason).await?;
         Ok(DeletionTaken::Asked(Json(DeletionAsked::new(scope, asked))))

@@ -91,6 +91,9 @@ fn fit_refusals(operation: &mut Map<String, Value>) {
         has_body || !parameters.is_empty(),
         parameters.iter().any(|parameter| parameter["name"].as_str() == Some("If-Match")),
     );
+    let types = operation.get("requestBody").and_then(|body| body["content"].as_object());
+    let types: Vec<String> = types.into_iter().flatten().map(|(name, _)| format!("`{name}`")).collect();
+    let types = types.join(" or ");
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     for (status, possible) in [("400", has_input), ("412", has_condition), ("413", has_body), ("422", has_input)] {
         if !possible {
@@ -98,7 +101,7 @@ fn fit_refusals(operation: &mut Map<String, Value>) {
         }
     }
     if let Some(mut response) = responses.get("413").cloned() {
-        response["description"] = json!("The body is not `application/json`.");
+        response["description"] = json!(format!("The body is not {types}."));
         responses.insert("415".to_owned(), response);
     }
 }

@@ -189,7 +189,7 @@ impl ExportApi {
         body: Body<ExportInput>,
     ) -> Result<ExportTaken, Refusal> {
         let ExportInput { request_type: OneOf(scope), format: OneOf(format), filters } = body.0;
-        let filter = filters.map(Filter::from).unwrap_or_default();
+        let filter = filters.map(|filters| filters.filter(caller.zone())).unwrap_or_default();
         let request = app.export_request(caller.ctx(), scope, format, filter).await?;
         Ok(ExportTaken::Taken(Json(ExportAnswer::new(request, caller.ctx().now()))))
     }

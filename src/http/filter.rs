@@ -1,6 +1,7 @@
 //! Filters of a request to export or to delete: which records are meant.
 
 use chrono::NaiveDate;
+use chrono_tz::Tz;
 use domain::filter::Filter;
 use poem_openapi::{Object, types::Example};
 
@@ -10,7 +11,7 @@ use super::input::{Fields, Input};
 #[derive(Object, Default)]
 #[oai(rename = "RecordFilter", example)]
 pub struct FilterInput {
-    /// The first day, for kinds with days.
+    /// The first day, for kinds with days. Days are those of the time zone in the caller's work profile, when it is asked.
     #[oai(skip_serializing_if_is_none)]
     pub from: Option<NaiveDate>,
     /// The last day, for kinds with days.
@@ -31,9 +32,11 @@ impl Example for FilterInput {
     }
 }
 
-impl From<FilterInput> for Filter {
-    fn from(input: FilterInput) -> Self {
-        Self { from: input.from, to: input.to, kinds: input.kinds, test_type: input.test_type }
+impl FilterInput {
+    /// The filter, by the days of the caller's time zone.
+    pub fn filter(self, zone: Tz) -> Filter {
+        let Self { from, to, kinds, test_type } = self;
+        Filter { from, to, kinds, test_type, time_zone: None }.in_zone(zone)
     }
 }
 

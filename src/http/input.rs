@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 use domain::{Choice, Fault};
 use poem::{Request, RequestBody, Result};
 use poem_openapi::{
@@ -37,8 +37,11 @@ pub trait Input: Type + Sized {
     }
 }
 
-/// Refuses a time that no calendar of ours reaches.
+/// Refuses a time that no calendar of ours reaches, and a leap second: PostgreSQL would take it for the second after it.
 pub fn check_time(name: &str, time: Option<DateTime<Utc>>) -> Result<(), AppError> {
+    if time.is_some_and(|time| time.nanosecond() >= 1_000_000_000) {
+        return Err(AppError::parameter(name, "must have a second from 0 to 59"));
+    }
     if time.is_some_and(|time| !(1970..=9999).contains(&time.year())) {
         return Err(AppError::parameter(name, "must lie in the years 1970 to 9999"));
     }
@@ -104,19 +107,19 @@ impl Fields {
         self.check(field, value, as_text)
     }
 
-    /// A person's own words, with line breaks and at most so many characters, which may be absent.
+    /// What a person says in their own words, in at most so many characters; `None` if it is absent or blank.
     pub fn prose_or_none(&mut self, field: &str, most: usize) -> Option<String> {
         let value = self.take(field)?;
-        self.check(field, value, |value| match value {
-            Value::String(text) if text.chars().count() > most => {
-                Err(format!("must have at most {most} characters").into())
-            }
-            Value::String(text) if text.chars().any(|c| c.is_control() && c != '\n' && c != '\r') => {
-                Err("must not hold control characters".into())
-            }
-            Value::String(text) => Ok(text),
+        let prose = self.check(field, value, |value| match value {
+            Value::String(text) => domain::text::prose(&text, most).map_err(Into::into),
             _ => Err("must be a text".into()),
-        })
+        });
+        prose.flatten()
+    }
+
+    /// Whether a field is there with `null`: in a merge patch that removes it (RFC 7396); elsewhere it counts as absent.
+    pub fn is_null(&self, field: &str) -> bool {
+        self.map.get(field).is_some_and(Value::is_null)
     }
 
     /// A choice that must be there.
@@ -316,7 +319,7 @@ impl<T: Input> ParsePayload for Body<T> {
         let slow = |_| poem::Error::from_status(poem::http::StatusCode::REQUEST_TIMEOUT);
         let bytes = tokio::time::timeout(BODY_TIMEOUT, arriving).await.map_err(slow)??;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| Refusal::malformed(&error))?;
-        let Value::Object(map) = value else {
+        let Value::Object(map) = domain::number::whole(value) else {
             return Err(refuse(vec![Fault::new("", "the body must be a JSON object")]));
         };
         let mut fields = Fields::new(map, String::new());

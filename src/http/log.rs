@@ -16,7 +16,7 @@ use poem_openapi::{
 };
 use transparency::{TILE_HASHES, tile_path};
 
-use super::{Tag, caller, problem::Refusal};
+use super::{Tag, caller, number::Whole, problem::Refusal};
 use crate::app::{App, AppError};
 
 /// What never changes may be kept for good.
@@ -127,10 +127,10 @@ impl LogApi {
         &self,
         app: Data<&Arc<App>>,
         /// The leaf's index, from 0.
-        index: Path<u64>,
+        index: Path<Whole<u64>>,
     ) -> Result<TextAnswer, Refusal> {
         let _turn = turn(&app).await;
-        Ok(TextAnswer::new(app.log_inclusion(None, index.0).await?.to_text(), FRESH))
+        Ok(TextAnswer::new(app.log_inclusion(None, index.0.0).await?.to_text(), FRESH))
     }
 
     /// The proof that the tree only grew
@@ -141,14 +141,15 @@ impl LogApi {
         &self,
         app: Data<&Arc<App>>,
         /// The smaller size.
-        from: Query<u64>,
+        from: Query<Whole<u64>>,
         /// The greater size.
-        to: Query<Option<u64>>,
+        to: Query<Option<Whole<u64>>>,
     ) -> Result<Json<ConsistencyAnswer>, Refusal> {
         let _turn = turn(&app).await;
-        let (to, hashes) = app.log_consistency(from.0, to.0).await?;
+        let from = from.0.0;
+        let (to, hashes) = app.log_consistency(from, to.0.map(|to| to.0)).await?;
         let hashes = hashes.iter().map(ToString::to_string).collect();
-        Ok(Json(ConsistencyAnswer { from: from.0, to, hashes }))
+        Ok(Json(ConsistencyAnswer { from, to, hashes }))
     }
 }
 

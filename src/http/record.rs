@@ -10,6 +10,7 @@ use context::{Personal, RecordId};
 use domain::{
     Kind,
     consent::Purpose,
+    filter::Days,
     kinds::{KINDS, WORK_DAY, kind},
 };
 use poem::web::Data;
@@ -29,6 +30,7 @@ use super::{
     cursor::{self, Page},
     etag::{self, tag},
     input::{Body, Fields, Input, days, idempotency_key},
+    number::Whole,
     problem::Refusal,
     types::OneOf,
 };
@@ -340,7 +342,8 @@ impl RecordApi {
 
     /// See own records
     ///
-    /// The caller's records of a kind; where the kind has dates, those from `from` to `to`, both included.
+    /// The caller's records of a kind; where the kind has dates, those from `from` to `to`, both included. Days are those of the
+    /// time zone in the caller's work profile.
     #[oai(path = "/:kind", method = "get", operation_id = "record_list")]
     #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn list(
@@ -357,16 +360,17 @@ impl RecordApi {
         /// What the page before gave as `next_cursor`.
         cursor: Query<Option<String>>,
         /// How many records at most, 1 to 1000; 100 where absent.
-        limit: Query<Option<u32>>,
+        limit: Query<Option<Whole<u32>>>,
     ) -> Result<Json<RecordsAnswer>, Refusal> {
         let kind = open_kind(&kind_name)?;
-        let page = Page::read(cursor.0.as_deref(), limit.0, 100, 1000)?;
+        let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 100, 1000)?;
         let after: Option<Place> = page.after.as_deref().map(cursor::part).transpose()?;
         let (range, asked) = days(from.0, to.0)?;
         if range.is_some() && !kind.is_dated() {
             let named = if from.0.is_some() { "from" } else { "to" };
             return Err(AppError::parameter(named, "asks for days, and records of this kind have none").into());
         }
+        let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
         let (records, keys) = app.record_list(caller.ctx(), kind, range).await?;
         let mut records: Vec<_> = records.into_iter().map(|record| (Place::of(kind, &record), record)).collect();
         records.retain(|(place, _)| after.is_none_or(|after| *place > after));

@@ -20,9 +20,13 @@ use super::{
     caller::Staff,
     cursor::{self, Page},
     input::check_time,
+    number::Whole,
     problem::Refusal,
 };
-use crate::app::{App, AppError};
+use crate::{
+    app::{App, AppError},
+    spreadsheet::guarded,
+};
 
 /// The longest span of time that is looked through at once.
 const MOST_DAYS: i64 = 366;
@@ -136,7 +140,7 @@ fn csv(entries: &[TrailEntry]) -> Result<String, AppError> {
             &it.session_id,
             &it.payload,
         ];
-        writer.write_record(row).map_err(fault)?;
+        writer.write_record(row.map(|cell| guarded(cell).into_owned())).map_err(fault)?;
     }
     let bytes = writer.into_inner().map_err(|_| AppError::Corrupt("a trail can't be written".to_owned()))?;
     String::from_utf8(bytes).map_err(|_| AppError::Corrupt("a trail can't be written".to_owned()))
@@ -174,9 +178,9 @@ impl TrailApi {
         /// What the page before gave.
         cursor: Query<Option<String>>,
         /// How many entries at most, 1 to 5000; 500 where absent.
-        limit: Query<Option<u32>>,
+        limit: Query<Option<Whole<u32>>>,
     ) -> Result<TrailAnswer, Refusal> {
-        let page = Page::read(cursor.0.as_deref(), limit.0, 500, 5000)?;
+        let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 500, 5000)?;
         let as_csv = match format.0.as_deref().unwrap_or("json") {
             "json" => false,
             "csv" => true,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     Fault, Source,
+    filter::Days,
     kinds::{Shape, WORK_DAY, WorkDay},
 };
 use poem::{Request, web::Data};
@@ -22,6 +23,7 @@ use super::{
     cursor::{self, Page},
     etag::tag,
     input::{Body, Fields, Input, days, idempotency_key},
+    number::Whole,
     problem::Refusal,
     types::{Hours, OneOf},
 };
@@ -350,10 +352,11 @@ impl WorkDayApi {
         /// What the page before gave as `next_cursor`.
         cursor: Query<Option<String>>,
         /// How many days at most, 1 to 1000; 100 where absent.
-        limit: Query<Option<u32>>,
+        limit: Query<Option<Whole<u32>>>,
     ) -> Result<Json<WorkDaysAnswer>, Refusal> {
-        let page = Page::read(cursor.0.as_deref(), limit.0, 100, 1000)?;
+        let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 100, 1000)?;
         let (range, asked) = days(from.0, to.0)?;
+        let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
         let (records, keys) = app.record_list(caller.ctx(), WORK_DAY, range).await?;
         let mut days = records.iter().map(WorkDayAnswer::of).collect::<Result<Vec<_>, _>>()?;
         days.sort_by_key(|day| day.date);
