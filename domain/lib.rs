@@ -15,6 +15,7 @@ pub mod extension;
 pub mod fault;
 pub mod filter;
 pub mod hold;
+pub mod hospital;
 pub mod key_ring;
 pub mod kinds;
 pub mod log_origin;
@@ -23,6 +24,7 @@ pub mod record;
 pub mod release;
 pub mod restriction;
 pub mod retention;
+pub mod roll_up;
 pub mod suspension;
 
 pub use choice::{AgeGroup, Choice, Gender, RoleLevel, Source, Specialty, StateCode, TestType};
@@ -77,6 +79,8 @@ pub const EVENT_TYPES: &[&str] = &[
     "restriction.set",
     "restriction.lifted",
     "retention.set",
+    "stats.considered",
+    "stats.hospitals_listed",
     "stats.lost",
     "stats.planned",
     "stats.released",

@@ -27,6 +27,7 @@ mod input;
 mod job;
 mod log;
 mod overview;
+mod parameters;
 mod problem;
 mod processing_record;
 mod record;
