@@ -8,3 +8,6 @@ pub const DATA_ACCESSED: &str = "data.accessed";
 pub const DATA_OPENED: &str = "data.opened";
 /// That somebody who is signed in asked for what is not there, or not theirs.
 pub const ACCESS_REFUSED: &str = "access.refused";
+/// That a release of statistics came to an account: one entry for every account. What was read of it, if anything, is sealed for
+/// its owner, so that the log tells nobody else who takes part.
+pub const STATS_CONSIDERED: &str = "stats.considered";

@@ -15,6 +15,7 @@ pub mod extension;
 pub mod fault;
 pub mod filter;
 pub mod hold;
+pub mod hospital;
 pub mod key_ring;
 pub mod kinds;
 pub mod log_origin;
@@ -24,6 +25,7 @@ pub mod record;
 pub mod release;
 pub mod restriction;
 pub mod retention;
+pub mod roll_up;
 pub mod suspension;
 pub mod text;
 
@@ -81,6 +83,8 @@ pub const EVENT_TYPES: &[&str] = &[
     "restriction.set",
     "restriction.lifted",
     "retention.set",
+    "stats.considered",
+    "stats.hospitals_listed",
     "stats.lost",
     "stats.planned",
     "stats.released",

@@ -4,7 +4,7 @@
 //! most [`BUDGET`] on anybody, since each person is in one cell of each table. What is drawn is never drawn again. The plan is
 //! fixed before the quarter begins, so that it cannot depend on what people submitted.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use chrono::{Days, NaiveDate};
 use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Choice, RoleLevel, Specialty, StateCode,
     choice::choice,
+    hospital::Listing,
     kinds::{WorkDay, WorkProfile},
     quarter::Quarter,
 };
@@ -24,6 +25,14 @@ pub const BUDGET: Budget = Budget { epsilon: Epsilon::from_micros(1_000_000), de
 pub const K_MIN: u32 = 10;
 /// So many days after its end a quarter is closed: until then late days are taken into account.
 pub const GRACE_DAYS: u32 = 14;
+/// So many days after the first release a revision may be planned.
+pub const REVISION_DAYS: RangeInclusive<u32> = 30..=730;
+/// The part of the budget that a revision may take, in percent.
+pub const REVISION_PERCENT: RangeInclusive<u32> = 10..=50;
+/// A policy is set for a quarter that begins within so many quarters: nobody knows what will be right after that.
+pub const PLANNED_AHEAD: usize = 8;
+/// So many days after it was due a release is still made by itself: a server that stood still for a year makes up for it.
+const OVERDUE_DAYS: u32 = 366;
 /// Within which bounds a person's mean overtime counts, in minutes a day.
 pub const OVERTIME_BOUNDS: Bounds = Bounds { low: -60, high: 180 };
 /// Within which bounds a person's mean planned work counts, in minutes a day.
@@ -65,19 +74,20 @@ impl Plan {
 
     /// What a release of a table spends, for so many percent of the budget.
     pub fn mechanism(self, table: Table, percent: u32) -> Mechanism {
-        // In millionths: the count, overtime, planned work. δ is shared evenly among the tables.
-        let (users, overtime, planned) = match table {
-            Table::StateSpecialty => (250_000, 300_000, 100_000),
-            Table::HospitalRole => (150_000, 150_000, 50_000),
-            Table::StateRole => (400_000, 450_000, 150_000),
+        // In millionths: the count, overtime, planned work. In parts of 10¹²: the decision on a cell, and on the roll-up it is in.
+        let (users, overtime, planned, delta, sum_delta) = match table {
+            Table::StateSpecialty => (250_000, 300_000, 100_000, 475_000, 50_000),
+            Table::HospitalRole => (150_000, 150_000, 50_000, 475_000, 0),
+            Table::StateRole => (400_000, 450_000, 150_000, 1_000_000, 0),
         };
         let part = |micros| Epsilon::from_micros(micros).percent(percent);
-        let delta = Delta::from_picos(BUDGET.delta.picos() / self.tables().len() as u64);
+        let chance = |picos| Delta::from_picos(picos).percent(percent);
         Mechanism {
             users: part(users),
             overtime: part(overtime),
             planned: part(planned),
-            delta: delta.percent(percent),
+            delta: chance(delta),
+            sum_delta: chance(sum_delta),
             k_min: K_MIN,
             overtime_bounds: OVERTIME_BOUNDS,
             planned_bounds: PLANNED_BOUNDS,
@@ -120,8 +130,19 @@ impl Policy {
 
     /// From which day on a release is made.
     pub fn due_on(&self, period: Quarter, revision: u32) -> NaiveDate {
+        period.last_day() + Days::new(u64::from(self.days_after_quarter(revision)))
+    }
+
+    /// So many days after its last day a release of a quarter is made, or later.
+    pub fn days_after_quarter(&self, revision: u32) -> u32 {
         let later = self.revision.filter(|_| revision > 0).map_or(0, |later| later.after_days);
-        period.last_day() + Days::new(u64::from(GRACE_DAYS) + 1 + u64::from(later))
+        GRACE_DAYS + 1 + later
+    }
+
+    /// Whether a release of a quarter may still be due, whatever is planned for it: the nightly job looks no further back.
+    pub fn may_be_due(period: Quarter, today: NaiveDate) -> bool {
+        let latest = GRACE_DAYS + 1 + REVISION_DAYS.end() + OVERDUE_DAYS;
+        today <= period.last_day() + Days::new(u64::from(latest))
     }
 
     /// What a release spends on a person who is in every table.
@@ -129,7 +150,7 @@ impl Policy {
         let percent = self.percent(revision)?;
         let mechanisms = self.plan.tables().iter().map(|table| self.plan.mechanism(*table, percent));
         Some(mechanisms.fold(Default::default(), |(epsilon, delta), mechanism| {
-            (epsilon + mechanism.epsilon(), delta + mechanism.delta)
+            (epsilon + mechanism.epsilon(), delta + mechanism.all_delta())
         }))
     }
 }
@@ -146,6 +167,17 @@ impl Table {
             Self::StateRole => Some(format!("{}/{role}", state()?)),
             Self::HospitalRole => is_listed(&work.hospital_id)
                 .then(|| format!("{}/{}", work.hospital_id, group_of(work.role_level).as_str())),
+        }
+    }
+
+    /// The cell of the coarser table that a cell is added up in: state and role, over the specialties.
+    pub fn rolled_up(self, cell: &str) -> Option<String> {
+        match self {
+            Self::StateSpecialty => {
+                let mut parts = cell.split('/');
+                Some(format!("{}/{}", parts.next()?, parts.nth(1)?))
+            }
+            Self::StateRole | Self::HospitalRole => None,
         }
     }
 
@@ -240,6 +272,11 @@ pub struct Planned {
 }
 
 impl Plans {
+    /// All that is planned, the earliest first. [`Policy::DEFAULT`] counts before.
+    pub fn planned(&self) -> &[Planned] {
+        &self.planned
+    }
+
     /// The policy of a quarter.
     pub fn policy(&self, period: Quarter) -> Policy {
         let covers = |planned: &&Planned| planned.from.parse().is_ok_and(|from: Quarter| from <= period);
@@ -256,7 +293,7 @@ pub struct PlanCommand {
     pub policy: Policy,
     /// The day, in UTC.
     pub today: NaiveDate,
-    /// Whether the log is empty: nobody was here yet, of whom the choice could depend.
+    /// Whether nobody was ever here, of whom the choice could depend.
     pub is_first: bool,
 }
 
@@ -282,8 +319,12 @@ pub enum PlanError {
     /// The quarter has begun: what people submitted in it could have led to the choice.
     #[error("{0} has begun; a policy is fixed before the quarter it is for")]
     Begun(Quarter),
+    /// The quarter is too far away.
+    #[error("{0} is too far away; a policy is set for a quarter that begins within {ahead} quarters", ahead = PLANNED_AHEAD)]
+    Far(Quarter),
     /// A revision's part or time is out of bounds.
-    #[error("a revision takes 10 to 50 percent of the budget, 30 to 730 days after the first release")]
+    #[error("a revision takes {} to {} percent of the budget, {} to {} days after the first release",
+            REVISION_PERCENT.start(), REVISION_PERCENT.end(), REVISION_DAYS.start(), REVISION_DAYS.end())]
     Revision,
 }
 
@@ -296,9 +337,13 @@ impl Aggregate for Plans {
 
     async fn handle(&mut self, command: PlanCommand, _: &(), sink: &EventSink<Self>) -> Result<(), PlanError> {
         let PlanCommand { from, policy, today, is_first } = command;
-        let sound = |later: Revision| (10..=50).contains(&later.percent) && (30..=730).contains(&later.after_days);
+        let sound =
+            |later: Revision| REVISION_PERCENT.contains(&later.percent) && REVISION_DAYS.contains(&later.after_days);
         if !policy.revision.is_none_or(sound) {
             return Err(PlanError::Revision);
+        }
+        if Quarter::between(today, from.first_day()).nth(PLANNED_AHEAD + 1).is_some() {
+            return Err(PlanError::Far(from));
         }
         let earlier = |planned: &&Planned| planned.from.parse().is_ok_and(|begins: Quarter| begins < from);
         let mut planned: Vec<Planned> = self.planned.iter().filter(earlier).cloned().collect();
@@ -346,6 +391,8 @@ pub enum ReleaseCommand {
 /// A draw of a quarter.
 #[derive(Clone, Debug)]
 pub struct Draw {
+    /// Which hospitals there were cells for.
+    pub hospitals: Listing,
     /// The quarter.
     pub period: Quarter,
     /// 0 for the first release, 1 for the revision.
@@ -383,6 +430,9 @@ pub enum ReleaseEvent {
         published: u32,
         /// SHA-256 of what is published, hexadecimal.
         sha256: String,
+        /// Which hospitals there were cells for; absent of releases before lists were fixed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hospitals: Option<Listing>,
     },
     /// A release was lost with a database, and the quarter is closed for good.
     Lost {
@@ -474,7 +524,7 @@ impl Aggregate for Release {
     type Services = ();
 
     async fn handle(&mut self, command: ReleaseCommand, _: &(), sink: &EventSink<Self>) -> Result<(), ReleaseError> {
-        let Draw { period, revision, policy, drawn, published, sha256, today } = match command {
+        let Draw { hospitals, period, revision, policy, drawn, published, sha256, today } = match command {
             ReleaseCommand::Publish(draw) => draw,
             ReleaseCommand::Lose { period, revision } => {
                 if revision >= self.releases && !self.is_lost {
@@ -493,6 +543,7 @@ impl Aggregate for Release {
             drawn,
             published,
             sha256,
+            hospitals: Some(hospitals),
         };
         sink.write(event, self).await;
         Ok(())
@@ -538,13 +589,29 @@ mod tests {
             drawn: 3,
             published: 1,
             sha256,
+            hospitals: listing(),
             today: date(today),
         })
     }
 
     fn released(revision: u32, policy: Policy, epsilon_micros: u32, delta_picos: u64) -> ReleaseEvent {
         let (period, sha256) = ("2025-Q1".to_owned(), "00".to_owned());
-        ReleaseEvent::Released { period, revision, policy, epsilon_micros, delta_picos, drawn: 3, published: 1, sha256 }
+        let hospitals = Some(listing());
+        ReleaseEvent::Released {
+            period,
+            revision,
+            policy,
+            epsilon_micros,
+            delta_picos,
+            drawn: 3,
+            published: 1,
+            sha256,
+            hospitals,
+        }
+    }
+
+    fn listing() -> Listing {
+        Listing { count: 2, sha256: "11".to_owned() }
     }
 
     fn given(events: Vec<ReleaseEvent>) -> cqrs_es::test::AggregateTestExecutor<Release> {
@@ -638,11 +705,38 @@ mod tests {
         plans().given(known).when(plan("2026-Q1", small, "2026-01-01")).then_expect_events(vec![]);
         let odd = Policy { revision: Some(Revision { percent: 60, after_days: 90 }), ..small };
         plans().given(vec![]).when(plan("2026-Q1", odd, "2025-12-31")).then_expect_error(PlanError::Revision);
+        let days = |after_days| Policy { revision: Some(Revision { percent: 30, after_days }), ..small };
+        for (policy, is_sound) in [(days(29), false), (days(30), true), (days(730), true), (days(731), false)] {
+            let planned = plans().given(vec![]).when(plan("2026-Q1", policy, "2025-12-31")).inspect_result();
+            assert_eq!(planned.is_ok(), is_sound, "{policy:?}");
+        }
+        plans()
+            .given(vec![])
+            .when(plan("2028-Q1", small, "2025-12-31"))
+            .then_expect_error(PlanError::Far(quarter("2028-Q1")));
+        let far = plans().given(vec![]).when(plan("2027-Q4", small, "2025-12-31")).inspect_result();
+        assert!(far.is_ok(), "eight quarters ahead");
         let mut known = Plans::default();
         known.apply(PlanEvent::Planned(vec![planned("2026-Q1", small), planned("2026-Q3", REVISED)]));
         for (period, policy) in [("2025-Q4", Policy::DEFAULT), ("2026-Q2", small), ("2027-Q1", REVISED)] {
             assert_eq!(known.policy(quarter(period)), policy, "{period}");
         }
+    }
+
+    /// The nightly job comes to every release that can be planned, on the day it is due and for a year after.
+    #[test]
+    fn no_release_is_due_too_late_to_be_made() {
+        let period = quarter("2025-Q1");
+        for after_days in [30, 350, 351, 400, 730] {
+            let policy = Policy { plan: Plan::Full, revision: Some(Revision { percent: 30, after_days }) };
+            let due = policy.due_on(period, 1);
+            assert_eq!((due - policy.due_on(period, 0)).num_days(), i64::from(after_days));
+            assert!(
+                Policy::may_be_due(period, due) && Policy::may_be_due(period, due + Days::new(366)),
+                "{after_days}"
+            );
+        }
+        assert!(!Policy::may_be_due(period, date("2030-01-01")));
     }
 
     #[test]
@@ -705,9 +799,14 @@ mod tests {
     #[test]
     fn stored_events_of_every_version_load() {
         let stored = r#"{"Released":{"period":"2025-Q1","revision":0,"policy":{"plan":"full"},"epsilon_micros":1000000,"delta_picos":1000000,"drawn":3,"published":1,"sha256":"00"}}"#;
-        let event = released(0, Policy::DEFAULT, 1_000_000, 1_000_000);
-        assert_eq!(serde_json::to_string(&event).expect("stores"), stored);
-        assert_eq!(serde_json::from_str::<ReleaseEvent>(stored).expect("loads"), event);
+        let mut event = released(0, Policy::DEFAULT, 1_000_000, 1_000_000);
+        let newest = stored.replace(r#""00"}"#, r#""00","hospitals":{"count":2,"sha256":"11"}}"#);
+        assert_eq!(serde_json::to_string(&event).expect("stores"), newest);
+        assert_eq!(serde_json::from_str::<ReleaseEvent>(&newest).expect("loads"), event);
+        if let ReleaseEvent::Released { hospitals, .. } = &mut event {
+            *hospitals = None;
+        }
+        assert_eq!(serde_json::from_str::<ReleaseEvent>(stored).expect("loads"), event, "from before lists were fixed");
         let stored =
             r#"{"Planned":[{"from":"2026-Q1","policy":{"plan":"full","revision":{"percent":30,"after_days":90}}}]}"#;
         let event = PlanEvent::Planned(vec![Planned { from: "2026-Q1".to_owned(), policy: REVISED }]);

@@ -1,6 +1,7 @@
 -- Statistics. Published tables are public: dashboards read them and nothing else. They are made under a ticket of role
 -- `statistics`, which opens the keys of those only who consent to the purpose, are not restricted and do not wait for a
--- deletion; of sealed records, work days and the history of work profiles. It writes releases, once, and that it read.
+-- deletion; of sealed records, work days and the history of work profiles. It knows which accounts there are, and writes for each
+-- of them that a release considered it: what it read of whom stands sealed in that entry. It writes releases, once.
 GRANT USAGE ON SCHEMA stats TO lethe_stats, lethe_api, lethe_dashboard, lethe_auditor, lethe_compliance;
 GRANT USAGE ON SCHEMA vault, read, log TO lethe_stats;
 
@@ -9,12 +10,13 @@ CREATE POLICY consents_statistics_read ON read.consents FOR SELECT TO lethe_stat
     USING ((SELECT lethe.ticket_role()) = 'statistics' AND purpose = 'statistics' AND granted AND NOT objected);
 GRANT SELECT (subject_id, restricted_at, deletion_at) ON read.accounts TO lethe_stats;
 CREATE POLICY accounts_statistics_read ON read.accounts FOR SELECT TO lethe_stats
-    USING ((SELECT lethe.ticket_role()) = 'statistics' AND restricted_at IS NULL AND deletion_at IS NULL);
+    USING ((SELECT lethe.ticket_role()) = 'statistics');
 GRANT SELECT ON vault.subjects TO lethe_stats;
 CREATE POLICY subjects_statistics_read ON vault.subjects FOR SELECT TO lethe_stats
     USING ((SELECT lethe.ticket_role()) = 'statistics'
            AND EXISTS (SELECT FROM read.consents c WHERE c.subject_id = subjects.subject_id AND c.purpose = 'statistics')
-           AND EXISTS (SELECT FROM read.accounts a WHERE a.subject_id = subjects.subject_id));
+           AND EXISTS (SELECT FROM read.accounts a WHERE a.subject_id = subjects.subject_id
+                       AND a.restricted_at IS NULL AND a.deletion_at IS NULL));
 GRANT SELECT ON vault.records TO lethe_stats;
 CREATE POLICY records_statistics_read ON vault.records FOR SELECT TO lethe_stats
     USING ((SELECT lethe.ticket_role()) = 'statistics' AND kind IN ('work_day', 'work_profile'));

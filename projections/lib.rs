@@ -16,6 +16,7 @@ pub mod deletion;
 pub mod erasure;
 pub mod export;
 pub mod hold;
+pub mod hospital;
 pub mod job;
 pub mod lag;
 pub mod rebuild;

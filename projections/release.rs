@@ -4,8 +4,8 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use context::SubjectId;
 use db::{Query, Row};
-use domain::{Choice, release::Table};
-use noise::{Figure, Figures, Interval, Mechanism, Noisy};
+use domain::{Choice, release::Table, roll_up::Cell};
+use noise::{Delta, Epsilon, Figure, Figures, Interval, Mechanism};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -18,6 +18,22 @@ pub fn release_people(after: SubjectId, notice_version: &'static str, most: i64)
         FROM read.consents c JOIN vault.subjects s ON s.subject_id = c.subject_id
         WHERE c.subject_id > $1 AND c.purpose = 'statistics' AND c.granted AND NOT c.objected AND c.notice_version = $2
         ORDER BY c.subject_id LIMIT $3",
+    )
+    .bind(after.0)
+    .bind(notice_version)
+    .bind(most)
+}
+
+/// So many accounts that come after one, in order of their ids, whoever they are: the ids, and keys of those who are counted.
+pub fn release_accounts(after: SubjectId, notice_version: &'static str, most: i64) -> Query {
+    Query::new(
+        "-- release_accounts
+        SELECT s.ring_version, s.wrapping_version, s.index_key, s.trail_key, s.wrapping_key, a.subject_id
+        FROM read.accounts a
+        LEFT JOIN (read.consents c JOIN vault.subjects s ON s.subject_id = c.subject_id)
+               ON c.subject_id = a.subject_id AND c.purpose = 'statistics' AND c.granted AND NOT c.objected
+                  AND c.notice_version = $2
+        WHERE a.subject_id > $1 ORDER BY a.subject_id LIMIT $3",
     )
     .bind(after.0)
     .bind(notice_version)
@@ -58,25 +74,6 @@ pub fn release_profiles(subjects: Vec<Uuid>) -> Query {
     .bind(subjects)
 }
 
-/// The public list of hospitals, as it was at a time.
-pub fn hospital_list(at: DateTime<Utc>) -> Query {
-    Query::new(
-        "-- hospital_list\nSELECT hospital_id, added_at FROM stats.hospitals WHERE added_at <= $1 ORDER BY hospital_id",
-    )
-    .bind(at)
-}
-
-/// Adds hospitals to the public list; those that are there stay.
-pub fn hospital_add(hospitals: Vec<String>, now: DateTime<Utc>) -> Query {
-    Query::new(
-        "-- hospital_add
-        INSERT INTO stats.hospitals (hospital_id, added_at) SELECT id, $2 FROM unnest($1::text[]) AS h (id)
-        ON CONFLICT DO NOTHING RETURNING hospital_id",
-    )
-    .bind(hospitals)
-    .bind(now)
-}
-
 /// A release, as it is stored.
 #[derive(Clone, Debug)]
 pub struct ReleaseRow {
@@ -92,6 +89,8 @@ pub struct ReleaseRow {
     pub computed_at: DateTime<Utc>,
     /// SHA-256 of what was published, hexadecimal.
     pub sha256: String,
+    /// SHA-256 of the list of hospitals that there were cells for; absent of releases before lists were fixed.
+    pub hospitals_sha256: Option<String>,
 }
 
 impl ReleaseRow {
@@ -104,25 +103,63 @@ impl ReleaseRow {
             plan: row.get(3),
             computed_at: row.get(4),
             sha256: row.get(5),
+            hospitals_sha256: row.get(6),
         }
     }
 }
 
-/// All releases, newest quarter first.
+/// What a release spent on a person who is in every table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// ε.
+    pub epsilon: Epsilon,
+    /// δ.
+    pub delta: Delta,
+}
+
+impl Cost {
+    /// Reads a row of [`release_list`].
+    pub fn from_row(row: &Row) -> Self {
+        let epsilon = u32::try_from(row.get::<_, i64>(7)).unwrap_or(u32::MAX);
+        let delta = u64::try_from(row.get::<_, i64>(8)).unwrap_or(u64::MAX);
+        Self { epsilon: Epsilon::from_micros(epsilon), delta: Delta::from_picos(delta) }
+    }
+}
+
+/// All releases, newest quarter first, of each quarter the newest revision first; and what each spent.
 pub fn release_list() -> Query {
     Query::new(
         "-- release_list
-        SELECT period_start, period_end, revision, plan, computed_at, sha256 FROM stats.releases
-        ORDER BY period_start DESC, revision DESC",
+        SELECT r.period_start, r.period_end, r.revision, r.plan, r.computed_at, r.sha256, r.hospitals_sha256, s.epsilon, s.delta
+        FROM stats.releases r
+        CROSS JOIN LATERAL (SELECT coalesce(sum(epsilon_users + epsilon_overtime + epsilon_planned), 0)::bigint AS epsilon,
+                                   coalesce(sum(delta), 0)::bigint AS delta
+                            FROM stats.spending s WHERE s.period_start = r.period_start AND s.revision = r.revision) s
+        ORDER BY r.period_start DESC, r.revision DESC",
     )
+}
+
+/// What earlier releases of a quarter published of a table and of the coarser one: whether it is the coarser one, and the cell.
+pub fn release_earlier(period_start: NaiveDate, revision: i32, table: Table) -> Query {
+    Query::new(
+        "-- release_earlier
+        SELECT false, cell FROM stats.ledger
+        WHERE period_start = $1 AND revision < $2 AND table_name = $3 AND published
+        UNION ALL
+        SELECT true, state_code || '/' || role_level FROM stats.stats_by_state_role
+        WHERE period_start = $1 AND revision < $2",
+    )
+    .bind(period_start)
+    .bind(revision)
+    .bind(table.as_str())
 }
 
 /// Stores a release.
 pub fn release_insert(row: &ReleaseRow) -> Query {
     Query::new(
         "-- release_insert
-        INSERT INTO stats.releases (period_start, period_end, revision, plan, computed_at, sha256)
-        VALUES ($1, $2, $3, $4, $5, $6)",
+        INSERT INTO stats.releases (period_start, period_end, revision, plan, computed_at, sha256, hospitals_sha256)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(row.period_start)
     .bind(row.period_end)
@@ -130,6 +167,7 @@ pub fn release_insert(row: &ReleaseRow) -> Query {
     .bind(row.plan.clone())
     .bind(row.computed_at)
     .bind(row.sha256.clone())
+    .bind(row.hospitals_sha256.clone())
 }
 
 /// Stores what a table of a release spends. The database refuses what exceeds the quarter's budget.
@@ -147,24 +185,13 @@ pub fn spending_insert(release: &ReleaseRow, table: Table, mechanism: &Mechanism
     .bind(micros(mechanism.users))
     .bind(micros(mechanism.overtime))
     .bind(micros(mechanism.planned))
-    .bind(i64::try_from(mechanism.delta.picos()).unwrap_or(i64::MAX))
+    .bind(i64::try_from(mechanism.all_delta().picos()).unwrap_or(i64::MAX))
     .bind(i32::try_from(mechanism.k_min).unwrap_or(i32::MAX))
     .bind(mechanism.threshold())
 }
 
-/// What was drawn for a cell.
-#[derive(Clone, Debug)]
-pub struct Drawn {
-    /// The cell.
-    pub cell: String,
-    /// The noisy numbers.
-    pub noisy: Noisy,
-    /// Whether it is published.
-    pub published: bool,
-}
-
 /// Stores what was drawn for the cells of a table.
-pub fn ledger_insert(release: &ReleaseRow, table: Table, drawn: &[Drawn]) -> Query {
+pub fn ledger_insert(release: &ReleaseRow, table: Table, drawn: &[Cell]) -> Query {
     Query::new(
         "-- ledger_insert
         INSERT INTO stats.ledger (period_start, revision, table_name, cell, noisy_users, noisy_overtime, noisy_planned, published)
@@ -173,7 +200,7 @@ pub fn ledger_insert(release: &ReleaseRow, table: Table, drawn: &[Drawn]) -> Que
     .bind(release.period_start)
     .bind(release.revision)
     .bind(table.as_str())
-    .bind(drawn.iter().map(|drawn| drawn.cell.clone()).collect::<Vec<_>>())
+    .bind(drawn.iter().map(|drawn| drawn.name.clone()).collect::<Vec<_>>())
     .bind(drawn.iter().map(|drawn| drawn.noisy.users).collect::<Vec<_>>())
     .bind(drawn.iter().map(|drawn| drawn.noisy.overtime).collect::<Vec<_>>())
     .bind(drawn.iter().map(|drawn| drawn.noisy.planned).collect::<Vec<_>>())
@@ -366,9 +393,7 @@ pub struct Asked {
 macro_rules! select {
     ($table:literal, $keys:literal, $filter:literal) => {
         concat!(
-            "-- published_list\nSELECT DISTINCT ON (period_start, ",
-            $keys,
-            ") ",
+            "-- published_list\nSELECT ",
             $keys,
             ", period_start, period_end,
              revision, n_users::bigint, n_users_low::bigint, n_users_high::bigint,
@@ -378,19 +403,19 @@ macro_rules! select {
              k_min_threshold, noise_epsilon::float8, computed_at
              FROM stats.",
             $table,
-            "
-             WHERE ($1::date IS NULL OR period_start >= $1) AND ($2::date IS NULL OR period_end <= $2) AND ",
+            " JOIN unnest($1::date[], $2::int[]) AS chosen (period_start, revision) USING (period_start, revision)
+             WHERE ",
             $filter,
             "
              ORDER BY period_start, ",
-            $keys,
-            ", revision DESC"
+            $keys
         )
     };
 }
 
-/// Published rows, of each quarter the newest revision.
-pub fn published_list(table: Table, asked: &Asked) -> Query {
+/// Published rows of these releases, each a quarter's first day and a revision.
+pub fn published_list(table: Table, asked: &Asked, releases: &[(NaiveDate, i32)]) -> Query {
+    let (starts, revisions): (Vec<NaiveDate>, Vec<i32>) = releases.iter().copied().unzip();
     let query = Query::new(match table {
         Table::StateSpecialty => select!(
             "stats_by_state_specialty",
@@ -409,7 +434,7 @@ pub fn published_list(table: Table, asked: &Asked) -> Query {
         ),
     });
     let first = if table == Table::HospitalRole { &asked.hospital_id } else { &asked.state_code };
-    query.bind(asked.from).bind(asked.to).bind(first.clone()).bind(asked.specialty.clone())
+    query.bind(starts).bind(revisions).bind(first.clone()).bind(asked.specialty.clone())
 }
 
 impl Published {
@@ -461,6 +486,15 @@ pub fn published_count(period_start: NaiveDate, revision: i32) -> Query {
     )
     .bind(period_start)
     .bind(revision)
+}
+
+/// Whether anybody was ever here: one row where the log has an event about somebody. The nil id is the smallest.
+pub fn log_has_people() -> Query {
+    Query::new(
+        "-- log_has_people
+        SELECT true FROM log.events WHERE subject_id > '00000000-0000-0000-0000-000000000000'
+        ORDER BY subject_id LIMIT 1",
+    )
 }
 
 /// When the log begins.

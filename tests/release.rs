@@ -15,13 +15,14 @@ use domain::{
 };
 use lethe::{
     app::{
-        AppError,
+        App, AppError,
         account::Registration,
         record::{Batch, Submission},
     },
     auth::codes::Proof,
     jobs::{plan, run_due},
-    server::Settings,
+    place::Folder,
+    server::{self, Settings},
 };
 use poem::http::StatusCode;
 use proptest::prelude::*;
@@ -33,7 +34,7 @@ use crate::{
     isolation::property,
     program::{DataFolder, Program},
     steps::{Answer, erase, fields, let_pass, problem, sign_in, subject_of},
-    support::{Person, World},
+    support::{Person, World, expect},
 };
 
 const HOSPITAL: &str = "klinikum-am-see";
@@ -58,23 +59,23 @@ fn work(specialty: Specialty, role_level: RoleLevel) -> WorkProfile {
 
 /// Registers somebody and submits days of eight planned hours in a quarter; gives the subject.
 async fn worker(
-    world: &World,
+    app: &App,
     name: &str,
     work: WorkProfile,
     consents: &[Purpose],
     days: &[(NaiveDate, u16)],
 ) -> SubjectId {
-    let anonymous = Ctx::anonymous(world.clock.clone(), context::Client::default(), RequestId::random());
+    let anonymous = Ctx::anonymous(app.clock.clone(), context::Client::default(), RequestId::random());
     let registration =
         Registration { email: format!("{name}@klinik.example"), work: Some(work), consents: consents.to_vec() };
-    let grant = world.app.account_register(&anonymous, &registration, &Proof::Operator).await.expect("registered");
+    let grant = app.account_register(&anonymous, &registration, &Proof::Operator).await.expect("registered");
     let subject = grant.claims.subject;
-    submit(world, subject, days).await.expect("submitted");
+    submit(app, subject, days).await.expect("submitted");
     subject
 }
 
-async fn submit(world: &World, subject: SubjectId, days: &[(NaiveDate, u16)]) -> Result<(), AppError> {
-    let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
+async fn submit(app: &App, subject: SubjectId, days: &[(NaiveDate, u16)]) -> Result<(), AppError> {
+    let ctx = &Ctx::system(app.clock.clone()).for_subject(subject, None);
     let day = |(date, actual): &(NaiveDate, u16)| Submission {
         body: WorkDay { date: *date, planned_minutes: 480, actual_minutes: *actual, source: Source::Manual }.to_body(),
         expected: None,
@@ -82,18 +83,23 @@ async fn submit(world: &World, subject: SubjectId, days: &[(NaiveDate, u16)]) ->
     };
     let submissions: Vec<Submission> = days.iter().map(day).collect();
     let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: ctx.now().date_naive(), faults: Vec::new() };
-    world.app.record_submit(ctx, &batch, None).await.map(drop)
+    app.record_submit(ctx, &batch, None).await.map(drop)
 }
 
 const BOTH: [Purpose; 2] = [Purpose::WorkHours, Purpose::Statistics];
 
 /// So many people of one cell, each with three days of half an hour's overtime on average.
-async fn staff(world: &World, name: &str, count: usize, work: WorkProfile, period: Quarter) -> Vec<SubjectId> {
-    let first = period.first_day();
-    let days = [(first, 500), (first + Days::new(1), 510), (first + Days::new(2), 520)];
+async fn staff(app: &App, name: &str, count: usize, work: WorkProfile, period: Quarter) -> Vec<SubjectId> {
+    staff_of(app, name, count, &work, &[period]).await
+}
+
+/// The same in several quarters.
+async fn staff_of(app: &App, name: &str, count: usize, work: &WorkProfile, periods: &[Quarter]) -> Vec<SubjectId> {
+    let days = |first: NaiveDate| [(first, 500), (first + Days::new(1), 510), (first + Days::new(2), 520)];
+    let days: Vec<(NaiveDate, u16)> = periods.iter().flat_map(|period| days(period.first_day())).collect();
     let mut staff = Vec::new();
     for number in 0..count {
-        staff.push(worker(world, &format!("{name}{number}"), work.clone(), &BOTH, &days).await);
+        staff.push(worker(app, &format!("{name}{number}"), work.clone(), &BOTH, &days).await);
     }
     staff
 }
@@ -121,9 +127,9 @@ async fn stats(world: &World, path: &str) -> Vec<Value> {
 async fn a_quarter_is_drawn_once_and_nothing_changes_it_any_more() {
     let world = World::new().await;
     let period = closed(&world);
-    assert_eq!(world.app.hospitals_add(&[HOSPITAL.to_owned()]).await.expect("added"), 1);
-    let many = staff(&world, "many", 160, work(Specialty::Surgery, RoleLevel::Assistant), period).await;
-    staff(&world, "few", 8, work(Specialty::Urology, RoleLevel::Nurse), period).await;
+    assert_eq!(world.app.hospitals_add(&[HOSPITAL.to_owned()]).await.expect("added").count, 1);
+    let many = staff(&world.app, "many", 160, work(Specialty::Surgery, RoleLevel::Assistant), period).await;
+    staff(&world.app, "few", 8, work(Specialty::Urology, RoleLevel::Nurse), period).await;
     // Two servers at the same moment: one draws, and both tell the same.
     let settings = Settings::new(world.folder.clone(), world.clock.clone());
     let other = world.another(&settings).await;
@@ -170,13 +176,16 @@ async fn a_quarter_is_drawn_once_and_nothing_changes_it_any_more() {
         assert!(hidden.iter().any(|hidden| hidden["cell"] == cell), "few and none look alike: {cell}");
     }
 
+    // All but one specialty of this roll-up are suppressed, with too few people in them: less the one it would be theirs.
+    assert_eq!(stats(&world, "/v1/analytics/by-state-role").await, [Value::Null; 0]);
+
     // A rerun, an erasure, a correction, a late day, new people: what was published stays, to the byte.
     let again = world.app.release(period, 0).await.expect("given");
     assert_eq!((again.is_new, again.row.sha256), (false, one.row.sha256));
     let person = sign_in(&world, "many0@klinik.example").await;
     erase(&world, &person).await;
-    submit(&world, many[1], &[(period.first_day(), 1200), (period.last_day(), 700)]).await.expect("submitted");
-    staff(&world, "late", 3, work(Specialty::Surgery, RoleLevel::Assistant), period).await;
+    submit(&world.app, many[1], &[(period.first_day(), 1200), (period.last_day(), 700)]).await.expect("submitted");
+    staff(&world.app, "late", 3, work(Specialty::Surgery, RoleLevel::Assistant), period).await;
     assert!(!world.app.release(period, 0).await.expect("given").is_new);
     plan(&world.app).await.expect("planned");
     run_due(&world.app).await.expect("jobs run");
@@ -184,7 +193,7 @@ async fn a_quarter_is_drawn_once_and_nothing_changes_it_any_more() {
     assert!(world.app.release(period, 1).await.is_err(), "no revision was scheduled");
     for table in TABLES {
         for change in ["UPDATE {} SET revision = revision", "DELETE FROM {}", "TRUNCATE {} CASCADE"] {
-            if table != "stats.hospitals" {
+            if table != "stats.hospitals" || !change.starts_with("UPDATE") {
                 let refused = client.batch_execute(&change.replace("{}", table)).await.expect_err("refused");
                 let message = refused.as_db_error().expect("by the database").message().to_owned();
                 assert!(message.contains("never changed"), "{table}: {message}");
@@ -208,22 +217,68 @@ async fn only_who_consents_and_is_not_restricted_is_read_and_each_read_is_on_rec
     let period = closed(&world);
     let profile = || work(Specialty::Surgery, RoleLevel::Nurse);
     let days = [(period.first_day(), 500), (period.last_day(), 500)];
-    let counted = worker(&world, "anna", profile(), &BOTH, &days).await;
-    worker(&world, "ben", profile(), &[Purpose::WorkHours], &days).await;
-    let withdrew = worker(&world, "carla", profile(), &BOTH, &days).await;
-    let restricted = worker(&world, "dora", profile(), &BOTH, &days).await;
-    worker(&world, "emil", profile(), &BOTH, &[(period.next().first_day(), 500)]).await;
+    let counted = worker(&world.app, "anna", profile(), &BOTH, &days).await;
+    worker(&world.app, "ben", profile(), &[Purpose::WorkHours], &days).await;
+    let withdrew = worker(&world.app, "carla", profile(), &BOTH, &days).await;
+    let restricted = worker(&world.app, "dora", profile(), &BOTH, &days).await;
+    worker(&world.app, "emil", profile(), &BOTH, &[(period.next().first_day(), 500)]).await;
     let of = |subject| Ctx::system(world.clock.clone()).for_subject(subject, None);
     world.app.consent_decide(&of(withdrew), Purpose::Statistics, false, None).await.expect("withdrawn");
     world.app.restriction_decide(&of(restricted), true).await.expect("restricted");
     let released = world.app.release(period, 0).await.expect("released");
     assert_eq!(released.published, 0, "one person is no statistic");
     let client = world.superuser().await;
-    let reads = "SELECT subject_id, payload->>'count', metadata->>'role' FROM log.events WHERE kind = 'statistics'";
-    let reads = client.query(reads, &[]).await.expect("read");
-    let reads: Vec<(uuid::Uuid, String, String)> =
-        reads.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-    assert_eq!(reads, [(counted.0, "2".to_owned(), "statistics".to_owned())]);
+    // Nobody but the owner of an entry can tell who was counted: all are alike, in the order of the accounts.
+    let entries = async |period: Quarter| {
+        let sql = "SELECT subject_id, aggregate_id, sequence, event_type, payload::text, length(metadata::text), recorded_at::text,
+                          metadata->>'role'
+                   FROM log.events WHERE kind = 'statistics' AND payload->>'period' = $1 ORDER BY position";
+        let rows = world.superuser().await.query(sql, &[&period.to_string()]).await.expect("read");
+        let alike = |row: &tokio_postgres::Row| {
+            let text = |at: usize| row.get::<_, String>(at);
+            (text(1), text(3), text(4), row.get::<_, i32>(5), text(6), text(7))
+        };
+        let kinds: BTreeSet<_> = rows.iter().map(alike).collect();
+        assert_eq!(kinds.len(), 1, "{kinds:?}");
+        let places: Vec<(uuid::Uuid, i64)> = rows.iter().map(|row| (row.get(0), row.get(2))).collect();
+        assert!(
+            places.is_sorted() && places.iter().map(|(_, sequence)| *sequence).eq(1..=places.len() as i64),
+            "{places:?}"
+        );
+        places.into_iter().map(|(subject, _)| subject).collect::<BTreeSet<_>>()
+    };
+    let accounts = "SELECT subject_id FROM read.accounts";
+    let accounts =
+        client.query(accounts, &[]).await.expect("read").iter().map(|row| row.get(0)).collect::<BTreeSet<_>>();
+    assert_eq!(accounts.len(), 5);
+    assert_eq!(entries(period).await, accounts);
+    let before = Quarter::last_closed_before(period.first_day());
+    world.app.release(before, 0).await.expect("released");
+    assert_eq!(entries(before).await, accounts, "as many where nobody took part");
+    for (name, quarter, told) in [
+        ("anna", period, ("true", "2", "1")),
+        ("anna", before, ("false", "0", "0")),
+        ("ben", period, ("false", "0", "0")),
+        ("carla", period, ("false", "0", "0")),
+        ("dora", period, ("false", "0", "0")),
+        ("emil", period, ("false", "0", "0")),
+    ] {
+        let person = sign_in(&world, &format!("{name}@klinik.example")).await;
+        let answer = world.get(&person, "/v1/privacy/audit-log?action=stats.considered").await;
+        let found = expect(answer, StatusCode::OK).await;
+        let own = found["entries"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|entry| entry["details"]["period"] == quarter.to_string());
+        let details = &own.expect("an entry of that release")["details"];
+        assert_eq!(
+            (&details["counted"], &details["work_days"], &details["profiles"]),
+            (&json!(told.0), &json!(told.1), &json!(told.2)),
+            "{name}, {quarter}"
+        );
+    }
+    assert!(accounts.contains(&counted.0));
     // The keys of the others are behind the policy too, not only behind the statement.
     let stats = world.login(Login::Stats).await;
     let pid: i32 = stats.query_one("SELECT pg_backend_pid()", &[]).await.expect("a pid").get(0);
@@ -241,7 +296,7 @@ async fn who_moved_counts_where_most_days_were() {
     let world = World::new().await;
     let period = closed(&world);
     // Everybody has a newer profile by now; the days lie before it.
-    for subject in staff(&world, "mover", 120, work(Specialty::Surgery, RoleLevel::Nurse), period).await {
+    for subject in staff(&world.app, "mover", 120, work(Specialty::Surgery, RoleLevel::Nurse), period).await {
         let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
         let body = work(Specialty::Cardiology, RoleLevel::Nurse).to_body();
         let submissions = [Submission { body, expected: None, within: None }];
@@ -308,7 +363,7 @@ async fn a_planned_quarter_is_released_by_night_and_revised_as_scheduled() {
     world.app.release_plan(next, Policy { plan: Plan::Small, revision }).await.expect("planned");
     let until = |date: NaiveDate| (date - world.clock.now().date_naive()) + TimeDelta::days(1);
     let_pass(&world, until(next.last_day())).await;
-    staff(&world, "many", 150, work(Specialty::Surgery, RoleLevel::Nurse), next).await;
+    staff(&world.app, "many", 150, work(Specialty::Surgery, RoleLevel::Nurse), next).await;
     plan(&world.app).await.expect("planned");
     run_due(&world.app).await.expect("jobs run");
     let rows = async || stats(&world, &format!("/v1/analytics/by-state?from={next}")).await;
@@ -343,11 +398,104 @@ async fn a_planned_quarter_is_released_by_night_and_revised_as_scheduled() {
     );
 }
 
+/// A revision that comes more than a year later is made by the nightly job, and replaces the release as a whole: an answer never
+/// holds cells of two releases of a quarter.
+#[tokio::test]
+async fn a_late_revision_is_made_by_night_and_replaces_the_release_as_a_whole() {
+    let world = World::new().await;
+    let next = Quarter::of(world.clock.now().date_naive()).next();
+    let revision = Some(Revision { percent: 30, after_days: 400 });
+    world.app.release_plan(next, Policy { plan: Plan::Full, revision }).await.expect("planned");
+    let sheet = get(&world, "/v1/analytics/parameters").await.json();
+    let planned = &sheet["planned"][1];
+    assert_eq!((&planned["from"], &planned["plan"]), (&json!(next.to_string()), &json!("full")));
+    let told = |revision: usize| {
+        let release = &planned["releases"][revision];
+        ["revision", "percent", "days_after_quarter", "epsilon", "delta"].map(|name| release[name].clone())
+    };
+    assert_eq!(told(0), [json!(0), json!(70), json!(15), json!(0.7), json!(7e-7)]);
+    assert_eq!(told(1), [json!(1), json!(30), json!(415), json!(0.3), json!(3e-7)]);
+    assert!(
+        planned["releases"][1]["tables"][0]["threshold"].as_i64() > Some(100),
+        "a part of the budget has a higher threshold"
+    );
+
+    let until = |date: NaiveDate| (date - world.clock.now().date_naive()) + TimeDelta::days(1);
+    let_pass(&world, until(next.last_day())).await;
+    let many = staff(&world.app, "many", 160, work(Specialty::Surgery, RoleLevel::Nurse), next).await;
+    plan(&world.app).await.expect("planned");
+    let_pass(&world, TimeDelta::days(i64::from(GRACE_DAYS) + 1)).await;
+    run_due(&world.app).await.expect("jobs run");
+    let path = format!("/v1/analytics/by-state?from={next}&to={next}&suppressed=true");
+    let first = get(&world, &path).await.json();
+    let hidden = |answer: &Value| answer["suppressed"].as_array().expect("a list").len();
+    assert_eq!((first["stats"].as_array().map(Vec::len), hidden(&first)), (Some(1), 16 * 21 * 6 - 1));
+    assert_eq!(first["releases"], json!([{ "period": next.to_string(), "revision": 0 }]));
+    for subject in many {
+        let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
+        world.app.consent_decide(ctx, Purpose::Statistics, false, None).await.expect("withdrawn");
+    }
+    let_pass(&world, TimeDelta::days(401)).await;
+    run_due(&world.app).await.expect("jobs run");
+    let revised = get(&world, &path).await.json();
+    assert_eq!(revised["releases"], json!([{ "period": next.to_string(), "revision": 1 }]));
+    assert_eq!((revised["stats"].as_array().map(Vec::len), hidden(&revised)), (Some(0), 16 * 21 * 6));
+    let csv = get(&world, &path.replace("suppressed=true", "format=csv")).await.text;
+    assert_eq!(csv.lines().count(), 1, "{csv}");
+    let periods = get(&world, "/v1/analytics/periods").await.json();
+    let mine = periods["periods"].as_array().expect("a list").iter().filter(|row| row["period"] == next.to_string());
+    let costs: Vec<(&Value, &Value)> = mine.map(|row| (&row["revision"], &row["epsilon"])).collect();
+    assert_eq!(costs, [(&json!(1), &json!(0.3)), (&json!(0), &json!(0.7))]);
+}
+
+/// The hospitals that there are cells for are fixed before the quarter begins, and on record.
+#[tokio::test]
+async fn a_hospital_counts_from_the_next_quarter_on_and_the_list_is_on_record() {
+    let world = World::new().await;
+    let period = closed(&world);
+    let first = world.app.hospitals_add(&[HOSPITAL.to_owned(), HOSPITAL.to_owned()]).await.expect("added");
+    assert_eq!(
+        (first.count, first.from.to_string().as_str()),
+        (1, "1970-Q1"),
+        "nobody is here of whom it could depend"
+    );
+    world.person("anna").await;
+    let later = world.app.hospitals_add(&["klinik-von-morgen".to_owned(), HOSPITAL.to_owned()]).await.expect("added");
+    assert_eq!((later.count, later.from), (1, Quarter::of(world.clock.now().date_naive()).next()));
+    assert_eq!(world.app.hospitals_add(&[HOSPITAL.to_owned()]).await.expect("known").count, 0);
+    world.app.release(period, 0).await.expect("released");
+    let client = world.superuser().await;
+    let cells = "SELECT cell FROM stats.ledger WHERE table_name = 'stats_by_hospital_role' ORDER BY cell";
+    let cells: Vec<String> = client.query(cells, &[]).await.expect("read").iter().map(|row| row.get(0)).collect();
+    assert_eq!(cells, ["doctor", "nurse", "other"].map(|group| format!("{HOSPITAL}/{group}")));
+    // The log knows both lists, and which one the release used.
+    let hash = "SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')";
+    let hash = client.query_one(hash, &[&format!("{HOSPITAL}\n")]).await.expect("hashed").get::<_, String>(0);
+    let lists =
+        "SELECT payload->'Listed' FROM log.events WHERE event_type = 'stats.hospitals_listed' ORDER BY sequence";
+    let lists: Vec<Value> = client.query(lists, &[]).await.expect("read").iter().map(|row| row.get(0)).collect();
+    assert_eq!(lists.len(), 2, "{lists:?}");
+    assert_eq!(lists[0], json!([{ "from": "1970-Q1", "count": 1, "sha256": hash }]));
+    assert_eq!((&lists[1][0], &lists[1][1]["count"]), (&lists[0][0], &json!(2)));
+    let used = "SELECT payload#>>'{Released,hospitals,sha256}' FROM log.events WHERE event_type = 'stats.released'";
+    assert_eq!(client.query_one(used, &[]).await.expect("read").get::<_, String>(0), hash);
+    let periods = get(&world, "/v1/analytics/periods").await.json();
+    assert_eq!(periods["periods"][0]["hospitals_sha256"], hash);
+    let sheet = get(&world, "/v1/analytics/parameters").await.json();
+    assert_eq!(sheet["hospital_lists"], lists[1]);
+    // A list that was changed behind the log's back is used for nothing.
+    let forged = "INSERT INTO stats.hospitals (hospital_id, added_at, counts_from) VALUES ('klinik-nachtrag', now(), '1970-01-01')";
+    client.batch_execute(forged).await.expect("a superuser may");
+    let before = Quarter::last_closed_before(period.first_day());
+    let refused = world.app.release(before, 0).await.expect_err("another list");
+    assert!(refused.to_string().contains("not the one that the log has on record"), "{refused}");
+}
+
 #[tokio::test]
 async fn csv_has_the_same_rows_and_the_sheet_says_what_holds() {
     let world = World::new().await;
     let period = closed(&world);
-    staff(&world, "many", 120, work(Specialty::Surgery, RoleLevel::Nurse), period).await;
+    staff(&world.app, "many", 120, work(Specialty::Surgery, RoleLevel::Nurse), period).await;
     world.app.release(period, 0).await.expect("released");
     let json = stats(&world, "/v1/analytics/by-state").await;
     let answer = get(&world, "/v1/analytics/by-state?format=csv").await;
@@ -395,36 +543,55 @@ async fn a_dashboard_reads_what_is_published_and_nothing_else() {
     assert!(functions.is_empty(), "{:?}", functions.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>());
 }
 
-/// Where a release is killed, and whether it is stored then.
-const POINTS: [(&str, bool); 3] = [("release: added up", false), ("release: drawn", false), ("release: stored", true)];
+/// Where a release is killed, how many of its entries about accounts are in the log then, in all or none, and whether it is stored.
+const POINTS: [(&str, bool, bool); 4] = [
+    ("release: added up", false, false),
+    ("release: on record", true, false),
+    ("release: drawn", true, false),
+    ("release: stored", true, true),
+];
 
 #[tokio::test]
 async fn a_release_that_dies_is_there_whole_or_not_at_all() {
+    const PEOPLE: i64 = 140;
     let data = DataFolder::new("");
-    let (store, _) = data.cluster(&[("fsync", "off")]).await;
+    let (store, vault) = data.cluster(&[("fsync", "off")]).await;
     let url = store.database.url(&store.database.admin, None);
     let client = db::admin(&store.database.address, &store.database.admin, None).await.expect("connected");
-    let mut period =
-        Quarter::last_closed_before(Clock::system().now().date_naive() - Days::new(u64::from(GRACE_DAYS) + 1));
-    for (point, is_stored) in POINTS {
+    let newest = Quarter::last_closed_before(Clock::system().now().date_naive() - Days::new(u64::from(GRACE_DAYS) + 1));
+    let before = |quarter: &Quarter| Some(Quarter::last_closed_before(quarter.first_day()));
+    let periods: Vec<Quarter> = std::iter::successors(Some(newest), before).take(POINTS.len()).collect();
+    let folder = Folder::open(data.path()).expect("the folder opens");
+    let settings = Settings::new(folder.clone(), Clock::system());
+    let passwords = folder.passwords().expect("passwords");
+    let app = server::open(&settings, &store.database, vault, &passwords).await.expect("the application opens");
+    let profile = work(Specialty::Surgery, RoleLevel::Nurse);
+    staff_of(&app, "many", usize::try_from(PEOPLE).expect("few"), &profile, &periods).await;
+    drop(app);
+    for ((point, is_on_record, is_stored), period) in POINTS.into_iter().zip(periods) {
         let name = period.to_string();
         let args = ["stats", "release", "--data", data.text(), "--database", &url, "--period", &name];
         Program::start_to_crash(&args, "info", point).wait_for("killed at");
         let stored = "SELECT count(*), (SELECT count(*) FROM stats.ledger l WHERE l.period_start = $1),
-                             (SELECT count(*) FROM log.events WHERE aggregate_id = $2 AND event_type = 'stats.released')
+                             (SELECT count(*) FROM log.events WHERE aggregate_id = $2 AND event_type = 'stats.released'),
+                             (SELECT count(*) FROM stats.stats_by_state_specialty s WHERE s.period_start = $1),
+                             (SELECT count(*) FROM log.events WHERE event_type = 'stats.considered' AND payload->>'period' = $2)
                       FROM stats.releases r WHERE r.period_start = $1";
         let counts = async || {
             let row = client.query_one(stored, &[&period.first_day(), &name]).await.expect("counted");
-            [0, 1, 2].map(|at| row.get::<_, i64>(at))
+            [0, 1, 2, 3, 4].map(|at| row.get::<_, i64>(at))
         };
-        let whole = [1, 16 * 21 * 6, 1];
-        assert_eq!(counts().await, if is_stored { whole } else { [0; 3] }, "{point}");
+        let whole = |entries: i64| [1, 16 * 21 * 6, 1, 1, entries];
+        let entries = if is_on_record { PEOPLE } else { 0 };
+        assert_eq!(counts().await, if is_stored { whole(entries) } else { [0, 0, 0, 0, entries] }, "{point}");
         Program::start(&args, "info").wait_for(if is_stored { "was released before" } else { "released now" });
-        assert_eq!(counts().await, whole, "{point}");
-        period = Quarter::last_closed_before(period.first_day());
+        assert_eq!(counts().await, whole(if is_stored { entries } else { entries + PEOPLE }), "{point}");
     }
     store.stop().await.expect("stopped");
 }
+
+/// Over so many quarters the property runs, each with a release and a revision.
+const QUARTERS: usize = 8;
 
 /// What may happen around releases.
 #[derive(Clone, Debug)]
@@ -437,15 +604,17 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..4_usize, 0..4_u8, 0..80_u64).prop_map(|(quarter, person, day)| Step::Submit(quarter, person, day)),
+        4 => (0..QUARTERS, 0..4_u8, 0..80_u64).prop_map(|(quarter, person, day)| Step::Submit(quarter, person, day)),
         1 => Just(Step::Erase),
-        4 => (0..4_usize, 0..3_u32).prop_map(|(quarter, revision)| Step::Release(quarter, revision)),
-        2 => (0..4_usize).prop_map(Step::Both),
+        4 => (0..QUARTERS, 0..3_u32).prop_map(|(quarter, revision)| Step::Release(quarter, revision)),
+        2 => (0..QUARTERS).prop_map(Step::Both),
     ]
 }
 
 /// **Feature: published-statistics, Property 2: any interleaving of submissions, erasures, releases and reruns spends at most the
 /// period's ε and never changes a published row**
+///
+/// Enough people are there from the start that cells are published, of first releases and of revisions.
 #[test]
 fn no_interleaving_spends_more_or_changes_what_is_published() {
     let runtime = Runtime::new().expect("a runtime");
@@ -456,13 +625,16 @@ fn no_interleaving_spends_more_or_changes_what_is_published() {
         world.app.release_plan(first, Policy { plan: Plan::Small, revision }).await.expect("planned");
         let settings = Settings::new(world.folder.clone(), world.clock.clone());
         let other = world.another(&settings).await;
-        let_pass(&world, TimeDelta::days(640)).await;
         let quarters: Vec<Quarter> =
-            std::iter::successors(Some(first), |quarter| Some(quarter.next())).take(4).collect();
+            std::iter::successors(Some(first), |quarter| Some(quarter.next())).take(QUARTERS).collect();
+        let_pass(&world, TimeDelta::days(QUARTERS as i64 * 92 + 180)).await;
+        staff_of(&world.app, "many", 260, &work(Specialty::Surgery, RoleLevel::Nurse), &quarters).await;
         (world, other, quarters)
     });
     let client = runtime.block_on(world.superuser());
     let number = std::sync::atomic::AtomicUsize::new(0);
+    // What was answered of each release when it was the newest of its quarter, the first time.
+    let answered = std::sync::Mutex::new(BTreeMap::<String, Vec<Value>>::new());
     property(100, &runtime, prop::collection::vec(step(), 1..8), async |steps: Vec<Step>| {
         let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut people: Vec<SubjectId> = Vec::new();
@@ -474,8 +646,8 @@ fn no_interleaving_spends_more_or_changes_what_is_published() {
                     let profile = work(Specialty::Surgery, RoleLevel::Nurse);
                     let date = quarters[*quarter].first_day() + Days::new(*day);
                     match people.get(usize::from(*person)) {
-                        Some(known) => submit(&world, *known, &[(date, 500)]).await.expect("submitted"),
-                        None => people.push(worker(&world, &name, profile, &BOTH, &[(date, 500)]).await),
+                        Some(known) => submit(&world.app, *known, &[(date, 500)]).await.expect("submitted"),
+                        None => people.push(worker(&world.app, &name, profile, &BOTH, &[(date, 500)]).await),
                     }
                 }
                 Step::Erase => {
@@ -502,7 +674,31 @@ fn no_interleaving_spends_more_or_changes_what_is_published() {
                          FROM stats.spending GROUP BY period_start) s";
             let spent: i64 = client.query_one(spent, &[]).await.expect("read").get(0);
             prop_assert!(spent <= 1_000_000);
+            let answer = get(&world, "/v1/analytics/by-state").await.json();
+            for release in answer["releases"].as_array().expect("a list") {
+                let of = |row: &&Value| row["period"] == release["period"];
+                let rows: Vec<Value> = answer["stats"].as_array().expect("a list").iter().filter(of).cloned().collect();
+                prop_assert!(
+                    rows.iter().all(|row| row["revision"] == release["revision"]),
+                    "of two releases: {:?}",
+                    rows
+                );
+                let mut answered = answered.lock().expect("no one panics while holding it");
+                let first = answered.entry(release.to_string()).or_insert_with(|| rows.clone());
+                prop_assert_eq!(&*first, &rows, "{} is answered otherwise", release);
+            }
         }
         Ok(())
     });
+    let answered = answered.into_inner().expect("no one panicked");
+    let published = |revision: &str| {
+        let of = |(release, rows): &(&String, &Vec<Value>)| release.contains(revision) && rows.len() == 1;
+        answered.iter().filter(of).count()
+    };
+    let (first, revised) = (published("\"revision\":0"), published("\"revision\":1"));
+    assert!(
+        first >= QUARTERS / 2 && revised >= QUARTERS / 4,
+        "{first} published, {revised} revised: {:?}",
+        answered.keys()
+    );
 }

@@ -1,11 +1,12 @@
 //! The audit log, as the person it is about sees it.
 
 use context::Ctx;
+use domain::access::STATS_CONSIDERED;
 use event_log::{Event, Trail};
 use projections::audit::{AuditFilter, audit_list, audit_row};
 use vault::SubjectKeys;
 
-use super::{App, AppError};
+use super::{App, AppError, considered::owners_trail};
 
 /// One entry, open.
 pub struct AuditEntry {
@@ -37,6 +38,10 @@ impl App {
 fn open(keys: &SubjectKeys, row: &db::Row) -> Result<AuditEntry, AppError> {
     let (position, event) = audit_row(row);
     let actor = event.actor().ok_or_else(|| AppError::Corrupt("an event does not say who acted".to_owned()))?;
-    let trail = event.open_trail(keys)?.unwrap_or_default();
+    let trail = if event.event_type == STATS_CONSIDERED {
+        owners_trail(&event, keys)
+    } else {
+        event.open_trail(keys)?.unwrap_or_default()
+    };
     Ok(AuditEntry { position, role: actor.role, request: actor.request, trail, event })
 }

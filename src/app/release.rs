@@ -1,17 +1,18 @@
 //! Releasing statistics: one pass over those who consent unseals, adds up and forgets; then, in one transaction, what was added
 //! up is drawn, gated, stored and noted in the log. What is stored is returned ever after; nothing is drawn twice.
 //!
-//! Nothing true leaves memory: only noisy numbers are stored. The draw happens under the lock of the system's own streams, and
-//! only where the quarter is not released yet, so that two servers never both draw, and a crash leaves a release or none.
+//! Nothing true leaves memory: only noisy numbers are stored, and of each account that it was considered, with what was read of it
+//! sealed for its owner. The draw happens under the lock of the system's own streams, and only where the quarter is not released
+//! yet, so that two servers never both draw, and a crash leaves a release or none.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
 use aws_lc_rs::digest;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use context::{Ctx, EventId, Role, SubjectId};
+use context::{Ctx, Role, SubjectId};
 use db::{Gate, Row, Tx};
 use domain::{
     Choice,
@@ -19,20 +20,22 @@ use domain::{
     kinds::{WorkDay, WorkProfile},
     quarter::Quarter,
     release::{
-        Contribution, DaySums, Draw, Plan, PlanCommand, Plans, Policy, Release, ReleaseCommand, ReleaseError, Table,
-        contribution,
+        Contribution, DaySums, Draw, Plan, PlanCommand, Planned, Plans, Policy, Release, ReleaseCommand, ReleaseError,
+        Table, contribution,
     },
+    roll_up::{Cell, Earlier, RollUp, roll_ups, withhold},
 };
-use event_log::{Actor, Event, Unit, append, cqrs_es::Aggregate};
-use noise::{Mechanism, Noisy, Os, Totals};
+use event_log::{Unit, cqrs_es::Aggregate};
+use noise::{Mechanism, Os, Totals};
 use projections::{
     INLINE,
     audit::newest,
+    hospital::{Hospital, hospital_list},
     record::RecordRow,
     release::{
-        Asked, Drawn, Published, ReleaseRow, hospital_add, hospital_list, ledger_insert, log_begin, published_count,
-        published_insert, published_list, release_days, release_insert, release_list, release_people, release_profiles,
-        spending_insert,
+        Asked, Cost, Published, ReleaseRow, ledger_insert, log_begin, log_has_people, published_count,
+        published_insert, published_list, release_days, release_earlier, release_insert, release_list, release_people,
+        release_profiles, spending_insert,
     },
 };
 use serde::Deserialize;
@@ -41,8 +44,8 @@ use vault::{SubjectKeys, WrappedSubject};
 
 use super::{
     App, AppError,
-    access::access_event,
     account,
+    considered::Look,
     stream::{self, newest_of},
 };
 use crate::{crash::crash_point, jobs::Next, ledger::Entry};
@@ -50,14 +53,9 @@ use crate::{crash::crash_point, jobs::Next, ledger::Entry};
 /// The kind of job that releases what is due, every day at two in the morning, UTC.
 pub const RELEASE_JOB: &str = "stats_release";
 /// So many people are read together.
-const PAGE: i64 = 500;
-/// So many quarters back the daily job looks.
-const LOOK_BACK: usize = 4;
+pub(super) const PAGE: i64 = 500;
 /// The stream of plans.
 const PLANS: &str = "statistics";
-
-/// A hospital's id, and since when it is on the public list.
-pub type Listed = (String, DateTime<Utc>);
 
 /// What came of asking for a release.
 #[derive(Clone, Debug)]
@@ -100,8 +98,8 @@ struct Page {
 struct Pass {
     sums: Vec<Sums>,
     hospitals: Arc<HashSet<String>>,
-    /// Whose days were read in this page, and how many.
-    read: Vec<(SubjectId, usize)>,
+    /// What was opened of whom, in order of their ids.
+    looks: Vec<Look>,
     /// Records that did not open.
     damaged: usize,
 }
@@ -110,6 +108,13 @@ impl Pass {
     /// Opens a page's records, adds what they say, and forgets it.
     fn add(mut self, page: Page) -> Self {
         for (keys, days, profiles) in page.people {
+            let mut look = Look::of(keys.subject());
+            if days.is_empty() {
+                // Where somebody works matters to no table then, and is not opened.
+                self.looks.push(look);
+                continue;
+            }
+            (look.work_days, look.profiles) = (days.len(), profiles.len());
             let versions: Vec<(NaiveDate, WorkProfile)> = profiles
                 .iter()
                 .filter_map(|row| {
@@ -132,11 +137,10 @@ impl Pass {
                 let days = days.map(|((_, work), sums)| (table.cell(work, |id| hospitals.contains(id)), *sums));
                 if let Some(Contribution { cell, overtime, planned }) = contribution(days) {
                     cells.entry(cell).or_default().add(mechanism, overtime, planned);
+                    look.counted = true;
                 }
             }
-            if !days.is_empty() {
-                self.read.push((keys.subject(), days.len()));
-            }
+            self.looks.push(look);
         }
         self
     }
@@ -152,7 +156,7 @@ impl Pass {
 }
 
 impl App {
-    fn statistics(&self) -> Ctx {
+    pub(super) fn statistics(&self) -> Ctx {
         Ctx::system(self.clock.clone()).acting_as(Role::Statistics)
     }
 
@@ -160,7 +164,7 @@ impl App {
     pub async fn release_plan(&self, from: Quarter, policy: Policy) -> Result<(), AppError> {
         let ctx = &self.statistics();
         let today = ctx.now().date_naive();
-        let is_first = self.log_begin().await?.is_none();
+        let is_first = self.nobody_was_here().await?;
         self.db
             .stats
             .run_tx("release_plan", ctx, Gate::alone(ctx), move |tx| async move {
@@ -174,26 +178,20 @@ impl App {
             .await
     }
 
-    /// Adds hospitals to the public list; says how many were new.
-    pub async fn hospitals_add(&self, hospitals: &[String]) -> Result<usize, AppError> {
-        let ctx = &self.statistics();
-        self.db
-            .stats
-            .run_tx("hospitals_add", ctx, Gate::read(ctx), move |tx| async move {
-                let [added] = tx.finish([hospital_add(hospitals.to_vec(), ctx.now())]).await?;
-                Ok(added.len())
-            })
-            .await
+    /// All that is planned, the earliest first.
+    pub async fn release_plans(&self) -> Result<Vec<Planned>, AppError> {
+        let rows = self.read_as_system("release_plans", &|| newest(SubjectId::NIL, Plans::TYPE, PLANS)).await?;
+        Ok(of_rows::<Plans>(&rows)?.planned().to_vec())
     }
 
-    /// Releases what is due and was not, of the last quarters. Comes again the next night.
+    /// Releases what is due and was not, first releases and revisions. Comes again the next night.
     pub(crate) async fn release_due(&self) -> Result<Next, AppError> {
         let now = self.clock.now();
         let began = self.log_begin().await?;
         let quarters = std::iter::successors(Some(Quarter::last_closed_before(now.date_naive())), |quarter| {
             Some(Quarter::last_closed_before(quarter.first_day()))
         });
-        for period in quarters.take(LOOK_BACK) {
+        for period in quarters.take_while(|period| Policy::may_be_due(*period, now.date_naive())) {
             // What was submitted later about quarters before this installation is released by hand or not at all.
             if began.is_none_or(|began| period.last_day() < began) {
                 break;
@@ -215,6 +213,11 @@ impl App {
         }
         let night = now.date_naive() + Days::new(1);
         Ok(Next::Later(night.and_time(NaiveTime::from_hms_opt(2, 0, 0).expect("two in the morning")).and_utc()))
+    }
+
+    /// Whether the log has no event about anybody: then no choice can depend on what people did.
+    pub(super) async fn nobody_was_here(&self) -> Result<bool, AppError> {
+        Ok(self.read_as_system("log_has_people", &log_has_people).await?.is_empty())
     }
 
     async fn log_begin(&self) -> Result<Option<NaiveDate>, AppError> {
@@ -260,12 +263,15 @@ impl App {
             Err(policy) => policy,
         };
         let percent = policy.percent(revision).ok_or(ReleaseError::NotScheduled(period))?;
-        let (pass, hospitals) = self.release_pass(ctx, period, policy.plan, percent).await?;
+        let (hospitals, listing) = self.hospitals_of(ctx, period).await?;
+        let pass = self.release_pass(ctx, period, policy.plan, percent, &hospitals).await?;
         if pass.damaged > 0 {
             tracing::error!(damaged = pass.damaged, %period, "records did not open, and were not counted");
         }
         crash_point("release: added up");
-        let (sums, hospitals) = (&pass.sums, &hospitals);
+        self.release_considered(ctx, period, revision, &pass.looks).await?;
+        crash_point("release: on record");
+        let (sums, hospitals, listing) = (&pass.sums, &hospitals, &listing);
         let released = self
             .db
             .stats
@@ -283,8 +289,13 @@ impl App {
                     plan: policy.plan.as_str().to_owned(),
                     computed_at: ctx.now(),
                     sha256: String::new(),
+                    hospitals_sha256: Some(listing.sha256.clone()),
                 };
-                let drawn = draw(sums, hospitals);
+                let mut drawn = draw(sums, hospitals);
+                for (Sums { table, .. }, cells) in sums.iter().zip(&mut drawn) {
+                    cells.earlier = earlier(&tx, &row, *table).await?;
+                    withhold(*table, &mut cells.cells, &cells.earlier);
+                }
                 let tables = publish(&row, sums, &drawn);
                 let texts: Vec<(Table, String)> = tables.iter().map(|(table, rows)| (*table, json(rows))).collect();
                 row.sha256 = sha256(texts.iter().map(|(_, text)| text.as_str()));
@@ -292,7 +303,7 @@ impl App {
                 tx.queue(release_insert(&row));
                 for (sums, drawn) in sums.iter().zip(&drawn) {
                     tx.queue(spending_insert(&row, sums.table, &sums.mechanism));
-                    tx.queue(ledger_insert(&row, sums.table, drawn));
+                    tx.queue(ledger_insert(&row, sums.table, &drawn.cells));
                 }
                 for (table, text) in texts {
                     tx.queue(published_insert(table, text));
@@ -302,9 +313,10 @@ impl App {
                     period,
                     revision,
                     policy,
-                    drawn: count(drawn.iter().map(Vec::len).sum()),
+                    drawn: count(drawn.iter().map(|drawn| drawn.cells.len()).sum()),
                     published: count(published),
                     sha256: row.sha256.clone(),
+                    hospitals: listing.clone(),
                     today,
                 };
                 let unit = Unit::new(ctx, None);
@@ -346,35 +358,24 @@ impl App {
         period: Quarter,
         plan: Plan,
         percent: u32,
-    ) -> Result<(Pass, Vec<String>), AppError> {
-        let hospitals = self.hospitals(ctx).await?;
+        hospitals: &[String],
+    ) -> Result<Pass, AppError> {
         let sums = plan.tables().iter().map(|table| Sums {
             table: *table,
             mechanism: plan.mechanism(*table, percent),
             cells: HashMap::new(),
         });
         let listed = Arc::new(hospitals.iter().cloned().collect());
-        let mut pass = Pass { sums: sums.collect(), hospitals: listed, read: Vec::new(), damaged: 0 };
+        let mut pass = Pass { sums: sums.collect(), hospitals: listed, looks: Vec::new(), damaged: 0 };
         let (mut after, mut next) = (SubjectId::NIL, self.release_page(ctx, period, SubjectId::NIL).await?);
         while let Some(page) = next.take() {
             after = page.people.last().map_or(after, |(keys, ..)| keys.subject());
             let adding = tokio::task::spawn_blocking(move || pass.add(page));
             let (read, added) = futures_util::future::join(self.release_page(ctx, period, after), adding).await;
             pass = added.map_err(|_| AppError::Corrupt("a page of records could not be added up".to_owned()))?;
-            self.release_accessed(ctx, std::mem::take(&mut pass.read)).await?;
             next = read?;
         }
-        Ok((pass, hospitals))
-    }
-
-    async fn hospitals(&self, ctx: &Ctx) -> Result<Vec<String>, AppError> {
-        self.db
-            .stats
-            .run_tx("hospital_list", ctx, Gate::read(ctx), move |tx| async move {
-                let [rows] = tx.finish([hospital_list(ctx.now())]).await?;
-                Ok(rows.iter().map(|row| row.get(0)).collect())
-            })
-            .await
+        Ok(pass)
     }
 
     /// The next people and their sealed records of a quarter, as of one moment. None where there are no more.
@@ -406,48 +407,32 @@ impl App {
             .await
     }
 
-    /// Records that people's days were read for statistics, before anything comes of it.
-    async fn release_accessed(&self, ctx: &Ctx, read: Vec<(SubjectId, usize)>) -> Result<(), AppError> {
-        if read.is_empty() {
-            return Ok(());
-        }
-        let (stream, actor) = (EventId::random().to_string(), Actor::of(ctx));
-        let event = |((subject, count), sequence)| {
-            let event = access_event(ctx, subject, "statistics", count);
-            let mut event = Event { aggregate_id: stream.clone(), sequence, ..event };
-            event.set_metadata(&actor, None);
-            event
-        };
-        let events: &Vec<Event> = &read.into_iter().zip(1..).map(event).collect();
-        self.db
-            .stats
-            .run_tx("release_accessed", ctx, Gate::read(ctx), move |tx| async move {
-                tx.queue(append(events.clone()));
-                Ok(())
-            })
-            .await
-    }
-
-    /// Published rows.
-    pub async fn published(&self, ctx: &Ctx, table: Table, asked: &Asked) -> Result<Vec<Published>, AppError> {
+    /// Published rows of these releases, each a quarter's first day and a revision.
+    pub async fn published(
+        &self,
+        ctx: &Ctx,
+        table: Table,
+        asked: &Asked,
+        releases: &[(NaiveDate, i32)],
+    ) -> Result<Vec<Published>, AppError> {
         self.db
             .api
             .run_tx("published_list", ctx, Gate::read(ctx), move |tx| async move {
-                let [rows] = tx.finish([published_list(table, asked)]).await?;
+                let [rows] = tx.finish([published_list(table, asked, releases)]).await?;
                 Ok(rows.iter().map(|row| Published::from_row(table, row)).collect())
             })
             .await
     }
 
-    /// All releases, newest quarter first; and the hospitals that there are cells for, each with when it was listed.
-    pub async fn releases(&self, ctx: &Ctx) -> Result<(Vec<ReleaseRow>, Vec<Listed>), AppError> {
+    /// All releases, newest quarter first, each with what it cost; and the public list of hospitals.
+    pub async fn releases(&self, ctx: &Ctx) -> Result<(Vec<(ReleaseRow, Cost)>, Vec<Hospital>), AppError> {
         self.db
             .api
             .run_tx("release_list", ctx, Gate::read(ctx), move |tx| async move {
-                let [releases, hospitals] = tx.finish([release_list(), hospital_list(ctx.now())]).await?;
+                let [releases, hospitals] = tx.finish([release_list(), hospital_list()]).await?;
                 Ok((
-                    releases.iter().map(ReleaseRow::from_row).collect(),
-                    hospitals.iter().map(|row| (row.get(0), row.get(1))).collect(),
+                    releases.iter().map(|row| (ReleaseRow::from_row(row), Cost::from_row(row))).collect(),
+                    hospitals.iter().map(Hospital::from_row).collect(),
                 ))
             })
             .await
@@ -455,7 +440,7 @@ impl App {
 }
 
 /// The state that the newest event of a stream carries.
-fn of_rows<A: Aggregate>(rows: &[Row]) -> Result<A, AppError> {
+pub(super) fn of_rows<A: Aggregate>(rows: &[Row]) -> Result<A, AppError> {
     let mut aggregate = A::default();
     if let Some(event) = newest_of(rows) {
         let event = serde_json::from_str(&event.payload)
@@ -491,53 +476,60 @@ fn by_person(rows: &[Row]) -> HashMap<Uuid, Vec<RecordRow>> {
     people
 }
 
+/// A table's cells, drawn, and what was published of it before.
+struct Drawn {
+    cells: Vec<Cell>,
+    earlier: Earlier,
+}
+
 /// Draws every cell that a table can have, empty ones too.
-fn draw(sums: &[Sums], hospitals: &[String]) -> Vec<Vec<Drawn>> {
+fn draw(sums: &[Sums], hospitals: &[String]) -> Vec<Drawn> {
     let mut source = Os::new();
     let mut of_table = |Sums { table, mechanism, cells }: &Sums| {
-        let draw = |cell: String| {
-            let totals = cells.get(&cell).copied().unwrap_or_default();
+        let draw = |name: String| {
+            let totals = cells.get(&name).copied().unwrap_or_default();
             let noisy = mechanism.draw(&totals, &mut source);
-            let published = mechanism.decides(&totals, &noisy);
-            Drawn { cell, noisy, published }
+            Cell { name, people: totals.users, noisy, published: mechanism.decides(&totals, &noisy) }
         };
-        table.cells(hospitals).into_iter().map(draw).collect()
+        let cells = table.cells(hospitals).into_iter().map(draw).collect();
+        Drawn { cells, earlier: Earlier::default() }
     };
     sums.iter().map(&mut of_table).collect()
 }
 
+/// What earlier releases of the same quarter published of a table.
+async fn earlier(tx: &Tx, release: &ReleaseRow, table: Table) -> Result<Earlier, AppError> {
+    if release.revision == 0 {
+        return Ok(Earlier::default());
+    }
+    let [rows] = tx.flight([release_earlier(release.period_start, release.revision, table)]).await?;
+    let mut earlier = Earlier::default();
+    for row in &rows {
+        let names = if row.get(0) { &mut earlier.roll_ups } else { &mut earlier.cells };
+        names.insert(row.get(1));
+    }
+    Ok(earlier)
+}
+
 /// What is published of what was drawn, and what follows from it without another draw.
-fn publish(release: &ReleaseRow, sums: &[Sums], drawn: &[Vec<Drawn>]) -> Vec<(Table, Vec<Published>)> {
+fn publish(release: &ReleaseRow, sums: &[Sums], drawn: &[Drawn]) -> Vec<(Table, Vec<Published>)> {
     let mut tables = Vec::new();
-    for (Sums { table, mechanism, .. }, cells) in sums.iter().zip(drawn) {
-        let row = |drawn: &Drawn| {
-            let figures = mechanism.figures(&drawn.noisy, 1);
-            Published::new(release, *table, mechanism, &drawn.cell, drawn.noisy.users, &figures)
+    for (Sums { table, mechanism, .. }, Drawn { cells, earlier }) in sums.iter().zip(drawn) {
+        let row = |cell: &Cell| {
+            let figures = mechanism.figures(&cell.noisy, 1);
+            Published::new(release, *table, mechanism, &cell.name, cell.noisy.users, &figures)
         };
-        tables.push((*table, cells.iter().filter(|drawn| drawn.published).map(row).collect()));
+        tables.push((*table, cells.iter().filter(|cell| cell.published).map(row).collect()));
         if *table == Table::StateSpecialty {
-            tables.push((Table::StateRole, roll_up(release, mechanism, cells)));
+            let row = |sum: RollUp| {
+                let figures = mechanism.figures(&sum.noisy, sum.cells);
+                Published::new(release, Table::StateRole, mechanism, &sum.name, sum.noisy.users, &figures)
+            };
+            let coarse = roll_ups(*table, mechanism, cells, earlier).into_iter().map(row).collect();
+            tables.push((Table::StateRole, coarse));
         }
     }
     tables
-}
-
-/// State and role, added up over the specialties from noisy numbers alone. Published where one of the specialties is, so that
-/// at least K people are in it for certain, and where the count stands out from its noise.
-fn roll_up(release: &ReleaseRow, mechanism: &Mechanism, cells: &[Drawn]) -> Vec<Published> {
-    let mut coarse: BTreeMap<String, (Noisy, u32, bool)> = BTreeMap::new();
-    for Drawn { cell, noisy, published } in cells {
-        let mut parts = cell.split('/');
-        let (Some(state), Some(role)) = (parts.next(), parts.nth(1)) else { continue };
-        let (sum, count, any) = coarse.entry(format!("{state}/{role}")).or_default();
-        (*sum, *count, *any) = (*sum + *noisy, *count + 1, *any || *published);
-    }
-    let row = |(cell, (sum, count, any)): (String, (Noisy, u32, bool))| {
-        let figures = mechanism.figures(&sum, count);
-        (any && figures.users.low >= f64::from(mechanism.k_min))
-            .then(|| Published::new(release, Table::StateRole, mechanism, &cell, sum.users, &figures))
-    };
-    coarse.into_iter().filter_map(row).collect()
 }
 
 fn json(rows: &[Published]) -> String {

@@ -56,7 +56,7 @@ pub(super) enum StatsCommand {
         #[arg(long)]
         figure: Option<PathBuf>,
     },
-    /// Add to the public list of hospitals that there are cells for
+    /// Add to the public list of hospitals that there are cells for, from the next quarter on
     Hospitals {
         #[command(flatten)]
         place: PlaceArgs,
@@ -113,7 +113,8 @@ impl StatsCommand {
                         let hospitals = listed(file)?;
                         let ids: Vec<String> = hospitals.into_iter().map(|hospital| hospital.hospital_id).collect();
                         let added = app.hospitals_add(&ids).await?;
-                        println!("{added} added, {} were on the list", ids.len() - added);
+                        let known = ids.len().saturating_sub(added.count);
+                        println!("{} added, from {} on; {known} were on the list", added.count, added.from);
                     }
                 }
                 Ok(())

@@ -5,6 +5,7 @@ use context::{RecordId, UserId};
 use db::Row;
 use domain::{
     Choice,
+    access::STATS_CONSIDERED,
     consent::{ConsentEvent, NOTICES},
     record::RecordEvent,
 };
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vault::{RecordEntry, SubjectKeys};
 
-use crate::app::{AppError, record::OpenRecord};
+use crate::app::{AppError, considered::owners_trail, record::OpenRecord};
 
 /// A time to the microsecond.
 pub fn time(at: DateTime<Utc>) -> String {
@@ -103,7 +104,11 @@ pub fn event(user: UserId, keys: &SubjectKeys, row: &Row) -> Result<Value, AppEr
     let stream = event.aggregate_id.replace(&event.subject_id.to_string(), &user.to_string());
     let actor = event.actor().ok_or_else(|| AppError::Corrupt("an event does not say who acted".to_owned()))?;
     // What staff did is sealed for them.
-    let trail = event.open_trail(keys).ok().flatten();
+    let trail = if event.event_type == STATS_CONSIDERED {
+        Some(owners_trail(&event, keys))
+    } else {
+        event.open_trail(keys).ok().flatten()
+    };
     let (address, agent) = trail.as_ref().map(|trail| (trail.address.reveal(), trail.agent.reveal())).unzip();
     let details = trail.as_ref().and_then(|trail| trail.details.as_ref()).map(context::Personal::reveal);
     Ok(json!({

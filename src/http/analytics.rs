@@ -5,9 +5,9 @@ use std::{collections::HashSet, sync::Arc};
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use context::{Ctx, RequestId};
 use domain::{
-    Choice, RoleLevel, Specialty, StateCode,
+    Choice, Specialty, StateCode,
     quarter::Quarter,
-    release::{BUDGET, GRACE_DAYS, K_MIN, OVERTIME_BOUNDS, PLANNED_BOUNDS, Plan, ROLE_GROUPS, Table},
+    release::{Plan, Table},
 };
 use poem::web::Data;
 use poem_openapi::{
@@ -16,9 +16,9 @@ use poem_openapi::{
     payload::{Json, PlainText},
     types::Example,
 };
-use projections::release::{Asked, Published, ReleaseRow};
+use projections::release::{Asked, Cost, Published, ReleaseRow};
 
-use super::{Tag, problem::Refusal, types::OneOf};
+use super::{Tag, parameters::Parameters, problem::Refusal, types::OneOf};
 use crate::app::{App, AppError};
 
 /// Published figures change once a quarter.
@@ -97,12 +97,23 @@ pub struct SuppressedCell {
     cell: String,
 }
 
-/// Published cells.
+/// Of which release of a quarter an answer is.
+#[derive(Object)]
+pub struct AnsweredRelease {
+    /// The quarter.
+    period: String,
+    /// 0; 1 where a scheduled revision replaced it, also where the revision does not publish a cell that the first release did.
+    revision: i32,
+}
+
+/// Published cells, of each quarter those of its newest release and of no other.
 #[derive(Object)]
 #[oai(example)]
 pub struct Statistics {
     /// In order of quarter and cell.
     stats: Vec<Statistic>,
+    /// Of which release of each quarter the cells are, in order of the quarters.
+    releases: Vec<AnsweredRelease>,
     /// Where they were asked for: the cells that are not published.
     #[oai(skip_serializing_if_is_none)]
     suppressed: Option<Vec<SuppressedCell>>,
@@ -125,6 +136,14 @@ pub struct Period {
     computed_at: DateTime<Utc>,
     /// SHA-256 over what was published, as the log's event `stats.released` says it too.
     sha256: String,
+    /// What it cost each person at most, ε.
+    epsilon: f64,
+    /// What it cost each person at most, δ.
+    delta: f64,
+    /// SHA-256 of the list of hospitals that there were cells for, as the log's events say it too; absent of releases from before
+    /// lists were fixed.
+    #[oai(skip_serializing_if_is_none)]
+    hospitals_sha256: Option<String>,
 }
 
 /// All releases.
@@ -132,65 +151,6 @@ pub struct Period {
 pub struct Periods {
     /// Newest first.
     periods: Vec<Period>,
-}
-
-/// What a table costs and when a cell of it is published.
-#[derive(Object)]
-pub struct TableParameters {
-    /// The plan that draws it.
-    plan: OneOf<Plan>,
-    /// The table.
-    table: OneOf<Table>,
-    /// ε of the count of people.
-    epsilon_users: f64,
-    /// ε of overtime.
-    epsilon_overtime: f64,
-    /// ε of planned hours.
-    epsilon_planned: f64,
-    /// δ of the decision to publish.
-    delta: f64,
-    /// A cell is published only if its noisy count is at least τ.
-    threshold: i64,
-}
-
-/// Which role levels a group holds.
-#[derive(Object)]
-pub struct RoleGroupParameters {
-    /// The level.
-    role_level: OneOf<RoleLevel>,
-    /// The group.
-    role_group: OneOf<domain::release::RoleGroup>,
-}
-
-/// The public parameter sheet.
-#[derive(Object)]
-pub struct Parameters {
-    /// What is protected.
-    unit_of_privacy: String,
-    /// ε that a quarter spends on a person at most, over all tables and revisions.
-    epsilon: f64,
-    /// δ that it spends at most.
-    delta: f64,
-    /// K: the least people in a published cell.
-    k_min: u32,
-    /// So many days after its end a quarter is released.
-    grace_days: u32,
-    /// Bounds of a person's mean overtime, in minutes a day.
-    overtime_minutes: Vec<i64>,
-    /// Bounds of a person's mean planned work, in minutes a day.
-    planned_minutes: Vec<i64>,
-    /// The tables by plan.
-    tables: Vec<TableParameters>,
-    /// How roles are grouped.
-    role_groups: Vec<RoleGroupParameters>,
-    /// How noise is drawn.
-    sampler: String,
-    /// What intervals mean.
-    intervals: String,
-    /// What holds.
-    guaranteed: Vec<String>,
-    /// What does not.
-    not_guaranteed: Vec<String>,
 }
 
 impl Example for Statistic {
@@ -228,7 +188,11 @@ impl Example for Statistic {
 
 impl Example for Statistics {
     fn example() -> Self {
-        Self { stats: vec![Statistic::example()], suppressed: None }
+        Self {
+            stats: vec![Statistic::example()],
+            releases: vec![AnsweredRelease { period: "2025-Q1".to_owned(), revision: 0 }],
+            suppressed: None,
+        }
     }
 }
 
@@ -271,7 +235,7 @@ impl Statistic {
 }
 
 impl Period {
-    fn new(row: ReleaseRow) -> Self {
+    fn new((row, cost): (ReleaseRow, Cost)) -> Self {
         Self {
             period: Quarter::of(row.period_start).to_string(),
             period_start: row.period_start,
@@ -280,6 +244,9 @@ impl Period {
             plan: OneOf(Plan::parse(&row.plan).unwrap_or(Plan::Full)),
             computed_at: row.computed_at,
             sha256: row.sha256,
+            epsilon: cost.epsilon.value(),
+            delta: cost.delta.value(),
+            hospitals_sha256: row.hospitals_sha256,
         }
     }
 }
@@ -420,40 +387,54 @@ fn nobody(app: &App) -> Ctx {
     Ctx::anonymous(app.clock.clone(), context::Client::default(), RequestId::random())
 }
 
+/// Of each quarter that is asked for the newest release, and no other, so that no answer mixes two of one quarter.
+fn newest_of(releases: Vec<(ReleaseRow, Cost)>, asked: &Asked) -> Vec<ReleaseRow> {
+    let within = |row: &ReleaseRow| {
+        asked.from.is_none_or(|from| row.period_start >= from) && asked.to.is_none_or(|to| row.period_end <= to)
+    };
+    // They come newest first.
+    let mut rows: Vec<ReleaseRow> = releases.into_iter().map(|(row, _)| row).filter(within).collect();
+    rows.dedup_by_key(|row| row.period_start);
+    rows.reverse();
+    rows
+}
+
 /// Reads published cells, and those that are not, where they are asked for.
 async fn read(app: &App, tables: &[Table], wish: &Wish, more: Asked) -> Result<StatisticsAnswer, Refusal> {
     let ctx = &nobody(app);
     let (times, as_csv) = wish.asked(ctx.now().date_naive())?;
     let asked = Asked { from: times.from, to: times.to, ..more };
     let (releases, hospitals) = app.releases(ctx).await?;
-    let mut answer = Statistics { stats: Vec::new(), suppressed: wish.suppressed.then(Vec::new) };
+    let releases = newest_of(releases, &asked);
+    let answered = |row: &ReleaseRow| AnsweredRelease {
+        period: Quarter::of(row.period_start).to_string(),
+        revision: row.revision,
+    };
+    let mut answer = Statistics {
+        stats: Vec::new(),
+        releases: releases.iter().map(answered).collect(),
+        suppressed: wish.suppressed.then(Vec::new),
+    };
     for table in tables {
         // A table that a coarser one stands in for in the quarters whose plan draws that.
-        let plans = |release: &&ReleaseRow| {
+        let has_table = |release: &&ReleaseRow| {
             let plan = Plan::parse(&release.plan);
             tables.len() == 1 || plan.is_some_and(|plan| plan.tables().contains(table))
         };
-        let periods: HashSet<NaiveDate> = releases.iter().filter(plans).map(|release| release.period_start).collect();
-        let rows = app.published(ctx, *table, &asked).await?;
-        let rows = rows.into_iter().filter(|row| periods.contains(&row.period_start)).map(Statistic::new);
-        let rows: Vec<Statistic> = rows.collect();
+        let releases: Vec<&ReleaseRow> = releases.iter().filter(has_table).collect();
+        let chosen: Vec<(NaiveDate, i32)> = releases.iter().map(|row| (row.period_start, row.revision)).collect();
+        let rows = app.published(ctx, *table, &asked, &chosen).await?;
+        let rows: Vec<Statistic> = rows.into_iter().map(Statistic::new).collect();
         if let Some(suppressed) = &mut answer.suppressed {
             let shown: HashSet<(String, String)> = rows.iter().map(|row| (row.period.clone(), row.cell())).collect();
-            let within = |start: &NaiveDate| {
-                let quarter = Quarter::of(*start);
-                asked.from.is_none_or(|from| *start >= from) && asked.to.is_none_or(|to| quarter.last_day() <= to)
-            };
             let named = |cell: &String| {
                 let wanted = [&asked.state_code, &asked.specialty, &asked.hospital_id];
                 wanted.into_iter().flatten().all(|wanted| cell.split('/').any(|part| part == wanted))
             };
-            let mut starts: Vec<NaiveDate> = periods.iter().copied().filter(within).collect();
-            starts.sort_unstable();
-            for start in starts {
-                let period = Quarter::of(start).to_string();
-                let drawn_at = releases.iter().find(|release| release.period_start == start).map(|row| row.computed_at);
-                let listed = hospitals.iter().filter(|(_, since)| drawn_at.is_some_and(|at| *since <= at));
-                let listed: Vec<String> = listed.map(|(id, _)| id.clone()).collect();
+            for release in releases {
+                let period = Quarter::of(release.period_start).to_string();
+                let listed = hospitals.iter().filter(|hospital| hospital.was_in(release));
+                let listed: Vec<String> = listed.map(|hospital| hospital.hospital_id.clone()).collect();
                 let cells = table.cells(&listed).into_iter().filter(named);
                 let hidden = cells.filter(|cell| !shown.contains(&(period.clone(), cell.clone())));
                 suppressed.extend(hidden.map(|cell| SuppressedCell { period: period.clone(), cell }));
@@ -559,60 +540,11 @@ impl AnalyticsApi {
 
     /// The parameter sheet
     ///
-    /// What protects people in these statistics: the unit, the budget, the bounds, the thresholds, and what is not guaranteed.
+    /// What protects people in these statistics: the unit, the budget, the bounds, the thresholds, what is planned with what each
+    /// release costs and when it is made, and what is not guaranteed.
     #[oai(path = "/parameters", method = "get", operation_id = "statistics_parameters")]
-    async fn parameters(&self) -> Result<Cached<Parameters>, Refusal> {
-        Ok(Cached::Ok(Json(parameters()), CACHED.to_owned()))
-    }
-}
-
-fn parameters() -> Parameters {
-    let table = |plan: Plan, table: Table| {
-        let mechanism = plan.mechanism(table, 100);
-        TableParameters {
-            plan: OneOf(plan),
-            table: OneOf(table),
-            epsilon_users: mechanism.users.value(),
-            epsilon_overtime: mechanism.overtime.value(),
-            epsilon_planned: mechanism.planned.value(),
-            delta: mechanism.delta.value(),
-            threshold: mechanism.threshold(),
-        }
-    };
-    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-    Parameters {
-        unit_of_privacy: "one account's presence in one closed quarter, over all tables and revisions".to_owned(),
-        epsilon: BUDGET.epsilon.value(),
-        delta: BUDGET.delta.value(),
-        k_min: K_MIN,
-        grace_days: GRACE_DAYS,
-        overtime_minutes: vec![OVERTIME_BOUNDS.low, OVERTIME_BOUNDS.high],
-        planned_minutes: vec![PLANNED_BOUNDS.low, PLANNED_BOUNDS.high],
-        tables: [Plan::Full, Plan::Small]
-            .into_iter()
-            .flat_map(|plan| plan.tables().iter().map(move |name| table(plan, *name)))
-            .collect(),
-        role_groups: ROLE_GROUPS
-            .into_iter()
-            .map(|(level, group)| RoleGroupParameters { role_level: OneOf(level), role_group: OneOf(group) })
-            .collect(),
-        sampler:
-            "exact discrete Laplace (Canonne, Kamath, Steinke 2020) on integers, from the operating system's generator"
-                .to_owned(),
-        intervals: "95 % over the noise, not over a sample of people; rounded outwards to hundredths of an hour"
-            .to_owned(),
-        guaranteed: texts(&[
-            "(ε, δ)-differential privacy of one account's presence in a quarter, whatever else is known",
-            "no published cell has fewer than k_min people",
-            "what is published is drawn once, and never again but for a revision that was scheduled before the quarter",
-            "a later erasure, correction or late day changes nothing that is published",
-        ]),
-        not_guaranteed: texts(&[
-            "one person with several accounts counts as several",
-            "over several quarters a person's losses add up: four quarters spend four times the budget",
-            "a mean beyond the bounds counts as the bound, so that means of extreme cells are drawn towards the middle",
-            "people without a state, or at a hospital that is not on the public list, are in no cell of that table",
-            "who takes part is not a random sample; intervals do not speak for those who do not",
-        ]),
+    async fn parameters(&self, app: Data<&Arc<App>>) -> Result<Cached<Parameters>, Refusal> {
+        let sheet = Parameters::new(&app.release_plans().await?, &app.hospital_lists().await?);
+        Ok(Cached::Ok(Json(sheet), CACHED.to_owned()))
     }
 }

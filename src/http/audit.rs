@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use context::{EventId, UserId};
-use domain::EVENT_TYPES;
+use domain::{EVENT_TYPES, access::STATS_CONSIDERED};
 use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi,
@@ -49,7 +49,9 @@ pub struct AuditAnswer {
     /// The client's user agent.
     #[oai(skip_serializing_if_is_none)]
     user_agent: Option<String>,
-    /// What the event says in clear: a purpose and its notice, how many values were read, what was asked for.
+    /// What the event says in clear: a purpose and its notice, how many values were read, what was asked for. Of
+    /// `stats.considered`, which every account gets, also what only the caller sees: whether the statistics count them
+    /// (`counted`), and how many of their work days and versions of their profile were read for it.
     details: BTreeMap<String, String>,
 }
 
@@ -98,7 +100,10 @@ impl AuditAnswer {
         let shown = |text: String| Some(text).filter(|text| !text.is_empty());
         let mut details = BTreeMap::new();
         leaves(&serde_json::from_str(&entry.event.payload).unwrap_or_default(), &mut details);
-        if let Some(asked) = entry.trail.details.and_then(|asked| shown(asked.into_inner())) {
+        let told = entry.trail.details.and_then(|told| shown(told.into_inner()));
+        if entry.event.event_type == STATS_CONSIDERED {
+            leaves(&serde_json::from_str(&told.unwrap_or_default()).unwrap_or_default(), &mut details);
+        } else if let Some(asked) = told {
             details.insert("asked_for".to_owned(), asked);
         }
         Self {

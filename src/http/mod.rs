@@ -28,6 +28,7 @@ mod job;
 mod log;
 mod number;
 mod overview;
+mod parameters;
 mod patch;
 mod problem;
 mod processing_record;

@@ -69,6 +69,10 @@ pub fn stored_json(sealed: &Sealed) -> String {
     serde_json::to_string(&SealedJson { sealed: sealed.to_base64() }).expect("a string can be written as JSON")
 }
 
+fn text_of(trail: &Trail) -> Vec<u8> {
+    serde_json::to_vec(trail).expect("a trail can be written as JSON")
+}
+
 impl Event {
     /// The columns, in the order that [`Event::from_row`] reads them.
     pub const COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, \
@@ -115,11 +119,23 @@ impl Event {
 
     /// Writes who acted, in clear, and the trail, sealed, into the metadata.
     pub fn set_metadata(&mut self, actor: &Actor, trail: Option<(&SubjectKeys, &Trail)>) {
+        self.write_metadata(
+            actor,
+            trail.map(|(keys, trail)| keys.seal_trail(&self.place_of("trail"), &text_of(trail))),
+        );
+    }
+
+    /// Writes who acted, and in place of a trail as many random bytes as this one would have, sealed: only the owner of the
+    /// event can tell that there is none.
+    pub fn set_metadata_without_trail(&mut self, actor: &Actor, as_long_as: &Trail) {
+        self.write_metadata(actor, Some(Sealed::decoy(text_of(as_long_as).len())));
+    }
+
+    fn write_metadata(&mut self, actor: &Actor, trail: Option<Sealed>) {
         let actor = serde_json::to_value(actor).expect("an actor can be written as JSON");
         let mut metadata: BTreeMap<String, String> = serde_json::from_value(actor).expect("an actor is strings");
-        if let Some((keys, trail)) = trail {
-            let text = serde_json::to_vec(trail).expect("a trail can be written as JSON");
-            metadata.insert("trail".to_owned(), keys.seal_trail(&self.place_of("trail"), &text).to_base64());
+        if let Some(sealed) = trail {
+            metadata.insert("trail".to_owned(), sealed.to_base64());
         }
         self.metadata = serde_json::to_string(&metadata).expect("strings can be written as JSON");
     }

@@ -13,6 +13,7 @@ mod interval;
 mod laplace;
 mod mechanism;
 mod source;
+mod threshold;
 
 pub use budget::{Budget, Delta, Epsilon, Overspent};
 pub use interval::{Interval, quantile};

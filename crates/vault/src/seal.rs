@@ -34,6 +34,17 @@ impl Sealed {
     }
 }
 
+impl Sealed {
+    /// As many bytes as a sealed text of this length has, and no text: no key opens them, and without the key nobody tells the
+    /// two apart. For entries whose sealed part must not tell whom they are about.
+    pub fn decoy(plaintext: usize) -> Self {
+        let mut bytes = vec![0; SealKey::OVERHEAD + padded_len(plaintext)];
+        fill_random(&mut bytes);
+        bytes[0] = FORMAT;
+        Self(bytes)
+    }
+}
+
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sealed({} bytes)", self.0.len())
@@ -182,6 +193,17 @@ mod tests {
         assert_eq!(length(64), length(127));
         assert_eq!(length(4096), length(8191));
         assert_ne!(length(63), length(64));
+    }
+
+    #[test]
+    fn a_decoy_looks_like_a_sealed_text_and_opens_for_nobody() {
+        let (key, place) = (SealKey::new(&random_secret()), Aad::of("x"));
+        for length in [0, 63, 64, 108, 5_000] {
+            let (real, decoy) = (key.seal(&place, &vec![b'x'; length]), Sealed::decoy(length));
+            assert_eq!((decoy.0.len(), decoy.0[0]), (real.0.len(), real.0[0]), "{length}");
+            assert_eq!(key.open(&place, &decoy), Err(Unreadable));
+            assert_ne!(decoy, Sealed::decoy(length));
+        }
     }
 
     #[test]
