@@ -117,6 +117,11 @@ pub fn release_list() -> Query {
     )
 }
 
+/// Waits until no other transaction of a release is open; it lets go at its end.
+pub fn release_alone() -> Query {
+    Query::new("-- release_alone\nSELECT stats.alone()")
+}
+
 /// Stores a release.
 pub fn release_insert(row: &ReleaseRow) -> Query {
     Query::new(

@@ -43,4 +43,5 @@ mod retention;
 mod sign_in;
 mod tickets;
 mod tree;
+mod walls;
 mod work_day;

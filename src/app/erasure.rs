@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use context::{Ctx, DeletionId, SubjectId};
-use db::{Gate, Query, Tx};
+use db::{Gate, Tx};
 use domain::{
     Choice,
     deletion::{Deletion, DeletionCommand, DeletionError, Scope},
@@ -80,16 +80,17 @@ impl App {
     async fn erase_subject(&self, ctx: &Ctx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
         self.db
             .api
-            .run_tx("subject_erase", ctx, Gate::alone(ctx), move |tx| self.erase_rows(ctx, tx, deletion, cause))
+            .run_tx("subject_erase", ctx, Gate::alone(ctx).patient(), move |tx| {
+                self.erase_rows(ctx, tx, deletion, cause)
+            })
             .await
     }
 
     /// The transaction: the fence, the last event, the last letter; then keys and rows go.
     async fn erase_rows(&self, ctx: &Ctx, tx: Tx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
         let id = ctx.subject.to_string();
-        let [_, fence, standing, stream, ages, contact] = tx
+        let [fence, standing, stream, ages, contact] = tx
             .flight([
-                patience(),
                 subject_erased(ctx.subject),
                 Standing::query(ctx, None),
                 newest(ctx.subject, Deletion::TYPE, &id),
@@ -192,11 +193,6 @@ impl App {
         let signed = vault::seal_document(ring, certificate, ctx.now())?;
         Ok(serde_json::to_string_pretty(&signed).expect("a certificate can be written as JSON"))
     }
-}
-
-/// Very many rows may take longer than a request's statement may.
-fn patience() -> Query {
-    Query::new("-- patience\nSELECT set_config('statement_timeout', '15min', true)")
 }
 
 /// What stays behind a deletion, in the words of certificates.
