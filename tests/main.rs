@@ -40,6 +40,7 @@ mod record;
 mod release;
 mod restriction;
 mod retention;
+mod scans;
 mod sign_in;
 mod tickets;
 mod tree;
