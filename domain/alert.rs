@@ -22,7 +22,7 @@ pub struct Pattern {
     pub rule: String,
     /// How bad it is.
     pub severity: Severity,
-    /// Who did it: the id of a session or of a person inside the log, or `server`.
+    /// Who did it: the id of a session or of a person inside the log, a login of the database, or `server`.
     pub actor: String,
     /// How often.
     pub count: u64,

@@ -12,7 +12,9 @@ CREATE POLICY events_own_append ON log.events FOR INSERT TO lethe_api
     WITH CHECK (subject_id = (SELECT lethe.subject_id()) AND aggregate_type <> 'access'
                 AND recorded_at BETWEEN statement_timestamp() - interval '2 minutes' AND statement_timestamp() + interval '2 minutes');
 CREATE POLICY events_access_append ON log.events FOR INSERT TO lethe_access
-    WITH CHECK (aggregate_type = 'access' AND (SELECT lethe.ticket_role()) = 'system');
+    -- A read may be stored late, after an outage, and never early.
+    WITH CHECK (aggregate_type = 'access' AND (SELECT lethe.ticket_role()) = 'system'
+                AND recorded_at <= statement_timestamp() + interval '2 minutes');
 CREATE POLICY events_system_read ON log.events FOR SELECT TO lethe_system
     USING ((SELECT lethe.ticket_role()) = 'system');
 CREATE POLICY events_audit_read ON log.events FOR SELECT TO lethe_auditor USING (true);

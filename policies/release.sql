@@ -37,7 +37,9 @@ CREATE POLICY events_statistics_append ON log.events FOR INSERT TO lethe_stats
                      OR subject_id = '00000000-0000-0000-0000-000000000000' AND aggregate_type IN ('plan', 'release'))
                 AND recorded_at BETWEEN statement_timestamp() - interval '2 minutes' AND statement_timestamp() + interval '2 minutes');
 
-GRANT EXECUTE ON FUNCTION stats.refuse_change(), stats.check_budget() TO lethe_stats;
+GRANT EXECUTE ON FUNCTION stats.refuse_change(), stats.check_budget(), stats.alone() TO lethe_stats;
+-- The function that holds a quarter's budget adds up what was spent with its owner's rights.
+CREATE POLICY spending_checked ON stats.spending FOR SELECT TO lethe_owner USING (true);
 GRANT SELECT, INSERT ON stats.hospitals TO lethe_stats;
 CREATE POLICY hospitals_read ON stats.hospitals FOR SELECT TO lethe_stats USING (true);
 CREATE POLICY hospitals_add ON stats.hospitals FOR INSERT TO lethe_stats WITH CHECK ((SELECT lethe.ticket_role()) = 'statistics');

@@ -123,11 +123,13 @@ pub struct Delivery {
 pub fn delivery_take(endpoint: &str, now: DateTime<Utc>, lease: TimeDelta) -> Query {
     Query::new(
         "-- delivery_take
-        WITH taken AS (
-            UPDATE jobs.deliveries SET attempts = attempts + 1, next_at = $2
-            WHERE (endpoint, event_id) = (SELECT endpoint, event_id FROM jobs.deliveries WHERE state = 'waiting' AND next_at <= $1 AND endpoint = $3
-                                          ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING endpoint, event_id, attempts)
+        WITH due AS MATERIALIZED (
+            SELECT event_id FROM jobs.deliveries WHERE state = 'waiting' AND next_at <= $1 AND endpoint = $3
+            ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED),
+        taken AS (
+            UPDATE jobs.deliveries d SET attempts = attempts + 1, next_at = $2 FROM due
+            WHERE d.endpoint = $3 AND d.event_id = due.event_id
+            RETURNING d.endpoint, d.event_id, d.attempts)
         SELECT t.endpoint, t.attempts, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text,
                e.metadata::text, e.event_id, e.subject_id, e.kind, e.recorded_at
         FROM taken t LEFT JOIN log.events e ON e.subject_id = '00000000-0000-0000-0000-000000000000'

@@ -107,6 +107,7 @@ pub fn checkpoint_move(projection: &CatchUp, generation: i64, to: Position, now:
         UPDATE read.checkpoints SET txid = $3::text::xid8, position = $4, moved_at = $5
         WHERE name = $1 AND generation = $2 AND (txid, position) < ($3::text::xid8, $4)",
     )
+    .exactly(1)
     .bind(projection.name)
     .bind(generation)
     .bind(to.txid.to_string())

@@ -103,6 +103,7 @@ fn graced(event: &Event, deletion_at: Option<DateTime<Utc>>) -> Query {
         "-- account_graced
         UPDATE read.accounts SET deletion_at = $2 WHERE subject_id = $1",
     )
+    .exactly(1)
     .bind(event.subject_id.0)
     .bind(deletion_at)
 }

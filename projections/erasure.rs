@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use context::SubjectId;
 use db::Query;
 
-/// Removes everything in the database that leads to a person, keys first: what refers to them goes with them. The log stays.
+/// Removes everything in the database that leads to a person, keys first: what refers to them goes with them. The log stays. The
+/// keys must have been there, and nothing may be left, or the transaction fails.
 pub fn subject_erase(subject: SubjectId, now: DateTime<Utc>) -> Vec<Query> {
     let fence = Query::new("-- subject_fence\nINSERT INTO vault.erased (subject_id, erased_at) VALUES ($1, $2)");
+    let keys = Query::new("-- subject_erase\nDELETE FROM vault.subjects WHERE subject_id = $1").exactly(1);
     let gone = [
-        "-- subject_erase\nDELETE FROM vault.subjects WHERE subject_id = $1",
         "-- accounts_erase\nDELETE FROM read.accounts WHERE subject_id = $1",
         "-- consents_erase\nDELETE FROM read.consents WHERE subject_id = $1",
         "-- deletions_erase\nDELETE FROM read.deletions WHERE subject_id = $1",
@@ -16,7 +17,31 @@ pub fn subject_erase(subject: SubjectId, now: DateTime<Utc>) -> Vec<Query> {
         "-- retention_erase\nDELETE FROM read.retention WHERE subject_id = $1",
     ];
     let gone = gone.map(|sql| Query::new(sql).bind(subject.0));
-    [fence.bind(subject.0).bind(now)].into_iter().chain(gone).collect()
+    let rest = [subject_left(subject).exactly(0)];
+    [fence.bind(subject.0).bind(now), keys.bind(subject.0)].into_iter().chain(gone).chain(rest).collect()
+}
+
+/// The tables that still hold something of a person; those that refer to the keys are emptied with them.
+fn subject_left(subject: SubjectId) -> Query {
+    Query::new(
+        "-- subject_left
+        SELECT 'vault.subjects' FROM vault.subjects WHERE subject_id = $1
+        UNION ALL SELECT 'vault.records' FROM vault.records WHERE subject_id = $1
+        UNION ALL SELECT 'auth.users' FROM auth.users WHERE subject_id = $1
+        UNION ALL SELECT 'auth.addresses' FROM auth.addresses WHERE subject_id = $1
+        UNION ALL SELECT 'auth.staff_roles' FROM auth.staff_roles WHERE subject_id = $1
+        UNION ALL SELECT 'auth.sessions' FROM auth.sessions WHERE subject_id = $1
+        UNION ALL SELECT 'auth.refresh_tokens' FROM auth.refresh_tokens WHERE subject_id = $1
+        UNION ALL SELECT 'auth.suspensions' FROM auth.suspensions WHERE subject_id = $1
+        UNION ALL SELECT 'read.records' FROM read.records WHERE subject_id = $1
+        UNION ALL SELECT 'read.answers' FROM read.answers WHERE subject_id = $1
+        UNION ALL SELECT 'read.accounts' FROM read.accounts WHERE subject_id = $1
+        UNION ALL SELECT 'read.consents' FROM read.consents WHERE subject_id = $1
+        UNION ALL SELECT 'read.deletions' FROM read.deletions WHERE subject_id = $1
+        UNION ALL SELECT 'read.exports' FROM read.exports WHERE subject_id = $1
+        UNION ALL SELECT 'read.retention' FROM read.retention WHERE subject_id = $1",
+    )
+    .bind(subject.0)
 }
 
 /// Whether a person is erased.

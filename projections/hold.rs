@@ -27,6 +27,7 @@ fn held(subject: SubjectId, until: Option<DateTime<Utc>>, sealed: Option<String>
         "-- account_held
         UPDATE read.accounts SET held_until = $2, hold_sealed = $3 WHERE subject_id = $1",
     )
+    .exactly(1)
     .bind(subject.0)
     .bind(until)
     .bind(sealed)

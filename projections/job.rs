@@ -133,14 +133,16 @@ pub fn job_drop_others(subject: SubjectId, request: Uuid) -> Query {
     .bind(request)
 }
 
-/// Leases up to `most` jobs that are due, or whose lease has run out.
+/// Leases up to `most` jobs that are due, or whose lease has run out. They are chosen once, whatever the plan: a subquery with a
+/// LIMIT and SKIP LOCKED that a join runs again for each row would choose others each time.
 pub fn job_lease(lease: Uuid, now: DateTime<Utc>, most: i64) -> Query {
     Query::new(
         "-- job_lease
-        UPDATE jobs.jobs j SET state = 'running', attempts = attempts + 1, lease = $1, lease_until = $3
-        FROM (SELECT subject_id, job_id FROM jobs.jobs
-              WHERE state IN ('waiting', 'running') AND due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
-              ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED) due
+        WITH due AS MATERIALIZED (
+            SELECT subject_id, job_id FROM jobs.jobs
+            WHERE state IN ('waiting', 'running') AND due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
+            ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
+        UPDATE jobs.jobs j SET state = 'running', attempts = attempts + 1, lease = $1, lease_until = $3 FROM due
         WHERE j.subject_id = due.subject_id AND j.job_id = due.job_id
         RETURNING j.subject_id, j.job_id, j.kind, j.request_id, j.attempts, j.lease",
     )

@@ -70,11 +70,11 @@ pub fn projection_list() -> Query {
     .bind(COUNTED)
 }
 
-/// The backends that hold readers back, by pid, where committed events have been waiting for them since `since`.
+/// The backends that hold readers back, by pid and login, where committed events have been waiting for them since `since`.
 pub fn log_stalled(since: DateTime<Utc>) -> Query {
     Query::new(
         "-- log_stalled
-        SELECT DISTINCT l.pid FROM pg_locks l
+        SELECT DISTINCT l.pid, a.usename::text AS login FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock' AND l.pid IS NOT NULL
           AND l.transactionid = pg_snapshot_xmin(pg_current_snapshot())::xid
           AND (SELECT true FROM log.events e

@@ -154,6 +154,11 @@ pub fn release_earlier(period_start: NaiveDate, revision: i32, table: Table) -> 
     .bind(table.as_str())
 }
 
+/// Waits until no other transaction of a release is open; it lets go at its end.
+pub fn release_alone() -> Query {
+    Query::new("-- release_alone\nSELECT stats.alone()")
+}
+
 /// Stores a release.
 pub fn release_insert(row: &ReleaseRow) -> Query {
     Query::new(

@@ -28,6 +28,7 @@ fn restricted(subject: SubjectId, since: Option<DateTime<Utc>>) -> Query {
         "-- account_restricted
         UPDATE read.accounts SET restricted_at = $2 WHERE subject_id = $1",
     )
+    .exactly(1)
     .bind(subject.0)
     .bind(since)
 }

@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use context::Clock;
 use lethe::{
     demo::{self, Demo},
-    doctor, http,
+    doctor, http, jobs,
     place::{Database, Folder, PlaceError, read_secret},
     server::{self, ServerError, Settings, Store},
 };
@@ -209,7 +209,10 @@ impl Place {
     }
 
     async fn open_with(&self, settings: &Settings) -> Result<Arc<lethe::app::App>, ServerError> {
-        server::open(settings, &self.store.database, self.vault.clone(), &self.folder.passwords()?).await
+        let passwords = self.folder.passwords()?;
+        let app = server::open(settings, &self.store.database, self.vault.clone(), &passwords).await?;
+        jobs::check_clock(&app).await??;
+        Ok(app)
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -18,6 +19,9 @@ use domain::consent::Purpose;
 use serde::{Deserialize, Serialize};
 
 use crate::place::sync_folder;
+
+/// How long another server's entry is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +146,7 @@ impl Ledger {
         line.push(b'\n');
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
-        file.lock()?;
+        vault::lock_within(&file, PATIENCE)?;
         let end = end_of_last_line(&mut file)?;
         let fresh = end == 0;
         file.set_len(end)?;

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use context::Clock;
 use db::{Db, Login, MigrateError, Passwords};
+use domain::alert::Severity;
 use poem::{Server, listener::TcpAcceptor};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use vault::Vault;
@@ -17,7 +18,7 @@ use crate::{
     backup::ArchiveError,
     export,
     http::{self, TrustedProxies},
-    jobs::{self, AccessLog, PolicyDrift},
+    jobs::{self, AccessLog, ClocksApart, PolicyDrift},
     ledger::{Ledger, LedgerError},
     mail::{Mailbox, SetupError},
     place::{Database, Folder, PlaceError},
@@ -52,6 +53,9 @@ pub enum ServerError {
     /// The policies are not what they must be.
     #[error(transparent)]
     Drift(#[from] PolicyDrift),
+    /// The database's clock is far from ours.
+    #[error(transparent)]
+    Clock(#[from] ClocksApart),
     /// The address can't be listened on.
     #[error("{0} can't be listened on: {1}")]
     Listen(SocketAddr, #[source] std::io::Error),
@@ -279,7 +283,10 @@ pub async fn open(
         wake: Arc::new(Notify::new()),
         clock: settings.clock.clone(),
     });
-    jobs::check_policies(&app).await??;
+    let altered = jobs::check_policies(&app).await??;
+    for login in altered.logins() {
+        tracing::warn!(login, "a login's settings were altered; `lethe migrate` sets them again");
+    }
     if !settings.restoring && (settings.folder.is_restoring() || app.restore_unfinished().await?) {
         return Err(ServerError::Restore("a restore is unfinished: run the same `lethe restore` again".to_owned()));
     }
@@ -294,6 +301,7 @@ pub async fn serve(
     proxies: TrustedProxies,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
+    jobs::check_clock(&app).await??;
     let node = jobs::join_ring(&app).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(jobs::watch_ring(app.clone(), node));
@@ -312,6 +320,7 @@ pub async fn serve(
     tasks.spawn(jobs::run_jobs(app.clone()));
     let (drifted, mut drift) = tokio::sync::oneshot::channel();
     tasks.spawn(watch(app.clone(), drifted));
+    tasks.spawn(jobs::watch_sessions(app.clone()));
     let acceptor = TcpAcceptor::from_tokio(listener)?;
     let (halt, halted) = tokio::sync::oneshot::channel::<()>();
     let end = async move {
@@ -344,7 +353,7 @@ async fn watch(app: Arc<App>, drifted: tokio::sync::oneshot::Sender<PolicyDrift>
     loop {
         tokio::time::sleep(WATCH_EVERY).await;
         match jobs::check_policies(&app).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(altered)) => jobs::tell_own_settings(&app, &altered).await,
             Ok(Err(drift)) => {
                 tracing::error!(%drift, "stopping");
                 // Nobody listens any more where the server stops for another reason.
@@ -352,6 +361,14 @@ async fn watch(app: Arc<App>, drifted: tokio::sync::oneshot::Sender<PolicyDrift>
                 return;
             }
             Err(error) => tracing::warn!(%error, "the policies can't be checked"),
+        }
+        match jobs::check_clock(&app).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "clocks differ");
+                app.alarm("clocks_apart", Severity::Critical, 1).await;
+            }
+            Err(error) => tracing::warn!(%error, "the clocks can't be compared"),
         }
     }
 }
@@ -380,7 +397,7 @@ pub(crate) fn newest_minor(major: i32) -> i32 {
 /// Refuses a PostgreSQL older than the minor releases that close known ways around row-level security.
 pub async fn check_version(database: &Database, passwords: &Passwords) -> Result<(), ServerError> {
     let password = passwords.get(Login::Api.as_str()).map(String::as_str);
-    let client = db::admin(&database.address, Login::Api.as_str(), password).await?;
+    let client = db::session(&database.address, Login::Api, password).await?;
     let row =
         client.query_one("SELECT current_setting('server_version_num')::int", &[]).await.map_err(db::DbError::from)?;
     let number: i32 = row.get(0);

@@ -1,12 +1,14 @@
 //! The newest checkpoint that was signed, in a file outside the database: the server's own witness against its database.
 //!
 //! Promises: a checkpoint is signed only if it goes on from this one; the file is replaced whole. Auditors are given its copy.
-//! Refuses: a file that the log's own key did not sign.
+//! Refuses: a file that the log's own key did not sign. Files are read and locked beside the threads that serve.
 
 use std::{
     fs,
     io::Write,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use transparency::{Checkpoint, LogKey, NoteError};
@@ -30,6 +32,9 @@ pub enum WatermarkError {
     Note(PathBuf, #[source] NoteError),
 }
 
+/// How long another server that writes is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The files `checkpoint` and `log.vkey` of a data folder.
 #[derive(Clone, Debug)]
 pub struct Watermark {
@@ -44,7 +49,21 @@ impl Watermark {
     }
 
     /// The newest checkpoint, of whichever origin, if one was signed yet.
-    pub fn read(&self, public: [u8; 32]) -> Result<Option<Checkpoint>, WatermarkError> {
+    pub async fn read(&self, public: [u8; 32]) -> Result<Option<Checkpoint>, WatermarkError> {
+        let this = self.clone();
+        self.beside(move || this.read_now(public)).await
+    }
+
+    /// Does something that may block on a thread of its own.
+    async fn beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, WatermarkError> + Send + 'static,
+    ) -> Result<T, WatermarkError> {
+        let lost = |error| WatermarkError::Io(self.path.clone(), std::io::Error::other(error));
+        tokio::task::spawn_blocking(work).await.map_err(lost)?
+    }
+
+    fn read_now(&self, public: [u8; 32]) -> Result<Option<Checkpoint>, WatermarkError> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -62,21 +81,24 @@ impl Watermark {
         let note = |error| WatermarkError::Note(path.into(), error);
         let key = LogKey::new(&Checkpoint::unverified(&text).map_err(note)?.origin, public).map_err(note)?;
         let checkpoint = Checkpoint::verify(&text, &key).map_err(note)?;
-        match self.read(public)? {
+        match self.read_now(public)? {
             Some(known) if tree_number(&checkpoint.origin, &known.origin).is_none_or(|(one, other)| one < other) => {
                 Err(WatermarkError::Older(path.into(), checkpoint.origin, known.origin))
             }
-            _ => self.write(&checkpoint, &key),
+            _ => self.write_now(&checkpoint, &key),
         }
     }
 
     /// Replaces the newest checkpoint, durably, and beside it the key that it is verified with. An older one of the same tree, which
     /// another server was slower with, takes no place.
-    pub fn write(&self, checkpoint: &Checkpoint, key: &LogKey) -> Result<(), WatermarkError> {
-        let io = |error| WatermarkError::Io(self.path.clone(), error);
-        let lock = fs::File::create(self.path.with_extension("lock")).map_err(io)?;
-        lock.lock().map_err(io)?;
-        let known = self.read(*key.public())?;
+    pub async fn write(&self, checkpoint: &Checkpoint, key: &LogKey) -> Result<(), WatermarkError> {
+        let (this, checkpoint, key) = (self.clone(), checkpoint.clone(), key.clone());
+        self.beside(move || this.write_now(&checkpoint, &key)).await
+    }
+
+    fn write_now(&self, checkpoint: &Checkpoint, key: &LogKey) -> Result<(), WatermarkError> {
+        let _lock = self.lock()?;
+        let known = self.read_now(*key.public())?;
         if let Some(known) = &known {
             let trees = tree_number(&known.origin, &checkpoint.origin);
             let later = trees.is_some_and(|(one, other)| one > other);
@@ -93,6 +115,20 @@ impl Watermark {
             replace(&self.key, vkey.as_bytes())?;
         }
         replace(&self.path, checkpoint.note.as_bytes())
+    }
+
+    /// Holds the lock file until dropped. Whoever can open a file can lock it, so nobody else may open this one: one that others
+    /// may open, as it was once made, is closed to them.
+    fn lock(&self) -> Result<fs::File, WatermarkError> {
+        let path = self.path.with_extension("lock");
+        let io = |error| WatermarkError::Io(path.clone(), error);
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
+        if file.metadata().map_err(io)?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(io)?;
+        }
+        vault::lock_within(&file, PATIENCE).map_err(io)?;
+        Ok(file)
     }
 }
 
@@ -114,7 +150,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), WatermarkError> {
     // A name of its own each time: several servers may write at the same moment.
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(io)?;
-    let public = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let public = fs::Permissions::from_mode(0o644);
     file.as_file().set_permissions(public).map_err(io)?;
     file.persist(path).map_err(|error| io(error.error))?;
     sync_folder(path).map_err(io)
@@ -134,19 +170,50 @@ mod tests {
         assert_eq!(tree_number("lethe/a", "lethe/b/2"), None);
     }
 
-    #[test]
-    fn what_was_signed_is_read_again_and_nothing_else() {
+    #[tokio::test]
+    async fn what_was_signed_is_read_again_and_nothing_else() {
         let folder = tempfile::tempdir().expect("a folder");
         let ring = Ring::open_or_create(&folder.path().join("ring.json"), None).expect("a ring");
         let public = ring.log_public().expect("a key");
         let watermark = Watermark::new(folder.path());
-        assert_eq!(watermark.read(public).expect("no file"), None);
+        assert_eq!(watermark.read(public).await.expect("no file"), None);
         let key = LogKey::new("lethe/x", public).expect("a name");
         let checkpoint = sign_checkpoint(&key, 3, Hash([1; 32]), |body| ring.sign_log(body)).expect("signed");
-        watermark.write(&checkpoint, &key).expect("written");
-        assert_eq!(watermark.read(public).expect("read"), Some(checkpoint.clone()));
+        watermark.write(&checkpoint, &key).await.expect("written");
+        assert_eq!(watermark.read(public).await.expect("read"), Some(checkpoint.clone()));
         assert_eq!(fs::read_to_string(folder.path().join("log.vkey")).expect("read").trim(), key.vkey());
         fs::write(folder.path().join("checkpoint"), checkpoint.note.replace("\n3\n", "\n4\n")).expect("written");
-        assert!(matches!(watermark.read(public), Err(WatermarkError::Note(..))));
+        assert!(matches!(watermark.read(public).await, Err(WatermarkError::Note(..))));
+    }
+    /// On the one thread of this test's runtime, which must stay free for others while somebody else holds the lock.
+    #[tokio::test]
+    async fn a_lock_that_a_stranger_holds_stops_nobody_else_and_strangers_get_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ring = Ring::open_or_create(&folder.path().join("ring.json"), None).expect("a ring");
+        let key = LogKey::new("lethe/x", ring.log_public().expect("a key")).expect("a name");
+        let checkpoint = sign_checkpoint(&key, 3, Hash([1; 32]), |body| ring.sign_log(body)).expect("signed");
+        let watermark = Watermark::new(folder.path());
+        let path = folder.path().join("checkpoint.lock");
+        let stranger = fs::File::create(&path).expect("made");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("as it was once made");
+        stranger.lock().expect("locked");
+        let write = watermark.write(&checkpoint, &key);
+        tokio::pin!(write);
+        let other = async {
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = &mut write => panic!("it waits for the lock"),
+            () = other => {}
+        }
+        let refused = write.await.expect_err("it does not wait for good");
+        assert!(refused.to_string().contains("checkpoint.lock: another process has held its lock"), "{refused}");
+        let mode = fs::metadata(&path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "a stranger who comes now can't open it");
+        drop(stranger);
+        watermark.write(&checkpoint, &key).await.expect("written");
     }
 }

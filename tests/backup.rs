@@ -500,7 +500,7 @@ async fn a_restore_below_the_newest_checkpoint_opens_a_new_tree_that_says_what_i
     let origin = format!("{}/2", kept.origin);
     assert_eq!(back.restored.opened.as_ref(), Some(&origin));
     let public = world.app.vault.ring().log_public().expect("a key");
-    let opened = Watermark::new(world.folder.path()).read(public).expect("read").expect("signed");
+    let opened = Watermark::new(world.folder.path()).read(public).await.expect("read").expect("signed");
     assert_eq!(opened.origin, origin);
     let (findings, opening) = verified(&world, &back, &opened).await;
     assert_eq!(findings, []);
@@ -517,7 +517,7 @@ async fn a_restore_below_the_newest_checkpoint_opens_a_new_tree_that_says_what_i
     let again = depot.bring_back(&world, "old", "old").await.expect("restored");
     let third = format!("{}/3", kept.origin);
     assert_eq!(again.restored.opened.as_ref(), Some(&third));
-    let newest = Watermark::new(world.folder.path()).read(public).expect("read").expect("signed");
+    let newest = Watermark::new(world.folder.path()).read(public).await.expect("read").expect("signed");
     let (findings, opening) = verified(&world, &again, &newest).await;
     assert_eq!((findings, opening.expect("it says so")["signed_origin"].as_str()), ([].into(), Some(origin.as_str())));
 

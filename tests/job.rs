@@ -88,6 +88,29 @@ async fn several_servers_do_each_job_once() {
     assert!(states(&world).await.iter().all(|(_, state, attempts)| state == "done" && *attempts == 1));
 }
 
+/// However the plan joins the jobs that are due with the table, one server takes so many as it has room for. Where the statistics
+/// say that the table is all but empty, the plan looks for what is due once a row.
+#[tokio::test]
+async fn a_server_leases_no_more_than_it_asked_for_whatever_the_plan() {
+    let world = World::new().await;
+    let subject = SubjectId(subject_of(&world, &world.person("anna").await).await);
+    add(&world, subject, "retention", Uuid::nil()).await;
+    world.superuser().await.batch_execute("DELETE FROM jobs.jobs; ANALYZE jobs.jobs").await.expect("analysed");
+    for _ in 0..24 {
+        add(&world, subject, "retention", Uuid::from_u128(context::EventId::random().0.as_u128())).await;
+    }
+    let ctx = &Ctx::system(world.clock.clone());
+    let leased = world.app.db.system.run_tx("lease", ctx, Gate::read(ctx), async |tx: db::Tx| {
+        let set = "-- set\nSELECT set_config(name, 'off', true) FROM unnest($1::text[]) AS name";
+        let off = ["enable_hashjoin", "enable_mergejoin", "enable_material", "enable_indexscan", "enable_bitmapscan"];
+        let set = db::Query::new(set).bind(off.map(str::to_owned).to_vec());
+        tx.flight([set]).await?;
+        let [rows] = tx.flight([job_lease(JobId::random().0, ctx.now(), 4)]).await?;
+        Ok::<_, db::DbError>(rows.len())
+    });
+    assert_eq!(leased.await.expect("leased"), 4);
+}
+
 #[tokio::test]
 async fn what_fails_is_tried_again_later_and_what_nobody_knows_is_not() {
     let world = World::new().await;

@@ -236,7 +236,7 @@ async fn nothing_is_written_under_a_version_below_the_floor() {
     let before = Vault::new(Ring::open(&world.folder.join("ring.json"), None).expect("opens"));
     world.app.keys_rotate(&go_on).await.expect("rotated");
     let client = world.login(Login::Api).await;
-    let pid = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a number").get(0);
+    let (backend, now) = db::Backend::of(&client).await.expect("a backend");
     for (whose, sql) in [
         (subject, "UPDATE vault.subjects SET ring_version = 1 WHERE subject_id = $1"),
         (
@@ -247,7 +247,7 @@ async fn nothing_is_written_under_a_version_below_the_floor() {
     ] {
         for role in [Role::Subject, Role::Job] {
             let key = world.app.vault.ring().ticket_key();
-            let ticket = key.mint(SubjectId(whose), None, role, world.clock.now(), pid);
+            let ticket = key.mint(SubjectId(whose), None, role, now, &backend);
             client.query("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
             let refused = client.execute(sql, &[&whose]).await.expect_err(sql);
             assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{sql}");

@@ -137,7 +137,7 @@ async fn the_auditor_replays_every_sort_of_event_that_a_server_writes() {
     let signed = covered(&world).await;
     let (key, ring) = (world.app.log_vkey().await.expect("a key"), world.app.vault.ring());
     let ahead = transparency::sign_checkpoint(&key, signed.size + 1000, signed.root, |body| ring.sign_log(body));
-    world.app.log.watermark.write(&ahead.expect("signed"), &key).expect("written");
+    world.app.log.watermark.write(&ahead.expect("signed"), &key).await.expect("written");
     world.app.tree_reopen().await.expect("reopened").expect("a new tree");
 
     let (login, password) = (Login::Auditor.as_str(), world.folder.join("auditor.password"));

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use context::{Ctx, EventId, RecordId, Role, SubjectId};
-use db::{Login, Query};
+use db::{Backend, Login, Query};
 use domain::kinds::WORK_DAY;
 use event_log::Event;
 use projections::{
@@ -99,10 +99,10 @@ async fn cost(client: &Client, case: &Case) -> Cost {
 async fn check(world: &World, login: Login, role: Role, subject: SubjectId, cases: &[Case]) {
     let client = world.login(login).await;
     client.batch_execute("SET plan_cache_mode = force_generic_plan").await.expect("as the server plans");
-    let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a backend has a number").get(0);
+    let backend = Backend::of(&client).await.expect("a backend tells which it is");
     let mut faults = Vec::new();
     for case in cases {
-        let ticket = world.app.vault.ring().ticket_key().mint(subject, None, role, world.clock.now(), pid);
+        let ticket = world.app.vault.ring().ticket_key().mint(subject, None, role, world.clock.now(), &backend);
         client.execute("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
         let name = case.query.sql().lines().next().expect("a name");
         let cost = cost(&client, case).await;
@@ -294,9 +294,9 @@ async fn the_desk_finds_requests_without_reading_a_persons_events() {
         &[("read.deletions", TOWN + 1)],
     );
     let client = world.login(Login::System).await;
-    let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a number").get(0);
+    let backend = Backend::of(&client).await.expect("a backend tells which it is");
     let ctx = Ctx::system(world.clock.clone());
-    let ticket = world.app.vault.ring().ticket_key().mint(ctx.subject, None, ctx.role, ctx.now(), pid);
+    let ticket = world.app.vault.ring().ticket_key().mint(ctx.subject, None, ctx.role, ctx.now(), &backend);
     client.execute("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
     let cost = cost(&client, &case).await;
     assert_eq!(

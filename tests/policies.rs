@@ -17,7 +17,7 @@ async fn the_catalogue_is_what_the_matrix_says() {
         return;
     }
     let drift = db::drift(&found);
-    assert!(drift.is_empty(), "policies/matrix.snap differs (UPDATE_MATRIX=1 writes it anew):\n{}", drift.join("\n"));
+    assert!(drift.is_empty(), "policies/matrix.snap differs (UPDATE_MATRIX=1 writes it anew):\n{drift:#?}");
 }
 
 /// Things that no catalogue of ours may hold: what, a statement that must find nothing, and a breach that it must find.
@@ -89,6 +89,18 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
         "CREATE POLICY breach ON read.records USING (subject_id = lethe.subject_id())",
     ),
     (
+        "a login but that of requests that may take a lock of its own choice",
+        "SELECT login || ' ' || p.oid::regprocedure FROM unnest(logins()) AS login, pg_proc p
+         WHERE p.proname LIKE 'pg\\_%advisory%' AND login <> 'lethe_api' AND has_function_privilege(login, p.oid, 'EXECUTE')",
+        "GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock(bigint) TO lethe_access",
+    ),
+    (
+        "a helper of policies, run in its caller's search path, that leaves a schema out",
+        "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN ours ON ours.oid = p.pronamespace
+         WHERE p.proconfig IS NULL AND p.prosrc ~ '(^|[^.a-z_])(decode|encode|nullif|coalesce|current_setting|uuid|text|bytea)\\M'",
+        "CREATE FUNCTION lethe.breach() RETURNS bytea LANGUAGE sql AS 'SELECT decode(''00'', ''hex'')'",
+    ),
+    (
         "a table about people whose primary key does not begin with subject_id",
         "SELECT c.oid::regclass::text FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'subject_id'
@@ -153,6 +165,79 @@ async fn whoever_opens_a_door_stops_the_server() {
             "ALTER TABLE log.events DISABLE TRIGGER events_append_only",
             "ALTER TABLE log.events ENABLE ALWAYS TRIGGER events_append_only",
             "events_append_only",
+        ),
+        (
+            "DO $$ BEGIN EXECUTE format('GRANT CONNECT ON DATABASE %I TO PUBLIC', current_database()); END $$",
+            "DO $$ BEGIN EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database()); END $$",
+            "database this PUBLIC CONNECT",
+        ),
+        (
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET row_security = off', current_database()); END $$",
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$",
+            "setting everybody in this database row_security=off",
+        ),
+        (
+            "DO $$ BEGIN EXECUTE format('ALTER ROLE lethe_api IN DATABASE %I SET log_statement = none', current_database()); END $$",
+            "DO $$ BEGIN EXECUTE format('ALTER ROLE lethe_api IN DATABASE %I RESET ALL', current_database()); END $$",
+            "+ setting lethe_api in this database log_statement=none",
+        ),
+        (
+            "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO lethe_dashboard",
+            "REVOKE EXECUTE ON FUNCTION pg_read_file(text) FROM lethe_dashboard",
+            "core function pg_read_file(text) lethe_dashboard",
+        ),
+        (
+            "GRANT EXECUTE ON FUNCTION pg_stat_file(text) TO PUBLIC",
+            "REVOKE EXECUTE ON FUNCTION pg_stat_file(text) FROM PUBLIC",
+            "core function pg_stat_file(text) PUBLIC",
+        ),
+        (
+            "GRANT EXECUTE ON FUNCTION pg_terminate_backend(int, bigint) TO PUBLIC",
+            "REVOKE EXECUTE ON FUNCTION pg_terminate_backend(int, bigint) FROM PUBLIC",
+            "core function pg_terminate_backend(integer,bigint) PUBLIC",
+        ),
+        (
+            "GRANT SELECT ON pg_authid TO lethe_dashboard",
+            "REVOKE SELECT ON pg_authid FROM lethe_dashboard",
+            "core table pg_authid lethe_dashboard SELECT",
+        ),
+        (
+            "GRANT SELECT (rolpassword) ON pg_authid TO PUBLIC",
+            "REVOKE SELECT (rolpassword) ON pg_authid FROM PUBLIC",
+            "core column pg_authid.rolpassword PUBLIC SELECT",
+        ),
+        (
+            "CREATE FUNCTION pg_catalog.now(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "DROP FUNCTION pg_catalog.now(int)",
+            "core surplus now(integer)",
+        ),
+        (
+            "GRANT CREATE ON SCHEMA public TO PUBLIC",
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+            "schema public PUBLIC CREATE",
+        ),
+        (
+            "ALTER SCHEMA jobs OWNER TO lethe_dashboard",
+            "ALTER SCHEMA jobs OWNER TO lethe_owner",
+            "schema jobs owner=lethe_dashboard",
+        ),
+        (
+            "ALTER FUNCTION lethe.ring_floor() OWNER TO lethe_dashboard",
+            "ALTER FUNCTION lethe.ring_floor() OWNER TO lethe_owner",
+            "lethe.ring_floor() owner=lethe_dashboard",
+        ),
+        (
+            "ALTER DEFAULT PRIVILEGES FOR ROLE lethe_owner GRANT SELECT ON TABLES TO lethe_dashboard",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE lethe_owner REVOKE SELECT ON TABLES FROM lethe_dashboard",
+            "default privileges of lethe_owner in every schema on r: lethe_dashboard SELECT",
+        ),
+        ("CREATE PUBLICATION breach FOR ALL TABLES", "DROP PUBLICATION breach", "publication breach"),
+        ("CREATE FOREIGN DATA WRAPPER breach", "DROP FOREIGN DATA WRAPPER breach", "foreign data wrapper breach"),
+        (
+            "CREATE FUNCTION public.breach() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+             CREATE EVENT TRIGGER breach ON ddl_command_end EXECUTE FUNCTION public.breach()",
+            "DROP EVENT TRIGGER breach; DROP FUNCTION public.breach()",
+            "event trigger breach",
         ),
     ] {
         client.batch_execute(opens).await.expect(opens);

@@ -40,6 +40,32 @@ async fn what_the_log_could_not_take_is_stored_once_when_it_can_again() {
     assert!(world.folder.join("reads.damaged").exists(), "what can't be read is kept");
 }
 
+/// A server whose clock is ahead must not put reads into the future of the log.
+#[tokio::test]
+async fn a_read_of_a_clock_that_is_ahead_waits_and_is_not_lost() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let before = reads_on_record(&world).await;
+    world.clock.advance(chrono::TimeDelta::minutes(10));
+    let me = anna.sign(world.client().get("/v1/auth/me")).send().await;
+    expect(me, StatusCode::OK).await;
+    assert_eq!(reads_on_record(&world).await, before, "its time has not come");
+    let journal = std::fs::read_to_string(world.folder.join("reads.journal")).expect("the read is in the journal");
+    assert_eq!(journal.lines().count(), 1);
+    // Where it is refused again it stays; once its time has come it is stored.
+    let superuser = world.superuser().await;
+    let policy = "ALTER POLICY events_access_append ON log.events WITH CHECK (aggregate_type = 'access')";
+    superuser.batch_execute(policy).await.expect("as if ten minutes had gone by");
+    for _ in 0..100 {
+        if !world.folder.join("reads.journal").exists() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(reads_on_record(&world).await, before + 1);
+    assert!(!world.folder.join("reads.damaged").exists(), "it was never taken for damaged");
+}
+
 #[tokio::test]
 async fn a_read_of_staff_that_cannot_be_logged_is_not_answered() {
     let world = World::new().await;

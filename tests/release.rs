@@ -281,10 +281,10 @@ async fn only_who_consents_and_is_not_restricted_is_read_and_each_read_is_on_rec
     assert!(accounts.contains(&counted.0));
     // The keys of the others are behind the policy too, not only behind the statement.
     let stats = world.login(Login::Stats).await;
-    let pid: i32 = stats.query_one("SELECT pg_backend_pid()", &[]).await.expect("a pid").get(0);
+    let (backend, now) = db::Backend::of(&stats).await.expect("a backend");
     let key = world.app.vault.ring().ticket_key();
     for (role, seen) in [(context::Role::Statistics, 2), (context::Role::System, 0), (context::Role::Subject, 0)] {
-        let ticket = key.mint(SubjectId::NIL, None::<Lookup>, role, world.clock.now(), pid);
+        let ticket = key.mint(SubjectId::NIL, None::<Lookup>, role, now, &backend);
         stats.execute("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
         let keys: i64 = stats.query_one("SELECT count(*) FROM vault.subjects", &[]).await.expect("counted").get(0);
         assert_eq!(keys, seen, "{role:?}: anna's and emil's");

@@ -81,6 +81,8 @@ pub async fn sign_in(world: &World, email: &str) -> Person {
 pub async fn let_pass(world: &World, time: TimeDelta) {
     let sql = "ALTER POLICY events_own_append ON log.events
                WITH CHECK (subject_id = (SELECT lethe.subject_id()) AND aggregate_type <> 'access');
+               ALTER POLICY events_access_append ON log.events
+               WITH CHECK (aggregate_type = 'access' AND (SELECT lethe.ticket_role()) = 'system');
                ALTER POLICY events_statistics_append ON log.events
                WITH CHECK ((SELECT lethe.ticket_role()) = 'statistics' AND aggregate_type IN ('access', 'plan', 'release'))";
     world.superuser().await.batch_execute(sql).await.expect("the policy is altered");

@@ -45,6 +45,8 @@ impl Suite {
         let options = [
             ("fsync", "off"),
             ("full_page_writes", "off"),
+            // Tests run at once, each with a server of its own; what a login may have of it is a share.
+            ("max_connections", "400"),
             ("log_statement", "all"),
             ("log_parameter_max_length", "-1"),
         ];

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use context::{Clock, Ctx, Role, SubjectId};
-use db::{Db, DbError, Gate, Login, Lookup, Query, TicketKey, Tx};
+use db::{Backend, Db, DbError, Gate, Login, Lookup, Query, TicketKey, Tx};
 use event_log::append;
 use tokio_postgres::{Client, error::SqlState};
 use uuid::Uuid;
@@ -68,13 +68,14 @@ async fn a_variable_set_by_hand_opens_nothing() {
     let client = town.world.login(Login::Api).await;
     let subject = town.people[0].subject;
     let names = ["app.current_user_id", "app.user_id", "lethe.subject_id", "lethe.ticket_role", "lethe.ticket"];
-    for value in [subject.to_string(), format!("v1|{subject}||subject|99999999999|{}|", pid(&client).await)] {
+    for value in [subject.to_string(), format!("v2|{subject}||subject|99999999999|{}|1|1.000000|", pid(&client).await)]
+    {
         for name in names {
             client.query("SELECT set_config($1, $2, false)", &[&name, &value]).await.expect("any variable can be set");
         }
         assert_eq!(visible(&town, &client).await, 0, "{value}");
     }
-    for wrong in ["", "|", "||||||", "v1||||||", "v1|a|b|c|d|e|f|g", "%s\\'\"\u{fc}"] {
+    for wrong in ["", "|", "||||||||", "v2||||||||", "v2|a|b|c|d|e|f|g|h|i", "%s\\'\"\u{fc}"] {
         show(&client, wrong).await;
         assert_eq!(visible(&town, &client).await, 0, "{wrong}");
     }
@@ -85,7 +86,7 @@ async fn a_ticket_with_one_changed_byte_opens_nothing() {
     let town = Town::new().await;
     let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
     let ticket = town.ticket(&client, anna, Role::Subject, Some(anna.lookup)).await;
-    assert_eq!(ticket.split('|').count(), 7);
+    assert_eq!(ticket.split('|').count(), 9);
     show(&client, &ticket).await;
     assert!(visible(&town, &client).await > 0, "the ticket itself is good");
     for at in 0..ticket.len() {
@@ -102,28 +103,114 @@ async fn a_ticket_with_one_changed_byte_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_ticket_of_another_time_backend_or_ring_opens_nothing() {
+async fn a_ticket_of_another_backend_or_ring_opens_nothing() {
     let town = Town::new().await;
     let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
-    let (pid, now) = (pid(&client).await, town.world.clock.now());
+    let (backend, now) = Backend::of(&client).await.expect("a backend");
     let ours = town.world.app.vault.ring().ticket_key();
-    let mint = |key: &TicketKey, now: chrono::DateTime<Utc>, pid| key.mint(anna.subject, None, Role::Subject, now, pid);
-    show(&client, &mint(&ours, now, pid)).await;
+    let mint = |key: &TicketKey, backend: &Backend| key.mint(anna.subject, None, Role::Subject, now, backend);
+    show(&client, &mint(&ours, &backend)).await;
     assert!(visible(&town, &client).await > 0, "the ticket itself is good");
+    // The same process number, as the operating system gives it out again, at another time.
+    let started = |at: &str| Backend { started: at.to_owned(), ..backend.clone() };
+    let (earlier, later) = (started("1.000000"), started("99999999999.000000"));
+    let other = Backend { pid: backend.pid + 1, ..backend.clone() };
     let wrong = [
-        ("expired", mint(&ours, now - TimeDelta::seconds(62), pid)),
-        ("of another backend", mint(&ours, now, pid + 1)),
-        ("of another ring", mint(&TicketKey::new([7; 32]), now, pid)),
+        ("of another backend", mint(&ours, &other)),
+        ("of an earlier backend with its number", mint(&ours, &earlier)),
+        ("of a later backend with its number", mint(&ours, &later)),
+        ("of another ring", mint(&TicketKey::new([7; 32]), &backend)),
     ];
     for (what, ticket) in wrong {
         show(&client, &ticket).await;
         assert_eq!(visible(&town, &client).await, 0, "{what}");
     }
-    // A ticket is good for a minute, and it is the database's clock that counts.
-    show(&client, &mint(&ours, now - TimeDelta::seconds(58), pid)).await;
-    assert!(visible(&town, &client).await > 0, "still good");
-    tokio::time::sleep(Duration::from_millis(3500)).await;
-    assert_eq!(visible(&town, &client).await, 0, "it ran out meanwhile");
+    // Where the database keeps a backend's state changes as others come and go; the ticket's hint is then wrong, and no more.
+    for slot in [0, 1, 2, 7, 9999] {
+        show(&client, &mint(&ours, &Backend { slot, ..backend.clone() })).await;
+        assert!(visible(&town, &client).await > 0, "slot {slot}");
+    }
+}
+
+/// Nobody may take "no rows" for an answer where the ticket ran out: a deletion would be told as done.
+#[tokio::test]
+async fn a_ticket_that_ran_out_is_an_error_and_never_no_rows() {
+    let town = Town::new().await;
+    let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
+    let (backend, now) = Backend::of(&client).await.expect("a backend");
+    let ours = town.world.app.vault.ring().ticket_key();
+    let mint = |age| ours.mint(anna.subject, None, Role::Job, now - TimeDelta::seconds(age), &backend);
+    for sql in
+        ["SELECT FROM vault.records", "DELETE FROM read.accounts", "UPDATE read.accounts SET restricted_at = now()"]
+    {
+        show(&client, &mint(62)).await;
+        let ran_out = client.execute(sql, &[]).await.expect_err(sql);
+        assert_eq!(ran_out.code().map(SqlState::code), Some("LT001"), "{sql}: {ran_out}");
+        assert!(matches!(DbError::from(ran_out), DbError::TicketRanOut));
+        show(&client, &mint(0)).await;
+        client.batch_execute("BEGIN").await.expect("begun");
+        assert!(client.execute(sql, &[]).await.expect("a good ticket") > 0, "{sql}");
+        client.batch_execute("ROLLBACK").await.expect("rolled back");
+    }
+    // A forged one says nothing about what it would have opened.
+    let forged = TicketKey::new([7; 32]).mint(anna.subject, None, Role::Job, now - TimeDelta::seconds(62), &backend);
+    show(&client, &forged).await;
+    assert_eq!(client.execute("DELETE FROM read.accounts", &[]).await.expect("nothing"), 0);
+}
+
+#[tokio::test]
+async fn a_transaction_whose_ticket_ran_out_begins_again_with_a_fresh_one() {
+    let town = Town::new().await;
+    let (anna, db) = (&town.people[0], &town.world.app.db.api);
+    let ctx = &Ctx::job(town.world.clock.clone(), anna.subject);
+    let attempts = &std::sync::atomic::AtomicU32::new(0);
+    let key = &town.world.app.vault.ring().ticket_key();
+    let deleted = db
+        .run_tx("delete", ctx, Gate::read(ctx), move |tx: Tx| async move {
+            let attempt = attempts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let [rows] =
+                tx.flight([Query::new("-- now\nSELECT current_setting('lethe.ticket'), clock_timestamp()")]).await?;
+            if attempt == 0 {
+                // The time that a lock or a long statement takes away.
+                let (shown, now): (String, chrono::DateTime<Utc>) = (rows[0].get(0), rows[0].get(1));
+                let part: Vec<&str> = shown.split('|').collect();
+                let number = |at: usize| part[at].parse().expect("a number");
+                let backend = Backend { pid: number(5), slot: number(6), started: part[7].to_owned() };
+                let late = key.mint(anna.subject, None, Role::Job, now - TimeDelta::seconds(62), &backend);
+                tx.flight([Query::new("-- late\nSELECT set_config('lethe.ticket', $1, true)").bind(late)]).await?;
+            }
+            tx.queue(
+                Query::new("-- gone\nDELETE FROM read.retention WHERE subject_id = $1").bind(anna.subject.0).exactly(1),
+            );
+            Ok::<_, DbError>(attempt)
+        })
+        .await;
+    assert_eq!(deleted.expect("deleted"), 1, "in the second attempt");
+    let left = "SELECT FROM read.retention WHERE subject_id = $1";
+    assert_eq!(town.world.superuser().await.execute(left, &[&anna.subject.0]).await.expect("read"), 0);
+}
+
+#[tokio::test]
+async fn a_statement_that_must_find_rows_and_finds_none_takes_the_transaction_back() {
+    let town = Town::new().await;
+    let (anna, ben, db) = (&town.people[0], &town.people[1], &town.world.app.db.api);
+    let ctx = &Ctx::job(town.world.clock.clone(), anna.subject);
+    let erase =
+        |whose: SubjectId| Query::new("-- erase\nDELETE FROM read.consents WHERE subject_id = $1").bind(whose.0);
+    let refused = db
+        .run_tx("erase", ctx, Gate::read(ctx), move |tx: Tx| async move {
+            tx.queue(erase(anna.subject));
+            tx.queue(erase(ben.subject).exactly(1));
+            Ok::<_, DbError>(())
+        })
+        .await;
+    let refused = refused.expect_err("ben's rows are not anna's");
+    assert!(refused.to_string().contains("erase concerned 0 row(s) instead of 1"), "{refused}");
+    let left = "SELECT FROM read.consents WHERE subject_id = $1";
+    assert!(
+        town.world.superuser().await.execute(left, &[&anna.subject.0]).await.expect("read") > 0,
+        "nothing was kept"
+    );
 }
 
 /// How a transaction comes to an early end.
@@ -267,6 +354,11 @@ async fn the_log_of_reads_is_all_that_lethe_access_may_write() {
     assert!(refused(&client, &insert("access", anna.subject, "now()")).await, "with a person's ticket");
     show(&client, &town.ticket(&client, anna, Role::System, None).await).await;
     assert!(!refused(&client, &insert("access", anna.subject, "now()")).await);
+    assert!(!refused(&client, &insert("access", anna.subject, "now() - interval '1 hour'")).await, "after an outage");
+    assert!(
+        refused(&client, &insert("access", anna.subject, "now() + interval '3 minutes'")).await,
+        "by a clock ahead"
+    );
     for kind in ["account", "record", "consent", "Access", ""] {
         assert!(refused(&client, &insert(kind, anna.subject, "now()")).await, "{kind}");
     }

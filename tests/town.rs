@@ -113,8 +113,8 @@ impl Town {
 
     /// Mints a ticket for a connection's backend.
     pub async fn ticket(&self, client: &Client, somebody: &Somebody, role: Role, lookup: Option<Lookup>) -> String {
-        let pid = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a backend has a number").get(0);
-        self.world.app.vault.ring().ticket_key().mint(somebody.subject, lookup, role, self.world.clock.now(), pid)
+        let (backend, now) = db::Backend::of(client).await.expect("a backend");
+        self.world.app.vault.ring().ticket_key().mint(somebody.subject, lookup, role, now, &backend)
     }
 }
 

@@ -84,7 +84,7 @@ impl Far {
         let row = client.query_one(sql, &[]).await.expect("counted");
         let [events, leaves, signed, published] = [0, 1, 2, 3].map(|at| row.get::<_, i64>(at).unsigned_abs());
         let public = app.vault.ring().log_public().expect("a key");
-        let in_file = watermark.read(public).expect("read").map_or(0, |checkpoint| checkpoint.size);
+        let in_file = watermark.read(public).await.expect("read").map_or(0, |checkpoint| checkpoint.size);
         Self { events, leaves, signed, published, in_file }
     }
 }

@@ -133,7 +133,12 @@ impl App {
 
     /// Raises an alarm of the server itself. What can't be raised is in the trace at least.
     pub async fn alarm(&self, rule: &str, severity: Severity, count: u64) {
-        let (actor, since) = ("server".to_owned(), self.clock.now());
+        self.alarm_about("server", rule, severity, count).await;
+    }
+
+    /// The same about a login of the database.
+    pub async fn alarm_about(&self, login: &str, rule: &str, severity: Severity, count: u64) {
+        let (actor, since) = (login.to_owned(), self.clock.now());
         let pattern = Pattern { rule: rule.to_owned(), severity, actor, count, since, suspended_until: None };
         if let Err(error) = self.alert_raise(pattern, QUIET).await {
             tracing::error!(%error, rule, "an alarm can't be raised");

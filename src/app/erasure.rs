@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use context::{Ctx, DeletionId, SubjectId};
-use db::{Gate, Tx, long_statements};
+use db::{Gate, Tx};
 use domain::{
     Choice,
     deletion::{Deletion, DeletionCommand, DeletionError, Scope},
@@ -80,16 +80,17 @@ impl App {
     async fn erase_subject(&self, ctx: &Ctx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
         self.db
             .api
-            .run_tx("subject_erase", ctx, Gate::alone(ctx), move |tx| self.erase_rows(ctx, tx, deletion, cause))
+            .run_tx("subject_erase", ctx, Gate::alone(ctx).with_long_statements(), move |tx| {
+                self.erase_rows(ctx, tx, deletion, cause)
+            })
             .await
     }
 
     /// The transaction: the fence, the last event, the last letter; then keys and rows go.
     async fn erase_rows(&self, ctx: &Ctx, tx: Tx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
         let id = ctx.subject.to_string();
-        let [_, fence, standing, stream, ages, contact] = tx
+        let [fence, standing, stream, ages, contact] = tx
             .flight([
-                long_statements(),
                 subject_erased(ctx.subject),
                 Standing::query(ctx, None),
                 newest(ctx.subject, Deletion::TYPE, &id),

@@ -23,7 +23,7 @@ impl App {
     /// whose first leaf says what was lost. Nothing else writes meanwhile. Doing it twice opens no second.
     pub async fn tree_reopen(&self) -> Result<Option<Checkpoint>, AppError> {
         let trees = self.log_trees().await?;
-        let known = self.log.watermark.read(self.vault.ring().log_public()?)?;
+        let known = self.log.watermark.read(self.vault.ring().log_public()?).await?;
         if trees.is_empty() && known.is_none() {
             return Ok(None);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use context::{Ctx, SubjectId};
-use db::{Gate, Query, Row, Tx, long_statements};
+use db::{Gate, Query, Row, Tx};
 use event_log::{Position, Reader};
 use projections::{
     CATCH_UP, REBUILDS,
@@ -167,8 +167,8 @@ impl App {
         let ctx = &Ctx::job(self.clock.clone(), subject);
         self.db
             .api
-            .run_tx("projection_rebuild", ctx, Gate::alone(ctx), move |tx| async move {
-                let [_, rows] = tx.finish([long_statements(), (rebuild.statement)(subject)]).await?;
+            .run_tx("projection_rebuild", ctx, Gate::alone(ctx).with_long_statements(), move |tx| async move {
+                let [rows] = tx.finish([(rebuild.statement)(subject)]).await?;
                 Ok(rows.first().map(Repaired::from_row).unwrap_or_default())
             })
             .await

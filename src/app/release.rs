@@ -34,7 +34,7 @@ use projections::{
     record::RecordRow,
     release::{
         Asked, Cost, Published, ReleaseRow, ledger_insert, log_begin, log_has_people, published_count,
-        published_insert, published_list, release_days, release_earlier, release_insert, release_list, release_people,
+        published_insert, published_list, release_alone, release_days, release_earlier, release_insert, release_list, release_people,
         release_profiles, spending_insert,
     },
 };
@@ -167,8 +167,8 @@ impl App {
         let is_first = self.nobody_was_here().await?;
         self.db
             .stats
-            .run_tx("release_plan", ctx, Gate::alone(ctx), move |tx| async move {
-                let [rows] = tx.flight([newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
+            .run_tx("release_plan", ctx, Gate::read(ctx), move |tx| async move {
+                let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
                 let unit = Unit::new(ctx, None);
                 let command = PlanCommand { from, policy, today, is_first };
                 stream::command::<Plans>(ctx, &unit, PLANS, newest_of(&rows).as_ref(), command).await?;
@@ -275,9 +275,9 @@ impl App {
         let released = self
             .db
             .stats
-            .run_tx("release", ctx, Gate::alone(ctx), move |tx| async move {
+            .run_tx("release", ctx, Gate::read(ctx), move |tx| async move {
                 let id = &period.to_string();
-                let [rows] = tx.flight([newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+                let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
                 if of_rows::<Release>(&rows)?.releases() > revision {
                     // Another server was faster while this one read.
                     return stored(&tx, period, revision).await;
@@ -338,9 +338,9 @@ impl App {
         let ctx = &self.statistics();
         self.db
             .stats
-            .run_tx("release_lost", ctx, Gate::alone(ctx), move |tx| async move {
+            .run_tx("release_lost", ctx, Gate::read(ctx), move |tx| async move {
                 let id = &period.to_string();
-                let [rows] = tx.flight([newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+                let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
                 let unit = Unit::new(ctx, None);
                 let command = ReleaseCommand::Lose { period, revision };
                 stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;

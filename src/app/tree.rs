@@ -127,7 +127,7 @@ impl App {
         // After the commit: what is outside the database must never be ahead of it.
         if let (Grown::Whole(_, Some((_, checkpoint))), Some(key)) = (&grown, key) {
             crash_point("tree: signed");
-            self.log.watermark.write(checkpoint, &key)?;
+            self.log.watermark.write(checkpoint, &key).await?;
             crash_point("tree: in the file");
         }
         Ok(grown)
@@ -149,7 +149,7 @@ impl App {
     /// Refuses a tree that does not go on from the newest checkpoint outside the database. `before` is size and root that the
     /// tree had before this step, `signed` whether the database has a checkpoint of it.
     async fn goes_on(&self, tx: &Tx, tree: &TreeRow, before: (u64, Hash), signed: bool) -> Result<(), AppError> {
-        let Some(known) = self.log.watermark.read(self.vault.ring().log_public()?)? else {
+        let Some(known) = self.log.watermark.read(self.vault.ring().log_public()?).await? else {
             // Nothing was signed yet, or the file that says so is gone.
             return if signed || tree.tree > 1 { Err(AppError::WatermarkMissing) } else { Ok(()) };
         };
@@ -209,7 +209,7 @@ impl App {
     pub async fn tree_publish(&self, tree: i64, checkpoint: &Checkpoint, published: bool) -> Result<(), AppError> {
         if published {
             // Whoever signed it may have died before it stood outside the database.
-            self.log.watermark.write(checkpoint, &self.log_key(&checkpoint.origin)?)?;
+            self.log.watermark.write(checkpoint, &self.log_key(&checkpoint.origin)?).await?;
         }
         let cosign = || checkpoint_cosign(tree, checkpoint, published);
         self.read_as_system("checkpoint_cosign", &cosign).await.map(drop)
@@ -224,7 +224,7 @@ impl App {
         };
         let checkpoint = self.own_checkpoint(&tree, &stored)?;
         // Whoever signed it may have died before it stood outside the database, and nobody is shown it before.
-        self.log.watermark.write(&checkpoint, &self.log_key(&tree.origin)?)?;
+        self.log.watermark.write(&checkpoint, &self.log_key(&tree.origin)?).await?;
         Ok(Some((stored.tree, checkpoint)))
     }
 

@@ -8,7 +8,7 @@ use std::{
     fs::OpenOptions,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -104,7 +104,7 @@ impl Writer {
         for (event, answer) in events.iter().zip(answers) {
             let own = event.actor().is_some_and(|actor| actor.role == Role::Subject.as_str());
             let stored = stored.is_ok() || (singly && self.append(std::slice::from_ref(event)).await.is_ok());
-            let durable = stored || (own && self.journal(event).is_ok());
+            let durable = stored || (own && self.journal(event).await.is_ok());
             // A caller that has gone away no longer waits for the answer.
             let _ = answer.send(durable);
         }
@@ -120,22 +120,19 @@ impl Writer {
     }
 
     /// Adds an event to the journal, durably and whole, or leaves the journal as it was.
-    fn journal(&self, event: &Event) -> io::Result<()> {
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.journal)?;
-        let before = file.metadata()?.len();
+    async fn journal(&self, event: &Event) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
-        if let Err(error) = file.write_all(&line).and_then(|()| file.sync_data()) {
-            file.set_len(before)?;
-            return Err(error);
-        }
-        if before == 0 { sync_folder(&self.journal) } else { Ok(()) }
+        let journal = self.journal.clone();
+        beside(move || add_line(&journal, &line)).await
     }
 
-    /// Stores what the journal holds, each event once, and empties it. What can't be read is kept beside it.
+    /// Stores what the journal holds, each event once, and empties it. What can't be read is kept beside it; what a policy refuses
+    /// stays, since that ends: a right comes back, or the time that a wrong clock gave it has come.
     async fn replay(&self) {
-        let Ok(text) = std::fs::read(&self.journal) else { return };
-        let mut damaged = Vec::new();
+        let journal = self.journal.clone();
+        let Ok(text) = beside(move || std::fs::read(journal)).await else { return };
+        let (mut damaged, mut stays) = (Vec::new(), Vec::new());
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let Ok(event) = serde_json::from_slice::<Event>(line) else {
                 damaged.extend([line, b"\n"].concat());
@@ -144,27 +141,53 @@ impl Writer {
             match self.append(&[event]).await {
                 // A conflict says that an earlier replay got as far as this event.
                 Ok(()) | Err(DbError::Conflict(_)) => {}
-                Err(DbError::Unreachable(_)) => return,
+                Err(DbError::Unreachable(_) | DbError::TicketRanOut) => return,
+                Err(DbError::Refused) => stays.extend([line, b"\n"].concat()),
                 Err(error) => {
                     tracing::error!(%error, "the log refuses a read of the journal");
                     damaged.extend([line, b"\n"].concat());
                 }
             }
         }
-        if let Err(error) = self.empty(&damaged) {
+        let journal = self.journal.clone();
+        if let Err(error) = beside(move || empty(&journal, &damaged, &stays)).await {
             tracing::error!(%error, "the journal of reads can't be emptied");
         }
     }
+}
 
-    fn empty(&self, damaged: &[u8]) -> io::Result<()> {
-        if !damaged.is_empty() {
-            tracing::error!("a part of the journal of reads is damaged, and kept");
-            let path = self.journal.with_extension("damaged");
-            let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-            file.write_all(damaged)?;
-            file.sync_all()?;
-        }
-        std::fs::remove_file(&self.journal)?;
-        sync_folder(&self.journal)
+/// Does something to a file beside the threads that serve.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn add_line(journal: &Path, line: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(journal)?;
+    let before = file.metadata()?.len();
+    if let Err(error) = file.write_all(line).and_then(|()| file.sync_data()) {
+        file.set_len(before)?;
+        return Err(error);
     }
+    if before == 0 { sync_folder(journal) } else { Ok(()) }
+}
+
+/// Empties the journal but for what stays.
+fn empty(journal: &Path, damaged: &[u8], stays: &[u8]) -> io::Result<()> {
+    if !damaged.is_empty() {
+        tracing::error!("a part of the journal of reads is damaged, and kept");
+        let path = journal.with_extension("damaged");
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        file.write_all(damaged)?;
+        file.sync_all()?;
+    }
+    if stays.is_empty() {
+        std::fs::remove_file(journal)?;
+        return sync_folder(journal);
+    }
+    let sibling = journal.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&sibling)?;
+    file.write_all(stays)?;
+    file.sync_all()?;
+    std::fs::rename(&sibling, journal)?;
+    sync_folder(journal)
 }

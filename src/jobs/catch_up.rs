@@ -180,7 +180,8 @@ async fn warn_of_stall(app: &App) {
     let ctx = &Ctx::system(app.clock.clone());
     let work = move |tx: db::Tx| async move {
         let [rows] = tx.finish([log_stalled(ctx.now() - STALLED_AFTER)]).await?;
-        Ok::<_, AppError>(rows.iter().map(|row| row.get(0)).collect::<Vec<i32>>())
+        let named = |row: &db::Row| (row.get(0), row.get::<_, Option<String>>(1).unwrap_or_default());
+        Ok::<_, AppError>(rows.iter().map(named).collect::<Vec<(i32, String)>>())
     };
     match app.db.system.run_tx("log_stalled", ctx, Gate::read(ctx), work).await {
         Ok(held_by) if held_by.is_empty() => {}

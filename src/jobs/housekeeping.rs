@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use context::Ctx;
 use db::{Gate, Query};
+use vault::RingError;
 
 use crate::app::{App, AppError};
 
@@ -37,12 +38,17 @@ pub async fn keep_house(app: Arc<App>) {
 /// Removes what has run out, files of exports too, and destroys old transit keys.
 pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    // First, since it must happen though the database fails.
-    let destroyed = app.vault.ring().destroy_old_transit(ctx.now())?;
+    // First, since it must happen though the database fails. Beside the threads that serve, since it waits for a file's lock.
+    let (vault, now) = (app.vault.clone(), ctx.now());
+    let destroy = move || {
+        let destroyed = vault.ring().destroy_old_transit(now)?;
+        Ok::<_, RingError>((destroyed, vault.ring().destroy_old_signing(now)?))
+    };
+    let outcome = tokio::task::spawn_blocking(destroy).await;
+    let (destroyed, retired) = outcome.expect("no one panics while keys are destroyed")?;
     if destroyed > 0 {
         tracing::info!(destroyed, "transit keys destroyed");
     }
-    let retired = app.vault.ring().destroy_old_signing(ctx.now())?;
     if retired > 0 {
         tracing::info!(retired, "signing keys destroyed, whose tokens have run out");
     }

@@ -82,10 +82,10 @@ async fn take(app: &App, mailbox: &Mailbox) -> Result<Option<Taken>, AppError> {
         .run_tx("letter_take", ctx, Gate::read(ctx), move |tx| async move {
             let take = Query::new(
                 "-- letter_take
-                UPDATE auth.letters SET attempts = attempts + 1, next_at = $2
-                WHERE letter_id = (SELECT letter_id FROM auth.letters WHERE next_at <= $1 AND expires_at > $1
-                                   ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-                RETURNING letter_id, ring_key, sealed, attempts",
+                WITH due AS MATERIALIZED (SELECT letter_id FROM auth.letters WHERE next_at <= $1 AND expires_at > $1
+                                          ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+                UPDATE auth.letters l SET attempts = attempts + 1, next_at = $2 FROM due WHERE l.letter_id = due.letter_id
+                RETURNING l.letter_id, ring_key, sealed, attempts",
             );
             let [rows] = tx.finish([take.bind(ctx.now()).bind(lease_ends)]).await?;
             Ok::<_, AppError>(rows)

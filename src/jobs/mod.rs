@@ -1,5 +1,5 @@
 //! What goes on beside requests: the log of reads, letters, jobs, housekeeping, and the watches over
-//! the key ring and the policies.
+//! the key ring, the policies, the database's clock, and sessions that hold others up.
 
 mod access_log;
 mod alert_watch;
@@ -10,6 +10,7 @@ mod housekeeping;
 mod letters;
 mod ring_watch;
 mod runner;
+mod session_watch;
 mod tree;
 mod watch;
 mod witness;
@@ -22,6 +23,7 @@ pub use housekeeping::{keep_house, keep_house_once};
 pub use letters::{deliver_letters, deliver_some};
 pub use ring_watch::{join_ring, leave_ring, watch_ring};
 pub use runner::{Next, plan, run_due, run_jobs, run_some};
+pub use session_watch::{Ended, watch_sessions, watch_sessions_once};
 pub use tree::{grow_once, grow_tree, watch_cover};
-pub use watch::{PolicyDrift, check_policies};
+pub use watch::{CLOCKS_APART, ClocksApart, OwnSettings, PolicyDrift, check_clock, check_policies, tell_own_settings};
 pub use witness::{Witnesses, add_checkpoint};

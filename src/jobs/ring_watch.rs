@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use context::{Ctx, NodeId};
 use db::{Gate, Query};
+use vault::RingError;
 
 use crate::app::{App, AppError};
 
@@ -18,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub async fn join_ring(app: &App) -> Result<NodeId, AppError> {
     let node = NodeId::random();
     beat(app, node).await?;
-    if app.vault.ring().reload()? {
+    if reload(app).await? {
         beat(app, node).await?;
     }
     Ok(node)
@@ -30,7 +31,7 @@ pub async fn watch_ring(app: Arc<App>, node: NodeId) {
     let (mut due, mut failed) = (false, None);
     loop {
         every.tick().await;
-        let outcome = match app.vault.ring().reload() {
+        let outcome = match reload(&app).await {
             Ok(changed) if changed || due => beat(&app, node).await,
             Ok(_) => Ok(()),
             // The others have to know that it lives, and lags behind.
@@ -46,6 +47,12 @@ pub async fn watch_ring(app: Arc<App>, node: NodeId) {
             failed = failure;
         }
     }
+}
+
+/// Takes over what changed in the ring's file, beside the threads that serve; says whether anything did.
+async fn reload(app: &App) -> Result<bool, RingError> {
+    let vault = app.vault.clone();
+    tokio::task::spawn_blocking(move || vault.ring().reload()).await.expect("no one panics while reading the ring")
 }
 
 /// Takes a server out that stops in order.

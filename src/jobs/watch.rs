@@ -1,17 +1,45 @@
-//! The watch over the policies: where roles, grants or policies are not what they must be, the server stops.
+//! The watch over what the database must be: where roles, grants or policies are not what they must be, the server stops. What a
+//! login has set for its own sessions changes nothing in the server's: that is said, and the server goes on, since otherwise
+//! the weakest login could stop it. The watch also says where the database's clock is far from ours.
 
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
 use context::Ctx;
-use db::{Gate, catalogue, drift, matrix};
+use db::{Clocks, Drift, Gate, catalogue, drift, matrix};
+use domain::alert::Severity;
 
 use crate::app::{App, AppError};
+
+/// How far the database's clock may be from ours. The log refuses events that are two minutes off.
+pub const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
 
 /// The catalogue differs from `policies/matrix.snap`.
 #[derive(Debug, thiserror::Error)]
 #[error("roles, grants or policies are not what they must be (`lethe migrate` applies roles, grants and policies anew):\n{}", .0.join("\n"))]
 pub struct PolicyDrift(pub Vec<String>);
 
+/// What logins have set for sessions of their own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct OwnSettings(pub Vec<String>);
+
+impl OwnSettings {
+    /// The logins, each once.
+    pub fn logins(&self) -> BTreeSet<&str> {
+        self.0.iter().filter_map(|line| line.split(' ').find(|word| word.starts_with("lethe_"))).collect()
+    }
+}
+
+/// The database's clock and ours are too far apart.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the database's clock says {}, this server's {}: more than {} s apart; set them by the same time source, since the log takes \
+     no event of another time", .0.theirs.format("%FT%T%.3fZ"), .0.ours.format("%FT%T%.3fZ"), CLOCKS_APART.num_seconds()
+)]
+pub struct ClocksApart(pub Clocks);
+
 /// Compares the live catalogue with what it must be.
-pub async fn check_policies(app: &App) -> Result<Result<(), PolicyDrift>, AppError> {
+pub async fn check_policies(app: &App) -> Result<Result<OwnSettings, PolicyDrift>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let found = app
         .db
@@ -21,6 +49,22 @@ pub async fn check_policies(app: &App) -> Result<Result<(), PolicyDrift>, AppErr
             Ok::<_, AppError>(matrix(&rows))
         })
         .await?;
-    let drift = drift(&found);
-    Ok(if drift.is_empty() { Ok(()) } else { Err(PolicyDrift(drift)) })
+    let Drift { lines, own_settings } = drift(&found);
+    Ok(if lines.is_empty() { Ok(OwnSettings(own_settings)) } else { Err(PolicyDrift(lines)) })
+}
+
+/// Says in the trace, and by an alert for each login, what logins have set for themselves.
+pub async fn tell_own_settings(app: &App, settings: &OwnSettings) {
+    for login in settings.logins() {
+        let of_login: Vec<_> = settings.0.iter().filter(|line| line.contains(login)).map(String::as_str).collect();
+        let changes = of_login.join("; ");
+        tracing::warn!(login, changes, "a login's settings were altered; `lethe migrate` sets them again");
+        app.alarm_about(login, "login_altered", Severity::Warning, of_login.len() as u64).await;
+    }
+}
+
+/// Compares our clock with the database's.
+pub async fn check_clock(app: &App) -> Result<Result<Clocks, ClocksApart>, AppError> {
+    let clocks = app.db.system.clocks(&app.clock).await?;
+    Ok(if clocks.apart() <= CLOCKS_APART { Ok(clocks) } else { Err(ClocksApart(clocks)) })
 }

@@ -49,7 +49,8 @@ impl Stage {
     pub async fn set_with(people: usize, connections: usize, more: &[&str]) -> Outcome<Self> {
         let dir = tempfile::tempdir()?;
         let folder = Folder::open(dir.path())?;
-        let store = Store::start(&folder, &[]).await?;
+        // pgbench and the server log in as the same role, of which the limit is a share of these.
+        let store = Store::start(&folder, &[("max_connections", "200".to_owned())]).await?;
         let cluster = store.cluster.as_ref().ok_or("the cluster is not ours")?;
         let bin_dir = cluster.bin_dir().to_owned();
         let vault = Arc::new(Vault::new(folder.ring(None)?));

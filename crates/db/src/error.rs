@@ -11,6 +11,9 @@ pub enum DbError {
     /// A policy or a grant refused the statement.
     #[error("row-level security refused the statement")]
     Refused,
+    /// The transaction's ticket ran out before a statement of it began. Worth another try, with a fresh one.
+    #[error("the ticket ran out before a statement began")]
+    TicketRanOut,
     /// No connection could be had, or it broke.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
@@ -27,16 +30,18 @@ pub enum DbError {
 /// How the names of the policies begin that refuse keys under a version which a rotation has left behind. Such a transaction
 /// began before the rotation came by; tried again, it takes the newest version.
 const RING_FLOOR: &str = "\"subjects_floor_";
+/// The SQLSTATE by which the database says that a ticket ran out (`sql/V13`).
+const TICKET_RAN_OUT: &str = "LT001";
 
 /// Whether trying the whole transaction again may help.
 pub trait Transient {
-    /// True for conflicts only.
+    /// True for conflicts, and for tickets that ran out.
     fn is_transient(&self) -> bool;
 }
 
 impl Transient for DbError {
     fn is_transient(&self) -> bool {
-        matches!(self, Self::Conflict(_))
+        matches!(self, Self::Conflict(_) | Self::TicketRanOut)
     }
 }
 
@@ -50,6 +55,9 @@ impl From<tokio_postgres::Error> for DbError {
             .contains(code)
         {
             return Self::Conflict(db.constraint().unwrap_or(code.code()).to_owned());
+        }
+        if code.code() == TICKET_RAN_OUT {
+            return Self::TicketRanOut;
         }
         if *code == SqlState::INSUFFICIENT_PRIVILEGE && db.message().contains(RING_FLOOR) {
             return Self::Conflict("ring_floor".to_owned());

@@ -4,19 +4,19 @@
 //! transaction; a cancelled or failed transaction never returns to its pool. Refuses: connections for free use.
 
 mod catalogue;
+mod clock;
 mod error;
 mod migrate;
 mod pool;
 mod ticket;
-mod timeout;
 mod tx;
 
-pub use catalogue::{MATRIX, catalogue, catalogue_sql, drift, matrix};
+pub use catalogue::{Drift, MATRIX, catalogue, catalogue_sql, drift, matrix};
+pub use clock::Clocks;
 pub use error::{DbError, Transient};
 pub use migrate::{Login, MigrateError, Passwords, admin, install_pads, migrate, newest_migration, set_passwords};
-pub use pool::{Address, Db};
-pub use ticket::{Lookup, TicketKey};
-pub use timeout::long_statements;
+pub use pool::{Address, Db, session};
+pub use ticket::{Backend, Lookup, TicketKey};
 pub use tx::{Gate, Query, Tx};
 
 pub use tokio_postgres::{Row, types};

@@ -77,7 +77,9 @@ const POLICIES: &[(&str, &str)] = &[
     ("release", include_str!("../../../policies/release.sql")),
     ("estimates", include_str!("../../../policies/estimates.sql")),
 ];
-const ROLES: &str = include_str!("../../../policies/roles.sql");
+/// Applied by the superuser, before the migrations and after the policies.
+const ROLES: (&str, &str) = ("roles", include_str!("../../../policies/roles.sql"));
+const WATCH: (&str, &str) = ("watch", include_str!("../../../policies/watch.sql"));
 
 /// Why a database could not be brought to this version.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +124,7 @@ pub fn newest_migration() -> i32 {
 /// Roles, migrations, policies. Safe to run again, and from several places at once.
 pub async fn migrate(client: &mut Client) -> Result<(), MigrateError> {
     client.batch_execute("SELECT pg_advisory_lock(7310868735420)").await?;
-    apply_roles(client).await?;
+    apply_to_cluster(client, ROLES).await?;
     client.batch_execute("SET ROLE lethe_owner").await?;
     let mut runner = embedded::migrations::runner();
     runner.set_migration_table_name("lethe.schema_history");
@@ -131,6 +133,7 @@ pub async fn migrate(client: &mut Client) -> Result<(), MigrateError> {
     outcome?;
     apply_policies(client).await?;
     client.batch_execute(FORGET_ESTIMATES).await?;
+    apply_to_cluster(client, WATCH).await?;
     client.batch_execute("SELECT pg_advisory_unlock(7310868735420)").await?;
     Ok(())
 }
@@ -154,19 +157,27 @@ async fn apply_policies(client: &mut Client) -> Result<(), MigrateError> {
 
 /// Roles belong to the cluster: whoever migrates another database of it may change the same rows at the same moment, which our
 /// lock, of one database, does not see. Then they are applied again.
-async fn apply_roles(client: &mut Client) -> Result<(), MigrateError> {
+async fn apply_to_cluster(client: &mut Client, (name, sql): (&'static str, &str)) -> Result<(), MigrateError> {
     let mut attempts = 0;
     loop {
         let tx = client.transaction().await?;
-        match tx.batch_execute(ROLES).await.map_err(DbError::from) {
+        match tx.batch_execute(sql).await.map_err(DbError::from) {
             Ok(()) => return Ok(tx.commit().await?),
-            Err(DbError::Fault { message, .. }) if message.contains("concurrently updated") && attempts < 20 => {
+            Err(error) if was_overtaken(&error) && attempts < 20 => {
                 tx.rollback().await?;
                 attempts += 1;
                 tokio::time::sleep(std::time::Duration::from_millis(50 * attempts)).await;
             }
-            Err(error) => return Err(MigrateError::Policy("roles", error)),
+            Err(error) => return Err(MigrateError::Policy(name, error)),
         }
+    }
+}
+
+/// Whether somebody else changed the same row of the cluster's catalogue, or added it.
+fn was_overtaken(error: &DbError) -> bool {
+    match error {
+        DbError::Fault { message, .. } => message.contains("concurrently"),
+        other => matches!(other, DbError::Conflict(_)),
     }
 }
 
@@ -205,7 +216,7 @@ pub async fn set_passwords(client: &Client, passwords: &Passwords) -> Result<(),
     let mut attempts = 0;
     let outcome = loop {
         match client.batch_execute(&statements).await.map_err(DbError::from) {
-            Err(DbError::Fault { message, .. }) if message.contains("concurrently updated") && attempts < 20 => {
+            Err(error) if was_overtaken(&error) && attempts < 20 => {
                 attempts += 1;
                 tokio::time::sleep(std::time::Duration::from_millis(50 * attempts)).await;
             }

@@ -1,15 +1,61 @@
-//! One pool a login. A connection knows its backend's pid, which every ticket names.
+//! One pool a login. A connection knows its backend, which every ticket names, and the database's time, by which tickets run
+//! out. It starts with the settings that the server needs: no setting of a role or of a database changes them, so that a login
+//! that alters itself does the server no harm.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
+use chrono::{DateTime, Utc};
 use deadpool::{
     Runtime,
     managed::{self, Metrics, RecycleResult, Timeouts},
 };
 use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
-use crate::{DbError, Login, TicketKey};
+use crate::{Backend, DbError, Login, TicketKey};
+
+/// Options of a session's start, which outrank what `ALTER ROLE` and `ALTER DATABASE` set. `policies/roles.sql` gives the reason
+/// of those that roles have too. A lock is waited for less long than a statement may take, so that the refusal names the lock.
+const PINNED: &[(&str, &str)] = &[
+    ("search_path", "pg_catalog"),
+    ("row_security", "on"),
+    ("statement_timeout", "30s"),
+    ("lock_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "30s"),
+    ("idle_session_timeout", "0"),
+    ("client_connection_check_interval", "1s"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("max_parallel_workers_per_gather", "0"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_deferrable", "off"),
+    ("synchronous_commit", "on"),
+    ("timezone", "UTC"),
+    ("local_preload_libraries", ""),
+    ("lethe.ticket", ""),
+];
+/// A release reads each person's rows once: remembering them would only cost.
+const PINNED_FOR_STATS: &[(&str, &str)] = &[("enable_memoize", "off")];
+
+/// Undoes every other setting that a role or a database has and a session may change: hundreds could be listed, and new releases
+/// of PostgreSQL bring more. `transaction_timeout`, of PostgreSQL 17, comes first, since it would end this too.
+const UNDO: &str = "-- session_undo
+SELECT set_config('transaction_timeout', '0', false) WHERE current_setting('server_version_num')::int >= 170000;
+SELECT set_config(name, coalesce(boot_val, ''), false) FROM pg_settings
+WHERE source IN ('database', 'user', 'database user') AND context = 'user'";
+
+/// The options of [`PINNED`], as a connection string takes them.
+fn options(login: Login) -> String {
+    let more = if login == Login::Stats { PINNED_FOR_STATS } else { &[] };
+    let option = |(name, value): &(&str, &str)| format!("-c {name}={}", value.replace(' ', "\\ "));
+    PINNED.iter().chain(more).map(option).collect::<Vec<_>>().join(" ")
+}
 
 /// Where a database is, without a login.
 #[derive(Clone, Debug)]
@@ -35,30 +81,47 @@ impl Address {
     }
 }
 
+fn pinned(address: &Address, login: Login, password: Option<&str>) -> Config {
+    let mut config = address.config(login.as_str(), password);
+    config.options(options(login));
+    config
+}
+
+/// One connection of a login that begins as those of a pool do, without a ticket.
+pub async fn session(address: &Address, login: Login, password: Option<&str>) -> Result<Client, DbError> {
+    let (client, connection) = pinned(address, login, password).connect(NoTls).await?;
+    tokio::spawn(connection);
+    client.batch_execute(UNDO).await?;
+    Ok(client)
+}
+
 /// All connections of one login.
 #[derive(Clone)]
 pub struct Db {
     pub(crate) pool: managed::Pool<Connections>,
     pub(crate) key: Arc<TicketKey>,
+    /// Connections of another age are made anew before their next use.
+    pub(crate) age: Arc<AtomicU64>,
 }
 
 impl Db {
     /// Opens a pool of at most `size` connections; none is made before it is needed.
     pub fn connect(address: &Address, login: Login, password: &str, size: usize, key: Arc<TicketKey>) -> Self {
-        let config = address.config(login.as_str(), Some(password));
+        let config = pinned(address, login, Some(password));
         let inner = deadpool_postgres::Manager::from_config(
             config,
             NoTls,
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
         let wait = Some(Duration::from_secs(5));
-        let pool = managed::Pool::builder(Connections { inner })
+        let age = Arc::new(AtomicU64::new(0));
+        let pool = managed::Pool::builder(Connections { inner, age: age.clone() })
             .max_size(size)
             .timeouts(Timeouts { wait, create: wait, recycle: wait })
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a pool with a runtime and a size can be built");
-        Self { pool, key }
+        Self { pool, key, age }
     }
 
     pub(crate) async fn get(&self) -> Result<managed::Object<Connections>, DbError> {
@@ -69,15 +132,27 @@ impl Db {
     }
 }
 
-/// Makes connections with deadpool-postgres and asks each for its backend's pid.
+/// Makes connections with deadpool-postgres and asks each for its backend and its time.
 pub(crate) struct Connections {
     inner: deadpool_postgres::Manager,
+    age: Arc<AtomicU64>,
 }
 
 /// A connection and the backend behind it.
 pub(crate) struct Connection {
     pub client: ClientWrapper,
-    pub pid: i32,
+    pub backend: Backend,
+    /// What the database's clock said, and when.
+    time: (DateTime<Utc>, Instant),
+    age: u64,
+}
+
+impl Connection {
+    /// The database's time, as long as nobody sets its clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        let (then, at) = self.time;
+        then + at.elapsed()
+    }
 }
 
 impl managed::Manager for Connections {
@@ -85,16 +160,34 @@ impl managed::Manager for Connections {
     type Error = DbError;
 
     async fn create(&self) -> Result<Connection, DbError> {
+        let age = self.age.load(Ordering::Relaxed);
         let client = self.inner.create().await?;
-        let pid = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
-        Ok(Connection { client, pid })
+        client.batch_execute(UNDO).await?;
+        let (backend, then) = Backend::of(&client).await?;
+        Ok(Connection { client, backend, time: (then, Instant::now()), age })
     }
 
     async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<DbError> {
         use managed::RecycleError;
+        if connection.age != self.age.load(Ordering::Relaxed) {
+            return Err(RecycleError::message("the database's time is to be asked again"));
+        }
         self.inner.recycle(&mut connection.client, metrics).await.map_err(|error| match error {
             RecycleError::Backend(error) => RecycleError::Backend(error.into()),
             RecycleError::Message(message) => RecycleError::Message(message),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blank_in_a_value_does_not_end_the_option() {
+        let text = options(Login::Stats);
+        assert!(text.contains(r"-c default_transaction_isolation=read\ committed -c"), "{text}");
+        assert!(text.ends_with("-c enable_memoize=off"), "{text}");
+        assert!(!options(Login::Api).contains("enable_memoize"));
     }
 }

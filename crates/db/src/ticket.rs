@@ -1,16 +1,51 @@
 //! Tickets: what row-level security trusts instead of a variable that any SQL could set.
 //!
-//! `v1|subject|lookup|role|expiry|pid|mac`: the subject's id (nil for none), a keyed hash by which rows may be found before
-//! a subject is known (hex, or empty), the role, the expiry in seconds since 1970, the backend that it is made for, and an
-//! HMAC-SHA256 in hex. `sql/V1` checks it with core `sha256()` and the two pads of [`TicketKey::pads`].
+//! `v2|subject|lookup|role|expiry|pid|slot|started|mac`: the subject's id (nil for none), a keyed hash by which rows may be
+//! found before a subject is known (hex, or empty), the role, the expiry in seconds since 1970 by the database's clock, the
+//! backend that it is made for, and an HMAC-SHA256 in hex. `sql/V13` checks it with core `sha256()` and the two pads of
+//! [`TicketKey::pads`].
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Role, SubjectId};
+use tokio_postgres::Client;
 use zeroize::Zeroizing;
 
+use crate::DbError;
+
 const BLOCK_BYTES: usize = 64;
-const LIFETIME: TimeDelta = TimeDelta::seconds(60);
+/// How long a ticket is good.
+pub(crate) const LIFETIME: TimeDelta = TimeDelta::seconds(60);
+
+/// The backend behind a connection, as tickets name it. The number of its process may soon be another backend's; together with
+/// its start it is nobody else's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// The process.
+    pub pid: i32,
+    /// Where the database keeps the backend's state, which spares the check a search; it may have moved since.
+    pub slot: i32,
+    /// Since when it runs, in seconds since 1970, as the database writes it.
+    pub started: String,
+}
+
+impl Backend {
+    /// The backend of a connection, and what its clock says.
+    pub async fn of(client: &Client) -> Result<(Self, DateTime<Utc>), DbError> {
+        let row = client
+            .query_one(
+                "-- backend_get
+                SELECT pid, slot, extract(epoch FROM pg_catalog.pg_stat_get_backend_start(slot))::pg_catalog.text AS started,
+                       pg_catalog.clock_timestamp() AS now
+                FROM (SELECT slot, pg_catalog.pg_stat_get_backend_pid(slot) AS pid
+                      FROM pg_catalog.pg_stat_get_backend_idset() AS slot) backends
+                WHERE pid = pg_catalog.pg_backend_pid()",
+                &[],
+            )
+            .await?;
+        Ok((Self { pid: row.get("pid"), slot: row.get("slot"), started: row.get("started") }, row.get("now")))
+    }
+}
 
 /// A keyed hash by which rows are found before a subject is known: of an address, or of a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,11 +73,30 @@ impl TicketKey {
         (pad(0x36), pad(0x5c))
     }
 
-    /// Makes a ticket for one backend, good for a minute.
-    pub fn mint(&self, subject: SubjectId, lookup: Option<Lookup>, role: Role, now: DateTime<Utc>, pid: i32) -> String {
+    /// Makes a ticket for one backend, good for a minute from `now` on, which is the database's time.
+    pub fn mint(
+        &self,
+        subject: SubjectId,
+        lookup: Option<Lookup>,
+        role: Role,
+        now: DateTime<Utc>,
+        backend: &Backend,
+    ) -> String {
+        self.mint_until(subject, lookup, role, now + LIFETIME, backend)
+    }
+
+    /// The same, good until a time of the database.
+    pub(crate) fn mint_until(
+        &self,
+        subject: SubjectId,
+        lookup: Option<Lookup>,
+        role: Role,
+        until: DateTime<Utc>,
+        backend: &Backend,
+    ) -> String {
         let lookup = lookup.map(|lookup| hex::encode(lookup.0)).unwrap_or_default();
-        let expiry = (now + LIFETIME).timestamp();
-        let claim = format!("v1|{subject}|{lookup}|{}|{expiry}|{pid}", role.as_str());
+        let (role, until, Backend { pid, slot, started }) = (role.as_str(), until.timestamp(), backend);
+        let claim = format!("v2|{subject}|{lookup}|{role}|{until}|{pid}|{slot}|{started}");
         let mac = hmac::sign(&self.key, claim.as_bytes());
         format!("{claim}|{}", hex::encode(mac))
     }

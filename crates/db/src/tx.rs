@@ -3,23 +3,28 @@
 //! A transaction opens with its first flight (BEGIN, ticket and locks go ahead of the first statements) and commits with
 //! its last (what was queued, then COMMIT). All statements of a flight are prepared before the first of them leaves, so
 //! that none is overtaken. A refusal rolls back; a cancelled future closes its connection.
+//!
+//! A ticket runs out after a minute: a flight that leaves later brings a fresh one along. One that runs out all the same, behind
+//! a lock or a long statement, is an error of the database, and the transaction begins again; nothing is half done.
 
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use context::{Ctx, SubjectId};
+use chrono::TimeDelta;
+use context::{Ctx, Role, SubjectId};
 use deadpool::managed::Object;
 use futures_util::future;
 use tokio_postgres::{Row, Statement, types::ToSql};
 
 use crate::{
-    Db, DbError, Lookup, Transient,
+    Db, DbError, Lookup, TicketKey, Transient,
     pool::{Connection, Connections},
+    ticket::LIFETIME,
 };
 
 const ATTEMPTS: u32 = 5;
@@ -28,6 +33,13 @@ const FLIGHT: usize = 30;
 const SHARED: i32 = 1;
 const ALONE: i32 = 2;
 
+/// A ticket older than this is replaced by the next flight.
+const FRESH: Duration = Duration::from_secs(20);
+/// How long a statement may take where a transaction asks for long ones, and how much longer its tickets are good.
+const LONG: TimeDelta = TimeDelta::minutes(15);
+
+const SHOW: &str = "-- tx_show\nSELECT set_config('lethe.ticket', $1, true)";
+/// The same where locks are to be taken; only logins that take some may call these functions.
 const OPEN: &str = "-- tx_open
 SELECT set_config('lethe.ticket', $1, true),
        CASE $2::int WHEN 1 THEN pg_advisory_xact_lock_shared($3::bigint) WHEN 2 THEN pg_advisory_xact_lock($3::bigint) END,
@@ -37,12 +49,13 @@ SELECT set_config('lethe.ticket', $1, true),
 pub struct Query {
     sql: &'static str,
     values: Vec<Box<dyn ToSql + Sync + Send>>,
+    exactly: Option<u64>,
 }
 
 impl Query {
     /// A statement; its first line is a comment with the operation's name.
     pub fn new(sql: &'static str) -> Self {
-        Self { sql, values: Vec::new() }
+        Self { sql, values: Vec::new(), exactly: None }
     }
 
     /// The statement itself, for plans.
@@ -55,6 +68,12 @@ impl Query {
         self.values.push(Box::new(value));
         self
     }
+
+    /// The statement must change, or find, exactly so many rows; otherwise the transaction fails before its COMMIT leaves. For
+    /// statements of which fewer rows would mean that something stays which must go. They give no rows back.
+    pub fn exactly(self, rows: usize) -> Self {
+        Self { exactly: Some(rows as u64), ..self }
+    }
 }
 
 /// What a transaction may touch and which locks it takes first.
@@ -65,12 +84,13 @@ pub struct Gate {
     lock: i32,
     claim: Option<i64>,
     snapshot: bool,
+    long_statements: bool,
 }
 
 impl Gate {
     /// The rows of the context's subject, without a lock: reading what no key change can make unreadable.
     pub fn read(ctx: &Ctx) -> Self {
-        Self { subject: ctx.subject, lookup: None, lock: 0, claim: None, snapshot: false }
+        Self { subject: ctx.subject, lookup: None, lock: 0, claim: None, snapshot: false, long_statements: false }
     }
 
     /// The same, and all statements see the database as it is at the first: keys, and what they open, belong together.
@@ -91,7 +111,7 @@ impl Gate {
 
     /// Rows found by a keyed hash, before a subject is known.
     pub fn lookup(lookup: Lookup) -> Self {
-        Self { subject: SubjectId::NIL, lookup: Some(lookup), lock: 0, claim: None, snapshot: false }
+        Self { subject: SubjectId::NIL, lookup: Some(lookup), lock: 0, claim: None, snapshot: false, long_statements: false }
     }
 
     /// The same, and the rows found by a keyed hash as well.
@@ -104,11 +124,27 @@ impl Gate {
         Self { claim: key, ..self }
     }
 
+    /// The same, and each statement may take a quarter of an hour: very many rows may take longer than a request's may.
+    pub fn with_long_statements(self) -> Self {
+        Self { long_statements: true, ..self }
+    }
+
+    fn begin(&self) -> &'static str {
+        match (self.snapshot, self.long_statements) {
+            (true, _) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            (false, false) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+            (false, true) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = '15min'",
+        }
+    }
+
     fn lock_key(&self) -> i64 {
         let bytes = self.subject.0.into_bytes();
         i64::from_be_bytes(bytes[..8].try_into().expect("a UUID has sixteen bytes"))
     }
 }
+
+/// The code of a statement that concerned another number of rows than it must; no code of PostgreSQL's.
+const UNMATCHED: &str = "LT002";
 
 const UNOPENED: u8 = 0;
 const OPENED: u8 = 1;
@@ -122,16 +158,38 @@ pub struct Tx(Arc<Inner>);
 
 struct Inner {
     connection: Option<Object<Connections>>,
-    ticket: String,
+    minter: Minter,
     gate: Gate,
     state: AtomicU8,
     queue: Mutex<Vec<Query>>,
 }
 
+/// Makes a transaction's tickets.
+struct Minter {
+    key: Arc<TicketKey>,
+    role: Role,
+    minted: Mutex<Option<Instant>>,
+    pool_age: Arc<AtomicU64>,
+}
+
+impl Minter {
+    /// A ticket, where the transaction has none yet, or an old one.
+    fn next(&self, gate: &Gate, connection: &Connection) -> Option<String> {
+        let mut minted = self.minted.lock().expect("no one panics while minting");
+        if minted.is_some_and(|minted| minted.elapsed() < FRESH) {
+            return None;
+        }
+        *minted = Some(Instant::now());
+        let lifetime = if gate.long_statements { LIFETIME + LONG } else { LIFETIME };
+        let until = connection.now() + lifetime;
+        Some(self.key.mint_until(gate.subject, gate.lookup, self.role, until, &connection.backend))
+    }
+}
+
 impl Tx {
-    fn new(connection: Object<Connections>, ticket: String, gate: Gate) -> Self {
+    fn new(connection: Object<Connections>, minter: Minter, gate: Gate) -> Self {
         let state = AtomicU8::new(UNOPENED);
-        Self(Arc::new(Inner { connection: Some(connection), ticket, gate, state, queue: Mutex::default() }))
+        Self(Arc::new(Inner { connection: Some(connection), minter, gate, state, queue: Mutex::default() }))
     }
 
     /// Sends statements together and returns the rows of each.
@@ -170,25 +228,52 @@ impl Tx {
             let message = format!("{} statements in one flight", queries.len());
             return Err(DbError::Fault { code: "54000".to_owned(), message });
         }
+        let outcome = if commit && queries.iter().any(|query| query.exactly.is_some()) {
+            // What is counted is counted before the COMMIT leaves.
+            let rows = self.send_flight(queries, false).await;
+            match rows {
+                Ok(rows) => self.send_flight(Vec::new(), true).await.map(|_| rows),
+                refused => refused,
+            }
+        } else {
+            self.send_flight(queries, commit).await
+        };
+        if let Err(DbError::TicketRanOut) = &outcome {
+            // Perhaps the database's clock was set: every connection of the pool asks for its time anew.
+            self.0.minter.pool_age.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    async fn send_flight(&self, queries: Vec<Query>, commit: bool) -> Result<Vec<Vec<Row>>, DbError> {
+        let Inner { gate, minter, state, .. } = &*self.0;
         let client = &self.connection().client;
-        let opening = self.0.state.load(Ordering::Acquire) == UNOPENED;
-        let open = if opening { Some(client.prepare_cached(OPEN).await?) } else { None };
+        let opening = state.load(Ordering::Acquire) == UNOPENED;
+        let closed = state.load(Ordering::Acquire) == CLOSED;
+        let with_locks = opening && (gate.lock != 0 || gate.claim.is_some());
+        let ticket = if closed { None } else { minter.next(gate, self.connection()) };
+        let show = match &ticket {
+            Some(_) => Some(client.prepare_cached(if with_locks { OPEN } else { SHOW }).await?),
+            None => None,
+        };
         let mut statements = Vec::with_capacity(queries.len());
         for query in &queries {
             statements.push(client.prepare_cached(query.sql).await?);
         }
         if opening {
             // From here on the server may be inside a transaction, whatever becomes of this future.
-            self.0.state.store(OPENED, Ordering::Release);
+            state.store(OPENED, Ordering::Release);
         }
         let begin = async {
-            let Some(open) = open else { return Ok(true) };
-            let (lock, claim) = (self.0.gate.lock, self.0.gate.claim);
-            let key = self.0.gate.lock_key();
-            let values: [&(dyn ToSql + Sync); 4] = [&self.0.ticket, &lock, &key, &claim];
-            let begin = if self.0.gate.snapshot { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
-            let ((), rows) = future::try_join(client.batch_execute(begin), client.query(&open, &values)).await?;
-            rows[0].try_get::<_, bool>(2)
+            let (lock, claim, key) = (gate.lock, gate.claim, gate.lock_key());
+            let started = async { if opening { client.batch_execute(gate.begin()).await } else { Ok(()) } };
+            let shown = async {
+                let Some((show, ticket)) = show.as_ref().zip(ticket.as_ref()) else { return Ok(Vec::new()) };
+                let values: [&(dyn ToSql + Sync); 4] = [ticket, &lock, &key, &claim];
+                client.query(show, if with_locks { &values[..] } else { &values[..1] }).await
+            };
+            let ((), rows) = future::try_join(started, shown).await?;
+            if with_locks { rows[0].try_get::<_, bool>(2) } else { Ok(true) }
         };
         let body =
             future::join_all(statements.iter().zip(&queries).map(|(statement, query)| self.run(statement, query)));
@@ -196,20 +281,28 @@ impl Tx {
         let (claimed, rows, ended) = future::join3(begin, body, end).await;
         if commit {
             // Answered: the transaction is over, be it that a failed statement made a rollback of the COMMIT.
-            self.0.state.store(CLOSED, Ordering::Release);
+            state.store(CLOSED, Ordering::Release);
         }
         let claimed = claimed?;
         let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
         ended?;
         if !claimed && !commit {
-            self.0.state.store(CLAIM_REFUSED, Ordering::Release);
+            state.store(CLAIM_REFUSED, Ordering::Release);
         }
         Ok(rows)
     }
 
-    async fn run(&self, statement: &Statement, query: &Query) -> Result<Vec<Row>, tokio_postgres::Error> {
+    async fn run(&self, statement: &Statement, query: &Query) -> Result<Vec<Row>, DbError> {
         let values: Vec<&(dyn ToSql + Sync)> = query.values.iter().map(|value| &**value as _).collect();
-        self.connection().client.query(statement, &values).await
+        let client = &self.connection().client;
+        let Some(exactly) = query.exactly else { return Ok(client.query(statement, &values).await?) };
+        let changed = client.execute(statement, &values).await?;
+        if changed == exactly {
+            return Ok(Vec::new());
+        }
+        let name = query.sql.lines().next().unwrap_or_default().trim_start_matches("-- ");
+        let message = format!("{name} concerned {changed} row(s) instead of {exactly}");
+        Err(DbError::Fault { code: UNMATCHED.to_owned(), message })
     }
 
     /// Sends what was queued, with the COMMIT.
@@ -288,8 +381,9 @@ impl Db {
         E: From<DbError>,
     {
         let connection = self.get().await?;
-        let ticket = self.key.mint(gate.subject, gate.lookup, ctx.role, ctx.now(), connection.pid);
-        let tx = Tx::new(connection, ticket, gate);
+        let (key, pool_age) = (self.key.clone(), self.age.clone());
+        let minter = Minter { key, role: ctx.role, minted: Mutex::default(), pool_age };
+        let tx = Tx::new(connection, minter, gate);
         match work(tx.clone()).await {
             Ok(value) => {
                 tx.commit().await?;

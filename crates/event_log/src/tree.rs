@@ -183,6 +183,7 @@ pub fn tree_move(tree: &TreeRow, now: DateTime<Utc>) -> Query {
         "-- tree_move
         UPDATE log.trees SET size = $2, txid = $3::text::xid8, position = $4, moved_at = $5 WHERE tree = $1",
     )
+    .exactly(1)
     .bind(tree.tree)
     .bind(count(tree.size))
     .bind(tree.position.txid.to_string())
@@ -268,17 +269,21 @@ pub fn leaf_index(position: Position) -> Query {
     .bind(position.position)
 }
 
-/// Since when something waits for a published checkpoint: the time of the oldest event that is not integrated, and of the oldest
-/// checkpoint that witnesses did not cosign, each none where nothing waits.
+/// Since when something waits for a published checkpoint: the time of the first event that is not integrated, and of the oldest
+/// checkpoint that witnesses did not cosign, each none where nothing waits. What is compared with a column is a value of its own:
+/// an expression around it would keep the index from being used, since under row-level security it may not be known to be safe.
 pub fn log_uncovered() -> Query {
     Query::new(
         "-- log_uncovered
-        WITH newest AS (SELECT * FROM log.trees ORDER BY tree DESC LIMIT 1)
-        SELECT (SELECT min(e.recorded_at) FROM (
-                    SELECT e.recorded_at FROM log.events e
-                    WHERE (e.txid, e.position) > (coalesce((SELECT txid FROM newest), '0'), coalesce((SELECT position FROM newest), 0))
-                    ORDER BY e.txid, e.position LIMIT 1000) e),
-               (SELECT min(c.signed_at) FROM log.checkpoints c, newest t WHERE c.tree = t.tree AND c.size >
-                    coalesce((SELECT max(w.size) FROM log.checkpoints w WHERE w.tree = t.tree AND w.witnessed), 0))",
+        WITH newest AS MATERIALIZED (SELECT tree, txid, position FROM log.trees ORDER BY tree DESC LIMIT 1),
+        place AS MATERIALIZED (
+            SELECT coalesce((SELECT txid FROM newest), '0') AS txid, coalesce((SELECT position FROM newest), 0) AS position),
+        covered AS MATERIALIZED (
+            SELECT coalesce(max(size), 0) AS size FROM log.checkpoints WHERE tree = (SELECT tree FROM newest) AND witnessed)
+        SELECT (SELECT e.recorded_at FROM log.events e
+                WHERE (e.txid, e.position) > ((SELECT txid FROM place), (SELECT position FROM place))
+                ORDER BY e.txid, e.position LIMIT 1),
+               (SELECT min(c.signed_at) FROM log.checkpoints c
+                WHERE c.tree = (SELECT tree FROM newest) AND c.size > (SELECT size FROM covered))",
     )
 }

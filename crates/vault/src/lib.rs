@@ -11,6 +11,7 @@
 
 mod evidence;
 mod file_key;
+mod file_lock;
 mod kek;
 mod keys;
 mod log_key;
@@ -24,6 +25,7 @@ mod transit;
 
 pub use evidence::EvidenceKey;
 pub use file_key::FileKey;
+pub use file_lock::lock_within;
 pub use kek::{Kek, ROTATION};
 pub use keys::{IndexKey, RecordKey, SubjectKeys, WrappedSubject};
 pub use proof::{check_document, seal_document};

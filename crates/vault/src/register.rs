@@ -46,7 +46,7 @@ pub fn subject_get(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// Replaces a person's wrapped keys.
+/// Replaces a person's wrapped keys, which must be there.
 pub fn subject_rewrap(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
     Query::new(
         "-- subject_rewrap
@@ -54,6 +54,7 @@ pub fn subject_rewrap(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
         SET ring_version = $2, wrapping_version = $3, index_key = $4, trail_key = $5, wrapping_key = $6
         WHERE subject_id = $1",
     )
+    .exactly(1)
     .bind(subject.0)
     .bind(wrapped.ring_version)
     .bind(wrapped.wrapping_version)
@@ -123,18 +124,19 @@ pub fn record_insert(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
     .bind(keys)
 }
 
-/// Takes records out of the register: their keys, hashes and, by reference, read models.
+/// Takes records out of the register, all of which must be in it: their keys, hashes and, by reference, read models.
 pub fn record_delete(subject: SubjectId, records: Vec<RecordId>) -> Query {
     let ids: Vec<Uuid> = records.into_iter().map(|record| record.0).collect();
     Query::new(
         "-- record_delete
         DELETE FROM vault.records WHERE subject_id = $1 AND record_id = ANY ($2)",
     )
+    .exactly(ids.len())
     .bind(subject.0)
     .bind(ids)
 }
 
-/// Replaces the wrapped keys of records.
+/// Replaces the wrapped keys of records, all of which must be there: one that kept its old wrapping would open no more.
 pub fn record_rewrap(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
     let (ids, keys): (Vec<Uuid>, Vec<Vec<u8>>) =
         entries.into_iter().map(|entry| (entry.record.0, entry.wrapped_key)).unzip();
@@ -144,6 +146,7 @@ pub fn record_rewrap(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
         FROM unnest($2::uuid[], $3::bytea[]) AS n (record_id, wrapped_key)
         WHERE r.subject_id = $1 AND r.record_id = n.record_id",
     )
+    .exactly(ids.len())
     .bind(subject.0)
     .bind(ids)
     .bind(keys)

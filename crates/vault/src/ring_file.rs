@@ -9,6 +9,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -20,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Aad, Sealed,
+    file_lock::lock_within,
     seal::{SealKey, fill_random, random_secret},
 };
 
@@ -269,13 +271,16 @@ fn parse(path: &Path, text: &[u8]) -> Result<RingFile, RingError> {
     file.filter(|file| file.format == 1).ok_or_else(|| RingError::Malformed(path.into()))
 }
 
+/// How long another server's change of the ring is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Holds the ring's lock file until dropped, so that servers which share a ring change it one after the other.
 pub(crate) fn hold(path: &Path) -> Result<File, RingError> {
     let io = |error| RingError::Io(path.into(), error);
     let options =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.with_extension("lock"));
     let file = options.map_err(io)?;
-    file.lock().map_err(io)?;
+    lock_within(&file, PATIENCE).map_err(io)?;
     Ok(file)
 }
 

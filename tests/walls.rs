@@ -1,0 +1,283 @@
+//! The walls between logins: what one alters for itself, holds or takes stops neither the server nor another login, and is said.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use context::{Clock, SubjectId};
+use db::{Login, Passwords};
+use domain::alert::AlertEvent;
+use lethe::{
+    app::App,
+    doctor,
+    jobs::{check_clock, check_policies, tell_own_settings, watch_sessions_once},
+    place::Folder,
+    server::{self, Settings, Store},
+};
+use tokio_postgres::{Client, error::SqlState};
+use vault::Vault;
+
+use crate::{program::DataFolder, steps::subject_of, support::World};
+
+/// A cluster of its own, since roles and their limits belong to all databases of one.
+struct Own {
+    data: DataFolder,
+    store: Store,
+    vault: Arc<Vault>,
+    passwords: Passwords,
+}
+
+impl Own {
+    async fn new() -> Self {
+        let data = DataFolder::new("");
+        let (store, vault) = data.cluster(&[("fsync", "off")]).await;
+        let passwords = Folder::open(data.path()).expect("opens").passwords().expect("passwords");
+        Self { data, store, vault, passwords }
+    }
+
+    fn folder(&self) -> Folder {
+        Folder::open(self.data.path()).expect("opens")
+    }
+
+    /// A server that has no connection yet.
+    async fn server(&self) -> Arc<App> {
+        let settings = Settings::new(self.folder(), Clock::system());
+        let opened = server::open(&settings, &self.store.database, self.vault.clone(), &self.passwords).await;
+        opened.expect("the application opens")
+    }
+
+    async fn login(&self, login: Login) -> Result<Client, db::DbError> {
+        let password = self.passwords[login.as_str()].as_str();
+        db::admin(&self.store.database.address, login.as_str(), Some(password)).await
+    }
+
+    async fn superuser(&self) -> Client {
+        db::admin(&self.store.database.address, "postgres", None).await.expect("the superuser connects")
+    }
+
+    async fn migrate(&self) {
+        self.store.migrate(None, &self.vault, &self.passwords).await.expect("migrated");
+    }
+
+    async fn sickness(&self) -> Vec<String> {
+        let found = doctor::find(&self.folder(), &self.store.database, &self.vault).await.expect("examined");
+        found.lines().into_iter().filter(|line| line.starts_with("FAIL")).collect()
+    }
+}
+
+async fn alerts(app: &App, rule: &str) -> Vec<String> {
+    let raised = app.alert_list(false).await.expect("listed");
+    let actor = |event: AlertEvent| match event {
+        AlertEvent::Raised { pattern, .. } | AlertEvent::Acknowledged { pattern, .. } => {
+            (pattern.rule == rule).then_some(pattern.actor)
+        }
+    };
+    raised.into_iter().filter_map(|raised| actor(raised.event)).collect()
+}
+
+/// What a login may set for itself, each of which once made every request fail, or slow.
+const ALTERED: &[&str] = &[
+    "row_security = off",
+    "default_transaction_read_only = on",
+    "transaction_read_only = on",
+    "default_transaction_isolation = 'serializable'",
+    "search_path = 'nowhere'",
+    "statement_timeout = '1ms'",
+    "lock_timeout = '1ms'",
+    "idle_session_timeout = '1ms'",
+    "idle_in_transaction_session_timeout = '1ms'",
+    "synchronous_commit = off",
+    "timezone = 'Pacific/Auckland'",
+    "work_mem = '64kB'",
+    "enable_indexscan = off",
+    "enable_bitmapscan = off",
+    "role = 'none'",
+    "local_preload_libraries = 'nothing'",
+];
+
+#[tokio::test]
+async fn a_login_that_alters_itself_stops_no_request_and_is_named() {
+    let own = Own::new().await;
+    for login in [Login::Api, Login::System, Login::Access, Login::Stats] {
+        let client = own.login(login).await.expect("connects");
+        for setting in ALTERED {
+            let sql = format!("ALTER ROLE {} SET {setting}", login.as_str());
+            client.batch_execute(&sql).await.expect("a login may alter itself");
+        }
+    }
+    let app = own.server().await;
+    let altered = check_policies(&app).await.expect("the catalogue is read").expect("it is no reason to stop");
+    assert_eq!(
+        altered.logins().into_iter().collect::<Vec<_>>(),
+        ["lethe_access", "lethe_api", "lethe_stats", "lethe_system"]
+    );
+    tell_own_settings(&app, &altered).await;
+    let mut named = alerts(&app, "login_altered").await;
+    named.sort();
+    assert_eq!(named, ["lethe_access", "lethe_api", "lethe_stats", "lethe_system"], "written and read by these logins");
+    let settings = "SELECT name FROM pg_settings WHERE source IN ('database', 'user', 'database user') AND context = 'user'
+                    UNION ALL SELECT current_setting('synchronous_commit') || current_setting('row_security') || current_setting('timezone')";
+    let session = db::session(&own.store.database.address, Login::Api, Some(&own.passwords["lethe_api"])).await;
+    let rows = session.expect("connects").query(settings, &[]).await.expect("read");
+    let left: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(left, ["ononUTC"], "no setting of a role is left in a session of the server");
+    let sick = own.sickness().await;
+    assert!(
+        sick.iter().any(|line| line.contains("settings of logins") && line.contains("lethe_api enable_indexscan=off")),
+        "{sick:?}"
+    );
+    own.migrate().await;
+    let mended = check_policies(&app).await.expect("read").expect("sound");
+    assert!(mended.0.is_empty(), "{mended:?}");
+    assert_eq!(own.sickness().await.iter().filter(|line| !line.contains("PostgreSQL")).count(), 0);
+}
+
+#[tokio::test]
+async fn what_a_superuser_sets_for_a_login_or_grants_stops_the_server_and_migrate_takes_it_back() {
+    let own = Own::new().await;
+    let (app, superuser) = (own.server().await, own.superuser().await);
+    for (opens, named) in [
+        ("ALTER ROLE lethe_dashboard SET log_statement = 'none'", "setting lethe_dashboard log_statement=none"),
+        ("ALTER ROLE lethe_dashboard RESET temp_file_limit", "- setting lethe_dashboard temp_file_limit=1GB"),
+        ("ALTER ROLE lethe_watch SET work_mem = '64kB'", "setting lethe_watch work_mem=64kB"),
+        ("ALTER ROLE lethe_dashboard CONNECTION LIMIT -1", "connections=-1"),
+        ("ALTER ROLE lethe_api CONNECTION LIMIT 99", "connections=99"),
+        ("ALTER ROLE lethe_dashboard VALID UNTIL '2020-01-01'", "role lethe_dashboard"),
+        ("GRANT pg_read_server_files TO lethe_dashboard", "pg_read_server_files"),
+        ("GRANT lethe_watch TO lethe_dashboard", "member lethe_dashboard of lethe_watch"),
+        ("GRANT CONNECT ON DATABASE postgres TO PUBLIC", "database postgres PUBLIC CONNECT"),
+        ("GRANT TEMP ON DATABASE template1 TO lethe_dashboard", "database template1 lethe_dashboard TEMPORARY"),
+    ] {
+        superuser.batch_execute(opens).await.expect(opens);
+        let drift = check_policies(&app).await.expect("the catalogue is read").expect_err(opens);
+        assert!(drift.0.iter().any(|line| line.contains(named)), "{opens}: {drift}");
+        own.migrate().await;
+        let mended = check_policies(&app).await.expect("the catalogue is read").expect(opens);
+        assert!(mended.0.is_empty(), "{opens}: {mended:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_doctor_names_a_login_whose_password_was_changed() {
+    let own = Own::new().await;
+    let client = own.login(Login::Dashboard).await.expect("connects");
+    client.batch_execute("ALTER ROLE lethe_dashboard PASSWORD 'mine'").await.expect("a login may change its own");
+    let sick = own.sickness().await;
+    assert!(sick.iter().any(|line| line.starts_with("FAIL  lethe_dashboard: its password is not the one")), "{sick:?}");
+    own.migrate().await;
+    own.login(Login::Dashboard).await.expect("the password is ours again");
+}
+
+#[tokio::test]
+async fn the_weakest_login_takes_a_few_connections_and_keeps_nobody_out() {
+    let own = Own::new().await;
+    let mut held = Vec::new();
+    let refused = loop {
+        match own.login(Login::Dashboard).await {
+            Ok(client) => held.push(client),
+            Err(error) => break error,
+        }
+        assert!(held.len() < 20, "there is no limit");
+    };
+    assert_eq!(held.len(), 8);
+    assert!(refused.to_string().contains("too many connections for role"), "{refused}");
+    for login in Login::ALL.into_iter().filter(|login| *login != Login::Dashboard) {
+        own.login(login).await.expect("others come in");
+    }
+}
+
+/// A transaction with an id, which the weakest login gets by altering itself, keeps every reader of the log where it is.
+#[tokio::test]
+async fn a_session_that_holds_a_transaction_is_ended_and_named() {
+    let own = Own::new().await;
+    let app = own.server().await;
+    let (weak, strong) =
+        (own.login(Login::Dashboard).await.expect("connects"), own.login(Login::Api).await.expect("connects"));
+    for (client, role) in [(&weak, "lethe_dashboard"), (&strong, "lethe_api")] {
+        let hold = format!(
+            "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; BEGIN; ALTER ROLE {role} SET work_mem = '4MB'"
+        );
+        client.batch_execute(&hold).await.expect("a session lifts its own limits");
+    }
+    let ended = async {
+        loop {
+            let ended = watch_sessions_once(&app).await.expect("watched");
+            if !ended.is_empty() {
+                return ended;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the session is ended");
+    let what: Vec<_> = ended.iter().map(|ended| (ended.login.as_str(), ended.state.as_str())).collect();
+    assert_eq!(what, [("lethe_dashboard", "idle in transaction")]);
+    assert!(ended[0].age_s >= 5, "{ended:?}");
+    assert!(weak.simple_query("SELECT 1").await.is_err(), "its session is over");
+    strong.batch_execute("COMMIT").await.expect("the server's own logins have more time");
+    assert_eq!(alerts(&app, "session_ended").await, ["lethe_dashboard"]);
+}
+
+#[tokio::test]
+async fn nobody_but_the_system_ends_sessions() {
+    let world = World::new().await;
+    for login in Login::ALL {
+        let client = world.login(login).await;
+        let outcome = client.query("SELECT * FROM watch.end_sessions()", &[]).await;
+        assert_eq!(outcome.is_ok(), login == Login::System, "{login:?}");
+        for sql in ["SELECT pg_terminate_backend(pg_backend_pid())", "SELECT pg_logical_emit_message(false, 'x', 'y')"]
+        {
+            let refused = client.query(sql, &[]).await.expect_err(sql);
+            assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{login:?} {sql}");
+        }
+        let lock = client.query("SELECT pg_try_advisory_xact_lock(7)", &[]).await;
+        assert_eq!(lock.is_ok(), login == Login::Api, "{login:?}: only requests take people's locks");
+    }
+}
+
+#[tokio::test]
+async fn clocks_that_are_apart_are_both_named() {
+    let world = World::new().await;
+    let sound = check_clock(&world.app).await.expect("compared").expect("one machine has one clock");
+    assert!(sound.apart() < TimeDelta::seconds(5), "{sound:?}");
+    for apart in [TimeDelta::seconds(6), TimeDelta::seconds(-12)] {
+        world.clock.advance(apart);
+        let apart = check_clock(&world.app).await.expect("compared").expect_err("too far");
+        let (ours, theirs) = (apart.0.ours.format("%FT%T").to_string(), apart.0.theirs.format("%FT%T").to_string());
+        assert!(apart.to_string().contains(&ours) && apart.to_string().contains(&theirs), "{apart}");
+    }
+}
+
+/// Tickets run out by the database's clock, which a connection asks for: a server whose own clock is wrong still gets its rows.
+#[tokio::test]
+async fn a_server_whose_clock_is_wrong_still_shows_tickets_that_are_good() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    for wrong in [TimeDelta::minutes(-90), TimeDelta::minutes(180)] {
+        world.clock.advance(wrong);
+        let subject = SubjectId(subject_of(&world, &anna).await);
+        let ctx = &context::Ctx::system(world.clock.clone()).for_subject(subject, None);
+        let rows = world.app.db.api.run_tx("keys", ctx, db::Gate::read(ctx), async |tx: db::Tx| {
+            tx.finish([vault::subject_get(subject)]).await.map(|[rows]| rows.len())
+        });
+        assert_eq!(rows.await.expect("read"), 1, "{wrong}");
+    }
+}
+
+/// A deletion that is refused in silence must not be told as an erasure.
+#[tokio::test]
+async fn an_erasure_that_leaves_a_row_is_none() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let subject = SubjectId(subject_of(&world, &anna).await);
+    let superuser = world.superuser().await;
+    superuser.batch_execute("DROP POLICY consents_erase ON read.consents").await.expect("dropped");
+    let refused = world.app.erase_by_drill(subject).await.expect_err("a row stays");
+    assert!(refused.to_string().contains("subject_left concerned 1 row(s) instead of 0"), "{refused}");
+    let keys = "SELECT FROM vault.subjects WHERE subject_id = $1";
+    assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 1, "nothing of it was kept");
+    assert_eq!(world.app.ledger.unfinished().expect("read").len(), 1, "and it is begun, not ended");
+    let policy = "CREATE POLICY consents_erase ON read.consents FOR DELETE TO lethe_api
+                  USING (subject_id = (SELECT lethe.subject_id()) AND (SELECT lethe.ticket_role()) = 'job')";
+    superuser.batch_execute(policy).await.expect("made again");
+    world.app.erase_by_drill(subject).await.expect("erased");
+    assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 0);
+}
