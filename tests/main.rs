@@ -12,6 +12,7 @@ mod audit;
 mod backup;
 mod bad_input;
 mod bucket;
+mod caller;
 mod canary;
 mod client;
 mod commits;

@@ -1,6 +1,6 @@
 //! Limits on trying: so many requests an address and a client in a window, counted in the database for all servers alike.
 
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::Ctx;
@@ -124,8 +124,9 @@ impl App {
 /// What counts as one client: an IPv4 address, or the /64 network that an IPv6 subscriber has to itself.
 pub fn client_key(ctx: &Ctx) -> String {
     let address = ctx.client.address.reveal();
-    match address.parse::<Ipv6Addr>() {
-        Ok(address) => format!("{:x?}", &address.segments()[..4]),
+    match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V6(address)) => format!("{:x?}", &address.segments()[..4]),
+        Ok(IpAddr::V4(address)) => address.to_string(),
         Err(_) => address.clone(),
     }
 }
