@@ -17,7 +17,7 @@ use chrono::NaiveDate;
 use context::Personal;
 use serde_json::Value;
 
-pub use contact::{CONTACT, Contact, normalise_address};
+pub use contact::{CONTACT, Contact, former_spelling, mailbox_of, normalise_address};
 pub use demographics::{DEMOGRAPHICS, Demographics};
 pub use screening::{SCREENING, Screening, Threshold};
 pub use shape::{Shape, Shaped};
