@@ -212,7 +212,7 @@ impl World {
         let (_, text, _) =
             letters.iter().rfind(|(_, text, _)| text.contains("Your code: ")).expect("a letter with a code");
         let at = text.find("Your code: ").expect("a code") + "Your code: ".len();
-        text[at..at + 6].to_owned()
+        text[at..].lines().next().expect("a line").trim_end().to_owned()
     }
 
     /// Asks for a code and reads it from the mail.

@@ -45,8 +45,7 @@ impl App {
     /// at again.
     pub async fn hold_decide(&self, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), AppError> {
         let ctx = &Ctx::system(self.clock.clone());
-        let (address, _) = self.vault.ring().address_hash(email);
-        let known = self.account_of(ctx, address).await?.ok_or(AppError::Missing("account"))?;
+        let known = self.account_of(ctx, email).await?.ok_or(AppError::Missing("account"))?;
         let ctx = &Ctx::job(self.clock.clone(), known.subject);
         let lifted = hold.is_none();
         self.db

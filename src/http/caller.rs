@@ -91,7 +91,9 @@ impl Caller {
 
     /// Counts a command that sends a letter; refuses where there were too many.
     pub async fn count_letter(&self, app: &App) -> Result<(), AppError> {
-        app.limit_count(&self.ctx, &[(Limit::LettersPerPerson, &self.ctx.subject.to_string())]).await.map(drop)
+        let who = self.ctx.subject.to_string();
+        let limits = [(Limit::LettersPerPerson, who.as_str()), (Limit::LettersPerPersonAndDay, who.as_str())];
+        app.limit_count(&self.ctx, &limits).await.map(drop)
     }
 
     /// The day, where the caller is.
