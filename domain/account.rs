@@ -15,8 +15,12 @@ pub struct Account {
 pub enum AccountCommand {
     /// Make it.
     Register,
-    /// Begin a session.
-    SignIn(SessionId),
+    /// Begin a session; on which device, where it is the person's own doing.
+    SignIn(SessionId, Option<SignInDevice>),
+    /// Somebody asks for a code.
+    RequestCode,
+    /// Exchange a session's tokens.
+    Refresh(SessionId),
     /// A sign-in with a wrong code.
     FailSignIn,
     /// End a session.
@@ -27,6 +31,16 @@ pub enum AccountCommand {
     GiveRole(&'static str),
 }
 
+/// On what somebody signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInDevice {
+    /// A device that is known from now on.
+    New,
+    /// One that was known.
+    Known,
+}
+
 /// What happened to an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AccountEvent {
@@ -34,6 +48,16 @@ pub enum AccountEvent {
     Registered {},
     /// A session began.
     SignedIn {
+        /// The session.
+        session: SessionId,
+        /// Whether the device was known. Absent of what the command line did, and of events of before devices were known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device: Option<SignInDevice>,
+    },
+    /// Somebody asked for a code.
+    CodeRequested {},
+    /// A session's tokens were exchanged.
+    Refreshed {
         /// The session.
         session: SessionId,
     },
@@ -61,6 +85,8 @@ impl DomainEvent for AccountEvent {
         match self {
             Self::Registered {} => "account.registered",
             Self::SignedIn { .. } => "account.signed_in",
+            Self::CodeRequested {} => "account.code_requested",
+            Self::Refreshed { .. } => "account.refreshed",
             Self::SignInFailed {} => "account.sign_in_failed",
             Self::SignedOut { .. } => "account.signed_out",
             Self::RefreshReused { .. } => "account.refresh_reused",
@@ -95,10 +121,13 @@ impl Aggregate for Account {
         let event = match command {
             AccountCommand::Register if self.registered => return Err(AccountError::Exists),
             AccountCommand::Register => AccountEvent::Registered {},
-            // A wrong code for an address that nobody registered is recorded too, under the system itself.
+            // What is tried with an address that nobody registered is recorded too, under the system itself.
             AccountCommand::FailSignIn => AccountEvent::SignInFailed {},
+            AccountCommand::RequestCode => AccountEvent::CodeRequested {},
+            // Each is a stream of its own: the account's stream stays as short as its sign-ins are few.
+            AccountCommand::Refresh(session) => AccountEvent::Refreshed { session },
             _ if !self.registered => return Err(AccountError::Unknown),
-            AccountCommand::SignIn(session) => AccountEvent::SignedIn { session },
+            AccountCommand::SignIn(session, device) => AccountEvent::SignedIn { session, device },
             AccountCommand::SignOut(session) => AccountEvent::SignedOut { session },
             AccountCommand::ReuseRefresh(session) => AccountEvent::RefreshReused { session },
             AccountCommand::GiveRole(role) => AccountEvent::RoleGiven { role: role.to_owned() },
@@ -124,10 +153,23 @@ mod tests {
         let session = SessionId::random();
         with(vec![]).when(AccountCommand::Register).then_expect_events(vec![AccountEvent::Registered {}]);
         with(vec![AccountEvent::Registered {}]).when(AccountCommand::Register).then_expect_error(AccountError::Exists);
-        with(vec![]).when(AccountCommand::SignIn(session)).then_expect_error(AccountError::Unknown);
+        with(vec![]).when(AccountCommand::SignIn(session, None)).then_expect_error(AccountError::Unknown);
         with(vec![AccountEvent::Registered {}])
-            .when(AccountCommand::SignIn(session))
-            .then_expect_events(vec![AccountEvent::SignedIn { session }]);
+            .when(AccountCommand::SignIn(session, Some(SignInDevice::New)))
+            .then_expect_events(vec![AccountEvent::SignedIn { session, device: Some(SignInDevice::New) }]);
         with(vec![]).when(AccountCommand::FailSignIn).then_expect_events(vec![AccountEvent::SignInFailed {}]);
+        with(vec![]).when(AccountCommand::RequestCode).then_expect_events(vec![AccountEvent::CodeRequested {}]);
+        with(vec![])
+            .when(AccountCommand::Refresh(session))
+            .then_expect_events(vec![AccountEvent::Refreshed { session }]);
+    }
+
+    #[test]
+    fn a_sign_in_of_before_devices_were_known_still_loads() {
+        let session = SessionId::random();
+        let stored = serde_json::json!({ "SignedIn": { "session": session } });
+        let event = AccountEvent::SignedIn { session, device: None };
+        assert_eq!(serde_json::from_value::<AccountEvent>(stored.clone()).expect("loads"), event);
+        assert_eq!(serde_json::to_value(&event).expect("JSON"), stored);
     }
 }

@@ -36,8 +36,10 @@ pub use kinds::{Body, Kind};
 /// Every type of event that the log may hold, by family.
 pub const EVENT_TYPES: &[&str] = &[
     "account.registered",
+    "account.code_requested",
     "account.signed_in",
     "account.sign_in_failed",
+    "account.refreshed",
     "account.signed_out",
     "account.refresh_reused",
     "account.role_given",

@@ -22,7 +22,7 @@ CREATE POLICY accounts_own_add ON read.accounts FOR INSERT TO lethe_api WITH CHE
 
 -- Sessions and their refresh tokens.
 GRANT SELECT, INSERT, UPDATE (ended_at) ON auth.sessions TO lethe_api;
-GRANT SELECT, INSERT, UPDATE (used_at) ON auth.refresh_tokens TO lethe_api;
+GRANT SELECT, INSERT, UPDATE (used_at, used_key, used_by) ON auth.refresh_tokens TO lethe_api;
 CREATE POLICY sessions_own_read ON auth.sessions FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
 CREATE POLICY sessions_own_add ON auth.sessions FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
 CREATE POLICY sessions_own_end ON auth.sessions FOR UPDATE TO lethe_api
@@ -32,6 +32,15 @@ CREATE POLICY tokens_shown_read ON auth.refresh_tokens FOR SELECT TO lethe_api
 CREATE POLICY tokens_own_add ON auth.refresh_tokens FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
 CREATE POLICY tokens_own_use ON auth.refresh_tokens FOR UPDATE TO lethe_api
     USING (subject_id = (SELECT lethe.subject_id())) WITH CHECK (subject_id = (SELECT lethe.subject_id()));
+
+-- Devices that a person signed in on; the oldest makes room.
+GRANT SELECT, INSERT, DELETE ON auth.devices TO lethe_api;
+GRANT SELECT, DELETE ON auth.devices TO lethe_system;
+CREATE POLICY devices_own_read ON auth.devices FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
+CREATE POLICY devices_own_add ON auth.devices FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
+CREATE POLICY devices_own_remove ON auth.devices FOR DELETE TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
+CREATE POLICY devices_system_read ON auth.devices FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
+CREATE POLICY devices_system_clear ON auth.devices FOR DELETE TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
 
 -- Codes, by the address's hash; counters of requests, by any valid ticket, since a counter is about no row of anyone.
 GRANT SELECT, INSERT, UPDATE ON auth.codes, auth.limits TO lethe_api;

@@ -368,9 +368,7 @@ fn every_step_is_one_persons_entry_with_its_whole_context() {
 }
 
 /// Operations that touch nobody's data, each with the reason.
-const ABOUT_NOBODY: [(&str, &str); 15] = [
-    ("auth_code", "sends a code to an address, known or not, and opens nobody's data; showing a code is an entry"),
-    ("auth_refresh", "exchanges a token of a session that is on record; one that was used before is an entry"),
+const ABOUT_NOBODY: [(&str, &str); 13] = [
     ("guest_evaluate", "a guest is nobody in particular, and leaves no trace"),
     ("guest_token", "a guest's token names nobody"),
     ("health_get", "says how the service is"),

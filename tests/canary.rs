@@ -284,6 +284,9 @@ impl Person {
             wanted.add(&format!("access token's {what}"), part.as_bytes(), None);
         }
         wanted.add("refresh token", person.refresh_token.as_bytes(), None);
+        if let Some(secret) = grant["device_secret"].as_str() {
+            wanted.add("device secret", secret.as_bytes(), None);
+        }
         person
     }
 }
@@ -342,11 +345,14 @@ async fn strangers_and_sign_in(stage: &Stage, wanted: &mut Wanted) -> Person {
     let answer = call.json(&json!({ "email": email, "code": "999999" })).send().await;
     assert!([200, 401].contains(&answer.status), "one code in a million is right");
     let code = stage.code(&email).await;
-    let answer = stage.post("/v1/auth/login", &json!({ "email": email, "code": code })).await;
+    let secret = wanted.canary("device secret of one's own making");
+    let answer = stage.post("/v1/auth/login", &json!({ "email": email, "code": code, "device_secret": secret })).await;
     let again = Person::new(email, &answer.expect(200), wanted);
     let body = json!({ "refresh_token": again.refresh_token });
     let refreshed = Person::new(again.email, &stage.post("/v1/auth/refresh", &body).await.expect(200), wanted);
-    stage.post("/v1/auth/refresh", &body).await.expect(401);
+    // Somebody else shows it again: the session ends.
+    let agent = wanted.canary("user agent of a thief");
+    stage.call("POST", "/v1/auth/refresh").header("user-agent", &agent).json(&body).send().await.expect(401);
     let body = json!({ "refresh_token": wanted.canary("refresh token of one's own making") });
     stage.post("/v1/auth/refresh", &body).await.expect(401);
     stage.call("POST", "/v1/auth/logout").token(&refreshed.token).send().await.expect(401);

@@ -453,6 +453,38 @@ async fn a_token_opens_one_file_for_ten_minutes_and_foreign_ids_are_as_unknown_o
 }
 
 #[tokio::test]
+async fn a_token_ends_with_the_session_that_made_it() {
+    let world = World::new().await;
+    let anna = somebody(&world, "anna").await;
+    let file = export(&world, &anna, &full("json")).await;
+    let sessions = [sign_in(&world, &anna.email).await, sign_in(&world, &anna.email).await];
+    let token_of = async |person: &Person| {
+        let made = expect(world.post(person, path(&file, "/token"), &Value::Null).await, StatusCode::OK).await;
+        made["token"].as_str().expect("a token").to_owned()
+    };
+    let with = async |token: &str| world.client().get(path(&file, "/download")).query("token", &token).send().await;
+    let (by_anna, by_others) = (token_of(&anna).await, [token_of(&sessions[0]).await, token_of(&sessions[1]).await]);
+    for token in [&by_anna, &by_others[0], &by_others[1]] {
+        assert!(!bytes(with(token).await, StatusCode::OK).await.is_empty());
+    }
+    expect(world.post(&sessions[0], "/v1/auth/logout", &Value::Null).await, StatusCode::NO_CONTENT).await;
+    problem(with(&by_others[0]).await, StatusCode::NOT_FOUND, "missing").await;
+    // The reuse of a refresh token ends a session too.
+    let refresh = async |token: &str| {
+        world.client().post("/v1/auth/refresh").body_json(&json!({ "refresh_token": token })).send().await
+    };
+    expect(refresh(&sessions[1].refresh_token).await, StatusCode::OK).await;
+    let_pass(&world, TimeDelta::minutes(5)).await;
+    problem(refresh(&sessions[1].refresh_token).await, StatusCode::UNAUTHORIZED, "refresh-refused").await;
+    problem(with(&by_others[1]).await, StatusCode::NOT_FOUND, "missing").await;
+    // Another session's token opens it as before, until the account is suspended.
+    assert!(!bytes(with(&by_anna).await, StatusCode::OK).await.is_empty());
+    let suspend = "INSERT INTO auth.suspensions VALUES ($1, now() + interval '1 hour')";
+    world.superuser().await.execute(suspend, &[&subject_of(&world, &anna).await]).await.expect("suspended");
+    problem(with(&by_anna).await, StatusCode::NOT_FOUND, "missing").await;
+}
+
+#[tokio::test]
 async fn while_processing_is_restricted_nothing_is_exported() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;

@@ -17,9 +17,10 @@ use lethe::{
     server::{self, Settings, Store},
 };
 use poem::{
-    Endpoint, Response,
-    http::{Method, StatusCode},
+    Addr, Body, Endpoint, Request, RequestParts, Response,
+    http::{Method, StatusCode, uri::Scheme},
     test::{TestClient, TestRequestBuilder, TestResponse},
+    web::{LocalAddr, RemoteAddr},
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -213,7 +214,7 @@ impl World {
         let (_, text, _) =
             letters.iter().rfind(|(_, text, _)| text.contains("Your code: ")).expect("a letter with a code");
         let at = text.find("Your code: ").expect("a code") + "Your code: ".len();
-        text[at..at + 6].to_owned()
+        text[at..].lines().next().expect("a line").trim_end().to_owned()
     }
 
     /// Asks for a code and reads it from the mail.
@@ -238,6 +239,21 @@ impl World {
         let grant = expect(answer, StatusCode::CREATED).await;
         Person::new(email, &grant)
     }
+}
+
+/// A request as a server gets it from a peer: `target` is method and path, such as `GET /v1/consents`.
+pub fn request_from(peer: &str, target: &str, headers: &[(&str, &str)], body: &Value) -> Request {
+    let (method, path) = target.split_once(' ').expect("a method and a path");
+    let mut request =
+        poem::http::Request::builder().method(method).uri(path).header("content-type", "application/json");
+    for (name, value) in headers {
+        request = request.header(*name, value.as_bytes());
+    }
+    let (parts, ()) = request.body(()).expect("a request").into_parts();
+    let peer = RemoteAddr(Addr::SocketAddr(peer.parse().expect("an address with a port")));
+    let parts = RequestParts::from((parts, LocalAddr::default(), peer, Scheme::HTTP));
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    Request::from_parts(parts, body)
 }
 
 pub fn registration(email: &str, code: &str) -> Value {

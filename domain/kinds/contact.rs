@@ -1,7 +1,12 @@
 //! The contact kind: how to reach a person. One a person; the address in it is what a sign-in is compared with.
 
 use chrono::NaiveDate;
+use idna::{
+    AsciiDenyList,
+    uts46::{DnsLength, Hyphens, Uts46},
+};
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 
 use super::{Kind, Shape, Shaped};
 use crate::Fault;
@@ -35,35 +40,83 @@ impl Shape for Contact {
     }
 }
 
-/// An e-mail address as we keep it: trimmed, in lower case, of the form `local@domain` (requirement 339), at most 254 bytes.
+/// At most so many bytes has an address (RFC 5321 with its erratum 1690).
+const ADDRESS_BYTES: usize = 254;
+/// At most so many bytes stand before the `@` (RFC 5321, 4.5.3.1.1).
+const LOCAL_BYTES: usize = 64;
+
+/// An e-mail address as we keep it and look it up, the only way to read one: what people write differently and mail systems deliver
+/// to the same mailbox is the same text.
+///
+/// The domain is its ASCII form by UTS 46 (`xn--…`), the part before the `@` is composed (NFC) and in lower case (requirement 339).
+/// Refused is what letters can't be sent to: quoted parts, address literals, characters that no mail program takes.
 pub fn normalise_address(text: &str) -> Result<String, Fault> {
-    let address = text.trim().to_lowercase();
     let fault = |message: &str| Err(Fault::new("email", message));
-    if address.len() > 254 {
-        return fault("must have at most 254 bytes");
-    }
-    if address.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    let text = text.trim();
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return fault("must not hold white space or control characters");
     }
-    let Some((local, domain)) = address.split_once('@') else { return fault("must be an e-mail address") };
-    let is_atom =
-        |atom: &str| !atom.is_empty() && !atom.contains(['@', '<', '>', ',', ';', '"', '(', ')', '[', ']', '\\', ':']);
-    let is_label = |label: &str| {
-        let inner = |c: char| c.is_alphanumeric() || c == '-';
-        !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    let Some((local, domain)) = text.rsplit_once('@') else { return fault("must be an e-mail address") };
+    let local: String = local.nfc().collect::<String>().to_lowercase().nfc().collect();
+    if local.len() > LOCAL_BYTES {
+        return fault("must have at most 64 bytes before the @");
+    }
+    if !local.split('.').all(is_atom) {
+        return fault("must be an e-mail address of letters, digits and .!#$%&'*+-/=?^_`{|}~ before the @");
+    }
+    let Some(domain) = ascii_domain(domain) else {
+        return fault("must be an e-mail address whose domain is a name such as klinik.example");
     };
-    let well_formed =
-        local.len() <= 64 && local.split('.').all(is_atom) && domain.contains('.') && domain.split('.').all(is_label);
-    if well_formed { Ok(address) } else { fault("must be an e-mail address") }
+    let address = format!("{local}@{domain}");
+    if address.len() > ADDRESS_BYTES {
+        return fault("must have at most 254 bytes");
+    }
+    Ok(address)
+}
+
+/// How an earlier version kept a normal address, where it did so differently: with the domain's own letters in place of `xn--…`.
+/// Accounts that were made then are filed under this spelling.
+pub fn former_spelling(address: &str) -> Option<String> {
+    let (local, domain) = address.split_once('@')?;
+    let (domain, sound) = idna::domain_to_unicode(domain);
+    let former = format!("{local}@{domain}");
+    (sound.is_ok() && former != address).then_some(former)
+}
+
+/// The mailbox that a normal address leads to: without the `+tag` that many mail systems let people add.
+pub fn mailbox_of(address: &str) -> String {
+    let Some((local, domain)) = address.split_once('@') else { return address.to_owned() };
+    let name = local.split('+').next().unwrap_or_default();
+    // An address that begins with the sign has no other name.
+    format!("{}@{domain}", if name.is_empty() { local } else { name })
+}
+
+/// A run between dots (RFC 5322's `atext`, and letters and digits of any script by RFC 6531).
+fn is_atom(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c))
+}
+
+/// A domain of two labels or more, in ASCII.
+fn ascii_domain(domain: &str) -> Option<String> {
+    let (hyphens, length) = (Hyphens::CheckFirstLast, DnsLength::Verify);
+    let ascii = Uts46::new().to_ascii(domain.as_bytes(), AsciiDenyList::STD3, hyphens, length).ok()?;
+    let (_, last) = ascii.rsplit_once('.')?;
+    // Numbers at the end are an address literal without its brackets.
+    let named = last.chars().any(|c| !c.is_ascii_digit());
+    named.then(|| ascii.into_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::normalise_address;
+    use super::{former_spelling, mailbox_of, normalise_address};
+
+    fn normal(text: &str) -> String {
+        normalise_address(text).unwrap_or_else(|fault| panic!("{text:?} {}", fault.message))
+    }
 
     #[test]
     fn addresses_are_normalised_or_refused() {
-        assert_eq!(normalise_address(" Anna@Klinik.Example ").expect("an address"), "anna@klinik.example");
+        assert_eq!(normal(" Anna@Klinik.Example "), "anna@klinik.example");
         for wrong in [
             "",
             "anna",
@@ -73,15 +126,70 @@ mod tests {
             "a b@klinik.example",
             "a@b@c.d",
             "a@b..c",
+            "a@.b.c",
+            "a@b.c.",
             "a\n@b.c",
             "<a@b.c>",
             "a@b.c\u{0}",
             ".a@b.c",
+            "a.@b.c",
             "a..b@c.d",
             "a@-b.c",
+            "a@b-.c",
             "a@b_c.d",
+            "a@b.c>",
+            "\"a\"@b.c",
+            "a@[192.0.2.1]",
+            "a@192.0.2.1",
+            "a,b@c.d",
+            "a:b@c.d",
+            // A combining mark that composes with nothing, a joiner, a direction mark.
+            "x\u{308}q\u{308}@b.c",
+            "a\u{200b}@b.c",
+            "a\u{200d}b@c.d",
+            "a\u{202e}b@c.d",
+            "a@b\u{202e}.c",
+            "a@xn--a.c",
         ] {
             assert_eq!(normalise_address(wrong).expect_err(wrong).field, "email");
         }
+        assert!(normalise_address(&format!("{}@b.c", "a".repeat(65))).is_err());
+        assert!(normalise_address(&format!("a@{}.c", "b".repeat(64))).is_err(), "a label of 64");
+        assert!(normalise_address(&format!("a@{}", "b.".repeat(126) + "c")).is_err(), "255 bytes");
+    }
+
+    #[test]
+    fn one_mailbox_has_one_spelling() {
+        let spellings = [
+            ("anna@bücher.example", "anna@xn--bcher-kva.example"),
+            ("anna@bu\u{308}cher.example", "anna@xn--bcher-kva.example"),
+            ("anna@BÜCHER.Example", "anna@xn--bcher-kva.example"),
+            ("anna@XN--BCHER-KVA.example", "anna@xn--bcher-kva.example"),
+            ("anna@bücher。example", "anna@xn--bcher-kva.example"),
+            ("jürgen@klinik.example", "jürgen@klinik.example"),
+            ("ju\u{308}rgen@klinik.example", "jürgen@klinik.example"),
+            ("JU\u{308}RGEN@klinik.example", "jürgen@klinik.example"),
+            // The sharp s is a letter of its own (UTS 46, nontransitional), and written out another domain.
+            ("a@straße.example", "a@xn--strae-oqa.example"),
+            ("a@strasse.example", "a@strasse.example"),
+        ];
+        for (spelling, kept) in spellings {
+            assert_eq!(normal(spelling), kept, "{spelling:?}");
+            assert_eq!(normal(kept), kept, "normal stays as it is");
+        }
+    }
+
+    #[test]
+    fn accounts_of_earlier_spellings_are_found() {
+        assert_eq!(former_spelling("anna@xn--bcher-kva.example").as_deref(), Some("anna@bücher.example"));
+        assert_eq!(former_spelling("jürgen@klinik.example"), None);
+    }
+
+    #[test]
+    fn tags_are_part_of_the_address_and_not_of_the_mailbox() {
+        assert_eq!(mailbox_of("anna+1@klinik.example"), "anna@klinik.example");
+        assert_eq!(mailbox_of("anna+a+b@klinik.example"), "anna@klinik.example");
+        assert_eq!(mailbox_of("+anna@klinik.example"), "+anna@klinik.example");
+        assert_eq!(mailbox_of("anna@klinik.example"), "anna@klinik.example");
     }
 }

@@ -18,7 +18,7 @@ use chrono_tz::Tz;
 use context::Personal;
 use serde_json::Value;
 
-pub use contact::{CONTACT, Contact, normalise_address};
+pub use contact::{CONTACT, Contact, former_spelling, mailbox_of, normalise_address};
 pub use demographics::{DEMOGRAPHICS, Demographics};
 pub use screening::{SCREENING, Screening, Threshold};
 pub use shape::{Shape, Shaped};

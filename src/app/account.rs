@@ -13,7 +13,7 @@ use event_log::{Event, Sealing, Store, Stream, Unit, execute};
 use projections::{INLINE, consent::stream_id};
 use vault::{RecordKey, SubjectKeys, record_insert, subject_insert};
 
-use super::{App, AppError, consent, profile::time_zone, stream};
+use super::{App, AppError, consent, profile::time_zone, sign_in::signs_in_on, stream};
 use crate::auth::{
     Grant,
     codes::{Proof, use_up},
@@ -105,7 +105,7 @@ impl App {
                     .bind(mac.to_vec()),
                 );
                 let unit = Unit::new(ctx, Some(keys));
-                let commands = [Some(AccountCommand::Register), session.map(AccountCommand::SignIn)];
+                let commands = [Some(AccountCommand::Register), session.map(|session| AccountCommand::SignIn(session, signs_in_on(proof)))];
                 account_commands(ctx, &unit, None, commands.into_iter().flatten()).await?;
                 let contact = Contact { email: person.email.clone() };
                 first_record(ctx, &tx, &unit, keys, &contact).await?;
@@ -122,7 +122,7 @@ impl App {
                 }
                 unit.flush(&tx, INLINE);
                 let zone = time_zone(person.work.as_ref());
-                session.map(|session| self.grant(ctx, &tx, session, user, Role::Subject, zone)).transpose()
+                session.map(|session| self.grant(ctx, &tx, (session, proof), user, Role::Subject, zone)).transpose()
             })
             .await
     }

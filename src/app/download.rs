@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
-use context::{Ctx, ExportId, SubjectId};
+use context::{Ctx, ExportId, SessionId, SubjectId};
 use domain::export::{ExportCommand, ExportError};
 use projections::export::{ExportRow, export_get};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ pub struct ExportFile {
 #[derive(Serialize, Deserialize)]
 struct Token {
     subject: SubjectId,
+    /// Who made it: it ends with that sign-in.
+    session: SessionId,
     export: ExportId,
     expires_at: DateTime<Utc>,
 }
@@ -62,10 +64,12 @@ impl App {
         Ok(FileReader::new(self.exports.clone(), name, key, file.size))
     }
 
-    /// A token with which whoever holds it can download this one file for ten minutes, and when it runs out.
+    /// A token with which whoever holds it can download this one file for ten minutes, as long as the session lives that made it,
+    /// and when it runs out.
     pub async fn export_token(&self, ctx: &Ctx, export: ExportId) -> Result<(String, DateTime<Utc>), AppError> {
+        let session = ctx.session.ok_or(AppError::SignedOut)?;
         self.export_file(ctx, export).await?;
-        let token = Token { subject: ctx.subject, export, expires_at: ctx.now() + TOKEN_LIFETIME };
+        let token = Token { subject: ctx.subject, session, export, expires_at: ctx.now() + TOKEN_LIFETIME };
         // On record before it leaves: whoever holds it needs no sign-in.
         let command = ExportCommand::MakeToken { expires_at: token.expires_at };
         match self.export_step("export_token", ctx, export, command, &|_, _, _| Ok(())).await {
@@ -77,12 +81,14 @@ impl App {
         Ok((URL_SAFE_NO_PAD.encode(sealed.0), token.expires_at))
     }
 
-    /// Whose file a token opens; none where it is not ours, of another file, or has run out.
-    pub fn export_token_subject(&self, token: &str, export: ExportId) -> Option<SubjectId> {
+    /// The circumstances of a request that shows a token: the person whose file it opens, and the session that made it, which every
+    /// read then finds alive or refuses. None where the token is not ours, of another file, or has run out.
+    pub fn export_token_holder(&self, ctx: &Ctx, token: &str, export: ExportId) -> Option<Ctx> {
         let sealed = Sealed(URL_SAFE_NO_PAD.decode(token).ok()?);
         let text = self.vault.ring().token_sealer().open(&token_place(), &sealed).ok()?;
         let token: Token = serde_json::from_slice(&text).ok()?;
-        (token.export == export && self.clock.now() < token.expires_at).then_some(token.subject)
+        let good = token.export == export && ctx.now() < token.expires_at;
+        good.then(|| ctx.for_subject(token.subject, Some(token.session)))
     }
 }
 

@@ -48,8 +48,7 @@ impl App {
         let hold = hold.map(|(until, reason)| Ok::<_, AppError>((until, reason_of(reason)?))).transpose()?;
         let hold = &hold;
         let ctx = &Ctx::system(self.clock.clone());
-        let (address, _) = self.vault.ring().address_hash(email);
-        let known = self.account_of(ctx, address).await?.ok_or(AppError::Missing("account"))?;
+        let known = self.account_of(ctx, email).await?.ok_or(AppError::Missing("account"))?;
         let ctx = &Ctx::job(self.clock.clone(), known.subject);
         let lifted = hold.is_none();
         self.db

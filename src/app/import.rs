@@ -12,7 +12,7 @@ use db::{Gate, Query};
 use domain::{
     Body, Fault, Kind,
     consent::Purpose,
-    kinds::{CONTACT, Contact, kind},
+    kinds::{CONTACT, Contact, kind, normalise_address},
 };
 use projections::record::{RecordRow, record_list, record_newest};
 use serde::Deserialize;
@@ -114,7 +114,9 @@ impl App {
                 return Err(AppError::Invalid(faults));
             }
         };
-        if document.email != email {
+        // Both by the one rule: a file may be older than it.
+        let normal = |address: &str| normalise_address(address).ok();
+        if normal(&email).is_none() || normal(&document.email) != normal(&email) {
             faults.push(Fault::new("exportMetadata.userId", "is the address of another account"));
         }
         let (chosen, found) = choose(document, today);

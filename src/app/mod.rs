@@ -8,6 +8,7 @@ pub mod account;
 pub mod alert;
 pub mod audit;
 pub mod breach;
+pub mod code;
 pub mod compliance;
 pub mod consent;
 pub(crate) mod consent_lapse;

@@ -45,10 +45,7 @@ impl App {
         self.session_accessed(staff, "opening", 1, opening.to_string()).await?;
         let subject = match whom {
             Whom::Subject(subject) => subject,
-            Whom::Address(email) => {
-                let (address, _) = self.vault.ring().address_hash(&email);
-                self.account_of(staff, address).await?.ok_or(AppError::Missing("account"))?.subject
-            }
+            Whom::Address(email) => self.account_of(staff, &email).await?.ok_or(AppError::Missing("account"))?.subject,
         };
         let person = &opened_by(staff, subject);
         let keys = match self.standing_keys(person).await {
@@ -73,8 +70,7 @@ impl App {
     pub async fn keys_grant(&self, email: &str, reason: &str) -> Result<Zeroizing<String>, AppError> {
         let reason = reason_of(reason)?;
         let system = &Ctx::system(self.clock.clone());
-        let (address, _) = self.vault.ring().address_hash(email);
-        let subject = self.account_of(system, address).await?.ok_or(AppError::Missing("account"))?.subject;
+        let subject = self.account_of(system, email).await?.ok_or(AppError::Missing("account"))?.subject;
         let ctx = &Ctx::job(self.clock.clone(), subject);
         let work = move |tx: Tx| async move {
             let [standing, register] = tx.flight([Standing::query(ctx, None), record_register(subject)]).await?;

@@ -6,8 +6,8 @@
 use context::{Ctx, Role, SessionId, SubjectId, UserId};
 use db::{Gate, Lookup, Query, Row, Tx};
 use domain::{
-    account::{Account, AccountCommand},
-    kinds::{CONTACT, Contact, WORK_PROFILE, WorkProfile},
+    account::{Account, AccountCommand, SignInDevice},
+    kinds::{CONTACT, Contact, WORK_PROFILE, WorkProfile, former_spelling, normalise_address},
 };
 use event_log::Unit;
 use projections::{INLINE, account::account_newest, record::record_list};
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::auth::{
     Claims, Grant,
-    codes::{Proof, use_up},
+    codes::{Proof, Shown, use_up},
     sessions,
 };
 
@@ -32,8 +32,18 @@ pub struct Known {
 }
 
 impl App {
-    /// The person whom an address belongs to. The row's MAC is checked: a moved row leads nowhere.
-    pub async fn account_of(&self, ctx: &Ctx, address: Lookup) -> Result<Option<Known>, AppError> {
+    /// The person whom a normal address belongs to, also where an earlier version filed it under another spelling.
+    pub async fn account_of(&self, ctx: &Ctx, email: &str) -> Result<Option<Known>, AppError> {
+        let ring = self.vault.ring();
+        let found = self.account_at(ctx, ring.address_hash(email).0).await?;
+        let Some(former) = former_spelling(email) else { return Ok(found) };
+        // Looked for in any case, so that the time of the answer does not tell what the first look found.
+        let by_former = self.account_at(ctx, ring.address_hash(&former).0).await?;
+        Ok(found.or(by_former))
+    }
+
+    /// The person whom an address is filed under. The row's MAC is checked: a moved row leads nowhere.
+    async fn account_at(&self, ctx: &Ctx, address: Lookup) -> Result<Option<Known>, AppError> {
         let rows = self
             .db
             .api
@@ -80,46 +90,34 @@ impl App {
                 use_up(&tx, ctx, address, proof).await?;
                 let keys = Standing::take(self, ctx, &standing)?.keys;
                 // The lookup found a row; the sealed contact must name the same address, or the row was tampered with.
-                if single::<Contact>(&keys, &contact)?.is_none_or(|(contact, _)| contact.email != email) {
+                let names_it = |contact: Contact| normalise_address(&contact.email).is_ok_and(|named| named == email);
+                if !single::<Contact>(&keys, &contact)?.is_some_and(|(contact, _)| names_it(contact)) {
                     return Err(AppError::Corrupt("an address leads to somebody else".to_owned()));
                 }
                 let work = single::<WorkProfile>(&keys, &work)?.map(|(work, _)| work);
                 let role = self.staff_role(ctx.subject, &roles)?.unwrap_or(Role::Subject);
                 let user = self.user(ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
                 let unit = Unit::new(ctx, Some(&keys));
-                account_commands(ctx, &unit, newest_of(&newest).as_ref(), [AccountCommand::SignIn(session)]).await?;
+                let command = AccountCommand::SignIn(session, signs_in_on(proof));
+                account_commands(ctx, &unit, newest_of(&newest).as_ref(), [command]).await?;
                 unit.flush(&tx, INLINE);
-                self.grant(ctx, &tx, session, user, role, time_zone(work.as_ref()))
+                self.grant(ctx, &tx, (session, proof), user, role, time_zone(work.as_ref()))
             })
             .await
     }
 
-    /// Records that somebody showed a wrong code: in the person's own log where the address is known, else in the system's.
-    pub async fn account_fail_sign_in(&self, ctx: &Ctx, known: Option<&Known>) -> Result<(), AppError> {
-        let subject = known.map_or(SubjectId::NIL, |known| known.subject);
-        let ctx = &ctx.for_subject(subject, None).acting_as(Role::Anonymous);
-        self.db
-            .api
-            .run_tx("account_fail_sign_in", ctx, Gate::shared(ctx), move |tx| async move {
-                let [standing] = tx.flight([Standing::query(ctx, None)]).await?;
-                let keys = match known {
-                    Some(_) => Some(Standing::take(self, ctx, &standing)?.keys),
-                    None => None,
-                };
-                let unit = Unit::new(ctx, keys.as_ref());
-                // Each failure is a stream of its own, so that many at once wait for nothing: a queue before one address
-                // would tell that it is known.
-                let id = SessionId::random().to_string();
-                stream::command::<Account>(ctx, &unit, &id, None, AccountCommand::FailSignIn).await?;
-                unit.flush(&tx, INLINE);
-                Ok(())
-            })
-            .await
-    }
-
-    /// Exchanges a refresh token for a new pair. A token shown a second time ends its session.
-    pub async fn account_refresh(&self, ctx: &Ctx, token: &str) -> Result<Grant, AppError> {
-        let lookup = sessions::refresh_lookup(self.vault.ring(), token);
+    /// Exchanges a refresh token for a new pair. A token shown a second time ends its session, unless it is the same client's, a moment
+    /// later: then it gets the same refresh token again.
+    pub async fn account_refresh(
+        &self,
+        ctx: &Ctx,
+        token: &str,
+        device_secret: Option<&str>,
+    ) -> Result<Grant, AppError> {
+        let ring = self.vault.ring();
+        let lookup = sessions::refresh_lookup(ring, token);
+        let user_of_token = &sessions::User::of(ctx, ring.transit(ctx.now())?.0, device_secret);
+        let successor = &sessions::RefreshToken::after(ring, token);
         let rows = self
             .db
             .api
@@ -135,7 +133,7 @@ impl App {
             .db
             .api
             .run_tx("auth_refresh", ctx, Gate::alone(ctx).and_lookup(lookup), move |tx| async move {
-                let [standing, newest, work, user, roles, ended, used] = tx
+                let [standing, newest, work, user, roles, ended, before, used] = tx
                     .flight([
                         Standing::query(ctx, None),
                         account_newest(ctx),
@@ -143,7 +141,8 @@ impl App {
                         user_get(ctx.subject),
                         roles_get(ctx.subject),
                         sessions::session_ended(ctx, session),
-                        sessions::refresh_use(ctx, lookup),
+                        sessions::refresh_used(ctx, lookup, successor),
+                        sessions::refresh_use(ring, ctx, lookup, user_of_token),
                     ])
                     .await?;
                 // Who is suspended stays signed in, or could use no right.
@@ -156,7 +155,8 @@ impl App {
                 if !ended.is_empty() || held != role {
                     return Ok(None);
                 }
-                if used.is_empty() {
+                let again = used.is_empty();
+                if again && !sessions::is_answered_again(ring, ctx, user_of_token, &before) {
                     let unit = Unit::new(ctx, Some(&keys));
                     let newest = newest_of(&newest);
                     account_commands(ctx, &unit, newest.as_ref(), [AccountCommand::ReuseRefresh(session)]).await?;
@@ -166,9 +166,14 @@ impl App {
                 }
                 let work = single::<WorkProfile>(&keys, &work)?.map(|(work, _)| work);
                 let user = self.user(ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
-                let refresh = sessions::RefreshToken::generate(self.vault.ring());
-                tx.queue(sessions::refresh_insert(self.vault.ring(), ctx, session, role, &refresh));
-                self.claims(ctx, session, user, role, time_zone(work.as_ref()), refresh.text).map(Some)
+                let unit = Unit::new(ctx, Some(&keys));
+                let refreshed = AccountCommand::Refresh(session);
+                stream::command::<Account>(ctx, &unit, &stream::own_id(), None, refreshed).await?;
+                unit.flush(&tx, INLINE);
+                if !again {
+                    tx.queue(sessions::refresh_insert(ring, ctx, session, role, successor));
+                }
+                self.claims(ctx, session, user, role, time_zone(work.as_ref()), successor.text.clone()).map(Some)
             })
             .await?;
         grant.ok_or(AppError::RefreshRefused)
@@ -209,12 +214,13 @@ impl App {
         Ok(UserId(user))
     }
 
-    /// Queues a session with its first refresh token, and makes the access token.
+    /// Queues a session with its first refresh token, and makes the access token. Who showed a code is on a device that is known from
+    /// then on.
     pub(super) fn grant(
         &self,
         ctx: &Ctx,
         tx: &Tx,
-        session: SessionId,
+        (session, proof): (SessionId, &Proof),
         user: UserId,
         role: Role,
         time_zone: &str,
@@ -222,7 +228,12 @@ impl App {
         let refresh = sessions::RefreshToken::generate(self.vault.ring());
         tx.queue(sessions::session_insert(self.vault.ring(), ctx, session, role));
         tx.queue(sessions::refresh_insert(self.vault.ring(), ctx, session, role, &refresh));
-        self.claims(ctx, session, user, role, time_zone, refresh.text)
+        let device_secret = match proof {
+            Proof::Code(Shown { device: Some(device), .. }) => Some(device.secret.clone()),
+            Proof::Code(_) => Some(self.device_add(ctx, tx)),
+            Proof::Operator => None,
+        };
+        Ok(Grant { device_secret, ..self.claims(ctx, session, user, role, time_zone, refresh.text)? })
     }
 
     fn claims(
@@ -236,7 +247,16 @@ impl App {
     ) -> Result<Grant, AppError> {
         let claims = Claims { subject: ctx.subject, session, user, role, time_zone: time_zone.to_owned() };
         let (token, expires_at) = self.tokens.issue(&claims, ctx.now());
-        Ok(Grant { claims, token, refresh_token, expires_at })
+        Ok(Grant { claims, token, refresh_token, expires_at, device_secret: None })
+    }
+}
+
+/// On what a person signs in, as the log says it; nothing where the command line does it.
+pub(super) fn signs_in_on(proof: &Proof) -> Option<SignInDevice> {
+    match proof {
+        Proof::Code(shown) if shown.device.is_some() => Some(SignInDevice::Known),
+        Proof::Code(_) => Some(SignInDevice::New),
+        Proof::Operator => None,
     }
 }
 

@@ -16,12 +16,11 @@ impl App {
     /// Gives somebody a staff role, making the account where there is none.
     pub async fn staff_add(&self, email: &str, role: Role) -> Result<(), AppError> {
         let ctx = &Ctx::system(self.clock.clone());
-        let (address, _) = self.vault.ring().address_hash(email);
-        if self.account_of(ctx, address).await?.is_none() {
+        if self.account_of(ctx, email).await?.is_none() {
             let person = Registration { email: email.to_owned(), work: None, consents: Vec::new() };
             self.account_create(ctx, &person).await?;
         }
-        let known = self.account_of(ctx, address).await?.ok_or(AppError::Missing("account"))?;
+        let known = self.account_of(ctx, email).await?.ok_or(AppError::Missing("account"))?;
         if self.staff_insert(ctx, known.subject, role).await? {
             self.staff_record(ctx, known.subject, role).await?;
         }

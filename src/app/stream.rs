@@ -1,6 +1,6 @@
 //! Commands on streams whose payloads stand in clear: accounts, consents, requests, switches. States and times, no value.
 
-use context::{Ctx, SubjectId};
+use context::{Ctx, EventId, SubjectId};
 use db::{Gate, Row, Tx};
 use event_log::{Event, Sealing, Store, Stream, Unit, cqrs_es::Aggregate, execute};
 
@@ -65,6 +65,11 @@ impl App {
         };
         self.db.api.run_tx(name, ctx, Gate::alone(ctx), work).await
     }
+}
+
+/// A fresh id, for an event that is a stream of its own.
+pub(super) fn own_id() -> String {
+    EventId::random().to_string()
 }
 
 /// The newest event of a stream, of the rows that `projections::audit::newest` gives.

@@ -1,29 +1,35 @@
-//! Mailed codes: six digits, ten minutes, five tries, bound to their address, used once.
+//! Mailed codes: ten minutes, one use, bound to their address. Asking for one and showing one is `app/code.rs`.
 //!
-//! An attempt is counted, and the count committed, before the code is compared. The code is kept as a keyed hash under a
-//! transit key of the ring; known and unknown addresses take the same path.
+//! A code is six digits; where strangers have tried too often on its address, it is twelve letters and digits, which nobody guesses. It
+//! is kept as a keyed hash under a transit key of the ring. Each client that asks has a code of its own, so that nobody's request
+//! replaces what somebody else was mailed.
 
 use aws_lc_rs::{constant_time, rand};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, Personal};
-use db::{Gate, Lookup, Query, Tx};
+use db::{Lookup, Query, Row, Tx};
 use vault::{Ring, TransitId};
 
-use crate::{
-    app::{App, AppError},
-    mail::{Letter, letter_insert},
-};
+use super::devices::{Asker, Device};
+use crate::app::AppError;
 
-const LIFETIME: TimeDelta = TimeDelta::minutes(10);
-const TRIES: i32 = 5;
+/// How long a code is good.
+pub const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
-/// A code that was shown and found right: its stored hash, by which it is used up.
+/// Crockford's alphabet: no letter of it is taken for a digit. 32 characters, so that twelve hold 60 bits.
+const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const DIGITS: usize = 6;
+const LONG: usize = 12;
+
+/// A code that was shown and found right: its stored hash, by which it is used up, and the known device that showed it.
 pub struct Shown {
     code_hash: Vec<u8>,
+    /// The device, where it is one that was known before.
+    pub device: Option<Device>,
 }
 
 /// Six digits of the operating system's generator, each of the million equally likely.
-fn random_code() -> Personal<String> {
+pub fn short_code() -> Personal<String> {
     const FAIR: u32 = u32::MAX - u32::MAX % 1_000_000;
     loop {
         let mut bytes = [0; 4];
@@ -35,46 +41,64 @@ fn random_code() -> Personal<String> {
     }
 }
 
-impl App {
-    /// Mails a fresh code to an address; it replaces an earlier one. Nothing tells whether the address is known.
-    pub async fn code_send(&self, ctx: &Ctx, email: &str) -> Result<(), AppError> {
-        let ring = self.vault.ring();
-        let (address, _) = ring.address_hash(email);
-        let (key, sealer) = ring.transit(ctx.now())?;
-        let code = random_code();
-        let expires_at = ctx.now() + LIFETIME;
-        let hash = code_hash(ring, key, address, expires_at, code.reveal()).expect("today's transit key is there");
-        let sealer = &sealer;
-        let letter = &Letter::code(email, code.reveal());
-        self.db
-            .api
-            .run_tx("auth_code", ctx, Gate::lookup(address), move |tx| async move {
-                tx.queue(code_store(expires_at, address, key, hash));
-                tx.queue(letter_insert(ctx, letter, key, sealer));
-                Ok(())
-            })
-            .await
+/// Twelve letters and digits of the operating system's generator.
+pub fn long_code() -> Personal<String> {
+    let mut bytes = [0; LONG];
+    rand::fill(&mut bytes).expect("the operating system gives random bytes");
+    Personal::new(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
+}
+
+/// A code as a letter shows it: a long one in groups of four.
+pub fn code_shown(code: &str) -> String {
+    if code.len() == DIGITS {
+        return code.to_owned();
+    }
+    let groups: Vec<String> =
+        code.as_bytes().chunks(4).map(|group| String::from_utf8_lossy(group).into_owned()).collect();
+    groups.join("-")
+}
+
+/// A code as somebody typed it, in the form that was hashed: of a long one, groups and the case of letters don't matter, and letters
+/// that look like digits count as these. None where it can be no code.
+pub fn code_typed(text: &str) -> Option<String> {
+    if text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(text.to_owned());
+    }
+    let bare = text.chars().filter(|c| !matches!(c, '-' | ' ')).map(|c| match c.to_ascii_uppercase() {
+        'O' => '0',
+        'I' | 'L' => '1',
+        other => other,
+    });
+    let code: String = bare.collect();
+    let sound = code.len() == LONG && code.bytes().all(|byte| LETTERS.contains(&byte));
+    sound.then_some(code)
+}
+
+/// A code that waits for being shown.
+pub struct Waiting {
+    key: TransitId,
+    code_hash: Vec<u8>,
+    expires_at: DateTime<Utc>,
+    /// Whether it is one of those that nobody guesses.
+    pub is_long: bool,
+}
+
+impl Waiting {
+    /// Reads a row of [`codes_get`].
+    pub fn from_row(row: &Row) -> Self {
+        Self { key: row.get(0), code_hash: row.get(1), expires_at: row.get(2), is_long: row.get(3) }
     }
 
-    /// Compares a code with the newest one mailed to the address.
-    pub async fn code_show(&self, ctx: &Ctx, email: &str, code: &str) -> Result<Shown, AppError> {
-        let ring = self.vault.ring();
-        let (address, _) = ring.address_hash(email);
-        let rows = self
-            .db
-            .api
-            .run_tx("code_show", ctx, Gate::lookup(address), move |tx| async move {
-                let [rows] = tx.finish([code_try(ctx, address)]).await?;
-                Ok::<_, AppError>(rows)
-            })
-            .await?;
-        let row = rows.first().ok_or(AppError::CodeRefused)?;
-        let (key, stored, expires_at): (TransitId, Vec<u8>, DateTime<Utc>) = (row.get(0), row.get(1), row.get(2));
-        let shown = code_hash(ring, key, address, expires_at, code).ok_or(AppError::CodeRefused)?;
-        match constant_time::verify_slices_are_equal(&shown, &stored) {
-            Ok(()) => Ok(Shown { code_hash: stored }),
-            Err(_) => Err(AppError::CodeRefused),
-        }
+    /// By what tries of it are counted.
+    pub fn key(&self) -> String {
+        hex::encode(&self.code_hash)
+    }
+
+    /// Compares a code with it, in constant time.
+    pub fn compare(&self, ring: &Ring, address: Lookup, code: &str, asker: &Asker) -> Option<Shown> {
+        let shown = code_hash(ring, self.key, address, self.expires_at, code)?;
+        constant_time::verify_slices_are_equal(&shown, &self.code_hash).ok()?;
+        Some(Shown { code_hash: self.code_hash.clone(), device: asker.device().cloned() })
     }
 }
 
@@ -83,32 +107,43 @@ fn code_hash(ring: &Ring, key: TransitId, address: Lookup, expires_at: DateTime<
     ring.transit_hash(key, &[b"code", &address.0, &expires_at.timestamp_micros().to_be_bytes(), code.as_bytes()])
 }
 
-fn code_store(expires_at: DateTime<Utc>, address: Lookup, key: TransitId, hash: [u8; 32]) -> Query {
+/// By what the code of one asker is told from those of others.
+fn asker_hash(ring: &Ring, key: TransitId, address: Lookup, asker: &Asker) -> Vec<u8> {
+    let hash = ring.transit_hash(key, &[b"asker of a code", &address.0, asker.key().as_bytes()]);
+    hash.expect("today's transit key is there").to_vec()
+}
+
+/// Stores a code; it replaces the one that the same asker was mailed before.
+pub fn code_store(ring: &Ring, ctx: &Ctx, key: TransitId, address: Lookup, asker: &Asker, code: &str) -> Query {
+    let expires_at = ctx.now() + LIFETIME;
+    let hash = code_hash(ring, key, address, expires_at, code).expect("today's transit key is there");
     Query::new(
         "-- code_store
-        INSERT INTO auth.codes (address_hash, ring_key, code_hash, attempts, expires_at, used_at)
-        VALUES ($1, $2, $3, 0, $4, NULL)
-        ON CONFLICT (address_hash) DO UPDATE
-        SET ring_key = excluded.ring_key, code_hash = excluded.code_hash, attempts = 0, expires_at = excluded.expires_at,
-            used_at = NULL",
+        INSERT INTO auth.codes (address_hash, asker_hash, ring_key, code_hash, is_long, expires_at, used_at)
+        VALUES ($1, $2, $3, $4, $5, $6, NULL)
+        ON CONFLICT (address_hash, asker_hash) DO UPDATE
+        SET ring_key = excluded.ring_key, code_hash = excluded.code_hash, is_long = excluded.is_long,
+            expires_at = excluded.expires_at, used_at = NULL",
     )
     .bind(address.0.to_vec())
+    .bind(asker_hash(ring, key, address, asker))
     .bind(key)
     .bind(hash.to_vec())
+    .bind(code.len() == LONG)
     .bind(expires_at)
 }
 
-/// Counts an attempt and gives what to compare with; nothing where there is no code, or no attempt left.
-fn code_try(ctx: &Ctx, address: Lookup) -> Query {
+/// The codes that an asker may show: the one it was mailed itself, and the newest of the others.
+pub fn codes_get(ring: &Ring, ctx: &Ctx, key: TransitId, address: Lookup, asker: &Asker) -> Query {
     Query::new(
-        "-- code_try
-        UPDATE auth.codes SET attempts = attempts + 1
-        WHERE address_hash = $1 AND used_at IS NULL AND expires_at > $2 AND attempts < $3
-        RETURNING ring_key, code_hash, expires_at",
+        "-- codes_get
+        SELECT ring_key, code_hash, expires_at, is_long FROM auth.codes
+        WHERE address_hash = $1 AND used_at IS NULL AND expires_at > $2
+        ORDER BY asker_hash = $3 DESC, expires_at DESC LIMIT 2",
     )
     .bind(address.0.to_vec())
     .bind(ctx.now())
-    .bind(TRIES)
+    .bind(asker_hash(ring, key, address, asker))
 }
 
 /// Uses a code up; no row where somebody else was faster.
@@ -137,4 +172,39 @@ pub async fn use_up(tx: &Tx, ctx: &Ctx, address: Lookup, proof: &Proof) -> Resul
     let Proof::Code(shown) = proof else { return Ok(()) };
     let [used] = tx.flight([code_use(ctx, address, shown)]).await?;
     if used.is_empty() { Err(AppError::CodeRefused) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_read_as_people_type_it() {
+        for (typed, code) in [
+            ("012345", Some("012345")),
+            ("0123-4567-89AB", Some("0123456789AB")),
+            ("0123 4567 89ab", Some("0123456789AB")),
+            ("oil3456789xz", Some("0113456789XZ")),
+            ("01234", None),
+            ("0123456", None),
+            ("12345a", None),
+            ("012 345", None),
+            ("0123456789AU", None),
+            ("0123456789AÄ", None),
+            ("٠١٢٣٤٥", None),
+            ("", None),
+        ] {
+            assert_eq!(code_typed(typed).as_deref(), code, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_letter_shows_is_read_back() {
+        for _ in 0..100 {
+            for code in [short_code(), long_code()] {
+                assert_eq!(code_typed(&code_shown(code.reveal())).as_deref(), Some(code.reveal().as_str()));
+            }
+        }
+        assert_eq!(code_shown("0123456789AB"), "0123-4567-89AB");
+    }
 }

@@ -1,58 +1,92 @@
-//! Limits on trying: so many requests an address and a client in a window, counted in the database for all servers alike.
+//! Limits on trying: so many requests a mailbox, a client and a device in a window, counted in the database for all servers alike.
+//!
+//! Counters lie under the transit key of the day, so that a window of 24 hours ends with the day in UTC at the latest.
 
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::Ctx;
-use db::{Gate, Query};
+use db::{Gate, Query, Row, Tx};
 use vault::TransitId;
 
 use crate::app::{App, AppError};
 
 /// What is limited.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Codes mailed to one address at one client's request: nobody uses up somebody else's.
-    CodesPerAddressAndClient,
-    /// Codes mailed to one address at all.
-    CodesPerAddress,
+    /// Codes mailed to one mailbox at one client's request: nobody uses up somebody else's.
+    CodesPerMailboxAndClient,
+    /// Codes mailed to one mailbox at all, known devices aside. An address with a `+tag` is the mailbox without it.
+    CodesPerMailbox,
+    /// The same in a day.
+    CodesPerMailboxAndDay,
     /// Codes asked for by one client.
     CodesPerClient,
+    /// The same in a day.
+    CodesPerClientAndDay,
+    /// Codes asked for by a device that the person signed in on before.
+    CodesPerDevice,
+    /// The same in a day.
+    CodesPerDeviceAndDay,
     /// Sign-ins and registrations tried by one client.
     SignInsPerClient,
-    /// Codes shown for one address, right or wrong: bounds what guessing can reach in a day.
+    /// Sign-ins tried by a known device.
+    SignInsPerDevice,
+    /// Codes shown by one client or device for one mailed code.
+    TriesPerCode,
+    /// Codes shown for one address, right or wrong, by clients that are not known. Who goes beyond it may try long codes only.
     TriesPerAddress,
+    /// The same by one known device.
+    TriesPerDevice,
     /// Commands of one person that each send a letter: decisions on consents, requests to delete.
     LettersPerPerson,
+    /// The same in a day.
+    LettersPerPersonAndDay,
 }
 
 impl Limit {
     fn name(self) -> &'static str {
         match self {
-            Self::CodesPerAddressAndClient => "codes-per-address-and-client",
-            Self::CodesPerAddress => "codes-per-address",
+            Self::CodesPerMailboxAndClient => "codes-per-mailbox-and-client",
+            Self::CodesPerMailbox => "codes-per-mailbox",
+            Self::CodesPerMailboxAndDay => "codes-per-mailbox-and-day",
             Self::CodesPerClient => "codes-per-client",
+            Self::CodesPerClientAndDay => "codes-per-client-and-day",
+            Self::CodesPerDevice => "codes-per-device",
+            Self::CodesPerDeviceAndDay => "codes-per-device-and-day",
             Self::SignInsPerClient => "sign-ins-per-client",
+            Self::SignInsPerDevice => "sign-ins-per-device",
+            Self::TriesPerCode => "tries-per-code",
             Self::TriesPerAddress => "tries-per-address",
+            Self::TriesPerDevice => "tries-per-device",
             Self::LettersPerPerson => "letters-per-person",
+            Self::LettersPerPersonAndDay => "letters-per-person-and-day",
         }
     }
 
     /// How many in a window.
-    fn quota(self) -> i32 {
+    pub(super) fn quota(self) -> i32 {
         match self {
-            Self::CodesPerAddressAndClient => 5,
-            Self::CodesPerAddress => 20,
+            Self::CodesPerMailboxAndClient | Self::CodesPerDevice | Self::TriesPerCode => 5,
+            Self::CodesPerMailbox => 10,
+            Self::CodesPerMailboxAndDay | Self::CodesPerDeviceAndDay => 30,
             Self::CodesPerClient => 200,
+            Self::CodesPerClientAndDay => 2_000,
             Self::SignInsPerClient => 600,
-            Self::TriesPerAddress => 60,
+            Self::SignInsPerDevice | Self::TriesPerAddress | Self::TriesPerDevice => 60,
             Self::LettersPerPerson => 40,
+            Self::LettersPerPersonAndDay => 120,
         }
     }
 
     fn window(self) -> TimeDelta {
         match self {
-            Self::TriesPerAddress => TimeDelta::hours(24),
+            Self::CodesPerMailboxAndDay
+            | Self::CodesPerClientAndDay
+            | Self::CodesPerDeviceAndDay
+            | Self::TriesPerAddress
+            | Self::TriesPerDevice
+            | Self::LettersPerPersonAndDay => TimeDelta::hours(24),
             _ => TimeDelta::minutes(15),
         }
     }
@@ -62,14 +96,39 @@ impl Limit {
 #[derive(Clone, Copy, Debug)]
 pub struct Left {
     limit: Limit,
-    remaining: i32,
+    used: i32,
     reset_s: i64,
 }
 
 impl Left {
+    /// Reads the row of [`limit_query`].
+    pub fn of(ctx: &Ctx, limit: Limit, rows: &[Row]) -> Self {
+        let (used, window_end): (i32, DateTime<Utc>) = (rows[0].get(0), rows[0].get(1));
+        Self { limit, used, reset_s: (window_end - ctx.now()).num_seconds().max(1) }
+    }
+
+    fn remaining(&self) -> i32 {
+        self.limit.quota() - self.used
+    }
+
+    /// How many requests the window has seen, this one included.
+    pub fn used(&self) -> i32 {
+        self.used
+    }
+
+    /// Whether this request was one too many.
+    pub fn is_over(&self) -> bool {
+        self.remaining() < 0
+    }
+
+    /// The refusal of a request that was one too many.
+    pub fn refusal(&self) -> AppError {
+        AppError::Limited { retry_after_s: self.reset_s }
+    }
+
     /// The value of the `RateLimit` header field.
     pub fn header(&self) -> String {
-        format!("\"{}\";r={};t={}", self.limit.name(), self.remaining.max(0), self.reset_s)
+        format!("\"{}\";r={};t={}", self.limit.name(), self.remaining().max(0), self.reset_s)
     }
 
     /// The value of the `RateLimit-Policy` header field.
@@ -92,21 +151,23 @@ impl App {
                 Ok::<_, AppError>(tx.flight_all(queries()).await?)
             })
             .await?;
-        let left = limits.iter().zip(&rows).map(|((limit, _), rows)| {
-            let (used, window_end): (i32, DateTime<Utc>) = (rows[0].get(0), rows[0].get(1));
-            Left {
-                limit: *limit,
-                remaining: limit.quota() - used,
-                reset_s: (window_end - ctx.now()).num_seconds().max(1),
-            }
-        });
-        let tightest = left.min_by_key(|left| left.remaining).expect("at least one limit is counted");
-        if tightest.remaining < 0 { Err(AppError::Limited { retry_after_s: tightest.reset_s }) } else { Ok(tightest) }
+        let lefts = limits.iter().zip(&rows).map(|((limit, _), rows)| Left::of(ctx, *limit, rows));
+        let tightest = lefts.min_by_key(Left::remaining).expect("at least one limit is counted");
+        if tightest.is_over() { Err(tightest.refusal()) } else { Ok(tightest) }
     }
 
-    fn limit_query(&self, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
-        let hash = self.vault.ring().transit_hash(key, &[b"limit", limit.name().as_bytes(), who.as_bytes()]);
-        let hash = hash.expect("today's transit key is there");
+    /// Counts one request against a limit and says what that leaves, used up or not.
+    pub async fn limit_used(&self, ctx: &Ctx, limit: Limit, who: &str) -> Result<Left, AppError> {
+        let (key, _) = self.vault.ring().transit(ctx.now())?;
+        let work = move |tx: Tx| async move {
+            let [rows] = tx.finish([self.limit_query(ctx, key, limit, who)]).await?;
+            Ok::<_, AppError>(Left::of(ctx, limit, &rows))
+        };
+        self.db.api.run_tx("limit_count", ctx, Gate::read(ctx), work).await
+    }
+
+    /// Counts one request against a limit, under today's transit key.
+    pub fn limit_query(&self, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
         Query::new(
             "-- limit_count
             INSERT INTO auth.limits AS l (limit_hash, window_end, used) VALUES ($1, $2, 1)
@@ -115,17 +176,33 @@ impl App {
                 window_end = CASE WHEN l.window_end <= $3 THEN excluded.window_end ELSE l.window_end END
             RETURNING used, window_end",
         )
-        .bind(hash.to_vec())
+        .bind(self.limit_hash(key, limit, who))
         .bind(ctx.now() + limit.window())
         .bind(ctx.now())
+    }
+
+    /// Whether a limit is used up; counts nothing. A row where it is.
+    pub fn limit_is_used_up(&self, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
+        Query::new(
+            "-- limit_get\nSELECT true FROM auth.limits WHERE limit_hash = $1 AND window_end > $2 AND used >= $3",
+        )
+        .bind(self.limit_hash(key, limit, who))
+        .bind(ctx.now())
+        .bind(limit.quota())
+    }
+
+    fn limit_hash(&self, key: TransitId, limit: Limit, who: &str) -> Vec<u8> {
+        let hash = self.vault.ring().transit_hash(key, &[b"limit", limit.name().as_bytes(), who.as_bytes()]);
+        hash.expect("today's transit key is there").to_vec()
     }
 }
 
 /// What counts as one client: an IPv4 address, or the /64 network that an IPv6 subscriber has to itself.
 pub fn client_key(ctx: &Ctx) -> String {
     let address = ctx.client.address.reveal();
-    match address.parse::<Ipv6Addr>() {
-        Ok(address) => format!("{:x?}", &address.segments()[..4]),
+    match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V6(address)) => format!("{:x?}", &address.segments()[..4]),
+        Ok(IpAddr::V4(address)) => address.to_string(),
         Err(_) => address.clone(),
     }
 }

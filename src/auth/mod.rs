@@ -1,6 +1,7 @@
-//! Who is asking: mailed codes, access tokens, sessions with refresh tokens, and limits on trying.
+//! Who is asking: mailed codes, devices that are known, access tokens, sessions with refresh tokens, and limits on trying.
 
 pub mod codes;
+pub mod devices;
 pub mod limits;
 pub mod sessions;
 mod tokens;
@@ -10,6 +11,7 @@ pub use tokens::{Claims, Tokens};
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use context::Personal;
 
 /// A secret of so many random bytes, as text: base64url without padding.
 pub fn random_text(bytes: usize) -> String {
@@ -26,6 +28,8 @@ pub struct Grant {
     pub token: String,
     /// The refresh token.
     pub refresh_token: String,
+    /// The secret by which the device is known from now on; none where nobody signed in anew.
+    pub device_secret: Option<Personal<String>>,
     /// When the access token runs out.
     pub expires_at: DateTime<Utc>,
 }

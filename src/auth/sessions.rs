@@ -1,17 +1,21 @@
 //! Sessions and refresh tokens. A refresh token is used once; all of a session's tokens are one family.
 
 use aws_lc_rs::constant_time;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, Role, SessionId, SubjectId};
 use db::{Lookup, Query, Row};
 use uuid::Uuid;
-use vault::Ring;
+use vault::{Ring, TransitId};
 
-use super::random_text;
+use super::{limits::client_key, random_text};
 use crate::app::AppError;
 
 /// How long a sign-in lasts, however often its tokens are refreshed.
 pub const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
+
+/// For so long the same client is given the same successor of a refresh token again: it asked twice at once, or an answer got lost.
+const ANSWERED_AGAIN: TimeDelta = TimeDelta::seconds(30);
 
 /// A fresh refresh token: what the client gets, and by what it is found.
 pub struct RefreshToken {
@@ -24,6 +28,13 @@ impl RefreshToken {
     /// A fresh one.
     pub fn generate(ring: &Ring) -> Self {
         let text = random_text(32);
+        Self { lookup: refresh_lookup(ring, &text), text }
+    }
+
+    /// The one that follows another. It is always the same one, so that it can be given again, and need not be stored for that; who has
+    /// not the ring can't tell it from a random one.
+    pub fn after(ring: &Ring, text: &str) -> Self {
+        let text = URL_SAFE_NO_PAD.encode(ring.lookup("successor of a refresh token", text.as_bytes()).0);
         Self { lookup: refresh_lookup(ring, &text), text }
     }
 }
@@ -75,12 +86,14 @@ pub fn session_ended(ctx: &Ctx, session: SessionId) -> Query {
         "-- session_ended
         SELECT 1 FROM log.events
         WHERE subject_id = $1 AND aggregate_type = 'account'
-          AND event_type IN ('account.signed_out', 'account.refresh_reused')
+          AND aggregate_id = $3 AND event_type IN ('account.signed_out', 'account.refresh_reused')
           AND $2 IN (payload #>> '{SignedOut,session}', payload #>> '{RefreshReused,session}')
         LIMIT 1",
     )
     .bind(ctx.subject.0)
     .bind(session.to_string())
+    // The account's own stream: what anybody tried, and each exchange of tokens, are others.
+    .bind(ctx.subject.to_string())
 }
 
 /// Ends a session.
@@ -139,15 +152,65 @@ pub fn refresh_row(
     Ok((SubjectId(subject), SessionId(session), role))
 }
 
+/// Who uses a refresh token: the device whose secret is shown, known or not; without one the client by its address and agent.
+pub struct User {
+    key: TransitId,
+    parts: Vec<String>,
+}
+
+impl User {
+    /// Who makes a request. `key` is today's transit key: what is left of an address in old copies tells nothing after 72 hours.
+    pub fn of(ctx: &Ctx, key: TransitId, device_secret: Option<&str>) -> Self {
+        let parts = match device_secret {
+            Some(secret) => vec!["device".to_owned(), secret.to_owned()],
+            None => vec!["client".to_owned(), client_key(ctx), ctx.client.agent.reveal().clone()],
+        };
+        Self { key, parts }
+    }
+
+    fn hash(&self, ring: &Ring, key: TransitId) -> Option<[u8; 32]> {
+        let parts = std::iter::once("user of a refresh token").chain(self.parts.iter().map(String::as_str));
+        ring.transit_hash(key, &parts.map(str::as_bytes).collect::<Vec<_>>())
+    }
+}
+
+/// How a refresh token was used, and whether its successor was not yet.
+pub fn refresh_used(ctx: &Ctx, lookup: Lookup, successor: &RefreshToken) -> Query {
+    Query::new(
+        "-- refresh_used
+        SELECT t.used_at, t.used_key, t.used_by, n.token_hash IS NOT NULL
+        FROM auth.refresh_tokens t
+        LEFT JOIN auth.refresh_tokens n ON n.subject_id = t.subject_id AND n.token_hash = $3 AND n.used_at IS NULL
+        WHERE t.subject_id = $1 AND t.token_hash = $2",
+    )
+    .bind(ctx.subject.0)
+    .bind(lookup.0.to_vec())
+    .bind(successor.lookup.0.to_vec())
+}
+
+/// Whether a token that was used already is shown again by who used it, a moment ago, and has not used what it got: then it gets the
+/// same again. Reads the row of [`refresh_used`].
+pub fn is_answered_again(ring: &Ring, ctx: &Ctx, user: &User, rows: &[Row]) -> bool {
+    let Some(row) = rows.first() else { return false };
+    let used: (Option<DateTime<Utc>>, Option<TransitId>, Option<Vec<u8>>) = (row.get(0), row.get(1), row.get(2));
+    let ((Some(at), Some(key), Some(by)), true) = (used, row.get(3)) else { return false };
+    let since = ctx.now() - at;
+    let same = user.hash(ring, key).is_some_and(|hash| constant_time::verify_slices_are_equal(&hash, &by).is_ok());
+    same && TimeDelta::zero() <= since && since <= ANSWERED_AGAIN
+}
+
 /// Uses a refresh token; no row where it was used before.
-pub fn refresh_use(ctx: &Ctx, lookup: Lookup) -> Query {
-    let now: DateTime<Utc> = ctx.now();
+pub fn refresh_use(ring: &Ring, ctx: &Ctx, lookup: Lookup, user: &User) -> Query {
+    let by = user.hash(ring, user.key).expect("today's transit key is there");
     Query::new(
         "-- refresh_use
-        UPDATE auth.refresh_tokens SET used_at = $3 WHERE subject_id = $1 AND token_hash = $2 AND used_at IS NULL
+        UPDATE auth.refresh_tokens SET used_at = $3, used_key = $4, used_by = $5
+        WHERE subject_id = $1 AND token_hash = $2 AND used_at IS NULL
         RETURNING true",
     )
     .bind(ctx.subject.0)
     .bind(lookup.0.to_vec())
-    .bind(now)
+    .bind(ctx.now())
+    .bind(user.key)
+    .bind(by.to_vec())
 }

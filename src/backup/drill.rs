@@ -303,8 +303,7 @@ async fn enter(app: &Arc<App>, canary: &str) -> Result<SubjectId, AppError> {
     };
     let person = Registration { email: email.clone(), work: Some(work), consents: vec![Purpose::WorkHours] };
     app.account_create(ctx, &person).await?;
-    let (address, _) = app.vault.ring().address_hash(&email);
-    let subject = app.account_of(ctx, address).await?.ok_or(AppError::Missing("account"))?.subject;
+    let subject = app.account_of(ctx, &email).await?.ok_or(AppError::Missing("account"))?.subject;
     let ctx = &ctx.for_subject(subject, None);
     let today = ctx.now().date_naive();
     let day = |back: u32| {

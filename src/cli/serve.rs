@@ -225,7 +225,7 @@ impl ServeArgs {
                     None => Mailbox::new(&server::mail_folder(&place.folder), &self.sender)?,
                 };
                 tracing::info!(listen = %listener.local_addr()?, "serving");
-                server::serve(app, mailbox, listener, http::TrustedProxies(self.trusted_proxy), stop).await
+                server::serve(app, mailbox, listener, http::TrustedProxies::new(self.trusted_proxy), stop).await
             })
             .await
     }

@@ -72,8 +72,8 @@ fn ctx(app: &App) -> Ctx {
 
 /// Signs in somebody who is known; none where nobody is.
 pub(super) async fn sign_in(app: &App, email: &str) -> Result<Option<Grant>, AppError> {
-    let (ctx, (address, _)) = (ctx(app), app.vault.ring().address_hash(email));
-    let Some(known) = app.account_of(&ctx, address).await? else { return Ok(None) };
+    let ctx = ctx(app);
+    let Some(known) = app.account_of(&ctx, email).await? else { return Ok(None) };
     app.account_sign_in(&ctx, email, &known, &Proof::Operator).await.map(Some)
 }
 

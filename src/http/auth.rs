@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use context::Ctx;
+use context::{Ctx, Personal};
 use domain::{
     Choice, RoleLevel, Specialty, StateCode,
     consent::Purpose,
@@ -24,8 +24,9 @@ use crate::{
     app::{App, AppError, account::Registration, sign_in::Known},
     auth::{
         Grant,
-        codes::Proof,
-        limits::{Left, Limit, client_key},
+        codes::{Proof, code_typed},
+        devices::Asker,
+        limits::{Left, Limit},
     },
 };
 
@@ -36,6 +37,9 @@ pub struct CodeRequest {
     /// The e-mail address that the code is sent to.
     #[oai(validator(max_length = 254))]
     email: String,
+    /// The secret of a device on which this address signed in before, from the answer to that sign-in.
+    #[oai(skip_serializing_if_is_none)]
+    device_secret: Option<String>,
 }
 
 /// Makes an account. The code was mailed to the address by `POST /v1/auth/code`.
@@ -44,7 +48,7 @@ pub struct CodeRequest {
 pub struct RegisterRequest {
     /// The e-mail address.
     email: String,
-    /// The six digits that were mailed to it.
+    /// The code that was mailed to it: six digits, or twelve letters and digits.
     code: String,
     /// The hospital: 2 to 64 lower-case letters, digits and hyphens, beginning with a letter.
     hospital_id: String,
@@ -64,6 +68,9 @@ pub struct RegisterRequest {
     /// Purposes consented to, on their current notices.
     #[oai(skip_serializing_if_is_none)]
     consents: Option<Vec<OneOf<Purpose>>>,
+    /// The secret of a device on which this address signed in before, from the answer to that sign-in.
+    #[oai(skip_serializing_if_is_none)]
+    device_secret: Option<String>,
 }
 
 /// Signs in.
@@ -72,8 +79,11 @@ pub struct RegisterRequest {
 pub struct LoginRequest {
     /// The e-mail address.
     email: String,
-    /// The six digits that were mailed to it.
+    /// The code that was mailed to it: six digits, or twelve letters and digits.
     code: String,
+    /// The secret of a device on which this address signed in before, from the answer to that sign-in.
+    #[oai(skip_serializing_if_is_none)]
+    device_secret: Option<String>,
 }
 
 /// Exchanges a refresh token.
@@ -82,6 +92,10 @@ pub struct LoginRequest {
 pub struct RefreshRequest {
     /// The newest refresh token.
     refresh_token: String,
+    /// The secret of the device, if it keeps one. A client that has one should show it: an answer that got lost is given again to the
+    /// same device, whatever network it is in by then.
+    #[oai(skip_serializing_if_is_none)]
+    device_secret: Option<String>,
 }
 
 /// What a sign-in gives.
@@ -92,15 +106,20 @@ pub struct SignInAnswer {
     user_id: Uuid,
     /// The access token, for `Authorization: Bearer …`.
     token: String,
-    /// The refresh token; it is used once, and answers with the next.
+    /// The refresh token; it is used once, and answers with the next. The same client that shows it again within 30 seconds is given the
+    /// same next one.
     refresh_token: String,
     /// When the access token runs out.
     expires_at: DateTime<Utc>,
+    /// A secret for this device to keep, and to show when it asks for a code and signs in again: what strangers try with the address then
+    /// keeps it from nothing. It opens nothing by itself. Absent in the answer to a refresh.
+    #[oai(skip_serializing_if_is_none)]
+    device_secret: Option<String>,
 }
 
 impl Example for CodeRequest {
     fn example() -> Self {
-        Self { email: "anna.schmidt@klinik.example".to_owned() }
+        Self { email: "anna.schmidt@klinik.example".to_owned(), device_secret: None }
     }
 }
 
@@ -116,19 +135,21 @@ impl Example for RegisterRequest {
             country_code: Some(WorkProfile::DEFAULT_COUNTRY.to_owned()),
             time_zone: Some(WorkProfile::DEFAULT_TIME_ZONE.to_owned()),
             consents: Some(vec![OneOf(Purpose::WorkHours)]),
+            device_secret: None,
         }
     }
 }
 
 impl Example for LoginRequest {
     fn example() -> Self {
-        Self { email: "anna.schmidt@klinik.example".to_owned(), code: "123456".to_owned() }
+        let (email, code) = ("anna.schmidt@klinik.example".to_owned(), "123456".to_owned());
+        Self { email, code, device_secret: Some("bVd2YpfVnSx1sAc1bJHi0m0X3n0PqJd0oWq1uKf3a9w".to_owned()) }
     }
 }
 
 impl Example for RefreshRequest {
     fn example() -> Self {
-        Self { refresh_token: "dVd2YpfVnSx1sAc1bJHi0m0X3n0PqJd0oWq1uKf3a9w".to_owned() }
+        Self { refresh_token: "dVd2YpfVnSx1sAc1bJHi0m0X3n0PqJd0oWq1uKf3a9w".to_owned(), device_secret: None }
     }
 }
 
@@ -139,6 +160,7 @@ impl Example for SignInAnswer {
             token: "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSJ9.….…".to_owned(),
             refresh_token: RefreshRequest::example().refresh_token,
             expires_at: DateTime::UNIX_EPOCH,
+            device_secret: LoginRequest::example().device_secret,
         }
     }
 }
@@ -149,30 +171,32 @@ fn email(fields: &mut Fields) -> Option<String> {
 }
 
 fn code(fields: &mut Fields) -> Option<String> {
-    let text = fields.text("code")?;
-    if text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(text);
+    let code = code_typed(&fields.text("code")?);
+    if code.is_none() {
+        fields.fault("code", "must be six digits, or twelve letters and digits, as the letter says");
     }
-    fields.fault("code", "must be six digits");
-    None
+    code
 }
 
 impl Input for CodeRequest {
     fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { email: email(fields)? })
+        let (email, device_secret) = (email(fields), fields.text_or_none("device_secret"));
+        Some(Self { email: email?, device_secret })
     }
 }
 
 impl Input for LoginRequest {
     fn read(fields: &mut Fields) -> Option<Self> {
         let (email, code) = (email(fields), code(fields));
-        Some(Self { email: email?, code: code? })
+        let device_secret = fields.text_or_none("device_secret");
+        Some(Self { email: email?, code: code?, device_secret })
     }
 }
 
 impl Input for RefreshRequest {
     fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { refresh_token: fields.text("refresh_token")? })
+        let (refresh_token, device_secret) = (fields.text("refresh_token"), fields.text_or_none("device_secret"));
+        Some(Self { refresh_token: refresh_token?, device_secret })
     }
 }
 
@@ -185,6 +209,7 @@ impl Input for RegisterRequest {
         let state_code = fields.choice_or_none("state_code").map(OneOf);
         let (country_code, time_zone) = (profile_text(fields, "country_code"), profile_text(fields, "time_zone"));
         let consents = purposes(fields);
+        let device_secret = fields.text_or_none("device_secret");
         Some(Self {
             email: email?,
             code: code?,
@@ -195,6 +220,7 @@ impl Input for RegisterRequest {
             country_code,
             time_zone,
             consents,
+            device_secret,
         })
     }
 }
@@ -249,6 +275,7 @@ impl From<Grant> for SignInAnswer {
             token: grant.token,
             refresh_token: grant.refresh_token,
             expires_at: grant.expires_at,
+            device_secret: grant.device_secret.map(Personal::into_inner),
         }
     }
 }
@@ -323,17 +350,15 @@ pub struct AuthApi;
 impl AuthApi {
     /// Mail a code
     ///
-    /// Sends six digits to an address, good for ten minutes and one sign-in. A newer code replaces an older one.
+    /// Sends six digits to an address, good for ten minutes and one sign-in; or twelve letters and digits, where too many wrong codes
+    /// were tried on it. A newer code replaces the older one of the same client or device.
     #[oai(path = "/code", method = "post", operation_id = "auth_code")]
     async fn code(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<CodeRequest>) -> Result<CodeSent, Refusal> {
-        let (ctx, email) = (&anyone.0, &body.0.email);
-        let client = client_key(ctx);
-        let both = format!("{client} {email}");
-        // The client's own limits first: who has used them up does not count against the address.
-        let own = [(Limit::CodesPerAddressAndClient, both.as_str()), (Limit::CodesPerClient, client.as_str())];
-        let left = app.limit_count(ctx, &own).await?;
-        app.limit_count(ctx, &[(Limit::CodesPerAddress, email)]).await?;
-        app.code_send(ctx, email).await?;
+        let (ctx, CodeRequest { email, device_secret }) = (&anyone.0, &body.0);
+        let known = app.account_to_mail(ctx, email).await?;
+        let asker = app.asker(ctx, known.as_ref(), device_secret.as_deref()).await?;
+        let left = app.code_count(ctx, email, &asker).await?;
+        app.code_send(ctx, email, known.as_ref(), &asker).await?;
         Ok(CodeSent::Accepted(left.header(), left.policy_header()))
     }
 
@@ -347,11 +372,11 @@ impl AuthApi {
         anyone: Anyone,
         body: Body<RegisterRequest>,
     ) -> Result<Registered, Refusal> {
-        let (ctx, code) = (&anyone.0, body.0.code.clone());
-        let left = sign_in_limit(&app, ctx).await?;
+        let (ctx, code, device_secret) = (&anyone.0, body.0.code.clone(), body.0.device_secret.clone());
         let registration = body.0.registration();
         registration.check(ctx)?;
-        let (proof, known) = prove(&app, ctx, &registration.email, &code).await?;
+        let Proven { proof, known, left } =
+            prove(&app, ctx, &registration.email, &code, device_secret.as_deref()).await?;
         if known.is_some() {
             return Err(AppError::AccountExists.into());
         }
@@ -371,17 +396,18 @@ impl AuthApi {
         body: Body<LoginRequest>,
     ) -> Result<SignedInNow, Refusal> {
         let ctx = &anyone.0;
-        let left = sign_in_limit(&app, ctx).await?;
-        let (proof, known) = prove(&app, ctx, &body.0.email, &body.0.code).await?;
+        let LoginRequest { email, code, device_secret } = &body.0;
+        let Proven { proof, known, left } = prove(&app, ctx, email, code, device_secret.as_deref()).await?;
         let known = known.ok_or(AppError::Missing("account"))?;
-        let outcome = app.account_sign_in(ctx, &body.0.email, &known, &proof).await;
+        let outcome = app.account_sign_in(ctx, email, &known, &proof).await;
         let grant = recorded(&app, ctx, Some(&known), outcome).await?;
         Ok(SignedInNow::Ok(Json(grant.into()), left.header(), left.policy_header()))
     }
 
     /// Refresh
     ///
-    /// Exchanges a refresh token for a new pair. A refresh token that is shown a second time ends its session.
+    /// Exchanges a refresh token for a new pair. A refresh token that is shown a second time ends its session; shown again by the same
+    /// client within 30 seconds, since an answer got lost or two requests met, it gives the same refresh token again.
     #[oai(path = "/refresh", method = "post", operation_id = "auth_refresh")]
     async fn refresh(
         &self,
@@ -389,7 +415,8 @@ impl AuthApi {
         anyone: Anyone,
         body: Body<RefreshRequest>,
     ) -> Result<Refreshed, Refusal> {
-        let grant = app.account_refresh(&anyone.0, &body.0.refresh_token).await?;
+        let RefreshRequest { refresh_token, device_secret } = &body.0;
+        let grant = app.account_refresh(&anyone.0, refresh_token, device_secret.as_deref()).await?;
         Ok(Refreshed::Ok(Json(grant.into())))
     }
 
@@ -403,18 +430,24 @@ impl AuthApi {
     }
 }
 
-async fn sign_in_limit(app: &App, ctx: &Ctx) -> Result<Left, AppError> {
-    app.limit_count(ctx, &[(Limit::SignInsPerClient, &client_key(ctx))]).await
+/// What somebody showed who knew a code.
+struct Proven {
+    proof: Proof,
+    known: Option<Known>,
+    left: Left,
 }
 
 /// Checks a code; a wrong one is recorded. Whether the address is known is told only to who showed a right one.
-async fn prove(app: &App, ctx: &Ctx, email: &str, code: &str) -> Result<(Proof, Option<Known>), AppError> {
-    app.limit_count(ctx, &[(Limit::TriesPerAddress, email)]).await?;
-    let (address, _) = app.vault.ring().address_hash(email);
-    let known = app.account_of(ctx, address).await?;
-    let outcome = app.code_show(ctx, email, code).await;
+async fn prove(app: &App, ctx: &Ctx, email: &str, code: &str, device_secret: Option<&str>) -> Result<Proven, AppError> {
+    let known = app.account_of(ctx, email).await?;
+    let asker = app.asker(ctx, known.as_ref(), device_secret).await?;
+    let left = match &asker {
+        Asker::Device(device) => app.limit_count(ctx, &[(Limit::SignInsPerDevice, &device.key())]).await?,
+        Asker::Client(client) => app.limit_count(ctx, &[(Limit::SignInsPerClient, client)]).await?,
+    };
+    let outcome = app.code_show(ctx, email, code, &asker).await;
     let shown = recorded(app, ctx, known.as_ref(), outcome).await?;
-    Ok((Proof::Code(shown), known))
+    Ok(Proven { proof: Proof::Code(shown), known, left })
 }
 
 /// Records that a code was refused, where it was: wrong, too old, or used by somebody who was faster.

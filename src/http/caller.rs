@@ -1,21 +1,20 @@
 //! The caller's right as a parameter: an operation that takes a [`Subject`] can be called by a person on their own data only.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use chrono::NaiveDate;
-use context::{Client, Ctx, Personal, RequestId, Role, UserId};
-use poem::{FromRequest, Request, RequestBody, Result, web::RemoteAddr};
-use poem_openapi::{SecurityScheme, auth::Bearer};
+use context::{Ctx, RequestId, Role, UserId};
+use poem::{FromRequest, Request, RequestBody, Result};
+use poem_openapi::{
+    SecurityScheme,
+    auth::{Bearer, BearerAuthorization},
+};
 
-use super::problem::Refusal;
+use super::{client::client, problem::Refusal};
 use crate::{
     app::{App, AppError, account::today},
     auth::{Claims, limits::Limit},
 };
-
-/// Proxies whose word on a client's address is taken.
-#[derive(Clone, Debug, Default)]
-pub struct TrustedProxies(pub Vec<IpAddr>);
 
 /// The client that nobody has signed in on.
 pub struct Anyone(pub Ctx);
@@ -92,7 +91,9 @@ impl Caller {
 
     /// Counts a command that sends a letter; refuses where there were too many.
     pub async fn count_letter(&self, app: &App) -> Result<(), AppError> {
-        app.limit_count(&self.ctx, &[(Limit::LettersPerPerson, &self.ctx.subject.to_string())]).await.map(drop)
+        let who = self.ctx.subject.to_string();
+        let limits = [(Limit::LettersPerPerson, who.as_str()), (Limit::LettersPerPersonAndDay, who.as_str())];
+        app.limit_count(&self.ctx, &limits).await.map(drop)
     }
 
     /// The time zone of the caller's work profile; UTC if it has none.
@@ -104,32 +105,6 @@ impl Caller {
     pub fn today(&self) -> NaiveDate {
         today(self.ctx.now(), &self.claims.time_zone)
     }
-}
-
-/// Where a request came from.
-fn client(request: &Request) -> Client {
-    let address = match request.remote_addr() {
-        RemoteAddr(poem::Addr::SocketAddr(address)) => {
-            let trusted = request.data::<TrustedProxies>().map_or(&[][..], |proxies| proxies.0.as_slice());
-            let values: Vec<_> = request.headers().get_all("x-forwarded-for").iter().collect();
-            behind(trusted, address.ip(), values.iter().filter_map(|value| value.to_str().ok())).to_string()
-        }
-        RemoteAddr(other) => other.to_string(),
-    };
-    let agent = request.header(poem::http::header::USER_AGENT).unwrap_or_default();
-    let agent: String = agent.chars().filter(|c| !c.is_control()).take(256).collect();
-    Client { address: Personal::new(address), agent: Personal::new(agent) }
-}
-
-/// Whom the connection's other end speaks for: where it is a trusted proxy, the last address that `X-Forwarded-For` names
-/// and that is no trusted proxy itself. What stands before that, anybody may have written.
-fn behind<'a>(trusted: &[IpAddr], peer: IpAddr, forwarded_for: impl DoubleEndedIterator<Item = &'a str>) -> IpAddr {
-    if !trusted.contains(&peer) {
-        return peer;
-    }
-    let hops = forwarded_for.rev().flat_map(|value| value.rsplit(',')).map(|hop| hop.trim().parse::<IpAddr>());
-    let mut known = hops.map_while(Result::ok).filter(|hop| !trusted.contains(hop));
-    known.next().unwrap_or(peer)
 }
 
 fn app(request: &Request) -> Result<&Arc<App>> {
@@ -168,9 +143,10 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// None where it shows none.
+    /// None where it shows none. `Authorization` is read by the framework's own parser, here and in [`staff`] as wherever an
+    /// operation is called: no spelling lets somebody in whose refusals are not on record.
     pub fn of(request: &Request) -> Option<Self> {
-        let token = request.header(poem::http::header::AUTHORIZATION)?.strip_prefix("Bearer ")?.to_owned();
+        let Bearer { token } = Bearer::from_request(request).ok()?;
         Some(Self { app: app(request).ok()?.clone(), ctx: context(request).ok()?, token })
     }
 
@@ -186,8 +162,7 @@ impl Signed {
 
 /// The member of staff who makes a request that the framework does not check.
 pub async fn staff(request: &Request) -> Result<Caller> {
-    let token = request.header(poem::http::header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-    let bearer = Bearer { token: token.unwrap_or_default().to_owned() };
+    let bearer = Bearer::from_request(request).map_err(|_| Refusal::from(AppError::SignedOut))?;
     check_staff(request, bearer).await
 }
 
@@ -205,29 +180,5 @@ async fn check_staff(request: &Request, bearer: Bearer) -> Result<Caller> {
 impl<'a> FromRequest<'a> for Anyone {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
         context(request).map(Self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seen(trusted: &[&str], peer: &str, forwarded_for: &[&str]) -> String {
-        let parse = |text: &str| text.parse().expect("an address");
-        let trusted: Vec<IpAddr> = trusted.iter().map(|text| parse(text)).collect();
-        behind(&trusted, parse(peer), forwarded_for.iter().copied()).to_string()
-    }
-
-    #[test]
-    fn only_a_trusted_proxy_is_believed_and_only_its_own_word() {
-        assert_eq!(seen(&[], "192.0.2.1", &["198.51.100.7"]), "192.0.2.1", "nobody is trusted");
-        assert_eq!(seen(&["192.0.2.1"], "192.0.2.1", &["198.51.100.7"]), "198.51.100.7");
-        assert_eq!(seen(&["192.0.2.1"], "192.0.2.9", &["198.51.100.7"]), "192.0.2.9", "another peer");
-        let forged = ["203.0.113.5, 198.51.100.7"];
-        assert_eq!(seen(&["192.0.2.1"], "192.0.2.1", &forged), "198.51.100.7", "what the client wrote itself");
-        let chain = ["203.0.113.5", "198.51.100.7, 192.0.2.2"];
-        assert_eq!(seen(&["192.0.2.1", "192.0.2.2"], "192.0.2.1", &chain), "198.51.100.7", "a chain of proxies");
-        assert_eq!(seen(&["192.0.2.1"], "192.0.2.1", &["unknown"]), "192.0.2.1");
-        assert_eq!(seen(&["192.0.2.1"], "192.0.2.1", &[]), "192.0.2.1");
     }
 }

@@ -255,7 +255,7 @@ impl ExportApi {
 
     /// Make a download token
     ///
-    /// Whoever holds it can download this one file for ten minutes, without signing in.
+    /// Whoever holds it can download this one file for ten minutes, without signing in. It ends with the session that made it.
     #[oai(path = "/exports/:export_id/token", method = "post", operation_id = "export_token")]
     async fn token(
         &self,
@@ -294,17 +294,17 @@ impl ExportApi {
         if_none_match: Header<Option<String>>,
     ) -> Result<Download, Refusal> {
         let export = ExportId(export_id.0);
-        let ctx = match (&holder, token.0.as_deref()) {
-            (Holder::SignedIn(caller), _) => caller.ctx().clone(),
+        let (ctx, by_token) = match (&holder, token.0.as_deref()) {
+            (Holder::SignedIn(caller), _) => (caller.ctx().clone(), false),
             (Holder::Nobody, Some(token)) => {
-                let subject = app.export_token_subject(token, export).ok_or(AppError::Missing("export"))?;
-                anyone.0.for_subject(subject, None)
+                let ctx = app.export_token_holder(&anyone.0, token, export).ok_or(AppError::Missing("export"))?;
+                (ctx, true)
             }
             (Holder::Nobody, None) => return Err(AppError::SignedOut.into()),
         };
         let missing = |error| match error {
-            // Whose token it was is gone.
-            AppError::SignedOut if token.0.is_some() => AppError::Missing("export"),
+            // Who made the token is gone, signed out, or suspended: it opens no more than one that never was.
+            AppError::SignedOut | AppError::Suspended { .. } if by_token => AppError::Missing("export"),
             other => other,
         };
         let file = app.export_file(&ctx, export).await.map_err(missing)?;

@@ -11,6 +11,7 @@ mod audit;
 mod auth;
 mod breach;
 mod caller;
+mod client;
 mod compliance;
 mod consent;
 mod cursor;
@@ -50,7 +51,7 @@ use poem::{
 };
 use poem_openapi::{OpenApiService, Tags};
 
-pub use caller::TrustedProxies;
+pub use client::TrustedProxies;
 
 use self::problem::Refusal;
 use crate::app::{App, AppError};

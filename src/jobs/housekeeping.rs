@@ -12,11 +12,12 @@ use crate::app::{App, AppError};
 const EVERY: Duration = Duration::from_secs(600);
 
 /// What is removed once it has run out.
-const EXPIRED: [&str; 9] = [
+const EXPIRED: [&str; 10] = [
     "-- codes_clear\nDELETE FROM auth.codes WHERE expires_at <= $1",
     "-- limits_clear\nDELETE FROM auth.limits WHERE window_end <= $1",
     "-- letters_clear\nDELETE FROM auth.letters WHERE expires_at <= $1",
     "-- sessions_clear\nDELETE FROM auth.sessions WHERE expires_at <= $1",
+    "-- devices_clear\nDELETE FROM auth.devices WHERE expires_at <= $1",
     "-- answers_clear\nDELETE FROM read.answers WHERE expires_at <= $1",
     "-- openings_clear\nDELETE FROM auth.openings WHERE expires_at <= $1",
     "-- suspensions_clear\nDELETE FROM auth.suspensions WHERE until <= $1",

@@ -1,5 +1,6 @@
 //! A letter as it travels: MIME, ASCII only, addresses checked. Lines that matter (codes, tokens, phrases) stay whole.
 
+use domain::kinds::normalise_address;
 use lettre::{
     Address, Message,
     message::{
@@ -14,7 +15,13 @@ use super::{Letter, MailError, letter::Attachment};
 impl Letter {
     /// The recipient; refuses what is more or less than one address, so that nothing gets into a header.
     pub(super) fn recipient(&self) -> Result<Address, MailError> {
-        self.to.parse().map_err(|_| MailError::Malformed)
+        let address: Address = self.to.parse().map_err(|_| MailError::Malformed)?;
+        if address.domain().is_ascii() {
+            return Ok(address);
+        }
+        // An account of an earlier version may name its domain in letters that only some relays take.
+        let normal = normalise_address(address.as_ref()).map_err(|_| MailError::Malformed)?;
+        normal.parse().map_err(|_| MailError::Malformed)
     }
 
     /// The message of the letter `id`. Sent twice, it bears the same Message-ID, by which mail programs know it.
@@ -63,6 +70,8 @@ fn body(text: &str) -> Body {
 mod tests {
     use base64::{Engine, engine::general_purpose::STANDARD};
     use chrono::{DateTime, TimeDelta, Utc};
+    use domain::kinds::normalise_address;
+    use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::{Letter, MailError};
@@ -190,6 +199,33 @@ mod tests {
             let refused = Letter::code(address, "012345").recipient();
             assert!(matches!(refused, Err(MailError::Malformed)), "{address:?}");
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+        #[test]
+        fn what_is_accepted_as_an_address_can_be_sent_a_letter(
+            local in "[a-zäöüßéłøñ0-9+._'-]{1,12}|\\PC{1,6}",
+            mark in proptest::option::of(proptest::sample::select(vec!['\u{308}', '\u{301}', '\u{200b}', '\u{5b0}'])),
+            domain in "[a-zäöüß0-9-]{1,8}\\.[a-zäöü]{1,6}|\\PC{1,6}\\.\\PC{1,4}",
+        ) {
+            let written = format!("{local}{}@{domain}", mark.map(String::from).unwrap_or_default());
+            let Ok(address) = normalise_address(&written) else { return Ok(()) };
+            let letter = Letter::code(&address, "012345");
+            let from = "Lethe <lethe@localhost.example>".parse().expect("a sender");
+            let message = letter.message(Uuid::nil(), &from);
+            prop_assert!(message.is_ok(), "{written:?} is kept as {address:?}");
+            let text = String::from_utf8(message.expect("checked").formatted()).expect("text");
+            let to = format!("\r\nTo: {address}\r\n");
+            prop_assert!(text.contains(&to), "{text}");
+            prop_assert_eq!(normalise_address(&address), Ok(address.clone()), "normal stays as it is");
+        }
+    }
+
+    #[test]
+    fn a_domain_in_letters_of_its_own_is_sent_to_in_ascii() {
+        let letter = Letter::code("anna@bücher.example", "012345");
+        assert_eq!(letter.recipient().expect("an address").to_string(), "anna@xn--bcher-kva.example");
     }
 
     #[test]
