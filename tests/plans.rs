@@ -102,7 +102,7 @@ async fn check(world: &World, login: Login, role: Role, subject: SubjectId, case
     let backend = Backend::of(&client).await.expect("a backend tells which it is");
     let mut faults = Vec::new();
     for case in cases {
-        let ticket = world.app.vault.ring().ticket_key().mint(subject, None, role, world.clock.now(), &backend);
+        let ticket = world.app.vault.ring().ticket_key().mint(subject, None, role, world.clock.now(), &backend.0);
         client.execute("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
         let name = case.query.sql().lines().next().expect("a name");
         let cost = cost(&client, case).await;
@@ -296,7 +296,7 @@ async fn the_desk_finds_requests_without_reading_a_persons_events() {
     let client = world.login(Login::System).await;
     let backend = Backend::of(&client).await.expect("a backend tells which it is");
     let ctx = Ctx::system(world.clock.clone());
-    let ticket = world.app.vault.ring().ticket_key().mint(ctx.subject, None, ctx.role, ctx.now(), &backend);
+    let ticket = world.app.vault.ring().ticket_key().mint(ctx.subject, None, ctx.role, ctx.now(), &backend.0);
     client.execute("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
     let cost = cost(&client, &case).await;
     assert_eq!(
