@@ -31,6 +31,7 @@ mod legacy;
 mod log;
 mod mail;
 mod openapi;
+mod passing_faults;
 mod policies;
 mod projection;
 mod reads;
