@@ -22,6 +22,7 @@ mod demo;
 mod erasure;
 mod export;
 mod guest;
+mod hostile;
 mod import;
 mod isolation;
 mod job;

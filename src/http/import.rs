@@ -12,7 +12,12 @@ use poem_openapi::{
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Tag, caller::Subject, input::require_json, problem::Refusal};
+use super::{
+    Tag,
+    caller::Subject,
+    input::{check_length, require_json},
+    problem::Refusal,
+};
 use crate::app::{App, AppError, import::Imported};
 
 /// The largest document that is taken, in bytes.
@@ -59,6 +64,7 @@ impl<'a> ApiExtractor<'a> for Document {
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         require_json(request)?;
+        check_length(request, DOCUMENT_BYTES)?;
         let body = body.take()?;
         let arriving = async {
             let permit = AT_ONCE.acquire().await.map_err(poem::error::InternalServerError)?;

@@ -32,6 +32,7 @@ mod processing_record;
 mod record;
 mod restriction;
 mod retention;
+mod target;
 mod trail;
 mod types;
 mod work_day;
@@ -167,7 +168,15 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         routes = routes.nest_no_strip(old, moved);
     }
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| problem::panicked());
-    routes.nest("/", service).with(panics).around(observe).data(app).data(proxies).catch_all_error(problem::catch_all)
+    // Boxed, since the compiler follows futures within futures only so deep.
+    let routes = routes.nest("/", service).with(panics).boxed().around(target::check).boxed();
+    routes
+        .around(observe)
+        .boxed()
+        
+        .data(app)
+        .data(proxies)
+        .catch_all_error(problem::catch_all)
 }
 
 #[handler]
