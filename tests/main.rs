@@ -16,6 +16,7 @@ mod canary;
 mod client;
 mod commits;
 mod compliance;
+mod conditions;
 mod consent;
 mod deletion;
 mod demo;

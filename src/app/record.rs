@@ -39,10 +39,50 @@ pub(super) const BUCKET_YEARS: i32 = 10;
 pub struct Submission {
     /// What it says.
     pub body: Body,
-    /// The version it must still have, where the caller read one.
-    pub expected: Option<i64>,
+    /// What the caller demands of the version that is there.
+    pub expected: Option<Expected>,
     /// What it is called in faults, such as `events[3]`; none where there is only one.
     pub within: Option<String>,
+}
+
+/// Versions of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// Whichever there is.
+    Any,
+    /// One of these.
+    These(Vec<i64>),
+}
+
+/// What must be true of a record before it is changed (RFC 9110, 13.1.1 and 13.1.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// The record is there, in one of these versions.
+    pub one_of: Option<Versions>,
+    /// The record is not there in any of these versions.
+    pub none_of: Option<Versions>,
+}
+
+impl Expected {
+    /// Exactly this version.
+    pub fn version(version: i64) -> Self {
+        Self { one_of: Some(Versions::These(vec![version])), none_of: None }
+    }
+
+    /// No version at all: for a change that must only be checked, because a condition failed already.
+    pub fn nothing() -> Self {
+        Self { one_of: Some(Versions::These(Vec::new())), none_of: None }
+    }
+
+    /// Whether a record of this version may be changed; `None` where there is no record.
+    pub fn permits(&self, version: Option<i64>) -> bool {
+        let named = |versions: &Versions| match (versions, version) {
+            (_, None) => false,
+            (Versions::Any, Some(_)) => true,
+            (Versions::These(these), Some(version)) => these.contains(&version),
+        };
+        self.one_of.as_ref().is_none_or(named) && !self.none_of.as_ref().is_some_and(named)
+    }
 }
 
 /// What is submitted together: all of it is stored, or none.
@@ -198,25 +238,32 @@ impl App {
             .await
     }
 
-    /// Removes one record of a kind.
-    pub async fn record_remove(&self, ctx: &Ctx, kind: &'static dyn Kind, record: RecordId) -> Result<(), AppError> {
-        let removed = self
-            .removal("record_remove", ctx, &move |row| row.entry.kind == kind.name() && row.entry.record == record)
-            .await?;
+    /// Removes one record of a kind, if its version is one that the caller expects.
+    pub async fn record_remove(
+        &self,
+        ctx: &Ctx,
+        kind: &'static dyn Kind,
+        record: RecordId,
+        expected: &Expected,
+    ) -> Result<(), AppError> {
+        let chosen = move |row: &RecordRow| row.entry.kind == kind.name() && row.entry.record == record;
+        let removed = self.removal("record_remove", ctx, &chosen, expected).await?;
         if removed == 0 { Err(AppError::Missing("record")) } else { Ok(()) }
     }
 
     /// Removes all records of a kind; says how many there were.
     pub async fn record_remove_all(&self, ctx: &Ctx, kind: &'static dyn Kind) -> Result<usize, AppError> {
-        self.removal("record_remove_all", ctx, &move |row| row.entry.kind == kind.name()).await
+        self.removal("record_remove_all", ctx, &move |row| row.entry.kind == kind.name(), &Expected::default()).await
     }
 
-    /// A transaction that removes the records that `choose` names, unless a legal hold stands.
+    /// A transaction that removes the records that `choose` names, unless a legal hold stands or one is of another version than
+    /// expected.
     async fn removal(
         &self,
         name: &'static str,
         ctx: &Ctx,
         choose: &(dyn Fn(&RecordRow) -> bool + Sync),
+        expected: &Expected,
     ) -> Result<usize, AppError> {
         self.db
             .api
@@ -229,6 +276,9 @@ impl App {
                 let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
                 let unit = Unit::new(ctx, Some(&standing.keys));
                 let gone: Vec<&RecordRow> = rows.iter().filter(|row| choose(row)).collect();
+                if gone.iter().any(|row| !expected.permits(Some(row.event.sequence))) {
+                    return Err(AppError::PreconditionFailed);
+                }
                 let removed = self.remove(ctx, &tx, &unit, &standing, &gone, &register).await?;
                 self.note_removed(ctx, &removed).await?;
                 unit.flush(&tx, INLINE);
@@ -339,9 +389,6 @@ async fn decide_one(
 ) -> Result<(Outcome, Option<RecordEntry>), AppError> {
     let (kind, now) = (batch.kind, ctx.now());
     let version = present.map_or(0, |row| row.event.sequence);
-    if submission.expected.is_some_and(|expected| expected != version) {
-        return Err(AppError::PreconditionFailed);
-    }
     let (record, key) = match present {
         Some(row) => (row.entry.record, keys.open_record(&row.entry)?),
         None => (RecordId::random(), RecordKey::generate()),
@@ -357,6 +404,11 @@ async fn decide_one(
     execute::<Record>(Store::new(unit, stream, &[], now), &record.to_string(), command, ())
         .await
         .map_err(|error: AggregateError<RecordError>| AppError::from(error))?;
+    // What is wrong with the record itself goes before what is demanded of the one that is there (RFC 9110, 13.2.1).
+    let found = present.map(|row| row.event.sequence);
+    if submission.expected.as_ref().is_some_and(|expected| !expected.permits(found)) {
+        return Err(AppError::PreconditionFailed);
+    }
     let added = i64::try_from(unit.len() - before).expect("a command makes few events");
     let change = match (present, added) {
         (_, 0) => Change::Unchanged,

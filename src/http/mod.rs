@@ -21,6 +21,7 @@ mod etag;
 mod export;
 mod filter;
 mod guest;
+mod header_field;
 mod health;
 mod import;
 mod input;
