@@ -17,6 +17,7 @@ mod client;
 mod commits;
 mod compliance;
 mod conditions;
+mod connections;
 mod consent;
 mod deletion;
 mod demo;

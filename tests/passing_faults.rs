@@ -4,7 +4,7 @@ use poem::http::StatusCode;
 use serde_json::Value;
 
 use crate::{
-    steps::{Answer, state_of},
+    steps::{Answer, hold, let_go, state_of, subject_of, who_waits},
     support::{Person, World, day},
 };
 
@@ -74,26 +74,14 @@ async fn a_fault_that_stays_is_no_passing_one() {
     }
 }
 
-/// Waits until a session of this database waits for a lock; gives its process.
-async fn who_waits(client: &tokio_postgres::Client) -> i32 {
-    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    loop {
-        if let Some(row) = client.query_opt(sql, &[]).await.expect("asked") {
-            return row.get(0);
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_statement_or_session_is_ended_is_told_to_come_back() {
     let world = World::new().await;
     let anna = world.person("anna").await;
-    let (mut holder, client) = (world.superuser().await, world.superuser().await);
+    let (holder, client, subject) = (world.superuser().await, world.superuser().await, subject_of(&world, &anna).await);
     let list = async || Answer::of(world.get(&anna, "/v1/work-events/me").await).await;
     for (function, kind) in [("pg_cancel_backend", "busy"), ("pg_terminate_backend", "unavailable")] {
-        let lock = holder.transaction().await.expect("a transaction");
-        lock.batch_execute("LOCK TABLE read.records IN ACCESS EXCLUSIVE MODE").await.expect("locked");
+        hold(&holder, subject).await;
         let end = async {
             let waiting = who_waits(&client).await;
             client.query_one(&format!("SELECT {function}($1)"), &[&waiting]).await.expect("it is ended");
@@ -101,7 +89,7 @@ async fn a_request_whose_statement_or_session_is_ended_is_told_to_come_back() {
         let (answer, ()) = tokio::join!(list(), end);
         assert_eq!(answer.problem(StatusCode::SERVICE_UNAVAILABLE)["type"], format!("/problems/{kind}"), "{function}");
         assert!(answer.header("retry-after").is_some(), "{function}");
-        lock.rollback().await.expect("the lock is over");
+        let_go(&holder, subject).await;
         let answer = list().await;
         assert_eq!(
             (answer.status, &answer.json()["events"]),

@@ -24,6 +24,7 @@ mod guest;
 mod header_field;
 mod health;
 mod import;
+mod in_time;
 mod input;
 mod job;
 mod log;
@@ -170,11 +171,11 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
     }
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| problem::panicked());
     // Boxed, since the compiler follows futures within futures only so deep.
-    let routes = routes.nest("/", service).with(panics).boxed().around(target::check).boxed();
+    let routes = routes.nest("/", service).with(panics).boxed().around(target::check).around(in_time::limit).boxed();
     routes
         .around(observe)
         .boxed()
-        
+        .around(in_time::accompany)
         .data(app)
         .data(proxies)
         .catch_all_error(problem::catch_all)
