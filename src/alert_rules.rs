@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use domain::{EVENT_TYPES, alert::Severity};
 use serde::Deserialize;
 
-use crate::place::PlaceError;
+use crate::{json, place::PlaceError};
 
 /// What an event is counted under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -85,6 +85,7 @@ impl Rules {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
+        json::check(text)?;
         let rules: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         for rule in &rules.rules {
             let fail = |fault: &str| Err(format!("rule `{}`: {fault}", rule.name));
@@ -139,6 +140,7 @@ mod tests {
             (rule("").replace("data.opened", "data.stolen"), "`x`"),
             (rule("").replace("\"at_least\":1", "\"at_least\":0"), "at_least"),
             (rule("").replace("\"x\"", "\"X y\""), "name"),
+            (rule(r#","at_least":2"#), "`rules[0].at_least` stands there twice"),
             ("{}".to_owned(), "rules"),
         ] {
             let error = Rules::parse(&wrong).expect_err(&wrong);

@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod export;
 pub mod http;
 pub mod jobs;
+mod json;
 pub mod ledger;
 pub mod legacy;
 pub mod mail;

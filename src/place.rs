@@ -11,7 +11,7 @@ use db::{Address, Login, Passwords};
 use tokio_postgres::config::{Host, SslMode};
 use vault::Ring;
 
-use crate::auth::random_text;
+use crate::{auth::random_text, json};
 
 /// Why a server cannot live there.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +95,9 @@ impl Folder {
     pub fn passwords(&self) -> Result<Passwords, PlaceError> {
         let path = self.join("logins.json");
         if let Some(text) = read_secret(&path)? {
-            return serde_json::from_str(&text).map_err(|error| PlaceError::Malformed(path, error.to_string()));
+            let passwords =
+                json::check(&text).and_then(|()| serde_json::from_str(&text).map_err(|error| error.to_string()));
+            return passwords.map_err(|fault| PlaceError::Malformed(path, fault));
         }
         let fresh: Passwords = Login::ALL.iter().map(|login| (login.as_str().to_owned(), random_text(24))).collect();
         let text = serde_json::to_string_pretty(&fresh).expect("passwords can be written as JSON");

@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 use context::Clock;
 use db::{Db, Login, MigrateError, Passwords};
 use domain::alert::Severity;
-use poem::{Server, listener::TcpAcceptor};
+use listen::{Connections, LimitedAcceptor, Limits};
+use poem::{EndpointExt, Server};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use vault::Vault;
 
@@ -293,8 +294,21 @@ pub async fn open(
     Ok(app)
 }
 
-/// Serves until `stop` resolves; then finishes what was begun. Stops by itself where the policies are altered.
+/// Serves within the usual limits until `stop` resolves; then finishes what was begun. Stops by itself where the policies are
+/// altered.
 pub async fn serve(
+    app: Arc<App>,
+    mailbox: Mailbox,
+    listener: TcpListener,
+    proxies: TrustedProxies,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServerError> {
+    serve_within(Limits::default(), app, mailbox, listener, proxies, stop).await
+}
+
+/// The same within other limits.
+pub async fn serve_within(
+    limits: Limits,
     app: Arc<App>,
     mailbox: Mailbox,
     listener: TcpListener,
@@ -321,15 +335,19 @@ pub async fn serve(
     let (drifted, mut drift) = tokio::sync::oneshot::channel();
     tasks.spawn(watch(app.clone(), drifted));
     tasks.spawn(jobs::watch_sessions(app.clone()));
-    let acceptor = TcpAcceptor::from_tokio(listener)?;
+    // A trusted proxy speaks for many clients, and so has no share of its own.
+    let connections = Connections::new(limits, proxies.0.clone());
+    let acceptor = LimitedAcceptor::new(listener, connections.clone());
     let (halt, halted) = tokio::sync::oneshot::channel::<()>();
+    let stopping = connections.clone();
     let end = async move {
         tokio::select! { () = stop => {}, _ = halted => {} }
+        stopping.stop();
     };
     let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(
-        http::routes(app.clone(), proxies),
+        http::routes(app.clone(), proxies).data(connections),
         end,
-        Some(Duration::from_secs(10)),
+        Some(limits.stop),
     );
     tokio::pin!(server);
     let outcome = tokio::select! {

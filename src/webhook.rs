@@ -8,7 +8,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::place::{PlaceError, read_secret};
+use crate::{
+    json,
+    place::{PlaceError, read_secret},
+};
 
 /// One endpoint as the file has it.
 #[derive(Deserialize)]
@@ -60,6 +63,7 @@ impl Endpoint {
     pub fn read(path: &Path) -> Result<Vec<Self>, PlaceError> {
         let malformed = |fault: String| PlaceError::Malformed(path.into(), fault);
         let text = std::fs::read_to_string(path).map_err(|error| PlaceError::Io(path.into(), error))?;
+        json::check(&text).map_err(malformed)?;
         let file: File = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         let mut endpoints: Vec<Self> = Vec::new();
         for line in file.endpoints {
@@ -110,5 +114,16 @@ mod tests {
         ] {
             assert!(Endpoint::new(name, url, secret).is_err(), "{name} {url} {secret}");
         }
+    }
+
+    #[test]
+    fn a_file_says_each_thing_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("webhooks.json");
+        let line = r#""name":"siem","url":"https://siem.example","secret_file":"none""#;
+        let text = format!(r#"{{"endpoints":[{{{line},"url":"https://other.example"}}]}}"#);
+        std::fs::write(&path, text).expect("written");
+        let Err(error) = Endpoint::read(&path) else { panic!("the second URL was taken, or the first") };
+        assert!(error.to_string().contains("`endpoints[0].url` stands there twice"), "{error}");
     }
 }

@@ -251,7 +251,7 @@ async fn an_unknown_purpose_is_not_there() {
     let anna = world.person("anna").await;
     let client = world.superuser().await;
     let before = state_of(&client).await;
-    for purpose in ["marketing", "WORK_HOURS", "work_hours%00", "Zebrafink4711", "..%2Fwork_hours"] {
+    for purpose in ["marketing", "WORK_HOURS", "work_hours%20", "Zebrafink4711", "..%2Fwork_hours"] {
         let grant = put(&world, &anna, purpose, &json!({ "granted": true })).await;
         let refused = problem(grant, StatusCode::NOT_FOUND, "missing").await;
         assert!(!refused.to_string().contains("Zebrafink"), "{refused}");

@@ -28,7 +28,7 @@ use crate::{
 
 const ASK: &str = "/v1/privacy/export-data";
 
-fn full(format: &str) -> Value {
+pub fn full(format: &str) -> Value {
     json!({ "request_type": "full", "format": format })
 }
 
@@ -38,7 +38,7 @@ async fn ask(world: &World, person: &Person, body: &Value) -> String {
     asked["export_id"].as_str().expect("an id").to_owned()
 }
 
-fn path(id: &str, rest: &str) -> String {
+pub fn path(id: &str, rest: &str) -> String {
     format!("/v1/privacy/exports/{id}{rest}")
 }
 

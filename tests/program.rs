@@ -59,15 +59,16 @@ pub fn free_address() -> SocketAddr {
 impl Program {
     /// Starts `lethe` and keeps all that it writes.
     pub fn start(args: &[&str], log: &str) -> Self {
-        Self::run(&mut lethe(args, log))
+        Self::of(&mut lethe(args, log))
     }
 
     /// Starts `lethe`, to be killed when it comes to a certain point.
     pub fn start_to_crash(args: &[&str], log: &str, at: &str) -> Self {
-        Self::run(lethe(args, log).env("LETHE_CRASH_AT", at))
+        Self::of(lethe(args, log).env("LETHE_CRASH_AT", at))
     }
 
-    fn run(command: &mut Command) -> Self {
+    /// Starts a command that becomes `lethe` and keeps all that it writes.
+    pub fn of(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("lethe starts");
         let output = Arc::new(Mutex::new(Vec::new()));
         let (stdout, stderr) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));

@@ -96,6 +96,33 @@ pub async fn subject_of(world: &World, person: &Person) -> Uuid {
     world.superuser().await.query_one(sql, &[&user]).await.expect("the account is there").get(0)
 }
 
+/// Holds a person's lock, for which all wait who read or write that person's records; it ends with [`let_go`]. Unlike the lock of a
+/// table it needs no transaction, which would hold the readers of the log back in every other test.
+pub async fn hold(client: &tokio_postgres::Client, subject: Uuid) {
+    client.execute("SELECT pg_advisory_lock($1)", &[&lock_key(subject)]).await.expect("the lock is ours");
+}
+
+/// Gives a person's lock back.
+pub async fn let_go(client: &tokio_postgres::Client, subject: Uuid) {
+    client.execute("SELECT pg_advisory_unlock($1)", &[&lock_key(subject)]).await.expect("the lock was ours");
+}
+
+fn lock_key(subject: Uuid) -> i64 {
+    i64::from_be_bytes(subject.into_bytes()[..8].try_into().expect("a UUID has sixteen bytes"))
+}
+
+/// Waits until a request waits for a person's lock; gives the process of its session.
+pub async fn who_waits(client: &tokio_postgres::Client) -> i32 {
+    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename = 'lethe_api'
+                 AND wait_event_type = 'Lock' AND query LIKE '%tx_open%'";
+    loop {
+        if let Some(row) = client.query_opt(sql, &[]).await.expect("asked") {
+            return row.get(0);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 /// The types of somebody's events, oldest first, reads aside.
 pub async fn events_of(world: &World, person: &Person) -> Vec<String> {
     let sql =

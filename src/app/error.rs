@@ -157,11 +157,44 @@ pub enum AppError {
     Corrupt(String),
 }
 
+/// A fault that ends by itself, or when the operator mends it: the same request may succeed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// Others hold what the request needs, or it took too long: a lock, a connection, memory.
+    Busy,
+    /// A disk is full.
+    StorageFull,
+    /// The database can't be reached.
+    Unreachable,
+    /// The database misses files or takes no writes.
+    OutOfOrder,
+}
+
 impl AppError {
     /// One field, or parameter, that is wrong.
     pub fn parameter(field: &str, message: &str) -> Self {
         Self::Invalid(vec![Fault::new(field, message)])
     }
+
+    /// Which passing fault this is; `None` for refusals and for faults that stay.
+    pub fn passing(&self) -> Option<Passing> {
+        match self {
+            Self::Db(DbError::Conflict(_) | DbError::Busy { .. }) => Some(Passing::Busy),
+            Self::Db(DbError::StorageFull { .. }) => Some(Passing::StorageFull),
+            Self::Db(DbError::Unreachable(_)) => Some(Passing::Unreachable),
+            Self::Db(DbError::OutOfOrder { .. }) => Some(Passing::OutOfOrder),
+            Self::Ledger(LedgerError::Io(_, error)) | Self::Watermark(WatermarkError::Io(_, error)) => of_disk(error),
+            Self::Exports(error) => of_disk(error.io()),
+            _ => None,
+        }
+    }
+}
+
+/// A full disk of ours is the same to a client as a full disk of the database.
+fn of_disk(error: &std::io::Error) -> Option<Passing> {
+    use std::io::ErrorKind;
+    let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    full.then_some(Passing::StorageFull)
 }
 
 impl Transient for AppError {
@@ -256,5 +289,22 @@ impl From<HoldError> for AppError {
             HoldError::Past => Self::parameter("until", "must lie in the future"),
             HoldError::Missing => Self::Missing("hold"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_of_the_servers_own_passes_like_one_of_the_database() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let ledger = |error| AppError::from(LedgerError::Io("erasures.ledger".into(), error));
+        assert_eq!(ledger(full()).passing(), Some(Passing::StorageFull));
+        assert_eq!(AppError::from(StoreError::from(full())).passing(), Some(Passing::StorageFull));
+        assert_eq!(ledger(io::Error::from(io::ErrorKind::PermissionDenied)).passing(), None);
+        assert_eq!(AppError::Corrupt("x".to_owned()).passing(), None);
     }
 }

@@ -53,7 +53,7 @@ use db::Db;
 use tokio::sync::Notify;
 use vault::Vault;
 
-pub use error::AppError;
+pub use error::{AppError, Passing};
 pub use standing::Standing;
 
 use crate::{alert_rules::Rules, auth::Tokens, export::Store, jobs::AccessLog, ledger::Ledger, webhook::Endpoint};

@@ -13,7 +13,7 @@ use db::{Gate, Row};
 
 use super::{
     App, AppError, Standing,
-    record::{Batch, Outcome, Submission, open},
+    record::{Batch, Expected, Outcome, Submission, open},
 };
 
 /// All that the account page shows.
@@ -61,12 +61,12 @@ impl App {
             .await
     }
 
-    /// Rectifies the work profile; refuses where it is not of the `expected` version.
+    /// Rectifies the work profile; refuses where it is not of an expected version.
     pub async fn profile_rectify(
         &self,
         ctx: &Ctx,
         work: &WorkProfile,
-        expected: i64,
+        expected: Expected,
         today: NaiveDate,
     ) -> Result<Outcome, AppError> {
         let submissions = [Submission { body: work.to_body(), expected: Some(expected), within: None }];

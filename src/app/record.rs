@@ -40,10 +40,50 @@ pub(super) const BUCKET_YEARS: i32 = 10;
 pub struct Submission {
     /// What it says.
     pub body: Body,
-    /// The version it must still have, where the caller read one.
-    pub expected: Option<i64>,
+    /// What the caller demands of the version that is there.
+    pub expected: Option<Expected>,
     /// What it is called in faults, such as `events[3]`; none where there is only one.
     pub within: Option<String>,
+}
+
+/// Versions of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// Whichever there is.
+    Any,
+    /// One of these.
+    These(Vec<i64>),
+}
+
+/// What must be true of a record before it is changed (RFC 9110, 13.1.1 and 13.1.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// The record is there, in one of these versions.
+    pub one_of: Option<Versions>,
+    /// The record is not there in any of these versions.
+    pub none_of: Option<Versions>,
+}
+
+impl Expected {
+    /// Exactly this version.
+    pub fn version(version: i64) -> Self {
+        Self { one_of: Some(Versions::These(vec![version])), none_of: None }
+    }
+
+    /// No version at all: for a change that must only be checked, because a condition failed already.
+    pub fn nothing() -> Self {
+        Self { one_of: Some(Versions::These(Vec::new())), none_of: None }
+    }
+
+    /// Whether a record of this version may be changed; `None` where there is no record.
+    pub fn permits(&self, version: Option<i64>) -> bool {
+        let named = |versions: &Versions| match (versions, version) {
+            (_, None) => false,
+            (Versions::Any, Some(_)) => true,
+            (Versions::These(these), Some(version)) => these.contains(&version),
+        };
+        self.one_of.as_ref().is_none_or(named) && !self.none_of.as_ref().is_some_and(named)
+    }
 }
 
 /// What is submitted together: all of it is stored, or none.
@@ -198,30 +238,35 @@ impl App {
             .await
     }
 
-    /// Removes one record of a kind.
-    pub async fn record_remove(&self, ctx: &Ctx, kind: &'static dyn Kind, record: RecordId) -> Result<(), AppError> {
-        let removed = self
-            .removal("record_remove", ctx, None, &move |row| {
-                row.entry.kind == kind.name() && row.entry.record == record
-            })
-            .await?;
+    /// Removes one record of a kind, if its version is one that the caller expects.
+    pub async fn record_remove(
+        &self,
+        ctx: &Ctx,
+        kind: &'static dyn Kind,
+        record: RecordId,
+        expected: &Expected,
+    ) -> Result<(), AppError> {
+        let chosen = move |row: &RecordRow| row.entry.kind == kind.name() && row.entry.record == record;
+        let removed = self.removal("record_remove", ctx, None, &chosen, expected).await?;
         if removed == 0 { Err(AppError::Missing("record")) } else { Ok(()) }
     }
 
     /// Removes all records of a kind; says how many there were. The person is told by letter, since whoever has their session can
     /// do this in one step.
     pub async fn record_remove_all(&self, ctx: &Ctx, kind: &'static dyn Kind) -> Result<usize, AppError> {
-        self.removal("record_remove_all", ctx, Some(kind), &move |row| row.entry.kind == kind.name()).await
+        let all = move |row: &RecordRow| row.entry.kind == kind.name();
+        self.removal("record_remove_all", ctx, Some(kind), &all, &Expected::default()).await
     }
 
-    /// A transaction that removes the records that `choose` names, unless a legal hold stands. Where all of a kind go, it is named
-    /// in a letter.
+    /// A transaction that removes the records that `choose` names, unless a legal hold stands or one is of another version than
+    /// expected. Where all of a kind go, it is named in a letter.
     async fn removal(
         &self,
         name: &'static str,
         ctx: &Ctx,
         all_of: Option<&'static dyn Kind>,
         choose: &(dyn Fn(&RecordRow) -> bool + Sync),
+        expected: &Expected,
     ) -> Result<usize, AppError> {
         self.db
             .api
@@ -234,6 +279,9 @@ impl App {
                 let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
                 let unit = Unit::new(ctx, Some(&standing.keys));
                 let gone: Vec<&RecordRow> = rows.iter().filter(|row| choose(row)).collect();
+                if gone.iter().any(|row| !expected.permits(Some(row.event.sequence))) {
+                    return Err(AppError::PreconditionFailed);
+                }
                 let removed = self.remove(ctx, &tx, &unit, &standing, &gone, &register).await?;
                 self.note_removed(ctx, &removed).await?;
                 if let Some(kind) = all_of.filter(|_| !removed.is_empty()) {
@@ -359,9 +407,6 @@ async fn decide_one(
 ) -> Result<(Outcome, Option<RecordEntry>), AppError> {
     let (kind, now) = (batch.kind, ctx.now());
     let version = present.map_or(0, |row| row.event.sequence);
-    if submission.expected.is_some_and(|expected| expected != version) {
-        return Err(AppError::PreconditionFailed);
-    }
     let (record, key) = match present {
         Some(row) => (row.entry.record, keys.open_record(&row.entry)?),
         None => (RecordId::random(), RecordKey::generate()),
@@ -377,6 +422,11 @@ async fn decide_one(
     execute::<Record>(Store::new(unit, stream, &[], now), &record.to_string(), command, ())
         .await
         .map_err(|error: AggregateError<RecordError>| AppError::from(error))?;
+    // What is wrong with the record itself goes before what is demanded of the one that is there (RFC 9110, 13.2.1).
+    let found = present.map(|row| row.event.sequence);
+    if submission.expected.as_ref().is_some_and(|expected| !expected.permits(found)) {
+        return Err(AppError::PreconditionFailed);
+    }
     let added = i64::try_from(unit.len() - before).expect("a command makes few events");
     let change = match (present, added) {
         (_, 0) => Change::Unchanged,

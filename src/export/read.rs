@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use vault::{Ring, RingError};
 
 use super::{BEFORE_PROOF, Proof, check};
+use crate::json;
 
 /// The version of documents that is read.
 const VERSION: &str = "1.0";
@@ -52,6 +53,10 @@ pub fn read<'a>(ring: &Ring, text: &'a str) -> Result<Result<Document<'a>, Vec<F
             return Ok(Err(vec![Fault::new("", place)]));
         }
     };
+    let doubtful = json::faults(text.as_bytes()).unwrap_or_default();
+    if !doubtful.is_empty() {
+        return Ok(Err(doubtful));
+    }
     let mut faults = Vec::new();
     let metadata: Option<Metadata> = member(&members, "exportMetadata", &mut faults);
     let manifest: Option<Manifest> = member(&members, "manifest", &mut faults);

@@ -29,6 +29,13 @@ const UPLOAD_PART: usize = 5 * 1024 * 1024;
 #[error("the store of exports: {0}")]
 pub struct StoreError(#[from] io::Error);
 
+impl StoreError {
+    /// What the operating system, or the bucket, said.
+    pub fn io(&self) -> &io::Error {
+        &self.0
+    }
+}
+
 impl From<object_store::Error> for StoreError {
     fn from(error: object_store::Error) -> Self {
         Self(error.into())

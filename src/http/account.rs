@@ -5,20 +5,21 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use domain::{RoleLevel, Specialty, StateCode, kinds::WorkProfile};
 use poem::web::Data;
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Header, payload::Json, types::Example};
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
 use uuid::Uuid;
 
 use super::{
     Tag,
     auth::profile_text,
     caller::SignedIn,
-    etag::{self, tag},
+    etag::{Conditions, quoted},
+    header_field::HeaderList,
     input::{Fields, Input},
     patch::{Patch, Removable, refuse_removal},
     problem::Refusal,
     types::OneOf,
 };
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, record::Expected};
 
 /// An account, as its holder sees it.
 #[derive(Object)]
@@ -142,7 +143,27 @@ pub enum AccountShown {
     #[oai(status = 200)]
     Ok(
         Json<AccountAnswer>,
-        /// The work profile's version, for `If-Match`.
+        /// The account's tag, for `If-Match`.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The caller has this version.
+    #[oai(status = 304)]
+    Unchanged(
+        /// The account's tag.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+/// The account after a change, and its version.
+#[derive(ApiResponse)]
+pub enum AccountRectified {
+    /// The account.
+    #[oai(status = 200)]
+    Ok(
+        Json<AccountAnswer>,
+        /// The account's tag, for `If-Match`.
         #[oai(header = "ETag")]
         String,
     ),
@@ -158,8 +179,21 @@ pub struct AccountApi;
 impl AccountApi {
     /// See the account
     #[oai(path = "/me", method = "get", operation_id = "account_get")]
-    async fn get(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<AccountShown, Refusal> {
-        show(&app, &caller).await
+    async fn get(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The versions of which one must be there, or `*` for any; otherwise nothing is shown.
+        #[oai(name = "If-Match")]
+        if_match: HeaderList,
+        /// Versions that the caller has; where it is one of these, the answer is 304 without a body.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
+    ) -> Result<AccountShown, Refusal> {
+        let conditions = Conditions::read(&if_match, &if_none_match)?;
+        let (answer, etag) = open(&app, &caller, &conditions).await?;
+        Ok(answer
+            .map_or_else(|| AccountShown::Unchanged(etag.clone()), |answer| AccountShown::Ok(answer, etag.clone())))
     }
 
     /// Rectify the account
@@ -170,25 +204,30 @@ impl AccountApi {
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The version that was read; where it is no longer current, nothing is changed.
+        /// The versions of which one must be there, or `*` for any; otherwise nothing is changed.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        if_match: HeaderList,
+        /// Versions that must not be there; `*`: only create, change nothing that is there.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
         body: Patch<AccountPatch>,
-    ) -> Result<AccountShown, Refusal> {
+    ) -> Result<AccountRectified, Refusal> {
         let ctx = caller.ctx();
-        let wanted = etag::wanted(if_match.0.as_deref())?;
+        // Days that are submitted meanwhile change the account's tag, and nothing that is rectified.
+        let conditions = Conditions::read(&if_match, &if_none_match)?.expected_by(work_version);
         for _ in 0..RECTIFY_ATTEMPTS {
             let (profile, _) = app.profile_get(ctx).await?;
             let (work, version) = profile.work.ok_or(AppError::Missing("work profile"))?;
-            if wanted.is_some_and(|wanted| wanted != version) {
-                return Err(AppError::PreconditionFailed.into());
-            }
-            match app.profile_rectify(ctx, &body.0.apply(&work), version, caller.today()).await {
-                // Somebody else was faster, and the caller named no version: apply the change to what is there now.
-                Err(AppError::PreconditionFailed) if wanted.is_none() => {}
+            let permitted = conditions.permits(Some(version));
+            let expected = if permitted { Expected::version(version) } else { Expected::nothing() };
+            match app.profile_rectify(ctx, &body.0.apply(&work), expected, caller.today()).await {
+                // Somebody else was faster: what the caller demands is compared with what is there now.
+                Err(AppError::PreconditionFailed) if permitted => {}
                 outcome => {
                     outcome?;
-                    return show(&app, &caller).await;
+                    let (answer, etag) = open(&app, &caller, &Conditions::default()).await?;
+                    let answer = answer.ok_or_else(|| AppError::Corrupt("an account was not shown".to_owned()))?;
+                    return Ok(AccountRectified::Ok(answer, etag));
                 }
             }
         }
@@ -196,10 +235,30 @@ impl AccountApi {
     }
 }
 
-async fn show(app: &App, caller: &SignedIn) -> Result<AccountShown, Refusal> {
+/// The account's tag, which changes with all that the account shows: the work profile's version, and when a day was submitted last.
+fn opaque(version: i64, last_submission_at: Option<DateTime<Utc>>) -> String {
+    last_submission_at.map_or_else(|| version.to_string(), |at| format!("{version}.{}", at.timestamp_micros()))
+}
+
+/// The work profile's version in such a tag.
+fn work_version(opaque: &str) -> &str {
+    opaque.split_once('.').map_or(opaque, |(version, _)| version)
+}
+
+/// The account and its tag; no account where the caller has it already.
+async fn open(
+    app: &App,
+    caller: &SignedIn,
+    conditions: &Conditions,
+) -> Result<(Option<Json<AccountAnswer>>, String), Refusal> {
     let (profile, keys) = app.profile_get(caller.ctx()).await?;
-    app.accessed(caller.ctx(), keys, "account", 1, String::new()).await?;
     let (work, version) = profile.work.unzip();
+    let etag = opaque(version.unwrap_or_default(), profile.last_submission_at);
+    let unchanged = conditions.has(&etag)?;
+    app.accessed(caller.ctx(), keys, "account", usize::from(!unchanged), String::new()).await?;
+    if unchanged {
+        return Ok((None, quoted(&etag)));
+    }
     let answer = AccountAnswer {
         user_id: caller.user().0,
         email: profile.contact.email,
@@ -212,5 +271,5 @@ async fn show(app: &App, caller: &SignedIn) -> Result<AccountShown, Refusal> {
         created_at: profile.registered_at,
         last_submission_at: profile.last_submission_at,
     };
-    Ok(AccountShown::Ok(Json(answer), tag(version.unwrap_or_default())))
+    Ok((Some(Json(answer)), quoted(&etag)))
 }

@@ -10,22 +10,26 @@ use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
 };
 
-use super::problem::{ProblemJson, outside_of_file};
+use super::{
+    etag::{Conditions, Reading, Tag},
+    header_field::HeaderText,
+    problem::{ProblemJson, Refusal, outside_of_file},
+};
 use crate::app::download::ExportFile;
 
 /// What a request's header fields say.
 pub struct Wishes {
-    /// `Range`.
-    pub range: Option<String>,
-    /// `If-Range`.
-    pub if_range: Option<String>,
-    /// `If-None-Match`.
-    pub if_none_match: Option<String>,
+    range: Option<String>,
+    /// Under which `range` counts: a tag, or something else that no file of ours fits.
+    if_range: Option<Option<Tag>>,
+    conditions: Conditions,
 }
 
 /// What they mean for a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Asked {
+    /// It is not the file that the caller demands.
+    Failed,
     /// The caller has it.
     Unchanged,
     /// All of it.
@@ -37,16 +41,27 @@ pub enum Asked {
 }
 
 impl Wishes {
-    /// What is asked for of a file with this tag and size.
+    /// Reads `If-Range`; what looks like a tag must be one.
+    pub fn read(range: HeaderText, if_range: &HeaderText, conditions: Conditions) -> Result<Self, Refusal> {
+        let if_range = if_range.0.as_deref().map(str::trim);
+        let tag = if_range.map(Tag::parse);
+        // RFC 9110, 13.1.5: otherwise it is a date, and our files have none.
+        if tag == Some(None) && if_range.is_some_and(|text| text.is_empty() || text.contains('"')) {
+            return Err(Refusal::unreadable("If-Range", "must be one tag in quotes, or a date"));
+        }
+        Ok(Self { range: range.0, if_range: tag, conditions })
+    }
+
+    /// What is asked for of a file with this tag and size, in the order of RFC 9110, 13.2.2.
     pub fn ask(&self, etag: &str, size: u64) -> Asked {
-        let quoted = format!("\"{etag}\"");
-        let same = |tag: &str| tag.trim().trim_start_matches("W/") == quoted;
-        let has_it = |tags: &String| tags.trim() == "*" || tags.split(',').any(same);
-        if self.if_none_match.as_ref().is_some_and(has_it) {
-            return Asked::Unchanged;
+        match self.conditions.reading(etag) {
+            Reading::Failed => return Asked::Failed,
+            Reading::Unchanged => return Asked::Unchanged,
+            Reading::Shown => {}
         }
         // A date, or a weak tag, is never the same.
-        let counts = self.if_range.as_ref().is_none_or(|tag| tag.trim() == quoted);
+        let counts = |tag: &Option<Tag>| tag.as_ref().is_some_and(|tag| tag.is_strongly(etag));
+        let counts = self.if_range.as_ref().is_none_or(counts);
         match self.range.as_deref().filter(|_| counts).and_then(one_range) {
             None => Asked::Whole,
             Some((Some(first), _)) if first >= size => Asked::Outside,
@@ -178,10 +193,21 @@ fn tag(file: &ExportFile) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::header_field::HeaderList, *};
+
+    /// The wishes of a request with these fields: `Range`, `If-Range`, `If-Match`, `If-None-Match`.
+    fn wishes(fields: [Option<&str>; 4]) -> Result<Wishes, Refusal> {
+        let [range, if_range, if_match, if_none_match] = fields.map(|text| text.map(str::to_owned));
+        let conditions = Conditions::read(&HeaderList(if_match), &HeaderList(if_none_match))?;
+        Wishes::read(HeaderText(range), &HeaderText(if_range), conditions)
+    }
+
+    fn asked(fields: [Option<&str>; 4], size: u64) -> Asked {
+        wishes(fields).unwrap_or_else(|_| panic!("{fields:?} is refused")).ask("t", size)
+    }
 
     fn ask(range: &str) -> Asked {
-        Wishes { range: Some(range.to_owned()), if_range: None, if_none_match: None }.ask("t", 100)
+        asked([Some(range), None, None, None], 100)
     }
 
     #[test]
@@ -200,24 +226,27 @@ mod tests {
         {
             assert_eq!(ask(whole), Asked::Whole, "{whole}");
         }
-        let nothing = Wishes { range: Some("bytes=-5".to_owned()), if_range: None, if_none_match: None };
-        assert_eq!(nothing.ask("t", 0), Asked::Outside);
+        assert_eq!(asked([Some("bytes=-5"), None, None, None], 0), Asked::Outside);
     }
 
     #[test]
     fn tags_decide_what_counts() {
-        let wishes = |if_range: Option<&str>, if_none_match: Option<&str>| Wishes {
-            range: Some("bytes=0-9".to_owned()),
-            if_range: if_range.map(str::to_owned),
-            if_none_match: if_none_match.map(str::to_owned),
-        };
-        assert_eq!(wishes(Some("\"t\""), None).ask("t", 100), Asked::Part(0..10));
+        let asked =
+            |if_range, if_match, if_none_match| asked([Some("bytes=0-9"), if_range, if_match, if_none_match], 100);
+        assert_eq!(asked(Some("\"t\""), None, None), Asked::Part(0..10));
         for other in ["\"u\"", "W/\"t\"", "Wed, 21 Oct 2015 07:28:00 GMT"] {
-            assert_eq!(wishes(Some(other), None).ask("t", 100), Asked::Whole, "{other}");
+            assert_eq!(asked(Some(other), None, None), Asked::Whole, "{other}");
         }
         for same in ["\"t\"", "W/\"t\"", "\"a\", \"t\"", "*"] {
-            assert_eq!(wishes(None, Some(same)).ask("t", 100), Asked::Unchanged, "{same}");
+            assert_eq!(asked(None, None, Some(same)), Asked::Unchanged, "{same}");
         }
-        assert_eq!(wishes(None, Some("\"a\", \"b\"")).ask("t", 100), Asked::Part(0..10));
+        assert_eq!(asked(None, None, Some("\"a\", \"b\"")), Asked::Part(0..10));
+        assert_eq!(asked(None, Some("*"), None), Asked::Part(0..10));
+        for other in ["\"u\"", "W/\"t\""] {
+            assert_eq!(asked(None, Some(other), Some("\"t\"")), Asked::Failed, "{other}");
+        }
+        for wrong in ["", "\"t", "\"t\", \"u\"", "t\""] {
+            assert!(wishes([None, Some(wrong), None, None]).is_err(), "{wrong}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use domain::{deletion::Scope, export::ExportFormat, filter::Filter};
 use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi, SecurityScheme,
-    param::{Header, Path, Query},
+    param::{Path, Query},
     payload::Json,
     types::Example,
 };
@@ -19,7 +19,9 @@ use super::{
     Tag,
     caller::{Anyone, SignedIn},
     download::{Asked, Download, Wishes},
+    etag::Conditions,
     filter::{self, FilterInput},
+    header_field::{HeaderList, HeaderText},
     input::{Body, Fields, Input},
     problem::Refusal,
     types::OneOf,
@@ -285,14 +287,19 @@ impl ExportApi {
         token: Query<Option<String>>,
         /// A range of bytes, such as `bytes=0-1023`; more than one are answered with the whole file.
         #[oai(name = "Range")]
-        range: Header<Option<String>>,
+        range: HeaderText,
         /// The tag that the file must have for `Range` to count.
         #[oai(name = "If-Range")]
-        if_range: Header<Option<String>>,
+        if_range: HeaderText,
+        /// Tags of which the file must have one, or `*` for any.
+        #[oai(name = "If-Match")]
+        if_match: HeaderList,
         /// Tags of files that the caller has already.
         #[oai(name = "If-None-Match")]
-        if_none_match: Header<Option<String>>,
+        if_none_match: HeaderList,
     ) -> Result<Download, Refusal> {
+        let conditions = Conditions::read(&if_match, &if_none_match)?;
+        let wishes = Wishes::read(range, &if_range, conditions)?;
         let export = ExportId(export_id.0);
         let (ctx, by_token) = match (&holder, token.0.as_deref()) {
             (Holder::SignedIn(caller), _) => (caller.ctx().clone(), false),
@@ -308,8 +315,8 @@ impl ExportApi {
             other => other,
         };
         let file = app.export_file(&ctx, export).await.map_err(missing)?;
-        let wishes = Wishes { range: range.0, if_range: if_range.0, if_none_match: if_none_match.0 };
         let span = match wishes.ask(&file.etag, file.size) {
+            Asked::Failed => return Err(AppError::PreconditionFailed.into()),
             Asked::Unchanged => return Ok(Download::unchanged(&file)),
             Asked::Outside => return Ok(Download::outside(&file)),
             Asked::Whole => None,

@@ -22,7 +22,12 @@ use poem_openapi::{
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Tag, caller::Subject, input::require_json, problem::Refusal};
+use super::{
+    Tag,
+    caller::Subject,
+    input::{check_length, require_json},
+    problem::Refusal,
+};
 use crate::app::{
     App, AppError,
     import::{ImportTurn, Imported},
@@ -83,14 +88,11 @@ impl<'a> ApiExtractor<'a> for Document {
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         require_json(request)?;
+        check_length(request, DOCUMENT_BYTES)?;
         let caller = Subject::from_request(request, body, ExtractParamOptions::default()).await?;
         let app =
             request.data::<Arc<App>>().ok_or_else(|| poem::Error::from_status(StatusCode::INTERNAL_SERVER_ERROR))?;
         let turn = app.import_admit(caller.ctx()).await.map_err(Refusal::from)?;
-        let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-        if declared.is_some_and(|length| length > DOCUMENT_BYTES as u64) {
-            return Err(ReadBodyError::PayloadTooLarge.into());
-        }
         let arriving = arrive(body.take()?);
         let (bytes, held) = tokio::time::timeout(DOCUMENT_TIMEOUT, arriving).await.map_err(|_| too_slow())??;
         let text = String::from_utf8(bytes);

@@ -1,10 +1,11 @@
-//! Request bodies: JSON, at most 256 KiB, read field by field so that every fault is named at once, none of them quoted.
+//! Request bodies: JSON, at most 256 KiB, read field by field so that every fault is named at once, none of them quoted. A name that
+//! stands twice in an object, and U+0000 in a text, are faults wherever they are.
 
 use std::{borrow::Cow, time::Duration};
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 use domain::{Choice, Fault};
-use poem::{Request, RequestBody, Result};
+use poem::{Request, RequestBody, Result, error::ReadBodyError, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     payload::{ParsePayload, Payload},
@@ -14,7 +15,7 @@ use poem_openapi::{
 use serde_json::{Map, Value};
 
 use super::problem::Refusal;
-use crate::app::AppError;
+use crate::{app::AppError, json};
 
 /// The largest body that is read, in bytes. A batch of 366 days fits several times.
 pub const BODY_BYTES: usize = 256 * 1024;
@@ -241,8 +242,7 @@ impl Fields {
     /// What was wrong, fields that nobody asked for included.
     fn finish(mut self) -> Vec<Fault> {
         for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
-            let known: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect();
-            self.fault(&known, "is not a field here");
+            self.fault(&json::plain(&name), "is not a field here");
         }
         self.faults
     }
@@ -314,22 +314,42 @@ impl<T: Input> Payload for Body<T> {
 impl<T: Input> ParsePayload for Body<T> {
     const IS_REQUIRED: bool = true;
 
-    async fn from_request(_: &Request, body: &mut RequestBody) -> Result<Self> {
+    async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
+        check_length(request, BODY_BYTES)?;
         let arriving = body.take()?.into_bytes_limit(BODY_BYTES);
         let slow = |_| poem::Error::from_status(poem::http::StatusCode::REQUEST_TIMEOUT);
         let bytes = tokio::time::timeout(BODY_TIMEOUT, arriving).await.map_err(slow)??;
+        let doubtful = json::faults(&bytes).map_err(|error| Refusal::malformed(&error))?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| Refusal::malformed(&error))?;
         let Value::Object(map) = domain::number::whole(value) else {
             return Err(refuse(vec![Fault::new("", "the body must be a JSON object")]));
         };
         let mut fields = Fields::new(map, String::new());
         let read = T::read(&mut fields);
-        match (read, fields.finish()) {
+        match (read, with_doubtful(fields.finish(), doubtful)) {
             (Some(value), faults) if faults.is_empty() => Ok(Self(value)),
             (Some(value), faults) => value.with_faults(faults).map(Self).map_err(refuse),
             (None, faults) => Err(refuse(faults)),
         }
     }
+}
+
+/// All faults of a body, each field named once: a rule may have refused already what the text as such is refused for.
+fn with_doubtful(mut faults: Vec<Fault>, doubtful: Vec<Fault>) -> Vec<Fault> {
+    for fault in doubtful {
+        if faults.len() < FAULTS && faults.iter().all(|known| known.field != fault.field) {
+            faults.push(fault);
+        }
+    }
+    faults
+}
+
+/// Refuses a body whose declared length is beyond a limit before any of it is waited for.
+pub fn check_length(request: &Request, limit: usize) -> Result<()> {
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    // A length that does not fit into a number is beyond every limit; the server below refuses what is no number.
+    let beyond = |text: &str| text.parse().map_or(true, |length: u64| length > limit as u64);
+    if declared.is_some_and(beyond) { Err(ReadBodyError::PayloadTooLarge.into()) } else { Ok(()) }
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -338,8 +358,11 @@ fn is_json(content_type: &str) -> bool {
 
 /// Refuses a request that does not say that its body is JSON.
 pub fn require_json(request: &Request) -> Result<()> {
-    let said = request.headers().get(poem::http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if said.is_some_and(is_json) {
+    let mut said = request.headers().get_all(header::CONTENT_TYPE).iter();
+    // Of two lines others may believe the other one.
+    if let (Some(only), None) = (said.next(), said.next())
+        && only.to_str().is_ok_and(is_json)
+    {
         return Ok(());
     }
     Err(poem::Error::from_status(poem::http::StatusCode::UNSUPPORTED_MEDIA_TYPE))

@@ -22,8 +22,10 @@ mod etag;
 mod export;
 mod filter;
 mod guest;
+mod header_field;
 mod health;
 mod import;
+mod in_time;
 mod input;
 mod job;
 mod log;
@@ -36,6 +38,7 @@ mod processing_record;
 mod record;
 mod restriction;
 mod retention;
+mod target;
 mod trail;
 mod types;
 mod work_day;
@@ -171,7 +174,15 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         routes = routes.nest_no_strip(old, moved);
     }
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| problem::panicked());
-    routes.nest("/", service).with(panics).around(observe).data(app).data(proxies).catch_all_error(problem::catch_all)
+    // Boxed, since the compiler follows futures within futures only so deep.
+    let routes = routes.nest("/", service).with(panics).boxed().around(target::check).around(in_time::limit).boxed();
+    routes
+        .around(observe)
+        .boxed()
+        .around(in_time::accompany)
+        .data(app)
+        .data(proxies)
+        .catch_all_error(problem::catch_all)
 }
 
 #[handler]

@@ -16,7 +16,7 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 
-use crate::app::AppError;
+use crate::app::{AppError, Passing};
 
 /// One field that is wrong.
 #[derive(Object, Clone, Debug)]
@@ -35,7 +35,8 @@ pub struct Problem {
     /// `unsupported-media-type`, `method-not-allowed`, `signed-out`, `code-refused`, `refresh-refused`, `forbidden`,
     /// `consent-needed`, `objection-stands`, `restricted`, `held`, `deletion-waiting`, `deletion-confirmed`, `deletion-closed`,
     /// `cooling-off`, `grace-over`, `grace-runs`, `notice-outdated`, `missing`, `account-exists`, `changed`, `key-reused`, `in-flight`,
-    /// `invalid-input`, `outside`, `export-waiting`, `export-closed`, `import-running`, `suspended`, `limited`, `failed`, `unavailable`, `sign-in-needed`.
+    /// `invalid-input`, `outside`, `export-waiting`, `export-closed`, `import-running`, `limited`, `failed`, `unavailable`, `busy`,
+    /// `storage-full`, `out-of-order`, `sign-in-needed`, `suspended`, `not-covered-yet`, `alert-not-open`, `breach`, `no-extension`.
     #[oai(rename = "type")]
     pub kind: String,
     /// The same in a few words.
@@ -149,6 +150,12 @@ fn with(problem: Problem, detail: impl Into<String>) -> ProblemJson {
 }
 
 impl Refusal {
+    /// A parameter or a header field that can't be read, by its name.
+    pub fn unreadable(field: &str, message: &str) -> Self {
+        let errors = Some(vec![Field { field: field.to_owned(), message: message.to_owned() }]);
+        Self::Malformed(ProblemJson(Problem { errors, ..problem(400, "malformed", "The request is malformed") }))
+    }
+
     /// JSON that can't be read; says where, not what.
     pub fn malformed(error: &serde_json::Error) -> Self {
         let fact = match error.classify() {
@@ -163,6 +170,9 @@ impl Refusal {
 
 impl From<AppError> for Refusal {
     fn from(error: AppError) -> Self {
+        if let Some(passing) = error.passing() {
+            return unavailable(passing, &error);
+        }
         match error {
             AppError::Invalid(faults) => {
                 let errors =
@@ -281,10 +291,6 @@ impl From<AppError> for Refusal {
             AppError::Limited { retry_after_s } => {
                 Self::Limited(ProblemJson(problem(429, "limited", "Too many requests")), retry_after_s)
             }
-            AppError::Db(error @ (db::DbError::Unreachable(_) | db::DbError::Conflict(_))) => {
-                tracing::error!(%error, "the service can't answer");
-                Self::Unavailable(ProblemJson(problem(503, "unavailable", "The service can't answer now")), 1)
-            }
             error @ (AppError::Db(_)
             | AppError::Ring(_)
             | AppError::Ledger(_)
@@ -299,6 +305,29 @@ impl From<AppError> for Refusal {
             }
         }
     }
+}
+
+/// The answer to a passing fault. 503 also where a disk is full: RFC 4918 defines 507 for a resource that can't be stored, and a
+/// full disk refuses reads as well, because each read is recorded. `Retry-After` says how soon another try makes sense.
+fn unavailable(passing: Passing, error: &dyn std::fmt::Display) -> Refusal {
+    let (kind, title, retry_after_s) = match passing {
+        Passing::Busy => ("busy", "The service is busy; the same request may succeed in a moment", 2),
+        Passing::StorageFull => ("storage-full", "The service's storage is full; its operator must make room", 60),
+        Passing::Unreachable => ("unavailable", "The service can't answer now", 5),
+        Passing::OutOfOrder => {
+            ("out-of-order", "The service's database is out of order; its operator must mend it", 60)
+        }
+    };
+    match passing {
+        Passing::Busy => tracing::warn!(%error, "a request waited in vain"),
+        _ => tracing::error!(%error, "the service can't answer"),
+    }
+    Refusal::Unavailable(ProblemJson(problem(503, kind, title)), retry_after_s)
+}
+
+/// The answer to a request that took longer than it may, or than the server still runs.
+pub fn too_late() -> Refusal {
+    unavailable(Passing::Busy, &"it took longer than a request may, or than the stop of the server waits")
 }
 
 fn deletion(error: DeletionError) -> Refusal {
@@ -346,12 +375,18 @@ pub async fn catch_all(error: Error) -> Response {
     let mut problem = problem(status.as_u16(), kind, title);
     if let Some(error) = error.downcast_ref::<poem_openapi::error::ParseParamError>() {
         problem.errors = Some(vec![Field { field: error.name.to_owned(), message: "has the wrong form".to_owned() }]);
+    } else if let Some(error) = error.downcast_ref::<poem_openapi::error::ParsePathError>() {
+        problem.errors = Some(vec![Field { field: error.name.to_owned(), message: "has the wrong form".to_owned() }]);
     } else if status.is_server_error() {
         tracing::error!(%error, "a request failed");
     }
     let mut response = ProblemJson(problem).into_response();
     response.set_status(status);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&status) {
+        // The rest of the body is not read, so nothing else can be asked on this connection (RFC 9110, 15.5.14).
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

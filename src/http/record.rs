@@ -16,7 +16,7 @@ use domain::{
 use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
-    param::{Header, Path, Query},
+    param::{Path, Query},
     payload::Json,
     registry::{MetaSchema, MetaSchemaRef, Registry},
     types::{Example, ParseFromJSON, ParseResult, ToJSON, Type},
@@ -28,7 +28,8 @@ use super::{
     Tag,
     caller::Subject,
     cursor::{self, Page},
-    etag::{self, tag},
+    etag::{Conditions, tag},
+    header_field::{HeaderList, HeaderText},
     input::{Body, Fields, Input, days, idempotency_key},
     number::Whole,
     problem::Refusal,
@@ -270,6 +271,13 @@ pub enum RecordShown {
         #[oai(header = "ETag")]
         String,
     ),
+    /// The caller has this version.
+    #[oai(status = 304)]
+    Unchanged(
+        /// The record's version.
+        #[oai(header = "ETag")]
+        String,
+    ),
 }
 
 /// The answer to a removal.
@@ -299,6 +307,7 @@ impl RecordApi {
     /// A second submission with the same key field amends; the same again changes nothing. Needs consent to the purpose of
     /// the kind.
     #[oai(path = "/:kind", method = "put", operation_id = "record_submit")]
+    #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn submit(
         &self,
         app: Data<&Arc<App>>,
@@ -306,22 +315,25 @@ impl RecordApi {
         /// The kind.
         #[oai(name = "kind")]
         kind_name: Path<String>,
-        /// The version that was read; where it is no longer current, nothing is changed.
+        /// The versions of which one must be there, or `*` for any; otherwise nothing is changed.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        if_match: HeaderList,
+        /// Versions that must not be there; `*`: only create, change nothing that is there.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
         /// Makes a repeated request answer as the first did, for 24 hours.
         #[oai(name = "Idempotency-Key")]
-        key: Header<Option<String>>,
+        key: HeaderText,
         body: Body<RecordBody>,
     ) -> Result<RecordSubmitted, Refusal> {
-        let (kind, expected) = (open_kind(&kind_name)?, etag::wanted(if_match.0.as_deref())?);
+        let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
         let body = kind.normal(body.0.0);
         let once = idempotency_key(key.0.as_deref())?.map(|key| Once {
             operation: "record_submit",
             key,
             body: format!("{} {}", kind.name(), body.reveal()).into_bytes(),
         });
-        let submissions = [Submission { body, expected, within: None }];
+        let submissions = [Submission { body, expected: Some(conditions.expected()), within: None }];
         let batch = Batch { kind, submissions: &submissions, today: caller.today(), faults: Vec::new() };
         let outcomes = app.record_submit(caller.ctx(), &batch, once.as_ref()).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
@@ -394,11 +406,21 @@ impl RecordApi {
         kind_name: Path<String>,
         /// The record.
         record_id: Path<Uuid>,
+        /// The versions of which one must be there, or `*` for any; otherwise nothing is shown.
+        #[oai(name = "If-Match")]
+        if_match: HeaderList,
+        /// Versions that the caller has; where it is one of these, the answer is 304 without a body.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
     ) -> Result<RecordShown, Refusal> {
-        let kind = open_kind(&kind_name)?;
+        let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
         let (record, keys) = app.record_get(caller.ctx(), kind, RecordId(record_id.0)).await?;
-        app.accessed(caller.ctx(), keys, kind.name(), 1, record_id.0.to_string()).await?;
-        let etag = tag(record.version);
+        let (unchanged, etag) = (conditions.has(&record.version.to_string())?, tag(record.version));
+        let shown = usize::from(!unchanged);
+        app.accessed(caller.ctx(), keys, kind.name(), shown, record_id.0.to_string()).await?;
+        if unchanged {
+            return Ok(RecordShown::Unchanged(etag));
+        }
         Ok(RecordShown::Ok(Json(RecordAnswer::of(kind, record)), etag))
     }
 
@@ -416,8 +438,15 @@ impl RecordApi {
         kind_name: Path<String>,
         /// The record.
         record_id: Path<Uuid>,
+        /// The versions of which one must be there, or `*` for any; otherwise nothing is removed.
+        #[oai(name = "If-Match")]
+        if_match: HeaderList,
+        /// Versions that must not be there.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
     ) -> Result<RecordRemoved, Refusal> {
-        app.record_remove(caller.ctx(), open_kind(&kind_name)?, RecordId(record_id.0)).await?;
+        let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
+        app.record_remove(caller.ctx(), kind, RecordId(record_id.0), &conditions.expected()).await?;
         Ok(RecordRemoved::Done)
     }
 }

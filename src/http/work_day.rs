@@ -9,19 +9,15 @@ use domain::{
     kinds::{Shape, WORK_DAY, WorkDay},
 };
 use poem::{Request, web::Data};
-use poem_openapi::{
-    ApiResponse, Object, OpenApi,
-    param::{Header, Query},
-    payload::Json,
-    types::Example,
-};
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, payload::Json, types::Example};
 use uuid::Uuid;
 
 use super::{
     Tag,
     caller::{Caller, Subject},
     cursor::{self, Page},
-    etag::tag,
+    etag::{Conditions, tag},
+    header_field::{HeaderList, HeaderText},
     input::{Body, Fields, Input, days, idempotency_key},
     number::Whole,
     problem::Refusal,
@@ -30,7 +26,7 @@ use super::{
 use crate::app::{
     App, AppError,
     once::Once,
-    record::{Batch, Change, OpenRecord, Outcome, Submission},
+    record::{Batch, Change, Expected, OpenRecord, Outcome, Submission},
 };
 
 const BATCH_DAYS: usize = 366;
@@ -292,14 +288,21 @@ impl WorkDayApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Subject,
+        /// The versions of which one must be there, or `*` for any; otherwise nothing is changed.
+        #[oai(name = "If-Match")]
+        if_match: HeaderList,
+        /// Versions that must not be there; `*`: only create, change nothing that is there.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
         /// Makes a repeated request answer as the first did, for 24 hours.
         #[oai(name = "Idempotency-Key")]
-        key: Header<Option<String>>,
+        key: HeaderText,
         body: Body<WorkDayInput>,
     ) -> Result<DaySubmitted, Refusal> {
+        let expected = Conditions::read(&if_match, &if_none_match)?.expected();
         let day = body.0.day();
-        let outcomes =
-            submit(&app, &caller, "work_day_submit", key.0.as_deref(), &[(None, day.clone())], Vec::new()).await?;
+        let days = Days { days: &[(None, day.clone())], expected: Some(expected), faults: Vec::new() };
+        let outcomes = submit(&app, &caller, "work_day_submit", key.0.as_deref(), days).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
         let answer = Json(WorkDayAnswer::new(outcome.record.0, outcome.submitted_at, outcome.recorded_at, &day));
         let etag = tag(outcome.version);
@@ -320,13 +323,14 @@ impl WorkDayApi {
         caller: Subject,
         /// Makes a repeated request answer as the first did, for 24 hours.
         #[oai(name = "Idempotency-Key")]
-        key: Header<Option<String>>,
+        key: HeaderText,
         body: Body<WorkDayBatch>,
     ) -> Result<Json<BatchAnswer>, Refusal> {
         let WorkDayBatch { events, places, faults } = body.0;
         let named = |(event, place): (&WorkDayInput, usize)| (Some(format!("events[{place}]")), event.day());
         let days: Vec<_> = events.iter().zip(places).map(named).collect();
-        let outcomes = submit(&app, &caller, "work_day_submit_batch", key.0.as_deref(), &days, faults).await?;
+        let days = Days { days: &days, expected: None, faults };
+        let outcomes = submit(&app, &caller, "work_day_submit_batch", key.0.as_deref(), days).await?;
         let count = |change| {
             u32::try_from(outcomes.iter().filter(|outcome| outcome.change == change).count()).unwrap_or(u32::MAX)
         };
@@ -391,18 +395,27 @@ impl WorkDayApi {
     }
 }
 
+/// Days that are submitted together.
+struct Days<'a> {
+    /// Each with its name in faults.
+    days: &'a [(Option<String>, WorkDay)],
+    /// What the caller demands of the version that is there.
+    expected: Option<Expected>,
+    /// What was found wrong before.
+    faults: Vec<Fault>,
+}
+
 async fn submit(
     app: &App,
     caller: &Caller,
     operation: &'static str,
     key: Option<&str>,
-    days: &[(Option<String>, WorkDay)],
-    faults: Vec<Fault>,
+    Days { days, expected, faults }: Days<'_>,
 ) -> Result<Vec<Outcome>, Refusal> {
     let key = idempotency_key(key)?;
     let submission = |(within, day): &(Option<String>, WorkDay)| Submission {
         body: day.to_body(),
-        expected: None,
+        expected: expected.clone(),
         within: within.clone(),
     };
     let submissions: Vec<Submission> = days.iter().map(submission).collect();

@@ -141,7 +141,8 @@ impl Writer {
             match self.append(&[event]).await {
                 // A conflict says that an earlier replay got as far as this event.
                 Ok(()) | Err(DbError::Conflict(_)) => {}
-                Err(DbError::Unreachable(_) | DbError::TicketRanOut) => return,
+                // What it can't store now it may store later: nothing of the journal is given up.
+                Err(error) if error.is_passing() => return,
                 Err(DbError::Refused) => stays.extend([line, b"\n"].concat()),
                 Err(error) => {
                     tracing::error!(%error, "the log refuses a read of the journal");

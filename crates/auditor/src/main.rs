@@ -21,7 +21,8 @@ use auditor::{
     witness::{Witness, routes},
 };
 use clap::{Args, Parser, Subcommand};
-use poem::listener::TcpAcceptor;
+use listen::{Connections, LimitedAcceptor, Limits};
+use poem::{Endpoint, EndpointExt, http::StatusCode};
 use tokio::net::TcpListener;
 use transparency::{LogKey, Policy};
 
@@ -227,15 +228,27 @@ async fn witness(args: &WitnessArgs) -> Result<bool, AuditError> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let logs = args.key.iter().map(|text| key(text)).collect::<Result<_, _>>()?;
     let witness = Arc::new(Witness::open(&args.state, &args.name, logs)?);
-    let listener = TcpAcceptor::from_tokio(TcpListener::bind(args.listen).await?)?;
+    let (limits, listener) = (Limits::default(), TcpListener::bind(args.listen).await?);
+    let connections = Connections::new(limits, Vec::new());
+    let listener = LimitedAcceptor::new(listener, connections.clone());
     print(&format!("{}\n", witness.vkey()))?;
-    let stop = async {
+    let stopping = connections.clone();
+    let stop = async move {
         // Without the signal it serves on.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+        stopping.stop();
     };
-    poem::Server::new_with_acceptor(listener).run_with_graceful_shutdown(routes(witness), stop, None).await?;
+    let routes = routes(witness).around(move |next, request| {
+        let connections = connections.clone();
+        async move {
+            let _work = connections.begin(&request);
+            let answer = connections.in_time(next.call(request)).await;
+            answer.unwrap_or_else(|| Ok(StatusCode::SERVICE_UNAVAILABLE.into()))
+        }
+    });
+    poem::Server::new_with_acceptor(listener).run_with_graceful_shutdown(routes, stop, Some(limits.stop)).await?;
     Ok(true)
 }
 

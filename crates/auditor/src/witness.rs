@@ -14,8 +14,8 @@ use std::{
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use poem::{
-    Endpoint, EndpointExt, Response, Route, get, handler,
-    http::StatusCode,
+    Endpoint, EndpointExt, Request, Response, Route, get, handler,
+    http::{StatusCode, header},
     post,
     web::{Data, Path as Segment},
 };
@@ -158,7 +158,12 @@ pub fn routes(witness: Arc<Witness>) -> impl Endpoint<Output = Response> {
 }
 
 #[handler]
-async fn post_checkpoint(witness: Data<&Arc<Witness>>, body: poem::Body) -> Response {
+async fn post_checkpoint(witness: Data<&Arc<Witness>>, request: &Request, body: poem::Body) -> Response {
+    // What says that it is too large is not waited for.
+    let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > LONGEST) {
+        return StatusCode::PAYLOAD_TOO_LARGE.into();
+    }
     let Ok(body) = body.into_bytes_limit(LONGEST).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into();
     };

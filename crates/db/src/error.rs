@@ -17,6 +17,31 @@ pub enum DbError {
     /// No connection could be had, or it broke.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
+    /// A lock, a turn, memory or the time for a statement ran out. The same may succeed in a moment.
+    #[error("the database is busy ({code}): {message}")]
+    Busy {
+        /// The SQLSTATE.
+        code: String,
+        /// The primary message.
+        message: String,
+    },
+    /// The database's disk is full: it reads, and writes nothing until somebody makes room.
+    #[error("the database's disk is full ({code}): {message}")]
+    StorageFull {
+        /// The SQLSTATE.
+        code: String,
+        /// The primary message.
+        message: String,
+    },
+    /// The database misses a file, can't read or write one, or takes no writes. It works again once its operator mended it, mostly
+    /// by a restart.
+    #[error("the database is out of order ({code}): {message}")]
+    OutOfOrder {
+        /// The SQLSTATE.
+        code: String,
+        /// The primary message.
+        message: String,
+    },
     /// Anything else: a fault of ours.
     #[error("the database refused a statement ({code}): {message}")]
     Fault {
@@ -33,6 +58,11 @@ const RING_FLOOR: &str = "\"subjects_floor_";
 /// The SQLSTATE by which the database says that a ticket ran out (`sql/V13`).
 const TICKET_RAN_OUT: &str = "LT001";
 
+/// The SQLSTATE of a transaction that took longer than `transaction_timeout` (PostgreSQL 17).
+const TRANSACTION_TIMEOUT: &str = "25P04";
+/// The SQLSTATE of a session that was idle inside a transaction for too long, and was ended.
+const IDLE_IN_TRANSACTION: &str = "25P03";
+
 /// Whether trying the whole transaction again may help.
 pub trait Transient {
     /// True for conflicts, and for tickets that ran out.
@@ -42,6 +72,38 @@ pub trait Transient {
 impl Transient for DbError {
     fn is_transient(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::TicketRanOut)
+    }
+}
+
+impl DbError {
+    /// Whether the fault lies with the database's state and not with the statement: the same statement may succeed later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Conflict(_)
+            | Self::TicketRanOut
+            | Self::Unreachable(_)
+            | Self::Busy { .. }
+            | Self::StorageFull { .. }
+            | Self::OutOfOrder { .. } => true,
+            Self::Refused | Self::Fault { .. } => false,
+        }
+    }
+
+    /// The kind of an error that PostgreSQL reports (appendix A of its manual, "PostgreSQL Error Codes").
+    fn of_code(code: &SqlState, message: &str) -> Self {
+        let (class, message) = (code.code().get(..2).unwrap_or_default(), message.to_owned());
+        let code = code.code().to_owned();
+        match (class, code.as_str()) {
+            // 57P: the server stops, starts or ends the session. 28 and 3D000 come while connecting only.
+            (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | IDLE_IN_TRANSACTION | "53300" | "3D000")
+            | ("08" | "28", _) => Self::Unreachable(message),
+            (_, "53100") => Self::StorageFull { code, message },
+            // 53: out of memory, or beyond another limit of the server. 57014: a statement took too long.
+            (_, "57014" | "55P03" | TRANSACTION_TIMEOUT) | ("53", _) => Self::Busy { code, message },
+            // 58: files that are missing or can't be read. 25006: the database takes no writes, as a standby does.
+            (_, "25006") | ("58", _) => Self::OutOfOrder { code, message },
+            _ => Self::Fault { code, message },
+        }
     }
 }
 
@@ -65,9 +127,36 @@ impl From<tokio_postgres::Error> for DbError {
         if *code == SqlState::INSUFFICIENT_PRIVILEGE {
             return Self::Refused;
         }
-        if code.code().starts_with("57P") || code.code().starts_with("08") || *code == SqlState::TOO_MANY_CONNECTIONS {
-            return Self::Unreachable(db.message().to_owned());
+        Self::of_code(code, db.message())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_has_the_kind_that_its_caller_can_act_on() {
+        let kind = |code: &str| match DbError::of_code(&SqlState::from_code(code), "a message") {
+            DbError::Unreachable(_) => "unreachable",
+            DbError::Busy { .. } => "busy",
+            DbError::StorageFull { .. } => "full",
+            DbError::OutOfOrder { .. } => "out of order",
+            DbError::Fault { .. } => "fault",
+            DbError::Conflict(_) | DbError::TicketRanOut | DbError::Refused => "another",
+        };
+        for (expected, codes) in [
+            ("unreachable", &["57P01", "57P02", "57P03", "57P05", "08006", "08001", "53300", "28P01", "25P03"][..]),
+            ("busy", &["57014", "55P03", "53200", "53000", "53400", "25P04"]),
+            ("full", &["53100"]),
+            ("out of order", &["58P01", "58030", "58000", "25006"]),
+            ("fault", &["22021", "23514", "42601", "42P01", "XX001", "25P02", "54000"]),
+        ] {
+            for code in codes {
+                assert_eq!(kind(code), expected, "{code}");
+            }
         }
-        Self::Fault { code: code.code().to_owned(), message: db.message().to_owned() }
+        assert!(DbError::of_code(&SqlState::from_code("53100"), "").is_passing());
+        assert!(!DbError::of_code(&SqlState::from_code("42601"), "").is_passing());
     }
 }

@@ -127,6 +127,10 @@ impl Db {
     pub(crate) async fn get(&self) -> Result<managed::Object<Connections>, DbError> {
         self.pool.get().await.map_err(|error| match error {
             managed::PoolError::Backend(error) => error,
+            // All connections are in use: the database is there, and busy with others.
+            managed::PoolError::Timeout(managed::TimeoutType::Wait) => {
+                DbError::Busy { code: "pool".to_owned(), message: "no connection became free in time".to_owned() }
+            }
             other => DbError::Unreachable(other.to_string()),
         })
     }

@@ -1,0 +1,119 @@
+//! Accepting connections: each takes a place first, and a lack of descriptors is waited out.
+
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+    time::Duration,
+};
+
+use poem::{
+    http::uri::Scheme,
+    listener::Acceptor,
+    web::{LocalAddr, RemoteAddr},
+};
+use tokio::{net::TcpListener, time::Instant};
+
+use crate::{Connections, LimitedStream, Peer};
+
+/// How long accepting rests where the operating system has nothing left to give.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often the log says that there is no room.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+/// What a client gets that has its share of connections already.
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Accepts connections within limits.
+pub struct LimitedAcceptor {
+    listener: TcpListener,
+    connections: Arc<Connections>,
+    said: Option<Instant>,
+}
+
+impl LimitedAcceptor {
+    /// Accepts what comes to `listener`.
+    pub fn new(listener: TcpListener, connections: Arc<Connections>) -> Self {
+        Self { listener, connections, said: None }
+    }
+
+    /// Tells the log that there is no room, once in a while.
+    fn say(&mut self, why: &str) {
+        if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            self.said = Some(Instant::now());
+            tracing::warn!(most = self.connections.limits().connections, "{why}");
+        }
+    }
+
+    async fn next(&mut self) -> (LimitedStream, Peer) {
+        loop {
+            if self.connections.places.is_full() {
+                self.say("all connections are taken; others wait");
+            }
+            let permit = self.connections.places.free().await;
+            let accepted = self.listener.accept().await;
+            let accepted = accepted.and_then(|(stream, theirs)| {
+                let ours = stream.local_addr()?;
+                Ok((stream, Peer { theirs, ours }))
+            });
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if let Some(pause) = pause_after(&error) {
+                        self.say(&format!("no connection can be accepted: {error}"));
+                        tokio::time::sleep(pause).await;
+                    }
+                    continue;
+                }
+            };
+            let Some(taken) = self.connections.places.take(peer, permit) else {
+                self.say("a client has its share of connections already; more are refused");
+                // Whoever does not read it is refused all the same.
+                let _ = stream.try_write(TOO_MANY);
+                continue;
+            };
+            return (LimitedStream::new(stream, taken, &self.connections), peer);
+        }
+    }
+}
+
+/// For how long accepting rests after an error: not at all where only the one connection failed.
+fn pause_after(error: &io::Error) -> Option<Duration> {
+    let of_the_connection = matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::NotConnected
+    );
+    (!of_the_connection).then_some(PAUSE)
+}
+
+impl Acceptor for LimitedAcceptor {
+    type Io = LimitedStream;
+
+    fn local_addr(&self) -> Vec<LocalAddr> {
+        self.listener.local_addr().map(|address| LocalAddr(address.into())).into_iter().collect()
+    }
+
+    async fn accept(&mut self) -> io::Result<(LimitedStream, LocalAddr, RemoteAddr, Scheme)> {
+        let (stream, peer) = self.next().await;
+        Ok((stream, LocalAddr(peer.ours.into()), RemoteAddr(peer.theirs.into()), Scheme::HTTP))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_descriptors_is_waited_out_and_a_broken_connection_is_not() {
+        // EMFILE, ENFILE, ENOBUFS and ENOMEM on Linux.
+        for number in [24, 23, 105, 12] {
+            assert_eq!(pause_after(&io::Error::from_raw_os_error(number)), Some(PAUSE), "{number}");
+        }
+        // ECONNABORTED and ECONNRESET.
+        for number in [103, 104] {
+            assert_eq!(pause_after(&io::Error::from_raw_os_error(number)), None, "{number}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Places of connections: so many in all, so many a client, and what each is doing.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use poem::{Request, web::RemoteAddr};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+/// The ends of a connection: theirs and ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// The client's end.
+    pub theirs: SocketAddr,
+    /// Our end.
+    pub ours: SocketAddr,
+}
+
+impl Peer {
+    /// On which connection a request came; `None` where it came on none, as in tests.
+    pub fn of(request: &Request) -> Option<Self> {
+        let RemoteAddr(theirs) = request.remote_addr();
+        let ours = &request.local_addr().0;
+        Some(Self { theirs: *theirs.as_socket_addr()?, ours: *ours.as_socket_addr()? })
+    }
+}
+
+/// Who counts as one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Client {
+    V4([u8; 4]),
+    /// A network of 64 bits, since one client may have all of it.
+    V6([u8; 8]),
+}
+
+impl Client {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.octets()),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                Self::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+/// So many descriptors a process keeps for files and its database.
+const RESERVED: u64 = 64;
+/// More connections than this are never held, whatever the operating system allows.
+const MOST: u64 = 4096;
+
+/// How many connections this process may hold: half of the descriptors that it may have, since requests need some too.
+pub fn most_connections() -> usize {
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(2 * MOST);
+    let most = (descriptors / 2).min(descriptors.saturating_sub(RESERVED)).clamp(8, MOST);
+    usize::try_from(most).expect("a small number")
+}
+
+/// What one connection is doing.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Requests that are being worked on; several on a connection of HTTP/2.
+    working: AtomicUsize,
+    /// Requests that have begun so far.
+    begun: AtomicUsize,
+    /// When it last opened, ended a request, or sent something.
+    moved: Mutex<Instant>,
+    /// Who reads from the connection, to be woken when no request is worked on any more: only then does time run.
+    reader: Mutex<Option<Waker>>,
+}
+
+impl Place {
+    pub(crate) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::AcqRel);
+        self.working.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn end(&self) {
+        self.touch();
+        if self.working.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(reader) = self.reader.lock().expect("no one panics with the lock").take()
+        {
+            reader.wake();
+        }
+    }
+
+    /// Has a reader woken at the next end. It must look afterwards whether that has been meanwhile.
+    pub(crate) fn wake_at_end(&self, reader: &Waker) {
+        *self.reader.lock().expect("no one panics with the lock") = Some(reader.clone());
+    }
+
+    pub(crate) fn is_working(&self) -> bool {
+        self.working.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn touch(&self) {
+        *self.moved.lock().expect("no one panics with the lock") = Instant::now();
+    }
+
+    /// When it has done nothing for so long.
+    pub(crate) fn after(&self, time: Duration) -> Instant {
+        *self.moved.lock().expect("no one panics with the lock") + time
+    }
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    by_client: HashMap<Client, usize>,
+    by_peer: HashMap<Peer, Weak<Place>>,
+}
+
+/// All places.
+#[derive(Debug)]
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    share: usize,
+    exempt: Vec<IpAddr>,
+    held: Arc<Mutex<Held>>,
+}
+
+impl Places {
+    pub(crate) fn new(most: usize, share: usize, exempt: Vec<IpAddr>) -> Self {
+        let exempt = exempt.into_iter().map(|address| address.to_canonical()).collect();
+        Self { free: Arc::new(Semaphore::new(most)), share, exempt, held: Arc::default() }
+    }
+
+    /// Whether all places are taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.free.available_permits() == 0
+    }
+
+    /// Waits for a free place.
+    pub(crate) async fn free(&self) -> OwnedSemaphorePermit {
+        self.free.clone().acquire_owned().await.expect("it is never closed")
+    }
+
+    /// Gives a place to a connection; none where its client has its share already.
+    pub(crate) fn take(&self, peer: Peer, permit: OwnedSemaphorePermit) -> Option<Taken> {
+        let client = Client::of(peer.theirs.ip());
+        let mut held = self.held.lock().expect("no one panics with the lock");
+        let count = held.by_client.entry(client).or_default();
+        if *count >= self.share && !self.exempt.contains(&peer.theirs.ip().to_canonical()) {
+            return None;
+        }
+        *count += 1;
+        let place = Arc::new(Place {
+            working: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
+            moved: Mutex::new(Instant::now()),
+            reader: Mutex::default(),
+        });
+        held.by_peer.insert(peer, Arc::downgrade(&place));
+        Some(Taken { place, peer, client, held: self.held.clone(), _permit: permit })
+    }
+
+    pub(crate) fn find(&self, peer: &Peer) -> Option<Weak<Place>> {
+        self.held.lock().expect("no one panics with the lock").by_peer.get(peer).cloned()
+    }
+}
+
+/// A connection's place, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) place: Arc<Place>,
+    peer: Peer,
+    client: Client,
+    held: Arc<Mutex<Held>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut held = self.held.lock().expect("no one panics with the lock");
+        held.by_peer.remove(&self.peer);
+        if let Some(count) = held.by_client.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                held.by_client.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(theirs: &str) -> Peer {
+        let ours = "192.0.2.80:8080".parse().expect("an address");
+        Peer { theirs: theirs.parse().expect("an address"), ours }
+    }
+
+    #[tokio::test]
+    async fn a_client_has_its_share_and_gives_places_back() {
+        let places = Places::new(4, 2, vec!["192.0.2.9".parse().expect("an address")]);
+        let mut taken = Vec::new();
+        for theirs in ["198.51.100.7:1", "[::ffff:198.51.100.7]:2"] {
+            taken.push(places.take(peer(theirs), places.free().await).expect("a place"));
+        }
+        assert!(places.take(peer("198.51.100.7:3"), places.free().await).is_none(), "its share is used up");
+        assert!(!places.is_full(), "what was refused gave its place back");
+        taken.push(places.take(peer("198.51.100.8:3"), places.free().await).expect("another client"));
+        taken.push(places.take(peer("[2001:db8::1]:1"), places.free().await).expect("another client"));
+        assert!(places.is_full());
+        assert!(places.find(&peer("198.51.100.7:1")).is_some_and(|place| place.upgrade().is_some()));
+        taken.clear();
+        assert!(places.find(&peer("198.51.100.7:1")).is_none());
+        assert_eq!(places.free.available_permits(), 4);
+        assert!(places.held.lock().expect("no one panics").by_client.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_network_is_one_client_and_a_proxy_is_none() {
+        let places = Places::new(9, 1, vec!["192.0.2.9".parse().expect("an address")]);
+        let first = places.take(peer("[2001:db8::1]:1"), places.free().await);
+        assert!(first.is_some());
+        assert!(places.take(peer("[2001:db8::ffff:1]:1"), places.free().await).is_none(), "the same network");
+        let other = places.take(peer("[2001:db8:0:1::1]:1"), places.free().await);
+        assert!(other.is_some(), "another network");
+        let proxied: Vec<_> = ["192.0.2.9:1", "192.0.2.9:2", "[::ffff:192.0.2.9]:3"].map(peer).into();
+        for peer in proxied {
+            let taken = places.take(peer, places.free().await).expect("a proxy speaks for many");
+            std::mem::forget(taken);
+        }
+    }
+
+    #[test]
+    fn descriptors_are_left_for_files_and_the_database() {
+        let most = most_connections();
+        assert!((8..=4096).contains(&most), "{most}");
+    }
+}

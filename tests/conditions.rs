@@ -1,0 +1,206 @@
+//! Conditional requests (RFC 9110, section 13) on everything that has an entity tag.
+
+use poem::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    export::{export, full, path},
+    steps::{Answer, fields, state_of},
+    support::{Person, World, day},
+};
+
+const DAILY: &str = "/v1/work-events/daily";
+const KIND: &str = "/v1/records/work_day";
+const ME: &str = "/v1/auth/me";
+
+/// Header fields of one request, in order; a name may stand there several times.
+type Headers<'a> = &'a [(&'static str, &'a str)];
+
+async fn send(
+    world: &World,
+    person: &Person,
+    method: Method,
+    path: &str,
+    headers: Headers<'_>,
+    body: &Value,
+) -> Answer {
+    let client = world.client();
+    let mut request = client.request(method, path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    if !body.is_null() {
+        request = request.body_json(body);
+    }
+    Answer::of(person.sign(request).send().await).await
+}
+
+const MATCH: &str = "if-match";
+const NONE: &str = "if-none-match";
+const OK: StatusCode = StatusCode::OK;
+const CREATED: StatusCode = StatusCode::CREATED;
+const FAILED: StatusCode = StatusCode::PRECONDITION_FAILED;
+const UNCHANGED: StatusCode = StatusCode::NOT_MODIFIED;
+
+#[tokio::test]
+async fn a_submission_keeps_to_its_conditions() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let client = world.superuser().await;
+    for (method, path, date) in [(Method::POST, DAILY, "2026-02-02"), (Method::PUT, KIND, "2026-02-03")] {
+        let say = |date: &str, minutes: u16| json!({ "date": date, "planned_minutes": 480, "actual_minutes": minutes, "source": "geofence" });
+        let mut minutes = 0;
+        for (headers, expected) in [
+            // There is nothing yet.
+            (&[(MATCH, "*")][..], FAILED),
+            (&[(MATCH, "\"1\"")], FAILED),
+            (&[(MATCH, "\"0\"")], FAILED),
+            (&[(NONE, "*"), (MATCH, "*")], FAILED),
+            (&[(NONE, "*")], CREATED),
+            // It is of version 1 now.
+            (&[(NONE, "*")], FAILED),
+            (&[(NONE, "\"7\", W/\"1\"")], FAILED),
+            (&[(NONE, "\"7\""), (NONE, "\"1\"")], FAILED),
+            (&[(MATCH, "\"2\"")], FAILED),
+            (&[(MATCH, "W/\"1\"")], FAILED),
+            (&[(MATCH, "\"other\", \"\"")], FAILED),
+            (&[(MATCH, "\"1\""), (NONE, "*")], FAILED),
+            (&[(MATCH, "\"7\", \"1\"")], OK),
+            (&[(MATCH, "\"7\""), (MATCH, "\"2\"")], OK),
+            (&[(MATCH, "*")], OK),
+            (&[(NONE, "\"3\"")], OK),
+            (&[], OK),
+        ] {
+            minutes += 15;
+            let before = state_of(&client).await;
+            let answer = send(&world, &anna, method.clone(), path, headers, &say(date, minutes)).await;
+            assert_eq!(answer.status, expected, "{path} {headers:?}: {}", answer.text);
+            assert_eq!(state_of(&client).await == before, expected == FAILED, "{path} {headers:?}");
+            if expected == FAILED {
+                assert_eq!(answer.problem(FAILED)["type"], "/problems/changed");
+            }
+        }
+        // A fault goes before a condition (RFC 9110, 13.2.1).
+        let answer = send(&world, &anna, method, path, &[(MATCH, "\"77\"")], &say("9999-01-01", 1)).await;
+        assert_eq!(fields(&answer.problem(StatusCode::UNPROCESSABLE_ENTITY)), ["date"]);
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_shown_and_removed_on_condition() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let made = send(&world, &anna, Method::POST, DAILY, &[], &day("2026-02-02", 8.0, 9.0)).await;
+    let record = format!("{KIND}/{}", made.json()["event_id"].as_str().expect("an id"));
+    for (headers, expected) in [
+        (&[(NONE, "\"1\"")][..], UNCHANGED),
+        (&[(NONE, "W/\"1\"")], UNCHANGED),
+        (&[(NONE, "\"a\", \"1\"")], UNCHANGED),
+        (&[(NONE, "\"a\""), (NONE, "W/\"1\"")], UNCHANGED),
+        (&[(NONE, "*")], UNCHANGED),
+        (&[(NONE, "\"2\", \"01\"")], OK),
+        (&[(MATCH, "*")], OK),
+        (&[(MATCH, "\"1\"")], OK),
+        (&[(MATCH, "W/\"1\"")], FAILED),
+        (&[(MATCH, "\"2\""), (NONE, "\"1\"")], FAILED),
+    ] {
+        let answer = send(&world, &anna, Method::GET, &record, headers, &Value::Null).await;
+        assert_eq!(answer.status, expected, "{headers:?}: {}", answer.text);
+        if expected == UNCHANGED {
+            assert_eq!((answer.header("etag"), answer.text.as_str()), (Some("\"1\""), ""), "{headers:?}");
+        }
+    }
+    for headers in [&[(MATCH, "\"2\"")][..], &[(MATCH, "W/\"1\"")], &[(NONE, "*")], &[(NONE, "\"1\"")]] {
+        let answer = send(&world, &anna, Method::DELETE, &record, headers, &Value::Null).await;
+        answer.problem(FAILED);
+    }
+    let removed = send(&world, &anna, Method::DELETE, &record, &[(MATCH, "\"1\"")], &Value::Null).await;
+    assert_eq!(removed.status, StatusCode::NO_CONTENT, "{}", removed.text);
+    // What is not there is missing, whatever is demanded of it (RFC 9110, 13.2.1).
+    for method in [Method::GET, Method::DELETE] {
+        let answer = send(&world, &anna, method, &record, &[(MATCH, "*")], &Value::Null).await;
+        answer.problem(StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn the_account_keeps_to_its_conditions_and_its_tag_changes_with_all_that_it_shows() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let get = async |headers: Headers<'_>| send(&world, &anna, Method::GET, ME, headers, &Value::Null).await;
+    let first = get(&[]).await.header("etag").expect("a tag").to_owned();
+    let seen = get(&[(NONE, &first)]).await;
+    assert_eq!((seen.status, seen.header("etag"), seen.text.as_str()), (UNCHANGED, Some(first.as_str()), ""));
+    let made = send(&world, &anna, Method::POST, DAILY, &[], &day("2026-02-02", 8.0, 9.0)).await;
+    assert_eq!(made.status, CREATED);
+    let now = get(&[(NONE, &first)]).await;
+    assert_eq!(now.status, OK, "it shows another last submission");
+    assert!(now.json()["last_submission_at"].is_string(), "{}", now.text);
+    let second = now.header("etag").expect("a tag").to_owned();
+    assert_ne!(second, first);
+    assert_eq!(get(&[(NONE, &second)]).await.status, UNCHANGED);
+    assert_eq!(get(&[(MATCH, &first)]).await.status, FAILED);
+    let patch = async |headers: Headers<'_>, hospital: &str| {
+        send(&world, &anna, Method::PATCH, ME, headers, &json!({ "hospital_id": hospital })).await
+    };
+    // What the tag says of days is no part of what is rectified.
+    assert_eq!(patch(&[(MATCH, &first)], "klinikum-a").await.status, OK);
+    let weak = format!("W/{second}");
+    for headers in [&[(MATCH, second.as_str())][..], &[(MATCH, &weak)], &[(NONE, "*")], &[(MATCH, "\"x\"")]] {
+        patch(headers, "klinikum-b").await.problem(FAILED);
+    }
+    let fault = patch(&[(MATCH, "\"77\"")], "klinik\u{e4}").await.problem(StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(fields(&fault), ["hospital_id"]);
+    assert_eq!(patch(&[(MATCH, "*")], "klinikum-c").await.json()["hospital_id"], "klinikum-c");
+}
+
+#[tokio::test]
+async fn a_download_keeps_to_its_conditions() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let id = export(&world, &anna, &full("json")).await;
+    let get = async |headers: Headers<'_>| {
+        send(&world, &anna, Method::GET, &path(&id, "/download"), headers, &Value::Null).await
+    };
+    let tag = get(&[]).await.header("etag").expect("a tag").to_owned();
+    let weak = format!("W/{tag}");
+    for (headers, expected) in [
+        (&[(MATCH, tag.as_str())][..], OK),
+        (&[(MATCH, "*"), ("range", "bytes=0-9")], StatusCode::PARTIAL_CONTENT),
+        (&[(MATCH, &weak)], FAILED),
+        (&[(MATCH, "\"other\""), (NONE, &tag)], FAILED),
+        (&[(NONE, "\"other\""), (NONE, &weak)], UNCHANGED),
+        (&[(NONE, "*"), ("range", "bytes=0-9")], UNCHANGED),
+        (&[("range", "bytes=0-9"), ("if-range", &weak)], OK),
+    ] {
+        let answer = get(headers).await;
+        assert_eq!(answer.status, expected, "{headers:?}: {}", answer.text.len());
+    }
+}
+
+#[tokio::test]
+async fn a_condition_that_can_not_be_read_is_refused_by_its_name() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let client = world.superuser().await;
+    let before = state_of(&client).await;
+    for (method, path, body) in [
+        (Method::POST, DAILY, day("2026-02-02", 8.0, 9.0)),
+        (Method::PUT, KIND, day("2026-02-02", 8.0, 9.0)),
+        (Method::PATCH, ME, json!({ "hospital_id": "anderswo" })),
+        (Method::GET, ME, Value::Null),
+    ] {
+        for wrong in ["", "3", "\"3", "w/\"3\"", "*, \"3\"", "\"a\" \"b\"", "\u{e9}", "\"\u{e9}\""] {
+            for (header, name) in [(MATCH, "If-Match"), (NONE, "If-None-Match")] {
+                let answer = send(&world, &anna, method.clone(), path, &[(header, wrong)], &body).await;
+                let problem = answer.problem(StatusCode::BAD_REQUEST);
+                assert_eq!(fields(&problem), [name], "{method} {path} {wrong}");
+            }
+        }
+    }
+    assert_eq!(state_of(&client).await, before);
+    let twice = [("idempotency-key", "a"), ("idempotency-key", "b")];
+    let answer = send(&world, &anna, Method::POST, DAILY, &twice, &day("2026-02-02", 8.0, 9.0)).await;
+    assert_eq!(fields(&answer.problem(StatusCode::BAD_REQUEST)), ["Idempotency-Key"]);
+    assert_eq!(state_of(&client).await, before);
+}
