@@ -5,7 +5,10 @@ use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
-use crate::program::{Answer, Call, DataFolder, Program, run, text};
+use crate::{
+    left_out::say,
+    program::{Answer, Call, DataFolder, Program, run, text},
+};
 
 const PEOPLE: usize = 12;
 const SERVES: &str = "Lethe serves on ";
@@ -203,7 +206,7 @@ fn hospitals(data: &DataFolder) -> std::path::PathBuf {
     if shared.exists() {
         return shared;
     }
-    eprintln!("{} is not there: a file of two hospitals stands in for it", shared.display());
+    say(&format!("{} is not there: a file of two hospitals stands in for it", shared.display()));
     let small = data.path().join("hospitals.csv");
     let lines =
         "id,name,city,state\n1,\"Klinik \"\"Zur Linde\"\"\",Ulm,Baden-Württemberg\n2,Sankt Ägidius,Fürth,Bayern\n";

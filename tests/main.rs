@@ -1,5 +1,6 @@
 //! Behaviour on a real PostgreSQL: journeys over HTTP, isolation by direct SQL, properties, drift. One binary, one cluster a run.
 
+mod left_out;
 mod program;
 mod python;
 mod relay;

@@ -157,6 +157,7 @@ pub struct DataFolder(tempfile::TempDir);
 impl DataFolder {
     /// A new one; `name` is put at the end of its own.
     pub fn new(name: &str) -> Self {
+        crate::left_out::require_postgres();
         Self(tempfile::Builder::new().prefix("lethe-test-").suffix(name).tempdir().expect("a folder"))
     }
 
