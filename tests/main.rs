@@ -42,6 +42,7 @@ mod release;
 mod restriction;
 mod retention;
 mod sign_in;
+mod supervision;
 mod tickets;
 mod tree;
 mod work_day;
