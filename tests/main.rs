@@ -1,5 +1,6 @@
 //! Behaviour on a real PostgreSQL: journeys over HTTP, isolation by direct SQL, properties, drift. One binary, one cluster a run.
 
+mod left_out;
 mod operations;
 mod program;
 mod python;
@@ -53,6 +54,7 @@ mod restriction;
 mod retention;
 mod scans;
 mod sign_in;
+mod supervision;
 mod suspension;
 mod text;
 mod tickets;

@@ -67,6 +67,7 @@ fn every_operation_says_what_it_is_and_how_it_refuses() {
             "/v1/analytics/parameters",
             "/v1/analytics/periods",
             "/health",
+            "/ready",
             "/v1/log/checkpoint",
             "/v1/log/consistency",
             "/v1/log/proofs/{index}",

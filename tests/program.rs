@@ -109,12 +109,17 @@ impl Program {
     /// Sends SIGTERM and waits for the end; gives the exit status and all that was written.
     pub fn stop(&mut self) -> (ExitStatus, Vec<u8>) {
         self.signal("TERM");
+        self.end(PATIENCE)
+    }
+
+    /// Waits for the end; gives the exit status and all that was written.
+    pub fn end(&mut self, patience: Duration) -> (ExitStatus, Vec<u8>) {
         let started = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 break status;
             }
-            assert!(started.elapsed() < PATIENCE, "lethe did not stop after SIGTERM");
+            assert!(started.elapsed() < patience, "lethe goes on:\n{}", String::from_utf8_lossy(&self.output()));
             std::thread::sleep(PAUSE);
         };
         self.readers.drain(..).for_each(|reader| reader.join().expect("the readers don't panic"));
@@ -158,6 +163,7 @@ pub struct DataFolder(tempfile::TempDir);
 impl DataFolder {
     /// A new one; `name` is put at the end of its own.
     pub fn new(name: &str) -> Self {
+        crate::left_out::require_postgres();
         Self(tempfile::Builder::new().prefix("lethe-test-").suffix(name).tempdir().expect("a folder"))
     }
 

@@ -1,13 +1,14 @@
 //! Python programs for the tests: each folder `NAME/` with a `requirements.txt` gets a virtual environment below `target/`.
 //!
-//! Needs `python3` with `venv`, and a package index for the first run: without them a test fails, as it must where nobody
-//! reads what was skipped.
+//! Needs `python3` with `venv`, and a package index for the first run; a test that lacks one of them is left out (`left_out.rs`).
 
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
+
+use crate::left_out::lacking_python;
 
 /// Runs a program to its end and gives what it wrote; panics with it where the program failed.
 pub fn run(what: &str, command: &mut Command) -> String {
@@ -19,20 +20,29 @@ pub fn run(what: &str, command: &mut Command) -> String {
     written
 }
 
-/// The virtual environment of a folder of tests, made anew where there is none or where the requirements changed.
-pub fn environment(name: &str) -> PathBuf {
+/// The virtual environment of a folder of tests, made anew where there is none or where the requirements changed; or what is
+/// lacking for it.
+pub fn environment(name: &str) -> Result<PathBuf, String> {
+    if let Some(lacking) = lacking_python() {
+        return Err(lacking);
+    }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target folder");
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name).join("requirements.txt");
     let venv = target.join(format!("python-{name}-venv"));
     let wanted = fs::read_to_string(&requirements).expect("the requirements are there");
     let stamp = venv.join("requirements.txt");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return venv;
+        return Ok(venv);
     }
     run("making a virtual environment", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
     let mut install = Command::new(venv.join("bin/python"));
     install.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--requirement"]);
-    run(&format!("installing what tests/{name}/requirements.txt names"), install.arg(&requirements));
+    let installed = install.arg(&requirements).output().expect("the environment has a python");
+    if !installed.status.success() {
+        let said = String::from_utf8_lossy(&installed.stderr);
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("pip says nothing");
+        return Err(format!("pip can't install what tests/{name}/requirements.txt names; is PyPI reachable? {last}"));
+    }
     fs::write(stamp, wanted).expect("noted");
-    venv
+    Ok(venv)
 }

@@ -12,7 +12,7 @@ use lethe::mail::{Mailbox, Relay};
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-use crate::python::environment;
+use crate::{left_out::left_out, python::environment};
 
 /// Who sends all letters.
 pub const SENDER: &str = "Lethe <no-reply@lethe.example>";
@@ -27,16 +27,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one on a free port.
-    pub async fn start(folder: &Path, security: &'static str) -> Self {
+    /// Starts one on a free port. Where a program for it is missing, says that the test is left out.
+    pub async fn start(folder: &Path, security: &'static str) -> Option<Self> {
         Self::start_on(folder, security, 0).await
     }
 
-    pub async fn start_on(folder: &Path, security: &'static str, port: u16) -> Self {
+    pub async fn start_on(folder: &Path, security: &'static str, port: u16) -> Option<Self> {
         let folder = folder.to_owned();
-        spawn_blocking(move || {
-            static ENVIRONMENT: OnceLock<PathBuf> = OnceLock::new();
-            let venv = ENVIRONMENT.get_or_init(|| environment("mail"));
+        let started = spawn_blocking(move || {
+            static ENVIRONMENT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+            let venv = ENVIRONMENT.get_or_init(|| environment("mail")).clone()?;
             let mut child = Command::new(venv.join("bin/python"))
                 .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mail/server.py"))
                 .arg(&folder)
@@ -50,10 +50,11 @@ impl Server {
             BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("it says its port");
             let port = line.trim().parse().expect("a port, or what went wrong stands above");
             let stdin = child.stdin.take();
-            Self { folder, port, child, stdin }
+            Ok::<_, String>(Self { folder, port, child, stdin })
         })
         .await
-        .expect("started")
+        .expect("started");
+        started.map_err(|why| left_out(&why)).ok()
     }
 
     pub fn url(&self, scheme: &str) -> String {

@@ -41,6 +41,7 @@ impl Suite {
     }
 
     async fn start() -> Self {
+        crate::left_out::require_postgres();
         let path = tempfile::Builder::new().prefix("lethe-test-").tempdir().expect("a folder for the tests").keep();
         let folder = Folder::open(&path).expect("the folder opens");
         let options = [

@@ -179,7 +179,7 @@ impl AppError {
     /// Which passing fault this is; `None` for refusals and for faults that stay.
     pub fn passing(&self) -> Option<Passing> {
         match self {
-            Self::Db(DbError::Conflict(_) | DbError::Busy { .. }) => Some(Passing::Busy),
+            Self::Db(DbError::Conflict(_) | DbError::TicketRanOut | DbError::Busy { .. }) => Some(Passing::Busy),
             Self::Db(DbError::StorageFull { .. }) => Some(Passing::StorageFull),
             Self::Db(DbError::Unreachable(_)) => Some(Passing::Unreachable),
             Self::Db(DbError::OutOfOrder { .. }) => Some(Passing::OutOfOrder),

@@ -33,6 +33,7 @@ pub mod overview;
 pub mod processing_record;
 mod profile;
 pub mod projection;
+pub mod readiness;
 pub mod receipt;
 pub mod record;
 pub mod release;
@@ -99,6 +100,8 @@ pub struct App {
     pub tokens: Tokens,
     /// Where reads are recorded.
     pub access_log: AccessLog,
+    /// Whether the server can do its work.
+    pub readiness: readiness::Readiness,
     /// What a restored backup must not bring back.
     pub ledger: Ledger,
     /// How the log is made verifiable.

@@ -225,7 +225,8 @@ impl ServeArgs {
                     None => Mailbox::new(&server::mail_folder(&place.folder), &self.sender)?,
                 };
                 tracing::info!(listen = %listener.local_addr()?, "serving");
-                server::serve(app, mailbox, listener, http::TrustedProxies::new(self.trusted_proxy), stop).await
+                let proxies = http::TrustedProxies::new(self.trusted_proxy);
+                place.store.serve(app, mailbox, listener, proxies, stop).await
             })
             .await
     }

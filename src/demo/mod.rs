@@ -117,7 +117,7 @@ async fn run_on(
     app.tree_grow().await?;
     let mailbox = Mailbox::new(&server::mail_folder(folder), &demo.sender)?;
     welcome(folder.path(), &base_url, &store.database.url(Login::Auditor.as_str(), None));
-    server::serve(app, mailbox, listener, TrustedProxies::default(), stop).await
+    store.serve(app, mailbox, listener, TrustedProxies::default(), stop).await
 }
 
 /// Fills the database, and releases the quarter where its grace is over.
@@ -222,5 +222,10 @@ fn welcome(folder: &Path, base_url: &str, auditor: &str) {
 fn progress_of(folder: &Folder) -> Result<Option<Progress>, PlaceError> {
     let path = folder.join("progress.json");
     let Some(text) = read_secret(&path)? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|error| PlaceError::Malformed(path, error.to_string()))
+    let foreign = || {
+        let advice =
+            "another version of the demonstration wrote it: name another folder with --data, or remove this one";
+        PlaceError::Malformed(path, advice.to_owned())
+    };
+    serde_json::from_str(&text).map(Some).map_err(|_| foreign())
 }

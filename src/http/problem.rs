@@ -347,6 +347,12 @@ fn deletion(error: DeletionError) -> Refusal {
     })
 }
 
+/// That the server can't do its work now, for want of these.
+pub fn not_ready(lacking: &[&str]) -> Refusal {
+    let detail = format!("What does not hold now: {}.", lacking.join(", "));
+    Refusal::Unavailable(with(problem(503, "unavailable", "The service can't answer now"), detail), 1)
+}
+
 /// That a file does not have the bytes that were asked for.
 pub fn outside_of_file(status: StatusCode) -> ProblemJson {
     ProblemJson(problem(status.as_u16(), "outside", "The file does not have these bytes"))

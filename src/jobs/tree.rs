@@ -26,6 +26,9 @@ pub async fn grow_tree(app: Arc<App>) {
     loop {
         every.tick().await;
         let outcome = grow_once(&app, &mut witnesses).await;
+        if outcome.is_ok() {
+            app.readiness.tree_grew();
+        }
         if let Err(AppError::LogNotContinued { size, .. }) = &outcome {
             app.alarm("log_not_continued", Severity::Critical, *size).await;
         }

@@ -17,7 +17,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use super::{STOP_LIMIT, SupervisorError, at, poll, read_if_present};
+use super::{STOP_LIMIT, SupervisorError, at, poll, read_if_present, remove_if_present};
 
 const OLDEST_MAJOR: u32 = 15;
 const UNFINISHED: &str = "postgres.new-";
@@ -218,25 +218,24 @@ impl Programs {
         File::open(home).and_then(|home| home.sync_all()).map_err(at(home))
     }
 
-    /// Starts the server. Of a setting named twice the last value counts, so `firm` comes after `options`.
+    /// Starts the server, which writes to `log`.
     pub(super) fn spawn_server(
         &self,
         data: &Path,
-        log: File,
-        options: &[(&str, &str)],
-        firm: &[(&str, OsString)],
+        log: &File,
+        settings: &[(String, OsString)],
     ) -> Result<Child, SupervisorError> {
         let program = self.dir.join("postgres");
         let mut command = self.account.command(&program);
         command.arg("-D").arg(data);
-        let options = options.iter().map(|(name, value)| (*name, OsStr::new(value)));
-        for (name, value) in options.chain(firm.iter().map(|(name, value)| (*name, value.as_os_str()))) {
+        for (name, value) in settings {
             let mut setting = OsString::from(format!("{name}="));
             setting.push(value);
             command.arg("-c").arg(setting);
         }
+        let log = || log.try_clone().map_err(at(&program));
         // With a process group of its own, Ctrl-C reaches us alone, and we stop the server when its clients are done.
-        command.process_group(0).stdout(log.try_clone().map_err(at(&program))?).stderr(log);
+        command.process_group(0).stdout(log()?).stderr(log()?);
         command.spawn().map_err(at(&program))
     }
 
@@ -254,33 +253,63 @@ impl Programs {
         let pid_file = data.join("postmaster.pid");
         if let Some(pid) = read_if_present(&pid_file)?.as_deref().and_then(leading_number) {
             match self.holder(pid, data)? {
-                Holder::Cluster => {
-                    let fast = self.stop_server(data, "fast", true);
-                    return fast.or_else(|_| self.stop_server(data, "immediate", true));
-                }
-                Holder::Stranger => fs::remove_file(&pid_file).map_err(at(&pid_file))?,
+                Holder::Cluster => self.end_server(pid, data)?,
+                Holder::Stranger => remove_if_present(&pid_file).map_err(at(&pid_file))?,
                 Holder::Unclear => {}
             }
         }
         self.end_orphaned_sessions(data)
     }
 
+    /// Ends a server step by step: each step is taken only where the one before left the process alive.
+    fn end_server(&self, pid: u32, data: &Path) -> Result<(), SupervisorError> {
+        let lives = || matches!(self.holder(pid, data), Ok(Holder::Cluster));
+        for mode in ["fast", "immediate"] {
+            // An error may only say that the file went while `pg_ctl` looked at it. What counts is the process.
+            if self.stop_server(data, mode, true).is_ok() {
+                poll(STOP_LIMIT, || !lives());
+            }
+            if !lives() {
+                return Ok(());
+            }
+        }
+        self.signal("KILL", pid)?;
+        poll(STOP_LIMIT, || !lives());
+        Ok(())
+    }
+
     /// Ends the sessions that go on computing after their server was killed: as long as they hold its shared memory, no
-    /// other can start. Only where there is `/proc`; elsewhere the start fails, and the log says why.
+    /// other can start. A session that is stopped (SIGSTOP) obeys SIGKILL only, which loses nothing: their server is gone, so
+    /// the next one recovers from the WAL anyway. Only where there is `/proc`; elsewhere the start fails, and the log says why.
     fn end_orphaned_sessions(&self, data: &Path) -> Result<(), SupervisorError> {
         let is_session = |pid: &u32| matches!(self.holder(*pid, data), Ok(Holder::Cluster));
-        let uid = self.account.uid();
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let ours = processes.filter(|process| process.metadata().is_ok_and(|process| process.uid() == uid));
-        let numbers = ours.filter_map(|process| process.file_name().to_str()?.parse().ok());
-        let sessions: Vec<u32> = numbers.filter(is_session).collect();
-        for pid in &sessions {
-            let pid = pid.to_string();
-            self.account.output(&self.dir.join("pg_ctl"), &["kill", "QUIT", &pid].map(OsStr::new))?;
+        for signal in ["QUIT", "KILL"] {
+            let sessions: Vec<u32> = self.processes().filter(is_session).collect();
+            for pid in &sessions {
+                self.signal(signal, *pid)?;
+            }
+            if poll(STOP_LIMIT, || !sessions.iter().any(is_session)) {
+                break;
+            }
         }
         // One that stays is PostgreSQL's to refuse.
-        poll(STOP_LIMIT, || !sessions.iter().any(is_session));
         Ok(())
+    }
+
+    /// The processes of our account.
+    fn processes(&self) -> impl Iterator<Item = u32> {
+        let uid = self.account.uid();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ours = processes.filter(move |process| process.metadata().is_ok_and(|process| process.uid() == uid));
+        ours.filter_map(|process| process.file_name().to_str()?.parse().ok())
+    }
+
+    /// Sends a signal as the account, which has no right over anybody else's processes.
+    fn signal(&self, name: &str, pid: u32) -> Result<(), SupervisorError> {
+        let args = ["kill", name, &pid.to_string()].map(OsString::from);
+        let args: Vec<&OsStr> = args.iter().map(OsString::as_os_str).collect();
+        // A process that ended meanwhile makes `pg_ctl` fail, and needs no signal.
+        self.account.output(&self.dir.join("pg_ctl"), &args).map(drop)
     }
 
     /// Tells what the process `pid` is.

@@ -124,6 +124,11 @@ impl Db {
         Self { pool, key, age }
     }
 
+    /// Closes the connections that nobody uses, so that the next transaction has a backend of its own making.
+    pub fn close_idle(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
     pub(crate) async fn get(&self) -> Result<managed::Object<Connections>, DbError> {
         self.pool.get().await.map_err(|error| match error {
             managed::PoolError::Backend(error) => error,

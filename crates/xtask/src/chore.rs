@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::landed;
+use crate::{landed, setup};
 
 /// The test that compares the live catalogue with `policies/matrix.snap`, or writes it.
 const MATRIX_TEST: &str = "policies::the_catalogue_is_what_the_matrix_says";
@@ -29,6 +29,7 @@ pub fn matrix(root: &Path) -> Result<(), String> {
 
 /// Format, lints, documentation, landed migrations, dependencies.
 pub fn check(root: &Path) -> Result<(), String> {
+    setup::components(root)?;
     run(&mut cargo(root, &["fmt", "--all", "--check"]))?;
     landed::run(&root.join("sql"), false)?;
     run(&mut cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -40,8 +41,15 @@ pub fn check(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// All tests, on a machine that has what they need; `more` goes to `cargo test`.
+pub fn test(root: &Path, more: &[String]) -> Result<(), String> {
+    setup::packages(root)?;
+    // What a test lacks all the same, such as a way to PyPI, is a failure here.
+    run(cargo(root, &["test", "--workspace"]).args(more).env("LETHE_TEST_ALL", "1"))
+}
+
 /// The cargo that runs us, or the one that is found.
-fn cargo(root: &Path, args: &[&str]) -> Command {
+pub fn cargo(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root);
     command
@@ -59,7 +67,7 @@ fn typed(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
+pub fn run(command: &mut Command) -> Result<(), String> {
     eprintln!("xtask: {}", typed(command));
     let status = command.status().map_err(|error| format!("{}: {error}", typed(command)))?;
     if status.success() { Ok(()) } else { Err(format!("{}: {status}", typed(command))) }

@@ -2,6 +2,7 @@
 
 mod chore;
 mod landed;
+mod setup;
 
 use std::{
     path::{Path, PathBuf},
@@ -32,6 +33,12 @@ enum Chore {
     },
     /// Everything short of the tests: format, lints, documentation, landed migrations, dependencies
     Check,
+    /// All tests; installs first what they lack, on Debian and Ubuntu
+    Test {
+        /// More for `cargo test`, such as a test's name or `-- --nocapture`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        more: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -41,6 +48,7 @@ fn main() -> ExitCode {
         Chore::Matrix => chore::matrix(&root),
         Chore::Landed { seal } => landed::run(&root.join("sql"), seal),
         Chore::Check => chore::check(&root),
+        Chore::Test { more } => chore::test(&root, &more),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
