@@ -397,7 +397,7 @@ pub async fn serve_within(
     tasks.spawn(watch(app.clone(), drifted));
     tasks.spawn(jobs::watch_sessions(app.clone()));
     // A trusted proxy speaks for many clients, and so has no share of its own.
-    let connections = Connections::new(limits, proxies.0.clone());
+    let connections = Connections::new(limits, proxies.addresses().to_vec());
     let acceptor = LimitedAcceptor::new(listener, connections.clone());
     let (halt, halted) = tokio::sync::oneshot::channel::<()>();
     let stopping = connections.clone();

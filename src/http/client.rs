@@ -26,6 +26,11 @@ impl TrustedProxies {
         Self(addresses.into_iter().map(|address| address.to_canonical()).collect())
     }
 
+    /// Their addresses, in canonical form.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.0
+    }
+
     /// Whom the connection's other end speaks for: where it is a trusted proxy, the last address that `X-Forwarded-For` names
     /// and that is no trusted proxy itself. What stands before that, anybody may have written.
     fn behind<'a>(&self, peer: IpAddr, forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>) -> IpAddr {

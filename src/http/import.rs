@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use poem::{
     Body, Request, RequestBody, Result,
     error::ReadBodyError,
-    http::{StatusCode, header},
+    http::StatusCode,
     web::Data,
 };
 use poem_openapi::{

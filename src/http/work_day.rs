@@ -301,7 +301,7 @@ impl WorkDayApi {
     ) -> Result<DaySubmitted, Refusal> {
         let expected = Conditions::read(&if_match, &if_none_match)?.expected();
         let day = body.0.day();
-        let days = Days { days: &[(None, day.clone())], expected: Some(expected), faults: Vec::new() };
+        let days = DayBatch { days: &[(None, day.clone())], expected: Some(expected), faults: Vec::new() };
         let outcomes = submit(&app, &caller, "work_day_submit", key.0.as_deref(), days).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
         let answer = Json(WorkDayAnswer::new(outcome.record.0, outcome.submitted_at, outcome.recorded_at, &day));
@@ -329,7 +329,7 @@ impl WorkDayApi {
         let WorkDayBatch { events, places, faults } = body.0;
         let named = |(event, place): (&WorkDayInput, usize)| (Some(format!("events[{place}]")), event.day());
         let days: Vec<_> = events.iter().zip(places).map(named).collect();
-        let days = Days { days: &days, expected: None, faults };
+        let days = DayBatch { days: &days, expected: None, faults };
         let outcomes = submit(&app, &caller, "work_day_submit_batch", key.0.as_deref(), days).await?;
         let count = |change| {
             u32::try_from(outcomes.iter().filter(|outcome| outcome.change == change).count()).unwrap_or(u32::MAX)
@@ -396,7 +396,7 @@ impl WorkDayApi {
 }
 
 /// Days that are submitted together.
-struct Days<'a> {
+struct DayBatch<'a> {
     /// Each with its name in faults.
     days: &'a [(Option<String>, WorkDay)],
     /// What the caller demands of the version that is there.
@@ -410,7 +410,7 @@ async fn submit(
     caller: &Caller,
     operation: &'static str,
     key: Option<&str>,
-    Days { days, expected, faults }: Days<'_>,
+    DayBatch { days, expected, faults }: DayBatch<'_>,
 ) -> Result<Vec<Outcome>, Refusal> {
     let key = idempotency_key(key)?;
     let submission = |(within, day): &(Option<String>, WorkDay)| Submission {
