@@ -100,6 +100,7 @@ fn formats_media_types_and_references_are_those_that_generators_know() {
     assert!(seen.formats.contains("date"));
     let media = [
         "application/json",
+        "application/merge-patch+json",
         "application/octet-stream",
         "application/problem+json",
         "text/csv",
