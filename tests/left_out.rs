@@ -75,7 +75,7 @@ fn on_a_bare_machine(test: &str) -> Command {
 #[test]
 fn what_needs_a_missing_program_is_left_out_by_name_and_fails_where_all_must_run() {
     for (test, program) in [
-        ("tree::another_implementation_takes_notes_proofs_and_leaves", "`go`"),
+        ("tree::another_implementation_takes_notes_proofs_tiles_and_leaves", "`go`"),
         ("client::a_generated_client_makes_the_whole_journey", "`python3`"),
         ("bucket::files_in_a_bucket_are_whole_sealed_and_gone_when_they_are_removed", "`python3`"),
         ("mail::an_error_never_repeats_what_the_relay_said_of_somebody", "`python3`"),

@@ -34,8 +34,8 @@ use projections::{
     record::RecordRow,
     release::{
         Asked, Cost, Published, ReleaseRow, ledger_insert, log_begin, log_has_people, published_count,
-        published_insert, published_list, release_alone, release_days, release_earlier, release_insert, release_list, release_people,
-        release_profiles, spending_insert,
+        published_insert, published_list, release_alone, release_days, release_earlier, release_insert, release_list,
+        release_people, release_profiles, spending_insert,
     },
 };
 use serde::Deserialize;
@@ -43,8 +43,7 @@ use uuid::Uuid;
 use vault::{SubjectKeys, WrappedSubject};
 
 use super::{
-    App, AppError,
-    account,
+    App, AppError, account,
     considered::Look,
     stream::{self, newest_of},
 };

@@ -7,12 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use poem::{
-    Body, Request, RequestBody, Result,
-    error::ReadBodyError,
-    http::StatusCode,
-    web::Data,
-};
+use poem::{Body, Request, RequestBody, Result, error::ReadBodyError, http::StatusCode, web::Data};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi,
     param::Query,

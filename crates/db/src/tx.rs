@@ -111,7 +111,14 @@ impl Gate {
 
     /// Rows found by a keyed hash, before a subject is known.
     pub fn lookup(lookup: Lookup) -> Self {
-        Self { subject: SubjectId::NIL, lookup: Some(lookup), lock: 0, claim: None, snapshot: false, long_statements: false }
+        Self {
+            subject: SubjectId::NIL,
+            lookup: Some(lookup),
+            lock: 0,
+            claim: None,
+            snapshot: false,
+            long_statements: false,
+        }
     }
 
     /// The same, and the rows found by a keyed hash as well.
