@@ -79,7 +79,7 @@ async fn logs_in(address: &Address, login: Login, passwords: &Passwords) -> Resu
     let password = passwords.get(login.as_str()).map(String::as_str);
     match db::session(address, login, password).await {
         Ok(_) => Ok("connects".to_owned()),
-        Err(DbError::Fault { code, .. }) if code == "28P01" => {
+        Err(DbError::LoginRefused { code }) if code == "28P01" => {
             Err("its password is not the one in logins.json; somebody changed it: `lethe migrate` sets it again"
                 .to_owned())
         }

@@ -368,7 +368,7 @@ fn every_step_is_one_persons_entry_with_its_whole_context() {
 }
 
 /// Operations that touch nobody's data, each with the reason.
-const ABOUT_NOBODY: [(&str, &str); 13] = [
+const ABOUT_NOBODY: [(&str, &str); 14] = [
     ("guest_evaluate", "a guest is nobody in particular, and leaves no trace"),
     ("guest_token", "a guest's token names nobody"),
     ("health_get", "says how the service is"),
@@ -377,6 +377,7 @@ const ABOUT_NOBODY: [(&str, &str); 13] = [
     ("log_consistency", "is made of public hashes"),
     ("log_inclusion", "is made of public hashes"),
     ("log_trees", "is public, and lists the trees"),
+    ("ready_get", "says whether the service can do its work"),
     ("statistics_by_hospital", "shows what was published, which is about nobody"),
     ("statistics_by_state", "shows what was published, which is about nobody"),
     ("statistics_by_state_role", "shows what was published, which is about nobody"),

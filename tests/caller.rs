@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     steps::{events_of, problem, subject_of},
-    support::{Person, World, expect, request_from},
+    support::{Person, World, day, expect, request_from},
 };
 
 /// How many refusals are on record of somebody.
@@ -71,8 +71,9 @@ async fn who_writes_bearer_in_lower_case_is_suspended_like_others() {
     }
     assert_eq!(watch_log_once(&world.app).await.expect("looked"), 1);
     assert_eq!(events_of(&world, &anna).await.last().map(String::as_str), Some("account.suspended"));
-    let answer = ask_in_vain(&world, format!("bearer {}", anna.token).as_bytes()).await;
-    problem(answer, StatusCode::FORBIDDEN, "suspended").await;
+    let client = world.client();
+    let act = client.post("/v1/work-events/daily").header("authorization", format!("bearer {}", anna.token));
+    problem(act.body_json(&day("2025-12-08", 8.0, 9.0)).send().await, StatusCode::FORBIDDEN, "suspended").await;
 }
 
 #[tokio::test]

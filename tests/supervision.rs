@@ -98,12 +98,12 @@ async fn a_killed_postgresql_comes_back_and_ready_tells_the_truth_meanwhile() {
         tokio::time::sleep(PAUSE).await;
     }
     assert_eq!(get(address, "/health").await.status, 200, "the server lives");
-    get(address, "/v1/log/checkpoint").await.expect(503);
+    get(address, "/v1/analytics/periods").await.expect(503);
 
     control.bring_back();
     server.wait_for("our own PostgreSQL runs again");
     ready_until(address, 200).await;
-    get(address, "/v1/log/checkpoint").await.expect(200);
+    get(address, "/v1/analytics/periods").await.expect(200);
     assert_ne!(data.postmaster().expect("it runs"), killed);
 
     // The same again, without anything in its way.
@@ -178,11 +178,9 @@ async fn ready_names_what_does_not_hold() {
     fs::rename(&aside, &file).expect("the cluster is ours, or we are root");
     lacking_until(&world, "").await;
 
-    let name = &world.database.address.database;
-    let set = format!("ALTER ROLE lethe_system IN DATABASE {name} SET default_transaction_read_only = on");
-    superuser.batch_execute(&set).await.expect("set");
+    superuser.batch_execute("REVOKE INSERT ON vault.nodes FROM lethe_system").await.expect("taken away");
     lacking_until(&world, "write.").await;
-    superuser.batch_execute(&set.replace("SET default_transaction_read_only = on", "RESET ALL")).await.expect("reset");
+    superuser.batch_execute("GRANT INSERT ON vault.nodes TO lethe_system").await.expect("given back");
     lacking_until(&world, "").await;
 
     // A journal that can't be read is not emptied either.

@@ -181,7 +181,7 @@ impl AppError {
         match self {
             Self::Db(DbError::Conflict(_) | DbError::TicketRanOut | DbError::Busy { .. }) => Some(Passing::Busy),
             Self::Db(DbError::StorageFull { .. }) => Some(Passing::StorageFull),
-            Self::Db(DbError::Unreachable(_)) => Some(Passing::Unreachable),
+            Self::Db(DbError::Unreachable(_) | DbError::LoginRefused { .. }) => Some(Passing::Unreachable),
             Self::Db(DbError::OutOfOrder { .. }) => Some(Passing::OutOfOrder),
             Self::Ledger(LedgerError::Io(_, error)) | Self::Watermark(WatermarkError::Io(_, error)) => of_disk(error),
             Self::Exports(error) => of_disk(error.io()),

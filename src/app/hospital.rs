@@ -12,6 +12,7 @@ use projections::{
     INLINE,
     audit::newest,
     hospital::{Hospital, hospital_add, hospital_list},
+    release::release_alone,
 };
 
 use super::{
@@ -41,9 +42,9 @@ impl App {
         let from = HospitalLists::counts_from(today, is_first);
         self.db
             .stats
-            .run_tx("hospitals_add", ctx, Gate::alone(ctx), move |tx| async move {
+            .run_tx("hospitals_add", ctx, Gate::read(ctx), move |tx| async move {
                 let known = newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
-                let [newest, listed] = tx.flight([known, hospital_list()]).await?;
+                let [_, newest, listed] = tx.flight([release_alone(), known, hospital_list()]).await?;
                 let mut ids: Vec<String> = listed.iter().map(|row| Hospital::from_row(row).hospital_id).collect();
                 let mut added: Vec<String> = hospitals.iter().filter(|id| !ids.contains(id)).cloned().collect();
                 added.sort_unstable();

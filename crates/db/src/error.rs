@@ -17,6 +17,12 @@ pub enum DbError {
     /// No connection could be had, or it broke.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
+    /// The database refused the login: its password, its right to connect, or the way it came.
+    #[error("the database refused the login ({code})")]
+    LoginRefused {
+        /// The SQLSTATE.
+        code: String,
+    },
     /// A lock, a turn, memory or the time for a statement ran out. The same may succeed in a moment.
     #[error("the database is busy ({code}): {message}")]
     Busy {
@@ -82,6 +88,7 @@ impl DbError {
             Self::Conflict(_)
             | Self::TicketRanOut
             | Self::Unreachable(_)
+            | Self::LoginRefused { .. }
             | Self::Busy { .. }
             | Self::StorageFull { .. }
             | Self::OutOfOrder { .. } => true,
@@ -94,9 +101,10 @@ impl DbError {
         let (class, message) = (code.code().get(..2).unwrap_or_default(), message.to_owned());
         let code = code.code().to_owned();
         match (class, code.as_str()) {
-            // 57P: the server stops, starts or ends the session. 28 and 3D000 come while connecting only.
+            // 57P: the server stops, starts or ends the session. 3D000 and 28 come while connecting only.
             (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | IDLE_IN_TRANSACTION | "53300" | "3D000")
-            | ("08" | "28", _) => Self::Unreachable(message),
+            | ("08", _) => Self::Unreachable(message),
+            ("28", _) => Self::LoginRefused { code },
             (_, "53100") => Self::StorageFull { code, message },
             // 53: out of memory, or beyond another limit of the server. 57014: a statement took too long.
             (_, "57014" | "55P03" | TRANSACTION_TIMEOUT) | ("53", _) => Self::Busy { code, message },
@@ -138,7 +146,7 @@ mod tests {
     #[test]
     fn each_code_has_the_kind_that_its_caller_can_act_on() {
         let kind = |code: &str| match DbError::of_code(&SqlState::from_code(code), "a message") {
-            DbError::Unreachable(_) => "unreachable",
+            DbError::Unreachable(_) | DbError::LoginRefused { .. } => "unreachable",
             DbError::Busy { .. } => "busy",
             DbError::StorageFull { .. } => "full",
             DbError::OutOfOrder { .. } => "out of order",
