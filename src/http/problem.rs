@@ -54,8 +54,14 @@ pub struct Problem {
     pub purpose: Option<String>,
 }
 
-/// A problem as a payload of its own media type.
-pub struct ProblemJson(pub Problem);
+/// A problem as a payload of its own media type. Boxed, so that a result that may be a refusal is small where it is none.
+pub struct ProblemJson(Box<Problem>);
+
+impl From<Problem> for ProblemJson {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
 
 impl Payload for ProblemJson {
     const CONTENT_TYPE: &'static str = "application/problem+json";
@@ -146,14 +152,14 @@ fn problem(status: u16, kind: &str, title: &str) -> Problem {
 }
 
 fn with(problem: Problem, detail: impl Into<String>) -> ProblemJson {
-    ProblemJson(Problem { detail: Some(detail.into()), ..problem })
+    ProblemJson::from(Problem { detail: Some(detail.into()), ..problem })
 }
 
 impl Refusal {
     /// A parameter or a header field that can't be read, by its name.
     pub fn unreadable(field: &str, message: &str) -> Self {
         let errors = Some(vec![Field { field: field.to_owned(), message: message.to_owned() }]);
-        Self::Malformed(ProblemJson(Problem { errors, ..problem(400, "malformed", "The request is malformed") }))
+        Self::Malformed(ProblemJson::from(Problem { errors, ..problem(400, "malformed", "The request is malformed") }))
     }
 
     /// JSON that can't be read; says where, not what.
@@ -178,21 +184,23 @@ impl From<AppError> for Refusal {
                 let errors =
                     faults.into_iter().map(|fault| Field { field: fault.field, message: fault.message }).collect();
                 let problem = problem(422, "invalid-input", "Fields of the request are wrong");
-                Self::Invalid(ProblemJson(Problem { errors: Some(errors), ..problem }))
+                Self::Invalid(ProblemJson::from(Problem { errors: Some(errors), ..problem }))
             }
             AppError::SignedOut => Self::SignedOut(
-                ProblemJson(problem(401, "signed-out", "Nobody is signed in, or no longer")),
+                ProblemJson::from(problem(401, "signed-out", "Nobody is signed in, or no longer")),
                 BEARER.to_owned(),
             ),
             AppError::CodeRefused => {
                 let problem = problem(401, "code-refused", "The code is wrong, used, or too old");
-                Self::SignedOut(ProblemJson(problem), BEARER.to_owned())
+                Self::SignedOut(ProblemJson::from(problem), BEARER.to_owned())
             }
             AppError::RefreshRefused => {
                 let problem = problem(401, "refresh-refused", "The refresh token is unknown, used, or too old");
-                Self::SignedOut(ProblemJson(problem), BEARER.to_owned())
+                Self::SignedOut(ProblemJson::from(problem), BEARER.to_owned())
             }
-            AppError::Forbidden => Self::Forbidden(ProblemJson(problem(403, "forbidden", "This needs another role"))),
+            AppError::Forbidden => {
+                Self::Forbidden(ProblemJson::from(problem(403, "forbidden", "This needs another role")))
+            }
             AppError::SignInNeeded => Self::Forbidden(with(
                 problem(403, "sign-in-needed", "Guests can't have records of this kind evaluated"),
                 HOW_TO_SIGN_IN,
@@ -254,7 +262,7 @@ impl From<AppError> for Refusal {
                     until.format("%FT%TZ")
                 ),
             )),
-            AppError::Uncovered => Self::Conflict(ProblemJson(problem(
+            AppError::Uncovered => Self::Conflict(ProblemJson::from(problem(
                 409,
                 "not-covered-yet",
                 "No published checkpoint covers it yet; ask again in a few seconds",
@@ -273,23 +281,25 @@ impl From<AppError> for Refusal {
                 problem(409, "no-extension", "The request can't have more time"),
                 format!("{error}."),
             )),
-            AppError::AccountExists => Self::Conflict(ProblemJson(problem(
+            AppError::AccountExists => Self::Conflict(ProblemJson::from(problem(
                 409,
                 "account-exists",
                 "The address has an account; sign in instead",
             ))),
             AppError::PreconditionFailed => {
-                Self::Changed(ProblemJson(problem(412, "changed", "It was changed since it was read")))
+                Self::Changed(ProblemJson::from(problem(412, "changed", "It was changed since it was read")))
             }
-            AppError::KeyReused => {
-                Self::Invalid(ProblemJson(problem(422, "key-reused", "The Idempotency-Key was used with another body")))
-            }
+            AppError::KeyReused => Self::Invalid(ProblemJson::from(problem(
+                422,
+                "key-reused",
+                "The Idempotency-Key was used with another body",
+            ))),
             AppError::InFlight => {
                 let problem = problem(409, "in-flight", "A request with this Idempotency-Key is being worked on");
-                Self::Conflict(ProblemJson(problem))
+                Self::Conflict(ProblemJson::from(problem))
             }
             AppError::Limited { retry_after_s } => {
-                Self::Limited(ProblemJson(problem(429, "limited", "Too many requests")), retry_after_s)
+                Self::Limited(ProblemJson::from(problem(429, "limited", "Too many requests")), retry_after_s)
             }
             error @ (AppError::Db(_)
             | AppError::Ring(_)
@@ -301,7 +311,7 @@ impl From<AppError> for Refusal {
             | AppError::WatermarkMissing
             | AppError::Corrupt(_)) => {
                 tracing::error!(%error, "a request failed");
-                Self::Failed(ProblemJson(problem(500, "failed", "A fault of ours")))
+                Self::Failed(ProblemJson::from(problem(500, "failed", "A fault of ours")))
             }
         }
     }
@@ -322,7 +332,7 @@ fn unavailable(passing: Passing, error: &dyn std::fmt::Display) -> Refusal {
         Passing::Busy => tracing::warn!(%error, "a request waited in vain"),
         _ => tracing::error!(%error, "the service can't answer"),
     }
-    Refusal::Unavailable(ProblemJson(problem(503, kind, title)), retry_after_s)
+    Refusal::Unavailable(ProblemJson::from(problem(503, kind, title)), retry_after_s)
 }
 
 /// The answer to a request that took longer than it may, or than the server still runs.
@@ -343,7 +353,7 @@ fn deletion(error: DeletionError) -> Refusal {
         DeletionError::CoolingOff { until } => {
             with(problem(409, kind, title), format!("Ask again at {} or later.", until.format("%FT%TZ")))
         }
-        _ => ProblemJson(problem(409, kind, title)),
+        _ => ProblemJson::from(problem(409, kind, title)),
     })
 }
 
@@ -355,7 +365,7 @@ pub fn not_ready(lacking: &[&str]) -> Refusal {
 
 /// That a file does not have the bytes that were asked for.
 pub fn outside_of_file(status: StatusCode) -> ProblemJson {
-    ProblemJson(problem(status.as_u16(), "outside", "The file does not have these bytes"))
+    ProblemJson::from(problem(status.as_u16(), "outside", "The file does not have these bytes"))
 }
 
 /// Makes a problem of whatever the framework or an extractor refused with.
@@ -386,7 +396,7 @@ pub async fn catch_all(error: Error) -> Response {
     } else if status.is_server_error() {
         tracing::error!(%error, "a request failed");
     }
-    let mut response = ProblemJson(problem).into_response();
+    let mut response = ProblemJson::from(problem).into_response();
     response.set_status(status);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&status) {
@@ -398,7 +408,7 @@ pub async fn catch_all(error: Error) -> Response {
 
 /// A fault of ours that ended a handler; the panic itself is on the server's output.
 pub fn panicked() -> Response {
-    let mut response = ProblemJson(problem(500, "failed", "A fault of ours")).into_response();
+    let mut response = ProblemJson::from(problem(500, "failed", "A fault of ours")).into_response();
     response.set_status(StatusCode::INTERNAL_SERVER_ERROR);
     response
 }
