@@ -101,7 +101,7 @@ pub struct Left {
 }
 
 impl Left {
-    /// Reads the row of [`limit_query`].
+    /// Reads the row of a count.
     pub fn of(ctx: &Ctx, limit: Limit, rows: &[Row]) -> Self {
         let (used, window_end): (i32, DateTime<Utc>) = (rows[0].get(0), rows[0].get(1));
         Self { limit, used, reset_s: (window_end - ctx.now()).num_seconds().max(1) }
