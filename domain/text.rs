@@ -137,7 +137,7 @@ fn fault(text: &str, least: usize, most: usize, breaks: bool) -> Option<String> 
     (!fits).then(|| format!("must have {least} to {most} characters that can be seen"))
 }
 
-/// A text of one line: a name, a word. Reading it from JSON normalises it and refuses nothing; [`Line::fault`] does, so that all
+/// A text of one line: a name, a word. Reading it from JSON normalises it and refuses nothing; its validation does, so that all
 /// faults of a body are told together, and what was stored before a rule is still read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
