@@ -31,9 +31,11 @@ BEGIN
         EXECUTE format('ALTER ROLE %I %s RESET ALL', item.rolname, 'IN DATABASE ' || quote_ident(item.datname));
     END LOOP;
     EXECUTE format('ALTER DATABASE %I RESET ALL', current_database());
-    FOR item IN SELECT g.rolname AS role, m.rolname AS member FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid
-                JOIN pg_roles m ON m.oid = a.member WHERE g.rolname LIKE 'lethe\_%' OR m.rolname LIKE 'lethe\_%' LOOP
-        EXECUTE format('REVOKE %I FROM %I', item.role, item.member);
+    -- From whoever granted it: since PostgreSQL 16 a member can have a role from several.
+    FOR item IN SELECT g.rolname AS role, m.rolname AS member, w.rolname AS grantor
+                FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+                LEFT JOIN pg_roles w ON w.oid = a.grantor WHERE g.rolname LIKE 'lethe\_%' OR m.rolname LIKE 'lethe\_%' LOOP
+        EXECUTE format('REVOKE %I FROM %I %s', item.role, item.member, 'GRANTED BY ' || quote_ident(item.grantor));
     END LOOP;
 
     -- Weak logins are people's and dashboards'; each may hold a few connections, however many its password opens.

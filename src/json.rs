@@ -14,7 +14,15 @@ const FAULTS: usize = 100;
 /// Names by which `serde_json` makes something else of an object than it says.
 const PRIVATE: &str = "$serde_json::private::";
 
-/// What is wrong with a JSON text, place by place; an error where it is not JSON.
+/// So many names an object has at most, all of which are kept until it ends.
+const NAMES: usize = 10_000;
+
+/// An object has more names than are read.
+#[derive(Debug, thiserror::Error)]
+#[error("an object has more than {NAMES} names")]
+struct TooMany;
+
+/// What is wrong with a JSON text, place by place; an error where it is not JSON, is nested too deep, or has too large an object.
 pub fn faults(text: &[u8]) -> Result<Vec<Fault>, serde_json::Error> {
     let (mut path, mut faults) = (String::new(), Vec::new());
     let mut reader = serde_json::Deserializer::from_slice(text);
@@ -54,7 +62,10 @@ impl Place<'_> {
     }
 
     /// The name of a field, read; notes what is wrong with it.
-    fn enter(&mut self, name: &str, known: &mut HashSet<String>) {
+    fn enter(&mut self, name: &str, known: &mut HashSet<String>) -> Result<(), TooMany> {
+        if known.len() == NAMES {
+            return Err(TooMany);
+        }
         if !self.path.is_empty() {
             self.path.push('.');
         }
@@ -66,6 +77,7 @@ impl Place<'_> {
         if !known.insert(name.to_owned()) {
             self.fault("stands there twice");
         }
+        Ok(())
     }
 }
 
@@ -125,7 +137,7 @@ impl<'de> Visitor<'de> for Place<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
         let (here, mut known) = (self.path.len(), HashSet::new());
         while let Some(name) = object.next_key::<String>()? {
-            self.enter(&name, &mut known);
+            self.enter(&name, &mut known).map_err(de::Error::custom)?;
             object.next_value_seed(Place { path: &mut *self.path, faults: &mut *self.faults })?;
             self.path.truncate(here);
         }

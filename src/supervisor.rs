@@ -247,6 +247,16 @@ impl Cluster {
         matches!(self.child().as_mut().map(Child::try_wait), Some(Ok(None)))
     }
 
+    /// The same without waiting for whoever is starting or stopping it just now: then it does not count as running.
+    pub fn is_seen_running(&self) -> bool {
+        let mut child = match self.server.try_lock() {
+            Ok(child) => child,
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(std::sync::TryLockError::WouldBlock) => return false,
+        };
+        matches!(child.as_mut().map(Child::try_wait), Some(Ok(None)))
+    }
+
     fn child(&self) -> MutexGuard<'_, Option<Child>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }

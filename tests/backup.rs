@@ -344,6 +344,12 @@ async fn events_of(database: &Database) -> Vec<String> {
     client.query(sql, &[]).await.expect("read").iter().map(|row| row.get(0)).collect()
 }
 
+/// How many rows a restore said it has loaded, line by line.
+fn rows_loaded(output: &str) -> Vec<u64> {
+    let counts = output.lines().filter_map(|line| line.strip_prefix("rows loaded: "));
+    counts.map(|line| line.split(' ').next().expect("a count").parse().expect("a number")).collect()
+}
+
 /// A restore that is killed leaves a database that nobody serves from, and the same command goes on where it was.
 #[tokio::test]
 async fn a_restore_that_was_broken_off_is_gone_on_with_before_anybody_is_served() {
@@ -379,9 +385,11 @@ async fn a_restore_that_was_broken_off_is_gone_on_with_before_anybody_is_served(
         run(&["migrate", "--data", data.text(), "--database", &url]).status.success(),
         "the database is there, and empty"
     );
+    let mut loaded = Vec::new();
     for point in DEATHS {
         let mut killed = Program::start_to_crash(&ours, "info", point);
         killed.wait_for("killed at");
+        loaded.extend(rows_loaded(&String::from_utf8_lossy(&killed.output())));
         drop(killed);
         let refused = run(&serve);
         assert!(
@@ -400,6 +408,7 @@ async fn a_restore_that_was_broken_off_is_gone_on_with_before_anybody_is_served(
             );
         }
     }
+    assert!(loaded.len() > 3 && loaded.is_sorted_by(|a, b| a < b), "each run goes on behind the last: {loaded:?}");
     let refused = run(&others);
     assert!(text(&refused).contains("a restore of other archives is unfinished"), "{}", text(&refused));
     let output = run(&ours);

@@ -310,3 +310,22 @@ async fn consent_is_everybodys_own() {
         problem(request.send().await, StatusCode::UNAUTHORIZED, "signed-out").await;
     }
 }
+
+/// Whoever has a person's session can use up the letters, and by that keeps the person neither from withdrawing nor from objecting.
+#[tokio::test]
+async fn whoever_uses_the_letters_up_keeps_nobody_from_withdrawing_or_objecting() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let decide =
+        async |granted: bool| world.put(&anna, "/v1/consents/work_hours", &json!({ "granted": granted })).await;
+    let mut refused = 0;
+    for _ in 0..60 {
+        expect(decide(false).await, StatusCode::OK).await;
+        let granted = decide(true).await;
+        refused += u32::from(granted.0.status() == StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert!(refused > 0, "the letters are used up");
+    expect(decide(false).await, StatusCode::OK).await;
+    let object = json!({ "objected": true });
+    expect(world.put(&anna, "/v1/privacy/objections/work_hours", &object).await, StatusCode::OK).await;
+}

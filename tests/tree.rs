@@ -15,7 +15,7 @@ use domain::{alert::AlertEvent, consent::Purpose};
 use lethe::{
     app::{AppError, account::Registration},
     auth::codes::Proof,
-    jobs::{Witnesses, grow_once, watch_cover},
+    jobs::{Cover, Witnesses, grow_once, watch_cover},
     place::write_secret,
     server::Settings,
 };
@@ -643,16 +643,16 @@ async fn an_event_without_a_checkpoint_raises_an_alarm_after_a_minute() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     covered(&world).await;
-    assert!(!watch_cover(&world.app).await.expect("looked"), "nothing waits");
+    assert_eq!(watch_cover(&world.app).await.expect("looked"), Cover::Timely, "nothing waits");
     submit_day(&world, &anna, "2025-12-08").await;
-    assert!(!watch_cover(&world.app).await.expect("looked"), "not for long");
+    assert_eq!(watch_cover(&world.app).await.expect("looked"), Cover::Timely, "not for long");
     let_pass(&world, chrono::TimeDelta::seconds(61)).await;
-    assert!(watch_cover(&world.app).await.expect("looked"));
+    assert_eq!(watch_cover(&world.app).await.expect("looked"), Cover::Missing);
     let alerts = world.app.alert_list(true).await.expect("listed");
     assert!(matches!(&alerts[0].event, AlertEvent::Raised { pattern, .. } if pattern.rule == "log_uncovered"));
     // Once it is covered, so is what the alarm itself put on record.
     covered(&world).await;
-    assert!(!watch_cover(&world.app).await.expect("looked"));
+    assert_eq!(watch_cover(&world.app).await.expect("looked"), Cover::Timely);
 }
 
 /// Tiles that say what the tree was, beside others that say what it is: no signature follows from the first for the second.

@@ -3,20 +3,27 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use context::{Clock, SubjectId};
+use context::{Clock, Ctx, SubjectId};
 use db::{Login, Passwords};
-use domain::alert::AlertEvent;
+use domain::{alert::AlertEvent, consent::Purpose};
 use lethe::{
-    app::App,
+    app::{App, account::Registration},
     doctor,
+    http::TrustedProxies,
     jobs::{check_clock, check_policies, tell_own_settings, watch_sessions_once},
+    mail::Mailbox,
     place::Folder,
-    server::{self, Settings, Store},
+    server::{self, ServerError, Settings, Store},
 };
+use poem::http::StatusCode;
 use tokio_postgres::{Client, error::SqlState};
 use vault::Vault;
 
-use crate::{program::DataFolder, steps::subject_of, support::World};
+use crate::{
+    program::DataFolder,
+    steps::{hold, let_go, problem, subject_of},
+    support::{World, day, expect},
+};
 
 /// A cluster of its own, since roles and their limits belong to all databases of one.
 struct Own {
@@ -110,6 +117,16 @@ async fn a_login_that_alters_itself_stops_no_request_and_is_named() {
         altered.logins().into_iter().collect::<Vec<_>>(),
         ["lethe_access", "lethe_api", "lethe_stats", "lethe_system"]
     );
+    // Commands and reads go on, each by the login that altered itself.
+    let ctx = &Ctx::system(app.clock.clone());
+    let anna = Registration { email: "anna@klinik.example".to_owned(), work: None, consents: vec![Purpose::WorkHours] };
+    app.account_create(ctx, &anna).await.expect("registered");
+    let row = own.superuser().await.query_one("SELECT subject_id FROM read.accounts", &[]).await.expect("she is there");
+    let subject = SubjectId(row.get(0));
+    let ctx = &ctx.for_subject(subject, None);
+    let (consents, keys) = app.consent_list(ctx).await.expect("listed");
+    assert!(consents.iter().any(|consent| consent.granted));
+    app.accessed(ctx, keys, "consent", consents.len(), String::new()).await.expect("a read is on record");
     tell_own_settings(&app, &altered).await;
     let mut named = alerts(&app, "login_altered").await;
     named.sort();
@@ -280,4 +297,52 @@ async fn an_erasure_that_leaves_a_row_is_none() {
     superuser.batch_execute(policy).await.expect("made again");
     world.app.erase_by_drill(subject).await.expect("erased");
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 0);
+}
+
+/// A server whose clock is far from its database's does not start, and says both.
+#[tokio::test]
+async fn a_server_with_a_wrong_clock_does_not_start() {
+    let world = World::new().await;
+    world.clock.advance(TimeDelta::minutes(10));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("an address");
+    let mailbox = Mailbox::new(&server::mail_folder(&world.folder), "lethe@localhost.example").expect("a mailbox");
+    let proxies = TrustedProxies::default();
+    let refused = server::serve(world.app.clone(), mailbox, listener, proxies, std::future::pending()).await;
+    assert!(matches!(refused, Err(ServerError::Clock(_))), "{refused:?}");
+}
+
+/// Whoever holds a person's lock for long keeps that person's requests waiting for a while, and not for good.
+#[tokio::test]
+async fn a_request_waits_ten_seconds_for_a_lock_and_is_asked_to_come_again() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let subject = subject_of(&world, &anna).await;
+    let superuser = world.superuser().await;
+    hold(&superuser, subject).await;
+    let answer = world.post(&anna, "/v1/work-events/daily", &day("2025-12-08", 8.0, 9.0)).await;
+    assert!(answer.0.headers().contains_key("retry-after"));
+    problem(answer, StatusCode::SERVICE_UNAVAILABLE, "busy").await;
+    let_go(&superuser, subject).await;
+    let answer = world.post(&anna, "/v1/work-events/daily", &day("2025-12-08", 8.0, 9.0)).await;
+    expect(answer, StatusCode::CREATED).await;
+}
+
+/// An erasure asks of every table of people that its login can read whether something is left; a new table is not forgotten.
+#[tokio::test]
+async fn an_erasure_looks_into_every_table_of_people() {
+    let world = World::new().await;
+    let sql = "SELECT a.attrelid::regclass::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+               WHERE a.attname = 'subject_id' AND c.relkind IN ('r', 'p') AND NOT a.attisdropped
+                 AND has_column_privilege('lethe_api', c.oid, a.attname, 'SELECT')
+                 AND c.oid::regclass::text NOT IN ('log.events', 'vault.erased', 'jobs.jobs')";
+    let rows = world.superuser().await.query(sql, &[]).await.expect("read");
+    let looked: String = projections::erasure::subject_erase(SubjectId::NIL, world.clock.now())
+        .iter()
+        .map(|query| query.sql())
+        .collect();
+    assert!(rows.len() > 12, "{}", rows.len());
+    for row in rows {
+        let table: &str = row.get(0);
+        assert!(looked.contains(&format!("FROM {table} WHERE")), "an erasure does not look into {table}");
+    }
 }

@@ -95,7 +95,7 @@ impl Readiness {
 
     fn cluster_runs(&self) -> bool {
         let Some(cluster) = self.cluster.get() else { return true };
-        cluster.upgrade().is_some_and(|cluster| cluster.is_running())
+        cluster.upgrade().is_some_and(|cluster| cluster.is_seen_running())
     }
 
     /// Reads that wait are in a file that is removed when they are stored.

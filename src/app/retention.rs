@@ -28,7 +28,7 @@ use super::{
     deletion::address_of,
     stream::{self, newest_of},
 };
-use crate::{auth::limits::Limit, jobs::Next, mail::Letter};
+use crate::{jobs::Next, mail::Letter};
 
 /// The kind of job that removes what a person's records have outlived.
 pub const RETENTION_JOB: &str = "retention";
@@ -105,7 +105,7 @@ impl App {
             Outcome::Done => Ok(()),
             Outcome::Shortens => {
                 // Only what sends a letter is counted: nobody can use the letters up to keep the person from setting a rule back.
-                self.limit_count(ctx, &[(Limit::LettersPerPerson, &ctx.subject.to_string())]).await?;
+                self.letter_count(ctx).await?;
                 self.retention_step(ctx, kind, days, true).await.map(drop)
             }
         }

@@ -22,6 +22,7 @@ use super::{
 use crate::auth::{
     Claims, Grant,
     codes::{Proof, Shown, use_up},
+    devices::devices_forget,
     sessions,
 };
 
@@ -162,6 +163,8 @@ impl App {
                     account_commands(ctx, &unit, newest.as_ref(), [AccountCommand::ReuseRefresh(session)]).await?;
                     unit.flush(&tx, INLINE);
                     tx.queue(sessions::session_end(ctx, session));
+                    // Whoever took the token may have taken a device's secret as well: none is known any more.
+                    tx.queue(devices_forget(ctx));
                     return Ok(None);
                 }
                 let work = single::<WorkProfile>(&keys, &work)?.map(|(work, _)| work);

@@ -109,6 +109,11 @@ fn device_get(ctx: &Ctx, lookup: Lookup) -> Query {
         .bind(lookup.0.to_vec())
 }
 
+/// Forgets all of a person's devices.
+pub fn devices_forget(ctx: &Ctx) -> Query {
+    Query::new("-- devices_forget\nDELETE FROM auth.devices WHERE subject_id = $1").bind(ctx.subject.0)
+}
+
 /// Makes room for one more.
 fn devices_trim(ctx: &Ctx) -> Query {
     Query::new(

@@ -138,6 +138,13 @@ impl Left {
 }
 
 impl App {
+    /// Counts a command of the context's subject that sends a letter; refuses where there were too many.
+    pub async fn letter_count(&self, ctx: &Ctx) -> Result<(), AppError> {
+        let who = ctx.subject.to_string();
+        let limits = [(Limit::LettersPerPerson, who.as_str()), (Limit::LettersPerPersonAndDay, who.as_str())];
+        self.limit_count(ctx, &limits).await.map(drop)
+    }
+
     /// Counts one request against each limit and says what the tightest leaves; refuses where one is used up.
     pub async fn limit_count(&self, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Left, AppError> {
         // Under a transit key: what is left of a client's address in old copies tells nothing after 72 hours.

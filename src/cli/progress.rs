@@ -1,4 +1,4 @@
-//! The progress of a long command: a bar where a person watches, and a line for each tenth in a log.
+//! The progress of a long command: a bar where a person watches; in a log a line at the beginning of a step, and for each tenth.
 
 use std::{io::IsTerminal, sync::Mutex};
 
@@ -19,7 +19,8 @@ pub(super) fn watch() -> impl Fn(Progress) + Send + Sync {
     move |progress| {
         let Progress { step, done, total } = progress;
         let mut shown = shown.lock().expect("no one panics while showing progress");
-        if shown.step != step {
+        let begins = shown.step != step;
+        if begins {
             let bar = terminal.then(|| bar(step, total));
             *shown = Shown { step, tenths: 0, bar };
         }
@@ -28,7 +29,7 @@ pub(super) fn watch() -> impl Fn(Progress) + Send + Sync {
             return;
         }
         let tenths = done.saturating_mul(10).checked_div(total).unwrap_or(10);
-        if tenths > shown.tenths {
+        if begins || tenths > shown.tenths {
             shown.tenths = tenths;
             eprintln!("{step}: {done} of {total}");
         }

@@ -53,9 +53,10 @@ pub fn read<'a>(ring: &Ring, text: &'a str) -> Result<Result<Document<'a>, Vec<F
             return Ok(Err(vec![Fault::new("", place)]));
         }
     };
-    let doubtful = json::faults(text.as_bytes()).unwrap_or_default();
-    if !doubtful.is_empty() {
-        return Ok(Err(doubtful));
+    match json::faults(text.as_bytes()) {
+        Ok(doubtful) if doubtful.is_empty() => {}
+        Ok(doubtful) => return Ok(Err(doubtful)),
+        Err(_) => return Ok(Err(vec![Fault::new("", "is nested deeper, or has larger objects, than our files")])),
     }
     let mut faults = Vec::new();
     let metadata: Option<Metadata> = member(&members, "exportMetadata", &mut faults);
@@ -75,6 +76,8 @@ pub fn read<'a>(ring: &Ring, text: &'a str) -> Result<Result<Document<'a>, Vec<F
     };
     if !proven {
         faults.push(Fault::new("proof", "does not fit the file: it was changed, or was not exported here"));
+        // No list is made of what anybody may have written: an element of two bytes would take sixteen.
+        return Ok(Err(faults));
     }
     let mut records = BTreeMap::new();
     for (name, raw) in lists {

@@ -13,7 +13,7 @@ use poem_openapi::{
 use super::{client::client, problem::Refusal};
 use crate::{
     app::{App, AppError, account::today},
-    auth::{Claims, limits::Limit},
+    auth::Claims,
 };
 
 /// The client that nobody has signed in on.
@@ -91,9 +91,7 @@ impl Caller {
 
     /// Counts a command that sends a letter; refuses where there were too many.
     pub async fn count_letter(&self, app: &App) -> Result<(), AppError> {
-        let who = self.ctx.subject.to_string();
-        let limits = [(Limit::LettersPerPerson, who.as_str()), (Limit::LettersPerPersonAndDay, who.as_str())];
-        app.limit_count(&self.ctx, &limits).await.map(drop)
+        app.letter_count(&self.ctx).await
     }
 
     /// The time zone of the caller's work profile; UTC if it has none.

@@ -166,7 +166,10 @@ impl ConsentApi {
         body: Body<ConsentDecision>,
     ) -> Result<Json<ConsentAnswer>, Refusal> {
         let purpose = known(&purpose.0)?;
-        caller.count_letter(&app).await?;
+        if body.0.granted {
+            // Withdrawing is never counted: nobody can use the letters up to keep the person from it.
+            caller.count_letter(&app).await?;
+        }
         app.consent_decide(caller.ctx(), purpose, body.0.granted, body.0.notice_version.as_deref()).await?;
         let all = consents(&app, &caller).await?;
         let one = all.into_iter().find(|consent| consent.purpose.0 == purpose);

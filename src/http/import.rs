@@ -183,7 +183,7 @@ impl ImportApi {
     /// nothing is written where anything is wrong; consents are needed as for any submission. How to reach the person is not
     /// imported. Importing twice changes nothing, so one that was broken off is sent again. What does not fit into one document is
     /// exported and imported in parts: `filters` name kinds and periods. Decisions and settings are not records, and stay
-    /// as they are. One import a person runs at a time: a second one is answered 409.
+    /// as they are. One import a person runs at a time on each server: a second one is answered 409.
     #[oai(path = "/import", method = "post", operation_id = "import")]
     async fn import(
         &self,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use poem::{Request, RequestBody, Result, http::header::CONTENT_TYPE};
+use poem::{Request, RequestBody, Result};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     payload::{ParsePayload, Payload},
@@ -11,7 +11,7 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use super::input::{Body, Fields, Input, require_json};
+use super::input::{Body, Fields, Input, require_json, said_once};
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
@@ -19,8 +19,8 @@ const MERGE_PATCH: &str = "application/merge-patch+json";
 pub struct Patch<T>(pub T);
 
 fn is_merge_patch(request: &Request) -> bool {
-    let said = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    said.is_some_and(|said| said.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(MERGE_PATCH))
+    said_once(request)
+        .is_some_and(|said| said.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(MERGE_PATCH))
 }
 
 impl<'a, T: Input + Send> ApiExtractor<'a> for Patch<T> {

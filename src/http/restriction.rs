@@ -154,7 +154,10 @@ impl RestrictionApi {
         body: Body<ObjectionDecision>,
     ) -> Result<Json<ObjectionAnswer>, Refusal> {
         let purpose = known(&purpose.0)?;
-        caller.count_letter(&app).await?;
+        if !body.0.objected {
+            // Objecting is never counted: nobody can use the letters up to keep the person from it.
+            caller.count_letter(&app).await?;
+        }
         app.objection_decide(caller.ctx(), purpose, body.0.objected).await?;
         Ok(Json(ObjectionAnswer { purpose: OneOf(purpose), objected: body.0.objected }))
     }

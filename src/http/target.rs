@@ -13,6 +13,9 @@ use poem::{Endpoint, IntoResponse, Request, Response, Result, http::Uri};
 use super::{allow, problem::Refusal};
 use crate::{app::AppError, json};
 
+/// So many parameters a query has at most; no operation has a third of them. What compares each with all others stays cheap.
+const MOST_PAIRS: usize = 32;
+
 /// Lets a request pass if its target can be read.
 pub async fn check<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     match fault(request.uri()) {
@@ -28,7 +31,11 @@ fn fault(uri: &Uri) -> Option<Refusal> {
         texts.push((name.to_owned(), decode(segment, false)));
     }
     let mut seen: Vec<Vec<u8>> = Vec::new();
-    for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    if pairs.clone().nth(MOST_PAIRS).is_some() {
+        return Some(Refusal::unreadable("query", "has too many parameters"));
+    }
+    for pair in pairs {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decode(name, true);
         let shown = json::plain(&String::from_utf8_lossy(&name));
@@ -82,6 +89,10 @@ mod tests {
         fault(&uri).map(|refusal| refusal.into_response().status())
     }
 
+    fn many(parameters: usize) -> String {
+        (0..parameters).map(|number| format!("p{number}=1")).collect::<Vec<_>>().join("&")
+    }
+
     #[test]
     fn texts_are_decoded_as_those_do_who_read_them_after_us() {
         for (text, plus_is_blank, expected) in [
@@ -112,6 +123,8 @@ mod tests {
             ("/v1/records/kinds?a=1&b=1", None),
             ("/v1/analytics/by-hospital?hospital_id=%C3%A9+%F0%9F%98%80", None),
             ("/v1/nothing?a=%00&a=%ff", None),
+            (&format!("/v1/records/kinds?{}", many(MOST_PAIRS)), None),
+            (&format!("/v1/records/kinds?{}", many(MOST_PAIRS + 1)), unreadable),
         ] {
             assert_eq!(status(target), expected, "{target}");
         }

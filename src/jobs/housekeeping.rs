@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use context::Ctx;
 use db::{Gate, Query};
 use vault::RingError;
@@ -10,6 +11,8 @@ use vault::RingError;
 use crate::app::{App, AppError};
 
 const EVERY: Duration = Duration::from_secs(600);
+/// How long before a day its transit key is made: longer than a round.
+const AHEAD: TimeDelta = TimeDelta::minutes(20);
 
 /// What is removed once it has run out.
 const EXPIRED: [&str; 10] = [
@@ -42,6 +45,9 @@ pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
     // First, since it must happen though the database fails. Beside the threads that serve, since it waits for a file's lock.
     let (vault, now) = (app.vault.clone(), ctx.now());
     let destroy = move || {
+        // Made before a request needs it, which would wait for the file's lock; the next day's a little before that day begins.
+        vault.ring().transit(now)?;
+        vault.ring().transit(now + AHEAD)?;
         let destroyed = vault.ring().destroy_old_transit(now)?;
         Ok::<_, RingError>((destroyed, vault.ring().destroy_old_signing(now)?))
     };

@@ -24,6 +24,6 @@ pub use letters::{deliver_letters, deliver_some};
 pub use ring_watch::{join_ring, leave_ring, watch_ring};
 pub use runner::{Next, plan, run_due, run_jobs, run_some};
 pub use session_watch::{Ended, watch_sessions, watch_sessions_once};
-pub use tree::{grow_once, grow_tree, watch_cover};
+pub use tree::{Cover, grow_once, grow_tree, watch_cover};
 pub use watch::{CLOCKS_APART, ClocksApart, OwnSettings, PolicyDrift, check_clock, check_policies, tell_own_settings};
 pub use witness::{Witnesses, add_checkpoint};

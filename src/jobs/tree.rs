@@ -16,6 +16,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 const THIN_EVERY: Duration = Duration::from_secs(3600);
 /// An event that no published checkpoint covers for so long raises an alarm.
 const UNCOVERED: TimeDelta = TimeDelta::seconds(60);
+/// After so long the tree no longer counts as growing.
+const LATE: TimeDelta = TimeDelta::seconds(30);
 
 /// Grows the tree until the task is ended.
 pub async fn grow_tree(app: Arc<App>) {
@@ -23,10 +25,11 @@ pub async fn grow_tree(app: Arc<App>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut witnesses = Witnesses::of(&app);
     let (mut looked, mut thinned, mut failed) = (Instant::now(), Instant::now(), None);
+    let mut covered = true;
     loop {
         every.tick().await;
         let outcome = grow_once(&app, &mut witnesses).await;
-        if outcome.is_ok() {
+        if outcome.is_ok() && covered {
             app.readiness.tree_grew();
         }
         if let Err(AppError::LogNotContinued { size, .. }) = &outcome {
@@ -42,8 +45,9 @@ pub async fn grow_tree(app: Arc<App>) {
         }
         if looked.elapsed() > LOOK_EVERY {
             looked = Instant::now();
-            if let Err(error) = watch_cover(&app).await {
-                tracing::warn!(%error, "the cover of the log can't be watched");
+            match watch_cover(&app).await {
+                Ok(cover) => covered = cover == Cover::Timely,
+                Err(error) => tracing::warn!(%error, "the cover of the log can't be watched"),
             }
         }
         if thinned.elapsed() > THIN_EVERY {
@@ -72,11 +76,26 @@ async fn thin(app: &App) -> Result<(), AppError> {
     app.read_as_system("checkpoints_thin", &|| checkpoints_thin(now)).await.map(drop)
 }
 
-/// Raises an alarm where an event has been waiting for a published checkpoint for too long; says whether one has.
-pub async fn watch_cover(app: &App) -> Result<bool, AppError> {
-    let Some(waiting) = app.log_uncovered().await?.filter(|waiting| *waiting > UNCOVERED) else { return Ok(false) };
+/// Whether published checkpoints follow the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cover {
+    /// They do.
+    Timely,
+    /// An event has been waiting for one for a while: the tree stands still, though growing it is no error. A transaction that stays
+    /// open holds it back, or witnesses do.
+    Late,
+    /// So long that it raised an alarm.
+    Missing,
+}
+
+/// Looks how long events wait for a published checkpoint; raises an alarm where that is too long.
+pub async fn watch_cover(app: &App) -> Result<Cover, AppError> {
+    let waiting = app.log_uncovered().await?.unwrap_or_default();
+    if waiting <= UNCOVERED {
+        return Ok(if waiting > LATE { Cover::Late } else { Cover::Timely });
+    }
     let waiting_s = waiting.num_seconds();
     tracing::error!(waiting_s, "an acknowledged event is covered by no published checkpoint");
     app.alarm("log_uncovered", Severity::Critical, 1).await;
-    Ok(true)
+    Ok(Cover::Missing)
 }
