@@ -31,7 +31,7 @@ use crate::{
     support::{Person, World, expect},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The activity as the log has it: a fold of its own, that shares nothing with the projection.
 const FOLD: &str =

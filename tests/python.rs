@@ -31,7 +31,9 @@ pub fn environment(name: &str) -> Result<PathBuf, String> {
     let venv = target.join(format!("python-{name}-venv"));
     let wanted = fs::read_to_string(&requirements).expect("the requirements are there");
     let stamp = venv.join("requirements.txt");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+    // Its Python is a link to the system's, which may have gone.
+    let runs = venv.join("bin/python").exists();
+    if runs && fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(venv);
     }
     run("making a virtual environment", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
