@@ -147,7 +147,7 @@ async fn each_event_counts_once_whoever_reads_on_and_whoever_is_killed() {
     jobs::enter_all(&world.app).await.expect("entered");
     let (ended, fates) = (AtomicBool::new(false), Fates::default());
     let writing = async {
-        while !fates.at_least(60) {
+        while !fates.at_least(30) {
             write(&world).await;
         }
         ended.store(true, Ordering::Release);
