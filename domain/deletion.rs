@@ -103,6 +103,15 @@ pub enum DeletionCommand {
         /// The present time.
         now: DateTime<Utc>,
     },
+    /// Prolong the grace again: of a confirmed request that a restored backup brought back with an earlier end.
+    PauseAgain {
+        /// Which.
+        deletion: DeletionId,
+        /// The end of the suspension.
+        paused_until: DateTime<Utc>,
+        /// The end of the grace from then on.
+        grace_ends_at: DateTime<Utc>,
+    },
     /// Carry it out, once its grace is over.
     Execute {
         /// Which.
@@ -238,6 +247,15 @@ impl Deletion {
     fn decide(&self, command: DeletionCommand) -> Result<Option<DeletionEvent>, DeletionError> {
         let event = match command {
             DeletionCommand::Pause { until, now } => return Ok(self.pause(until, now)),
+            DeletionCommand::PauseAgain { deletion, paused_until, grace_ends_at } => {
+                let open = self.opened(deletion)?;
+                if open.grace_ends_at.is_none_or(|end| end >= grace_ends_at) {
+                    return Ok(None);
+                }
+                let (grace_ends_at, paused_until) = (Some(grace_ends_at), Some(paused_until));
+                let open = Open { grace_ends_at, paused_until, ..open.clone() };
+                DeletionEvent::Paused { open, cancelled: self.cancelled.clone() }
+            }
             DeletionCommand::Request { open, token_hash, sealed, now } => {
                 if self.open.as_ref().is_some_and(|open| open.grace_ends_at.is_some()) {
                     return Err(DeletionError::Waiting);
@@ -373,6 +391,21 @@ mod tests {
         given(vec![DeletionEvent::Completed { deletion, removed: 3 }])
             .when(execute(50))
             .then_expect_error(DeletionError::Closed);
+    }
+
+    #[test]
+    fn a_pause_is_repeated_where_the_grace_would_end_earlier() {
+        let again = |until, end| DeletionCommand::PauseAgain {
+            deletion: id(),
+            paused_until: at(until),
+            grace_ends_at: at(end),
+        };
+        given(vec![confirmed(Scope::Full)]).when(again(20, 59)).then_expect_events(vec![paused(20, 59)]);
+        given(vec![paused(20, 59)]).when(again(20, 59)).then_expect_events(vec![]);
+        given(vec![paused(30, 69)]).when(again(20, 59)).then_expect_events(vec![]);
+        // A request that is not confirmed has no grace, and one that is closed needs none.
+        given(vec![requested(vec![])]).when(again(20, 59)).then_expect_events(vec![]);
+        given(vec![]).when(again(20, 59)).then_expect_error(DeletionError::Closed);
     }
 
     fn paused(until: i64, grace_ends_at: i64) -> DeletionEvent {

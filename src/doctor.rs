@@ -40,17 +40,22 @@ impl Findings {
 
 /// Examines a place and prints what it finds.
 pub async fn examine(folder: &Folder, database: &Database, vault: &Arc<Vault>) -> Result<(), ServerError> {
-    let found = find(folder, database, vault).await?;
+    let found = find(folder, database, vault, &Clock::system()).await?;
     found.lines().iter().for_each(|line| println!("{line}"));
     let sick = found.sick();
     if sick.is_empty() { Ok(()) } else { Err(ServerError::Sick(sick.join(", "))) }
 }
 
-/// Examines a place.
-pub async fn find(folder: &Folder, database: &Database, vault: &Arc<Vault>) -> Result<Findings, ServerError> {
+/// Examines a place, with the clock that its server would have.
+pub async fn find(
+    folder: &Folder,
+    database: &Database,
+    vault: &Arc<Vault>,
+    clock: &Clock,
+) -> Result<Findings, ServerError> {
     let (passwords, mut found) = (folder.passwords()?, Findings::default());
     found.say("key ring", Ok(format!("opens, {} signing key(s)", vault.ring().signing().keys.len())));
-    found.say("key-encryption key", key_age(vault, Clock::system().now()));
+    found.say("key-encryption key", key_age(vault, clock.now()));
     for login in Login::ALL {
         found.say(login.as_str(), logs_in(&database.address, login, &passwords).await);
     }
@@ -65,7 +70,7 @@ pub async fn find(folder: &Folder, database: &Database, vault: &Arc<Vault>) -> R
         let drift = if lines.is_empty() { Ok("are what they must be".to_owned()) } else { Err(PolicyDrift(lines)) };
         found.say("roles and policies", drift.map_err(|drift| drift.to_string().replace('\n', " ")));
         found.say("settings of logins", settings(&own_settings));
-        let clocks = Clocks::compare(&client, &Clock::system()).await?;
+        let clocks = Clocks::compare(&client, clock).await?;
         let apart = format!("{} ms from the database's", clocks.apart().num_milliseconds());
         let finding = if clocks.apart() <= CLOCKS_APART { Ok(apart) } else { Err(ClocksApart(clocks).to_string()) };
         found.say("clock", finding);

@@ -68,6 +68,20 @@ pub enum Entry {
         /// When.
         at: DateTime<Utc>,
     },
+    /// The grace of a confirmed request was prolonged by a suspension: a restored log that only knows the earlier end must not
+    /// carry it out then.
+    Paused {
+        /// Whose.
+        subject: SubjectId,
+        /// The request.
+        request: DeletionId,
+        /// The end of the suspension.
+        paused_until: DateTime<Utc>,
+        /// The end of the grace from then on.
+        grace_ends_at: DateTime<Utc>,
+        /// When.
+        at: DateTime<Utc>,
+    },
     /// A legal hold was placed, or lifted.
     Held {
         /// On whose data.
@@ -133,12 +147,25 @@ impl Ledger {
 
     /// Adds an entry, durably.
     pub async fn append(&self, entry: Entry) -> Result<(), LedgerError> {
+        self.off_the_worker(move |ledger| {
+            ledger.append_now(&entry).map_err(|error| LedgerError::Io(ledger.path.clone(), error))
+        })
+        .await
+    }
+
+    /// All entries, oldest first.
+    pub async fn read(&self) -> Result<Vec<Entry>, LedgerError> {
+        self.off_the_worker(Self::read_now).await
+    }
+
+    /// Does `work` on a thread that may wait for the disk.
+    async fn off_the_worker<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
         let ledger = self.clone();
-        let written = tokio::task::spawn_blocking(move || ledger.append_now(&entry)).await;
-        written
-            .map_err(io::Error::other)
-            .and_then(|outcome| outcome)
-            .map_err(|error| LedgerError::Io(self.path.clone(), error))
+        let done = tokio::task::spawn_blocking(move || work(&ledger)).await;
+        done.unwrap_or_else(|error| Err(LedgerError::Io(self.path.clone(), io::Error::other(error))))
     }
 
     fn append_now(&self, entry: &Entry) -> io::Result<()> {
@@ -158,8 +185,7 @@ impl Ledger {
         if fresh { sync_folder(&self.path) } else { Ok(()) }
     }
 
-    /// All entries, oldest first.
-    pub fn read(&self) -> Result<Vec<Entry>, LedgerError> {
+    fn read_now(&self) -> Result<Vec<Entry>, LedgerError> {
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -172,9 +198,9 @@ impl Ledger {
     }
 
     /// Erasures that began and have not ended.
-    pub fn unfinished(&self) -> Result<Vec<(SubjectId, DeletionId)>, LedgerError> {
+    pub async fn unfinished(&self) -> Result<Vec<(SubjectId, DeletionId)>, LedgerError> {
         let mut open = Vec::new();
-        for entry in self.read()? {
+        for entry in self.read().await? {
             match entry {
                 Entry::Erasing { subject, request, .. } => {
                     open.retain(|(known, _)| *known != subject);
@@ -219,14 +245,14 @@ mod tests {
     async fn half_a_line_is_cut_off_and_all_others_are_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let ledger = Ledger::new(folder.path().join("erasures.ledger"));
-        assert_eq!(ledger.read().expect("no file is no entry"), []);
+        assert_eq!(ledger.read().await.expect("no file is no entry"), []);
         let (first, second) = (entry(), entry());
         ledger.append(first.clone()).await.expect("written");
         let mut file = OpenOptions::new().append(true).open(&ledger.path).expect("opens");
         file.write_all(b"{\"entry\":\"eras").expect("written");
-        assert_eq!(ledger.read().expect("read"), std::slice::from_ref(&first));
+        assert_eq!(ledger.read().await.expect("read"), std::slice::from_ref(&first));
         ledger.append(second.clone()).await.expect("written");
-        assert_eq!(ledger.read().expect("read"), [first, second]);
+        assert_eq!(ledger.read().await.expect("read"), [first, second]);
     }
 
     #[tokio::test]
@@ -240,15 +266,15 @@ mod tests {
             ledger.append(Entry::Erasing { subject, request, at }).await.expect("written");
         }
         ledger.append(Entry::Erased { subject: one, at }).await.expect("written");
-        assert_eq!(ledger.unfinished().expect("read"), [(other, request)]);
+        assert_eq!(ledger.unfinished().await.expect("read"), [(other, request)]);
     }
 
-    #[test]
-    fn damage_in_the_middle_is_refused() {
+    #[tokio::test]
+    async fn damage_in_the_middle_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let ledger = Ledger::new(folder.path().join("erasures.ledger"));
         let line = serde_json::to_string(&entry()).expect("JSON");
         std::fs::write(&ledger.path, format!("{line}\nnonsense\n{line}\n")).expect("written");
-        assert!(matches!(ledger.read(), Err(LedgerError::Damaged(_, 2))));
+        assert!(matches!(ledger.read().await, Err(LedgerError::Damaged(_, 2))));
     }
 }

@@ -13,7 +13,7 @@ use vault::Vault;
 
 use crate::{
     app::{
-        Alerts, App, AppError, Databases, guest::GuestCounter, keys::KeysError, readiness::Readiness,
+        Alerts, App, AppError, Databases, guest::GuestCounter, import::Imports, keys::KeysError, readiness::Readiness,
         receipt::Controller, tree::LogSettings,
     },
     auth::Tokens,
@@ -340,6 +340,7 @@ pub async fn open(
         alerts: settings.alerts.clone(),
         exports,
         guests: GuestCounter::default(),
+        imports: Imports::default(),
         controller: settings.controller.clone(),
         grace: settings.grace,
         wake: Arc::new(Notify::new()),

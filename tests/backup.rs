@@ -30,8 +30,9 @@ use vault::Vault;
 use crate::{
     program::{DataFolder, Program, run, text},
     release::closed,
-    steps::{ask_to_delete, confirm_deletion, erase, subject_of, submit_day},
+    steps::{ask_to_delete, confirm_deletion, erase, let_pass, sign_in, subject_of, submit_day},
     support::{World, expect},
+    suspension::provoke,
     tree::covered,
 };
 
@@ -204,6 +205,38 @@ async fn a_restore_carries_out_no_deletion_that_was_cancelled_or_is_held() {
     for subject in [a, b] {
         assert_eq!(back.days(subject).await.expect("nobody is erased"), [date("2025-12-08")]);
     }
+}
+
+/// A suspension gives the person time to cancel. A backup from before it knows only the earlier end of the grace.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_keeps_the_end_of_a_grace_that_a_suspension_prolonged() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let subject = SubjectId(subject_of(&world, &anna).await);
+    let_pass(&world, TimeDelta::zero()).await;
+    let (_, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
+    confirm_deletion(&world, &anna, &token, Scope::Full).await;
+    let depot = Depot::new(&world);
+    depot.take(&world, "old").await;
+    let end = async |app: &App| {
+        let ctx = &Ctx::system(app.clock.clone()).for_subject(subject, None);
+        let (requests, _) = app.deletion_list(ctx).await.expect("read");
+        requests[0].row.grace_ends_at.expect("it is confirmed")
+    };
+    let earlier = end(&world.app).await;
+    world.clock.advance(TimeDelta::hours(1));
+    let mut prolonged = vec![earlier];
+    // Twice, so that only the newest of two ends is right.
+    for _ in 0..2 {
+        world.clock.advance(TimeDelta::minutes(30));
+        provoke(&world, &sign_in(&world, &anna.email).await).await;
+        prolonged.push(end(&world.app).await);
+    }
+    assert!(prolonged.is_sorted_by(|one, next| one < next), "{prolonged:?}");
+    let back = depot.bring_back(&world, "old", "old").await.expect("restored");
+    assert_eq!(back.restored.replayed.paused, 1);
+    assert_eq!(end(&back.app).await, prolonged[2]);
+    assert_eq!(back.app.ledger_replay().await.expect("replayed"), lethe::app::restore::Replayed::default());
 }
 
 #[tokio::test]

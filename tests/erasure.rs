@@ -87,7 +87,7 @@ impl Stage {
     async fn wait_for_jobs(&self, ledger: &Ledger) {
         for _ in 0..200 {
             let open = "SELECT count(*) FROM jobs.jobs WHERE kind = 'deletion' AND state <> 'done'";
-            if self.count(open).await == 0 && ledger.unfinished().expect("read").is_empty() {
+            if self.count(open).await == 0 && ledger.unfinished().await.expect("read").is_empty() {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -129,7 +129,7 @@ async fn a_server_that_dies_between_two_steps_leaves_an_erasure_that_ends() {
         stage.end_leases().await;
         take_letter(&stage.data.path().join("mail"), &email, "certificate-of-erasure").await;
         stage.wait_for_jobs(&ledger).await;
-        assert_eq!(ledger.unfinished().expect("read"), [], "{point}");
+        assert_eq!(ledger.unfinished().await.expect("read"), [], "{point}");
         assert_eq!(stage.count("SELECT count(*) FROM vault.subjects").await, 0, "{point}: no keys");
         assert_eq!(stage.count("SELECT count(*) FROM vault.erased").await, number, "{point}: fenced");
         let erased = "SELECT count(*) FROM log.events WHERE event_type = 'subject.erased'";

@@ -1,11 +1,17 @@
 //! Jobs: one server at a time, taken over when it dies, tried again when it fails, and visible to staff without a word about whom.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, JobId, Role, SubjectId};
 use db::Gate;
-use lethe::{jobs::run_due, server::Settings};
+use lethe::{
+    jobs::{letter_take, run_due},
+    server::Settings,
+};
 use poem::http::StatusCode;
-use projections::job::{LEASE, Leased, job_add, job_lease};
+use projections::{
+    alert::delivery_take,
+    job::{LEASE, Leased, job_add, job_lease},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -99,16 +105,37 @@ async fn a_server_leases_no_more_than_it_asked_for_whatever_the_plan() {
     for _ in 0..24 {
         add(&world, subject, "retention", Uuid::from_u128(context::EventId::random().0.as_u128())).await;
     }
+    assert_eq!(taken_row_by_row(&world, &|now| job_lease(JobId::random().0, now, 4)).await, 4);
+}
+
+/// How many rows a query takes by a plan that looks for what is due once a row.
+async fn taken_row_by_row(world: &World, query: &(dyn Fn(DateTime<Utc>) -> db::Query + Sync)) -> usize {
     let ctx = &Ctx::system(world.clock.clone());
-    let leased = world.app.db.system.run_tx("lease", ctx, Gate::read(ctx), async |tx: db::Tx| {
+    let taken = world.app.db.system.run_tx("lease", ctx, Gate::read(ctx), async move |tx: db::Tx| {
         let set = "-- set\nSELECT set_config(name, 'off', true) FROM unnest($1::text[]) AS name";
         let off = ["enable_hashjoin", "enable_mergejoin", "enable_material", "enable_indexscan", "enable_bitmapscan"];
         let set = db::Query::new(set).bind(off.map(str::to_owned).to_vec());
         tx.flight([set]).await?;
-        let [rows] = tx.flight([job_lease(JobId::random().0, ctx.now(), 4)]).await?;
+        let [rows] = tx.flight([query(ctx.now())]).await?;
         Ok::<_, db::DbError>(rows.len())
     });
-    assert_eq!(leased.await.expect("leased"), 4);
+    taken.await.expect("taken")
+}
+
+/// The same of letters and of deliveries, of which a server takes one.
+#[tokio::test]
+async fn a_server_takes_one_letter_and_one_delivery_whatever_the_plan() {
+    let world = World::new().await;
+    let superuser = world.superuser().await;
+    superuser.batch_execute("DELETE FROM auth.letters; ANALYZE auth.letters, jobs.deliveries").await.expect("analysed");
+    let letters = "INSERT INTO auth.letters (letter_id, ring_key, sealed, next_at, expires_at)
+                   SELECT gen_random_uuid(), 1, '', now() - interval '1 hour', now() + interval '1 day' FROM generate_series(1, 24)";
+    assert_eq!(superuser.execute(letters, &[]).await.expect("written"), 24);
+    assert_eq!(taken_row_by_row(&world, &|now| letter_take(now, now + TimeDelta::minutes(1))).await, 1);
+    let deliveries = "INSERT INTO jobs.deliveries (endpoint, event_id, state, next_at, created_at)
+                      SELECT 'desk', gen_random_uuid(), 'waiting', now() - interval '1 hour', now() FROM generate_series(1, 24)";
+    assert_eq!(superuser.execute(deliveries, &[]).await.expect("written"), 24);
+    assert_eq!(taken_row_by_row(&world, &|now| delivery_take("desk", now, TimeDelta::minutes(1))).await, 1);
 }
 
 #[tokio::test]

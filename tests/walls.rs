@@ -66,7 +66,11 @@ impl Own {
     }
 
     async fn sickness(&self) -> Vec<String> {
-        let found = doctor::find(&self.folder(), &self.store.database, &self.vault).await.expect("examined");
+        self.sickness_at(&Clock::system()).await
+    }
+
+    async fn sickness_at(&self, clock: &Clock) -> Vec<String> {
+        let found = doctor::find(&self.folder(), &self.store.database, &self.vault, clock).await.expect("examined");
         found.lines().into_iter().filter(|line| line.starts_with("FAIL")).collect()
     }
 }
@@ -263,6 +267,21 @@ async fn clocks_that_are_apart_are_both_named() {
     }
 }
 
+#[tokio::test]
+async fn the_doctor_compares_the_clocks() {
+    let (own, clock) = (Own::new().await, Clock::system());
+    let said = async || {
+        let sick = own.sickness_at(&clock).await;
+        sick.into_iter().filter(|line| line.starts_with("FAIL  clock: ")).collect::<Vec<_>>()
+    };
+    assert_eq!(said().await, [""; 0], "one machine has one clock");
+    for apart in [TimeDelta::minutes(10), TimeDelta::minutes(-20)] {
+        clock.advance(apart);
+        let said = said().await;
+        assert!(said.len() == 1 && said[0].contains("database"), "{apart}: {said:?}");
+    }
+}
+
 /// Tickets run out by the database's clock, which a connection asks for: a server whose own clock is wrong still gets its rows.
 #[tokio::test]
 async fn a_server_whose_clock_is_wrong_still_shows_tickets_that_are_good() {
@@ -291,7 +310,7 @@ async fn an_erasure_that_leaves_a_row_is_none() {
     assert!(refused.to_string().contains("subject_left concerned 1 row(s) instead of 0"), "{refused}");
     let keys = "SELECT FROM vault.subjects WHERE subject_id = $1";
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 1, "nothing of it was kept");
-    assert_eq!(world.app.ledger.unfinished().expect("read").len(), 1, "and it is begun, not ended");
+    assert_eq!(world.app.ledger.unfinished().await.expect("read").len(), 1, "and it is begun, not ended");
     let policy = "CREATE POLICY consents_erase ON read.consents FOR DELETE TO lethe_api
                   USING (subject_id = (SELECT lethe.subject_id()) AND (SELECT lethe.ticket_role()) = 'job')";
     superuser.batch_execute(policy).await.expect("made again");

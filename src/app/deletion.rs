@@ -420,6 +420,14 @@ impl App {
             return Ok(());
         };
         let end = open.grace_ends_at.unwrap_or(until);
+        let entry = Entry::Paused {
+            subject: ctx.subject,
+            request: open.deletion,
+            paused_until: until,
+            grace_ends_at: end,
+            at: ctx.now(),
+        };
+        self.ledger.append(entry).await?;
         tx.queue(job_drop(ctx.subject, open.deletion.0));
         tx.queue(job_add(ctx.subject, DELETION_JOB, open.deletion.0, end, ctx.now()));
         match address_of(keys, contact) {

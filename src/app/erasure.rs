@@ -150,7 +150,7 @@ impl App {
 
     /// Notes that an erasure which the ledger announces will not come to pass.
     pub(super) async fn erasure_refused(&self, subject: SubjectId, deletion: DeletionId) -> Result<(), AppError> {
-        if self.ledger.unfinished()?.contains(&(subject, deletion)) {
+        if self.ledger.unfinished().await?.contains(&(subject, deletion)) {
             self.ledger.append(Entry::NotErased { subject, at: self.clock.now() }).await?;
         }
         Ok(())
@@ -158,7 +158,7 @@ impl App {
 
     /// Goes on with erasures that a killed server left unfinished. Called before serving.
     pub async fn erasures_resume(&self) -> Result<usize, AppError> {
-        let unfinished = self.ledger.unfinished()?;
+        let unfinished = self.ledger.unfinished().await?;
         for (subject, deletion) in &unfinished {
             if let Err(error) = self.deletion_execute(*subject, *deletion).await {
                 // Its job tries again; one erasure that can't end must not keep the server from everybody else.

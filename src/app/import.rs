@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use chrono::NaiveDate;
@@ -17,7 +17,8 @@ use domain::{
 use projections::record::{RecordRow, record_list, record_newest};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
-use vault::SubjectKeys;
+use tokio::sync::Semaphore;
+use vault::{Ring, SubjectKeys};
 
 use super::{
     App, AppError, Standing,
@@ -59,29 +60,46 @@ struct Item {
 }
 
 /// Everything of one kind that a file holds.
-struct Chosen<'a> {
+struct Chosen {
     kind: &'static dyn Kind,
-    records: Vec<&'a RawValue>,
+    records: Vec<Box<RawValue>>,
 }
 
-/// Who is importing on this server.
-static IMPORTING: Mutex<BTreeSet<SubjectId>> = Mutex::new(BTreeSet::new());
+/// So many imports work at the same moment on one server.
+const AT_ONCE: usize = 2;
 
-/// A person's turn to import, of which each has one at a time. It ends when this is dropped.
-pub struct ImportTurn(SubjectId);
+/// The imports of one server: who imports, and who works now.
+pub struct Imports {
+    people: Arc<Mutex<BTreeSet<SubjectId>>>,
+    /// Taken for the check of a document and for each page of records, in the order of asking. So an import of many records lets
+    /// a small one of another person through.
+    working: Semaphore,
+}
 
-impl ImportTurn {
-    /// Takes the turn of a person; none where it is taken.
-    fn take(subject: SubjectId) -> Option<Self> {
-        let is_free = IMPORTING.lock().unwrap_or_else(PoisonError::into_inner).insert(subject);
-        // A turn that is made is given back when it is dropped, so none is made where the person has one.
-        if is_free { Some(Self(subject)) } else { None }
+impl Default for Imports {
+    fn default() -> Self {
+        Self { people: Arc::default(), working: Semaphore::new(AT_ONCE) }
     }
+}
+
+impl Imports {
+    /// Takes a person's turn; `None` if they import already.
+    fn turn(&self, subject: SubjectId) -> Option<ImportTurn> {
+        let is_free = self.people.lock().unwrap_or_else(PoisonError::into_inner).insert(subject);
+        // A turn is given back when it is dropped, so none is made for a person who has one.
+        if is_free { Some(ImportTurn { people: self.people.clone(), subject }) } else { None }
+    }
+}
+
+/// A person's turn to import. Each person has one at a time on a server; it ends when this is dropped.
+pub struct ImportTurn {
+    people: Arc<Mutex<BTreeSet<SubjectId>>>,
+    subject: SubjectId,
 }
 
 impl Drop for ImportTurn {
     fn drop(&mut self) {
-        IMPORTING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        self.people.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.subject);
     }
 }
 
@@ -90,7 +108,7 @@ impl App {
     /// another import of the same person runs on this server.
     pub async fn import_admit(&self, ctx: &Ctx) -> Result<ImportTurn, AppError> {
         self.import_allowed(ctx, &[]).await?;
-        ImportTurn::take(ctx.subject).ok_or(AppError::ImportRuns)
+        self.imports.turn(ctx.subject).ok_or(AppError::ImportRuns)
     }
 
     /// Imports a document that was exported here, to the same person; says what became of the records of each kind. With
@@ -98,33 +116,12 @@ impl App {
     pub async fn import(
         &self,
         ctx: &Ctx,
-        text: &str,
+        text: String,
         today: NaiveDate,
         dry_run: bool,
     ) -> Result<BTreeMap<&'static str, Imported>, AppError> {
-        let document = read(self.vault.ring(), text)?;
-        let ((email, keys), mut faults) = (self.address(ctx).await?, Vec::new());
-        let document = match document {
-            Ok(document) => document,
-            Err(found) => {
-                // Of a file that was changed, say as well which bodies no longer follow the rules.
-                faults.extend(found);
-                faults.extend(bodies_at_fault(text, today));
-                faults.truncate(FAULTS);
-                return Err(AppError::Invalid(faults));
-            }
-        };
-        // Both by the one rule: a file may be older than it.
-        let normal = |address: &str| normalise_address(address).ok();
-        if normal(&email).is_none() || normal(&document.email) != normal(&email) {
-            faults.push(Fault::new("exportMetadata.userId", "is the address of another account"));
-        }
-        let (chosen, found) = choose(document, today);
-        faults.extend(found);
-        if !faults.is_empty() {
-            faults.truncate(FAULTS);
-            return Err(AppError::Invalid(faults));
-        }
+        let (email, keys) = self.address(ctx).await?;
+        let chosen = self.import_check(text, email, today).await?;
         self.import_allowed(ctx, &chosen).await?;
         // Whatever becomes of it: records are opened to be compared, also where nothing is written.
         let count = chosen.iter().map(|chosen| chosen.records.len()).sum();
@@ -133,6 +130,7 @@ impl App {
         for Chosen { kind, records } in chosen {
             let counted: &mut Imported = counts.entry(kind.name()).or_default();
             for page in records.chunks(BATCH) {
+                let _working = self.imports.working.acquire().await.expect("nothing closes the semaphore");
                 let bodies: Vec<Body> = page.iter().filter_map(|raw| body_of(kind, raw)).collect();
                 let changes = match dry_run {
                     true => self.import_compare(ctx, kind, &bodies).await?,
@@ -142,6 +140,14 @@ impl App {
             }
         }
         Ok(counts)
+    }
+
+    /// Reads and checks a document on a thread of its own, because a large one takes seconds.
+    async fn import_check(&self, text: String, email: String, today: NaiveDate) -> Result<Vec<Chosen>, AppError> {
+        let _working = self.imports.working.acquire().await.expect("nothing closes the semaphore");
+        let vault = self.vault.clone();
+        let check = move || check(vault.ring(), &text, &email, today);
+        tokio::task::spawn_blocking(check).await.expect("the check of a document does not panic")
     }
 
     /// The caller's own address, and the keys.
@@ -159,7 +165,7 @@ impl App {
     }
 
     /// Refuses where a record could not be submitted: a consent is missing, or nothing new is taken now.
-    async fn import_allowed(&self, ctx: &Ctx, chosen: &[Chosen<'_>]) -> Result<(), AppError> {
+    async fn import_allowed(&self, ctx: &Ctx, chosen: &[Chosen]) -> Result<(), AppError> {
         let needed: HashSet<Purpose> = chosen
             .iter()
             .filter(|chosen| !chosen.records.is_empty())
@@ -230,15 +236,38 @@ fn body_of(kind: &dyn Kind, raw: &RawValue) -> Option<Body> {
     Some(kind.normal(Personal::new(item.body)))
 }
 
+/// What a document of the person with the address `email` submits; or everything that is wrong with it.
+fn check(ring: &Ring, text: &str, email: &str, today: NaiveDate) -> Result<Vec<Chosen>, AppError> {
+    let refused = |mut faults: Vec<Fault>| {
+        faults.truncate(FAULTS);
+        AppError::Invalid(faults)
+    };
+    let document = match read(ring, text)? {
+        Ok(document) => document,
+        Err(mut faults) => {
+            // Of a file that was changed, say as well which bodies no longer follow the rules.
+            faults.extend(bodies_at_fault(text, today));
+            return Err(refused(faults));
+        }
+    };
+    // Both by the one rule: a file may be older than it.
+    let normal = |address: &str| normalise_address(address).ok();
+    let is_own = normal(email).is_some() && normal(&document.email) == normal(email);
+    let (chosen, found) = choose(document, today);
+    let foreign = (!is_own).then(|| Fault::new("exportMetadata.userId", "is the address of another account"));
+    let faults: Vec<Fault> = foreign.into_iter().chain(found).collect();
+    if faults.is_empty() { Ok(chosen) } else { Err(refused(faults)) }
+}
+
 /// What is to be submitted, kind by kind, and what is wrong with it. How to reach the person is not imported: a sign-in is
 /// compared with it.
-fn choose(document: Document<'_>, today: NaiveDate) -> (Vec<Chosen<'_>>, Vec<Fault>) {
+fn choose(document: Document<'_>, today: NaiveDate) -> (Vec<Chosen>, Vec<Fault>) {
     let (mut chosen, mut faults) = (Vec::new(), Vec::new());
     for (name, records) in document.records {
         match kind(&name) {
             Some(kind) if kind.open_to_clients() => {
                 faults.extend(faults_of(kind, &records, today));
-                chosen.push(Chosen { kind, records });
+                chosen.push(Chosen { kind, records: records.into_iter().map(ToOwned::to_owned).collect() });
             }
             Some(_) => {}
             None if records.is_empty() => {}

@@ -112,6 +112,8 @@ pub struct App {
     pub exports: Store,
     /// How often guests asked lately.
     pub guests: guest::GuestCounter,
+    /// Who imports now.
+    pub imports: import::Imports,
     /// Who is responsible for the data.
     pub controller: receipt::Controller,
     /// How long a confirmed deletion can be cancelled.

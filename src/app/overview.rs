@@ -46,6 +46,8 @@ pub struct Overview {
     pub switches: SwitchesRow,
     /// How many sign-ins are alive.
     pub sessions: i64,
+    /// How many devices are known, on which a sign-in is not held up by what strangers try.
+    pub devices: i64,
     /// How many entries the log has about the person.
     pub entries: i64,
     /// The version of the ring's key under which the person's keys are.
@@ -60,7 +62,8 @@ fn numbers(ctx: &Ctx) -> Query {
         SELECT (SELECT count(*) FROM auth.sessions WHERE subject_id = $1 AND ended_at IS NULL AND expires_at > $2),
                (SELECT count(*) FROM log.events WHERE subject_id = $1),
                (SELECT count(*) FROM read.exports
-                WHERE subject_id = $1 AND (state IN ('pending', 'processing') OR state = 'completed' AND expires_at > $2))",
+                WHERE subject_id = $1 AND (state IN ('pending', 'processing') OR state = 'completed' AND expires_at > $2)),
+               (SELECT count(*) FROM auth.devices WHERE subject_id = $1 AND expires_at > $2)",
     )
     .bind(ctx.subject.0)
     .bind(ctx.now())
@@ -117,6 +120,7 @@ impl App {
                     exports: counted[0].get(2),
                     switches: SwitchesRow::of(&switches),
                     sessions: counted[0].get(0),
+                    devices: counted[0].get(3),
                     entries: counted[0].get(1),
                     ring_version: wrapped.ring_version,
                     wrapping_version: wrapped.wrapping_version,

@@ -43,6 +43,8 @@ pub struct Replayed {
     pub held: usize,
     /// Requests to delete that were cancelled.
     pub cancelled: usize,
+    /// Requests to delete whose grace was prolonged.
+    pub paused: usize,
     /// Releases of statistics that are lost, and are not drawn again.
     pub released: usize,
 }
@@ -59,7 +61,15 @@ struct Digest {
     restricted: BTreeMap<SubjectId, (bool, DateTime<Utc>)>,
     held: BTreeMap<SubjectId, (SealedHold, DateTime<Utc>)>,
     cancelled: Vec<(SubjectId, DeletionId, DateTime<Utc>)>,
+    paused: BTreeMap<(SubjectId, DeletionId), Pause>,
     released: Vec<(String, u32)>,
+}
+
+/// The newest end of a request's grace.
+struct Pause {
+    paused_until: DateTime<Utc>,
+    grace_ends_at: DateTime<Utc>,
+    at: DateTime<Utc>,
 }
 
 impl Digest {
@@ -81,6 +91,9 @@ impl Digest {
                 }
                 Entry::Held { subject, hold, at } => drop(digest.held.insert(subject, (hold, at))),
                 Entry::Cancelled { subject, request, at } => digest.cancelled.push((subject, request, at)),
+                Entry::Paused { subject, request, paused_until, grace_ends_at, at } => {
+                    digest.paused.insert((subject, request), Pause { paused_until, grace_ends_at, at });
+                }
                 Entry::Released { period, revision, .. } => digest.released.push((period, revision)),
             }
         }
@@ -96,7 +109,7 @@ impl App {
 
     /// Carries out again what the ledger tells of and the database does not know. Doing it twice changes nothing.
     pub async fn ledger_replay(&self) -> Result<Replayed, AppError> {
-        let digest = Digest::of(self.ledger.read()?);
+        let digest = Digest::of(self.ledger.read().await?);
         let mut replayed = Replayed::default();
         // First what bars an erasure, so that none is carried out that was not.
         for (subject, (hold, at)) in digest.held {
@@ -110,6 +123,11 @@ impl App {
             let command = move || DeletionCommand::Cancel { deletion, now: at };
             let again = self.repeat::<Deletion>("cancel_again", subject, subject.to_string(), at, &command);
             replayed.cancelled += again.await?;
+        }
+        for ((subject, deletion), Pause { paused_until, grace_ends_at, at }) in digest.paused {
+            let command = move || DeletionCommand::PauseAgain { deletion, paused_until, grace_ends_at };
+            let again = self.repeat::<Deletion>("pause_again", subject, subject.to_string(), at, &command);
+            replayed.paused += again.await?;
         }
         for (subject, deletion) in digest.erased {
             replayed.erased += usize::from(self.erase_again(subject, deletion).await?);

@@ -63,7 +63,7 @@ pub async fn create(
     refuse_pair(log, keys)?;
     let client = db::admin(&store.database.address, &store.database.admin, password).await?;
     // Before the snapshots: what is noted by then, a restore of them must find again.
-    let entries = ledger.read()?.len();
+    let entries = ledger.read().await?.len();
     let (log, log_file) = write(&client, vault, log, (Content::Log, LOG), entries).await?;
     let (keys, keys_file) = write(&client, vault, keys, (Content::Keys, KEYS), entries).await?;
     put_in_place(log_file)?;

@@ -52,7 +52,7 @@ pub async fn restore(
 ) -> Result<Restored, ServerError> {
     let ring = vault.ring();
     let (log, keys) = (Reader::open(log, Content::Log, ring)?, Reader::open(keys, Content::Keys, ring)?);
-    check(settings, &log, &keys, &vault)?;
+    check(settings, &log, &keys, &vault).await?;
     if let Some(client) = store.connect_if_there(password).await? {
         check_target(&client).await?;
     }
@@ -138,7 +138,7 @@ async fn end(folder: &Folder, client: &Client) -> Result<(), ServerError> {
 }
 
 /// What must be so before anything is written.
-fn check(settings: &Settings, log: &Reader, keys: &Reader, vault: &Vault) -> Result<(), ServerError> {
+async fn check(settings: &Settings, log: &Reader, keys: &Reader, vault: &Vault) -> Result<(), ServerError> {
     let refuse = |fact: String| Err(ServerError::Restore(fact));
     let newest = db::newest_migration();
     if log.manifest.schema.max(keys.manifest.schema) > newest {
@@ -151,7 +151,7 @@ fn check(settings: &Settings, log: &Reader, keys: &Reader, vault: &Vault) -> Res
             keys.manifest.taken_at, log.manifest.taken_at
         ));
     }
-    let entries = settings.ledger().read()?.len();
+    let entries = settings.ledger().read().await?.len();
     if entries < keys.manifest.ledger_entries {
         return refuse(format!(
             "the ledger of erasures has {entries} entries, and had {} when the keys were archived: bring back its newest copy",

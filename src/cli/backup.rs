@@ -97,8 +97,9 @@ impl RestoreArgs {
                 let again = restored.replayed;
                 println!(
                     "done again: {} people erased, {} records removed, {} consents withdrawn, {} restrictions, {} holds, {} \
-                     deletions cancelled, {} lost releases closed",
-                    again.erased, again.removed, again.withdrawn, again.restricted, again.held, again.cancelled, again.released
+                     deletions cancelled, {} graces prolonged, {} lost releases closed",
+                    again.erased, again.removed, again.withdrawn, again.restricted, again.held, again.cancelled, again.paused,
+                    again.released
                 );
                 Ok(())
             })

@@ -1,8 +1,7 @@
 //! Import: a document that was exported here, given back. Called by a person on their own data.
 //!
 //! A document is large, so nobody may hold back others by sending one slowly. Whether the caller may import is known before the
-//! first byte is read; one document a person arrives at a time; what has arrived is bounded in all, and what is worked on waits
-//! for its turn only once it is there.
+//! first byte is read; one document a person arrives at a time; and what has arrived is bounded in all.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -39,8 +38,6 @@ const RETRY_AFTER_S: i64 = 15;
 /// So much of all documents is held in memory at once, in KiB: eight of the largest. It is taken as bytes arrive, so that a slow
 /// upload holds back what it has sent and no more.
 static ARRIVED_KIB: Semaphore = Semaphore::const_new(512 * 1024);
-/// So many are checked and written at once. Each is whole by then, and works on its own.
-static AT_ONCE: Semaphore = Semaphore::const_new(2);
 
 /// A document, as text, of somebody who may import it.
 pub struct Document {
@@ -194,8 +191,8 @@ impl ImportApi {
         document: Document,
     ) -> Result<Json<ImportAnswer>, Refusal> {
         let dry_run = dry_run.0.unwrap_or(false);
-        let _working = AT_ONCE.acquire().await.expect("nothing closes the semaphore");
-        let counts = app.import(caller.ctx(), &document.text, caller.today(), dry_run).await?;
+        let Document { text, _held, _turn } = document;
+        let counts = app.import(caller.ctx(), text, caller.today(), dry_run).await?;
         Ok(Json(ImportAnswer::new(dry_run, counts)))
     }
 }

@@ -102,6 +102,8 @@ pub struct OverviewAnswer {
     held_until: Option<DateTime<Utc>>,
     /// How many sign-ins are alive.
     sessions: i64,
+    /// How many devices are known by a secret that they keep: on them a right code counts, whatever strangers tried.
+    devices: i64,
     /// How many entries the audit log has about the caller.
     audit_entries: i64,
     /// The state of the keys.
@@ -152,6 +154,7 @@ impl OverviewAnswer {
             restricted_at: overview.switches.restricted_at,
             held_until: overview.switches.held_until.filter(|until| *until > now),
             sessions: overview.sessions,
+            devices: overview.devices,
             audit_entries: overview.entries,
             keys: KeysHeld {
                 state: "living".to_owned(),
@@ -189,6 +192,7 @@ impl Example for OverviewAnswer {
             restricted_at: None,
             held_until: None,
             sessions: 1,
+            devices: 1,
             audit_entries: 130,
             keys: KeysHeld { state: "living".to_owned(), server_key_version: 1, wrapping_key_version: 1 },
         }

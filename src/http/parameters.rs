@@ -1,6 +1,11 @@
 //! The parameter sheet of the published statistics. Called by anyone, without a sign-in, through `analytics`: what a release costs,
 //! when it is made, and what that guarantees. It is made from the code that uses the values, and from what is planned.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
 use domain::{
     Choice, RoleLevel, Specialty,
     hospital::{Fixed, HospitalLists},
@@ -126,7 +131,6 @@ impl TableParameters {
 
     fn new(plan: Plan, table: Table, percent: u32) -> Self {
         let mechanism = plan.mechanism(table, percent);
-        let cells = u32::try_from(Specialty::NAMES.len()).unwrap_or(u32::MAX);
         Self {
             plan: OneOf(plan),
             table: OneOf(table),
@@ -136,9 +140,23 @@ impl TableParameters {
             delta: mechanism.delta.value(),
             threshold: mechanism.threshold(),
             roll_up_delta: mechanism.sum_delta.value(),
-            roll_up_thresholds: (1..=cells).filter_map(|cells| mechanism.threshold_of_sum(cells)).collect(),
+            roll_up_thresholds: roll_up_thresholds(plan, table, percent),
         }
     }
+}
+
+/// Thresholds of roll-ups by plan, table and percent of the budget. Each takes a convolution, and they never change.
+static ROLL_UP_THRESHOLDS: Mutex<BTreeMap<(&str, &str, u32), Vec<i64>>> = Mutex::new(BTreeMap::new());
+
+/// The least noisy counts of suppressed cells together: of one, of two, and so on to one a specialty.
+fn roll_up_thresholds(plan: Plan, table: Table, percent: u32) -> Vec<i64> {
+    let mut known = ROLL_UP_THRESHOLDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let thresholds = known.entry((plan.as_str(), table.as_str(), percent)).or_insert_with(|| {
+        let mechanism = plan.mechanism(table, percent);
+        let cells = u32::try_from(Specialty::NAMES.len()).unwrap_or(u32::MAX);
+        (1..=cells).filter_map(|cells| mechanism.threshold_of_sum(cells)).collect()
+    });
+    thresholds.clone()
 }
 
 impl PlannedQuarters {

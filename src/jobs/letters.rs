@@ -80,14 +80,7 @@ async fn take(app: &App, mailbox: &Mailbox) -> Result<Option<Taken>, AppError> {
         .db
         .system
         .run_tx("letter_take", ctx, Gate::read(ctx), move |tx| async move {
-            let take = Query::new(
-                "-- letter_take
-                WITH due AS MATERIALIZED (SELECT letter_id FROM auth.letters WHERE next_at <= $1 AND expires_at > $1
-                                          ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-                UPDATE auth.letters l SET attempts = attempts + 1, next_at = $2 FROM due WHERE l.letter_id = due.letter_id
-                RETURNING l.letter_id, ring_key, sealed, attempts",
-            );
-            let [rows] = tx.finish([take.bind(ctx.now()).bind(lease_ends)]).await?;
+            let [rows] = tx.finish([letter_take(ctx.now(), lease_ends)]).await?;
             Ok::<_, AppError>(rows)
         })
         .await?;
@@ -98,6 +91,19 @@ async fn take(app: &App, mailbox: &Mailbox) -> Result<Option<Taken>, AppError> {
         attempts: row.get(3),
     };
     Ok(rows.first().map(taken))
+}
+
+/// Takes one letter that is due, and puts it off to the end of its lease.
+pub fn letter_take(now: DateTime<Utc>, lease_ends: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- letter_take
+        WITH due AS MATERIALIZED (SELECT letter_id FROM auth.letters WHERE next_at <= $1 AND expires_at > $1
+                                  ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+        UPDATE auth.letters l SET attempts = attempts + 1, next_at = $2 FROM due WHERE l.letter_id = due.letter_id
+        RETURNING l.letter_id, ring_key, sealed, attempts",
+    )
+    .bind(now)
+    .bind(lease_ends)
 }
 
 async fn hand_over(app: &App, round: &mut Round<'_>, taken: &Taken) -> Result<(), MailError> {

@@ -20,7 +20,7 @@ pub use alert_watch::{watch_log, watch_log_once};
 pub use catch_up::{REFUSED, Step, catch_up, catch_up_once, catch_up_step, enter_all, is_refused_value};
 pub use deliver_alerts::{client, deliver_alerts, deliver_alerts_once};
 pub use housekeeping::{keep_house, keep_house_once};
-pub use letters::{deliver_letters, deliver_some};
+pub use letters::{deliver_letters, deliver_some, letter_take};
 pub use ring_watch::{join_ring, leave_ring, watch_ring};
 pub use runner::{Next, plan, run_due, run_jobs, run_some};
 pub use session_watch::{Ended, watch_sessions, watch_sessions_once};

@@ -90,8 +90,17 @@ impl Machine {
             let major = folder.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
             major.is_some_and(|major| major >= OLDEST_POSTGRES) && folder.join("bin/postgres").is_file()
         };
-        self.has("postgres") || packaged.map(|entry| entry.path()).any(|folder| fit(&folder))
+        self.find("postgres").is_some_and(|program| is_new_postgres(&program)) || packaged.map(|entry| entry.path()).any(|folder| fit(&folder))
     }
+}
+
+/// Whether a `postgres` says that it is new enough.
+fn is_new_postgres(program: &Path) -> bool {
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let version = said.split_once("(PostgreSQL) ").map_or("", |(_, version)| version);
+    let major = version.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|major| major.parse::<u32>().ok());
+    major.is_some_and(|major| major >= OLDEST_POSTGRES)
 }
 
 /// Installs what is missing, with apt, as root or by sudo.
@@ -184,6 +193,11 @@ mod tests {
         fs::create_dir_all(root.join("usr/share/gocode/src/golang.org/x/mod/sumdb")).expect("made");
         assert_eq!(names(&machine), ["postgresql"], "14 is too old");
         put(&root.join("usr/lib/postgresql/17/bin/postgres"), "");
+        assert_eq!(names(&machine), [""; 0]);
+        fs::remove_dir_all(root.join("usr/lib/postgresql")).expect("removed");
+        put(&bin.join("postgres"), "#!/bin/sh\necho 'postgres (PostgreSQL) 14.9'\n");
+        assert_eq!(names(&machine), ["postgresql"], "14 is too old on the path as well");
+        put(&bin.join("postgres"), "#!/bin/sh\necho 'postgres (PostgreSQL) 18beta1'\n");
         assert_eq!(names(&machine), [""; 0]);
 
         let elsewhere = Machine { postgres_bin: Some(root.join("nowhere")), ..machine };
