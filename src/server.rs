@@ -13,8 +13,8 @@ use vault::Vault;
 
 use crate::{
     app::{
-        Alerts, App, AppError, Databases, guest::GuestCounter, import::Imports, keys::KeysError, readiness::Readiness,
-        receipt::Controller, tree::LogSettings,
+        Alerts, App, AppError, Databases, alert, erasure, guest::GuestCounter, import::Imports, keys::KeysError,
+        readiness::Readiness, receipt::Controller, restore, tree::LogSettings,
     },
     auth::Tokens,
     backup::ArchiveError,
@@ -350,7 +350,7 @@ pub async fn open(
     for login in altered.logins() {
         tracing::warn!(login, "a login's settings were altered; `lethe migrate` sets them again");
     }
-    if !settings.restoring && (settings.folder.is_restoring() || app.restore_unfinished().await?) {
+    if !settings.restoring && (settings.folder.is_restoring() || restore::unfinished(&app).await?) {
         return Err(ServerError::Restore("a restore is unfinished: run the same `lethe restore` again".to_owned()));
     }
     Ok(app)
@@ -385,7 +385,7 @@ pub async fn serve_within(
     tasks.spawn(jobs::keep_house(app.clone()));
     tasks.spawn(jobs::catch_up(app.clone()));
     // What a killed server left half done is ended before anybody is served.
-    let resumed = app.erasures_resume().await?;
+    let resumed = erasure::resume(&app).await?;
     if resumed > 0 {
         tracing::info!(resumed, "erasures that were left unfinished have been taken up");
     }
@@ -446,7 +446,7 @@ async fn watch(app: Arc<App>, drifted: tokio::sync::oneshot::Sender<PolicyDrift>
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::error!(%error, "clocks differ");
-                app.alarm("clocks_apart", Severity::Critical, 1).await;
+                alert::alarm(&app, "clocks_apart", Severity::Critical, 1).await;
             }
             Err(error) => tracing::warn!(%error, "the clocks can't be compared"),
         }

@@ -1,7 +1,10 @@
 //! E-mail addresses: one mailbox in several spellings is one account, and what is accepted can be sent a letter.
 
 use context::{Client, Ctx, RequestId, Role};
-use lethe::app::account::Registration;
+use lethe::app::{
+    account::{self, Registration},
+    staff,
+};
 use poem::http::StatusCode;
 use serde_json::json;
 
@@ -83,7 +86,7 @@ async fn an_account_that_was_filed_under_an_earlier_spelling_is_found() {
     let former = "otto@bücher.example";
     let person = Registration { email: former.to_owned(), work: None, consents: Vec::new() };
     let ctx = Ctx::anonymous(world.clock.clone(), Client::default(), RequestId::random());
-    world.app.account_create(&ctx, &person).await.expect("an account");
+    account::create(&world.app, &ctx, &person).await.expect("an account");
     let otto = sign_in(&world, "otto@xn--bcher-kva.example").await;
     let subject = subject_of(&world, &otto).await;
     world.superuser().await.execute("DELETE FROM auth.limits", &[]).await.expect("as if time had passed");
@@ -98,8 +101,8 @@ async fn an_account_that_was_filed_under_an_earlier_spelling_is_found() {
     let grant = expect(world.client().post("/v1/auth/login").body_json(&body).send().await, StatusCode::OK).await;
     assert_eq!(grant["user_id"], json!(otto.user_id));
     // Whoever else reads an address finds the same person: the command line, and the desk.
-    world.app.staff_add("otto@xn--bcher-kva.example", Role::Auditor).await.expect("a role is given");
-    world.app.staff_add("carla@lethe.example", Role::Compliance).await.expect("staff are made");
+    staff::add(&world.app, "otto@xn--bcher-kva.example", Role::Auditor).await.expect("a role is given");
+    staff::add(&world.app, "carla@lethe.example", Role::Compliance).await.expect("staff are made");
     let carla = sign_in(&world, "carla@lethe.example").await;
     for email in [former, "otto@xn--bcher-kva.example", "OTTO@bu\u{308}cher.example"] {
         let body = json!({ "email": email, "reason": "Asked by phone to correct a day." });

@@ -12,7 +12,10 @@ use domain::{
     consent::Purpose,
     kinds::{WORK_DAY, WorkProfile},
 };
-use lethe::{app::account::Registration, auth::codes::Proof};
+use lethe::{
+    app::account::{self, Registration},
+    auth::codes::Proof,
+};
 use poem::{
     http::{Method, StatusCode},
     web::RemoteAddr,
@@ -112,7 +115,7 @@ impl Diary {
         let client = Client { address: Personal::new(address.clone()), agent: Personal::new(agent.clone()) };
         let ctx = Ctx::anonymous(world.clock.clone(), client, request);
         let not_before = ctx.now();
-        let grant = world.app.account_register(&ctx, &person, &Proof::Operator).await.expect("registered");
+        let grant = account::register(&world.app, &ctx, &person, &Proof::Operator).await.expect("registered");
         let entry = |(action, kind)| Entry {
             action,
             kind,

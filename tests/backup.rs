@@ -15,7 +15,11 @@ use domain::{
     kinds::{Shape, WORK_DAY, WorkDay},
 };
 use lethe::{
-    app::{App, AppError, account::Registration},
+    app::{
+        App, AppError,
+        account::{self, Registration},
+        consent, deletion, hold, hospital, keys, record, release, restore, restriction,
+    },
     backup::{create, restore},
     jobs::run_due,
     place::{Database, Folder},
@@ -80,7 +84,7 @@ struct Back {
 impl Back {
     async fn days(&self, subject: SubjectId) -> Result<Vec<NaiveDate>, AppError> {
         let ctx = Ctx::system(self.app.clock.clone()).for_subject(subject, None);
-        let (records, _) = self.app.record_list(&ctx, WORK_DAY, None).await?;
+        let (records, _) = record::list(&self.app, &ctx, WORK_DAY, None).await?;
         let mut days: Vec<_> =
             records.iter().map(|record| WorkDay::from_body(&record.body).expect("a day").date).collect();
         days.sort();
@@ -132,10 +136,10 @@ async fn a_restore_brings_back_what_lives_and_nothing_that_was_taken_away_since(
     assert_eq!(back.restored.replayed.withdrawn, 1);
     assert_eq!(back.restored.replayed.restricted, 1);
     let ctx = Ctx::system(back.app.clock.clone()).for_subject(b, None);
-    let (consents, _) = back.app.consent_list(&ctx).await.expect("listed");
+    let (consents, _) = consent::list(&back.app, &ctx).await.expect("listed");
     assert!(consents.iter().all(|consent| !consent.granted), "a withdrawn consent is withdrawn");
     assert!(consents.iter().any(|consent| consent.objected), "and the objection stands");
-    let (switches, _) = back.app.restriction_get(&ctx).await.expect("read");
+    let (switches, _) = restriction::get(&back.app, &ctx).await.expect("read");
     assert!(switches.restricted_at.is_some());
     // The whole log is back, and goes on where it ended.
     let client = db::admin(&back.database.address, "postgres", None).await.expect("connects");
@@ -143,11 +147,11 @@ async fn a_restore_brings_back_what_lives_and_nothing_that_was_taken_away_since(
     let row = client.query_one(sql, &[]).await.expect("counted");
     let (count, last): (i64, i64) = (row.get(0), row.get(1));
     assert!(count > i64::try_from(back.restored.events).expect("few"), "the replay is on record");
-    back.app.consent_decide(&ctx, Purpose::Statistics, true, None).await.expect("decided");
+    consent::decide(&back.app, &ctx, Purpose::Statistics, true, None).await.expect("decided");
     let after: i64 = client.query_one(sql, &[]).await.expect("counted").get(1);
     assert!(after > last);
     // Again: nothing is left to do.
-    assert_eq!(back.app.ledger_replay().await.expect("replayed"), lethe::app::restore::Replayed::default());
+    assert_eq!(restore::replay(&back.app).await.expect("replayed"), lethe::app::restore::Replayed::default());
 
     // Both new: everything that lives is there.
     let back = depot.bring_back(&world, "new", "new").await.expect("restored");
@@ -193,7 +197,7 @@ async fn a_restore_carries_out_no_deletion_that_was_cancelled_or_is_held() {
     let cancel = format!("/v1/privacy/cancel-deletion/{}", tokens[0]);
     expect(world.post(&anna, cancel, &Value::Null).await, StatusCode::OK).await;
     let until = world.clock.now() + TimeDelta::days(365);
-    world.app.hold_decide(&ben.email, Some((until, "a court asked for it"))).await.expect("placed");
+    hold::decide(&world.app, &ben.email, Some((until, "a court asked for it"))).await.expect("placed");
 
     let back = depot.bring_back(&world, "old", "old").await.expect("restored");
     assert_eq!((back.restored.replayed.cancelled, back.restored.replayed.held), (1, 1));
@@ -220,7 +224,7 @@ async fn a_restore_keeps_the_end_of_a_grace_that_a_suspension_prolonged() {
     depot.take(&world, "old").await;
     let end = async |app: &App| {
         let ctx = &Ctx::system(app.clock.clone()).for_subject(subject, None);
-        let (requests, _) = app.deletion_list(ctx).await.expect("read");
+        let (requests, _) = deletion::list(app, ctx).await.expect("read");
         requests[0].row.grace_ends_at.expect("it is confirmed")
     };
     let earlier = end(&world.app).await;
@@ -236,7 +240,7 @@ async fn a_restore_keeps_the_end_of_a_grace_that_a_suspension_prolonged() {
     let back = depot.bring_back(&world, "old", "old").await.expect("restored");
     assert_eq!(back.restored.replayed.paused, 1);
     assert_eq!(end(&back.app).await, prolonged[2]);
-    assert_eq!(back.app.ledger_replay().await.expect("replayed"), lethe::app::restore::Replayed::default());
+    assert_eq!(restore::replay(&back.app).await.expect("replayed"), lethe::app::restore::Replayed::default());
 }
 
 #[tokio::test]
@@ -328,7 +332,7 @@ async fn a_backup_that_would_lose_an_archive_is_refused_before_anything_is_writt
     superuser.batch_execute("ALTER TABLE auth.staff_roles RENAME TO gone").await.expect("a superuser may");
     take("log", "keys").await.expect_err("a table is missing");
     assert_eq!(below(depot.folder.path()), before);
-    let archived = async || world.app.keys_list().await.expect("listed").keks[0].0.archived_at;
+    let archived = async || keys::list(&world.app).await.expect("listed").keks[0].0.archived_at;
     assert_eq!(archived().await, None);
     superuser.batch_execute("ALTER TABLE auth.gone RENAME TO staff_roles").await.expect("a superuser may");
     take("log", "keys").await.expect("the same command again");
@@ -351,7 +355,7 @@ async fn house(data: &DataFolder) -> (Store, Arc<Vault>, Arc<App>) {
     let app = server::open(&settings, &store.database, vault.clone(), &passwords).await.expect("opens");
     for name in ["anna", "ben"] {
         let person = Registration { email: format!("{name}@klinik.example"), work: None, consents: Vec::new() };
-        app.account_create(&Ctx::system(app.clock.clone()), &person).await.expect("registered");
+        account::create(&app, &Ctx::system(app.clock.clone()), &person).await.expect("registered");
     }
     (store, vault, app)
 }
@@ -391,7 +395,7 @@ async fn a_restore_that_was_broken_off_is_gone_on_with_before_anybody_is_served(
     for number in 0..10 {
         let email = format!("person.{number}@klinik.example");
         let person = Registration { email, work: None, consents: vec![Purpose::WorkHours] };
-        app.account_create(&Ctx::system(app.clock.clone()), &person).await.expect("registered");
+        account::create(&app, &Ctx::system(app.clock.clone()), &person).await.expect("registered");
     }
     let (log, keys) = (data.path().join("log.zip"), data.path().join("keys.zip"));
     create(&store, None, &vault, &app.ledger, &log, &keys, app.clock.now()).await.expect("a backup is taken");
@@ -499,8 +503,8 @@ async fn what_was_published_comes_back_and_what_is_lost_is_never_drawn_again() {
     let period = closed(&world);
     let depot = Depot::new(&world);
     depot.take(&world, "old").await;
-    world.app.hospitals_add(&["klinikum-am-see".to_owned()]).await.expect("added");
-    let released = world.app.release(period, 0).await.expect("released");
+    hospital::add(&world.app, &["klinikum-am-see".to_owned()]).await.expect("added");
+    let released = release::make(&world.app, period, 0).await.expect("released");
     depot.take(&world, "new").await;
     let tables = async |database: &Database| {
         let client = world.suite.superuser(&database.address.database).await;
@@ -510,13 +514,13 @@ async fn what_was_published_comes_back_and_what_is_lost_is_never_drawn_again() {
     };
     let back = depot.bring_back(&world, "new", "new").await.expect("restored");
     assert_eq!(tables(&back.database).await, tables(&world.database).await);
-    let again = back.app.release(period, 0).await.expect("given");
+    let again = release::make(&back.app, period, 0).await.expect("given");
     assert_eq!((again.is_new, again.row.sha256), (false, released.row.sha256));
     assert_eq!(back.restored.replayed.released, 0);
     // The older log knows of no release; the ledger does.
     let back = depot.bring_back(&world, "old", "new").await.expect("restored");
     assert_eq!((back.restored.replayed.released, tables(&back.database).await), (1, None));
-    let refused = back.app.release(period, 0).await.expect_err("it would be a second draw");
+    let refused = release::make(&back.app, period, 0).await.expect_err("it would be a second draw");
     assert!(refused.to_string().contains("lost with an earlier database"), "{refused}");
 }
 

@@ -3,6 +3,7 @@
 
 use context::RecordId;
 use lethe::{
+    app::staff,
     http::{self, TrustedProxies},
     jobs::watch_log_once,
 };
@@ -79,7 +80,7 @@ async fn who_writes_bearer_in_lower_case_is_suspended_like_others() {
 #[tokio::test]
 async fn staff_read_the_log_with_any_spelling_of_bearer() {
     let world = World::new().await;
-    world.app.staff_add("otto@lethe.example", context::Role::Auditor).await.expect("staff are made");
+    staff::add(&world.app, "otto@lethe.example", context::Role::Auditor).await.expect("staff are made");
     let otto = crate::steps::sign_in(&world, "otto@lethe.example").await;
     for (authorization, status) in [
         (format!("Bearer {}", otto.token), StatusCode::NOT_FOUND),

@@ -5,7 +5,7 @@
 use std::{fs, net::Ipv4Addr, path::Path, process::Command};
 
 use context::Role;
-use lethe::{http, server};
+use lethe::{app::staff, http, server};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
@@ -38,7 +38,7 @@ async fn a_generated_client_makes_the_whole_journey() {
 
     let world = World::new().await;
     let staff = "auditor@lethe.example";
-    world.app.staff_add(staff, Role::Auditor).await.expect("a member of staff");
+    staff::add(&world.app, staff, Role::Auditor).await.expect("a member of staff");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let base_url = format!("http://{}", listener.local_addr().expect("an address"));
     let (stop, stopped) = oneshot::channel::<()>();

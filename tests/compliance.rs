@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use chrono::TimeDelta;
 use lethe::{
     alert_rules::Rules,
-    app::Alerts,
+    app::{Alerts, compliance, staff},
     jobs::{client, deliver_alerts_once, watch_log_once},
     server::Settings,
     webhook::Endpoint,
@@ -31,7 +31,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 async fn staff(world: &World, name: &str, role: context::Role) -> Person {
     let email = format!("{name}@lethe.example");
-    world.app.staff_add(&email, role).await.expect("added");
+    staff::add(&world.app, &email, role).await.expect("added");
     sign_in(world, &email).await
 }
 
@@ -424,7 +424,7 @@ async fn a_trail_pages_in_the_order_of_numbers() {
     loop {
         let (from, to) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
         let filter = TrailFilter { from, to, action: None, subject: None, role: None, after, limit: 7 };
-        let page = world.app.trail_list(&filter).await.expect("listed");
+        let page = compliance::trail(&world.app, &filter).await.expect("listed");
         let Some((txid, position, _)) = page.last() else { break };
         after = (*txid, *position);
         found.extend(page.iter().map(|(txid, ..)| *txid));

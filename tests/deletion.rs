@@ -14,8 +14,8 @@ use domain::{
 };
 use lethe::{
     app::{
-        App, AppError,
-        record::{Batch, Submission},
+        App, AppError, consent, deletion, hold,
+        record::{self, Batch, Submission},
     },
     http,
     jobs::{Next, run_due},
@@ -311,7 +311,7 @@ async fn a_legal_hold_defers_and_the_person_is_told() {
     expect(confirm(&world, &anna, &token, Scope::Full.phrase()).await, StatusCode::OK).await;
     let_pass(&world, TimeDelta::hours(48)).await;
     let until = world.clock.now() + TimeDelta::days(3);
-    world.app.hold_decide(&anna.email, Some((until, "a court asked for it"))).await.expect("placed");
+    hold::decide(&world.app, &anna.email, Some((until, "a court asked for it"))).await.expect("placed");
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
     let letters = world.take_letters(&anna.email).await;
     assert!(letters.last().is_some_and(|letter| letter.contains("a court asked for it")), "{letters:?}");
@@ -324,9 +324,9 @@ async fn a_legal_hold_defers_and_the_person_is_told() {
         problem(world.send(&anna, method, target, &Value::Null).await, StatusCode::CONFLICT, "held").await;
     }
     // Lifted before its end, the deletion comes at once.
-    world.app.hold_decide(&anna.email, None).await.expect("lifted");
+    hold::decide(&world.app, &anna.email, None).await.expect("lifted");
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
-    let gone = world.app.hold_decide(&anna.email, None).await;
+    let gone = hold::decide(&world.app, &anna.email, None).await;
     assert!(matches!(gone, Err(AppError::Missing("account"))), "the person is erased");
 }
 
@@ -385,7 +385,7 @@ impl<'w> Case<'w> {
             Step::Request => {
                 let kinds = (self.scope == Scope::Partial).then(|| vec!["work_day".to_owned()]);
                 let filter = Filter { kinds, ..Filter::default() };
-                if app.deletion_request(&self.ctx, self.scope, filter, None).await.is_ok() {
+                if deletion::request(app, &self.ctx, self.scope, filter, None).await.is_ok() {
                     let letters = self.world.take_letters(&self.email).await;
                     self.token = letters.iter().rev().find_map(|letter| token_of(letter)).expect("a token");
                     (self.open, self.confirmed) = (true, None);
@@ -394,7 +394,7 @@ impl<'w> Case<'w> {
             Step::Confirm { right_token, right_phrase } => {
                 let token = if *right_token { self.token.clone() } else { "y".repeat(43) };
                 let phrase = if *right_phrase { self.scope.phrase() } else { "delete" };
-                let outcome = app.deletion_confirm(&self.ctx, &token, phrase).await;
+                let outcome = deletion::confirm(app, &self.ctx, &token, phrase).await;
                 if outcome.is_ok() {
                     assert!(*right_token && *right_phrase && self.open, "confirmed without token, phrase and request");
                     self.open = false;
@@ -403,7 +403,7 @@ impl<'w> Case<'w> {
             }
             Step::Cancel { right_token } => {
                 let token = if *right_token { self.token.clone() } else { "y".repeat(43) };
-                if app.deletion_cancel(&self.ctx, &token).await.is_ok() {
+                if deletion::cancel(app, &self.ctx, &token).await.is_ok() {
                     assert!(*right_token);
                     (self.open, self.confirmed) = (false, None);
                 }
@@ -429,7 +429,7 @@ impl<'w> Case<'w> {
             }
             (true, Scope::Full) => prop_assert_eq!(now, "", "nothing is kept"),
             (true, _) => {
-                let (records, _) = self.world.app.record_list(&self.ctx, WORK_DAY, None).await.expect("listed");
+                let (records, _) = record::list(&self.world.app, &self.ctx, WORK_DAY, None).await.expect("listed");
                 prop_assert!(records.is_empty() && !now.is_empty(), "what was asked for is gone");
             }
         }
@@ -492,7 +492,7 @@ async fn submit_on(app: &App, ctx: &Ctx) -> Result<usize, AppError> {
     let body = WorkDay { date, planned_minutes: 480, actual_minutes: 500, source: Source::Manual }.to_body();
     let submissions = [Submission { body, expected: None, within: None }];
     let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: ctx.now().date_naive(), faults: Vec::new() };
-    app.record_submit(ctx, &batch, None).await.map(|outcomes| outcomes.len())
+    record::submit(app, ctx, &batch, None).await.map(|outcomes| outcomes.len())
 }
 
 /// What writes shares the person's lock, and what decides over the person takes it alone: so each waits for what is under way,
@@ -517,7 +517,7 @@ async fn confirmation_and_erasure_wait_for_what_is_in_flight_and_leave_nothing_r
     until_one_waits(&client, "relation").await;
     let confirming = tokio::spawn({
         let (app, ctx, token) = (world.app.clone(), ctx.clone(), token.clone());
-        async move { app.deletion_confirm(&ctx, &token, Scope::Full.phrase()).await.map(drop) }
+        async move { deletion::confirm(&app, &ctx, &token, Scope::Full.phrase()).await.map(drop) }
     });
     until_one_waits(&client, "advisory").await;
     let confirmed = "SELECT count(*) FROM read.deletions WHERE subject_id = $1 AND state = 'confirmed'";
@@ -531,7 +531,7 @@ async fn confirmation_and_erasure_wait_for_what_is_in_flight_and_leave_nothing_r
     holder.batch_execute("BEGIN; LOCK TABLE read.consents IN EXCLUSIVE MODE").await.expect("held");
     let withdrawing = tokio::spawn({
         let (app, ctx) = (world.app.clone(), ctx.clone());
-        async move { app.consent_decide(&ctx, Purpose::WorkHours, false, None).await }
+        async move { consent::decide(&app, &ctx, Purpose::WorkHours, false, None).await }
     });
     until_one_waits(&client, "relation").await;
     world.clock.advance(TimeDelta::hours(48));
@@ -588,10 +588,10 @@ async fn what_is_not_due_or_not_there_is_left_alone() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let subject = SubjectId(subject_of(&world, &anna).await);
-    let unknown = world.app.deletion_execute(subject, context::DeletionId::random()).await;
+    let unknown = deletion::execute(&world.app, subject, context::DeletionId::random()).await;
     assert_eq!(unknown.map_err(|error| error.to_string()), Ok(Next::Done));
     expect(world.get(&anna, "/v1/auth/me").await, StatusCode::OK).await;
     let ctx = Ctx::system(world.clock.clone()).for_subject(subject, None);
-    let refused = world.app.deletion_cancel(&ctx, "no token").await;
+    let refused = deletion::cancel(&world.app, &ctx, "no token").await;
     assert!(matches!(refused, Err(AppError::Missing("request"))));
 }

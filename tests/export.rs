@@ -12,7 +12,10 @@ use domain::{
     kinds::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS, kind as kind_of},
 };
 use lethe::{
-    app::record::{Batch, Submission},
+    app::{
+        export, export_run,
+        record::{self, Batch, Submission},
+    },
     jobs::{keep_house_once, run_due},
 };
 use poem::{http::StatusCode, test::TestResponse};
@@ -271,7 +274,8 @@ async fn one_export_waits_at_a_time_and_can_be_cancelled() {
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 0, "the job went with the request");
     // A job that was begun before finds out, and leaves nothing behind.
     let subject = SubjectId(subject_of(&world, &anna).await);
-    let next = world.app.export_run(subject, context::ExportId(id.parse().expect("an id")), 1).await.expect("run");
+    let next =
+        export_run::run(&world.app, subject, context::ExportId(id.parse().expect("an id")), 1).await.expect("run");
     assert_eq!(next, lethe::jobs::Next::Done);
     assert!(world.app.exports.list().await.expect("listed").is_empty());
     let id = export(&world, &anna, &full("csv")).await;
@@ -329,7 +333,7 @@ async fn a_run_that_died_is_begun_anew_and_what_it_left_is_swept() {
     assert!(serde_json::from_slice::<Value>(&download(&world, &anna, &id).await).is_ok());
     // Whoever gives up too often tells the person.
     let id = ask(&world, &anna, &full("json")).await;
-    world.app.export_run(subject, context::ExportId(id.parse().expect("an id")), 6).await.expect("run");
+    export_run::run(&world.app, subject, context::ExportId(id.parse().expect("an id")), 6).await.expect("run");
     assert_eq!(see(&world, &anna, &id).await["reason"], "gave_up");
 }
 
@@ -543,14 +547,14 @@ impl Step {
                 (WORDBOOK_SETTINGS, json!({ "auto_new_review": count, "daily_new_review_count": 5 }))
             }
             Self::RemoveAll => {
-                world.app.record_remove_all(ctx, WORDBOOK_ENTRY).await.expect("removed");
+                record::remove_all(&world.app, ctx, WORDBOOK_ENTRY).await.expect("removed");
                 return;
             }
         };
         let submissions = [Submission { body: context::Personal::new(body), expected: None, within: None }];
         let today = world.clock.now().date_naive();
         let batch = Batch { kind, submissions: &submissions, today, faults: Vec::new() };
-        world.app.record_submit(ctx, &batch, None).await.expect("submitted");
+        record::submit(&world.app, ctx, &batch, None).await.expect("submitted");
     }
 }
 
@@ -585,7 +589,7 @@ fn an_export_equals_a_fold_of_the_persons_events() {
         for step in &steps {
             step.take(&world, &ctx).await;
         }
-        let request = world.app.export_request(&ctx, Scope::Full, ExportFormat::Json, Filter::default()).await;
+        let request = export::request(&world.app, &ctx, Scope::Full, ExportFormat::Json, Filter::default()).await;
         let id = request.expect("taken").row.export.to_string();
         run_due(&world.app).await.expect("jobs run");
         let document: Value = serde_json::from_slice(&download(&world, &person, &id).await).expect("JSON");

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use context::Role;
-use lethe::http;
+use lethe::{app::staff, http};
 use poem::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ impl Callers {
         let person = world.person("anna").await;
         submit_day(world, &person, "2026-02-02").await;
         let address = "dora@klinik.example";
-        world.app.staff_add(address, Role::Compliance).await.expect("a member of staff");
+        staff::add(&world.app, address, Role::Compliance).await.expect("a member of staff");
         let staff = sign_in(world, address).await;
         let guest = expect(world.client().post("/v1/guests").send().await, StatusCode::CREATED).await;
         let guest = guest["token"].as_str().expect("a token").to_owned();

@@ -15,7 +15,7 @@ use context::{Ctx, Personal, SubjectId, UserId};
 use domain::{deletion::Scope, kinds::WORDBOOK_ENTRY};
 use futures_util::StreamExt;
 use lethe::{
-    app::record::{Batch, Submission},
+    app::record::{self, Batch, Submission},
     export::{BEFORE_PROOF, prove},
 };
 use poem::{
@@ -25,13 +25,13 @@ use poem::{
 };
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};
+use vault::Ring;
 
 use crate::{
     export::{consent, document, download, export, somebody, word},
     steps::{ask_to_delete, confirm_deletion, erase, fields, problem, state_of, subject_of, submit_day},
     support::{Person, World, day, expect},
 };
-use vault::Ring;
 
 async fn import(world: &World, person: &Person, text: &str, dry_run: bool) -> TestResponse {
     let client = world.client();
@@ -109,7 +109,7 @@ async fn many_records_come_back_in_one_file_or_in_parts() {
     for from in [0, 400, 800] {
         let (words, today) = ((from..from + 400).map(submission).collect::<Vec<_>>(), world.clock.now().date_naive());
         let batch = Batch { kind: WORDBOOK_ENTRY, submissions: &words, today, faults: Vec::new() };
-        world.app.record_submit(ctx, &batch, None).await.expect("submitted");
+        record::submit(&world.app, ctx, &batch, None).await.expect("submitted");
     }
     for date in ["2025-10-30", "2025-11-02"] {
         submit_day(&world, &anna, date).await;

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, JobId, Role, SubjectId};
 use db::Gate;
 use lethe::{
+    app::staff,
     jobs::{letter_take, run_due},
     server::Settings,
 };
@@ -163,7 +164,7 @@ async fn staff_see_the_jobs_and_not_whom_they_are_about() {
     let subject = subject_of(&world, &anna).await;
     add(&world, SubjectId(subject), "retention", Uuid::nil()).await;
     problem(world.get(&anna, "/v1/admin/jobs").await, StatusCode::FORBIDDEN, "forbidden").await;
-    world.app.staff_add(&ben.email, Role::Compliance).await.expect("a role is given");
+    staff::add(&world.app, &ben.email, Role::Compliance).await.expect("a role is given");
     let ben = sign_in(&world, &ben.email).await;
     let jobs = expect(world.get(&ben, "/v1/admin/jobs?state=waiting").await, StatusCode::OK).await;
     assert_eq!(jobs["jobs"].as_array().map(Vec::len), Some(1));

@@ -18,7 +18,8 @@ use db::Login;
 use lethe::{
     app::{
         App,
-        keys::{KeysError, Progress},
+        keys::{self, KeysError, Progress},
+        staff,
     },
     http::{self, TrustedProxies},
     jobs,
@@ -171,7 +172,7 @@ async fn a_rotation_beside_two_servers_refuses_no_request_and_leaves_no_one_behi
         ControlFlow::Continue(())
     };
     workers.iter().for_each(Worker::pass);
-    let rotated = command.keys_rotate(&watch).await.expect("rotated");
+    let rotated = keys::rotate(&command, &watch).await.expect("rotated");
     workers.iter().for_each(Worker::pass);
     let mut submitted = Vec::new();
     for worker in workers {
@@ -210,13 +211,13 @@ async fn a_rotation_that_is_broken_off_anywhere_is_gone_on_with() {
         };
         let command = server(&world).await;
         let until = |progress| if progress == last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let broken_off = command.keys_rotate(&until).await;
+        let broken_off = keys::rotate(&command, &until).await;
         assert!(matches!(broken_off, Err(KeysError::BrokenOff)), "{last:?}");
         expect(submit(&world.app, &anna, first_day() + TimeDelta::days(number)).await, StatusCode::CREATED).await;
-        let refused = command.keys_destroy(version - 1, true).await;
+        let refused = keys::destroy(&command, version - 1, true).await;
         assert!(matches!(refused, Err(KeysError::Unfinished(_) | KeysError::Ring(RingError::InUse(_)))), "{last:?}");
         drop(command);
-        let (rotated, _) = server(&world).await.keys_rotate(&go_on).await.expect("gone on with");
+        let (rotated, _) = keys::rotate(&*server(&world).await, &go_on).await.expect("gone on with");
         assert_eq!(rotated, version, "{last:?} is not followed by another version");
         assert_eq!(versions(&world).await, format!("{version}:1"));
         assert_eq!(days(&world.app, &anna).await, usize::try_from(number + 1).expect("few"));
@@ -234,7 +235,7 @@ async fn nothing_is_written_under_a_version_below_the_floor() {
     // A server that is not known to the others, and does not follow the ring.
     let asleep = server(&world).await;
     let before = Vault::new(Ring::open(&world.folder.join("ring.json"), None).expect("opens"));
-    world.app.keys_rotate(&go_on).await.expect("rotated");
+    keys::rotate(&world.app, &go_on).await.expect("rotated");
     let client = world.login(Login::Api).await;
     let (backend, now) = db::Backend::of(&client).await.expect("a backend");
     for (whose, sql) in [
@@ -275,7 +276,7 @@ async fn an_account_that_is_made_while_the_floor_rises_comes_under_the_new_versi
     // The account's keys are wrapped, and their row waits: for this lock, as it would for a slow disk.
     locker.batch_execute("BEGIN; LOCK TABLE vault.subjects IN SHARE MODE").await.expect("locked");
     let app = world.app.clone();
-    let made = tokio::spawn(async move { app.staff_add("dora@klinik.example", Role::Auditor).await });
+    let made = tokio::spawn(async move { staff::add(&app, "dora@klinik.example", Role::Auditor).await });
     let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'vault.subjects'::regclass AND NOT granted
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     while superuser.query_one(waits, &[]).await.expect("counted").get::<_, i64>(0) == 0 {
@@ -304,10 +305,10 @@ async fn a_destroyed_version_opens_nothing_on_any_server_whoever_puts_it_back() 
         follow(app).await;
     }
     let command = server(&world).await;
-    command.keys_rotate(&go_on).await.expect("rotated");
+    keys::rotate(&command, &go_on).await.expect("rotated");
     command.vault.ring().note_archive(world.clock.now()).expect("noted");
-    assert!(command.keys_list().await.expect("listed").may_destroy(1));
-    command.keys_destroy(1, false).await.expect("destroyed");
+    assert!(keys::list(&command).await.expect("listed").may_destroy(1));
+    keys::destroy(&command, 1, false).await.expect("destroyed");
     for app in [&world.app, &other] {
         assert_eq!(days(app, &anna).await, 1);
         assert!(app.vault.open_subject(SubjectId(subject), &old).is_err());
@@ -332,26 +333,26 @@ async fn a_version_is_not_destroyed_too_early() {
     let world = World::new().await;
     let (anna, _) = (world.person("anna").await, world.person("ben").await);
     let (app, superuser) = (&world.app, world.superuser().await);
-    assert!(matches!(app.keys_destroy(7, true).await, Err(KeysError::Unknown(7))));
-    assert!(matches!(app.keys_destroy(1, true).await, Err(KeysError::Ring(RingError::InUse(1)))));
+    assert!(matches!(keys::destroy(app, 7, true).await, Err(KeysError::Unknown(7))));
+    assert!(matches!(keys::destroy(app, 1, true).await, Err(KeysError::Ring(RingError::InUse(1)))));
     app.vault.ring().note_archive(world.clock.now()).expect("noted");
-    app.keys_rotate(&go_on).await.expect("rotated");
-    assert!(matches!(app.keys_destroy(1, false).await, Err(KeysError::NotArchived(1))), "that archive was too early");
-    assert!(!app.keys_list().await.expect("listed").may_destroy(1));
+    keys::rotate(app, &go_on).await.expect("rotated");
+    assert!(matches!(keys::destroy(app, 1, false).await, Err(KeysError::NotArchived(1))), "that archive was too early");
+    assert!(!keys::list(app).await.expect("listed").may_destroy(1));
     let subject = subject_of(&world, &anna).await;
     let set = "UPDATE vault.subjects SET ring_version = $2 WHERE subject_id = $1";
     superuser.execute(set, &[&subject, &1]).await.expect("set");
-    let refused = app.keys_destroy(1, true).await;
+    let refused = keys::destroy(app, 1, true).await;
     assert!(matches!(refused, Err(KeysError::InUse { version: 1, rows: 1 })), "{refused:?}");
     superuser.execute(set, &[&subject, &2]).await.expect("set");
-    app.keys_destroy(1, true).await.expect("who insists may");
+    keys::destroy(app, 1, true).await.expect("who insists may");
     let (_, payload) = recorded(&world).await.pop().expect("on record");
     assert_eq!(payload["Destroyed"]["archived"], false);
-    assert!(matches!(app.keys_destroy(1, true).await, Err(KeysError::Unknown(1))));
+    assert!(matches!(keys::destroy(app, 1, true).await, Err(KeysError::Unknown(1))));
     // Where the server died between the ring's change and the record, the same command records it.
-    app.keys_rotate(&go_on).await.expect("rotated");
+    keys::rotate(app, &go_on).await.expect("rotated");
     app.vault.ring().destroy_kek(2).expect("destroyed");
-    app.keys_destroy(2, true).await.expect("recorded");
+    keys::destroy(app, 2, true).await.expect("recorded");
     let (_, payload) = recorded(&world).await.pop().expect("on record");
     assert_eq!((&payload["Destroyed"]["version"], &payload["Destroyed"]["living"]), (&json!(2), &json!([3])));
 }
@@ -366,13 +367,13 @@ async fn keys_that_do_not_open_hold_a_rotation_up_and_are_counted() {
         "UPDATE vault.subjects SET trail_key = substr(trail_key, 1, length(trail_key) - 1) WHERE subject_id = $1",
     );
     world.superuser().await.execute(damage, &[&subject]).await.expect("damaged");
-    let refused = world.app.keys_rotate(&go_on).await;
+    let refused = keys::rotate(&world.app, &go_on).await;
     assert!(matches!(refused, Err(KeysError::Damaged(1))), "{refused:?}");
     assert_eq!(versions(&world).await, "1:1 2:1");
-    assert!(matches!(world.app.keys_destroy(1, true).await, Err(KeysError::Unfinished(2))));
+    assert!(matches!(keys::destroy(&world.app, 1, true).await, Err(KeysError::Unfinished(2))));
     assert_eq!(days(&world.app, &ben).await, 0);
     world.superuser().await.execute(repair, &[&subject]).await.expect("repaired");
-    assert_eq!(world.app.keys_rotate(&go_on).await.expect("gone on with"), (2, 1));
+    assert_eq!(keys::rotate(&world.app, &go_on).await.expect("gone on with"), (2, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -382,16 +383,16 @@ async fn a_rotation_waits_for_every_server_that_lives() {
     let other = server(&world).await;
     // It is known, and does not follow the ring yet.
     let node = jobs::join_ring(&other).await.expect("joined");
-    let waits = tokio::time::timeout(Duration::from_secs(2), world.app.keys_rotate(&go_on)).await;
+    let waits = tokio::time::timeout(Duration::from_secs(2), keys::rotate(&world.app, &go_on)).await;
     assert!(waits.is_err(), "{waits:?}");
     assert_eq!(world.app.vault.ring().current().version, 1, "the new version is known, and not used");
     let watching = tokio::spawn(jobs::watch_ring(other.clone(), node));
-    world.app.keys_rotate(&go_on).await.expect("it has followed");
+    keys::rotate(&world.app, &go_on).await.expect("it has followed");
     // One that was not seen for a quarter of a minute counts as gone.
     watching.abort();
     let nodes = "SELECT count(*) FROM vault.nodes";
     superuser.execute("UPDATE vault.nodes SET seen_at = now() - interval '16 seconds'", &[]).await.expect("set");
-    world.app.keys_rotate(&go_on).await.expect("nobody is waited for");
+    keys::rotate(&world.app, &go_on).await.expect("nobody is waited for");
     assert_eq!(superuser.query_one(nodes, &[]).await.expect("counted").get::<_, i64>(0), 1);
     jobs::leave_ring(&other, node).await.expect("left");
     assert_eq!(superuser.query_one(nodes, &[]).await.expect("counted").get::<_, i64>(0), 0);
@@ -426,7 +427,7 @@ async fn a_server_is_known_from_before_it_serves_until_it_has_stopped() {
     Call::new(address, "GET", "/health").send().await.expect(200);
     assert_eq!(known().await.len(), 1);
     let command = server(&world).await;
-    command.keys_rotate(&go_on).await.expect("rotated");
+    keys::rotate(&command, &go_on).await.expect("rotated");
     let generation = i64::try_from(command.vault.ring().generation()).expect("few");
     while known().await != [generation] {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -447,7 +448,7 @@ async fn no_request_fails_while_the_signing_key_is_rotated() {
     }
     let workers = [Worker::start(&world.app, &anna), Worker::start(&other, &ben)];
     workers.iter().for_each(Worker::pass);
-    let kid = server(&world).await.jwt_rotate().await.expect("rotated");
+    let kid = keys::jwt_rotate(&*server(&world).await).await.expect("rotated");
     workers.iter().for_each(Worker::pass);
     let carla = world.person("carla").await;
     let signer = |token: &str| {

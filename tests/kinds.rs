@@ -7,7 +7,10 @@ use chrono::{NaiveDate, TimeDelta};
 use context::{Ctx, Personal, SubjectId};
 use domain::{Body, Choice, Fault, Kind, consent::Purpose, deletion::Scope, filter::Days, kinds::KINDS};
 use lethe::{
-    app::record::{Batch, Change, Submission},
+    app::{
+        hold, profile,
+        record::{self, Batch, Change, Submission},
+    },
     jobs::{plan, run_due},
 };
 use poem::{http::StatusCode, test::TestResponse};
@@ -100,11 +103,11 @@ async fn a_new_kind_needs_nothing_but_itself() {
     let today = world.clock.now().date_naive();
     let submit = async |submissions: &[Submission]| {
         let batch = Batch { kind: BLOOD_PRESSURE, submissions, today, faults: Vec::new() };
-        world.app.record_submit(ctx, &batch, None).await
+        record::submit(&world.app, ctx, &batch, None).await
     };
     let list = async |range: Option<(NaiveDate, NaiveDate)>| -> Vec<Value> {
         let range = range.map(|(first, last)| Days { first, last, zone: chrono_tz::Tz::UTC });
-        let (records, _) = world.app.record_list(ctx, BLOOD_PRESSURE, range).await.expect("listed");
+        let (records, _) = record::list(&world.app, ctx, BLOOD_PRESSURE, range).await.expect("listed");
         records.into_iter().map(|record| record.body.into_inner()["systolic_mmhg"].clone()).collect()
     };
 
@@ -118,9 +121,9 @@ async fn a_new_kind_needs_nothing_but_itself() {
     let quarter = |day: &str| day.parse::<NaiveDate>().expect("a date");
     assert_eq!(list(Some((quarter("2026-01-01"), quarter("2026-03-31")))).await, [json!(130)]);
     assert_eq!(list(None).await.len(), 2);
-    assert_eq!(world.app.record_remove_all(ctx, BLOOD_PRESSURE).await.expect("removed"), 2);
+    assert_eq!(record::remove_all(&world.app, ctx, BLOOD_PRESSURE).await.expect("removed"), 2);
     assert!(list(None).await.is_empty());
-    let (profile, _) = world.app.profile_get(ctx).await.expect("other kinds stay readable");
+    let (profile, _) = profile::get(&world.app, ctx).await.expect("other kinds stay readable");
     assert_eq!(profile.contact.email, anna.email);
 }
 
@@ -209,7 +212,7 @@ async fn every_kind_goes_with_its_age_unless_a_hold_keeps_it() {
     let world = World::new().await;
     let (anna, ben) = (with_everything(&world, "anna").await, with_everything(&world, "ben").await);
     let until = world.clock.now() + TimeDelta::days(400);
-    world.app.hold_decide(&ben.email, Some((until, "a law suit"))).await.expect("held");
+    hold::decide(&world.app, &ben.email, Some((until, "a law suit"))).await.expect("held");
     let mut gone = Vec::new();
     for kind in submitted() {
         for person in [&anna, &ben] {

@@ -23,6 +23,7 @@ use event_log::{Event, Position, Reader, append, holders};
 use futures_util::future::join_all;
 use lethe::{
     alert_rules::{By, Rule, Rules},
+    app::{alert, breach, compliance, deletion, hold, keys, log, log_origin, opening, release},
     jobs::run_due,
     place::write_secret,
 };
@@ -120,25 +121,25 @@ async fn the_auditor_replays_every_sort_of_event_that_a_server_writes() {
         expect(world.put(&anna, "/v1/privacy/restriction", &wish).await, StatusCode::OK).await;
     }
     for hold in [Some((world.clock.now() + TimeDelta::days(3), "a court asked for it")), None] {
-        world.app.hold_decide(&ben.email, hold).await.expect("decided");
+        hold::decide(&world.app, &ben.email, hold).await.expect("decided");
     }
-    world.app.keys_rotate(&|_| ControlFlow::Continue(())).await.expect("rotated");
+    keys::rotate(&world.app, &|_| ControlFlow::Continue(())).await.expect("rotated");
     let wish = json!({ "request_type": "full", "format": "csv" });
     expect(world.post(&anna, "/v1/privacy/export-data", &wish).await, StatusCode::ACCEPTED).await;
     run_due(&world.app).await.expect("jobs run");
     let today = world.clock.now().date_naive();
     let policy = Policy { plan: Plan::Small, revision: None };
-    world.app.release_plan(Quarter::of(today).next(), policy).await.expect("planned");
-    world.app.release(closed(&world), 0).await.expect("released");
+    release::plan(&world.app, Quarter::of(today).next(), policy).await.expect("planned");
+    release::make(&world.app, closed(&world), 0).await.expect("released");
     erase(&world, &anna).await;
 
     every_sort_of_staff_event(&world).await;
     // A checkpoint of more than the log holds: what a restore of an old backup finds.
     let signed = covered(&world).await;
-    let (key, ring) = (world.app.log_vkey().await.expect("a key"), world.app.vault.ring());
+    let (key, ring) = (log::vkey(&world.app).await.expect("a key"), world.app.vault.ring());
     let ahead = transparency::sign_checkpoint(&key, signed.size + 1000, signed.root, |body| ring.sign_log(body));
     world.app.log.watermark.write(&ahead.expect("signed"), &key).await.expect("written");
-    world.app.tree_reopen().await.expect("reopened").expect("a new tree");
+    log_origin::reopen(&world.app).await.expect("reopened").expect("a new tree");
 
     let (login, password) = (Login::Auditor.as_str(), world.folder.join("auditor.password"));
     write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");
@@ -161,7 +162,7 @@ async fn a_granted_key_shows_one_persons_records_and_the_person_sees_that_it_was
     let [anna, ben] = [world.person("anna").await, world.person("ben").await];
     let record = submit_day(&world, &anna, "2025-12-08").await;
     submit_day(&world, &ben, "2025-12-09").await;
-    let grant = world.app.keys_grant(&anna.email, "audit of the first quarter").await.expect("granted");
+    let grant = opening::keys_grant(&world.app, &anna.email, "audit of the first quarter").await.expect("granted");
     let file = world.folder.join("anna.grant");
     write_secret(&file, grant.as_bytes()).expect("written");
     let (login, password) = (Login::Auditor.as_str(), world.folder.join("auditor.password"));
@@ -183,14 +184,14 @@ async fn a_granted_key_shows_one_persons_records_and_the_person_sees_that_it_was
 /// What the compliance desk, the rules and the drill put on record.
 async fn every_sort_of_staff_event(world: &World) {
     let carla = world.person("carla").await;
-    world.app.alarm("log_uncovered", Severity::Critical, 1).await;
+    alert::alarm(&world.app, "log_uncovered", Severity::Critical, 1).await;
     let rule = Rule {
         event: "account.registered".to_owned(),
         by: By::Subject,
         at_least: 1,
         ..Rules::built_in().rules[0].clone()
     };
-    assert!(world.app.alert_look(&rule).await.expect("looked") >= 1);
+    assert!(alert::look(&world.app, &rule).await.expect("looked") >= 1);
     let staff = &Ctx::system(world.clock.clone());
     let facts = Facts {
         reference: "INC-1".to_owned(),
@@ -202,15 +203,15 @@ async fn every_sort_of_staff_event(world: &World) {
         affected: None,
     };
     let open = BreachCommand::Open { aware_at: world.clock.now(), facts };
-    world.app.breach_decide(staff, EventId::random().0, open).await.expect("opened");
+    breach::decide(&world.app, staff, EventId::random().0, open).await.expect("opened");
     let outcome = Outcome { at: world.clock.now(), holds: 1, fails: 0, not_examined: 0 };
-    world.app.drill_record(outcome).await.expect("recorded");
+    compliance::drill_record(&world.app, outcome).await.expect("recorded");
     let carla = subject_of(world, &carla).await;
     let ctx = Ctx::job(world.clock.clone(), SubjectId(carla));
-    world.app.deletion_request(&ctx, Scope::Full, Filter::default(), None).await.expect("asked");
-    let open = world.app.request_list().await.expect("listed");
+    deletion::request(&world.app, &ctx, Scope::Full, Filter::default(), None).await.expect("asked");
+    let open = compliance::requests(&world.app).await.expect("listed");
     let request = open.iter().find(|open| open.subject.0 == carla).expect("an open request").request;
-    world.app.request_extend(staff, request, "three systems").await.expect("extended");
+    compliance::request_extend(&world.app, staff, request, "three systems").await.expect("extended");
 }
 
 const WRITERS: i64 = 8;

@@ -5,7 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use context::{Client, Ctx, ExportId, Personal, RequestId, Role, SubjectId};
 use domain::{RoleLevel, Specialty, alert::Severity, consent::Purpose, deletion::Scope, kinds::WorkProfile};
-use lethe::{app::account::Registration, auth::codes::Proof, jobs::run_due};
+use lethe::{
+    app::{
+        account::{self, Registration},
+        alert, export_run, staff,
+    },
+    auth::codes::Proof,
+    jobs::run_due,
+};
 use poem::{
     http::{Method, StatusCode},
     test::TestResponse,
@@ -68,7 +75,7 @@ impl Stage {
     pub async fn new() -> Self {
         let world = World::new().await;
         let email = "carla@lethe.example";
-        world.app.staff_add(email, Role::Compliance).await.expect("staff are made");
+        staff::add(&world.app, email, Role::Compliance).await.expect("staff are made");
         let staff = sign_in(&world, email).await;
         Self { world, staff, people: AtomicU32::new(0) }
     }
@@ -87,7 +94,7 @@ impl Stage {
         let person = Registration { email: email.clone(), work: Some(work), consents: vec![Purpose::WorkHours] };
         let client = Client { address: Personal::new("192.0.2.7".to_owned()), agent: Personal::new(String::new()) };
         let ctx = Ctx::anonymous(self.world.clock.clone(), client, RequestId::random());
-        let grant = self.world.app.account_register(&ctx, &person, &Proof::Operator).await.expect("registered");
+        let grant = account::register(&self.world.app, &ctx, &person, &Proof::Operator).await.expect("registered");
         let (user_id, token) = (grant.claims.user.to_string(), grant.token);
         let person = Person { email, user_id, token, refresh_token: grant.refresh_token };
         submit_day(&self.world, &person, "2025-12-08").await;
@@ -159,7 +166,7 @@ impl Stage {
             "projection_list" => get("/v1/admin/projections".to_owned()),
             "alert_list" => get("/v1/compliance/alerts".to_owned()),
             "alert_acknowledge" => {
-                world.app.alarm("goes_through_all_operations", Severity::Warning, 1).await;
+                alert::alarm(&world.app, "goes_through_all_operations", Severity::Warning, 1).await;
                 let open = expect(world.get(staff, "/v1/compliance/alerts?open=true").await, StatusCode::OK).await;
                 let id = open["alerts"][0]["alert_id"].as_str().expect("an alert").to_owned();
                 post(format!("/v1/compliance/alerts/{id}/acknowledge"), &Value::Null)
@@ -234,7 +241,7 @@ impl Stage {
                 let id = ask().await;
                 let (subject, export) =
                     (SubjectId(subject_of(world, person).await), ExportId(id.parse().expect("an id")));
-                world.app.export_run(subject, export, i32::MAX).await.expect("given up");
+                export_run::run(&world.app, subject, export, i32::MAX).await.expect("given up");
                 post(format!("/v1/privacy/exports/{id}/retry"), &Value::Null)
             }
             "export_token" => post(format!("{}/token", written().await), &Value::Null),

@@ -11,7 +11,11 @@ use db::{Db, DbError, Gate, Login, Query, Tx};
 use event_log::{Event, append};
 use futures_util::future::{join, join_all};
 use lethe::{
-    app::{App, AppError, projection::Rebuilt},
+    app::{
+        App, AppError,
+        projection::{self, Rebuilt},
+        staff,
+    },
     jobs::{self, Step, generation},
     place::write_secret,
 };
@@ -193,7 +197,7 @@ async fn an_event_that_commits_late_is_counted_and_who_holds_it_back_is_named() 
     // Another test's transaction may be older for a moment; ours stays.
     let named = async {
         loop {
-            let overview = world.app.projection_list().await.expect("shown");
+            let overview = projection::list(&world.app).await.expect("shown");
             if overview.held_by == [pid] {
                 return overview;
             }
@@ -211,7 +215,7 @@ async fn an_event_that_commits_late_is_counted_and_who_holds_it_back_is_named() 
     let shown = counts(&superuser, SHOWN).await;
     assert_eq!(shown.iter().map(|(_, _, _, events)| events).sum::<i64>(), 3);
     assert_eq!(shown, counts(&superuser, FOLD).await);
-    let overview = world.app.projection_list().await.expect("shown");
+    let overview = projection::list(&world.app).await.expect("shown");
     assert_eq!((overview.projections[0].lag_events, overview.projections[0].waiting_since), (0, None));
 }
 
@@ -227,7 +231,8 @@ async fn a_rebuild_beside_readers_and_writers_ends_equal_to_a_fold_of_the_log() 
     let reading = async {
         let mut most = WRITERS * BATCHES * BATCH;
         while !ended.load(Ordering::Acquire) {
-            let rows = world.app.activity_list(today - Days::new(1), today + Days::new(1)).await.expect("readable");
+            let rows =
+                projection::activity(&world.app, today - Days::new(1), today + Days::new(1)).await.expect("readable");
             let sum = rows.iter().map(|row| row.events).sum();
             // A reader never sees less than before: neither an empty generation, nor one that is behind.
             assert!(sum >= most, "{sum} after {most}");
@@ -242,7 +247,7 @@ async fn a_rebuild_beside_readers_and_writers_ends_equal_to_a_fold_of_the_log() 
     };
     let rebuilding = async {
         for wanted in 2..=3 {
-            let rebuilt = world.app.projection_rebuild("activity").await.expect("rebuilt");
+            let rebuilt = projection::rebuild(&world.app, "activity").await.expect("rebuilt");
             assert_eq!(rebuilt, Rebuilt::Swapped { generation: wanted });
         }
     };
@@ -276,9 +281,9 @@ async fn a_rebuild_that_is_killed_again_and_again_goes_on() {
         }
         ended.store(true, Ordering::Release);
     };
-    let rebuilding = fates.meet(&ended, async || world.app.projection_rebuild("activity").await.map(|_| true));
+    let rebuilding = fates.meet(&ended, async || projection::rebuild(&world.app, "activity").await.map(|_| true));
     tokio::time::timeout(PATIENCE, join(stopping, rebuilding)).await.expect("in time");
-    assert!(matches!(world.app.projection_rebuild("activity").await.expect("rebuilt"), Rebuilt::Swapped { .. }));
+    assert!(matches!(projection::rebuild(&world.app, "activity").await.expect("rebuilt"), Rebuilt::Swapped { .. }));
     assert_eq!(counts(&superuser, SHOWN).await, counts(&superuser, FOLD).await);
     // What was left between the swap and the removal of the old generation goes at the next start.
     jobs::enter_all(&world.app).await.expect("entered");
@@ -308,9 +313,9 @@ async fn newer_code_builds_its_own_generation_and_older_code_stands_still() {
     assert_eq!(counts(&superuser, SHOWN).await, counts(&superuser, FOLD).await);
     assert!(generation::all(&world.app, &ACTIVITY).await.expect("asked").is_empty());
     jobs::enter_all(&world.app).await.expect("older code changes nothing");
-    let refused = world.app.projection_rebuild("activity").await;
+    let refused = projection::rebuild(&world.app, "activity").await;
     assert!(matches!(refused, Err(AppError::OutdatedCode)), "older code rebuilds nothing: {refused:?}");
-    assert_eq!(world.app.projection_list().await.expect("shown").projections[0].code_version, 2);
+    assert_eq!(projection::list(&world.app).await.expect("shown").projections[0].code_version, 2);
 }
 
 /// Code that does not know amendments yet.
@@ -353,7 +358,7 @@ async fn what_cannot_be_applied_is_set_aside_shown_and_tried_again() {
         let ctx = &somebody(&world);
         store(&world.app.db.api, ctx, &events(ctx, "day", 1..=8), 0).await;
         let settled = async {
-            while world.app.projection_list().await.expect("shown").projections[0].lag_events > 0 {
+            while projection::list(&world.app).await.expect("shown").projections[0].lag_events > 0 {
                 take_all(&world.app, faulty).await;
             }
         };
@@ -364,7 +369,7 @@ async fn what_cannot_be_applied_is_set_aside_shown_and_tried_again() {
         };
         let fold = counts(&superuser, FOLD).await;
         assert_eq!(counts(&superuser, SHOWN).await, without(fold.clone()), "all others are counted: {reason}");
-        let overview = world.app.projection_list().await.expect("shown");
+        let overview = projection::list(&world.app).await.expect("shown");
         assert_eq!(overview.projections[0].dead_letters, 3);
         let amended = "SELECT position FROM log.events WHERE event_type = 'record.amended' ORDER BY position";
         let rows = superuser.query(amended, &[]).await.expect("read");
@@ -373,14 +378,14 @@ async fn what_cannot_be_applied_is_set_aside_shown_and_tried_again() {
         assert_eq!(letters.iter().map(|letter| letter.position.position).collect::<Vec<_>>(), amended);
         assert!(letters.iter().all(|letter| letter.reason == reason && letter.attempts == 1));
 
-        assert_eq!(world.app.retry(faulty).await.expect("tried"), (0, 3), "{reason}");
-        let letters = world.app.projection_list().await.expect("shown").dead_letters;
+        assert_eq!(projection::retry_all(&world.app, faulty).await.expect("tried"), (0, 3), "{reason}");
+        let letters = projection::list(&world.app).await.expect("shown").dead_letters;
         assert!(letters.iter().all(|letter| letter.reason == reason && letter.attempts == 2));
 
-        assert_eq!(world.app.projection_retry("activity").await.expect("tried"), (3, 0));
+        assert_eq!(projection::retry(&world.app, "activity").await.expect("tried"), (3, 0));
         assert_eq!(counts(&superuser, SHOWN).await, fold, "each once: {reason}");
-        assert!(world.app.projection_list().await.expect("shown").dead_letters.is_empty());
-        assert_eq!(world.app.projection_retry("activity").await.expect("tried"), (0, 0));
+        assert!(projection::list(&world.app).await.expect("shown").dead_letters.is_empty());
+        assert_eq!(projection::retry(&world.app, "activity").await.expect("tried"), (0, 0));
         assert_eq!(counts(&superuser, SHOWN).await, fold, "{reason}");
     }
 }
@@ -402,7 +407,7 @@ async fn a_server_reads_on_by_itself() {
 
 async fn staff(world: &World, name: &str, role: Role) -> Person {
     let email = format!("{name}@lethe.example");
-    world.app.staff_add(&email, role).await.expect("staff are made");
+    staff::add(&world.app, &email, role).await.expect("staff are made");
     let body = json!({ "email": email, "code": world.code(&email).await });
     let grant = expect(world.client().post("/v1/auth/login").body_json(&body).send().await, StatusCode::OK).await;
     Person::new(email, &grant)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use context::Role;
+use lethe::app::staff;
 use poem::http::StatusCode;
 
 use crate::support::{Person, World, expect};
@@ -70,7 +71,7 @@ async fn a_read_of_a_clock_that_is_ahead_waits_and_is_not_lost() {
 async fn a_read_of_staff_that_cannot_be_logged_is_not_answered() {
     let world = World::new().await;
     let email = "dora@lethe.example";
-    world.app.staff_add(email, Role::Auditor).await.expect("staff are made");
+    staff::add(&world.app, email, Role::Auditor).await.expect("staff are made");
     let code = world.code(email).await;
     let body = serde_json::json!({ "email": email, "code": code });
     let grant = expect(world.client().post("/v1/auth/login").body_json(&body).send().await, StatusCode::OK).await;

@@ -16,7 +16,7 @@ use event_log::{
     cqrs_es::{Aggregate, DomainEvent},
 };
 use futures_util::future::join;
-use lethe::app::projection::Rebuilt;
+use lethe::app::projection::{self, Rebuilt};
 use poem::http::StatusCode;
 use projections::{INLINE, rebuild::Repaired};
 use serde_json::json;
@@ -48,7 +48,7 @@ async fn submit(world: &World, person: &Person, date: &str, actual: f64) {
 }
 
 async fn compared(world: &World, name: &str) -> Repaired {
-    match world.app.projection_rebuild(name).await.expect("rebuilt") {
+    match projection::rebuild(&world.app, name).await.expect("rebuilt") {
         Rebuilt::Compared { people, repaired } if people > 0 => repaired,
         other => panic!("{name}: {other:?}"),
     }

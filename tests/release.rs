@@ -16,8 +16,10 @@ use domain::{
 use lethe::{
     app::{
         App, AppError,
-        account::Registration,
-        record::{Batch, Submission},
+        account::{self, Registration},
+        consent, hospital,
+        record::{self, Batch, Submission},
+        release, restriction,
     },
     auth::codes::Proof,
     jobs::{plan, run_due},
@@ -68,7 +70,7 @@ async fn worker(
     let anonymous = Ctx::anonymous(app.clock.clone(), context::Client::default(), RequestId::random());
     let registration =
         Registration { email: format!("{name}@klinik.example"), work: Some(work), consents: consents.to_vec() };
-    let grant = app.account_register(&anonymous, &registration, &Proof::Operator).await.expect("registered");
+    let grant = account::register(app, &anonymous, &registration, &Proof::Operator).await.expect("registered");
     let subject = grant.claims.subject;
     submit(app, subject, days).await.expect("submitted");
     subject
@@ -83,7 +85,7 @@ async fn submit(app: &App, subject: SubjectId, days: &[(NaiveDate, u16)]) -> Res
     };
     let submissions: Vec<Submission> = days.iter().map(day).collect();
     let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: ctx.now().date_naive(), faults: Vec::new() };
-    app.record_submit(ctx, &batch, None).await.map(drop)
+    record::submit(app, ctx, &batch, None).await.map(drop)
 }
 
 const BOTH: [Purpose; 2] = [Purpose::WorkHours, Purpose::Statistics];
@@ -127,13 +129,14 @@ async fn stats(world: &World, path: &str) -> Vec<Value> {
 async fn a_quarter_is_drawn_once_and_nothing_changes_it_any_more() {
     let world = World::new().await;
     let period = closed(&world);
-    assert_eq!(world.app.hospitals_add(&[HOSPITAL.to_owned()]).await.expect("added").count, 1);
+    assert_eq!(hospital::add(&world.app, &[HOSPITAL.to_owned()]).await.expect("added").count, 1);
     let many = staff(&world.app, "many", 160, work(Specialty::Surgery, RoleLevel::Assistant), period).await;
     staff(&world.app, "few", 8, work(Specialty::Urology, RoleLevel::Nurse), period).await;
     // Two servers at the same moment: one draws, and both tell the same.
     let settings = Settings::new(world.folder.clone(), world.clock.clone());
     let other = world.another(&settings).await;
-    let (one, two) = futures_util::future::join(world.app.release(period, 0), other.release(period, 0)).await;
+    let (one, two) =
+        futures_util::future::join(release::make(&world.app, period, 0), release::make(&other, period, 0)).await;
     let (one, two) = (one.expect("released"), two.expect("released"));
     assert_eq!([one.is_new, two.is_new].iter().filter(|new| **new).count(), 1);
     assert_eq!(
@@ -180,17 +183,17 @@ async fn a_quarter_is_drawn_once_and_nothing_changes_it_any_more() {
     assert_eq!(stats(&world, "/v1/analytics/by-state-role").await, [Value::Null; 0]);
 
     // A rerun, an erasure, a correction, a late day, new people: what was published stays, to the byte.
-    let again = world.app.release(period, 0).await.expect("given");
+    let again = release::make(&world.app, period, 0).await.expect("given");
     assert_eq!((again.is_new, again.row.sha256), (false, one.row.sha256));
     let person = sign_in(&world, "many0@klinik.example").await;
     erase(&world, &person).await;
     submit(&world.app, many[1], &[(period.first_day(), 1200), (period.last_day(), 700)]).await.expect("submitted");
     staff(&world.app, "late", 3, work(Specialty::Surgery, RoleLevel::Assistant), period).await;
-    assert!(!world.app.release(period, 0).await.expect("given").is_new);
+    assert!(!release::make(&world.app, period, 0).await.expect("given").is_new);
     plan(&world.app).await.expect("planned");
     run_due(&world.app).await.expect("jobs run");
     assert_eq!(stored(&client).await, before);
-    assert!(world.app.release(period, 1).await.is_err(), "no revision was scheduled");
+    assert!(release::make(&world.app, period, 1).await.is_err(), "no revision was scheduled");
     for table in TABLES {
         for change in ["UPDATE {} SET revision = revision", "DELETE FROM {}", "TRUNCATE {} CASCADE"] {
             if table != "stats.hospitals" || !change.starts_with("UPDATE") {
@@ -203,7 +206,7 @@ async fn a_quarter_is_drawn_once_and_nothing_changes_it_any_more() {
     let spend = "INSERT INTO stats.releases SELECT period_start, 7, period_end, plan, computed_at, sha256 FROM stats.releases;
                  INSERT INTO stats.spending SELECT period_start, 7, table_name, 1, 1, 1, 1, k_min, threshold FROM stats.spending
                  WHERE revision = 0";
-    world.app.hospitals_add(&["klinik-von-morgen".to_owned()]).await.expect("added");
+    hospital::add(&world.app, &["klinik-von-morgen".to_owned()]).await.expect("added");
     let hidden = get(&world, "/v1/analytics/by-hospital?suppressed=true").await.json();
     let hidden = hidden["suppressed"].as_array().expect("a list").clone();
     assert_eq!(hidden.len(), 2, "of a hospital that was listed later nothing was drawn: {hidden:?}");
@@ -223,9 +226,9 @@ async fn only_who_consents_and_is_not_restricted_is_read_and_each_read_is_on_rec
     let restricted = worker(&world.app, "dora", profile(), &BOTH, &days).await;
     worker(&world.app, "emil", profile(), &BOTH, &[(period.next().first_day(), 500)]).await;
     let of = |subject| Ctx::system(world.clock.clone()).for_subject(subject, None);
-    world.app.consent_decide(&of(withdrew), Purpose::Statistics, false, None).await.expect("withdrawn");
-    world.app.restriction_decide(&of(restricted), true).await.expect("restricted");
-    let released = world.app.release(period, 0).await.expect("released");
+    consent::decide(&world.app, &of(withdrew), Purpose::Statistics, false, None).await.expect("withdrawn");
+    restriction::decide(&world.app, &of(restricted), true).await.expect("restricted");
+    let released = release::make(&world.app, period, 0).await.expect("released");
     assert_eq!(released.published, 0, "one person is no statistic");
     let client = world.superuser().await;
     // Nobody but the owner of an entry can tell who was counted: all are alike, in the order of the accounts.
@@ -253,7 +256,7 @@ async fn only_who_consents_and_is_not_restricted_is_read_and_each_read_is_on_rec
     assert_eq!(accounts.len(), 5);
     assert_eq!(entries(period).await, accounts);
     let before = Quarter::last_closed_before(period.first_day());
-    world.app.release(before, 0).await.expect("released");
+    release::make(&world.app, before, 0).await.expect("released");
     assert_eq!(entries(before).await, accounts, "as many where nobody took part");
     for (name, quarter, told) in [
         ("anna", period, ("true", "2", "1")),
@@ -302,7 +305,7 @@ async fn who_moved_counts_where_most_days_were() {
         let submissions = [Submission { body, expected: None, within: None }];
         let today = ctx.now().date_naive();
         let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
-        world.app.record_submit(ctx, &batch, None).await.expect("amended");
+        record::submit(&world.app, ctx, &batch, None).await.expect("amended");
     }
     // The profile is of the day it was given; make the first version as old as the days.
     let client = world.superuser().await;
@@ -313,7 +316,7 @@ async fn who_moved_counts_where_most_days_were() {
         period.first_day()
     );
     client.batch_execute(&older).await.expect("made older");
-    world.app.release(period, 0).await.expect("released");
+    release::make(&world.app, period, 0).await.expect("released");
     let shown = stats(&world, "/v1/analytics/by-state").await;
     assert_eq!(shown.iter().map(|row| row["specialty"].clone()).collect::<Vec<_>>(), [json!("surgery")]);
 }
@@ -329,7 +332,7 @@ async fn what_is_asked_for_wrongly_is_refused_with_the_field() {
         other => panic!("{other}"),
     };
     for period in [open, future] {
-        assert_eq!(of(world.app.release(period, 0).await.expect_err("refused")), "period", "{period}");
+        assert_eq!(of(release::make(&world.app, period, 0).await.expect_err("refused")), "period", "{period}");
         let target = format!("/v1/analytics/by-state?from={period}");
         let refused =
             problem(world.client().get(target).send().await, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input");
@@ -348,10 +351,10 @@ async fn what_is_asked_for_wrongly_is_refused_with_the_field() {
         assert_eq!(fields(&refused), [field], "{query}");
     }
     let small = Policy { plan: Plan::Small, revision: None };
-    assert_eq!(of(world.app.release_plan(open, small).await.expect_err("it has begun")), "from");
+    assert_eq!(of(release::plan(&world.app, open, small).await.expect_err("it has begun")), "from");
     let greedy = Policy { revision: Some(Revision { percent: 80, after_days: 90 }), ..small };
-    assert_eq!(of(world.app.release_plan(future, greedy).await.expect_err("too much")), "revision");
-    world.app.release_plan(future, small).await.expect("planned");
+    assert_eq!(of(release::plan(&world.app, future, greedy).await.expect_err("too much")), "revision");
+    release::plan(&world.app, future, small).await.expect("planned");
     assert_eq!(stats(&world, "/v1/analytics/by-state").await.len(), 0);
 }
 
@@ -360,7 +363,7 @@ async fn a_planned_quarter_is_released_by_night_and_revised_as_scheduled() {
     let world = World::new().await;
     let next = Quarter::of(world.clock.now().date_naive()).next();
     let revision = Some(Revision { percent: 40, after_days: 60 });
-    world.app.release_plan(next, Policy { plan: Plan::Small, revision }).await.expect("planned");
+    release::plan(&world.app, next, Policy { plan: Plan::Small, revision }).await.expect("planned");
     let until = |date: NaiveDate| (date - world.clock.now().date_naive()) + TimeDelta::days(1);
     let_pass(&world, until(next.last_day())).await;
     staff(&world.app, "many", 150, work(Specialty::Surgery, RoleLevel::Nurse), next).await;
@@ -405,7 +408,7 @@ async fn a_late_revision_is_made_by_night_and_replaces_the_release_as_a_whole() 
     let world = World::new().await;
     let next = Quarter::of(world.clock.now().date_naive()).next();
     let revision = Some(Revision { percent: 30, after_days: 400 });
-    world.app.release_plan(next, Policy { plan: Plan::Full, revision }).await.expect("planned");
+    release::plan(&world.app, next, Policy { plan: Plan::Full, revision }).await.expect("planned");
     let sheet = get(&world, "/v1/analytics/parameters").await.json();
     let planned = &sheet["planned"][1];
     assert_eq!((&planned["from"], &planned["plan"]), (&json!(next.to_string()), &json!("full")));
@@ -433,7 +436,7 @@ async fn a_late_revision_is_made_by_night_and_replaces_the_release_as_a_whole() 
     assert_eq!(first["releases"], json!([{ "period": next.to_string(), "revision": 0 }]));
     for subject in many {
         let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
-        world.app.consent_decide(ctx, Purpose::Statistics, false, None).await.expect("withdrawn");
+        consent::decide(&world.app, ctx, Purpose::Statistics, false, None).await.expect("withdrawn");
     }
     let_pass(&world, TimeDelta::days(401)).await;
     run_due(&world.app).await.expect("jobs run");
@@ -453,17 +456,17 @@ async fn a_late_revision_is_made_by_night_and_replaces_the_release_as_a_whole() 
 async fn a_hospital_counts_from_the_next_quarter_on_and_the_list_is_on_record() {
     let world = World::new().await;
     let period = closed(&world);
-    let first = world.app.hospitals_add(&[HOSPITAL.to_owned(), HOSPITAL.to_owned()]).await.expect("added");
+    let first = hospital::add(&world.app, &[HOSPITAL.to_owned(), HOSPITAL.to_owned()]).await.expect("added");
     assert_eq!(
         (first.count, first.from.to_string().as_str()),
         (1, "1970-Q1"),
         "nobody is here of whom it could depend"
     );
     world.person("anna").await;
-    let later = world.app.hospitals_add(&["klinik-von-morgen".to_owned(), HOSPITAL.to_owned()]).await.expect("added");
+    let later = hospital::add(&world.app, &["klinik-von-morgen".to_owned(), HOSPITAL.to_owned()]).await.expect("added");
     assert_eq!((later.count, later.from), (1, Quarter::of(world.clock.now().date_naive()).next()));
-    assert_eq!(world.app.hospitals_add(&[HOSPITAL.to_owned()]).await.expect("known").count, 0);
-    world.app.release(period, 0).await.expect("released");
+    assert_eq!(hospital::add(&world.app, &[HOSPITAL.to_owned()]).await.expect("known").count, 0);
+    release::make(&world.app, period, 0).await.expect("released");
     let client = world.superuser().await;
     let cells = "SELECT cell FROM stats.ledger WHERE table_name = 'stats_by_hospital_role' ORDER BY cell";
     let cells: Vec<String> = client.query(cells, &[]).await.expect("read").iter().map(|row| row.get(0)).collect();
@@ -487,7 +490,7 @@ async fn a_hospital_counts_from_the_next_quarter_on_and_the_list_is_on_record() 
     let forged = "INSERT INTO stats.hospitals (hospital_id, added_at, counts_from) VALUES ('klinik-nachtrag', now(), '1970-01-01')";
     client.batch_execute(forged).await.expect("a superuser may");
     let before = Quarter::last_closed_before(period.first_day());
-    let refused = world.app.release(before, 0).await.expect_err("another list");
+    let refused = release::make(&world.app, before, 0).await.expect_err("another list");
     assert!(refused.to_string().contains("not the one that the log has on record"), "{refused}");
 }
 
@@ -496,7 +499,7 @@ async fn csv_has_the_same_rows_and_the_sheet_says_what_holds() {
     let world = World::new().await;
     let period = closed(&world);
     staff(&world.app, "many", 120, work(Specialty::Surgery, RoleLevel::Nurse), period).await;
-    world.app.release(period, 0).await.expect("released");
+    release::make(&world.app, period, 0).await.expect("released");
     let json = stats(&world, "/v1/analytics/by-state").await;
     let answer = get(&world, "/v1/analytics/by-state?format=csv").await;
     assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("text/csv")), "{:?}", answer.headers);
@@ -519,7 +522,7 @@ async fn csv_has_the_same_rows_and_the_sheet_says_what_holds() {
 #[tokio::test]
 async fn a_dashboard_reads_what_is_published_and_nothing_else() {
     let world = World::new().await;
-    world.app.release(closed(&world), 0).await.expect("released");
+    release::make(&world.app, closed(&world), 0).await.expect("released");
     let (dashboard, superuser) = (world.login(Login::Dashboard).await, world.superuser().await);
     let open = ["releases", "spending", "stats_by_state_specialty", "stats_by_hospital_role", "stats_by_state_role"];
     let tables = "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -622,7 +625,7 @@ fn no_interleaving_spends_more_or_changes_what_is_published() {
         let world = World::new().await;
         let first = Quarter::of(world.clock.now().date_naive()).next();
         let revision = Some(Revision { percent: 30, after_days: 30 });
-        world.app.release_plan(first, Policy { plan: Plan::Small, revision }).await.expect("planned");
+        release::plan(&world.app, first, Policy { plan: Plan::Small, revision }).await.expect("planned");
         let settings = Settings::new(world.folder.clone(), world.clock.clone());
         let other = world.another(&settings).await;
         let quarters: Vec<Quarter> =
@@ -658,11 +661,16 @@ fn no_interleaving_spends_more_or_changes_what_is_published() {
                         people.pop();
                     }
                 }
-                Step::Release(quarter, revision) => drop(world.app.release(quarters[*quarter], *revision).await),
+                Step::Release(quarter, revision) => {
+                    drop(release::make(&world.app, quarters[*quarter], *revision).await)
+                }
                 Step::Both(quarter) => {
                     let period = quarters[*quarter];
-                    let (one, two) =
-                        futures_util::future::join(world.app.release(period, 0), other.release(period, 0)).await;
+                    let (one, two) = futures_util::future::join(
+                        release::make(&world.app, period, 0),
+                        release::make(&other, period, 0),
+                    )
+                    .await;
                     prop_assert_eq!(one.expect("released").row.sha256, two.expect("released").row.sha256);
                 }
             }

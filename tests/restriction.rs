@@ -1,6 +1,7 @@
 //! Restriction and objections: switches that every command obeys.
 
 use context::{Ctx, SubjectId};
+use lethe::app::{record, retention};
 use poem::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -66,9 +67,9 @@ async fn while_processing_is_restricted_nothing_is_removed_for_its_age() {
     restrict(&world, &anna, true).await;
     crate::steps::let_pass(&world, chrono::TimeDelta::days(2)).await;
     let subject = SubjectId(subject_of(&world, &anna).await);
-    world.app.retention_run(subject).await.expect("runs");
+    retention::run(&world.app, subject).await.expect("runs");
     let ctx = Ctx::system(world.clock.clone()).for_subject(subject, None);
-    let (records, _) = world.app.record_list(&ctx, domain::kinds::WORK_DAY, None).await.expect("listed");
+    let (records, _) = record::list(&world.app, &ctx, domain::kinds::WORK_DAY, None).await.expect("listed");
     assert_eq!(records.len(), 1);
 }
 

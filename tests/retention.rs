@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use context::SubjectId;
 use lethe::{
+    app::retention,
     jobs::{plan, run_due},
     server::Settings,
 };
@@ -164,7 +165,7 @@ async fn a_return_to_the_shorter_rule_of_the_kind_waits_as_well() {
         plan(&world.app).await.expect("planned");
         for server in &servers {
             run_due(server).await.expect("jobs run");
-            server.retention_run(subject).await.expect("it looks at once");
+            retention::run(server, subject).await.expect("it looks at once");
         }
         let held = "SELECT count(*) FROM read.records WHERE subject_id = $1 AND kind = 'screening'";
         world.superuser().await.query_one(held, &[&subject.0]).await.expect("counted").get::<_, i64>(0)

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use context::Role;
 use futures_util::future::join_all;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use lethe::app::staff;
 use poem::{http::StatusCode, test::TestResponse};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -463,9 +464,9 @@ async fn staff_sign_in_with_a_code_and_have_no_work_days() {
     let world = World::new().await;
     for (name, role) in [("carla", Role::Compliance), ("otto", Role::Auditor)] {
         let email = format!("{name}@lethe.example");
-        world.app.staff_add(&email, role).await.expect("the command line makes staff");
+        staff::add(&world.app, &email, role).await.expect("the command line makes staff");
         // Said twice, it changes nothing.
-        world.app.staff_add(&email, role).await.expect("the command line makes staff");
+        staff::add(&world.app, &email, role).await.expect("the command line makes staff");
         let mut staff = sign_in(&world, &email).await;
         for _ in 0..2 {
             let seen = expect(me(&world, &staff).await, StatusCode::OK).await;
@@ -573,7 +574,7 @@ async fn a_forged_staff_role_lets_nobody_in() {
     failed_silently(login(&world, &anna.email, &code).await).await;
     assert_eq!(sql(&world, "DELETE FROM auth.staff_roles", &[]).await, 1);
     // A true row of somebody else is no better.
-    world.app.staff_add("carla@lethe.example", Role::Compliance).await.expect("staff are made");
+    staff::add(&world.app, "carla@lethe.example", Role::Compliance).await.expect("staff are made");
     assert_eq!(sql(&world, "UPDATE auth.staff_roles SET subject_id = $1", &[&a]).await, 1);
     failed_silently(login(&world, &anna.email, &code).await).await;
     assert_eq!(sql(&world, "DELETE FROM auth.staff_roles", &[]).await, 1);

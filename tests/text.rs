@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use context::{Ctx, Role};
+use lethe::app::{compliance, hold, opening, staff};
 use poem::http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -27,7 +28,7 @@ fn unreadable() -> Vec<String> {
 async fn no_persons_data_opens_for_a_reason_that_nobody_can_read() {
     let world = World::new().await;
     let anna = world.person("anna").await;
-    world.app.staff_add("carla@lethe.example", Role::Compliance).await.expect("added");
+    staff::add(&world.app, "carla@lethe.example", Role::Compliance).await.expect("added");
     let carla = sign_in(&world, "carla@lethe.example").await;
     let (asked, _) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
     let request: Uuid = asked["deletion_id"].as_str().expect("an id").parse().expect("an id");
@@ -46,9 +47,9 @@ async fn no_persons_data_opens_for_a_reason_that_nobody_can_read() {
             assert_eq!(fields(&refused), ["reason"], "{reason:?}");
         }
         // Neither do the ways around HTTP take it.
-        assert!(world.app.keys_grant(&anna.email, &reason).await.is_err(), "{reason:?}");
-        assert!(world.app.hold_decide(&anna.email, Some((until, &reason))).await.is_err(), "{reason:?}");
-        assert!(world.app.request_extend(staff, request, &reason).await.is_err(), "{reason:?}");
+        assert!(opening::keys_grant(&world.app, &anna.email, &reason).await.is_err(), "{reason:?}");
+        assert!(hold::decide(&world.app, &anna.email, Some((until, &reason))).await.is_err(), "{reason:?}");
+        assert!(compliance::request_extend(&world.app, staff, request, &reason).await.is_err(), "{reason:?}");
     }
     let opened = "SELECT (SELECT count(*) FROM auth.openings) + (SELECT count(*) FROM log.events WHERE event_type = 'data.opened')";
     assert_eq!(client.query_one(opened, &[]).await.expect("read").get::<_, i64>(0), 0);

@@ -2,6 +2,7 @@
 
 use context::{Role, SubjectId};
 use db::Lookup;
+use lethe::app::staff;
 use poem::http::StatusCode;
 use serde_json::json;
 use tokio_postgres::Client;
@@ -148,7 +149,7 @@ impl Somebody {
             INSERT INTO auth.openings (subject_id, opening_id, staff_id, session_id, expires_at, mac)
             VALUES ($1, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), now(), '')";
         superuser.execute(more, &[&subject.0]).await.expect("suspended and opened");
-        world.app.staff_add(&person.email, Role::Auditor).await.expect("a role is given");
+        staff::add(&world.app, &person.email, Role::Auditor).await.expect("a role is given");
         let (lookup, _) = world.app.vault.ring().address_hash(&person.email);
         Self { person, subject, lookup, secrets }
     }

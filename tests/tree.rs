@@ -13,7 +13,11 @@ use context::{Client as Caller, Ctx, RequestId, SubjectId};
 use db::Login;
 use domain::{alert::AlertEvent, consent::Purpose};
 use lethe::{
-    app::{AppError, account::Registration},
+    app::{
+        AppError,
+        account::{self, Registration},
+        alert, erasure, log, tree,
+    },
     auth::codes::Proof,
     jobs::{Cover, Witnesses, grow_once, watch_cover},
     place::write_secret,
@@ -35,9 +39,9 @@ pub async fn covered(world: &World) -> Checkpoint {
     let client = world.superuser().await;
     let count = "SELECT count(*) - (SELECT begins FROM log.trees ORDER BY tree DESC LIMIT 1) FROM log.events";
     for _ in 0..500 {
-        world.app.tree_grow().await.expect("the tree grows");
+        tree::grow(&world.app).await.expect("the tree grows");
         let events: i64 = client.query_one(count, &[]).await.expect("counted").get(0);
-        let newest = world.app.log_checkpoint(None).await.expect("read");
+        let newest = log::checkpoint(&world.app, None).await.expect("read");
         if let Some(stored) = newest.filter(|stored| stored.size == events.unsigned_abs()) {
             return Checkpoint::unverified(&stored.note).expect("a checkpoint");
         }
@@ -55,7 +59,7 @@ fn database(world: &World) -> Source {
 }
 
 async fn key(world: &World) -> LogKey {
-    world.app.log_vkey().await.expect("a key")
+    log::vkey(&world.app).await.expect("a key")
 }
 
 /// Submits many days in a row, up to 31 at once.
@@ -275,7 +279,7 @@ async fn every_attack_of_a_superuser_is_named_by_its_index() {
     assert_eq!(said(&world, &[&newest], None).await, [Finding::CutOff { index: first.size, size }], "roll back");
     submit_days(&world, &anna, "2026-01-01", 100).await;
     for _ in 0..50 {
-        match world.app.tree_grow().await {
+        match tree::grow(&world.app).await {
             Err(AppError::LogNotContinued { size: signed, .. }) => {
                 assert_eq!(signed, size);
                 break;
@@ -284,13 +288,13 @@ async fn every_attack_of_a_superuser_is_named_by_its_index() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(matches!(world.app.tree_grow().await, Err(AppError::LogNotContinued { .. })));
+    assert!(matches!(tree::grow(&world.app).await, Err(AppError::LogNotContinued { .. })));
 
     // An operator who lends the key to a second history: two checkpoints of one size can't both be true.
     attacker.run("ALTER TABLE log.events ENABLE TRIGGER ALL; ALTER TABLE log.events ENABLE ALWAYS TRIGGER events_append_only; ALTER TABLE log.events ALTER position SET GENERATED ALWAYS").await;
     std::fs::remove_file(world.folder.join("checkpoint")).expect("the file is gone");
     let world = world_without_memory(world).await;
-    assert!(matches!(world.app.tree_grow().await, Err(AppError::WatermarkMissing)), "that alone is no reason to sign");
+    assert!(matches!(tree::grow(&world.app).await, Err(AppError::WatermarkMissing)), "that alone is no reason to sign");
     std::fs::write(world.folder.join("checkpoint"), &first.note).expect("the operator lies");
     let world = world_without_memory(world).await;
     let mut fork = covered(&world).await;
@@ -458,12 +462,12 @@ async fn a_checkpoint_is_published_once_its_witness_has_cosigned() {
     let mut published = async |world: &World| {
         for _ in 0..200 {
             grow_once(&world.app, &mut witnesses).await.expect("it grows");
-            if world.app.log_uncovered().await.expect("read").is_none() {
+            if log::uncovered(&world.app).await.expect("read").is_none() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let stored = world.app.log_checkpoint(None).await.expect("read");
+        let stored = log::checkpoint(&world.app, None).await.expect("read");
         stored.map(|stored| Checkpoint::verify(&stored.note, &policy_key(world)).expect("signed"))
     };
     let first = published(&world).await.expect("published");
@@ -481,8 +485,8 @@ async fn a_checkpoint_is_published_once_its_witness_has_cosigned() {
         grow_once(&world.app, &mut lone).await.expect("it grows");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(world.app.log_checkpoint(None).await.expect("read").expect("one").size, second.size, "{url}");
-    assert!(world.app.log_uncovered().await.expect("read").is_some());
+    assert_eq!(log::checkpoint(&world.app, None).await.expect("read").expect("one").size, second.size, "{url}");
+    assert!(log::uncovered(&world.app).await.expect("read").is_some());
 }
 
 fn policy_key(world: &World) -> LogKey {
@@ -608,7 +612,7 @@ async fn every_old_proof_holds_after_a_thousand_erasures() {
                 let person = Registration { email, work: None, consents: vec![Purpose::WorkHours] };
                 let app = world.app.clone();
                 async move {
-                    app.account_register(&ctx, &person, &Proof::Operator).await.expect("registered").claims.subject
+                    account::register(&app, &ctx, &person, &Proof::Operator).await.expect("registered").claims.subject
                 }
             });
         subjects.extend(futures_util::future::join_all(registered).await);
@@ -624,7 +628,7 @@ async fn every_old_proof_holds_after_a_thousand_erasures() {
     assert!(before.size > 3 * MANY as u64);
 
     for part in subjects.chunks(8) {
-        let erased = part.iter().map(|subject| world.app.erase_by_drill(*subject));
+        let erased = part.iter().map(|subject| erasure::erase_by_drill(&world.app, *subject));
         futures_util::future::try_join_all(erased).await.expect("erased");
     }
     let keys: i64 = client.query_one("SELECT count(*) FROM vault.subjects", &[]).await.expect("counted").get(0);
@@ -648,7 +652,7 @@ async fn an_event_without_a_checkpoint_raises_an_alarm_after_a_minute() {
     assert_eq!(watch_cover(&world.app).await.expect("looked"), Cover::Timely, "not for long");
     let_pass(&world, chrono::TimeDelta::seconds(61)).await;
     assert_eq!(watch_cover(&world.app).await.expect("looked"), Cover::Missing);
-    let alerts = world.app.alert_list(true).await.expect("listed");
+    let alerts = alert::list(&world.app, true).await.expect("listed");
     assert!(matches!(&alerts[0].event, AlertEvent::Raised { pattern, .. } if pattern.rule == "log_uncovered"));
     // Once it is covered, so is what the alarm itself put on record.
     covered(&world).await;
@@ -680,7 +684,7 @@ async fn a_tree_that_only_seems_to_go_on_gets_no_signature() {
     attacker.run("UPDATE log.trees SET size = 512").await;
     submit_day(&world, &anna, "2026-03-02").await;
     for _ in 0..100 {
-        match world.app.tree_grow().await {
+        match tree::grow(&world.app).await {
             Err(AppError::LogNotContinued { size, .. }) => {
                 assert_eq!(size, signed.size);
                 return;
@@ -709,13 +713,13 @@ async fn a_rollback_to_what_this_server_signed_last_gets_no_signature_either() {
     let attacker = Attacker::new(&world).await;
     attacker.keep("mine").await;
     submit_days(&world, &anna, "2025-12-06", 5).await;
-    while other.tree_grow().await.expect("it grows").is_none() {
+    while tree::grow(&other).await.expect("it grows").is_none() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     attacker.put_back("mine").await;
     submit_days(&world, &anna, "2025-12-11", 9).await;
     for _ in 0..100 {
-        match world.app.tree_grow().await {
+        match tree::grow(&world.app).await {
             Err(AppError::LogNotContinued { .. }) => return,
             other => assert_eq!(other.expect("or it refuses"), None, "it signs nothing"),
         }

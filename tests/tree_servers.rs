@@ -9,7 +9,11 @@ use auditor::{
 use context::{Clock, Ctx};
 use db::Login;
 use lethe::{
-    app::{App, account::Registration},
+    app::{
+        App,
+        account::{self, Registration},
+        log, tree,
+    },
     jobs::{Witnesses, grow_once},
     place::{Folder, write_secret},
     server::{self, Settings},
@@ -28,7 +32,7 @@ use crate::{
 /// Grows the tree until this server has signed.
 async fn signed_by(app: &Arc<App>) -> Checkpoint {
     for _ in 0..500 {
-        if let Some(checkpoint) = app.tree_grow().await.expect("it grows") {
+        if let Some(checkpoint) = tree::grow(app).await.expect("it grows") {
             return checkpoint;
         }
         // Transactions of other tests hold readers back for a moment.
@@ -52,7 +56,7 @@ async fn two_servers_take_turns_at_one_tree() {
     submit_day(&world, &anna, "2025-12-05").await;
     let mut at_once = 0;
     for _ in 0..500 {
-        let (one, two) = tokio::join!(world.app.tree_grow(), other.tree_grow());
+        let (one, two) = tokio::join!(tree::grow(&world.app), tree::grow(&other));
         at_once += [one, two].into_iter().filter_map(|grown| grown.expect("neither is in the other's way")).count();
         if at_once > 0 {
             break;
@@ -113,7 +117,7 @@ async fn a_server_that_is_killed_leaves_the_tree_whole_to_another() {
     let mut notes = Vec::new();
     for (number, (point, stored, in_file)) in POINTS.into_iter().enumerate() {
         let person = Registration { email: format!("p{number}@klinik.example"), work: None, consents: Vec::new() };
-        app.account_create(&Ctx::system(app.clock.clone()), &person).await.expect("registered");
+        account::create(&app, &Ctx::system(app.clock.clone()), &person).await.expect("registered");
         let before = Far::of(&app, &client, &watermark).await;
         assert!(before.events > before.leaves, "{point}: there is something to integrate");
         Program::start_to_crash(&serve, "info", point).wait_for("killed at");
@@ -139,8 +143,8 @@ async fn a_server_that_is_killed_leaves_the_tree_whole_to_another() {
         let Far { events, .. } = far;
         let whole = Far { events, leaves: events, signed: events, published: events, in_file: events };
         assert_eq!(far, whole, "{point}");
-        notes.push(app.log_checkpoint(None).await.expect("read").expect("published").note);
-        let policy = Policy::of(app.log_vkey().await.expect("a key"));
+        notes.push(log::checkpoint(&app, None).await.expect("read").expect("published").note);
+        let policy = Policy::of(log::vkey(&app).await.expect("a key"));
         let trust = Trust { policy: &policy, checkpoints: &notes, against: None };
         assert_eq!(verify(&source, &trust).await.expect("verified").findings, [], "{point}");
     }

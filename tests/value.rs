@@ -1,6 +1,7 @@
 //! Numbers, times and nulls mean what JSON Schema, RFC 3339 and RFC 7396 say.
 
 use context::Role;
+use lethe::app::staff;
 use poem::http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
@@ -115,7 +116,7 @@ async fn a_second_60_is_refused_wherever_a_time_is_read() {
     for purpose in ["hearing", "wordbook"] {
         consent(&world, &anna, purpose, true).await;
     }
-    world.app.staff_add("carla@lethe.example", Role::Compliance).await.expect("added");
+    staff::add(&world.app, "carla@lethe.example", Role::Compliance).await.expect("added");
     let carla = sign_in(&world, "carla@lethe.example").await;
     let client = world.superuser().await;
     let before = state_of(&client).await;

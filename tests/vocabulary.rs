@@ -9,7 +9,10 @@ use std::{
     process::{Command, Output},
 };
 
-use lethe::{app::receipt::Controller, server::Settings};
+use lethe::{
+    app::{processing_record, receipt::Controller},
+    server::Settings,
+};
 use poem::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -92,8 +95,8 @@ async fn every_term_of_a_document_is_a_term_of_the_published_vocabulary() {
         documents.iter().map(|(_, it)| it["consentEvents"][0]["eventState"].to_string()).collect();
     assert_eq!(states.len(), 4, "{states:?}");
     for (name, app) in [("bare", &world.app), ("named", &named)] {
-        documents.push((format!("{name}-record.jsonld"), app.processing_record()));
-        documents.push((format!("{name}-assessment.jsonld"), app.impact_assessment()));
+        documents.push((format!("{name}-record.jsonld"), processing_record::make(app)));
+        documents.push((format!("{name}-assessment.jsonld"), processing_record::impact_assessment(app)));
     }
     let folder = tempfile::tempdir().expect("a folder");
     let (output, said) = check(&venv, folder.path(), &documents);
@@ -102,7 +105,7 @@ async fn every_term_of_a_document_is_a_term_of_the_published_vocabulary() {
     assert!(used > 60, "{said}");
 
     // Whatever is not in it is noticed: a property, a class, a value, and a class in the place of a property.
-    let mut record = world.app.processing_record();
+    let mut record = processing_record::make(&world.app);
     record["hasThirdCountryTransfer"] = json!("none");
     record["hasProcess"][0]["@type"] = json!("dpv:Processs");
     record["hasProcess"][0]["hasProcessing"] = json!(["dpv:Forget"]);

@@ -7,7 +7,11 @@ use context::{Clock, Ctx, SubjectId};
 use db::{Login, Passwords};
 use domain::{alert::AlertEvent, consent::Purpose};
 use lethe::{
-    app::{App, account::Registration},
+    app::{
+        App, access,
+        account::{self, Registration},
+        alert, consent, erasure,
+    },
     doctor,
     http::TrustedProxies,
     jobs::{check_clock, check_policies, tell_own_settings, watch_sessions_once},
@@ -76,7 +80,7 @@ impl Own {
 }
 
 async fn alerts(app: &App, rule: &str) -> Vec<String> {
-    let raised = app.alert_list(false).await.expect("listed");
+    let raised = alert::list(app, false).await.expect("listed");
     let actor = |event: AlertEvent| match event {
         AlertEvent::Raised { pattern, .. } | AlertEvent::Acknowledged { pattern, .. } => {
             (pattern.rule == rule).then_some(pattern.actor)
@@ -124,13 +128,13 @@ async fn a_login_that_alters_itself_stops_no_request_and_is_named() {
     // Commands and reads go on, each by the login that altered itself.
     let ctx = &Ctx::system(app.clock.clone());
     let anna = Registration { email: "anna@klinik.example".to_owned(), work: None, consents: vec![Purpose::WorkHours] };
-    app.account_create(ctx, &anna).await.expect("registered");
+    account::create(&app, ctx, &anna).await.expect("registered");
     let row = own.superuser().await.query_one("SELECT subject_id FROM read.accounts", &[]).await.expect("she is there");
     let subject = SubjectId(row.get(0));
     let ctx = &ctx.for_subject(subject, None);
-    let (consents, keys) = app.consent_list(ctx).await.expect("listed");
+    let (consents, keys) = consent::list(&app, ctx).await.expect("listed");
     assert!(consents.iter().any(|consent| consent.granted));
-    app.accessed(ctx, keys, "consent", consents.len(), String::new()).await.expect("a read is on record");
+    access::accessed(&app, ctx, keys, "consent", consents.len(), String::new()).await.expect("a read is on record");
     tell_own_settings(&app, &altered).await;
     let mut named = alerts(&app, "login_altered").await;
     named.sort();
@@ -306,7 +310,7 @@ async fn an_erasure_that_leaves_a_row_is_none() {
     let subject = SubjectId(subject_of(&world, &anna).await);
     let superuser = world.superuser().await;
     superuser.batch_execute("DROP POLICY consents_erase ON read.consents").await.expect("dropped");
-    let refused = world.app.erase_by_drill(subject).await.expect_err("a row stays");
+    let refused = erasure::erase_by_drill(&world.app, subject).await.expect_err("a row stays");
     assert!(refused.to_string().contains("subject_left concerned 1 row(s) instead of 0"), "{refused}");
     let keys = "SELECT FROM vault.subjects WHERE subject_id = $1";
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 1, "nothing of it was kept");
@@ -314,7 +318,7 @@ async fn an_erasure_that_leaves_a_row_is_none() {
     let policy = "CREATE POLICY consents_erase ON read.consents FOR DELETE TO lethe_api
                   USING (subject_id = (SELECT lethe.subject_id()) AND (SELECT lethe.ticket_role()) = 'job')";
     superuser.batch_execute(policy).await.expect("made again");
-    world.app.erase_by_drill(subject).await.expect("erased");
+    erasure::erase_by_drill(&world.app, subject).await.expect("erased");
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 0);
 }
 

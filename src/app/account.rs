@@ -13,10 +13,18 @@ use event_log::{Event, Sealing, Store, Stream, Unit, execute};
 use projections::{INLINE, consent::stream_id};
 use vault::{RecordKey, SubjectKeys, record_insert, subject_insert};
 
-use super::{App, AppError, consent, profile::time_zone, sign_in::signs_in_on, stream};
-use crate::auth::{
-    Grant,
-    codes::{Proof, use_up},
+use crate::{
+    app::{
+        App, AppError, consent,
+        profile::time_zone,
+        receipt,
+        sign_in::{self, signs_in_on},
+        stream,
+    },
+    auth::{
+        Grant,
+        codes::{Proof, use_up},
+    },
 };
 
 /// What a person gives when registering.
@@ -37,95 +45,98 @@ impl Registration {
     }
 }
 
-impl App {
-    /// Makes an account and signs its holder in: keys, ids, contact, work profile, consents, a session. All of it or nothing.
-    pub async fn account_register(&self, ctx: &Ctx, person: &Registration, proof: &Proof) -> Result<Grant, AppError> {
-        let grant = self.register(ctx, person, proof, Some(SessionId::random())).await?;
-        grant.ok_or_else(|| AppError::Corrupt("a sign-in gave no token".to_owned()))
-    }
+/// Makes an account and signs its holder in: keys, ids, contact, work profile, consents, a session. All of it or nothing.
+pub async fn register(app: &App, ctx: &Ctx, person: &Registration, proof: &Proof) -> Result<Grant, AppError> {
+    let grant = register_as(app, ctx, person, proof, Some(SessionId::random())).await?;
+    grant.ok_or_else(|| AppError::Corrupt("a sign-in gave no token".to_owned()))
+}
 
-    /// Makes an account for somebody else, who is not signed in by it. Only the command line does.
-    pub async fn account_create(&self, ctx: &Ctx, person: &Registration) -> Result<(), AppError> {
-        self.register(ctx, person, &Proof::Operator, None).await.map(drop)
-    }
+/// Makes an account for somebody else, who is not signed in by it. Only the command line does.
+pub async fn create(app: &App, ctx: &Ctx, person: &Registration) -> Result<(), AppError> {
+    register_as(app, ctx, person, &Proof::Operator, None).await.map(drop)
+}
 
-    async fn register(
-        &self,
-        ctx: &Ctx,
-        person: &Registration,
-        proof: &Proof,
-        session: Option<SessionId>,
-    ) -> Result<Option<Grant>, AppError> {
-        person.check(ctx)?;
-        let (address, pepper) = self.vault.ring().address_hash(&person.email);
-        // Whether the address is taken the unique key says; asking first would only ask twice.
-        match self.register_tx(ctx, person, proof, session, (address, pepper)).await {
-            Err(AppError::Db(db::DbError::Conflict(what))) if what.starts_with("addresses_") => {
-                Err(AppError::AccountExists)
-            }
-            outcome => outcome,
+async fn register_as(
+    app: &App,
+    ctx: &Ctx,
+    person: &Registration,
+    proof: &Proof,
+    session: Option<SessionId>,
+) -> Result<Option<Grant>, AppError> {
+    person.check(ctx)?;
+    let (address, pepper) = app.vault.ring().address_hash(&person.email);
+    // Whether the address is taken the unique key says; asking first would only ask twice.
+    match register_tx(app, ctx, person, proof, session, (address, pepper)).await {
+        Err(AppError::Db(db::DbError::Conflict(what))) if what.starts_with("addresses_") => {
+            Err(AppError::AccountExists)
         }
+        outcome => outcome,
     }
+}
 
-    async fn register_tx(
-        &self,
-        ctx: &Ctx,
-        person: &Registration,
-        proof: &Proof,
-        session: Option<SessionId>,
-        (address, pepper): (Lookup, i32),
-    ) -> Result<Option<Grant>, AppError> {
-        let (subject, user) = (SubjectId::random(), UserId::random());
-        let role = if session.is_some() { Role::Subject } else { Role::System };
-        let ctx = &ctx.for_subject(subject, None).acting_as(role);
-        self.db
-            .api
-            .run_tx("auth_register", ctx, Gate::shared(ctx).and_lookup(address), move |tx| async move {
-                use_up(&tx, ctx, address, proof).await?;
-                let ring = self.vault.ring();
-                // Made anew with every try: a rotation of the ring may have come in between.
-                let (keys, wrapped) = &self.vault.create_subject(subject);
-                tx.queue(subject_insert(subject, wrapped));
-                let mac = ring.row_mac("users", &[subject.0.as_bytes(), user.0.as_bytes()]);
-                tx.queue(
-                    Query::new("-- user_insert\nINSERT INTO auth.users (subject_id, user_id, mac) VALUES ($1, $2, $3)")
-                        .bind(subject.0)
-                        .bind(user.0)
-                        .bind(mac.to_vec()),
-                );
-                let mac = ring.row_mac("addresses", &[subject.0.as_bytes(), &address.0]);
-                tx.queue(
-                    Query::new(
-                        "-- address_insert
-                        INSERT INTO auth.addresses (subject_id, address_hash, pepper_version, mac) VALUES ($1, $2, $3, $4)",
-                    )
+async fn register_tx(
+    app: &App,
+    ctx: &Ctx,
+    person: &Registration,
+    proof: &Proof,
+    session: Option<SessionId>,
+    (address, pepper): (Lookup, i32),
+) -> Result<Option<Grant>, AppError> {
+    let (subject, user) = (SubjectId::random(), UserId::random());
+    let role = if session.is_some() { Role::Subject } else { Role::System };
+    let ctx = &ctx.for_subject(subject, None).acting_as(role);
+    app.db
+        .api
+        .run_tx("auth_register", ctx, Gate::shared(ctx).and_lookup(address), move |tx| async move {
+            use_up(&tx, ctx, address, proof).await?;
+            let ring = app.vault.ring();
+            // Made anew with every try: a rotation of the ring may have come in between.
+            let (keys, wrapped) = &app.vault.create_subject(subject);
+            tx.queue(subject_insert(subject, wrapped));
+            let mac = ring.row_mac("users", &[subject.0.as_bytes(), user.0.as_bytes()]);
+            tx.queue(
+                Query::new("-- user_insert\nINSERT INTO auth.users (subject_id, user_id, mac) VALUES ($1, $2, $3)")
                     .bind(subject.0)
-                    .bind(address.0.to_vec())
-                    .bind(pepper)
+                    .bind(user.0)
                     .bind(mac.to_vec()),
-                );
-                let unit = Unit::new(ctx, Some(keys));
-                let commands = [Some(AccountCommand::Register), session.map(|session| AccountCommand::SignIn(session, signs_in_on(proof)))];
-                account_commands(ctx, &unit, None, commands.into_iter().flatten()).await?;
-                let contact = Contact { email: person.email.clone() };
-                first_record(ctx, &tx, &unit, keys, &contact).await?;
-                if let Some(work) = &person.work {
-                    first_record(ctx, &tx, &unit, keys, work).await?;
+            );
+            let mac = ring.row_mac("addresses", &[subject.0.as_bytes(), &address.0]);
+            tx.queue(
+                Query::new(
+                    "-- address_insert
+                    INSERT INTO auth.addresses (subject_id, address_hash, pepper_version, mac) VALUES ($1, $2, $3, $4)",
+                )
+                .bind(subject.0)
+                .bind(address.0.to_vec())
+                .bind(pepper)
+                .bind(mac.to_vec()),
+            );
+            let unit = Unit::new(ctx, Some(keys));
+            let commands = [
+                Some(AccountCommand::Register),
+                session.map(|session| AccountCommand::SignIn(session, signs_in_on(proof))),
+            ];
+            account_commands(ctx, &unit, None, commands.into_iter().flatten()).await?;
+            let contact = Contact { email: person.email.clone() };
+            first_record(ctx, &tx, &unit, keys, &contact).await?;
+            if let Some(work) = &person.work {
+                first_record(ctx, &tx, &unit, keys, work).await?;
+            }
+            for purpose in &person.consents {
+                let (id, grant) = (stream_id(subject, *purpose), consent::command(*purpose, true, None));
+                stream::command::<Consent>(ctx, &unit, &id, None, grant).await?;
+                // Who is registered by somebody else did not act, and gets no letter.
+                if let (Proof::Code(_), Some(event)) = (proof, unit.newest()) {
+                    receipt::post(app, ctx, &tx, &person.email, &event, user)?;
                 }
-                for purpose in &person.consents {
-                    let (id, grant) = (stream_id(subject, *purpose), consent::command(*purpose, true, None));
-                    stream::command::<Consent>(ctx, &unit, &id, None, grant).await?;
-                    // Who is registered by somebody else did not act, and gets no letter.
-                    if let (Proof::Code(_), Some(event)) = (proof, unit.newest()) {
-                        self.receipt_post(ctx, &tx, &person.email, &event, user)?;
-                    }
-                }
-                unit.flush(&tx, INLINE);
-                let zone = time_zone(person.work.as_ref());
-                session.map(|session| self.grant(ctx, &tx, (session, proof), user, Role::Subject, zone)).transpose()
-            })
-            .await
-    }
+            }
+            unit.flush(&tx, INLINE);
+            let zone = time_zone(person.work.as_ref());
+            session
+                .map(|session| sign_in::grant(app, ctx, &tx, (session, proof), user, Role::Subject, zone))
+                .transpose()
+        })
+        .await
 }
 
 /// Runs commands on the account's own stream, one after the other.

@@ -6,7 +6,7 @@ use event_log::{Event, Trail};
 use projections::audit::{AuditFilter, audit_list, audit_row};
 use vault::SubjectKeys;
 
-use super::{App, AppError, considered::owners_trail};
+use crate::app::{App, AppError, consent, considered::owners_trail};
 
 /// One entry, open.
 pub struct AuditEntry {
@@ -22,17 +22,11 @@ pub struct AuditEntry {
     pub trail: Trail,
 }
 
-impl App {
-    /// A page of the person's own entries, newest first.
-    pub async fn audit_list(
-        &self,
-        ctx: &Ctx,
-        filter: &AuditFilter,
-    ) -> Result<(Vec<AuditEntry>, SubjectKeys), AppError> {
-        let (rows, keys) = self.read_own(ctx, "audit_list", &|| audit_list(ctx.subject, filter.clone())).await?;
-        let entries = rows.iter().map(|row| open(&keys, row)).collect::<Result<_, _>>()?;
-        Ok((entries, keys))
-    }
+/// A page of the person's own entries, newest first.
+pub async fn list(app: &App, ctx: &Ctx, filter: &AuditFilter) -> Result<(Vec<AuditEntry>, SubjectKeys), AppError> {
+    let (rows, keys) = consent::read_own(app, ctx, "audit_list", &|| audit_list(ctx.subject, filter.clone())).await?;
+    let entries = rows.iter().map(|row| open(&keys, row)).collect::<Result<_, _>>()?;
+    Ok((entries, keys))
 }
 
 fn open(keys: &SubjectKeys, row: &db::Row) -> Result<AuditEntry, AppError> {

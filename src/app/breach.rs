@@ -6,35 +6,36 @@ use event_log::{Event, cqrs_es::Aggregate};
 use projections::{alert::newest_of_type, audit::newest};
 use uuid::Uuid;
 
-use super::{App, AppError, stream::newest_of};
+use crate::app::{
+    App, AppError,
+    stream::{self, newest_of},
+};
 
 /// So many breaches are shown.
 const SHOWN: i64 = 500;
 
-impl App {
-    /// Runs a command on a breach by a member of staff; gives how far it has come.
-    pub async fn breach_decide(&self, staff: &Ctx, breach: Uuid, command: BreachCommand) -> Result<Progress, AppError> {
-        let outcome = self.system_command::<Breach>("breach_decide", staff, &breach.to_string(), command).await?;
-        progress(&outcome.0.ok_or(AppError::Missing("breach"))?)
-    }
+/// Runs a command on a breach by a member of staff; gives how far it has come.
+pub async fn decide(app: &App, staff: &Ctx, breach: Uuid, command: BreachCommand) -> Result<Progress, AppError> {
+    let outcome = stream::system_command::<Breach>(app, "breach_decide", staff, &breach.to_string(), command).await?;
+    progress(&outcome.0.ok_or(AppError::Missing("breach"))?)
+}
 
-    /// One breach.
-    pub async fn breach_get(&self, breach: Uuid) -> Result<Progress, AppError> {
-        let id = breach.to_string();
-        let rows = self.read_as_system("breach_get", &|| newest(SubjectId::NIL, Breach::TYPE, &id)).await?;
-        progress(&newest_of(&rows).ok_or(AppError::Missing("breach"))?)
-    }
+/// One breach.
+pub async fn get(app: &App, breach: Uuid) -> Result<Progress, AppError> {
+    let id = breach.to_string();
+    let rows = stream::read_as_system(app, "breach_get", &|| newest(SubjectId::NIL, Breach::TYPE, &id)).await?;
+    progress(&newest_of(&rows).ok_or(AppError::Missing("breach"))?)
+}
 
-    /// All breaches, newest first.
-    pub async fn breach_list(&self) -> Result<Vec<(Uuid, Progress)>, AppError> {
-        let rows = self.read_as_system("breach_list", &|| newest_of_type(Breach::TYPE, SHOWN)).await?;
-        let read = |row| {
-            let event = Event::from_row(row, 0);
-            let id = event.aggregate_id.parse().map_err(|_| AppError::Corrupt("a breach without an id".to_owned()))?;
-            Ok((id, progress(&event)?))
-        };
-        rows.iter().map(read).collect()
-    }
+/// All breaches, newest first.
+pub async fn list(app: &App) -> Result<Vec<(Uuid, Progress)>, AppError> {
+    let rows = stream::read_as_system(app, "breach_list", &|| newest_of_type(Breach::TYPE, SHOWN)).await?;
+    let read = |row| {
+        let event = Event::from_row(row, 0);
+        let id = event.aggregate_id.parse().map_err(|_| AppError::Corrupt("a breach without an id".to_owned()))?;
+        Ok((id, progress(&event)?))
+    };
+    rows.iter().map(read).collect()
 }
 
 fn progress(event: &Event) -> Result<Progress, AppError> {

@@ -15,173 +15,162 @@ use event_log::Unit;
 use projections::INLINE;
 use vault::SubjectKeys;
 
-use super::{App, AppError, Standing, sign_in::Known, stream};
 use crate::{
+    app::{
+        App, AppError, Standing,
+        sign_in::{self, Known},
+        stream,
+    },
     auth::{
         codes::{Shown, Waiting, code_shown, code_store, codes_get, long_code, short_code},
         devices::Asker,
-        limits::{Left, Limit},
+        limits::{self, Left, Limit},
     },
     mail::{Letter, letter_insert},
 };
 
-impl App {
-    /// The person whom an address belongs to that is mailed a code. A row that was tampered with counts as none: the letter goes to the
-    /// address all the same, and lets nobody in.
-    pub async fn account_to_mail(&self, ctx: &Ctx, email: &str) -> Result<Option<Known>, AppError> {
-        match self.account_of(ctx, email).await {
-            Err(error @ AppError::Corrupt(_)) => {
-                tracing::error!(%error, "a code is mailed that lets nobody in");
-                Ok(None)
-            }
-            found => found,
+/// The person whom an address belongs to that is mailed a code. A row that was tampered with counts as none: the letter goes to the
+/// address all the same, and lets nobody in.
+pub async fn to_mail(app: &App, ctx: &Ctx, email: &str) -> Result<Option<Known>, AppError> {
+    match sign_in::account_of(app, ctx, email).await {
+        Err(error @ AppError::Corrupt(_)) => {
+            tracing::error!(%error, "a code is mailed that lets nobody in");
+            Ok(None)
         }
+        found => found,
     }
+}
 
-    /// Counts a request for a code; refuses where its mailbox or its client had too many.
-    pub async fn code_count(&self, ctx: &Ctx, email: &str, asker: &Asker) -> Result<Left, AppError> {
-        let client = match asker {
-            Asker::Device(device) => {
-                let key = device.key();
-                return self
-                    .limit_count(ctx, &[(Limit::CodesPerDevice, &key), (Limit::CodesPerDeviceAndDay, &key)])
-                    .await;
-            }
-            Asker::Client(client) => client,
-        };
-        let mailbox = mailbox_of(email);
-        let both = format!("{client} {mailbox}");
-        // The client's own limits first: who has used them up does not count against the mailbox.
-        let own = [
-            (Limit::CodesPerMailboxAndClient, both.as_str()),
-            (Limit::CodesPerClient, client.as_str()),
-            (Limit::CodesPerClientAndDay, client.as_str()),
-        ];
-        let left = self.limit_count(ctx, &own).await?;
-        // What is refused here sends no letter, and does not count as one of the day's.
-        let soon = self.limit_used(ctx, Limit::CodesPerMailbox, &mailbox).await?;
-        if soon.is_over() {
-            return Err(soon.refusal());
+/// Counts a request for a code; refuses where its mailbox or its client had too many.
+pub async fn count(app: &App, ctx: &Ctx, email: &str, asker: &Asker) -> Result<Left, AppError> {
+    let client = match asker {
+        Asker::Device(device) => {
+            let key = device.key();
+            return limits::count(app, ctx, &[(Limit::CodesPerDevice, &key), (Limit::CodesPerDeviceAndDay, &key)])
+                .await;
         }
-        let day = self.limit_used(ctx, Limit::CodesPerMailboxAndDay, &mailbox).await?;
-        // Beyond the day's letters one a quarter of an hour still goes. Whoever asked for it, it comes to the owner, and lets them in.
-        if day.is_over() && soon.used() > 1 { Err(soon.refusal()) } else { Ok(left) }
+        Asker::Client(client) => client,
+    };
+    let mailbox = mailbox_of(email);
+    let both = format!("{client} {mailbox}");
+    // The client's own limits first: who has used them up does not count against the mailbox.
+    let own = [
+        (Limit::CodesPerMailboxAndClient, both.as_str()),
+        (Limit::CodesPerClient, client.as_str()),
+        (Limit::CodesPerClientAndDay, client.as_str()),
+    ];
+    let left = limits::count(app, ctx, &own).await?;
+    // What is refused here sends no letter, and does not count as one of the day's.
+    let soon = limits::used(app, ctx, Limit::CodesPerMailbox, &mailbox).await?;
+    if soon.is_over() {
+        return Err(soon.refusal());
     }
+    let day = limits::used(app, ctx, Limit::CodesPerMailboxAndDay, &mailbox).await?;
+    // Beyond the day's letters one a quarter of an hour still goes. Whoever asked for it, it comes to the owner, and lets them in.
+    if day.is_over() && soon.used() > 1 { Err(soon.refusal()) } else { Ok(left) }
+}
 
-    /// Mails a fresh code to an address; it replaces the one that the same asker was mailed before. That it was asked for is on
-    /// record: in the person's own log where the address is known, else in the system's.
-    pub async fn code_send(
-        &self,
-        ctx: &Ctx,
-        email: &str,
-        known: Option<&Known>,
-        asker: &Asker,
-    ) -> Result<(), AppError> {
-        match self.code_send_to(ctx, email, known, asker).await {
-            // Erased between the two looks.
-            Err(AppError::SignedOut) if known.is_some() => self.code_send_to(ctx, email, None, asker).await,
-            outcome => outcome,
-        }
+/// Mails a fresh code to an address; it replaces the one that the same asker was mailed before. That it was asked for is on
+/// record: in the person's own log where the address is known, else in the system's.
+pub async fn send(app: &App, ctx: &Ctx, email: &str, known: Option<&Known>, asker: &Asker) -> Result<(), AppError> {
+    match send_to(app, ctx, email, known, asker).await {
+        // Erased between the two looks.
+        Err(AppError::SignedOut) if known.is_some() => send_to(app, ctx, email, None, asker).await,
+        outcome => outcome,
     }
+}
 
-    async fn code_send_to(&self, ctx: &Ctx, email: &str, known: Option<&Known>, asker: &Asker) -> Result<(), AppError> {
-        let ring = self.vault.ring();
-        let (address, _) = ring.address_hash(email);
-        let (key, sealer) = ring.transit(ctx.now())?;
-        let (sealer, ctx) = (&sealer, &about(ctx, known));
-        let work = move |tx: Tx| async move {
-            let tried_often = self.limit_is_used_up(ctx, key, Limit::TriesPerAddress, email);
-            let [standing, tried_often] = tx.flight([Standing::query(ctx, None), tried_often]).await?;
-            let keys = self.keys_of_known(ctx, known, &standing)?;
-            let guessable = asker.device().is_some() || tried_often.is_empty();
-            let code = if guessable { short_code() } else { long_code() };
-            tx.queue(code_store(ring, ctx, key, address, asker, code.reveal()));
-            tx.queue(letter_insert(ctx, &Letter::code(email, &code_shown(code.reveal())), key, sealer));
-            self.account_attempt(ctx, &tx, keys.as_ref(), AccountCommand::RequestCode).await
+async fn send_to(app: &App, ctx: &Ctx, email: &str, known: Option<&Known>, asker: &Asker) -> Result<(), AppError> {
+    let ring = app.vault.ring();
+    let (address, _) = ring.address_hash(email);
+    let (key, sealer) = ring.transit(ctx.now())?;
+    let (sealer, ctx) = (&sealer, &about(ctx, known));
+    let work = move |tx: Tx| async move {
+        let tried_often = limits::is_used_up(app, ctx, key, Limit::TriesPerAddress, email);
+        let [standing, tried_often] = tx.flight([Standing::query(ctx, None), tried_often]).await?;
+        let keys = keys_of_known(app, ctx, known, &standing)?;
+        let guessable = asker.device().is_some() || tried_often.is_empty();
+        let code = if guessable { short_code() } else { long_code() };
+        tx.queue(code_store(ring, ctx, key, address, asker, code.reveal()));
+        tx.queue(letter_insert(ctx, &Letter::code(email, &code_shown(code.reveal())), key, sealer));
+        attempt(ctx, &tx, keys.as_ref(), AccountCommand::RequestCode).await
+    };
+    app.db.api.run_tx("auth_code", ctx, Gate::shared(ctx).and_lookup(address), work).await
+}
+
+/// Compares a code with those that were mailed to the address.
+pub async fn show(app: &App, ctx: &Ctx, email: &str, code: &str, asker: &Asker) -> Result<Shown, AppError> {
+    let ring = app.vault.ring();
+    let (address, _) = ring.address_hash(email);
+    let (key, _) = ring.transit(ctx.now())?;
+    let (of_all, who) = match asker {
+        Asker::Device(device) => (Limit::TriesPerDevice, device.key()),
+        Asker::Client(_) => (Limit::TriesPerAddress, email.to_owned()),
+    };
+    let who = who.as_str();
+    let work = move |tx: Tx| async move {
+        let [rows] = tx.flight([codes_get(ring, ctx, key, address, asker)]).await?;
+        let waiting: Vec<Waiting> = rows.iter().map(Waiting::from_row).collect();
+        let of_one = |code: &Waiting| {
+            let who = format!("{email} {} {}", code.key(), asker.key());
+            limits::query(app, ctx, key, Limit::TriesPerCode, &who)
         };
-        self.db.api.run_tx("auth_code", ctx, Gate::shared(ctx).and_lookup(address), work).await
-    }
+        let mut counts = vec![limits::query(app, ctx, key, of_all, who)];
+        counts.extend(waiting.iter().map(of_one));
+        Ok::<_, AppError>((waiting, tx.flight_all(counts).await?))
+    };
+    let (waiting, counts) = app.db.api.run_tx("code_show", ctx, Gate::lookup(address), work).await?;
+    let tried_often = Left::of(ctx, of_all, &counts[0]).is_over();
+    let open = (waiting.iter().zip(&counts[1..]))
+        .filter(|(_, count)| !Left::of(ctx, Limit::TriesPerCode, count).is_over())
+        .filter(|(code, _)| code.is_long || !tried_often);
+    let mut shown = open.filter_map(|(waiting, _)| waiting.compare(ring, address, code, asker));
+    shown.next().ok_or(AppError::CodeRefused)
+}
 
-    /// Compares a code with those that were mailed to the address.
-    pub async fn code_show(&self, ctx: &Ctx, email: &str, code: &str, asker: &Asker) -> Result<Shown, AppError> {
-        let ring = self.vault.ring();
-        let (address, _) = ring.address_hash(email);
-        let (key, _) = ring.transit(ctx.now())?;
-        let (of_all, who) = match asker {
-            Asker::Device(device) => (Limit::TriesPerDevice, device.key()),
-            Asker::Client(_) => (Limit::TriesPerAddress, email.to_owned()),
-        };
-        let who = who.as_str();
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.flight([codes_get(ring, ctx, key, address, asker)]).await?;
-            let waiting: Vec<Waiting> = rows.iter().map(Waiting::from_row).collect();
-            let of_one = |code: &Waiting| {
-                let who = format!("{email} {} {}", code.key(), asker.key());
-                self.limit_query(ctx, key, Limit::TriesPerCode, &who)
-            };
-            let mut counts = vec![self.limit_query(ctx, key, of_all, who)];
-            counts.extend(waiting.iter().map(of_one));
-            Ok::<_, AppError>((waiting, tx.flight_all(counts).await?))
-        };
-        let (waiting, counts) = self.db.api.run_tx("code_show", ctx, Gate::lookup(address), work).await?;
-        let tried_often = Left::of(ctx, of_all, &counts[0]).is_over();
-        let open = (waiting.iter().zip(&counts[1..]))
-            .filter(|(_, count)| !Left::of(ctx, Limit::TriesPerCode, count).is_over())
-            .filter(|(code, _)| code.is_long || !tried_often);
-        let mut shown = open.filter_map(|(waiting, _)| waiting.compare(ring, address, code, asker));
-        shown.next().ok_or(AppError::CodeRefused)
+/// Records that somebody showed a wrong code: in the person's own log where the address is known, else in the system's.
+pub async fn fail_sign_in(app: &App, ctx: &Ctx, known: Option<&Known>) -> Result<(), AppError> {
+    match fail(app, ctx, known).await {
+        // Erased between the two looks.
+        Err(AppError::SignedOut) if known.is_some() => fail(app, ctx, None).await,
+        outcome => outcome,
     }
+}
 
-    /// Records that somebody showed a wrong code: in the person's own log where the address is known, else in the system's.
-    pub async fn account_fail_sign_in(&self, ctx: &Ctx, known: Option<&Known>) -> Result<(), AppError> {
-        match self.account_fail(ctx, known).await {
-            // Erased between the two looks.
-            Err(AppError::SignedOut) if known.is_some() => self.account_fail(ctx, None).await,
-            outcome => outcome,
-        }
-    }
+async fn fail(app: &App, ctx: &Ctx, known: Option<&Known>) -> Result<(), AppError> {
+    let ctx = &about(ctx, known);
+    let work = move |tx: Tx| async move {
+        let [standing] = tx.flight([Standing::query(ctx, None)]).await?;
+        let keys = keys_of_known(app, ctx, known, &standing)?;
+        attempt(ctx, &tx, keys.as_ref(), AccountCommand::FailSignIn).await
+    };
+    app.db.api.run_tx("account_fail_sign_in", ctx, Gate::shared(ctx), work).await
+}
 
-    async fn account_fail(&self, ctx: &Ctx, known: Option<&Known>) -> Result<(), AppError> {
-        let ctx = &about(ctx, known);
-        let work = move |tx: Tx| async move {
-            let [standing] = tx.flight([Standing::query(ctx, None)]).await?;
-            let keys = self.keys_of_known(ctx, known, &standing)?;
-            self.account_attempt(ctx, &tx, keys.as_ref(), AccountCommand::FailSignIn).await
-        };
-        self.db.api.run_tx("account_fail_sign_in", ctx, Gate::shared(ctx), work).await
-    }
+/// Queues the event of what anybody may try with an address. Each is a stream of its own, so that many at once wait for nothing:
+/// a queue before one address would tell that it is known.
+async fn attempt(ctx: &Ctx, tx: &Tx, keys: Option<&SubjectKeys>, command: AccountCommand) -> Result<(), AppError> {
+    let unit = Unit::new(ctx, keys);
+    stream::command::<Account>(ctx, &unit, &stream::own_id(), None, command).await?;
+    unit.flush(tx, INLINE);
+    Ok(())
+}
 
-    /// Queues the event of what anybody may try with an address. Each is a stream of its own, so that many at once wait for nothing:
-    /// a queue before one address would tell that it is known.
-    async fn account_attempt(
-        &self,
-        ctx: &Ctx,
-        tx: &Tx,
-        keys: Option<&SubjectKeys>,
-        command: AccountCommand,
-    ) -> Result<(), AppError> {
-        let unit = Unit::new(ctx, keys);
-        stream::command::<Account>(ctx, &unit, &stream::own_id(), None, command).await?;
-        unit.flush(tx, INLINE);
-        Ok(())
+/// The keys of the person who is known. For nobody as many keys are made and thrown away, so that the time of an answer does not
+/// tell whether an address is known.
+fn keys_of_known(
+    app: &App,
+    ctx: &Ctx,
+    known: Option<&Known>,
+    standing: &[Row],
+) -> Result<Option<SubjectKeys>, AppError> {
+    if known.is_some() {
+        return Ok(Some(Standing::take(app, ctx, standing)?.keys));
     }
-
-    /// The keys of the person who is known. For nobody as many keys are made and thrown away, so that the time of an answer does not
-    /// tell whether an address is known.
-    fn keys_of_known(
-        &self,
-        ctx: &Ctx,
-        known: Option<&Known>,
-        standing: &[Row],
-    ) -> Result<Option<SubjectKeys>, AppError> {
-        if known.is_some() {
-            return Ok(Some(Standing::take(self, ctx, standing)?.keys));
-        }
-        let nobody = SubjectId::random();
-        drop(self.vault.create_subject(nobody));
-        self.vault.forget(nobody);
-        Ok(None)
-    }
+    let nobody = SubjectId::random();
+    drop(app.vault.create_subject(nobody));
+    app.vault.forget(nobody);
+    Ok(None)
 }
 
 /// The circumstances of what anybody may try with an address: about its person, or about nobody.

@@ -19,13 +19,16 @@ use projections::{
 };
 use vault::SubjectKeys;
 
-use super::{
-    App, AppError, Standing,
-    deletion::address_of,
-    sign_in::user_get,
-    stream::{self, newest_of},
+use crate::{
+    app::{
+        App, AppError, Standing,
+        deletion::address_of,
+        receipt,
+        sign_in::{self, user_get},
+        stream::{self, newest_of},
+    },
+    ledger::Entry,
 };
-use crate::ledger::Entry;
 
 /// One decision of the past.
 pub struct PastDecision {
@@ -71,112 +74,106 @@ pub(super) fn command(purpose: Purpose, granted: bool, version: Option<&str>) ->
     }
 }
 
-impl App {
-    /// Gives or withdraws consent to a purpose. Deciding the same again changes nothing.
-    pub async fn consent_decide(
-        &self,
-        ctx: &Ctx,
-        purpose: Purpose,
-        granted: bool,
-        version: Option<&str>,
-    ) -> Result<(), AppError> {
-        self.decide("consent_decide", ctx, purpose, granted, &|| command(purpose, granted, version)).await
-    }
+/// Gives or withdraws consent to a purpose. Deciding the same again changes nothing.
+pub async fn decide(
+    app: &App,
+    ctx: &Ctx,
+    purpose: Purpose,
+    granted: bool,
+    version: Option<&str>,
+) -> Result<(), AppError> {
+    decide_on(app, "consent_decide", ctx, purpose, granted, &|| command(purpose, granted, version)).await
+}
 
-    /// Objects to a purpose (GDPR Art. 21), or takes the objection back. Doing the same again changes nothing.
-    pub async fn objection_decide(&self, ctx: &Ctx, purpose: Purpose, objected: bool) -> Result<(), AppError> {
-        let decide = move || {
-            let decision = current(purpose);
-            if objected { ConsentCommand::Object { decision } } else { ConsentCommand::LiftObjection { decision } }
-        };
-        self.decide("objection_decide", ctx, purpose, !objected, &decide).await
-    }
+/// Objects to a purpose (GDPR Art. 21), or takes the objection back. Doing the same again changes nothing.
+pub async fn objection_decide(app: &App, ctx: &Ctx, purpose: Purpose, objected: bool) -> Result<(), AppError> {
+    let decide = move || {
+        let decision = current(purpose);
+        if objected { ConsentCommand::Object { decision } } else { ConsentCommand::LiftObjection { decision } }
+    };
+    decide_on(app, "objection_decide", ctx, purpose, !objected, &decide).await
+}
 
-    /// One decision on a purpose. What `loosens` allows more than before and is an act; to withdraw and to object are rights.
-    async fn decide(
-        &self,
-        name: &'static str,
-        ctx: &Ctx,
-        purpose: Purpose,
-        loosens: bool,
-        command: &(dyn Fn() -> ConsentCommand + Sync),
-    ) -> Result<(), AppError> {
-        self.db
-            .api
-            .run_tx(name, ctx, Gate::shared(ctx), move |tx| async move {
-                let id = stream_id(ctx.subject, purpose);
-                let [standing, rows, contact, user] = tx
-                    .flight([
-                        Standing::query(ctx, None),
-                        newest(ctx.subject, "consent", &id),
-                        record_list(ctx.subject, CONTACT.name(), None),
-                        user_get(ctx.subject),
-                    ])
-                    .await?;
-                let standing = Standing::take_right(self, ctx, &standing)?;
-                if loosens {
-                    standing.require_acting()?;
+/// One decision on a purpose. What `loosens` allows more than before and is an act; to withdraw and to object are rights.
+async fn decide_on(
+    app: &App,
+    name: &'static str,
+    ctx: &Ctx,
+    purpose: Purpose,
+    loosens: bool,
+    command: &(dyn Fn() -> ConsentCommand + Sync),
+) -> Result<(), AppError> {
+    app.db
+        .api
+        .run_tx(name, ctx, Gate::shared(ctx), move |tx| async move {
+            let id = stream_id(ctx.subject, purpose);
+            let [standing, rows, contact, user] = tx
+                .flight([
+                    Standing::query(ctx, None),
+                    newest(ctx.subject, "consent", &id),
+                    record_list(ctx.subject, CONTACT.name(), None),
+                    user_get(ctx.subject),
+                ])
+                .await?;
+            let standing = Standing::take_right(app, ctx, &standing)?;
+            if loosens {
+                standing.require_acting()?;
+            }
+            let keys = standing.keys;
+            let unit = Unit::new(ctx, Some(&keys));
+            stream::command::<Consent>(ctx, &unit, &id, newest_of(&rows).as_ref(), command()).await?;
+            if let Some(event) = unit.newest() {
+                note_withdrawal(app, ctx, purpose, &event).await?;
+                let user = sign_in::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
+                match address_of(&keys, &contact) {
+                    Ok(to) => receipt::post(app, ctx, &tx, &to, &event, user)?,
+                    // Damaged data must not keep anybody from withdrawing.
+                    Err(error) => tracing::error!(%error, "a receipt can't be addressed"),
                 }
-                let keys = standing.keys;
-                let unit = Unit::new(ctx, Some(&keys));
-                stream::command::<Consent>(ctx, &unit, &id, newest_of(&rows).as_ref(), command()).await?;
-                if let Some(event) = unit.newest() {
-                    self.note_withdrawal(ctx, purpose, &event).await?;
-                    let user = self.user(ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
-                    match address_of(&keys, &contact) {
-                        Ok(to) => self.receipt_post(ctx, &tx, &to, &event, user)?,
-                        // Damaged data must not keep anybody from withdrawing.
-                        Err(error) => tracing::error!(%error, "a receipt can't be addressed"),
-                    }
-                }
-                unit.flush(&tx, INLINE);
-                Ok(())
-            })
-            .await
-    }
+            }
+            unit.flush(&tx, INLINE);
+            Ok(())
+        })
+        .await
+}
 
-    /// Notes in the ledger that a consent ended, so that no restored backup brings it back.
-    async fn note_withdrawal(&self, ctx: &Ctx, purpose: Purpose, event: &Event) -> Result<(), AppError> {
-        let objected = match event.event_type.as_str() {
-            "consent.withdrawn" => false,
-            "objection.raised" => true,
-            _ => return Ok(()),
-        };
-        Ok(self.ledger.append(Entry::Withdrawn { subject: ctx.subject, purpose, objected, at: ctx.now() }).await?)
-    }
+/// Notes in the ledger that a consent ended, so that no restored backup brings it back.
+async fn note_withdrawal(app: &App, ctx: &Ctx, purpose: Purpose, event: &Event) -> Result<(), AppError> {
+    let objected = match event.event_type.as_str() {
+        "consent.withdrawn" => false,
+        "objection.raised" => true,
+        _ => return Ok(()),
+    };
+    Ok(app.ledger.append(Entry::Withdrawn { subject: ctx.subject, purpose, objected, at: ctx.now() }).await?)
+}
 
-    /// The decisions that stand.
-    pub async fn consent_list(&self, ctx: &Ctx) -> Result<(Vec<ConsentRow>, SubjectKeys), AppError> {
-        let (rows, keys) = self.read_own(ctx, "consent_list", &|| consent_list(ctx.subject)).await?;
-        Ok((rows.iter().map(ConsentRow::from_row).collect(), keys))
-    }
+/// The decisions that stand.
+pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ConsentRow>, SubjectKeys), AppError> {
+    let (rows, keys) = read_own(app, ctx, "consent_list", &|| consent_list(ctx.subject)).await?;
+    Ok((rows.iter().map(ConsentRow::from_row).collect(), keys))
+}
 
-    /// All decisions on a purpose, newest first.
-    pub async fn consent_history(
-        &self,
-        ctx: &Ctx,
-        purpose: Purpose,
-    ) -> Result<(Vec<PastDecision>, SubjectKeys), AppError> {
-        let (rows, keys) = self.read_own(ctx, "consent_history", &|| consent_history(ctx.subject, purpose)).await?;
-        let past = rows.iter().map(|row| past(&Event::from_row(row, 0))).collect::<Result<_, _>>()?;
-        Ok((past, keys))
-    }
+/// All decisions on a purpose, newest first.
+pub async fn history(app: &App, ctx: &Ctx, purpose: Purpose) -> Result<(Vec<PastDecision>, SubjectKeys), AppError> {
+    let (rows, keys) = read_own(app, ctx, "consent_history", &|| consent_history(ctx.subject, purpose)).await?;
+    let past = rows.iter().map(|row| past(&Event::from_row(row, 0))).collect::<Result<_, _>>()?;
+    Ok((past, keys))
+}
 
-    /// One statement that reads a person's own rows, with the standing, in one flight: a right.
-    pub(super) async fn read_own(
-        &self,
-        ctx: &Ctx,
-        name: &'static str,
-        query: &(dyn Fn() -> Query + Sync),
-    ) -> Result<(Vec<db::Row>, SubjectKeys), AppError> {
-        self.db
-            .api
-            .run_tx(name, ctx, Gate::read(ctx), move |tx| async move {
-                let [standing, rows] = tx.finish([Standing::query(ctx, None), query()]).await?;
-                Ok((rows, Standing::take_right(self, ctx, &standing)?.keys))
-            })
-            .await
-    }
+/// One statement that reads a person's own rows, with the standing, in one flight: a right.
+pub(super) async fn read_own(
+    app: &App,
+    ctx: &Ctx,
+    name: &'static str,
+    query: &(dyn Fn() -> Query + Sync),
+) -> Result<(Vec<db::Row>, SubjectKeys), AppError> {
+    app.db
+        .api
+        .run_tx(name, ctx, Gate::read(ctx), move |tx| async move {
+            let [standing, rows] = tx.finish([Standing::query(ctx, None), query()]).await?;
+            Ok((rows, Standing::take_right(app, ctx, &standing)?.keys))
+        })
+        .await
 }
 
 /// What an event of a consent's stream says.

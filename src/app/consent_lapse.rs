@@ -17,68 +17,69 @@ use projections::{
     record::record_list,
 };
 
-use super::{
-    App, AppError, Standing,
-    consent::current,
-    deletion::address_of,
-    receipt::title,
-    stream::{self, newest_of},
+use crate::{
+    app::{
+        App, AppError, Standing,
+        consent::current,
+        deletion::{self, address_of},
+        receipt::title,
+        stream::{self, newest_of},
+    },
+    jobs::Next,
+    mail::Letter,
 };
-use crate::{jobs::Next, mail::Letter};
 
 /// The kind of job that tells a person which consents have lapsed.
 pub const CONSENT_LAPSE_JOB: &str = "consent_lapse";
 /// The kind of job that looks, once a day, for whom there is such work.
 pub const NOTICE_SWEEP_JOB: &str = "notice_sweep";
 
-impl App {
-    /// Adds a job for each person with a consent on a notice that no longer counts. Comes again in a day.
-    pub(crate) async fn notice_sweep(&self) -> Result<Next, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        self.db
-            .system
-            .run_tx("notice_sweep", ctx, Gate::read(ctx), move |tx| async move {
-                tx.queue(job_plan_lapses(CONSENT_LAPSE_JOB, ctx.now()));
-                Ok::<_, AppError>(())
-            })
-            .await?;
-        Ok(Next::Later(ctx.now() + TimeDelta::days(1)))
-    }
+/// Adds a job for each person with a consent on a notice that no longer counts. Comes again in a day.
+pub(crate) async fn sweep(app: &App) -> Result<Next, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx("notice_sweep", ctx, Gate::read(ctx), move |tx| async move {
+            tx.queue(job_plan_lapses(CONSENT_LAPSE_JOB, ctx.now()));
+            Ok::<_, AppError>(())
+        })
+        .await?;
+    Ok(Next::Later(ctx.now() + TimeDelta::days(1)))
+}
 
-    /// Notes which of a person's consents have lapsed, and tells the person, a letter a purpose.
-    pub(crate) async fn consent_lapse(&self, subject: SubjectId) -> Result<Next, AppError> {
-        let ctx = &Ctx::job(self.clock.clone(), subject);
-        let work = self.db.api.run_tx("consent_lapse", ctx, Gate::alone(ctx), move |tx| async move {
-            let [standing, consents, contact] = tx
-                .flight([Standing::query(ctx, None), consent_list(subject), record_list(subject, CONTACT.name(), None)])
-                .await?;
-            let keys = Standing::take(self, ctx, &standing)?.keys;
-            let outdated = |row: &ConsentRow| row.granted && !row.counts_today();
-            let unit = Unit::new(ctx, Some(&keys));
-            for row in consents.iter().map(ConsentRow::from_row).filter(outdated) {
-                let Some(purpose) = Purpose::parse(&row.purpose) else { continue };
-                let id = stream_id(subject, purpose);
-                let [rows] = tx.flight([newest(subject, Consent::TYPE, &id)]).await?;
-                let before = unit.len();
-                let lapse = ConsentCommand::Lapse { decision: current(purpose) };
-                stream::command::<Consent>(ctx, &unit, &id, newest_of(&rows).as_ref(), lapse).await?;
-                if unit.len() == before {
-                    continue;
-                }
-                let notice = Notice::current(purpose);
-                match address_of(&keys, &contact) {
-                    Ok(to) => self.post(ctx, &tx, &Letter::notice_changed(&to, title(notice), notice.text))?,
-                    // Damaged data must not keep what counts from being on record.
-                    Err(error) => tracing::error!(%error, "a changed notice can't be addressed"),
-                }
+/// Notes which of a person's consents have lapsed, and tells the person, a letter a purpose.
+pub(crate) async fn lapse(app: &App, subject: SubjectId) -> Result<Next, AppError> {
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    let work = app.db.api.run_tx("consent_lapse", ctx, Gate::alone(ctx), move |tx| async move {
+        let [standing, consents, contact] = tx
+            .flight([Standing::query(ctx, None), consent_list(subject), record_list(subject, CONTACT.name(), None)])
+            .await?;
+        let keys = Standing::take(app, ctx, &standing)?.keys;
+        let outdated = |row: &ConsentRow| row.granted && !row.counts_today();
+        let unit = Unit::new(ctx, Some(&keys));
+        for row in consents.iter().map(ConsentRow::from_row).filter(outdated) {
+            let Some(purpose) = Purpose::parse(&row.purpose) else { continue };
+            let id = stream_id(subject, purpose);
+            let [rows] = tx.flight([newest(subject, Consent::TYPE, &id)]).await?;
+            let before = unit.len();
+            let lapse = ConsentCommand::Lapse { decision: current(purpose) };
+            stream::command::<Consent>(ctx, &unit, &id, newest_of(&rows).as_ref(), lapse).await?;
+            if unit.len() == before {
+                continue;
             }
-            unit.flush(&tx, INLINE);
-            Ok(())
-        });
-        match work.await {
-            // Erased since the job was added.
-            Err(AppError::SignedOut) => Ok(Next::Done),
-            outcome => outcome.map(|()| Next::Done),
+            let notice = Notice::current(purpose);
+            match address_of(&keys, &contact) {
+                Ok(to) => deletion::post(app, ctx, &tx, &Letter::notice_changed(&to, title(notice), notice.text))?,
+                // Damaged data must not keep what counts from being on record.
+                Err(error) => tracing::error!(%error, "a changed notice can't be addressed"),
+            }
         }
+        unit.flush(&tx, INLINE);
+        Ok(())
+    });
+    match work.await {
+        // Erased since the job was added.
+        Err(AppError::SignedOut) => Ok(Next::Done),
+        outcome => outcome.map(|()| Next::Done),
     }
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vault::{SubjectKeys, WrappedSubject};
 
-use super::{App, AppError, access::access_event, release::PAGE};
+use crate::app::{App, AppError, access::access_event, release::PAGE, standing};
 
 /// What was opened of somebody.
 #[derive(Clone, Copy, Debug)]
@@ -69,70 +69,68 @@ impl Considered {
     }
 }
 
-impl App {
-    /// Records that a release considered every account.
-    pub(super) async fn release_considered(
-        &self,
-        ctx: &Ctx,
-        period: Quarter,
-        revision: u32,
-        looks: &[Look],
-    ) -> Result<(), AppError> {
-        let mut after = Some(SubjectId::NIL);
-        while let Some(from) = after {
-            after = self.considered_page(ctx, (period, revision), from, looks).await?;
-        }
-        Ok(())
+/// Records that a release considered every account.
+pub(super) async fn consider(
+    app: &App,
+    ctx: &Ctx,
+    period: Quarter,
+    revision: u32,
+    looks: &[Look],
+) -> Result<(), AppError> {
+    let mut after = Some(SubjectId::NIL);
+    while let Some(from) = after {
+        after = consider_page(app, ctx, (period, revision), from, looks).await?;
     }
+    Ok(())
+}
 
-    /// Writes the entries of the accounts that come after one; gives the last of them, or none where there are no more.
-    async fn considered_page(
-        &self,
-        ctx: &Ctx,
-        release: (Quarter, u32),
-        after: SubjectId,
-        looks: &[Look],
-    ) -> Result<Option<SubjectId>, AppError> {
-        let version = Notice::current(Purpose::Statistics).version;
-        self.db
-            .stats
-            .run_tx("release_considered", ctx, Gate::read(ctx), move |tx| async move {
-                let [accounts] = tx.flight([release_accounts(after, version, PAGE)]).await?;
-                let mut events = Vec::with_capacity(accounts.len());
-                // One stream and one moment for all: how long each took to seal is told nowhere.
-                let (stream, now) = (EventId::random().to_string(), ctx.now());
-                for (row, sequence) in accounts.iter().zip(1..) {
-                    let subject = SubjectId(row.get::<_, Uuid>(5));
-                    let look = looks.binary_search_by_key(&subject.0, |look| look.subject.0).ok().map(|at| looks[at]);
-                    let keys = self.keys_of(row, subject, look.is_some()).await?;
-                    let event = entry(ctx, release, look.unwrap_or(Look::of(subject)), keys, (&stream, sequence));
-                    events.push(Event { recorded_at: now, ..event });
-                }
-                let last = events.last().map(|event| event.subject_id);
-                if !events.is_empty() {
-                    tx.queue(append(events));
-                }
-                Ok(last)
-            })
-            .await
+/// Writes the entries of the accounts that come after one; gives the last of them, or none where there are no more.
+async fn consider_page(
+    app: &App,
+    ctx: &Ctx,
+    release: (Quarter, u32),
+    after: SubjectId,
+    looks: &[Look],
+) -> Result<Option<SubjectId>, AppError> {
+    let version = Notice::current(Purpose::Statistics).version;
+    app.db
+        .stats
+        .run_tx("release_considered", ctx, Gate::read(ctx), move |tx| async move {
+            let [accounts] = tx.flight([release_accounts(after, version, PAGE)]).await?;
+            let mut events = Vec::with_capacity(accounts.len());
+            // One stream and one moment for all: how long each took to seal is told nowhere.
+            let (stream, now) = (EventId::random().to_string(), ctx.now());
+            for (row, sequence) in accounts.iter().zip(1..) {
+                let subject = SubjectId(row.get::<_, Uuid>(5));
+                let look = looks.binary_search_by_key(&subject.0, |look| look.subject.0).ok().map(|at| looks[at]);
+                let keys = keys_of(app, row, subject, look.is_some()).await?;
+                let event = entry(ctx, release, look.unwrap_or(Look::of(subject)), keys, (&stream, sequence));
+                events.push(Event { recorded_at: now, ..event });
+            }
+            let last = events.last().map(|event| event.subject_id);
+            if !events.is_empty() {
+                tx.queue(append(events));
+            }
+            Ok(last)
+        })
+        .await
+}
+
+/// The keys of an account's entry. Whoever withdrew since their days were read is read about all the same: their keys are
+/// not open to statistics any more, and come by a ticket of their own.
+async fn keys_of(app: &App, row: &Row, subject: SubjectId, was_read: bool) -> Result<Option<SubjectKeys>, AppError> {
+    if row.get::<_, Option<i32>>(0).is_some() {
+        return Ok(Some(app.vault.open_once(subject, &WrappedSubject::from_row(row))?));
     }
-
-    /// The keys of an account's entry. Whoever withdrew since their days were read is read about all the same: their keys are
-    /// not open to statistics any more, and come by a ticket of their own.
-    async fn keys_of(&self, row: &Row, subject: SubjectId, was_read: bool) -> Result<Option<SubjectKeys>, AppError> {
-        if row.get::<_, Option<i32>>(0).is_some() {
-            return Ok(Some(self.vault.open_once(subject, &WrappedSubject::from_row(row))?));
-        }
-        if !was_read {
-            return Ok(None);
-        }
-        let own = &Ctx::system(self.clock.clone()).for_subject(subject, None);
-        match self.standing_keys(own).await {
-            Ok(keys) => Ok(Some(keys)),
-            // Erased in between: what the entry says would open for nobody.
-            Err(AppError::SignedOut) => Ok(None),
-            Err(error) => Err(error),
-        }
+    if !was_read {
+        return Ok(None);
+    }
+    let own = &Ctx::system(app.clock.clone()).for_subject(subject, None);
+    match standing::acting_keys(app, own).await {
+        Ok(keys) => Ok(Some(keys)),
+        // Erased in between: what the entry says would open for nobody.
+        Err(AppError::SignedOut) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -8,8 +8,10 @@ use projections::export::{ExportRow, export_get};
 use serde::{Deserialize, Serialize};
 use vault::{Aad, FileKey, Sealed};
 
-use super::{App, AppError};
-use crate::export::{FileName, FilePlace, FileReader, format_of};
+use crate::{
+    app::{App, AppError, consent, export},
+    export::{FileName, FilePlace, FileReader, format_of},
+};
 
 /// How long a download token is good.
 const TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -40,56 +42,54 @@ fn token_place() -> Aad {
     Aad::of("export token")
 }
 
-impl App {
-    /// What can be downloaded of a request. Unknown, foreign, unfinished and run-out ones are alike: missing.
-    pub async fn export_file(&self, ctx: &Ctx, export: ExportId) -> Result<ExportFile, AppError> {
-        let (rows, _) = self.read_own(ctx, "export_file", &|| export_get(ctx.subject, export)).await?;
-        let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
-        file_of(ctx, &row).ok_or(AppError::Missing("export"))
-    }
+/// What can be downloaded of a request. Unknown, foreign, unfinished and run-out ones are alike: missing.
+pub async fn file(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportFile, AppError> {
+    let (rows, _) = consent::read_own(app, ctx, "export_file", &|| export_get(ctx.subject, export)).await?;
+    let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+    file_of(ctx, &row).ok_or(AppError::Missing("export"))
+}
 
-    /// Opens the file of a request for one download, which is on record before the first byte is read.
-    pub async fn export_open(&self, ctx: &Ctx, export: ExportId) -> Result<FileReader, AppError> {
-        let (row, keys) =
-            match self.export_step("export_open", ctx, export, ExportCommand::Download, &|_, _, _| Ok(())).await {
-                Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::Missing("export")),
-                outcome => outcome?,
-            };
-        let file = file_of(ctx, &row);
-        let (Some(file), Some(name), Some(key)) = (file, name_of(ctx.subject, &row), &row.file_key) else {
-            return Err(AppError::Missing("export"));
-        };
-        let place = FilePlace { subject: ctx.subject, export };
-        let key = FileKey::unwrap(&keys, &place.key(), &Sealed::from_base64(key)?)?;
-        Ok(FileReader::new(self.exports.clone(), name, key, file.size))
-    }
-
-    /// A token with which whoever holds it can download this one file for ten minutes, as long as the session lives that made it,
-    /// and when it runs out.
-    pub async fn export_token(&self, ctx: &Ctx, export: ExportId) -> Result<(String, DateTime<Utc>), AppError> {
-        let session = ctx.session.ok_or(AppError::SignedOut)?;
-        self.export_file(ctx, export).await?;
-        let token = Token { subject: ctx.subject, session, export, expires_at: ctx.now() + TOKEN_LIFETIME };
-        // On record before it leaves: whoever holds it needs no sign-in.
-        let command = ExportCommand::MakeToken { expires_at: token.expires_at };
-        match self.export_step("export_token", ctx, export, command, &|_, _, _| Ok(())).await {
+/// Opens the file of a request for one download, which is on record before the first byte is read.
+pub async fn open(app: &App, ctx: &Ctx, export: ExportId) -> Result<FileReader, AppError> {
+    let (row, keys) =
+        match export::step(app, "export_open", ctx, export, ExportCommand::Download, &|_, _, _| Ok(())).await {
             Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::Missing("export")),
-            outcome => outcome.map(drop)?,
-        }
-        let text = serde_json::to_vec(&token).expect("a token can be written as JSON");
-        let sealed = self.vault.ring().token_sealer().seal(&token_place(), &text);
-        Ok((URL_SAFE_NO_PAD.encode(sealed.0), token.expires_at))
-    }
+            outcome => outcome?,
+        };
+    let file = file_of(ctx, &row);
+    let (Some(file), Some(name), Some(key)) = (file, name_of(ctx.subject, &row), &row.file_key) else {
+        return Err(AppError::Missing("export"));
+    };
+    let place = FilePlace { subject: ctx.subject, export };
+    let key = FileKey::unwrap(&keys, &place.key(), &Sealed::from_base64(key)?)?;
+    Ok(FileReader::new(app.exports.clone(), name, key, file.size))
+}
 
-    /// The circumstances of a request that shows a token: the person whose file it opens, and the session that made it, which every
-    /// read then finds alive or refuses. None where the token is not ours, of another file, or has run out.
-    pub fn export_token_holder(&self, ctx: &Ctx, token: &str, export: ExportId) -> Option<Ctx> {
-        let sealed = Sealed(URL_SAFE_NO_PAD.decode(token).ok()?);
-        let text = self.vault.ring().token_sealer().open(&token_place(), &sealed).ok()?;
-        let token: Token = serde_json::from_slice(&text).ok()?;
-        let good = token.export == export && ctx.now() < token.expires_at;
-        good.then(|| ctx.for_subject(token.subject, Some(token.session)))
+/// A token with which whoever holds it can download this one file for ten minutes, as long as the session lives that made it,
+/// and when it runs out.
+pub async fn token(app: &App, ctx: &Ctx, export: ExportId) -> Result<(String, DateTime<Utc>), AppError> {
+    let session = ctx.session.ok_or(AppError::SignedOut)?;
+    file(app, ctx, export).await?;
+    let token = Token { subject: ctx.subject, session, export, expires_at: ctx.now() + TOKEN_LIFETIME };
+    // On record before it leaves: whoever holds it needs no sign-in.
+    let command = ExportCommand::MakeToken { expires_at: token.expires_at };
+    match export::step(app, "export_token", ctx, export, command, &|_, _, _| Ok(())).await {
+        Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::Missing("export")),
+        outcome => outcome.map(drop)?,
     }
+    let text = serde_json::to_vec(&token).expect("a token can be written as JSON");
+    let sealed = app.vault.ring().token_sealer().seal(&token_place(), &text);
+    Ok((URL_SAFE_NO_PAD.encode(sealed.0), token.expires_at))
+}
+
+/// The circumstances of a request that shows a token: the person whose file it opens, and the session that made it, which every
+/// read then finds alive or refuses. None where the token is not ours, of another file, or has run out.
+pub fn token_holder(app: &App, ctx: &Ctx, token: &str, export: ExportId) -> Option<Ctx> {
+    let sealed = Sealed(URL_SAFE_NO_PAD.decode(token).ok()?);
+    let text = app.vault.ring().token_sealer().open(&token_place(), &sealed).ok()?;
+    let token: Token = serde_json::from_slice(&text).ok()?;
+    let good = token.export == export && ctx.now() < token.expires_at;
+    good.then(|| ctx.for_subject(token.subject, Some(token.session)))
 }
 
 fn name_of(subject: SubjectId, row: &ExportRow) -> Option<FileName> {

@@ -19,12 +19,17 @@ use projections::{
 };
 use serde_json::json;
 
-use super::{
-    App, AppError, Standing,
-    deletion::{address_of, counts_of},
-    stream::{self, newest_of},
+use crate::{
+    app::{
+        App, AppError, Standing,
+        deletion::{self, address_of, counts_of},
+        stream::{self, newest_of},
+    },
+    crash::crash_point,
+    jobs::Next,
+    ledger::Entry,
+    mail::Letter,
 };
-use crate::{crash::crash_point, jobs::Next, ledger::Entry, mail::Letter};
 
 /// Why a person is erased.
 #[derive(Clone, Copy)]
@@ -46,156 +51,153 @@ enum Attempt {
     Refused,
 }
 
-impl App {
-    /// Erases a person whose deletion is confirmed and whose grace is over.
-    pub(super) async fn erase(&self, ctx: &Ctx, deletion: DeletionId) -> Result<Next, AppError> {
-        crash_point("erasure: leased");
-        self.ledger.append(Entry::Erasing { subject: ctx.subject, request: deletion, at: ctx.now() }).await?;
-        crash_point("erasure: in the ledger");
-        match self.erase_subject(ctx, deletion, Cause::Request).await? {
-            Attempt::Erased | Attempt::Nobody => self.erasure_finish(ctx).await,
-            Attempt::Refused => {
-                self.ledger.append(Entry::NotErased { subject: ctx.subject, at: ctx.now() }).await?;
-                Ok(Next::Later(ctx.now() + TimeDelta::minutes(1)))
-            }
+/// Erases a person whose deletion is confirmed and whose grace is over.
+pub(super) async fn erase(app: &App, ctx: &Ctx, deletion: DeletionId) -> Result<Next, AppError> {
+    crash_point("erasure: leased");
+    app.ledger.append(Entry::Erasing { subject: ctx.subject, request: deletion, at: ctx.now() }).await?;
+    crash_point("erasure: in the ledger");
+    match erase_subject(app, ctx, deletion, Cause::Request).await? {
+        Attempt::Erased | Attempt::Nobody => finish(app, ctx).await,
+        Attempt::Refused => {
+            app.ledger.append(Entry::NotErased { subject: ctx.subject, at: ctx.now() }).await?;
+            Ok(Next::Later(ctx.now() + TimeDelta::minutes(1)))
         }
     }
+}
 
-    /// Erases a person of the drill's own making: by the same transaction as everybody, at once and without a letter.
-    pub async fn erase_by_drill(&self, subject: SubjectId) -> Result<(), AppError> {
-        let (ctx, request) = (&Ctx::job(self.clock.clone(), subject), DeletionId::random());
-        self.ledger.append(Entry::Erasing { subject, request, at: ctx.now() }).await?;
-        self.erase_subject(ctx, request, Cause::Repetition).await?;
-        self.erasure_finish(ctx).await.map(drop)
+/// Erases a person of the drill's own making: by the same transaction as everybody, at once and without a letter.
+pub async fn erase_by_drill(app: &App, subject: SubjectId) -> Result<(), AppError> {
+    let (ctx, request) = (&Ctx::job(app.clock.clone(), subject), DeletionId::random());
+    app.ledger.append(Entry::Erasing { subject, request, at: ctx.now() }).await?;
+    erase_subject(app, ctx, request, Cause::Repetition).await?;
+    finish(app, ctx).await.map(drop)
+}
+
+/// Erases a person whom a restored backup brought back; says whether it did.
+pub(super) async fn erase_again(app: &App, subject: SubjectId, deletion: DeletionId) -> Result<bool, AppError> {
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    let attempt = erase_subject(app, ctx, deletion, Cause::Repetition).await?;
+    app.vault.forget(subject);
+    Ok(attempt == Attempt::Erased)
+}
+
+async fn erase_subject(app: &App, ctx: &Ctx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
+    app.db
+        .api
+        .run_tx("subject_erase", ctx, Gate::alone(ctx).with_long_statements(), move |tx| {
+            erase_rows(app, ctx, tx, deletion, cause)
+        })
+        .await
+}
+
+/// The transaction: the fence, the last event, the last letter; then keys and rows go.
+async fn erase_rows(app: &App, ctx: &Ctx, tx: Tx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
+    let id = ctx.subject.to_string();
+    let [fence, standing, stream, ages, contact] = tx
+        .flight([
+            subject_erased(ctx.subject),
+            Standing::query(ctx, None),
+            newest(ctx.subject, Deletion::TYPE, &id),
+            record_ages(ctx.subject),
+            record_list(ctx.subject, CONTACT.name(), None),
+        ])
+        .await?;
+    if !fence.is_empty() || standing.is_empty() {
+        return Ok(Attempt::Nobody);
     }
-
-    /// Erases a person whom a restored backup brought back; says whether it did.
-    pub(super) async fn erase_again(&self, subject: SubjectId, deletion: DeletionId) -> Result<bool, AppError> {
-        let ctx = &Ctx::job(self.clock.clone(), subject);
-        let attempt = self.erase_subject(ctx, deletion, Cause::Repetition).await?;
-        self.vault.forget(subject);
-        Ok(attempt == Attempt::Erased)
-    }
-
-    async fn erase_subject(&self, ctx: &Ctx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
-        self.db
-            .api
-            .run_tx("subject_erase", ctx, Gate::alone(ctx).with_long_statements(), move |tx| {
-                self.erase_rows(ctx, tx, deletion, cause)
-            })
-            .await
-    }
-
-    /// The transaction: the fence, the last event, the last letter; then keys and rows go.
-    async fn erase_rows(&self, ctx: &Ctx, tx: Tx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
-        let id = ctx.subject.to_string();
-        let [fence, standing, stream, ages, contact] = tx
-            .flight([
-                subject_erased(ctx.subject),
-                Standing::query(ctx, None),
-                newest(ctx.subject, Deletion::TYPE, &id),
-                record_ages(ctx.subject),
-                record_list(ctx.subject, CONTACT.name(), None),
-            ])
-            .await?;
-        if !fence.is_empty() || standing.is_empty() {
-            return Ok(Attempt::Nobody);
-        }
-        let standing = Standing::take(self, ctx, &standing)?;
-        let counts = counts_of(&ages);
-        let removed = counts.iter().map(|(_, count)| *count as u64).sum();
-        let command = match cause {
-            Cause::Request => DeletionCommand::Execute { deletion, removed, now: ctx.now() },
-            Cause::Repetition => DeletionCommand::Repeat { deletion, removed },
-        };
-        // Nothing of the trail: its key is about to go.
-        let unit = Unit::new(ctx, None);
-        match stream::command::<Deletion>(ctx, &unit, &id, newest_of(&stream).as_ref(), command).await {
-            Err(AppError::Deletion(DeletionError::Closed | DeletionError::GracePeriodRuns)) => {
-                return Ok(Attempt::Refused);
-            }
-            outcome => outcome?,
-        }
-        // A hold was placed since the job began; or a suspension lasts, behind which somebody may have confirmed with a stolen
-        // session. What the ledger repeats was decided before.
-        let suspended = matches!(cause, Cause::Request) && standing.suspended_until().is_some();
-        if suspended || standing.require_unheld().is_err() {
+    let standing = Standing::take(app, ctx, &standing)?;
+    let counts = counts_of(&ages);
+    let removed = counts.iter().map(|(_, count)| *count as u64).sum();
+    let command = match cause {
+        Cause::Request => DeletionCommand::Execute { deletion, removed, now: ctx.now() },
+        Cause::Repetition => DeletionCommand::Repeat { deletion, removed },
+    };
+    // Nothing of the trail: its key is about to go.
+    let unit = Unit::new(ctx, None);
+    match stream::command::<Deletion>(ctx, &unit, &id, newest_of(&stream).as_ref(), command).await {
+        Err(AppError::Deletion(DeletionError::Closed | DeletionError::GracePeriodRuns)) => {
             return Ok(Attempt::Refused);
         }
-        if let Cause::Request = cause {
-            let certificate = self.certificate(ctx, deletion, Scope::Full, &counts)?;
-            match address_of(&standing.keys, &contact) {
-                Ok(to) => self.post(ctx, &tx, &Letter::erased(&to, &certificate))?,
-                // Damaged data must not keep a person from being erased.
-                Err(error) => tracing::error!(%error, request = %deletion, "the last letter can't be addressed"),
-            }
+        outcome => outcome?,
+    }
+    // A hold was placed since the job began; or a suspension lasts, behind which somebody may have confirmed with a stolen
+    // session. What the ledger repeats was decided before.
+    let suspended = matches!(cause, Cause::Request) && standing.suspended_until().is_some();
+    if suspended || standing.require_unheld().is_err() {
+        return Ok(Attempt::Refused);
+    }
+    if let Cause::Request = cause {
+        let certificate = certificate(app, ctx, deletion, Scope::Full, &counts)?;
+        match address_of(&standing.keys, &contact) {
+            Ok(to) => deletion::post(app, ctx, &tx, &Letter::erased(&to, &certificate))?,
+            // Damaged data must not keep a person from being erased.
+            Err(error) => tracing::error!(%error, request = %deletion, "the last letter can't be addressed"),
         }
-        tx.queue(job_drop_others(ctx.subject, deletion.0));
-        unit.flush(&tx, INLINE);
-        subject_erase(ctx.subject, ctx.now()).into_iter().for_each(|query| tx.queue(query));
-        crash_point("erasure: decided");
-        Ok(Attempt::Erased)
     }
+    tx.queue(job_drop_others(ctx.subject, deletion.0));
+    unit.flush(&tx, INLINE);
+    subject_erase(ctx.subject, ctx.now()).into_iter().for_each(|query| tx.queue(query));
+    crash_point("erasure: decided");
+    Ok(Attempt::Erased)
+}
 
-    /// What is left to do once keys and rows are gone: files, caches, and the end in the ledger.
-    pub(super) async fn erasure_finish(&self, ctx: &Ctx) -> Result<Next, AppError> {
-        crash_point("erasure: committed");
-        self.vault.forget(ctx.subject);
-        self.exports.remove_all(ctx.subject).await?;
-        crash_point("erasure: files removed");
-        self.ledger.append(Entry::Erased { subject: ctx.subject, at: ctx.now() }).await?;
-        crash_point("erasure: ended in the ledger");
-        Ok(Next::Done)
+/// What is left to do once keys and rows are gone: files, caches, and the end in the ledger.
+pub(super) async fn finish(app: &App, ctx: &Ctx) -> Result<Next, AppError> {
+    crash_point("erasure: committed");
+    app.vault.forget(ctx.subject);
+    app.exports.remove_all(ctx.subject).await?;
+    crash_point("erasure: files removed");
+    app.ledger.append(Entry::Erased { subject: ctx.subject, at: ctx.now() }).await?;
+    crash_point("erasure: ended in the ledger");
+    Ok(Next::Done)
+}
+
+/// Notes that an erasure which the ledger announces will not come to pass.
+pub(super) async fn refused(app: &App, subject: SubjectId, deletion: DeletionId) -> Result<(), AppError> {
+    if app.ledger.unfinished().await?.contains(&(subject, deletion)) {
+        app.ledger.append(Entry::NotErased { subject, at: app.clock.now() }).await?;
     }
+    Ok(())
+}
 
-    /// Notes that an erasure which the ledger announces will not come to pass.
-    pub(super) async fn erasure_refused(&self, subject: SubjectId, deletion: DeletionId) -> Result<(), AppError> {
-        if self.ledger.unfinished().await?.contains(&(subject, deletion)) {
-            self.ledger.append(Entry::NotErased { subject, at: self.clock.now() }).await?;
+/// Goes on with erasures that a killed server left unfinished. Called before serving.
+pub async fn resume(app: &App) -> Result<usize, AppError> {
+    let unfinished = app.ledger.unfinished().await?;
+    for (subject, deletion) in &unfinished {
+        if let Err(error) = deletion::execute(app, *subject, *deletion).await {
+            // Its job tries again; one erasure that can't end must not keep the server from everybody else.
+            tracing::error!(%error, request = %deletion, "an erasure that was left unfinished can't be ended yet");
         }
-        Ok(())
     }
+    Ok(unfinished.len())
+}
 
-    /// Goes on with erasures that a killed server left unfinished. Called before serving.
-    pub async fn erasures_resume(&self) -> Result<usize, AppError> {
-        let unfinished = self.ledger.unfinished().await?;
-        for (subject, deletion) in &unfinished {
-            if let Err(error) = self.deletion_execute(*subject, *deletion).await {
-                // Its job tries again; one erasure that can't end must not keep the server from everybody else.
-                tracing::error!(%error, request = %deletion, "an erasure that was left unfinished can't be ended yet");
-            }
-        }
-        Ok(unfinished.len())
-    }
-
-    /// A signed certificate of what was erased, when, and by when no backup brings it back. It names nobody: the request's random
-    /// id is known to who asked.
-    pub(super) fn certificate(
-        &self,
-        ctx: &Ctx,
-        deletion: DeletionId,
-        scope: Scope,
-        goes: &[(&'static str, usize)],
-    ) -> Result<String, AppError> {
-        let ring = self.vault.ring();
-        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let removed: serde_json::Map<_, _> =
-            goes.iter().map(|(kind, count)| ((*kind).to_owned(), json!(count))).collect();
-        let certificate = json!({
-            "@context": ["https://www.w3.org/ns/credentials/v2", { "@vocab": "https://w3id.org/dpv#" }],
-            "type": "ErasureCertificate",
-            "id": format!("urn:uuid:{deletion}"),
-            "controller": self.controller.name,
-            "scope": scope.as_str(),
-            "erasedAt": time(ctx.now()),
-            "recordsRemoved": removed,
-            "unrecoverableBy": time(ring.unrecoverable_by(ctx.now())),
-            "provided": "the controller rotates the key ring by then, and destroys the old version and its copies",
-            "stays": stays(scope),
-        });
-        let signed = vault::seal_document(ring, certificate, ctx.now())?;
-        Ok(serde_json::to_string_pretty(&signed).expect("a certificate can be written as JSON"))
-    }
+/// A signed certificate of what was erased, when, and by when no backup brings it back. It names nobody: the request's random
+/// id is known to who asked.
+pub(super) fn certificate(
+    app: &App,
+    ctx: &Ctx,
+    deletion: DeletionId,
+    scope: Scope,
+    goes: &[(&'static str, usize)],
+) -> Result<String, AppError> {
+    let ring = app.vault.ring();
+    let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let removed: serde_json::Map<_, _> = goes.iter().map(|(kind, count)| ((*kind).to_owned(), json!(count))).collect();
+    let certificate = json!({
+        "@context": ["https://www.w3.org/ns/credentials/v2", { "@vocab": "https://w3id.org/dpv#" }],
+        "type": "ErasureCertificate",
+        "id": format!("urn:uuid:{deletion}"),
+        "controller": app.controller.name,
+        "scope": scope.as_str(),
+        "erasedAt": time(ctx.now()),
+        "recordsRemoved": removed,
+        "unrecoverableBy": time(ring.unrecoverable_by(ctx.now())),
+        "provided": "the controller rotates the key ring by then, and destroys the old version and its copies",
+        "stays": stays(scope),
+    });
+    let signed = vault::seal_document(ring, certificate, ctx.now())?;
+    Ok(serde_json::to_string_pretty(&signed).expect("a certificate can be written as JSON"))
 }
 
 /// What stays behind a deletion, in the words of certificates.

@@ -22,9 +22,10 @@ use projections::{
 use uuid::Uuid;
 use vault::{Aad, IndexKey, Sealed, SubjectKeys};
 
-use super::{
-    App, AppError, Standing,
+use crate::app::{
+    App, AppError, Standing, access, consent,
     record::{BUCKET_YEARS, open},
+    standing,
     stream::{self, newest_of},
 };
 
@@ -86,181 +87,178 @@ pub(super) fn candidate(row: &Row) -> (String, Vec<RecordId>) {
     (row.get(0), row.get::<_, Vec<Uuid>>(1).into_iter().map(RecordId).collect())
 }
 
-impl App {
-    /// Asks for a file. It is written by a job; where it is to hold some records only, there must be one.
-    pub async fn export_request(
-        &self,
-        ctx: &Ctx,
-        scope: Scope,
-        format: ExportFormat,
-        filter: Filter,
-    ) -> Result<ExportRequest, AppError> {
-        let filter = filter.settled(scope).map_err(AppError::Invalid)?;
-        if !filter.is_empty() && !self.export_means_any(ctx, &filter).await? {
-            // Records were opened to tell.
-            self.refused(ctx, Export::TYPE, 422, "filters that match nothing").await?;
-            return Err(AppError::parameter("filters", "match no record of yours"));
-        }
-        let (export, means) = (ExportId::random(), &filter);
-        let row = self
-            .db
-            .api
-            .run_tx("export_request", ctx, Gate::alone(ctx), move |tx| async move {
-                let [standing, open] = tx.flight([Standing::query(ctx, None), export_open(ctx.subject)]).await?;
-                let standing = Standing::take_right(self, ctx, &standing)?;
-                standing.require_unrestricted()?;
-                if !open.is_empty() {
-                    return Err(AppError::ExportWaits);
-                }
-                let text = serde_json::to_vec(means).expect("a filter can be written as JSON");
-                let sealed = standing.keys.seal_trail(&place(export), &text).to_base64();
-                let wanted = Wanted { scope, format, sealed: sealed.clone() };
-                let request = ExportCommand::Request(wanted);
-                self.export_command(ctx, &tx, &standing.keys, export, None, request).await?;
-                tx.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
-                Ok(ExportRow {
-                    export,
-                    scope,
-                    format,
-                    state: "pending".to_owned(),
-                    sealed,
-                    requested_at: ctx.now(),
-                    ended_at: None,
-                    expires_at: None,
-                    failure: None,
-                    done: 0,
-                    total: 0,
-                    size: None,
-                    file_key: None,
-                    etag: None,
-                })
-            })
-            .await?;
-        self.wake.notify_one();
-        Ok(ExportRequest { row, filter })
+/// Asks for a file. It is written by a job; where it is to hold some records only, there must be one.
+pub async fn request(
+    app: &App,
+    ctx: &Ctx,
+    scope: Scope,
+    format: ExportFormat,
+    filter: Filter,
+) -> Result<ExportRequest, AppError> {
+    let filter = filter.settled(scope).map_err(AppError::Invalid)?;
+    if !filter.is_empty() && !means_any(app, ctx, &filter).await? {
+        // Records were opened to tell.
+        access::refused(app, ctx, Export::TYPE, 422, "filters that match nothing").await?;
+        return Err(AppError::parameter("filters", "match no record of yours"));
     }
-
-    /// Whether a filter means any record. The first that it means ends the search.
-    async fn export_means_any(&self, ctx: &Ctx, filter: &Filter) -> Result<bool, AppError> {
-        let index = &self.index_key(ctx).await?;
-        let found = self
-            .db
-            .api
-            .run_tx("export_candidates", ctx, Gate::read(ctx), move |tx| async move {
-                let [standing, rows] = tx.finish([Standing::query(ctx, None), candidates(ctx, index, filter)]).await?;
-                Standing::take_right(self, ctx, &standing)?.require_unrestricted()?;
-                Ok::<_, AppError>(rows.iter().flat_map(|row| candidate(row).1).collect::<Vec<_>>())
-            })
-            .await?;
-        for page in found.chunks(PAGE) {
-            let means = self
-                .db
-                .api
-                .run_tx("export_search", ctx, Gate::shared(ctx), move |tx| async move {
-                    let records = export_records(ctx.subject, page);
-                    let [standing, rows] = tx.finish([Standing::query(ctx, None), records]).await?;
-                    let keys = Standing::take_right(self, ctx, &standing)?.keys;
-                    for row in rows.iter().map(RecordRow::from_row) {
-                        let body = open(&keys, &row)?.body;
-                        if kind(&row.entry.kind).is_some_and(|kind| filter.means(kind, &body)) {
-                            return Ok(true);
-                        }
-                    }
-                    Ok::<_, AppError>(false)
-                })
-                .await?;
-            if means {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// A person's requests, newest first.
-    pub async fn export_list(&self, ctx: &Ctx) -> Result<(Vec<ExportRequest>, SubjectKeys), AppError> {
-        let (rows, keys) = self.read_own(ctx, "export_list", &|| export_list(ctx.subject)).await?;
-        let rows = rows.iter().filter_map(ExportRow::from_row);
-        let requests = rows.map(|row| Ok(ExportRequest { filter: unseal(&keys, &row)?, row }));
-        Ok((requests.collect::<Result<_, AppError>>()?, keys))
-    }
-
-    /// One of a person's requests.
-    pub async fn export_get(&self, ctx: &Ctx, export: ExportId) -> Result<(ExportRequest, SubjectKeys), AppError> {
-        let (rows, keys) = self.read_own(ctx, "export_get", &|| export_get(ctx.subject, export)).await?;
-        let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
-        Ok((ExportRequest { filter: unseal(&keys, &row)?, row }, keys))
-    }
-
-    /// Waits no longer for a file. A job that is writing it finds out, and removes what it has written.
-    pub async fn export_cancel(&self, ctx: &Ctx, export: ExportId) -> Result<ExportRequest, AppError> {
-        let work = |tx: &Tx, _: &Standing, _: bool| {
-            tx.queue(job_drop(ctx.subject, export.0));
-            Ok(())
-        };
-        self.export_step("export_cancel", ctx, export, ExportCommand::Cancel, &work).await?;
-        Ok(self.export_get(ctx, export).await?.0)
-    }
-
-    /// Asks again for a file that could not be written.
-    pub async fn export_retry(&self, ctx: &Ctx, export: ExportId) -> Result<ExportRequest, AppError> {
-        let work = |tx: &Tx, standing: &Standing, others_wait: bool| {
+    let (export, means) = (ExportId::random(), &filter);
+    let row = app
+        .db
+        .api
+        .run_tx("export_request", ctx, Gate::alone(ctx), move |tx| async move {
+            let [standing, open] = tx.flight([Standing::query(ctx, None), export_open(ctx.subject)]).await?;
+            let standing = Standing::take_right(app, ctx, &standing)?;
             standing.require_unrestricted()?;
-            if others_wait {
+            if !open.is_empty() {
                 return Err(AppError::ExportWaits);
             }
-            // The job that failed may not have been told to have ended.
-            tx.queue(job_drop(ctx.subject, export.0));
+            let text = serde_json::to_vec(means).expect("a filter can be written as JSON");
+            let sealed = standing.keys.seal_trail(&place(export), &text).to_base64();
+            let wanted = Wanted { scope, format, sealed: sealed.clone() };
+            let request = ExportCommand::Request(wanted);
+            run_command(ctx, &tx, &standing.keys, export, None, request).await?;
             tx.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
-            Ok(())
-        };
-        self.export_step("export_retry", ctx, export, ExportCommand::Retry, &work).await?;
-        self.wake.notify_one();
-        Ok(self.export_get(ctx, export).await?.0)
-    }
-
-    /// One step on a request, with what follows from it; `work` is told whether any request waits.
-    pub(super) async fn export_step(
-        &self,
-        name: &'static str,
-        ctx: &Ctx,
-        export: ExportId,
-        command: ExportCommand,
-        work: &(dyn Fn(&Tx, &Standing, bool) -> Result<(), AppError> + Sync),
-    ) -> Result<(ExportRow, SubjectKeys), AppError> {
-        let command = &command;
-        self.db
-            .api
-            .run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
-                let [standing, found, stream, open] = tx
-                    .flight([
-                        Standing::query(ctx, None),
-                        export_get(ctx.subject, export),
-                        newest(ctx.subject, "export", &export.to_string()),
-                        export_open(ctx.subject),
-                    ])
-                    .await?;
-                let standing = Standing::take_right(self, ctx, &standing)?;
-                let row = found.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
-                let newest = newest_of(&stream);
-                self.export_command(ctx, &tx, &standing.keys, export, newest.as_ref(), command.clone()).await?;
-                work(&tx, &standing, !open.is_empty())?;
-                Ok((row, standing.keys))
+            Ok(ExportRow {
+                export,
+                scope,
+                format,
+                state: "pending".to_owned(),
+                sealed,
+                requested_at: ctx.now(),
+                ended_at: None,
+                expires_at: None,
+                failure: None,
+                done: 0,
+                total: 0,
+                size: None,
+                file_key: None,
+                etag: None,
             })
-            .await
-    }
+        })
+        .await?;
+    app.wake.notify_one();
+    Ok(ExportRequest { row, filter })
+}
 
-    pub(super) async fn export_command(
-        &self,
-        ctx: &Ctx,
-        tx: &Tx,
-        keys: &SubjectKeys,
-        export: ExportId,
-        newest: Option<&Event>,
-        command: ExportCommand,
-    ) -> Result<(), AppError> {
-        let unit = Unit::new(ctx, Some(keys));
-        stream::command::<Export>(ctx, &unit, &export.to_string(), newest, command).await?;
-        unit.flush(tx, INLINE);
-        Ok(())
+/// Whether a filter means any record. The first that it means ends the search.
+async fn means_any(app: &App, ctx: &Ctx, filter: &Filter) -> Result<bool, AppError> {
+    let index = &standing::index_key(app, ctx).await?;
+    let found = app
+        .db
+        .api
+        .run_tx("export_candidates", ctx, Gate::read(ctx), move |tx| async move {
+            let [standing, rows] = tx.finish([Standing::query(ctx, None), candidates(ctx, index, filter)]).await?;
+            Standing::take_right(app, ctx, &standing)?.require_unrestricted()?;
+            Ok::<_, AppError>(rows.iter().flat_map(|row| candidate(row).1).collect::<Vec<_>>())
+        })
+        .await?;
+    for page in found.chunks(PAGE) {
+        let means = app
+            .db
+            .api
+            .run_tx("export_search", ctx, Gate::shared(ctx), move |tx| async move {
+                let records = export_records(ctx.subject, page);
+                let [standing, rows] = tx.finish([Standing::query(ctx, None), records]).await?;
+                let keys = Standing::take_right(app, ctx, &standing)?.keys;
+                for row in rows.iter().map(RecordRow::from_row) {
+                    let body = open(&keys, &row)?.body;
+                    if kind(&row.entry.kind).is_some_and(|kind| filter.means(kind, &body)) {
+                        return Ok(true);
+                    }
+                }
+                Ok::<_, AppError>(false)
+            })
+            .await?;
+        if means {
+            return Ok(true);
+        }
     }
+    Ok(false)
+}
+
+/// A person's requests, newest first.
+pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ExportRequest>, SubjectKeys), AppError> {
+    let (rows, keys) = consent::read_own(app, ctx, "export_list", &|| export_list(ctx.subject)).await?;
+    let rows = rows.iter().filter_map(ExportRow::from_row);
+    let requests = rows.map(|row| Ok(ExportRequest { filter: unseal(&keys, &row)?, row }));
+    Ok((requests.collect::<Result<_, AppError>>()?, keys))
+}
+
+/// One of a person's requests.
+pub async fn get(app: &App, ctx: &Ctx, export: ExportId) -> Result<(ExportRequest, SubjectKeys), AppError> {
+    let (rows, keys) = consent::read_own(app, ctx, "export_get", &|| export_get(ctx.subject, export)).await?;
+    let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+    Ok((ExportRequest { filter: unseal(&keys, &row)?, row }, keys))
+}
+
+/// Waits no longer for a file. A job that is writing it finds out, and removes what it has written.
+pub async fn cancel(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportRequest, AppError> {
+    let work = |tx: &Tx, _: &Standing, _: bool| {
+        tx.queue(job_drop(ctx.subject, export.0));
+        Ok(())
+    };
+    step(app, "export_cancel", ctx, export, ExportCommand::Cancel, &work).await?;
+    Ok(get(app, ctx, export).await?.0)
+}
+
+/// Asks again for a file that could not be written.
+pub async fn retry(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportRequest, AppError> {
+    let work = |tx: &Tx, standing: &Standing, others_wait: bool| {
+        standing.require_unrestricted()?;
+        if others_wait {
+            return Err(AppError::ExportWaits);
+        }
+        // The job that failed may not have been told to have ended.
+        tx.queue(job_drop(ctx.subject, export.0));
+        tx.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
+        Ok(())
+    };
+    step(app, "export_retry", ctx, export, ExportCommand::Retry, &work).await?;
+    app.wake.notify_one();
+    Ok(get(app, ctx, export).await?.0)
+}
+
+/// One step on a request, with what follows from it; `work` is told whether any request waits.
+pub(super) async fn step(
+    app: &App,
+    name: &'static str,
+    ctx: &Ctx,
+    export: ExportId,
+    command: ExportCommand,
+    work: &(dyn Fn(&Tx, &Standing, bool) -> Result<(), AppError> + Sync),
+) -> Result<(ExportRow, SubjectKeys), AppError> {
+    let command = &command;
+    app.db
+        .api
+        .run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
+            let [standing, found, stream, open] = tx
+                .flight([
+                    Standing::query(ctx, None),
+                    export_get(ctx.subject, export),
+                    newest(ctx.subject, "export", &export.to_string()),
+                    export_open(ctx.subject),
+                ])
+                .await?;
+            let standing = Standing::take_right(app, ctx, &standing)?;
+            let row = found.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+            let newest = newest_of(&stream);
+            run_command(ctx, &tx, &standing.keys, export, newest.as_ref(), command.clone()).await?;
+            work(&tx, &standing, !open.is_empty())?;
+            Ok((row, standing.keys))
+        })
+        .await
+}
+
+pub(super) async fn run_command(
+    ctx: &Ctx,
+    tx: &Tx,
+    keys: &SubjectKeys,
+    export: ExportId,
+    newest: Option<&Event>,
+    command: ExportCommand,
+) -> Result<(), AppError> {
+    let unit = Unit::new(ctx, Some(keys));
+    stream::command::<Export>(ctx, &unit, &export.to_string(), newest, command).await?;
+    unit.flush(tx, INLINE);
+    Ok(())
 }

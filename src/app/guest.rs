@@ -13,8 +13,10 @@ use context::Ctx;
 use domain::{Body, Kind};
 use serde_json::Value;
 
-use super::{App, AppError};
-use crate::auth::limits::client_key;
+use crate::{
+    app::{App, AppError},
+    auth::limits::client_key,
+};
 
 const NAME: &str = "guests-per-client";
 /// Requests of one client in a window.
@@ -71,24 +73,22 @@ impl GuestCounter {
     }
 }
 
-impl App {
-    /// Counts a guest's request.
-    pub fn guest_count(&self, ctx: &Ctx) -> Result<GuestLeft, AppError> {
-        self.guests.count(client_key(ctx), ctx.now())
-    }
+/// Counts a guest's request.
+pub fn count(app: &App, ctx: &Ctx) -> Result<GuestLeft, AppError> {
+    app.guests.count(client_key(ctx), ctx.now())
+}
 
-    /// What a body of a kind means. Refuses kinds that only who signs in may submit.
-    pub fn guest_evaluate(&self, ctx: &Ctx, kind: &dyn Kind, body: &Body) -> Result<Value, AppError> {
-        if !kind.for_guests() {
-            return Err(AppError::SignInNeeded);
-        }
-        // Where a guest is, is not known: the day is that of UTC.
-        let faults = kind.faults(body, ctx.now().date_naive());
-        if !faults.is_empty() {
-            return Err(AppError::Invalid(faults));
-        }
-        kind.evaluate(body).ok_or_else(|| AppError::Corrupt("a sound body can't be evaluated".to_owned()))
+/// What a body of a kind means. Refuses kinds that only who signs in may submit.
+pub fn evaluate(ctx: &Ctx, kind: &dyn Kind, body: &Body) -> Result<Value, AppError> {
+    if !kind.for_guests() {
+        return Err(AppError::SignInNeeded);
     }
+    // Where a guest is, is not known: the day is that of UTC.
+    let faults = kind.faults(body, ctx.now().date_naive());
+    if !faults.is_empty() {
+        return Err(AppError::Invalid(faults));
+    }
+    kind.evaluate(body).ok_or_else(|| AppError::Corrupt("a sound body can't be evaluated".to_owned()))
 }
 
 #[cfg(test)]

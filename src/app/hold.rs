@@ -18,13 +18,16 @@ use projections::{
 };
 use vault::{Aad, Sealed, SubjectKeys};
 
-use super::{
-    App, AppError, Standing,
-    deletion::DELETION_JOB,
-    opening::reason_of,
-    stream::{self, newest_of},
+use crate::{
+    app::{
+        App, AppError, Standing,
+        deletion::DELETION_JOB,
+        opening::reason_of,
+        sign_in,
+        stream::{self, newest_of},
+    },
+    ledger::Entry,
 };
-use crate::ledger::Entry;
 
 fn place(subject: SubjectId) -> Aad {
     Aad::of("hold").and(subject.0.as_bytes())
@@ -41,53 +44,47 @@ pub(super) fn hold_reason(
     String::from_utf8(text.to_vec()).map(Some).map_err(|_| AppError::Corrupt("a reason does not load".to_owned()))
 }
 
-impl App {
-    /// Places a legal hold on the data behind an address, with its end and its reason, or lifts it. A deletion that waits is looked
-    /// at again.
-    pub async fn hold_decide(&self, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), AppError> {
-        let hold = hold.map(|(until, reason)| Ok::<_, AppError>((until, reason_of(reason)?))).transpose()?;
-        let hold = &hold;
-        let ctx = &Ctx::system(self.clock.clone());
-        let known = self.account_of(ctx, email).await?.ok_or(AppError::Missing("account"))?;
-        let ctx = &Ctx::job(self.clock.clone(), known.subject);
-        let lifted = hold.is_none();
-        self.db
-            .api
-            .run_tx("hold_decide", ctx, Gate::alone(ctx), move |tx| async move {
-                let id = ctx.subject.to_string();
-                let [standing, rows, requests] = tx
-                    .flight([
-                        Standing::query(ctx, None),
-                        newest(ctx.subject, Hold::TYPE, &id),
-                        deletion_list(ctx.subject),
-                    ])
-                    .await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
-                let seal = |reason: &str| keys.seal_trail(&place(ctx.subject), reason.as_bytes()).to_base64();
-                let hold = hold.as_ref().map(|(until, reason)| (*until, seal(reason.as_str())));
-                let command = match hold.clone() {
-                    Some((until, sealed)) => HoldCommand::Place { until, sealed, now: ctx.now() },
-                    None => HoldCommand::Lift,
-                };
-                let unit = Unit::new(ctx, Some(&keys));
-                stream::command::<Hold>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;
-                if hold.is_some() {
-                    self.ledger.append(Entry::Held { subject: ctx.subject, hold, at: ctx.now() }).await?;
-                }
-                unit.flush(&tx, INLINE);
-                let waits = |row: &DeletionRow| row.state == DeletionState::Confirmed;
-                for row in requests.iter().filter_map(DeletionRow::from_row).filter(waits) {
-                    let due_at = row.grace_ends_at.unwrap_or(ctx.now());
-                    tx.queue(job_drop(ctx.subject, row.deletion.0));
-                    tx.queue(job_add(ctx.subject, DELETION_JOB, row.deletion.0, due_at, ctx.now()));
-                }
-                Ok::<_, AppError>(())
-            })
-            .await?;
-        // What loosens is noted behind the commit.
-        if lifted {
-            self.ledger.append(Entry::Held { subject: ctx.subject, hold: None, at: ctx.now() }).await?;
-        }
-        Ok(())
+/// Places a legal hold on the data behind an address, with its end and its reason, or lifts it. A deletion that waits is looked
+/// at again.
+pub async fn decide(app: &App, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), AppError> {
+    let hold = hold.map(|(until, reason)| Ok::<_, AppError>((until, reason_of(reason)?))).transpose()?;
+    let hold = &hold;
+    let ctx = &Ctx::system(app.clock.clone());
+    let known = sign_in::account_of(app, ctx, email).await?.ok_or(AppError::Missing("account"))?;
+    let ctx = &Ctx::job(app.clock.clone(), known.subject);
+    let lifted = hold.is_none();
+    app.db
+        .api
+        .run_tx("hold_decide", ctx, Gate::alone(ctx), move |tx| async move {
+            let id = ctx.subject.to_string();
+            let [standing, rows, requests] = tx
+                .flight([Standing::query(ctx, None), newest(ctx.subject, Hold::TYPE, &id), deletion_list(ctx.subject)])
+                .await?;
+            let keys = Standing::take(app, ctx, &standing)?.keys;
+            let seal = |reason: &str| keys.seal_trail(&place(ctx.subject), reason.as_bytes()).to_base64();
+            let hold = hold.as_ref().map(|(until, reason)| (*until, seal(reason.as_str())));
+            let command = match hold.clone() {
+                Some((until, sealed)) => HoldCommand::Place { until, sealed, now: ctx.now() },
+                None => HoldCommand::Lift,
+            };
+            let unit = Unit::new(ctx, Some(&keys));
+            stream::command::<Hold>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;
+            if hold.is_some() {
+                app.ledger.append(Entry::Held { subject: ctx.subject, hold, at: ctx.now() }).await?;
+            }
+            unit.flush(&tx, INLINE);
+            let waits = |row: &DeletionRow| row.state == DeletionState::Confirmed;
+            for row in requests.iter().filter_map(DeletionRow::from_row).filter(waits) {
+                let due_at = row.grace_ends_at.unwrap_or(ctx.now());
+                tx.queue(job_drop(ctx.subject, row.deletion.0));
+                tx.queue(job_add(ctx.subject, DELETION_JOB, row.deletion.0, due_at, ctx.now()));
+            }
+            Ok::<_, AppError>(())
+        })
+        .await?;
+    // What loosens is noted behind the commit.
+    if lifted {
+        app.ledger.append(Entry::Held { subject: ctx.subject, hold: None, at: ctx.now() }).await?;
     }
+    Ok(())
 }

@@ -15,9 +15,9 @@ use projections::{
     release::release_alone,
 };
 
-use super::{
+use crate::app::{
     App, AppError,
-    release::of_rows,
+    release::{self, of_rows},
     stream::{self, newest_of},
 };
 
@@ -33,62 +33,60 @@ pub struct Added {
     pub from: Quarter,
 }
 
-impl App {
-    /// Adds hospitals to the public list, from the next quarter on; before anybody was here, for any quarter.
-    pub async fn hospitals_add(&self, hospitals: &[String]) -> Result<Added, AppError> {
-        let ctx = &self.statistics();
-        let today = ctx.now().date_naive();
-        let is_first = self.nobody_was_here().await?;
-        let from = HospitalLists::counts_from(today, is_first);
-        self.db
-            .stats
-            .run_tx("hospitals_add", ctx, Gate::read(ctx), move |tx| async move {
-                let known = newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
-                let [_, newest, listed] = tx.flight([release_alone(), known, hospital_list()]).await?;
-                let mut ids: Vec<String> = listed.iter().map(|row| Hospital::from_row(row).hospital_id).collect();
-                let mut added: Vec<String> = hospitals.iter().filter(|id| !ids.contains(id)).cloned().collect();
-                added.sort_unstable();
-                added.dedup();
-                if added.is_empty() {
-                    return Ok(Added { count: 0, from });
-                }
-                ids.extend(added.iter().cloned());
-                ids.sort_unstable();
-                let unit = Unit::new(ctx, None);
-                let command = FixList { from, listing: listing_of(&ids), today, is_first };
-                stream::command::<HospitalLists>(ctx, &unit, HOSPITALS, newest_of(&newest).as_ref(), command).await?;
-                let count = added.len();
-                tx.queue(hospital_add(added, ctx.now(), from.first_day()));
-                unit.flush(&tx, INLINE);
-                Ok(Added { count, from })
-            })
-            .await
-    }
-
-    /// The hospitals that a quarter has cells for. Refuses a list other than the one on record.
-    pub(super) async fn hospitals_of(&self, ctx: &Ctx, period: Quarter) -> Result<(Vec<String>, Listing), AppError> {
-        let work = move |tx: db::Tx| async move {
+/// Adds hospitals to the public list, from the next quarter on; before anybody was here, for any quarter.
+pub async fn add(app: &App, hospitals: &[String]) -> Result<Added, AppError> {
+    let ctx = &release::statistics(app);
+    let today = ctx.now().date_naive();
+    let is_first = release::nobody_was_here(app).await?;
+    let from = HospitalLists::counts_from(today, is_first);
+    app.db
+        .stats
+        .run_tx("hospitals_add", ctx, Gate::read(ctx), move |tx| async move {
             let known = newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
-            let [newest, rows] = tx.finish([known, hospital_list()]).await?;
-            let listed = rows.iter().map(Hospital::from_row).filter(|hospital| hospital.counts_in(period));
-            let ids: Vec<String> = listed.map(|hospital| hospital.hospital_id).collect();
-            let listing = listing_of(&ids);
-            let lists = of_rows::<HospitalLists>(&newest)?;
-            match lists.of(period) {
-                Some(known) if *known != listing => Err(AppError::Corrupt(format!(
-                    "the list of hospitals for {period} is not the one that the log has on record"
-                ))),
-                _ => Ok((ids, listing)),
+            let [_, newest, listed] = tx.flight([release_alone(), known, hospital_list()]).await?;
+            let mut ids: Vec<String> = listed.iter().map(|row| Hospital::from_row(row).hospital_id).collect();
+            let mut added: Vec<String> = hospitals.iter().filter(|id| !ids.contains(id)).cloned().collect();
+            added.sort_unstable();
+            added.dedup();
+            if added.is_empty() {
+                return Ok(Added { count: 0, from });
             }
-        };
-        self.db.stats.run_tx("hospital_list", ctx, Gate::snapshot(ctx), work).await
-    }
+            ids.extend(added.iter().cloned());
+            ids.sort_unstable();
+            let unit = Unit::new(ctx, None);
+            let command = FixList { from, listing: listing_of(&ids), today, is_first };
+            stream::command::<HospitalLists>(ctx, &unit, HOSPITALS, newest_of(&newest).as_ref(), command).await?;
+            let count = added.len();
+            tx.queue(hospital_add(added, ctx.now(), from.first_day()));
+            unit.flush(&tx, INLINE);
+            Ok(Added { count, from })
+        })
+        .await
+}
 
-    /// The lists that are on record.
-    pub async fn hospital_lists(&self) -> Result<HospitalLists, AppError> {
-        let query = || newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
-        of_rows(&self.read_as_system("hospital_lists", &query).await?)
-    }
+/// The hospitals that a quarter has cells for. Refuses a list other than the one on record.
+pub(super) async fn hospitals_of(app: &App, ctx: &Ctx, period: Quarter) -> Result<(Vec<String>, Listing), AppError> {
+    let work = move |tx: db::Tx| async move {
+        let known = newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
+        let [newest, rows] = tx.finish([known, hospital_list()]).await?;
+        let listed = rows.iter().map(Hospital::from_row).filter(|hospital| hospital.counts_in(period));
+        let ids: Vec<String> = listed.map(|hospital| hospital.hospital_id).collect();
+        let listing = listing_of(&ids);
+        let lists = of_rows::<HospitalLists>(&newest)?;
+        match lists.of(period) {
+            Some(known) if *known != listing => Err(AppError::Corrupt(format!(
+                "the list of hospitals for {period} is not the one that the log has on record"
+            ))),
+            _ => Ok((ids, listing)),
+        }
+    };
+    app.db.stats.run_tx("hospital_list", ctx, Gate::snapshot(ctx), work).await
+}
+
+/// The lists that are on record.
+pub async fn lists(app: &App) -> Result<HospitalLists, AppError> {
+    let query = || newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
+    of_rows(&stream::read_as_system(app, "hospital_lists", &query).await?)
 }
 
 /// The list as the log knows it. The ids are in order.

@@ -20,12 +20,15 @@ use serde_json::{Value, value::RawValue};
 use tokio::sync::Semaphore;
 use vault::{Ring, SubjectKeys};
 
-use super::{
-    App, AppError, Standing,
-    profile::single,
-    record::{Batch, Change, Submission, open},
+use crate::{
+    app::{
+        App, AppError, Standing, access,
+        profile::single,
+        record::{self, Batch, Change, Submission, open},
+        standing,
+    },
+    export::{Document, read},
 };
-use crate::export::{Document, read};
 
 /// So many records are submitted together.
 const BATCH: usize = 500;
@@ -103,131 +106,122 @@ impl Drop for ImportTurn {
     }
 }
 
-impl App {
-    /// Takes the caller's turn to import, before their document is read. Refuses where nothing could be submitted now, and while
-    /// another import of the same person runs on this server.
-    pub async fn import_admit(&self, ctx: &Ctx) -> Result<ImportTurn, AppError> {
-        self.import_allowed(ctx, &[]).await?;
-        self.imports.turn(ctx.subject).ok_or(AppError::ImportRuns)
-    }
+/// Takes the caller's turn to import, before their document is read. Refuses where nothing could be submitted now, and while
+/// another import of the same person runs on this server.
+pub async fn admit(app: &App, ctx: &Ctx) -> Result<ImportTurn, AppError> {
+    allowed(app, ctx, &[]).await?;
+    app.imports.turn(ctx.subject).ok_or(AppError::ImportRuns)
+}
 
-    /// Imports a document that was exported here, to the same person; says what became of the records of each kind. With
-    /// `dry_run` it says what would.
-    pub async fn import(
-        &self,
-        ctx: &Ctx,
-        text: String,
-        today: NaiveDate,
-        dry_run: bool,
-    ) -> Result<BTreeMap<&'static str, Imported>, AppError> {
-        let (email, keys) = self.address(ctx).await?;
-        let chosen = self.import_check(text, email, today).await?;
-        self.import_allowed(ctx, &chosen).await?;
-        // Whatever becomes of it: records are opened to be compared, also where nothing is written.
-        let count = chosen.iter().map(|chosen| chosen.records.len()).sum();
-        self.accessed(ctx, keys, "import", count, if dry_run { "dry run".to_owned() } else { String::new() }).await?;
-        let mut counts = BTreeMap::new();
-        for Chosen { kind, records } in chosen {
-            let counted: &mut Imported = counts.entry(kind.name()).or_default();
-            for page in records.chunks(BATCH) {
-                let _working = self.imports.working.acquire().await.expect("nothing closes the semaphore");
-                let bodies: Vec<Body> = page.iter().filter_map(|raw| body_of(kind, raw)).collect();
-                let changes = match dry_run {
-                    true => self.import_compare(ctx, kind, &bodies).await?,
-                    false => self.import_submit(ctx, kind, bodies, today).await?,
-                };
-                changes.into_iter().for_each(|change| counted.count(change));
-            }
+/// Imports a document that was exported here, to the same person; says what became of the records of each kind. With
+/// `dry_run` it says what would.
+pub async fn run(
+    app: &App,
+    ctx: &Ctx,
+    text: String,
+    today: NaiveDate,
+    dry_run: bool,
+) -> Result<BTreeMap<&'static str, Imported>, AppError> {
+    let (email, keys) = address(app, ctx).await?;
+    let chosen = check_document(app, text, email, today).await?;
+    allowed(app, ctx, &chosen).await?;
+    // Whatever becomes of it: records are opened to be compared, also where nothing is written.
+    let count = chosen.iter().map(|chosen| chosen.records.len()).sum();
+    access::accessed(app, ctx, keys, "import", count, if dry_run { "dry run".to_owned() } else { String::new() })
+        .await?;
+    let mut counts = BTreeMap::new();
+    for Chosen { kind, records } in chosen {
+        let counted: &mut Imported = counts.entry(kind.name()).or_default();
+        for page in records.chunks(BATCH) {
+            let _working = app.imports.working.acquire().await.expect("nothing closes the semaphore");
+            let bodies: Vec<Body> = page.iter().filter_map(|raw| body_of(kind, raw)).collect();
+            let changes = match dry_run {
+                true => compare(app, ctx, kind, &bodies).await?,
+                false => submit(app, ctx, kind, bodies, today).await?,
+            };
+            changes.into_iter().for_each(|change| counted.count(change));
         }
-        Ok(counts)
     }
+    Ok(counts)
+}
 
-    /// Reads and checks a document on a thread of its own, because a large one takes seconds.
-    async fn import_check(&self, text: String, email: String, today: NaiveDate) -> Result<Vec<Chosen>, AppError> {
-        let _working = self.imports.working.acquire().await.expect("nothing closes the semaphore");
-        let vault = self.vault.clone();
-        let check = move || check(vault.ring(), &text, &email, today);
-        tokio::task::spawn_blocking(check).await.expect("the check of a document does not panic")
-    }
+/// Reads and checks a document on a thread of its own, because a large one takes seconds.
+async fn check_document(app: &App, text: String, email: String, today: NaiveDate) -> Result<Vec<Chosen>, AppError> {
+    let _working = app.imports.working.acquire().await.expect("nothing closes the semaphore");
+    let vault = app.vault.clone();
+    let check = move || check(vault.ring(), &text, &email, today);
+    tokio::task::spawn_blocking(check).await.expect("the check of a document does not panic")
+}
 
-    /// The caller's own address, and the keys.
-    async fn address(&self, ctx: &Ctx) -> Result<(String, SubjectKeys), AppError> {
-        self.db
-            .api
-            .run_tx("import_address", ctx, Gate::shared(ctx), move |tx| async move {
-                let contact = record_list(ctx.subject, CONTACT.name(), None);
-                let [standing, contact] = tx.finish([Standing::query(ctx, None), contact]).await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
-                let email = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?.0.email;
-                Ok((email, keys))
-            })
-            .await
-    }
+/// The caller's own address, and the keys.
+async fn address(app: &App, ctx: &Ctx) -> Result<(String, SubjectKeys), AppError> {
+    app.db
+        .api
+        .run_tx("import_address", ctx, Gate::shared(ctx), move |tx| async move {
+            let contact = record_list(ctx.subject, CONTACT.name(), None);
+            let [standing, contact] = tx.finish([Standing::query(ctx, None), contact]).await?;
+            let keys = Standing::take(app, ctx, &standing)?.keys;
+            let email = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?.0.email;
+            Ok((email, keys))
+        })
+        .await
+}
 
-    /// Refuses where a record could not be submitted: a consent is missing, or nothing new is taken now.
-    async fn import_allowed(&self, ctx: &Ctx, chosen: &[Chosen]) -> Result<(), AppError> {
-        let needed: HashSet<Purpose> = chosen
-            .iter()
-            .filter(|chosen| !chosen.records.is_empty())
-            .filter_map(|chosen| chosen.kind.purpose())
-            .collect();
-        let needed: &Vec<Option<Purpose>> = &needed.into_iter().map(Some).chain([None]).collect();
-        self.db
-            .api
-            .run_tx("import_allowed", ctx, Gate::read(ctx), move |tx| async move {
-                let queries: Vec<Query> = needed.iter().map(|purpose| Standing::query(ctx, *purpose)).collect();
-                for (purpose, rows) in needed.iter().zip(tx.flight_all(queries).await?) {
-                    let standing = Standing::take(self, ctx, &rows)?;
-                    standing.require_open()?;
-                    standing.require_consent(*purpose)?;
-                }
-                Ok(())
-            })
-            .await
-    }
+/// Refuses where a record could not be submitted: a consent is missing, or nothing new is taken now.
+async fn allowed(app: &App, ctx: &Ctx, chosen: &[Chosen]) -> Result<(), AppError> {
+    let needed: HashSet<Purpose> =
+        chosen.iter().filter(|chosen| !chosen.records.is_empty()).filter_map(|chosen| chosen.kind.purpose()).collect();
+    let needed: &Vec<Option<Purpose>> = &needed.into_iter().map(Some).chain([None]).collect();
+    app.db
+        .api
+        .run_tx("import_allowed", ctx, Gate::read(ctx), move |tx| async move {
+            let queries: Vec<Query> = needed.iter().map(|purpose| Standing::query(ctx, *purpose)).collect();
+            for (purpose, rows) in needed.iter().zip(tx.flight_all(queries).await?) {
+                let standing = Standing::take(app, ctx, &rows)?;
+                standing.require_open()?;
+                standing.require_consent(*purpose)?;
+            }
+            Ok(())
+        })
+        .await
+}
 
-    /// What submitting bodies would change.
-    async fn import_compare(
-        &self,
-        ctx: &Ctx,
-        kind: &'static dyn Kind,
-        bodies: &[Body],
-    ) -> Result<Vec<Change>, AppError> {
-        let index = self.index_key(ctx).await?;
-        let hash = |body: &Body| index.key_hash(kind.name(), &kind.natural_key(body)).to_vec();
-        let hashes: &Vec<Vec<u8>> = &bodies.iter().map(hash).collect();
-        self.db
-            .api
-            .run_tx("import_compare", ctx, Gate::shared(ctx), move |tx| async move {
-                let newest = record_newest(ctx.subject, kind.name(), hashes.clone());
-                let [standing, rows] = tx.finish([Standing::query(ctx, None), newest]).await?;
-                let keys = Standing::take(self, ctx, &standing)?.keys;
-                let mut present = HashMap::new();
-                for row in &rows {
-                    present.insert(row.get::<_, Vec<u8>>(10), open(&keys, &RecordRow::from_row(row))?.body);
-                }
-                let change = |(body, hash): (&Body, &Vec<u8>)| match present.get(hash) {
-                    None => Change::Created,
-                    Some(there) if there == body => Change::Unchanged,
-                    Some(_) => Change::Amended,
-                };
-                Ok(bodies.iter().zip(hashes).map(change).collect())
-            })
-            .await
-    }
+/// What submitting bodies would change.
+async fn compare(app: &App, ctx: &Ctx, kind: &'static dyn Kind, bodies: &[Body]) -> Result<Vec<Change>, AppError> {
+    let index = standing::index_key(app, ctx).await?;
+    let hash = |body: &Body| index.key_hash(kind.name(), &kind.natural_key(body)).to_vec();
+    let hashes: &Vec<Vec<u8>> = &bodies.iter().map(hash).collect();
+    app.db
+        .api
+        .run_tx("import_compare", ctx, Gate::shared(ctx), move |tx| async move {
+            let newest = record_newest(ctx.subject, kind.name(), hashes.clone());
+            let [standing, rows] = tx.finish([Standing::query(ctx, None), newest]).await?;
+            let keys = Standing::take(app, ctx, &standing)?.keys;
+            let mut present = HashMap::new();
+            for row in &rows {
+                present.insert(row.get::<_, Vec<u8>>(10), open(&keys, &RecordRow::from_row(row))?.body);
+            }
+            let change = |(body, hash): (&Body, &Vec<u8>)| match present.get(hash) {
+                None => Change::Created,
+                Some(there) if there == body => Change::Unchanged,
+                Some(_) => Change::Amended,
+            };
+            Ok(bodies.iter().zip(hashes).map(change).collect())
+        })
+        .await
+}
 
-    async fn import_submit(
-        &self,
-        ctx: &Ctx,
-        kind: &'static dyn Kind,
-        bodies: Vec<Body>,
-        today: NaiveDate,
-    ) -> Result<Vec<Change>, AppError> {
-        let submissions: Vec<Submission> =
-            bodies.into_iter().map(|body| Submission { body, expected: None, within: None }).collect();
-        let batch = Batch { kind, submissions: &submissions, today, faults: Vec::new() };
-        Ok(self.record_submit(ctx, &batch, None).await?.into_iter().map(|outcome| outcome.change).collect())
-    }
+async fn submit(
+    app: &App,
+    ctx: &Ctx,
+    kind: &'static dyn Kind,
+    bodies: Vec<Body>,
+    today: NaiveDate,
+) -> Result<Vec<Change>, AppError> {
+    let submissions: Vec<Submission> =
+        bodies.into_iter().map(|body| Submission { body, expected: None, within: None }).collect();
+    let batch = Batch { kind, submissions: &submissions, today, faults: Vec::new() };
+    Ok(record::submit(app, ctx, &batch, None).await?.into_iter().map(|outcome| outcome.change).collect())
 }
 
 /// The body of a record in a file, as it is stored.

@@ -4,18 +4,16 @@ use context::Ctx;
 use db::Gate;
 use projections::job::{JobRow, job_list};
 
-use super::{App, AppError};
+use crate::app::{App, AppError};
 
-impl App {
-    /// The newest jobs, of one state where one is named.
-    pub async fn job_list(&self, state: Option<String>, limit: i64) -> Result<Vec<JobRow>, AppError> {
-        let (ctx, state) = (&Ctx::system(self.clock.clone()), &state);
-        self.db
-            .system
-            .run_tx("job_list", ctx, Gate::read(ctx), move |tx| async move {
-                let [rows] = tx.finish([job_list(state.clone(), limit)]).await?;
-                Ok(rows.iter().map(JobRow::from_row).collect())
-            })
-            .await
-    }
+/// The newest jobs, of one state where one is named.
+pub async fn list(app: &App, state: Option<String>, limit: i64) -> Result<Vec<JobRow>, AppError> {
+    let (ctx, state) = (&Ctx::system(app.clock.clone()), &state);
+    app.db
+        .system
+        .run_tx("job_list", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([job_list(state.clone(), limit)]).await?;
+            Ok(rows.iter().map(JobRow::from_row).collect())
+        })
+        .await
 }

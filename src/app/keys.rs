@@ -13,7 +13,7 @@ use domain::key_ring::{KeyRing, KeyRingCommand};
 use uuid::Uuid;
 use vault::{Kek, RingError, Signing, WrappedSubject, subject_get, subject_rewrap};
 
-use super::{App, AppError};
+use crate::app::{App, AppError, stream};
 
 /// How long is waited for every server to have read the ring; a server looks every second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -107,216 +107,214 @@ impl KeyList {
     }
 }
 
-impl App {
-    /// What keys there are, and what is under them.
-    pub async fn keys_list(&self) -> Result<KeyList, KeysError> {
-        let ring = self.vault.ring();
-        ring.reload()?;
-        let ctx = &Ctx::system(self.clock.clone());
-        let (counts, floor) = self
+/// What keys there are, and what is under them.
+pub async fn list(app: &App) -> Result<KeyList, KeysError> {
+    let ring = app.vault.ring();
+    ring.reload()?;
+    let ctx = &Ctx::system(app.clock.clone());
+    let (counts, floor) = app
+        .db
+        .system
+        .run_tx("keys_list", ctx, Gate::read(ctx), move |tx| async move {
+            let count = "-- keys_count\nSELECT ring_version, count(*) FROM vault.subjects GROUP BY 1";
+            let floor = "-- ring_floor\nSELECT version FROM vault.ring_floor";
+            let [counts, floor] = tx.finish([Query::new(count), Query::new(floor)]).await?;
+            let counts: Vec<(i32, i64)> = counts.iter().map(|row| (row.get(0), row.get(1))).collect();
+            Ok::<_, AppError>((counts, floor.first().map_or(0, |row| row.get(0))))
+        })
+        .await?;
+    let rows = |version: i32| counts.iter().find(|(other, _)| *other == version).map_or(0, |(_, rows)| *rows);
+    let keks = ring.keks().into_iter().map(|kek| (kek, rows(kek.version))).collect();
+    Ok(KeyList { keks, floor, signing: ring.signing(), evidence: ring.evidence_kid() })
+}
+
+/// Brings everything under a new version of the key-encryption key, or goes on with a rotation that was broken off. Gives
+/// the version, and how many people's keys came under it now.
+pub async fn rotate(app: &App, watch: Watcher<'_>) -> Result<(i32, u64), KeysError> {
+    let ring = app.vault.ring();
+    ring.reload()?;
+    let told = |progress| if watch(progress).is_break() { Err(KeysError::BrokenOff) } else { Ok(()) };
+    // A version that is in use without everything being under it has been published: a rotation was broken off.
+    let version = if ring.is_rotating() { ring.newest_kek() } else { ring.publish_kek(app.clock.now())? };
+    let keks = ring.keks();
+    let (current, living) = (ring.current().version, keks.iter().map(|kek| kek.version).collect());
+    record_ring(app, KeyRingCommand::Publish { version, current, living }).await?;
+    everybody_has(app, ring.generation()).await?;
+    told(Progress::Published(version))?;
+    if current != version {
+        ring.use_newest_kek()?;
+    }
+    everybody_has(app, ring.generation()).await?;
+    told(Progress::InUse(version))?;
+    floor_raise(app, version).await?;
+    told(Progress::Floor(version))?;
+    let mut rewrapped = 0;
+    rewrap_all(app, version, &mut rewrapped, &told).await?;
+    // Before the ring notes it: a repetition records nothing twice, and does not miss it.
+    record_ring(app, KeyRingCommand::Rotate { version, rewrapped }).await?;
+    ring.note_rewrapped(version, app.clock.now())?;
+    Ok((version, rewrapped))
+}
+
+/// Destroys a version of the key-encryption key under which nothing is.
+pub async fn destroy(app: &App, version: i32, without_archive: bool) -> Result<(), KeysError> {
+    let list = list(app).await?;
+    let current = app.vault.ring().current();
+    let found = list.keks.iter().find(|(kek, _)| kek.version == version);
+    if let Some((_, rows)) = found {
+        if version >= current.version {
+            return Err(RingError::InUse(version).into());
+        }
+        if current.rewrapped_at.is_none() || list.floor <= version {
+            return Err(KeysError::Unfinished(current.version));
+        }
+        if *rows > 0 {
+            return Err(KeysError::InUse { version, rows: *rows });
+        }
+        if !current.is_archived() && !without_archive {
+            return Err(KeysError::NotArchived(version));
+        }
+        app.vault.ring().destroy_kek(version)?;
+    }
+    // Where it was broken off behind the ring's change, only the record is missing.
+    let archived = current.is_archived();
+    let recorded = record_ring(app, KeyRingCommand::Destroy { version, archived }).await?;
+    if found.is_none() && !recorded {
+        return Err(KeysError::Unknown(version));
+    }
+    everybody_has(app, app.vault.ring().generation()).await
+}
+
+/// Publishes a fresh signing key, and makes it sign once every server knows it. Gives its id.
+pub async fn jwt_rotate(app: &App) -> Result<String, KeysError> {
+    let ring = app.vault.ring();
+    let kid = ring.publish_signing(app.clock.now())?;
+    everybody_has(app, ring.generation()).await?;
+    ring.use_published_signing(app.clock.now())?;
+    everybody_has(app, ring.generation()).await?;
+    Ok(kid)
+}
+
+/// Waits until every server that lives has read this state of the ring, or a later one.
+async fn everybody_has(app: &App, generation: u64) -> Result<(), KeysError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let generation = i64::try_from(generation).unwrap_or(i64::MAX);
+    let started = std::time::Instant::now();
+    loop {
+        let behind: i64 = app
             .db
             .system
-            .run_tx("keys_list", ctx, Gate::read(ctx), move |tx| async move {
-                let count = "-- keys_count\nSELECT ring_version, count(*) FROM vault.subjects GROUP BY 1";
-                let floor = "-- ring_floor\nSELECT version FROM vault.ring_floor";
-                let [counts, floor] = tx.finish([Query::new(count), Query::new(floor)]).await?;
-                let counts: Vec<(i32, i64)> = counts.iter().map(|row| (row.get(0), row.get(1))).collect();
-                Ok::<_, AppError>((counts, floor.first().map_or(0, |row| row.get(0))))
+            .run_tx("nodes_behind", ctx, Gate::read(ctx), move |tx| async move {
+                let behind = Query::new(
+                    "-- nodes_behind
+                    SELECT count(*) FROM vault.nodes
+                    WHERE ring_generation < $1 AND seen_at > statement_timestamp() - interval '15 seconds'",
+                );
+                let [rows] = tx.finish([behind.bind(generation)]).await?;
+                Ok::<_, AppError>(rows.first().map_or(0, |row| row.get(0)))
             })
             .await?;
-        let rows = |version: i32| counts.iter().find(|(other, _)| *other == version).map_or(0, |(_, rows)| *rows);
-        let keks = ring.keks().into_iter().map(|kek| (kek, rows(kek.version))).collect();
-        Ok(KeyList { keks, floor, signing: ring.signing(), evidence: ring.evidence_kid() })
-    }
-
-    /// Brings everything under a new version of the key-encryption key, or goes on with a rotation that was broken off. Gives
-    /// the version, and how many people's keys came under it now.
-    pub async fn keys_rotate(&self, watch: Watcher<'_>) -> Result<(i32, u64), KeysError> {
-        let ring = self.vault.ring();
-        ring.reload()?;
-        let told = |progress| if watch(progress).is_break() { Err(KeysError::BrokenOff) } else { Ok(()) };
-        // A version that is in use without everything being under it has been published: a rotation was broken off.
-        let version = if ring.is_rotating() { ring.newest_kek() } else { ring.publish_kek(self.clock.now())? };
-        let keks = ring.keks();
-        let (current, living) = (ring.current().version, keks.iter().map(|kek| kek.version).collect());
-        self.key_ring_record(KeyRingCommand::Publish { version, current, living }).await?;
-        self.everybody_has(ring.generation()).await?;
-        told(Progress::Published(version))?;
-        if current != version {
-            ring.use_newest_kek()?;
-        }
-        self.everybody_has(ring.generation()).await?;
-        told(Progress::InUse(version))?;
-        self.floor_raise(version).await?;
-        told(Progress::Floor(version))?;
-        let mut rewrapped = 0;
-        self.rewrap_all(version, &mut rewrapped, &told).await?;
-        // Before the ring notes it: a repetition records nothing twice, and does not miss it.
-        self.key_ring_record(KeyRingCommand::Rotate { version, rewrapped }).await?;
-        ring.note_rewrapped(version, self.clock.now())?;
-        Ok((version, rewrapped))
-    }
-
-    /// Destroys a version of the key-encryption key under which nothing is.
-    pub async fn keys_destroy(&self, version: i32, without_archive: bool) -> Result<(), KeysError> {
-        let list = self.keys_list().await?;
-        let current = self.vault.ring().current();
-        let found = list.keks.iter().find(|(kek, _)| kek.version == version);
-        if let Some((_, rows)) = found {
-            if version >= current.version {
-                return Err(RingError::InUse(version).into());
-            }
-            if current.rewrapped_at.is_none() || list.floor <= version {
-                return Err(KeysError::Unfinished(current.version));
-            }
-            if *rows > 0 {
-                return Err(KeysError::InUse { version, rows: *rows });
-            }
-            if !current.is_archived() && !without_archive {
-                return Err(KeysError::NotArchived(version));
-            }
-            self.vault.ring().destroy_kek(version)?;
-        }
-        // Where it was broken off behind the ring's change, only the record is missing.
-        let archived = current.is_archived();
-        let recorded = self.key_ring_record(KeyRingCommand::Destroy { version, archived }).await?;
-        if found.is_none() && !recorded {
-            return Err(KeysError::Unknown(version));
-        }
-        self.everybody_has(self.vault.ring().generation()).await
-    }
-
-    /// Publishes a fresh signing key, and makes it sign once every server knows it. Gives its id.
-    pub async fn jwt_rotate(&self) -> Result<String, KeysError> {
-        let ring = self.vault.ring();
-        let kid = ring.publish_signing(self.clock.now())?;
-        self.everybody_has(ring.generation()).await?;
-        ring.use_published_signing(self.clock.now())?;
-        self.everybody_has(ring.generation()).await?;
-        Ok(kid)
-    }
-
-    /// Waits until every server that lives has read this state of the ring, or a later one.
-    async fn everybody_has(&self, generation: u64) -> Result<(), KeysError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let generation = i64::try_from(generation).unwrap_or(i64::MAX);
-        let started = std::time::Instant::now();
-        loop {
-            let behind: i64 = self
-                .db
-                .system
-                .run_tx("nodes_behind", ctx, Gate::read(ctx), move |tx| async move {
-                    let behind = Query::new(
-                        "-- nodes_behind
-                        SELECT count(*) FROM vault.nodes
-                        WHERE ring_generation < $1 AND seen_at > statement_timestamp() - interval '15 seconds'",
-                    );
-                    let [rows] = tx.finish([behind.bind(generation)]).await?;
-                    Ok::<_, AppError>(rows.first().map_or(0, |row| row.get(0)))
-                })
-                .await?;
-            match behind {
-                0 => return Ok(()),
-                _ if started.elapsed() > PATIENCE => return Err(KeysError::Behind(behind)),
-                _ => tokio::time::sleep(LOOK_EVERY).await,
-            }
+        match behind {
+            0 => return Ok(()),
+            _ if started.elapsed() > PATIENCE => return Err(KeysError::Behind(behind)),
+            _ => tokio::time::sleep(LOOK_EVERY).await,
         }
     }
+}
 
-    /// Raises the floor, and waits for transactions that began below it: what they still write is then there to be rewrapped.
-    async fn floor_raise(&self, version: i32) -> Result<(), KeysError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let raised: String = self
+/// Raises the floor, and waits for transactions that began below it: what they still write is then there to be rewrapped.
+async fn floor_raise(app: &App, version: i32) -> Result<(), KeysError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let raised: String = app
+        .db
+        .system
+        .run_tx("floor_raise", ctx, Gate::read(ctx), move |tx| async move {
+            let raise = Query::new("-- floor_raise\nUPDATE vault.ring_floor SET version = $1 WHERE version < $1");
+            let id = Query::new("-- floor_raised\nSELECT pg_current_xact_id()::text");
+            let [_, rows] = tx.flight([raise.bind(version), id]).await?;
+            Ok::<_, AppError>(rows[0].get(0))
+        })
+        .await?;
+    let (started, raised) = (std::time::Instant::now(), &raised);
+    loop {
+        let over: bool = app
             .db
             .system
-            .run_tx("floor_raise", ctx, Gate::read(ctx), move |tx| async move {
-                let raise = Query::new("-- floor_raise\nUPDATE vault.ring_floor SET version = $1 WHERE version < $1");
-                let id = Query::new("-- floor_raised\nSELECT pg_current_xact_id()::text");
-                let [_, rows] = tx.flight([raise.bind(version), id]).await?;
+            .run_tx("floor_settled", ctx, Gate::read(ctx), move |tx| async move {
+                let over = "-- floor_settled\nSELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8";
+                let [rows] = tx.finish([Query::new(over).bind(raised.clone())]).await?;
                 Ok::<_, AppError>(rows[0].get(0))
             })
             .await?;
-        let (started, raised) = (std::time::Instant::now(), &raised);
-        loop {
-            let over: bool = self
-                .db
-                .system
-                .run_tx("floor_settled", ctx, Gate::read(ctx), move |tx| async move {
-                    let over = "-- floor_settled\nSELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8";
-                    let [rows] = tx.finish([Query::new(over).bind(raised.clone())]).await?;
-                    Ok::<_, AppError>(rows[0].get(0))
-                })
-                .await?;
-            match over {
-                true => return Ok(()),
-                false if started.elapsed() > PATIENCE => return Err(KeysError::Busy),
-                false => tokio::time::sleep(LOOK_EVERY).await,
-            }
+        match over {
+            true => return Ok(()),
+            false if started.elapsed() > PATIENCE => return Err(KeysError::Busy),
+            false => tokio::time::sleep(LOOK_EVERY).await,
         }
     }
+}
 
-    /// Brings all keys under `version`. What does not open is left, and told at the end.
-    async fn rewrap_all(
-        &self,
-        version: i32,
-        rewrapped: &mut u64,
-        told: &(dyn Fn(Progress) -> Result<(), KeysError> + Sync),
-    ) -> Result<(), KeysError> {
-        let (mut after, mut damaged) = (SubjectId::NIL, 0);
-        loop {
-            let page = self.under_older(version, after).await?;
-            let Some(last) = page.last() else { break };
-            after = *last;
-            for subject in page {
-                match self.rewrap(subject, version).await {
-                    Ok(moved) => *rewrapped += u64::from(moved),
-                    Err(AppError::Corrupt(_)) => damaged += 1,
-                    Err(error) => return Err(error.into()),
-                }
+/// Brings all keys under `version`. What does not open is left, and told at the end.
+async fn rewrap_all(
+    app: &App,
+    version: i32,
+    rewrapped: &mut u64,
+    told: &(dyn Fn(Progress) -> Result<(), KeysError> + Sync),
+) -> Result<(), KeysError> {
+    let (mut after, mut damaged) = (SubjectId::NIL, 0);
+    loop {
+        let page = under_older(app, version, after).await?;
+        let Some(last) = page.last() else { break };
+        after = *last;
+        for subject in page {
+            match rewrap(app, subject, version).await {
+                Ok(moved) => *rewrapped += u64::from(moved),
+                Err(AppError::Corrupt(_)) => damaged += 1,
+                Err(error) => return Err(error.into()),
             }
-            told(Progress::Rewrapped(*rewrapped))?;
         }
-        if damaged > 0 { Err(KeysError::Damaged(damaged)) } else { Ok(()) }
+        told(Progress::Rewrapped(*rewrapped))?;
     }
+    if damaged > 0 { Err(KeysError::Damaged(damaged)) } else { Ok(()) }
+}
 
-    /// The next people whose keys are under an older version.
-    async fn under_older(&self, version: i32, after: SubjectId) -> Result<Vec<SubjectId>, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        self.db
-            .system
-            .run_tx("keys_under_older", ctx, Gate::read(ctx), move |tx| async move {
-                let page = Query::new(
-                    "-- keys_under_older
-                    SELECT subject_id FROM vault.subjects WHERE subject_id > $1 AND ring_version < $2
-                    ORDER BY subject_id LIMIT $3",
-                );
-                let [rows] = tx.finish([page.bind(after.0).bind(version).bind(PAGE)]).await?;
-                Ok(rows.iter().map(|row| SubjectId(row.get::<_, Uuid>(0))).collect())
-            })
-            .await
-    }
+/// The next people whose keys are under an older version.
+async fn under_older(app: &App, version: i32, after: SubjectId) -> Result<Vec<SubjectId>, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx("keys_under_older", ctx, Gate::read(ctx), move |tx| async move {
+            let page = Query::new(
+                "-- keys_under_older
+                SELECT subject_id FROM vault.subjects WHERE subject_id > $1 AND ring_version < $2
+                ORDER BY subject_id LIMIT $3",
+            );
+            let [rows] = tx.finish([page.bind(after.0).bind(version).bind(PAGE)]).await?;
+            Ok(rows.iter().map(|row| SubjectId(row.get::<_, Uuid>(0))).collect())
+        })
+        .await
+}
 
-    /// Brings one person's keys under the current version, while nobody else uses them. False where somebody else has, or
-    /// where the person is gone.
-    async fn rewrap(&self, subject: SubjectId, version: i32) -> Result<bool, AppError> {
-        let ctx = &Ctx::job(self.clock.clone(), subject);
-        self.db
-            .api
-            .run_tx("keys_rewrap", ctx, Gate::alone(ctx), move |tx| async move {
-                let [rows] = tx.flight([subject_get(subject)]).await?;
-                let Some(wrapped) = rows.first().map(WrappedSubject::from_row) else { return Ok(false) };
-                if wrapped.ring_version >= version {
-                    return Ok(false);
-                }
-                tx.queue(subject_rewrap(subject, &self.vault.rewrap_subject(subject, &wrapped)?));
-                Ok(true)
-            })
-            .await
-    }
+/// Brings one person's keys under the current version, while nobody else uses them. False where somebody else has, or
+/// where the person is gone.
+async fn rewrap(app: &App, subject: SubjectId, version: i32) -> Result<bool, AppError> {
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    app.db
+        .api
+        .run_tx("keys_rewrap", ctx, Gate::alone(ctx), move |tx| async move {
+            let [rows] = tx.flight([subject_get(subject)]).await?;
+            let Some(wrapped) = rows.first().map(WrappedSubject::from_row) else { return Ok(false) };
+            if wrapped.ring_version >= version {
+                return Ok(false);
+            }
+            tx.queue(subject_rewrap(subject, &app.vault.rewrap_subject(subject, &wrapped)?));
+            Ok(true)
+        })
+        .await
+}
 
-    /// Records what was done to the ring; says whether it was not on record already.
-    async fn key_ring_record(&self, command: KeyRingCommand) -> Result<bool, AppError> {
-        let (ctx, id) = (&Ctx::system(self.clock.clone()), SubjectId::NIL.to_string());
-        Ok(self.system_command::<KeyRing>("key_ring_record", ctx, &id, command).await?.1)
-    }
+/// Records what was done to the ring; says whether it was not on record already.
+async fn record_ring(app: &App, command: KeyRingCommand) -> Result<bool, AppError> {
+    let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
+    Ok(stream::system_command::<KeyRing>(app, "key_ring_record", ctx, &id, command).await?.1)
 }

@@ -11,27 +11,27 @@ pub mod breach;
 pub mod code;
 pub mod compliance;
 pub mod consent;
-pub(crate) mod consent_lapse;
+pub mod consent_lapse;
 pub mod considered;
 pub mod deletion;
 pub mod download;
-mod erasure;
+pub mod erasure;
 mod error;
 pub mod export;
-mod export_run;
+pub mod export_run;
 pub mod guest;
-mod hold;
+pub mod hold;
 pub mod hospital;
 pub mod import;
-mod job;
+pub mod job;
 pub mod keys;
-mod log;
-mod log_origin;
+pub mod log;
+pub mod log_origin;
 pub mod once;
 pub mod opening;
 pub mod overview;
 pub mod processing_record;
-mod profile;
+pub mod profile;
 pub mod projection;
 pub mod readiness;
 pub mod receipt;
@@ -41,9 +41,9 @@ pub mod restore;
 pub mod restriction;
 pub mod retention;
 pub mod sign_in;
-mod staff;
-mod standing;
-mod stream;
+pub mod staff;
+pub mod standing;
+pub mod stream;
 pub mod tree;
 
 use std::sync::Arc;
@@ -54,10 +54,10 @@ use db::Db;
 use tokio::sync::Notify;
 use vault::Vault;
 
+use crate::{alert_rules::Rules, auth::Tokens, export::Store, jobs::AccessLog, ledger::Ledger, webhook::Endpoint};
+
 pub use error::{AppError, Passing};
 pub use standing::Standing;
-
-use crate::{alert_rules::Rules, auth::Tokens, export::Store, jobs::AccessLog, ledger::Ledger, webhook::Endpoint};
 
 /// One pool a login.
 #[derive(Clone)]

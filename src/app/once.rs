@@ -7,7 +7,7 @@ use projections::answer::{AnswerRow, answer_forget, answer_get, answer_store};
 use serde::{Serialize, de::DeserializeOwned};
 use vault::{Aad, IndexKey, Ring, Sealed, SubjectKeys, TransitId};
 
-use super::AppError;
+use crate::app::AppError;
 
 /// A key that makes a repeated request answer as the first did.
 pub struct Once<'a> {

@@ -16,8 +16,15 @@ use uuid::Uuid;
 use vault::{RecordEntry, SubjectKeys, record_register};
 use zeroize::Zeroizing;
 
-use super::{App, AppError, Standing, access::access_event, record::OpenRecord};
-use crate::jobs::Read;
+use crate::{
+    app::{
+        App, AppError, Standing,
+        access::{self, access_event},
+        record::{self, OpenRecord},
+        sign_in, standing, stream,
+    },
+    jobs::Read,
+};
 
 /// How long an opening lasts.
 const LASTS: TimeDelta = TimeDelta::minutes(15);
@@ -35,104 +42,104 @@ pub(super) fn reason_of(text: &str) -> Result<Reason, AppError> {
     Reason::parse(text).map_err(|fault| AppError::parameter("reason", &fault))
 }
 
-impl App {
-    /// Opens a person's data to a member of staff, for a reason; gives the opening's id and its end.
-    pub async fn data_open(&self, staff: &Ctx, whom: Whom, reason: &str) -> Result<(Uuid, DateTime<Utc>), AppError> {
-        let session = staff.session.ok_or(AppError::SignedOut)?;
-        let reason = reason_of(reason)?;
-        let opening = context::EventId::random().0;
-        // In the log of the member of staff, with where from; refuses one whose session has ended.
-        self.session_accessed(staff, "opening", 1, opening.to_string()).await?;
-        let subject = match whom {
-            Whom::Subject(subject) => subject,
-            Whom::Address(email) => self.account_of(staff, &email).await?.ok_or(AppError::Missing("account"))?.subject,
-        };
-        let person = &opened_by(staff, subject);
-        let keys = match self.standing_keys(person).await {
-            Err(AppError::SignedOut) => return Err(AppError::Missing("account")),
-            keys => keys?,
-        };
-        self.opened_read(staff, opened_event(person), keys, format!("reason: {}", reason.as_str())).await?;
-        let expires_at = staff.now() + LASTS;
-        let mac = self.opening_mac(opening, subject, staff.subject, expires_at).to_vec();
-        let row = &OpeningRow { subject, staff: staff.subject, expires_at, mac };
-        let ctx = &Ctx::system(self.clock.clone());
-        let work = move |tx: Tx| async move {
-            tx.queue(opening_add(opening, session.0, row));
-            Ok::<_, AppError>(())
-        };
-        self.db.system.run_tx("opening_add", ctx, Gate::read(ctx), work).await?;
-        Ok((opening, expires_at))
-    }
-
-    /// Grants the keys of a person's records to an auditor, for a reason: what `lethe-audit replay --subject-key` reads. The person
-    /// sees that it was done, and why; a later erasure does not take back what was granted.
-    pub async fn keys_grant(&self, email: &str, reason: &str) -> Result<Zeroizing<String>, AppError> {
-        let reason = reason_of(reason)?;
-        let system = &Ctx::system(self.clock.clone());
-        let subject = self.account_of(system, email).await?.ok_or(AppError::Missing("account"))?.subject;
-        let ctx = &Ctx::job(self.clock.clone(), subject);
-        let work = move |tx: Tx| async move {
-            let [standing, register] = tx.flight([Standing::query(ctx, None), record_register(subject)]).await?;
-            let keys = Standing::take(self, ctx, &standing)?.keys;
-            let mut records = serde_json::Map::new();
-            for entry in register.iter().map(RecordEntry::from_row) {
-                let key = keys.open_record(&entry)?.granted();
-                records.insert(entry.record.to_string(), key.as_str().into());
-            }
-            Ok::<_, AppError>((keys, records))
-        };
-        let (keys, records) = self.db.api.run_tx("keys_grant", ctx, Gate::shared(ctx), work).await?;
-        let details = format!("keys granted to an auditor; reason: {}", reason.as_str());
-        self.opened_read(system, opened_event(ctx), keys, details).await?;
-        let grant = serde_json::json!({
-            "format": "lethe-grant/1",
-            "subject_id": subject,
-            "granted_at": system.now(),
-            "records": records,
-        });
-        Ok(Zeroizing::new(format!("{grant:#}\n")))
-    }
-
-    /// The records of a kind of the person whose data was opened to this member of staff.
-    pub async fn opening_records(
-        &self,
-        staff: &Ctx,
-        opening: Uuid,
-        kind: &'static dyn Kind,
-    ) -> Result<Vec<OpenRecord>, AppError> {
-        let rows = self.read_as_system("opening_get", &|| opening_get(opening)).await?;
-        let row = rows.first().map(OpeningRow::from_row).ok_or(AppError::Missing("opening"))?;
-        let mac = self.opening_mac(opening, row.subject, row.staff, row.expires_at);
-        let ours = aws_lc_rs::constant_time::verify_slices_are_equal(&mac, &row.mac).is_ok();
-        if !ours || row.staff != staff.subject || row.expires_at <= staff.now() {
-            return Err(AppError::Missing("opening"));
+/// Opens a person's data to a member of staff, for a reason; gives the opening's id and its end.
+pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(Uuid, DateTime<Utc>), AppError> {
+    let session = staff.session.ok_or(AppError::SignedOut)?;
+    let reason = reason_of(reason)?;
+    let opening = context::EventId::random().0;
+    // In the log of the member of staff, with where from; refuses one whose session has ended.
+    access::session_accessed(app, staff, "opening", 1, opening.to_string()).await?;
+    let subject = match whom {
+        Whom::Subject(subject) => subject,
+        Whom::Address(email) => {
+            sign_in::account_of(app, staff, &email).await?.ok_or(AppError::Missing("account"))?.subject
         }
-        self.session_accessed(staff, "person", 1, format!("{opening} {}", kind.name())).await?;
-        let person = &opened_by(staff, row.subject);
-        let (records, keys) = self.record_list(person, kind, None).await?;
-        let event = access_event(person, row.subject, kind.name(), records.len());
-        self.opened_read(staff, event, keys, format!("opening: {opening}")).await?;
-        Ok(records)
-    }
+    };
+    let person = &opened_by(staff, subject);
+    let keys = match standing::acting_keys(app, person).await {
+        Err(AppError::SignedOut) => return Err(AppError::Missing("account")),
+        keys => keys?,
+    };
+    opened_read(app, staff, opened_event(person), keys, format!("reason: {}", reason.as_str())).await?;
+    let expires_at = staff.now() + LASTS;
+    let mac = opening_mac(app, opening, subject, staff.subject, expires_at).to_vec();
+    let row = &OpeningRow { subject, staff: staff.subject, expires_at, mac };
+    let ctx = &Ctx::system(app.clock.clone());
+    let work = move |tx: Tx| async move {
+        tx.queue(opening_add(opening, session.0, row));
+        Ok::<_, AppError>(())
+    };
+    app.db.system.run_tx("opening_add", ctx, Gate::read(ctx), work).await?;
+    Ok((opening, expires_at))
+}
 
-    /// Records a read by staff in the person's own log: role and session of who read, no address.
-    async fn opened_read(
-        &self,
-        staff: &Ctx,
-        event: event_log::Event,
-        keys: SubjectKeys,
-        details: String,
-    ) -> Result<(), AppError> {
-        let trail = Trail { details: Some(Personal::new(details)), ..Trail::default() };
-        self.access_log.record(Read { event, actor: Actor::of(staff), trail, keys }).await
-    }
+/// Grants the keys of a person's records to an auditor, for a reason: what `lethe-audit replay --subject-key` reads. The person
+/// sees that it was done, and why; a later erasure does not take back what was granted.
+pub async fn keys_grant(app: &App, email: &str, reason: &str) -> Result<Zeroizing<String>, AppError> {
+    let reason = reason_of(reason)?;
+    let system = &Ctx::system(app.clock.clone());
+    let subject = sign_in::account_of(app, system, email).await?.ok_or(AppError::Missing("account"))?.subject;
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    let work = move |tx: Tx| async move {
+        let [standing, register] = tx.flight([Standing::query(ctx, None), record_register(subject)]).await?;
+        let keys = Standing::take(app, ctx, &standing)?.keys;
+        let mut records = serde_json::Map::new();
+        for entry in register.iter().map(RecordEntry::from_row) {
+            let key = keys.open_record(&entry)?.granted();
+            records.insert(entry.record.to_string(), key.as_str().into());
+        }
+        Ok::<_, AppError>((keys, records))
+    };
+    let (keys, records) = app.db.api.run_tx("keys_grant", ctx, Gate::shared(ctx), work).await?;
+    let details = format!("keys granted to an auditor; reason: {}", reason.as_str());
+    opened_read(app, system, opened_event(ctx), keys, details).await?;
+    let grant = serde_json::json!({
+        "format": "lethe-grant/1",
+        "subject_id": subject,
+        "granted_at": system.now(),
+        "records": records,
+    });
+    Ok(Zeroizing::new(format!("{grant:#}\n")))
+}
 
-    fn opening_mac(&self, opening: Uuid, subject: SubjectId, staff: SubjectId, expires_at: DateTime<Utc>) -> [u8; 32] {
-        let time = expires_at.timestamp_micros().to_be_bytes();
-        let parts: [&[u8]; 4] = [opening.as_bytes(), subject.0.as_bytes(), staff.0.as_bytes(), &time];
-        self.vault.ring().row_mac("openings", &parts)
+/// The records of a kind of the person whose data was opened to this member of staff.
+pub async fn records(
+    app: &App,
+    staff: &Ctx,
+    opening: Uuid,
+    kind: &'static dyn Kind,
+) -> Result<Vec<OpenRecord>, AppError> {
+    let rows = stream::read_as_system(app, "opening_get", &|| opening_get(opening)).await?;
+    let row = rows.first().map(OpeningRow::from_row).ok_or(AppError::Missing("opening"))?;
+    let mac = opening_mac(app, opening, row.subject, row.staff, row.expires_at);
+    let ours = aws_lc_rs::constant_time::verify_slices_are_equal(&mac, &row.mac).is_ok();
+    if !ours || row.staff != staff.subject || row.expires_at <= staff.now() {
+        return Err(AppError::Missing("opening"));
     }
+    access::session_accessed(app, staff, "person", 1, format!("{opening} {}", kind.name())).await?;
+    let person = &opened_by(staff, row.subject);
+    let (records, keys) = record::list(app, person, kind, None).await?;
+    let event = access_event(person, row.subject, kind.name(), records.len());
+    opened_read(app, staff, event, keys, format!("opening: {opening}")).await?;
+    Ok(records)
+}
+
+/// Records a read by staff in the person's own log: role and session of who read, no address.
+async fn opened_read(
+    app: &App,
+    staff: &Ctx,
+    event: event_log::Event,
+    keys: SubjectKeys,
+    details: String,
+) -> Result<(), AppError> {
+    let trail = Trail { details: Some(Personal::new(details)), ..Trail::default() };
+    app.access_log.record(Read { event, actor: Actor::of(staff), trail, keys }).await
+}
+
+fn opening_mac(app: &App, opening: Uuid, subject: SubjectId, staff: SubjectId, expires_at: DateTime<Utc>) -> [u8; 32] {
+    let time = expires_at.timestamp_micros().to_be_bytes();
+    let parts: [&[u8]; 4] = [opening.as_bytes(), subject.0.as_bytes(), staff.0.as_bytes(), &time];
+    app.vault.ring().row_mac("openings", &parts)
 }
 
 /// That the data of the context's subject was opened.

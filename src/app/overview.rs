@@ -14,7 +14,7 @@ use projections::{
 };
 use vault::SubjectKeys;
 
-use super::{App, AppError, Standing};
+use crate::app::{App, AppError, Standing, retention};
 
 /// What is held of one kind.
 pub struct Held {
@@ -77,58 +77,56 @@ pub fn recipients(purpose: Option<Purpose>) -> &'static [&'static str] {
     }
 }
 
-impl App {
-    /// Everything that is held about the caller.
-    pub async fn overview_get(&self, ctx: &Ctx) -> Result<(Overview, SubjectKeys), AppError> {
-        self.db
-            .api
-            .run_tx("overview_get", ctx, Gate::read(ctx), move |tx| async move {
-                let [standing, account, ages, rules, consents, deletions, switches, counted] = tx
-                    .finish([
-                        Standing::query(ctx, None),
-                        account_get(ctx.subject),
-                        record_ages(ctx.subject),
-                        retention_list(ctx.subject),
-                        consent_list(ctx.subject),
-                        deletion_list(ctx.subject),
-                        switches_get(ctx.subject),
-                        numbers(ctx),
-                    ])
-                    .await?;
-                let Standing { keys, wrapped, .. } = Standing::take_right(self, ctx, &standing)?;
-                let own: Vec<RetentionRow> = rules.iter().map(RetentionRow::from_row).collect();
-                let held = |kind: &'static dyn Kind| {
-                    let row = ages.iter().find(|row| row.get::<_, &str>(0) == kind.name());
-                    Held {
-                        kind,
-                        count: row.map_or(0, |row| row.get(1)),
-                        times: row.map(|row| (row.get(2), row.get(3))),
-                        retention_days: days_of(kind, &own, ctx.now()),
-                        next_due_at: self.outlived_at(kind, &own, row.map(|row| row.get(4)), ctx.now()),
-                    }
-                };
-                let waits = |row: &DeletionRow| match row.state {
-                    DeletionState::Confirmed => true,
-                    DeletionState::Pending => row.expires_at > ctx.now(),
-                    DeletionState::Completed | DeletionState::Cancelled | DeletionState::Replaced => false,
-                };
-                let overview = Overview {
-                    registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
-                    kinds: KINDS.iter().map(|kind| held(*kind)).collect(),
-                    consents: consents.iter().map(ConsentRow::from_row).collect(),
-                    deletions: deletions.iter().filter_map(DeletionRow::from_row).filter(waits).collect(),
-                    exports: counted[0].get(2),
-                    switches: SwitchesRow::of(&switches),
-                    sessions: counted[0].get(0),
-                    devices: counted[0].get(3),
-                    entries: counted[0].get(1),
-                    ring_version: wrapped.ring_version,
-                    wrapping_version: wrapped.wrapping_version,
-                };
-                Ok((overview, keys))
-            })
-            .await
-    }
+/// Everything that is held about the caller.
+pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, SubjectKeys), AppError> {
+    app.db
+        .api
+        .run_tx("overview_get", ctx, Gate::read(ctx), move |tx| async move {
+            let [standing, account, ages, rules, consents, deletions, switches, counted] = tx
+                .finish([
+                    Standing::query(ctx, None),
+                    account_get(ctx.subject),
+                    record_ages(ctx.subject),
+                    retention_list(ctx.subject),
+                    consent_list(ctx.subject),
+                    deletion_list(ctx.subject),
+                    switches_get(ctx.subject),
+                    numbers(ctx),
+                ])
+                .await?;
+            let Standing { keys, wrapped, .. } = Standing::take_right(app, ctx, &standing)?;
+            let own: Vec<RetentionRow> = rules.iter().map(RetentionRow::from_row).collect();
+            let held = |kind: &'static dyn Kind| {
+                let row = ages.iter().find(|row| row.get::<_, &str>(0) == kind.name());
+                Held {
+                    kind,
+                    count: row.map_or(0, |row| row.get(1)),
+                    times: row.map(|row| (row.get(2), row.get(3))),
+                    retention_days: days_of(kind, &own, ctx.now()),
+                    next_due_at: retention::outlived_at(app, kind, &own, row.map(|row| row.get(4)), ctx.now()),
+                }
+            };
+            let waits = |row: &DeletionRow| match row.state {
+                DeletionState::Confirmed => true,
+                DeletionState::Pending => row.expires_at > ctx.now(),
+                DeletionState::Completed | DeletionState::Cancelled | DeletionState::Replaced => false,
+            };
+            let overview = Overview {
+                registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
+                kinds: KINDS.iter().map(|kind| held(*kind)).collect(),
+                consents: consents.iter().map(ConsentRow::from_row).collect(),
+                deletions: deletions.iter().filter_map(DeletionRow::from_row).filter(waits).collect(),
+                exports: counted[0].get(2),
+                switches: SwitchesRow::of(&switches),
+                sessions: counted[0].get(0),
+                devices: counted[0].get(3),
+                entries: counted[0].get(1),
+                ring_version: wrapped.ring_version,
+                wrapping_version: wrapped.wrapping_version,
+            };
+            Ok((overview, keys))
+        })
+        .await
 }
 
 /// The decision on a purpose among those that stand.

@@ -9,7 +9,7 @@ use domain::{
 };
 use serde_json::{Value, json};
 
-use super::{App, overview::recipients, receipt::title};
+use crate::app::{App, overview::recipients, receipt::title};
 
 /// What the controller has to fill in.
 const OPEN: &str = "to be completed by the controller";
@@ -94,129 +94,123 @@ fn legal_basis(purpose: Option<Purpose>) -> (&'static str, &'static str) {
     }
 }
 
-impl App {
-    /// The record of processing activities, as JSON-LD. The same server gives the same bytes.
-    pub fn processing_record(&self) -> Value {
-        let purposes = Purpose::ALL.map(Some).into_iter().chain([None]);
-        let activities: Vec<Value> = purposes.map(|purpose| self.activity(purpose)).collect();
-        let measures: Vec<Value> = MEASURES
-            .iter()
-            .map(|(kind, text)| json!({ "@type": format!("dpv:{kind}"), "description": text }))
-            .collect();
-        let controller = &self.controller;
-        json!({
-            "@context": {
-                "@vocab": "https://w3id.org/dpv#",
-                "dpv": "https://w3id.org/dpv#",
-                "description": "http://purl.org/dc/terms/description",
-                "title": "http://purl.org/dc/terms/title",
-                "version": "https://schema.org/version",
-                // Their values are terms, not texts.
-                "hasDataSubject": { "@type": "@id" },
-                "hasProcessing": { "@type": "@id" },
-            },
-            "@type": "dpv:DataProcessingRecord",
-            "title": "Record of processing activities (GDPR Art. 30)",
-            "hasDataController": {
-                "@type": "dpv:DataController",
-                "hasName": controller.name,
-                "hasContact": controller.contact.as_deref().unwrap_or(OPEN),
-                "hasJurisdiction": controller.jurisdiction.as_deref().unwrap_or(OPEN),
-            },
-            "hasDataProtectionOfficer": OPEN,
-            "hasLocation": locations(&controller.locations),
-            "hasThirdCountry": OPEN,
-            "hasTechnicalOrganisationalMeasure": measures,
-            "hasProcess": activities,
-        })
-    }
+/// The record of processing activities, as JSON-LD. The same server gives the same bytes.
+pub fn make(app: &App) -> Value {
+    let purposes = Purpose::ALL.map(Some).into_iter().chain([None]);
+    let activities: Vec<Value> = purposes.map(activity).collect();
+    let measures: Vec<Value> =
+        MEASURES.iter().map(|(kind, text)| json!({ "@type": format!("dpv:{kind}"), "description": text })).collect();
+    let controller = &app.controller;
+    json!({
+        "@context": {
+            "@vocab": "https://w3id.org/dpv#",
+            "dpv": "https://w3id.org/dpv#",
+            "description": "http://purl.org/dc/terms/description",
+            "title": "http://purl.org/dc/terms/title",
+            "version": "https://schema.org/version",
+            // Their values are terms, not texts.
+            "hasDataSubject": { "@type": "@id" },
+            "hasProcessing": { "@type": "@id" },
+        },
+        "@type": "dpv:DataProcessingRecord",
+        "title": "Record of processing activities (GDPR Art. 30)",
+        "hasDataController": {
+            "@type": "dpv:DataController",
+            "hasName": controller.name,
+            "hasContact": controller.contact.as_deref().unwrap_or(OPEN),
+            "hasJurisdiction": controller.jurisdiction.as_deref().unwrap_or(OPEN),
+        },
+        "hasDataProtectionOfficer": OPEN,
+        "hasLocation": locations(&controller.locations),
+        "hasThirdCountry": OPEN,
+        "hasTechnicalOrganisationalMeasure": measures,
+        "hasProcess": activities,
+    })
+}
 
-    /// One purpose: what is processed for it, why it may be, for how long, and who receives it. None: to run the account.
-    fn activity(&self, purpose: Option<Purpose>) -> Value {
-        let of_purpose = |kind: &&&dyn Kind| match purpose {
-            Some(Purpose::Statistics) => kind.name() == "work_day" || kind.name() == "work_profile",
-            other => kind.purpose() == other,
-        };
-        let data: Vec<Value> = KINDS
-            .iter()
-            .filter(of_purpose)
-            .map(|kind| {
-                json!({
-                    "@type": "dpv:PersonalData",
-                    "hasIdentifier": kind.name(),
-                    "title": kind.title(),
-                    "hasSensitivityLevel": sensitivity(*kind),
-                    "hasDuration": { "@type": "dpv:StorageDuration", "title": retention(*kind) },
-                })
+/// One purpose: what is processed for it, why it may be, for how long, and who receives it. None: to run the account.
+fn activity(purpose: Option<Purpose>) -> Value {
+    let of_purpose = |kind: &&&dyn Kind| match purpose {
+        Some(Purpose::Statistics) => kind.name() == "work_day" || kind.name() == "work_profile",
+        other => kind.purpose() == other,
+    };
+    let data: Vec<Value> = KINDS
+        .iter()
+        .filter(of_purpose)
+        .map(|kind| {
+            json!({
+                "@type": "dpv:PersonalData",
+                "hasIdentifier": kind.name(),
+                "title": kind.title(),
+                "hasSensitivityLevel": sensitivity(*kind),
+                "hasDuration": { "@type": "dpv:StorageDuration", "title": retention(*kind) },
             })
-            .collect();
-        let (basis, words) = legal_basis(purpose);
-        let (name, heading) = match purpose {
-            Some(purpose) => (purpose.as_str(), title(Notice::current(purpose))),
-            None => ("account", "Running the account"),
-        };
-        let mut activity = json!({
-            "@type": "dpv:Process",
-            "@id": format!("#{name}"),
-            "title": heading,
-            "hasPurpose": name,
-            "hasLegalBasis": { "@type": basis, "description": words },
-            "hasPersonalData": data,
-            "hasDataSubject": "dpv:User",
-            "hasRecipient": recipients(purpose),
-            "hasProcessing": ["dpv:Collect", "dpv:Store", "dpv:Use", "dpv:Erase"],
-        });
-        if let Some(purpose) = purpose {
-            activity["hasNotice"] =
-                json!({ "@type": "dpv:ConsentNotice", "version": Notice::current(purpose).version });
-        }
-        activity
-    }
-
-    /// The draft of an impact assessment, as JSON-LD.
-    pub fn impact_assessment(&self) -> Value {
-        let health: Vec<&str> =
-            Purpose::ALL.into_iter().filter(|it| it.is_about_health()).map(Choice::as_str).collect();
-        let risks: Vec<Value> = RISKS
-            .iter()
-            .map(|(risk, measure, residual)| {
-                json!({
-                    "@type": "dpv:Risk",
-                    "description": risk,
-                    "isMitigatedByMeasure": measure,
-                    "hasResidualRisk": residual,
-                    "hasLikelihood": OPEN,
-                    "hasSeverity": OPEN,
-                })
-            })
-            .collect();
-        let record = self.processing_record();
-        json!({
-            "@context": record["@context"],
-            "@type": "dpv:DPIA",
-            "title": "Data protection impact assessment, draft (GDPR Art. 35)",
-            "hasStatus": "draft",
-            "hasDataController": record["hasDataController"],
-            "hasJustification": {
-                "description": "special categories of data on a large scale (Art. 35(3)(b))",
-                "hasPurpose": health,
-            },
-            "hasProcess": record["hasProcess"],
-            "hasNecessity": [
-                "each purpose is consented to by itself; nothing is taken for it before, or after a withdrawal",
-                "each kind of data has its own retention, which the person can shorten",
-                "statistics are made of clamped means of one quarter, and of nobody's single days",
-            ],
-            "hasRight": "access, rectification, erasure, restriction, portability and objection are operations of the API",
-            "hasRisk": risks,
-            "hasTechnicalOrganisationalMeasure": record["hasTechnicalOrganisationalMeasure"],
-            "hasOrganisationalMeasure": [
-                consultation("ConsultationWithDataSubject", "Views of the data subjects (Art. 35(9))"),
-                consultation("ConsultationWithDPO", "Advice of the data protection officer (Art. 35(2))"),
-            ],
-            "hasOutcome": OPEN,
         })
+        .collect();
+    let (basis, words) = legal_basis(purpose);
+    let (name, heading) = match purpose {
+        Some(purpose) => (purpose.as_str(), title(Notice::current(purpose))),
+        None => ("account", "Running the account"),
+    };
+    let mut activity = json!({
+        "@type": "dpv:Process",
+        "@id": format!("#{name}"),
+        "title": heading,
+        "hasPurpose": name,
+        "hasLegalBasis": { "@type": basis, "description": words },
+        "hasPersonalData": data,
+        "hasDataSubject": "dpv:User",
+        "hasRecipient": recipients(purpose),
+        "hasProcessing": ["dpv:Collect", "dpv:Store", "dpv:Use", "dpv:Erase"],
+    });
+    if let Some(purpose) = purpose {
+        activity["hasNotice"] = json!({ "@type": "dpv:ConsentNotice", "version": Notice::current(purpose).version });
     }
+    activity
+}
+
+/// The draft of an impact assessment, as JSON-LD.
+pub fn impact_assessment(app: &App) -> Value {
+    let health: Vec<&str> = Purpose::ALL.into_iter().filter(|it| it.is_about_health()).map(Choice::as_str).collect();
+    let risks: Vec<Value> = RISKS
+        .iter()
+        .map(|(risk, measure, residual)| {
+            json!({
+                "@type": "dpv:Risk",
+                "description": risk,
+                "isMitigatedByMeasure": measure,
+                "hasResidualRisk": residual,
+                "hasLikelihood": OPEN,
+                "hasSeverity": OPEN,
+            })
+        })
+        .collect();
+    let record = make(app);
+    json!({
+        "@context": record["@context"],
+        "@type": "dpv:DPIA",
+        "title": "Data protection impact assessment, draft (GDPR Art. 35)",
+        "hasStatus": "draft",
+        "hasDataController": record["hasDataController"],
+        "hasJustification": {
+            "description": "special categories of data on a large scale (Art. 35(3)(b))",
+            "hasPurpose": health,
+        },
+        "hasProcess": record["hasProcess"],
+        "hasNecessity": [
+            "each purpose is consented to by itself; nothing is taken for it before, or after a withdrawal",
+            "each kind of data has its own retention, which the person can shorten",
+            "statistics are made of clamped means of one quarter, and of nobody's single days",
+        ],
+        "hasRight": "access, rectification, erasure, restriction, portability and objection are operations of the API",
+        "hasRisk": risks,
+        "hasTechnicalOrganisationalMeasure": record["hasTechnicalOrganisationalMeasure"],
+        "hasOrganisationalMeasure": [
+            consultation("ConsultationWithDataSubject", "Views of the data subjects (Art. 35(9))"),
+            consultation("ConsultationWithDPO", "Advice of the data protection officer (Art. 35(2))"),
+        ],
+        "hasOutcome": OPEN,
+    })
 }
 
 /// Where the data is stored.

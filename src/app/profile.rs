@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::Ctx;
+use db::{Gate, Row};
 use domain::kinds::{CONTACT, Contact, Shape, WORK_DAY, WORK_PROFILE, WorkProfile};
 use projections::{
     account::account_get,
@@ -9,11 +10,9 @@ use projections::{
 };
 use vault::SubjectKeys;
 
-use db::{Gate, Row};
-
-use super::{
+use crate::app::{
     App, AppError, Standing,
-    record::{Batch, Expected, Outcome, Submission, open},
+    record::{self, Batch, Expected, Outcome, Submission, open},
 };
 
 /// All that the account page shows.
@@ -36,44 +35,42 @@ pub(super) fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Optio
     Ok(Some((shape, record.version)))
 }
 
-impl App {
-    /// The account, the contact and the work profile.
-    pub async fn profile_get(&self, ctx: &Ctx) -> Result<(Profile, SubjectKeys), AppError> {
-        self.db
-            .api
-            .run_tx("account_get", ctx, Gate::shared(ctx), move |tx| async move {
-                let [standing, account, contact, work, last] = tx
-                    .finish([
-                        Standing::query(ctx, None),
-                        account_get(ctx.subject),
-                        record_list(ctx.subject, CONTACT.name(), None),
-                        record_list(ctx.subject, WORK_PROFILE.name(), None),
-                        record_latest(ctx.subject, WORK_DAY.name()),
-                    ])
-                    .await?;
-                let keys = Standing::take_right(self, ctx, &standing)?.keys;
-                let registered_at = account.first().ok_or(AppError::Missing("account"))?.get(0);
-                let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
-                let work = single::<WorkProfile>(&keys, &work)?;
-                let profile = Profile { registered_at, contact, work, last_submission_at: last[0].get(0) };
-                Ok((profile, keys))
-            })
-            .await
-    }
+/// The account, the contact and the work profile.
+pub async fn get(app: &App, ctx: &Ctx) -> Result<(Profile, SubjectKeys), AppError> {
+    app.db
+        .api
+        .run_tx("account_get", ctx, Gate::shared(ctx), move |tx| async move {
+            let [standing, account, contact, work, last] = tx
+                .finish([
+                    Standing::query(ctx, None),
+                    account_get(ctx.subject),
+                    record_list(ctx.subject, CONTACT.name(), None),
+                    record_list(ctx.subject, WORK_PROFILE.name(), None),
+                    record_latest(ctx.subject, WORK_DAY.name()),
+                ])
+                .await?;
+            let keys = Standing::take_right(app, ctx, &standing)?.keys;
+            let registered_at = account.first().ok_or(AppError::Missing("account"))?.get(0);
+            let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
+            let work = single::<WorkProfile>(&keys, &work)?;
+            let profile = Profile { registered_at, contact, work, last_submission_at: last[0].get(0) };
+            Ok((profile, keys))
+        })
+        .await
+}
 
-    /// Rectifies the work profile; refuses where it is not of an expected version.
-    pub async fn profile_rectify(
-        &self,
-        ctx: &Ctx,
-        work: &WorkProfile,
-        expected: Expected,
-        today: NaiveDate,
-    ) -> Result<Outcome, AppError> {
-        let submissions = [Submission { body: work.to_body(), expected: Some(expected), within: None }];
-        let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
-        let mut outcomes = self.record_submit(ctx, &batch, None).await?;
-        Ok(outcomes.remove(0))
-    }
+/// Rectifies the work profile; refuses where it is not of an expected version.
+pub async fn rectify(
+    app: &App,
+    ctx: &Ctx,
+    work: &WorkProfile,
+    expected: Expected,
+    today: NaiveDate,
+) -> Result<Outcome, AppError> {
+    let submissions = [Submission { body: work.to_body(), expected: Some(expected), within: None }];
+    let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
+    let mut outcomes = record::submit(app, ctx, &batch, None).await?;
+    Ok(outcomes.remove(0))
 }
 
 /// Where a person is, as far as the work profile says.

@@ -14,8 +14,10 @@ use std::{
 use context::{Ctx, NodeId};
 use db::{Db, Gate, Query};
 
-use super::{App, AppError};
-use crate::supervisor::Cluster;
+use crate::{
+    app::{App, AppError},
+    supervisor::Cluster,
+};
 
 /// How long a look counts; a bad one shorter, so that the server is back as soon as its database is.
 const KEPT_GOOD: Duration = Duration::from_secs(5);
@@ -104,79 +106,77 @@ impl Readiness {
     }
 }
 
-impl App {
-    /// Everything that does not hold; nothing where the server can do its work.
-    pub async fn lacking(&self) -> Vec<Need> {
-        let look = self.look_kept().await;
-        let now = [
-            (Need::OwnPostgres, self.readiness.cluster_runs()),
-            (Need::Tree, self.readiness.tree_grows()),
-            (Need::Journal, !self.readiness.journal_waits().await),
-        ];
-        let now = now.into_iter().filter(|(_, holds)| !holds).map(|(need, _)| need);
-        look.into_iter().chain(now).collect()
-    }
+/// Everything that does not hold; nothing where the server can do its work.
+pub async fn lacking(app: &App) -> Vec<Need> {
+    let look = look_kept(app).await;
+    let now = [
+        (Need::OwnPostgres, app.readiness.cluster_runs()),
+        (Need::Tree, app.readiness.tree_grows()),
+        (Need::Journal, !app.readiness.journal_waits().await),
+    ];
+    let now = now.into_iter().filter(|(_, holds)| !holds).map(|(need, _)| need);
+    look.into_iter().chain(now).collect()
+}
 
-    /// What the database lacks by the last look, which is taken anew where it is old.
-    async fn look_kept(&self) -> Vec<Need> {
-        let mut last = self.readiness.look.lock().await;
-        let kept = |look: &Look| if look.lacking.is_empty() { KEPT_GOOD } else { KEPT_BAD };
-        if let Some(look) = last.as_ref().filter(|look| look.at.elapsed() < kept(look)) {
-            return look.lacking.clone();
+/// What the database lacks by the last look, which is taken anew where it is old.
+async fn look_kept(app: &App) -> Vec<Need> {
+    let mut last = app.readiness.look.lock().await;
+    let kept = |look: &Look| if look.lacking.is_empty() { KEPT_GOOD } else { KEPT_BAD };
+    if let Some(look) = last.as_ref().filter(|look| look.at.elapsed() < kept(look)) {
+        return look.lacking.clone();
+    }
+    let look = look(app).await;
+    if last.as_ref().and_then(|last| last.reason.as_ref()) != look.reason.as_ref() {
+        match &look.reason {
+            Some(reason) => tracing::error!(lacking = ?look.lacking, reason, "the server is not ready"),
+            None => tracing::info!("the database can be read and written"),
         }
-        let look = self.look().await;
-        if last.as_ref().and_then(|last| last.reason.as_ref()) != look.reason.as_ref() {
-            match &look.reason {
-                Some(reason) => tracing::error!(lacking = ?look.lacking, reason, "the server is not ready"),
-                None => tracing::info!("the database can be read and written"),
-            }
-        }
-        last.insert(look).lacking.clone()
     }
+    last.insert(look).lacking.clone()
+}
 
-    async fn look(&self) -> Look {
-        let readable = within_limit(self.probe_read()).await;
-        let writable = match &readable {
-            Ok(()) => within_limit(self.probe_write()).await,
-            Err(_) => Ok(()),
-        };
-        let lacking = match (&readable, &writable) {
-            (Err(_), _) => vec![Need::Read, Need::Write],
-            (_, Err(_)) => vec![Need::Write],
-            _ => Vec::new(),
-        };
-        // The next look has a fresh backend again.
-        self.readiness.probe.close_idle();
-        Look { at: Instant::now(), lacking, reason: readable.and(writable).err() }
-    }
+async fn look(app: &App) -> Look {
+    let readable = within_limit(probe_read(app)).await;
+    let writable = match &readable {
+        Ok(()) => within_limit(probe_write(app)).await,
+        Err(_) => Ok(()),
+    };
+    let lacking = match (&readable, &writable) {
+        (Err(_), _) => vec![Need::Read, Need::Write],
+        (_, Err(_)) => vec![Need::Write],
+        _ => Vec::new(),
+    };
+    // The next look has a fresh backend again.
+    app.readiness.probe.close_idle();
+    Look { at: Instant::now(), lacking, reason: readable.and(writable).err() }
+}
 
-    /// Reads by the pool of requests, and by a fresh backend.
-    async fn probe_read(&self) -> Result<(), AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let read = |sql: &'static str| {
-            move |tx: db::Tx| async move {
-                tx.finish([Query::new(sql)]).await?;
-                Ok::<_, AppError>(())
-            }
-        };
-        let by_pool = read("-- ready_answer\nSELECT lethe.ticket_role()");
-        self.db.api.run_tx("ready_answer", ctx, Gate::read(ctx), by_pool).await?;
-        let fresh = read("-- ready_read\nSELECT EXISTS (SELECT FROM log.events), EXISTS (SELECT FROM vault.nodes)");
-        self.readiness.probe.run_tx("ready_read", ctx, Gate::read(ctx), fresh).await
-    }
-
-    /// Commits a row that is gone when others could see it.
-    async fn probe_write(&self) -> Result<(), AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let node = NodeId::random().0;
-        let work = move |tx: db::Tx| async move {
-            let add = "-- ready_write\nINSERT INTO vault.nodes (node_id, ring_generation, seen_at) VALUES ($1, 0, statement_timestamp())";
-            tx.queue(Query::new(add).bind(node));
-            tx.queue(Query::new("-- ready_unwrite\nDELETE FROM vault.nodes WHERE node_id = $1").bind(node));
+/// Reads by the pool of requests, and by a fresh backend.
+async fn probe_read(app: &App) -> Result<(), AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let read = |sql: &'static str| {
+        move |tx: db::Tx| async move {
+            tx.finish([Query::new(sql)]).await?;
             Ok::<_, AppError>(())
-        };
-        self.readiness.probe.run_tx("ready_write", ctx, Gate::read(ctx), work).await
-    }
+        }
+    };
+    let by_pool = read("-- ready_answer\nSELECT lethe.ticket_role()");
+    app.db.api.run_tx("ready_answer", ctx, Gate::read(ctx), by_pool).await?;
+    let fresh = read("-- ready_read\nSELECT EXISTS (SELECT FROM log.events), EXISTS (SELECT FROM vault.nodes)");
+    app.readiness.probe.run_tx("ready_read", ctx, Gate::read(ctx), fresh).await
+}
+
+/// Commits a row that is gone when others could see it.
+async fn probe_write(app: &App) -> Result<(), AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let node = NodeId::random().0;
+    let work = move |tx: db::Tx| async move {
+        let add = "-- ready_write\nINSERT INTO vault.nodes (node_id, ring_generation, seen_at) VALUES ($1, 0, statement_timestamp())";
+        tx.queue(Query::new(add).bind(node));
+        tx.queue(Query::new("-- ready_unwrite\nDELETE FROM vault.nodes WHERE node_id = $1").bind(node));
+        Ok::<_, AppError>(())
+    };
+    app.readiness.probe.run_tx("ready_write", ctx, Gate::read(ctx), work).await
 }
 
 /// The outcome within the limit of a look, as a reason for the log.

@@ -18,8 +18,17 @@ use projections::consent::consent_event;
 use serde_json::{Value, json};
 use vault::SubjectKeys;
 
-use super::{App, AppError, Standing, consent::decided, overview::recipients, sign_in::user_get, stream::newest_of};
-use crate::mail::Letter;
+use crate::{
+    app::{
+        App, AppError, Standing,
+        consent::decided,
+        deletion,
+        overview::recipients,
+        sign_in::{self, user_get},
+        stream::newest_of,
+    },
+    mail::Letter,
+};
 
 /// Who is responsible for the data (GDPR Art. 4(7)), as receipts and certificates name them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,106 +89,97 @@ fn state(event: &ConsentEvent) -> &'static str {
     }
 }
 
-impl App {
-    /// The signed receipt of a decision.
-    pub(super) fn receipt(&self, event: &Event, user: UserId) -> Result<Value, AppError> {
-        let decided = decided(event)?;
-        let decision = decided.decision();
-        let notice = notice(decision)?;
-        let kinds: Vec<&&dyn Kind> = KINDS.iter().filter(|kind| kind.purpose() == Some(decision.purpose)).collect();
-        let health = decision.purpose.is_about_health();
-        let information = |kind: &&&dyn Kind| {
-            json!({
-                "piiType": kind.name(),
-                "description": kind.title(),
-                "piiOptional": true,
-                "specialPiiCategory": if health { json!("pd:Health") } else { json!(false) },
-            })
-        };
+/// The signed receipt of a decision.
+pub(super) fn make(app: &App, event: &Event, user: UserId) -> Result<Value, AppError> {
+    let decided = decided(event)?;
+    let decision = decided.decision();
+    let notice = notice(decision)?;
+    let kinds: Vec<&&dyn Kind> = KINDS.iter().filter(|kind| kind.purpose() == Some(decision.purpose)).collect();
+    let health = decision.purpose.is_about_health();
+    let information = |kind: &&&dyn Kind| {
+        json!({
+            "piiType": kind.name(),
+            "description": kind.title(),
+            "piiOptional": true,
+            "specialPiiCategory": if health { json!("pd:Health") } else { json!(false) },
+        })
+    };
 
-        let information: Vec<Value> = kinds.iter().map(information).collect();
-        let retention = kinds.iter().filter_map(|kind| kind.retention_days()).max();
-        let name = decision.purpose.as_str();
-        let mut receipt = json!({
-            "@context": context(),
-            "@type": "ConsentReceipt",
-            "schemaVersion": "ISO/IEC TS 27560:2023",
-            "receiptId": format!("urn:uuid:{}", event.event_id),
-            "consentRecordId": format!("{user}/{name}"),
-            "piiPrincipalId": user,
-            "piiController": { "name": self.controller.name },
-            "privacyNotice": {
-                "id": format!("/v1/consents/{name}"),
-                "version": decision.notice_version,
-                "sha256": decision.notice_hash,
-                "language": "en",
-                "text": notice.text,
+    let information: Vec<Value> = kinds.iter().map(information).collect();
+    let retention = kinds.iter().filter_map(|kind| kind.retention_days()).max();
+    let name = decision.purpose.as_str();
+    let mut receipt = json!({
+        "@context": context(),
+        "@type": "ConsentReceipt",
+        "schemaVersion": "ISO/IEC TS 27560:2023",
+        "receiptId": format!("urn:uuid:{}", event.event_id),
+        "consentRecordId": format!("{user}/{name}"),
+        "piiPrincipalId": user,
+        "piiController": { "name": app.controller.name },
+        "privacyNotice": {
+            "id": format!("/v1/consents/{name}"),
+            "version": decision.notice_version,
+            "sha256": decision.notice_hash,
+            "language": "en",
+            "text": notice.text,
+        },
+        "purposes": [{
+            "purpose": name,
+            "description": title(notice),
+            // Explicit consent to what concerns health (Art. 9(2)(a)), consent to all else (Art. 6(1)(a)).
+            "lawfulBasis": if health { "eu-gdpr:A9-2-a" } else { "eu-gdpr:A6-1-a" },
+            "piiInformation": information,
+            "collectionMethod": "submitted by the person",
+            "processingMethods": METHODS,
+            "storageLocations": app.controller.locations,
+            "recipients": recipients(Some(decision.purpose)),
+            "retentionPeriod": match retention {
+                Some(days) => format!("P{days}D after the last change, or as the person sets it"),
+                None => "as long as the account, or as the person sets it".to_owned(),
             },
-            "purposes": [{
-                "purpose": name,
-                "description": title(notice),
-                // Explicit consent to what concerns health (Art. 9(2)(a)), consent to all else (Art. 6(1)(a)).
-                "lawfulBasis": if health { "eu-gdpr:A9-2-a" } else { "eu-gdpr:A6-1-a" },
-                "piiInformation": information,
-                "collectionMethod": "submitted by the person",
-                "processingMethods": METHODS,
-                "storageLocations": self.controller.locations,
-                "recipients": recipients(Some(decision.purpose)),
-                "retentionPeriod": match retention {
-                    Some(days) => format!("P{days}D after the last change, or as the person sets it"),
-                    None => "as long as the account, or as the person sets it".to_owned(),
-                },
-                "withdrawalMethod": format!("PUT /v1/consents/{name} with granted false"),
-                "privacyRights": RIGHTS,
-            }],
-            "consentEvents": [{
-                "eventType": "ExplicitlyExpressedConsent",
-                "eventState": state(&decided),
-                "eventTime": time(event.recorded_at),
-                "entity": if matches!(decided, ConsentEvent::Lapsed(_)) { "DataController" } else { "DataSubject" },
-                "validity": "until it is withdrawn, or the notice changes",
-            }],
-        });
-        for (name, value) in [("contact", &self.controller.contact), ("jurisdiction", &self.controller.jurisdiction)] {
-            if let Some(value) = value {
-                receipt["piiController"][name] = json!(value);
-            }
+            "withdrawalMethod": format!("PUT /v1/consents/{name} with granted false"),
+            "privacyRights": RIGHTS,
+        }],
+        "consentEvents": [{
+            "eventType": "ExplicitlyExpressedConsent",
+            "eventState": state(&decided),
+            "eventTime": time(event.recorded_at),
+            "entity": if matches!(decided, ConsentEvent::Lapsed(_)) { "DataController" } else { "DataSubject" },
+            "validity": "until it is withdrawn, or the notice changes",
+        }],
+    });
+    for (name, value) in [("contact", &app.controller.contact), ("jurisdiction", &app.controller.jurisdiction)] {
+        if let Some(value) = value {
+            receipt["piiController"][name] = json!(value);
         }
-        Ok(vault::seal_document(self.vault.ring(), receipt, event.recorded_at)?)
     }
+    Ok(vault::seal_document(app.vault.ring(), receipt, event.recorded_at)?)
+}
 
-    /// Mails the receipt of a decision that was just made, in its own transaction.
-    pub(super) fn receipt_post(
-        &self,
-        ctx: &Ctx,
-        tx: &Tx,
-        to: &str,
-        event: &Event,
-        user: UserId,
-    ) -> Result<(), AppError> {
-        let decided = decided(event)?;
-        let granted = match decided {
-            ConsentEvent::Granted(_) => true,
-            ConsentEvent::Withdrawn(_) | ConsentEvent::Objected(_) => false,
-            ConsentEvent::ObjectionLifted(_) | ConsentEvent::Lapsed(_) => return Ok(()),
-        };
-        let text = serde_json::to_string_pretty(&self.receipt(event, user)?).expect("a receipt can be written as JSON");
-        self.post(ctx, tx, &Letter::receipt(to, granted, title(notice(decided.decision())?), &text))
-    }
+/// Mails the receipt of a decision that was just made, in its own transaction.
+pub(super) fn post(app: &App, ctx: &Ctx, tx: &Tx, to: &str, event: &Event, user: UserId) -> Result<(), AppError> {
+    let decided = decided(event)?;
+    let granted = match decided {
+        ConsentEvent::Granted(_) => true,
+        ConsentEvent::Withdrawn(_) | ConsentEvent::Objected(_) => false,
+        ConsentEvent::ObjectionLifted(_) | ConsentEvent::Lapsed(_) => return Ok(()),
+    };
+    let text = serde_json::to_string_pretty(&make(app, event, user)?).expect("a receipt can be written as JSON");
+    deletion::post(app, ctx, tx, &Letter::receipt(to, granted, title(notice(decided.decision())?), &text))
+}
 
-    /// The receipt of one of a person's decisions.
-    pub async fn receipt_get(&self, ctx: &Ctx, event: EventId) -> Result<(Value, SubjectKeys), AppError> {
-        self.db
-            .api
-            .run_tx("receipt_get", ctx, Gate::read(ctx), move |tx| async move {
-                let [standing, rows, user] = tx
-                    .finish([Standing::query(ctx, None), consent_event(ctx.subject, event), user_get(ctx.subject)])
-                    .await?;
-                let keys = Standing::take_right(self, ctx, &standing)?.keys;
-                let event = newest_of(&rows).ok_or(AppError::Missing("receipt"))?;
-                let user = self.user(ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
-                Ok((self.receipt(&event, user)?, keys))
-            })
-            .await
-    }
+/// The receipt of one of a person's decisions.
+pub async fn get(app: &App, ctx: &Ctx, event: EventId) -> Result<(Value, SubjectKeys), AppError> {
+    app.db
+        .api
+        .run_tx("receipt_get", ctx, Gate::read(ctx), move |tx| async move {
+            let [standing, rows, user] = tx
+                .finish([Standing::query(ctx, None), consent_event(ctx.subject, event), user_get(ctx.subject)])
+                .await?;
+            let keys = Standing::take_right(app, ctx, &standing)?.keys;
+            let event = newest_of(&rows).ok_or(AppError::Missing("receipt"))?;
+            let user = sign_in::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
+            Ok((make(app, &event, user)?, keys))
+        })
+        .await
 }

@@ -27,11 +27,15 @@ use vault::{
     RecordEntry, RecordKey, SubjectKeys, record_delete, record_insert, record_register, record_rewrap, subject_rewrap,
 };
 
-use super::{
-    App, AppError, Standing,
-    once::{Claim, Once},
+use crate::{
+    app::{
+        App, AppError, Standing, deletion,
+        once::{Claim, Once},
+        standing,
+    },
+    ledger::Entry,
+    mail::Letter,
 };
-use crate::{ledger::Entry, mail::Letter};
 
 /// Longer ranges than this read all records of a kind: so many buckets would cost more than they spare.
 pub(super) const BUCKET_YEARS: i32 = 10;
@@ -138,216 +142,217 @@ pub struct OpenRecord {
     pub version: i64,
 }
 
-impl App {
-    /// Submits records of one kind in one transaction; a natural key that is there already is amended.
-    pub async fn record_submit(
-        &self,
-        ctx: &Ctx,
-        batch: &Batch<'_>,
-        once: Option<&Once<'_>>,
-    ) -> Result<Vec<Outcome>, AppError> {
-        let index = self.index_key(ctx).await?;
-        let claim = once.map(|once| Claim::new(once, &index));
-        let hashes: Vec<[u8; 32]> = batch
-            .submissions
-            .iter()
-            .map(|submission| index.key_hash(batch.kind.name(), &batch.kind.natural_key(&submission.body)))
-            .collect();
-        let gate = Gate::shared(ctx).claim(claim.as_ref().map(Claim::lock_key));
-        let (claim, hashes) = (&claim, hashes.as_slice());
-        self.db
-            .api
-            .run_tx("record_submit", ctx, gate, move |tx| async move {
-                let (kind, key_hashes) = (batch.kind, hashes.iter().map(|hash| hash.to_vec()).collect());
-                let mut queries =
-                    vec![Standing::query(ctx, kind.purpose()), record_newest(ctx.subject, kind.name(), key_hashes)];
-                queries.extend(claim.iter().map(|claim| claim.query(ctx)));
-                let rows = tx.flight_all(queries).await?;
-                if !tx.claimed() {
-                    return Err(AppError::InFlight);
-                }
-                let standing = Standing::take(self, ctx, &rows[0])?;
-                if let Some(claim) = claim
-                    && let Some(row) = rows[2].first().map(AnswerRow::from_row)
-                {
-                    if row.expires_at > ctx.now() {
-                        return claim.replay(self.vault.ring(), &standing.keys, &row);
-                    }
-                    tx.queue(claim.forget(ctx));
-                }
-                standing.require_open()?;
-                standing.require_consent(kind.purpose())?;
-                let present = rows[1].iter().map(|row| (row.get::<_, Vec<u8>>(10), RecordRow::from_row(row))).collect();
-                let outcomes = decide(ctx, &tx, &standing.keys, batch, hashes, &present).await?;
-                if let Some(claim) = claim {
-                    tx.queue(claim.store(ctx, self.vault.ring(), &standing.keys, &outcomes)?);
-                }
-                Ok(outcomes)
-            })
-            .await
-    }
-
-    /// The living records of a kind; if days are given, those that lie in them.
-    pub async fn record_list(
-        &self,
-        ctx: &Ctx,
-        kind: &'static dyn Kind,
-        range: Option<Days>,
-    ) -> Result<(Vec<OpenRecord>, SubjectKeys), AppError> {
-        let index = self.index_key(ctx).await?;
-        let buckets = range.filter(|days| days.last.year() - days.first.year() < BUCKET_YEARS).map(|days| {
-            days.quarters().map(|quarter| index.bucket(kind.name(), &quarter.to_string()).to_vec()).collect()
-        });
-        let buckets = &buckets;
-        let (rows, standing) = self
-            .db
-            .api
-            .run_tx("record_list", ctx, Gate::shared(ctx), move |tx| async move {
-                let list = record_list(ctx.subject, kind.name(), buckets.clone());
-                let [standing, rows] = tx.finish([Standing::query(ctx, None), list]).await?;
-                let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
-                Ok::<_, AppError>((rows, Standing::take_right(self, ctx, &standing)?))
-            })
-            .await?;
-        let mut records = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let record = open(&standing.keys, row)?;
-            if range.is_none_or(|days| days.hold(kind, &record.body)) {
-                records.push(record);
+/// Submits records of one kind in one transaction; a natural key that is there already is amended.
+pub async fn submit(
+    app: &App,
+    ctx: &Ctx,
+    batch: &Batch<'_>,
+    once: Option<&Once<'_>>,
+) -> Result<Vec<Outcome>, AppError> {
+    let index = standing::index_key(app, ctx).await?;
+    let claim = once.map(|once| Claim::new(once, &index));
+    let hashes: Vec<[u8; 32]> = batch
+        .submissions
+        .iter()
+        .map(|submission| index.key_hash(batch.kind.name(), &batch.kind.natural_key(&submission.body)))
+        .collect();
+    let gate = Gate::shared(ctx).claim(claim.as_ref().map(Claim::lock_key));
+    let (claim, hashes) = (&claim, hashes.as_slice());
+    app.db
+        .api
+        .run_tx("record_submit", ctx, gate, move |tx| async move {
+            let (kind, key_hashes) = (batch.kind, hashes.iter().map(|hash| hash.to_vec()).collect());
+            let mut queries =
+                vec![Standing::query(ctx, kind.purpose()), record_newest(ctx.subject, kind.name(), key_hashes)];
+            queries.extend(claim.iter().map(|claim| claim.query(ctx)));
+            let rows = tx.flight_all(queries).await?;
+            if !tx.claimed() {
+                return Err(AppError::InFlight);
             }
-        }
-        Ok((records, standing.keys))
-    }
-
-    /// One living record of a kind.
-    pub async fn record_get(
-        &self,
-        ctx: &Ctx,
-        kind: &'static dyn Kind,
-        record: RecordId,
-    ) -> Result<(OpenRecord, SubjectKeys), AppError> {
-        self.db
-            .api
-            .run_tx("record_get", ctx, Gate::shared(ctx), move |tx| async move {
-                let get = record_get(ctx.subject, kind.name(), record);
-                let [standing, rows] = tx.finish([Standing::query(ctx, None), get]).await?;
-                let keys = Standing::take_right(self, ctx, &standing)?.keys;
-                let row = rows.first().ok_or(AppError::Missing("record"))?;
-                Ok((open(&keys, &RecordRow::from_row(row))?, keys))
-            })
-            .await
-    }
-
-    /// Removes one record of a kind, if its version is one that the caller expects.
-    pub async fn record_remove(
-        &self,
-        ctx: &Ctx,
-        kind: &'static dyn Kind,
-        record: RecordId,
-        expected: &Expected,
-    ) -> Result<(), AppError> {
-        let chosen = move |row: &RecordRow| row.entry.kind == kind.name() && row.entry.record == record;
-        let removed = self.removal("record_remove", ctx, None, &chosen, expected).await?;
-        if removed == 0 { Err(AppError::Missing("record")) } else { Ok(()) }
-    }
-
-    /// Removes all records of a kind; says how many there were. The person is told by letter, since whoever has their session can
-    /// do this in one step.
-    pub async fn record_remove_all(&self, ctx: &Ctx, kind: &'static dyn Kind) -> Result<usize, AppError> {
-        let all = move |row: &RecordRow| row.entry.kind == kind.name();
-        self.removal("record_remove_all", ctx, Some(kind), &all, &Expected::default()).await
-    }
-
-    /// A transaction that removes the records that `choose` names, unless a legal hold stands or one is of another version than
-    /// expected. Where all of a kind go, it is named in a letter.
-    async fn removal(
-        &self,
-        name: &'static str,
-        ctx: &Ctx,
-        all_of: Option<&'static dyn Kind>,
-        choose: &(dyn Fn(&RecordRow) -> bool + Sync),
-        expected: &Expected,
-    ) -> Result<usize, AppError> {
-        self.db
-            .api
-            .run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
-                let [standing, rows, register] = tx
-                    .flight([Standing::query(ctx, None), record_all(ctx.subject), record_register(ctx.subject)])
-                    .await?;
-                let standing = Standing::take(self, ctx, &standing)?;
-                standing.require_unheld()?;
-                let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
-                let unit = Unit::new(ctx, Some(&standing.keys));
-                let gone: Vec<&RecordRow> = rows.iter().filter(|row| choose(row)).collect();
-                if gone.iter().any(|row| !expected.permits(Some(row.event.sequence))) {
-                    return Err(AppError::PreconditionFailed);
+            let standing = Standing::take(app, ctx, &rows[0])?;
+            if let Some(claim) = claim
+                && let Some(row) = rows[2].first().map(AnswerRow::from_row)
+            {
+                if row.expires_at > ctx.now() {
+                    return claim.replay(app.vault.ring(), &standing.keys, &row);
                 }
-                let removed = self.remove(ctx, &tx, &unit, &standing, &gone, &register).await?;
-                self.note_removed(ctx, &removed).await?;
-                if let Some(kind) = all_of.filter(|_| !removed.is_empty()) {
-                    match address_among(&standing.keys, &rows) {
-                        Some(to) => {
-                            self.post(ctx, &tx, &Letter::records_removed(&to, kind.title(), removed.len(), ctx.now()))?;
-                        }
-                        // Damaged data must not keep anybody from removing the rest.
-                        None => tracing::error!("a removal can't be told: the contact does not open"),
+                tx.queue(claim.forget(ctx));
+            }
+            standing.require_open()?;
+            standing.require_consent(kind.purpose())?;
+            let present = rows[1].iter().map(|row| (row.get::<_, Vec<u8>>(10), RecordRow::from_row(row))).collect();
+            let outcomes = decide(ctx, &tx, &standing.keys, batch, hashes, &present).await?;
+            if let Some(claim) = claim {
+                tx.queue(claim.store(ctx, app.vault.ring(), &standing.keys, &outcomes)?);
+            }
+            Ok(outcomes)
+        })
+        .await
+}
+
+/// The living records of a kind; if days are given, those that lie in them.
+pub async fn list(
+    app: &App,
+    ctx: &Ctx,
+    kind: &'static dyn Kind,
+    range: Option<Days>,
+) -> Result<(Vec<OpenRecord>, SubjectKeys), AppError> {
+    let index = standing::index_key(app, ctx).await?;
+    let buckets = range
+        .filter(|days| days.last.year() - days.first.year() < BUCKET_YEARS)
+        .map(|days| days.quarters().map(|quarter| index.bucket(kind.name(), &quarter.to_string()).to_vec()).collect());
+    let buckets = &buckets;
+    let (rows, standing) = app
+        .db
+        .api
+        .run_tx("record_list", ctx, Gate::shared(ctx), move |tx| async move {
+            let list = record_list(ctx.subject, kind.name(), buckets.clone());
+            let [standing, rows] = tx.finish([Standing::query(ctx, None), list]).await?;
+            let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
+            Ok::<_, AppError>((rows, Standing::take_right(app, ctx, &standing)?))
+        })
+        .await?;
+    let mut records = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let record = open(&standing.keys, row)?;
+        if range.is_none_or(|days| days.hold(kind, &record.body)) {
+            records.push(record);
+        }
+    }
+    Ok((records, standing.keys))
+}
+
+/// One living record of a kind.
+pub async fn get(
+    app: &App,
+    ctx: &Ctx,
+    kind: &'static dyn Kind,
+    record: RecordId,
+) -> Result<(OpenRecord, SubjectKeys), AppError> {
+    app.db
+        .api
+        .run_tx("record_get", ctx, Gate::shared(ctx), move |tx| async move {
+            let get = record_get(ctx.subject, kind.name(), record);
+            let [standing, rows] = tx.finish([Standing::query(ctx, None), get]).await?;
+            let keys = Standing::take_right(app, ctx, &standing)?.keys;
+            let row = rows.first().ok_or(AppError::Missing("record"))?;
+            Ok((open(&keys, &RecordRow::from_row(row))?, keys))
+        })
+        .await
+}
+
+/// Removes one record of a kind, if its version is one that the caller expects.
+pub async fn remove(
+    app: &App,
+    ctx: &Ctx,
+    kind: &'static dyn Kind,
+    record: RecordId,
+    expected: &Expected,
+) -> Result<(), AppError> {
+    let chosen = move |row: &RecordRow| row.entry.kind == kind.name() && row.entry.record == record;
+    let removed = removal(app, "record_remove", ctx, None, &chosen, expected).await?;
+    if removed == 0 { Err(AppError::Missing("record")) } else { Ok(()) }
+}
+
+/// Removes all records of a kind; says how many there were. The person is told by letter, since whoever has their session can
+/// do this in one step.
+pub async fn remove_all(app: &App, ctx: &Ctx, kind: &'static dyn Kind) -> Result<usize, AppError> {
+    let all = move |row: &RecordRow| row.entry.kind == kind.name();
+    removal(app, "record_remove_all", ctx, Some(kind), &all, &Expected::default()).await
+}
+
+/// A transaction that removes the records that `choose` names, unless a legal hold stands or one is of another version than
+/// expected. Where all of a kind go, it is named in a letter.
+async fn removal(
+    app: &App,
+    name: &'static str,
+    ctx: &Ctx,
+    all_of: Option<&'static dyn Kind>,
+    choose: &(dyn Fn(&RecordRow) -> bool + Sync),
+    expected: &Expected,
+) -> Result<usize, AppError> {
+    app.db
+        .api
+        .run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
+            let [standing, rows, register] =
+                tx.flight([Standing::query(ctx, None), record_all(ctx.subject), record_register(ctx.subject)]).await?;
+            let standing = Standing::take(app, ctx, &standing)?;
+            standing.require_unheld()?;
+            let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
+            let unit = Unit::new(ctx, Some(&standing.keys));
+            let gone: Vec<&RecordRow> = rows.iter().filter(|row| choose(row)).collect();
+            if gone.iter().any(|row| !expected.permits(Some(row.event.sequence))) {
+                return Err(AppError::PreconditionFailed);
+            }
+            let removed = remove_rows(app, ctx, &tx, &unit, &standing, &gone, &register).await?;
+            note_removed(app, ctx, &removed).await?;
+            if let Some(kind) = all_of.filter(|_| !removed.is_empty()) {
+                match address_among(&standing.keys, &rows) {
+                    Some(to) => {
+                        deletion::post(
+                            app,
+                            ctx,
+                            &tx,
+                            &Letter::records_removed(&to, kind.title(), removed.len(), ctx.now()),
+                        )?;
                     }
+                    // Damaged data must not keep anybody from removing the rest.
+                    None => tracing::error!("a removal can't be told: the contact does not open"),
                 }
-                unit.flush(&tx, INLINE);
-                Ok(removed.len())
-            })
-            .await
-    }
+            }
+            unit.flush(&tx, INLINE);
+            Ok(removed.len())
+        })
+        .await
+}
 
-    /// Queues the removal of records. Their events stay, sealed; their keys are gone for good: rows leave the register
-    /// (`register` is all of it), the person gets a new wrapping key, and the keys of what survives are wrapped anew with it.
-    /// The transaction must hold the subject's lock alone.
-    pub(super) async fn remove(
-        &self,
-        ctx: &Ctx,
-        tx: &Tx,
-        unit: &Unit<'_>,
-        standing: &Standing,
-        gone: &[&RecordRow],
-        register: &[Row],
-    ) -> Result<Vec<RecordId>, AppError> {
-        if gone.is_empty() {
-            return Ok(Vec::new());
-        }
-        let keys = &standing.keys;
-        for row in gone {
-            let key = keys.open_record(&row.entry)?;
-            let kind = kind(&row.entry.kind).map_or(Record::TYPE, |kind| kind.name());
-            let stream =
-                Stream { subject: ctx.subject, kind, sealing: Sealing::Record(&key), newest: Some(&row.event) };
-            let store = Store::new(unit, stream, &[], ctx.now());
-            execute::<Record>(store, &row.event.aggregate_id, RecordCommand::Remove, ()).await?;
-        }
-        let gone: Vec<RecordId> = gone.iter().map(|row| row.entry.record).collect();
-        let leaving: HashSet<RecordId> = gone.iter().copied().collect();
-        let (renewed, wrapped) = keys.renew_wrapping(self.vault.ring(), &standing.wrapped)?;
-        let mut rewrapped = Vec::new();
-        for entry in register.iter().map(RecordEntry::from_row).filter(|entry| !leaving.contains(&entry.record)) {
-            let key = keys.open_record(&entry)?;
-            rewrapped.push(renewed.wrap_again(entry, &key));
-        }
-        tx.queue(record_delete(ctx.subject, gone.clone()));
-        tx.queue(subject_rewrap(ctx.subject, &wrapped));
-        tx.queue(record_rewrap(ctx.subject, rewrapped));
-        // A stored answer would go on saying that a record is there.
-        tx.queue(answers_forget(ctx.subject));
-        Ok(gone)
+/// Queues the removal of records. Their events stay, sealed; their keys are gone for good: rows leave the register
+/// (`register` is all of it), the person gets a new wrapping key, and the keys of what survives are wrapped anew with it.
+/// The transaction must hold the subject's lock alone.
+pub(super) async fn remove_rows(
+    app: &App,
+    ctx: &Ctx,
+    tx: &Tx,
+    unit: &Unit<'_>,
+    standing: &Standing,
+    gone: &[&RecordRow],
+    register: &[Row],
+) -> Result<Vec<RecordId>, AppError> {
+    if gone.is_empty() {
+        return Ok(Vec::new());
     }
+    let keys = &standing.keys;
+    for row in gone {
+        let key = keys.open_record(&row.entry)?;
+        let kind = kind(&row.entry.kind).map_or(Record::TYPE, |kind| kind.name());
+        let stream = Stream { subject: ctx.subject, kind, sealing: Sealing::Record(&key), newest: Some(&row.event) };
+        let store = Store::new(unit, stream, &[], ctx.now());
+        execute::<Record>(store, &row.event.aggregate_id, RecordCommand::Remove, ()).await?;
+    }
+    let gone: Vec<RecordId> = gone.iter().map(|row| row.entry.record).collect();
+    let leaving: HashSet<RecordId> = gone.iter().copied().collect();
+    let (renewed, wrapped) = keys.renew_wrapping(app.vault.ring(), &standing.wrapped)?;
+    let mut rewrapped = Vec::new();
+    for entry in register.iter().map(RecordEntry::from_row).filter(|entry| !leaving.contains(&entry.record)) {
+        let key = keys.open_record(&entry)?;
+        rewrapped.push(renewed.wrap_again(entry, &key));
+    }
+    tx.queue(record_delete(ctx.subject, gone.clone()));
+    tx.queue(subject_rewrap(ctx.subject, &wrapped));
+    tx.queue(record_rewrap(ctx.subject, rewrapped));
+    // A stored answer would go on saying that a record is there.
+    tx.queue(answers_forget(ctx.subject));
+    Ok(gone)
+}
 
-    /// Notes in the ledger what a transaction is about to remove: before its commit, so that no restore ever brings back what
-    /// somebody was told is gone.
-    pub(super) async fn note_removed(&self, ctx: &Ctx, records: &[RecordId]) -> Result<(), AppError> {
-        if records.is_empty() {
-            return Ok(());
-        }
-        let entry = Entry::Removed { subject: ctx.subject, records: records.to_vec(), at: ctx.now() };
-        Ok(self.ledger.append(entry).await?)
+/// Notes in the ledger what a transaction is about to remove: before its commit, so that no restore ever brings back what
+/// somebody was told is gone.
+pub(super) async fn note_removed(app: &App, ctx: &Ctx, records: &[RecordId]) -> Result<(), AppError> {
+    if records.is_empty() {
+        return Ok(());
     }
+    let entry = Entry::Removed { subject: ctx.subject, records: records.to_vec(), at: ctx.now() };
+    Ok(app.ledger.append(entry).await?)
 }
 
 /// A person's address, among all their records.

@@ -42,12 +42,17 @@ use serde::Deserialize;
 use uuid::Uuid;
 use vault::{SubjectKeys, WrappedSubject};
 
-use super::{
-    App, AppError, account,
-    considered::Look,
-    stream::{self, newest_of},
+use crate::{
+    app::{
+        App, AppError, account,
+        considered::{self, Look},
+        hospital,
+        stream::{self, newest_of},
+    },
+    crash::crash_point,
+    jobs::Next,
+    ledger::Entry,
 };
-use crate::{crash::crash_point, jobs::Next, ledger::Entry};
 
 /// The kind of job that releases what is due, every day at two in the morning, UTC.
 pub const RELEASE_JOB: &str = "stats_release";
@@ -154,288 +159,286 @@ impl Pass {
     }
 }
 
-impl App {
-    pub(super) fn statistics(&self) -> Ctx {
-        Ctx::system(self.clock.clone()).acting_as(Role::Statistics)
-    }
+pub(super) fn statistics(app: &App) -> Ctx {
+    Ctx::system(app.clock.clone()).acting_as(Role::Statistics)
+}
 
-    /// Sets what is published from a quarter on that has not begun; before anybody was here, from any quarter on.
-    pub async fn release_plan(&self, from: Quarter, policy: Policy) -> Result<(), AppError> {
-        let ctx = &self.statistics();
-        let today = ctx.now().date_naive();
-        let is_first = self.nobody_was_here().await?;
-        self.db
-            .stats
-            .run_tx("release_plan", ctx, Gate::read(ctx), move |tx| async move {
-                let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
-                let unit = Unit::new(ctx, None);
-                let command = PlanCommand { from, policy, today, is_first };
-                stream::command::<Plans>(ctx, &unit, PLANS, newest_of(&rows).as_ref(), command).await?;
-                unit.flush(&tx, INLINE);
-                Ok(())
-            })
-            .await
-    }
+/// Sets what is published from a quarter on that has not begun; before anybody was here, from any quarter on.
+pub async fn plan(app: &App, from: Quarter, policy: Policy) -> Result<(), AppError> {
+    let ctx = &statistics(app);
+    let today = ctx.now().date_naive();
+    let is_first = nobody_was_here(app).await?;
+    app.db
+        .stats
+        .run_tx("release_plan", ctx, Gate::read(ctx), move |tx| async move {
+            let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
+            let unit = Unit::new(ctx, None);
+            let command = PlanCommand { from, policy, today, is_first };
+            stream::command::<Plans>(ctx, &unit, PLANS, newest_of(&rows).as_ref(), command).await?;
+            unit.flush(&tx, INLINE);
+            Ok(())
+        })
+        .await
+}
 
-    /// All that is planned, the earliest first.
-    pub async fn release_plans(&self) -> Result<Vec<Planned>, AppError> {
-        let rows = self.read_as_system("release_plans", &|| newest(SubjectId::NIL, Plans::TYPE, PLANS)).await?;
-        Ok(of_rows::<Plans>(&rows)?.planned().to_vec())
-    }
+/// All that is planned, the earliest first.
+pub async fn plans(app: &App) -> Result<Vec<Planned>, AppError> {
+    let rows = stream::read_as_system(app, "release_plans", &|| newest(SubjectId::NIL, Plans::TYPE, PLANS)).await?;
+    Ok(of_rows::<Plans>(&rows)?.planned().to_vec())
+}
 
-    /// Releases what is due and was not, first releases and revisions. Comes again the next night.
-    pub(crate) async fn release_due(&self) -> Result<Next, AppError> {
-        let now = self.clock.now();
-        let began = self.log_begin().await?;
-        let quarters = std::iter::successors(Some(Quarter::last_closed_before(now.date_naive())), |quarter| {
-            Some(Quarter::last_closed_before(quarter.first_day()))
-        });
-        for period in quarters.take_while(|period| Policy::may_be_due(*period, now.date_naive())) {
-            // What was submitted later about quarters before this installation is released by hand or not at all.
-            if began.is_none_or(|began| period.last_day() < began) {
-                break;
-            }
-            let (policy, releases) = self.release_state(period).await?;
-            let due = |revision: &u32| {
-                policy.percent(*revision).is_some() && policy.due_on(period, *revision) <= now.date_naive()
-            };
-            if let Some(revision) = Some(releases).filter(due) {
-                match self.release(period, revision).await {
-                    Ok(released) => {
-                        tracing::info!(%period, revision, published = released.published, "statistics are released");
-                    }
-                    // Nothing that waiting changes: what was kept for it is lost, or spent.
-                    Err(error @ AppError::Invalid(_)) => tracing::warn!(%period, revision, %error, "not released"),
-                    Err(error) => return Err(error),
-                }
-            }
+/// Releases what is due and was not, first releases and revisions. Comes again the next night.
+pub(crate) async fn due(app: &App) -> Result<Next, AppError> {
+    let now = app.clock.now();
+    let began = begin_of_log(app).await?;
+    let quarters = std::iter::successors(Some(Quarter::last_closed_before(now.date_naive())), |quarter| {
+        Some(Quarter::last_closed_before(quarter.first_day()))
+    });
+    for period in quarters.take_while(|period| Policy::may_be_due(*period, now.date_naive())) {
+        // What was submitted later about quarters before this installation is released by hand or not at all.
+        if began.is_none_or(|began| period.last_day() < began) {
+            break;
         }
-        let night = now.date_naive() + Days::new(1);
-        Ok(Next::Later(night.and_time(NaiveTime::from_hms_opt(2, 0, 0).expect("two in the morning")).and_utc()))
-    }
-
-    /// Whether the log has no event about anybody: then no choice can depend on what people did.
-    pub(super) async fn nobody_was_here(&self) -> Result<bool, AppError> {
-        Ok(self.read_as_system("log_has_people", &log_has_people).await?.is_empty())
-    }
-
-    async fn log_begin(&self) -> Result<Option<NaiveDate>, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        self.db
-            .system
-            .run_tx("log_begin", ctx, Gate::read(ctx), move |tx| async move {
-                let [rows] = tx.finish([log_begin()]).await?;
-                Ok(rows.first().map(|row| row.get::<_, DateTime<Utc>>(0).date_naive()))
-            })
-            .await
-    }
-
-    /// The policy of a quarter, and how many releases of it there were.
-    pub async fn release_state(&self, period: Quarter) -> Result<(Policy, u32), AppError> {
-        let ctx = &self.statistics();
-        let (policy, release) = self
-            .db
-            .stats
-            .run_tx("release_state", ctx, Gate::read(ctx), move |tx| async move { state(&tx, period).await })
-            .await?;
-        Ok((policy, release.releases()))
-    }
-
-    /// Releases a quarter, or gives what was released of it before.
-    pub async fn release(&self, period: Quarter, revision: u32) -> Result<Released, AppError> {
-        let ctx = &self.statistics();
-        let today = ctx.now().date_naive();
-        let known = self
-            .db
-            .stats
-            .run_tx("release_check", ctx, Gate::read(ctx), move |tx| async move {
-                let (policy, release) = state(&tx, period).await?;
-                match release.check(period, revision, &policy, today) {
-                    Ok(_) => Ok(Err(policy)),
-                    Err(ReleaseError::Released(_)) => Ok(Ok(stored(&tx, period, revision).await?)),
-                    Err(error) => Err(AppError::from(error)),
-                }
-            })
-            .await?;
-        let policy = match known {
-            Ok(stored) => return Ok(stored),
-            Err(policy) => policy,
+        let (policy, releases) = state_of(app, period).await?;
+        let due = |revision: &u32| {
+            policy.percent(*revision).is_some() && policy.due_on(period, *revision) <= now.date_naive()
         };
-        let percent = policy.percent(revision).ok_or(ReleaseError::NotScheduled(period))?;
-        let (hospitals, listing) = self.hospitals_of(ctx, period).await?;
-        let pass = self.release_pass(ctx, period, policy.plan, percent, &hospitals).await?;
-        if pass.damaged > 0 {
-            tracing::error!(damaged = pass.damaged, %period, "records did not open, and were not counted");
+        if let Some(revision) = Some(releases).filter(due) {
+            match make(app, period, revision).await {
+                Ok(released) => {
+                    tracing::info!(%period, revision, published = released.published, "statistics are released");
+                }
+                // Nothing that waiting changes: what was kept for it is lost, or spent.
+                Err(error @ AppError::Invalid(_)) => tracing::warn!(%period, revision, %error, "not released"),
+                Err(error) => return Err(error),
+            }
         }
-        crash_point("release: added up");
-        self.release_considered(ctx, period, revision, &pass.looks).await?;
-        crash_point("release: on record");
-        let (sums, hospitals, listing) = (&pass.sums, &hospitals, &listing);
-        let released = self
-            .db
-            .stats
-            .run_tx("release", ctx, Gate::read(ctx), move |tx| async move {
-                let id = &period.to_string();
-                let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
-                if of_rows::<Release>(&rows)?.releases() > revision {
-                    // Another server was faster while this one read.
-                    return stored(&tx, period, revision).await;
-                }
-                let mut row = ReleaseRow {
-                    period_start: period.first_day(),
-                    period_end: period.last_day(),
-                    revision: i32::try_from(revision).unwrap_or(i32::MAX),
-                    plan: policy.plan.as_str().to_owned(),
-                    computed_at: ctx.now(),
-                    sha256: String::new(),
-                    hospitals_sha256: Some(listing.sha256.clone()),
-                };
-                let mut drawn = draw(sums, hospitals);
-                for (Sums { table, .. }, cells) in sums.iter().zip(&mut drawn) {
-                    cells.earlier = earlier(&tx, &row, *table).await?;
-                    withhold(*table, &mut cells.cells, &cells.earlier);
-                }
-                let tables = publish(&row, sums, &drawn);
-                let texts: Vec<(Table, String)> = tables.iter().map(|(table, rows)| (*table, json(rows))).collect();
-                row.sha256 = sha256(texts.iter().map(|(_, text)| text.as_str()));
-                let published = tables.iter().map(|(_, rows)| rows.len()).sum();
-                tx.queue(release_insert(&row));
-                for (sums, drawn) in sums.iter().zip(&drawn) {
-                    tx.queue(spending_insert(&row, sums.table, &sums.mechanism));
-                    tx.queue(ledger_insert(&row, sums.table, &drawn.cells));
-                }
-                for (table, text) in texts {
-                    tx.queue(published_insert(table, text));
-                }
-                let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-                let command = Draw {
-                    period,
-                    revision,
-                    policy,
-                    drawn: count(drawn.iter().map(|drawn| drawn.cells.len()).sum()),
-                    published: count(published),
-                    sha256: row.sha256.clone(),
-                    hospitals: listing.clone(),
-                    today,
-                };
-                let unit = Unit::new(ctx, None);
-                let command = ReleaseCommand::Publish(command);
-                stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
-                let entry = Entry::Released { period: period.to_string(), revision, at: ctx.now() };
-                self.ledger.append(entry).await?;
-                crash_point("release: drawn");
-                unit.flush(&tx, INLINE);
-                Ok(Released { row, is_new: true, published })
-            })
-            .await?;
-        crash_point("release: stored");
-        Ok(released)
     }
+    let night = now.date_naive() + Days::new(1);
+    Ok(Next::Later(night.and_time(NaiveTime::from_hms_opt(2, 0, 0).expect("two in the morning")).and_utc()))
+}
 
-    /// Notes that a release of a quarter was made of which a restored database knows nothing; says whether that is so.
-    pub(crate) async fn release_lost(&self, period: Quarter, revision: u32) -> Result<bool, AppError> {
-        let ctx = &self.statistics();
-        self.db
-            .stats
-            .run_tx("release_lost", ctx, Gate::read(ctx), move |tx| async move {
-                let id = &period.to_string();
-                let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
-                let unit = Unit::new(ctx, None);
-                let command = ReleaseCommand::Lose { period, revision };
-                stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
-                let is_lost = !unit.is_empty();
-                unit.flush(&tx, INLINE);
-                Ok(is_lost)
-            })
-            .await
-    }
+/// Whether the log has no event about anybody: then no choice can depend on what people did.
+pub(super) async fn nobody_was_here(app: &App) -> Result<bool, AppError> {
+    Ok(stream::read_as_system(app, "log_has_people", &log_has_people).await?.is_empty())
+}
 
-    /// One pass over everybody who consents, a page at a time: while one is opened, the next is read.
-    async fn release_pass(
-        &self,
-        ctx: &Ctx,
-        period: Quarter,
-        plan: Plan,
-        percent: u32,
-        hospitals: &[String],
-    ) -> Result<Pass, AppError> {
-        let sums = plan.tables().iter().map(|table| Sums {
-            table: *table,
-            mechanism: plan.mechanism(*table, percent),
-            cells: HashMap::new(),
-        });
-        let listed = Arc::new(hospitals.iter().cloned().collect());
-        let mut pass = Pass { sums: sums.collect(), hospitals: listed, looks: Vec::new(), damaged: 0 };
-        let (mut after, mut next) = (SubjectId::NIL, self.release_page(ctx, period, SubjectId::NIL).await?);
-        while let Some(page) = next.take() {
-            after = page.people.last().map_or(after, |(keys, ..)| keys.subject());
-            let adding = tokio::task::spawn_blocking(move || pass.add(page));
-            let (read, added) = futures_util::future::join(self.release_page(ctx, period, after), adding).await;
-            pass = added.map_err(|_| AppError::Corrupt("a page of records could not be added up".to_owned()))?;
-            next = read?;
-        }
-        Ok(pass)
-    }
+async fn begin_of_log(app: &App) -> Result<Option<NaiveDate>, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx("log_begin", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([log_begin()]).await?;
+            Ok(rows.first().map(|row| row.get::<_, DateTime<Utc>>(0).date_naive()))
+        })
+        .await
+}
 
-    /// The next people and their sealed records of a quarter, as of one moment. None where there are no more.
-    async fn release_page(&self, ctx: &Ctx, period: Quarter, after: SubjectId) -> Result<Option<Page>, AppError> {
-        let version = Notice::current(Purpose::Statistics).version;
-        self.db
-            .stats
-            .run_tx("release_page", ctx, Gate::snapshot(ctx), move |tx| async move {
-                let [people] = tx.flight([release_people(after, version, PAGE)]).await?;
-                if people.is_empty() {
-                    return Ok(None);
-                }
-                let open = |row: &Row| {
-                    let subject = SubjectId(row.get::<_, Uuid>(5));
-                    let keys = self.vault.open_once(subject, &WrappedSubject::from_row(row))?;
-                    let bucket = keys.index().bucket("work_day", &period.to_string()).to_vec();
-                    Ok::<_, AppError>((subject.0, keys, bucket))
-                };
-                let people: Vec<_> = people.iter().map(open).collect::<Result<_, _>>()?;
-                let (ids, buckets): (Vec<Uuid>, Vec<Vec<u8>>) =
-                    people.iter().map(|(id, _, bucket)| (*id, bucket.clone())).unzip();
-                let [days, profiles] = tx.finish([release_days(ids.clone(), buckets), release_profiles(ids)]).await?;
-                let (mut days, mut profiles) = (by_person(&days), by_person(&profiles));
-                let of = |rows: &mut HashMap<Uuid, Vec<RecordRow>>, id| rows.remove(&id).unwrap_or_default();
-                let people =
-                    people.into_iter().map(|(id, keys, _)| (keys, of(&mut days, id), of(&mut profiles, id))).collect();
-                Ok(Some(Page { people }))
-            })
-            .await
-    }
+/// The policy of a quarter, and how many releases of it there were.
+pub async fn state_of(app: &App, period: Quarter) -> Result<(Policy, u32), AppError> {
+    let ctx = &statistics(app);
+    let (policy, release) = app
+        .db
+        .stats
+        .run_tx("release_state", ctx, Gate::read(ctx), move |tx| async move { state(&tx, period).await })
+        .await?;
+    Ok((policy, release.releases()))
+}
 
-    /// Published rows of these releases, each a quarter's first day and a revision.
-    pub async fn published(
-        &self,
-        ctx: &Ctx,
-        table: Table,
-        asked: &Asked,
-        releases: &[(NaiveDate, i32)],
-    ) -> Result<Vec<Published>, AppError> {
-        self.db
-            .api
-            .run_tx("published_list", ctx, Gate::read(ctx), move |tx| async move {
-                let [rows] = tx.finish([published_list(table, asked, releases)]).await?;
-                Ok(rows.iter().map(|row| Published::from_row(table, row)).collect())
-            })
-            .await
+/// Releases a quarter, or gives what was released of it before.
+pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released, AppError> {
+    let ctx = &statistics(app);
+    let today = ctx.now().date_naive();
+    let known = app
+        .db
+        .stats
+        .run_tx("release_check", ctx, Gate::read(ctx), move |tx| async move {
+            let (policy, release) = state(&tx, period).await?;
+            match release.check(period, revision, &policy, today) {
+                Ok(_) => Ok(Err(policy)),
+                Err(ReleaseError::Released(_)) => Ok(Ok(stored(&tx, period, revision).await?)),
+                Err(error) => Err(AppError::from(error)),
+            }
+        })
+        .await?;
+    let policy = match known {
+        Ok(stored) => return Ok(stored),
+        Err(policy) => policy,
+    };
+    let percent = policy.percent(revision).ok_or(ReleaseError::NotScheduled(period))?;
+    let (hospitals, listing) = hospital::hospitals_of(app, ctx, period).await?;
+    let pass = pass(app, ctx, period, policy.plan, percent, &hospitals).await?;
+    if pass.damaged > 0 {
+        tracing::error!(damaged = pass.damaged, %period, "records did not open, and were not counted");
     }
+    crash_point("release: added up");
+    considered::consider(app, ctx, period, revision, &pass.looks).await?;
+    crash_point("release: on record");
+    let (sums, hospitals, listing) = (&pass.sums, &hospitals, &listing);
+    let released = app
+        .db
+        .stats
+        .run_tx("release", ctx, Gate::read(ctx), move |tx| async move {
+            let id = &period.to_string();
+            let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+            if of_rows::<Release>(&rows)?.releases() > revision {
+                // Another server was faster while this one read.
+                return stored(&tx, period, revision).await;
+            }
+            let mut row = ReleaseRow {
+                period_start: period.first_day(),
+                period_end: period.last_day(),
+                revision: i32::try_from(revision).unwrap_or(i32::MAX),
+                plan: policy.plan.as_str().to_owned(),
+                computed_at: ctx.now(),
+                sha256: String::new(),
+                hospitals_sha256: Some(listing.sha256.clone()),
+            };
+            let mut drawn = draw(sums, hospitals);
+            for (Sums { table, .. }, cells) in sums.iter().zip(&mut drawn) {
+                cells.earlier = earlier(&tx, &row, *table).await?;
+                withhold(*table, &mut cells.cells, &cells.earlier);
+            }
+            let tables = publish(&row, sums, &drawn);
+            let texts: Vec<(Table, String)> = tables.iter().map(|(table, rows)| (*table, json(rows))).collect();
+            row.sha256 = sha256(texts.iter().map(|(_, text)| text.as_str()));
+            let published = tables.iter().map(|(_, rows)| rows.len()).sum();
+            tx.queue(release_insert(&row));
+            for (sums, drawn) in sums.iter().zip(&drawn) {
+                tx.queue(spending_insert(&row, sums.table, &sums.mechanism));
+                tx.queue(ledger_insert(&row, sums.table, &drawn.cells));
+            }
+            for (table, text) in texts {
+                tx.queue(published_insert(table, text));
+            }
+            let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let command = Draw {
+                period,
+                revision,
+                policy,
+                drawn: count(drawn.iter().map(|drawn| drawn.cells.len()).sum()),
+                published: count(published),
+                sha256: row.sha256.clone(),
+                hospitals: listing.clone(),
+                today,
+            };
+            let unit = Unit::new(ctx, None);
+            let command = ReleaseCommand::Publish(command);
+            stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
+            let entry = Entry::Released { period: period.to_string(), revision, at: ctx.now() };
+            app.ledger.append(entry).await?;
+            crash_point("release: drawn");
+            unit.flush(&tx, INLINE);
+            Ok(Released { row, is_new: true, published })
+        })
+        .await?;
+    crash_point("release: stored");
+    Ok(released)
+}
 
-    /// All releases, newest quarter first, each with what it cost; and the public list of hospitals.
-    pub async fn releases(&self, ctx: &Ctx) -> Result<(Vec<(ReleaseRow, Cost)>, Vec<Hospital>), AppError> {
-        self.db
-            .api
-            .run_tx("release_list", ctx, Gate::read(ctx), move |tx| async move {
-                let [releases, hospitals] = tx.finish([release_list(), hospital_list()]).await?;
-                Ok((
-                    releases.iter().map(|row| (ReleaseRow::from_row(row), Cost::from_row(row))).collect(),
-                    hospitals.iter().map(Hospital::from_row).collect(),
-                ))
-            })
-            .await
+/// Notes that a release of a quarter was made of which a restored database knows nothing; says whether that is so.
+pub(crate) async fn lost(app: &App, period: Quarter, revision: u32) -> Result<bool, AppError> {
+    let ctx = &statistics(app);
+    app.db
+        .stats
+        .run_tx("release_lost", ctx, Gate::read(ctx), move |tx| async move {
+            let id = &period.to_string();
+            let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+            let unit = Unit::new(ctx, None);
+            let command = ReleaseCommand::Lose { period, revision };
+            stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
+            let is_lost = !unit.is_empty();
+            unit.flush(&tx, INLINE);
+            Ok(is_lost)
+        })
+        .await
+}
+
+/// One pass over everybody who consents, a page at a time: while one is opened, the next is read.
+async fn pass(
+    app: &App,
+    ctx: &Ctx,
+    period: Quarter,
+    plan: Plan,
+    percent: u32,
+    hospitals: &[String],
+) -> Result<Pass, AppError> {
+    let sums = plan.tables().iter().map(|table| Sums {
+        table: *table,
+        mechanism: plan.mechanism(*table, percent),
+        cells: HashMap::new(),
+    });
+    let listed = Arc::new(hospitals.iter().cloned().collect());
+    let mut pass = Pass { sums: sums.collect(), hospitals: listed, looks: Vec::new(), damaged: 0 };
+    let (mut after, mut next) = (SubjectId::NIL, draw_page(app, ctx, period, SubjectId::NIL).await?);
+    while let Some(page) = next.take() {
+        after = page.people.last().map_or(after, |(keys, ..)| keys.subject());
+        let adding = tokio::task::spawn_blocking(move || pass.add(page));
+        let (read, added) = futures_util::future::join(draw_page(app, ctx, period, after), adding).await;
+        pass = added.map_err(|_| AppError::Corrupt("a page of records could not be added up".to_owned()))?;
+        next = read?;
     }
+    Ok(pass)
+}
+
+/// The next people and their sealed records of a quarter, as of one moment. None where there are no more.
+async fn draw_page(app: &App, ctx: &Ctx, period: Quarter, after: SubjectId) -> Result<Option<Page>, AppError> {
+    let version = Notice::current(Purpose::Statistics).version;
+    app.db
+        .stats
+        .run_tx("release_page", ctx, Gate::snapshot(ctx), move |tx| async move {
+            let [people] = tx.flight([release_people(after, version, PAGE)]).await?;
+            if people.is_empty() {
+                return Ok(None);
+            }
+            let open = |row: &Row| {
+                let subject = SubjectId(row.get::<_, Uuid>(5));
+                let keys = app.vault.open_once(subject, &WrappedSubject::from_row(row))?;
+                let bucket = keys.index().bucket("work_day", &period.to_string()).to_vec();
+                Ok::<_, AppError>((subject.0, keys, bucket))
+            };
+            let people: Vec<_> = people.iter().map(open).collect::<Result<_, _>>()?;
+            let (ids, buckets): (Vec<Uuid>, Vec<Vec<u8>>) =
+                people.iter().map(|(id, _, bucket)| (*id, bucket.clone())).unzip();
+            let [days, profiles] = tx.finish([release_days(ids.clone(), buckets), release_profiles(ids)]).await?;
+            let (mut days, mut profiles) = (by_person(&days), by_person(&profiles));
+            let of = |rows: &mut HashMap<Uuid, Vec<RecordRow>>, id| rows.remove(&id).unwrap_or_default();
+            let people =
+                people.into_iter().map(|(id, keys, _)| (keys, of(&mut days, id), of(&mut profiles, id))).collect();
+            Ok(Some(Page { people }))
+        })
+        .await
+}
+
+/// Published rows of these releases, each a quarter's first day and a revision.
+pub async fn published(
+    app: &App,
+    ctx: &Ctx,
+    table: Table,
+    asked: &Asked,
+    releases: &[(NaiveDate, i32)],
+) -> Result<Vec<Published>, AppError> {
+    app.db
+        .api
+        .run_tx("published_list", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([published_list(table, asked, releases)]).await?;
+            Ok(rows.iter().map(|row| Published::from_row(table, row)).collect())
+        })
+        .await
+}
+
+/// All releases, newest quarter first, each with what it cost; and the public list of hospitals.
+pub async fn releases(app: &App, ctx: &Ctx) -> Result<(Vec<(ReleaseRow, Cost)>, Vec<Hospital>), AppError> {
+    app.db
+        .api
+        .run_tx("release_list", ctx, Gate::read(ctx), move |tx| async move {
+            let [releases, hospitals] = tx.finish([release_list(), hospital_list()]).await?;
+            Ok((
+                releases.iter().map(|row| (ReleaseRow::from_row(row), Cost::from_row(row))).collect(),
+                hospitals.iter().map(Hospital::from_row).collect(),
+            ))
+        })
+        .await
 }
 
 /// The state that the newest event of a stream carries.

@@ -22,11 +22,13 @@ use projections::{
 };
 use vault::record_register;
 
-use super::{
-    App, AppError, Standing, consent,
-    stream::{self, newest_of},
+use crate::{
+    app::{
+        App, AppError, Standing, consent, erasure, record, release,
+        stream::{self, newest_of},
+    },
+    ledger::Entry,
 };
-use crate::ledger::Entry;
 
 /// What the ledger had to do again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,117 +103,115 @@ impl Digest {
     }
 }
 
-impl App {
-    /// The read models about people that follow from log and register; exports are none of them, whose files no backup holds.
-    pub fn models_about_people(&self) -> &'static [&'static Rebuild] {
-        REBUILDS
-    }
+/// The read models about people that follow from log and register; exports are none of them, whose files no backup holds.
+pub fn models_about_people() -> &'static [&'static Rebuild] {
+    REBUILDS
+}
 
-    /// Carries out again what the ledger tells of and the database does not know. Doing it twice changes nothing.
-    pub async fn ledger_replay(&self) -> Result<Replayed, AppError> {
-        let digest = Digest::of(self.ledger.read().await?);
-        let mut replayed = Replayed::default();
-        // First what bars an erasure, so that none is carried out that was not.
-        for (subject, (hold, at)) in digest.held {
-            let command = || match hold.clone() {
-                Some((until, sealed)) => HoldCommand::Place { until, sealed, now: at },
-                None => HoldCommand::Lift,
-            };
-            replayed.held += self.repeat::<Hold>("hold_again", subject, subject.to_string(), at, &command).await?;
-        }
-        for (subject, deletion, at) in digest.cancelled {
-            let command = move || DeletionCommand::Cancel { deletion, now: at };
-            let again = self.repeat::<Deletion>("cancel_again", subject, subject.to_string(), at, &command);
-            replayed.cancelled += again.await?;
-        }
-        for ((subject, deletion), Pause { paused_until, grace_ends_at, at }) in digest.paused {
-            let command = move || DeletionCommand::PauseAgain { deletion, paused_until, grace_ends_at };
-            let again = self.repeat::<Deletion>("pause_again", subject, subject.to_string(), at, &command);
-            replayed.paused += again.await?;
-        }
-        for (subject, deletion) in digest.erased {
-            replayed.erased += usize::from(self.erase_again(subject, deletion).await?);
-        }
-        for (subject, records) in &digest.removed {
-            replayed.removed += self.remove_again(*subject, records).await?;
-        }
-        for ((subject, purpose), (objected, at)) in digest.withdrawn {
-            let command = move || {
-                let decision = consent::current(purpose);
-                if objected { ConsentCommand::Object { decision } } else { ConsentCommand::Withdraw { decision } }
-            };
-            let again = self.repeat::<Consent>("withdraw_again", subject, stream_id(subject, purpose), at, &command);
-            replayed.withdrawn += again.await?;
-        }
-        for (subject, (restricted, at)) in digest.restricted {
-            let command = move || if restricted { RestrictionCommand::Set } else { RestrictionCommand::Lift };
-            let again = self.repeat::<Restriction>("restrict_again", subject, subject.to_string(), at, &command);
-            replayed.restricted += again.await?;
-        }
-        for (period, revision) in digest.released {
-            let Ok(period) = period.parse() else { continue };
-            replayed.released += usize::from(self.release_lost(period, revision).await?);
-        }
-        Ok(replayed)
+/// Carries out again what the ledger tells of and the database does not know. Doing it twice changes nothing.
+pub async fn replay(app: &App) -> Result<Replayed, AppError> {
+    let digest = Digest::of(app.ledger.read().await?);
+    let mut replayed = Replayed::default();
+    // First what bars an erasure, so that none is carried out that was not.
+    for (subject, (hold, at)) in digest.held {
+        let command = || match hold.clone() {
+            Some((until, sealed)) => HoldCommand::Place { until, sealed, now: at },
+            None => HoldCommand::Lift,
+        };
+        replayed.held += repeat::<Hold>(app, "hold_again", subject, subject.to_string(), at, &command).await?;
     }
+    for (subject, deletion, at) in digest.cancelled {
+        let command = move || DeletionCommand::Cancel { deletion, now: at };
+        let again = repeat::<Deletion>(app, "cancel_again", subject, subject.to_string(), at, &command);
+        replayed.cancelled += again.await?;
+    }
+    for ((subject, deletion), Pause { paused_until, grace_ends_at, at }) in digest.paused {
+        let command = move || DeletionCommand::PauseAgain { deletion, paused_until, grace_ends_at };
+        let again = repeat::<Deletion>(app, "pause_again", subject, subject.to_string(), at, &command);
+        replayed.paused += again.await?;
+    }
+    for (subject, deletion) in digest.erased {
+        replayed.erased += usize::from(erasure::erase_again(app, subject, deletion).await?);
+    }
+    for (subject, records) in &digest.removed {
+        replayed.removed += remove_again(app, *subject, records).await?;
+    }
+    for ((subject, purpose), (objected, at)) in digest.withdrawn {
+        let command = move || {
+            let decision = consent::current(purpose);
+            if objected { ConsentCommand::Object { decision } } else { ConsentCommand::Withdraw { decision } }
+        };
+        let again = repeat::<Consent>(app, "withdraw_again", subject, stream_id(subject, purpose), at, &command);
+        replayed.withdrawn += again.await?;
+    }
+    for (subject, (restricted, at)) in digest.restricted {
+        let command = move || if restricted { RestrictionCommand::Set } else { RestrictionCommand::Lift };
+        let again = repeat::<Restriction>(app, "restrict_again", subject, subject.to_string(), at, &command);
+        replayed.restricted += again.await?;
+    }
+    for (period, revision) in digest.released {
+        let Ok(period) = period.parse() else { continue };
+        replayed.released += usize::from(release::lost(app, period, revision).await?);
+    }
+    Ok(replayed)
+}
 
-    async fn remove_again(&self, subject: SubjectId, records: &HashSet<RecordId>) -> Result<usize, AppError> {
-        let ctx = &Ctx::job(self.clock.clone(), subject);
-        let work = self.db.api.run_tx("record_remove_again", ctx, Gate::alone(ctx), move |tx| async move {
-            let [standing, rows, register] =
-                tx.flight([Standing::query(ctx, None), record_all(subject), record_register(subject)]).await?;
-            let standing = Standing::take(self, ctx, &standing)?;
-            let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
-            let unit = Unit::new(ctx, Some(&standing.keys));
-            let gone: Vec<&RecordRow> = rows.iter().filter(|row| records.contains(&row.entry.record)).collect();
-            let removed = self.remove(ctx, &tx, &unit, &standing, &gone, &register).await?;
-            unit.flush(&tx, INLINE);
-            Ok(removed.len())
-        });
-        unless_gone(work.await)
-    }
+async fn remove_again(app: &App, subject: SubjectId, records: &HashSet<RecordId>) -> Result<usize, AppError> {
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    let work = app.db.api.run_tx("record_remove_again", ctx, Gate::alone(ctx), move |tx| async move {
+        let [standing, rows, register] =
+            tx.flight([Standing::query(ctx, None), record_all(subject), record_register(subject)]).await?;
+        let standing = Standing::take(app, ctx, &standing)?;
+        let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
+        let unit = Unit::new(ctx, Some(&standing.keys));
+        let gone: Vec<&RecordRow> = rows.iter().filter(|row| records.contains(&row.entry.record)).collect();
+        let removed = record::remove_rows(app, ctx, &tx, &unit, &standing, &gone, &register).await?;
+        unit.flush(&tx, INLINE);
+        Ok(removed.len())
+    });
+    unless_gone(work.await)
+}
 
-    /// Runs a command again on a stream in which nothing newer happened; says how many events came of it.
-    async fn repeat<A>(
-        &self,
-        name: &'static str,
-        subject: SubjectId,
-        id: String,
-        at: DateTime<Utc>,
-        command: &(dyn Fn() -> A::Command + Sync),
-    ) -> Result<usize, AppError>
-    where
-        A: Aggregate<Services = ()>,
-        A::Error: Into<AppError>,
-    {
-        let (ctx, id) = (&Ctx::job(self.clock.clone(), subject), &id);
-        let work = self.db.api.run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
-            let [standing, stream] = tx.flight([Standing::query(ctx, None), newest(subject, A::TYPE, id)]).await?;
-            let keys = Standing::take(self, ctx, &standing)?.keys;
-            let newest: Option<Event> = newest_of(&stream);
-            if newest.as_ref().is_some_and(|event| event.recorded_at >= at) {
-                return Ok(0);
-            }
-            let unit = Unit::new(ctx, Some(&keys));
-            stream::command::<A>(ctx, &unit, id, newest.as_ref(), command()).await?;
-            let added = unit.len();
-            unit.flush(&tx, INLINE);
-            Ok(added)
-        });
-        unless_gone(work.await)
-    }
+/// Runs a command again on a stream in which nothing newer happened; says how many events came of it.
+async fn repeat<A>(
+    app: &App,
+    name: &'static str,
+    subject: SubjectId,
+    id: String,
+    at: DateTime<Utc>,
+    command: &(dyn Fn() -> A::Command + Sync),
+) -> Result<usize, AppError>
+where
+    A: Aggregate<Services = ()>,
+    A::Error: Into<AppError>,
+{
+    let (ctx, id) = (&Ctx::job(app.clock.clone(), subject), &id);
+    let work = app.db.api.run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
+        let [standing, stream] = tx.flight([Standing::query(ctx, None), newest(subject, A::TYPE, id)]).await?;
+        let keys = Standing::take(app, ctx, &standing)?.keys;
+        let newest: Option<Event> = newest_of(&stream);
+        if newest.as_ref().is_some_and(|event| event.recorded_at >= at) {
+            return Ok(0);
+        }
+        let unit = Unit::new(ctx, Some(&keys));
+        stream::command::<A>(ctx, &unit, id, newest.as_ref(), command()).await?;
+        let added = unit.len();
+        unit.flush(&tx, INLINE);
+        Ok(added)
+    });
+    unless_gone(work.await)
+}
 
-    /// Whether a restore of this database has not come to its end.
-    pub async fn restore_unfinished(&self) -> Result<bool, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        self.db
-            .system
-            .run_tx("restore_unfinished", ctx, Gate::read(ctx), move |tx| async move {
-                let [rows] = tx.finish([Query::new("-- restore_unfinished\nSELECT FROM lethe.restoring")]).await?;
-                Ok(!rows.is_empty())
-            })
-            .await
-    }
+/// Whether a restore of this database has not come to its end.
+pub async fn unfinished(app: &App) -> Result<bool, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx("restore_unfinished", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([Query::new("-- restore_unfinished\nSELECT FROM lethe.restoring")]).await?;
+            Ok(!rows.is_empty())
+        })
+        .await
 }
 
 /// What concerns somebody who is gone, or a request that is closed, or a hold that is over, needs no repetition.

@@ -12,12 +12,14 @@ use projections::{
 };
 use vault::SubjectKeys;
 
-use super::{
-    App, AppError, Standing,
-    hold::hold_reason,
-    stream::{self, newest_of},
+use crate::{
+    app::{
+        App, AppError, Standing, consent,
+        hold::hold_reason,
+        stream::{self, newest_of},
+    },
+    ledger::Entry,
 };
-use crate::ledger::Entry;
 
 /// A person's switches, open.
 pub struct Switches {
@@ -27,47 +29,45 @@ pub struct Switches {
     pub hold: Option<(DateTime<Utc>, String)>,
 }
 
-impl App {
-    /// A person's switches.
-    pub async fn restriction_get(&self, ctx: &Ctx) -> Result<(Switches, SubjectKeys), AppError> {
-        let (rows, keys) = self.read_own(ctx, "restriction_get", &|| switches_get(ctx.subject)).await?;
-        let row = SwitchesRow::of(&rows);
-        let reason = hold_reason(&keys, ctx.subject, &row)?;
-        let hold = row.held(ctx.now()).map(|until| (until, reason.unwrap_or_default()));
-        Ok((Switches { restricted_at: row.restricted_at, hold }, keys))
-    }
+/// A person's switches.
+pub async fn get(app: &App, ctx: &Ctx) -> Result<(Switches, SubjectKeys), AppError> {
+    let (rows, keys) = consent::read_own(app, ctx, "restriction_get", &|| switches_get(ctx.subject)).await?;
+    let row = SwitchesRow::of(&rows);
+    let reason = hold_reason(&keys, ctx.subject, &row)?;
+    let hold = row.held(ctx.now()).map(|until| (until, reason.unwrap_or_default()));
+    Ok((Switches { restricted_at: row.restricted_at, hold }, keys))
+}
 
-    /// Restricts processing of the person's data, or lifts the restriction. Doing the same again changes nothing.
-    pub async fn restriction_decide(&self, ctx: &Ctx, restricted: bool) -> Result<(), AppError> {
-        let changed = self
-            .db
-            .api
-            .run_tx("restriction_decide", ctx, Gate::alone(ctx), move |tx| async move {
-                let id = ctx.subject.to_string();
-                let [standing, rows] =
-                    tx.flight([Standing::query(ctx, None), newest(ctx.subject, Restriction::TYPE, &id)]).await?;
-                let standing = Standing::take_right(self, ctx, &standing)?;
-                // To restrict is a right; to lift the restriction is an act, which a suspension bars.
-                if !restricted {
-                    standing.require_acting()?;
-                }
-                let keys = standing.keys;
-                let unit = Unit::new(ctx, Some(&keys));
-                let command = if restricted { RestrictionCommand::Set } else { RestrictionCommand::Lift };
-                stream::command::<Restriction>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;
-                let changed = !unit.is_empty();
-                if changed && restricted {
-                    self.note_restriction(ctx, restricted).await?;
-                }
-                unit.flush(&tx, INLINE);
-                Ok::<_, AppError>(changed)
-            })
-            .await?;
-        // What tightens is noted before the commit, what loosens behind it: no restore is looser than what was told.
-        if changed && !restricted { self.note_restriction(ctx, restricted).await } else { Ok(()) }
-    }
+/// Restricts processing of the person's data, or lifts the restriction. Doing the same again changes nothing.
+pub async fn decide(app: &App, ctx: &Ctx, restricted: bool) -> Result<(), AppError> {
+    let changed = app
+        .db
+        .api
+        .run_tx("restriction_decide", ctx, Gate::alone(ctx), move |tx| async move {
+            let id = ctx.subject.to_string();
+            let [standing, rows] =
+                tx.flight([Standing::query(ctx, None), newest(ctx.subject, Restriction::TYPE, &id)]).await?;
+            let standing = Standing::take_right(app, ctx, &standing)?;
+            // To restrict is a right; to lift the restriction is an act, which a suspension bars.
+            if !restricted {
+                standing.require_acting()?;
+            }
+            let keys = standing.keys;
+            let unit = Unit::new(ctx, Some(&keys));
+            let command = if restricted { RestrictionCommand::Set } else { RestrictionCommand::Lift };
+            stream::command::<Restriction>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;
+            let changed = !unit.is_empty();
+            if changed && restricted {
+                note_restriction(app, ctx, restricted).await?;
+            }
+            unit.flush(&tx, INLINE);
+            Ok::<_, AppError>(changed)
+        })
+        .await?;
+    // What tightens is noted before the commit, what loosens behind it: no restore is looser than what was told.
+    if changed && !restricted { note_restriction(app, ctx, restricted).await } else { Ok(()) }
+}
 
-    async fn note_restriction(&self, ctx: &Ctx, restricted: bool) -> Result<(), AppError> {
-        Ok(self.ledger.append(Entry::Restricted { subject: ctx.subject, restricted, at: ctx.now() }).await?)
-    }
+async fn note_restriction(app: &App, ctx: &Ctx, restricted: bool) -> Result<(), AppError> {
+    Ok(app.ledger.append(Entry::Restricted { subject: ctx.subject, restricted, at: ctx.now() }).await?)
 }

@@ -14,8 +14,10 @@ use domain::{
 };
 use vault::{IndexKey, SubjectKeys, WrappedSubject};
 
-use super::{App, AppError};
-use crate::auth::sessions::session_mac;
+use crate::{
+    app::{App, AppError},
+    auth::sessions::session_mac,
+};
 
 /// A person's keys and switches and, for one purpose, the consent.
 pub struct Standing {
@@ -141,39 +143,37 @@ impl Standing {
     }
 }
 
-impl App {
-    /// The keys of the context's subject; refuses where the session, if one is named, has ended or is suspended.
-    pub(super) async fn standing_keys(&self, ctx: &Ctx) -> Result<SubjectKeys, AppError> {
-        let standing = self.standing(ctx).await?;
-        standing.require_acting()?;
-        Ok(standing.keys)
-    }
+/// The keys of the context's subject; refuses where the session, if one is named, has ended or is suspended.
+pub(super) async fn acting_keys(app: &App, ctx: &Ctx) -> Result<SubjectKeys, AppError> {
+    let standing = of(app, ctx).await?;
+    standing.require_acting()?;
+    Ok(standing.keys)
+}
 
-    /// The keys of the context's subject for a right over their own data; refuses where the session has ended.
-    pub async fn right_keys(&self, ctx: &Ctx) -> Result<SubjectKeys, AppError> {
-        Ok(self.standing(ctx).await?.keys)
-    }
+/// The keys of the context's subject for a right over their own data; refuses where the session has ended.
+pub async fn right_keys(app: &App, ctx: &Ctx) -> Result<SubjectKeys, AppError> {
+    Ok(of(app, ctx).await?.keys)
+}
 
-    async fn standing(&self, ctx: &Ctx) -> Result<Standing, AppError> {
-        let work = move |tx: db::Tx| async move {
+async fn of(app: &App, ctx: &Ctx) -> Result<Standing, AppError> {
+    let work = move |tx: db::Tx| async move {
+        let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
+        Standing::take_right(app, ctx, &standing)
+    };
+    app.db.api.run_tx("standing_keys", ctx, Gate::read(ctx), work).await
+}
+
+/// The person's index key, from memory or, once, from the database. What is found with it is read by a transaction of its own,
+/// which looks at the standing for what it does.
+pub async fn index_key(app: &App, ctx: &Ctx) -> Result<IndexKey, AppError> {
+    if let Some(key) = app.vault.index_key(ctx.subject) {
+        return Ok(key);
+    }
+    app.db
+        .api
+        .run_tx("index_key", ctx, Gate::read(ctx), move |tx| async move {
             let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
-            Standing::take_right(self, ctx, &standing)
-        };
-        self.db.api.run_tx("standing_keys", ctx, Gate::read(ctx), work).await
-    }
-
-    /// The person's index key, from memory or, once, from the database. What is found with it is read by a transaction of its own,
-    /// which looks at the standing for what it does.
-    pub async fn index_key(&self, ctx: &Ctx) -> Result<IndexKey, AppError> {
-        if let Some(key) = self.vault.index_key(ctx.subject) {
-            return Ok(key);
-        }
-        self.db
-            .api
-            .run_tx("index_key", ctx, Gate::read(ctx), move |tx| async move {
-                let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
-                Ok(Standing::take_right(self, ctx, &standing)?.keys.index().clone())
-            })
-            .await
-    }
+            Ok(Standing::take_right(app, ctx, &standing)?.keys.index().clone())
+        })
+        .await
 }

@@ -3,10 +3,9 @@
 use context::{Ctx, EventId, SubjectId};
 use db::{Gate, Row, Tx};
 use event_log::{Event, Sealing, Store, Stream, Unit, cqrs_es::Aggregate, execute};
-
 use projections::{INLINE, audit::newest};
 
-use super::{App, AppError};
+use crate::app::{App, AppError};
 
 /// Runs a command on a stream and adds what happened to the unit.
 pub(super) async fn command<A>(
@@ -24,47 +23,45 @@ where
     Ok(execute::<A>(Store::new(unit, stream, &[], ctx.now()), id, command, ()).await?)
 }
 
-impl App {
-    /// One statement under the system's ticket.
-    pub(crate) async fn read_as_system(
-        &self,
-        name: &'static str,
-        query: &(dyn Fn() -> db::Query + Sync),
-    ) -> Result<Vec<db::Row>, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.finish([query()]).await?;
-            Ok(rows)
-        };
-        self.db.system.run_tx(name, ctx, Gate::read(ctx), work).await
-    }
+/// One statement under the system's ticket.
+pub(crate) async fn read_as_system(
+    app: &App,
+    name: &'static str,
+    query: &(dyn Fn() -> db::Query + Sync),
+) -> Result<Vec<db::Row>, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let work = move |tx: Tx| async move {
+        let [rows] = tx.finish([query()]).await?;
+        Ok(rows)
+    };
+    app.db.system.run_tx(name, ctx, Gate::read(ctx), work).await
+}
 
-    /// Runs a command on a stream that is about nobody, as whoever `ctx` says; gives the stream's newest event then, and whether the
-    /// command added it.
-    pub(super) async fn system_command<A>(
-        &self,
-        name: &'static str,
-        ctx: &Ctx,
-        id: &str,
-        command: A::Command,
-    ) -> Result<(Option<Event>, bool), AppError>
-    where
-        A: Aggregate<Services = (), Command: Clone + Sync>,
-        A::Error: Into<AppError>,
-    {
-        let (ctx, command) = (&ctx.for_subject(SubjectId::NIL, ctx.session).acting_as(ctx.role), &command);
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.flight([newest(SubjectId::NIL, A::TYPE, id)]).await?;
-            let before = newest_of(&rows);
-            let unit = Unit::new(ctx, None);
-            self::command::<A>(ctx, &unit, id, before.as_ref(), command.clone()).await?;
-            let added = unit.newest();
-            let recorded = added.is_some();
-            unit.flush(&tx, INLINE);
-            Ok((added.or(before), recorded))
-        };
-        self.db.api.run_tx(name, ctx, Gate::alone(ctx), work).await
-    }
+/// Runs a command on a stream that is about nobody, as whoever `ctx` says; gives the stream's newest event then, and whether the
+/// command added it.
+pub(super) async fn system_command<A>(
+    app: &App,
+    name: &'static str,
+    ctx: &Ctx,
+    id: &str,
+    command: A::Command,
+) -> Result<(Option<Event>, bool), AppError>
+where
+    A: Aggregate<Services = (), Command: Clone + Sync>,
+    A::Error: Into<AppError>,
+{
+    let (ctx, command) = (&ctx.for_subject(SubjectId::NIL, ctx.session).acting_as(ctx.role), &command);
+    let work = move |tx: Tx| async move {
+        let [rows] = tx.flight([newest(SubjectId::NIL, A::TYPE, id)]).await?;
+        let before = newest_of(&rows);
+        let unit = Unit::new(ctx, None);
+        self::command::<A>(ctx, &unit, id, before.as_ref(), command.clone()).await?;
+        let added = unit.newest();
+        let recorded = added.is_some();
+        unit.flush(&tx, INLINE);
+        Ok((added.or(before), recorded))
+    };
+    app.db.api.run_tx(name, ctx, Gate::alone(ctx), work).await
 }
 
 /// A fresh id, for an event that is a stream of its own.

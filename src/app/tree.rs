@@ -20,8 +20,11 @@ use transparency::{
     Checkpoint, Edge, Hash, LogKey, Missing, Policy, StoredTiles, check_consistency, record_hash, sign_checkpoint,
 };
 
-use super::{App, AppError};
-use crate::{crash::crash_point, watermark::Watermark};
+use crate::{
+    app::{App, AppError, log, stream},
+    crash::crash_point,
+    watermark::Watermark,
+};
 
 /// So many events are integrated at once.
 const PAGE: i64 = 4096;
@@ -69,179 +72,169 @@ enum Grown {
     Whole(usize, Option<(i64, Checkpoint)>),
 }
 
-impl App {
-    /// The key of a tree of ours.
-    pub(super) fn log_key(&self, origin: &str) -> Result<LogKey, AppError> {
-        let public = self.vault.ring().log_public()?;
-        LogKey::new(origin, public).map_err(|_| AppError::Corrupt("the origin of the log is no name".to_owned()))
-    }
+/// The key of a tree of ours.
+pub(super) fn log_key(app: &App, origin: &str) -> Result<LogKey, AppError> {
+    let public = app.vault.ring().log_public()?;
+    LogKey::new(origin, public).map_err(|_| AppError::Corrupt("the origin of the log is no name".to_owned()))
+}
 
-    /// The origin of the first tree.
-    pub(super) fn first_origin(&self) -> Result<String, AppError> {
-        let public = self.vault.ring().log_public()?;
-        let named = self.log.origin.clone();
-        Ok(named.unwrap_or_else(|| format!("lethe/{}", hex::encode(&record_hash(&public).0[..8]))))
-    }
+/// The origin of the first tree.
+pub(super) fn first_origin(app: &App) -> Result<String, AppError> {
+    let public = app.vault.ring().log_public()?;
+    let named = app.log.origin.clone();
+    Ok(named.unwrap_or_else(|| format!("lethe/{}", hex::encode(&record_hash(&public).0[..8]))))
+}
 
-    /// Integrates the next page of events, and, where it is asked to and the page was the last, signs a checkpoint.
-    async fn tree_step(&self, sign: Sign) -> Result<Grown, AppError> {
-        let ctx = &Ctx::system(self.clock.clone());
-        let work = move |tx: Tx| async move {
-            let [rows, newest] = tx.flight([tree_lock(), checkpoint_newest(None, false)]).await?;
-            let Some(mut tree) = rows.first().map(TreeRow::from_row) else {
-                return self.tree_begin(ctx, &tx).await;
-            };
-            let signed = newest.first().map(StoredCheckpoint::from_row).filter(|stored| stored.tree == tree.tree);
-            let signed = signed.map(|stored| self.own_checkpoint(&tree, &stored)).transpose()?;
-            let mut reader = Reader::new(tree.position, PAGE);
-            let [tiles, page] = tx.flight([edge_get(&tree), reader.page()]).await?;
-            let mut edge = edge_of(&tree, &tiles)?;
-            let before = (edge.size(), edge.root());
-            let events = reader.take(&page);
-            if !events.is_empty() {
-                let leaves = events.iter().map(|(_, event)| record_hash(&event.leaf().to_bytes()));
-                tx.queue(tiles_put(tree.tree, edge.grow(leaves)));
-                let places = events.iter().map(|(position, _)| *position);
-                tx.queue(bundles_put(tree.tree, before.0, places));
-                (tree.size, tree.position) = (edge.size(), reader.position());
-                tx.queue(tree_move(&tree, ctx.now()));
-            }
-            if events.len() == usize::try_from(PAGE).unwrap_or_default() {
-                return Ok((Grown::More(events.len()), None));
-            }
-            if sign == Sign::No || edge.size() == 0 || signed.as_ref().is_some_and(|stored| stored.size == edge.size())
-            {
-                return Ok((Grown::Whole(events.len(), None), None));
-            }
-            if sign == Sign::GoingOn {
-                self.goes_on(&tx, &tree, before, signed.is_some()).await?;
-            }
-            let key = self.log_key(&tree.origin)?;
-            let checkpoint = sign_checkpoint(&key, edge.size(), edge.root(), |body| self.vault.ring().sign_log(body))?;
-            // It is published once it stands outside the database as well.
-            tx.queue(checkpoint_add(tree.tree, &checkpoint, false, ctx.now()));
-            crash_point("tree: integrated");
-            Ok((Grown::Whole(events.len(), Some((tree.tree, checkpoint))), Some(key)))
+/// Integrates the next page of events, and, where it is asked to and the page was the last, signs a checkpoint.
+async fn step(app: &App, sign: Sign) -> Result<Grown, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let work = move |tx: Tx| async move {
+        let [rows, newest] = tx.flight([tree_lock(), checkpoint_newest(None, false)]).await?;
+        let Some(mut tree) = rows.first().map(TreeRow::from_row) else {
+            return begin(app, ctx, &tx).await;
         };
-        let (grown, key) = self.db.system.run_tx("tree_step", ctx, Gate::read(ctx), work).await?;
-        // After the commit: what is outside the database must never be ahead of it.
-        if let (Grown::Whole(_, Some((_, checkpoint))), Some(key)) = (&grown, key) {
-            crash_point("tree: signed");
-            self.log.watermark.write(checkpoint, &key).await?;
-            crash_point("tree: in the file");
+        let signed = newest.first().map(StoredCheckpoint::from_row).filter(|stored| stored.tree == tree.tree);
+        let signed = signed.map(|stored| own_checkpoint(app, &tree, &stored)).transpose()?;
+        let mut reader = Reader::new(tree.position, PAGE);
+        let [tiles, page] = tx.flight([edge_get(&tree), reader.page()]).await?;
+        let mut edge = edge_of(&tree, &tiles)?;
+        let before = (edge.size(), edge.root());
+        let events = reader.take(&page);
+        if !events.is_empty() {
+            let leaves = events.iter().map(|(_, event)| record_hash(&event.leaf().to_bytes()));
+            tx.queue(tiles_put(tree.tree, edge.grow(leaves)));
+            let places = events.iter().map(|(position, _)| *position);
+            tx.queue(bundles_put(tree.tree, before.0, places));
+            (tree.size, tree.position) = (edge.size(), reader.position());
+            tx.queue(tree_move(&tree, ctx.now()));
         }
-        Ok(grown)
-    }
-
-    /// Makes the first tree, where there is none.
-    async fn tree_begin(&self, ctx: &Ctx, tx: &Tx) -> Result<(Grown, Option<LogKey>), AppError> {
-        let origin = self.first_origin()?;
-        self.log_key(&origin)?;
-        let tree = TreeRow { tree: 1, origin, begins: 0, size: 0, position: Position::default() };
-        let [known] = tx.flight([tree_list()]).await?;
-        if !known.is_empty() {
-            return Ok((Grown::Elsewhere, None));
+        if events.len() == usize::try_from(PAGE).unwrap_or_default() {
+            return Ok((Grown::More(events.len()), None));
         }
-        tx.queue(tree_add(&tree, ctx.now()));
-        Ok((Grown::More(0), None))
+        if sign == Sign::No || edge.size() == 0 || signed.as_ref().is_some_and(|stored| stored.size == edge.size()) {
+            return Ok((Grown::Whole(events.len(), None), None));
+        }
+        if sign == Sign::GoingOn {
+            goes_on(app, &tx, &tree, before, signed.is_some()).await?;
+        }
+        let key = log_key(app, &tree.origin)?;
+        let checkpoint = sign_checkpoint(&key, edge.size(), edge.root(), |body| app.vault.ring().sign_log(body))?;
+        // It is published once it stands outside the database as well.
+        tx.queue(checkpoint_add(tree.tree, &checkpoint, false, ctx.now()));
+        crash_point("tree: integrated");
+        Ok((Grown::Whole(events.len(), Some((tree.tree, checkpoint))), Some(key)))
+    };
+    let (grown, key) = app.db.system.run_tx("tree_step", ctx, Gate::read(ctx), work).await?;
+    // After the commit: what is outside the database must never be ahead of it.
+    if let (Grown::Whole(_, Some((_, checkpoint))), Some(key)) = (&grown, key) {
+        crash_point("tree: signed");
+        app.log.watermark.write(checkpoint, &key).await?;
+        crash_point("tree: in the file");
     }
+    Ok(grown)
+}
 
-    /// Refuses a tree that does not go on from the newest checkpoint outside the database. `before` is size and root that the
-    /// tree had before this step, `signed` whether the database has a checkpoint of it.
-    async fn goes_on(&self, tx: &Tx, tree: &TreeRow, before: (u64, Hash), signed: bool) -> Result<(), AppError> {
-        let Some(known) = self.log.watermark.read(self.vault.ring().log_public()?).await? else {
-            // Nothing was signed yet, or the file that says so is gone.
-            return if signed || tree.tree > 1 { Err(AppError::WatermarkMissing) } else { Ok(()) };
+/// Makes the first tree, where there is none.
+async fn begin(app: &App, ctx: &Ctx, tx: &Tx) -> Result<(Grown, Option<LogKey>), AppError> {
+    let origin = first_origin(app)?;
+    log_key(app, &origin)?;
+    let tree = TreeRow { tree: 1, origin, begins: 0, size: 0, position: Position::default() };
+    let [known] = tx.flight([tree_list()]).await?;
+    if !known.is_empty() {
+        return Ok((Grown::Elsewhere, None));
+    }
+    tx.queue(tree_add(&tree, ctx.now()));
+    Ok((Grown::More(0), None))
+}
+
+/// Refuses a tree that does not go on from the newest checkpoint outside the database. `before` is size and root that the
+/// tree had before this step, `signed` whether the database has a checkpoint of it.
+async fn goes_on(app: &App, tx: &Tx, tree: &TreeRow, before: (u64, Hash), signed: bool) -> Result<(), AppError> {
+    let Some(known) = app.log.watermark.read(app.vault.ring().log_public()?).await? else {
+        // Nothing was signed yet, or the file that says so is gone.
+        return if signed || tree.tree > 1 { Err(AppError::WatermarkMissing) } else { Ok(()) };
+    };
+    let stored = TreeRow { size: before.0, ..tree.clone() };
+    let same = known.origin == tree.origin && is_beginning(tx, &known, &stored, before.1).await?;
+    if same { Ok(()) } else { Err(AppError::LogNotContinued { origin: known.origin, size: known.size }) }
+}
+
+/// Whether a checkpoint is of the beginning of a stored tree, whose root its right edge gives: proved, since the tiles that say
+/// what the tree was and those that say what it is are not all the same.
+pub(super) async fn is_beginning(tx: &Tx, known: &Checkpoint, tree: &TreeRow, root: Hash) -> Result<bool, AppError> {
+    if known.size > tree.size {
+        return Ok(false);
+    }
+    let proof = prove(tx, tree, |tiles| tiles.consistency(tree.size, known.size)).await?;
+    Ok(check_consistency(&proof, (known.size, known.root), (tree.size, root)))
+}
+
+/// Proves something of a stored tree, reading the tiles that it takes.
+pub(super) async fn prove<T>(
+    tx: &Tx,
+    tree: &TreeRow,
+    prove: impl Fn(&StoredTiles) -> Result<T, Missing>,
+) -> Result<T, AppError> {
+    let mut stored = StoredTiles::default();
+    loop {
+        let wanted = match prove(&stored) {
+            Ok(proof) => return Ok(proof),
+            Err(Missing(wanted)) => wanted,
         };
-        let stored = TreeRow { size: before.0, ..tree.clone() };
-        let same = known.origin == tree.origin && self.is_beginning(tx, &known, &stored, before.1).await?;
-        if same { Ok(()) } else { Err(AppError::LogNotContinued { origin: known.origin, size: known.size }) }
-    }
-
-    /// Whether a checkpoint is of the beginning of a stored tree, whose root its right edge gives: proved, since the tiles that say
-    /// what the tree was and those that say what it is are not all the same.
-    pub(super) async fn is_beginning(
-        &self,
-        tx: &Tx,
-        known: &Checkpoint,
-        tree: &TreeRow,
-        root: Hash,
-    ) -> Result<bool, AppError> {
-        if known.size > tree.size {
-            return Ok(false);
+        let [rows] = tx.flight([tiles_get(tree.tree, &wanted)]).await?;
+        if wanted.is_empty() || rows.len() < wanted.len() {
+            return Err(AppError::Corrupt("tiles of the tree are missing".to_owned()));
         }
-        let proof = self.prove(tx, tree, |tiles| tiles.consistency(tree.size, known.size)).await?;
-        Ok(check_consistency(&proof, (known.size, known.root), (tree.size, root)))
+        rows.iter().map(tile_row).for_each(|((level, tile), hashes)| stored.insert(level, tile, hashes));
     }
+}
 
-    /// Proves something of a stored tree, reading the tiles that it takes.
-    pub(super) async fn prove<T>(
-        &self,
-        tx: &Tx,
-        tree: &TreeRow,
-        prove: impl Fn(&StoredTiles) -> Result<T, Missing>,
-    ) -> Result<T, AppError> {
-        let mut stored = StoredTiles::default();
-        loop {
-            let wanted = match prove(&stored) {
-                Ok(proof) => return Ok(proof),
-                Err(Missing(wanted)) => wanted,
-            };
-            let [rows] = tx.flight([tiles_get(tree.tree, &wanted)]).await?;
-            if wanted.is_empty() || rows.len() < wanted.len() {
-                return Err(AppError::Corrupt("tiles of the tree are missing".to_owned()));
-            }
-            rows.iter().map(tile_row).for_each(|((level, tile), hashes)| stored.insert(level, tile, hashes));
-        }
+/// Integrates everything that can be read now, signs, and, where no witness has to be asked first, publishes; gives the newest
+/// checkpoint, if it signed one.
+pub async fn grow(app: &App) -> Result<Option<Checkpoint>, AppError> {
+    let Some((tree, checkpoint)) = integrate(app, Sign::GoingOn).await? else { return Ok(None) };
+    if app.log.policy.as_ref().is_none_or(|policy| policy.is_witnessed(&checkpoint)) {
+        publish(app, tree, &checkpoint, true).await?;
     }
+    Ok(Some(checkpoint))
+}
 
-    /// Integrates everything that can be read now, signs, and, where no witness has to be asked first, publishes; gives the newest
-    /// checkpoint, if it signed one.
-    pub async fn tree_grow(&self) -> Result<Option<Checkpoint>, AppError> {
-        let Some((tree, checkpoint)) = self.tree_integrate(Sign::GoingOn).await? else { return Ok(None) };
-        if self.log.policy.as_ref().is_none_or(|policy| policy.is_witnessed(&checkpoint)) {
-            self.tree_publish(tree, &checkpoint, true).await?;
-        }
-        Ok(Some(checkpoint))
+/// Stores what was added to a checkpoint, and whether it is published.
+pub async fn publish(app: &App, tree: i64, checkpoint: &Checkpoint, published: bool) -> Result<(), AppError> {
+    if published {
+        // Whoever signed it may have died before it stood outside the database.
+        app.log.watermark.write(checkpoint, &log_key(app, &checkpoint.origin)?).await?;
     }
+    let cosign = || checkpoint_cosign(tree, checkpoint, published);
+    stream::read_as_system(app, "checkpoint_cosign", &cosign).await.map(drop)
+}
 
-    /// Stores what was added to a checkpoint, and whether it is published.
-    pub async fn tree_publish(&self, tree: i64, checkpoint: &Checkpoint, published: bool) -> Result<(), AppError> {
-        if published {
-            // Whoever signed it may have died before it stood outside the database.
-            self.log.watermark.write(checkpoint, &self.log_key(&checkpoint.origin)?).await?;
-        }
-        let cosign = || checkpoint_cosign(tree, checkpoint, published);
-        self.read_as_system("checkpoint_cosign", &cosign).await.map(drop)
-    }
+/// A checkpoint that is not published yet, with its tree's number.
+pub async fn unpublished(app: &App) -> Result<Option<(i64, Checkpoint)>, AppError> {
+    let Some(tree) = log::trees(app).await?.into_iter().next() else { return Ok(None) };
+    let rows = stream::read_as_system(app, "checkpoint_newest", &|| checkpoint_newest(None, false)).await?;
+    let Some(stored) = rows.first().map(StoredCheckpoint::from_row).filter(|stored| !stored.witnessed) else {
+        return Ok(None);
+    };
+    let checkpoint = own_checkpoint(app, &tree, &stored)?;
+    // Whoever signed it may have died before it stood outside the database, and nobody is shown it before.
+    app.log.watermark.write(&checkpoint, &log_key(app, &tree.origin)?).await?;
+    Ok(Some((stored.tree, checkpoint)))
+}
 
-    /// A checkpoint that is not published yet, with its tree's number.
-    pub async fn tree_unpublished(&self) -> Result<Option<(i64, Checkpoint)>, AppError> {
-        let Some(tree) = self.log_trees().await?.into_iter().next() else { return Ok(None) };
-        let rows = self.read_as_system("checkpoint_newest", &|| checkpoint_newest(None, false)).await?;
-        let Some(stored) = rows.first().map(StoredCheckpoint::from_row).filter(|stored| !stored.witnessed) else {
-            return Ok(None);
-        };
-        let checkpoint = self.own_checkpoint(&tree, &stored)?;
-        // Whoever signed it may have died before it stood outside the database, and nobody is shown it before.
-        self.log.watermark.write(&checkpoint, &self.log_key(&tree.origin)?).await?;
-        Ok(Some((stored.tree, checkpoint)))
-    }
+/// What is stored as a checkpoint of a tree, if it is one: a row that somebody put there is not taken for ours.
+pub(super) fn own_checkpoint(app: &App, tree: &TreeRow, stored: &StoredCheckpoint) -> Result<Checkpoint, AppError> {
+    let checkpoint = Checkpoint::verify(&stored.note, &log_key(app, &tree.origin)?).ok();
+    let fits = |it: &Checkpoint| stored.tree == tree.tree && it.size == stored.size && it.size <= tree.size;
+    checkpoint.filter(fits).ok_or_else(|| AppError::Corrupt("a checkpoint that we did not sign".to_owned()))
+}
 
-    /// What is stored as a checkpoint of a tree, if it is one: a row that somebody put there is not taken for ours.
-    pub(super) fn own_checkpoint(&self, tree: &TreeRow, stored: &StoredCheckpoint) -> Result<Checkpoint, AppError> {
-        let checkpoint = Checkpoint::verify(&stored.note, &self.log_key(&tree.origin)?).ok();
-        let fits = |it: &Checkpoint| stored.tree == tree.tree && it.size == stored.size && it.size <= tree.size;
-        checkpoint.filter(fits).ok_or_else(|| AppError::Corrupt("a checkpoint that we did not sign".to_owned()))
-    }
-
-    pub(super) async fn tree_integrate(&self, sign: Sign) -> Result<Option<(i64, Checkpoint)>, AppError> {
-        loop {
-            match self.tree_step(sign).await? {
-                Grown::More(_) => {}
-                Grown::Elsewhere => return Ok(None),
-                Grown::Whole(_, checkpoint) => return Ok(checkpoint),
-            }
+pub(super) async fn integrate(app: &App, sign: Sign) -> Result<Option<(i64, Checkpoint)>, AppError> {
+    loop {
+        match step(app, sign).await? {
+            Grown::More(_) => {}
+            Grown::Elsewhere => return Ok(None),
+            Grown::Whole(_, checkpoint) => return Ok(checkpoint),
         }
     }
 }

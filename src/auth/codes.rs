@@ -10,8 +10,10 @@ use context::{Ctx, Personal};
 use db::{Lookup, Query, Row, Tx};
 use vault::{Ring, TransitId};
 
-use super::devices::{Asker, Device};
-use crate::app::AppError;
+use crate::{
+    app::AppError,
+    auth::devices::{Asker, Device},
+};
 
 /// How long a code is good.
 pub const LIFETIME: TimeDelta = TimeDelta::minutes(10);

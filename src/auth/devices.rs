@@ -9,8 +9,10 @@ use context::{Ctx, Personal, SubjectId};
 use db::{Gate, Lookup, Query, Row, Tx};
 use vault::Ring;
 
-use super::{limits::client_key, random_text};
-use crate::app::{App, AppError, sign_in::Known};
+use crate::{
+    app::{App, AppError, sign_in::Known},
+    auth::{limits::client_key, random_text},
+};
 
 /// How long a device is known after the sign-in that made it so.
 const LIFETIME: TimeDelta = TimeDelta::days(400);
@@ -62,32 +64,30 @@ impl Asker {
     }
 }
 
-impl App {
-    /// Who asks: a device of the person `known`, where it shows the secret of one. For an address that nobody has, as much is asked.
-    pub async fn asker(&self, ctx: &Ctx, known: Option<&Known>, secret: Option<&str>) -> Result<Asker, AppError> {
-        let stranger = || Asker::Client(client_key(ctx));
-        let Some(secret) = secret else { return Ok(stranger()) };
-        let ring = self.vault.ring();
-        let device = Device::shown(ring, secret);
-        let ctx = &ctx.for_subject(known.map_or(SubjectId::NIL, |known| known.subject), None);
-        let lookup = device.lookup;
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.finish([device_get(ctx, lookup)]).await?;
-            Ok::<_, AppError>(rows)
-        };
-        let rows = self.db.api.run_tx("device_get", ctx, Gate::read(ctx), work).await?;
-        let is_known = rows.first().is_some_and(|row| is_ours(ring, ctx, lookup, row));
-        Ok(if is_known { Asker::Device(device) } else { stranger() })
-    }
+/// Who asks: a device of the person `known`, where it shows the secret of one. For an address that nobody has, as much is asked.
+pub async fn asker(app: &App, ctx: &Ctx, known: Option<&Known>, secret: Option<&str>) -> Result<Asker, AppError> {
+    let stranger = || Asker::Client(client_key(ctx));
+    let Some(secret) = secret else { return Ok(stranger()) };
+    let ring = app.vault.ring();
+    let device = Device::shown(ring, secret);
+    let ctx = &ctx.for_subject(known.map_or(SubjectId::NIL, |known| known.subject), None);
+    let lookup = device.lookup;
+    let work = move |tx: Tx| async move {
+        let [rows] = tx.finish([device_get(ctx, lookup)]).await?;
+        Ok::<_, AppError>(rows)
+    };
+    let rows = app.db.api.run_tx("device_get", ctx, Gate::read(ctx), work).await?;
+    let is_known = rows.first().is_some_and(|row| is_ours(ring, ctx, lookup, row));
+    Ok(if is_known { Asker::Device(device) } else { stranger() })
+}
 
-    /// Queues that a new device is known from now on; gives its secret.
-    pub fn device_add(&self, ctx: &Ctx, tx: &Tx) -> Personal<String> {
-        let ring = self.vault.ring();
-        let device = Device::shown(ring, &random_text(32));
-        tx.queue(devices_trim(ctx));
-        tx.queue(device_insert(ring, ctx, device.lookup));
-        device.secret
-    }
+/// Queues that a new device is known from now on; gives its secret.
+pub fn add(app: &App, ctx: &Ctx, tx: &Tx) -> Personal<String> {
+    let ring = app.vault.ring();
+    let device = Device::shown(ring, &random_text(32));
+    tx.queue(devices_trim(ctx));
+    tx.queue(device_insert(ring, ctx, device.lookup));
+    device.secret
 }
 
 fn device_mac(ring: &Ring, ctx: &Ctx, lookup: Lookup, expires_at: DateTime<Utc>) -> [u8; 32] {

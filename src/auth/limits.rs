@@ -137,71 +137,66 @@ impl Left {
     }
 }
 
-impl App {
-    /// Counts a command of the context's subject that sends a letter; refuses where there were too many.
-    pub async fn letter_count(&self, ctx: &Ctx) -> Result<(), AppError> {
-        let who = ctx.subject.to_string();
-        let limits = [(Limit::LettersPerPerson, who.as_str()), (Limit::LettersPerPersonAndDay, who.as_str())];
-        self.limit_count(ctx, &limits).await.map(drop)
-    }
+/// Counts a command of the context's subject that sends a letter; refuses where there were too many.
+pub async fn count_letter(app: &App, ctx: &Ctx) -> Result<(), AppError> {
+    let who = ctx.subject.to_string();
+    let limits = [(Limit::LettersPerPerson, who.as_str()), (Limit::LettersPerPersonAndDay, who.as_str())];
+    count(app, ctx, &limits).await.map(drop)
+}
 
-    /// Counts one request against each limit and says what the tightest leaves; refuses where one is used up.
-    pub async fn limit_count(&self, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Left, AppError> {
-        // Under a transit key: what is left of a client's address in old copies tells nothing after 72 hours.
-        let (key, _) = self.vault.ring().transit(ctx.now())?;
-        let queries =
-            || -> Vec<Query> { limits.iter().map(|(limit, who)| self.limit_query(ctx, key, *limit, who)).collect() };
-        let rows = self
-            .db
-            .api
-            .run_tx("limit_count", ctx, Gate::read(ctx), move |tx| async move {
-                Ok::<_, AppError>(tx.flight_all(queries()).await?)
-            })
-            .await?;
-        let lefts = limits.iter().zip(&rows).map(|((limit, _), rows)| Left::of(ctx, *limit, rows));
-        let tightest = lefts.min_by_key(Left::remaining).expect("at least one limit is counted");
-        if tightest.is_over() { Err(tightest.refusal()) } else { Ok(tightest) }
-    }
+/// Counts one request against each limit and says what the tightest leaves; refuses where one is used up.
+pub async fn count(app: &App, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Left, AppError> {
+    // Under a transit key: what is left of a client's address in old copies tells nothing after 72 hours.
+    let (key, _) = app.vault.ring().transit(ctx.now())?;
+    let queries = || -> Vec<Query> { limits.iter().map(|(limit, who)| query(app, ctx, key, *limit, who)).collect() };
+    let rows = app
+        .db
+        .api
+        .run_tx("limit_count", ctx, Gate::read(ctx), move |tx| async move {
+            Ok::<_, AppError>(tx.flight_all(queries()).await?)
+        })
+        .await?;
+    let lefts = limits.iter().zip(&rows).map(|((limit, _), rows)| Left::of(ctx, *limit, rows));
+    let tightest = lefts.min_by_key(Left::remaining).expect("at least one limit is counted");
+    if tightest.is_over() { Err(tightest.refusal()) } else { Ok(tightest) }
+}
 
-    /// Counts one request against a limit and says what that leaves, used up or not.
-    pub async fn limit_used(&self, ctx: &Ctx, limit: Limit, who: &str) -> Result<Left, AppError> {
-        let (key, _) = self.vault.ring().transit(ctx.now())?;
-        let work = move |tx: Tx| async move {
-            let [rows] = tx.finish([self.limit_query(ctx, key, limit, who)]).await?;
-            Ok::<_, AppError>(Left::of(ctx, limit, &rows))
-        };
-        self.db.api.run_tx("limit_count", ctx, Gate::read(ctx), work).await
-    }
+/// Counts one request against a limit and says what that leaves, used up or not.
+pub async fn used(app: &App, ctx: &Ctx, limit: Limit, who: &str) -> Result<Left, AppError> {
+    let (key, _) = app.vault.ring().transit(ctx.now())?;
+    let work = move |tx: Tx| async move {
+        let [rows] = tx.finish([query(app, ctx, key, limit, who)]).await?;
+        Ok::<_, AppError>(Left::of(ctx, limit, &rows))
+    };
+    app.db.api.run_tx("limit_count", ctx, Gate::read(ctx), work).await
+}
 
-    /// Counts one request against a limit, under today's transit key.
-    pub fn limit_query(&self, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
-        Query::new(
-            "-- limit_count
-            INSERT INTO auth.limits AS l (limit_hash, window_end, used) VALUES ($1, $2, 1)
-            ON CONFLICT (limit_hash) DO UPDATE
-            SET used = CASE WHEN l.window_end <= $3 THEN 1 ELSE l.used + 1 END,
-                window_end = CASE WHEN l.window_end <= $3 THEN excluded.window_end ELSE l.window_end END
-            RETURNING used, window_end",
-        )
-        .bind(self.limit_hash(key, limit, who))
-        .bind(ctx.now() + limit.window())
-        .bind(ctx.now())
-    }
+/// Counts one request against a limit, under today's transit key.
+pub fn query(app: &App, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
+    Query::new(
+        "-- limit_count
+        INSERT INTO auth.limits AS l (limit_hash, window_end, used) VALUES ($1, $2, 1)
+        ON CONFLICT (limit_hash) DO UPDATE
+        SET used = CASE WHEN l.window_end <= $3 THEN 1 ELSE l.used + 1 END,
+            window_end = CASE WHEN l.window_end <= $3 THEN excluded.window_end ELSE l.window_end END
+        RETURNING used, window_end",
+    )
+    .bind(limit_hash(app, key, limit, who))
+    .bind(ctx.now() + limit.window())
+    .bind(ctx.now())
+}
 
-    /// Whether a limit is used up; counts nothing. A row where it is.
-    pub fn limit_is_used_up(&self, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
-        Query::new(
-            "-- limit_get\nSELECT true FROM auth.limits WHERE limit_hash = $1 AND window_end > $2 AND used >= $3",
-        )
-        .bind(self.limit_hash(key, limit, who))
+/// Whether a limit is used up; counts nothing. A row where it is.
+pub fn is_used_up(app: &App, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
+    Query::new("-- limit_get\nSELECT true FROM auth.limits WHERE limit_hash = $1 AND window_end > $2 AND used >= $3")
+        .bind(limit_hash(app, key, limit, who))
         .bind(ctx.now())
         .bind(limit.quota())
-    }
+}
 
-    fn limit_hash(&self, key: TransitId, limit: Limit, who: &str) -> Vec<u8> {
-        let hash = self.vault.ring().transit_hash(key, &[b"limit", limit.name().as_bytes(), who.as_bytes()]);
-        hash.expect("today's transit key is there").to_vec()
-    }
+fn limit_hash(app: &App, key: TransitId, limit: Limit, who: &str) -> Vec<u8> {
+    let hash = app.vault.ring().transit_hash(key, &[b"limit", limit.name().as_bytes(), who.as_bytes()]);
+    hash.expect("today's transit key is there").to_vec()
 }
 
 /// What counts as one client: an IPv4 address, or the /64 network that an IPv6 subscriber has to itself.

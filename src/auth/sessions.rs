@@ -8,8 +8,10 @@ use db::{Lookup, Query, Row};
 use uuid::Uuid;
 use vault::{Ring, TransitId};
 
-use super::{limits::client_key, random_text};
-use crate::app::AppError;
+use crate::{
+    app::AppError,
+    auth::{limits::client_key, random_text},
+};
 
 /// How long a sign-in lasts, however often its tokens are refreshed.
 pub const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);

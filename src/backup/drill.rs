@@ -30,18 +30,20 @@ use memchr::memmem;
 use tokio_postgres::Client as Superuser;
 use vault::{RecordEntry, SubjectKeys, Vault, WrappedSubject};
 
-use super::{
-    archive::{Content, Reader},
-    create,
-    load::{begin, load},
-    restore,
-    scan::Wanted,
-};
 use crate::{
     app::{
         App, AppError,
-        account::Registration,
-        record::{Batch, Submission},
+        account::{self, Registration},
+        compliance, download, erasure, export, export_run, keys,
+        record::{self, Batch, Submission},
+        sign_in,
+    },
+    backup::{
+        archive::{Content, Reader},
+        create,
+        load::{begin, load},
+        restore,
+        scan::Wanted,
     },
     place::{Database, Folder},
     server::{ServerError, Settings, Store, exports_folder},
@@ -132,15 +134,15 @@ pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, Serve
 
     let before = ground.back_up(to, "before").await?;
     let old = app.vault.ring().current().version;
-    app.erase_by_drill(subject).await?;
+    erasure::erase_by_drill(app, subject).await?;
     if exported {
         let left =
             app.exports.list().await.map_err(AppError::from)?.iter().filter(|file| file.subject == subject).count();
         findings.add("no export of the person is left", format!("{left} files"), left == 0);
     }
-    let (new, _) = app.keys_rotate(&|_| ControlFlow::Continue(())).await?;
+    let (new, _) = keys::rotate(app, &|_| ControlFlow::Continue(())).await?;
     let after = ground.back_up(to, "after").await?;
-    app.keys_destroy(old, false).await?;
+    keys::destroy(app, old, false).await?;
     findings.add("the old version is destroyed", format!("version {old} is gone, {new} is in use"), new > old);
     let tried = try_living_keys(&superuser, ground.vault, &events).await?;
     let fact = format!("{} keys of {} people tried on {} events", tried.keys, tried.people, events.len());
@@ -161,7 +163,11 @@ pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, Serve
     }
     let count = |verdict| findings.0.iter().filter(|it| it.verdict == verdict).count().try_into().unwrap_or(u32::MAX);
     let (holds, fails) = (count(Verdict::Holds), count(Verdict::Fails));
-    app.drill_record(Outcome { at: app.clock.now(), holds, fails, not_examined: count(Verdict::NotExamined) }).await?;
+    compliance::drill_record(
+        app,
+        Outcome { at: app.clock.now(), holds, fails, not_examined: count(Verdict::NotExamined) },
+    )
+    .await?;
     Ok(findings.0)
 }
 
@@ -176,10 +182,10 @@ async fn take_along(
 ) -> Result<bool, ServerError> {
     let app = ground.app;
     let ctx = &Ctx::system(app.clock.clone()).for_subject(subject, None);
-    let export = app.export_request(ctx, Scope::Full, ExportFormat::Json, Filter::default()).await?.row.export;
-    app.export_run(subject, export, 1).await?;
+    let export = export::request(app, ctx, Scope::Full, ExportFormat::Json, Filter::default()).await?.row.export;
+    export_run::run(app, subject, export, 1).await?;
     for _ in 0..EXPORT_LOOKS {
-        if !matches!(app.export_get(ctx, export).await?.0.row.state.as_str(), "pending" | "processing") {
+        if !matches!(export::get(app, ctx, export).await?.0.row.state.as_str(), "pending" | "processing") {
             break;
         }
         tokio::time::sleep(EXPORT_PAUSE).await;
@@ -191,9 +197,9 @@ async fn take_along(
         findings.0.push(Finding { what, fact, verdict: Verdict::NotExamined });
         return Ok(false);
     }
-    let size = app.export_file(ctx, export).await?.size;
+    let size = download::file(app, ctx, export).await?.size;
     let parts: Vec<Vec<u8>> =
-        app.export_open(ctx, export).await?.range(0..size).await.map_err(AppError::from)?.try_collect().await?;
+        download::open(app, ctx, export).await?.range(0..size).await.map_err(AppError::from)?.try_collect().await?;
     let opens = memmem::find(&parts.concat(), canary.as_bytes()).is_some();
     let (found, searched) = Wanted::new(canary).below(&exports_folder(ground.folder), &[])?;
     let fact = format!("{size} bytes; {searched} stored files searched");
@@ -302,8 +308,8 @@ async fn enter(app: &Arc<App>, canary: &str) -> Result<SubjectId, AppError> {
         time_zone: WorkProfile::DEFAULT_TIME_ZONE.to_owned(),
     };
     let person = Registration { email: email.clone(), work: Some(work), consents: vec![Purpose::WorkHours] };
-    app.account_create(ctx, &person).await?;
-    let subject = app.account_of(ctx, &email).await?.ok_or(AppError::Missing("account"))?.subject;
+    account::create(app, ctx, &person).await?;
+    let subject = sign_in::account_of(app, ctx, &email).await?.ok_or(AppError::Missing("account"))?.subject;
     let ctx = &ctx.for_subject(subject, None);
     let today = ctx.now().date_naive();
     let day = |back: u32| {
@@ -313,7 +319,7 @@ async fn enter(app: &Arc<App>, canary: &str) -> Result<SubjectId, AppError> {
     };
     let submissions: Vec<Submission> = (1..=DAYS).map(day).collect();
     let batch = Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() };
-    app.record_submit(ctx, &batch, None).await?;
+    record::submit(app, ctx, &batch, None).await?;
     Ok(subject)
 }
 

@@ -11,13 +11,16 @@ use std::{path::Path, sync::Arc};
 use tokio_postgres::Client;
 use vault::Vault;
 
-use super::{
-    Progress, Watch,
-    archive::{Content, Reader},
-    load::{Mark, Step, begin, check_target, load},
-};
 use crate::{
-    app::{App, restore::Replayed},
+    app::{
+        App, log_origin, projection,
+        restore::{self, Replayed},
+    },
+    backup::{
+        Progress, Watch,
+        archive::{Content, Reader},
+        load::{Mark, Step, begin, check_target, load},
+    },
     crash::crash_point,
     place::Folder,
     server::{self, ServerError, Settings, Store},
@@ -79,12 +82,12 @@ pub async fn restore(
     let app = server::open(settings, &store.database, vault, &passwords).await?;
     let mut restored = counted(&client, &mark).await?;
     if !settings.rehearsal {
-        restored.opened = app.tree_reopen().await?.map(|checkpoint| checkpoint.origin);
+        restored.opened = log_origin::reopen(&app).await?.map(|checkpoint| checkpoint.origin);
     }
     crash_point("restore: reopened");
     rebuild(&app, &client, &mut mark, restored.people, watch).await?;
     crash_point("restore: rebuilt");
-    restored.replayed = app.ledger_replay().await?;
+    restored.replayed = restore::replay(&app).await?;
     crash_point("restore: replayed");
     end(&settings.folder, &client).await?;
     Ok(restored)
@@ -109,11 +112,11 @@ async fn rebuild(
     if mark.step != Step::Rebuild {
         return Ok(());
     }
-    let models = app.models_about_people();
+    let models = restore::models_about_people();
     let total = people * models.len() as u64;
     let mut done = people * mark.place as u64;
     while let Some(model) = models.get(mark.place) {
-        match app.rebuild_page(model, mark.after).await? {
+        match projection::rebuild_page(app, model, mark.after).await? {
             Some(page) => {
                 done += page.people as u64;
                 mark.after = page.last;

@@ -11,7 +11,7 @@ use lethe::{
     server::ServerError,
 };
 
-use super::{PlaceArgs, progress};
+use crate::cli::{PlaceArgs, progress};
 
 #[derive(Subcommand)]
 pub(super) enum BackupCommand {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use domain::kinds::instant;
-use lethe::server::ServerError;
+use lethe::{app::hold, server::ServerError};
 
-use super::{PlaceArgs, normalise, required_secret};
+use crate::cli::{PlaceArgs, normalise, required_secret};
 
 #[derive(Subcommand)]
 pub enum HoldCommand {
@@ -54,5 +54,5 @@ fn until(text: &str) -> Result<DateTime<Utc>, &'static str> {
 
 async fn hold(place: PlaceArgs, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), ServerError> {
     let email = &normalise(email)?;
-    place.on_store(false, async |place| Ok(place.open().await?.hold_decide(email, hold).await?)).await
+    place.on_store(false, async |place| Ok(hold::decide(&*place.open().await?, email, hold).await?)).await
 }

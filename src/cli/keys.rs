@@ -11,14 +11,17 @@ use std::{
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use lethe::{
-    app::keys::{KeyList, Progress},
+    app::{
+        keys::{self, KeyList, Progress},
+        opening,
+    },
     new_file::NewFile,
     place::PlaceError,
     server::ServerError,
 };
 use vault::{Kek, Signing};
 
-use super::{PlaceArgs, asked_to_stop, normalise, required_secret};
+use crate::cli::{PlaceArgs, asked_to_stop, normalise, required_secret};
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {
@@ -90,13 +93,13 @@ impl KeysCommand {
             .on_store(false, async |place| {
                 let app = place.open().await?;
                 match &self {
-                    Self::List { .. } => print(&app.keys_list().await?),
+                    Self::List { .. } => print(&keys::list(&app).await?),
                     Self::Grant { email, reason_file, to, .. } => {
                         let reason = required_secret(reason_file)?;
                         let io = |error| PlaceError::Io(to.clone(), error);
                         // Begun first: where it can't be written, nothing is granted, and nobody is told.
                         let mut file = NewFile::create(to).map_err(io)?;
-                        let grant = app.keys_grant(&normalise(email)?, reason.trim()).await?;
+                        let grant = opening::keys_grant(&app, &normalise(email)?, reason.trim()).await?;
                         file.write_all(grant.as_bytes()).and_then(|()| file.finish()).map_err(io)?;
                         println!(
                             "{}: as long as it exists it opens these records, whatever is erased here",
@@ -112,11 +115,11 @@ impl KeysCommand {
                                 ControlFlow::Continue(())
                             }
                         };
-                        let (version, rewrapped) = app.keys_rotate(&watch).await?;
+                        let (version, rewrapped) = keys::rotate(&app, &watch).await?;
                         println!("version {version} is in use; the keys of {rewrapped} people came under it");
                     }
                     Self::Destroy { version, without_archive, .. } => {
-                        app.keys_destroy(*version, *without_archive).await?;
+                        keys::destroy(&app, *version, *without_archive).await?;
                         println!("version {version} is destroyed");
                     }
                 }
@@ -133,8 +136,8 @@ impl JwtCommand {
             .on_store(false, async |place| {
                 let app = place.open().await?;
                 match &self {
-                    Self::List { .. } => print_signing(&app.keys_list().await?.signing),
-                    Self::Rotate { .. } => println!("{} signs access tokens", app.jwt_rotate().await?),
+                    Self::List { .. } => print_signing(&keys::list(&app).await?.signing),
+                    Self::Rotate { .. } => println!("{} signs access tokens", keys::jwt_rotate(&app).await?),
                 }
                 Ok(())
             })

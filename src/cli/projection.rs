@@ -2,11 +2,11 @@
 
 use clap::Subcommand;
 use lethe::{
-    app::projection::{Overview, Rebuilt},
+    app::projection::{self, Overview, Rebuilt},
     server::ServerError,
 };
 
-use super::PlaceArgs;
+use crate::cli::PlaceArgs;
 
 #[derive(Subcommand)]
 pub(super) enum ProjectionCommand {
@@ -38,10 +38,10 @@ impl ProjectionCommand {
             .on_store(false, async |place| {
                 let app = place.open().await?;
                 match &self {
-                    Self::List { .. } => print(&app.projection_list().await?, app.clock.now()),
-                    Self::Rebuild { name, .. } => report(name, app.projection_rebuild(name).await?),
+                    Self::List { .. } => print(&projection::list(&app).await?, app.clock.now()),
+                    Self::Rebuild { name, .. } => report(name, projection::rebuild(&app, name).await?),
                     Self::Retry { name, .. } => {
-                        let (applied, kept) = app.projection_retry(name).await?;
+                        let (applied, kept) = projection::retry(&app, name).await?;
                         println!("{name}: {applied} applied, {kept} still not");
                     }
                 }

@@ -21,7 +21,7 @@ use lethe::{
 use tokio::net::TcpListener;
 use transparency::Policy;
 
-use super::{PlaceArgs, asked_to_stop, required_secret};
+use crate::cli::{PlaceArgs, asked_to_stop, required_secret};
 
 #[derive(Args)]
 pub struct ServeArgs {

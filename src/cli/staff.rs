@@ -2,9 +2,9 @@
 
 use clap::{Subcommand, ValueEnum};
 use context::Role;
-use lethe::server::ServerError;
+use lethe::{app::staff, server::ServerError};
 
-use super::{PlaceArgs, normalise};
+use crate::cli::{PlaceArgs, normalise};
 
 #[derive(Subcommand)]
 pub enum StaffCommand {
@@ -36,6 +36,6 @@ impl StaffCommand {
             StaffRole::Auditor => Role::Auditor,
         };
         let email = normalise(&email)?;
-        place.on_store(false, async |place| Ok(place.open().await?.staff_add(&email, role).await?)).await
+        place.on_store(false, async |place| Ok(staff::add(&*place.open().await?, &email, role).await?)).await
     }
 }

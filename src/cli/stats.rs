@@ -10,9 +10,16 @@ use domain::{
     quarter::Quarter,
     release::{Plan, Policy, Revision},
 };
-use lethe::{demo::hospitals, evaluate, new_file::NewFile, place::PlaceError, server::ServerError};
+use lethe::{
+    app::{hospital, release},
+    demo::hospitals,
+    evaluate,
+    new_file::NewFile,
+    place::PlaceError,
+    server::ServerError,
+};
 
-use super::PlaceArgs;
+use crate::cli::PlaceArgs;
 
 #[derive(Subcommand)]
 pub(super) enum StatsCommand {
@@ -89,7 +96,7 @@ impl StatsCommand {
                 let app = place.open().await?;
                 match &self {
                     Self::Release { period, revision, .. } => {
-                        let released = app.release(*period, *revision).await?;
+                        let released = release::make(&app, *period, *revision).await?;
                         let how = if released.is_new { "released now" } else { "was released before, and stays" };
                         println!(
                             "{period}, revision {revision}: {how}; {} cells are published, drawn {}, sha256 {}",
@@ -105,14 +112,14 @@ impl StatsCommand {
                             PlanName::Full => Plan::Full,
                             PlanName::Small => Plan::Small,
                         };
-                        app.release_plan(*from, Policy { plan, revision }).await?;
+                        release::plan(&app, *from, Policy { plan, revision }).await?;
                         println!("planned from {from} on");
                     }
                     Self::Evaluate { .. } => {}
                     Self::Hospitals { file, .. } => {
                         let hospitals = listed(file)?;
                         let ids: Vec<String> = hospitals.into_iter().map(|hospital| hospital.hospital_id).collect();
-                        let added = app.hospitals_add(&ids).await?;
+                        let added = hospital::add(&app, &ids).await?;
                         let known = ids.len().saturating_sub(added.count);
                         println!("{} added, from {} on; {known} were on the list", added.count, added.from);
                     }

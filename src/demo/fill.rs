@@ -12,19 +12,20 @@ use domain::{
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{
-    Demo, Progress,
-    hospitals::Hospital,
-    people::{Choices, Person, people},
-    progress_of,
-};
 use crate::{
     app::{
         App, AppError,
-        account::{Registration, today},
-        record::{Batch, Submission},
+        account::{self, Registration, today},
+        record::{self, Batch, Submission},
+        sign_in,
     },
     auth::{Grant, codes::Proof},
+    demo::{
+        Demo, Progress,
+        hospitals::Hospital,
+        people::{Choices, Person, people},
+        progress_of,
+    },
     place::{Folder, write_secret},
     server::ServerError,
 };
@@ -73,8 +74,8 @@ fn ctx(app: &App) -> Ctx {
 /// Signs in somebody who is known; none where nobody is.
 pub(super) async fn sign_in(app: &App, email: &str) -> Result<Option<Grant>, AppError> {
     let ctx = ctx(app);
-    let Some(known) = app.account_of(&ctx, email).await? else { return Ok(None) };
-    app.account_sign_in(&ctx, email, &known, &Proof::Operator).await.map(Some)
+    let Some(known) = sign_in::account_of(app, &ctx, email).await? else { return Ok(None) };
+    sign_in::begin(app, &ctx, email, &known, &Proof::Operator).await.map(Some)
 }
 
 /// Fills the database unless an earlier run has; says which quarter people submitted.
@@ -135,7 +136,7 @@ fn bar(people: usize, quarter: Quarter) -> ProgressBar {
 async fn submit_quarter(app: &App, person: &Person) -> Result<(), AppError> {
     let grant = match sign_in(app, &person.email).await? {
         Some(grant) => grant,
-        None => app.account_register(&ctx(app), &registration(person)?, &Proof::Operator).await?,
+        None => account::register(app, &ctx(app), &registration(person)?, &Proof::Operator).await?,
     };
     let claims = grant.claims;
     let ctx = ctx(app).for_subject(claims.subject, Some(claims.session)).acting_as(Role::Subject);
@@ -144,7 +145,7 @@ async fn submit_quarter(app: &App, person: &Person) -> Result<(), AppError> {
         let submissions: Vec<Submission> =
             days.iter().map(|day| Submission { body: day.to_body(), expected: None, within: None }).collect();
         let batch = Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() };
-        app.record_submit(&ctx, &batch, None).await?;
+        record::submit(app, &ctx, &batch, None).await?;
     }
     if let Some(to) = &person.moved {
         let work = WorkProfile {
@@ -154,9 +155,9 @@ async fn submit_quarter(app: &App, person: &Person) -> Result<(), AppError> {
         };
         let submissions = [Submission { body: work.to_body(), expected: None, within: None }];
         let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
-        app.record_submit(&ctx, &batch, None).await?;
+        record::submit(app, &ctx, &batch, None).await?;
     }
-    app.account_sign_out(&ctx).await
+    sign_in::end(app, &ctx).await
 }
 
 fn profile(person: &Person) -> Result<WorkProfile, AppError> {

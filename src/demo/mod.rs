@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use vault::Vault;
 
 use crate::{
-    app::{App, AppError},
+    app::{App, AppError, hospital, release, staff, tree},
     auth::{Grant, Tokens},
     http::TrustedProxies,
     mail::Mailbox,
@@ -114,7 +114,7 @@ async fn run_on(
     write_secret(&folder.join("demo.json"), format!("{sheet:#}\n").as_bytes())?;
     let password = passwords.get(Login::Auditor.as_str()).map(String::as_str).unwrap_or_default();
     write_secret(&folder.join("auditor.password"), format!("{password}\n").as_bytes())?;
-    app.tree_grow().await?;
+    tree::grow(&app).await?;
     let mailbox = Mailbox::new(&server::mail_folder(folder), &demo.sender)?;
     welcome(folder.path(), &base_url, &store.database.url(Login::Auditor.as_str(), None));
     store.serve(app, mailbox, listener, TrustedProxies::default(), stop).await
@@ -130,14 +130,14 @@ async fn fill_and_release(
     if progress_of(folder)?.is_none() {
         // Of few people only the coarse table can show anything; and before anybody is here, the choice is free.
         let first = Quarter::last_closed_before(app.clock.now().date_naive());
-        app.release_plan(first, Policy { plan: Plan::Small, revision: None }).await?;
+        release::plan(app, first, Policy { plan: Plan::Small, revision: None }).await?;
     }
     let ids: Vec<String> = hospitals.iter().map(|hospital| hospital.hospital_id.clone()).collect();
-    app.hospitals_add(&ids).await?;
+    hospital::add(app, &ids).await?;
     let quarter = fill::fill(app, demo, folder, hospitals).await?;
-    let (policy, releases) = app.release_state(quarter).await?;
+    let (policy, releases) = release::state_of(app, quarter).await?;
     if releases == 0 && policy.due_on(quarter, 0) <= app.clock.now().date_naive() {
-        app.release(quarter, 0).await?;
+        release::make(app, quarter, 0).await?;
     }
     Ok(())
 }
@@ -198,7 +198,7 @@ async fn sheet(
 }
 
 async fn staff_sign_in(app: &App, email: &str, role: Role) -> Result<Grant, AppError> {
-    app.staff_add(email, role).await?;
+    staff::add(app, email, role).await?;
     fill::sign_in(app, email).await?.ok_or(AppError::Missing("account"))
 }
 

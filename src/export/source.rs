@@ -22,13 +22,16 @@ use projections::{
 use serde_json::{Value, json};
 use vault::SubjectKeys;
 
-use super::{
-    Contents, Part, StoreError,
-    item::{self, seconds, time},
-};
-use crate::app::{
-    App, AppError, Standing,
-    record::{OpenRecord, open},
+use crate::{
+    app::{
+        App, AppError, Standing, deletion, export,
+        record::{OpenRecord, open},
+        restriction,
+    },
+    export::{
+        Contents, Part, StoreError,
+        item::{self, seconds, time},
+    },
 };
 
 /// So many records or events are read at once.
@@ -226,7 +229,7 @@ impl Source<'_> {
                 KINDS.iter().map(rule).collect()
             }
             Part::Switches => {
-                let (switches, _) = self.app.restriction_get(self.ctx).await?;
+                let (switches, _) = restriction::get(self.app, self.ctx).await?;
                 let (held_until, reason) = switches.hold.unzip();
                 vec![json!({
                     "restrictedAt": switches.restricted_at.map(time), "heldUntil": held_until.map(time), "holdReason": reason,
@@ -238,7 +241,7 @@ impl Source<'_> {
     }
 
     async fn requests(&self) -> Result<Vec<Value>, Stop> {
-        let (deletions, _) = self.app.deletion_list(self.ctx).await?;
+        let (deletions, _) = deletion::list(self.app, self.ctx).await?;
         let deletions = deletions.into_iter().map(|request| {
             json!({
                 "type": "deletion", "id": request.row.deletion.to_string(), "scope": request.row.scope.as_str(),
@@ -247,7 +250,7 @@ impl Source<'_> {
                 "records": request.row.removed, "filters": request.wish.filter, "reason": request.wish.reason,
             })
         });
-        let (exports, _) = self.app.export_list(self.ctx).await?;
+        let (exports, _) = export::list(self.app, self.ctx).await?;
         let exports = exports.into_iter().map(|request| {
             json!({
                 "type": "export", "id": request.row.export.to_string(), "scope": request.row.scope.as_str(),

@@ -8,18 +8,20 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    auth::profile_text,
-    caller::SignedIn,
-    etag::{Conditions, quoted},
-    header_field::HeaderList,
-    input::{Fields, Input},
-    patch::{Patch, Removable, refuse_removal},
-    problem::Refusal,
-    types::OneOf,
+use crate::{
+    app::{App, AppError, access, profile, record::Expected},
+    http::{
+        Tag,
+        auth::profile_text,
+        caller::SignedIn,
+        etag::{Conditions, quoted},
+        header_field::HeaderList,
+        input::{Fields, Input},
+        patch::{Patch, Removable, refuse_removal},
+        problem::Refusal,
+        types::OneOf,
+    },
 };
-use crate::app::{App, AppError, record::Expected};
 
 /// An account, as its holder sees it.
 #[derive(Object)]
@@ -216,11 +218,11 @@ impl AccountApi {
         // Days that are submitted meanwhile change the account's tag, and nothing that is rectified.
         let conditions = Conditions::read(&if_match, &if_none_match)?.expected_by(work_version);
         for _ in 0..RECTIFY_ATTEMPTS {
-            let (profile, _) = app.profile_get(ctx).await?;
+            let (profile, _) = profile::get(&app, ctx).await?;
             let (work, version) = profile.work.ok_or(AppError::Missing("work profile"))?;
             let permitted = conditions.permits(Some(version));
             let expected = if permitted { Expected::version(version) } else { Expected::nothing() };
-            match app.profile_rectify(ctx, &body.0.apply(&work), expected, caller.today()).await {
+            match profile::rectify(&app, ctx, &body.0.apply(&work), expected, caller.today()).await {
                 // Somebody else was faster: what the caller demands is compared with what is there now.
                 Err(AppError::PreconditionFailed) if permitted => {}
                 outcome => {
@@ -251,11 +253,11 @@ async fn open(
     caller: &SignedIn,
     conditions: &Conditions,
 ) -> Result<(Option<Json<AccountAnswer>>, String), Refusal> {
-    let (profile, keys) = app.profile_get(caller.ctx()).await?;
+    let (profile, keys) = profile::get(app, caller.ctx()).await?;
     let (work, version) = profile.work.unzip();
     let etag = opaque(version.unwrap_or_default(), profile.last_submission_at);
     let unchanged = conditions.has(&etag)?;
-    app.accessed(caller.ctx(), keys, "account", usize::from(!unchanged), String::new()).await?;
+    access::accessed(app, caller.ctx(), keys, "account", usize::from(!unchanged), String::new()).await?;
     if unchanged {
         return Ok((None, quoted(&etag)));
     }

@@ -8,8 +8,10 @@ use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example};
 use projections::{activity::ActivityRow, dead_letter::DeadLetter, lag::LagRow};
 
-use super::{Tag, caller::Staff, problem::Refusal};
-use crate::app::{App, AppError};
+use crate::{
+    app::{App, AppError, access, projection},
+    http::{Tag, caller::Staff, problem::Refusal},
+};
 
 /// Days of activity that are shown where none are asked for, and at most.
 const USUAL_DAYS: u64 = 30;
@@ -176,8 +178,9 @@ impl AdminApi {
     /// back.
     #[oai(path = "/projections", method = "get", operation_id = "projection_list")]
     async fn projections(&self, app: Data<&Arc<App>>, caller: Staff) -> Result<Json<ProjectionsAnswer>, Refusal> {
-        let overview = app.projection_list().await?;
-        app.session_accessed(caller.ctx(), "admin", overview.projections.len(), "projections".to_owned()).await?;
+        let overview = projection::list(&app).await?;
+        access::session_accessed(&app, caller.ctx(), "admin", overview.projections.len(), "projections".to_owned())
+            .await?;
         let now = caller.ctx().now();
         Ok(Json(ProjectionsAnswer {
             projections: overview.projections.into_iter().map(|it| ProjectionAnswer::new(it, now)).collect(),
@@ -200,8 +203,8 @@ impl AdminApi {
         to: Query<Option<NaiveDate>>,
     ) -> Result<Json<ActivityAnswer>, Refusal> {
         let (from, to) = days(from.0, to.0, caller.ctx().now().date_naive())?;
-        let counts = app.activity_list(from, to).await?;
-        app.session_accessed(caller.ctx(), "admin", counts.len(), format!("activity {from} to {to}")).await?;
+        let counts = projection::activity(&app, from, to).await?;
+        access::session_accessed(&app, caller.ctx(), "admin", counts.len(), format!("activity {from} to {to}")).await?;
         Ok(Json(ActivityAnswer { from, to, counts: counts.into_iter().map(ActivityCount::from).collect() }))
     }
 }

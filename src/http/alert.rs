@@ -16,14 +16,21 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    caller::{Compliance, Staff},
-    compliance::reason,
-    input::{Body, Fields, Input},
-    problem::Refusal,
+use crate::{
+    app::{
+        App, AppError, access,
+        alert::{self, Raised},
+        opening::{self, Whom},
+        projection,
+    },
+    http::{
+        Tag,
+        caller::{Compliance, Staff},
+        compliance::reason,
+        input::{Body, Fields, Input},
+        problem::Refusal,
+    },
 };
-use crate::app::{App, AppError, alert::Raised, opening::Whom};
 
 /// An alert.
 #[derive(Object)]
@@ -243,8 +250,8 @@ impl AlertApi {
         /// Whether only those are shown that nobody looks after.
         open: Query<Option<bool>>,
     ) -> Result<Json<AlertsAnswer>, Refusal> {
-        app.session_accessed(caller.ctx(), "compliance", 1, "alerts".to_owned()).await?;
-        let alerts = app.alert_list(open.0.unwrap_or(false)).await?;
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "alerts".to_owned()).await?;
+        let alerts = alert::list(&app, open.0.unwrap_or(false)).await?;
         Ok(Json(AlertsAnswer { alerts: alerts.into_iter().map(AlertAnswer::new).collect() }))
     }
 
@@ -260,12 +267,12 @@ impl AlertApi {
         #[oai(validator(max_length = 64))]
         id: Path<String>,
     ) -> Result<Json<AlertsAnswer>, Refusal> {
-        app.staff_standing(caller.ctx()).await?;
+        projection::staff_standing(&app, caller.ctx()).await?;
         if id.0.len() != 32 || !id.0.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(AppError::Missing("alert").into());
         }
-        app.alert_acknowledge(caller.ctx(), &id.0).await?;
-        let alerts = app.alert_list(true).await?;
+        alert::acknowledge(&app, caller.ctx(), &id.0).await?;
+        let alerts = alert::list(&app, true).await?;
         Ok(Json(AlertsAnswer { alerts: alerts.into_iter().map(AlertAnswer::new).collect() }))
     }
 
@@ -283,8 +290,8 @@ impl AlertApi {
         if state.0.as_deref().is_some_and(|state| !["waiting", "delivered", "dead"].contains(&state)) {
             return Err(AppError::parameter("state", "must be `waiting`, `delivered` or `dead`").into());
         }
-        app.session_accessed(caller.ctx(), "compliance", 1, "deliveries".to_owned()).await?;
-        let deliveries = app.delivery_list(state.0).await?.into_iter().map(|it| DeliveryAnswer {
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "deliveries".to_owned()).await?;
+        let deliveries = alert::deliveries(&app, state.0).await?.into_iter().map(|it| DeliveryAnswer {
             endpoint: it.endpoint,
             event_id: it.event,
             state: it.state,
@@ -306,9 +313,9 @@ impl AlertApi {
         caller: Compliance,
         wish: Body<ReplayWish>,
     ) -> Result<Json<ReplayAnswer>, Refusal> {
-        app.session_accessed(caller.ctx(), "compliance", 1, "replay of deliveries".to_owned()).await?;
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "replay of deliveries".to_owned()).await?;
         let ReplayWish { endpoint, event_id } = wish.0;
-        Ok(Json(ReplayAnswer { deliveries: app.delivery_replay(endpoint, event_id).await? }))
+        Ok(Json(ReplayAnswer { deliveries: alert::delivery_replay(&app, endpoint, event_id).await? }))
     }
 
     /// Open a person's data
@@ -329,7 +336,7 @@ impl AlertApi {
                 Whom::Address(email.map_err(|fault| AppError::Invalid(vec![fault]))?)
             }
         };
-        let (opening_id, expires_at) = app.data_open(caller.ctx(), whom, &reason).await?;
+        let (opening_id, expires_at) = opening::open(&app, caller.ctx(), whom, &reason).await?;
         Ok(Json(OpeningAnswer { opening_id, expires_at }))
     }
 
@@ -348,7 +355,7 @@ impl AlertApi {
         kind: Query<String>,
     ) -> Result<Json<OpenedRecords>, Refusal> {
         let kind = kinds::kind(&kind.0).ok_or_else(|| AppError::parameter("kind", "is no kind of record"))?;
-        let records = app.opening_records(caller.ctx(), id.0, kind).await?;
+        let records = opening::records(&app, caller.ctx(), id.0, kind).await?;
         let opened = records.into_iter().map(|it| OpenedRecord {
             record_id: it.record.0,
             body: it.body.reveal().to_string(),

@@ -18,8 +18,10 @@ use poem_openapi::{
 };
 use projections::release::{Asked, Cost, Published, ReleaseRow};
 
-use super::{Tag, parameters::Parameters, problem::Refusal, types::OneOf};
-use crate::app::{App, AppError};
+use crate::{
+    app::{App, AppError, hospital, release},
+    http::{Tag, parameters::Parameters, problem::Refusal, types::OneOf},
+};
 
 /// Published figures change once a quarter.
 const CACHED: &str = "public, max-age=3600";
@@ -404,7 +406,7 @@ async fn read(app: &App, tables: &[Table], wish: &Wish, more: Asked) -> Result<S
     let ctx = &nobody(app);
     let (times, as_csv) = wish.asked(ctx.now().date_naive())?;
     let asked = Asked { from: times.from, to: times.to, ..more };
-    let (releases, hospitals) = app.releases(ctx).await?;
+    let (releases, hospitals) = release::releases(app, ctx).await?;
     let releases = newest_of(releases, &asked);
     let answered = |row: &ReleaseRow| AnsweredRelease {
         period: Quarter::of(row.period_start).to_string(),
@@ -423,7 +425,7 @@ async fn read(app: &App, tables: &[Table], wish: &Wish, more: Asked) -> Result<S
         };
         let releases: Vec<&ReleaseRow> = releases.iter().filter(has_table).collect();
         let chosen: Vec<(NaiveDate, i32)> = releases.iter().map(|row| (row.period_start, row.revision)).collect();
-        let rows = app.published(ctx, *table, &asked, &chosen).await?;
+        let rows = release::published(app, ctx, *table, &asked, &chosen).await?;
         let rows: Vec<Statistic> = rows.into_iter().map(Statistic::new).collect();
         if let Some(suppressed) = &mut answer.suppressed {
             let shown: HashSet<(String, String)> = rows.iter().map(|row| (row.period.clone(), row.cell())).collect();
@@ -533,7 +535,7 @@ impl AnalyticsApi {
     /// Every release, newest first.
     #[oai(path = "/periods", method = "get", operation_id = "statistics_periods")]
     async fn periods(&self, app: Data<&Arc<App>>) -> Result<Cached<Periods>, Refusal> {
-        let (releases, _) = app.releases(&nobody(&app)).await?;
+        let (releases, _) = release::releases(&app, &nobody(&app)).await?;
         let periods = releases.into_iter().map(Period::new).collect();
         Ok(Cached::Ok(Json(Periods { periods }), CACHED.to_owned()))
     }
@@ -544,7 +546,7 @@ impl AnalyticsApi {
     /// release costs and when it is made, and what is not guaranteed.
     #[oai(path = "/parameters", method = "get", operation_id = "statistics_parameters")]
     async fn parameters(&self, app: Data<&Arc<App>>) -> Result<Cached<Parameters>, Refusal> {
-        let sheet = Parameters::new(&app.release_plans().await?, &app.hospital_lists().await?);
+        let sheet = Parameters::new(&release::plans(&app).await?, &hospital::lists(&app).await?);
         Ok(Cached::Ok(Json(sheet), CACHED.to_owned()))
     }
 }

@@ -15,15 +15,21 @@ use poem_openapi::{
 use projections::audit::AuditFilter;
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    caller::SignedIn,
-    cursor::{self, Page},
-    input::check_time,
-    number::Whole,
-    problem::Refusal,
+use crate::{
+    app::{
+        App, AppError, access,
+        audit::{self, AuditEntry},
+        log, standing,
+    },
+    http::{
+        Tag,
+        caller::SignedIn,
+        cursor::{self, Page},
+        input::check_time,
+        number::Whole,
+        problem::Refusal,
+    },
 };
-use crate::app::{App, AppError, audit::AuditEntry};
 
 /// One entry.
 #[derive(Object)]
@@ -147,10 +153,10 @@ impl AuditApi {
         /// Whether the leaf itself is sent along; not where absent.
         leaf: Query<Option<bool>>,
     ) -> Result<PlainText<String>, Refusal> {
-        let keys = app.right_keys(caller.ctx()).await?;
-        let proof = app.audit_proof(caller.ctx(), EventId(id.0), leaf.0.unwrap_or(false)).await?;
+        let keys = standing::right_keys(&app, caller.ctx()).await?;
+        let proof = log::audit_proof(&app, caller.ctx(), EventId(id.0), leaf.0.unwrap_or(false)).await?;
         // Once it is known to be the caller's: an id of somebody else's is repeated nowhere.
-        app.accessed(caller.ctx(), keys, "audit_log", 1, format!("proof of {}", id.0)).await?;
+        access::accessed(&app, caller.ctx(), keys, "audit_log", 1, format!("proof of {}", id.0)).await?;
         Ok(PlainText(proof.to_text()))
     }
 
@@ -194,11 +200,11 @@ impl AuditApi {
             before: page.after.as_deref().map(cursor::part).transpose()?,
             limit: i64::try_from(page.limit).unwrap_or(i64::MAX) + 1,
         };
-        let (mut entries, keys) = app.audit_list(caller.ctx(), &filter).await?;
+        let (mut entries, keys) = audit::list(&app, caller.ctx(), &filter).await?;
         let more = entries.len() > page.limit;
         entries.truncate(page.limit);
         let next_cursor = entries.last().filter(|_| more).map(|entry| cursor::make(&entry.position.to_string()));
-        app.accessed(caller.ctx(), keys, "audit_log", entries.len(), asked).await?;
+        access::accessed(&app, caller.ctx(), keys, "audit_log", entries.len(), asked).await?;
         Ok(Json(AuditLogAnswer {
             entries: entries.into_iter().map(|entry| AuditAnswer::new(entry, caller.user())).collect(),
             next_cursor,

@@ -13,20 +13,25 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    caller::{Anyone, SignedIn},
-    input::{Body, Fields, Input},
-    problem::Refusal,
-    types::OneOf,
-};
 use crate::{
-    app::{App, AppError, account::Registration, sign_in::Known},
+    app::{
+        App, AppError,
+        account::{self, Registration},
+        code,
+        sign_in::{self, Known},
+    },
     auth::{
         Grant,
         codes::{Proof, code_typed},
-        devices::Asker,
-        limits::{Left, Limit},
+        devices::{self, Asker},
+        limits::{self, Left, Limit},
+    },
+    http::{
+        Tag,
+        caller::{Anyone, SignedIn},
+        input::{Body, Fields, Input},
+        problem::Refusal,
+        types::OneOf,
     },
 };
 
@@ -355,10 +360,10 @@ impl AuthApi {
     #[oai(path = "/code", method = "post", operation_id = "auth_code")]
     async fn code(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<CodeRequest>) -> Result<CodeSent, Refusal> {
         let (ctx, CodeRequest { email, device_secret }) = (&anyone.0, &body.0);
-        let known = app.account_to_mail(ctx, email).await?;
-        let asker = app.asker(ctx, known.as_ref(), device_secret.as_deref()).await?;
-        let left = app.code_count(ctx, email, &asker).await?;
-        app.code_send(ctx, email, known.as_ref(), &asker).await?;
+        let known = code::to_mail(&app, ctx, email).await?;
+        let asker = devices::asker(&app, ctx, known.as_ref(), device_secret.as_deref()).await?;
+        let left = code::count(&app, ctx, email, &asker).await?;
+        code::send(&app, ctx, email, known.as_ref(), &asker).await?;
         Ok(CodeSent::Accepted(left.header(), left.policy_header()))
     }
 
@@ -380,7 +385,7 @@ impl AuthApi {
         if known.is_some() {
             return Err(AppError::AccountExists.into());
         }
-        let outcome = app.account_register(ctx, &registration, &proof).await;
+        let outcome = account::register(&app, ctx, &registration, &proof).await;
         let grant = recorded(&app, ctx, None, outcome).await?;
         Ok(Registered::Created(Json(grant.into()), left.header(), left.policy_header()))
     }
@@ -399,7 +404,7 @@ impl AuthApi {
         let LoginRequest { email, code, device_secret } = &body.0;
         let Proven { proof, known, left } = prove(&app, ctx, email, code, device_secret.as_deref()).await?;
         let known = known.ok_or(AppError::Missing("account"))?;
-        let outcome = app.account_sign_in(ctx, email, &known, &proof).await;
+        let outcome = sign_in::begin(&app, ctx, email, &known, &proof).await;
         let grant = recorded(&app, ctx, Some(&known), outcome).await?;
         Ok(SignedInNow::Ok(Json(grant.into()), left.header(), left.policy_header()))
     }
@@ -416,7 +421,7 @@ impl AuthApi {
         body: Body<RefreshRequest>,
     ) -> Result<Refreshed, Refusal> {
         let RefreshRequest { refresh_token, device_secret } = &body.0;
-        let grant = app.account_refresh(&anyone.0, refresh_token, device_secret.as_deref()).await?;
+        let grant = sign_in::refresh(&app, &anyone.0, refresh_token, device_secret.as_deref()).await?;
         Ok(Refreshed::Ok(Json(grant.into())))
     }
 
@@ -425,7 +430,7 @@ impl AuthApi {
     /// Ends the session at once: its access tokens and refresh tokens are refused from now on.
     #[oai(path = "/logout", method = "post", operation_id = "auth_logout")]
     async fn logout(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<SignedOutNow, Refusal> {
-        app.account_sign_out(caller.ctx()).await?;
+        sign_in::end(&app, caller.ctx()).await?;
         Ok(SignedOutNow::Done)
     }
 }
@@ -439,13 +444,13 @@ struct Proven {
 
 /// Checks a code; a wrong one is recorded. Whether the address is known is told only to who showed a right one.
 async fn prove(app: &App, ctx: &Ctx, email: &str, code: &str, device_secret: Option<&str>) -> Result<Proven, AppError> {
-    let known = app.account_of(ctx, email).await?;
-    let asker = app.asker(ctx, known.as_ref(), device_secret).await?;
+    let known = sign_in::account_of(app, ctx, email).await?;
+    let asker = devices::asker(app, ctx, known.as_ref(), device_secret).await?;
     let left = match &asker {
-        Asker::Device(device) => app.limit_count(ctx, &[(Limit::SignInsPerDevice, &device.key())]).await?,
-        Asker::Client(client) => app.limit_count(ctx, &[(Limit::SignInsPerClient, client)]).await?,
+        Asker::Device(device) => limits::count(app, ctx, &[(Limit::SignInsPerDevice, &device.key())]).await?,
+        Asker::Client(client) => limits::count(app, ctx, &[(Limit::SignInsPerClient, client)]).await?,
     };
-    let outcome = app.code_show(ctx, email, code, &asker).await;
+    let outcome = code::show(app, ctx, email, code, &asker).await;
     let shown = recorded(app, ctx, known.as_ref(), outcome).await?;
     Ok(Proven { proof: Proof::Code(shown), known, left })
 }
@@ -453,7 +458,7 @@ async fn prove(app: &App, ctx: &Ctx, email: &str, code: &str, device_secret: Opt
 /// Records that a code was refused, where it was: wrong, too old, or used by somebody who was faster.
 async fn recorded<T>(app: &App, ctx: &Ctx, known: Option<&Known>, outcome: Result<T, AppError>) -> Result<T, AppError> {
     if let Err(AppError::CodeRefused) = outcome {
-        app.account_fail_sign_in(ctx, known).await?;
+        code::fail_sign_in(app, ctx, known).await?;
     }
     outcome
 }

@@ -18,13 +18,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    caller::Compliance,
-    input::{Body, Fields, Input, check_time},
-    problem::Refusal,
+use crate::{
+    app::{App, AppError, access, breach, compliance, projection},
+    http::{
+        Tag,
+        caller::Compliance,
+        input::{Body, Fields, Input, check_time},
+        problem::Refusal,
+    },
 };
-use crate::app::{App, AppError};
 
 /// So many people are listed.
 const SHOWN: i64 = 10_000;
@@ -251,9 +253,9 @@ impl BreachApi {
     /// Each with the time that is left to notify the authority.
     #[oai(path = "/", method = "get", operation_id = "breach_list")]
     async fn list(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<BreachesAnswer>, Refusal> {
-        app.session_accessed(caller.ctx(), "compliance", 1, "breaches".to_owned()).await?;
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "breaches".to_owned()).await?;
         let now = caller.ctx().now();
-        let breaches = app.breach_list().await?.into_iter().map(|(id, progress)| BreachAnswer::new(id, progress, now));
+        let breaches = breach::list(&app).await?.into_iter().map(|(id, progress)| BreachAnswer::new(id, progress, now));
         Ok(Json(BreachesAnswer { breaches: breaches.collect() }))
     }
 
@@ -270,9 +272,9 @@ impl BreachApi {
         let now = caller.ctx().now();
         let aware_at = facts.0.aware_at.unwrap_or(now);
         let facts = facts.0.facts(now)?;
-        app.staff_standing(caller.ctx()).await?;
+        projection::staff_standing(&app, caller.ctx()).await?;
         let id = context::EventId::random().0;
-        let progress = app.breach_decide(caller.ctx(), id, BreachCommand::Open { aware_at, facts }).await?;
+        let progress = breach::decide(&app, caller.ctx(), id, BreachCommand::Open { aware_at, facts }).await?;
         Ok(Json(BreachAnswer::new(id, progress, now)))
     }
 
@@ -290,8 +292,8 @@ impl BreachApi {
     ) -> Result<Json<BreachAnswer>, Refusal> {
         let now = caller.ctx().now();
         let facts = facts.0.facts(now)?;
-        app.staff_standing(caller.ctx()).await?;
-        let progress = app.breach_decide(caller.ctx(), id.0, BreachCommand::Assess(facts)).await?;
+        projection::staff_standing(&app, caller.ctx()).await?;
+        let progress = breach::decide(&app, caller.ctx(), id.0, BreachCommand::Assess(facts)).await?;
         Ok(Json(BreachAnswer::new(id.0, progress, now)))
     }
 
@@ -321,8 +323,8 @@ impl BreachApi {
                 return Err(AppError::parameter("step", names).into());
             }
         };
-        app.staff_standing(caller.ctx()).await?;
-        let progress = app.breach_decide(caller.ctx(), id.0, command).await?;
+        projection::staff_standing(&app, caller.ctx()).await?;
+        let progress = breach::decide(&app, caller.ctx(), id.0, command).await?;
         Ok(Json(BreachAnswer::new(id.0, progress, now)))
     }
 
@@ -343,11 +345,11 @@ impl BreachApi {
     ) -> Result<Json<AffectedAnswer>, Refusal> {
         check_time("from", from.0)?;
         check_time("to", to.0)?;
-        app.session_accessed(caller.ctx(), "compliance", 1, format!("affected by {}", id.0)).await?;
-        let facts = app.breach_get(id.0).await?.facts;
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, format!("affected by {}", id.0)).await?;
+        let facts = breach::get(&app, id.0).await?.facts;
         let from = from.0.unwrap_or(facts.began_at);
         let to = to.0.or(facts.ended_at).unwrap_or(caller.ctx().now());
-        let (affected, people) = app.affected_list(from, to, &facts.kinds, SHOWN).await?;
+        let (affected, people) = compliance::affected(&app, from, to, &facts.kinds, SHOWN).await?;
         let affected = affected.into_iter().map(|it| AffectedPerson {
             subject_id: it.subject,
             events: it.events,

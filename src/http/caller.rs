@@ -10,10 +10,10 @@ use poem_openapi::{
     auth::{Bearer, BearerAuthorization},
 };
 
-use super::{client::client, problem::Refusal};
 use crate::{
-    app::{App, AppError, account::today},
-    auth::Claims,
+    app::{App, AppError, access, account::today},
+    auth::{Claims, limits},
+    http::{client::client, problem::Refusal},
 };
 
 /// The client that nobody has signed in on.
@@ -91,7 +91,7 @@ impl Caller {
 
     /// Counts a command that sends a letter; refuses where there were too many.
     pub async fn count_letter(&self, app: &App) -> Result<(), AppError> {
-        app.letter_count(&self.ctx).await
+        limits::count_letter(app, &self.ctx).await
     }
 
     /// The time zone of the caller's work profile; UTC if it has none.
@@ -152,7 +152,7 @@ impl Signed {
     pub async fn record_refusal(self, status: u16, path: &str) {
         let Some(claims) = self.app.tokens.verify(&self.token, self.ctx.now()) else { return };
         let ctx = self.ctx.for_subject(claims.subject, Some(claims.session)).acting_as(claims.role);
-        if let Err(error) = self.app.refusal_record(&ctx, status, path).await {
+        if let Err(error) = access::refusal_record(&self.app, &ctx, status, path).await {
             tracing::error!(%error, "a refusal can't be recorded");
         }
     }

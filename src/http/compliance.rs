@@ -11,13 +11,18 @@ use projections::compliance::OpenRequest;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    caller::Compliance,
-    input::{Body, Fields, Input},
-    problem::Refusal,
+use crate::{
+    app::{
+        App, access,
+        compliance::{self, Overview},
+    },
+    http::{
+        Tag,
+        caller::Compliance,
+        input::{Body, Fields, Input},
+        problem::Refusal,
+    },
 };
-use crate::app::{App, compliance::Overview};
 
 /// A request of a person that is not answered yet.
 #[derive(Object)]
@@ -353,8 +358,8 @@ impl ComplianceApi {
     /// What is due, what waits, what stands; how old drill, keys and checkpoint are; whether PostgreSQL is new enough.
     #[oai(path = "/overview", method = "get", operation_id = "compliance_overview")]
     async fn overview(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<ComplianceOverview>, Refusal> {
-        app.session_accessed(caller.ctx(), "compliance", 1, "overview".to_owned()).await?;
-        Ok(Json(ComplianceOverview::new(app.compliance_overview().await?, caller.ctx().now())))
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "overview".to_owned()).await?;
+        Ok(Json(ComplianceOverview::new(compliance::overview(&app).await?, caller.ctx().now())))
     }
 
     /// Requests that are not answered yet
@@ -363,8 +368,9 @@ impl ComplianceApi {
     #[oai(path = "/requests", method = "get", operation_id = "request_list")]
     async fn requests(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<RequestsAnswer>, Refusal> {
         let now = caller.ctx().now();
-        let requests: Vec<_> = app.request_list().await?.into_iter().map(|it| RequestAnswer::new(it, now)).collect();
-        app.session_accessed(caller.ctx(), "compliance", requests.len(), "requests".to_owned()).await?;
+        let requests: Vec<_> =
+            compliance::requests(&app).await?.into_iter().map(|it| RequestAnswer::new(it, now)).collect();
+        access::session_accessed(&app, caller.ctx(), "compliance", requests.len(), "requests".to_owned()).await?;
         Ok(Json(RequestsAnswer { overdue: requests.iter().filter(|request| request.overdue).count(), requests }))
     }
 
@@ -380,7 +386,9 @@ impl ComplianceApi {
         id: Path<Uuid>,
         decision: Body<ExtensionDecision>,
     ) -> Result<Json<ExtensionAnswer>, Refusal> {
-        app.session_accessed(caller.ctx(), "compliance", 1, format!("extension of {}", id.0)).await?;
-        Ok(Json(ExtensionAnswer { due_at: app.request_extend(caller.ctx(), id.0, &decision.0.reason).await? }))
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, format!("extension of {}", id.0)).await?;
+        Ok(Json(ExtensionAnswer {
+            due_at: compliance::request_extend(&app, caller.ctx(), id.0, &decision.0.reason).await?,
+        }))
     }
 }

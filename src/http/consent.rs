@@ -18,14 +18,20 @@ use poem_openapi::{
 use projections::consent::ConsentRow;
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    caller::SignedIn,
-    input::{Body, Fields, Input},
-    problem::Refusal,
-    types::OneOf,
+use crate::{
+    app::{
+        App, AppError, access,
+        consent::{self, notice_hash},
+        receipt,
+    },
+    http::{
+        Tag,
+        caller::SignedIn,
+        input::{Body, Fields, Input},
+        problem::Refusal,
+        types::OneOf,
+    },
 };
-use crate::app::{App, AppError, consent::notice_hash};
 
 /// A purpose, its current notice, and what the caller decided.
 #[derive(Object)]
@@ -170,7 +176,7 @@ impl ConsentApi {
             // Withdrawing is never counted: nobody can use the letters up to keep the person from it.
             caller.count_letter(&app).await?;
         }
-        app.consent_decide(caller.ctx(), purpose, body.0.granted, body.0.notice_version.as_deref()).await?;
+        consent::decide(&app, caller.ctx(), purpose, body.0.granted, body.0.notice_version.as_deref()).await?;
         let all = consents(&app, &caller).await?;
         let one = all.into_iter().find(|consent| consent.purpose.0 == purpose);
         Ok(Json(one.ok_or(AppError::Missing("purpose"))?))
@@ -187,8 +193,8 @@ impl ConsentApi {
         /// The purpose.
         purpose: Path<String>,
     ) -> Result<Json<ConsentHistory>, Refusal> {
-        let (past, keys) = app.consent_history(caller.ctx(), known(&purpose.0)?).await?;
-        app.accessed(caller.ctx(), keys, "consent", past.len(), purpose.0).await?;
+        let (past, keys) = consent::history(&app, caller.ctx(), known(&purpose.0)?).await?;
+        access::accessed(&app, caller.ctx(), keys, "consent", past.len(), purpose.0).await?;
         let decisions = past
             .into_iter()
             .map(|decision| PastDecision {
@@ -216,8 +222,8 @@ impl ConsentApi {
         /// The receipt, as the history names it.
         receipt_id: Path<Uuid>,
     ) -> Result<Attachment<Vec<u8>>, Refusal> {
-        let (receipt, keys) = app.receipt_get(caller.ctx(), EventId(receipt_id.0)).await?;
-        app.accessed(caller.ctx(), keys, "receipt", 1, String::new()).await?;
+        let (receipt, keys) = receipt::get(&app, caller.ctx(), EventId(receipt_id.0)).await?;
+        access::accessed(&app, caller.ctx(), keys, "receipt", 1, String::new()).await?;
         let text = serde_json::to_vec_pretty(&receipt).expect("a receipt can be written as JSON");
         Ok(Attachment::new(text).filename(format!("consent-receipt-{}.jsonld", receipt_id.0)))
     }
@@ -229,8 +235,8 @@ pub(super) fn known(name: &str) -> Result<Purpose, AppError> {
 }
 
 async fn consents(app: &App, caller: &SignedIn) -> Result<Vec<ConsentAnswer>, AppError> {
-    let (rows, keys) = app.consent_list(caller.ctx()).await?;
-    app.accessed(caller.ctx(), keys, "consent", rows.len(), String::new()).await?;
+    let (rows, keys) = consent::list(app, caller.ctx()).await?;
+    access::accessed(app, caller.ctx(), keys, "consent", rows.len(), String::new()).await?;
     let answer = |purpose: Purpose| {
         let notice = Notice::current(purpose);
         let row = rows.iter().find(|row| row.purpose == purpose.as_str());

@@ -13,17 +13,19 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, types::Example};
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    caller::SignedIn,
-    filter::{self, FilterInput},
-    input::{Body, Fields, Input},
-    problem::Refusal,
-    types::OneOf,
-};
-use crate::app::{
-    App,
-    deletion::{Asked, DeletionRequest},
+use crate::{
+    app::{
+        App, access,
+        deletion::{self, Asked, DeletionRequest},
+    },
+    http::{
+        Tag,
+        caller::SignedIn,
+        filter::{self, FilterInput},
+        input::{Body, Fields, Input},
+        problem::Refusal,
+        types::OneOf,
+    },
 };
 
 /// The longest reason, in characters.
@@ -289,7 +291,7 @@ impl DeletionApi {
         let DeletionInput { deletion_type: OneOf(scope), filters, reason } = body.0;
         let filter = filters.map(|filters| filters.filter(caller.zone())).unwrap_or_default();
         caller.count_letter(&app).await?;
-        let asked = app.deletion_request(caller.ctx(), scope, filter, reason).await?;
+        let asked = deletion::request(&app, caller.ctx(), scope, filter, reason).await?;
         Ok(DeletionTaken::Asked(Json(DeletionAsked::new(scope, asked))))
     }
 
@@ -306,7 +308,7 @@ impl DeletionApi {
         token: Path<String>,
         body: Body<DeletionConfirmation>,
     ) -> Result<Json<DeletionAnswer>, Refusal> {
-        let request = app.deletion_confirm(caller.ctx(), &token.0, &body.0.phrase).await?;
+        let request = deletion::confirm(&app, caller.ctx(), &token.0, &body.0.phrase).await?;
         Ok(Json(DeletionAnswer::new(request, caller.ctx().now())))
     }
 
@@ -321,7 +323,7 @@ impl DeletionApi {
         /// The mailed token.
         token: Path<String>,
     ) -> Result<Json<DeletionAnswer>, Refusal> {
-        let request = app.deletion_cancel(caller.ctx(), &token.0).await?;
+        let request = deletion::cancel(&app, caller.ctx(), &token.0).await?;
         Ok(Json(DeletionAnswer::new(request, caller.ctx().now())))
     }
 
@@ -331,8 +333,8 @@ impl DeletionApi {
     #[oai(path = "/deletions", method = "get", operation_id = "deletion_list")]
     async fn list(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<DeletionsAnswer>, Refusal> {
         let ctx = caller.ctx();
-        let (requests, keys) = app.deletion_list(ctx).await?;
-        app.accessed(ctx, keys, "deletion", requests.len(), String::new()).await?;
+        let (requests, keys) = deletion::list(&app, ctx).await?;
+        access::accessed(&app, ctx, keys, "deletion", requests.len(), String::new()).await?;
         let deletions = requests.into_iter().map(|request| DeletionAnswer::new(request, ctx.now())).collect();
         Ok(Json(DeletionsAnswer { deletions }))
     }
@@ -349,8 +351,8 @@ impl DeletionApi {
         deletion_id: Path<Uuid>,
     ) -> Result<Json<DeletionAnswer>, Refusal> {
         let ctx = caller.ctx();
-        let (request, keys) = app.deletion_get(ctx, DeletionId(deletion_id.0)).await?;
-        app.accessed(ctx, keys, "deletion", 1, String::new()).await?;
+        let (request, keys) = deletion::get(&app, ctx, DeletionId(deletion_id.0)).await?;
+        access::accessed(&app, ctx, keys, "deletion", 1, String::new()).await?;
         Ok(Json(DeletionAnswer::new(request, ctx.now())))
     }
 }

@@ -15,18 +15,23 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    caller::{Anyone, SignedIn},
-    download::{Asked, Download, Wishes},
-    etag::Conditions,
-    filter::{self, FilterInput},
-    header_field::{HeaderList, HeaderText},
-    input::{Body, Fields, Input},
-    problem::Refusal,
-    types::OneOf,
+use crate::{
+    app::{
+        App, AppError, access, download,
+        export::{self, ExportRequest},
+    },
+    http::{
+        Tag,
+        caller::{Anyone, SignedIn},
+        download::{Asked, Download, Wishes},
+        etag::Conditions,
+        filter::{self, FilterInput},
+        header_field::{HeaderList, HeaderText},
+        input::{Body, Fields, Input},
+        problem::Refusal,
+        types::OneOf,
+    },
 };
-use crate::app::{App, AppError, export::ExportRequest};
 
 /// Asks for a file.
 #[derive(Object)]
@@ -192,7 +197,7 @@ impl ExportApi {
     ) -> Result<ExportTaken, Refusal> {
         let ExportInput { request_type: OneOf(scope), format: OneOf(format), filters } = body.0;
         let filter = filters.map(|filters| filters.filter(caller.zone())).unwrap_or_default();
-        let request = app.export_request(caller.ctx(), scope, format, filter).await?;
+        let request = export::request(&app, caller.ctx(), scope, format, filter).await?;
         Ok(ExportTaken::Taken(Json(ExportAnswer::new(request, caller.ctx().now()))))
     }
 
@@ -202,8 +207,8 @@ impl ExportApi {
     #[oai(path = "/exports", method = "get", operation_id = "export_list")]
     async fn list(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<ExportsAnswer>, Refusal> {
         let ctx = caller.ctx();
-        let (requests, keys) = app.export_list(ctx).await?;
-        app.accessed(ctx, keys, "export", requests.len(), String::new()).await?;
+        let (requests, keys) = export::list(&app, ctx).await?;
+        access::accessed(&app, ctx, keys, "export", requests.len(), String::new()).await?;
         let exports = requests.into_iter().map(|request| ExportAnswer::new(request, ctx.now())).collect();
         Ok(Json(ExportsAnswer { exports }))
     }
@@ -220,8 +225,8 @@ impl ExportApi {
         export_id: Path<Uuid>,
     ) -> Result<Json<ExportAnswer>, Refusal> {
         let ctx = caller.ctx();
-        let (request, keys) = app.export_get(ctx, ExportId(export_id.0)).await?;
-        app.accessed(ctx, keys, "export", 1, String::new()).await?;
+        let (request, keys) = export::get(&app, ctx, ExportId(export_id.0)).await?;
+        access::accessed(&app, ctx, keys, "export", 1, String::new()).await?;
         Ok(Json(ExportAnswer::new(request, ctx.now())))
     }
 
@@ -236,7 +241,7 @@ impl ExportApi {
         /// The request.
         export_id: Path<Uuid>,
     ) -> Result<Json<ExportAnswer>, Refusal> {
-        let request = app.export_cancel(caller.ctx(), ExportId(export_id.0)).await?;
+        let request = export::cancel(&app, caller.ctx(), ExportId(export_id.0)).await?;
         Ok(Json(ExportAnswer::new(request, caller.ctx().now())))
     }
 
@@ -251,7 +256,7 @@ impl ExportApi {
         /// The request.
         export_id: Path<Uuid>,
     ) -> Result<ExportTaken, Refusal> {
-        let request = app.export_retry(caller.ctx(), ExportId(export_id.0)).await?;
+        let request = export::retry(&app, caller.ctx(), ExportId(export_id.0)).await?;
         Ok(ExportTaken::Taken(Json(ExportAnswer::new(request, caller.ctx().now()))))
     }
 
@@ -266,7 +271,7 @@ impl ExportApi {
         /// The request.
         export_id: Path<Uuid>,
     ) -> Result<Json<ExportTokenAnswer>, Refusal> {
-        let (token, expires_at) = app.export_token(caller.ctx(), ExportId(export_id.0)).await?;
+        let (token, expires_at) = download::token(&app, caller.ctx(), ExportId(export_id.0)).await?;
         Ok(Json(ExportTokenAnswer { token, expires_at }))
     }
 
@@ -304,7 +309,7 @@ impl ExportApi {
         let (ctx, by_token) = match (&holder, token.0.as_deref()) {
             (Holder::SignedIn(caller), _) => (caller.ctx().clone(), false),
             (Holder::Nobody, Some(token)) => {
-                let ctx = app.export_token_holder(&anyone.0, token, export).ok_or(AppError::Missing("export"))?;
+                let ctx = download::token_holder(&app, &anyone.0, token, export).ok_or(AppError::Missing("export"))?;
                 (ctx, true)
             }
             (Holder::Nobody, None) => return Err(AppError::SignedOut.into()),
@@ -314,7 +319,7 @@ impl ExportApi {
             AppError::SignedOut | AppError::Suspended { .. } if by_token => AppError::Missing("export"),
             other => other,
         };
-        let file = app.export_file(&ctx, export).await.map_err(missing)?;
+        let file = download::file(&app, &ctx, export).await.map_err(missing)?;
         let span = match wishes.ask(&file.etag, file.size) {
             Asked::Failed => return Err(AppError::PreconditionFailed.into()),
             Asked::Unchanged => return Ok(Download::unchanged(&file)),
@@ -322,7 +327,7 @@ impl ExportApi {
             Asked::Whole => None,
             Asked::Part(span) => Some(span),
         };
-        let reader = app.export_open(&ctx, export).await.map_err(missing)?;
+        let reader = download::open(&app, &ctx, export).await.map_err(missing)?;
         let stream = reader.range(span.clone().unwrap_or(0..file.size)).await.map_err(AppError::from)?;
         Ok(Download::of(&file, span, stream))
     }

@@ -11,14 +11,16 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, types::Example};
 use serde_json::Value;
 
-use super::{
-    Tag,
-    caller::{Anyone, Guest},
-    input::Body,
-    problem::{HOW_TO_SIGN_IN, Refusal},
-    record::RecordBody,
+use crate::{
+    app::{App, AppError, guest},
+    http::{
+        Tag,
+        caller::{Anyone, Guest},
+        input::Body,
+        problem::{HOW_TO_SIGN_IN, Refusal},
+        record::RecordBody,
+    },
 };
-use crate::app::{App, AppError};
 
 /// A guest's token.
 #[derive(Object)]
@@ -114,7 +116,7 @@ impl GuestApi {
     /// Gives a token for an hour. It names nobody; the server keeps nothing of it.
     #[oai(path = "/", method = "post", operation_id = "guest_token")]
     async fn token(&self, app: Data<&Arc<App>>, anyone: Anyone) -> Result<GuestWelcomed, Refusal> {
-        let left = app.guest_count(&anyone.0)?;
+        let left = guest::count(&app, &anyone.0)?;
         let (token, expires_at) = app.tokens.issue_guest(anyone.0.now());
         let answer = Json(GuestAnswer::new(token, expires_at));
         Ok(GuestWelcomed::Created(answer, left.header(), left.policy_header()))
@@ -134,9 +136,9 @@ impl GuestApi {
         kind_name: Path<String>,
         body: Body<RecordBody>,
     ) -> Result<Evaluated, Refusal> {
-        let left = app.guest_count(&guest.0)?;
+        let left = guest::count(&app, &guest.0)?;
         let kind = kind(&kind_name).ok_or(AppError::Missing("kind"))?;
-        let result = app.guest_evaluate(&guest.0, kind, &body.0.0)?;
+        let result = guest::evaluate(&guest.0, kind, &body.0.0)?;
         let answer = Json(EvaluationAnswer::new(kind, result));
         Ok(Evaluated::Ok(answer, left.header(), left.policy_header()))
     }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
 
-use super::{
-    Tag,
-    problem::{Refusal, not_ready},
+use crate::{
+    app::{App, readiness},
+    http::{
+        Tag,
+        problem::{Refusal, not_ready},
+    },
 };
-use crate::app::App;
 
 /// That the server lives.
 #[derive(Object)]
@@ -46,7 +48,7 @@ impl HealthApi {
     /// what does not hold, of `read`, `write`, `tree`, `journal` and `own_postgres`.
     #[oai(path = "/ready", method = "get", operation_id = "ready_get")]
     async fn ready(&self, app: Data<&Arc<App>>) -> Result<Json<Ready>, Refusal> {
-        let lacking: Vec<_> = app.lacking().await.into_iter().map(|need| need.as_str()).collect();
+        let lacking: Vec<_> = readiness::lacking(&app).await.into_iter().map(|need| need.as_str()).collect();
         if lacking.is_empty() { Ok(Json(Ready { status: "ready".to_owned() })) } else { Err(not_ready(&lacking)) }
     }
 }

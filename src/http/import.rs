@@ -16,15 +16,17 @@ use poem_openapi::{
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{
-    Tag,
-    caller::Subject,
-    input::{check_length, require_json},
-    problem::Refusal,
-};
-use crate::app::{
-    App, AppError,
-    import::{ImportTurn, Imported},
+use crate::{
+    app::{
+        App, AppError,
+        import::{self, ImportTurn, Imported},
+    },
+    http::{
+        Tag,
+        caller::Subject,
+        input::{check_length, require_json},
+        problem::Refusal,
+    },
 };
 
 /// The largest document that is taken, in bytes.
@@ -84,7 +86,7 @@ impl<'a> ApiExtractor<'a> for Document {
         let caller = Subject::from_request(request, body, ExtractParamOptions::default()).await?;
         let app =
             request.data::<Arc<App>>().ok_or_else(|| poem::Error::from_status(StatusCode::INTERNAL_SERVER_ERROR))?;
-        let turn = app.import_admit(caller.ctx()).await.map_err(Refusal::from)?;
+        let turn = import::admit(app, caller.ctx()).await.map_err(Refusal::from)?;
         let arriving = arrive(body.take()?);
         let (bytes, held) = tokio::time::timeout(DOCUMENT_TIMEOUT, arriving).await.map_err(|_| too_slow())??;
         let text = String::from_utf8(bytes);
@@ -192,7 +194,7 @@ impl ImportApi {
     ) -> Result<Json<ImportAnswer>, Refusal> {
         let dry_run = dry_run.0.unwrap_or(false);
         let Document { text, _held, _turn } = document;
-        let counts = app.import(caller.ctx(), text, caller.today(), dry_run).await?;
+        let counts = import::run(&app, caller.ctx(), text, caller.today(), dry_run).await?;
         Ok(Json(ImportAnswer::new(dry_run, counts)))
     }
 }

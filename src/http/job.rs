@@ -9,8 +9,10 @@ use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example}
 use projections::job::JobRow;
 use uuid::Uuid;
 
-use super::{Tag, caller::Staff, problem::Refusal};
-use crate::app::{App, AppError};
+use crate::{
+    app::{App, AppError, access, job},
+    http::{Tag, caller::Staff, problem::Refusal},
+};
 
 /// So many jobs are shown.
 const SHOWN: i64 = 200;
@@ -101,8 +103,8 @@ impl JobApi {
         if state.0.as_deref().is_some_and(|state| !STATES.contains(&state)) {
             return Err(AppError::parameter("state", &format!("must be one of {}", STATES.join(", "))).into());
         }
-        app.session_accessed(caller.ctx(), "admin", 1, "jobs".to_owned()).await?;
-        let jobs = app.job_list(state.0, SHOWN).await?;
+        access::session_accessed(&app, caller.ctx(), "admin", 1, "jobs".to_owned()).await?;
+        let jobs = job::list(&app, state.0, SHOWN).await?;
         Ok(Json(JobsAnswer { jobs: jobs.into_iter().map(JobAnswer::from).collect() }))
     }
 }

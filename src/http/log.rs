@@ -16,8 +16,10 @@ use poem_openapi::{
 };
 use transparency::{TILE_HASHES, tile_path};
 
-use super::{Tag, caller, number::Whole, problem::Refusal};
-use crate::app::{App, AppError};
+use crate::{
+    app::{App, AppError, access, log},
+    http::{Tag, caller, number::Whole, problem::Refusal},
+};
 
 /// What never changes may be kept for good.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -104,7 +106,7 @@ impl LogApi {
     #[oai(path = "/checkpoint", method = "get", operation_id = "log_checkpoint")]
     async fn checkpoint(&self, app: Data<&Arc<App>>) -> Result<TextAnswer, Refusal> {
         let _turn = turn(&app).await;
-        let stored = app.log_checkpoint(None).await?.ok_or(AppError::Missing("checkpoint"))?;
+        let stored = log::checkpoint(&app, None).await?.ok_or(AppError::Missing("checkpoint"))?;
         Ok(TextAnswer::new(stored.note, FRESH))
     }
 
@@ -114,9 +116,9 @@ impl LogApi {
     #[oai(path = "/trees", method = "get", operation_id = "log_trees")]
     async fn trees(&self, app: Data<&Arc<App>>) -> Result<Json<TreesAnswer>, Refusal> {
         let _turn = turn(&app).await;
-        let trees = app.log_trees().await?.into_iter();
+        let trees = log::trees(&app).await?.into_iter();
         let trees = trees.map(|it| TreeAnswer { tree: it.tree, origin: it.origin, begins: it.begins, size: it.size });
-        Ok(Json(TreesAnswer { vkey: app.log_vkey().await?.vkey(), trees: trees.collect() }))
+        Ok(Json(TreesAnswer { vkey: log::vkey(&app).await?.vkey(), trees: trees.collect() }))
     }
 
     /// The proof that a leaf is in the tree
@@ -130,7 +132,7 @@ impl LogApi {
         index: Path<Whole<u64>>,
     ) -> Result<TextAnswer, Refusal> {
         let _turn = turn(&app).await;
-        Ok(TextAnswer::new(app.log_inclusion(None, index.0.0).await?.to_text(), FRESH))
+        Ok(TextAnswer::new(log::inclusion(&app, None, index.0.0).await?.to_text(), FRESH))
     }
 
     /// The proof that the tree only grew
@@ -147,7 +149,7 @@ impl LogApi {
     ) -> Result<Json<ConsistencyAnswer>, Refusal> {
         let _turn = turn(&app).await;
         let from = from.0.0;
-        let (to, hashes) = app.log_consistency(from, to.0.map(|to| to.0)).await?;
+        let (to, hashes) = log::consistency(&app, from, to.0.map(|to| to.0)).await?;
         let hashes = hashes.iter().map(ToString::to_string).collect();
         Ok(Json(ConsistencyAnswer { from, to, hashes }))
     }
@@ -163,7 +165,7 @@ pub async fn get_tile(app: Data<&Arc<App>>, request: &Request, Segments(path): S
 #[handler]
 pub async fn get_checkpoint_of(app: Data<&Arc<App>>, Segments(tree): Segments<i64>) -> Result<Response> {
     let _turn = turn(&app).await;
-    let stored = app.log_checkpoint(Some(tree)).await.map_err(Refusal::from)?;
+    let stored = log::checkpoint(&app, Some(tree)).await.map_err(Refusal::from)?;
     let stored = stored.ok_or_else(|| Refusal::from(AppError::Missing("checkpoint")))?;
     let response = Response::builder().content_type("text/plain; charset=utf-8").header(header::CACHE_CONTROL, FRESH);
     Ok(response.body(stored.note))
@@ -184,16 +186,16 @@ async fn send_tile(app: &Arc<App>, request: &Request, tree: Option<i64>, path: &
     let _turn = turn(app).await;
     let (bytes, kept) = match wanted.level {
         Some(level) => {
-            let bytes = app.log_tile(tree, level, wanted.tile, wanted.width).await.map_err(Refusal::from)?;
+            let bytes = log::tile_of(app, tree, level, wanted.tile, wanted.width).await.map_err(Refusal::from)?;
             (bytes, if tree.is_some() { IMMUTABLE } else { A_WHILE })
         }
         None => {
             let caller = caller::staff(request).await?;
-            let bytes = app.log_bundle(tree, wanted.tile, wanted.width).await.map_err(Refusal::from)?;
+            let bytes = log::bundle_of(app, tree, wanted.tile, wanted.width).await.map_err(Refusal::from)?;
             let first = wanted.tile * TILE_HASHES;
             let asked = format!("leaves {first} to {}", first + wanted.width - 1);
             let count = usize::try_from(wanted.width).unwrap_or_default();
-            app.session_accessed(caller.ctx(), "log", count, asked).await.map_err(Refusal::from)?;
+            access::session_accessed(app, caller.ctx(), "log", count, asked).await.map_err(Refusal::from)?;
             (bytes, "no-store")
         }
     };

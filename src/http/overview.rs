@@ -9,10 +9,12 @@ use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
 use projections::consent::ConsentRow;
 use uuid::Uuid;
 
-use super::{Tag, caller::SignedIn, problem::Refusal, types::OneOf};
-use crate::app::{
-    App,
-    overview::{Held, Overview, decision_on, recipients},
+use crate::{
+    app::{
+        App, access,
+        overview::{self, Held, Overview, decision_on, recipients},
+    },
+    http::{Tag, caller::SignedIn, problem::Refusal, types::OneOf},
 };
 
 /// What is held of one kind of record.
@@ -211,8 +213,8 @@ impl OverviewApi {
     #[oai(path = "/data-overview", method = "get", operation_id = "overview_get")]
     async fn get(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<OverviewAnswer>, Refusal> {
         let ctx = caller.ctx();
-        let (overview, keys) = app.overview_get(ctx).await?;
-        app.accessed(ctx, keys, "overview", 1, String::new()).await?;
+        let (overview, keys) = overview::get(&app, ctx).await?;
+        access::accessed(&app, ctx, keys, "overview", 1, String::new()).await?;
         Ok(Json(OverviewAnswer::new(&overview, caller.user().0, ctx.now())))
     }
 }

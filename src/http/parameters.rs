@@ -145,8 +145,11 @@ impl TableParameters {
     }
 }
 
-/// Thresholds of roll-ups by plan, table and percent of the budget. Each takes a convolution, and they never change.
-static ROLL_UP_THRESHOLDS: Mutex<BTreeMap<(&str, &str, u32), Vec<i64>>> = Mutex::new(BTreeMap::new());
+/// Thresholds of roll-ups, by plan, table and percent of the budget.
+type RollUpThresholds = BTreeMap<(&'static str, &'static str, u32), Vec<i64>>;
+
+/// Those that were computed. Each takes a convolution, and they never change.
+static ROLL_UP_THRESHOLDS: Mutex<RollUpThresholds> = Mutex::new(BTreeMap::new());
 
 /// The least noisy counts of suppressed cells together: of one, of two, and so on to one a specialty.
 fn roll_up_thresholds(plan: Plan, table: Table, percent: u32) -> Vec<i64> {

@@ -7,8 +7,10 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, OpenApi, param::Query, payload::PlainText};
 use serde_json::Value;
 
-use super::{Tag, caller::Compliance, problem::Refusal};
-use crate::app::{App, AppError, processing_record};
+use crate::{
+    app::{App, AppError, access, processing_record},
+    http::{Tag, caller::Compliance, problem::Refusal},
+};
 
 /// A document in one of two forms.
 #[derive(ApiResponse)]
@@ -53,8 +55,8 @@ impl ProcessingRecordApi {
         /// `jsonld` or `html`; `jsonld` where absent.
         format: Query<Option<String>>,
     ) -> Result<DocumentAnswer, Refusal> {
-        app.session_accessed(caller.ctx(), "compliance", 1, "processing record".to_owned()).await?;
-        Ok(document(&app.processing_record(), format.0.as_deref())?)
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "processing record".to_owned()).await?;
+        Ok(document(&processing_record::make(&app), format.0.as_deref())?)
     }
 
     /// A draft of the impact assessment
@@ -68,7 +70,7 @@ impl ProcessingRecordApi {
         /// `jsonld` or `html`; `jsonld` where absent.
         format: Query<Option<String>>,
     ) -> Result<DocumentAnswer, Refusal> {
-        app.session_accessed(caller.ctx(), "compliance", 1, "impact assessment".to_owned()).await?;
-        Ok(document(&app.impact_assessment(), format.0.as_deref())?)
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "impact assessment".to_owned()).await?;
+        Ok(document(&processing_record::impact_assessment(&app), format.0.as_deref())?)
     }
 }

@@ -24,21 +24,23 @@ use poem_openapi::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    caller::Subject,
-    cursor::{self, Page},
-    etag::{Conditions, tag},
-    header_field::{HeaderList, HeaderText},
-    input::{Body, Fields, Input, days, idempotency_key},
-    number::Whole,
-    problem::Refusal,
-    types::OneOf,
-};
-use crate::app::{
-    App, AppError,
-    once::Once,
-    record::{Batch, Change, OpenRecord, Submission},
+use crate::{
+    app::{
+        App, AppError, access,
+        once::Once,
+        record::{self, Batch, Change, OpenRecord, Submission},
+    },
+    http::{
+        Tag,
+        caller::Subject,
+        cursor::{self, Page},
+        etag::{Conditions, tag},
+        header_field::{HeaderList, HeaderText},
+        input::{Body, Fields, Input, days, idempotency_key},
+        number::Whole,
+        problem::Refusal,
+        types::OneOf,
+    },
 };
 
 /// What a record says: a JSON object of its kind's form.
@@ -335,7 +337,7 @@ impl RecordApi {
         });
         let submissions = [Submission { body, expected: Some(conditions.expected()), within: None }];
         let batch = Batch { kind, submissions: &submissions, today: caller.today(), faults: Vec::new() };
-        let outcomes = app.record_submit(caller.ctx(), &batch, once.as_ref()).await?;
+        let outcomes = record::submit(&app, caller.ctx(), &batch, once.as_ref()).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
         let [Submission { body, .. }] = submissions;
         let answer = Json(RecordAnswer {
@@ -383,14 +385,14 @@ impl RecordApi {
             return Err(AppError::parameter(named, "asks for days, and records of this kind have none").into());
         }
         let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
-        let (records, keys) = app.record_list(caller.ctx(), kind, range).await?;
+        let (records, keys) = record::list(&app, caller.ctx(), kind, range).await?;
         let mut records: Vec<_> = records.into_iter().map(|record| (Place::of(kind, &record), record)).collect();
         records.retain(|(place, _)| after.is_none_or(|after| *place > after));
         records.sort_by_key(|(place, _)| *place);
         let more = records.len() > page.limit;
         records.truncate(page.limit);
         let next_cursor = records.last().filter(|_| more).map(|(place, _)| cursor::make(&place.to_string()));
-        app.accessed(caller.ctx(), keys, kind.name(), records.len(), asked).await?;
+        access::accessed(&app, caller.ctx(), keys, kind.name(), records.len(), asked).await?;
         let records = records.into_iter().map(|(_, record)| RecordAnswer::of(kind, record)).collect();
         Ok(Json(RecordsAnswer { records, next_cursor }))
     }
@@ -414,10 +416,10 @@ impl RecordApi {
         if_none_match: HeaderList,
     ) -> Result<RecordShown, Refusal> {
         let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
-        let (record, keys) = app.record_get(caller.ctx(), kind, RecordId(record_id.0)).await?;
+        let (record, keys) = record::get(&app, caller.ctx(), kind, RecordId(record_id.0)).await?;
         let (unchanged, etag) = (conditions.has(&record.version.to_string())?, tag(record.version));
         let shown = usize::from(!unchanged);
-        app.accessed(caller.ctx(), keys, kind.name(), shown, record_id.0.to_string()).await?;
+        access::accessed(&app, caller.ctx(), keys, kind.name(), shown, record_id.0.to_string()).await?;
         if unchanged {
             return Ok(RecordShown::Unchanged(etag));
         }
@@ -446,7 +448,7 @@ impl RecordApi {
         if_none_match: HeaderList,
     ) -> Result<RecordRemoved, Refusal> {
         let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
-        app.record_remove(caller.ctx(), kind, RecordId(record_id.0), &conditions.expected()).await?;
+        record::remove(&app, caller.ctx(), kind, RecordId(record_id.0), &conditions.expected()).await?;
         Ok(RecordRemoved::Done)
     }
 }

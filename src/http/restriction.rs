@@ -8,15 +8,20 @@ use domain::consent::Purpose;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
 
-use super::{
-    Tag,
-    caller::SignedIn,
-    consent::known,
-    input::{Body, Fields, Input},
-    problem::Refusal,
-    types::OneOf,
+use crate::{
+    app::{
+        App, access, consent,
+        restriction::{self, Switches},
+    },
+    http::{
+        Tag,
+        caller::SignedIn,
+        consent::known,
+        input::{Body, Fields, Input},
+        problem::Refusal,
+        types::OneOf,
+    },
 };
-use crate::app::{App, restriction::Switches};
 
 /// Restricts processing, or lifts the restriction.
 #[derive(Object)]
@@ -137,7 +142,7 @@ impl RestrictionApi {
         caller: SignedIn,
         body: Body<RestrictionDecision>,
     ) -> Result<Json<RestrictionAnswer>, Refusal> {
-        app.restriction_decide(caller.ctx(), body.0.restricted).await?;
+        restriction::decide(&app, caller.ctx(), body.0.restricted).await?;
         show(&app, &caller).await
     }
 
@@ -158,13 +163,13 @@ impl RestrictionApi {
             // Objecting is never counted: nobody can use the letters up to keep the person from it.
             caller.count_letter(&app).await?;
         }
-        app.objection_decide(caller.ctx(), purpose, body.0.objected).await?;
+        consent::objection_decide(&app, caller.ctx(), purpose, body.0.objected).await?;
         Ok(Json(ObjectionAnswer { purpose: OneOf(purpose), objected: body.0.objected }))
     }
 }
 
 async fn show(app: &App, caller: &SignedIn) -> Result<Json<RestrictionAnswer>, Refusal> {
-    let (switches, keys) = app.restriction_get(caller.ctx()).await?;
-    app.accessed(caller.ctx(), keys, "restriction", 1, String::new()).await?;
+    let (switches, keys) = restriction::get(app, caller.ctx()).await?;
+    access::accessed(app, caller.ctx(), keys, "restriction", 1, String::new()).await?;
     Ok(Json(switches.into()))
 }

@@ -8,13 +8,18 @@ use domain::{kinds::kind, retention::MOST_DAYS};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
 
-use super::{
-    Tag,
-    caller::SignedIn,
-    input::{Body, Fields, Input},
-    problem::Refusal,
+use crate::{
+    app::{
+        App, AppError, access,
+        retention::{self, Rule},
+    },
+    http::{
+        Tag,
+        caller::SignedIn,
+        input::{Body, Fields, Input},
+        problem::Refusal,
+    },
 };
-use crate::app::{App, AppError, retention::Rule};
 
 /// The rule of one kind.
 #[derive(Object)]
@@ -138,13 +143,13 @@ impl RetentionApi {
         body: Body<RetentionDecision>,
     ) -> Result<Json<RetentionAnswer>, Refusal> {
         let kind = kind(&name.0).ok_or(AppError::Missing("kind"))?;
-        app.retention_set(caller.ctx(), kind, body.0.data_retention_days).await?;
+        retention::set(&app, caller.ctx(), kind, body.0.data_retention_days).await?;
         show(&app, &caller).await
     }
 }
 
 async fn show(app: &App, caller: &SignedIn) -> Result<Json<RetentionAnswer>, Refusal> {
-    let (rules, keys) = app.retention_get(caller.ctx()).await?;
-    app.accessed(caller.ctx(), keys, "retention", rules.len(), String::new()).await?;
+    let (rules, keys) = retention::get(app, caller.ctx()).await?;
+    access::accessed(app, caller.ctx(), keys, "retention", rules.len(), String::new()).await?;
     Ok(Json(RetentionAnswer { rules: rules.iter().map(RetentionRule::of).collect() }))
 }

@@ -14,17 +14,17 @@ use projections::compliance::TrailFilter;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    audit::is_action,
-    caller::Staff,
-    cursor::{self, Page},
-    input::check_time,
-    number::Whole,
-    problem::Refusal,
-};
 use crate::{
-    app::{App, AppError},
+    app::{App, AppError, access, compliance, projection},
+    http::{
+        Tag,
+        audit::is_action,
+        caller::Staff,
+        cursor::{self, Page},
+        input::check_time,
+        number::Whole,
+        problem::Refusal,
+    },
     spreadsheet::guarded,
 };
 
@@ -218,13 +218,13 @@ impl TrailApi {
             after,
             limit: i64::try_from(page.limit).unwrap_or(i64::MAX) + 1,
         };
-        app.staff_standing(caller.ctx()).await?;
-        let mut found = app.trail_list(&filter).await?;
+        projection::staff_standing(&app, caller.ctx()).await?;
+        let mut found = compliance::trail(&app, &filter).await?;
         let more = found.len() > page.limit;
         found.truncate(page.limit);
         let next = found.last().filter(|_| more).map(|(txid, position, _)| cursor::make(&format!("{txid}/{position}")));
         let asked = format!("{from} to {to} {:?} {:?} {:?}", filter.action, filter.subject, filter.role);
-        app.session_accessed(caller.ctx(), "trail", found.len(), asked).await?;
+        access::session_accessed(&app, caller.ctx(), "trail", found.len(), asked).await?;
         let entries: Vec<TrailEntry> = found.into_iter().map(|(_, _, event)| TrailEntry::new(event)).collect();
         if as_csv {
             return Ok(TrailAnswer::Csv(PlainText(csv(&entries)?), next.unwrap_or_default()));

@@ -12,21 +12,23 @@ use poem::{Request, web::Data};
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, payload::Json, types::Example};
 use uuid::Uuid;
 
-use super::{
-    Tag,
-    caller::{Caller, Subject},
-    cursor::{self, Page},
-    etag::{Conditions, tag},
-    header_field::{HeaderList, HeaderText},
-    input::{Body, Fields, Input, days, idempotency_key},
-    number::Whole,
-    problem::Refusal,
-    types::{Hours, OneOf},
-};
-use crate::app::{
-    App, AppError,
-    once::Once,
-    record::{Batch, Change, Expected, OpenRecord, Outcome, Submission},
+use crate::{
+    app::{
+        App, AppError, access,
+        once::Once,
+        record::{self, Batch, Change, Expected, OpenRecord, Outcome, Submission},
+    },
+    http::{
+        Tag,
+        caller::{Caller, Subject},
+        cursor::{self, Page},
+        etag::{Conditions, tag},
+        header_field::{HeaderList, HeaderText},
+        input::{Body, Fields, Input, days, idempotency_key},
+        number::Whole,
+        problem::Refusal,
+        types::{Hours, OneOf},
+    },
 };
 
 const BATCH_DAYS: usize = 366;
@@ -361,7 +363,7 @@ impl WorkDayApi {
         let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 100, 1000)?;
         let (range, asked) = days(from.0, to.0)?;
         let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
-        let (records, keys) = app.record_list(caller.ctx(), WORK_DAY, range).await?;
+        let (records, keys) = record::list(&app, caller.ctx(), WORK_DAY, range).await?;
         let mut days = records.iter().map(WorkDayAnswer::of).collect::<Result<Vec<_>, _>>()?;
         days.sort_by_key(|day| day.date);
         let after: Option<NaiveDate> = page.after.as_deref().map(cursor::part).transpose()?;
@@ -369,7 +371,7 @@ impl WorkDayApi {
         let more = days.len() > page.limit;
         days.truncate(page.limit);
         let next_cursor = days.last().filter(|_| more).map(|day| cursor::make(&day.date.to_string()));
-        app.accessed(caller.ctx(), keys, WORK_DAY.name(), days.len(), asked).await?;
+        access::accessed(&app, caller.ctx(), keys, WORK_DAY.name(), days.len(), asked).await?;
         Ok(Json(WorkDaysAnswer { events: days, next_cursor }))
     }
 
@@ -390,7 +392,7 @@ impl WorkDayApi {
             return Err(AppError::parameter("", "takes no parameters: it deletes all days").into());
         }
         caller.count_letter(&app).await?;
-        let count = app.record_remove_all(caller.ctx(), WORK_DAY).await?;
+        let count = record::remove_all(&app, caller.ctx(), WORK_DAY).await?;
         Ok(Json(DeletedAnswer { deleted_count: u32::try_from(count).unwrap_or(u32::MAX) }))
     }
 }
@@ -426,5 +428,5 @@ async fn submit(
     // What is refused anyway answers no earlier request and is no answer to a later one.
     let once = key.filter(|_| faults.is_empty()).map(|key| Once { operation, key, body: body() });
     let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: caller.today(), faults };
-    Ok(app.record_submit(caller.ctx(), &batch, once.as_ref()).await?)
+    Ok(record::submit(app, caller.ctx(), &batch, once.as_ref()).await?)
 }

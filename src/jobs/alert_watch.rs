@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::alert::Severity;
 
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, alert};
 
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -30,7 +30,7 @@ pub async fn watch_log(app: Arc<App>) {
 pub async fn watch_log_once(app: &App) -> Result<usize, AppError> {
     let (mut raised, mut failed) = (0, None);
     for rule in &app.alerts.rules.rules {
-        match app.alert_look(rule).await {
+        match alert::look(app, rule).await {
             Ok(count) => raised += count,
             Err(error) => {
                 tracing::error!(%error, rule = rule.name, "a rule can't be looked after");
@@ -41,7 +41,7 @@ pub async fn watch_log_once(app: &App) -> Result<usize, AppError> {
     match failed {
         // The others have looked all the same.
         Some(error) => {
-            app.alarm("log_not_watched", Severity::Critical, 1).await;
+            alert::alarm(app, "log_not_watched", Severity::Critical, 1).await;
             Err(error)
         }
         None => Ok(raised),

@@ -8,7 +8,7 @@ use context::Ctx;
 use db::{Gate, Query};
 use vault::RingError;
 
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, export_run};
 
 const EVERY: Duration = Duration::from_secs(600);
 /// How long before a day its transit key is made: longer than a round.
@@ -76,7 +76,7 @@ pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
             Ok::<_, AppError>(())
         })
         .await?;
-    let files = app.exports_expire().await?;
+    let files = export_run::expire_all(app).await?;
     if files > 0 {
         tracing::info!(files, "export files removed");
     }

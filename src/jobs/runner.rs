@@ -12,11 +12,12 @@ use tokio::task::JoinSet;
 
 use crate::app::{
     App, AppError,
-    consent_lapse::{CONSENT_LAPSE_JOB, NOTICE_SWEEP_JOB},
-    deletion::DELETION_JOB,
+    consent_lapse::{self, CONSENT_LAPSE_JOB, NOTICE_SWEEP_JOB},
+    deletion::{self, DELETION_JOB},
     export::EXPORT_JOB,
-    release::RELEASE_JOB,
-    retention::{RETENTION_JOB, SWEEP_JOB},
+    export_run,
+    release::{self, RELEASE_JOB},
+    retention::{self, RETENTION_JOB, SWEEP_JOB},
 };
 
 /// How many jobs a server does at once.
@@ -136,13 +137,13 @@ async fn work(app: Arc<App>, job: Leased) {
 
 async fn dispatch(app: &App, job: &Leased) -> Result<Next, AppError> {
     match job.kind.as_str() {
-        DELETION_JOB => app.deletion_execute(job.subject, DeletionId(job.request)).await,
-        EXPORT_JOB => app.export_run(job.subject, ExportId(job.request), job.attempts).await,
-        RETENTION_JOB => app.retention_run(job.subject).await,
-        SWEEP_JOB => app.retention_sweep().await,
-        CONSENT_LAPSE_JOB => app.consent_lapse(job.subject).await,
-        NOTICE_SWEEP_JOB => app.notice_sweep().await,
-        RELEASE_JOB => app.release_due().await,
+        DELETION_JOB => deletion::execute(app, job.subject, DeletionId(job.request)).await,
+        EXPORT_JOB => export_run::run(app, job.subject, ExportId(job.request), job.attempts).await,
+        RETENTION_JOB => retention::run(app, job.subject).await,
+        SWEEP_JOB => retention::sweep(app).await,
+        CONSENT_LAPSE_JOB => consent_lapse::lapse(app, job.subject).await,
+        NOTICE_SWEEP_JOB => consent_lapse::sweep(app).await,
+        RELEASE_JOB => release::due(app).await,
         _ => Ok(Next::Failed("unknown_kind")),
     }
 }

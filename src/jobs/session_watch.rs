@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use db::{Query, Row};
 use domain::alert::Severity;
 
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, alert, stream};
 
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -49,11 +49,12 @@ pub async fn watch_sessions(app: Arc<App>) {
 /// Has sessions ended that hold a transaction for too long, and raises an alert for each login; says which.
 pub async fn watch_sessions_once(app: &App) -> Result<Vec<Ended>, AppError> {
     let end = || Query::new("-- sessions_end\nSELECT login, age_s, state FROM watch.end_sessions()");
-    let ended: Vec<Ended> = app.read_as_system("sessions_end", &end).await?.iter().map(Ended::from_row).collect();
+    let ended: Vec<Ended> =
+        stream::read_as_system(app, "sessions_end", &end).await?.iter().map(Ended::from_row).collect();
     for Ended { login, age_s, state } in &ended {
         tracing::warn!(login, age_s, state, "a session held a transaction for too long, and was ended");
         let of_login = ended.iter().filter(|other| other.login == *login).count();
-        app.alarm_about(login, "session_ended", Severity::Critical, of_login as u64).await;
+        alert::alarm_about(app, login, "session_ended", Severity::Critical, of_login as u64).await;
     }
     Ok(ended)
 }

@@ -8,8 +8,10 @@ use event_log::tree::checkpoints_thin;
 use tokio::time::Instant;
 use transparency::Checkpoint;
 
-use super::witness::Witnesses;
-use crate::app::{App, AppError};
+use crate::{
+    app::{App, AppError, alert, log, stream, tree},
+    jobs::witness::Witnesses,
+};
 
 const EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -33,7 +35,7 @@ pub async fn grow_tree(app: Arc<App>) {
             app.readiness.tree_grew();
         }
         if let Err(AppError::LogNotContinued { size, .. }) = &outcome {
-            app.alarm("log_not_continued", Severity::Critical, *size).await;
+            alert::alarm(&app, "log_not_continued", Severity::Critical, *size).await;
         }
         let failure = outcome.err().map(|error| error.to_string());
         if failure != failed {
@@ -61,19 +63,19 @@ pub async fn grow_tree(app: Arc<App>) {
 
 /// Integrates and signs what is there, asks the witnesses, and publishes; gives the checkpoint that was signed or cosigned.
 pub async fn grow_once(app: &App, witnesses: &mut Witnesses) -> Result<Option<Checkpoint>, AppError> {
-    let signed = app.tree_grow().await?;
+    let signed = tree::grow(app).await?;
     // Also one that was signed earlier, and did not find its witnesses, or the end of its publication.
-    let Some((tree, checkpoint)) = app.tree_unpublished().await? else { return Ok(signed) };
+    let Some((tree, checkpoint)) = tree::unpublished(app).await? else { return Ok(signed) };
     let (cosigned, enough) = witnesses.ask(app, &checkpoint).await?;
     if enough || cosigned.note != checkpoint.note {
-        app.tree_publish(tree, &cosigned, enough).await?;
+        tree::publish(app, tree, &cosigned, enough).await?;
     }
     Ok(Some(cosigned))
 }
 
 async fn thin(app: &App) -> Result<(), AppError> {
     let now = app.clock.now();
-    app.read_as_system("checkpoints_thin", &|| checkpoints_thin(now)).await.map(drop)
+    stream::read_as_system(app, "checkpoints_thin", &|| checkpoints_thin(now)).await.map(drop)
 }
 
 /// Whether published checkpoints follow the log.
@@ -90,12 +92,12 @@ pub enum Cover {
 
 /// Looks how long events wait for a published checkpoint; raises an alarm where that is too long.
 pub async fn watch_cover(app: &App) -> Result<Cover, AppError> {
-    let waiting = app.log_uncovered().await?.unwrap_or_default();
+    let waiting = log::uncovered(app).await?.unwrap_or_default();
     if waiting <= UNCOVERED {
         return Ok(if waiting > LATE { Cover::Late } else { Cover::Timely });
     }
     let waiting_s = waiting.num_seconds();
     tracing::error!(waiting_s, "an acknowledged event is covered by no published checkpoint");
-    app.alarm("log_uncovered", Severity::Critical, 1).await;
+    alert::alarm(app, "log_uncovered", Severity::Critical, 1).await;
     Ok(Cover::Missing)
 }

@@ -9,7 +9,7 @@ use context::Ctx;
 use db::{Clocks, Drift, Gate, catalogue, drift, matrix};
 use domain::alert::Severity;
 
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, alert};
 
 /// How far the database's clock may be from ours. The log refuses events that are two minutes off.
 pub const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
@@ -59,7 +59,7 @@ pub async fn tell_own_settings(app: &App, settings: &OwnSettings) {
         let of_login: Vec<_> = settings.0.iter().filter(|line| line.contains(login)).map(String::as_str).collect();
         let changes = of_login.join("; ");
         tracing::warn!(login, changes, "a login's settings were altered; `lethe migrate` sets them again");
-        app.alarm_about(login, "login_altered", Severity::Warning, of_login.len() as u64).await;
+        alert::alarm_about(app, login, "login_altered", Severity::Warning, of_login.len() as u64).await;
     }
 }
 

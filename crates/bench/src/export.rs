@@ -7,8 +7,8 @@ use context::{Clock, Ctx, Personal};
 use domain::{consent::Purpose, kinds::WORDBOOK_ENTRY};
 use lethe::{
     app::{
-        App,
-        record::{Batch, Submission},
+        App, consent,
+        record::{self, Batch, Submission},
     },
     auth::Tokens,
     place::Folder,
@@ -107,7 +107,7 @@ impl Filler {
     async fn fill(&self, token: &str, count: usize) -> Outcome<()> {
         let claims = self.tokens.verify(token, self.app.clock.now()).ok_or("a token of ours")?;
         let ctx = Ctx::system(self.app.clock.clone()).for_subject(claims.subject, Some(claims.session));
-        self.app.consent_decide(&ctx, Purpose::Wordbook, true, None).await?;
+        consent::decide(&self.app, &ctx, Purpose::Wordbook, true, None).await?;
         let today = ctx.now().date_naive();
         for first in (0..count).step_by(BATCH) {
             let submission = |number: usize| {
@@ -117,7 +117,7 @@ impl Filler {
             };
             let submissions: Vec<_> = (first..count.min(first + BATCH)).map(submission).collect();
             let batch = Batch { kind: WORDBOOK_ENTRY, submissions: &submissions, today, faults: Vec::new() };
-            self.app.record_submit(&ctx, &batch, None).await?;
+            record::submit(&self.app, &ctx, &batch, None).await?;
         }
         Ok(())
     }

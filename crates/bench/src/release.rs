@@ -18,8 +18,9 @@ use domain::{
 use lethe::{
     app::{
         App,
-        account::Registration,
-        record::{Batch, Submission},
+        account::{self, Registration},
+        hospital,
+        record::{self, Batch, Submission},
     },
     auth::codes::Proof,
     place::Folder,
@@ -47,7 +48,7 @@ pub async fn run(people: usize, days: usize) -> Outcome<()> {
     let quarter = Quarter::last_closed_before(today - Days::new(u64::from(GRACE_DAYS) + 1));
     let started = Instant::now();
     // Before anybody is here, so that they count for the quarter.
-    app.hospitals_add(&(0..50).map(|number| format!("hospital-{number}")).collect::<Vec<_>>()).await?;
+    hospital::add(&app, &(0..50).map(|number| format!("hospital-{number}")).collect::<Vec<_>>()).await?;
     fill(&app, people, days, quarter).await?;
     eprintln!("filled in {:.0} s", started.elapsed().as_secs_f64());
     let admin = db::admin(&store.database.address, &store.database.admin, None).await?;
@@ -120,7 +121,7 @@ async fn submit(app: &App, number: usize, days: usize, quarter: Quarter) -> Outc
     };
     let consents = vec![Purpose::WorkHours, Purpose::Statistics];
     let person = Registration { email: format!("person.{number}@klinik.example"), work: Some(work), consents };
-    let claims = app.account_register(&ctx, &person, &Proof::Operator).await?.claims;
+    let claims = account::register(app, &ctx, &person, &Proof::Operator).await?.claims;
     let ctx = ctx.for_subject(claims.subject, Some(claims.session)).acting_as(Role::Subject);
     let day = |at: usize| {
         let actual_minutes = 480 + u16::try_from((number + at) % 90).unwrap_or(0);
@@ -130,7 +131,7 @@ async fn submit(app: &App, number: usize, days: usize, quarter: Quarter) -> Outc
     };
     let submissions: Vec<Submission> = (0..days).map(day).collect();
     let today = ctx.now().date_naive();
-    app.record_submit(&ctx, &Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() }, None)
+    record::submit(app, &ctx, &Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() }, None)
         .await?;
     Ok(())
 }

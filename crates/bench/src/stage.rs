@@ -12,7 +12,7 @@ use context::{Client, Clock, Ctx, RequestId};
 use db::Passwords;
 use domain::{RoleLevel, Specialty, StateCode, consent::Purpose, kinds::WorkProfile};
 use lethe::{
-    app::account::Registration,
+    app::account::{self, Registration},
     auth::{Tokens, codes::Proof},
     place::{Database, Folder},
     server::{self, Settings, Store},
@@ -128,7 +128,7 @@ async fn register(
         };
         let email = format!("person.{number}@klinik.example");
         let person = Registration { email, work: Some(work), consents: vec![Purpose::WorkHours] };
-        let grant = app.account_register(&ctx, &person, &Proof::Operator).await?;
+        let grant = account::register(&app, &ctx, &person, &Proof::Operator).await?;
         tokens.push(long.issue(&grant.claims, app.clock.now()).0);
     }
     Ok(tokens)

@@ -90,7 +90,8 @@ impl Machine {
             let major = folder.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
             major.is_some_and(|major| major >= OLDEST_POSTGRES) && folder.join("bin/postgres").is_file()
         };
-        self.find("postgres").is_some_and(|program| is_new_postgres(&program)) || packaged.map(|entry| entry.path()).any(|folder| fit(&folder))
+        self.find("postgres").is_some_and(|program| is_new_postgres(&program))
+            || packaged.map(|entry| entry.path()).any(|folder| fit(&folder))
     }
 }
 
@@ -99,7 +100,8 @@ fn is_new_postgres(program: &Path) -> bool {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
     let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let version = said.split_once("(PostgreSQL) ").map_or("", |(_, version)| version);
-    let major = version.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|major| major.parse::<u32>().ok());
+    let major =
+        version.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|major| major.parse::<u32>().ok());
     major.is_some_and(|major| major >= OLDEST_POSTGRES)
 }
 
