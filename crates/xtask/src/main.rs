@@ -1,7 +1,9 @@
 //! Chores of the repository, as `cargo xtask …`. Each says what it runs, stops at the first failure, and ends with 1 then.
 
 mod chore;
+mod command;
 mod landed;
+mod layers;
 mod setup;
 
 use std::{
@@ -31,7 +33,13 @@ enum Chore {
         #[arg(long)]
         seal: bool,
     },
-    /// Everything short of the tests: format, lints, documentation, landed migrations, dependencies
+    /// Refuse imports that climb between layers, and circles of files
+    Layers {
+        /// Print the imports between layers and areas instead
+        #[arg(long)]
+        graph: bool,
+    },
+    /// Everything short of the tests: format, lints, documentation, landed migrations, layers, dependencies
     Check,
     /// All tests; installs first what they lack, on Debian and Ubuntu
     Test {
@@ -47,6 +55,7 @@ fn main() -> ExitCode {
         Chore::Openapi => chore::openapi(&root),
         Chore::Matrix => chore::matrix(&root),
         Chore::Landed { seal } => landed::run(&root.join("sql"), seal),
+        Chore::Layers { graph } => layers::run(&root, graph),
         Chore::Check => chore::check(&root),
         Chore::Test { more } => chore::test(&root, &more),
     };

@@ -11,7 +11,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::chore::{cargo, run};
+use crate::command::{cargo, run};
 
 /// PostgreSQL is looked for by its major version, because an older one does not serve.
 const OLDEST_POSTGRES: u32 = 15;

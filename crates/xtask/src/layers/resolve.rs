@@ -1,0 +1,123 @@
+//! What a path leads to: through modules, `use` and re-exports to the file that defines the item.
+
+use super::{
+    tree::{Binding, FileId, Module, ModuleId, Tree},
+    use_tree::CRATES,
+};
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Module(ModuleId),
+    /// An item, or a part of one, that this file defines.
+    Item(FileId),
+}
+
+/// Lookups that are under way.
+type Open = Vec<(ModuleId, String)>;
+
+impl Tree {
+    /// Everything that a path in a module leads to; nothing if it leads out of the repository.
+    ///
+    /// A name that the module at hand does not bind counts as defined in it, because a macro may define it.
+    pub fn resolve(&self, from: ModuleId, path: &[String]) -> Vec<Place> {
+        self.follow(from, path, &mut Open::new())
+    }
+
+    /// What a single name means through `use path::*` alone.
+    pub fn resolve_by_glob(&self, from: ModuleId, name: &str) -> Vec<Place> {
+        if self.modules[from].globs.is_empty() || self.modules[from].names.contains_key(name) {
+            return Vec::new();
+        }
+        self.look_up(from, name, &mut Open::new())
+    }
+
+    /// Whether a `use` binds the name in the module.
+    pub fn is_imported(&self, module: ModuleId, name: &str) -> bool {
+        let bindings = self.modules[module].names.get(name);
+        bindings.is_some_and(|bindings| bindings.iter().any(|binding| matches!(binding, Binding::Use(_))))
+    }
+
+    pub fn file_of(&self, place: Place) -> FileId {
+        match place {
+            Place::Module(module) => self.modules[module].file,
+            Place::Item(file) => file,
+        }
+    }
+
+    fn follow(&self, from: ModuleId, path: &[String], open: &mut Open) -> Vec<Place> {
+        let Some((first, mut rest)) = path.split_first() else { return Vec::new() };
+        let module = &self.modules[from];
+        let mut places = match first.as_str() {
+            "crate" => vec![Place::Module(module.root)],
+            "self" => vec![Place::Module(from)],
+            "super" => self.above(from),
+            CRATES => {
+                let Some((name, after)) = rest.split_first() else { return Vec::new() };
+                rest = after;
+                self.library(name)
+            }
+            name => {
+                let found = self.look_up(from, name, open);
+                if found.is_empty() { self.library(name) } else { found }
+            }
+        };
+        for name in rest {
+            // A module comes first: of two things with one name, only the module is followed by more.
+            let module = places.iter().find_map(|place| match place {
+                Place::Module(module) => Some(*module),
+                Place::Item(_) => None,
+            });
+            let Some(module) = module else { break };
+            places = match name.as_str() {
+                "super" => self.above(module),
+                name => self.look_up(module, name, open),
+            };
+            if places.is_empty() {
+                places.push(Place::Item(self.modules[module].file));
+            }
+        }
+        places
+    }
+
+    /// Everything that a name stands for in a module. A `use` that is under way is not asked again: in `use run::run` the
+    /// first name is a module, or a crate.
+    fn look_up(&self, module: ModuleId, name: &str, open: &mut Open) -> Vec<Place> {
+        let step = (module, name.to_owned());
+        let is_open = open.contains(&step);
+        open.push(step);
+        let Module { file, names, globs, .. } = &self.modules[module];
+        let mut places = Vec::new();
+        for binding in names.get(name).into_iter().flatten() {
+            match binding {
+                Binding::Module(child) => places.push(Place::Module(*child)),
+                Binding::Item => places.push(Place::Item(*file)),
+                Binding::Use(_) if is_open => {}
+                Binding::Use(path) => match self.follow(module, path, open) {
+                    // From outside of the repository: the file that re-exports it is where it is found.
+                    found if found.is_empty() => places.push(Place::Item(*file)),
+                    found => places.extend(found),
+                },
+            }
+        }
+        if places.is_empty() && !is_open {
+            for path in globs {
+                for place in self.follow(module, path, open) {
+                    if let Place::Module(other) = place {
+                        places.extend(self.look_up(other, name, open));
+                    }
+                }
+            }
+        }
+        open.pop();
+        places
+    }
+
+    fn library(&self, name: &str) -> Vec<Place> {
+        self.libraries.get(name).map(|root| Place::Module(*root)).into_iter().collect()
+    }
+
+    fn above(&self, module: ModuleId) -> Vec<Place> {
+        self.modules[module].parent.map(Place::Module).into_iter().collect()
+    }
+}
