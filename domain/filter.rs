@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Body, Choice, Fault, Kind, TestType,
-    deletion::Scope,
     kinds::{KINDS, kind},
     quarter::Quarter,
+    rights::deletion::Scope,
 };
 
 /// Days from the first to the last, both included, of a calendar in a time zone.

@@ -2,31 +2,20 @@
 //!
 //! Every event here carries the whole state of its stream, so loading a stream reads its newest event only.
 
-pub mod access;
-pub mod account;
-pub mod alert;
-pub mod breach;
 pub mod choice;
-pub mod consent;
-pub mod deletion;
-pub mod drill;
-pub mod export;
-pub mod extension;
+pub mod desk;
 pub mod fault;
 pub mod filter;
-pub mod hold;
-pub mod hospital;
-pub mod key_ring;
+pub mod identity;
+pub mod json;
 pub mod kinds;
-pub mod log_origin;
+pub mod log;
 pub mod number;
+pub mod operation;
 pub mod quarter;
-pub mod record;
-pub mod release;
-pub mod restriction;
-pub mod retention;
-pub mod roll_up;
-pub mod suspension;
+pub mod records;
+pub mod rights;
+pub mod statistics;
 pub mod text;
 
 pub use choice::{AgeGroup, Choice, Gender, RoleLevel, Source, Specialty, StateCode, TestType};

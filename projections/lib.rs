@@ -3,27 +3,15 @@
 //! Inline read models are written in the command's own transaction; they match on the stored event's type and move sealed
 //! bytes, so they need no key. Unsealing happens at the edges. Catch-up read models follow behind, each event once.
 
-pub mod account;
-pub mod activity;
-pub mod alert;
-pub mod answer;
-pub mod audit;
 pub mod catch_up;
-pub mod compliance;
-pub mod consent;
-pub mod dead_letter;
-pub mod deletion;
-pub mod erasure;
-pub mod export;
-pub mod hold;
-pub mod hospital;
-pub mod job;
-pub mod lag;
+pub mod desk;
+pub mod identity;
+pub mod log;
+pub mod operation;
 pub mod rebuild;
-pub mod record;
-pub mod release;
-pub mod restriction;
-pub mod retention;
+pub mod records;
+pub mod rights;
+pub mod statistics;
 
 use catch_up::CatchUp;
 use event_log::Inline;
@@ -31,19 +19,24 @@ use rebuild::Rebuild;
 
 /// All inline read models, in the order in which they are written.
 pub const INLINE: &[&dyn Inline] = &[
-    &account::Accounts,
-    &consent::Consents,
-    &record::Records,
-    &deletion::Deletions,
-    &export::Exports,
-    &restriction::Restrictions,
-    &hold::Holds,
-    &retention::Retentions,
+    &identity::account::Accounts,
+    &rights::consent::Consents,
+    &records::record::Records,
+    &rights::deletion::Deletions,
+    &rights::export::Exports,
+    &rights::restriction::Restrictions,
+    &rights::hold::Holds,
+    &rights::retention::Retentions,
 ];
 
 /// All catch-up projections.
-pub const CATCH_UP: &[&CatchUp] = &[&activity::ACTIVITY];
+pub const CATCH_UP: &[&CatchUp] = &[&operation::activity::ACTIVITY];
 
 /// The inline read models that can be made equal to log and register.
-pub const REBUILDS: &[&Rebuild] =
-    &[&record::REBUILD, &consent::REBUILD, &account::REBUILD, &deletion::REBUILD, &retention::REBUILD];
+pub const REBUILDS: &[&Rebuild] = &[
+    &records::record::REBUILD,
+    &rights::consent::REBUILD,
+    &identity::account::REBUILD,
+    &rights::deletion::REBUILD,
+    &rights::retention::REBUILD,
+];

@@ -1,7 +1,7 @@
 //! E-mail addresses: one mailbox in several spellings is one account, and what is accepted can be sent a letter.
 
 use context::{Client, Ctx, RequestId, Role};
-use lethe::app::{
+use lethe::app::identity::{
     account::{self, Registration},
     staff,
 };

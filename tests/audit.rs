@@ -9,11 +9,11 @@ use chrono::{DateTime, Utc};
 use context::{Client, Ctx, Personal, RequestId};
 use domain::{
     RoleLevel, Specialty,
-    consent::Purpose,
     kinds::{WORK_DAY, WorkProfile},
+    rights::consent::Purpose,
 };
 use lethe::{
-    app::account::{self, Registration},
+    app::identity::account::{self, Registration},
     auth::codes::Proof,
 };
 use poem::{

@@ -1,6 +1,6 @@
 //! Backups: the log and the keys apart, a restore that brings back what lives and nothing that was erased, and the drill.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, process::Output, sync::Arc, time::Duration};
 
 use auditor::{
     finding::Finding,
@@ -10,21 +10,25 @@ use auditor::{
 use chrono::{NaiveDate, TimeDelta};
 use context::{Clock, Ctx, SubjectId};
 use domain::{
-    consent::Purpose,
-    deletion::Scope,
     kinds::{Shape, WORK_DAY, WorkDay},
+    rights::{consent::Purpose, deletion::Scope},
 };
 use lethe::{
     app::{
         App, AppError,
-        account::{self, Registration},
-        consent, deletion, hold, hospital, keys, record, release, restore, restriction,
+        identity::account::{self, Registration},
+        operation::{keys, restore},
+        records::record,
+        rights::{consent, deletion, hold, restriction},
+        statistics::{hospital, release},
     },
     backup::{create, restore},
+    data::{
+        place::{Database, Folder},
+        watermark::Watermark,
+    },
     jobs::run_due,
-    place::{Database, Folder},
     server::{self, ServerError, Settings, Store},
-    watermark::Watermark,
 };
 use poem::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -151,13 +155,16 @@ async fn a_restore_brings_back_what_lives_and_nothing_that_was_taken_away_since(
     let after: i64 = client.query_one(sql, &[]).await.expect("counted").get(1);
     assert!(after > last);
     // Again: nothing is left to do.
-    assert_eq!(restore::replay(&back.app).await.expect("replayed"), lethe::app::restore::Replayed::default());
+    assert_eq!(
+        restore::replay(&back.app).await.expect("replayed"),
+        lethe::app::operation::restore::Replayed::default()
+    );
 
     // Both new: everything that lives is there.
     let back = depot.bring_back(&world, "new", "new").await.expect("restored");
     assert_eq!(back.days(a).await.expect("listed"), [date("2025-12-08"), date("2025-12-10")]);
     assert_eq!((back.restored.lost_people, back.restored.lost_records), (0, 0));
-    assert_eq!(back.restored.replayed, lethe::app::restore::Replayed::default());
+    assert_eq!(back.restored.replayed, lethe::app::operation::restore::Replayed::default());
 }
 
 #[tokio::test]
@@ -240,7 +247,10 @@ async fn a_restore_keeps_the_end_of_a_grace_that_a_suspension_prolonged() {
     let back = depot.bring_back(&world, "old", "old").await.expect("restored");
     assert_eq!(back.restored.replayed.paused, 1);
     assert_eq!(end(&back.app).await, prolonged[2]);
-    assert_eq!(restore::replay(&back.app).await.expect("replayed"), lethe::app::restore::Replayed::default());
+    assert_eq!(
+        restore::replay(&back.app).await.expect("replayed"),
+        lethe::app::operation::restore::Replayed::default()
+    );
 }
 
 #[tokio::test]
@@ -341,9 +351,9 @@ async fn a_backup_that_would_lose_an_archive_is_refused_before_anything_is_writt
     take("log", "keys").await.expect_err("an archive is not written over either");
 }
 
-fn entry() -> lethe::ledger::Entry {
+fn entry() -> lethe::data::ledger::Entry {
     let subject = SubjectId::random();
-    lethe::ledger::Entry::Restricted { subject, restricted: true, at: chrono::DateTime::UNIX_EPOCH }
+    lethe::data::ledger::Entry::Restricted { subject, restricted: true, at: chrono::DateTime::UNIX_EPOCH }
 }
 
 /// A cluster of its own in a data folder, as the binary finds it, with two people in it.
@@ -379,6 +389,12 @@ async fn events_of(database: &Database) -> Vec<String> {
     let client = db::admin(&database.address, &database.admin, None).await.expect("connects");
     let sql = "SELECT (to_jsonb(e) - 'txid' - 'position')::text FROM log.events e ORDER BY txid, position";
     client.query(sql, &[]).await.expect("read").iter().map(|row| row.get(0)).collect()
+}
+
+/// Runs `lethe` to its end, which comes by itself and soon: a server that is not refused would go on.
+fn ended(args: &[&str]) -> Output {
+    let (status, stdout) = Program::start(args, "info").end(Duration::from_secs(60));
+    Output { status, stdout, stderr: Vec::new() }
 }
 
 /// How many rows a restore said it has loaded, line by line.
@@ -428,7 +444,7 @@ async fn a_restore_that_was_broken_off_is_gone_on_with_before_anybody_is_served(
         killed.wait_for("killed at");
         loaded.extend(rows_loaded(&String::from_utf8_lossy(&killed.output())));
         drop(killed);
-        let refused = run(&serve);
+        let refused = ended(&serve);
         assert!(
             !refused.status.success() && text(&refused).contains("a restore is unfinished"),
             "{point}: {}",
@@ -437,7 +453,7 @@ async fn a_restore_that_was_broken_off_is_gone_on_with_before_anybody_is_served(
         if *point != "restore: marked" {
             // A server of another data folder sees the database's own mark.
             std::fs::remove_file(data.path().join("restoring")).expect("the folder's mark");
-            let refused = run(&serve);
+            let refused = ended(&serve);
             assert!(
                 !refused.status.success() && text(&refused).contains("a restore is unfinished"),
                 "{point}: {}",
@@ -576,7 +592,7 @@ async fn a_restore_below_the_newest_checkpoint_opens_a_new_tree_that_says_what_i
 
 async fn verified(world: &World, back: &Back, by: &Checkpoint) -> (Vec<Finding>, Option<Value>) {
     let (login, password) = (db::Login::Auditor.as_str(), world.folder.join("auditor.password"));
-    lethe::place::write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");
+    lethe::data::place::write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");
     let source = Source::open(&back.database.url(login, None), Some(&password), None).expect("a source");
     let public = world.app.vault.ring().log_public().expect("a key");
     let policy = Policy::of(LogKey::new(&by.origin, public).expect("a name"));

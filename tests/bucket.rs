@@ -11,8 +11,8 @@ use std::{
 use context::{ExportId, SubjectId};
 use futures_util::TryStreamExt;
 use lethe::{
+    data::place::write_secret,
     export::{Bucket, FileName, FilePlace, FileReader, FileWriter, Store},
-    place::write_secret,
 };
 use tokio::task::spawn_blocking;
 use vault::{FileKey, Ring, SubjectKeys, Vault};

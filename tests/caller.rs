@@ -3,7 +3,7 @@
 
 use context::RecordId;
 use lethe::{
-    app::staff,
+    app::identity::staff,
     http::{self, TrustedProxies},
     jobs::watch_log_once,
 };

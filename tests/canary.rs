@@ -17,7 +17,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
-use lethe::{place::Database, server::Store};
+use lethe::{data::place::Database, server::Store};
 use serde_json::{Value, json};
 
 use crate::{

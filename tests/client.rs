@@ -5,7 +5,7 @@
 use std::{fs, net::Ipv4Addr, path::Path, process::Command};
 
 use context::Role;
-use lethe::{app::staff, http, server};
+use lethe::{app::identity::staff, http, server};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{

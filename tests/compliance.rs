@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use lethe::{
-    alert_rules::Rules,
-    app::{Alerts, compliance, staff},
+    app::{
+        Alerts,
+        desk::{alert_rules::Rules, compliance, webhook::Endpoint},
+        identity::staff,
+    },
     jobs::{client, deliver_alerts_once, watch_log_once},
     server::Settings,
-    webhook::Endpoint,
 };
 use poem::{
     EndpointExt, Route, handler,
@@ -16,7 +18,7 @@ use poem::{
     post,
     web::Data,
 };
-use projections::compliance::TrailFilter;
+use projections::desk::compliance::TrailFilter;
 use serde_json::{Value, json};
 
 use crate::{
@@ -290,7 +292,7 @@ async fn the_desk_sees_deadlines_erasures_consents_keys_and_checkpoints() {
     assert!(letters.iter().any(|letter| letter.contains("three systems")), "{letters:?}");
     problem(extend(&carla).await, StatusCode::CONFLICT, "no-extension").await;
     assert!(events_of(&world, &anna).await.contains(&"request.extended".to_owned()));
-    confirm_deletion(&world, &anna, &token, domain::deletion::Scope::Full).await;
+    confirm_deletion(&world, &anna, &token, domain::rights::deletion::Scope::Full).await;
     let_pass(&world, TimeDelta::days(100)).await;
     let carla = sign_in(&world, &carla.email).await;
     let requests = expect(world.get(&carla, "/v1/compliance/requests").await, StatusCode::OK).await;
@@ -401,7 +403,7 @@ async fn the_documents_that_the_law_asks_for_are_made_of_the_registry() {
         };
         assert!(processes.iter().any(named), "{} is in no process", kind.name());
     }
-    assert_eq!(processes.len(), domain::consent::Purpose::ALL.len() + 1);
+    assert_eq!(processes.len(), domain::rights::consent::Purpose::ALL.len() + 1);
     assert_eq!(Answer::of(world.get(&carla, "/v1/compliance/processing-record").await).await.text, record.text);
     let page = Answer::of(world.get(&carla, "/v1/compliance/impact-assessment?format=html").await).await;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));

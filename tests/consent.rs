@@ -6,15 +6,15 @@ use context::{Ctx, SubjectId};
 use db::{DbError, Gate, Tx};
 use domain::{
     Choice,
-    consent::{Consent, ConsentEvent, Decision, NOTICES, Notice, Purpose},
+    rights::consent::{Consent, ConsentEvent, Decision, NOTICES, Notice, Purpose},
 };
 use event_log::{Event, append, cqrs_es::Aggregate};
 use lethe::{
-    app::consent::notice_hash,
+    app::rights::decision::notice_hash,
     jobs::{plan, run_due},
 };
 use poem::{http::StatusCode, test::TestResponse};
-use projections::{INLINE, consent::stream_id};
+use projections::{INLINE, rights::consent::stream_id};
 use serde_json::{Value, json};
 
 use crate::{

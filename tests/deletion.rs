@@ -7,18 +7,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, SubjectId};
 use domain::{
     Source,
-    consent::Purpose,
-    deletion::Scope,
     filter::Filter,
     kinds::{Shape, WORK_DAY, WorkDay},
+    rights::{consent::Purpose, deletion::Scope},
 };
 use lethe::{
     app::{
-        App, AppError, consent, deletion, hold,
-        record::{self, Batch, Submission},
+        App, AppError,
+        operation::job::Next,
+        records::record::{self, Batch, Submission},
+        rights::{consent, deletion, hold},
     },
     http,
-    jobs::{Next, run_due},
+    jobs::run_due,
     server::Settings,
 };
 use poem::{

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use domain::deletion::Scope;
-use lethe::{ledger::Ledger, server::Store};
+use domain::rights::deletion::Scope;
+use lethe::{data::ledger::Ledger, server::Store};
 use serde_json::{Value, json};
 
 use crate::program::{

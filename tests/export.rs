@@ -6,15 +6,14 @@ use std::{collections::BTreeMap, io::Read, sync::atomic::AtomicUsize};
 use chrono::TimeDelta;
 use context::{Ctx, SubjectId};
 use domain::{
-    deletion::Scope,
-    export::ExportFormat,
     filter::Filter,
     kinds::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS, kind as kind_of},
+    rights::{deletion::Scope, export::ExportFormat},
 };
 use lethe::{
     app::{
-        export, export_run,
-        record::{self, Batch, Submission},
+        records::record::{self, Batch, Submission},
+        rights::{export, export_run},
     },
     jobs::{keep_house_once, run_due},
 };
@@ -276,7 +275,7 @@ async fn one_export_waits_at_a_time_and_can_be_cancelled() {
     let subject = SubjectId(subject_of(&world, &anna).await);
     let next =
         export_run::run(&world.app, subject, context::ExportId(id.parse().expect("an id")), 1).await.expect("run");
-    assert_eq!(next, lethe::jobs::Next::Done);
+    assert_eq!(next, lethe::app::operation::job::Next::Done);
     assert!(world.app.exports.list().await.expect("listed").is_empty());
     let id = export(&world, &anna, &full("csv")).await;
     problem(world.post(&anna, path(&id, "/cancel"), &Value::Null).await, StatusCode::CONFLICT, "export-closed").await;

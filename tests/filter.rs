@@ -1,7 +1,7 @@
 //! Days of lists, exports and partial deletions are those of the person's own calendar.
 
 use chrono::TimeDelta;
-use domain::deletion::Scope;
+use domain::rights::deletion::Scope;
 use lethe::jobs::run_due;
 use poem::http::StatusCode;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use context::Role;
-use lethe::{app::staff, http};
+use lethe::{app::identity::staff, http};
 use poem::http::{Method, StatusCode};
 use serde_json::{Value, json};
 

@@ -12,10 +12,10 @@ use std::{
 
 use aws_lc_rs::digest;
 use context::{Ctx, Personal, SubjectId, UserId};
-use domain::{deletion::Scope, kinds::WORDBOOK_ENTRY};
+use domain::{kinds::WORDBOOK_ENTRY, rights::deletion::Scope};
 use futures_util::StreamExt;
 use lethe::{
-    app::record::{self, Batch, Submission},
+    app::records::record::{self, Batch, Submission},
     export::{BEFORE_PROOF, prove},
 };
 use poem::{

@@ -4,14 +4,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, JobId, Role, SubjectId};
 use db::Gate;
 use lethe::{
-    app::staff,
+    app::identity::staff,
     jobs::{letter_take, run_due},
     server::Settings,
 };
 use poem::http::StatusCode;
 use projections::{
-    alert::delivery_take,
-    job::{LEASE, Leased, job_add, job_lease},
+    desk::alert::delivery_take,
+    operation::job::{LEASE, Leased, job_add, job_lease},
 };
 use uuid::Uuid;
 

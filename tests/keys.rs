@@ -18,13 +18,13 @@ use db::Login;
 use lethe::{
     app::{
         App,
-        keys::{self, KeysError, Progress},
-        staff,
+        identity::staff,
+        operation::keys::{self, KeysError, Progress},
     },
+    data::place::write_secret,
     http::{self, TrustedProxies},
     jobs,
     mail::Mailbox,
-    place::write_secret,
     server::{self, Settings},
 };
 use poem::{

@@ -5,11 +5,17 @@ use std::collections::BTreeSet;
 
 use chrono::{NaiveDate, TimeDelta};
 use context::{Ctx, Personal, SubjectId};
-use domain::{Body, Choice, Fault, Kind, consent::Purpose, deletion::Scope, filter::Days, kinds::KINDS};
+use domain::{
+    Body, Choice, Fault, Kind,
+    filter::Days,
+    kinds::KINDS,
+    rights::{consent::Purpose, deletion::Scope},
+};
 use lethe::{
     app::{
-        hold, profile,
-        record::{self, Batch, Change, Submission},
+        identity::profile,
+        records::record::{self, Batch, Change, Submission},
+        rights::hold,
     },
     jobs::{plan, run_due},
 };

@@ -1,7 +1,7 @@
 //! The archive of the old data, out of a PostgreSQL; of SQLite the unit tests tell.
 
 use chrono::DateTime;
-use lethe::legacy::{LegacyError, Source, archive, manifest_path};
+use lethe::backup::legacy::{LegacyError, Source, archive, manifest_path};
 
 use crate::support::World;
 

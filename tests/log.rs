@@ -11,21 +11,32 @@ use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, EventId, SubjectId};
 use db::{Db, DbError, Gate, Login, Query, Tx};
 use domain::{
-    alert::Severity,
-    breach::{BreachCommand, Facts, Nature, Risk},
-    deletion::Scope,
-    drill::Outcome,
+    desk::{
+        alert::Severity,
+        breach::{BreachCommand, Facts, Nature, Risk},
+        drill::Outcome,
+    },
     filter::Filter,
     quarter::Quarter,
-    release::{Plan, Policy},
+    rights::deletion::Scope,
+    statistics::release::{Plan, Policy},
 };
 use event_log::{Event, Position, Reader, append, holders};
 use futures_util::future::join_all;
 use lethe::{
-    alert_rules::{By, Rule, Rules},
-    app::{alert, breach, compliance, deletion, hold, keys, log, log_origin, opening, release},
+    app::{
+        desk::{
+            alert,
+            alert_rules::{By, Rule, Rules},
+            breach, compliance, opening,
+        },
+        log::{origin, published},
+        operation::keys,
+        rights::{deletion, hold},
+        statistics::release,
+    },
+    data::place::write_secret,
     jobs::run_due,
-    place::write_secret,
 };
 use poem::http::StatusCode;
 use rand::RngExt;
@@ -136,10 +147,10 @@ async fn the_auditor_replays_every_sort_of_event_that_a_server_writes() {
     every_sort_of_staff_event(&world).await;
     // A checkpoint of more than the log holds: what a restore of an old backup finds.
     let signed = covered(&world).await;
-    let (key, ring) = (log::vkey(&world.app).await.expect("a key"), world.app.vault.ring());
+    let (key, ring) = (published::vkey(&world.app).await.expect("a key"), world.app.vault.ring());
     let ahead = transparency::sign_checkpoint(&key, signed.size + 1000, signed.root, |body| ring.sign_log(body));
     world.app.log.watermark.write(&ahead.expect("signed"), &key).await.expect("written");
-    log_origin::reopen(&world.app).await.expect("reopened").expect("a new tree");
+    origin::reopen(&world.app).await.expect("reopened").expect("a new tree");
 
     let (login, password) = (Login::Auditor.as_str(), world.folder.join("auditor.password"));
     write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");

@@ -12,9 +12,9 @@ use context::{Ctx, EventId, SubjectId};
 use db::{Gate, Query};
 use lethe::{
     app::{App, AppError},
+    data::place::write_secret,
     jobs,
     mail::{Letter, Mailbox, letter_insert},
-    place::write_secret,
     server::Settings,
 };
 use poem::http::StatusCode;

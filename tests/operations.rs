@@ -4,11 +4,20 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use context::{Client, Ctx, ExportId, Personal, RequestId, Role, SubjectId};
-use domain::{RoleLevel, Specialty, alert::Severity, consent::Purpose, deletion::Scope, kinds::WorkProfile};
+use domain::{
+    RoleLevel, Specialty,
+    desk::alert::Severity,
+    kinds::WorkProfile,
+    rights::{consent::Purpose, deletion::Scope},
+};
 use lethe::{
     app::{
-        account::{self, Registration},
-        alert, export_run, staff,
+        desk::alert,
+        identity::{
+            account::{self, Registration},
+            staff,
+        },
+        rights::export_run,
     },
     auth::codes::Proof,
     jobs::run_due,

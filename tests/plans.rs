@@ -12,11 +12,11 @@ use domain::kinds::WORK_DAY;
 use event_log::Event;
 use projections::{
     REBUILDS,
-    audit::newest,
-    compliance::request_list,
-    export::{After, export_events, export_ids, export_records},
-    record::{record_all, record_amended, record_get, record_list, record_newest},
-    release::{release_days, release_people, release_profiles},
+    desk::compliance::request_list,
+    log::audit::newest,
+    records::record::{record_all, record_amended, record_get, record_list, record_newest},
+    rights::export::{After, export_events, export_ids, export_records},
+    statistics::release::{release_days, release_people, release_profiles},
 };
 use serde_json::Value;
 use tokio_postgres::Client;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use context::Role;
-use lethe::app::staff;
+use lethe::app::identity::staff;
 use poem::http::StatusCode;
 
 use crate::support::{Person, World, expect};

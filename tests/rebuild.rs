@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::Days;
 use context::{Ctx, DeletionId, SubjectId};
 use db::{DbError, Gate, Tx};
-use domain::{
+use domain::rights::{
     consent::{Consent, ConsentEvent, Decision, Purpose},
     deletion::{Deletion, DeletionEvent, Open, Scope},
     hold::{Hold, HoldEvent},
@@ -16,7 +16,7 @@ use event_log::{
     cqrs_es::{Aggregate, DomainEvent},
 };
 use futures_util::future::join;
-use lethe::app::projection::{self, Rebuilt};
+use lethe::app::operation::projection::{self, Rebuilt};
 use poem::http::StatusCode;
 use projections::{INLINE, rebuild::Repaired};
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Consent receipts: signed, mailed, downloadable, the same each time, and checked with the published key alone.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use lethe::{app::receipt::Controller, server::Settings};
+use lethe::{app::rights::controller::Controller, server::Settings};
 use poem::http::StatusCode;
 use serde_json::{Value, json};
 

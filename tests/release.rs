@@ -8,22 +8,22 @@ use context::{Clock, Ctx, RequestId, SubjectId};
 use db::{Login, Lookup};
 use domain::{
     RoleLevel, Source, Specialty, StateCode,
-    consent::Purpose,
     kinds::{Shape, WORK_DAY, WORK_PROFILE, WorkDay, WorkProfile},
     quarter::Quarter,
-    release::{GRACE_DAYS, Plan, Policy, Revision},
+    rights::consent::Purpose,
+    statistics::release::{GRACE_DAYS, Plan, Policy, Revision},
 };
 use lethe::{
     app::{
         App, AppError,
-        account::{self, Registration},
-        consent, hospital,
-        record::{self, Batch, Submission},
-        release, restriction,
+        identity::account::{self, Registration},
+        records::record::{self, Batch, Submission},
+        rights::{consent, restriction},
+        statistics::{hospital, release},
     },
     auth::codes::Proof,
+    data::place::Folder,
     jobs::{plan, run_due},
-    place::Folder,
     server::{self, Settings},
 };
 use poem::http::StatusCode;

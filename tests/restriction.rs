@@ -1,7 +1,7 @@
 //! Restriction and objections: switches that every command obeys.
 
 use context::{Ctx, SubjectId};
-use lethe::app::{record, retention};
+use lethe::app::{records::record, rights::retention};
 use poem::http::{Method, StatusCode};
 use serde_json::{Value, json};
 

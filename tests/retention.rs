@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use context::SubjectId;
 use lethe::{
-    app::retention,
+    app::rights::retention,
     jobs::{plan, run_due},
     server::Settings,
 };

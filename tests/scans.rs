@@ -5,8 +5,8 @@ use context::{Role, SubjectId};
 use db::{Backend, Login, Query};
 use event_log::{Position, Reader, tree::log_uncovered};
 use projections::{
-    alert::{Wanted, deliveries_plan, pattern_find},
-    lag::log_stalled,
+    desk::alert::{Wanted, deliveries_plan, pattern_find},
+    operation::lag::log_stalled,
 };
 use serde_json::Value;
 use tokio_postgres::Client;

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use context::Role;
 use futures_util::future::join_all;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use lethe::app::staff;
+use lethe::app::identity::staff;
 use poem::{http::StatusCode, test::TestResponse};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -1,7 +1,7 @@
 //! Steps that several journeys share: reading answers and problems, letting time pass, looking behind the server's back.
 
 use chrono::TimeDelta;
-use domain::deletion::Scope;
+use domain::rights::deletion::Scope;
 use lethe::jobs::run_due;
 use poem::{
     http::{HeaderMap, StatusCode},

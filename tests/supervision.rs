@@ -180,6 +180,13 @@ async fn ready_names_what_does_not_hold() {
     superuser.batch_execute("GRANT INSERT ON vault.nodes TO lethe_system").await.expect("given back");
     lacking_until(&world, "").await;
 
+    // A backend that is there already works on; it is a fresh one that shows what is gone since.
+    let name = &world.database.address.database;
+    superuser.batch_execute(&format!("REVOKE CONNECT ON DATABASE {name} FROM lethe_system")).await.expect("taken away");
+    lacking_until(&world, "read, write.").await;
+    superuser.batch_execute(&format!("GRANT CONNECT ON DATABASE {name} TO lethe_system")).await.expect("given back");
+    lacking_until(&world, "").await;
+
     // A journal that can't be read is not emptied either.
     let journal = world.folder.join("reads.journal");
     fs::create_dir(&journal).expect("there is no journal");
@@ -215,4 +222,22 @@ async fn however_many_ask_one_look_at_the_database_goes_on() {
     assert!(answers.iter().all(|lacking| lacking.starts_with("read, write")), "{answers:?}");
     lock.rollback().await.expect("rolled back");
     lacking_until(&world, "").await;
+}
+
+/// What a look found counts for some seconds: those who ask meanwhile are answered without another.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_are_answered_by_few_looks() {
+    let world = World::new().await;
+    let superuser = world.superuser().await;
+    let counted = "CREATE SEQUENCE public.looks;
+        CREATE FUNCTION public.looked() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+        AS $$ BEGIN PERFORM nextval('public.looks'); RETURN NULL; END $$;
+        CREATE TRIGGER looked AFTER INSERT ON vault.nodes FOR EACH STATEMENT EXECUTE FUNCTION public.looked()";
+    superuser.batch_execute(counted).await.expect("each look is counted");
+    for _ in 0..5 {
+        let answers = futures_util::future::join_all((0..20).map(|_| lacking(&world))).await;
+        assert!(answers.iter().all(|lacking| lacking == "tree."), "{answers:?}");
+    }
+    let looks: i64 = superuser.query_one("SELECT last_value FROM public.looks", &[]).await.expect("counted").get(0);
+    assert!(looks < 10, "{looks} looks for a hundred who asked");
 }

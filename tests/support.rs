@@ -11,9 +11,9 @@ use context::Clock;
 use db::{Address, Login, Passwords};
 use lethe::{
     app::App,
+    data::place::{Database, Folder},
     http, jobs,
     mail::Mailbox,
-    place::{Database, Folder},
     server::{self, Settings, Store},
 };
 use poem::{
@@ -159,7 +159,7 @@ impl World {
     /// A plain connection of a login, with the password that auditors and dashboards would use.
     pub async fn login(&self, login: Login) -> tokio_postgres::Client {
         let password = self.suite.passwords[login.as_str()].as_str();
-        db::admin(&self.database.address, login.as_str(), Some(password)).await.expect("the login connects")
+        db::client(&self.database.address, login.as_str(), Some(password)).await.expect("the login connects")
     }
 
     /// Somebody's request with a JSON body, `null` for none.

@@ -3,9 +3,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::RecordId;
-use domain::deletion::Scope;
+use domain::rights::deletion::Scope;
 use lethe::{
-    alert_rules::Rules,
+    app::desk::alert_rules::Rules,
     jobs::{run_due, watch_log_once},
 };
 use poem::http::{Method, StatusCode};
@@ -183,6 +183,28 @@ async fn nothing_is_carried_out_while_a_suspension_lasts() {
         let kept = expect(world.get(&person, "/v1/work-events/me").await, StatusCode::OK).await;
         assert_eq!(kept["events"].as_array().map(Vec::len), Some(1), "{name}");
     }
+}
+
+/// Nor does a record go for its age: a thief may have shortened the time.
+#[tokio::test]
+async fn no_record_goes_for_its_age_while_a_suspension_lasts() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    crate::steps::submit_day(&world, &anna, "2025-12-08").await;
+    let rule = json!({ "data_retention_days": 1 });
+    expect(world.put(&anna, "/v1/privacy/retention/work_day", &rule).await, StatusCode::OK).await;
+    let subject = context::SubjectId(subject_of(&world, &anna).await);
+    // Behind the grace of the rule.
+    let_pass(&world, TimeDelta::days(4)).await;
+    let run = async || {
+        lethe::app::rights::retention::run(&world.app, subject).await.expect("it looks");
+        let held = "SELECT count(*) FROM read.records WHERE subject_id = $1 AND kind = 'work_day'";
+        world.superuser().await.query_one(held, &[&subject.0]).await.expect("counted").get::<_, i64>(0)
+    };
+    suspend(&world, &anna, TimeDelta::hours(1)).await;
+    assert_eq!(run().await, 1, "as long as it lasts");
+    suspend(&world, &anna, TimeDelta::zero()).await;
+    assert_eq!(run().await, 0, "behind it");
 }
 
 /// A session that ended is no session, suspended or not.

@@ -2,7 +2,11 @@
 
 use chrono::TimeDelta;
 use context::{Ctx, Role};
-use lethe::app::{compliance, hold, opening, staff};
+use lethe::app::{
+    desk::{compliance, opening},
+    identity::staff,
+    rights::hold,
+};
 use poem::http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;

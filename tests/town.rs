@@ -2,7 +2,7 @@
 
 use context::{Role, SubjectId};
 use db::Lookup;
-use lethe::app::staff;
+use lethe::app::identity::staff;
 use poem::http::StatusCode;
 use serde_json::json;
 use tokio_postgres::Client;

@@ -11,16 +11,18 @@ use auditor::{
 use chrono::Days;
 use context::{Client as Caller, Ctx, RequestId, SubjectId};
 use db::Login;
-use domain::{alert::AlertEvent, consent::Purpose};
+use domain::{desk::alert::AlertEvent, rights::consent::Purpose};
 use lethe::{
     app::{
         AppError,
-        account::{self, Registration},
-        alert, erasure, log, tree,
+        desk::alert,
+        identity::account::{self, Registration},
+        log::{published, tree},
+        rights::erasure,
     },
     auth::codes::Proof,
+    data::place::write_secret,
     jobs::{Cover, Witnesses, grow_once, watch_cover},
-    place::write_secret,
     server::Settings,
 };
 use poem::http::StatusCode;
@@ -41,7 +43,7 @@ pub async fn covered(world: &World) -> Checkpoint {
     for _ in 0..500 {
         tree::grow(&world.app).await.expect("the tree grows");
         let events: i64 = client.query_one(count, &[]).await.expect("counted").get(0);
-        let newest = log::checkpoint(&world.app, None).await.expect("read");
+        let newest = published::checkpoint(&world.app, None).await.expect("read");
         if let Some(stored) = newest.filter(|stored| stored.size == events.unsigned_abs()) {
             return Checkpoint::unverified(&stored.note).expect("a checkpoint");
         }
@@ -59,7 +61,7 @@ fn database(world: &World) -> Source {
 }
 
 async fn key(world: &World) -> LogKey {
-    log::vkey(&world.app).await.expect("a key")
+    published::vkey(&world.app).await.expect("a key")
 }
 
 /// Submits many days in a row, up to 31 at once.
@@ -462,12 +464,12 @@ async fn a_checkpoint_is_published_once_its_witness_has_cosigned() {
     let mut published = async |world: &World| {
         for _ in 0..200 {
             grow_once(&world.app, &mut witnesses).await.expect("it grows");
-            if log::uncovered(&world.app).await.expect("read").is_none() {
+            if published::uncovered(&world.app).await.expect("read").is_none() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let stored = log::checkpoint(&world.app, None).await.expect("read");
+        let stored = published::checkpoint(&world.app, None).await.expect("read");
         stored.map(|stored| Checkpoint::verify(&stored.note, &policy_key(world)).expect("signed"))
     };
     let first = published(&world).await.expect("published");
@@ -485,8 +487,8 @@ async fn a_checkpoint_is_published_once_its_witness_has_cosigned() {
         grow_once(&world.app, &mut lone).await.expect("it grows");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(log::checkpoint(&world.app, None).await.expect("read").expect("one").size, second.size, "{url}");
-    assert!(log::uncovered(&world.app).await.expect("read").is_some());
+    assert_eq!(published::checkpoint(&world.app, None).await.expect("read").expect("one").size, second.size, "{url}");
+    assert!(published::uncovered(&world.app).await.expect("read").is_some());
 }
 
 fn policy_key(world: &World) -> LogKey {

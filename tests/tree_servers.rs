@@ -11,13 +11,15 @@ use db::Login;
 use lethe::{
     app::{
         App,
-        account::{self, Registration},
-        log, tree,
+        identity::account::{self, Registration},
+        log::{published, tree},
+    },
+    data::{
+        place::{Folder, write_secret},
+        watermark::Watermark,
     },
     jobs::{Witnesses, grow_once},
-    place::{Folder, write_secret},
     server::{self, Settings},
-    watermark::Watermark,
 };
 use tokio_postgres::Client;
 use transparency::{Checkpoint, Policy};
@@ -143,8 +145,8 @@ async fn a_server_that_is_killed_leaves_the_tree_whole_to_another() {
         let Far { events, .. } = far;
         let whole = Far { events, leaves: events, signed: events, published: events, in_file: events };
         assert_eq!(far, whole, "{point}");
-        notes.push(log::checkpoint(&app, None).await.expect("read").expect("published").note);
-        let policy = Policy::of(log::vkey(&app).await.expect("a key"));
+        notes.push(published::checkpoint(&app, None).await.expect("read").expect("published").note);
+        let policy = Policy::of(published::vkey(&app).await.expect("a key"));
         let trust = Trust { policy: &policy, checkpoints: &notes, against: None };
         assert_eq!(verify(&source, &trust).await.expect("verified").findings, [], "{point}");
     }

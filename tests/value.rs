@@ -1,7 +1,7 @@
 //! Numbers, times and nulls mean what JSON Schema, RFC 3339 and RFC 7396 say.
 
 use context::Role;
-use lethe::app::staff;
+use lethe::app::identity::staff;
 use poem::http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 

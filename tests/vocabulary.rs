@@ -10,7 +10,7 @@ use std::{
 };
 
 use lethe::{
-    app::{processing_record, receipt::Controller},
+    app::{desk::processing_record, rights::controller::Controller},
     server::Settings,
 };
 use poem::http::StatusCode;

@@ -5,19 +5,20 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use context::{Clock, Ctx, SubjectId};
 use db::{Login, Passwords};
-use domain::{alert::AlertEvent, consent::Purpose};
+use domain::{desk::alert::AlertEvent, rights::consent::Purpose};
 use lethe::{
     app::{
-        App, access,
-        account::{self, Registration},
-        alert, consent, erasure,
+        App,
+        desk::alert,
+        identity::account::{self, Registration},
+        log::access,
+        rights::{consent, erasure},
     },
-    doctor,
+    data::place::Folder,
     http::TrustedProxies,
     jobs::{check_clock, check_policies, tell_own_settings, watch_sessions_once},
     mail::Mailbox,
-    place::Folder,
-    server::{self, ServerError, Settings, Store},
+    server::{self, ServerError, Settings, Store, doctor},
 };
 use poem::http::StatusCode;
 use tokio_postgres::{Client, error::SqlState};
@@ -58,7 +59,7 @@ impl Own {
 
     async fn login(&self, login: Login) -> Result<Client, db::DbError> {
         let password = self.passwords[login.as_str()].as_str();
-        db::admin(&self.store.database.address, login.as_str(), Some(password)).await
+        db::client(&self.store.database.address, login.as_str(), Some(password)).await
     }
 
     async fn superuser(&self) -> Client {
@@ -164,6 +165,11 @@ async fn what_a_superuser_sets_for_a_login_or_grants_stops_the_server_and_migrat
         ("ALTER ROLE lethe_dashboard SET log_statement = 'none'", "setting lethe_dashboard log_statement=none"),
         ("ALTER ROLE lethe_dashboard RESET temp_file_limit", "- setting lethe_dashboard temp_file_limit=1GB"),
         ("ALTER ROLE lethe_watch SET work_mem = '64kB'", "setting lethe_watch work_mem=64kB"),
+        ("ALTER DATABASE lethe SET log_statement = none", "setting everybody in this database log_statement=none"),
+        (
+            "ALTER ROLE lethe_api IN DATABASE lethe SET log_statement = none",
+            "setting lethe_api in this database log_statement=none",
+        ),
         ("ALTER ROLE lethe_dashboard CONNECTION LIMIT -1", "connections=-1"),
         ("ALTER ROLE lethe_api CONNECTION LIMIT 99", "connections=99"),
         ("ALTER ROLE lethe_dashboard VALID UNTIL '2020-01-01'", "role lethe_dashboard"),
@@ -330,7 +336,8 @@ async fn a_server_with_a_wrong_clock_does_not_start() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("an address");
     let mailbox = Mailbox::new(&server::mail_folder(&world.folder), "lethe@localhost.example").expect("a mailbox");
     let proxies = TrustedProxies::default();
-    let refused = server::serve(world.app.clone(), mailbox, listener, proxies, std::future::pending()).await;
+    let serving = server::serve(world.app.clone(), mailbox, listener, proxies, std::future::pending());
+    let refused = tokio::time::timeout(Duration::from_secs(60), serving).await.expect("it does not serve");
     assert!(matches!(refused, Err(ServerError::Clock(_))), "{refused:?}");
 }
 
@@ -342,6 +349,12 @@ async fn a_request_waits_ten_seconds_for_a_lock_and_is_asked_to_come_again() {
     let subject = subject_of(&world, &anna).await;
     let superuser = world.superuser().await;
     hold(&superuser, subject).await;
+    // It is the lock that is given up, long before the statement would be: both are answered alike.
+    let password = world.suite.passwords[Login::Api.as_str()].as_str();
+    let session = db::session(&world.database.address, Login::Api, Some(password)).await.expect("connects");
+    let lock = i64::from_be_bytes(subject.as_bytes()[..8].try_into().expect("a UUID has sixteen bytes"));
+    let refused = session.query("SELECT pg_advisory_xact_lock($1)", &[&lock]).await.expect_err("it is held");
+    assert_eq!(refused.code(), Some(&SqlState::LOCK_NOT_AVAILABLE), "{refused}");
     let answer = world.post(&anna, "/v1/work-events/daily", &day("2025-12-08", 8.0, 9.0)).await;
     assert!(answer.0.headers().contains_key("retry-after"));
     problem(answer, StatusCode::SERVICE_UNAVAILABLE, "busy").await;
@@ -359,7 +372,7 @@ async fn an_erasure_looks_into_every_table_of_people() {
                  AND has_column_privilege('lethe_api', c.oid, a.attname, 'SELECT')
                  AND c.oid::regclass::text NOT IN ('log.events', 'vault.erased', 'jobs.jobs')";
     let rows = world.superuser().await.query(sql, &[]).await.expect("read");
-    let looked: String = projections::erasure::subject_erase(SubjectId::NIL, world.clock.now())
+    let looked: String = projections::rights::erasure::subject_erase(SubjectId::NIL, world.clock.now())
         .iter()
         .map(|query| query.sql())
         .collect();
@@ -367,5 +380,19 @@ async fn an_erasure_looks_into_every_table_of_people() {
     for row in rows {
         let table: &str = row.get(0);
         assert!(looked.contains(&format!("FROM {table} WHERE")), "an erasure does not look into {table}");
+    }
+}
+
+/// Whatever the database has set for all sessions, that of `migrate` included, `migrate` takes it back.
+#[tokio::test]
+async fn migrate_takes_back_what_the_database_sets_for_its_own_session() {
+    let own = Own::new().await;
+    for setting in ["row_security = off", "statement_timeout = '1ms'", "default_transaction_read_only = on"] {
+        let superuser = own.superuser().await;
+        superuser.batch_execute(&format!("ALTER DATABASE lethe SET {setting}")).await.expect(setting);
+        let migrated = own.store.migrate(None, &own.vault, &own.passwords).await;
+        assert!(migrated.is_ok(), "{setting}: {migrated:?}");
+        let left = "SELECT FROM pg_db_role_setting WHERE setrole = 0 AND setdatabase <> 0";
+        assert_eq!(superuser.execute(left, &[]).await.expect("read"), 0, "{setting}");
     }
 }

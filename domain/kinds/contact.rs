@@ -8,8 +8,10 @@ use idna::{
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
-use super::{Kind, Shape, Shaped};
-use crate::Fault;
+use crate::{
+    Fault,
+    kinds::{Kind, Shape, Shaped},
+};
 
 /// The kind.
 pub const CONTACT: &dyn Kind = &Shaped::<Contact>::new();

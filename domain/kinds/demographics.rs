@@ -4,8 +4,12 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Shape, Shaped};
-use crate::{AgeGroup, Fault, Gender, consent::Purpose, text::Line};
+use crate::{
+    AgeGroup, Fault, Gender,
+    kinds::{Kind, Shape, Shaped},
+    rights::consent::Purpose,
+    text::Line,
+};
 
 /// The kind.
 pub const DEMOGRAPHICS: &dyn Kind = &Shaped::<Demographics>::new();

@@ -9,8 +9,11 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
-use super::{Body, Shape};
-use crate::{Fault, number};
+use crate::{
+    Fault,
+    kinds::{Body, Shape},
+    number,
+};
 
 /// So many faults are named at most.
 const FAULTS: usize = 100;

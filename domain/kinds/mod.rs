@@ -18,6 +18,8 @@ use chrono_tz::Tz;
 use context::Personal;
 use serde_json::Value;
 
+use crate::{Fault, rights::consent::Purpose};
+
 pub use contact::{CONTACT, Contact, former_spelling, mailbox_of, normalise_address};
 pub use demographics::{DEMOGRAPHICS, Demographics};
 pub use screening::{SCREENING, Screening, Threshold};
@@ -26,8 +28,6 @@ pub use time::{UtcTime, instant};
 pub use wordbook::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS, WordbookEntry, WordbookSettings};
 pub use work_day::{WORK_DAY, WorkDay};
 pub use work_profile::{WORK_PROFILE, WorkProfile};
-
-use crate::{Fault, consent::Purpose};
 
 /// What a record says: one JSON object, in clear text.
 pub type Body = Personal<Value>;

@@ -9,8 +9,11 @@ use chrono::{DateTime, Days, Months, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Kind, Shape, Shaped, UtcTime};
-use crate::{Choice, Fault, TestType, consent::Purpose};
+use crate::{
+    Choice, Fault, TestType,
+    kinds::{Kind, Shape, Shaped, UtcTime},
+    rights::consent::Purpose,
+};
 
 /// The kind.
 pub const SCREENING: &dyn Kind = &Shaped::<Screening>::new();

@@ -8,8 +8,12 @@ use context::Personal;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Body, Kind, form};
-use crate::{Fault, consent::Purpose, number};
+use crate::{
+    Fault,
+    kinds::{Body, Kind, form},
+    number,
+    rights::consent::Purpose,
+};
 
 /// A kind whose bodies are a Rust type.
 pub trait Shape: Serialize + DeserializeOwned + Send + Sync + 'static {

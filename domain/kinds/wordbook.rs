@@ -4,8 +4,12 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Shape, Shaped, UtcTime};
-use crate::{Fault, consent::Purpose, text::Line};
+use crate::{
+    Fault,
+    kinds::{Kind, Shape, Shaped, UtcTime},
+    rights::consent::Purpose,
+    text::Line,
+};
 
 /// The kind of words.
 pub const WORDBOOK_ENTRY: &dyn Kind = &Shaped::<WordbookEntry>::new();

@@ -3,8 +3,11 @@
 use chrono::{Months, NaiveDate};
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Shape, Shaped};
-use crate::{Fault, Source, consent::Purpose};
+use crate::{
+    Fault, Source,
+    kinds::{Kind, Shape, Shaped},
+    rights::consent::Purpose,
+};
 
 /// The kind.
 pub const WORK_DAY: &dyn Kind = &Shaped::<WorkDay>::new();

@@ -3,8 +3,10 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Shape, Shaped};
-use crate::{Fault, RoleLevel, Specialty, StateCode};
+use crate::{
+    Fault, RoleLevel, Specialty, StateCode,
+    kinds::{Kind, Shape, Shaped},
+};
 
 /// The kind.
 pub const WORK_PROFILE: &dyn Kind = &Shaped::<WorkProfile>::new();

@@ -4,20 +4,20 @@ use chrono::{DateTime, Utc};
 use db::{DbError, Transient};
 use domain::{
     Fault,
-    alert::AlertError,
-    breach::BreachError,
-    consent::Purpose,
-    deletion::DeletionError,
-    export::ExportError,
-    extension::ExtensionError,
-    hold::HoldError,
-    release::{PlanError, ReleaseError},
-    retention::RetentionError,
+    desk::{alert::AlertError, breach::BreachError, extension::ExtensionError},
+    rights::{
+        consent::Purpose, deletion::DeletionError, export::ExportError, hold::HoldError, retention::RetentionError,
+    },
+    statistics::release::{PlanError, ReleaseError},
 };
 use event_log::cqrs_es::AggregateError;
 use vault::{RingError, Unreadable};
 
-use crate::{export::StoreError, ledger::LedgerError, watermark::WatermarkError};
+use crate::{
+    auth::{limits::Left, sessions::RefreshFault},
+    data::{ledger::LedgerError, watermark::WatermarkError},
+    export::StoreError,
+};
 
 /// A refusal, or a failure of ours.
 #[derive(Debug, thiserror::Error)]
@@ -225,41 +225,41 @@ impl From<std::convert::Infallible> for AppError {
     }
 }
 
-impl From<domain::key_ring::KeyRingError> for AppError {
-    fn from(error: domain::key_ring::KeyRingError) -> Self {
+impl From<domain::operation::key_ring::KeyRingError> for AppError {
+    fn from(error: domain::operation::key_ring::KeyRingError) -> Self {
         Self::Corrupt(format!("the ring and the log disagree: {error}"))
     }
 }
 
-impl From<domain::record::RecordError> for AppError {
-    fn from(error: domain::record::RecordError) -> Self {
+impl From<domain::records::record::RecordError> for AppError {
+    fn from(error: domain::records::record::RecordError) -> Self {
         match error {
-            domain::record::RecordError::Invalid(faults) => Self::Invalid(faults),
-            domain::record::RecordError::Missing => Self::Missing("record"),
+            domain::records::record::RecordError::Invalid(faults) => Self::Invalid(faults),
+            domain::records::record::RecordError::Missing => Self::Missing("record"),
         }
     }
 }
 
-impl From<domain::account::AccountError> for AppError {
-    fn from(error: domain::account::AccountError) -> Self {
+impl From<domain::identity::account::AccountError> for AppError {
+    fn from(error: domain::identity::account::AccountError) -> Self {
         match error {
-            domain::account::AccountError::Exists => Self::AccountExists,
-            domain::account::AccountError::Unknown => Self::Missing("account"),
+            domain::identity::account::AccountError::Exists => Self::AccountExists,
+            domain::identity::account::AccountError::Unknown => Self::Missing("account"),
         }
     }
 }
 
-impl From<domain::consent::ConsentError> for AppError {
-    fn from(error: domain::consent::ConsentError) -> Self {
+impl From<domain::rights::consent::ConsentError> for AppError {
+    fn from(error: domain::rights::consent::ConsentError) -> Self {
         match error {
-            domain::consent::ConsentError::NoticeOutdated { current } => Self::NoticeOutdated(current),
-            domain::consent::ConsentError::ObjectionStands => Self::ObjectionStands,
+            domain::rights::consent::ConsentError::NoticeOutdated { current } => Self::NoticeOutdated(current),
+            domain::rights::consent::ConsentError::ObjectionStands => Self::ObjectionStands,
         }
     }
 }
 
-impl From<domain::restriction::RestrictionError> for AppError {
-    fn from(error: domain::restriction::RestrictionError) -> Self {
+impl From<domain::rights::restriction::RestrictionError> for AppError {
+    fn from(error: domain::rights::restriction::RestrictionError) -> Self {
         match error {}
     }
 }
@@ -306,5 +306,21 @@ mod tests {
         assert_eq!(AppError::from(StoreError::from(full())).passing(), Some(Passing::StorageFull));
         assert_eq!(ledger(io::Error::from(io::ErrorKind::PermissionDenied)).passing(), None);
         assert_eq!(AppError::Corrupt("x".to_owned()).passing(), None);
+    }
+}
+
+impl From<RefreshFault> for AppError {
+    fn from(fault: RefreshFault) -> Self {
+        match fault {
+            RefreshFault::Moved => Self::Corrupt("a refresh token was moved to another person".to_owned()),
+            RefreshFault::RanOut => Self::RefreshRefused,
+        }
+    }
+}
+
+impl From<Left> for AppError {
+    /// The refusal of a request that was one too many.
+    fn from(left: Left) -> Self {
+        Self::Limited { retry_after_s: left.retry_after_s() }
     }
 }

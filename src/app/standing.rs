@@ -10,7 +10,7 @@ use context::Ctx;
 use db::{Gate, Query, Row};
 use domain::{
     Choice,
-    consent::{Notice, Purpose},
+    rights::consent::{Notice, Purpose},
 };
 use vault::{IndexKey, SubjectKeys, WrappedSubject};
 

@@ -3,7 +3,7 @@
 use context::{Ctx, EventId, SubjectId};
 use db::{Gate, Row, Tx};
 use event_log::{Event, Sealing, Store, Stream, Unit, cqrs_es::Aggregate, execute};
-use projections::{INLINE, audit::newest};
+use projections::{INLINE, log::audit::newest};
 
 use crate::app::{App, AppError};
 
@@ -21,20 +21,6 @@ where
 {
     let stream = Stream { subject: ctx.subject, kind: A::TYPE, sealing: Sealing::Clear, newest };
     Ok(execute::<A>(Store::new(unit, stream, &[], ctx.now()), id, command, ()).await?)
-}
-
-/// One statement under the system's ticket.
-pub(crate) async fn read_as_system(
-    app: &App,
-    name: &'static str,
-    query: &(dyn Fn() -> db::Query + Sync),
-) -> Result<Vec<db::Row>, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: Tx| async move {
-        let [rows] = tx.finish([query()]).await?;
-        Ok(rows)
-    };
-    app.db.system.run_tx(name, ctx, Gate::read(ctx), work).await
 }
 
 /// Runs a command on a stream that is about nobody, as whoever `ctx` says; gives the stream's newest event then, and whether the

@@ -7,13 +7,10 @@
 use aws_lc_rs::{constant_time, rand};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, Personal};
-use db::{Lookup, Query, Row, Tx};
+use db::{Lookup, Query, Row};
 use vault::{Ring, TransitId};
 
-use crate::{
-    app::AppError,
-    auth::devices::{Asker, Device},
-};
+use crate::auth::devices::{Asker, Device};
 
 /// How long a code is good.
 pub const LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -149,7 +146,7 @@ pub fn codes_get(ring: &Ring, ctx: &Ctx, key: TransitId, address: Lookup, asker:
 }
 
 /// Uses a code up; no row where somebody else was faster.
-fn code_use(ctx: &Ctx, address: Lookup, shown: &Shown) -> Query {
+pub fn code_use(ctx: &Ctx, address: Lookup, shown: &Shown) -> Query {
     Query::new(
         "-- code_use
         UPDATE auth.codes SET used_at = $3
@@ -167,13 +164,6 @@ pub enum Proof {
     Code(Shown),
     /// The command line, which needs none.
     Operator,
-}
-
-/// Uses a code up; of several that show it at once, one gets through.
-pub async fn use_up(tx: &Tx, ctx: &Ctx, address: Lookup, proof: &Proof) -> Result<(), AppError> {
-    let Proof::Code(shown) = proof else { return Ok(()) };
-    let [used] = tx.flight([code_use(ctx, address, shown)]).await?;
-    if used.is_empty() { Err(AppError::CodeRefused) } else { Ok(()) }
 }
 
 #[cfg(test)]

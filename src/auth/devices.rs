@@ -5,14 +5,11 @@
 //! another person, or prolonged, makes nobody known.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use context::{Ctx, Personal, SubjectId};
-use db::{Gate, Lookup, Query, Row, Tx};
+use context::{Ctx, Personal};
+use db::{Lookup, Query, Row, Tx};
 use vault::Ring;
 
-use crate::{
-    app::{App, AppError, sign_in::Known},
-    auth::{limits::client_key, random_text},
-};
+use crate::auth::random_text;
 
 /// How long a device is known after the sign-in that made it so.
 const LIFETIME: TimeDelta = TimeDelta::days(400);
@@ -32,11 +29,13 @@ pub enum Asker {
 pub struct Device {
     /// Its secret, as it was shown.
     pub secret: Personal<String>,
-    lookup: Lookup,
+    /// The keyed hash of it, by which its row is found.
+    pub lookup: Lookup,
 }
 
 impl Device {
-    fn shown(ring: &Ring, secret: &str) -> Self {
+    /// The device whose secret is `secret`, known or not.
+    pub fn shown(ring: &Ring, secret: &str) -> Self {
         Self { secret: Personal::new(secret.to_owned()), lookup: ring.lookup("device", secret.as_bytes()) }
     }
 
@@ -64,26 +63,8 @@ impl Asker {
     }
 }
 
-/// Who asks: a device of the person `known`, where it shows the secret of one. For an address that nobody has, as much is asked.
-pub async fn asker(app: &App, ctx: &Ctx, known: Option<&Known>, secret: Option<&str>) -> Result<Asker, AppError> {
-    let stranger = || Asker::Client(client_key(ctx));
-    let Some(secret) = secret else { return Ok(stranger()) };
-    let ring = app.vault.ring();
-    let device = Device::shown(ring, secret);
-    let ctx = &ctx.for_subject(known.map_or(SubjectId::NIL, |known| known.subject), None);
-    let lookup = device.lookup;
-    let work = move |tx: Tx| async move {
-        let [rows] = tx.finish([device_get(ctx, lookup)]).await?;
-        Ok::<_, AppError>(rows)
-    };
-    let rows = app.db.api.run_tx("device_get", ctx, Gate::read(ctx), work).await?;
-    let is_known = rows.first().is_some_and(|row| is_ours(ring, ctx, lookup, row));
-    Ok(if is_known { Asker::Device(device) } else { stranger() })
-}
-
 /// Queues that a new device is known from now on; gives its secret.
-pub fn add(app: &App, ctx: &Ctx, tx: &Tx) -> Personal<String> {
-    let ring = app.vault.ring();
+pub fn add(ring: &Ring, ctx: &Ctx, tx: &Tx) -> Personal<String> {
     let device = Device::shown(ring, &random_text(32));
     tx.queue(devices_trim(ctx));
     tx.queue(device_insert(ring, ctx, device.lookup));
@@ -96,14 +77,15 @@ fn device_mac(ring: &Ring, ctx: &Ctx, lookup: Lookup, expires_at: DateTime<Utc>)
 }
 
 /// Whether a row of [`device_get`] is as we wrote it, and its time is not over.
-fn is_ours(ring: &Ring, ctx: &Ctx, lookup: Lookup, row: &Row) -> bool {
+pub fn is_ours(ring: &Ring, ctx: &Ctx, lookup: Lookup, row: &Row) -> bool {
     let (expires_at, mac): (DateTime<Utc>, Vec<u8>) = (row.get(0), row.get(1));
     let expiry = expires_at.timestamp_micros().to_be_bytes();
     let ours = ring.check_row("devices", &[ctx.subject.0.as_bytes(), &lookup.0, &expiry], &mac);
     ours && ctx.now() < expires_at
 }
 
-fn device_get(ctx: &Ctx, lookup: Lookup) -> Query {
+/// The row of a device of the context's subject.
+pub fn device_get(ctx: &Ctx, lookup: Lookup) -> Query {
     Query::new("-- device_get\nSELECT expires_at, mac FROM auth.devices WHERE subject_id = $1 AND device_hash = $2")
         .bind(ctx.subject.0)
         .bind(lookup.0.to_vec())

@@ -6,10 +6,8 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::Ctx;
-use db::{Gate, Query, Row, Tx};
-use vault::TransitId;
-
-use crate::app::{App, AppError};
+use db::{Query, Row};
+use vault::{Ring, TransitId};
 
 /// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +105,8 @@ impl Left {
         Self { limit, used, reset_s: (window_end - ctx.now()).num_seconds().max(1) }
     }
 
-    fn remaining(&self) -> i32 {
+    /// How many more requests the window takes; negative where there were too many.
+    pub fn remaining(&self) -> i32 {
         self.limit.quota() - self.used
     }
 
@@ -121,9 +120,9 @@ impl Left {
         self.remaining() < 0
     }
 
-    /// The refusal of a request that was one too many.
-    pub fn refusal(&self) -> AppError {
-        AppError::Limited { retry_after_s: self.reset_s }
+    /// After so many seconds the window ends, and with it the refusal of a request that was one too many.
+    pub fn retry_after_s(&self) -> i64 {
+        self.reset_s
     }
 
     /// The value of the `RateLimit` header field.
@@ -137,42 +136,8 @@ impl Left {
     }
 }
 
-/// Counts a command of the context's subject that sends a letter; refuses where there were too many.
-pub async fn count_letter(app: &App, ctx: &Ctx) -> Result<(), AppError> {
-    let who = ctx.subject.to_string();
-    let limits = [(Limit::LettersPerPerson, who.as_str()), (Limit::LettersPerPersonAndDay, who.as_str())];
-    count(app, ctx, &limits).await.map(drop)
-}
-
-/// Counts one request against each limit and says what the tightest leaves; refuses where one is used up.
-pub async fn count(app: &App, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Left, AppError> {
-    // Under a transit key: what is left of a client's address in old copies tells nothing after 72 hours.
-    let (key, _) = app.vault.ring().transit(ctx.now())?;
-    let queries = || -> Vec<Query> { limits.iter().map(|(limit, who)| query(app, ctx, key, *limit, who)).collect() };
-    let rows = app
-        .db
-        .api
-        .run_tx("limit_count", ctx, Gate::read(ctx), move |tx| async move {
-            Ok::<_, AppError>(tx.flight_all(queries()).await?)
-        })
-        .await?;
-    let lefts = limits.iter().zip(&rows).map(|((limit, _), rows)| Left::of(ctx, *limit, rows));
-    let tightest = lefts.min_by_key(Left::remaining).expect("at least one limit is counted");
-    if tightest.is_over() { Err(tightest.refusal()) } else { Ok(tightest) }
-}
-
-/// Counts one request against a limit and says what that leaves, used up or not.
-pub async fn used(app: &App, ctx: &Ctx, limit: Limit, who: &str) -> Result<Left, AppError> {
-    let (key, _) = app.vault.ring().transit(ctx.now())?;
-    let work = move |tx: Tx| async move {
-        let [rows] = tx.finish([query(app, ctx, key, limit, who)]).await?;
-        Ok::<_, AppError>(Left::of(ctx, limit, &rows))
-    };
-    app.db.api.run_tx("limit_count", ctx, Gate::read(ctx), work).await
-}
-
 /// Counts one request against a limit, under today's transit key.
-pub fn query(app: &App, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
+pub fn query(ring: &Ring, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
     Query::new(
         "-- limit_count
         INSERT INTO auth.limits AS l (limit_hash, window_end, used) VALUES ($1, $2, 1)
@@ -181,21 +146,21 @@ pub fn query(app: &App, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Q
             window_end = CASE WHEN l.window_end <= $3 THEN excluded.window_end ELSE l.window_end END
         RETURNING used, window_end",
     )
-    .bind(limit_hash(app, key, limit, who))
+    .bind(limit_hash(ring, key, limit, who))
     .bind(ctx.now() + limit.window())
     .bind(ctx.now())
 }
 
 /// Whether a limit is used up; counts nothing. A row where it is.
-pub fn is_used_up(app: &App, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
+pub fn is_used_up(ring: &Ring, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
     Query::new("-- limit_get\nSELECT true FROM auth.limits WHERE limit_hash = $1 AND window_end > $2 AND used >= $3")
-        .bind(limit_hash(app, key, limit, who))
+        .bind(limit_hash(ring, key, limit, who))
         .bind(ctx.now())
         .bind(limit.quota())
 }
 
-fn limit_hash(app: &App, key: TransitId, limit: Limit, who: &str) -> Vec<u8> {
-    let hash = app.vault.ring().transit_hash(key, &[b"limit", limit.name().as_bytes(), who.as_bytes()]);
+fn limit_hash(ring: &Ring, key: TransitId, limit: Limit, who: &str) -> Vec<u8> {
+    let hash = ring.transit_hash(key, &[b"limit", limit.name().as_bytes(), who.as_bytes()]);
     hash.expect("today's transit key is there").to_vec()
 }
 

@@ -8,10 +8,7 @@ use db::{Lookup, Query, Row};
 use uuid::Uuid;
 use vault::{Ring, TransitId};
 
-use crate::{
-    app::AppError,
-    auth::{limits::client_key, random_text},
-};
+use crate::auth::{limits::client_key, random_text};
 
 /// How long a sign-in lasts, however often its tokens are refreshed.
 pub const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
@@ -135,21 +132,30 @@ pub fn refresh_get(lookup: Lookup) -> Query {
     .bind(lookup.0.to_vec())
 }
 
+/// Why a refresh token gives no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshFault {
+    /// Its row was moved to another person, or altered.
+    Moved,
+    /// Its time is over.
+    RanOut,
+}
+
 /// Reads a row of [`refresh_get`]; refuses one that we did not write, or that has run out.
 pub fn refresh_row(
     ring: &Ring,
     ctx: &Ctx,
     lookup: Lookup,
     row: &Row,
-) -> Result<(SubjectId, SessionId, Role), AppError> {
+) -> Result<(SubjectId, SessionId, Role), RefreshFault> {
     let (subject, session, role, expires_at): (Uuid, Uuid, &str, DateTime<Utc>) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
     let mac = token_mac(ring, subject, lookup, session, role, expires_at);
     let ours = constant_time::verify_slices_are_equal(&mac, &row.get::<_, Vec<u8>>(4)).is_ok();
     let role = Role::parse(role).filter(|_| ours);
-    let role = role.ok_or_else(|| AppError::Corrupt("a refresh token was moved to another person".to_owned()))?;
+    let role = role.ok_or(RefreshFault::Moved)?;
     if expires_at <= ctx.now() {
-        return Err(AppError::RefreshRefused);
+        return Err(RefreshFault::RanOut);
     }
     Ok((SubjectId(subject), SessionId(session), role))
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use vault::Ring;
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
-use crate::new_file::{NewFile, is_one_file, refuse_taken};
+use crate::data::new_file::{NewFile, is_one_file, refuse_taken};
 
 const MANIFEST: &str = "manifest.json";
 /// The ring's MAC over the manifest: hashes alone would follow whoever alters what they cover.

@@ -9,10 +9,9 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Client;
 use vault::Vault;
 
-use super::archive::{Content, Manifest, Writer, put_in_place, refuse_pair};
 use crate::{
-    ledger::Ledger,
-    new_file::NewFile,
+    backup::archive::{Content, Manifest, Writer, put_in_place, refuse_pair},
+    data::{ledger::Ledger, new_file::NewFile},
     server::{ServerError, Store},
 };
 
@@ -68,7 +67,7 @@ pub async fn create(
     let (keys, keys_file) = write(&client, vault, keys, (Content::Keys, KEYS), entries).await?;
     put_in_place(log_file)?;
     put_in_place(keys_file)?;
-    vault.ring().note_archive(now).map_err(crate::place::PlaceError::from)?;
+    vault.ring().note_archive(now).map_err(crate::data::place::PlaceError::from)?;
     Ok((log, keys))
 }
 

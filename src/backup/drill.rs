@@ -17,12 +17,10 @@ use chrono::NaiveDate;
 use context::{Client, Ctx, Personal, RecordId, RequestId, SubjectId};
 use domain::{
     RoleLevel, Source, Specialty,
-    consent::Purpose,
-    deletion::Scope,
-    drill::Outcome,
-    export::ExportFormat,
+    desk::drill::Outcome,
     filter::Filter,
     kinds::{Shape, WORK_DAY, WorkDay, WorkProfile},
+    rights::{consent::Purpose, deletion::Scope, export::ExportFormat},
 };
 use event_log::Event;
 use futures_util::TryStreamExt;
@@ -33,10 +31,14 @@ use vault::{RecordEntry, SubjectKeys, Vault, WrappedSubject};
 use crate::{
     app::{
         App, AppError,
-        account::{self, Registration},
-        compliance, download, erasure, export, export_run, keys,
-        record::{self, Batch, Submission},
-        sign_in,
+        desk::compliance,
+        identity::{
+            account::{self, Registration},
+            known,
+        },
+        operation::keys,
+        records::record::{self, Batch, Submission},
+        rights::{download, erasure, export, export_run},
     },
     backup::{
         archive::{Content, Reader},
@@ -45,7 +47,7 @@ use crate::{
         restore,
         scan::Wanted,
     },
-    place::{Database, Folder},
+    data::place::{Database, Folder},
     server::{ServerError, Settings, Store, exports_folder},
 };
 
@@ -309,7 +311,7 @@ async fn enter(app: &Arc<App>, canary: &str) -> Result<SubjectId, AppError> {
     };
     let person = Registration { email: email.clone(), work: Some(work), consents: vec![Purpose::WorkHours] };
     account::create(app, ctx, &person).await?;
-    let subject = sign_in::account_of(app, ctx, &email).await?.ok_or(AppError::Missing("account"))?.subject;
+    let subject = known::account_of(app, ctx, &email).await?.ok_or(AppError::Missing("account"))?.subject;
     let ctx = &ctx.for_subject(subject, None);
     let today = ctx.now().date_naive();
     let day = |back: u32| {

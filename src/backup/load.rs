@@ -13,12 +13,14 @@ use futures_util::SinkExt;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::{
-    Progress, Watch,
-    archive::{ArchiveError, Reader},
-    create::{KEYS, LOG, archived_since, columns},
+use crate::{
+    backup::{
+        Progress, Watch,
+        archive::{ArchiveError, Reader},
+        create::{KEYS, LOG, archived_since, columns},
+    },
+    server::ServerError,
 };
-use crate::server::ServerError;
 
 /// Rows of one transaction; an event has about 700 bytes. Few in test builds, so that tests meet the ends of chunks.
 const CHUNK: u64 = if cfg!(debug_assertions) { 5 } else { 50_000 };
@@ -263,7 +265,7 @@ async fn copy_in(
         mark.keep(client).await?;
         client.batch_execute("COMMIT").await.map_err(fault)?;
         note(sent);
-        crate::crash::crash_point("restore: a chunk is loaded");
+        context::crash_point("restore: a chunk is loaded");
         if ended {
             break;
         }

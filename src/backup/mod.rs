@@ -7,6 +7,7 @@
 mod archive;
 mod create;
 mod drill;
+pub mod legacy;
 mod load;
 mod restore;
 mod scan;

@@ -8,21 +8,25 @@
 
 use std::{path::Path, sync::Arc};
 
+use context::crash_point;
 use tokio_postgres::Client;
 use vault::Vault;
 
 use crate::{
     app::{
-        App, log_origin, projection,
-        restore::{self, Replayed},
+        App,
+        log::origin,
+        operation::{
+            projection,
+            restore::{self, Replayed},
+        },
     },
     backup::{
         Progress, Watch,
         archive::{Content, Reader},
         load::{Mark, Step, begin, check_target, load},
     },
-    crash::crash_point,
-    place::Folder,
+    data::place::Folder,
     server::{self, ServerError, Settings, Store},
 };
 
@@ -82,7 +86,7 @@ pub async fn restore(
     let app = server::open(settings, &store.database, vault, &passwords).await?;
     let mut restored = counted(&client, &mark).await?;
     if !settings.rehearsal {
-        restored.opened = log_origin::reopen(&app).await?.map(|checkpoint| checkpoint.origin);
+        restored.opened = origin::reopen(&app).await?.map(|checkpoint| checkpoint.origin);
     }
     crash_point("restore: reopened");
     rebuild(&app, &client, &mut mark, restored.people, watch).await?;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use context::Clock;
 use lethe::{
     backup::{self, Finding, Ground, Verdict},
-    place::PlaceError,
+    data::place::PlaceError,
     server::ServerError,
 };
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use domain::kinds::instant;
-use lethe::{app::hold, server::ServerError};
+use lethe::{app::rights::hold, server::ServerError};
 
 use crate::cli::{PlaceArgs, normalise, required_secret};
 

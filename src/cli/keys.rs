@@ -12,11 +12,10 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use lethe::{
     app::{
-        keys::{self, KeyList, Progress},
-        opening,
+        desk::opening,
+        operation::keys::{self, KeyList, Progress},
     },
-    new_file::NewFile,
-    place::PlaceError,
+    data::{new_file::NewFile, place::PlaceError},
     server::ServerError,
 };
 use vault::{Kek, Signing};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use context::Clock;
 use lethe::{
-    legacy::{self, Source, manifest_path},
-    place::Database,
+    backup::legacy::{self, Source, manifest_path},
+    data::place::Database,
     server::ServerError,
 };
 

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use lethe::{
-    app::projection::{self, Overview, Rebuilt},
+    app::operation::projection::{self, Overview, Rebuilt},
     server::ServerError,
 };
 

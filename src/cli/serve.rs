@@ -9,14 +9,16 @@ use chrono::TimeDelta;
 use clap::Args;
 use domain::text::Line;
 use lethe::{
-    alert_rules::Rules,
-    app::{Alerts, receipt::Controller},
+    app::{
+        Alerts,
+        desk::{alert_rules::Rules, webhook::Endpoint},
+        rights::controller::Controller,
+    },
+    data::place::PlaceError,
     export::Bucket,
     http,
     mail::{Mailbox, Relay},
-    place::PlaceError,
     server::{self, ServerError, Settings},
-    webhook::Endpoint,
 };
 use tokio::net::TcpListener;
 use transparency::Policy;

@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 use context::Role;
-use lethe::{app::staff, server::ServerError};
+use lethe::{app::identity::staff, server::ServerError};
 
 use crate::cli::{PlaceArgs, normalise};
 

@@ -8,14 +8,12 @@ use std::{
 use clap::{Subcommand, ValueEnum};
 use domain::{
     quarter::Quarter,
-    release::{Plan, Policy, Revision},
+    statistics::release::{Plan, Policy, Revision},
 };
 use lethe::{
-    app::{hospital, release},
-    demo::hospitals,
-    evaluate,
-    new_file::NewFile,
-    place::PlaceError,
+    app::statistics::{hospital, release},
+    data::{new_file::NewFile, place::PlaceError},
+    demo::{evaluate, hospitals},
     server::ServerError,
 };
 

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use context::{Client, Ctx, Personal, RequestId, Role};
 use domain::{
     Choice, RoleLevel, Specialty, StateCode,
-    consent::Purpose,
     kinds::{Shape, WORK_DAY, WORK_PROFILE, WorkProfile},
     quarter::Quarter,
+    rights::consent::Purpose,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -15,18 +15,20 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use crate::{
     app::{
         App, AppError,
-        account::{self, Registration, today},
-        record::{self, Batch, Submission},
-        sign_in,
+        identity::{
+            account::{self, Registration, today},
+            known, sign_in,
+        },
+        records::record::{self, Batch, Submission},
     },
     auth::{Grant, codes::Proof},
+    data::place::{Folder, write_secret},
     demo::{
         Demo, Progress,
         hospitals::Hospital,
         people::{Choices, Person, people},
         progress_of,
     },
-    place::{Folder, write_secret},
     server::ServerError,
 };
 
@@ -74,7 +76,7 @@ fn ctx(app: &App) -> Ctx {
 /// Signs in somebody who is known; none where nobody is.
 pub(super) async fn sign_in(app: &App, email: &str) -> Result<Option<Grant>, AppError> {
     let ctx = ctx(app);
-    let Some(known) = sign_in::account_of(app, &ctx, email).await? else { return Ok(None) };
+    let Some(known) = known::account_of(app, &ctx, email).await? else { return Ok(None) };
     sign_in::begin(app, &ctx, email, &known, &Proof::Operator).await.map(Some)
 }
 

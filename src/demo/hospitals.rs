@@ -3,10 +3,11 @@
 //! Promises an identifier for every name, whatever the name holds: a slug that is unique within its list and the same
 //! on every run over the same list. Refuses a file with a gap or an unknown state instead of guessing, and says where.
 
-use std::collections::HashSet;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use csv::ByteRecord;
 

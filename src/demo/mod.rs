@@ -1,6 +1,7 @@
 //! The demonstration: a server with its own PostgreSQL and a believable quarter of invented people, made by the commands
 //! behind the API. Run again, it goes on with the same data, and finishes what an earlier run was stopped in.
 
+pub mod evaluate;
 pub(crate) mod fill;
 pub mod hospitals;
 pub(crate) mod people;
@@ -12,7 +13,7 @@ use context::{Clock, Role};
 use db::{Login, Passwords};
 use domain::{
     quarter::Quarter,
-    release::{Plan, Policy},
+    statistics::release::{Plan, Policy},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -20,11 +21,16 @@ use tokio::net::TcpListener;
 use vault::Vault;
 
 use crate::{
-    app::{App, AppError, hospital, release, staff, tree},
+    app::{
+        App, AppError,
+        identity::staff,
+        log::tree,
+        statistics::{hospital, release},
+    },
     auth::{Grant, Tokens},
+    data::place::{Database, Folder, PlaceError, read_secret, write_secret},
     http::TrustedProxies,
     mail::Mailbox,
-    place::{Database, Folder, PlaceError, read_secret, write_secret},
     server::{self, ServerError, Settings, Store},
 };
 

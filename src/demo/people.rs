@@ -8,13 +8,15 @@ use std::f64::consts::LN_2;
 
 use chrono::{Datelike, Days, NaiveDate};
 use domain::{Source, kinds::WorkDay, quarter::Quarter};
-use rand::distr::{Distribution, weighted::WeightedIndex};
-use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
-use rand::{RngExt, SeedableRng};
+use rand::{
+    RngExt, SeedableRng,
+    distr::{Distribution, weighted::WeightedIndex},
+    rngs::StdRng,
+    seq::IndexedRandom,
+};
 use rand_distr::{LogNormal, Zipf};
 
-use super::hospitals::Hospital;
+use crate::demo::hospitals::Hospital;
 
 /// All that one simulated person gives: nothing here is real.
 #[derive(Clone, PartialEq, Eq)]

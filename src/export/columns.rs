@@ -3,8 +3,7 @@
 use domain::kinds::kind;
 use serde_json::{Map, Value};
 
-use super::Part;
-use crate::spreadsheet::guarded;
+use crate::export::{Part, spreadsheet::guarded};
 
 /// The columns of the flat table of words (requirement 338).
 pub const FLAT: [&str; 11] = [

@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use domain::kinds::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS};
 use serde_json::{Map, Value, json};
 
-use super::{
+use crate::export::{
     Contents, Format, Part, Section,
     columns::{
         FLAT, FLAT_SETTINGS, FLAT_USER, FLAT_WORD, METADATA, OTHER, RECORD, SETTINGS, USER, cell, columns, columns_of,

@@ -4,10 +4,13 @@
 use std::{io, ops::Range};
 
 use context::{ExportId, SubjectId};
-use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use vault::{Aad, FileKey};
 
-use super::store::{FileName, Store, StoreError, Upload};
+use crate::export::store::{FileName, Store, StoreError, Upload};
 
 /// The length of a piece in bytes.
 const PIECE: usize = 64 * 1024;

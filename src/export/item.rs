@@ -5,16 +5,16 @@ use context::{RecordId, UserId};
 use db::Row;
 use domain::{
     Choice,
-    access::STATS_CONSIDERED,
-    consent::{ConsentEvent, NOTICES},
-    record::RecordEvent,
+    log::access::STATS_CONSIDERED,
+    records::record::RecordEvent,
+    rights::consent::{ConsentEvent, NOTICES},
 };
 use event_log::Event;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vault::{RecordEntry, SubjectKeys};
 
-use crate::app::{AppError, considered::owners_trail, record::OpenRecord};
+use crate::app::{AppError, records::record::OpenRecord, statistics::considered::owners_trail};
 
 /// A time to the microsecond.
 pub fn time(at: DateTime<Utc>) -> String {
@@ -69,7 +69,7 @@ pub fn decision(row: &Row) -> Result<Value, AppError> {
             ConsentEvent::Lapsed(_) => "lapsed",
         },
     );
-    let shown = |notice: &&domain::consent::Notice| {
+    let shown = |notice: &&domain::rights::consent::Notice| {
         notice.purpose == decision.purpose && notice.version == decision.notice_version
     };
     Ok(json!({

@@ -15,12 +15,13 @@ mod json;
 mod proof;
 mod read;
 mod source;
+pub mod spreadsheet;
 mod store;
 mod zip;
 
 use std::io;
 
-use domain::{Kind, export::ExportFormat, filter::Filter, kinds::KINDS};
+use domain::{Kind, filter::Filter, kinds::KINDS, rights::export::ExportFormat};
 use serde_json::Value;
 
 pub use file::{FilePlace, FileReader, FileWriter};

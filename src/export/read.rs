@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use domain::Fault;
+use domain::{Fault, json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use vault::{Ring, RingError};
 
-use super::{BEFORE_PROOF, Proof, check};
-use crate::json;
+use crate::export::{BEFORE_PROOF, Proof, check};
 
 /// The version of documents that is read.
 const VERSION: &str = "1.0";

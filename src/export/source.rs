@@ -8,25 +8,26 @@ use context::{Ctx, ExportId, RecordId, UserId};
 use db::{Gate, Query, Row};
 use domain::{
     Choice,
-    deletion::Scope,
-    export::ExportFormat,
     filter::Filter,
     kinds::{KINDS, WORDBOOK_ENTRY, WORDBOOK_SETTINGS, kind},
+    rights::{deletion::Scope, export::ExportFormat},
 };
 use event_log::Event;
 use projections::{
-    export::{After, export_consents, export_events, export_progress, export_records},
-    record::RecordRow,
-    retention::{RetentionRow, days_of, retention_list},
+    records::record::RecordRow,
+    rights::{
+        export::{After, export_consents, export_events, export_progress, export_records},
+        retention::{RetentionRow, days_of, retention_list},
+    },
 };
 use serde_json::{Value, json};
 use vault::SubjectKeys;
 
 use crate::{
     app::{
-        App, AppError, Standing, deletion, export,
-        record::{OpenRecord, open},
-        restriction,
+        App, AppError, Standing,
+        records::record::{OpenRecord, open},
+        rights::{deletion, export, restriction},
     },
     export::{
         Contents, Part, StoreError,

@@ -11,13 +11,16 @@ use std::{
 };
 
 use context::{ExportId, SubjectId};
-use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use object_store::{
     GetOptions, ObjectStore, ObjectStoreExt, aws::AmazonS3Builder, buffered::BufWriter, path::Path as Key,
 };
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
-use crate::place::{PlaceError, read_secret};
+use crate::data::place::{PlaceError, read_secret};
 
 /// So many bytes are read from a file at once.
 const PIECE: usize = 64 * 1024;

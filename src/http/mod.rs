@@ -2,46 +2,17 @@
 //!
 //! Every operation is under `/v1`; the bare paths of older clients answer 308 to it. Every refusal is a problem document.
 
-mod account;
-mod admin;
-mod alert;
-mod allow;
-mod analytics;
-mod audit;
-mod auth;
-mod breach;
-mod caller;
-mod client;
-mod compliance;
-mod consent;
-mod cursor;
-mod deletion;
+pub(crate) mod desk;
 mod document;
-mod download;
-mod etag;
-mod export;
-mod filter;
-mod guest;
-mod header_field;
-mod health;
-mod import;
-mod in_time;
-mod input;
-mod job;
-mod log;
-mod number;
-mod overview;
-mod parameters;
-mod patch;
+pub(crate) mod identity;
+pub(crate) mod log;
+pub(crate) mod operation;
 mod problem;
-mod processing_record;
-mod record;
-mod restriction;
-mod retention;
-mod target;
-mod trail;
+pub(crate) mod records;
+pub(crate) mod request;
+pub(crate) mod rights;
+pub(crate) mod statistics;
 mod types;
-mod work_day;
 
 use std::sync::Arc;
 
@@ -54,10 +25,12 @@ use poem::{
 };
 use poem_openapi::{OpenApiService, Tags};
 
-pub use client::TrustedProxies;
+use crate::{
+    app::{App, AppError},
+    http::problem::Refusal,
+};
 
-use self::problem::Refusal;
-use crate::app::{App, AppError};
+pub use request::client::TrustedProxies;
 
 /// Groups of operations.
 #[derive(Tags)]
@@ -91,59 +64,59 @@ pub(crate) enum Tag {
 }
 
 type Apis = (
-    auth::AuthApi,
-    account::AccountApi,
-    consent::ConsentApi,
-    work_day::WorkDayApi,
-    record::RecordApi,
-    guest::GuestApi,
-    overview::OverviewApi,
-    deletion::DeletionApi,
-    export::ExportApi,
-    import::ImportApi,
-    restriction::RestrictionApi,
-    retention::RetentionApi,
-    audit::AuditApi,
-    admin::AdminApi,
-    job::JobApi,
+    identity::sign_in::AuthApi,
+    identity::account::AccountApi,
+    rights::consent::ConsentApi,
+    records::work_day::WorkDayApi,
+    records::record::RecordApi,
+    records::guest::GuestApi,
+    rights::overview::OverviewApi,
+    rights::deletion::DeletionApi,
+    rights::export::ExportApi,
+    rights::import::ImportApi,
+    rights::restriction::RestrictionApi,
+    rights::retention::RetentionApi,
+    log::audit::AuditApi,
+    operation::admin::AdminApi,
+    operation::job::JobApi,
     (
-        analytics::AnalyticsApi,
-        log::LogApi,
-        compliance::ComplianceApi,
-        trail::TrailApi,
-        processing_record::ProcessingRecordApi,
-        alert::AlertApi,
-        breach::BreachApi,
-        health::HealthApi,
+        statistics::analytics::AnalyticsApi,
+        log::published::LogApi,
+        desk::compliance::ComplianceApi,
+        desk::trail::TrailApi,
+        desk::processing_record::ProcessingRecordApi,
+        desk::alert::AlertApi,
+        desk::breach::BreachApi,
+        operation::health::HealthApi,
     ),
 );
 
 fn service() -> OpenApiService<Apis, ()> {
     let apis = (
-        auth::AuthApi,
-        account::AccountApi,
-        consent::ConsentApi,
-        work_day::WorkDayApi,
-        record::RecordApi,
-        guest::GuestApi,
-        overview::OverviewApi,
-        deletion::DeletionApi,
-        export::ExportApi,
-        import::ImportApi,
-        restriction::RestrictionApi,
-        retention::RetentionApi,
-        audit::AuditApi,
-        admin::AdminApi,
-        job::JobApi,
+        identity::sign_in::AuthApi,
+        identity::account::AccountApi,
+        rights::consent::ConsentApi,
+        records::work_day::WorkDayApi,
+        records::record::RecordApi,
+        records::guest::GuestApi,
+        rights::overview::OverviewApi,
+        rights::deletion::DeletionApi,
+        rights::export::ExportApi,
+        rights::import::ImportApi,
+        rights::restriction::RestrictionApi,
+        rights::retention::RetentionApi,
+        log::audit::AuditApi,
+        operation::admin::AdminApi,
+        operation::job::JobApi,
         (
-            analytics::AnalyticsApi,
-            log::LogApi,
-            compliance::ComplianceApi,
-            trail::TrailApi,
-            processing_record::ProcessingRecordApi,
-            alert::AlertApi,
-            breach::BreachApi,
-            health::HealthApi,
+            statistics::analytics::AnalyticsApi,
+            log::published::LogApi,
+            desk::compliance::ComplianceApi,
+            desk::trail::TrailApi,
+            desk::processing_record::ProcessingRecordApi,
+            desk::alert::AlertApi,
+            desk::breach::BreachApi,
+            operation::health::HealthApi,
         ),
     );
     OpenApiService::new(apis, "Lethe", "1")
@@ -165,9 +138,9 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
     let service = service();
     let mut routes = Route::new()
         .at("/openapi.json", get(openapi))
-        .at("/v1/log/tile/*path", get(log::get_tile))
-        .at("/v1/log/trees/:tree/checkpoint", get(log::get_checkpoint_of))
-        .at("/v1/log/trees/:tree/tile/*path", get(log::get_tile_of))
+        .at("/v1/log/tile/*path", get(log::published::get_tile))
+        .at("/v1/log/trees/:tree/checkpoint", get(log::published::get_checkpoint_of))
+        .at("/v1/log/trees/:tree/tile/*path", get(log::published::get_tile_of))
         .at("/.well-known/jwks.json", get(jwks))
         .at("/.well-known/receipt-keys.json", get(receipt_keys));
     for old in ["/auth", "/work-events", "/consents", "/privacy", "/analytics"] {
@@ -175,11 +148,17 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
     }
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| problem::panicked());
     // Boxed, since the compiler follows futures within futures only so deep.
-    let routes = routes.nest("/", service).with(panics).boxed().around(target::check).around(in_time::limit).boxed();
+    let routes = routes
+        .nest("/", service)
+        .with(panics)
+        .boxed()
+        .around(request::target::check)
+        .around(request::in_time::limit)
+        .boxed();
     routes
         .around(observe)
         .boxed()
-        .around(in_time::accompany)
+        .around(request::in_time::accompany)
         .data(app)
         .data(proxies)
         .catch_all_error(problem::catch_all)
@@ -226,7 +205,7 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
     let path = request.uri().path().to_owned();
     request.set_data(id);
-    let signed = caller::Signed::of(&request);
+    let signed = request::caller::Signed::of(&request);
     let answer = next.call(request).await;
     let mut response = match answer {
         Ok(answer) => answer.into_response(),
@@ -241,7 +220,7 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
         tracing::debug!(request = %id, method = known(&method), status, elapsed_us, "request");
     }
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        let allowed = HeaderValue::from_str(&allow::methods(&path)).expect("methods are plain text");
+        let allowed = HeaderValue::from_str(&request::allow::methods(&path)).expect("methods are plain text");
         response.headers_mut().insert(header::ALLOW, allowed);
     }
     let headers = response.headers_mut();

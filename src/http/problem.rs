@@ -2,8 +2,11 @@
 //!
 //! A problem names the field and the fact, never a value, and never an internal cause. Faults of ours are logged once, here.
 
-use domain::breach::BreachError;
-use domain::{Choice, deletion::DeletionError, export::ExportError};
+use domain::{
+    Choice,
+    desk::breach::BreachError,
+    rights::{deletion::DeletionError, export::ExportError},
+};
 use poem::{
     Error, IntoResponse, Response,
     error::{ReadBodyError, SizedLimitError},

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::alert::Severity;
+use domain::desk::alert::Severity;
 
-use crate::app::{App, AppError, alert};
+use crate::app::{App, AppError, desk::alert};
 
 const EVERY: Duration = Duration::from_secs(5);
 

@@ -8,7 +8,7 @@ use context::Ctx;
 use db::{Gate, Query};
 use vault::RingError;
 
-use crate::app::{App, AppError, export_run};
+use crate::app::{App, AppError, rights::export_run};
 
 const EVERY: Duration = Duration::from_secs(600);
 /// How long before a day its transit key is made: longer than a round.

@@ -4,20 +4,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use context::{Ctx, DeletionId, ExportId, JobId};
 use db::{Gate, Query};
-use projections::job::{Leased, job_lease, job_plan, job_plan_deletions};
+use projections::operation::job::{Leased, job_lease, job_plan, job_plan_deletions};
 use tokio::task::JoinSet;
 
 use crate::app::{
     App, AppError,
-    consent_lapse::{self, CONSENT_LAPSE_JOB, NOTICE_SWEEP_JOB},
-    deletion::{self, DELETION_JOB},
-    export::EXPORT_JOB,
-    export_run,
-    release::{self, RELEASE_JOB},
-    retention::{self, RETENTION_JOB, SWEEP_JOB},
+    operation::job::Next,
+    rights::{
+        consent_lapse::{self, CONSENT_LAPSE_JOB, NOTICE_SWEEP_JOB},
+        deletion::{self, DELETION_JOB},
+        export::EXPORT_JOB,
+        export_run,
+        retention::{self, RETENTION_JOB, SWEEP_JOB},
+    },
+    statistics::release::{self, RELEASE_JOB},
 };
 
 /// How many jobs a server does at once.
@@ -27,17 +30,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// The longest that a failed job waits until it is tried again, in seconds.
 const LONGEST_PAUSE_S: i64 = 600;
-
-/// What is to become of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It is done.
-    Done,
-    /// It cannot succeed, for a reason that names no value.
-    Failed(&'static str),
-    /// It comes again.
-    Later(DateTime<Utc>),
-}
 
 /// Does jobs until the task is ended.
 pub async fn run_jobs(app: Arc<App>) {

@@ -5,9 +5,9 @@
 use std::{sync::Arc, time::Duration};
 
 use db::{Query, Row};
-use domain::alert::Severity;
+use domain::desk::alert::Severity;
 
-use crate::app::{App, AppError, alert, stream};
+use crate::app::{App, AppError, desk::alert, read};
 
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -50,7 +50,7 @@ pub async fn watch_sessions(app: Arc<App>) {
 pub async fn watch_sessions_once(app: &App) -> Result<Vec<Ended>, AppError> {
     let end = || Query::new("-- sessions_end\nSELECT login, age_s, state FROM watch.end_sessions()");
     let ended: Vec<Ended> =
-        stream::read_as_system(app, "sessions_end", &end).await?.iter().map(Ended::from_row).collect();
+        read::read_as_system(app, "sessions_end", &end).await?.iter().map(Ended::from_row).collect();
     for Ended { login, age_s, state } in &ended {
         tracing::warn!(login, age_s, state, "a session held a transaction for too long, and was ended");
         let of_login = ended.iter().filter(|other| other.login == *login).count();

@@ -3,13 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use domain::alert::Severity;
+use domain::desk::alert::Severity;
 use event_log::tree::checkpoints_thin;
 use tokio::time::Instant;
 use transparency::Checkpoint;
 
 use crate::{
-    app::{App, AppError, alert, log, stream, tree},
+    app::{
+        App, AppError,
+        desk::alert,
+        log::{published, tree},
+        read,
+    },
     jobs::witness::Witnesses,
 };
 
@@ -75,7 +80,7 @@ pub async fn grow_once(app: &App, witnesses: &mut Witnesses) -> Result<Option<Ch
 
 async fn thin(app: &App) -> Result<(), AppError> {
     let now = app.clock.now();
-    stream::read_as_system(app, "checkpoints_thin", &|| checkpoints_thin(now)).await.map(drop)
+    read::read_as_system(app, "checkpoints_thin", &|| checkpoints_thin(now)).await.map(drop)
 }
 
 /// Whether published checkpoints follow the log.
@@ -92,7 +97,7 @@ pub enum Cover {
 
 /// Looks how long events wait for a published checkpoint; raises an alarm where that is too long.
 pub async fn watch_cover(app: &App) -> Result<Cover, AppError> {
-    let waiting = log::uncovered(app).await?.unwrap_or_default();
+    let waiting = published::uncovered(app).await?.unwrap_or_default();
     if waiting <= UNCOVERED {
         return Ok(if waiting > LATE { Cover::Late } else { Cover::Timely });
     }

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 use context::Ctx;
 use db::{Clocks, Drift, Gate, catalogue, drift, matrix};
-use domain::alert::Severity;
+use domain::desk::alert::Severity;
 
-use crate::app::{App, AppError, alert};
+use crate::app::{App, AppError, desk::alert};
 
 /// How far the database's clock may be from ours. The log refuses events that are two minutes off.
 pub const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);

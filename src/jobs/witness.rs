@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use futures_util::future::join_all;
 use transparency::{Checkpoint, Hash, Policy, WitnessLine};
 
-use crate::app::{App, AppError, log};
+use crate::app::{App, AppError, log::published};
 
 /// How long a witness may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -83,7 +83,7 @@ impl Witnesses {
     }
 
     async fn send(&self, app: &App, url: &str, old: u64, checkpoint: &Checkpoint) -> Result<Answer, String> {
-        let proof = log::proof_between(app, old, checkpoint).await.map_err(|error| error.to_string())?;
+        let proof = published::proof_between(app, old, checkpoint).await.map_err(|error| error.to_string())?;
         let body = add_checkpoint(old, &proof, checkpoint);
         let url = format!("{}/add-checkpoint", url.trim_end_matches('/'));
         // What a failed request says may hold its address: the witness is named by the policy's word for it instead.

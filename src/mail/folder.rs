@@ -8,7 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::SetupError;
+use crate::mail::SetupError;
 
 /// A folder of letters.
 #[derive(Clone, Debug)]

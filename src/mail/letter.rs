@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::template::fill;
+use crate::mail::template::fill;
 
 /// A letter to one person. `Debug` is absent on purpose: it names somebody and carries secrets.
 #[derive(Serialize, Deserialize)]

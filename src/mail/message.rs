@@ -10,7 +10,7 @@ use lettre::{
 };
 use uuid::Uuid;
 
-use super::{Letter, MailError, letter::Attachment};
+use crate::mail::{Letter, MailError, letter::Attachment};
 
 impl Letter {
     /// The recipient; refuses what is more or less than one address, so that nothing gets into a header.

@@ -16,14 +16,15 @@ use db::Query;
 use uuid::Uuid;
 use vault::{Aad, Sealer, TransitId};
 
+use crate::mail::{
+    folder::Folder,
+    smtp::{Connection, LONGEST},
+};
+
 pub use self::{
     error::{MailError, SetupError},
     letter::Letter,
     relay::Relay,
-};
-use self::{
-    folder::Folder,
-    smtp::{Connection, LONGEST},
 };
 
 /// The place a letter's sealed form belongs to.

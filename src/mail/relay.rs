@@ -14,7 +14,7 @@ use lettre::transport::smtp::{
     client::{Certificate, CertificateStore, TlsParameters},
 };
 
-use super::SetupError;
+use crate::mail::SetupError;
 
 /// An SMTP relay.
 #[derive(Clone)]

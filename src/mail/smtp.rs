@@ -17,7 +17,7 @@ use lettre::{
     },
 };
 
-use super::{
+use crate::mail::{
     MailError,
     relay::{Relay, Security},
 };

@@ -14,7 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cluster, LOG_TAIL_LINES, START_LIMIT, STOP_LIMIT, SupervisorError, at, clear_socket_dir, poll};
+use crate::supervisor::{
+    Cluster, LOG_TAIL_LINES, START_LIMIT, STOP_LIMIT, SupervisorError, at, clear_socket_dir, poll,
+};
 
 /// Between two tries to start while an earlier server still ends.
 const SETTLE_PAUSE: Duration = Duration::from_millis(250);

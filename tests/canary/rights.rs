@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Person, Stage, Wanted};
 use crate::{
+    canary::{Person, Stage, Wanted},
     program::{run, take_code, take_token, text},
     steps::rows_of,
 };

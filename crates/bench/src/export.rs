@@ -4,14 +4,15 @@
 use std::{sync::Arc, time::Instant};
 
 use context::{Clock, Ctx, Personal};
-use domain::{consent::Purpose, kinds::WORDBOOK_ENTRY};
+use domain::{kinds::WORDBOOK_ENTRY, rights::consent::Purpose};
 use lethe::{
     app::{
-        App, consent,
-        record::{self, Batch, Submission},
+        App,
+        records::record::{self, Batch, Submission},
+        rights::consent,
     },
     auth::Tokens,
-    place::Folder,
+    data::place::Folder,
     server::{self, Settings},
 };
 use tokio::net::TcpStream;

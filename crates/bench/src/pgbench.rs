@@ -9,7 +9,7 @@ use std::{
 };
 
 use db::{Address, Login};
-use lethe::place::Database;
+use lethe::data::place::Database;
 
 use crate::{Outcome, load::Rate, stage::Stage};
 
@@ -74,7 +74,7 @@ impl<'s> Pgbench<'s> {
             let copy = Address { database: name.to_owned(), ..address.clone() };
             let mut migrated = db::admin(&copy, admin, None).await?;
             db::migrate(&mut migrated).await?;
-            let ring = lethe::place::Folder::open(stage.scratch())?.ring(None)?;
+            let ring = lethe::data::place::Folder::open(stage.scratch())?.ring(None)?;
             db::install_pads(&migrated, &ring.ticket_key()).await?;
             migrated.batch_execute(HELPERS).await?;
             migrated.batch_execute(more).await?;

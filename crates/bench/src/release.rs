@@ -10,20 +10,20 @@ use chrono::Days;
 use context::{Client, Clock, Ctx, RequestId, Role};
 use domain::{
     Choice, RoleLevel, Source, Specialty, StateCode,
-    consent::Purpose,
     kinds::{Shape, WORK_DAY, WorkDay, WorkProfile},
     quarter::Quarter,
-    release::GRACE_DAYS,
+    rights::consent::Purpose,
+    statistics::release::GRACE_DAYS,
 };
 use lethe::{
     app::{
         App,
-        account::{self, Registration},
-        hospital,
-        record::{self, Batch, Submission},
+        identity::account::{self, Registration},
+        records::record::{self, Batch, Submission},
+        statistics::hospital,
     },
     auth::codes::Proof,
-    place::Folder,
+    data::place::Folder,
     server::{self, Settings, Store},
 };
 use tokio::task::JoinSet;

@@ -9,7 +9,7 @@ use std::{
 use context::Clock;
 use lethe::{
     backup::{self, Progress},
-    place::{Database, Folder},
+    data::place::{Database, Folder},
     server::{Settings, Store},
 };
 use vault::Vault;

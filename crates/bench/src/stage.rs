@@ -10,11 +10,11 @@ use std::{
 use chrono::TimeDelta;
 use context::{Client, Clock, Ctx, RequestId};
 use db::Passwords;
-use domain::{RoleLevel, Specialty, StateCode, consent::Purpose, kinds::WorkProfile};
+use domain::{RoleLevel, Specialty, StateCode, kinds::WorkProfile, rights::consent::Purpose};
 use lethe::{
-    app::account::{self, Registration},
+    app::identity::account::{self, Registration},
     auth::{Tokens, codes::Proof},
-    place::{Database, Folder},
+    data::place::{Database, Folder},
     server::{self, Settings, Store},
 };
 use tokio::net::TcpStream;

@@ -4,10 +4,12 @@
 //! Refuses: ambient time. The clock is asked through [`Ctx::now`] only, so that tests can hold it still.
 
 mod clock;
+mod crash;
 mod id;
 mod personal;
 
 pub use clock::Clock;
+pub use crash::crash_point;
 pub use id::{DeletionId, EventId, ExportId, JobId, NodeId, RecordId, RequestId, SessionId, SubjectId, UserId};
 pub use personal::Personal;
 

@@ -14,7 +14,9 @@ mod tx;
 pub use catalogue::{Drift, MATRIX, catalogue, catalogue_sql, drift, matrix};
 pub use clock::Clocks;
 pub use error::{DbError, Transient};
-pub use migrate::{Login, MigrateError, Passwords, admin, install_pads, migrate, newest_migration, set_passwords};
+pub use migrate::{
+    Login, MigrateError, Passwords, admin, client, install_pads, migrate, newest_migration, set_passwords,
+};
 pub use pool::{Address, Db, session};
 pub use ticket::{Backend, Lookup, TicketKey};
 pub use tx::{Gate, Query, Tx};

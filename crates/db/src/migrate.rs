@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use postgres_protocol::password::scram_sha_256;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
 use crate::{Address, DbError, TicketKey};
 
@@ -104,9 +104,22 @@ impl From<tokio_postgres::Error> for MigrateError {
     }
 }
 
-/// Connects as the superuser who migrates.
+/// What the database may have set for all sessions must not hold up the superuser, because migrating takes such settings back.
+const ADMIN_OPTIONS: &str = "-c row_security=on -c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off \
+                             -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0";
+
+/// Connects as the superuser who migrates, without what the database sets for all sessions.
 pub async fn admin(address: &Address, user: &str, password: Option<&str>) -> Result<Client, DbError> {
-    let (client, connection) = address.config(user, password).connect(NoTls).await?;
+    open(address.config(user, password).options(ADMIN_OPTIONS)).await
+}
+
+/// Connects with what role and database set, as any client of PostgreSQL does.
+pub async fn client(address: &Address, user: &str, password: Option<&str>) -> Result<Client, DbError> {
+    open(&address.config(user, password)).await
+}
+
+async fn open(config: &Config) -> Result<Client, DbError> {
+    let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
 }

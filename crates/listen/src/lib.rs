@@ -15,12 +15,12 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use places::{Place, Places};
 use poem::{Request, Response, http::header};
 use tokio::sync::watch;
 
 pub use accept::LimitedAcceptor;
 pub use places::{Peer, most_connections};
-use places::{Place, Places};
 pub use stream::LimitedStream;
 
 /// How long things may take, and how many there may be.

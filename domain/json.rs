@@ -1,0 +1,195 @@
+//! JSON from outside, looked through before anything is made of it: every name of an object stands there once, and no text holds
+//! U+0000.
+//!
+//! RFC 8259 leaves open what a repeated name means, and two readers may take two different values: whoever checked the first would
+//! let the second pass. U+0000 is refused because PostgreSQL stores it in no text. Both are refused at any depth, with the place named.
+
+use std::{collections::HashSet, fmt::Write as _};
+
+use crate::Fault;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// So many faults are named at most.
+const FAULTS: usize = 100;
+/// Names by which `serde_json` makes something else of an object than it says.
+const PRIVATE: &str = "$serde_json::private::";
+
+/// So many names an object has at most, all of which are kept until it ends.
+const NAMES: usize = 10_000;
+
+/// An object has more names than are read.
+#[derive(Debug, thiserror::Error)]
+#[error("an object has more than {NAMES} names")]
+struct TooMany;
+
+/// What is wrong with a JSON text, place by place; an error where it is not JSON, is nested too deep, or has too large an object.
+pub fn faults(text: &[u8]) -> Result<Vec<Fault>, serde_json::Error> {
+    let (mut path, mut faults) = (String::new(), Vec::new());
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    Place { path: &mut path, faults: &mut faults }.deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(faults)
+}
+
+/// The same for a file that the server reads: the first fault in words, for whoever wrote the file.
+pub fn check(text: &str) -> Result<(), String> {
+    let faults = faults(text.as_bytes()).map_err(|error| error.to_string())?;
+    faults.first().map_or(Ok(()), |fault| Err(format!("`{}` {}", fault.field, fault.message)))
+}
+
+/// The name of a field as far as it can't be mistaken for more, since faults repeat it.
+pub fn plain(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect()
+}
+
+/// One value and the way to it, such as `events[3].date`.
+struct Place<'a> {
+    path: &'a mut String,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Place<'_> {
+    fn fault(&mut self, message: &str) {
+        if self.faults.len() < FAULTS {
+            self.faults.push(Fault::new(self.path.clone(), message));
+        }
+    }
+
+    fn check_text(&mut self, text: &str) {
+        if text.contains('\0') {
+            self.fault("must not hold the character U+0000");
+        }
+    }
+
+    /// The name of a field, read; notes what is wrong with it.
+    fn enter(&mut self, name: &str, known: &mut HashSet<String>) -> Result<(), TooMany> {
+        if known.len() == NAMES {
+            return Err(TooMany);
+        }
+        if !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(&plain(name));
+        self.check_text(name);
+        if name.starts_with(PRIVATE) {
+            self.fault("is not a field here");
+        }
+        if !known.insert(name.to_owned()) {
+            self.fault("stands there twice");
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: de::Error>(mut self, text: &str) -> Result<(), E> {
+        self.check_text(text);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let here = self.path.len();
+        for number in 0_usize.. {
+            write!(self.path, "[{number}]").expect("a text takes more text");
+            let more = list.next_element_seed(Place { path: &mut *self.path, faults: &mut *self.faults })?;
+            self.path.truncate(here);
+            if more.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
+        let (here, mut known) = (self.path.len(), HashSet::new());
+        while let Some(name) = object.next_key::<String>()? {
+            self.enter(&name, &mut known).map_err(de::Error::custom)?;
+            object.next_value_seed(Place { path: &mut *self.path, faults: &mut *self.faults })?;
+            self.path.truncate(here);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(text: &str) -> Vec<String> {
+        faults(text.as_bytes()).expect("JSON").into_iter().map(|fault| fault.field).collect()
+    }
+
+    #[test]
+    fn a_name_stands_there_once_at_any_depth() {
+        for (text, expected) in [
+            (r#"{"granted":false,"granted":true}"#, &["granted"][..]),
+            (r#"{"a":1,"\u0061":2}"#, &["a"]),
+            (r#"{"a":{"b":1,"b":2},"c":[{},{"d":[{"e":1,"e":1}]}]}"#, &["a.b", "c[1].d[0].e"]),
+            (r#"[{"a":1,"a":1,"a":1}]"#, &["[0].a", "[0].a"]),
+            (r#"{"a":{"x":1},"b":{"x":1}}"#, &[]),
+            (r#"{"a":[1,2,2],"b":"a","A":null}"#, &[]),
+        ] {
+            assert_eq!(named(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_text_and_no_name_holds_u_0000() {
+        assert_eq!(named(r#"{"a":"x\u0000","b":["","\u0000"],"c\u0000":1}"#), ["a", "b[1]", "c"]);
+        assert_eq!(named(r#"{"a":"\u0001 \\u0000"}"#), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_object_means_what_it_says() {
+        // `serde_json::Value` would read the text as JSON, with its repeated name.
+        let hidden = r#"{"a":{"$serde_json::private::RawValue":"{\"b\":1,\"b\":2}"}}"#;
+        assert_eq!(named(hidden), ["a.serde_jsonprivateRawValue"]);
+    }
+
+    #[test]
+    fn what_is_not_json_is_none() {
+        for text in ["", "{", "{} {}", r#"{"a":"\ud800"}"#, "[1,]", "1e999", &"[".repeat(200)] {
+            assert!(faults(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_so_many_faults_are_named() {
+        let twice: String = (0..500).map(|n| format!(r#""f{n}":1,"f{n}":2,"#)).collect();
+        assert_eq!(named(&format!("{{{}}}", twice.trim_end_matches(','))).len(), FAULTS);
+    }
+}

@@ -1,0 +1,338 @@
+//! Consents: one stream a person and purpose. Evidence in clear: purpose, notice version, its hash and the decision.
+//!
+//! GDPR Art. 7: given per purpose, on a text that can be shown, and withdrawn as easily. A newer notice asks again: a consent
+//! to an older text no longer counts from the moment the newer one does; that it lapsed is an event, once the person is told. An objection (Art. 21) stands on the same stream: while it does, no consent is given,
+//! and after it consent is asked for anew.
+
+use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use serde::{Deserialize, Serialize};
+
+use crate::Choice;
+
+/// What data may be used for, each with a notice of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Keeping a person's work days for that person.
+    WorkHours,
+    /// Counting them in published statistics.
+    Statistics,
+    /// Keeping a person's hearing screenings for that person.
+    Hearing,
+    /// Keeping what a person says about themselves.
+    Demographics,
+    /// Keeping the words that a person learns, and how.
+    Wordbook,
+}
+
+impl Purpose {
+    /// All purposes.
+    pub const ALL: [Self; 5] = [Self::WorkHours, Self::Statistics, Self::Hearing, Self::Demographics, Self::Wordbook];
+
+    /// Whether it is about data concerning health, for which consent has to be explicit (GDPR Art. 9).
+    pub fn is_about_health(self) -> bool {
+        self == Self::Hearing
+    }
+}
+
+impl Choice for Purpose {
+    const NAME: &'static str = "Purpose";
+    const NAMES: &'static [&'static str] = &["work_hours", "statistics", "hearing", "demographics", "wordbook"];
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::WorkHours => "work_hours",
+            Self::Statistics => "statistics",
+            Self::Hearing => "hearing",
+            Self::Demographics => "demographics",
+            Self::Wordbook => "wordbook",
+        }
+    }
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == name)
+    }
+}
+
+/// A text that a person consents to.
+#[derive(Clone, Copy, Debug)]
+pub struct Notice {
+    /// What for.
+    pub purpose: Purpose,
+    /// Its version; the highest of a purpose is current.
+    pub version: &'static str,
+    /// The text, Markdown.
+    pub text: &'static str,
+}
+
+/// All notices, older versions first.
+pub const NOTICES: &[Notice] = &[
+    Notice { purpose: Purpose::WorkHours, version: "1", text: include_str!("../notices/work_hours.1.md") },
+    Notice { purpose: Purpose::Statistics, version: "1", text: include_str!("../notices/statistics.1.md") },
+    Notice { purpose: Purpose::Statistics, version: "2", text: include_str!("../notices/statistics.2.md") },
+    Notice { purpose: Purpose::Hearing, version: "1", text: include_str!("../notices/hearing.1.md") },
+    Notice { purpose: Purpose::Demographics, version: "1", text: include_str!("../notices/demographics.1.md") },
+    Notice { purpose: Purpose::Wordbook, version: "1", text: include_str!("../notices/wordbook.1.md") },
+];
+
+impl Notice {
+    /// The notice that consents are given on today.
+    pub fn current(purpose: Purpose) -> &'static Self {
+        NOTICES.iter().rfind(|notice| notice.purpose == purpose).expect("every purpose has a notice")
+    }
+}
+
+/// A person's decision on one purpose.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Consent {
+    decision: Option<Decision>,
+    objected: bool,
+}
+
+/// What was decided, on which text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// What for.
+    pub purpose: Purpose,
+    /// The version of the notice.
+    pub notice_version: String,
+    /// SHA-256 of the notice's text, hexadecimal.
+    pub notice_hash: String,
+}
+
+/// What a person may decide.
+#[derive(Clone, Debug)]
+pub enum ConsentCommand {
+    /// Give consent on the notice that counts today.
+    Grant {
+        /// The decision, on the notice that counts today.
+        decision: Decision,
+        /// The version that the person was shown, where the client says so. It is compared and never stored.
+        shown: Option<String>,
+    },
+    /// Take it back.
+    Withdraw {
+        /// The notice that counts today.
+        decision: Decision,
+    },
+    /// Object to the purpose.
+    Object {
+        /// The notice that counts today.
+        decision: Decision,
+    },
+    /// Take the objection back. Consent does not come back with it.
+    LiftObjection {
+        /// The notice that counts today.
+        decision: Decision,
+    },
+    /// Note that a consent no longer counts, since the notice has changed.
+    Lapse {
+        /// The notice that counts today.
+        decision: Decision,
+    },
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConsentEvent {
+    /// Consent was given.
+    Granted(Decision),
+    /// Consent was taken back.
+    Withdrawn(Decision),
+    /// The person objected to the purpose.
+    Objected(Decision),
+    /// The objection was taken back.
+    ObjectionLifted(Decision),
+    /// The notice that consent had been given on no longer counts; the person was told.
+    Lapsed(Decision),
+}
+
+impl ConsentEvent {
+    /// What was decided on, and on which text.
+    pub fn decision(&self) -> &Decision {
+        let (Self::Granted(decision)
+        | Self::Withdrawn(decision)
+        | Self::Objected(decision)
+        | Self::ObjectionLifted(decision)
+        | Self::Lapsed(decision)) = self;
+        decision
+    }
+}
+
+impl DomainEvent for ConsentEvent {
+    fn event_type(&self) -> String {
+        match self {
+            Self::Granted(_) => "consent.granted",
+            Self::Withdrawn(_) => "consent.withdrawn",
+            Self::Objected(_) => "objection.raised",
+            Self::ObjectionLifted(_) => "objection.lifted",
+            Self::Lapsed(_) => "consent.lapsed",
+        }
+        .to_owned()
+    }
+    fn event_version(&self) -> String {
+        "1.0".to_owned()
+    }
+}
+
+/// Why a decision is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConsentError {
+    /// The notice is not the one that counts today.
+    #[error("the notice that counts is version {current}")]
+    NoticeOutdated {
+        /// The version that counts.
+        current: String,
+    },
+    /// An objection to the purpose stands.
+    #[error("an objection to the purpose stands")]
+    ObjectionStands,
+}
+
+impl Aggregate for Consent {
+    const TYPE: &'static str = "consent";
+    type Command = ConsentCommand;
+    type Event = ConsentEvent;
+    type Error = ConsentError;
+    type Services = ();
+
+    async fn handle(&mut self, command: ConsentCommand, _: &(), sink: &EventSink<Self>) -> Result<(), ConsentError> {
+        match command {
+            ConsentCommand::Grant { decision, shown } => {
+                if shown.is_some_and(|shown| shown != decision.notice_version) {
+                    return Err(ConsentError::NoticeOutdated { current: decision.notice_version });
+                }
+                if self.objected {
+                    return Err(ConsentError::ObjectionStands);
+                }
+                if self.decision.as_ref() != Some(&decision) {
+                    sink.write(ConsentEvent::Granted(decision), self).await;
+                }
+            }
+            ConsentCommand::Withdraw { decision } => {
+                if self.decision.is_some() {
+                    sink.write(ConsentEvent::Withdrawn(decision), self).await;
+                }
+            }
+            ConsentCommand::Object { decision } => {
+                if !self.objected {
+                    sink.write(ConsentEvent::Objected(decision), self).await;
+                }
+            }
+            ConsentCommand::LiftObjection { decision } => {
+                if self.objected {
+                    sink.write(ConsentEvent::ObjectionLifted(decision), self).await;
+                }
+            }
+            ConsentCommand::Lapse { decision } => {
+                if let Some(outdated) = self.decision.clone().filter(|given| *given != decision) {
+                    sink.write(ConsentEvent::Lapsed(outdated), self).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: ConsentEvent) {
+        *self = match event {
+            ConsentEvent::Granted(decision) => Self { decision: Some(decision), objected: false },
+            ConsentEvent::Objected(_) => Self { decision: None, objected: true },
+            ConsentEvent::Withdrawn(_) | ConsentEvent::ObjectionLifted(_) | ConsentEvent::Lapsed(_) => Self::default(),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+
+    fn decision(version: &str) -> Decision {
+        Decision { purpose: Purpose::WorkHours, notice_version: version.to_owned(), notice_hash: "00".to_owned() }
+    }
+
+    fn given(events: Vec<ConsentEvent>) -> cqrs_es::test::AggregateTestExecutor<Consent> {
+        TestFramework::<Consent>::with(()).given(events)
+    }
+
+    #[test]
+    fn consent_is_given_on_the_current_notice() {
+        given(vec![])
+            .when(ConsentCommand::Grant { decision: decision("2"), shown: Some("2".to_owned()) })
+            .then_expect_events(vec![ConsentEvent::Granted(decision("2"))]);
+        given(vec![])
+            .when(ConsentCommand::Grant { decision: decision("2"), shown: Some("1".to_owned()) })
+            .then_expect_error(ConsentError::NoticeOutdated { current: "2".to_owned() });
+    }
+
+    #[test]
+    fn giving_it_twice_adds_nothing_and_a_newer_notice_asks_again() {
+        given(vec![ConsentEvent::Granted(decision("1"))])
+            .when(ConsentCommand::Grant { decision: decision("1"), shown: None })
+            .then_expect_events(vec![]);
+        given(vec![ConsentEvent::Granted(decision("1"))])
+            .when(ConsentCommand::Grant { decision: decision("2"), shown: Some("2".to_owned()) })
+            .then_expect_events(vec![ConsentEvent::Granted(decision("2"))]);
+    }
+
+    #[test]
+    fn it_is_withdrawn_once() {
+        given(vec![ConsentEvent::Granted(decision("1"))])
+            .when(ConsentCommand::Withdraw { decision: decision("1") })
+            .then_expect_events(vec![ConsentEvent::Withdrawn(decision("1"))]);
+        given(vec![]).when(ConsentCommand::Withdraw { decision: decision("1") }).then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn an_objection_ends_the_consent_and_bars_a_new_one() {
+        given(vec![ConsentEvent::Granted(decision("1"))])
+            .when(ConsentCommand::Object { decision: decision("1") })
+            .then_expect_events(vec![ConsentEvent::Objected(decision("1"))]);
+        let grant = || ConsentCommand::Grant { decision: decision("1"), shown: None };
+        given(vec![ConsentEvent::Objected(decision("1"))])
+            .when(grant())
+            .then_expect_error(ConsentError::ObjectionStands);
+        given(vec![ConsentEvent::Objected(decision("1"))])
+            .when(ConsentCommand::LiftObjection { decision: decision("1") })
+            .then_expect_events(vec![ConsentEvent::ObjectionLifted(decision("1"))]);
+        given(vec![ConsentEvent::ObjectionLifted(decision("1"))])
+            .when(grant())
+            .then_expect_events(vec![ConsentEvent::Granted(decision("1"))]);
+        given(vec![]).when(ConsentCommand::LiftObjection { decision: decision("1") }).then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn a_consent_on_an_older_notice_lapses_once() {
+        let lapse = || ConsentCommand::Lapse { decision: decision("2") };
+        let (older, newer) = (ConsentEvent::Granted(decision("1")), ConsentEvent::Granted(decision("2")));
+        given(vec![older.clone()]).when(lapse()).then_expect_events(vec![ConsentEvent::Lapsed(decision("1"))]);
+        given(vec![older.clone(), ConsentEvent::Lapsed(decision("1"))]).when(lapse()).then_expect_events(vec![]);
+        given(vec![older, newer]).when(lapse()).then_expect_events(vec![]);
+        given(vec![]).when(lapse()).then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn stored_events_of_every_version_load() {
+        let stored = r#"{"Granted":{"purpose":"work_hours","notice_version":"1","notice_hash":"00"}}"#;
+        assert_eq!(serde_json::from_str::<ConsentEvent>(stored).expect("loads"), ConsentEvent::Granted(decision("1")));
+        assert_eq!(serde_json::to_string(&ConsentEvent::Granted(decision("1"))).expect("stores"), stored);
+        for (name, event) in [
+            ("Withdrawn", ConsentEvent::Withdrawn(decision("1"))),
+            ("Objected", ConsentEvent::Objected(decision("1"))),
+            ("ObjectionLifted", ConsentEvent::ObjectionLifted(decision("1"))),
+            ("Lapsed", ConsentEvent::Lapsed(decision("1"))),
+        ] {
+            let stored = stored.replace("Granted", name);
+            assert_eq!(serde_json::from_str::<ConsentEvent>(&stored).expect("loads"), event);
+            assert_eq!(serde_json::to_string(&event).expect("stores"), stored);
+        }
+    }
+
+    #[test]
+    fn every_purpose_has_a_notice_and_a_name() {
+        for purpose in Purpose::ALL {
+            assert_eq!(Purpose::parse(purpose.as_str()), Some(purpose));
+            assert!(Notice::current(purpose).text.len() > 100);
+        }
+        assert_eq!(Purpose::NAMES.len(), Purpose::ALL.len());
+    }
+}

@@ -1,0 +1,4 @@
+//! The compliance desk: alerts, breaches, openings, requests and their deadlines, the record of processing.
+
+pub mod alert;
+pub mod compliance;

@@ -1,0 +1,135 @@
+//! Accounts: since when an account exists. Rebuildable from the log; no personal value; an erasure removes the row.
+
+use chrono::{DateTime, Utc};
+use context::{Ctx, SubjectId};
+use db::{Query, Row, Tx};
+use event_log::{Event, Inline};
+
+use crate::rebuild::Rebuild;
+
+/// Keeps `read.accounts`.
+pub struct Accounts;
+
+impl Inline for Accounts {
+    fn project(&self, events: &[Event], tx: &Tx) {
+        for event in events {
+            if event.event_type == "account.registered" {
+                tx.queue(
+                    Query::new(
+                        "-- account_registered
+                        INSERT INTO read.accounts (subject_id, sequence, registered_at) VALUES ($1, $2, $3)
+                        ON CONFLICT (subject_id) DO NOTHING",
+                    )
+                    .bind(event.subject_id.0)
+                    .bind(event.sequence)
+                    .bind(event.recorded_at),
+                );
+            }
+        }
+    }
+}
+
+/// Since when the account exists.
+pub fn account_get(subject: SubjectId) -> Query {
+    Query::new(
+        "-- account_get
+        SELECT registered_at FROM read.accounts WHERE subject_id = $1",
+    )
+    .bind(subject.0)
+}
+
+/// The switches of an account as they stand.
+#[derive(Clone, Debug, Default)]
+pub struct SwitchesRow {
+    /// Since when processing is restricted.
+    pub restricted_at: Option<DateTime<Utc>>,
+    /// The end of a legal hold, over or not.
+    pub held_until: Option<DateTime<Utc>>,
+    /// The hold's reason, sealed under the trail key.
+    pub hold_sealed: Option<String>,
+}
+
+impl SwitchesRow {
+    /// Reads the row of [`switches_get`]; nothing is set where there is none.
+    pub fn of(rows: &[Row]) -> Self {
+        rows.first().map_or_else(Self::default, |row| Self {
+            restricted_at: row.get(0),
+            held_until: row.get(1),
+            hold_sealed: row.get(2),
+        })
+    }
+
+    /// The end of a legal hold that stands.
+    pub fn held(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.held_until.filter(|until| *until > now)
+    }
+
+    /// Whether records are kept although they outlived their time: processing is restricted, or a hold stands.
+    pub fn keeps(&self, now: DateTime<Utc>) -> bool {
+        self.restricted_at.is_some() || self.held(now).is_some()
+    }
+}
+
+/// A person's switches.
+pub fn switches_get(subject: SubjectId) -> Query {
+    Query::new(
+        "-- switches_get
+        SELECT restricted_at, held_until, hold_sealed FROM read.accounts WHERE subject_id = $1",
+    )
+    .bind(subject.0)
+}
+
+/// The newest event of the account's stream.
+pub fn account_newest(ctx: &Ctx) -> Query {
+    crate::log::audit::newest(ctx.subject, "account", &ctx.subject.to_string())
+}
+
+/// Makes a person's row what the log says, switches included; none where the person is gone.
+pub const REBUILD: Rebuild = Rebuild { name: "accounts", statement: rebuild };
+
+/// Each switch follows from the newest event that sets or clears it; `Restrictions`, `Holds` and `Deletions` keep them from day to day.
+fn rebuild(subject: SubjectId) -> Query {
+    Query::new(
+        "-- accounts_rebuild
+        WITH newest AS MATERIALIZED (
+            SELECT DISTINCT ON (aggregate_type) aggregate_type, event_type, payload, recorded_at
+            FROM log.events
+            WHERE subject_id = $1 AND aggregate_type IN ('restriction', 'hold', 'deletion')
+              AND event_type IN ('restriction.set', 'restriction.lifted', 'hold.placed', 'hold.lifted',
+                                 'deletion.confirmed', 'deletion.paused', 'deletion.cancelled', 'deletion.completed')
+            ORDER BY aggregate_type, sequence DESC),
+        truth AS MATERIALIZED (
+            SELECT e.sequence, e.recorded_at AS registered_at,
+                   (SELECT n.recorded_at FROM newest n WHERE n.event_type = 'restriction.set') AS restricted_at,
+                   (SELECT coalesce(n.payload#>>'{Confirmed,grace_ends_at}', n.payload#>>'{Paused,grace_ends_at}')::timestamptz
+                    FROM newest n WHERE n.event_type IN ('deletion.confirmed', 'deletion.paused')) AS deletion_at,
+                   (SELECT (n.payload#>>'{Placed,until}')::timestamptz FROM newest n
+                    WHERE n.event_type = 'hold.placed') AS held_until,
+                   (SELECT n.payload#>>'{Placed,sealed}' FROM newest n WHERE n.event_type = 'hold.placed') AS hold_sealed
+            FROM log.events e
+            WHERE e.subject_id = $1 AND e.aggregate_type = 'account' AND e.aggregate_id = $1::text
+              AND e.event_type = 'account.registered'
+              AND EXISTS (SELECT FROM vault.subjects s WHERE s.subject_id = e.subject_id)
+            ORDER BY e.sequence LIMIT 1),
+        removed AS (
+            DELETE FROM read.accounts a WHERE a.subject_id = $1 AND NOT EXISTS (SELECT FROM truth) RETURNING 1),
+        corrected AS (
+            UPDATE read.accounts a
+            SET sequence = t.sequence, registered_at = t.registered_at, restricted_at = t.restricted_at,
+                deletion_at = t.deletion_at, held_until = t.held_until, hold_sealed = t.hold_sealed
+            FROM truth t
+            WHERE a.subject_id = $1
+              AND (a.sequence, a.registered_at, a.restricted_at, a.deletion_at, a.held_until, a.hold_sealed)
+                  IS DISTINCT FROM
+                  (t.sequence, t.registered_at, t.restricted_at, t.deletion_at, t.held_until, t.hold_sealed)
+            RETURNING 1),
+        added AS (
+            INSERT INTO read.accounts
+                   (subject_id, sequence, registered_at, restricted_at, deletion_at, held_until, hold_sealed)
+            SELECT $1, t.* FROM truth t
+            WHERE NOT EXISTS (SELECT FROM read.accounts a WHERE a.subject_id = $1)
+            RETURNING 1)
+        SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM corrected), (SELECT count(*) FROM removed)",
+    )
+    .bind(subject.0)
+}

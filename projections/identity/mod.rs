@@ -1,0 +1,3 @@
+//! Who somebody is: accounts, codes, sign-in, sessions, staff.
+
+pub mod account;

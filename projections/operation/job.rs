@@ -1,0 +1,262 @@
+//! Jobs: work that a server leases. Not rebuildable: what is to be done follows from requests, which are events. Holds random
+//! ids, kinds, states and times. An erasure removes a person's jobs but its own, which goes when it has run out.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use context::{JobId, SubjectId};
+use db::{Query, Row};
+use domain::{Kind, kinds::KINDS};
+use uuid::Uuid;
+
+use crate::rights::retention::limit;
+
+/// How long a server may go without renewing its lease before another takes the work.
+pub const LEASE: TimeDelta = TimeDelta::seconds(30);
+
+/// A job that this server has leased.
+#[derive(Clone, Debug)]
+pub struct Leased {
+    /// Whom it is about; nil for the system's own.
+    pub subject: SubjectId,
+    /// The job.
+    pub job: JobId,
+    /// What is to be done.
+    pub kind: String,
+    /// The request it carries out.
+    pub request: Uuid,
+    /// How often it was tried, this time included.
+    pub attempts: i32,
+    /// The lease, without which nobody ends the job.
+    pub lease: Uuid,
+}
+
+/// Adds a job. Where one of the same kind waits for the same request, it is the same job.
+pub fn job_add(
+    subject: SubjectId,
+    kind: &'static str,
+    request: Uuid,
+    due_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Query {
+    Query::new(
+        "-- job_add
+        INSERT INTO jobs.jobs (subject_id, job_id, kind, request_id, state, due_at, created_at)
+        SELECT $1, $2, $3, $4, 'waiting', $5, $6
+        WHERE NOT EXISTS (SELECT FROM jobs.jobs WHERE subject_id = $1 AND kind = $3 AND request_id = $4
+                          AND state IN ('waiting', 'running'))",
+    )
+    .bind(subject.0)
+    .bind(JobId::random().0)
+    .bind(kind)
+    .bind(request)
+    .bind(due_at)
+    .bind(now)
+}
+
+/// Sees to it that work of the system's own that comes again and again is among the jobs, once for all servers: its id follows
+/// from its kind.
+pub fn job_plan(kind: &'static str, now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- job_plan
+        INSERT INTO jobs.jobs (subject_id, job_id, kind, request_id, state, due_at, created_at)
+        SELECT $1, substr(encode(sha256(convert_to($2, 'UTF8')), 'hex'), 1, 32)::uuid, $2, $1, 'waiting', $3, $3
+        WHERE NOT EXISTS (SELECT FROM jobs.jobs WHERE subject_id = $1 AND kind = $2 AND state IN ('waiting', 'running'))
+        ON CONFLICT DO NOTHING",
+    )
+    .bind(SubjectId::NIL.0)
+    .bind(kind)
+    .bind(now)
+}
+
+/// Sees to it that every confirmed deletion is among the jobs, which no backup holds.
+pub fn job_plan_deletions(kind: &'static str, now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- job_plan_deletions
+        INSERT INTO jobs.jobs (subject_id, job_id, kind, request_id, state, due_at, created_at)
+        SELECT subject_id, deletion_id, $1, deletion_id, 'waiting', grace_ends_at, $2
+        FROM read.deletions d WHERE state = 'confirmed' AND grace_ends_at IS NOT NULL
+          AND NOT EXISTS (SELECT FROM jobs.jobs j WHERE j.subject_id = d.subject_id AND j.request_id = d.deletion_id
+                          AND j.state IN ('waiting', 'running'))
+        ON CONFLICT DO NOTHING",
+    )
+    .bind(kind)
+    .bind(now)
+}
+
+/// Adds a job for each person with a record that has outlived its time, by the rules that count now: the person's own, the one
+/// before it where that waits, or the kind's. Rules from before shorter ones waited count once they are older than `grace`. Which
+/// records go the job decides itself.
+pub fn job_plan_retention(kind: &'static str, now: DateTime<Utc>, grace: TimeDelta) -> Query {
+    let rule = |kind: &&dyn Kind| Some((kind.name().to_owned(), limit(now, kind.retention_days()?)));
+    let (kinds, limits): (Vec<String>, Vec<DateTime<Utc>>) = KINDS.iter().filter_map(rule).unzip();
+    Query::new(
+        "-- job_plan_retention
+        INSERT INTO jobs.jobs (subject_id, job_id, kind, request_id, state, due_at, created_at)
+        SELECT subject_id, gen_random_uuid(), $1, $3, 'waiting', $2, $2 FROM (
+            SELECT r.subject_id FROM unnest($4::text[], $5::timestamptz[]) AS k (kind, bound)
+            JOIN read.records r ON r.recorded_at < k.bound AND r.kind = k.kind
+            WHERE NOT EXISTS (SELECT FROM read.retention o WHERE o.subject_id = r.subject_id AND o.kind = r.kind
+                              AND CASE WHEN o.counts_from > $2 THEN o.before_days ELSE o.days END IS NOT NULL)
+            UNION
+            SELECT o.subject_id FROM read.retention o
+            JOIN read.records r ON r.subject_id = o.subject_id AND r.kind = o.kind
+            WHERE r.recorded_at < $2::timestamptz
+                                  - make_interval(days => CASE WHEN o.counts_from > $2 THEN o.before_days ELSE o.days END)
+              AND (o.counts_from IS NOT NULL OR o.changed_at <= $6)) due
+        WHERE NOT EXISTS (SELECT FROM jobs.jobs j WHERE j.subject_id = due.subject_id AND j.kind = $1
+                          AND j.state IN ('waiting', 'running'))",
+    )
+    .bind(kind)
+    .bind(now)
+    .bind(Uuid::nil())
+    .bind(kinds)
+    .bind(limits)
+    .bind(now - grace)
+}
+
+/// Removes the jobs of a request that have not ended.
+pub fn job_drop(subject: SubjectId, request: Uuid) -> Query {
+    Query::new(
+        "-- job_drop
+        DELETE FROM jobs.jobs WHERE subject_id = $1 AND request_id = $2 AND state IN ('waiting', 'running')",
+    )
+    .bind(subject.0)
+    .bind(request)
+}
+
+/// Removes a person's jobs but those of one request.
+pub fn job_drop_others(subject: SubjectId, request: Uuid) -> Query {
+    Query::new(
+        "-- job_drop_others
+        DELETE FROM jobs.jobs WHERE subject_id = $1 AND request_id <> $2",
+    )
+    .bind(subject.0)
+    .bind(request)
+}
+
+/// Leases up to `most` jobs that are due, or whose lease has run out. They are chosen once, whatever the plan: a subquery with a
+/// LIMIT and SKIP LOCKED that a join runs again for each row would choose others each time.
+pub fn job_lease(lease: Uuid, now: DateTime<Utc>, most: i64) -> Query {
+    Query::new(
+        "-- job_lease
+        WITH due AS MATERIALIZED (
+            SELECT subject_id, job_id FROM jobs.jobs
+            WHERE state IN ('waiting', 'running') AND due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
+            ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
+        UPDATE jobs.jobs j SET state = 'running', attempts = attempts + 1, lease = $1, lease_until = $3 FROM due
+        WHERE j.subject_id = due.subject_id AND j.job_id = due.job_id
+        RETURNING j.subject_id, j.job_id, j.kind, j.request_id, j.attempts, j.lease",
+    )
+    .bind(lease)
+    .bind(now)
+    .bind(now + LEASE)
+    .bind(most)
+}
+
+impl Leased {
+    /// Reads a row of [`job_lease`].
+    pub fn from_row(row: &Row) -> Self {
+        Self {
+            subject: SubjectId(row.get(0)),
+            job: JobId(row.get(1)),
+            kind: row.get(2),
+            request: row.get(3),
+            attempts: row.get(4),
+            lease: row.get(5),
+        }
+    }
+
+    /// Renews the lease; no row where it was lost.
+    pub fn renew(&self, now: DateTime<Utc>) -> Query {
+        Query::new(
+            "-- job_renew
+            UPDATE jobs.jobs SET lease_until = $4 WHERE subject_id = $1 AND job_id = $2 AND lease = $3 RETURNING true",
+        )
+        .bind(self.subject.0)
+        .bind(self.job.0)
+        .bind(self.lease)
+        .bind(now + LEASE)
+    }
+
+    /// Ends the job: done, or failed for good with a reason that names no value.
+    pub fn end(&self, failure: Option<&'static str>, now: DateTime<Utc>) -> Query {
+        Query::new(
+            "-- job_end
+            UPDATE jobs.jobs
+            SET state = CASE WHEN $4::text IS NULL THEN 'done' ELSE 'failed' END, failure = $4, ended_at = $5, lease = NULL,
+                lease_until = NULL
+            WHERE subject_id = $1 AND job_id = $2 AND lease = $3",
+        )
+        .bind(self.subject.0)
+        .bind(self.job.0)
+        .bind(self.lease)
+        .bind(failure)
+        .bind(now)
+    }
+
+    /// Puts the job back for later. Where it did not fail it waits for something, and what it did was no attempt.
+    pub fn later(&self, due_at: DateTime<Utc>, failure: Option<&'static str>) -> Query {
+        Query::new(
+            "-- job_later
+            UPDATE jobs.jobs
+            SET state = 'waiting', due_at = $4, failure = $5, lease = NULL, lease_until = NULL,
+                attempts = CASE WHEN $5::text IS NULL THEN 0 ELSE attempts END
+            WHERE subject_id = $1 AND job_id = $2 AND lease = $3",
+        )
+        .bind(self.subject.0)
+        .bind(self.job.0)
+        .bind(self.lease)
+        .bind(due_at)
+        .bind(failure)
+    }
+}
+
+/// A job as an administrator sees it; of the person nothing.
+pub struct JobRow {
+    /// The job.
+    pub job: Uuid,
+    /// What is to be done.
+    pub kind: String,
+    /// `waiting`, `running`, `done` or `failed`.
+    pub state: String,
+    /// When it is due.
+    pub due_at: DateTime<Utc>,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// Until when a server holds it.
+    pub lease_until: Option<DateTime<Utc>>,
+    /// Why it failed last.
+    pub failure: Option<String>,
+    /// When it was added.
+    pub created_at: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+impl JobRow {
+    /// Reads a row of [`job_list`].
+    pub fn from_row(row: &Row) -> Self {
+        Self {
+            job: row.get(0),
+            kind: row.get(1),
+            state: row.get(2),
+            due_at: row.get(3),
+            attempts: row.get(4),
+            lease_until: row.get(5),
+            failure: row.get(6),
+            created_at: row.get(7),
+            ended_at: row.get(8),
+        }
+    }
+}
+
+/// The newest jobs, of one state where one is named.
+pub fn job_list(state: Option<String>, limit: i64) -> Query {
+    Query::new(
+        "-- job_list
+        SELECT job_id, kind, state, due_at, attempts, lease_until, failure, created_at, ended_at FROM jobs.jobs
+        WHERE $1::text IS NULL OR state = $1
+        ORDER BY created_at DESC, job_id LIMIT $2",
+    )
+    .bind(state)
+    .bind(limit)
+}

@@ -1,0 +1,4 @@
+//! What people submit, of every kind alike, and what guests have evaluated.
+
+pub mod answer;
+pub mod record;

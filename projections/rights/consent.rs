@@ -1,0 +1,174 @@
+//! Consents: the newest decision of each purpose. Rebuildable from the log; no personal value beside the random id; the events
+//! outlive an erasure as evidence, this row goes with it.
+
+use chrono::{DateTime, Utc};
+use context::{EventId, SubjectId};
+use db::{Query, Row, Tx};
+use domain::{
+    Choice,
+    rights::consent::{Consent, ConsentEvent, Notice, Purpose},
+};
+use event_log::{Event, Inline, cqrs_es::Aggregate};
+use uuid::Uuid;
+
+use crate::rebuild::Rebuild;
+
+/// Keeps `read.consents`.
+pub struct Consents;
+
+impl Inline for Consents {
+    fn project(&self, events: &[Event], tx: &Tx) {
+        for event in events.iter().filter(|event| event.aggregate_type == Consent::TYPE) {
+            let Ok(decided) = serde_json::from_str::<ConsentEvent>(&event.payload) else { continue };
+            tx.queue(upsert(event, &decided));
+        }
+    }
+}
+
+fn upsert(event: &Event, decided: &ConsentEvent) -> Query {
+    let decision = decided.decision();
+    Query::new(
+        "-- consent_decided
+        INSERT INTO read.consents AS c
+               (subject_id, purpose, granted, objected, notice_version, notice_hash, sequence, changed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT (subject_id, purpose) DO UPDATE
+        SET granted = excluded.granted, objected = excluded.objected, notice_version = excluded.notice_version,
+            notice_hash = excluded.notice_hash, sequence = excluded.sequence, changed_at = excluded.changed_at
+        WHERE c.sequence < excluded.sequence",
+    )
+    .bind(event.subject_id.0)
+    .bind(Choice::as_str(decision.purpose))
+    .bind(matches!(decided, ConsentEvent::Granted(_)))
+    .bind(matches!(decided, ConsentEvent::Objected(_)))
+    .bind(decision.notice_version.clone())
+    .bind(decision.notice_hash.clone())
+    .bind(event.sequence)
+    .bind(event.recorded_at)
+}
+
+/// The stream of a person's decisions on a purpose.
+pub fn stream_id(subject: SubjectId, purpose: Purpose) -> String {
+    format!("{subject}/{}", Choice::as_str(purpose))
+}
+
+/// All decisions of a person that stand.
+pub fn consent_list(subject: SubjectId) -> Query {
+    Query::new(
+        "-- consent_list
+        SELECT purpose, granted, notice_version, changed_at, objected FROM read.consents WHERE subject_id = $1",
+    )
+    .bind(subject.0)
+}
+
+/// Adds a job for each person whose consent was given on a notice that no longer counts.
+pub fn job_plan_lapses(kind: &'static str, now: DateTime<Utc>) -> Query {
+    let current = Purpose::ALL.map(Notice::current);
+    Query::new(
+        "-- job_plan_lapses
+        INSERT INTO jobs.jobs (subject_id, job_id, kind, request_id, state, due_at, created_at)
+        SELECT subject_id, gen_random_uuid(), $1, $3, 'waiting', $2, $2 FROM (
+            SELECT DISTINCT c.subject_id FROM unnest($4::text[], $5::text[]) AS n (purpose, version)
+            JOIN read.consents c ON c.purpose = n.purpose AND c.granted AND c.notice_version <> n.version) due
+        WHERE NOT EXISTS (SELECT FROM jobs.jobs j WHERE j.subject_id = due.subject_id AND j.kind = $1
+                          AND j.state IN ('waiting', 'running'))",
+    )
+    .bind(kind)
+    .bind(now)
+    .bind(Uuid::nil())
+    .bind(current.map(|notice| notice.purpose.as_str().to_owned()).to_vec())
+    .bind(current.map(|notice| notice.version.to_owned()).to_vec())
+}
+
+/// One decision that stands.
+pub struct ConsentRow {
+    /// The purpose's name.
+    pub purpose: String,
+    /// Whether consent is given.
+    pub granted: bool,
+    /// The version of the notice it was decided on.
+    pub notice_version: String,
+    /// When.
+    pub changed_at: DateTime<Utc>,
+    /// Whether an objection to the purpose stands.
+    pub objected: bool,
+}
+
+impl ConsentRow {
+    /// Reads a row of [`consent_list`].
+    pub fn from_row(row: &Row) -> Self {
+        Self {
+            purpose: row.get(0),
+            granted: row.get(1),
+            notice_version: row.get(2),
+            changed_at: row.get(3),
+            objected: row.get(4),
+        }
+    }
+}
+
+impl ConsentRow {
+    /// Whether consent is given, on the notice that counts today.
+    pub fn counts_today(&self) -> bool {
+        let current = Purpose::parse(&self.purpose).map(Notice::current);
+        self.granted && !self.objected && current.is_some_and(|notice| notice.version == self.notice_version)
+    }
+}
+
+/// Every decision of a person on a purpose, newest first.
+pub fn consent_history(subject: SubjectId, purpose: Purpose) -> Query {
+    const SQL: &str = "-- consent_history
+        SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text, event_id,
+               subject_id, kind, recorded_at
+        FROM log.events WHERE subject_id = $1 AND aggregate_type = 'consent' AND aggregate_id = $2
+        ORDER BY sequence DESC";
+    Query::new(SQL).bind(subject.0).bind(stream_id(subject, purpose))
+}
+
+/// Makes a person's rows what the log says: the newest event of each stream; none where the person is gone.
+pub const REBUILD: Rebuild = Rebuild { name: "consents", statement: rebuild };
+
+/// A payload is an object of one field, named by what was decided, that holds the decision.
+fn rebuild(subject: SubjectId) -> Query {
+    Query::new(
+        "-- consents_rebuild
+        WITH truth AS MATERIALIZED (
+            SELECT DISTINCT ON (e.aggregate_id)
+                   d.value->>'purpose' AS purpose, e.event_type = 'consent.granted' AS granted,
+                   e.event_type = 'objection.raised' AS objected, d.value->>'notice_version' AS notice_version,
+                   d.value->>'notice_hash' AS notice_hash, e.sequence, e.recorded_at AS changed_at
+            FROM log.events e CROSS JOIN LATERAL json_each(e.payload) d
+            WHERE e.subject_id = $1 AND e.aggregate_type = 'consent'
+              AND EXISTS (SELECT FROM vault.subjects s WHERE s.subject_id = e.subject_id)
+            ORDER BY e.aggregate_id, e.sequence DESC),
+        removed AS (
+            DELETE FROM read.consents c
+            WHERE c.subject_id = $1 AND NOT EXISTS (SELECT FROM truth t WHERE t.purpose = c.purpose) RETURNING 1),
+        corrected AS (
+            UPDATE read.consents c
+            SET granted = t.granted, objected = t.objected, notice_version = t.notice_version, notice_hash = t.notice_hash,
+                sequence = t.sequence, changed_at = t.changed_at
+            FROM truth t
+            WHERE c.subject_id = $1 AND c.purpose = t.purpose
+              AND (c.granted, c.objected, c.notice_version, c.notice_hash, c.sequence, c.changed_at)
+                  IS DISTINCT FROM (t.granted, t.objected, t.notice_version, t.notice_hash, t.sequence, t.changed_at)
+            RETURNING 1),
+        added AS (
+            INSERT INTO read.consents
+                   (subject_id, purpose, granted, objected, notice_version, notice_hash, sequence, changed_at)
+            SELECT $1, t.* FROM truth t
+            WHERE NOT EXISTS (SELECT FROM read.consents c WHERE c.subject_id = $1 AND c.purpose = t.purpose)
+            RETURNING 1)
+        SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM corrected), (SELECT count(*) FROM removed)",
+    )
+    .bind(subject.0)
+}
+
+/// One of a person's decisions, by its event's id.
+pub fn consent_event(subject: SubjectId, event: EventId) -> Query {
+    const SQL: &str = "-- consent_event
+        SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text, event_id,
+               subject_id, kind, recorded_at
+        FROM log.events WHERE subject_id = $1 AND aggregate_type = 'consent' AND event_id = $2";
+    Query::new(SQL).bind(subject.0).bind(event.0)
+}

@@ -1,0 +1,313 @@
+//! Requests to export: each with its state, its progress and where its file is, and the queries by which a person's data is read
+//! for one. States follow from the log. Progress, tag and key of the file that is being written are the running job's: they are
+//! not rebuildable on purpose, since a file whose key is gone is gone. Filters and keys are sealed; an erasure removes the rows.
+
+use chrono::{DateTime, Utc};
+use context::{ExportId, RecordId, SubjectId};
+use db::{Query, Row, Tx};
+use domain::{
+    Choice,
+    rights::{
+        deletion::Scope,
+        export::{Export, ExportEvent, ExportFormat, Wanted},
+    },
+};
+use event_log::{Event, Inline, cqrs_es::Aggregate};
+use uuid::Uuid;
+
+/// Keeps `read.exports`.
+pub struct Exports;
+
+impl Inline for Exports {
+    fn project(&self, events: &[Event], tx: &Tx) {
+        for event in events.iter().filter(|event| event.aggregate_type == Export::TYPE) {
+            let Ok(export) = event.aggregate_id.parse().map(ExportId) else { continue };
+            match serde_json::from_str::<ExportEvent>(&event.payload) {
+                Ok(ExportEvent::Requested(wanted)) => tx.queue(requested(event, export, wanted)),
+                Ok(ExportEvent::Completed { size, expires_at, .. }) => {
+                    tx.queue(completed(event, export, size, expires_at));
+                }
+                Ok(ExportEvent::Failed { reason, .. }) => {
+                    tx.queue(ended(event, export, "failed", Some(reason.as_str())));
+                }
+                Ok(ExportEvent::Cancelled {}) => tx.queue(ended(event, export, "cancelled", None)),
+                Ok(ExportEvent::Expired {}) => tx.queue(ended(event, export, "expired", None)),
+                Ok(ExportEvent::Downloaded {} | ExportEvent::TokenMade { .. }) => tx.queue(downloaded(event, export)),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// A request; the second time it is a retry, which begins anew.
+fn requested(event: &Event, export: ExportId, wanted: Wanted) -> Query {
+    Query::new(
+        "-- export_requested
+        INSERT INTO read.exports AS e (subject_id, export_id, sequence, scope, format, state, sealed, requested_at)
+        VALUES ($1, $2, $3, $4, $5, 'pending', $6, $7)
+        ON CONFLICT (subject_id, export_id) DO UPDATE
+        SET sequence = excluded.sequence, state = 'pending', failure = NULL, ended_at = NULL, done = 0, total = 0
+        WHERE e.sequence < excluded.sequence",
+    )
+    .bind(event.subject_id.0)
+    .bind(export.0)
+    .bind(event.sequence)
+    .bind(wanted.scope.as_str())
+    .bind(wanted.format.as_str())
+    .bind(wanted.sealed)
+    .bind(event.recorded_at)
+}
+
+fn completed(event: &Event, export: ExportId, size: u64, expires_at: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- export_completed
+        UPDATE read.exports
+        SET state = 'completed', sequence = $3, ended_at = $4, expires_at = $5, size = $6, done = total
+        WHERE subject_id = $1 AND export_id = $2 AND sequence < $3",
+    )
+    .bind(event.subject_id.0)
+    .bind(export.0)
+    .bind(event.sequence)
+    .bind(event.recorded_at)
+    .bind(expires_at)
+    .bind(i64::try_from(size).unwrap_or(i64::MAX))
+}
+
+/// No file, or no longer: its key goes.
+fn ended(event: &Event, export: ExportId, state: &'static str, failure: Option<&'static str>) -> Query {
+    Query::new(
+        "-- export_ended
+        UPDATE read.exports
+        SET state = $4, sequence = $3, ended_at = $5, failure = $6, file_key = NULL, etag = NULL
+        WHERE subject_id = $1 AND export_id = $2 AND sequence < $3",
+    )
+    .bind(event.subject_id.0)
+    .bind(export.0)
+    .bind(event.sequence)
+    .bind(state)
+    .bind(event.recorded_at)
+    .bind(failure)
+}
+
+fn downloaded(event: &Event, export: ExportId) -> Query {
+    Query::new(
+        "-- export_downloaded
+        UPDATE read.exports SET sequence = $3 WHERE subject_id = $1 AND export_id = $2 AND sequence < $3",
+    )
+    .bind(event.subject_id.0)
+    .bind(export.0)
+    .bind(event.sequence)
+}
+
+/// A request as its owner sees it.
+pub struct ExportRow {
+    /// The request.
+    pub export: ExportId,
+    /// How much it is about.
+    pub scope: Scope,
+    /// The form of the file.
+    pub format: ExportFormat,
+    /// `pending`, `processing`, `completed`, `failed`, `expired` or `cancelled`.
+    pub state: String,
+    /// The filters, sealed under the trail key.
+    pub sealed: String,
+    /// When it was made.
+    pub requested_at: DateTime<Utc>,
+    /// When it was completed, failed, was cancelled or expired.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Until when the file can be downloaded.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// How many records and events are in the file so far.
+    pub done: i64,
+    /// How many there were when the file was begun.
+    pub total: i64,
+    /// The file's size in bytes.
+    pub size: Option<i64>,
+    /// The file's key, sealed under the trail key.
+    pub file_key: Option<String>,
+    /// The tag of the file, or of the attempt that is writing it.
+    pub etag: Option<String>,
+}
+
+impl ExportRow {
+    /// Reads a row of [`export_list`] or [`export_get`]; none where scope or format is unknown.
+    pub fn from_row(row: &Row) -> Option<Self> {
+        Some(Self {
+            export: ExportId(row.get(0)),
+            scope: Scope::parse(row.get(1))?,
+            format: ExportFormat::parse(row.get(2))?,
+            state: row.get(3),
+            sealed: row.get(4),
+            requested_at: row.get(5),
+            ended_at: row.get(6),
+            expires_at: row.get(7),
+            failure: row.get(8),
+            done: row.get(9),
+            total: row.get(10),
+            size: row.get(11),
+            file_key: row.get(12),
+            etag: row.get(13),
+        })
+    }
+}
+
+/// A person's requests, newest first.
+pub fn export_list(subject: SubjectId) -> Query {
+    Query::new(
+        "-- export_list
+        SELECT export_id, scope, format, state, sealed, requested_at, ended_at, expires_at, failure, done, total, size,
+               file_key, etag
+        FROM read.exports WHERE subject_id = $1 ORDER BY requested_at DESC, export_id LIMIT 100",
+    )
+    .bind(subject.0)
+}
+
+/// One request.
+pub fn export_get(subject: SubjectId, export: ExportId) -> Query {
+    Query::new(
+        "-- export_get
+        SELECT export_id, scope, format, state, sealed, requested_at, ended_at, expires_at, failure, done, total, size,
+               file_key, etag
+        FROM read.exports WHERE subject_id = $1 AND export_id = $2",
+    )
+    .bind(subject.0)
+    .bind(export.0)
+}
+
+/// Whether a person has a request that waits or is being worked on.
+pub fn export_open(subject: SubjectId) -> Query {
+    Query::new(
+        "-- export_open
+        SELECT export_id FROM read.exports WHERE subject_id = $1 AND state IN ('pending', 'processing') LIMIT 1",
+    )
+    .bind(subject.0)
+}
+
+/// Begins an attempt: from now on the row knows this attempt's file only. No row where nothing is waited for.
+pub fn export_begin(subject: SubjectId, export: ExportId, etag: String, file_key: String, total: i64) -> Query {
+    Query::new(
+        "-- export_begin
+        UPDATE read.exports SET state = 'processing', etag = $3, file_key = $4, done = 0, total = $5
+        WHERE subject_id = $1 AND export_id = $2 AND state IN ('pending', 'processing') RETURNING true",
+    )
+    .bind(subject.0)
+    .bind(export.0)
+    .bind(etag)
+    .bind(file_key)
+    .bind(total)
+}
+
+/// Notes how far an attempt has come. No row where it is not waited for any more, or another attempt has taken over.
+pub fn export_progress(subject: SubjectId, export: ExportId, etag: String, done: i64) -> Query {
+    Query::new(
+        "-- export_progress
+        UPDATE read.exports SET done = $4
+        WHERE subject_id = $1 AND export_id = $2 AND state = 'processing' AND etag = $3 RETURNING true",
+    )
+    .bind(subject.0)
+    .bind(export.0)
+    .bind(etag)
+    .bind(done)
+}
+
+/// Files of all people that have run out.
+pub fn exports_expired(now: DateTime<Utc>) -> Query {
+    Query::new(
+        "-- exports_expired
+        SELECT subject_id, export_id, etag FROM read.exports WHERE state = 'completed' AND expires_at <= $1",
+    )
+    .bind(now)
+}
+
+/// Which of these files belong to a request: those that are there, or are being written.
+pub fn exports_kept(exports: Vec<Uuid>) -> Query {
+    Query::new(
+        "-- exports_kept
+        SELECT subject_id, export_id, etag FROM read.exports
+        WHERE export_id = ANY ($1) AND state IN ('processing', 'completed')",
+    )
+    .bind(exports)
+}
+
+/// The ids of a person's living records by kind, oldest first; of some kinds or buckets only, where they are named.
+pub fn export_ids(subject: SubjectId, kinds: Option<Vec<String>>, buckets: Option<Vec<Vec<u8>>>) -> Query {
+    Query::new(
+        "-- export_ids
+        SELECT r.kind, array_agg(r.record_id ORDER BY r.submitted_at, r.record_id) FROM read.records r
+        WHERE r.subject_id = $1 AND ($2::text[] IS NULL OR r.kind = ANY ($2))
+          AND ($3::bytea[] IS NULL OR EXISTS (SELECT FROM vault.records v
+               WHERE v.subject_id = r.subject_id AND v.record_id = r.record_id AND v.bucket = ANY ($3)))
+        GROUP BY r.kind ORDER BY r.kind",
+    )
+    .bind(subject.0)
+    .bind(kinds)
+    .bind(buckets)
+}
+
+/// The records of these ids that still live, in the order of the ids. `OFFSET 0` keeps the planner from reading all of the person's
+/// records for each page.
+pub fn export_records(subject: SubjectId, records: &[RecordId]) -> Query {
+    let ids: Vec<Uuid> = records.iter().map(|record| record.0).collect();
+    Query::new(
+        "-- export_records
+        SELECT v.subject_id, v.record_id, v.kind, r.sequence, r.event_type, r.event_version, r.payload::text,
+               r.submitted_at, r.recorded_at, v.wrapped_key, v.key_hash, v.bucket
+        FROM unnest($2::uuid[]) WITH ORDINALITY AS page (record_id, place)
+        CROSS JOIN LATERAL (SELECT * FROM vault.records WHERE subject_id = $1 AND record_id = page.record_id OFFSET 0) v
+        CROSS JOIN LATERAL (SELECT * FROM read.records WHERE subject_id = $1 AND record_id = page.record_id OFFSET 0) r
+        ORDER BY page.place",
+    )
+    .bind(subject.0)
+    .bind(ids)
+}
+
+/// Where a page of events begins: behind this stream and sequence.
+#[derive(Clone, Debug, Default)]
+pub struct After {
+    /// The stream's type.
+    pub aggregate_type: String,
+    /// The stream's id.
+    pub aggregate_id: String,
+    /// The place in it.
+    pub sequence: i64,
+}
+
+/// A page of a person's events, stream by stream, each with its record's entry in the register where that lives. A stream's name
+/// is cast to the record's id in the inner step, behind `OFFSET 0`: compared in place, the cast would keep the comparison out of the
+/// index under row-level security, and each event would read all of the person's register.
+pub fn export_events(subject: SubjectId, after: After, limit: i64) -> Query {
+    Query::new(
+        "-- export_events
+        SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text, e.metadata::text,
+               e.event_id, e.subject_id, e.kind, e.recorded_at, v.record_id, v.kind, v.key_hash, v.bucket, v.wrapped_key
+        FROM (SELECT *, CASE WHEN aggregate_type = 'record' THEN aggregate_id::uuid END AS record
+              FROM (SELECT * FROM log.events
+                    WHERE subject_id = $1 AND (aggregate_type, aggregate_id, sequence) > ($2, $3, $4)
+                    ORDER BY aggregate_type, aggregate_id, sequence LIMIT $5) page OFFSET 0) e
+        LEFT JOIN LATERAL (SELECT * FROM vault.records WHERE subject_id = $1 AND record_id = e.record OFFSET 0) v ON true
+        ORDER BY e.aggregate_type, e.aggregate_id, e.sequence",
+    )
+    .bind(subject.0)
+    .bind(after.aggregate_type)
+    .bind(after.aggregate_id)
+    .bind(after.sequence)
+    .bind(limit)
+}
+
+/// How many events a person has.
+pub fn export_event_count(subject: SubjectId) -> Query {
+    Query::new("-- export_event_count\nSELECT count(*) FROM log.events WHERE subject_id = $1").bind(subject.0)
+}
+
+/// All decisions of a person on purposes, oldest first.
+pub fn export_consents(subject: SubjectId) -> Query {
+    Query::new(
+        "-- export_consents
+        SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text, event_id,
+               subject_id, kind, recorded_at
+        FROM log.events WHERE subject_id = $1 AND aggregate_type = 'consent' ORDER BY aggregate_id, sequence",
+    )
+    .bind(subject.0)
+}

@@ -1,0 +1,147 @@
+//! Retention: a person's own rules a kind. Rebuildable from the log; kinds and numbers of days
+//! beside the random id; an erasure removes the rows.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use context::SubjectId;
+use db::{Query, Row, Tx};
+use domain::rights::retention::{Retention, RetentionEvent, Waits, in_force};
+use event_log::{Event, Inline, cqrs_es::Aggregate};
+
+use crate::rebuild::Rebuild;
+
+/// Keeps `read.retention`.
+pub struct Retentions;
+
+impl Inline for Retentions {
+    fn project(&self, events: &[Event], tx: &Tx) {
+        for event in events.iter().filter(|event| event.aggregate_type == Retention::TYPE) {
+            match serde_json::from_str::<RetentionEvent>(&event.payload) {
+                Ok(RetentionEvent::Set { kind, days: None, waits: None }) => tx.queue(unset(event, kind)),
+                Ok(RetentionEvent::Set { kind, days, waits }) => tx.queue(set(event, kind, days, waits)),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn number(days: Option<u32>) -> Option<i32> {
+    days.map(|days| i32::try_from(days).unwrap_or(i32::MAX))
+}
+
+fn set(event: &Event, kind: String, days: Option<u32>, waits: Option<Waits>) -> Query {
+    Query::new(
+        "-- retention_set
+        INSERT INTO read.retention AS r (subject_id, kind, days, sequence, changed_at, before_days, counts_from)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (subject_id, kind) DO UPDATE
+        SET days = excluded.days, sequence = excluded.sequence, changed_at = excluded.changed_at,
+            before_days = excluded.before_days, counts_from = excluded.counts_from
+        WHERE r.sequence < excluded.sequence",
+    )
+    .bind(event.subject_id.0)
+    .bind(kind)
+    .bind(number(days))
+    .bind(event.sequence)
+    .bind(event.recorded_at)
+    .bind(number(waits.and_then(|waits| waits.before)))
+    .bind(waits.map(|waits| waits.until))
+}
+
+fn unset(event: &Event, kind: String) -> Query {
+    Query::new(
+        "-- retention_unset
+        DELETE FROM read.retention WHERE subject_id = $1 AND kind = $2 AND sequence < $3",
+    )
+    .bind(event.subject_id.0)
+    .bind(kind)
+    .bind(event.sequence)
+}
+
+/// Makes a person's own rules what the log says.
+pub const REBUILD: Rebuild = Rebuild { name: "retention", statement: rebuild };
+
+fn rebuild(subject: SubjectId) -> Query {
+    Query::new(
+        "-- retention_rebuild
+        WITH truth AS MATERIALIZED (
+            SELECT kind, days, sequence, changed_at, before_days, counts_from FROM (
+                SELECT DISTINCT ON (aggregate_id) payload#>>'{Set,kind}' AS kind, (payload#>>'{Set,days}')::int AS days,
+                       sequence, recorded_at AS changed_at, (payload#>>'{Set,waits,before}')::int AS before_days,
+                       (payload#>>'{Set,waits,until}')::timestamptz AS counts_from
+                FROM log.events WHERE subject_id = $1 AND aggregate_type = 'retention'
+                  AND EXISTS (SELECT FROM vault.subjects s WHERE s.subject_id = $1)
+                ORDER BY aggregate_id, sequence DESC) newest
+            WHERE days IS NOT NULL OR counts_from IS NOT NULL),
+        removed AS (
+            DELETE FROM read.retention r WHERE r.subject_id = $1
+            AND NOT EXISTS (SELECT FROM truth t WHERE t.kind = r.kind) RETURNING 1),
+        corrected AS (
+            UPDATE read.retention r
+            SET days = t.days, sequence = t.sequence, changed_at = t.changed_at, before_days = t.before_days,
+                counts_from = t.counts_from
+            FROM truth t
+            WHERE r.subject_id = $1 AND r.kind = t.kind
+              AND (r.days, r.sequence, r.changed_at, r.before_days, r.counts_from) IS DISTINCT FROM
+                  (t.days, t.sequence, t.changed_at, t.before_days, t.counts_from)
+            RETURNING 1),
+        added AS (
+            INSERT INTO read.retention (subject_id, kind, days, sequence, changed_at, before_days, counts_from)
+            SELECT $1, t.* FROM truth t
+            WHERE NOT EXISTS (SELECT FROM read.retention r WHERE r.subject_id = $1 AND r.kind = t.kind)
+            RETURNING 1)
+        SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM corrected), (SELECT count(*) FROM removed)",
+    )
+    .bind(subject.0)
+}
+
+/// The stream of a person's rule for a kind.
+pub fn stream_id(subject: SubjectId, kind: &str) -> String {
+    format!("{subject}/{kind}")
+}
+
+/// A person's own rule.
+pub struct RetentionRow {
+    /// The kind's name.
+    pub kind: String,
+    /// Days after the last change; none: the kind's own rule, once the person's has ceased to count.
+    pub days: Option<u32>,
+    /// When the person set it.
+    pub changed_at: DateTime<Utc>,
+    /// What counts until it takes effect, where it keeps for a shorter time than the rule before.
+    pub waits: Option<Waits>,
+}
+
+impl RetentionRow {
+    /// Reads a row of [`retention_list`].
+    pub fn from_row(row: &Row) -> Self {
+        let number = |at: usize| row.get::<_, Option<i32>>(at).map(i32::unsigned_abs);
+        let until: Option<DateTime<Utc>> = row.get(4);
+        let waits = until.map(|until| Waits { before: number(3), until });
+        Self { kind: row.get(0), days: number(1), changed_at: row.get(2), waits }
+    }
+
+    /// The person's rule that counts at a time, in days; none: the kind's own.
+    pub fn in_force(&self, now: DateTime<Utc>) -> Option<u32> {
+        in_force(self.days, self.waits, now)
+    }
+}
+
+/// A person's own rules.
+pub fn retention_list(subject: SubjectId) -> Query {
+    Query::new(
+        "-- retention_list
+        SELECT kind, days, changed_at, before_days, counts_from FROM read.retention WHERE subject_id = $1",
+    )
+    .bind(subject.0)
+}
+
+/// For how many days a kind's records are kept at a time, given a person's own rules; none: as long as the account.
+pub fn days_of(kind: &dyn domain::Kind, own: &[RetentionRow], now: DateTime<Utc>) -> Option<u32> {
+    let mine = own.iter().find(|row| row.kind == kind.name());
+    mine.and_then(|row| row.in_force(now)).or(kind.retention_days())
+}
+
+/// The time before which the last change must lie for a record to have outlived `days`.
+pub fn limit(now: DateTime<Utc>, days: u32) -> DateTime<Utc> {
+    now.checked_sub_signed(TimeDelta::days(i64::from(days))).unwrap_or(DateTime::<Utc>::MIN_UTC)
+}

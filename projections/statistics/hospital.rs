@@ -1,0 +1,59 @@
+//! The public list of hospitals. Not rebuildable: the log holds the hashes of lists. About nobody; an erasure does not touch it.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use db::{Query, Row};
+use domain::quarter::Quarter;
+
+use crate::statistics::release::ReleaseRow;
+
+/// A hospital on the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hospital {
+    /// Its id, as work profiles name it.
+    pub hospital_id: String,
+    /// When it was added.
+    pub added_at: DateTime<Utc>,
+    /// The first day of the first quarter that has cells for it.
+    pub counts_from: NaiveDate,
+}
+
+impl Hospital {
+    /// Reads a row of [`hospital_list`].
+    pub fn from_row(row: &Row) -> Self {
+        Self { hospital_id: row.get(0), added_at: row.get(1), counts_from: row.get(2) }
+    }
+
+    /// Whether a quarter has cells for it.
+    pub fn counts_in(&self, period: Quarter) -> bool {
+        self.counts_from <= period.first_day()
+    }
+
+    /// Whether a release had cells for it. Before lists were fixed, a release took the list as it was at that moment.
+    pub fn was_in(&self, release: &ReleaseRow) -> bool {
+        match release.hospitals_sha256 {
+            Some(_) => self.counts_in(Quarter::of(release.period_start)),
+            None => self.added_at <= release.computed_at,
+        }
+    }
+}
+
+/// The whole list, in order.
+pub fn hospital_list() -> Query {
+    Query::new(
+        "-- hospital_list
+        SELECT hospital_id, added_at,
+               coalesce(counts_from, (date_trunc('quarter', added_at AT TIME ZONE 'UTC') + interval '3 months')::date)
+        FROM stats.hospitals ORDER BY hospital_id COLLATE \"C\"",
+    )
+}
+
+/// Adds hospitals to the list.
+pub fn hospital_add(hospitals: Vec<String>, now: DateTime<Utc>, counts_from: NaiveDate) -> Query {
+    Query::new(
+        "-- hospital_add
+        INSERT INTO stats.hospitals (hospital_id, added_at, counts_from) SELECT id, $2, $3 FROM unnest($1::text[]) AS h (id)",
+    )
+    .bind(hospitals)
+    .bind(now)
+    .bind(counts_from)
+}

@@ -1,0 +1,511 @@
+//! Published statistics: what a release reads of people, what it stores, and what everybody may read of it. Not rebuildable:
+//! drawing again would be another release. The published tables are about nobody; an erasure does not touch them.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use context::SubjectId;
+use db::{Query, Row};
+use domain::{
+    Choice,
+    statistics::{release::Table, roll_up::Cell},
+};
+use noise::{Delta, Epsilon, Figure, Figures, Interval, Mechanism};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Those who are counted, in order of their ids: the ids and keys of so many who come after one. The policies leave out who is
+/// restricted or waits for a deletion.
+pub fn release_people(after: SubjectId, notice_version: &'static str, most: i64) -> Query {
+    Query::new(
+        "-- release_people
+        SELECT s.ring_version, s.wrapping_version, s.index_key, s.trail_key, s.wrapping_key, s.subject_id
+        FROM read.consents c JOIN vault.subjects s ON s.subject_id = c.subject_id
+        WHERE c.subject_id > $1 AND c.purpose = 'statistics' AND c.granted AND NOT c.objected AND c.notice_version = $2
+        ORDER BY c.subject_id LIMIT $3",
+    )
+    .bind(after.0)
+    .bind(notice_version)
+    .bind(most)
+}
+
+/// So many accounts that come after one, in order of their ids, whoever they are: the ids, and keys of those who are counted.
+pub fn release_accounts(after: SubjectId, notice_version: &'static str, most: i64) -> Query {
+    Query::new(
+        "-- release_accounts
+        SELECT s.ring_version, s.wrapping_version, s.index_key, s.trail_key, s.wrapping_key, a.subject_id
+        FROM read.accounts a
+        LEFT JOIN (read.consents c JOIN vault.subjects s ON s.subject_id = c.subject_id)
+               ON c.subject_id = a.subject_id AND c.purpose = 'statistics' AND c.granted AND NOT c.objected
+                  AND c.notice_version = $2
+        WHERE a.subject_id > $1 ORDER BY a.subject_id LIMIT $3",
+    )
+    .bind(after.0)
+    .bind(notice_version)
+    .bind(most)
+}
+
+/// Work days of a quarter: of each person those in one bucket. Columns as `RecordRow` reads them. Each `OFFSET 0` keeps the planner
+/// from turning the loop over people into a scan over everybody's records, whatever it believes of the tables' sizes.
+pub fn release_days(subjects: Vec<Uuid>, buckets: Vec<Vec<u8>>) -> Query {
+    Query::new(
+        "-- release_days
+        SELECT v.subject_id, v.record_id, v.kind, r.sequence, r.event_type, r.event_version, r.payload::text, r.submitted_at,
+               r.recorded_at, v.wrapped_key, v.key_hash, v.bucket
+        FROM unnest($1::uuid[], $2::bytea[]) AS q (subject_id, bucket)
+        CROSS JOIN LATERAL (SELECT * FROM vault.records v
+                            WHERE v.subject_id = q.subject_id AND v.kind = 'work_day' AND v.bucket = q.bucket OFFSET 0) v
+        CROSS JOIN LATERAL (SELECT * FROM read.records r
+                            WHERE r.subject_id = v.subject_id AND r.record_id = v.record_id OFFSET 0) r",
+    )
+    .bind(subjects)
+    .bind(buckets)
+}
+
+/// Every version of people's work profiles, oldest first: where somebody worked on a day is what the profile said then.
+pub fn release_profiles(subjects: Vec<Uuid>) -> Query {
+    Query::new(
+        "-- release_profiles
+        SELECT v.subject_id, v.record_id, v.kind, e.sequence, e.event_type, e.event_version, e.payload::text, e.recorded_at,
+               e.recorded_at, v.wrapped_key, v.key_hash, v.bucket
+        FROM unnest($1::uuid[]) AS q (subject_id)
+        CROSS JOIN LATERAL (SELECT *, v.record_id::text AS stream FROM vault.records v
+                            WHERE v.subject_id = q.subject_id AND v.kind = 'work_profile' OFFSET 0) v
+        CROSS JOIN LATERAL (SELECT * FROM log.events e
+                            WHERE e.subject_id = v.subject_id AND e.aggregate_type = 'record'
+                              AND e.aggregate_id = v.stream OFFSET 0) e
+        ORDER BY v.subject_id, e.sequence",
+    )
+    .bind(subjects)
+}
+
+/// A release, as it is stored.
+#[derive(Clone, Debug)]
+pub struct ReleaseRow {
+    /// The quarter's first day.
+    pub period_start: NaiveDate,
+    /// Its last.
+    pub period_end: NaiveDate,
+    /// 0 for the first release.
+    pub revision: i32,
+    /// The plan's name.
+    pub plan: String,
+    /// When it was drawn.
+    pub computed_at: DateTime<Utc>,
+    /// SHA-256 of what was published, hexadecimal.
+    pub sha256: String,
+    /// SHA-256 of the list of hospitals that there were cells for; absent of releases before lists were fixed.
+    pub hospitals_sha256: Option<String>,
+}
+
+impl ReleaseRow {
+    /// Reads a row of [`release_list`].
+    pub fn from_row(row: &Row) -> Self {
+        Self {
+            period_start: row.get(0),
+            period_end: row.get(1),
+            revision: row.get(2),
+            plan: row.get(3),
+            computed_at: row.get(4),
+            sha256: row.get(5),
+            hospitals_sha256: row.get(6),
+        }
+    }
+}
+
+/// What a release spent on a person who is in every table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// ε.
+    pub epsilon: Epsilon,
+    /// δ.
+    pub delta: Delta,
+}
+
+impl Cost {
+    /// Reads a row of [`release_list`].
+    pub fn from_row(row: &Row) -> Self {
+        let epsilon = u32::try_from(row.get::<_, i64>(7)).unwrap_or(u32::MAX);
+        let delta = u64::try_from(row.get::<_, i64>(8)).unwrap_or(u64::MAX);
+        Self { epsilon: Epsilon::from_micros(epsilon), delta: Delta::from_picos(delta) }
+    }
+}
+
+/// All releases, newest quarter first, of each quarter the newest revision first; and what each spent.
+pub fn release_list() -> Query {
+    Query::new(
+        "-- release_list
+        SELECT r.period_start, r.period_end, r.revision, r.plan, r.computed_at, r.sha256, r.hospitals_sha256, s.epsilon, s.delta
+        FROM stats.releases r
+        CROSS JOIN LATERAL (SELECT coalesce(sum(epsilon_users + epsilon_overtime + epsilon_planned), 0)::bigint AS epsilon,
+                                   coalesce(sum(delta), 0)::bigint AS delta
+                            FROM stats.spending s WHERE s.period_start = r.period_start AND s.revision = r.revision) s
+        ORDER BY r.period_start DESC, r.revision DESC",
+    )
+}
+
+/// What earlier releases of a quarter published of a table and of the coarser one: whether it is the coarser one, and the cell.
+pub fn release_earlier(period_start: NaiveDate, revision: i32, table: Table) -> Query {
+    Query::new(
+        "-- release_earlier
+        SELECT false, cell FROM stats.ledger
+        WHERE period_start = $1 AND revision < $2 AND table_name = $3 AND published
+        UNION ALL
+        SELECT true, state_code || '/' || role_level FROM stats.stats_by_state_role
+        WHERE period_start = $1 AND revision < $2",
+    )
+    .bind(period_start)
+    .bind(revision)
+    .bind(table.as_str())
+}
+
+/// Waits until no other transaction of a release is open; it lets go at its end.
+pub fn release_alone() -> Query {
+    Query::new("-- release_alone\nSELECT stats.alone()")
+}
+
+/// Stores a release.
+pub fn release_insert(row: &ReleaseRow) -> Query {
+    Query::new(
+        "-- release_insert
+        INSERT INTO stats.releases (period_start, period_end, revision, plan, computed_at, sha256, hospitals_sha256)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(row.period_start)
+    .bind(row.period_end)
+    .bind(row.revision)
+    .bind(row.plan.clone())
+    .bind(row.computed_at)
+    .bind(row.sha256.clone())
+    .bind(row.hospitals_sha256.clone())
+}
+
+/// Stores what a table of a release spends. The database refuses what exceeds the quarter's budget.
+pub fn spending_insert(release: &ReleaseRow, table: Table, mechanism: &Mechanism) -> Query {
+    let micros = |epsilon: noise::Epsilon| i32::try_from(epsilon.micros()).unwrap_or(i32::MAX);
+    Query::new(
+        "-- spending_insert
+        INSERT INTO stats.spending (period_start, revision, table_name, epsilon_users, epsilon_overtime, epsilon_planned,
+                                    delta, k_min, threshold)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(release.period_start)
+    .bind(release.revision)
+    .bind(table.as_str())
+    .bind(micros(mechanism.users))
+    .bind(micros(mechanism.overtime))
+    .bind(micros(mechanism.planned))
+    .bind(i64::try_from(mechanism.all_delta().picos()).unwrap_or(i64::MAX))
+    .bind(i32::try_from(mechanism.k_min).unwrap_or(i32::MAX))
+    .bind(mechanism.threshold())
+}
+
+/// Stores what was drawn for the cells of a table.
+pub fn ledger_insert(release: &ReleaseRow, table: Table, drawn: &[Cell]) -> Query {
+    Query::new(
+        "-- ledger_insert
+        INSERT INTO stats.ledger (period_start, revision, table_name, cell, noisy_users, noisy_overtime, noisy_planned, published)
+        SELECT $1, $2, $3, d.* FROM unnest($4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::boolean[]) AS d",
+    )
+    .bind(release.period_start)
+    .bind(release.revision)
+    .bind(table.as_str())
+    .bind(drawn.iter().map(|drawn| drawn.name.clone()).collect::<Vec<_>>())
+    .bind(drawn.iter().map(|drawn| drawn.noisy.users).collect::<Vec<_>>())
+    .bind(drawn.iter().map(|drawn| drawn.noisy.overtime).collect::<Vec<_>>())
+    .bind(drawn.iter().map(|drawn| drawn.noisy.planned).collect::<Vec<_>>())
+    .bind(drawn.iter().map(|drawn| drawn.published).collect::<Vec<_>>())
+}
+
+/// Which cell a published row is of; what its table has no column for is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CellKey {
+    /// ISO 3166-1 alpha-3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country_code: Option<String>,
+    /// The federal state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_code: Option<String>,
+    /// The specialty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub specialty: Option<String>,
+    /// The role level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role_level: Option<String>,
+    /// The hospital.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hospital_id: Option<String>,
+    /// The group of roles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role_group: Option<String>,
+}
+
+impl CellKey {
+    /// The columns of a cell's name.
+    pub fn of(table: Table, cell: &str) -> Self {
+        let mut parts = cell.split('/').map(str::to_owned);
+        let mut next = || parts.next();
+        let country_code = Some("DEU".to_owned());
+        match table {
+            Table::StateSpecialty => {
+                Self { country_code, state_code: next(), specialty: next(), role_level: next(), ..Self::default() }
+            }
+            Table::StateRole => Self { country_code, state_code: next(), role_level: next(), ..Self::default() },
+            Table::HospitalRole => Self { hospital_id: next(), role_group: next(), ..Self::default() },
+        }
+    }
+}
+
+/// A published figure in hours, rounded to hundredths.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Hours {
+    /// The figure.
+    pub noised: f64,
+    /// The lower end of its interval.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+impl Hours {
+    /// The interval is rounded outwards.
+    fn of(figure: &Figure) -> Self {
+        let hundredths = |minutes: f64, round: fn(f64) -> f64| round(minutes / 0.6) / 100.0;
+        let Interval { low, high } = figure.interval;
+        Self {
+            noised: hundredths(figure.mean, f64::round),
+            low: hundredths(low, f64::floor),
+            high: hundredths(high, f64::ceil),
+        }
+    }
+}
+
+/// A published row.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Published {
+    /// Which cell.
+    #[serde(flatten)]
+    pub key: CellKey,
+    /// The quarter's first day.
+    pub period_start: NaiveDate,
+    /// Its last.
+    pub period_end: NaiveDate,
+    /// 0 for the first release.
+    pub revision: i32,
+    /// The noisy count of people.
+    pub n_users: i64,
+    /// Its interval.
+    pub n_users_low: i64,
+    /// Its interval.
+    pub n_users_high: i64,
+    /// Planned work a day.
+    pub planned: Hours,
+    /// Actual work a day.
+    pub actual: Hours,
+    /// Overtime a day.
+    pub overtime: Hours,
+    /// The least people in a published cell.
+    pub k_min_threshold: i32,
+    /// What the row cost, ε.
+    pub noise_epsilon: f64,
+    /// When it was drawn.
+    pub computed_at: DateTime<Utc>,
+}
+
+impl Published {
+    /// The row of a cell.
+    pub fn new(
+        release: &ReleaseRow,
+        table: Table,
+        mechanism: &Mechanism,
+        cell: &str,
+        users: i64,
+        figures: &Figures,
+    ) -> Self {
+        Self {
+            key: CellKey::of(table, cell),
+            period_start: release.period_start,
+            period_end: release.period_end,
+            revision: release.revision,
+            n_users: users.max(0),
+            n_users_low: figures.users.low as i64,
+            n_users_high: figures.users.high as i64,
+            planned: Hours::of(&figures.planned),
+            actual: Hours::of(&figures.actual),
+            overtime: Hours::of(&figures.overtime),
+            k_min_threshold: i32::try_from(mechanism.k_min).unwrap_or(i32::MAX),
+            noise_epsilon: (mechanism.epsilon().value() * 100.0).round() / 100.0,
+            computed_at: release.computed_at,
+        }
+    }
+}
+
+/// The columns that the published tables share, after those of the key.
+macro_rules! insert {
+    ($table:literal, $keys:literal, $selected:literal) => {
+        concat!(
+            "-- published_insert\nINSERT INTO stats.",
+            $table,
+            " (",
+            $keys,
+            ", period_start, period_end, revision, n_users,
+             n_users_low, n_users_high, avg_planned_hours_noised, avg_planned_hours_low, avg_planned_hours_high,
+             avg_actual_hours_noised, avg_actual_hours_low, avg_actual_hours_high, avg_overtime_hours_noised,
+             avg_overtime_hours_low, avg_overtime_hours_high, k_min_threshold, noise_epsilon, computed_at)
+             SELECT ",
+            $selected,
+            ", (r->>'period_start')::date, (r->>'period_end')::date, (r->>'revision')::int,
+             (r->>'n_users')::int, (r->>'n_users_low')::int, (r->>'n_users_high')::int,
+             (r#>>'{planned,noised}')::numeric, (r#>>'{planned,low}')::numeric, (r#>>'{planned,high}')::numeric,
+             (r#>>'{actual,noised}')::numeric, (r#>>'{actual,low}')::numeric, (r#>>'{actual,high}')::numeric,
+             (r#>>'{overtime,noised}')::numeric, (r#>>'{overtime,low}')::numeric, (r#>>'{overtime,high}')::numeric,
+             (r->>'k_min_threshold')::int, (r->>'noise_epsilon')::numeric, (r->>'computed_at')::timestamptz
+             FROM json_array_elements($1::text::json) AS rows (r)"
+        )
+    };
+}
+
+/// Stores the published rows of a table, given as the JSON of a list of [`Published`].
+pub fn published_insert(table: Table, rows: String) -> Query {
+    Query::new(match table {
+        Table::StateSpecialty => insert!(
+            "stats_by_state_specialty",
+            "country_code, state_code, specialty, role_level",
+            "r->>'country_code', r->>'state_code', r->>'specialty', r->>'role_level'"
+        ),
+        Table::StateRole => insert!(
+            "stats_by_state_role",
+            "country_code, state_code, role_level",
+            "r->>'country_code', r->>'state_code', r->>'role_level'"
+        ),
+        Table::HospitalRole => {
+            insert!("stats_by_hospital_role", "hospital_id, role_group", "r->>'hospital_id', r->>'role_group'")
+        }
+    })
+    .bind(rows)
+}
+
+/// Which published rows are asked for; what is absent does not restrict.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// A federal state.
+    pub state_code: Option<String>,
+    /// A specialty.
+    pub specialty: Option<String>,
+    /// A hospital.
+    pub hospital_id: Option<String>,
+    /// Quarters that begin on this day or later.
+    pub from: Option<NaiveDate>,
+    /// Quarters that end on this day or earlier.
+    pub to: Option<NaiveDate>,
+}
+
+macro_rules! select {
+    ($table:literal, $keys:literal, $filter:literal) => {
+        concat!(
+            "-- published_list\nSELECT ",
+            $keys,
+            ", period_start, period_end,
+             revision, n_users::bigint, n_users_low::bigint, n_users_high::bigint,
+             avg_planned_hours_noised::float8, avg_planned_hours_low::float8, avg_planned_hours_high::float8,
+             avg_actual_hours_noised::float8, avg_actual_hours_low::float8, avg_actual_hours_high::float8,
+             avg_overtime_hours_noised::float8, avg_overtime_hours_low::float8, avg_overtime_hours_high::float8,
+             k_min_threshold, noise_epsilon::float8, computed_at
+             FROM stats.",
+            $table,
+            " JOIN unnest($1::date[], $2::int[]) AS chosen (period_start, revision) USING (period_start, revision)
+             WHERE ",
+            $filter,
+            "
+             ORDER BY period_start, ",
+            $keys
+        )
+    };
+}
+
+/// Published rows of these releases, each a quarter's first day and a revision.
+pub fn published_list(table: Table, asked: &Asked, releases: &[(NaiveDate, i32)]) -> Query {
+    let (starts, revisions): (Vec<NaiveDate>, Vec<i32>) = releases.iter().copied().unzip();
+    let query = Query::new(match table {
+        Table::StateSpecialty => select!(
+            "stats_by_state_specialty",
+            "country_code, state_code, specialty, role_level",
+            "($3::text IS NULL OR state_code = $3) AND ($4::text IS NULL OR specialty = $4)"
+        ),
+        Table::StateRole => select!(
+            "stats_by_state_role",
+            "country_code, state_code, role_level",
+            "($3::text IS NULL OR state_code = $3) AND $4::text IS NULL"
+        ),
+        Table::HospitalRole => select!(
+            "stats_by_hospital_role",
+            "hospital_id, role_group",
+            "($3::text IS NULL OR hospital_id = $3) AND $4::text IS NULL"
+        ),
+    });
+    let first = if table == Table::HospitalRole { &asked.hospital_id } else { &asked.state_code };
+    query.bind(starts).bind(revisions).bind(first.clone()).bind(asked.specialty.clone())
+}
+
+impl Published {
+    /// Reads a row of [`published_list`].
+    pub fn from_row(table: Table, row: &Row) -> Self {
+        let text = |at: usize| Some(row.get::<_, String>(at));
+        let (key, at) = match table {
+            Table::StateSpecialty => (
+                CellKey {
+                    country_code: text(0),
+                    state_code: text(1),
+                    specialty: text(2),
+                    role_level: text(3),
+                    ..CellKey::default()
+                },
+                4,
+            ),
+            Table::StateRole => {
+                (CellKey { country_code: text(0), state_code: text(1), role_level: text(2), ..CellKey::default() }, 3)
+            }
+            Table::HospitalRole => (CellKey { hospital_id: text(0), role_group: text(1), ..CellKey::default() }, 2),
+        };
+        let hours = |at: usize| Hours { noised: row.get(at), low: row.get(at + 1), high: row.get(at + 2) };
+        Self {
+            key,
+            period_start: row.get(at),
+            period_end: row.get(at + 1),
+            revision: row.get(at + 2),
+            n_users: row.get(at + 3),
+            n_users_low: row.get(at + 4),
+            n_users_high: row.get(at + 5),
+            planned: hours(at + 6),
+            actual: hours(at + 9),
+            overtime: hours(at + 12),
+            k_min_threshold: row.get(at + 15),
+            noise_epsilon: row.get(at + 16),
+            computed_at: row.get(at + 17),
+        }
+    }
+}
+
+/// How many rows a release published, over all tables.
+pub fn published_count(period_start: NaiveDate, revision: i32) -> Query {
+    Query::new(
+        "-- published_count
+        SELECT (SELECT count(*) FROM stats.stats_by_state_specialty WHERE period_start = $1 AND revision = $2)
+             + (SELECT count(*) FROM stats.stats_by_hospital_role WHERE period_start = $1 AND revision = $2)
+             + (SELECT count(*) FROM stats.stats_by_state_role WHERE period_start = $1 AND revision = $2)",
+    )
+    .bind(period_start)
+    .bind(revision)
+}
+
+/// Whether anybody was ever here: one row where the log has an event about somebody. The nil id is the smallest.
+pub fn log_has_people() -> Query {
+    Query::new(
+        "-- log_has_people
+        SELECT true FROM log.events WHERE subject_id > '00000000-0000-0000-0000-000000000000'
+        ORDER BY subject_id LIMIT 1",
+    )
+}
+
+/// When the log begins.
+pub fn log_begin() -> Query {
+    Query::new("-- log_begin\nSELECT recorded_at FROM log.events ORDER BY txid, position LIMIT 1")
+}

@@ -1,0 +1,209 @@
+//! Alerts and suspensions: what the rules find in the log is raised once, the account that did it is suspended for a while where a
+//! rule says so, and whoever must know is told (`jobs/deliver_alerts.rs`).
+
+use chrono::{DateTime, TimeDelta, Utc};
+use context::{Ctx, SessionId, SubjectId};
+use db::{Gate, Tx};
+use domain::{
+    desk::alert::{Alert, AlertCommand, AlertEvent, Pattern, Severity},
+    identity::suspension::{Suspend, Suspension},
+    kinds::CONTACT,
+    rights::deletion::Deletion,
+};
+use event_log::{Event, Unit, cqrs_es::Aggregate};
+use projections::{
+    INLINE,
+    desk::alert::{
+        DeliveryRow, Found, Wanted, deliveries_replay, delivery_list, found_row, newest_of_type, pattern_find,
+        session_subject, suspension_put,
+    },
+    log::audit::newest,
+    records::record::record_list,
+};
+use uuid::Uuid;
+
+use crate::app::{
+    App, AppError, Standing,
+    desk::alert_rules::{By, Count, Rule},
+    read,
+    rights::deletion,
+    stream::{self, newest_of},
+};
+
+/// So many alerts are shown.
+const SHOWN: i64 = 500;
+/// An alarm of the server itself is not raised again for so long.
+const QUIET: TimeDelta = TimeDelta::minutes(15);
+
+/// One alert, as the desk sees it.
+pub struct Raised {
+    /// Its stream, by which it is acknowledged.
+    pub alert_id: String,
+    /// Its newest event.
+    pub event: AlertEvent,
+}
+
+/// Looks for the pattern of a rule and raises what it finds; says how many alerts it raised.
+pub async fn look(app: &App, rule: &Rule) -> Result<usize, AppError> {
+    let now = app.clock.now();
+    let wanted = Wanted {
+        event_type: rule.event.clone(),
+        kind: rule.kind.clone(),
+        roles: rule.roles.clone(),
+        by_session: rule.by == By::Session,
+        people: rule.count == Count::People,
+        at_least: i64::from(rule.at_least),
+        since: now - rule.within(),
+    };
+    let found: Vec<Found> = read::read_as_system(app, "pattern_find", &|| pattern_find(wanted.clone()))
+        .await?
+        .iter()
+        .map(found_row)
+        .collect();
+    let mut raised = 0;
+    for found in found {
+        if is_quiet(app, &rule.name, &found.actor, rule.within()).await? {
+            continue;
+        }
+        // First what an alert then says was done; a server that dies in between does it again.
+        let suspended_until = match rule.suspend_s {
+            Some(seconds) => {
+                suspend_actor(app, rule, &found.actor, now + TimeDelta::seconds(i64::from(seconds))).await?
+            }
+            None => None,
+        };
+        let pattern = Pattern {
+            rule: rule.name.clone(),
+            severity: rule.severity,
+            actor: found.actor,
+            count: found.count,
+            since: found.since,
+            suspended_until,
+        };
+        raised += usize::from(raise(app, pattern, rule.within()).await?);
+    }
+    Ok(raised)
+}
+
+/// Suspends the account behind an actor, if there is one; gives the end.
+async fn suspend_actor(
+    app: &App,
+    rule: &Rule,
+    actor: &str,
+    until: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, AppError> {
+    let Ok(actor) = actor.parse() else { return Ok(None) };
+    let subject = match rule.by {
+        By::Subject => Some(SubjectId(actor)),
+        By::Session => subject_of_session(app, SessionId(actor)).await?,
+    };
+    match subject.filter(|subject| *subject != SubjectId::NIL) {
+        Some(subject) => Ok(suspend(app, subject, &rule.name, until).await?.then_some(until)),
+        None => Ok(None),
+    }
+}
+
+/// Whether the same alert was raised so short a time ago that it is not raised again.
+async fn is_quiet(app: &App, rule: &str, actor: &str, quiet: TimeDelta) -> Result<bool, AppError> {
+    let id = stream_of(rule, actor);
+    let rows = read::read_as_system(app, "alert_get", &|| newest(SubjectId::NIL, Alert::TYPE, &id)).await?;
+    let event = newest_of(&rows).and_then(|event| serde_json::from_str(&event.payload).ok());
+    let (Some(AlertEvent::Raised { raised_at, .. }) | Some(AlertEvent::Acknowledged { raised_at, .. })) = event else {
+        return Ok(false);
+    };
+    Ok(app.clock.now() < raised_at + quiet)
+}
+
+async fn subject_of_session(app: &App, session: SessionId) -> Result<Option<SubjectId>, AppError> {
+    let rows = read::read_as_system(app, "session_subject", &|| session_subject(session.0)).await?;
+    Ok(rows.first().map(|row| SubjectId(row.get(0))))
+}
+
+/// Raises an alert, unless the same was raised a short time ago; says whether it did.
+pub async fn raise(app: &App, pattern: Pattern, quiet: TimeDelta) -> Result<bool, AppError> {
+    let (ctx, id) = (&Ctx::system(app.clock.clone()), stream_of(&pattern.rule, &pattern.actor));
+    let command = AlertCommand::Raise { pattern: pattern.clone(), now: ctx.now(), quiet };
+    let (_, raised) = stream::system_command::<Alert>(app, "alert_raise", ctx, &id, command).await?;
+    if raised {
+        tracing::warn!(rule = pattern.rule, actor = pattern.actor, count = pattern.count, "an alert was raised");
+    }
+    Ok(raised)
+}
+
+/// Raises an alarm of the server itself. What can't be raised is in the trace at least.
+pub async fn alarm(app: &App, rule: &str, severity: Severity, count: u64) {
+    alarm_about(app, "server", rule, severity, count).await;
+}
+
+/// The same about a login of the database.
+pub async fn alarm_about(app: &App, login: &str, rule: &str, severity: Severity, count: u64) {
+    let (actor, since) = (login.to_owned(), app.clock.now());
+    let pattern = Pattern { rule: rule.to_owned(), severity, actor, count, since, suspended_until: None };
+    if let Err(error) = raise(app, pattern, QUIET).await {
+        tracing::error!(%error, rule, "an alarm can't be raised");
+    }
+}
+
+/// Suspends an account until a time; says whether there was one. A confirmed deletion that waits pauses meanwhile.
+async fn suspend(app: &App, subject: SubjectId, rule: &str, until: DateTime<Utc>) -> Result<bool, AppError> {
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    let work = move |tx: Tx| async move {
+        let id = subject.to_string();
+        let [standing, rows, requests, contact] = tx
+            .flight([
+                Standing::query(ctx, None),
+                newest(subject, Suspension::TYPE, &id),
+                newest(subject, Deletion::TYPE, &id),
+                record_list(subject, CONTACT.name(), None),
+            ])
+            .await?;
+        let keys = Standing::take(app, ctx, &standing)?.keys;
+        let unit = Unit::new(ctx, Some(&keys));
+        let command = Suspend { rule: rule.to_owned(), until };
+        stream::command::<Suspension>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;
+        deletion::pause(app, ctx, &tx, &unit, &keys, until, (&requests, &contact)).await?;
+        unit.flush(&tx, INLINE);
+        tx.queue(suspension_put(subject, until));
+        Ok(())
+    };
+    match app.db.api.run_tx("account_suspend", ctx, Gate::alone(ctx), work).await {
+        // Who is gone can't act anyway.
+        Err(AppError::SignedOut) => Ok(false),
+        outcome => outcome.map(|()| true),
+    }
+}
+
+/// The alerts, newest first; only those that nobody looks after where `open` says so.
+pub async fn list(app: &App, open: bool) -> Result<Vec<Raised>, AppError> {
+    let rows = read::read_as_system(app, "alert_list", &|| newest_of_type(Alert::TYPE, SHOWN)).await?;
+    let read = |row| {
+        let event = Event::from_row(row, 0);
+        let alert: AlertEvent = serde_json::from_str(&event.payload).ok()?;
+        let counts = !open || matches!(alert, AlertEvent::Raised { .. });
+        counts.then_some(Raised { alert_id: event.aggregate_id, event: alert })
+    };
+    Ok(rows.iter().filter_map(read).collect())
+}
+
+/// Notes that a member of staff looks after an alert.
+pub async fn acknowledge(app: &App, ctx: &Ctx, alert: &str) -> Result<(), AppError> {
+    let command = AlertCommand::Acknowledge { now: ctx.now() };
+    stream::system_command::<Alert>(app, "alert_acknowledge", ctx, alert, command).await.map(drop)
+}
+
+/// The newest deliveries of alerts.
+pub async fn deliveries(app: &App, state: Option<String>) -> Result<Vec<DeliveryRow>, AppError> {
+    let rows = read::read_as_system(app, "delivery_list", &|| delivery_list(state.clone(), SHOWN)).await?;
+    Ok(rows.iter().map(DeliveryRow::from_row).collect())
+}
+
+/// Sends again what was given up, or one alert; says how many deliveries.
+pub async fn delivery_replay(app: &App, endpoint: Option<String>, event: Option<Uuid>) -> Result<usize, AppError> {
+    let now = app.clock.now();
+    Ok(read::read_as_system(app, "delivery_replay", &|| deliveries_replay(endpoint.clone(), event, now)).await?.len())
+}
+
+/// One stream a rule and actor.
+fn stream_of(rule: &str, actor: &str) -> String {
+    hex::encode(&transparency::record_hash(format!("{rule}\n{actor}").as_bytes()).0[..16])
+}

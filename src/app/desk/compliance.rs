@@ -1,0 +1,295 @@
+//! The compliance desk: what is due, what is done, what stands, how old keys and checkpoints are. Read by the system for staff;
+//! about random ids, never about what data says.
+
+use chrono::{DateTime, Utc};
+use context::{Ctx, Role, SubjectId};
+use db::{Gate, Tx};
+use domain::{
+    desk::{
+        alert::AlertEvent,
+        drill::{Drill, DrillEvent, Outcome},
+        extension::{self, Extend, Extension},
+    },
+    kinds::CONTACT,
+};
+use event_log::{Event, Unit, cqrs_es::Aggregate};
+use projections::{
+    INLINE,
+    desk::{
+        alert::newest_of_type,
+        compliance::{
+            OpenRequest, TrailFilter, accounts_count, affected_list, consents_count, erasures_list, holds_list,
+            request_list, server_version, staff_list, trail_list,
+        },
+    },
+    log::audit::newest,
+    records::record::record_list,
+};
+use uuid::Uuid;
+
+use crate::{
+    app::{
+        App, AppError, Standing,
+        desk::opening::by_staff,
+        letter::{self, address_of},
+        log::published,
+        read,
+        reason::reason_of,
+        stream::{self, newest_of},
+    },
+    mail::Letter,
+    server::newest_minor,
+};
+
+/// So many requests are shown.
+const SHOWN: i64 = 10_000;
+
+/// Consents of one purpose on one notice.
+pub struct ConsentCount {
+    /// The purpose.
+    pub purpose: String,
+    /// The version of the notice that was decided on.
+    pub notice_version: String,
+    /// Given.
+    pub granted: i64,
+    /// Withdrawn, or never given.
+    pub withdrawn: i64,
+    /// Overruled by an objection.
+    pub objected: i64,
+}
+
+/// How many accounts there are.
+pub struct AccountCount {
+    /// All.
+    pub accounts: i64,
+    /// Restricted (GDPR Art. 18).
+    pub restricted: i64,
+    /// Under a legal hold.
+    pub held: i64,
+    /// Suspended for a suspicious pattern.
+    pub suspended: i64,
+    /// Erased since the beginning.
+    pub erased: i64,
+    /// When one was erased last.
+    pub last_erased_at: Option<DateTime<Utc>>,
+    /// Waiting for the end of a deletion's grace.
+    pub waiting: i64,
+}
+
+/// A privileged account.
+pub struct StaffRow {
+    /// Who, inside the log.
+    pub subject: Uuid,
+    /// As what.
+    pub role: String,
+    /// When it signed in last.
+    pub signed_in_at: Option<DateTime<Utc>>,
+}
+
+/// An erasure that waits, or is done.
+pub struct ErasureRow {
+    /// Who, inside the log.
+    pub subject: Uuid,
+    /// The request, while it waits.
+    pub request: Option<Uuid>,
+    /// `confirmed` or `erased`.
+    pub state: String,
+    /// When its grace ends, or when it was done.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// Everything at a glance.
+pub struct Overview {
+    /// Accounts.
+    pub accounts: AccountCount,
+    /// Requests that are not answered yet.
+    pub requests: Vec<OpenRequest>,
+    /// Erasures.
+    pub erasures: Vec<ErasureRow>,
+    /// By when no backup brings back what is erased now.
+    pub unrecoverable_by: DateTime<Utc>,
+    /// Consents.
+    pub consents: Vec<ConsentCount>,
+    /// Legal holds: who, until when.
+    pub holds: Vec<(Uuid, DateTime<Utc>)>,
+    /// Privileged accounts.
+    pub staff: Vec<StaffRow>,
+    /// The last drill.
+    pub drill: Option<Outcome>,
+    /// Versions of the key-encryption key, the current one last: version, made when.
+    pub keys: Vec<(i32, bool, Option<DateTime<Utc>>)>,
+    /// When the next rotation is due.
+    pub rotation_due_at: Option<DateTime<Utc>>,
+    /// The published checkpoint: how many leaves, signed when.
+    pub checkpoint: Option<(u64, DateTime<Utc>)>,
+    /// For how many seconds something has been waiting for a checkpoint.
+    pub uncovered_s: i64,
+    /// Witnesses, and when each cosigned the published checkpoint.
+    pub witnesses: Vec<(String, Option<DateTime<Utc>>)>,
+    /// PostgreSQL's version, and whether it is new enough to close the known ways around row-level security.
+    pub postgres: (String, bool),
+    /// How many alerts nobody looks after.
+    pub open_alerts: usize,
+}
+
+/// Everything at a glance.
+pub async fn overview(app: &App) -> Result<Overview, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let now = ctx.now();
+    let id = &SubjectId::NIL.to_string();
+    let work = move |tx: Tx| async move {
+        Ok::<_, AppError>(
+            tx.finish([
+                accounts_count(now),
+                request_list(None, now, SHOWN),
+                erasures_list(now),
+                consents_count(),
+                holds_list(now),
+                staff_list(),
+                newest(SubjectId::NIL, Drill::TYPE, id),
+                server_version(),
+                newest_of_type("alert", SHOWN),
+            ])
+            .await?,
+        )
+    };
+    let [accounts, requests, erasures, consents, holds, staff, drill, version, alerts] =
+        app.db.system.run_tx("compliance_overview", ctx, Gate::read(ctx), work).await?;
+    let ring = app.vault.ring();
+    let published = published::checkpoint(app, None).await?;
+    let checkpoint = published.as_ref().map(|stored| (stored.size, stored.signed_at));
+    let cosigned = published.and_then(|stored| transparency::Checkpoint::unverified(&stored.note).ok());
+    let witnesses = app.log.policy.iter().flat_map(|policy| &policy.witnesses).map(|line| {
+        let at = cosigned.as_ref().and_then(|checkpoint| line.witness.cosigned_at(checkpoint));
+        let at = at.and_then(|at| DateTime::from_timestamp(i64::try_from(at).ok()?, 0));
+        (line.name.clone(), at)
+    });
+    let number: i32 = version[0].get(1);
+    let open = |row: &db::Row| {
+        serde_json::from_str(&Event::from_row(row, 0).payload).is_ok_and(|it| matches!(it, AlertEvent::Raised { .. }))
+    };
+    let count = &accounts[0];
+    Ok(Overview {
+        accounts: AccountCount {
+            accounts: count.get(0),
+            restricted: count.get(1),
+            held: count.get(2),
+            suspended: count.get(3),
+            erased: count.get(4),
+            last_erased_at: count.get(5),
+            waiting: count.get(6),
+        },
+        requests: requests.iter().map(OpenRequest::from_row).collect(),
+        erasures: erasures
+            .iter()
+            .map(|row| ErasureRow { subject: row.get(0), request: row.get(1), state: row.get(2), at: row.get(3) })
+            .collect(),
+        unrecoverable_by: ring.unrecoverable_by(now),
+        consents: consents
+            .iter()
+            .map(|row| ConsentCount {
+                purpose: row.get(0),
+                notice_version: row.get(1),
+                granted: row.get(2),
+                withdrawn: row.get(3),
+                objected: row.get(4),
+            })
+            .collect(),
+        holds: holds.iter().map(|row| (row.get(0), row.get(1))).collect(),
+        staff: staff
+            .iter()
+            .map(|row| StaffRow { subject: row.get(0), role: row.get(1), signed_in_at: row.get(2) })
+            .collect(),
+        drill: newest_of(&drill).and_then(|event| match serde_json::from_str(&event.payload) {
+            Ok(DrillEvent::Completed(outcome)) => Some(outcome),
+            Err(_) => None,
+        }),
+        keys: ring.keks().into_iter().map(|kek| (kek.version, kek.is_current, kek.created_at)).collect(),
+        rotation_due_at: ring.rotation_due(),
+        checkpoint,
+        uncovered_s: published::uncovered(app).await?.map_or(0, |waiting| waiting.num_seconds().max(0)),
+        witnesses: witnesses.collect(),
+        postgres: (version[0].get(0), number % 10_000 >= newest_minor(number / 10_000)),
+        open_alerts: alerts.iter().filter(|row| open(row)).count(),
+    })
+}
+
+/// The requests that are not answered yet, the oldest first.
+pub async fn requests(app: &App) -> Result<Vec<OpenRequest>, AppError> {
+    let now = app.clock.now();
+    let rows = read::read_as_system(app, "request_list", &|| request_list(None, now, SHOWN)).await?;
+    Ok(rows.iter().map(OpenRequest::from_row).collect())
+}
+
+/// Takes two months more for a request, and tells the person why (GDPR Art. 12(3)); gives the new end.
+pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str) -> Result<DateTime<Utc>, AppError> {
+    let reason = reason_of(reason)?;
+    let reason = reason.as_str();
+    let rows = read::read_as_system(app, "request_get", &|| request_list(Some(request), staff.now(), 1)).await?;
+    let open = rows.first().map(OpenRequest::from_row).ok_or(AppError::Missing("open request"))?;
+    let due_at = extension::due_at(open.received_at, true);
+    let ctx = &staff.for_subject(open.subject, None).acting_as(Role::Job);
+    let received_at = open.received_at;
+    let work = move |tx: Tx| async move {
+        let id = request.to_string();
+        let [standing, contact, rows] = tx
+            .flight([
+                Standing::query(ctx, None),
+                record_list(ctx.subject, CONTACT.name(), None),
+                newest(ctx.subject, Extension::TYPE, &id),
+            ])
+            .await?;
+        let keys = Standing::take(app, ctx, &standing)?.keys;
+        let unit = Unit::new(&by_staff(staff, ctx.subject), Some(&keys)).with_details(format!("reason: {reason}"));
+        let command = Extend { received_at, now: ctx.now() };
+        stream::command::<Extension>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;
+        letter::post(app, ctx, &tx, &Letter::request_extended(&address_of(&keys, &contact)?, reason, due_at))?;
+        unit.flush(&tx, INLINE);
+        Ok::<_, AppError>(())
+    };
+    app.db.api.run_tx("request_extend", ctx, Gate::alone(ctx), work).await?;
+    Ok(due_at)
+}
+
+/// A page of the trail, each entry with its place in the log.
+pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<(u64, i64, Event)>, AppError> {
+    let rows = read::read_as_system(app, "trail_list", &|| trail_list(filter.clone())).await?;
+    let read = |row: &db::Row| {
+        let txid = row.get::<_, &str>(0).parse().expect("xid8 is a number");
+        (txid, row.get(1), Event::from_row(row, 2))
+    };
+    Ok(rows.iter().map(read).collect())
+}
+
+/// Who is concerned by a breach: the first of them, and how many in all.
+pub async fn affected(
+    app: &App,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    kinds: &[String],
+    limit: i64,
+) -> Result<(Vec<Affected>, i64), AppError> {
+    let rows = read::read_as_system(app, "affected_list", &|| affected_list(from, to, kinds.to_vec(), limit)).await?;
+    let all = rows.first().map_or(0, |row| row.get(4));
+    let read =
+        |row: &db::Row| Affected { subject: row.get(0), events: row.get(1), first: row.get(2), last: row.get(3) };
+    Ok((rows.iter().map(read).collect(), all))
+}
+
+/// Puts a drill on record.
+pub async fn drill_record(app: &App, outcome: Outcome) -> Result<(), AppError> {
+    let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
+    stream::system_command::<Drill>(app, "drill_record", ctx, &id, outcome).await.map(drop)
+}
+
+/// Somebody who is concerned by a breach.
+pub struct Affected {
+    /// Who, inside the log.
+    pub subject: Uuid,
+    /// How many events fall into the time.
+    pub events: i64,
+    /// The first.
+    pub first: DateTime<Utc>,
+    /// The last.
+    pub last: DateTime<Utc>,
+}

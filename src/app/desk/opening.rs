@@ -1,0 +1,159 @@
+//! Opening a person's data: a member of the compliance desk names a reason, and may read that one person's records for a quarter
+//! of an hour. The person sees that it was done, by which role, and why; each read is an event of the person too, and the answer
+//! leaves when it is durable.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use context::{Client, Ctx, Personal, SubjectId};
+use db::{Gate, Tx};
+use domain::{
+    Kind,
+    log::access::{ACCESS, DATA_OPENED},
+};
+use event_log::{Actor, Trail};
+use projections::desk::compliance::{OpeningRow, opening_add, opening_get};
+use uuid::Uuid;
+use vault::{RecordEntry, SubjectKeys, record_register};
+use zeroize::Zeroizing;
+
+use crate::app::{
+    App, AppError, Standing,
+    identity::known,
+    log::{
+        access::{self, access_event},
+        access_log::Read,
+    },
+    read, reason,
+    records::record::{self, OpenRecord},
+    standing,
+};
+
+/// How long an opening lasts.
+const LASTS: TimeDelta = TimeDelta::minutes(15);
+
+/// Whose data is to be opened.
+pub enum Whom {
+    /// The person inside the log.
+    Subject(SubjectId),
+    /// Who has this address.
+    Address(String),
+}
+
+/// Opens a person's data to a member of staff, for a reason; gives the opening's id and its end.
+pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(Uuid, DateTime<Utc>), AppError> {
+    let session = staff.session.ok_or(AppError::SignedOut)?;
+    let reason = reason::reason_of(reason)?;
+    let opening = context::EventId::random().0;
+    // In the log of the member of staff, with where from; refuses one whose session has ended.
+    access::session_accessed(app, staff, "opening", 1, opening.to_string()).await?;
+    let subject = match whom {
+        Whom::Subject(subject) => subject,
+        Whom::Address(email) => {
+            known::account_of(app, staff, &email).await?.ok_or(AppError::Missing("account"))?.subject
+        }
+    };
+    let person = &opened_by(staff, subject);
+    let keys = match standing::acting_keys(app, person).await {
+        Err(AppError::SignedOut) => return Err(AppError::Missing("account")),
+        keys => keys?,
+    };
+    opened_read(app, staff, opened_event(person), keys, format!("reason: {}", reason.as_str())).await?;
+    let expires_at = staff.now() + LASTS;
+    let mac = opening_mac(app, opening, subject, staff.subject, expires_at).to_vec();
+    let row = &OpeningRow { subject, staff: staff.subject, expires_at, mac };
+    let ctx = &Ctx::system(app.clock.clone());
+    let work = move |tx: Tx| async move {
+        tx.queue(opening_add(opening, session.0, row));
+        Ok::<_, AppError>(())
+    };
+    app.db.system.run_tx("opening_add", ctx, Gate::read(ctx), work).await?;
+    Ok((opening, expires_at))
+}
+
+/// Grants the keys of a person's records to an auditor, for a reason: what `lethe-audit replay --subject-key` reads. The person
+/// sees that it was done, and why; a later erasure does not take back what was granted.
+pub async fn keys_grant(app: &App, email: &str, reason: &str) -> Result<Zeroizing<String>, AppError> {
+    let reason = reason::reason_of(reason)?;
+    let system = &Ctx::system(app.clock.clone());
+    let subject = known::account_of(app, system, email).await?.ok_or(AppError::Missing("account"))?.subject;
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    let work = move |tx: Tx| async move {
+        let [standing, register] = tx.flight([Standing::query(ctx, None), record_register(subject)]).await?;
+        let keys = Standing::take(app, ctx, &standing)?.keys;
+        let mut records = serde_json::Map::new();
+        for entry in register.iter().map(RecordEntry::from_row) {
+            let key = keys.open_record(&entry)?.granted();
+            records.insert(entry.record.to_string(), key.as_str().into());
+        }
+        Ok::<_, AppError>((keys, records))
+    };
+    let (keys, records) = app.db.api.run_tx("keys_grant", ctx, Gate::shared(ctx), work).await?;
+    let details = format!("keys granted to an auditor; reason: {}", reason.as_str());
+    opened_read(app, system, opened_event(ctx), keys, details).await?;
+    let grant = serde_json::json!({
+        "format": "lethe-grant/1",
+        "subject_id": subject,
+        "granted_at": system.now(),
+        "records": records,
+    });
+    Ok(Zeroizing::new(format!("{grant:#}\n")))
+}
+
+/// The records of a kind of the person whose data was opened to this member of staff.
+pub async fn records(
+    app: &App,
+    staff: &Ctx,
+    opening: Uuid,
+    kind: &'static dyn Kind,
+) -> Result<Vec<OpenRecord>, AppError> {
+    let rows = read::read_as_system(app, "opening_get", &|| opening_get(opening)).await?;
+    let row = rows.first().map(OpeningRow::from_row).ok_or(AppError::Missing("opening"))?;
+    let mac = opening_mac(app, opening, row.subject, row.staff, row.expires_at);
+    let ours = aws_lc_rs::constant_time::verify_slices_are_equal(&mac, &row.mac).is_ok();
+    if !ours || row.staff != staff.subject || row.expires_at <= staff.now() {
+        return Err(AppError::Missing("opening"));
+    }
+    access::session_accessed(app, staff, "person", 1, format!("{opening} {}", kind.name())).await?;
+    let person = &opened_by(staff, row.subject);
+    let (records, keys) = record::list(app, person, kind, None).await?;
+    let event = access_event(person, row.subject, kind.name(), records.len());
+    opened_read(app, staff, event, keys, format!("opening: {opening}")).await?;
+    Ok(records)
+}
+
+/// Records a read by staff in the person's own log: role and session of who read, no address.
+async fn opened_read(
+    app: &App,
+    staff: &Ctx,
+    event: event_log::Event,
+    keys: SubjectKeys,
+    details: String,
+) -> Result<(), AppError> {
+    let trail = Trail { details: Some(Personal::new(details)), ..Trail::default() };
+    app.access_log.record(Read { event, actor: Actor::of(staff), trail, keys }).await
+}
+
+fn opening_mac(app: &App, opening: Uuid, subject: SubjectId, staff: SubjectId, expires_at: DateTime<Utc>) -> [u8; 32] {
+    let time = expires_at.timestamp_micros().to_be_bytes();
+    let parts: [&[u8]; 4] = [opening.as_bytes(), subject.0.as_bytes(), staff.0.as_bytes(), &time];
+    app.vault.ring().row_mac("openings", &parts)
+}
+
+/// That the data of the context's subject was opened.
+fn opened_event(person: &Ctx) -> event_log::Event {
+    let event = access_event(person, person.subject, ACCESS, 1);
+    event_log::Event { event_type: DATA_OPENED.to_owned(), payload: "{}".to_owned(), ..event }
+}
+
+/// A member of staff as a person's log names them: role and session, no address.
+pub(crate) fn by_staff(staff: &Ctx, subject: SubjectId) -> Ctx {
+    let mut ctx = staff.for_subject(subject, staff.session).acting_as(staff.role);
+    ctx.client = Client::default();
+    ctx
+}
+
+/// The circumstances in which staff read the data of a person: that person's rows, nobody's session.
+fn opened_by(staff: &Ctx, subject: SubjectId) -> Ctx {
+    let mut ctx = staff.for_subject(subject, None).acting_as(staff.role);
+    ctx.client = Client::default();
+    ctx
+}

@@ -1,0 +1,180 @@
+//! Accounts: making one, and what is recorded of it. Signing in and out is `sign_in.rs`.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use context::{Ctx, Role, SessionId, SubjectId, UserId};
+use db::{Gate, Lookup, Query, Tx};
+use domain::{
+    identity::account::{Account, AccountCommand},
+    kinds::{Contact, Shape, WorkProfile, kind},
+    records::record::{Record, RecordCommand},
+    rights::consent::{Consent, Purpose},
+};
+use event_log::{Event, Sealing, Store, Stream, Unit, execute};
+use projections::{INLINE, rights::consent::stream_id};
+use vault::{RecordKey, SubjectKeys, record_insert, subject_insert};
+
+use crate::{
+    app::{
+        App, AppError,
+        identity::{
+            profile::time_zone,
+            session::{self, signs_in_on, use_up},
+        },
+        rights::{decision, receipt},
+        stream,
+    },
+    auth::{Grant, codes::Proof},
+};
+
+/// What a person gives when registering.
+pub struct Registration {
+    /// The address, normalised.
+    pub email: String,
+    /// The work profile; staff have none.
+    pub work: Option<WorkProfile>,
+    /// Purposes consented to with the registration.
+    pub consents: Vec<Purpose>,
+}
+
+impl Registration {
+    /// Refuses a work profile that breaks the rules of its kind.
+    pub fn check(&self, ctx: &Ctx) -> Result<(), AppError> {
+        let faults = self.work.as_ref().map(|work| work.faults(ctx.now().date_naive())).unwrap_or_default();
+        if faults.is_empty() { Ok(()) } else { Err(AppError::Invalid(faults)) }
+    }
+}
+
+/// Makes an account and signs its holder in: keys, ids, contact, work profile, consents, a session. All of it or nothing.
+pub async fn register(app: &App, ctx: &Ctx, person: &Registration, proof: &Proof) -> Result<Grant, AppError> {
+    let grant = register_as(app, ctx, person, proof, Some(SessionId::random())).await?;
+    grant.ok_or_else(|| AppError::Corrupt("a sign-in gave no token".to_owned()))
+}
+
+/// Makes an account for somebody else, who is not signed in by it. Only the command line does.
+pub async fn create(app: &App, ctx: &Ctx, person: &Registration) -> Result<(), AppError> {
+    register_as(app, ctx, person, &Proof::Operator, None).await.map(drop)
+}
+
+async fn register_as(
+    app: &App,
+    ctx: &Ctx,
+    person: &Registration,
+    proof: &Proof,
+    session: Option<SessionId>,
+) -> Result<Option<Grant>, AppError> {
+    person.check(ctx)?;
+    let (address, pepper) = app.vault.ring().address_hash(&person.email);
+    // Whether the address is taken the unique key says; asking first would only ask twice.
+    match register_tx(app, ctx, person, proof, session, (address, pepper)).await {
+        Err(AppError::Db(db::DbError::Conflict(what))) if what.starts_with("addresses_") => {
+            Err(AppError::AccountExists)
+        }
+        outcome => outcome,
+    }
+}
+
+async fn register_tx(
+    app: &App,
+    ctx: &Ctx,
+    person: &Registration,
+    proof: &Proof,
+    session: Option<SessionId>,
+    (address, pepper): (Lookup, i32),
+) -> Result<Option<Grant>, AppError> {
+    let (subject, user) = (SubjectId::random(), UserId::random());
+    let role = if session.is_some() { Role::Subject } else { Role::System };
+    let ctx = &ctx.for_subject(subject, None).acting_as(role);
+    app.db
+        .api
+        .run_tx("auth_register", ctx, Gate::shared(ctx).and_lookup(address), move |tx| async move {
+            use_up(&tx, ctx, address, proof).await?;
+            let ring = app.vault.ring();
+            // Made anew with every try: a rotation of the ring may have come in between.
+            let (keys, wrapped) = &app.vault.create_subject(subject);
+            tx.queue(subject_insert(subject, wrapped));
+            let mac = ring.row_mac("users", &[subject.0.as_bytes(), user.0.as_bytes()]);
+            tx.queue(
+                Query::new("-- user_insert\nINSERT INTO auth.users (subject_id, user_id, mac) VALUES ($1, $2, $3)")
+                    .bind(subject.0)
+                    .bind(user.0)
+                    .bind(mac.to_vec()),
+            );
+            let mac = ring.row_mac("addresses", &[subject.0.as_bytes(), &address.0]);
+            tx.queue(
+                Query::new(
+                    "-- address_insert
+                    INSERT INTO auth.addresses (subject_id, address_hash, pepper_version, mac) VALUES ($1, $2, $3, $4)",
+                )
+                .bind(subject.0)
+                .bind(address.0.to_vec())
+                .bind(pepper)
+                .bind(mac.to_vec()),
+            );
+            let unit = Unit::new(ctx, Some(keys));
+            let commands = [
+                Some(AccountCommand::Register),
+                session.map(|session| AccountCommand::SignIn(session, signs_in_on(proof))),
+            ];
+            account_commands(ctx, &unit, None, commands.into_iter().flatten()).await?;
+            let contact = Contact { email: person.email.clone() };
+            first_record(ctx, &tx, &unit, keys, &contact).await?;
+            if let Some(work) = &person.work {
+                first_record(ctx, &tx, &unit, keys, work).await?;
+            }
+            for purpose in &person.consents {
+                let (id, grant) = (stream_id(subject, *purpose), decision::command(*purpose, true, None));
+                stream::command::<Consent>(ctx, &unit, &id, None, grant).await?;
+                // Who is registered by somebody else did not act, and gets no letter.
+                if let (Proof::Code(_), Some(event)) = (proof, unit.newest()) {
+                    receipt::post(app, ctx, &tx, &person.email, &event, user)?;
+                }
+            }
+            unit.flush(&tx, INLINE);
+            let zone = time_zone(person.work.as_ref());
+            session
+                .map(|session| session::grant(app, ctx, &tx, (session, proof), user, Role::Subject, zone))
+                .transpose()
+        })
+        .await
+}
+
+/// Runs commands on the account's own stream, one after the other.
+pub(crate) async fn account_commands(
+    ctx: &Ctx,
+    unit: &Unit<'_>,
+    newest: Option<&Event>,
+    commands: impl IntoIterator<Item = AccountCommand>,
+) -> Result<(), AppError> {
+    let mut newest = newest.cloned();
+    for command in commands {
+        stream::command::<Account>(ctx, unit, &ctx.subject.to_string(), newest.as_ref(), command).await?;
+        newest = unit.newest();
+    }
+    Ok(())
+}
+
+/// Submits the first record of a shape of which a person has one.
+async fn first_record<S: Shape>(
+    ctx: &Ctx,
+    tx: &Tx,
+    unit: &Unit<'_>,
+    keys: &SubjectKeys,
+    shape: &S,
+) -> Result<(), AppError> {
+    let (kind, record, key) =
+        (kind(S::NAME).expect("every shape is in the list"), context::RecordId::random(), RecordKey::generate());
+    let today: NaiveDate = ctx.now().date_naive();
+    let stream = Stream { subject: ctx.subject, kind: kind.name(), sealing: Sealing::Record(&key), newest: None };
+    let store = Store::new(unit, stream, &[], ctx.now());
+    let command = RecordCommand::Submit { kind, body: shape.to_body(), today };
+    execute::<Record>(store, &record.to_string(), command, ()).await?;
+    let key_hash = keys.index().key_hash(kind.name(), &shape.natural_key());
+    let entry = keys.enter(record, kind.name(), key_hash.to_vec(), None, &key);
+    tx.queue(record_insert(ctx.subject, vec![entry]));
+    Ok(())
+}
+
+/// The day it is in a time zone.
+pub fn today(now: DateTime<Utc>, time_zone: &str) -> NaiveDate {
+    time_zone.parse::<chrono_tz::Tz>().map_or(now.date_naive(), |zone| now.with_timezone(&zone).date_naive())
+}

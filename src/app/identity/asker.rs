@@ -1,0 +1,29 @@
+//! Who asks for a code or shows one: a device on which the person signed in before, or a client that is not known.
+
+use context::{Ctx, SubjectId};
+use db::{Gate, Tx};
+
+use crate::{
+    app::{App, AppError, identity::known::Known},
+    auth::{
+        devices::{Asker, Device, device_get, is_ours},
+        limits::client_key,
+    },
+};
+
+/// Who asks: a device of the person `known`, where it shows the secret of one. For an address that nobody has, as much is asked.
+pub async fn asker(app: &App, ctx: &Ctx, known: Option<&Known>, secret: Option<&str>) -> Result<Asker, AppError> {
+    let stranger = || Asker::Client(client_key(ctx));
+    let Some(secret) = secret else { return Ok(stranger()) };
+    let ring = app.vault.ring();
+    let device = Device::shown(ring, secret);
+    let ctx = &ctx.for_subject(known.map_or(SubjectId::NIL, |known| known.subject), None);
+    let lookup = device.lookup;
+    let work = move |tx: Tx| async move {
+        let [rows] = tx.finish([device_get(ctx, lookup)]).await?;
+        Ok::<_, AppError>(rows)
+    };
+    let rows = app.db.api.run_tx("device_get", ctx, Gate::read(ctx), work).await?;
+    let is_known = rows.first().is_some_and(|row| is_ours(ring, ctx, lookup, row));
+    Ok(if is_known { Asker::Device(device) } else { stranger() })
+}

@@ -1,0 +1,44 @@
+//! Counting requests against limits, each in a transaction of its own, so that a refused request counts as well.
+
+use context::Ctx;
+use db::{Gate, Query, Tx};
+
+use crate::{
+    app::{App, AppError},
+    auth::limits::{Left, Limit, query},
+};
+
+/// Counts a command of the context's subject that sends a letter; refuses where there were too many.
+pub async fn count_letter(app: &App, ctx: &Ctx) -> Result<(), AppError> {
+    let who = ctx.subject.to_string();
+    let limits = [(Limit::LettersPerPerson, who.as_str()), (Limit::LettersPerPersonAndDay, who.as_str())];
+    count(app, ctx, &limits).await.map(drop)
+}
+
+/// Counts one request against each limit and says what the tightest leaves; refuses where one is used up.
+pub async fn count(app: &App, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Left, AppError> {
+    // Under a transit key: what is left of a client's address in old copies tells nothing after 72 hours.
+    let (key, _) = app.vault.ring().transit(ctx.now())?;
+    let queries =
+        || -> Vec<Query> { limits.iter().map(|(limit, who)| query(app.vault.ring(), ctx, key, *limit, who)).collect() };
+    let rows = app
+        .db
+        .api
+        .run_tx("limit_count", ctx, Gate::read(ctx), move |tx| async move {
+            Ok::<_, AppError>(tx.flight_all(queries()).await?)
+        })
+        .await?;
+    let lefts = limits.iter().zip(&rows).map(|((limit, _), rows)| Left::of(ctx, *limit, rows));
+    let tightest = lefts.min_by_key(Left::remaining).expect("at least one limit is counted");
+    if tightest.is_over() { Err(AppError::from(tightest)) } else { Ok(tightest) }
+}
+
+/// Counts one request against a limit and says what that leaves, used up or not.
+pub async fn used(app: &App, ctx: &Ctx, limit: Limit, who: &str) -> Result<Left, AppError> {
+    let (key, _) = app.vault.ring().transit(ctx.now())?;
+    let work = move |tx: Tx| async move {
+        let [rows] = tx.finish([query(app.vault.ring(), ctx, key, limit, who)]).await?;
+        Ok::<_, AppError>(Left::of(ctx, limit, &rows))
+    };
+    app.db.api.run_tx("limit_count", ctx, Gate::read(ctx), work).await
+}

@@ -1,0 +1,79 @@
+//! The records of which a person has one: contact and work profile.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use context::Ctx;
+use db::{Gate, Row};
+use domain::kinds::{CONTACT, Contact, Shape, WORK_DAY, WORK_PROFILE, WorkProfile};
+use projections::{
+    identity::account::account_get,
+    records::record::{RecordRow, record_latest, record_list},
+};
+use vault::SubjectKeys;
+
+use crate::app::{
+    App, AppError, Standing,
+    records::record::{self, Batch, Expected, Outcome, Submission, open},
+};
+
+/// All that the account page shows.
+pub struct Profile {
+    /// Since when the account exists.
+    pub registered_at: DateTime<Utc>,
+    /// How to reach the person.
+    pub contact: Contact,
+    /// Where and as what the person works, and the version of that record; staff have none.
+    pub work: Option<(WorkProfile, i64)>,
+    /// When a work day was submitted last.
+    pub last_submission_at: Option<DateTime<Utc>>,
+}
+
+/// The single record of a shape, and its version.
+pub(crate) fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<(S, i64)>, AppError> {
+    let Some(row) = rows.first() else { return Ok(None) };
+    let record = open(keys, &RecordRow::from_row(row))?;
+    let shape = S::from_body(&record.body).ok_or_else(|| AppError::Corrupt("a record has another shape".to_owned()))?;
+    Ok(Some((shape, record.version)))
+}
+
+/// The account, the contact and the work profile.
+pub async fn get(app: &App, ctx: &Ctx) -> Result<(Profile, SubjectKeys), AppError> {
+    app.db
+        .api
+        .run_tx("account_get", ctx, Gate::shared(ctx), move |tx| async move {
+            let [standing, account, contact, work, last] = tx
+                .finish([
+                    Standing::query(ctx, None),
+                    account_get(ctx.subject),
+                    record_list(ctx.subject, CONTACT.name(), None),
+                    record_list(ctx.subject, WORK_PROFILE.name(), None),
+                    record_latest(ctx.subject, WORK_DAY.name()),
+                ])
+                .await?;
+            let keys = Standing::take_right(app, ctx, &standing)?.keys;
+            let registered_at = account.first().ok_or(AppError::Missing("account"))?.get(0);
+            let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
+            let work = single::<WorkProfile>(&keys, &work)?;
+            let profile = Profile { registered_at, contact, work, last_submission_at: last[0].get(0) };
+            Ok((profile, keys))
+        })
+        .await
+}
+
+/// Rectifies the work profile; refuses where it is not of an expected version.
+pub async fn rectify(
+    app: &App,
+    ctx: &Ctx,
+    work: &WorkProfile,
+    expected: Expected,
+    today: NaiveDate,
+) -> Result<Outcome, AppError> {
+    let submissions = [Submission { body: work.to_body(), expected: Some(expected), within: None }];
+    let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
+    let mut outcomes = record::submit(app, ctx, &batch, None).await?;
+    Ok(outcomes.remove(0))
+}
+
+/// Where a person is, as far as the work profile says.
+pub(crate) fn time_zone(work: Option<&WorkProfile>) -> &str {
+    work.map_or(WorkProfile::DEFAULT_TIME_ZONE, |work| &work.time_zone)
+}

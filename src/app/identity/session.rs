@@ -1,0 +1,67 @@
+//! A session as a sign-in makes it: rows, refresh token, access token.
+
+use context::{Ctx, Role, SessionId, UserId};
+use db::{Lookup, Tx};
+use domain::identity::account::SignInDevice;
+
+use crate::{
+    app::{App, AppError},
+    auth::{
+        Claims, Grant,
+        codes::{Proof, Shown, code_use},
+        devices, sessions,
+    },
+};
+
+/// Queues a session with its first refresh token, and makes the access token. Who showed a code is on a device that is known from
+/// then on.
+pub(crate) fn grant(
+    app: &App,
+    ctx: &Ctx,
+    tx: &Tx,
+    (session, proof): (SessionId, &Proof),
+    user: UserId,
+    role: Role,
+    time_zone: &str,
+) -> Result<Grant, AppError> {
+    let refresh = sessions::RefreshToken::generate(app.vault.ring());
+    tx.queue(sessions::session_insert(app.vault.ring(), ctx, session, role));
+    tx.queue(sessions::refresh_insert(app.vault.ring(), ctx, session, role, &refresh));
+    let device_secret = match proof {
+        Proof::Code(Shown { device: Some(device), .. }) => Some(device.secret.clone()),
+        Proof::Code(_) => Some(devices::add(app.vault.ring(), ctx, tx)),
+        Proof::Operator => None,
+    };
+    Ok(Grant { device_secret, ..claims(app, ctx, session, user, role, time_zone, refresh.text)? })
+}
+
+/// The access token of a session, with its refresh token.
+pub(crate) fn claims(
+    app: &App,
+    ctx: &Ctx,
+    session: SessionId,
+    user: UserId,
+    role: Role,
+    time_zone: &str,
+    refresh_token: String,
+) -> Result<Grant, AppError> {
+    let claims = Claims { subject: ctx.subject, session, user, role, time_zone: time_zone.to_owned() };
+    let (token, expires_at) = app.tokens.issue(&claims, ctx.now());
+    Ok(Grant { claims, token, refresh_token, expires_at, device_secret: None })
+}
+
+/// On what a person signs in, as the log says it; nothing where the command line does it.
+pub(crate) fn signs_in_on(proof: &Proof) -> Option<SignInDevice> {
+    match proof {
+        Proof::Code(shown) if shown.device.is_some() => Some(SignInDevice::Known),
+        Proof::Code(_) => Some(SignInDevice::New),
+        Proof::Operator => None,
+    }
+}
+
+/// Uses a code up; of several that show it at once, one gets through.
+pub async fn use_up(tx: &Tx, ctx: &Ctx, address: Lookup, proof: &Proof) -> Result<(), AppError> {
+    let Proof::Code(shown) = proof else { return Ok(()) };
+    let [used] = tx.flight([code_use(ctx, address, shown)]).await?;
+    if used.is_empty() { Err(AppError::CodeRefused) } else { Ok(()) }
+}

@@ -1,0 +1,23 @@
+//! Letters to a person: queued in the transaction of what they tell, so that both happen or neither.
+
+use context::Ctx;
+use db::{Row, Tx};
+use domain::kinds::Contact;
+use vault::SubjectKeys;
+
+use crate::{
+    app::{App, AppError, identity::profile::single},
+    mail::{Letter, letter_insert},
+};
+
+/// A person's address, of the rows of their contact.
+pub(crate) fn address_of(keys: &SubjectKeys, contact: &[Row]) -> Result<String, AppError> {
+    Ok(single::<Contact>(keys, contact)?.ok_or(AppError::Missing("contact"))?.0.email)
+}
+
+/// Queues a letter in the transaction of whatever it tells of.
+pub(crate) fn post(app: &App, ctx: &Ctx, tx: &Tx, letter: &Letter) -> Result<(), AppError> {
+    let (key, sealer) = app.vault.ring().transit(ctx.now())?;
+    tx.queue(letter_insert(ctx, letter, key, &sealer));
+    Ok(())
+}

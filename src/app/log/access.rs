@@ -1,0 +1,71 @@
+//! Reads of personal data are events: the answer leaves when the read is on record.
+
+use context::{Ctx, EventId, Personal, SubjectId};
+use domain::log::access::{ACCESS, ACCESS_REFUSED, DATA_ACCESSED};
+use event_log::{Actor, Event, Trail};
+use vault::SubjectKeys;
+
+use crate::app::{App, AppError, log::access_log::Read, standing};
+
+/// That `count` values of `what` of somebody were read; stream, sequence and metadata are the batch's.
+pub(crate) fn access_event(ctx: &Ctx, subject: SubjectId, what: &str, count: usize) -> Event {
+    Event {
+        aggregate_type: ACCESS.to_owned(),
+        aggregate_id: String::new(),
+        sequence: 0,
+        event_type: DATA_ACCESSED.to_owned(),
+        event_version: "1.0".to_owned(),
+        payload: serde_json::json!({ "what": what, "count": count }).to_string(),
+        metadata: String::new(),
+        event_id: EventId::random(),
+        subject_id: subject,
+        kind: what.to_owned(),
+        recorded_at: ctx.now(),
+    }
+}
+
+/// Records that the caller read `count` values of `what`; `details` (a range, a filter) are sealed.
+pub async fn accessed(
+    app: &App,
+    ctx: &Ctx,
+    keys: SubjectKeys,
+    what: &str,
+    count: usize,
+    details: String,
+) -> Result<(), AppError> {
+    let event = access_event(ctx, ctx.subject, what, count);
+    record_access(app, ctx, event, keys, details).await
+}
+
+/// Records that whoever is signed in asked for what is not there, or not theirs; a session that has ended leaves no entry.
+pub async fn refusal_record(app: &App, ctx: &Ctx, status: u16, path: &str) -> Result<(), AppError> {
+    // What is refused because of a suspension must not lead to the next one.
+    if status == 403 && matches!(standing::acting_keys(app, ctx).await, Err(AppError::Suspended { .. })) {
+        return Ok(());
+    }
+    match refused(app, ctx, ACCESS, status, path).await {
+        Err(AppError::SignedOut) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Records that something of `what` was refused with a status, though data was opened to decide so, or somebody tried what
+/// they may not; `details` are sealed.
+pub(crate) async fn refused(app: &App, ctx: &Ctx, what: &str, status: u16, details: &str) -> Result<(), AppError> {
+    let keys = standing::right_keys(app, ctx).await?;
+    let mut event = access_event(ctx, ctx.subject, what, 1);
+    event.event_type = ACCESS_REFUSED.to_owned();
+    event.payload = serde_json::json!({ "status": status }).to_string();
+    record_access(app, ctx, event, keys, details.to_owned()).await
+}
+
+/// Records that whoever is signed in read `count` entries of `what` that no key opens. Refuses a session that has ended.
+pub async fn session_accessed(app: &App, ctx: &Ctx, what: &str, count: usize, details: String) -> Result<(), AppError> {
+    let keys = standing::acting_keys(app, ctx).await?;
+    accessed(app, ctx, keys, what, count, details).await
+}
+
+async fn record_access(app: &App, ctx: &Ctx, event: Event, keys: SubjectKeys, details: String) -> Result<(), AppError> {
+    let trail = Trail { details: Some(Personal::new(details)), ..Trail::of(&ctx.client) };
+    app.access_log.record(Read { event, actor: Actor::of(ctx), trail, keys }).await
+}

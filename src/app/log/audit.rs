@@ -1,0 +1,41 @@
+//! The audit log, as the person it is about sees it.
+
+use context::Ctx;
+use domain::log::access::STATS_CONSIDERED;
+use event_log::{Event, Trail};
+use projections::log::audit::{AuditFilter, audit_list, audit_row};
+use vault::SubjectKeys;
+
+use crate::app::{App, AppError, read, statistics::considered::owners_trail};
+
+/// One entry, open.
+pub struct AuditEntry {
+    /// Where it stands in the log.
+    pub position: i64,
+    /// The event, its payload as stored.
+    pub event: Event,
+    /// The capacity of who acted.
+    pub role: String,
+    /// The request's id.
+    pub request: String,
+    /// Address, agent and details.
+    pub trail: Trail,
+}
+
+/// A page of the person's own entries, newest first.
+pub async fn list(app: &App, ctx: &Ctx, filter: &AuditFilter) -> Result<(Vec<AuditEntry>, SubjectKeys), AppError> {
+    let (rows, keys) = read::read_own(app, ctx, "audit_list", &|| audit_list(ctx.subject, filter.clone())).await?;
+    let entries = rows.iter().map(|row| open(&keys, row)).collect::<Result<_, _>>()?;
+    Ok((entries, keys))
+}
+
+fn open(keys: &SubjectKeys, row: &db::Row) -> Result<AuditEntry, AppError> {
+    let (position, event) = audit_row(row);
+    let actor = event.actor().ok_or_else(|| AppError::Corrupt("an event does not say who acted".to_owned()))?;
+    let trail = if event.event_type == STATS_CONSIDERED {
+        owners_trail(&event, keys)
+    } else {
+        event.open_trail(keys)?.unwrap_or_default()
+    };
+    Ok(AuditEntry { position, role: actor.role, request: actor.request, trail, event })
+}

@@ -1,0 +1,148 @@
+//! The origin of the tree over the log after a restore: the tree goes on where the database holds all that was signed; otherwise a
+//! new one is opened, whose first leaf says what was kept and what is lost. Nothing else writes meanwhile.
+
+use context::{Ctx, SubjectId};
+use db::{Gate, Query, Tx};
+use domain::log::origin::{Left, LogOrigin, LogOriginCommand, LogOriginEvent};
+use event_log::{
+    cqrs_es::Aggregate,
+    tree::{TreeRow, edge_get, tree_add, tree_list},
+};
+use projections::log::audit::newest;
+use transparency::{Checkpoint, EMPTY_HASH, Hash};
+
+use crate::{
+    app::{
+        App, AppError,
+        log::tree::{self, PAUSE, Sign, edge_of},
+        read,
+        stream::{self, newest_of},
+    },
+    data::watermark::tree_number,
+};
+
+/// Goes on with the tree of a database that was restored, where it holds all that was signed; otherwise opens a new one,
+/// whose first leaf says what was lost. Nothing else writes meanwhile. Doing it twice opens no second.
+pub async fn reopen(app: &App) -> Result<Option<Checkpoint>, AppError> {
+    let trees = tree::trees(app).await?;
+    let known = app.log.watermark.read(app.vault.ring().log_public()?).await?;
+    if trees.is_empty() && known.is_none() {
+        return Ok(None);
+    }
+    if let (Some(newest), Some(signed)) = (trees.first(), &known)
+        && newest.size > 0
+        && is_opened(app, newest, signed).await?
+    {
+        return first_checkpoint(app).await.map(Some);
+    }
+    let (tree, left) = if let Some(newest) = trees.first().filter(|newest| newest.tree > 1 && newest.size == 0) {
+        // Broken off before its first leaf was there: what it leaves is the tree before.
+        (newest.clone(), trees.get(1).cloned())
+    } else {
+        let tree = whole(app).await?;
+        if let Some(signed) = &known
+            && tree.origin == signed.origin
+            && tree_goes_on(app, &tree, signed).await?
+        {
+            return Ok(None);
+        }
+        // A number that no signed tree has: that of the restored database may be older, and without the file nobody knows
+        // which was the last, but it was no moment of the present.
+        let first = trees.last().map_or_else(|| tree.origin.clone(), |tree| tree.origin.clone());
+        let number = match known.as_ref().and_then(|signed| tree_number(&signed.origin, &first)) {
+            Some((signed, _)) => tree.tree.max(i64::try_from(signed).unwrap_or(i64::MAX - 1)) + 1,
+            None => app.clock.now().timestamp(),
+        };
+        let begins = tree.begins + i64::try_from(tree.size).unwrap_or_default();
+        let origin = format!("{first}/{number}");
+        (TreeRow { tree: number, origin, begins, size: 0, ..tree.clone() }, Some(tree))
+    };
+    let left = left.ok_or_else(|| AppError::Corrupt("a tree behind no other".to_owned()))?;
+    let kept_root = root(app, &left, left.size).await?.unwrap_or(EMPTY_HASH);
+    // Without a checkpoint from outside nobody knows what was signed: at least what was kept.
+    let nothing =
+        |origin: &str| Checkpoint { origin: origin.to_owned(), size: 0, root: EMPTY_HASH, note: String::new() };
+    let signed = known.unwrap_or_else(|| Checkpoint { size: left.size, root: kept_root, ..nothing(&left.origin) });
+    let now = app.clock.now();
+    read::read_as_system(app, "tree_add", &|| tree_add(&tree, now)).await?;
+    let left = Left {
+        previous: left.origin,
+        previous_begins: left.begins.unsigned_abs(),
+        kept_size: left.size,
+        kept_root: kept_root.to_string(),
+        signed_origin: signed.origin,
+        signed_size: signed.size,
+        signed_root: signed.root.to_string(),
+    };
+    record_origin(app, LogOriginCommand::Open { origin: tree.origin.clone(), left }).await?;
+    first_checkpoint(app).await.map(Some)
+}
+
+/// The first checkpoint of a tree that was opened. It is published by a server, which knows the witnesses.
+async fn first_checkpoint(app: &App) -> Result<Checkpoint, AppError> {
+    loop {
+        if let Some((_, checkpoint)) = tree::integrate(app, Sign::Opening).await? {
+            return Ok(checkpoint);
+        }
+        if let Some((_, checkpoint)) = tree::unpublished(app).await? {
+            return Ok(checkpoint);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Whether a tree was opened behind this checkpoint.
+async fn is_opened(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<bool, AppError> {
+    let id = SubjectId::NIL.to_string();
+    let rows = read::read_as_system(app, "origin_get", &|| newest(SubjectId::NIL, LogOrigin::TYPE, &id)).await?;
+    let event = newest_of(&rows).and_then(|event| serde_json::from_str(&event.payload).ok());
+    Ok(event.is_some_and(|LogOriginEvent::OriginOpened { origin, left, .. }| {
+        origin == tree.origin && left.signed_origin == signed.origin && left.signed_size == signed.size
+    }))
+}
+
+/// Whether a stored tree goes on from a checkpoint.
+async fn tree_goes_on(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<bool, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let work = move |tx: Tx| async move {
+        let [tiles] = tx.flight([edge_get(tree)]).await?;
+        tree::is_beginning(&tx, signed, tree, edge_of(tree, &tiles)?.root()).await
+    };
+    app.db.system.run_tx("tree_goes_on", ctx, Gate::read(ctx), work).await
+}
+
+/// Integrates without signing until the tree covers the log; gives it.
+async fn whole(app: &App) -> Result<TreeRow, AppError> {
+    loop {
+        tree::integrate(app, Sign::No).await?;
+        let ctx = &Ctx::system(app.clock.clone());
+        let work = move |tx: Tx| async move {
+            let whole = Query::new(
+                "-- tree_whole
+                SELECT NOT EXISTS (SELECT FROM log.events e WHERE (e.txid, e.position) >
+                                   (SELECT t.txid, t.position FROM log.trees t ORDER BY t.tree DESC LIMIT 1))",
+            );
+            let [trees, whole] = tx.finish([tree_list(), whole]).await?;
+            Ok::<_, AppError>(trees.first().filter(|_| whole[0].get(0)).map(TreeRow::from_row))
+        };
+        if let Some(tree) = app.db.system.run_tx("tree_whole", ctx, Gate::read(ctx), work).await? {
+            return Ok(tree);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A stored tree's root at a size; none where it is smaller.
+async fn root(app: &App, tree: &TreeRow, size: u64) -> Result<Option<Hash>, AppError> {
+    if size > tree.size {
+        return Ok(None);
+    }
+    let ctx = &Ctx::system(app.clock.clone());
+    let work = move |tx: Tx| async move { tree::prove(&tx, tree, |tiles| tiles.root(size)).await };
+    app.db.system.run_tx("tree_root", ctx, Gate::read(ctx), work).await.map(Some)
+}
+
+async fn record_origin(app: &App, command: LogOriginCommand) -> Result<(), AppError> {
+    let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
+    stream::system_command::<LogOrigin>(app, "log_origin_record", ctx, &id, command).await.map(drop)
+}

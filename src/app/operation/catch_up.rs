@@ -1,0 +1,91 @@
+//! One step of a catch-up projection: a page of the log, its rows, and the checkpoint behind it, in one transaction. Where the
+//! database refuses what follows from an event, that event alone is set aside.
+
+use context::Ctx;
+use db::{DbError, Gate};
+use event_log::{Position, Reader};
+use projections::{
+    catch_up::{Applied, CatchUp, Placed, Progress, checkpoint_lock, checkpoint_move, commit_lazily},
+    operation::dead_letter::dead_letter_add,
+};
+
+use crate::app::{App, AppError};
+
+/// So many events make a page.
+pub(crate) const PAGE: usize = 2000;
+
+/// The database refused what follows from this event alone.
+pub const REFUSED: &str = "refused_by_database";
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: somebody else reads on for this generation.
+    Elsewhere,
+    /// Took so many events, dead letters among them.
+    Took(usize),
+}
+
+/// Takes the next page for a generation that stands where it was seen to stand. Where the database refuses what follows from it,
+/// smaller ones, down to the one event that is the cause: that is set aside.
+pub async fn catch_up_step(app: &App, projection: &'static CatchUp, at: &Progress) -> Result<Step, AppError> {
+    let mut limit = PAGE;
+    loop {
+        match take_page(app, projection, at, limit, projection.apply).await {
+            Err(error) if is_refused_value(&error) && limit > 1 => limit /= 2,
+            Err(error) if is_refused_value(&error) => return take_page(app, projection, at, limit, refuse).await,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Applies nothing.
+fn refuse(_: i64, events: &[Placed]) -> Applied {
+    Applied { statements: Vec::new(), unapplied: events.iter().map(|(position, _)| (*position, REFUSED)).collect() }
+}
+
+/// Whether the values of a statement are at fault (classes 22 and 23), and neither the statement nor the database.
+pub fn is_refused_value(error: &AppError) -> bool {
+    matches!(error, AppError::Db(DbError::Fault { code, .. }) if code.starts_with("22") || code.starts_with("23"))
+}
+
+/// One transaction: lock, read, write, move.
+async fn take_page(
+    app: &App,
+    projection: &'static CatchUp,
+    at: &Progress,
+    limit: usize,
+    apply: fn(i64, &[Placed]) -> Applied,
+) -> Result<Step, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    app.db
+        .system
+        .run_tx("projection_step", ctx, Gate::read(ctx), move |tx| async move {
+            let mut reader = Reader::new(at.position, limit);
+            let [locked, rows, _] =
+                tx.flight([checkpoint_lock(projection, at), reader.page(), commit_lazily()]).await?;
+            if locked.is_empty() {
+                return Ok(Step::Elsewhere);
+            }
+            let events = reader.take(&rows);
+            if events.is_empty() {
+                return Ok(Step::Took(0));
+            }
+            let applied = apply(at.generation, &events);
+            applied.statements.into_iter().for_each(|query| tx.queue(query));
+            if !applied.unapplied.is_empty() {
+                warn_of_dead_letters(projection, &applied.unapplied);
+                tx.queue(dead_letter_add(projection, at.generation, applied.unapplied, ctx.now()));
+            }
+            tx.queue(checkpoint_move(projection, at.generation, reader.position(), ctx.now()));
+            Ok(Step::Took(events.len()))
+        })
+        .await
+}
+
+fn warn_of_dead_letters(projection: &CatchUp, unapplied: &[(Position, &'static str)]) {
+    let (first, reason) = unapplied[0];
+    let (name, count, position) = (projection.name, unapplied.len(), first.position);
+    tracing::warn!(projection = name, count, position, reason, "events can't be applied, and are set aside");
+}

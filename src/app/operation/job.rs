@@ -1,0 +1,31 @@
+//! Jobs, as staff see them. What they are about is read by the system, and nobody is named.
+
+use chrono::{DateTime, Utc};
+use context::Ctx;
+use db::Gate;
+use projections::operation::job::{JobRow, job_list};
+
+use crate::app::{App, AppError};
+
+/// The newest jobs, of one state where one is named.
+pub async fn list(app: &App, state: Option<String>, limit: i64) -> Result<Vec<JobRow>, AppError> {
+    let (ctx, state) = (&Ctx::system(app.clock.clone()), &state);
+    app.db
+        .system
+        .run_tx("job_list", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([job_list(state.clone(), limit)]).await?;
+            Ok(rows.iter().map(JobRow::from_row).collect())
+        })
+        .await
+}
+
+/// What is to become of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is done.
+    Done,
+    /// It cannot succeed, for a reason that names no value.
+    Failed(&'static str),
+    /// It comes again.
+    Later(DateTime<Utc>),
+}

@@ -1,0 +1,320 @@
+//! The keys of the ring, in concert with the database and with all servers: rotating the key-encryption key and the signing key,
+//! and destroying what nothing is under any more. Called by the command line.
+//!
+//! Promises: every step is durable and safe to repeat, so that a rotation which was broken off anywhere is gone on with by the
+//! next one; no value is unreadable and no request refused while it goes on. Refuses: to destroy a version under which anything
+//! is, or without an archive of the keys that took its place, where the caller does not insist.
+
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
+
+use context::{Ctx, SubjectId};
+use db::{DbError, Gate, Query};
+use domain::operation::key_ring::{KeyRing, KeyRingCommand};
+use uuid::Uuid;
+use vault::{Kek, RingError, Signing, WrappedSubject, subject_get, subject_rewrap};
+
+use crate::app::{App, AppError, stream};
+
+/// How long is waited for every server to have read the ring; a server looks every second.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// So many people's ids are read at once.
+const PAGE: i64 = 500;
+
+/// Why keys are not rotated, or not destroyed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// Servers that live have not read the ring.
+    #[error("{0} server(s) have not read the key ring's newest state; the same command goes on later")]
+    Behind(i64),
+    /// A transaction that began before stays open.
+    #[error("a transaction that began before the rotation stays open; the same command goes on later")]
+    Busy,
+    /// The caller broke it off between two steps.
+    #[error("broken off; the same command goes on")]
+    BrokenOff,
+    /// Keys of people do not open.
+    #[error("the keys of {0} people do not open and stay under an older version")]
+    Damaged(i64),
+    /// There is no such version.
+    #[error("there is no version {0}")]
+    Unknown(i32),
+    /// The rotation to the current version has not come to its end.
+    #[error("the rotation to version {0} has not come to its end: `lethe keys rotate` goes on with it")]
+    Unfinished(i32),
+    /// People's keys are under the version.
+    #[error("the keys of {rows} people are under version {version}")]
+    InUse {
+        /// The version.
+        version: i32,
+        /// How many people.
+        rows: i64,
+    },
+    /// No archive of keys was taken after everything had left the version.
+    #[error(
+        "no archive of keys was taken since everything left version {0}: should the database be lost, backups from before \
+         would open for nobody; take one, or insist with `--without-archive`"
+    )]
+    NotArchived(i32),
+    /// The ring can't be used.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// The database, or something in it.
+    #[error(transparent)]
+    App(#[from] AppError),
+}
+
+impl From<DbError> for KeysError {
+    fn from(error: DbError) -> Self {
+        Self::App(error.into())
+    }
+}
+
+/// How far a rotation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The new version is in the ring, and every server knows it.
+    Published(i32),
+    /// Every server does new work under it.
+    InUse(i32),
+    /// Writes under an older version are refused.
+    Floor(i32),
+    /// So many people's keys have come under it.
+    Rewrapped(u64),
+}
+
+/// Is told how far a rotation has come, and may break it off.
+pub type Watcher<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
+
+/// The ring and what is under its keys.
+pub struct KeyList {
+    /// All versions of the key-encryption key, the oldest first, and how many people's keys are under each.
+    pub keks: Vec<(Kek, i64)>,
+    /// Below which version no keys are written.
+    pub floor: i32,
+    /// The signing keys.
+    pub signing: Arc<Signing>,
+    /// The id of the evidence key, if it was needed yet.
+    pub evidence: Option<String>,
+}
+
+impl KeyList {
+    /// Whether a version may be destroyed now.
+    pub fn may_destroy(&self, version: i32) -> bool {
+        let current = self.keks.iter().find(|(kek, _)| kek.is_current);
+        let unused = self.keks.iter().any(|(kek, rows)| kek.version == version && *rows == 0);
+        unused && current.is_some_and(|(kek, _)| version < kek.version && version < self.floor && kek.is_archived())
+    }
+}
+
+/// What keys there are, and what is under them.
+pub async fn list(app: &App) -> Result<KeyList, KeysError> {
+    let ring = app.vault.ring();
+    ring.reload()?;
+    let ctx = &Ctx::system(app.clock.clone());
+    let (counts, floor) = app
+        .db
+        .system
+        .run_tx("keys_list", ctx, Gate::read(ctx), move |tx| async move {
+            let count = "-- keys_count\nSELECT ring_version, count(*) FROM vault.subjects GROUP BY 1";
+            let floor = "-- ring_floor\nSELECT version FROM vault.ring_floor";
+            let [counts, floor] = tx.finish([Query::new(count), Query::new(floor)]).await?;
+            let counts: Vec<(i32, i64)> = counts.iter().map(|row| (row.get(0), row.get(1))).collect();
+            Ok::<_, AppError>((counts, floor.first().map_or(0, |row| row.get(0))))
+        })
+        .await?;
+    let rows = |version: i32| counts.iter().find(|(other, _)| *other == version).map_or(0, |(_, rows)| *rows);
+    let keks = ring.keks().into_iter().map(|kek| (kek, rows(kek.version))).collect();
+    Ok(KeyList { keks, floor, signing: ring.signing(), evidence: ring.evidence_kid() })
+}
+
+/// Brings everything under a new version of the key-encryption key, or goes on with a rotation that was broken off. Gives
+/// the version, and how many people's keys came under it now.
+pub async fn rotate(app: &App, watch: Watcher<'_>) -> Result<(i32, u64), KeysError> {
+    let ring = app.vault.ring();
+    ring.reload()?;
+    let told = |progress| if watch(progress).is_break() { Err(KeysError::BrokenOff) } else { Ok(()) };
+    // A version that is in use without everything being under it has been published: a rotation was broken off.
+    let version = if ring.is_rotating() { ring.newest_kek() } else { ring.publish_kek(app.clock.now())? };
+    let keks = ring.keks();
+    let (current, living) = (ring.current().version, keks.iter().map(|kek| kek.version).collect());
+    record_ring(app, KeyRingCommand::Publish { version, current, living }).await?;
+    everybody_has(app, ring.generation()).await?;
+    told(Progress::Published(version))?;
+    if current != version {
+        ring.use_newest_kek()?;
+    }
+    everybody_has(app, ring.generation()).await?;
+    told(Progress::InUse(version))?;
+    floor_raise(app, version).await?;
+    told(Progress::Floor(version))?;
+    let mut rewrapped = 0;
+    rewrap_all(app, version, &mut rewrapped, &told).await?;
+    // Before the ring notes it: a repetition records nothing twice, and does not miss it.
+    record_ring(app, KeyRingCommand::Rotate { version, rewrapped }).await?;
+    ring.note_rewrapped(version, app.clock.now())?;
+    Ok((version, rewrapped))
+}
+
+/// Destroys a version of the key-encryption key under which nothing is.
+pub async fn destroy(app: &App, version: i32, without_archive: bool) -> Result<(), KeysError> {
+    let list = list(app).await?;
+    let current = app.vault.ring().current();
+    let found = list.keks.iter().find(|(kek, _)| kek.version == version);
+    if let Some((_, rows)) = found {
+        if version >= current.version {
+            return Err(RingError::InUse(version).into());
+        }
+        if current.rewrapped_at.is_none() || list.floor <= version {
+            return Err(KeysError::Unfinished(current.version));
+        }
+        if *rows > 0 {
+            return Err(KeysError::InUse { version, rows: *rows });
+        }
+        if !current.is_archived() && !without_archive {
+            return Err(KeysError::NotArchived(version));
+        }
+        app.vault.ring().destroy_kek(version)?;
+    }
+    // Where it was broken off behind the ring's change, only the record is missing.
+    let archived = current.is_archived();
+    let recorded = record_ring(app, KeyRingCommand::Destroy { version, archived }).await?;
+    if found.is_none() && !recorded {
+        return Err(KeysError::Unknown(version));
+    }
+    everybody_has(app, app.vault.ring().generation()).await
+}
+
+/// Publishes a fresh signing key, and makes it sign once every server knows it. Gives its id.
+pub async fn jwt_rotate(app: &App) -> Result<String, KeysError> {
+    let ring = app.vault.ring();
+    let kid = ring.publish_signing(app.clock.now())?;
+    everybody_has(app, ring.generation()).await?;
+    ring.use_published_signing(app.clock.now())?;
+    everybody_has(app, ring.generation()).await?;
+    Ok(kid)
+}
+
+/// Waits until every server that lives has read this state of the ring, or a later one.
+async fn everybody_has(app: &App, generation: u64) -> Result<(), KeysError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let generation = i64::try_from(generation).unwrap_or(i64::MAX);
+    let started = std::time::Instant::now();
+    loop {
+        let behind: i64 = app
+            .db
+            .system
+            .run_tx("nodes_behind", ctx, Gate::read(ctx), move |tx| async move {
+                let behind = Query::new(
+                    "-- nodes_behind
+                    SELECT count(*) FROM vault.nodes
+                    WHERE ring_generation < $1 AND seen_at > statement_timestamp() - interval '15 seconds'",
+                );
+                let [rows] = tx.finish([behind.bind(generation)]).await?;
+                Ok::<_, AppError>(rows.first().map_or(0, |row| row.get(0)))
+            })
+            .await?;
+        match behind {
+            0 => return Ok(()),
+            _ if started.elapsed() > PATIENCE => return Err(KeysError::Behind(behind)),
+            _ => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+/// Raises the floor, and waits for transactions that began below it: what they still write is then there to be rewrapped.
+async fn floor_raise(app: &App, version: i32) -> Result<(), KeysError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    let raised: String = app
+        .db
+        .system
+        .run_tx("floor_raise", ctx, Gate::read(ctx), move |tx| async move {
+            let raise = Query::new("-- floor_raise\nUPDATE vault.ring_floor SET version = $1 WHERE version < $1");
+            let id = Query::new("-- floor_raised\nSELECT pg_current_xact_id()::text");
+            let [_, rows] = tx.flight([raise.bind(version), id]).await?;
+            Ok::<_, AppError>(rows[0].get(0))
+        })
+        .await?;
+    let (started, raised) = (std::time::Instant::now(), &raised);
+    loop {
+        let over: bool = app
+            .db
+            .system
+            .run_tx("floor_settled", ctx, Gate::read(ctx), move |tx| async move {
+                let over = "-- floor_settled\nSELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8";
+                let [rows] = tx.finish([Query::new(over).bind(raised.clone())]).await?;
+                Ok::<_, AppError>(rows[0].get(0))
+            })
+            .await?;
+        match over {
+            true => return Ok(()),
+            false if started.elapsed() > PATIENCE => return Err(KeysError::Busy),
+            false => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+/// Brings all keys under `version`. What does not open is left, and told at the end.
+async fn rewrap_all(
+    app: &App,
+    version: i32,
+    rewrapped: &mut u64,
+    told: &(dyn Fn(Progress) -> Result<(), KeysError> + Sync),
+) -> Result<(), KeysError> {
+    let (mut after, mut damaged) = (SubjectId::NIL, 0);
+    loop {
+        let page = under_older(app, version, after).await?;
+        let Some(last) = page.last() else { break };
+        after = *last;
+        for subject in page {
+            match rewrap(app, subject, version).await {
+                Ok(moved) => *rewrapped += u64::from(moved),
+                Err(AppError::Corrupt(_)) => damaged += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        told(Progress::Rewrapped(*rewrapped))?;
+    }
+    if damaged > 0 { Err(KeysError::Damaged(damaged)) } else { Ok(()) }
+}
+
+/// The next people whose keys are under an older version.
+async fn under_older(app: &App, version: i32, after: SubjectId) -> Result<Vec<SubjectId>, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx("keys_under_older", ctx, Gate::read(ctx), move |tx| async move {
+            let page = Query::new(
+                "-- keys_under_older
+                SELECT subject_id FROM vault.subjects WHERE subject_id > $1 AND ring_version < $2
+                ORDER BY subject_id LIMIT $3",
+            );
+            let [rows] = tx.finish([page.bind(after.0).bind(version).bind(PAGE)]).await?;
+            Ok(rows.iter().map(|row| SubjectId(row.get::<_, Uuid>(0))).collect())
+        })
+        .await
+}
+
+/// Brings one person's keys under the current version, while nobody else uses them. False where somebody else has, or
+/// where the person is gone.
+async fn rewrap(app: &App, subject: SubjectId, version: i32) -> Result<bool, AppError> {
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    app.db
+        .api
+        .run_tx("keys_rewrap", ctx, Gate::alone(ctx), move |tx| async move {
+            let [rows] = tx.flight([subject_get(subject)]).await?;
+            let Some(wrapped) = rows.first().map(WrappedSubject::from_row) else { return Ok(false) };
+            if wrapped.ring_version >= version {
+                return Ok(false);
+            }
+            tx.queue(subject_rewrap(subject, &app.vault.rewrap_subject(subject, &wrapped)?));
+            Ok(true)
+        })
+        .await
+}
+
+/// Records what was done to the ring; says whether it was not on record already.
+async fn record_ring(app: &App, command: KeyRingCommand) -> Result<bool, AppError> {
+    let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
+    Ok(stream::system_command::<KeyRing>(app, "key_ring_record", ctx, &id, command).await?.1)
+}

@@ -1,0 +1,188 @@
+//! Whether the server can do its work, as `/ready` tells it.
+//!
+//! Promises: it is tried, not assumed. A backend of its own making reads the log and commits a write, so that files which are
+//! gone, a full disk or a lost right show although older connections still work. One look at a time, each kept for some
+//! seconds, so that however many ask, the database does not notice. Refuses: to say why to those who ask, because anybody may;
+//! the reason is in the server's log, once.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use context::{Clock, Ctx, NodeId};
+use db::{Db, Gate, Query};
+
+use crate::{app::AppError, supervisor::Cluster};
+
+/// How long a look counts; a bad one shorter, so that the server is back as soon as its database is.
+const KEPT_GOOD: Duration = Duration::from_secs(5);
+const KEPT_BAD: Duration = Duration::from_secs(1);
+/// How long one look at the database may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
+/// The tree is looked after once a second.
+const TREE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Something that must hold where the server can do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Our own PostgreSQL runs, where there is one.
+    OwnPostgres,
+    /// The database can be read.
+    Read,
+    /// The database can be written.
+    Write,
+    /// The tree over the log was brought up to date within the last half minute.
+    Tree,
+    /// No reads wait in the local journal for the database.
+    Journal,
+}
+
+impl Need {
+    /// The name by which `/ready` tells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OwnPostgres => "own_postgres",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Tree => "tree",
+            Self::Journal => "journal",
+        }
+    }
+}
+
+/// What the server knows of itself.
+pub struct Readiness {
+    api: Db,
+    probe: Db,
+    clock: Clock,
+    journal: PathBuf,
+    cluster: OnceLock<Weak<Cluster>>,
+    tree_grew: Mutex<Option<Instant>>,
+    look: tokio::sync::Mutex<Option<Look>>,
+}
+
+/// What a look at the database found wanting, and when.
+#[derive(Clone)]
+struct Look {
+    at: Instant,
+    lacking: Vec<Need>,
+    reason: Option<String>,
+}
+
+impl Readiness {
+    /// Knows nothing yet. `api` is the pool of requests; `probe` is a pool of one connection of the system's login, for nothing
+    /// else.
+    pub fn new(api: Db, probe: Db, clock: Clock, journal: PathBuf) -> Self {
+        let (cluster, tree_grew, look) = Default::default();
+        Self { api, probe, clock, journal, cluster, tree_grew, look }
+    }
+
+    /// Has our own cluster count.
+    pub fn watch_cluster(&self, cluster: &Arc<Cluster>) {
+        // Set before: it is the same one, as a server has one.
+        let _ = self.cluster.set(Arc::downgrade(cluster));
+    }
+
+    /// Notes that the tree is up to date.
+    pub fn tree_grew(&self) {
+        *self.tree_grew.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn tree_grows(&self) -> bool {
+        let grew = *self.tree_grew.lock().unwrap_or_else(PoisonError::into_inner);
+        grew.is_some_and(|at| at.elapsed() < TREE_LIMIT)
+    }
+
+    fn cluster_runs(&self) -> bool {
+        let Some(cluster) = self.cluster.get() else { return true };
+        cluster.upgrade().is_some_and(|cluster| cluster.is_seen_running())
+    }
+
+    /// Reads that wait are in a file that is removed when they are stored.
+    async fn journal_waits(&self) -> bool {
+        tokio::fs::metadata(&self.journal).await.is_ok_and(|found| found.len() > 0)
+    }
+}
+
+/// Everything that does not hold; nothing where the server can do its work.
+pub async fn lacking(readiness: &Readiness) -> Vec<Need> {
+    let look = look_kept(readiness).await;
+    let now = [
+        (Need::OwnPostgres, readiness.cluster_runs()),
+        (Need::Tree, readiness.tree_grows()),
+        (Need::Journal, !readiness.journal_waits().await),
+    ];
+    let now = now.into_iter().filter(|(_, holds)| !holds).map(|(need, _)| need);
+    look.into_iter().chain(now).collect()
+}
+
+/// What the database lacks by the last look, which is taken anew where it is old.
+async fn look_kept(readiness: &Readiness) -> Vec<Need> {
+    let mut last = readiness.look.lock().await;
+    let kept = |look: &Look| if look.lacking.is_empty() { KEPT_GOOD } else { KEPT_BAD };
+    if let Some(look) = last.as_ref().filter(|look| look.at.elapsed() < kept(look)) {
+        return look.lacking.clone();
+    }
+    let look = look(readiness).await;
+    if last.as_ref().and_then(|last| last.reason.as_ref()) != look.reason.as_ref() {
+        match &look.reason {
+            Some(reason) => tracing::error!(lacking = ?look.lacking, reason, "the server is not ready"),
+            None => tracing::info!("the database can be read and written"),
+        }
+    }
+    last.insert(look).lacking.clone()
+}
+
+async fn look(readiness: &Readiness) -> Look {
+    let readable = within_limit(probe_read(readiness)).await;
+    let writable = match &readable {
+        Ok(()) => within_limit(probe_write(readiness)).await,
+        Err(_) => Ok(()),
+    };
+    let lacking = match (&readable, &writable) {
+        (Err(_), _) => vec![Need::Read, Need::Write],
+        (_, Err(_)) => vec![Need::Write],
+        _ => Vec::new(),
+    };
+    // The next look has a fresh backend again.
+    readiness.probe.close_idle();
+    Look { at: Instant::now(), lacking, reason: readable.and(writable).err() }
+}
+
+/// Reads by the pool of requests, and by a fresh backend.
+async fn probe_read(readiness: &Readiness) -> Result<(), AppError> {
+    let ctx = &Ctx::system(readiness.clock.clone());
+    let read = |sql: &'static str| {
+        move |tx: db::Tx| async move {
+            tx.finish([Query::new(sql)]).await?;
+            Ok::<_, AppError>(())
+        }
+    };
+    let by_pool = read("-- ready_answer\nSELECT lethe.ticket_role()");
+    readiness.api.run_tx("ready_answer", ctx, Gate::read(ctx), by_pool).await?;
+    let fresh = read("-- ready_read\nSELECT EXISTS (SELECT FROM log.events), EXISTS (SELECT FROM vault.nodes)");
+    readiness.probe.run_tx("ready_read", ctx, Gate::read(ctx), fresh).await
+}
+
+/// Commits a row that is gone when others could see it.
+async fn probe_write(readiness: &Readiness) -> Result<(), AppError> {
+    let ctx = &Ctx::system(readiness.clock.clone());
+    let node = NodeId::random().0;
+    let work = move |tx: db::Tx| async move {
+        let add = "-- ready_write\nINSERT INTO vault.nodes (node_id, ring_generation, seen_at) VALUES ($1, 0, statement_timestamp())";
+        tx.queue(Query::new(add).bind(node));
+        tx.queue(Query::new("-- ready_unwrite\nDELETE FROM vault.nodes WHERE node_id = $1").bind(node));
+        Ok::<_, AppError>(())
+    };
+    readiness.probe.run_tx("ready_write", ctx, Gate::read(ctx), work).await
+}
+
+/// The outcome within the limit of a look, as a reason for the log.
+async fn within_limit(work: impl Future<Output = Result<(), AppError>>) -> Result<(), String> {
+    match tokio::time::timeout(LOOK_LIMIT, work).await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} seconds", LOOK_LIMIT.as_secs())),
+    }
+}

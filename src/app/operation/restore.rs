@@ -1,0 +1,226 @@
+//! What follows a restore, before anybody is served: read models are made from log and register, and the ledger takes away again
+//! what had been erased, removed, withdrawn or restricted after the backup was taken.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use context::{Ctx, DeletionId, RecordId, SubjectId};
+use db::{Gate, Query};
+use domain::rights::{
+    consent::{Consent, ConsentCommand, Purpose},
+    deletion::{Deletion, DeletionCommand},
+    hold::{Hold, HoldCommand},
+    restriction::{Restriction, RestrictionCommand},
+};
+use event_log::{Event, Unit, cqrs_es::Aggregate};
+use projections::{
+    INLINE, REBUILDS,
+    log::audit::newest,
+    rebuild::Rebuild,
+    records::record::{RecordRow, record_all},
+    rights::consent::stream_id,
+};
+use vault::record_register;
+
+use crate::{
+    app::{
+        App, AppError, Standing,
+        records::record,
+        rights::{decision, erasure},
+        statistics::release,
+        stream::{self, newest_of},
+    },
+    data::ledger::Entry,
+};
+
+/// What the ledger had to do again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// People who were erased.
+    pub erased: usize,
+    /// Records that were removed.
+    pub removed: usize,
+    /// Consents that were withdrawn, and objections that were raised.
+    pub withdrawn: usize,
+    /// Restrictions that were set or lifted.
+    pub restricted: usize,
+    /// Legal holds that were placed or lifted.
+    pub held: usize,
+    /// Requests to delete that were cancelled.
+    pub cancelled: usize,
+    /// Requests to delete whose grace was prolonged.
+    pub paused: usize,
+    /// Releases of statistics that are lost, and are not drawn again.
+    pub released: usize,
+}
+
+/// The end of a hold and its reason, sealed; none where it was lifted.
+type SealedHold = Option<(DateTime<Utc>, String)>;
+
+/// The ledger, sorted by what must be so in the end: of each person the newest word on each thing.
+#[derive(Default)]
+struct Digest {
+    erased: BTreeMap<SubjectId, DeletionId>,
+    removed: BTreeMap<SubjectId, HashSet<RecordId>>,
+    withdrawn: BTreeMap<(SubjectId, Purpose), (bool, DateTime<Utc>)>,
+    restricted: BTreeMap<SubjectId, (bool, DateTime<Utc>)>,
+    held: BTreeMap<SubjectId, (SealedHold, DateTime<Utc>)>,
+    cancelled: Vec<(SubjectId, DeletionId, DateTime<Utc>)>,
+    paused: BTreeMap<(SubjectId, DeletionId), Pause>,
+    released: Vec<(String, u32)>,
+}
+
+/// The newest end of a request's grace.
+struct Pause {
+    paused_until: DateTime<Utc>,
+    grace_ends_at: DateTime<Utc>,
+    at: DateTime<Utc>,
+}
+
+impl Digest {
+    fn of(entries: Vec<Entry>) -> Self {
+        let mut digest = Self::default();
+        for entry in entries {
+            match entry {
+                Entry::Erasing { subject, request, .. } => drop(digest.erased.insert(subject, request)),
+                Entry::NotErased { subject, .. } => drop(digest.erased.remove(&subject)),
+                Entry::Erased { .. } => {}
+                Entry::Removed { subject, records, .. } => digest.removed.entry(subject).or_default().extend(records),
+                Entry::Withdrawn { subject, purpose, objected, at } => {
+                    // An objection is the stronger word: a withdrawal after it must not hide it.
+                    let known = digest.withdrawn.entry((subject, purpose)).or_insert((objected, at));
+                    *known = (known.0 || objected, at);
+                }
+                Entry::Restricted { subject, restricted, at } => {
+                    digest.restricted.insert(subject, (restricted, at));
+                }
+                Entry::Held { subject, hold, at } => drop(digest.held.insert(subject, (hold, at))),
+                Entry::Cancelled { subject, request, at } => digest.cancelled.push((subject, request, at)),
+                Entry::Paused { subject, request, paused_until, grace_ends_at, at } => {
+                    digest.paused.insert((subject, request), Pause { paused_until, grace_ends_at, at });
+                }
+                Entry::Released { period, revision, .. } => digest.released.push((period, revision)),
+            }
+        }
+        digest
+    }
+}
+
+/// The read models about people that follow from log and register; exports are none of them, whose files no backup holds.
+pub fn models_about_people() -> &'static [&'static Rebuild] {
+    REBUILDS
+}
+
+/// Carries out again what the ledger tells of and the database does not know. Doing it twice changes nothing.
+pub async fn replay(app: &App) -> Result<Replayed, AppError> {
+    let digest = Digest::of(app.ledger.read().await?);
+    let mut replayed = Replayed::default();
+    // First what bars an erasure, so that none is carried out that was not.
+    for (subject, (hold, at)) in digest.held {
+        let command = || match hold.clone() {
+            Some((until, sealed)) => HoldCommand::Place { until, sealed, now: at },
+            None => HoldCommand::Lift,
+        };
+        replayed.held += repeat::<Hold>(app, "hold_again", subject, subject.to_string(), at, &command).await?;
+    }
+    for (subject, deletion, at) in digest.cancelled {
+        let command = move || DeletionCommand::Cancel { deletion, now: at };
+        let again = repeat::<Deletion>(app, "cancel_again", subject, subject.to_string(), at, &command);
+        replayed.cancelled += again.await?;
+    }
+    for ((subject, deletion), Pause { paused_until, grace_ends_at, at }) in digest.paused {
+        let command = move || DeletionCommand::PauseAgain { deletion, paused_until, grace_ends_at };
+        let again = repeat::<Deletion>(app, "pause_again", subject, subject.to_string(), at, &command);
+        replayed.paused += again.await?;
+    }
+    for (subject, deletion) in digest.erased {
+        replayed.erased += usize::from(erasure::erase_again(app, subject, deletion).await?);
+    }
+    for (subject, records) in &digest.removed {
+        replayed.removed += remove_again(app, *subject, records).await?;
+    }
+    for ((subject, purpose), (objected, at)) in digest.withdrawn {
+        let command = move || {
+            let decision = decision::current(purpose);
+            if objected { ConsentCommand::Object { decision } } else { ConsentCommand::Withdraw { decision } }
+        };
+        let again = repeat::<Consent>(app, "withdraw_again", subject, stream_id(subject, purpose), at, &command);
+        replayed.withdrawn += again.await?;
+    }
+    for (subject, (restricted, at)) in digest.restricted {
+        let command = move || if restricted { RestrictionCommand::Set } else { RestrictionCommand::Lift };
+        let again = repeat::<Restriction>(app, "restrict_again", subject, subject.to_string(), at, &command);
+        replayed.restricted += again.await?;
+    }
+    for (period, revision) in digest.released {
+        let Ok(period) = period.parse() else { continue };
+        replayed.released += usize::from(release::lost(app, period, revision).await?);
+    }
+    Ok(replayed)
+}
+
+async fn remove_again(app: &App, subject: SubjectId, records: &HashSet<RecordId>) -> Result<usize, AppError> {
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    let work = app.db.api.run_tx("record_remove_again", ctx, Gate::alone(ctx), move |tx| async move {
+        let [standing, rows, register] =
+            tx.flight([Standing::query(ctx, None), record_all(subject), record_register(subject)]).await?;
+        let standing = Standing::take(app, ctx, &standing)?;
+        let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
+        let unit = Unit::new(ctx, Some(&standing.keys));
+        let gone: Vec<&RecordRow> = rows.iter().filter(|row| records.contains(&row.entry.record)).collect();
+        let removed = record::remove_rows(app, ctx, &tx, &unit, &standing, &gone, &register).await?;
+        unit.flush(&tx, INLINE);
+        Ok(removed.len())
+    });
+    unless_gone(work.await)
+}
+
+/// Runs a command again on a stream in which nothing newer happened; says how many events came of it.
+async fn repeat<A>(
+    app: &App,
+    name: &'static str,
+    subject: SubjectId,
+    id: String,
+    at: DateTime<Utc>,
+    command: &(dyn Fn() -> A::Command + Sync),
+) -> Result<usize, AppError>
+where
+    A: Aggregate<Services = ()>,
+    A::Error: Into<AppError>,
+{
+    let (ctx, id) = (&Ctx::job(app.clock.clone(), subject), &id);
+    let work = app.db.api.run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
+        let [standing, stream] = tx.flight([Standing::query(ctx, None), newest(subject, A::TYPE, id)]).await?;
+        let keys = Standing::take(app, ctx, &standing)?.keys;
+        let newest: Option<Event> = newest_of(&stream);
+        if newest.as_ref().is_some_and(|event| event.recorded_at >= at) {
+            return Ok(0);
+        }
+        let unit = Unit::new(ctx, Some(&keys));
+        stream::command::<A>(ctx, &unit, id, newest.as_ref(), command()).await?;
+        let added = unit.len();
+        unit.flush(&tx, INLINE);
+        Ok(added)
+    });
+    unless_gone(work.await)
+}
+
+/// Whether a restore of this database has not come to its end.
+pub async fn unfinished(app: &App) -> Result<bool, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx("restore_unfinished", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([Query::new("-- restore_unfinished\nSELECT FROM lethe.restoring")]).await?;
+            Ok(!rows.is_empty())
+        })
+        .await
+}
+
+/// What concerns somebody who is gone, or a request that is closed, or a hold that is over, needs no repetition.
+fn unless_gone(outcome: Result<usize, AppError>) -> Result<usize, AppError> {
+    match outcome {
+        Err(AppError::SignedOut | AppError::Deletion(_) | AppError::Missing("hold")) => Ok(0),
+        outcome => outcome,
+    }
+}

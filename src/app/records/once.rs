@@ -1,0 +1,88 @@
+//! Repeated requests: an `Idempotency-Key` makes a request answer as the first with that key did, for 24 hours.
+
+use aws_lc_rs::constant_time;
+use context::Ctx;
+use db::Query;
+use projections::records::answer::{AnswerRow, answer_forget, answer_get, answer_store};
+use serde::{Serialize, de::DeserializeOwned};
+use vault::{Aad, IndexKey, Ring, Sealed, SubjectKeys, TransitId};
+
+use crate::app::AppError;
+
+/// A key that makes a repeated request answer as the first did.
+pub struct Once<'a> {
+    /// The operation's name.
+    pub operation: &'static str,
+    /// The caller's key.
+    pub key: &'a str,
+    /// What tells this request's body from another's.
+    pub body: Vec<u8>,
+}
+
+/// The claim of an idempotency key inside one person's keyed hashes.
+pub(crate) struct Claim<'a> {
+    once: &'a Once<'a>,
+    hash: [u8; 32],
+}
+
+impl<'a> Claim<'a> {
+    pub(crate) fn new(once: &'a Once<'a>, index: &IndexKey) -> Self {
+        Self { once, hash: index.answer_hash(once.operation, once.key) }
+    }
+
+    /// By which one request at a time claims the key.
+    pub(crate) fn lock_key(&self) -> i64 {
+        i64::from_be_bytes(self.hash[..8].try_into().expect("a hash has 32 bytes"))
+    }
+
+    fn place(&self) -> Aad {
+        Aad::of("answer").and(self.once.operation.as_bytes()).and(&self.hash)
+    }
+
+    /// What tells this body from another, under a transit key: a day has few possible bodies, and a hash that could be
+    /// computed for ever would give a deleted one away.
+    fn fingerprint(&self, ring: &Ring, key: TransitId) -> Result<[u8; 32], AppError> {
+        ring.transit_hash(key, &[b"fingerprint", &self.hash, &self.once.body])
+            .ok_or_else(|| AppError::Corrupt("a stored answer outlived its key".to_owned()))
+    }
+
+    /// What the first request was answered; refuses another body.
+    pub(crate) fn replay<T: DeserializeOwned>(
+        &self,
+        ring: &Ring,
+        keys: &SubjectKeys,
+        row: &AnswerRow,
+    ) -> Result<T, AppError> {
+        let fingerprint = self.fingerprint(ring, row.ring_key)?;
+        if constant_time::verify_slices_are_equal(&fingerprint, &row.fingerprint).is_err() {
+            return Err(AppError::KeyReused);
+        }
+        let text = keys.open_trail(&self.place(), &Sealed::from_base64(&row.sealed)?)?;
+        serde_json::from_slice(&text).map_err(|_| AppError::Corrupt("a stored answer does not load".to_owned()))
+    }
+
+    /// Asks for the answer to an earlier request.
+    pub(crate) fn query(&self, ctx: &Ctx) -> Query {
+        answer_get(ctx.subject, self.hash)
+    }
+
+    /// Forgets an answer that has run out.
+    pub(crate) fn forget(&self, ctx: &Ctx) -> Query {
+        answer_forget(ctx.subject, self.hash)
+    }
+
+    /// Stores an answer, sealed.
+    pub(crate) fn store<T: Serialize>(
+        &self,
+        ctx: &Ctx,
+        ring: &Ring,
+        keys: &SubjectKeys,
+        answer: &T,
+    ) -> Result<Query, AppError> {
+        let text = serde_json::to_vec(answer).expect("an answer can be written as JSON");
+        let sealed = keys.seal_trail(&self.place(), &text).to_base64();
+        let (ring_key, _) = ring.transit(ctx.now())?;
+        let fingerprint = self.fingerprint(ring, ring_key)?;
+        Ok(answer_store(ctx.subject, self.hash, ring_key, fingerprint, sealed, ctx.now()))
+    }
+}

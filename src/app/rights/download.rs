@@ -1,0 +1,111 @@
+//! Downloads of export files: by who is signed in, or by who holds a token for one file. Each is on record before it begins.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use context::{Ctx, ExportId, SessionId, SubjectId};
+use domain::rights::export::{ExportCommand, ExportError};
+use projections::rights::export::{ExportRow, export_get};
+use serde::{Deserialize, Serialize};
+use vault::{Aad, FileKey, Sealed};
+
+use crate::{
+    app::{App, AppError, read, rights::export},
+    export::{FileName, FilePlace, FileReader, format_of},
+};
+
+/// How long a download token is good.
+const TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
+
+/// A file that can be downloaded.
+pub struct ExportFile {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its entity tag, without quotes.
+    pub etag: String,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// What to call it.
+    pub name: String,
+}
+
+/// What a download token says to us.
+#[derive(Serialize, Deserialize)]
+struct Token {
+    subject: SubjectId,
+    /// Who made it: it ends with that sign-in.
+    session: SessionId,
+    export: ExportId,
+    expires_at: DateTime<Utc>,
+}
+
+fn token_place() -> Aad {
+    Aad::of("export token")
+}
+
+/// What can be downloaded of a request. Unknown, foreign, unfinished and run-out ones are alike: missing.
+pub async fn file(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportFile, AppError> {
+    let (rows, _) = read::read_own(app, ctx, "export_file", &|| export_get(ctx.subject, export)).await?;
+    let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+    file_of(ctx, &row).ok_or(AppError::Missing("export"))
+}
+
+/// Opens the file of a request for one download, which is on record before the first byte is read.
+pub async fn open(app: &App, ctx: &Ctx, export: ExportId) -> Result<FileReader, AppError> {
+    let (row, keys) =
+        match export::step(app, "export_open", ctx, export, ExportCommand::Download, &|_, _, _| Ok(())).await {
+            Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::Missing("export")),
+            outcome => outcome?,
+        };
+    let file = file_of(ctx, &row);
+    let (Some(file), Some(name), Some(key)) = (file, name_of(ctx.subject, &row), &row.file_key) else {
+        return Err(AppError::Missing("export"));
+    };
+    let place = FilePlace { subject: ctx.subject, export };
+    let key = FileKey::unwrap(&keys, &place.key(), &Sealed::from_base64(key)?)?;
+    Ok(FileReader::new(app.exports.clone(), name, key, file.size))
+}
+
+/// A token with which whoever holds it can download this one file for ten minutes, as long as the session lives that made it,
+/// and when it runs out.
+pub async fn token(app: &App, ctx: &Ctx, export: ExportId) -> Result<(String, DateTime<Utc>), AppError> {
+    let session = ctx.session.ok_or(AppError::SignedOut)?;
+    file(app, ctx, export).await?;
+    let token = Token { subject: ctx.subject, session, export, expires_at: ctx.now() + TOKEN_LIFETIME };
+    // On record before it leaves: whoever holds it needs no sign-in.
+    let command = ExportCommand::MakeToken { expires_at: token.expires_at };
+    match export::step(app, "export_token", ctx, export, command, &|_, _, _| Ok(())).await {
+        Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::Missing("export")),
+        outcome => outcome.map(drop)?,
+    }
+    let text = serde_json::to_vec(&token).expect("a token can be written as JSON");
+    let sealed = app.vault.ring().token_sealer().seal(&token_place(), &text);
+    Ok((URL_SAFE_NO_PAD.encode(sealed.0), token.expires_at))
+}
+
+/// The circumstances of a request that shows a token: the person whose file it opens, and the session that made it, which every
+/// read then finds alive or refuses. None where the token is not ours, of another file, or has run out.
+pub fn token_holder(app: &App, ctx: &Ctx, token: &str, export: ExportId) -> Option<Ctx> {
+    let sealed = Sealed(URL_SAFE_NO_PAD.decode(token).ok()?);
+    let text = app.vault.ring().token_sealer().open(&token_place(), &sealed).ok()?;
+    let token: Token = serde_json::from_slice(&text).ok()?;
+    let good = token.export == export && ctx.now() < token.expires_at;
+    good.then(|| ctx.for_subject(token.subject, Some(token.session)))
+}
+
+fn name_of(subject: SubjectId, row: &ExportRow) -> Option<FileName> {
+    Some(FileName { subject, export: row.export, etag: row.etag.clone()? })
+}
+
+/// The file of a request, where it is there and its time is not over.
+fn file_of(ctx: &Ctx, row: &ExportRow) -> Option<ExportFile> {
+    let there = row.state == "completed" && row.expires_at.is_some_and(|at| ctx.now() < at) && row.file_key.is_some();
+    let (size, etag) = row.size.zip(row.etag.clone()).filter(|_| there)?;
+    let format = format_of(row.format);
+    let day = row.ended_at.unwrap_or(row.requested_at).date_naive();
+    Some(ExportFile {
+        size: size.unsigned_abs(),
+        etag,
+        media_type: format.media_type(),
+        name: format!("lethe-export-{day}.{}", format.extension()),
+    })
+}

@@ -1,0 +1,222 @@
+//! Erasing a person: ledger, keys and rows, files and caches, ledger. Each step can be done again, and the server can die
+//! between any two: whoever comes next goes on, and the person is erased once.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use context::{Ctx, DeletionId, SubjectId, crash_point};
+use db::{Gate, Row, Tx};
+use domain::{
+    Choice,
+    kinds::{CONTACT, KINDS},
+    rights::deletion::{Deletion, DeletionCommand, DeletionError, Scope},
+};
+use event_log::{Unit, cqrs_es::Aggregate};
+use projections::{
+    INLINE,
+    log::audit::newest,
+    operation::job::job_drop_others,
+    records::record::{RecordRow, record_ages, record_list},
+    rights::erasure::{subject_erase, subject_erased},
+};
+use serde_json::json;
+
+use crate::{
+    app::{
+        App, AppError, Standing,
+        letter::{self, address_of},
+        operation::job::Next,
+        stream::{self, newest_of},
+    },
+    data::ledger::Entry,
+    mail::Letter,
+};
+
+/// Why a person is erased.
+#[derive(Clone, Copy)]
+enum Cause {
+    /// The person asked for it, and is told that it is done.
+    Request,
+    /// The ledger says that it was done before, or the drill made the person: nobody is told.
+    Repetition,
+}
+
+/// What became of the attempt to erase.
+#[derive(PartialEq, Eq)]
+enum Attempt {
+    /// Keys and rows are gone.
+    Erased,
+    /// There is nobody: erased before, or never known to this database.
+    Nobody,
+    /// A legal hold was placed, or the request is not what it was: nothing was changed.
+    Refused,
+}
+
+/// Erases a person whose deletion is confirmed and whose grace is over.
+pub(crate) async fn erase(app: &App, ctx: &Ctx, deletion: DeletionId) -> Result<Next, AppError> {
+    crash_point("erasure: leased");
+    app.ledger.append(Entry::Erasing { subject: ctx.subject, request: deletion, at: ctx.now() }).await?;
+    crash_point("erasure: in the ledger");
+    match erase_subject(app, ctx, deletion, Cause::Request).await? {
+        Attempt::Erased | Attempt::Nobody => finish(app, ctx).await,
+        Attempt::Refused => {
+            app.ledger.append(Entry::NotErased { subject: ctx.subject, at: ctx.now() }).await?;
+            Ok(Next::Later(ctx.now() + TimeDelta::minutes(1)))
+        }
+    }
+}
+
+/// Erases a person of the drill's own making: by the same transaction as everybody, at once and without a letter.
+pub async fn erase_by_drill(app: &App, subject: SubjectId) -> Result<(), AppError> {
+    let (ctx, request) = (&Ctx::job(app.clock.clone(), subject), DeletionId::random());
+    app.ledger.append(Entry::Erasing { subject, request, at: ctx.now() }).await?;
+    erase_subject(app, ctx, request, Cause::Repetition).await?;
+    finish(app, ctx).await.map(drop)
+}
+
+/// Erases a person whom a restored backup brought back; says whether it did.
+pub(crate) async fn erase_again(app: &App, subject: SubjectId, deletion: DeletionId) -> Result<bool, AppError> {
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    let attempt = erase_subject(app, ctx, deletion, Cause::Repetition).await?;
+    app.vault.forget(subject);
+    Ok(attempt == Attempt::Erased)
+}
+
+async fn erase_subject(app: &App, ctx: &Ctx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
+    app.db
+        .api
+        .run_tx("subject_erase", ctx, Gate::alone(ctx).with_long_statements(), move |tx| {
+            erase_rows(app, ctx, tx, deletion, cause)
+        })
+        .await
+}
+
+/// The transaction: the fence, the last event, the last letter; then keys and rows go.
+async fn erase_rows(app: &App, ctx: &Ctx, tx: Tx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
+    let id = ctx.subject.to_string();
+    let [fence, standing, stream, ages, contact] = tx
+        .flight([
+            subject_erased(ctx.subject),
+            Standing::query(ctx, None),
+            newest(ctx.subject, Deletion::TYPE, &id),
+            record_ages(ctx.subject),
+            record_list(ctx.subject, CONTACT.name(), None),
+        ])
+        .await?;
+    if !fence.is_empty() || standing.is_empty() {
+        return Ok(Attempt::Nobody);
+    }
+    let standing = Standing::take(app, ctx, &standing)?;
+    let counts = counts_of(&ages);
+    let removed = counts.iter().map(|(_, count)| *count as u64).sum();
+    let command = match cause {
+        Cause::Request => DeletionCommand::Execute { deletion, removed, now: ctx.now() },
+        Cause::Repetition => DeletionCommand::Repeat { deletion, removed },
+    };
+    // Nothing of the trail: its key is about to go.
+    let unit = Unit::new(ctx, None);
+    match stream::command::<Deletion>(ctx, &unit, &id, newest_of(&stream).as_ref(), command).await {
+        Err(AppError::Deletion(DeletionError::Closed | DeletionError::GracePeriodRuns)) => {
+            return Ok(Attempt::Refused);
+        }
+        outcome => outcome?,
+    }
+    // A hold was placed since the job began; or a suspension lasts, behind which somebody may have confirmed with a stolen
+    // session. What the ledger repeats was decided before.
+    let suspended = matches!(cause, Cause::Request) && standing.suspended_until().is_some();
+    if suspended || standing.require_unheld().is_err() {
+        return Ok(Attempt::Refused);
+    }
+    if let Cause::Request = cause {
+        let certificate = certificate(app, ctx, deletion, Scope::Full, &counts)?;
+        match address_of(&standing.keys, &contact) {
+            Ok(to) => letter::post(app, ctx, &tx, &Letter::erased(&to, &certificate))?,
+            // Damaged data must not keep a person from being erased.
+            Err(error) => tracing::error!(%error, request = %deletion, "the last letter can't be addressed"),
+        }
+    }
+    tx.queue(job_drop_others(ctx.subject, deletion.0));
+    unit.flush(&tx, INLINE);
+    subject_erase(ctx.subject, ctx.now()).into_iter().for_each(|query| tx.queue(query));
+    crash_point("erasure: decided");
+    Ok(Attempt::Erased)
+}
+
+/// What is left to do once keys and rows are gone: files, caches, and the end in the ledger.
+pub(crate) async fn finish(app: &App, ctx: &Ctx) -> Result<Next, AppError> {
+    crash_point("erasure: committed");
+    app.vault.forget(ctx.subject);
+    app.exports.remove_all(ctx.subject).await?;
+    crash_point("erasure: files removed");
+    app.ledger.append(Entry::Erased { subject: ctx.subject, at: ctx.now() }).await?;
+    crash_point("erasure: ended in the ledger");
+    Ok(Next::Done)
+}
+
+/// Notes that an erasure which the ledger announces will not come to pass.
+pub(crate) async fn refused(app: &App, subject: SubjectId, deletion: DeletionId) -> Result<(), AppError> {
+    if app.ledger.unfinished().await?.contains(&(subject, deletion)) {
+        app.ledger.append(Entry::NotErased { subject, at: app.clock.now() }).await?;
+    }
+    Ok(())
+}
+
+/// A signed certificate of what was erased, when, and by when no backup brings it back. It names nobody: the request's random
+/// id is known to who asked.
+pub(crate) fn certificate(
+    app: &App,
+    ctx: &Ctx,
+    deletion: DeletionId,
+    scope: Scope,
+    goes: &[(&'static str, usize)],
+) -> Result<String, AppError> {
+    let ring = app.vault.ring();
+    let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let removed: serde_json::Map<_, _> = goes.iter().map(|(kind, count)| ((*kind).to_owned(), json!(count))).collect();
+    let certificate = json!({
+        "@context": ["https://www.w3.org/ns/credentials/v2", { "@vocab": "https://w3id.org/dpv#" }],
+        "type": "ErasureCertificate",
+        "id": format!("urn:uuid:{deletion}"),
+        "controller": app.controller.name,
+        "scope": scope.as_str(),
+        "erasedAt": time(ctx.now()),
+        "recordsRemoved": removed,
+        "unrecoverableBy": time(ring.unrecoverable_by(ctx.now())),
+        "provided": "the controller rotates the key ring by then, and destroys the old version and its copies",
+        "stays": stays(scope),
+    });
+    let signed = vault::seal_document(ring, certificate, ctx.now())?;
+    Ok(serde_json::to_string_pretty(&signed).expect("a certificate can be written as JSON"))
+}
+
+/// What stays behind a deletion, in the words of certificates.
+fn stays(scope: Scope) -> &'static [&'static str] {
+    match scope {
+        Scope::Full => &[
+            "the sealed log: kind, type, time and size of events beside a random id, which no key opens",
+            "consents and their withdrawals, as evidence, beside the same random id (GDPR Art. 7(1))",
+            "statistics that were published before",
+        ],
+        Scope::Partial | Scope::SessionsOnly => &[
+            "the account and all other records",
+            "the sealed log: kind, type, time and size of events, which no key opens",
+            "statistics that were published before",
+        ],
+    }
+}
+
+/// How many of these records there are of each kind, in the order of the kinds.
+pub(crate) fn count<'r>(records: impl IntoIterator<Item = &'r RecordRow>) -> Vec<(&'static str, usize)> {
+    let mut counts: Vec<(&'static str, usize)> = KINDS.iter().map(|kind| (kind.name(), 0)).collect();
+    for row in records {
+        if let Some((_, count)) = counts.iter_mut().find(|(name, _)| *name == row.entry.kind) {
+            *count += 1;
+        }
+    }
+    counts.retain(|(_, count)| *count > 0);
+    counts
+}
+
+/// The same of the rows of [`record_ages`].
+pub(crate) fn counts_of(ages: &[Row]) -> Vec<(&'static str, usize)> {
+    let of = |name: &'static str| ages.iter().find(|row| row.get::<_, &str>(0) == name).map(|row| row.get::<_, i64>(1));
+    KINDS.iter().filter_map(|kind| Some((kind.name(), usize::try_from(of(kind.name())?).ok()?))).collect()
+}

@@ -1,0 +1,268 @@
+//! Export: asking for a file of one's own data, seeing how far it is, cancelling, and trying again. The file is written by
+//! `export_run.rs` and downloaded by `download.rs`. All of it is a right (GDPR Art. 20), which a suspension leaves open.
+
+use chrono::{DateTime, Datelike, Days, Utc};
+use context::{Ctx, ExportId, RecordId};
+use db::{Gate, Query, Row, Tx};
+use domain::{
+    Kind,
+    filter::{self, Filter},
+    kinds::{KINDS, kind},
+    rights::{
+        deletion::Scope,
+        export::{Export, ExportCommand, ExportFormat, Wanted},
+    },
+};
+use event_log::{Event, Unit, cqrs_es::Aggregate};
+use projections::{
+    INLINE,
+    log::audit::newest,
+    operation::job::{job_add, job_drop},
+    records::record::RecordRow,
+    rights::export::{ExportRow, export_get, export_ids, export_list, export_open, export_records},
+};
+use uuid::Uuid;
+use vault::{Aad, IndexKey, Sealed, SubjectKeys};
+
+use crate::app::{
+    App, AppError, Standing,
+    log::access,
+    read,
+    records::record::{BUCKET_YEARS, open},
+    standing,
+    stream::{self, newest_of},
+};
+
+/// The kind of job that writes files.
+pub const EXPORT_JOB: &str = "export";
+/// So many records are looked at together for whether a filter means any.
+const PAGE: usize = 500;
+
+/// A request as it stands, and what it is about.
+pub struct ExportRequest {
+    /// The request.
+    pub row: ExportRow,
+    /// Which records.
+    pub filter: Filter,
+}
+
+impl ExportRequest {
+    /// Its state: a file whose time is over has expired, removed or not.
+    pub fn state(&self, now: DateTime<Utc>) -> &str {
+        let over = self.row.state == "completed" && self.row.expires_at.is_some_and(|at| at <= now);
+        if over { "expired" } else { &self.row.state }
+    }
+}
+
+/// The place that a request's filters belong to.
+fn place(export: ExportId) -> Aad {
+    Aad::of("export").and(export.0.as_bytes())
+}
+
+pub(crate) fn unseal(keys: &SubjectKeys, row: &ExportRow) -> Result<Filter, AppError> {
+    let text = keys.open_trail(&place(row.export), &Sealed::from_base64(&row.sealed)?)?;
+    serde_json::from_slice(&text).map_err(|_| AppError::Corrupt("a request does not load".to_owned()))
+}
+
+/// The statement that finds what a filter may mean: by kind, and by quarter where the days are bounded. What it finds is still to
+/// be held against the filter.
+pub(crate) fn candidates(ctx: &Ctx, index: &IndexKey, filter: &Filter) -> Query {
+    if filter.is_empty() {
+        return export_ids(ctx.subject, None, None);
+    }
+    let kinds: Vec<&dyn Kind> = KINDS.iter().filter(|kind| filter.may_mean(**kind)).copied().collect();
+    // No day that is submitted lies further in the future than tomorrow.
+    let last = filter.to.or_else(|| ctx.now().date_naive().checked_add_days(Days::new(2)));
+    let range = filter.from.zip(last).filter(|(from, to)| to.year() - from.year() < BUCKET_YEARS);
+    let buckets = range.map(|(first, last)| {
+        let days = filter::Days { first, last, zone: filter.zone() };
+        let quarters: Vec<String> = days.quarters().map(|quarter| quarter.to_string()).collect();
+        let of = |kind: &&dyn Kind| {
+            let name = kind.name();
+            quarters.iter().map(|quarter| index.bucket(name, quarter).to_vec()).collect::<Vec<_>>()
+        };
+        kinds.iter().flat_map(of).collect()
+    });
+    export_ids(ctx.subject, Some(kinds.iter().map(|kind| kind.name().to_owned()).collect()), buckets)
+}
+
+/// Reads a row of [`candidates`].
+pub(crate) fn candidate(row: &Row) -> (String, Vec<RecordId>) {
+    (row.get(0), row.get::<_, Vec<Uuid>>(1).into_iter().map(RecordId).collect())
+}
+
+/// Asks for a file. It is written by a job; where it is to hold some records only, there must be one.
+pub async fn request(
+    app: &App,
+    ctx: &Ctx,
+    scope: Scope,
+    format: ExportFormat,
+    filter: Filter,
+) -> Result<ExportRequest, AppError> {
+    let filter = filter.settled(scope).map_err(AppError::Invalid)?;
+    if !filter.is_empty() && !means_any(app, ctx, &filter).await? {
+        // Records were opened to tell.
+        access::refused(app, ctx, Export::TYPE, 422, "filters that match nothing").await?;
+        return Err(AppError::parameter("filters", "match no record of yours"));
+    }
+    let (export, means) = (ExportId::random(), &filter);
+    let row = app
+        .db
+        .api
+        .run_tx("export_request", ctx, Gate::alone(ctx), move |tx| async move {
+            let [standing, open] = tx.flight([Standing::query(ctx, None), export_open(ctx.subject)]).await?;
+            let standing = Standing::take_right(app, ctx, &standing)?;
+            standing.require_unrestricted()?;
+            if !open.is_empty() {
+                return Err(AppError::ExportWaits);
+            }
+            let text = serde_json::to_vec(means).expect("a filter can be written as JSON");
+            let sealed = standing.keys.seal_trail(&place(export), &text).to_base64();
+            let wanted = Wanted { scope, format, sealed: sealed.clone() };
+            let request = ExportCommand::Request(wanted);
+            run_command(ctx, &tx, &standing.keys, export, None, request).await?;
+            tx.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
+            Ok(ExportRow {
+                export,
+                scope,
+                format,
+                state: "pending".to_owned(),
+                sealed,
+                requested_at: ctx.now(),
+                ended_at: None,
+                expires_at: None,
+                failure: None,
+                done: 0,
+                total: 0,
+                size: None,
+                file_key: None,
+                etag: None,
+            })
+        })
+        .await?;
+    app.wake.notify_one();
+    Ok(ExportRequest { row, filter })
+}
+
+/// Whether a filter means any record. The first that it means ends the search.
+async fn means_any(app: &App, ctx: &Ctx, filter: &Filter) -> Result<bool, AppError> {
+    let index = &standing::index_key(app, ctx).await?;
+    let found = app
+        .db
+        .api
+        .run_tx("export_candidates", ctx, Gate::read(ctx), move |tx| async move {
+            let [standing, rows] = tx.finish([Standing::query(ctx, None), candidates(ctx, index, filter)]).await?;
+            Standing::take_right(app, ctx, &standing)?.require_unrestricted()?;
+            Ok::<_, AppError>(rows.iter().flat_map(|row| candidate(row).1).collect::<Vec<_>>())
+        })
+        .await?;
+    for page in found.chunks(PAGE) {
+        let means = app
+            .db
+            .api
+            .run_tx("export_search", ctx, Gate::shared(ctx), move |tx| async move {
+                let records = export_records(ctx.subject, page);
+                let [standing, rows] = tx.finish([Standing::query(ctx, None), records]).await?;
+                let keys = Standing::take_right(app, ctx, &standing)?.keys;
+                for row in rows.iter().map(RecordRow::from_row) {
+                    let body = open(&keys, &row)?.body;
+                    if kind(&row.entry.kind).is_some_and(|kind| filter.means(kind, &body)) {
+                        return Ok(true);
+                    }
+                }
+                Ok::<_, AppError>(false)
+            })
+            .await?;
+        if means {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A person's requests, newest first.
+pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ExportRequest>, SubjectKeys), AppError> {
+    let (rows, keys) = read::read_own(app, ctx, "export_list", &|| export_list(ctx.subject)).await?;
+    let rows = rows.iter().filter_map(ExportRow::from_row);
+    let requests = rows.map(|row| Ok(ExportRequest { filter: unseal(&keys, &row)?, row }));
+    Ok((requests.collect::<Result<_, AppError>>()?, keys))
+}
+
+/// One of a person's requests.
+pub async fn get(app: &App, ctx: &Ctx, export: ExportId) -> Result<(ExportRequest, SubjectKeys), AppError> {
+    let (rows, keys) = read::read_own(app, ctx, "export_get", &|| export_get(ctx.subject, export)).await?;
+    let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+    Ok((ExportRequest { filter: unseal(&keys, &row)?, row }, keys))
+}
+
+/// Waits no longer for a file. A job that is writing it finds out, and removes what it has written.
+pub async fn cancel(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportRequest, AppError> {
+    let work = |tx: &Tx, _: &Standing, _: bool| {
+        tx.queue(job_drop(ctx.subject, export.0));
+        Ok(())
+    };
+    step(app, "export_cancel", ctx, export, ExportCommand::Cancel, &work).await?;
+    Ok(get(app, ctx, export).await?.0)
+}
+
+/// Asks again for a file that could not be written.
+pub async fn retry(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportRequest, AppError> {
+    let work = |tx: &Tx, standing: &Standing, others_wait: bool| {
+        standing.require_unrestricted()?;
+        if others_wait {
+            return Err(AppError::ExportWaits);
+        }
+        // The job that failed may not have been told to have ended.
+        tx.queue(job_drop(ctx.subject, export.0));
+        tx.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
+        Ok(())
+    };
+    step(app, "export_retry", ctx, export, ExportCommand::Retry, &work).await?;
+    app.wake.notify_one();
+    Ok(get(app, ctx, export).await?.0)
+}
+
+/// One step on a request, with what follows from it; `work` is told whether any request waits.
+pub(crate) async fn step(
+    app: &App,
+    name: &'static str,
+    ctx: &Ctx,
+    export: ExportId,
+    command: ExportCommand,
+    work: &(dyn Fn(&Tx, &Standing, bool) -> Result<(), AppError> + Sync),
+) -> Result<(ExportRow, SubjectKeys), AppError> {
+    let command = &command;
+    app.db
+        .api
+        .run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
+            let [standing, found, stream, open] = tx
+                .flight([
+                    Standing::query(ctx, None),
+                    export_get(ctx.subject, export),
+                    newest(ctx.subject, "export", &export.to_string()),
+                    export_open(ctx.subject),
+                ])
+                .await?;
+            let standing = Standing::take_right(app, ctx, &standing)?;
+            let row = found.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+            let newest = newest_of(&stream);
+            run_command(ctx, &tx, &standing.keys, export, newest.as_ref(), command.clone()).await?;
+            work(&tx, &standing, !open.is_empty())?;
+            Ok((row, standing.keys))
+        })
+        .await
+}
+
+pub(crate) async fn run_command(
+    ctx: &Ctx,
+    tx: &Tx,
+    keys: &SubjectKeys,
+    export: ExportId,
+    newest: Option<&Event>,
+    command: ExportCommand,
+) -> Result<(), AppError> {
+    let unit = Unit::new(ctx, Some(keys));
+    stream::command::<Export>(ctx, &unit, &export.to_string(), newest, command).await?;
+    unit.flush(tx, INLINE);
+    Ok(())
+}

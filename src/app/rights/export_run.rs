@@ -1,0 +1,294 @@
+//! Writing an export's file, and letting files go. A run may be begun again at any point, by another server too: each attempt has
+//! a key and a file of its own, and the request's row says which one counts.
+
+use std::collections::HashSet;
+
+use aws_lc_rs::rand;
+use chrono::TimeDelta;
+use context::{Ctx, ExportId, SubjectId};
+use db::{Gate, Query, Row};
+use domain::{
+    kinds::{CONTACT, Contact},
+    rights::export::{ExportCommand, ExportFailure},
+};
+use projections::{
+    identity::account::account_get,
+    log::audit::newest,
+    records::record::record_list,
+    rights::export::{ExportRow, export_begin, export_event_count, export_get, exports_expired, exports_kept},
+};
+use uuid::Uuid;
+use vault::FileKey;
+
+use crate::{
+    app::{
+        App, AppError, Standing,
+        identity::{
+            known::{self, user_get},
+            profile::single,
+        },
+        letter,
+        operation::job::Next,
+        rights::export::{self, candidate, candidates, unseal},
+        standing,
+        stream::newest_of,
+    },
+    export::{FileName, FilePlace, FileWriter, Source, Stop, format_of, prove},
+    mail::Letter,
+};
+
+/// How long a file can be downloaded.
+const LIFETIME: TimeDelta = TimeDelta::days(7);
+/// After so many attempts that a server did not live to end, or the database did not bear, the person is told.
+const ATTEMPTS: i32 = 5;
+/// So many files are looked up together by the sweep.
+const SWEEP: usize = 1000;
+/// How long a request waits at a time while processing is restricted.
+const RESTRICTED_PAUSE: TimeDelta = TimeDelta::hours(1);
+
+/// What an attempt has written.
+struct Written {
+    records: u64,
+    size: u64,
+}
+
+/// Writes the file of a request. What is not waited for any more is not written.
+pub async fn run(app: &App, subject: SubjectId, export: ExportId, attempts: i32) -> Result<Next, AppError> {
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    if attempts > ATTEMPTS {
+        return fail(app, ctx, export, None, ExportFailure::GaveUp).await;
+    }
+    let (mut source, key) = match begin(app, ctx, export).await {
+        Ok(Some(begun)) => begun,
+        // The person is gone, and the file with them.
+        Ok(None) | Err(AppError::SignedOut) => return Ok(Next::Done),
+        Err(AppError::Corrupt(_)) => return fail(app, ctx, export, None, ExportFailure::Damaged).await,
+        // Asked for before; it waits for the restriction to be lifted.
+        Err(AppError::Restricted) => return Ok(Next::Later(ctx.now() + RESTRICTED_PAUSE)),
+        Err(error) => return Err(error),
+    };
+    let name = FileName { subject, export, etag: source.etag.clone() };
+    let stop = match write(app, &mut source, &name, key).await {
+        Ok(written) => match complete(app, ctx, &source, &written).await {
+            Ok(true) => return Ok(Next::Done),
+            Ok(false) => Stop::Superseded,
+            Err(error) => Stop::Failed(error),
+        },
+        Err(stop) => stop,
+    };
+    let removed = app.exports.remove(&name).await;
+    match stop {
+        Stop::Superseded => Ok(Next::Done),
+        Stop::Failed(AppError::SignedOut) => {
+            // The person was erased while the file was being written.
+            app.exports.remove_all(subject).await?;
+            Ok(Next::Done)
+        }
+        Stop::Failed(AppError::Exports(error)) => {
+            tracing::error!(%error, %export, "an export can't be stored");
+            fail(app, ctx, export, Some(&name.etag), ExportFailure::Store).await
+        }
+        Stop::Failed(AppError::Corrupt(what)) => {
+            tracing::error!(what, %export, "an export can't be made");
+            fail(app, ctx, export, Some(&name.etag), ExportFailure::Damaged).await
+        }
+        Stop::Failed(error) => {
+            removed?;
+            Err(error)
+        }
+    }
+}
+
+/// Begins an attempt: what there is to write, and the file's key. None where nobody waits for it.
+async fn begin<'a>(app: &'a App, ctx: &'a Ctx, export: ExportId) -> Result<Option<(Source<'a>, FileKey)>, AppError> {
+    let index = &standing::index_key(app, ctx).await?;
+    app.db
+        .api
+        .run_tx("export_begin", ctx, Gate::shared(ctx), move |tx| async move {
+            let [standing, found] = tx.flight([Standing::query(ctx, None), export_get(ctx.subject, export)]).await?;
+            let standing = Standing::take(app, ctx, &standing)?;
+            standing.require_unrestricted()?;
+            let keys = standing.keys;
+            let Some(row) = found.first().and_then(ExportRow::from_row) else { return Ok(None) };
+            let filter = unseal(&keys, &row)?;
+            let [account, contact, user, ids, events] = tx
+                .flight([
+                    account_get(ctx.subject),
+                    record_list(ctx.subject, CONTACT.name(), None),
+                    user_get(ctx.subject),
+                    candidates(ctx, index, &filter),
+                    export_event_count(ctx.subject),
+                ])
+                .await?;
+            let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
+            let source = Source {
+                app,
+                ctx,
+                user: known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?,
+                email: contact.email,
+                registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
+                export,
+                scope: row.scope,
+                format: row.format,
+                requested_at: row.requested_at,
+                filter,
+                etag: random_tag(),
+                ids: ids.iter().map(candidate).collect(),
+                done: 0,
+            };
+            let key = FileKey::generate();
+            let place = FilePlace { subject: ctx.subject, export };
+            let wrapped = key.wrap(&keys, &place.key()).to_base64();
+            let total = total(&source, &events);
+            let [begun] = tx.flight([export_begin(ctx.subject, export, source.etag.clone(), wrapped, total)]).await?;
+            Ok((!begun.is_empty()).then_some((source, key)))
+        })
+        .await
+}
+
+async fn write(app: &App, source: &mut Source<'_>, name: &FileName, key: FileKey) -> Result<Written, Stop> {
+    let mut file = FileWriter::create(&app.exports, name, key).await?;
+    let (mut format, mut records) = (format_of(source.format), 0);
+    for section in format.sections(&source.contents()) {
+        format.begin(&section)?;
+        for part in &section.parts {
+            let mut cursor = Source::begin(part);
+            while let Some(items) = source.next(&mut cursor).await? {
+                records += if part.is_records() { items.len() as u64 } else { 0 };
+                for item in &items {
+                    format.item(part, item)?;
+                }
+                file.write(&format.take()).await?;
+            }
+        }
+        format.end()?;
+    }
+    let (ring, user) = (app.vault.ring(), source.user);
+    format.finish(&|hash| {
+        let proof = prove(ring, user, hash).map_err(std::io::Error::other)?;
+        Ok(serde_json::to_value(proof)?)
+    })?;
+    file.write(&format.take()).await?;
+    Ok(Written { records, size: file.finish().await? })
+}
+
+/// Says that the file is there, and tells the person; false where nobody waits for this attempt any more.
+async fn complete(app: &App, ctx: &Ctx, source: &Source<'_>, written: &Written) -> Result<bool, AppError> {
+    let expires_at = ctx.now() + LIFETIME;
+    let complete =
+        ExportCommand::Complete { records: written.records, size: written.size, etag: source.etag.clone(), expires_at };
+    let letter = |to: &str| Letter::export_ready(to, expires_at);
+    end(app, "export_complete", ctx, source.export, Some(&source.etag), complete, &letter).await
+}
+
+/// Says that there will be no file, and tells the person.
+async fn fail(
+    app: &App,
+    ctx: &Ctx,
+    export: ExportId,
+    etag: Option<&str>,
+    reason: ExportFailure,
+) -> Result<Next, AppError> {
+    let fail = ExportCommand::Fail(reason);
+    end(app, "export_fail", ctx, export, etag, fail, &Letter::export_failed).await?;
+    Ok(Next::Done)
+}
+
+async fn end(
+    app: &App,
+    name: &'static str,
+    ctx: &Ctx,
+    export: ExportId,
+    etag: Option<&str>,
+    command: ExportCommand,
+    letter: &(dyn Fn(&str) -> Letter + Sync),
+) -> Result<bool, AppError> {
+    let command = &command;
+    app.db
+        .api
+        .run_tx(name, ctx, Gate::shared(ctx), move |tx| async move {
+            let [standing, found, stream, contact] = tx
+                .flight([
+                    Standing::query(ctx, None),
+                    export_get(ctx.subject, export),
+                    newest(ctx.subject, "export", &export.to_string()),
+                    record_list(ctx.subject, CONTACT.name(), None),
+                ])
+                .await?;
+            let keys = Standing::take(app, ctx, &standing)?.keys;
+            let row = found.first().and_then(ExportRow::from_row);
+            let mine = |row: &ExportRow| etag.is_none_or(|etag| row.etag.as_deref() == Some(etag));
+            let waiting = |row: &ExportRow| ["pending", "processing"].contains(&row.state.as_str());
+            if !row.is_some_and(|row| mine(&row) && waiting(&row)) {
+                return Ok(false);
+            }
+            let newest = newest_of(&stream);
+            export::run_command(ctx, &tx, &keys, export, newest.as_ref(), command.clone()).await?;
+            if let Some((contact, _)) = single::<Contact>(&keys, &contact)? {
+                letter::post(app, ctx, &tx, &letter(&contact.email))?;
+            }
+            Ok(true)
+        })
+        .await
+}
+
+/// Lets go of files that have run out, and of what crashed runs left behind; says how many.
+pub async fn expire_all(app: &App) -> Result<usize, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    // Listed first: what is begun later is not among them, and each of them was in its row before it was begun.
+    let files = app.exports.list().await?;
+    let expired = names(app, ctx, &|| exports_expired(ctx.now())).await?;
+    for name in &expired {
+        app.exports.remove(name).await?;
+        let ctx = &Ctx::job(app.clock.clone(), name.subject);
+        match expire(app, ctx, name.export).await {
+            // Another server was faster, or the person is gone.
+            Err(AppError::Export(_) | AppError::SignedOut | AppError::Missing(_)) => {}
+            outcome => outcome?,
+        }
+    }
+    let mut removed = expired.len();
+    for page in files.chunks(SWEEP) {
+        let ids: Vec<Uuid> = page.iter().map(|name| name.export.0).collect();
+        let kept: HashSet<FileName> = names(app, ctx, &|| exports_kept(ids.clone())).await?.into_iter().collect();
+        for orphan in page.iter().filter(|name| !kept.contains(name) && !expired.contains(name)) {
+            app.exports.remove(orphan).await?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+async fn expire(app: &App, ctx: &Ctx, export: ExportId) -> Result<(), AppError> {
+    export::step(app, "export_expire", ctx, export, ExportCommand::Expire, &|_, _, _| Ok(())).await.map(drop)
+}
+
+async fn names(app: &App, ctx: &Ctx, query: &(dyn Fn() -> Query + Sync)) -> Result<Vec<FileName>, AppError> {
+    app.db
+        .system
+        .run_tx("export_names", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([query()]).await?;
+            let name = |row: &Row| {
+                Some(FileName {
+                    subject: SubjectId(row.get(0)),
+                    export: ExportId(row.get(1)),
+                    etag: row.get::<_, Option<_>>(2)?,
+                })
+            };
+            Ok(rows.iter().filter_map(name).collect())
+        })
+        .await
+}
+
+fn random_tag() -> String {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).expect("the operating system gives random bytes");
+    hex::encode(bytes)
+}
+
+/// How many records and events there are to read.
+fn total(source: &Source<'_>, events: &[Row]) -> i64 {
+    let records: usize = source.ids.values().map(Vec::len).sum();
+    let events = if source.filter.is_empty() { events.first().map_or(0, |row| row.get(0)) } else { 0 };
+    i64::try_from(records).unwrap_or(i64::MAX).saturating_add(events)
+}

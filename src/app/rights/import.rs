@@ -1,0 +1,272 @@
+//! Import of one's own export: everything is checked first, and nothing is written where anything is wrong; then each record is
+//! submitted like any other. What is there already, as it is in the file, stays as it is, so importing twice changes nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::NaiveDate;
+use context::{Ctx, Personal};
+use db::{Gate, Query};
+use domain::{
+    Body, Fault, Kind,
+    kinds::{CONTACT, Contact, kind, normalise_address},
+    rights::consent::Purpose,
+};
+use projections::records::record::{RecordRow, record_list, record_newest};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+use vault::{Ring, SubjectKeys};
+
+use crate::{
+    app::{
+        App, AppError, Standing,
+        identity::profile::single,
+        log::access,
+        records::record::{self, Batch, Change, Submission, open},
+        rights::import_turn::ImportTurn,
+        standing,
+    },
+    export::{Document, read},
+};
+
+/// So many records are submitted together.
+const BATCH: usize = 500;
+/// So many faults are named at most.
+const FAULTS: usize = 100;
+
+/// What became of the records of a kind, or would become of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// New ones.
+    pub created: usize,
+    /// Those that say something else now.
+    pub updated: usize,
+    /// Those that said the same before.
+    pub unchanged: usize,
+}
+
+impl Imported {
+    fn count(&mut self, change: Change) {
+        match change {
+            Change::Created => self.created += 1,
+            Change::Amended => self.updated += 1,
+            Change::Unchanged => self.unchanged += 1,
+        }
+    }
+}
+
+/// What is read of a record in a file.
+#[derive(Deserialize)]
+struct Item {
+    body: Value,
+}
+
+/// Everything of one kind that a file holds.
+struct Chosen {
+    kind: &'static dyn Kind,
+    records: Vec<Box<RawValue>>,
+}
+
+/// Takes the caller's turn to import, before their document is read. Refuses where nothing could be submitted now, and while
+/// another import of the same person runs on this server.
+pub async fn admit(app: &App, ctx: &Ctx) -> Result<ImportTurn, AppError> {
+    allowed(app, ctx, &[]).await?;
+    app.imports.turn(ctx.subject).ok_or(AppError::ImportRuns)
+}
+
+/// Imports a document that was exported here, to the same person; says what became of the records of each kind. With
+/// `dry_run` it says what would.
+pub async fn run(
+    app: &App,
+    ctx: &Ctx,
+    text: String,
+    today: NaiveDate,
+    dry_run: bool,
+) -> Result<BTreeMap<&'static str, Imported>, AppError> {
+    let (email, keys) = address(app, ctx).await?;
+    let chosen = check_document(app, text, email, today).await?;
+    allowed(app, ctx, &chosen).await?;
+    // Whatever becomes of it: records are opened to be compared, also where nothing is written.
+    let count = chosen.iter().map(|chosen| chosen.records.len()).sum();
+    access::accessed(app, ctx, keys, "import", count, if dry_run { "dry run".to_owned() } else { String::new() })
+        .await?;
+    let mut counts = BTreeMap::new();
+    for Chosen { kind, records } in chosen {
+        let counted: &mut Imported = counts.entry(kind.name()).or_default();
+        for page in records.chunks(BATCH) {
+            let _working = app.imports.working.acquire().await.expect("nothing closes the semaphore");
+            let bodies: Vec<Body> = page.iter().filter_map(|raw| body_of(kind, raw)).collect();
+            let changes = match dry_run {
+                true => compare(app, ctx, kind, &bodies).await?,
+                false => submit(app, ctx, kind, bodies, today).await?,
+            };
+            changes.into_iter().for_each(|change| counted.count(change));
+        }
+    }
+    Ok(counts)
+}
+
+/// Reads and checks a document on a thread of its own, because a large one takes seconds.
+async fn check_document(app: &App, text: String, email: String, today: NaiveDate) -> Result<Vec<Chosen>, AppError> {
+    let _working = app.imports.working.acquire().await.expect("nothing closes the semaphore");
+    let vault = app.vault.clone();
+    let check = move || check(vault.ring(), &text, &email, today);
+    tokio::task::spawn_blocking(check).await.expect("the check of a document does not panic")
+}
+
+/// The caller's own address, and the keys.
+async fn address(app: &App, ctx: &Ctx) -> Result<(String, SubjectKeys), AppError> {
+    app.db
+        .api
+        .run_tx("import_address", ctx, Gate::shared(ctx), move |tx| async move {
+            let contact = record_list(ctx.subject, CONTACT.name(), None);
+            let [standing, contact] = tx.finish([Standing::query(ctx, None), contact]).await?;
+            let keys = Standing::take(app, ctx, &standing)?.keys;
+            let email = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?.0.email;
+            Ok((email, keys))
+        })
+        .await
+}
+
+/// Refuses where a record could not be submitted: a consent is missing, or nothing new is taken now.
+async fn allowed(app: &App, ctx: &Ctx, chosen: &[Chosen]) -> Result<(), AppError> {
+    let needed: HashSet<Purpose> =
+        chosen.iter().filter(|chosen| !chosen.records.is_empty()).filter_map(|chosen| chosen.kind.purpose()).collect();
+    let needed: &Vec<Option<Purpose>> = &needed.into_iter().map(Some).chain([None]).collect();
+    app.db
+        .api
+        .run_tx("import_allowed", ctx, Gate::read(ctx), move |tx| async move {
+            let queries: Vec<Query> = needed.iter().map(|purpose| Standing::query(ctx, *purpose)).collect();
+            for (purpose, rows) in needed.iter().zip(tx.flight_all(queries).await?) {
+                let standing = Standing::take(app, ctx, &rows)?;
+                standing.require_open()?;
+                standing.require_consent(*purpose)?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// What submitting bodies would change.
+async fn compare(app: &App, ctx: &Ctx, kind: &'static dyn Kind, bodies: &[Body]) -> Result<Vec<Change>, AppError> {
+    let index = standing::index_key(app, ctx).await?;
+    let hash = |body: &Body| index.key_hash(kind.name(), &kind.natural_key(body)).to_vec();
+    let hashes: &Vec<Vec<u8>> = &bodies.iter().map(hash).collect();
+    app.db
+        .api
+        .run_tx("import_compare", ctx, Gate::shared(ctx), move |tx| async move {
+            let newest = record_newest(ctx.subject, kind.name(), hashes.clone());
+            let [standing, rows] = tx.finish([Standing::query(ctx, None), newest]).await?;
+            let keys = Standing::take(app, ctx, &standing)?.keys;
+            let mut present = HashMap::new();
+            for row in &rows {
+                present.insert(row.get::<_, Vec<u8>>(10), open(&keys, &RecordRow::from_row(row))?.body);
+            }
+            let change = |(body, hash): (&Body, &Vec<u8>)| match present.get(hash) {
+                None => Change::Created,
+                Some(there) if there == body => Change::Unchanged,
+                Some(_) => Change::Amended,
+            };
+            Ok(bodies.iter().zip(hashes).map(change).collect())
+        })
+        .await
+}
+
+async fn submit(
+    app: &App,
+    ctx: &Ctx,
+    kind: &'static dyn Kind,
+    bodies: Vec<Body>,
+    today: NaiveDate,
+) -> Result<Vec<Change>, AppError> {
+    let submissions: Vec<Submission> =
+        bodies.into_iter().map(|body| Submission { body, expected: None, within: None }).collect();
+    let batch = Batch { kind, submissions: &submissions, today, faults: Vec::new() };
+    Ok(record::submit(app, ctx, &batch, None).await?.into_iter().map(|outcome| outcome.change).collect())
+}
+
+/// The body of a record in a file, as it is stored.
+fn body_of(kind: &dyn Kind, raw: &RawValue) -> Option<Body> {
+    let item: Item = serde_json::from_str(raw.get()).ok()?;
+    Some(kind.normal(Personal::new(item.body)))
+}
+
+/// What a document of the person with the address `email` submits; or everything that is wrong with it.
+fn check(ring: &Ring, text: &str, email: &str, today: NaiveDate) -> Result<Vec<Chosen>, AppError> {
+    let refused = |mut faults: Vec<Fault>| {
+        faults.truncate(FAULTS);
+        AppError::Invalid(faults)
+    };
+    let document = match read(ring, text)? {
+        Ok(document) => document,
+        Err(mut faults) => {
+            // Of a file that was changed, say as well which bodies no longer follow the rules.
+            faults.extend(bodies_at_fault(text, today));
+            return Err(refused(faults));
+        }
+    };
+    // Both by the one rule: a file may be older than it.
+    let normal = |address: &str| normalise_address(address).ok();
+    let is_own = normal(email).is_some() && normal(&document.email) == normal(email);
+    let (chosen, found) = choose(document, today);
+    let foreign = (!is_own).then(|| Fault::new("exportMetadata.userId", "is the address of another account"));
+    let faults: Vec<Fault> = foreign.into_iter().chain(found).collect();
+    if faults.is_empty() { Ok(chosen) } else { Err(refused(faults)) }
+}
+
+/// What is to be submitted, kind by kind, and what is wrong with it. How to reach the person is not imported: a sign-in is
+/// compared with it.
+fn choose(document: Document<'_>, today: NaiveDate) -> (Vec<Chosen>, Vec<Fault>) {
+    let (mut chosen, mut faults) = (Vec::new(), Vec::new());
+    for (name, records) in document.records {
+        match kind(&name) {
+            Some(kind) if kind.open_to_clients() => {
+                faults.extend(faults_of(kind, &records, today));
+                chosen.push(Chosen { kind, records: records.into_iter().map(ToOwned::to_owned).collect() });
+            }
+            Some(_) => {}
+            None if records.is_empty() => {}
+            None => faults.push(Fault::new(format!("records.{name}"), "is not a kind of record any more")),
+        }
+    }
+    (chosen, faults)
+}
+
+fn faults_of(kind: &dyn Kind, records: &[&RawValue], today: NaiveDate) -> Vec<Fault> {
+    let (mut faults, mut seen) = (Vec::new(), HashSet::new());
+    for (number, raw) in records.iter().enumerate() {
+        let place = format!("records.{}[{number}]", kind.name());
+        let Some(body) = body_of(kind, raw) else {
+            faults.push(Fault::new(place, "must be a record with its body"));
+            continue;
+        };
+        let found = kind.faults(&body, today);
+        if found.is_empty() && !seen.insert(kind.natural_key(&body)) {
+            let field = Some(kind.key_field()).filter(|field| !field.is_empty());
+            let field = field.map_or_else(|| place.clone(), |field| format!("{place}.{field}"));
+            faults.push(Fault::new(field, "is repeated in this file"));
+        }
+        faults.extend(found.into_iter().map(|fault| fault.within(&place)));
+        if faults.len() >= FAULTS {
+            break;
+        }
+    }
+    faults
+}
+
+/// A file that is not as we gave it is looked through for bodies up to this length, in bytes: lists of it take a multiple.
+const LOOKED_THROUGH: usize = 1024 * 1024;
+
+/// Which bodies of a file break the rules of their kinds, as far as the file can be read.
+fn bodies_at_fault(text: &str, today: NaiveDate) -> Vec<Fault> {
+    if text.len() > LOOKED_THROUGH {
+        return Vec::new();
+    }
+    #[derive(Deserialize)]
+    struct Loose<'a> {
+        #[serde(borrow)]
+        records: BTreeMap<String, Vec<&'a RawValue>>,
+    }
+    let Ok(loose) = serde_json::from_str::<Loose<'_>>(text) else { return Vec::new() };
+    let known = loose.records.iter().filter_map(|(name, records)| Some((kind(name)?, records)));
+    known.flat_map(|(kind, records)| faults_of(kind, records, today)).collect()
+}

@@ -1,0 +1,18 @@
+//! What a person may demand: consent, taking along, giving back, deletion, restriction, retention, an overview.
+
+pub mod consent;
+pub mod consent_lapse;
+pub mod controller;
+pub mod decision;
+pub mod deletion;
+pub mod download;
+pub mod erasure;
+pub mod export;
+pub mod export_run;
+pub mod hold;
+pub mod import;
+pub mod import_turn;
+pub mod overview;
+pub mod receipt;
+pub mod restriction;
+pub mod retention;

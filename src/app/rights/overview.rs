@@ -1,0 +1,133 @@
+//! The overview (GDPR Art. 15): everything that is held about a person, by kind, derived from the registry of kinds, so that a
+//! new kind appears by itself.
+
+use chrono::{DateTime, Utc};
+use context::Ctx;
+use db::{Gate, Query};
+use domain::{
+    Choice, Kind,
+    kinds::KINDS,
+    rights::{consent::Purpose, deletion::DeletionState},
+};
+use projections::{
+    identity::account::{SwitchesRow, account_get, switches_get},
+    records::record::record_ages,
+    rights::{
+        consent::{ConsentRow, consent_list},
+        deletion::{DeletionRow, deletion_list},
+        retention::{RetentionRow, days_of, retention_list},
+    },
+};
+use vault::SubjectKeys;
+
+use crate::app::{App, AppError, Standing, rights::retention};
+
+/// What is held of one kind.
+pub struct Held {
+    /// The kind.
+    pub kind: &'static dyn Kind,
+    /// How many records.
+    pub count: i64,
+    /// When the first of them was submitted, and when one was changed last.
+    pub times: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// For how many days after the last change; none: as long as the account.
+    pub retention_days: Option<u32>,
+    /// When the first of them will have outlived that.
+    pub next_due_at: Option<DateTime<Utc>>,
+}
+
+/// Everything that is held about a person.
+pub struct Overview {
+    /// Since when the account exists.
+    pub registered_at: DateTime<Utc>,
+    /// By kind, in the order of the registry; kinds of which there is nothing too.
+    pub kinds: Vec<Held>,
+    /// Decisions that stand, by purpose.
+    pub consents: Vec<ConsentRow>,
+    /// Requests to delete that are not ended.
+    pub deletions: Vec<DeletionRow>,
+    /// How many requests to export wait or run, or have a file that can be downloaded.
+    pub exports: i64,
+    /// Restriction, hold, and a deletion that waits.
+    pub switches: SwitchesRow,
+    /// How many sign-ins are alive.
+    pub sessions: i64,
+    /// How many devices are known, on which a sign-in is not held up by what strangers try.
+    pub devices: i64,
+    /// How many entries the log has about the person.
+    pub entries: i64,
+    /// The version of the ring's key under which the person's keys are.
+    pub ring_version: i32,
+    /// How often the person's wrapping key was renewed, from 1: each time something was removed.
+    pub wrapping_version: i64,
+}
+
+fn numbers(ctx: &Ctx) -> Query {
+    Query::new(
+        "-- overview_get
+        SELECT (SELECT count(*) FROM auth.sessions WHERE subject_id = $1 AND ended_at IS NULL AND expires_at > $2),
+               (SELECT count(*) FROM log.events WHERE subject_id = $1),
+               (SELECT count(*) FROM read.exports
+                WHERE subject_id = $1 AND (state IN ('pending', 'processing') OR state = 'completed' AND expires_at > $2)),
+               (SELECT count(*) FROM auth.devices WHERE subject_id = $1 AND expires_at > $2)",
+    )
+    .bind(ctx.subject.0)
+    .bind(ctx.now())
+}
+
+/// Everything that is held about the caller.
+pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, SubjectKeys), AppError> {
+    app.db
+        .api
+        .run_tx("overview_get", ctx, Gate::read(ctx), move |tx| async move {
+            let [standing, account, ages, rules, consents, deletions, switches, counted] = tx
+                .finish([
+                    Standing::query(ctx, None),
+                    account_get(ctx.subject),
+                    record_ages(ctx.subject),
+                    retention_list(ctx.subject),
+                    consent_list(ctx.subject),
+                    deletion_list(ctx.subject),
+                    switches_get(ctx.subject),
+                    numbers(ctx),
+                ])
+                .await?;
+            let Standing { keys, wrapped, .. } = Standing::take_right(app, ctx, &standing)?;
+            let own: Vec<RetentionRow> = rules.iter().map(RetentionRow::from_row).collect();
+            let held = |kind: &'static dyn Kind| {
+                let row = ages.iter().find(|row| row.get::<_, &str>(0) == kind.name());
+                Held {
+                    kind,
+                    count: row.map_or(0, |row| row.get(1)),
+                    times: row.map(|row| (row.get(2), row.get(3))),
+                    retention_days: days_of(kind, &own, ctx.now()),
+                    next_due_at: retention::outlived_at(app, kind, &own, row.map(|row| row.get(4)), ctx.now()),
+                }
+            };
+            let waits = |row: &DeletionRow| match row.state {
+                DeletionState::Confirmed => true,
+                DeletionState::Pending => row.expires_at > ctx.now(),
+                DeletionState::Completed | DeletionState::Cancelled | DeletionState::Replaced => false,
+            };
+            let overview = Overview {
+                registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
+                kinds: KINDS.iter().map(|kind| held(*kind)).collect(),
+                consents: consents.iter().map(ConsentRow::from_row).collect(),
+                deletions: deletions.iter().filter_map(DeletionRow::from_row).filter(waits).collect(),
+                exports: counted[0].get(2),
+                switches: SwitchesRow::of(&switches),
+                sessions: counted[0].get(0),
+                devices: counted[0].get(3),
+                entries: counted[0].get(1),
+                ring_version: wrapped.ring_version,
+                wrapping_version: wrapped.wrapping_version,
+            };
+            Ok((overview, keys))
+        })
+        .await
+}
+
+/// The decision on a purpose among those that stand.
+pub fn decision_on(consents: &[ConsentRow], purpose: Purpose) -> Option<&ConsentRow> {
+    consents.iter().find(|row| row.purpose == purpose.as_str())
+}

@@ -1,0 +1,166 @@
+//! Consent receipts: what somebody decided, on which text, about which data, signed so that anybody can check it without us.
+//!
+//! The fields are those of ISO/IEC TS 27560:2023, in the terms of the W3C Data Privacy Vocabulary (DPV), as JSON-LD
+//! with a Data Integrity proof. The context stands in the receipt itself, so that it says in twenty years what it says
+//! now. No receipt is stored: decision, time and text follow from the event; controller, kinds, retention and
+//! recipients are those of the server that is asked. As long as these and the evidence key stay, so does every byte.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use context::{Ctx, EventId, UserId};
+use db::{Gate, Tx};
+use domain::{
+    Choice, Kind,
+    kinds::KINDS,
+    rights::consent::{ConsentEvent, Decision, NOTICES, Notice},
+};
+use event_log::Event;
+use projections::rights::consent::consent_event;
+use serde_json::{Value, json};
+use vault::SubjectKeys;
+
+use crate::{
+    app::{
+        App, AppError, Standing,
+        identity::known::{self, user_get},
+        letter,
+        rights::decision::{self, decided, recipients},
+        stream::newest_of,
+    },
+    mail::Letter,
+};
+
+/// What is done with what somebody submits, in the vocabulary's terms.
+const METHODS: [&str; 4] = ["Collect", "Store", "Use", "Erase"];
+/// The rights of whoever consented, each with where it is exercised.
+const RIGHTS: [&str; 8] = [
+    "access (GDPR Art. 15): GET /v1/privacy/data-overview",
+    "rectification (Art. 16): submit a record again",
+    "erasure (Art. 17): POST /v1/privacy/delete-data",
+    "restriction of processing (Art. 18): PUT /v1/privacy/restriction",
+    "data portability (Art. 20): POST /v1/privacy/export-data",
+    "objection (Art. 21): PUT /v1/privacy/objections/{purpose}",
+    "withdrawal of consent (Art. 7(3)): PUT /v1/consents/{purpose}",
+    "a complaint to a supervisory authority (Art. 77)",
+];
+
+/// The notice that a decision was made on.
+fn notice(decision: &Decision) -> Result<&'static Notice, AppError> {
+    let same = |notice: &&Notice| notice.purpose == decision.purpose && notice.version == decision.notice_version;
+    NOTICES.iter().find(same).ok_or_else(|| AppError::Corrupt("a consent names an unknown notice".to_owned()))
+}
+
+/// What each member and each term means. What has no name in another vocabulary is named as the standard names it.
+fn context() -> Value {
+    let meanings = serde_json::from_str(include_str!("receipt.context.json")).expect("the context is JSON");
+    Value::Array(vec![meanings, json!("https://w3id.org/security/data-integrity/v2")])
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// What a decision is called in the vocabulary.
+fn state(event: &ConsentEvent) -> &'static str {
+    match event {
+        ConsentEvent::Granted(_) => "ConsentGiven",
+        ConsentEvent::Withdrawn(_) => "ConsentWithdrawn",
+        ConsentEvent::Objected(_) => "ConsentRefused",
+        ConsentEvent::ObjectionLifted(_) => "ConsentRequested",
+        ConsentEvent::Lapsed(_) => "ConsentExpired",
+    }
+}
+
+/// The signed receipt of a decision.
+pub(crate) fn make(app: &App, event: &Event, user: UserId) -> Result<Value, AppError> {
+    let decided = decided(event)?;
+    let decision = decided.decision();
+    let notice = notice(decision)?;
+    let kinds: Vec<&&dyn Kind> = KINDS.iter().filter(|kind| kind.purpose() == Some(decision.purpose)).collect();
+    let health = decision.purpose.is_about_health();
+    let information = |kind: &&&dyn Kind| {
+        json!({
+            "piiType": kind.name(),
+            "description": kind.title(),
+            "piiOptional": true,
+            "specialPiiCategory": if health { json!("pd:Health") } else { json!(false) },
+        })
+    };
+
+    let information: Vec<Value> = kinds.iter().map(information).collect();
+    let retention = kinds.iter().filter_map(|kind| kind.retention_days()).max();
+    let name = decision.purpose.as_str();
+    let mut receipt = json!({
+        "@context": context(),
+        "@type": "ConsentReceipt",
+        "schemaVersion": "ISO/IEC TS 27560:2023",
+        "receiptId": format!("urn:uuid:{}", event.event_id),
+        "consentRecordId": format!("{user}/{name}"),
+        "piiPrincipalId": user,
+        "piiController": { "name": app.controller.name },
+        "privacyNotice": {
+            "id": format!("/v1/consents/{name}"),
+            "version": decision.notice_version,
+            "sha256": decision.notice_hash,
+            "language": "en",
+            "text": notice.text,
+        },
+        "purposes": [{
+            "purpose": name,
+            "description": decision::title(notice),
+            // Explicit consent to what concerns health (Art. 9(2)(a)), consent to all else (Art. 6(1)(a)).
+            "lawfulBasis": if health { "eu-gdpr:A9-2-a" } else { "eu-gdpr:A6-1-a" },
+            "piiInformation": information,
+            "collectionMethod": "submitted by the person",
+            "processingMethods": METHODS,
+            "storageLocations": app.controller.locations,
+            "recipients": recipients(Some(decision.purpose)),
+            "retentionPeriod": match retention {
+                Some(days) => format!("P{days}D after the last change, or as the person sets it"),
+                None => "as long as the account, or as the person sets it".to_owned(),
+            },
+            "withdrawalMethod": format!("PUT /v1/consents/{name} with granted false"),
+            "privacyRights": RIGHTS,
+        }],
+        "consentEvents": [{
+            "eventType": "ExplicitlyExpressedConsent",
+            "eventState": state(&decided),
+            "eventTime": time(event.recorded_at),
+            "entity": if matches!(decided, ConsentEvent::Lapsed(_)) { "DataController" } else { "DataSubject" },
+            "validity": "until it is withdrawn, or the notice changes",
+        }],
+    });
+    for (name, value) in [("contact", &app.controller.contact), ("jurisdiction", &app.controller.jurisdiction)] {
+        if let Some(value) = value {
+            receipt["piiController"][name] = json!(value);
+        }
+    }
+    Ok(vault::seal_document(app.vault.ring(), receipt, event.recorded_at)?)
+}
+
+/// Mails the receipt of a decision that was just made, in its own transaction.
+pub(crate) fn post(app: &App, ctx: &Ctx, tx: &Tx, to: &str, event: &Event, user: UserId) -> Result<(), AppError> {
+    let decided = decided(event)?;
+    let granted = match decided {
+        ConsentEvent::Granted(_) => true,
+        ConsentEvent::Withdrawn(_) | ConsentEvent::Objected(_) => false,
+        ConsentEvent::ObjectionLifted(_) | ConsentEvent::Lapsed(_) => return Ok(()),
+    };
+    let text = serde_json::to_string_pretty(&make(app, event, user)?).expect("a receipt can be written as JSON");
+    letter::post(app, ctx, tx, &Letter::receipt(to, granted, decision::title(notice(decided.decision())?), &text))
+}
+
+/// The receipt of one of a person's decisions.
+pub async fn get(app: &App, ctx: &Ctx, event: EventId) -> Result<(Value, SubjectKeys), AppError> {
+    app.db
+        .api
+        .run_tx("receipt_get", ctx, Gate::read(ctx), move |tx| async move {
+            let [standing, rows, user] = tx
+                .finish([Standing::query(ctx, None), consent_event(ctx.subject, event), user_get(ctx.subject)])
+                .await?;
+            let keys = Standing::take_right(app, ctx, &standing)?.keys;
+            let event = newest_of(&rows).ok_or(AppError::Missing("receipt"))?;
+            let user = known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
+            Ok((make(app, &event, user)?, keys))
+        })
+        .await
+}

@@ -1,0 +1,262 @@
+//! Retention: how long each kind of record is kept, a person's own rules, what would go next, and the daily work that removes
+//! what has outlived its time. While processing is restricted, a legal hold stands or the account is suspended, nothing is removed.
+//!
+//! A rule that keeps for a shorter time takes effect after the grace of a deletion. Until then the person, who is told by letter,
+//! can set it back.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use context::{Ctx, SubjectId};
+use db::Gate;
+use domain::{
+    Kind,
+    kinds::{CONTACT, KINDS, kind},
+    rights::retention::{Retention, RetentionCommand, RetentionEvent, Waits},
+};
+use event_log::{Event, Unit, cqrs_es::Aggregate};
+use projections::{
+    INLINE,
+    identity::account::{SwitchesRow, switches_get},
+    log::audit::newest,
+    operation::job::job_plan_retention,
+    records::record::{RecordRow, record_all, record_list},
+    rights::retention::{RetentionRow, days_of, limit, retention_list, stream_id},
+};
+use vault::{SubjectKeys, record_register};
+
+use crate::{
+    app::{
+        App, AppError, Standing,
+        identity::limit,
+        letter::{self, address_of},
+        operation::job::Next,
+        records::record,
+        stream::{self, newest_of},
+    },
+    mail::Letter,
+};
+
+/// The kind of job that removes what a person's records have outlived.
+pub const RETENTION_JOB: &str = "retention";
+/// The kind of job that looks, once a day, for whom there is such work.
+pub const SWEEP_JOB: &str = "retention_sweep";
+
+/// The rule of one kind for one person, and what it does next.
+pub struct Rule {
+    /// The kind.
+    pub kind: &'static dyn Kind,
+    /// Days after the last change, as it counts now; none: as long as the account.
+    pub days: Option<u32>,
+    /// Whether the person set it.
+    pub own: bool,
+    /// A shorter rule that waits: its days, and when it takes effect.
+    pub waiting: Option<(Option<u32>, DateTime<Utc>)>,
+    /// How many records the next daily run removes.
+    pub due: usize,
+    /// When the next record that is still within its time will have outlived it.
+    pub next_at: Option<DateTime<Utc>>,
+}
+
+/// What came of setting a rule.
+enum Outcome {
+    /// It is set, or was so before.
+    Done,
+    /// It is shorter, and nothing was changed: the letter that tells of it is to be counted first.
+    Shortens,
+}
+
+/// Whether a record has outlived its time. What signing in needs never does. A shorter rule that waits does not count yet; of
+/// rules set before shorter ones waited, none removes anything while it is younger than the grace.
+fn outlived(app: &App, row: &RecordRow, own: &[RetentionRow], now: DateTime<Utc>) -> bool {
+    let Some(kind) = kind(&row.entry.kind).filter(|kind| kind.open_to_clients()) else { return false };
+    let young = |rule: &RetentionRow| rule.waits.is_none() && rule.changed_at > now - app.grace;
+    let fresh = own.iter().any(|rule| rule.kind == kind.name() && young(rule));
+    !fresh && days_of(kind, own, now).is_some_and(|days| row.event.recorded_at < limit(now, days))
+}
+
+/// The rule of each kind, and what it does next.
+pub async fn get(app: &App, ctx: &Ctx) -> Result<(Vec<Rule>, SubjectKeys), AppError> {
+    app.db
+        .api
+        .run_tx("retention_get", ctx, Gate::shared(ctx), move |tx| async move {
+            let [standing, switches, own, records] = tx
+                .finish([
+                    Standing::query(ctx, None),
+                    switches_get(ctx.subject),
+                    retention_list(ctx.subject),
+                    record_all(ctx.subject),
+                ])
+                .await?;
+            let keys = Standing::take_right(app, ctx, &standing)?.keys;
+            let own: Vec<RetentionRow> = own.iter().map(RetentionRow::from_row).collect();
+            let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
+            let mut rules: Vec<Rule> =
+                KINDS.iter().map(|kind| rule_of(app, *kind, &own, &records, ctx.now())).collect();
+            if SwitchesRow::of(&switches).keeps(ctx.now()) {
+                rules.iter_mut().for_each(|rule| rule.due = 0);
+            }
+            Ok((rules, keys))
+        })
+        .await
+}
+
+/// Sets a person's own rule for a kind, or takes it back. One that keeps for a shorter time waits for the grace, and is told
+/// by letter.
+pub async fn set(app: &App, ctx: &Ctx, kind: &'static dyn Kind, days: Option<u32>) -> Result<(), AppError> {
+    if !kind.open_to_clients() {
+        return Err(AppError::parameter("kind", "is kept as long as the account: signing in needs it"));
+    }
+    match step(app, ctx, kind, days, false).await? {
+        Outcome::Done => Ok(()),
+        Outcome::Shortens => {
+            // Only what sends a letter is counted: nobody can use the letters up to keep the person from setting a rule back.
+            limit::count_letter(app, ctx).await?;
+            step(app, ctx, kind, days, true).await.map(drop)
+        }
+    }
+}
+
+/// Sets a rule in one transaction. What shortens changes nothing before its letter is counted.
+async fn step(
+    app: &App,
+    ctx: &Ctx,
+    kind: &'static dyn Kind,
+    days: Option<u32>,
+    counted: bool,
+) -> Result<Outcome, AppError> {
+    let command = &RetentionCommand {
+        kind: kind.name().to_owned(),
+        days,
+        kind_days: kind.retention_days(),
+        grace: app.grace,
+        now: ctx.now(),
+    };
+    app.db
+        .api
+        .run_tx("retention_set", ctx, Gate::alone(ctx), move |tx| async move {
+            let id = stream_id(ctx.subject, kind.name());
+            let [standing, rows, contact] = tx
+                .flight([
+                    Standing::query(ctx, None),
+                    newest(ctx.subject, Retention::TYPE, &id),
+                    record_list(ctx.subject, CONTACT.name(), None),
+                ])
+                .await?;
+            // To set a rule back is a right, since a thief may have shortened it; to shorten is an act.
+            let standing = Standing::take_right(app, ctx, &standing)?;
+            let unit = Unit::new(ctx, Some(&standing.keys));
+            stream::command::<Retention>(ctx, &unit, &id, newest_of(&rows).as_ref(), command.clone()).await?;
+            if let Some(Waits { before, until }) = unit.newest().and_then(|event| waits(&event)) {
+                standing.require_acting()?;
+                if !counted {
+                    return Ok(Outcome::Shortens);
+                }
+                let (before, after) = (before.or(kind.retention_days()), days.or(kind.retention_days()));
+                let to = address_of(&standing.keys, &contact)?;
+                letter::post(app, ctx, &tx, &Letter::retention_shortened(&to, kind.title(), before, after, until))?;
+            }
+            unit.flush(&tx, INLINE);
+            Ok(Outcome::Done)
+        })
+        .await
+}
+
+/// Adds a job for each person with a record that has outlived its time. Comes again in a day.
+pub(crate) async fn sweep(app: &App) -> Result<Next, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx("retention_sweep", ctx, Gate::read(ctx), move |tx| async move {
+            tx.queue(job_plan_retention(RETENTION_JOB, ctx.now(), app.grace));
+            Ok::<_, AppError>(())
+        })
+        .await?;
+    Ok(Next::Later(ctx.now() + TimeDelta::days(1)))
+}
+
+/// Removes a person's records that have outlived their time.
+pub async fn run(app: &App, subject: SubjectId) -> Result<Next, AppError> {
+    let ctx = &Ctx::job(app.clock.clone(), subject);
+    let work = app.db.api.run_tx("retention_run", ctx, Gate::alone(ctx), move |tx| async move {
+        let [standing, switches, own, records, register] = tx
+            .flight([
+                Standing::query(ctx, None),
+                switches_get(subject),
+                retention_list(subject),
+                record_all(subject),
+                record_register(subject),
+            ])
+            .await?;
+        let standing = Standing::take(app, ctx, &standing)?;
+        if SwitchesRow::of(&switches).keeps(ctx.now()) || standing.suspended_until().is_some() {
+            return Ok(());
+        }
+        let own: Vec<RetentionRow> = own.iter().map(RetentionRow::from_row).collect();
+        let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
+        let unit = Unit::new(ctx, Some(&standing.keys));
+        let gone: Vec<&RecordRow> = records.iter().filter(|row| outlived(app, row, &own, ctx.now())).collect();
+        let removed = record::remove_rows(app, ctx, &tx, &unit, &standing, &gone, &register).await?;
+        record::note_removed(app, ctx, &removed).await?;
+        unit.flush(&tx, INLINE);
+        Ok(())
+    });
+    match work.await {
+        // Erased since the job was added.
+        Err(AppError::SignedOut) => Ok(Next::Done),
+        outcome => outcome.map(|()| Next::Done),
+    }
+}
+
+fn rule_of(
+    app: &App,
+    kind: &'static dyn Kind,
+    own: &[RetentionRow],
+    records: &[RecordRow],
+    now: DateTime<Utc>,
+) -> Rule {
+    let (due, living): (Vec<_>, Vec<_>) =
+        records.iter().filter(|row| row.entry.kind == kind.name()).partition(|row| outlived(app, row, own, now));
+    let oldest = living.iter().map(|row| row.event.recorded_at).min();
+    let mine = own.iter().find(|row| row.kind == kind.name());
+    let days = days_of(kind, own, now).filter(|_| kind.open_to_clients());
+    Rule {
+        kind,
+        days,
+        own: mine.is_some_and(|row| row.in_force(now).is_some()),
+        waiting: mine.and_then(|row| waiting(kind, row, now)),
+        due: due.len(),
+        next_at: outlived_at(app, kind, own, oldest, now),
+    }
+}
+
+/// When a record that was changed last at a time will have outlived what counts for its kind, or will count by then.
+pub(crate) fn outlived_at(
+    app: &App,
+    kind: &'static dyn Kind,
+    own: &[RetentionRow],
+    changed_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let changed_at = changed_at.filter(|_| kind.open_to_clients())?;
+    let after = |days: u32| changed_at.checked_add_signed(TimeDelta::days(i64::from(days)));
+    let mine = own.iter().find(|row| row.kind == kind.name());
+    let by_now = days_of(kind, own, now).and_then(after);
+    let by_now = match mine.filter(|row| row.waits.is_none()) {
+        Some(row) => by_now.map(|at| at.max(row.changed_at + app.grace)),
+        None => by_now,
+    };
+    let waiting = mine.and_then(|row| waiting(kind, row, now));
+    let by_then = waiting.and_then(|(days, from)| Some(after(days?)?.max(from)));
+    by_now.into_iter().chain(by_then).min()
+}
+
+/// What counts until the rule of an event takes effect.
+fn waits(event: &Event) -> Option<Waits> {
+    let RetentionEvent::Set { waits, .. } = serde_json::from_str(&event.payload).ok()?;
+    waits
+}
+
+/// A shorter rule that waits: its days, the kind's own where the person returns to it, and when it takes effect.
+fn waiting(kind: &dyn Kind, row: &RetentionRow, now: DateTime<Utc>) -> Option<(Option<u32>, DateTime<Utc>)> {
+    let until = row.waits.map(|waits| waits.until).filter(|until| now < *until)?;
+    Some((row.days.or(kind.retention_days()), until))
+}

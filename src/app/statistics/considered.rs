@@ -1,0 +1,186 @@
+//! What the log says of a release: one entry for every account, in order of the accounts' ids, whether anything of it was read or
+//! not. All are alike but for the sealed part, which only the account's owner opens: it says whether they are counted, and what was
+//! opened. Where no key may be opened, random bytes stand in its place, which open for nobody: nothing was read.
+//!
+//! The entries are written when the pass over all people is through and before anything is drawn, so that their number, their order
+//! and their pace depend on the accounts alone.
+
+use context::{Ctx, EventId, Personal, SubjectId};
+use db::{Gate, Row};
+use domain::{
+    log::access::STATS_CONSIDERED,
+    quarter::Quarter,
+    rights::consent::{Notice, Purpose},
+};
+use event_log::{Actor, Event, Trail, append};
+use projections::statistics::release::release_accounts;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use vault::{SubjectKeys, WrappedSubject};
+
+use crate::app::{App, AppError, log::access::access_event, standing};
+
+/// So many people are read together.
+pub(crate) const PAGE: i64 = 500;
+
+/// What was opened of somebody.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    subject: SubjectId,
+    /// Whether a table counts them.
+    pub counted: bool,
+    /// How many of their work days were opened.
+    pub work_days: usize,
+    /// How many versions of their work profile.
+    pub profiles: usize,
+}
+
+/// A look, as its owner reads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Considered {
+    /// Whether a table counts them.
+    pub counted: bool,
+    /// How many of their work days were opened.
+    pub work_days: usize,
+    /// How many versions of their work profile.
+    pub profiles: usize,
+}
+
+impl Look {
+    /// That nothing was opened of somebody but their keys.
+    pub fn of(subject: SubjectId) -> Self {
+        Self { subject, counted: false, work_days: 0, profiles: 0 }
+    }
+
+    fn trail(self) -> Trail {
+        let Self { counted, work_days, profiles, .. } = self;
+        Considered { counted, work_days, profiles }.trail()
+    }
+}
+
+impl Considered {
+    /// Every look has the same length, so that the sealed part tells nothing by its own.
+    const WIDTH: usize = 64;
+    /// Counts beyond are told as this.
+    const MOST: usize = 99_999;
+
+    /// The sealed part of an entry.
+    pub(crate) fn trail(self) -> Trail {
+        let told = Self { work_days: self.work_days.min(Self::MOST), profiles: self.profiles.min(Self::MOST), ..self };
+        let text = serde_json::to_string(&told).expect("counts can be written as JSON");
+        Trail { details: Some(Personal::new(format!("{text:<width$}", width = Self::WIDTH))), ..Trail::default() }
+    }
+}
+
+/// Records that a release considered every account.
+pub(crate) async fn consider(
+    app: &App,
+    ctx: &Ctx,
+    period: Quarter,
+    revision: u32,
+    looks: &[Look],
+) -> Result<(), AppError> {
+    let mut after = Some(SubjectId::NIL);
+    while let Some(from) = after {
+        after = consider_page(app, ctx, (period, revision), from, looks).await?;
+    }
+    Ok(())
+}
+
+/// Writes the entries of the accounts that come after one; gives the last of them, or none where there are no more.
+async fn consider_page(
+    app: &App,
+    ctx: &Ctx,
+    release: (Quarter, u32),
+    after: SubjectId,
+    looks: &[Look],
+) -> Result<Option<SubjectId>, AppError> {
+    let version = Notice::current(Purpose::Statistics).version;
+    app.db
+        .stats
+        .run_tx("release_considered", ctx, Gate::read(ctx), move |tx| async move {
+            let [accounts] = tx.flight([release_accounts(after, version, PAGE)]).await?;
+            let mut events = Vec::with_capacity(accounts.len());
+            // One stream and one moment for all: how long each took to seal is told nowhere.
+            let (stream, now) = (EventId::random().to_string(), ctx.now());
+            for (row, sequence) in accounts.iter().zip(1..) {
+                let subject = SubjectId(row.get::<_, Uuid>(5));
+                let look = looks.binary_search_by_key(&subject.0, |look| look.subject.0).ok().map(|at| looks[at]);
+                let keys = keys_of(app, row, subject, look.is_some()).await?;
+                let event = entry(ctx, release, look.unwrap_or(Look::of(subject)), keys, (&stream, sequence));
+                events.push(Event { recorded_at: now, ..event });
+            }
+            let last = events.last().map(|event| event.subject_id);
+            if !events.is_empty() {
+                tx.queue(append(events));
+            }
+            Ok(last)
+        })
+        .await
+}
+
+/// The keys of an account's entry. Whoever withdrew since their days were read is read about all the same: their keys are
+/// not open to statistics any more, and come by a ticket of their own.
+async fn keys_of(app: &App, row: &Row, subject: SubjectId, was_read: bool) -> Result<Option<SubjectKeys>, AppError> {
+    if row.get::<_, Option<i32>>(0).is_some() {
+        return Ok(Some(app.vault.open_once(subject, &WrappedSubject::from_row(row))?));
+    }
+    if !was_read {
+        return Ok(None);
+    }
+    let own = &Ctx::system(app.clock.clone()).for_subject(subject, None);
+    match standing::acting_keys(app, own).await {
+        Ok(keys) => Ok(Some(keys)),
+        // Erased in between: what the entry says would open for nobody.
+        Err(AppError::SignedOut) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn entry(
+    ctx: &Ctx,
+    (period, revision): (Quarter, u32),
+    look: Look,
+    keys: Option<SubjectKeys>,
+    (stream, sequence): (&str, i64),
+) -> Event {
+    let payload = serde_json::json!({ "what": "statistics", "period": period.to_string(), "revision": revision });
+    let event = access_event(ctx, look.subject, "statistics", 0);
+    let mut event = Event {
+        aggregate_id: stream.to_owned(),
+        sequence,
+        event_type: STATS_CONSIDERED.to_owned(),
+        payload: payload.to_string(),
+        ..event
+    };
+    let (actor, trail) = (Actor::of(ctx), look.trail());
+    match keys {
+        Some(keys) => event.set_metadata(&actor, Some((&keys, &trail))),
+        None => event.set_metadata_without_trail(&actor, &trail),
+    }
+    event
+}
+
+/// What an entry says to its owner. What does not open says that nothing was read.
+pub(crate) fn owners_trail(event: &Event, keys: &SubjectKeys) -> Trail {
+    let trail = event.open_trail(keys).ok().flatten().unwrap_or_else(|| Considered::default().trail());
+    Trail { details: trail.details.map(|details| Personal::new(details.reveal().trim_end().to_owned())), ..trail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_look_is_as_long_as_every_other() {
+        let all = [
+            Considered::default(),
+            Considered { counted: true, work_days: 92, profiles: 1 },
+            Considered { counted: false, work_days: usize::MAX, profiles: usize::MAX },
+        ];
+        let length = |look: Considered| serde_json::to_string(&look.trail()).expect("JSON").len();
+        assert!(all.iter().all(|look| length(*look) == length(all[0])));
+        let details = all[1].trail().details.expect("it has some");
+        assert_eq!(serde_json::from_str::<Considered>(details.reveal()).expect("it reads back"), all[1]);
+    }
+}

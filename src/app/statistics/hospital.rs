@@ -1,0 +1,108 @@
+//! The public list of hospitals: what is added counts from the next quarter on, and the log holds the hash of each list.
+
+use aws_lc_rs::digest;
+use context::{Ctx, SubjectId};
+use db::Gate;
+use domain::{
+    quarter::Quarter,
+    statistics::hospital::{FixList, HospitalLists, ListError, Listing},
+};
+use event_log::{Unit, cqrs_es::Aggregate};
+use projections::{
+    INLINE,
+    log::audit::newest,
+    statistics::{
+        hospital::{Hospital, hospital_add, hospital_list},
+        release::release_alone,
+    },
+};
+
+use crate::app::{
+    App, AppError, read,
+    statistics::loading::{self, of_rows},
+    stream::{self, newest_of},
+};
+
+/// The stream of lists.
+const HOSPITALS: &str = "hospitals";
+
+/// What came of adding hospitals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// How many were new.
+    pub count: usize,
+    /// The first quarter that has cells for them.
+    pub from: Quarter,
+}
+
+/// Adds hospitals to the public list, from the next quarter on; before anybody was here, for any quarter.
+pub async fn add(app: &App, hospitals: &[String]) -> Result<Added, AppError> {
+    let ctx = &loading::statistics(app);
+    let today = ctx.now().date_naive();
+    let is_first = loading::nobody_was_here(app).await?;
+    let from = HospitalLists::counts_from(today, is_first);
+    app.db
+        .stats
+        .run_tx("hospitals_add", ctx, Gate::read(ctx), move |tx| async move {
+            let known = newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
+            let [_, newest, listed] = tx.flight([release_alone(), known, hospital_list()]).await?;
+            let mut ids: Vec<String> = listed.iter().map(|row| Hospital::from_row(row).hospital_id).collect();
+            let mut added: Vec<String> = hospitals.iter().filter(|id| !ids.contains(id)).cloned().collect();
+            added.sort_unstable();
+            added.dedup();
+            if added.is_empty() {
+                return Ok(Added { count: 0, from });
+            }
+            ids.extend(added.iter().cloned());
+            ids.sort_unstable();
+            let unit = Unit::new(ctx, None);
+            let command = FixList { from, listing: listing_of(&ids), today, is_first };
+            stream::command::<HospitalLists>(ctx, &unit, HOSPITALS, newest_of(&newest).as_ref(), command).await?;
+            let count = added.len();
+            tx.queue(hospital_add(added, ctx.now(), from.first_day()));
+            unit.flush(&tx, INLINE);
+            Ok(Added { count, from })
+        })
+        .await
+}
+
+/// The hospitals that a quarter has cells for. Refuses a list other than the one on record.
+pub(crate) async fn hospitals_of(app: &App, ctx: &Ctx, period: Quarter) -> Result<(Vec<String>, Listing), AppError> {
+    let work = move |tx: db::Tx| async move {
+        let known = newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
+        let [newest, rows] = tx.finish([known, hospital_list()]).await?;
+        let listed = rows.iter().map(Hospital::from_row).filter(|hospital| hospital.counts_in(period));
+        let ids: Vec<String> = listed.map(|hospital| hospital.hospital_id).collect();
+        let listing = listing_of(&ids);
+        let lists = of_rows::<HospitalLists>(&newest)?;
+        match lists.of(period) {
+            Some(known) if *known != listing => Err(AppError::Corrupt(format!(
+                "the list of hospitals for {period} is not the one that the log has on record"
+            ))),
+            _ => Ok((ids, listing)),
+        }
+    };
+    app.db.stats.run_tx("hospital_list", ctx, Gate::snapshot(ctx), work).await
+}
+
+/// The lists that are on record.
+pub async fn lists(app: &App) -> Result<HospitalLists, AppError> {
+    let query = || newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
+    of_rows(&read::read_as_system(app, "hospital_lists", &query).await?)
+}
+
+/// The list as the log knows it. The ids are in order.
+fn listing_of(ids: &[String]) -> Listing {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for id in ids {
+        context.update(id.as_bytes());
+        context.update(b"\n");
+    }
+    Listing { count: u32::try_from(ids.len()).unwrap_or(u32::MAX), sha256: hex::encode(context.finish()) }
+}
+
+impl From<ListError> for AppError {
+    fn from(error: ListError) -> Self {
+        Self::parameter("from", &error.to_string())
+    }
+}

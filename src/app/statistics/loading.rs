@@ -1,0 +1,41 @@
+//! What the releases of statistics and the lists of hospitals have in common: under which ticket they run, and how they are loaded.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use context::{Ctx, Role};
+use db::{Gate, Row};
+use event_log::cqrs_es::Aggregate;
+use projections::statistics::release::{log_begin, log_has_people};
+
+use crate::app::{App, AppError, read, stream::newest_of};
+
+pub(crate) fn statistics(app: &App) -> Ctx {
+    Ctx::system(app.clock.clone()).acting_as(Role::Statistics)
+}
+
+/// Whether the log has no event about anybody: then no choice can depend on what people did.
+pub(crate) async fn nobody_was_here(app: &App) -> Result<bool, AppError> {
+    Ok(read::read_as_system(app, "log_has_people", &log_has_people).await?.is_empty())
+}
+
+/// The day on which the log began.
+pub(crate) async fn begin_of_log(app: &App) -> Result<Option<NaiveDate>, AppError> {
+    let ctx = &Ctx::system(app.clock.clone());
+    app.db
+        .system
+        .run_tx("log_begin", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([log_begin()]).await?;
+            Ok(rows.first().map(|row| row.get::<_, DateTime<Utc>>(0).date_naive()))
+        })
+        .await
+}
+
+/// The state that the newest event of a stream carries.
+pub(crate) fn of_rows<A: Aggregate>(rows: &[Row]) -> Result<A, AppError> {
+    let mut aggregate = A::default();
+    if let Some(event) = newest_of(rows) {
+        let event = serde_json::from_str(&event.payload)
+            .map_err(|_| AppError::Corrupt("an event has another shape".to_owned()))?;
+        aggregate.apply(event);
+    }
+    Ok(aggregate)
+}

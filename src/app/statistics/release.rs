@@ -1,0 +1,520 @@
+//! Releasing statistics: one pass over those who consent unseals, adds up and forgets; then, in one transaction, what was added
+//! up is drawn, gated, stored and noted in the log. What is stored is returned ever after; nothing is drawn twice.
+//!
+//! Nothing true leaves memory: only noisy numbers are stored, and of each account that it was considered, with what was read of it
+//! sealed for its owner. The draw happens under the lock of the system's own streams, and only where the quarter is not released
+//! yet, so that two servers never both draw, and a crash leaves a release or none.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use aws_lc_rs::digest;
+use chrono::{Days, NaiveDate, NaiveTime};
+use context::{Ctx, SubjectId, crash_point};
+use db::{Gate, Row, Tx};
+use domain::{
+    Choice,
+    kinds::{WorkDay, WorkProfile},
+    quarter::Quarter,
+    rights::consent::{Notice, Purpose},
+    statistics::{
+        release::{
+            Contribution, DaySums, Draw, Plan, PlanCommand, Planned, Plans, Policy, Release, ReleaseCommand,
+            ReleaseError, Table, contribution,
+        },
+        roll_up::{Cell, Earlier, RollUp, roll_ups, withhold},
+    },
+};
+use event_log::{Unit, cqrs_es::Aggregate};
+use noise::{Mechanism, Os, Totals};
+use projections::{
+    INLINE,
+    log::audit::newest,
+    records::record::RecordRow,
+    statistics::{
+        hospital::{Hospital, hospital_list},
+        release::{
+            Asked, Cost, Published, ReleaseRow, ledger_insert, published_count, published_insert, published_list,
+            release_alone, release_days, release_earlier, release_insert, release_list, release_people,
+            release_profiles, spending_insert,
+        },
+    },
+};
+use serde::Deserialize;
+use uuid::Uuid;
+use vault::{SubjectKeys, WrappedSubject};
+
+use crate::{
+    app::{
+        App, AppError,
+        identity::account,
+        operation::job::Next,
+        read,
+        statistics::{
+            considered::{self, Look, PAGE},
+            hospital,
+            loading::{self, of_rows},
+        },
+        stream::{self, newest_of},
+    },
+    data::ledger::Entry,
+};
+
+/// The kind of job that releases what is due, every day at two in the morning, UTC.
+pub const RELEASE_JOB: &str = "stats_release";
+/// The stream of plans.
+const PLANS: &str = "statistics";
+
+/// What came of asking for a release.
+#[derive(Clone, Debug)]
+pub struct Released {
+    /// The release, as it is stored.
+    pub row: ReleaseRow,
+    /// Whether it was drawn now; false where it had been before.
+    pub is_new: bool,
+    /// How many cells of its tables are published.
+    pub published: usize,
+}
+
+/// The body of a record of a known shape, in any of its events.
+#[derive(Deserialize)]
+enum Submitted<B> {
+    Submitted { body: B },
+    Amended { body: B },
+}
+
+impl<B> Submitted<B> {
+    fn body(self) -> B {
+        let (Self::Submitted { body } | Self::Amended { body }) = self;
+        body
+    }
+}
+
+/// A table that is being added up.
+struct Sums {
+    table: Table,
+    mechanism: Mechanism,
+    cells: HashMap<String, Totals>,
+}
+
+/// People's sealed records of one page, with their keys.
+struct Page {
+    people: Vec<(SubjectKeys, Vec<RecordRow>, Vec<RecordRow>)>,
+}
+
+/// What is added up, page by page.
+struct Pass {
+    sums: Vec<Sums>,
+    hospitals: Arc<HashSet<String>>,
+    /// What was opened of whom, in order of their ids.
+    looks: Vec<Look>,
+    /// Records that did not open.
+    damaged: usize,
+}
+
+impl Pass {
+    /// Opens a page's records, adds what they say, and forgets it.
+    fn add(mut self, page: Page) -> Self {
+        for (keys, days, profiles) in page.people {
+            let mut look = Look::of(keys.subject());
+            if days.is_empty() {
+                // Where somebody works matters to no table then, and is not opened.
+                self.looks.push(look);
+                continue;
+            }
+            (look.work_days, look.profiles) = (days.len(), profiles.len());
+            let versions: Vec<(NaiveDate, WorkProfile)> = profiles
+                .iter()
+                .filter_map(|row| {
+                    let profile: WorkProfile = self.open(&keys, row)?;
+                    // Days are those of the person's calendar.
+                    Some((account::today(row.event.recorded_at, &profile.time_zone), profile))
+                })
+                .collect();
+            let mut sums = vec![DaySums::default(); versions.len()];
+            for row in &days {
+                let Some(day) = self.open::<WorkDay>(&keys, row) else { continue };
+                // The newest profile of that day; before there was one, the first.
+                let at = versions.iter().rposition(|(since, _)| *since <= day.date).unwrap_or(0);
+                let Some(sums) = sums.get_mut(at) else { continue };
+                *sums += DaySums::of(&day);
+            }
+            let hospitals = self.hospitals.clone();
+            for Sums { table, mechanism, cells } in &mut self.sums {
+                let days = versions.iter().zip(&sums);
+                let days = days.map(|((_, work), sums)| (table.cell(work, |id| hospitals.contains(id)), *sums));
+                if let Some(Contribution { cell, overtime, planned }) = contribution(days) {
+                    cells.entry(cell).or_default().add(mechanism, overtime, planned);
+                    look.counted = true;
+                }
+            }
+            self.looks.push(look);
+        }
+        self
+    }
+
+    fn open<B: for<'de> Deserialize<'de>>(&mut self, keys: &SubjectKeys, row: &RecordRow) -> Option<B> {
+        let opened = keys.open_record(&row.entry).and_then(|key| row.event.open(&key));
+        let body = opened.ok().and_then(|text| serde_json::from_slice::<Submitted<B>>(text.reveal()).ok());
+        if body.is_none() {
+            self.damaged += 1;
+        }
+        body.map(Submitted::body)
+    }
+}
+
+/// Sets what is published from a quarter on that has not begun; before anybody was here, from any quarter on.
+pub async fn plan(app: &App, from: Quarter, policy: Policy) -> Result<(), AppError> {
+    let ctx = &loading::statistics(app);
+    let today = ctx.now().date_naive();
+    let is_first = loading::nobody_was_here(app).await?;
+    app.db
+        .stats
+        .run_tx("release_plan", ctx, Gate::read(ctx), move |tx| async move {
+            let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
+            let unit = Unit::new(ctx, None);
+            let command = PlanCommand { from, policy, today, is_first };
+            stream::command::<Plans>(ctx, &unit, PLANS, newest_of(&rows).as_ref(), command).await?;
+            unit.flush(&tx, INLINE);
+            Ok(())
+        })
+        .await
+}
+
+/// All that is planned, the earliest first.
+pub async fn plans(app: &App) -> Result<Vec<Planned>, AppError> {
+    let rows = read::read_as_system(app, "release_plans", &|| newest(SubjectId::NIL, Plans::TYPE, PLANS)).await?;
+    Ok(of_rows::<Plans>(&rows)?.planned().to_vec())
+}
+
+/// Releases what is due and was not, first releases and revisions. Comes again the next night.
+pub(crate) async fn due(app: &App) -> Result<Next, AppError> {
+    let now = app.clock.now();
+    let began = loading::begin_of_log(app).await?;
+    let quarters = std::iter::successors(Some(Quarter::last_closed_before(now.date_naive())), |quarter| {
+        Some(Quarter::last_closed_before(quarter.first_day()))
+    });
+    for period in quarters.take_while(|period| Policy::may_be_due(*period, now.date_naive())) {
+        // What was submitted later about quarters before this installation is released by hand or not at all.
+        if began.is_none_or(|began| period.last_day() < began) {
+            break;
+        }
+        let (policy, releases) = state_of(app, period).await?;
+        let due = |revision: &u32| {
+            policy.percent(*revision).is_some() && policy.due_on(period, *revision) <= now.date_naive()
+        };
+        if let Some(revision) = Some(releases).filter(due) {
+            match make(app, period, revision).await {
+                Ok(released) => {
+                    tracing::info!(%period, revision, published = released.published, "statistics are released");
+                }
+                // Nothing that waiting changes: what was kept for it is lost, or spent.
+                Err(error @ AppError::Invalid(_)) => tracing::warn!(%period, revision, %error, "not released"),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    let night = now.date_naive() + Days::new(1);
+    Ok(Next::Later(night.and_time(NaiveTime::from_hms_opt(2, 0, 0).expect("two in the morning")).and_utc()))
+}
+
+/// The policy of a quarter, and how many releases of it there were.
+pub async fn state_of(app: &App, period: Quarter) -> Result<(Policy, u32), AppError> {
+    let ctx = &loading::statistics(app);
+    let (policy, release) = app
+        .db
+        .stats
+        .run_tx("release_state", ctx, Gate::read(ctx), move |tx| async move { state(&tx, period).await })
+        .await?;
+    Ok((policy, release.releases()))
+}
+
+/// Releases a quarter, or gives what was released of it before.
+pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released, AppError> {
+    let ctx = &loading::statistics(app);
+    let today = ctx.now().date_naive();
+    let known = app
+        .db
+        .stats
+        .run_tx("release_check", ctx, Gate::read(ctx), move |tx| async move {
+            let (policy, release) = state(&tx, period).await?;
+            match release.check(period, revision, &policy, today) {
+                Ok(_) => Ok(Err(policy)),
+                Err(ReleaseError::Released(_)) => Ok(Ok(stored(&tx, period, revision).await?)),
+                Err(error) => Err(AppError::from(error)),
+            }
+        })
+        .await?;
+    let policy = match known {
+        Ok(stored) => return Ok(stored),
+        Err(policy) => policy,
+    };
+    let percent = policy.percent(revision).ok_or(ReleaseError::NotScheduled(period))?;
+    let (hospitals, listing) = hospital::hospitals_of(app, ctx, period).await?;
+    let pass = pass(app, ctx, period, policy.plan, percent, &hospitals).await?;
+    if pass.damaged > 0 {
+        tracing::error!(damaged = pass.damaged, %period, "records did not open, and were not counted");
+    }
+    crash_point("release: added up");
+    considered::consider(app, ctx, period, revision, &pass.looks).await?;
+    crash_point("release: on record");
+    let (sums, hospitals, listing) = (&pass.sums, &hospitals, &listing);
+    let released = app
+        .db
+        .stats
+        .run_tx("release", ctx, Gate::read(ctx), move |tx| async move {
+            let id = &period.to_string();
+            let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+            if of_rows::<Release>(&rows)?.releases() > revision {
+                // Another server was faster while this one read.
+                return stored(&tx, period, revision).await;
+            }
+            let mut row = ReleaseRow {
+                period_start: period.first_day(),
+                period_end: period.last_day(),
+                revision: i32::try_from(revision).unwrap_or(i32::MAX),
+                plan: policy.plan.as_str().to_owned(),
+                computed_at: ctx.now(),
+                sha256: String::new(),
+                hospitals_sha256: Some(listing.sha256.clone()),
+            };
+            let mut drawn = draw(sums, hospitals);
+            for (Sums { table, .. }, cells) in sums.iter().zip(&mut drawn) {
+                cells.earlier = earlier(&tx, &row, *table).await?;
+                withhold(*table, &mut cells.cells, &cells.earlier);
+            }
+            let tables = publish(&row, sums, &drawn);
+            let texts: Vec<(Table, String)> = tables.iter().map(|(table, rows)| (*table, json(rows))).collect();
+            row.sha256 = sha256(texts.iter().map(|(_, text)| text.as_str()));
+            let published = tables.iter().map(|(_, rows)| rows.len()).sum();
+            tx.queue(release_insert(&row));
+            for (sums, drawn) in sums.iter().zip(&drawn) {
+                tx.queue(spending_insert(&row, sums.table, &sums.mechanism));
+                tx.queue(ledger_insert(&row, sums.table, &drawn.cells));
+            }
+            for (table, text) in texts {
+                tx.queue(published_insert(table, text));
+            }
+            let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let command = Draw {
+                period,
+                revision,
+                policy,
+                drawn: count(drawn.iter().map(|drawn| drawn.cells.len()).sum()),
+                published: count(published),
+                sha256: row.sha256.clone(),
+                hospitals: listing.clone(),
+                today,
+            };
+            let unit = Unit::new(ctx, None);
+            let command = ReleaseCommand::Publish(command);
+            stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
+            let entry = Entry::Released { period: period.to_string(), revision, at: ctx.now() };
+            app.ledger.append(entry).await?;
+            crash_point("release: drawn");
+            unit.flush(&tx, INLINE);
+            Ok(Released { row, is_new: true, published })
+        })
+        .await?;
+    crash_point("release: stored");
+    Ok(released)
+}
+
+/// Notes that a release of a quarter was made of which a restored database knows nothing; says whether that is so.
+pub(crate) async fn lost(app: &App, period: Quarter, revision: u32) -> Result<bool, AppError> {
+    let ctx = &loading::statistics(app);
+    app.db
+        .stats
+        .run_tx("release_lost", ctx, Gate::read(ctx), move |tx| async move {
+            let id = &period.to_string();
+            let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+            let unit = Unit::new(ctx, None);
+            let command = ReleaseCommand::Lose { period, revision };
+            stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
+            let is_lost = !unit.is_empty();
+            unit.flush(&tx, INLINE);
+            Ok(is_lost)
+        })
+        .await
+}
+
+/// One pass over everybody who consents, a page at a time: while one is opened, the next is read.
+async fn pass(
+    app: &App,
+    ctx: &Ctx,
+    period: Quarter,
+    plan: Plan,
+    percent: u32,
+    hospitals: &[String],
+) -> Result<Pass, AppError> {
+    let sums = plan.tables().iter().map(|table| Sums {
+        table: *table,
+        mechanism: plan.mechanism(*table, percent),
+        cells: HashMap::new(),
+    });
+    let listed = Arc::new(hospitals.iter().cloned().collect());
+    let mut pass = Pass { sums: sums.collect(), hospitals: listed, looks: Vec::new(), damaged: 0 };
+    let (mut after, mut next) = (SubjectId::NIL, draw_page(app, ctx, period, SubjectId::NIL).await?);
+    while let Some(page) = next.take() {
+        after = page.people.last().map_or(after, |(keys, ..)| keys.subject());
+        let adding = tokio::task::spawn_blocking(move || pass.add(page));
+        let (read, added) = futures_util::future::join(draw_page(app, ctx, period, after), adding).await;
+        pass = added.map_err(|_| AppError::Corrupt("a page of records could not be added up".to_owned()))?;
+        next = read?;
+    }
+    Ok(pass)
+}
+
+/// The next people and their sealed records of a quarter, as of one moment. None where there are no more.
+async fn draw_page(app: &App, ctx: &Ctx, period: Quarter, after: SubjectId) -> Result<Option<Page>, AppError> {
+    let version = Notice::current(Purpose::Statistics).version;
+    app.db
+        .stats
+        .run_tx("release_page", ctx, Gate::snapshot(ctx), move |tx| async move {
+            let [people] = tx.flight([release_people(after, version, PAGE)]).await?;
+            if people.is_empty() {
+                return Ok(None);
+            }
+            let open = |row: &Row| {
+                let subject = SubjectId(row.get::<_, Uuid>(5));
+                let keys = app.vault.open_once(subject, &WrappedSubject::from_row(row))?;
+                let bucket = keys.index().bucket("work_day", &period.to_string()).to_vec();
+                Ok::<_, AppError>((subject.0, keys, bucket))
+            };
+            let people: Vec<_> = people.iter().map(open).collect::<Result<_, _>>()?;
+            let (ids, buckets): (Vec<Uuid>, Vec<Vec<u8>>) =
+                people.iter().map(|(id, _, bucket)| (*id, bucket.clone())).unzip();
+            let [days, profiles] = tx.finish([release_days(ids.clone(), buckets), release_profiles(ids)]).await?;
+            let (mut days, mut profiles) = (by_person(&days), by_person(&profiles));
+            let of = |rows: &mut HashMap<Uuid, Vec<RecordRow>>, id| rows.remove(&id).unwrap_or_default();
+            let people =
+                people.into_iter().map(|(id, keys, _)| (keys, of(&mut days, id), of(&mut profiles, id))).collect();
+            Ok(Some(Page { people }))
+        })
+        .await
+}
+
+/// Published rows of these releases, each a quarter's first day and a revision.
+pub async fn published(
+    app: &App,
+    ctx: &Ctx,
+    table: Table,
+    asked: &Asked,
+    releases: &[(NaiveDate, i32)],
+) -> Result<Vec<Published>, AppError> {
+    app.db
+        .api
+        .run_tx("published_list", ctx, Gate::read(ctx), move |tx| async move {
+            let [rows] = tx.finish([published_list(table, asked, releases)]).await?;
+            Ok(rows.iter().map(|row| Published::from_row(table, row)).collect())
+        })
+        .await
+}
+
+/// All releases, newest quarter first, each with what it cost; and the public list of hospitals.
+pub async fn releases(app: &App, ctx: &Ctx) -> Result<(Vec<(ReleaseRow, Cost)>, Vec<Hospital>), AppError> {
+    app.db
+        .api
+        .run_tx("release_list", ctx, Gate::read(ctx), move |tx| async move {
+            let [releases, hospitals] = tx.finish([release_list(), hospital_list()]).await?;
+            Ok((
+                releases.iter().map(|row| (ReleaseRow::from_row(row), Cost::from_row(row))).collect(),
+                hospitals.iter().map(Hospital::from_row).collect(),
+            ))
+        })
+        .await
+}
+
+async fn state(tx: &Tx, period: Quarter) -> Result<(Policy, Release), AppError> {
+    let plans = newest(SubjectId::NIL, Plans::TYPE, PLANS);
+    let releases = newest(SubjectId::NIL, Release::TYPE, &period.to_string());
+    let [plans, releases] = tx.flight([plans, releases]).await?;
+    Ok((of_rows::<Plans>(&plans)?.policy(period), loading::of_rows(&releases)?))
+}
+
+/// What was released before.
+async fn stored(tx: &Tx, period: Quarter, revision: u32) -> Result<Released, AppError> {
+    let revision = i32::try_from(revision).unwrap_or(i32::MAX);
+    let [releases, published] = tx.flight([release_list(), published_count(period.first_day(), revision)]).await?;
+    let mut releases = releases.iter().map(ReleaseRow::from_row);
+    let row = releases.find(|row| row.period_start == period.first_day() && row.revision == revision);
+    let row = row.ok_or_else(|| AppError::Corrupt("a release is in the log and not in its table".to_owned()))?;
+    let published = usize::try_from(published[0].get::<_, i64>(0)).unwrap_or_default();
+    Ok(Released { row, is_new: false, published })
+}
+
+fn by_person(rows: &[Row]) -> HashMap<Uuid, Vec<RecordRow>> {
+    let mut people: HashMap<Uuid, Vec<RecordRow>> = HashMap::new();
+    for row in rows {
+        people.entry(row.get(0)).or_default().push(RecordRow::from_row(row));
+    }
+    people
+}
+
+/// A table's cells, drawn, and what was published of it before.
+struct Drawn {
+    cells: Vec<Cell>,
+    earlier: Earlier,
+}
+
+/// Draws every cell that a table can have, empty ones too.
+fn draw(sums: &[Sums], hospitals: &[String]) -> Vec<Drawn> {
+    let mut source = Os::new();
+    let mut of_table = |Sums { table, mechanism, cells }: &Sums| {
+        let draw = |name: String| {
+            let totals = cells.get(&name).copied().unwrap_or_default();
+            let noisy = mechanism.draw(&totals, &mut source);
+            Cell { name, people: totals.users, noisy, published: mechanism.decides(&totals, &noisy) }
+        };
+        let cells = table.cells(hospitals).into_iter().map(draw).collect();
+        Drawn { cells, earlier: Earlier::default() }
+    };
+    sums.iter().map(&mut of_table).collect()
+}
+
+/// What earlier releases of the same quarter published of a table.
+async fn earlier(tx: &Tx, release: &ReleaseRow, table: Table) -> Result<Earlier, AppError> {
+    if release.revision == 0 {
+        return Ok(Earlier::default());
+    }
+    let [rows] = tx.flight([release_earlier(release.period_start, release.revision, table)]).await?;
+    let mut earlier = Earlier::default();
+    for row in &rows {
+        let names = if row.get(0) { &mut earlier.roll_ups } else { &mut earlier.cells };
+        names.insert(row.get(1));
+    }
+    Ok(earlier)
+}
+
+/// What is published of what was drawn, and what follows from it without another draw.
+fn publish(release: &ReleaseRow, sums: &[Sums], drawn: &[Drawn]) -> Vec<(Table, Vec<Published>)> {
+    let mut tables = Vec::new();
+    for (Sums { table, mechanism, .. }, Drawn { cells, earlier }) in sums.iter().zip(drawn) {
+        let row = |cell: &Cell| {
+            let figures = mechanism.figures(&cell.noisy, 1);
+            Published::new(release, *table, mechanism, &cell.name, cell.noisy.users, &figures)
+        };
+        tables.push((*table, cells.iter().filter(|cell| cell.published).map(row).collect()));
+        if *table == Table::StateSpecialty {
+            let row = |sum: RollUp| {
+                let figures = mechanism.figures(&sum.noisy, sum.cells);
+                Published::new(release, Table::StateRole, mechanism, &sum.name, sum.noisy.users, &figures)
+            };
+            let coarse = roll_ups(*table, mechanism, cells, earlier).into_iter().map(row).collect();
+            tables.push((Table::StateRole, coarse));
+        }
+    }
+    tables
+}
+
+fn json(rows: &[Published]) -> String {
+    serde_json::to_string(rows).expect("published rows can be written as JSON")
+}
+
+fn sha256<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    texts.for_each(|text| context.update(text.as_bytes()));
+    hex::encode(context.finish())
+}

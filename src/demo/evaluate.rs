@@ -1,0 +1,391 @@
+//! The utility of published statistics, on simulated people: how many are covered, how wrong figures are, whether intervals hold,
+//! and what averaging nightly reruns gives an attacker. For the mechanism that requirements 177 to 186 describe, as written and at
+//! an honest budget, and for ours. Everything here is invented; draws come from the seed, so that a report can be printed again.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use domain::{
+    Choice, RoleLevel, Specialty, StateCode,
+    kinds::WorkProfile,
+    quarter::Quarter,
+    statistics::release::{BUDGET, Contribution, DaySums, K_MIN, Plan, Table, contribution},
+};
+use noise::{Mechanism, Source, Totals};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand_distr::{Distribution, Exp1};
+
+use crate::demo::{
+    fill::{ROLES, SPECIALTIES},
+    hospitals::Hospital,
+    people::{Choices, people},
+};
+
+/// So often everything is drawn, to average over the noise.
+const TIMES: u32 = 40;
+/// So many nights the attacker waits.
+pub const NIGHTS: u32 = 30;
+/// The day's length that the mechanism of requirement 185 takes as bound, in hours.
+const LONGEST_DAY: f64 = 24.0;
+
+/// Whose mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Requirements 177 to 186 as they stand: every night anew, ε = 1 for each of three averages.
+    SeedAsWritten,
+    /// The same, once, with ε = 1 for all three averages together.
+    SeedHonest,
+    /// This project's.
+    Ours,
+}
+
+impl Whose {
+    /// All, in the order in which they are told.
+    pub const ALL: [Self; 3] = [Self::SeedAsWritten, Self::SeedHonest, Self::Ours];
+
+    /// In words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::SeedAsWritten => "as written, every night",
+            Self::SeedHonest => "as written, ε = 1 in all, once",
+            Self::Ours => "ours, ε = 1 in all, once",
+        }
+    }
+}
+
+/// How a mechanism does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    /// The share of cells with people that are published.
+    pub cells: f64,
+    /// The share of people who are in them.
+    pub people: f64,
+    /// The mean absolute error of average overtime, in hours.
+    pub error: f64,
+    /// How often the interval holds the truth; none where there is none.
+    pub coverage: Option<f64>,
+    /// The error that is left after averaging so many nights' answers, from one night on.
+    pub attack: [f64; NIGHTS as usize],
+}
+
+/// The evaluation at one size.
+pub struct Evaluation {
+    /// How many people.
+    pub people: usize,
+    /// The plan of ours at this size.
+    pub plan: Plan,
+    /// By mechanism, in the order of [`Whose::ALL`].
+    pub outcomes: [Outcome; 3],
+}
+
+/// Bits of the seed.
+struct Seeded(StdRng);
+
+impl Source for Seeded {
+    fn bits(&mut self, count: u32) -> u64 {
+        if count == 0 { 0 } else { self.0.random::<u64>() >> (64 - count) }
+    }
+}
+
+/// One cell: everybody's means, in minutes a day.
+#[derive(Default)]
+struct Cell {
+    overtime: Vec<i64>,
+    planned: Vec<i64>,
+}
+
+impl Cell {
+    /// The true average of overtime, in minutes.
+    fn truth(&self) -> f64 {
+        self.overtime.iter().sum::<i64>() as f64 / self.overtime.len() as f64
+    }
+}
+
+/// Evaluates at one size, in one quarter, with people who work at these hospitals.
+pub fn evaluate(seed: u64, count: usize, quarter: Quarter, plan: Plan, hospitals: &[Hospital]) -> Evaluation {
+    let table = plan.tables()[0];
+    let fine = cells(seed, count, quarter, Table::StateSpecialty, hospitals);
+    let coarse;
+    let own = if table == Table::StateSpecialty {
+        &fine
+    } else {
+        coarse = cells(seed, count, quarter, table, hospitals);
+        &coarse
+    };
+    let days = (quarter.last_day() - quarter.first_day()).num_days() + 1;
+    let mut source = Seeded(StdRng::seed_from_u64(seed));
+    let seed_at = |epsilon: f64, nightly: bool, source: &mut Seeded| {
+        of_the_seed(&fine, count, LONGEST_DAY * days as f64 / epsilon, nightly, source)
+    };
+    let outcomes = [
+        seed_at(1.0, true, &mut source),
+        seed_at(1.0 / 3.0, false, &mut source),
+        ours(own, count, &plan.mechanism(table, 100), false, &mut source),
+    ];
+    Evaluation { people: count, plan, outcomes }
+}
+
+fn cells(seed: u64, count: usize, quarter: Quarter, table: Table, hospitals: &[Hospital]) -> BTreeMap<String, Cell> {
+    let choices = Choices { hospitals, specialties: SPECIALTIES, role_levels: ROLES };
+    let mut cells: BTreeMap<String, Cell> = BTreeMap::new();
+    for person in people(seed, count, quarter, &choices) {
+        let mut work = WorkProfile {
+            hospital_id: person.hospital_id,
+            specialty: Specialty::parse(person.specialty).expect("the simulator's specialties are known"),
+            role_level: RoleLevel::parse(person.role_level).expect("the simulator's roles are known"),
+            state_code: StateCode::parse(person.state_code),
+            country_code: WorkProfile::DEFAULT_COUNTRY.to_owned(),
+            time_zone: WorkProfile::DEFAULT_TIME_ZONE.to_owned(),
+        };
+        // Before and after a move.
+        let (mut stays, mut goes) = (DaySums::default(), DaySums::default());
+        for day in &person.days {
+            let sums = if person.moved.as_ref().is_some_and(|to| to.on <= day.date) { &mut goes } else { &mut stays };
+            *sums += DaySums::of(day);
+        }
+        let first = table.cell(&work, |_| true);
+        if let Some(to) = person.moved {
+            (work.hospital_id, work.state_code) = (to.hospital_id, StateCode::parse(to.state_code));
+        }
+        let days = [(first, stays), (table.cell(&work, |_| true), goes)];
+        if let Some(Contribution { cell, overtime, planned }) = contribution(days) {
+            let cell = cells.entry(cell).or_default();
+            cell.overtime.push(overtime);
+            cell.planned.push(planned);
+        }
+    }
+    cells
+}
+
+/// Requirement 182: Laplace noise of `total / n` hours on the average of each cell of K people or more.
+fn of_the_seed(
+    cells: &BTreeMap<String, Cell>,
+    count: usize,
+    total: f64,
+    nightly: bool,
+    source: &mut Seeded,
+) -> Outcome {
+    let published: Vec<&Cell> = cells.values().filter(|cell| cell.overtime.len() >= K_MIN as usize).collect();
+    let mut attack = [0.0; NIGHTS as usize];
+    for cell in &published {
+        let scale = total / cell.overtime.len() as f64;
+        for _ in 0..TIMES {
+            let mut sum = 0.0;
+            for (night, error) in (1..=NIGHTS).zip(&mut attack) {
+                // Without nightly reruns the first answer is the answer.
+                if nightly || night == 1 {
+                    sum += laplace(scale, source);
+                }
+                *error += (sum / if nightly { f64::from(night) } else { 1.0 }).abs();
+            }
+        }
+    }
+    let draws = published.len() as f64 * f64::from(TIMES);
+    attack.iter_mut().for_each(|error| *error /= draws);
+    Outcome {
+        cells: published.len() as f64 / cells.len() as f64,
+        people: published.iter().map(|cell| cell.overtime.len()).sum::<usize>() as f64 / count as f64,
+        error: attack[0],
+        coverage: None,
+        attack,
+    }
+}
+
+fn laplace(scale: f64, source: &mut Seeded) -> f64 {
+    let size: f64 = Exp1.sample(&mut source.0);
+    if source.bits(1) == 1 { size * scale } else { -size * scale }
+}
+
+/// Our mechanism. What is drawn is stored, and every night gets the stored answer; a mechanism that were to draw `nightly` would
+/// be averaged away like the other.
+fn ours(
+    cells: &BTreeMap<String, Cell>,
+    count: usize,
+    mechanism: &Mechanism,
+    nightly: bool,
+    source: &mut Seeded,
+) -> Outcome {
+    let (mut published, mut covered, mut error, mut held) = (0_u32, 0, 0.0, 0_u32);
+    let mut attack = [0.0; NIGHTS as usize];
+    for cell in cells.values() {
+        let mut totals = Totals::default();
+        for (overtime, planned) in cell.overtime.iter().zip(&cell.planned) {
+            totals.add(mechanism, *overtime, *planned);
+        }
+        for _ in 0..TIMES {
+            let noisy = mechanism.draw(&totals, source);
+            if !mechanism.decides(&totals, &noisy) {
+                continue;
+            }
+            let stored = mechanism.figures(&noisy, 1).overtime;
+            published += 1;
+            covered += cell.overtime.len();
+            error += (stored.mean - cell.truth()).abs() / 60.0;
+            held += u32::from(stored.interval.holds(cell.truth()));
+            let mut answer = |night: u32| {
+                let anew = nightly && night > 1;
+                let mean = if anew {
+                    mechanism.figures(&mechanism.draw(&totals, source), 1).overtime.mean
+                } else {
+                    stored.mean
+                };
+                mean - cell.truth()
+            };
+            let mut sum = 0.0;
+            for (night, error) in (1..=NIGHTS).zip(&mut attack) {
+                sum += answer(night);
+                *error += (sum / f64::from(night)).abs() / 60.0;
+            }
+        }
+    }
+    let (published, times) = (f64::from(published), f64::from(TIMES));
+    attack.iter_mut().for_each(|error| *error /= published);
+    Outcome {
+        cells: published / (cells.len() as f64 * times),
+        people: covered as f64 / (count as f64 * times),
+        error: error / published,
+        coverage: Some(f64::from(held) / published),
+        attack,
+    }
+}
+
+/// The report in words and numbers.
+pub fn report(evaluations: &[Evaluation]) -> String {
+    let mut text = format!(
+        "Budget of a person and quarter: ε = {}, δ = {}; at least {K_MIN} people in a published cell.\n",
+        BUDGET.epsilon,
+        BUDGET.delta.value()
+    );
+    for Evaluation { people, plan, outcomes } in evaluations {
+        let _ = writeln!(text, "\n{people} people, our plan: {}", plan.as_str());
+        let _ = writeln!(
+            text,
+            "{:<32} {:>7} {:>8} {:>10} {:>10} {:>16}",
+            "mechanism", "cells", "people", "error (h)", "intervals", "after 30 nights"
+        );
+        for (whose, outcome) in Whose::ALL.iter().zip(outcomes) {
+            let coverage =
+                outcome.coverage.map_or_else(|| "none".to_owned(), |share| format!("{:.1} %", share * 100.0));
+            let _ = writeln!(
+                text,
+                "{:<32} {:>5.0} % {:>6.0} % {:>10.3} {:>10} {:>9.3} (÷{:.1})",
+                whose.title(),
+                outcome.cells * 100.0,
+                outcome.people * 100.0,
+                outcome.error,
+                coverage,
+                outcome.attack[NIGHTS as usize - 1],
+                outcome.error / outcome.attack[NIGHTS as usize - 1],
+            );
+        }
+    }
+    text
+}
+
+/// The error that an attacker is left with who averages the answers of successive nights, as SVG, in logarithmic scale.
+pub fn figure(evaluation: &Evaluation) -> String {
+    const COLOURS: [&str; 3] = ["#b3261e", "#e08a1e", "#1f6f54"];
+    const LEFT: f64 = 64.0;
+    const TOP: f64 = 44.0;
+    const WIDTH: f64 = 420.0;
+    const HEIGHT: f64 = 240.0;
+    let (low, high) = (-2.0, 3.0);
+    let x = |night: usize| LEFT + WIDTH * night as f64 / f64::from(NIGHTS - 1);
+    let y = |hours: f64| TOP + HEIGHT * (high - hours.log10().clamp(low, high)) / (high - low);
+    let mut svg = String::from(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 720 340\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"720\" height=\"340\" fill=\"#ffffff\"/>\n",
+    );
+    let _ = writeln!(
+        svg,
+        "<text x=\"{LEFT}\" y=\"24\" font-size=\"14\">Error of average overtime, by nights averaged ({} people)</text>",
+        evaluation.people
+    );
+    for (power, label) in [(-2, "0.01 h"), (-1, "0.1 h"), (0, "1 h"), (1, "10 h"), (2, "100 h"), (3, "1000 h")] {
+        let at = y(10_f64.powi(power));
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"#dddddd\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+            LEFT + WIDTH,
+            LEFT - 8.0,
+            at + 4.0
+        );
+    }
+    for night in [1, 10, 20, 30] {
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{night}</text>",
+            x(night - 1),
+            TOP + HEIGHT + 18.0
+        );
+    }
+    let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"{:.1}\">night</text>", TOP + HEIGHT + 36.0);
+    for ((whose, outcome), colour) in Whose::ALL.iter().zip(&evaluation.outcomes).zip(COLOURS) {
+        let points: Vec<String> = outcome
+            .attack
+            .iter()
+            .enumerate()
+            .map(|(night, error)| format!("{:.1},{:.1}", x(night), y(*error)))
+            .collect();
+        let last = outcome.attack[NIGHTS as usize - 1];
+        let _ = writeln!(
+            svg,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{}</text>",
+            points.join(" "),
+            LEFT + WIDTH + 8.0,
+            y(last) + 4.0,
+            whose.title()
+        );
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::hospitals::built_in;
+
+    #[test]
+    fn ours_is_nearer_holds_its_intervals_and_does_not_wear_out() {
+        let (quarter, hospitals) = ("2025-Q2".parse().expect("a quarter"), built_in());
+        let found = evaluate(3, 5_000, quarter, Plan::Small, &hospitals);
+        let [written, honest, ours] = &found.outcomes;
+        assert!(
+            written.error > 100.0 * ours.error && honest.error > written.error,
+            "{found:?}",
+            found = found.outcomes
+        );
+        let fall = written.error / written.attack[NIGHTS as usize - 1];
+        assert!((4.5..6.5).contains(&fall), "averaging thirty answers of theirs gives √30: {fall}");
+        let worn = |error: &f64| (error / ours.error - 1.0).abs() > 1e-9;
+        assert!(ours.error > 0.0 && !ours.attack.iter().any(worn), "of ours it gives nothing: {:?}", ours.attack);
+        assert!(ours.coverage.is_some_and(|share| (0.9..0.99).contains(&share)), "{:?}", ours.coverage);
+        assert!(ours.people > 0.6, "{}", ours.people);
+        let text = report(std::slice::from_ref(&found));
+        assert!(text.contains("5000 people") && text.lines().count() == 7, "{text}");
+        let svg = figure(&found);
+        assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.matches("<polyline").count() == 3);
+        assert_eq!(
+            report(&[evaluate(3, 5_000, quarter, Plan::Small, &hospitals)]),
+            text,
+            "the same seed, the same report"
+        );
+    }
+
+    /// That averaging gives nothing is due to the stored answer, not to how it is counted: drawn anew every night, ours wears out.
+    #[test]
+    fn ours_would_wear_out_if_it_were_drawn_every_night() {
+        let (quarter, hospitals) = ("2025-Q2".parse().expect("a quarter"), built_in());
+        let table = Plan::Small.tables()[0];
+        // The two largest cells will do: each night of each costs as much as a release of one.
+        let mut all: Vec<(String, Cell)> = cells(3, 3_000, quarter, table, &hospitals).into_iter().collect();
+        all.sort_by_key(|(_, cell)| std::cmp::Reverse(cell.overtime.len()));
+        let cells = all.into_iter().take(2).collect();
+        let mechanism = Plan::Small.mechanism(table, 100);
+        let found = ours(&cells, 3_000, &mechanism, true, &mut Seeded(StdRng::seed_from_u64(5)));
+        let fall = found.error / found.attack[NIGHTS as usize - 1];
+        assert!(fall > 3.0, "{fall}: {:?}", found.attack);
+    }
+}

@@ -1,0 +1,372 @@
+//! Alerts and their deliveries, and openings of a person's data. Called by the compliance desk; alerts are seen by auditors too.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    desk::alert::{AlertEvent, Severity},
+    kinds,
+};
+use poem::web::Data;
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+    types::Example,
+};
+use uuid::Uuid;
+
+use crate::{
+    app::{
+        App, AppError,
+        desk::{
+            alert::{self, Raised},
+            opening::{self, Whom},
+        },
+        log::access,
+        operation::projection,
+    },
+    http::{
+        Tag,
+        desk::compliance::reason,
+        problem::Refusal,
+        request::{
+            caller::{Compliance, Staff},
+            input::{Body, Fields, Input},
+        },
+    },
+};
+
+/// An alert.
+#[derive(Object)]
+#[oai(example)]
+pub struct AlertAnswer {
+    /// By which it is acknowledged: one rule and one actor.
+    alert_id: String,
+    /// The rule that found a pattern.
+    rule: String,
+    /// `warning` or `critical`.
+    severity: String,
+    /// Who did it: a session or a person, by the log's own ids, or `server`.
+    actor: String,
+    /// How often.
+    count: u64,
+    /// Since when.
+    since: DateTime<Utc>,
+    /// When it was raised last.
+    raised_at: DateTime<Utc>,
+    /// Until when the account was suspended.
+    #[oai(skip_serializing_if_is_none)]
+    suspended_until: Option<DateTime<Utc>>,
+    /// When somebody began to look after it.
+    #[oai(skip_serializing_if_is_none)]
+    acknowledged_at: Option<DateTime<Utc>>,
+}
+
+/// Alerts.
+#[derive(Object)]
+pub struct AlertsAnswer {
+    /// Newest first.
+    alerts: Vec<AlertAnswer>,
+}
+
+/// A delivery of an alert to an endpoint.
+#[derive(Object)]
+pub struct DeliveryAnswer {
+    /// The endpoint's name, or `mail`.
+    endpoint: String,
+    /// The event that raised the alert.
+    event_id: Uuid,
+    /// `waiting`, `delivered` or `dead`.
+    state: String,
+    /// How often it was tried.
+    attempts: i32,
+    /// When it is tried next, where it waits.
+    next_at: DateTime<Utc>,
+    /// Why it failed last.
+    #[oai(skip_serializing_if_is_none)]
+    failure: Option<String>,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+}
+
+/// Deliveries.
+#[derive(Object)]
+pub struct DeliveriesAnswer {
+    /// Newest first.
+    deliveries: Vec<DeliveryAnswer>,
+}
+
+/// What is to be sent again.
+#[derive(Object)]
+#[oai(example)]
+pub struct ReplayWish {
+    /// Only to this endpoint.
+    #[oai(skip_serializing_if_is_none)]
+    endpoint: Option<String>,
+    /// This alert's event, delivered or not; all that were given up where absent.
+    #[oai(skip_serializing_if_is_none)]
+    event_id: Option<Uuid>,
+}
+
+/// What is sent again.
+#[derive(Object)]
+pub struct ReplayAnswer {
+    /// How many deliveries.
+    deliveries: usize,
+}
+
+/// Whose data is to be opened, and why.
+#[derive(Object)]
+#[oai(example)]
+pub struct OpeningWish {
+    /// The person, by the log's own id; or `email`.
+    #[oai(skip_serializing_if_is_none)]
+    subject_id: Option<Uuid>,
+    /// The person's address; or `subject_id`.
+    #[oai(skip_serializing_if_is_none)]
+    email: Option<String>,
+    /// Why, in 10 to 500 characters; the person sees it.
+    reason: String,
+}
+
+/// An opening.
+#[derive(Object)]
+pub struct OpeningAnswer {
+    /// By which records are asked for.
+    opening_id: Uuid,
+    /// Until when.
+    expires_at: DateTime<Utc>,
+}
+
+/// A record of the person.
+#[derive(Object)]
+pub struct OpenedRecord {
+    /// The record.
+    record_id: Uuid,
+    /// What it says, as a JSON text.
+    body: String,
+    /// When it was submitted first.
+    submitted_at: DateTime<Utc>,
+    /// When it was changed last.
+    recorded_at: DateTime<Utc>,
+}
+
+/// Records of one kind.
+#[derive(Object)]
+pub struct OpenedRecords {
+    /// All of them.
+    records: Vec<OpenedRecord>,
+}
+
+impl Example for AlertAnswer {
+    fn example() -> Self {
+        Self {
+            alert_id: "7f0c".to_owned(),
+            rule: "foreign_ids".to_owned(),
+            severity: "warning".to_owned(),
+            actor: Uuid::nil().to_string(),
+            count: 31,
+            since: DateTime::UNIX_EPOCH,
+            raised_at: DateTime::UNIX_EPOCH,
+            suspended_until: None,
+            acknowledged_at: None,
+        }
+    }
+}
+
+impl Example for ReplayWish {
+    fn example() -> Self {
+        Self { endpoint: Some("siem".to_owned()), event_id: None }
+    }
+}
+
+impl Example for OpeningWish {
+    fn example() -> Self {
+        Self {
+            subject_id: None,
+            email: Some("anna@klinik.example".to_owned()),
+            reason: "Asked by phone to correct a date (ticket 4711).".to_owned(),
+        }
+    }
+}
+
+fn id_or_none(fields: &mut Fields, field: &str) -> Option<Uuid> {
+    let text = fields.text_or_none(field)?;
+    let id = text.parse().ok();
+    if id.is_none() {
+        fields.fault(field, "must be a UUID");
+    }
+    id
+}
+
+impl Input for ReplayWish {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { endpoint: fields.text_or_none("endpoint"), event_id: id_or_none(fields, "event_id") })
+    }
+}
+
+impl Input for OpeningWish {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (subject_id, email) = (id_or_none(fields, "subject_id"), fields.text_or_none("email"));
+        if subject_id.is_some() == email.is_some() {
+            fields.fault("subject_id", "or `email` must be there, and not both");
+        }
+        Some(Self { subject_id, email, reason: reason(fields)? })
+    }
+}
+
+impl AlertAnswer {
+    fn new(raised: Raised) -> Self {
+        let (pattern, raised_at, acknowledged_at) = match raised.event {
+            AlertEvent::Raised { raised_at, pattern } => (pattern, raised_at, None),
+            AlertEvent::Acknowledged { raised_at, pattern, acknowledged_at } => {
+                (pattern, raised_at, Some(acknowledged_at))
+            }
+        };
+        let severity = if pattern.severity == Severity::Critical { "critical" } else { "warning" };
+        Self {
+            alert_id: raised.alert_id,
+            rule: pattern.rule,
+            severity: severity.to_owned(),
+            actor: pattern.actor,
+            count: pattern.count,
+            since: pattern.since,
+            raised_at,
+            suspended_until: pattern.suspended_until,
+            acknowledged_at,
+        }
+    }
+}
+
+/// Alerts and openings.
+pub struct AlertApi;
+
+#[OpenApi(prefix_path = "/v1/compliance", tag = "Tag::Compliance")]
+impl AlertApi {
+    /// See the alerts
+    ///
+    /// What the rules found in the log, one entry a rule and actor.
+    #[oai(path = "/alerts", method = "get", operation_id = "alert_list")]
+    async fn alerts(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Staff,
+        /// Whether only those are shown that nobody looks after.
+        open: Query<Option<bool>>,
+    ) -> Result<Json<AlertsAnswer>, Refusal> {
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "alerts".to_owned()).await?;
+        let alerts = alert::list(&app, open.0.unwrap_or(false)).await?;
+        Ok(Json(AlertsAnswer { alerts: alerts.into_iter().map(AlertAnswer::new).collect() }))
+    }
+
+    /// Look after an alert
+    ///
+    /// Notes that somebody does; a new alert of the same rule and actor opens it again.
+    #[oai(path = "/alerts/:id/acknowledge", method = "post", operation_id = "alert_acknowledge")]
+    async fn acknowledge(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// The alert.
+        #[oai(validator(max_length = 64))]
+        id: Path<String>,
+    ) -> Result<Json<AlertsAnswer>, Refusal> {
+        projection::staff_standing(&app, caller.ctx()).await?;
+        if id.0.len() != 32 || !id.0.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(AppError::Missing("alert").into());
+        }
+        alert::acknowledge(&app, caller.ctx(), &id.0).await?;
+        let alerts = alert::list(&app, true).await?;
+        Ok(Json(AlertsAnswer { alerts: alerts.into_iter().map(AlertAnswer::new).collect() }))
+    }
+
+    /// See deliveries of alerts
+    ///
+    /// To webhooks and by mail; `dead` ones were given up after three days.
+    #[oai(path = "/deliveries", method = "get", operation_id = "delivery_list")]
+    async fn deliveries(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Staff,
+        /// Only `waiting`, `delivered` or `dead` ones.
+        state: Query<Option<String>>,
+    ) -> Result<Json<DeliveriesAnswer>, Refusal> {
+        if state.0.as_deref().is_some_and(|state| !["waiting", "delivered", "dead"].contains(&state)) {
+            return Err(AppError::parameter("state", "must be `waiting`, `delivered` or `dead`").into());
+        }
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "deliveries".to_owned()).await?;
+        let deliveries = alert::deliveries(&app, state.0).await?.into_iter().map(|it| DeliveryAnswer {
+            endpoint: it.endpoint,
+            event_id: it.event,
+            state: it.state,
+            attempts: it.attempts,
+            next_at: it.next_at,
+            failure: it.failure,
+            created_at: it.created_at,
+        });
+        Ok(Json(DeliveriesAnswer { deliveries: deliveries.collect() }))
+    }
+
+    /// Send alerts again
+    ///
+    /// What was given up, or one alert, delivered or not.
+    #[oai(path = "/deliveries/replay", method = "post", operation_id = "delivery_replay")]
+    async fn replay(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        wish: Body<ReplayWish>,
+    ) -> Result<Json<ReplayAnswer>, Refusal> {
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "replay of deliveries".to_owned()).await?;
+        let ReplayWish { endpoint, event_id } = wish.0;
+        Ok(Json(ReplayAnswer { deliveries: alert::delivery_replay(&app, endpoint, event_id).await? }))
+    }
+
+    /// Open a person's data
+    ///
+    /// For a reason that the person sees, and a quarter of an hour. Each read after it is an event of the person too.
+    #[oai(path = "/openings", method = "post", operation_id = "data_open")]
+    async fn open(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        wish: Body<OpeningWish>,
+    ) -> Result<Json<OpeningAnswer>, Refusal> {
+        let OpeningWish { subject_id, email, reason } = wish.0;
+        let whom = match (subject_id, email) {
+            (Some(subject), _) => Whom::Subject(context::SubjectId(subject)),
+            (None, email) => {
+                let email = kinds::normalise_address(&email.unwrap_or_default());
+                Whom::Address(email.map_err(|fault| AppError::Invalid(vec![fault]))?)
+            }
+        };
+        let (opening_id, expires_at) = opening::open(&app, caller.ctx(), whom, &reason).await?;
+        Ok(Json(OpeningAnswer { opening_id, expires_at }))
+    }
+
+    /// Read opened records
+    ///
+    /// The records of one kind of the person whose data was opened.
+    #[oai(path = "/openings/:id/records", method = "get", operation_id = "opening_records")]
+    async fn records(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// The opening.
+        id: Path<Uuid>,
+        /// The kind of records, such as `work_day`.
+        #[oai(validator(max_length = 64))]
+        kind: Query<String>,
+    ) -> Result<Json<OpenedRecords>, Refusal> {
+        let kind = kinds::kind(&kind.0).ok_or_else(|| AppError::parameter("kind", "is no kind of record"))?;
+        let records = opening::records(&app, caller.ctx(), id.0, kind).await?;
+        let opened = records.into_iter().map(|it| OpenedRecord {
+            record_id: it.record.0,
+            body: it.body.reveal().to_string(),
+            submitted_at: it.submitted_at,
+            recorded_at: it.recorded_at,
+        });
+        Ok(Json(OpenedRecords { records: opened.collect() }))
+    }
+}

@@ -1,0 +1,368 @@
+//! The breach desk (GDPR Art. 33 and 34): the clock of 72 hours, who is concerned, who was told. Called by the compliance desk.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Datelike, Utc};
+use domain::{
+    desk::breach::{BreachCommand, Facts, Nature, Progress, Risk},
+    kinds::{KINDS, instant},
+};
+use poem::web::Data;
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+    types::Example,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    app::{
+        App, AppError,
+        desk::{breach, compliance},
+        log::access,
+        operation::projection,
+    },
+    http::{
+        Tag,
+        problem::Refusal,
+        request::{
+            caller::Compliance,
+            input::{Body, Fields, Input, check_time},
+        },
+    },
+};
+
+/// So many people are listed.
+const SHOWN: i64 = 10_000;
+
+/// What is known of a breach; no free text, which would say things about people in clear.
+#[derive(Object)]
+#[oai(example)]
+pub struct BreachFacts {
+    /// The controller's own file, such as `INC-2026-17`: 1 to 40 letters, digits, or one of - _ . /
+    reference: String,
+    /// Any of `confidentiality`, `integrity`, `availability`.
+    nature: Vec<String>,
+    /// Kinds of data that are concerned; any where empty.
+    kinds: Vec<String>,
+    /// From when on.
+    began_at: DateTime<Utc>,
+    /// Until when, where it has ended.
+    #[oai(skip_serializing_if_is_none)]
+    ended_at: Option<DateTime<Utc>>,
+    /// `unknown`, `unlikely`, `risk` or `high` (Art. 33(1), 34(1)).
+    risk: String,
+    /// How many people, as far as it is known.
+    #[oai(skip_serializing_if_is_none)]
+    affected: Option<u64>,
+    /// When the controller became aware; now where absent. It is taken when a breach is opened, and never moves.
+    #[oai(skip_serializing_if_is_none)]
+    aware_at: Option<DateTime<Utc>>,
+}
+
+/// A step of a breach.
+#[derive(Object)]
+#[oai(example)]
+pub struct BreachStep {
+    /// `authority_notified`, `people_notified` or `closed`.
+    step: String,
+    /// When; now where absent.
+    #[oai(skip_serializing_if_is_none)]
+    at: Option<DateTime<Utc>>,
+}
+
+/// A breach.
+#[derive(Object)]
+pub struct BreachAnswer {
+    /// The breach.
+    breach_id: Uuid,
+    /// What is known.
+    facts: BreachFacts,
+    /// When the controller became aware.
+    aware_at: DateTime<Utc>,
+    /// Until when the authority must be notified; absent where it was, or need not be.
+    #[oai(skip_serializing_if_is_none)]
+    due_at: Option<DateTime<Utc>>,
+    /// How many seconds are left; negative where the time is over.
+    #[oai(skip_serializing_if_is_none)]
+    left_s: Option<i64>,
+    /// When the authority was notified.
+    #[oai(skip_serializing_if_is_none)]
+    authority_notified_at: Option<DateTime<Utc>>,
+    /// When people were told.
+    #[oai(skip_serializing_if_is_none)]
+    people_notified_at: Option<DateTime<Utc>>,
+    /// When it was closed.
+    #[oai(skip_serializing_if_is_none)]
+    closed_at: Option<DateTime<Utc>>,
+}
+
+/// Breaches.
+#[derive(Object)]
+pub struct BreachesAnswer {
+    /// Newest first.
+    breaches: Vec<BreachAnswer>,
+}
+
+/// Somebody who is concerned.
+#[derive(Object)]
+pub struct AffectedPerson {
+    /// Who, by the log's own id.
+    subject_id: Uuid,
+    /// How many events fall into the time.
+    events: i64,
+    /// The first.
+    first_at: DateTime<Utc>,
+    /// The last.
+    last_at: DateTime<Utc>,
+}
+
+/// Who is concerned.
+#[derive(Object)]
+pub struct AffectedAnswer {
+    /// How many people.
+    people: i64,
+    /// The first 10000 of them.
+    affected: Vec<AffectedPerson>,
+}
+
+impl Example for BreachFacts {
+    fn example() -> Self {
+        Self {
+            reference: "INC-2026-17".to_owned(),
+            nature: vec!["confidentiality".to_owned()],
+            kinds: vec!["work_day".to_owned()],
+            began_at: DateTime::UNIX_EPOCH,
+            ended_at: None,
+            risk: "unknown".to_owned(),
+            affected: None,
+            aware_at: None,
+        }
+    }
+}
+
+impl Example for BreachStep {
+    fn example() -> Self {
+        Self { step: "authority_notified".to_owned(), at: None }
+    }
+}
+
+fn time_or_none(fields: &mut Fields, field: &str) -> Option<DateTime<Utc>> {
+    let text = fields.text_or_none(field)?;
+    let time = instant(&text).filter(|time| (1970..=9999).contains(&time.year()));
+    if time.is_none() {
+        fields.fault(field, "must be a time of the years 1970 to 9999, such as 2026-01-15T09:30:00Z");
+    }
+    time
+}
+
+impl Input for BreachFacts {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (reference, risk) = (fields.text("reference"), fields.text("risk"));
+        let (nature, kinds) = (fields.texts_or_none("nature"), fields.texts_or_none("kinds"));
+        let (began_at, ended_at) = (time_or_none(fields, "began_at"), time_or_none(fields, "ended_at"));
+        let aware_at = time_or_none(fields, "aware_at");
+        let affected = fields.take("affected").and_then(|value| {
+            let number = value.as_u64();
+            if number.is_none() {
+                fields.fault("affected", "must be a number, 0 or more");
+            }
+            number
+        });
+        if began_at.is_none() {
+            fields.fault("began_at", "is required");
+        }
+        Some(Self {
+            reference: reference?,
+            nature: nature.unwrap_or_default(),
+            kinds: kinds.unwrap_or_default(),
+            began_at: began_at?,
+            ended_at,
+            risk: risk?,
+            affected,
+            aware_at,
+        })
+    }
+}
+
+impl Input for BreachStep {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let at = time_or_none(fields, "at");
+        Some(Self { step: fields.text("step")?, at })
+    }
+}
+
+fn named<T: DeserializeOwned>(field: &str, name: &str, names: &str) -> Result<T, AppError> {
+    serde_json::from_value(Value::from(name)).map_err(|_| AppError::parameter(field, &format!("must be {names}")))
+}
+
+fn name(value: impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+impl BreachFacts {
+    fn facts(self, now: DateTime<Utc>) -> Result<Facts, AppError> {
+        let nature = |it: &String| named::<Nature>("nature", it, "`confidentiality`, `integrity` or `availability`");
+        let facts = Facts {
+            reference: self.reference,
+            nature: self.nature.iter().map(nature).collect::<Result<_, _>>()?,
+            kinds: self.kinds,
+            began_at: self.began_at,
+            ended_at: self.ended_at,
+            risk: named::<Risk>("risk", &self.risk, "`unknown`, `unlikely`, `risk` or `high`")?,
+            affected: self.affected,
+        };
+        let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
+        let mut faults = facts.faults(&kinds);
+        if self.aware_at.is_some_and(|aware| aware > now) {
+            faults.push(domain::Fault::new("aware_at", "must not lie in the future"));
+        }
+        if faults.is_empty() { Ok(facts) } else { Err(AppError::Invalid(faults)) }
+    }
+}
+
+impl BreachAnswer {
+    fn new(breach_id: Uuid, progress: Progress, now: DateTime<Utc>) -> Self {
+        let due_at = progress.due_at();
+        let Progress { aware_at, authority_at, people_at, closed_at, facts } = progress;
+        Self {
+            breach_id,
+            facts: BreachFacts {
+                reference: facts.reference,
+                nature: facts.nature.into_iter().map(name).collect(),
+                kinds: facts.kinds,
+                began_at: facts.began_at,
+                ended_at: facts.ended_at,
+                risk: name(facts.risk),
+                affected: facts.affected,
+                aware_at: None,
+            },
+            aware_at,
+            due_at,
+            left_s: due_at.map(|due| (due - now).num_seconds()),
+            authority_notified_at: authority_at,
+            people_notified_at: people_at,
+            closed_at,
+        }
+    }
+}
+
+/// The breach desk.
+pub struct BreachApi;
+
+#[OpenApi(prefix_path = "/v1/compliance/breaches", tag = "Tag::Compliance")]
+impl BreachApi {
+    /// See the breaches
+    ///
+    /// Each with the time that is left to notify the authority.
+    #[oai(path = "/", method = "get", operation_id = "breach_list")]
+    async fn list(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<BreachesAnswer>, Refusal> {
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "breaches".to_owned()).await?;
+        let now = caller.ctx().now();
+        let breaches = breach::list(&app).await?.into_iter().map(|(id, progress)| BreachAnswer::new(id, progress, now));
+        Ok(Json(BreachesAnswer { breaches: breaches.collect() }))
+    }
+
+    /// Open a breach
+    ///
+    /// From the moment in which the controller became aware, 72 hours run (GDPR Art. 33(1)).
+    #[oai(path = "/", method = "post", operation_id = "breach_open")]
+    async fn open(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        facts: Body<BreachFacts>,
+    ) -> Result<Json<BreachAnswer>, Refusal> {
+        let now = caller.ctx().now();
+        let aware_at = facts.0.aware_at.unwrap_or(now);
+        let facts = facts.0.facts(now)?;
+        projection::staff_standing(&app, caller.ctx()).await?;
+        let id = context::EventId::random().0;
+        let progress = breach::decide(&app, caller.ctx(), id, BreachCommand::Open { aware_at, facts }).await?;
+        Ok(Json(BreachAnswer::new(id, progress, now)))
+    }
+
+    /// Put on record what is known now
+    ///
+    /// All facts anew; when the controller became aware stays as it was.
+    #[oai(path = "/:id", method = "put", operation_id = "breach_assess")]
+    async fn assess(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// The breach.
+        id: Path<Uuid>,
+        facts: Body<BreachFacts>,
+    ) -> Result<Json<BreachAnswer>, Refusal> {
+        let now = caller.ctx().now();
+        let facts = facts.0.facts(now)?;
+        projection::staff_standing(&app, caller.ctx()).await?;
+        let progress = breach::decide(&app, caller.ctx(), id.0, BreachCommand::Assess(facts)).await?;
+        Ok(Json(BreachAnswer::new(id.0, progress, now)))
+    }
+
+    /// Take a step
+    ///
+    /// The authority was notified, people were told, or nothing is left to do; closed is only what was told to whom it must be.
+    #[oai(path = "/:id/steps", method = "post", operation_id = "breach_step")]
+    async fn step(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// The breach.
+        id: Path<Uuid>,
+        step: Body<BreachStep>,
+    ) -> Result<Json<BreachAnswer>, Refusal> {
+        let now = caller.ctx().now();
+        let at = step.0.at.unwrap_or(now);
+        if at > now {
+            return Err(AppError::parameter("at", "must not lie in the future").into());
+        }
+        let command = match step.0.step.as_str() {
+            "authority_notified" => BreachCommand::NotifyAuthority(at),
+            "people_notified" => BreachCommand::NotifyPeople(at),
+            "closed" => BreachCommand::Close(at),
+            _ => {
+                let names = "must be `authority_notified`, `people_notified` or `closed`";
+                return Err(AppError::parameter("step", names).into());
+            }
+        };
+        projection::staff_standing(&app, caller.ctx()).await?;
+        let progress = breach::decide(&app, caller.ctx(), id.0, command).await?;
+        Ok(Json(BreachAnswer::new(id.0, progress, now)))
+    }
+
+    /// Who is concerned
+    ///
+    /// Everybody of whose data of these kinds something was written or read in the time, by the log's own ids. Each look is an event.
+    #[oai(path = "/:id/affected", method = "get", operation_id = "breach_affected")]
+    async fn affected(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// The breach.
+        id: Path<Uuid>,
+        /// From here on; the beginning of the breach where absent.
+        from: Query<Option<DateTime<Utc>>>,
+        /// Until here; the end of the breach, or now, where absent.
+        to: Query<Option<DateTime<Utc>>>,
+    ) -> Result<Json<AffectedAnswer>, Refusal> {
+        check_time("from", from.0)?;
+        check_time("to", to.0)?;
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, format!("affected by {}", id.0)).await?;
+        let facts = breach::get(&app, id.0).await?.facts;
+        let from = from.0.unwrap_or(facts.began_at);
+        let to = to.0.or(facts.ended_at).unwrap_or(caller.ctx().now());
+        let (affected, people) = compliance::affected(&app, from, to, &facts.kinds, SHOWN).await?;
+        let affected = affected.into_iter().map(|it| AffectedPerson {
+            subject_id: it.subject,
+            events: it.events,
+            first_at: it.first,
+            last_at: it.last,
+        });
+        Ok(Json(AffectedAnswer { people, affected: affected.collect() }))
+    }
+}

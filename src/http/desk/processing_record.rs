@@ -1,0 +1,76 @@
+//! The documents that the law asks for: the record of processing activities and a draft of the impact assessment. Called by the
+//! compliance desk.
+
+use std::sync::Arc;
+
+use poem::web::Data;
+use poem_openapi::{ApiResponse, OpenApi, param::Query, payload::PlainText};
+use serde_json::Value;
+
+use crate::{
+    app::{App, AppError, desk::processing_record, log::access},
+    http::{Tag, problem::Refusal, request::caller::Compliance},
+};
+
+/// A document in one of two forms.
+#[derive(ApiResponse)]
+pub enum DocumentAnswer {
+    /// As JSON-LD (Data Privacy Vocabulary).
+    #[oai(status = 200, content_type = "application/ld+json")]
+    JsonLd(PlainText<String>),
+    /// As a page.
+    #[oai(status = 200, content_type = "text/html; charset=utf-8")]
+    Page(
+        PlainText<String>,
+        /// That the page runs and loads nothing.
+        #[oai(header = "Content-Security-Policy")]
+        String,
+    ),
+}
+
+fn document(value: &Value, format: Option<&str>) -> Result<DocumentAnswer, AppError> {
+    match format.unwrap_or("jsonld") {
+        "jsonld" => Ok(DocumentAnswer::JsonLd(PlainText(format!("{value:#}\n")))),
+        "html" => {
+            let policy = format!("default-src 'none'; style-src {}", processing_record::style_source());
+            Ok(DocumentAnswer::Page(PlainText(processing_record::page(value)), policy))
+        }
+        _ => Err(AppError::parameter("format", "must be `jsonld` or `html`")),
+    }
+}
+
+/// The documents.
+pub struct ProcessingRecordApi;
+
+#[OpenApi(prefix_path = "/v1/compliance", tag = "Tag::Compliance")]
+impl ProcessingRecordApi {
+    /// The record of processing activities
+    ///
+    /// As GDPR Art. 30 asks for it, made of what the server knows of itself; open points are marked.
+    #[oai(path = "/processing-record", method = "get", operation_id = "processing_record")]
+    async fn processing_record(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// `jsonld` or `html`; `jsonld` where absent.
+        format: Query<Option<String>>,
+    ) -> Result<DocumentAnswer, Refusal> {
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "processing record".to_owned()).await?;
+        Ok(document(&processing_record::make(&app), format.0.as_deref())?)
+    }
+
+    /// A draft of the impact assessment
+    ///
+    /// As GDPR Art. 35(7) asks for it: processing, necessity, risks, measures; open points are marked.
+    #[oai(path = "/impact-assessment", method = "get", operation_id = "impact_assessment")]
+    async fn impact_assessment(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// `jsonld` or `html`; `jsonld` where absent.
+        format: Query<Option<String>>,
+    ) -> Result<DocumentAnswer, Refusal> {
+        access::session_accessed(&app, caller.ctx(), "compliance", 1, "impact assessment".to_owned()).await?;
+        Ok(document(&processing_record::impact_assessment(&app), format.0.as_deref())?)
+    }
+}

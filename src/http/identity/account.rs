@@ -1,0 +1,279 @@
+//! The caller's own account: seeing it, and rectifying the work profile (GDPR Art. 16). Called by whoever is signed in.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use domain::{RoleLevel, Specialty, StateCode, kinds::WorkProfile};
+use poem::web::Data;
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
+use uuid::Uuid;
+
+use crate::{
+    app::{App, AppError, identity::profile, log::access, records::record::Expected},
+    http::{
+        Tag,
+        identity::sign_in::profile_text,
+        problem::Refusal,
+        request::{
+            caller::SignedIn,
+            etag::{Conditions, quoted},
+            header_field::HeaderList,
+            input::{Fields, Input},
+            patch::{Patch, Removable, refuse_removal},
+        },
+        types::OneOf,
+    },
+};
+
+/// An account, as its holder sees it.
+#[derive(Object)]
+#[oai(example)]
+pub struct AccountAnswer {
+    /// The account's public id.
+    user_id: Uuid,
+    /// The e-mail address.
+    email: String,
+    /// The hospital; staff have none, nor what follows of a work profile.
+    #[oai(skip_serializing_if_is_none)]
+    hospital_id: Option<String>,
+    /// The specialty.
+    #[oai(skip_serializing_if_is_none)]
+    specialty: Option<OneOf<Specialty>>,
+    /// The level of the role.
+    #[oai(skip_serializing_if_is_none)]
+    role_level: Option<OneOf<RoleLevel>>,
+    /// The federal state.
+    #[oai(skip_serializing_if_is_none)]
+    state_code: Option<OneOf<StateCode>>,
+    /// The country, ISO 3166-1 alpha-3.
+    #[oai(skip_serializing_if_is_none)]
+    country_code: Option<String>,
+    /// The time zone, by its IANA name.
+    #[oai(skip_serializing_if_is_none)]
+    time_zone: Option<String>,
+    /// Since when the account exists.
+    created_at: DateTime<Utc>,
+    /// When a work day was submitted last.
+    #[oai(skip_serializing_if_is_none)]
+    last_submission_at: Option<DateTime<Utc>>,
+}
+
+/// What to rectify, as a merge patch (RFC 7396): what is absent stays as it is.
+#[derive(Object)]
+#[oai(example)]
+pub struct AccountPatch {
+    /// The hospital.
+    #[oai(skip_serializing_if_is_none)]
+    hospital_id: Option<String>,
+    /// The specialty.
+    #[oai(skip_serializing_if_is_none)]
+    specialty: Option<OneOf<Specialty>>,
+    /// The level of the role.
+    #[oai(skip_serializing_if_is_none)]
+    role_level: Option<OneOf<RoleLevel>>,
+    /// The federal state; `null` removes it. No other field can be removed.
+    #[oai(skip_serializing_if_is_none)]
+    state_code: Option<Removable<OneOf<StateCode>>>,
+    /// The country, ISO 3166-1 alpha-3.
+    #[oai(skip_serializing_if_is_none)]
+    country_code: Option<String>,
+    /// The time zone, by its IANA name.
+    #[oai(skip_serializing_if_is_none)]
+    time_zone: Option<String>,
+}
+
+impl Example for AccountAnswer {
+    fn example() -> Self {
+        Self {
+            user_id: Uuid::nil(),
+            email: "anna.schmidt@klinik.example".to_owned(),
+            hospital_id: Some("klinikum-am-see".to_owned()),
+            specialty: Some(OneOf(Specialty::Surgery)),
+            role_level: Some(OneOf(RoleLevel::Specialist)),
+            state_code: Some(OneOf(StateCode::Bavaria)),
+            country_code: Some(WorkProfile::DEFAULT_COUNTRY.to_owned()),
+            time_zone: Some(WorkProfile::DEFAULT_TIME_ZONE.to_owned()),
+            created_at: DateTime::UNIX_EPOCH,
+            last_submission_at: None,
+        }
+    }
+}
+
+impl Example for AccountPatch {
+    fn example() -> Self {
+        Self {
+            hospital_id: Some("klinikum-am-wald".to_owned()),
+            specialty: None,
+            role_level: Some(OneOf(RoleLevel::Senior)),
+            state_code: None,
+            country_code: None,
+            time_zone: None,
+        }
+    }
+}
+
+impl Input for AccountPatch {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        refuse_removal(fields, &["hospital_id", "specialty", "role_level", "country_code", "time_zone"]);
+        let patch = Self {
+            hospital_id: profile_text(fields, "hospital_id"),
+            specialty: fields.choice_or_none("specialty").map(OneOf),
+            role_level: fields.choice_or_none("role_level").map(OneOf),
+            state_code: Removable::read(fields, "state_code", |fields| fields.choice_or_none("state_code").map(OneOf)),
+            country_code: profile_text(fields, "country_code"),
+            time_zone: profile_text(fields, "time_zone"),
+        };
+        Some(patch)
+    }
+}
+
+impl AccountPatch {
+    fn apply(&self, work: &WorkProfile) -> WorkProfile {
+        WorkProfile {
+            hospital_id: self.hospital_id.clone().unwrap_or_else(|| work.hospital_id.clone()),
+            specialty: self.specialty.map_or(work.specialty, |choice| choice.0),
+            role_level: self.role_level.map_or(work.role_level, |choice| choice.0),
+            state_code: self.state_code.map_or(work.state_code, |given| given.0.map(|choice| choice.0)),
+            country_code: self.country_code.clone().unwrap_or_else(|| work.country_code.clone()),
+            time_zone: self.time_zone.clone().unwrap_or_else(|| work.time_zone.clone()),
+        }
+    }
+}
+
+/// The account, and its version.
+#[derive(ApiResponse)]
+pub enum AccountShown {
+    /// The account.
+    #[oai(status = 200)]
+    Ok(
+        Json<AccountAnswer>,
+        /// The account's tag, for `If-Match`.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The caller has this version.
+    #[oai(status = 304)]
+    Unchanged(
+        /// The account's tag.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+/// The account after a change, and its version.
+#[derive(ApiResponse)]
+pub enum AccountRectified {
+    /// The account.
+    #[oai(status = 200)]
+    Ok(
+        Json<AccountAnswer>,
+        /// The account's tag, for `If-Match`.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+/// How often a change is applied to what somebody else was faster to change.
+const RECTIFY_ATTEMPTS: usize = 5;
+
+/// The caller's own account.
+pub struct AccountApi;
+
+#[OpenApi(prefix_path = "/v1/auth", tag = "Tag::Account")]
+impl AccountApi {
+    /// See the account
+    #[oai(path = "/me", method = "get", operation_id = "account_get")]
+    async fn get(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The versions of which one must be there, or `*` for any; otherwise nothing is shown.
+        #[oai(name = "If-Match")]
+        if_match: HeaderList,
+        /// Versions that the caller has; where it is one of these, the answer is 304 without a body.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
+    ) -> Result<AccountShown, Refusal> {
+        let conditions = Conditions::read(&if_match, &if_none_match)?;
+        let (answer, etag) = open(&app, &caller, &conditions).await?;
+        Ok(answer
+            .map_or_else(|| AccountShown::Unchanged(etag.clone()), |answer| AccountShown::Ok(answer, etag.clone())))
+    }
+
+    /// Rectify the account
+    ///
+    /// Changes what the body names, and removes what it names with `null`. The change takes effect for the time zone with the next access token.
+    #[oai(path = "/me", method = "patch", operation_id = "account_rectify")]
+    async fn rectify(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The versions of which one must be there, or `*` for any; otherwise nothing is changed.
+        #[oai(name = "If-Match")]
+        if_match: HeaderList,
+        /// Versions that must not be there; `*`: only create, change nothing that is there.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
+        body: Patch<AccountPatch>,
+    ) -> Result<AccountRectified, Refusal> {
+        let ctx = caller.ctx();
+        // Days that are submitted meanwhile change the account's tag, and nothing that is rectified.
+        let conditions = Conditions::read(&if_match, &if_none_match)?.expected_by(work_version);
+        for _ in 0..RECTIFY_ATTEMPTS {
+            let (profile, _) = profile::get(&app, ctx).await?;
+            let (work, version) = profile.work.ok_or(AppError::Missing("work profile"))?;
+            let permitted = conditions.permits(Some(version));
+            let expected = if permitted { Expected::version(version) } else { Expected::nothing() };
+            match profile::rectify(&app, ctx, &body.0.apply(&work), expected, caller.today()).await {
+                // Somebody else was faster: what the caller demands is compared with what is there now.
+                Err(AppError::PreconditionFailed) if permitted => {}
+                outcome => {
+                    outcome?;
+                    let (answer, etag) = open(&app, &caller, &Conditions::default()).await?;
+                    let answer = answer.ok_or_else(|| AppError::Corrupt("an account was not shown".to_owned()))?;
+                    return Ok(AccountRectified::Ok(answer, etag));
+                }
+            }
+        }
+        Err(AppError::PreconditionFailed.into())
+    }
+}
+
+/// The account's tag, which changes with all that the account shows: the work profile's version, and when a day was submitted last.
+fn opaque(version: i64, last_submission_at: Option<DateTime<Utc>>) -> String {
+    last_submission_at.map_or_else(|| version.to_string(), |at| format!("{version}.{}", at.timestamp_micros()))
+}
+
+/// The work profile's version in such a tag.
+fn work_version(opaque: &str) -> &str {
+    opaque.split_once('.').map_or(opaque, |(version, _)| version)
+}
+
+/// The account and its tag; no account where the caller has it already.
+async fn open(
+    app: &App,
+    caller: &SignedIn,
+    conditions: &Conditions,
+) -> Result<(Option<Json<AccountAnswer>>, String), Refusal> {
+    let (profile, keys) = profile::get(app, caller.ctx()).await?;
+    let (work, version) = profile.work.unzip();
+    let etag = opaque(version.unwrap_or_default(), profile.last_submission_at);
+    let unchanged = conditions.has(&etag)?;
+    access::accessed(app, caller.ctx(), keys, "account", usize::from(!unchanged), String::new()).await?;
+    if unchanged {
+        return Ok((None, quoted(&etag)));
+    }
+    let answer = AccountAnswer {
+        user_id: caller.user().0,
+        email: profile.contact.email,
+        hospital_id: work.as_ref().map(|work| work.hospital_id.clone()),
+        specialty: work.as_ref().map(|work| OneOf(work.specialty)),
+        role_level: work.as_ref().map(|work| OneOf(work.role_level)),
+        state_code: work.as_ref().and_then(|work| work.state_code).map(OneOf),
+        country_code: work.as_ref().map(|work| work.country_code.clone()),
+        time_zone: work.map(|work| work.time_zone),
+        created_at: profile.registered_at,
+        last_submission_at: profile.last_submission_at,
+    };
+    Ok((Some(Json(answer)), quoted(&etag)))
+}

@@ -1,0 +1,469 @@
+//! Signing in: codes, registration, login, refresh, logout. Called by anyone, but for the logout.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use context::{Ctx, Personal};
+use domain::{
+    Choice, RoleLevel, Specialty, StateCode,
+    kinds::{WorkProfile, normalise_address},
+    rights::consent::Purpose,
+};
+use poem::web::Data;
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
+use uuid::Uuid;
+
+use crate::{
+    app::{
+        App, AppError,
+        identity::{
+            account::{self, Registration},
+            asker, code,
+            known::{self, Known},
+            limit, sign_in,
+        },
+    },
+    auth::{
+        Grant,
+        codes::{Proof, code_typed},
+        devices::Asker,
+        limits::{Left, Limit},
+    },
+    http::{
+        Tag,
+        problem::Refusal,
+        request::{
+            caller::{Anyone, SignedIn},
+            input::{Body, Fields, Input},
+        },
+        types::OneOf,
+    },
+};
+
+/// Asks for a code.
+#[derive(Object)]
+#[oai(example, deny_unknown_fields)]
+pub struct CodeRequest {
+    /// The e-mail address that the code is sent to.
+    #[oai(validator(max_length = 254))]
+    email: String,
+    /// The secret of a device on which this address signed in before, from the answer to that sign-in.
+    #[oai(skip_serializing_if_is_none)]
+    device_secret: Option<String>,
+}
+
+/// Makes an account. The code was mailed to the address by `POST /v1/auth/code`.
+#[derive(Object)]
+#[oai(example)]
+pub struct RegisterRequest {
+    /// The e-mail address.
+    email: String,
+    /// The code that was mailed to it: six digits, or twelve letters and digits.
+    code: String,
+    /// The hospital: 2 to 64 lower-case letters, digits and hyphens, beginning with a letter.
+    hospital_id: String,
+    /// The specialty.
+    specialty: OneOf<Specialty>,
+    /// The level of the role.
+    role_level: OneOf<RoleLevel>,
+    /// The federal state.
+    #[oai(skip_serializing_if_is_none)]
+    state_code: Option<OneOf<StateCode>>,
+    /// The country, ISO 3166-1 alpha-3; `DEU` where absent.
+    #[oai(skip_serializing_if_is_none)]
+    country_code: Option<String>,
+    /// The time zone by its IANA name; `Europe/Berlin` where absent.
+    #[oai(skip_serializing_if_is_none)]
+    time_zone: Option<String>,
+    /// Purposes consented to, on their current notices.
+    #[oai(skip_serializing_if_is_none)]
+    consents: Option<Vec<OneOf<Purpose>>>,
+    /// The secret of a device on which this address signed in before, from the answer to that sign-in.
+    #[oai(skip_serializing_if_is_none)]
+    device_secret: Option<String>,
+}
+
+/// Signs in.
+#[derive(Object)]
+#[oai(example)]
+pub struct LoginRequest {
+    /// The e-mail address.
+    email: String,
+    /// The code that was mailed to it: six digits, or twelve letters and digits.
+    code: String,
+    /// The secret of a device on which this address signed in before, from the answer to that sign-in.
+    #[oai(skip_serializing_if_is_none)]
+    device_secret: Option<String>,
+}
+
+/// Exchanges a refresh token.
+#[derive(Object)]
+#[oai(example)]
+pub struct RefreshRequest {
+    /// The newest refresh token.
+    refresh_token: String,
+    /// The secret of the device, if it keeps one. A client that has one should show it: an answer that got lost is given again to the
+    /// same device, whatever network it is in by then.
+    #[oai(skip_serializing_if_is_none)]
+    device_secret: Option<String>,
+}
+
+/// What a sign-in gives.
+#[derive(Object)]
+#[oai(example)]
+pub struct SignInAnswer {
+    /// The account's public id.
+    user_id: Uuid,
+    /// The access token, for `Authorization: Bearer …`.
+    token: String,
+    /// The refresh token; it is used once, and answers with the next. The same client that shows it again within 30 seconds is given the
+    /// same next one.
+    refresh_token: String,
+    /// When the access token runs out.
+    expires_at: DateTime<Utc>,
+    /// A secret for this device to keep, and to show when it asks for a code and signs in again: what strangers try with the address then
+    /// keeps it from nothing. It opens nothing by itself. Absent in the answer to a refresh.
+    #[oai(skip_serializing_if_is_none)]
+    device_secret: Option<String>,
+}
+
+impl Example for CodeRequest {
+    fn example() -> Self {
+        Self { email: "anna.schmidt@klinik.example".to_owned(), device_secret: None }
+    }
+}
+
+impl Example for RegisterRequest {
+    fn example() -> Self {
+        Self {
+            email: "anna.schmidt@klinik.example".to_owned(),
+            code: "123456".to_owned(),
+            hospital_id: "klinikum-am-see".to_owned(),
+            specialty: OneOf(Specialty::Surgery),
+            role_level: OneOf(RoleLevel::Specialist),
+            state_code: Some(OneOf(StateCode::Bavaria)),
+            country_code: Some(WorkProfile::DEFAULT_COUNTRY.to_owned()),
+            time_zone: Some(WorkProfile::DEFAULT_TIME_ZONE.to_owned()),
+            consents: Some(vec![OneOf(Purpose::WorkHours)]),
+            device_secret: None,
+        }
+    }
+}
+
+impl Example for LoginRequest {
+    fn example() -> Self {
+        let (email, code) = ("anna.schmidt@klinik.example".to_owned(), "123456".to_owned());
+        Self { email, code, device_secret: Some("bVd2YpfVnSx1sAc1bJHi0m0X3n0PqJd0oWq1uKf3a9w".to_owned()) }
+    }
+}
+
+impl Example for RefreshRequest {
+    fn example() -> Self {
+        Self { refresh_token: "dVd2YpfVnSx1sAc1bJHi0m0X3n0PqJd0oWq1uKf3a9w".to_owned(), device_secret: None }
+    }
+}
+
+impl Example for SignInAnswer {
+    fn example() -> Self {
+        Self {
+            user_id: Uuid::nil(),
+            token: "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSJ9.….…".to_owned(),
+            refresh_token: RefreshRequest::example().refresh_token,
+            expires_at: DateTime::UNIX_EPOCH,
+            device_secret: LoginRequest::example().device_secret,
+        }
+    }
+}
+
+fn email(fields: &mut Fields) -> Option<String> {
+    let text = fields.text("email")?;
+    normalise_address(&text).map_err(|fault| fields.fault("email", fault.message)).ok()
+}
+
+fn code(fields: &mut Fields) -> Option<String> {
+    let code = code_typed(&fields.text("code")?);
+    if code.is_none() {
+        fields.fault("code", "must be six digits, or twelve letters and digits, as the letter says");
+    }
+    code
+}
+
+impl Input for CodeRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (email, device_secret) = (email(fields), fields.text_or_none("device_secret"));
+        Some(Self { email: email?, device_secret })
+    }
+}
+
+impl Input for LoginRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (email, code) = (email(fields), code(fields));
+        let device_secret = fields.text_or_none("device_secret");
+        Some(Self { email: email?, code: code?, device_secret })
+    }
+}
+
+impl Input for RefreshRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (refresh_token, device_secret) = (fields.text("refresh_token"), fields.text_or_none("device_secret"));
+        Some(Self { refresh_token: refresh_token?, device_secret })
+    }
+}
+
+impl Input for RegisterRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (email, code) = (email(fields), code(fields));
+        let hospital_id = fields.text("hospital_id");
+        let hospital_id = fields.ruled("hospital_id", hospital_id, WorkProfile::text_fault);
+        let (specialty, role_level) = (fields.choice("specialty"), fields.choice("role_level"));
+        let state_code = fields.choice_or_none("state_code").map(OneOf);
+        let (country_code, time_zone) = (profile_text(fields, "country_code"), profile_text(fields, "time_zone"));
+        let consents = purposes(fields);
+        let device_secret = fields.text_or_none("device_secret");
+        Some(Self {
+            email: email?,
+            code: code?,
+            hospital_id: hospital_id?,
+            specialty: OneOf(specialty?),
+            role_level: OneOf(role_level?),
+            state_code,
+            country_code,
+            time_zone,
+            consents,
+            device_secret,
+        })
+    }
+}
+
+/// A text of the work profile that may be absent.
+pub(crate) fn profile_text(fields: &mut Fields, field: &str) -> Option<String> {
+    let text = fields.text_or_none(field);
+    fields.ruled(field, text, WorkProfile::text_fault)
+}
+
+fn purposes(fields: &mut Fields) -> Option<Vec<OneOf<Purpose>>> {
+    let value = fields.take("consents")?;
+    let Some(values) = value.as_array() else {
+        fields.fault("consents", "must be a list");
+        return None;
+    };
+    if values.len() > Purpose::ALL.len() {
+        fields.fault("consents", "holds more than there are purposes");
+        return None;
+    }
+    let mut known: Vec<Purpose> = Vec::new();
+    for (number, value) in values.iter().enumerate() {
+        let field = format!("consents[{number}]");
+        match value.as_str().and_then(Purpose::parse) {
+            Some(purpose) if known.contains(&purpose) => fields.fault(&field, "is repeated"),
+            Some(purpose) => known.push(purpose),
+            None => fields.fault(&field, format!("must be one of {}", Purpose::NAMES.join(", "))),
+        }
+    }
+    Some(known.into_iter().map(OneOf).collect())
+}
+
+impl RegisterRequest {
+    fn registration(self) -> Registration {
+        let work = WorkProfile {
+            hospital_id: self.hospital_id,
+            specialty: self.specialty.0,
+            role_level: self.role_level.0,
+            state_code: self.state_code.map(|state| state.0),
+            country_code: self.country_code.unwrap_or_else(|| WorkProfile::DEFAULT_COUNTRY.to_owned()),
+            time_zone: self.time_zone.unwrap_or_else(|| WorkProfile::DEFAULT_TIME_ZONE.to_owned()),
+        };
+        let consents = self.consents.unwrap_or_default().into_iter().map(|purpose| purpose.0).collect();
+        Registration { email: self.email, work: Some(work), consents }
+    }
+}
+
+impl From<Grant> for SignInAnswer {
+    fn from(grant: Grant) -> Self {
+        Self {
+            user_id: grant.claims.user.0,
+            token: grant.token,
+            refresh_token: grant.refresh_token,
+            expires_at: grant.expires_at,
+            device_secret: grant.device_secret.map(Personal::into_inner),
+        }
+    }
+}
+
+/// The answer to a request for a code.
+#[derive(ApiResponse)]
+pub enum CodeSent {
+    /// A code is on its way, if the address can receive one. Known and unknown addresses are treated alike.
+    #[oai(status = 202)]
+    Accepted(
+        /// What is left of the limit.
+        #[oai(header = "RateLimit")]
+        String,
+        /// The limit.
+        #[oai(header = "RateLimit-Policy")]
+        String,
+    ),
+}
+
+/// The answer to a registration.
+#[derive(ApiResponse)]
+pub enum Registered {
+    /// The account is there, and its holder signed in.
+    #[oai(status = 201)]
+    Created(
+        Json<SignInAnswer>,
+        /// What is left of the limit.
+        #[oai(header = "RateLimit")]
+        String,
+        /// The limit.
+        #[oai(header = "RateLimit-Policy")]
+        String,
+    ),
+}
+
+/// The answer to a refresh.
+#[derive(ApiResponse)]
+pub enum Refreshed {
+    /// A new pair of tokens.
+    #[oai(status = 200)]
+    Ok(Json<SignInAnswer>),
+}
+
+/// The answer to a login.
+#[derive(ApiResponse)]
+pub enum SignedInNow {
+    /// Signed in.
+    #[oai(status = 200)]
+    Ok(
+        Json<SignInAnswer>,
+        /// What is left of the limit.
+        #[oai(header = "RateLimit")]
+        String,
+        /// The limit.
+        #[oai(header = "RateLimit-Policy")]
+        String,
+    ),
+}
+
+/// The answer to a logout.
+#[derive(ApiResponse)]
+pub enum SignedOutNow {
+    /// The session has ended; its tokens are refused from now on.
+    #[oai(status = 204)]
+    Done,
+}
+
+/// Signing in.
+pub struct AuthApi;
+
+#[OpenApi(prefix_path = "/v1/auth", tag = "Tag::SignIn")]
+impl AuthApi {
+    /// Mail a code
+    ///
+    /// Sends six digits to an address, good for ten minutes and one sign-in; or twelve letters and digits, where too many wrong codes
+    /// were tried on it. A newer code replaces the older one of the same client or device.
+    #[oai(path = "/code", method = "post", operation_id = "auth_code")]
+    async fn code(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<CodeRequest>) -> Result<CodeSent, Refusal> {
+        let (ctx, CodeRequest { email, device_secret }) = (&anyone.0, &body.0);
+        let known = code::to_mail(&app, ctx, email).await?;
+        let asker = asker::asker(&app, ctx, known.as_ref(), device_secret.as_deref()).await?;
+        let left = code::count(&app, ctx, email, &asker).await?;
+        code::send(&app, ctx, email, known.as_ref(), &asker).await?;
+        Ok(CodeSent::Accepted(left.header(), left.policy_header()))
+    }
+
+    /// Register
+    ///
+    /// Makes an account for an address that has none, with a mailed code.
+    #[oai(path = "/register", method = "post", operation_id = "auth_register")]
+    async fn register(
+        &self,
+        app: Data<&Arc<App>>,
+        anyone: Anyone,
+        body: Body<RegisterRequest>,
+    ) -> Result<Registered, Refusal> {
+        let (ctx, code, device_secret) = (&anyone.0, body.0.code.clone(), body.0.device_secret.clone());
+        let registration = body.0.registration();
+        registration.check(ctx)?;
+        let Proven { proof, known, left } =
+            prove(&app, ctx, &registration.email, &code, device_secret.as_deref()).await?;
+        if known.is_some() {
+            return Err(AppError::AccountExists.into());
+        }
+        let outcome = account::register(&app, ctx, &registration, &proof).await;
+        let grant = recorded(&app, ctx, None, outcome).await?;
+        Ok(Registered::Created(Json(grant.into()), left.header(), left.policy_header()))
+    }
+
+    /// Sign in
+    ///
+    /// Signs in an address that has an account, with a mailed code.
+    #[oai(path = "/login", method = "post", operation_id = "auth_login")]
+    async fn login(
+        &self,
+        app: Data<&Arc<App>>,
+        anyone: Anyone,
+        body: Body<LoginRequest>,
+    ) -> Result<SignedInNow, Refusal> {
+        let ctx = &anyone.0;
+        let LoginRequest { email, code, device_secret } = &body.0;
+        let Proven { proof, known, left } = prove(&app, ctx, email, code, device_secret.as_deref()).await?;
+        let known = known.ok_or(AppError::Missing("account"))?;
+        let outcome = sign_in::begin(&app, ctx, email, &known, &proof).await;
+        let grant = recorded(&app, ctx, Some(&known), outcome).await?;
+        Ok(SignedInNow::Ok(Json(grant.into()), left.header(), left.policy_header()))
+    }
+
+    /// Refresh
+    ///
+    /// Exchanges a refresh token for a new pair. A refresh token that is shown a second time ends its session; shown again by the same
+    /// client within 30 seconds, since an answer got lost or two requests met, it gives the same refresh token again.
+    #[oai(path = "/refresh", method = "post", operation_id = "auth_refresh")]
+    async fn refresh(
+        &self,
+        app: Data<&Arc<App>>,
+        anyone: Anyone,
+        body: Body<RefreshRequest>,
+    ) -> Result<Refreshed, Refusal> {
+        let RefreshRequest { refresh_token, device_secret } = &body.0;
+        let grant = sign_in::refresh(&app, &anyone.0, refresh_token, device_secret.as_deref()).await?;
+        Ok(Refreshed::Ok(Json(grant.into())))
+    }
+
+    /// Sign out
+    ///
+    /// Ends the session at once: its access tokens and refresh tokens are refused from now on.
+    #[oai(path = "/logout", method = "post", operation_id = "auth_logout")]
+    async fn logout(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<SignedOutNow, Refusal> {
+        sign_in::end(&app, caller.ctx()).await?;
+        Ok(SignedOutNow::Done)
+    }
+}
+
+/// What somebody showed who knew a code.
+struct Proven {
+    proof: Proof,
+    known: Option<Known>,
+    left: Left,
+}
+
+/// Checks a code; a wrong one is recorded. Whether the address is known is told only to who showed a right one.
+async fn prove(app: &App, ctx: &Ctx, email: &str, code: &str, device_secret: Option<&str>) -> Result<Proven, AppError> {
+    let known = known::account_of(app, ctx, email).await?;
+    let asker = asker::asker(app, ctx, known.as_ref(), device_secret).await?;
+    let left = match &asker {
+        Asker::Device(device) => limit::count(app, ctx, &[(Limit::SignInsPerDevice, &device.key())]).await?,
+        Asker::Client(client) => limit::count(app, ctx, &[(Limit::SignInsPerClient, client)]).await?,
+    };
+    let outcome = code::show(app, ctx, email, code, &asker).await;
+    let shown = recorded(app, ctx, known.as_ref(), outcome).await?;
+    Ok(Proven { proof: Proof::Code(shown), known, left })
+}
+
+/// Records that a code was refused, where it was: wrong, too old, or used by somebody who was faster.
+async fn recorded<T>(app: &App, ctx: &Ctx, known: Option<&Known>, outcome: Result<T, AppError>) -> Result<T, AppError> {
+    if let Err(AppError::CodeRefused) = outcome {
+        code::fail_sign_in(app, ctx, known).await?;
+    }
+    outcome
+}

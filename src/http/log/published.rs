@@ -1,0 +1,279 @@
+//! The verifiable log: its key, checkpoints, tiles and proofs (C2SP `tlog-tiles`, `tlog-proof`). Hashes are about nobody, and open
+//! to everybody, as cacheable files; entries are for auditors and the compliance desk.
+
+use std::sync::Arc;
+
+use poem::{
+    IntoResponse, Request, Response, Result, handler,
+    http::header,
+    web::{Data, Path as Segments},
+};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Path, Query},
+    payload::{Json, PlainText},
+    types::Example,
+};
+use transparency::{TILE_HASHES, tile_path};
+
+use crate::{
+    app::{
+        App, AppError,
+        log::{access, published, tree},
+    },
+    http::{
+        Tag,
+        problem::Refusal,
+        request::{caller, number::Whole},
+    },
+};
+
+/// What never changes may be kept for good.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// After a restore the bare paths are those of another tree.
+const A_WHILE: &str = "public, max-age=600";
+/// The newest checkpoint changes every second.
+const FRESH: &str = "public, max-age=1";
+
+/// One tree over the log.
+#[derive(Object)]
+#[oai(example)]
+pub struct TreeAnswer {
+    /// Its number, from 1; the highest grows. A restore of an old backup opens the next.
+    tree: i64,
+    /// The first line of its checkpoints.
+    origin: String,
+    /// So many events of the log come before its first leaf.
+    begins: i64,
+    /// How many leaves it has, checkpoints aside.
+    size: u64,
+}
+
+/// The trees, newest first.
+#[derive(Object)]
+pub struct TreesAnswer {
+    /// The key of the newest, as a verifier key (C2SP signed-note).
+    vkey: String,
+    /// One entry a tree.
+    trees: Vec<TreeAnswer>,
+}
+
+/// A proof that the tree only grew.
+#[derive(Object)]
+#[oai(example)]
+pub struct ConsistencyAnswer {
+    /// The smaller size.
+    from: u64,
+    /// The greater size.
+    to: u64,
+    /// The hashes of the proof (RFC 6962, section 2.1.2), in base64.
+    hashes: Vec<String>,
+}
+
+impl Example for TreeAnswer {
+    fn example() -> Self {
+        Self { tree: 1, origin: "log.example.com/lethe".to_owned(), begins: 0, size: 4711 }
+    }
+}
+
+impl Example for ConsistencyAnswer {
+    fn example() -> Self {
+        Self { from: 3, to: 7, hashes: vec!["47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".to_owned()] }
+    }
+}
+
+/// A text, and how long it may be kept.
+#[derive(ApiResponse)]
+pub enum TextAnswer {
+    /// The text.
+    #[oai(status = 200)]
+    Ok(
+        PlainText<String>,
+        /// How long it may be kept.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+impl TextAnswer {
+    fn new(text: String, kept: &str) -> Self {
+        Self::Ok(PlainText(text), kept.to_owned())
+    }
+}
+
+/// The verifiable log.
+pub struct LogApi;
+
+#[OpenApi(prefix_path = "/v1/log", tag = "Tag::Log")]
+impl LogApi {
+    /// The newest checkpoint
+    ///
+    /// A signed note (C2SP tlog-checkpoint): origin, number of leaves, root. It covers every event that was acknowledged a few
+    /// seconds ago. Tiles are files beneath `/v1/log/tile/` (C2SP tlog-tiles).
+    #[oai(path = "/checkpoint", method = "get", operation_id = "log_checkpoint")]
+    async fn checkpoint(&self, app: Data<&Arc<App>>) -> Result<TextAnswer, Refusal> {
+        let _turn = turn(&app).await;
+        let stored = published::checkpoint(&app, None).await?.ok_or(AppError::Missing("checkpoint"))?;
+        Ok(TextAnswer::new(stored.note, FRESH))
+    }
+
+    /// The log's key and trees
+    ///
+    /// Get the key once, from whom you trust; then checkpoints need nobody's word.
+    #[oai(path = "/trees", method = "get", operation_id = "log_trees")]
+    async fn trees(&self, app: Data<&Arc<App>>) -> Result<Json<TreesAnswer>, Refusal> {
+        let _turn = turn(&app).await;
+        let trees = tree::trees(&app).await?.into_iter();
+        let trees = trees.map(|it| TreeAnswer { tree: it.tree, origin: it.origin, begins: it.begins, size: it.size });
+        Ok(Json(TreesAnswer { vkey: published::vkey(&app).await?.vkey(), trees: trees.collect() }))
+    }
+
+    /// The proof that a leaf is in the tree
+    ///
+    /// Under the newest checkpoint (C2SP tlog-proof). Its extra line is the hash of the leaf; what the leaf is, it does not say.
+    #[oai(path = "/proofs/:index", method = "get", operation_id = "log_inclusion")]
+    async fn inclusion(
+        &self,
+        app: Data<&Arc<App>>,
+        /// The leaf's index, from 0.
+        index: Path<Whole<u64>>,
+    ) -> Result<TextAnswer, Refusal> {
+        let _turn = turn(&app).await;
+        Ok(TextAnswer::new(published::inclusion(&app, None, index.0.0).await?.to_text(), FRESH))
+    }
+
+    /// The proof that the tree only grew
+    ///
+    /// Between two sizes, of which the greater is that of the newest checkpoint where none is named.
+    #[oai(path = "/consistency", method = "get", operation_id = "log_consistency")]
+    async fn consistency(
+        &self,
+        app: Data<&Arc<App>>,
+        /// The smaller size.
+        from: Query<Whole<u64>>,
+        /// The greater size.
+        to: Query<Option<Whole<u64>>>,
+    ) -> Result<Json<ConsistencyAnswer>, Refusal> {
+        let _turn = turn(&app).await;
+        let from = from.0.0;
+        let (to, hashes) = published::consistency(&app, from, to.0.map(|to| to.0)).await?;
+        let hashes = hashes.iter().map(ToString::to_string).collect();
+        Ok(Json(ConsistencyAnswer { from, to, hashes }))
+    }
+}
+
+/// A tile of the newest tree, or of the tree whose number stands before it.
+#[handler]
+pub async fn get_tile(app: Data<&Arc<App>>, request: &Request, Segments(path): Segments<String>) -> Result<Response> {
+    send_tile(&app, request, None, &path).await
+}
+
+/// The published checkpoint of the tree whose number stands before: the last, where a later tree took its place.
+#[handler]
+pub async fn get_checkpoint_of(app: Data<&Arc<App>>, Segments(tree): Segments<i64>) -> Result<Response> {
+    let _turn = turn(&app).await;
+    let stored = published::checkpoint(&app, Some(tree)).await.map_err(Refusal::from)?;
+    let stored = stored.ok_or_else(|| Refusal::from(AppError::Missing("checkpoint")))?;
+    let response = Response::builder().content_type("text/plain; charset=utf-8").header(header::CACHE_CONTROL, FRESH);
+    Ok(response.body(stored.note))
+}
+
+/// The same of the tree whose number stands before.
+#[handler]
+pub async fn get_tile_of(
+    app: Data<&Arc<App>>,
+    request: &Request,
+    Segments((tree, path)): Segments<(i64, String)>,
+) -> Result<Response> {
+    send_tile(&app, request, Some(tree), &path).await
+}
+
+async fn send_tile(app: &Arc<App>, request: &Request, tree: Option<i64>, path: &str) -> Result<Response> {
+    let wanted = Wanted::parse(path).ok_or_else(|| Refusal::from(AppError::Missing("tile")))?;
+    let _turn = turn(app).await;
+    let (bytes, kept) = match wanted.level {
+        Some(level) => {
+            let bytes = published::tile_of(app, tree, level, wanted.tile, wanted.width).await.map_err(Refusal::from)?;
+            (bytes, if tree.is_some() { IMMUTABLE } else { A_WHILE })
+        }
+        None => {
+            let caller = caller::staff(request).await?;
+            let bytes = published::bundle_of(app, tree, wanted.tile, wanted.width).await.map_err(Refusal::from)?;
+            let first = wanted.tile * TILE_HASHES;
+            let asked = format!("leaves {first} to {}", first + wanted.width - 1);
+            let count = usize::try_from(wanted.width).unwrap_or_default();
+            access::session_accessed(app, caller.ctx(), "log", count, asked).await.map_err(Refusal::from)?;
+            (bytes, "no-store")
+        }
+    };
+    let response = Response::builder().content_type("application/octet-stream").header(header::CACHE_CONTROL, kept);
+    Ok(response.body(bytes).into_response())
+}
+
+/// Public reads take turns, since they share connections with jobs.
+async fn turn(app: &App) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    app.log.readers.acquire().await.ok()
+}
+
+/// Which tile a path asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    /// None for a bundle of entries.
+    level: Option<u8>,
+    tile: u64,
+    /// 1 to 256.
+    width: u64,
+}
+
+impl Wanted {
+    /// Reads `<level>/<number>[.p/<width>]`, in the one form in which it can be written.
+    fn parse(path: &str) -> Option<Self> {
+        let (level, rest) = path.split_once('/')?;
+        let (number, width) = match rest.split_once(".p/") {
+            Some((number, width)) => (number, width.parse().ok()?),
+            None => (rest, TILE_HASHES),
+        };
+        let mut tile: u64 = 0;
+        for part in number.split('/') {
+            tile = tile.checked_mul(1000)?.checked_add(part.trim_start_matches('x').parse().ok()?)?;
+        }
+        let numbered: Option<u8> = if level == "entries" { None } else { Some(level.parse().ok()?) };
+        let name = numbered.map_or_else(|| "entries".to_owned(), |level| level.to_string());
+        let canonical = tile_path(&name, tile, width) == format!("tile/{path}");
+        let sound = (1..=TILE_HASHES).contains(&width) && numbered.is_none_or(|level| level < 8);
+        (canonical && sound).then_some(Self { level: numbered, tile, width })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_in_its_one_form() {
+        let wanted = |level, tile, width| Some(Wanted { level, tile, width });
+        assert_eq!(Wanted::parse("0/000"), wanted(Some(0), 0, 256));
+        assert_eq!(Wanted::parse("1/x001/x234/067.p/8"), wanted(Some(1), 1_234_067, 8));
+        assert_eq!(Wanted::parse("entries/005.p/17"), wanted(None, 5, 17));
+        for wrong in [
+            "",
+            "0",
+            "0/",
+            "0/0",
+            "0/0000",
+            "00/000",
+            "8/000",
+            "-1/000",
+            "0/000.p/0",
+            "0/000.p/256",
+            "0/000.p/01",
+            "data/000",
+            "0/001/002",
+            "0/x001/x002",
+            "0/000/",
+            "0/x999/x999/x999/x999/x999/x999/x999/999",
+        ] {
+            assert_eq!(Wanted::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The state of the service, for staff: projections and the activity of the log. Called by the compliance desk and by auditors;
+//! about nobody.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example};
+use projections::operation::{activity::ActivityRow, dead_letter::DeadLetter, lag::LagRow};
+
+use crate::{
+    app::{App, AppError, log::access, operation::projection},
+    http::{Tag, problem::Refusal, request::caller::Staff},
+};
+
+/// Days of activity that are shown where none are asked for, and at most.
+const USUAL_DAYS: u64 = 30;
+const MOST_DAYS: u64 = 366;
+
+/// How a projection stands that follows the log behind the commands.
+#[derive(Object)]
+#[oai(example)]
+pub struct ProjectionAnswer {
+    /// Its name.
+    name: String,
+    /// The generation that is shown.
+    active_generation: i64,
+    /// The generation that is being built beside it.
+    #[oai(skip_serializing_if_is_none)]
+    building_generation: Option<i64>,
+    /// The version of the code that keeps the generation that is shown.
+    code_version: i32,
+    /// The place in the log that it has come to.
+    position: i64,
+    /// When it moved last.
+    moved_at: DateTime<Utc>,
+    /// How many committed events wait for it, counted up to 100000.
+    lag_events: i64,
+    /// For how long the oldest of them has been waiting, in milliseconds; 0 where none waits.
+    lag_ms: i64,
+    /// How many events it could not apply; `lethe projections retry` tries them again.
+    dead_letters: i64,
+}
+
+/// An event that a projection could not apply.
+#[derive(Object)]
+#[oai(example)]
+pub struct DeadLetterAnswer {
+    /// The projection.
+    projection: String,
+    /// Where the event stands in the log.
+    position: i64,
+    /// Why it could not be applied: `unknown_type`, `unknown_role` or `refused_by_database`.
+    reason: String,
+    /// How often it was tried.
+    attempts: i32,
+    /// When it was tried last.
+    tried_at: DateTime<Utc>,
+}
+
+/// All projections.
+#[derive(Object)]
+pub struct ProjectionsAnswer {
+    /// One entry a projection.
+    projections: Vec<ProjectionAnswer>,
+    /// The events that could not be applied, the first 100.
+    dead_letters: Vec<DeadLetterAnswer>,
+    /// The backends of PostgreSQL whose open transactions hold all projections back, by process id.
+    held_by: Vec<i32>,
+}
+
+/// How often something happened on a day.
+#[derive(Object)]
+#[oai(example)]
+pub struct ActivityCount {
+    /// The day, in UTC.
+    date: NaiveDate,
+    /// What happened, such as `record.submitted`.
+    event_type: String,
+    /// In which capacity somebody acted: `subject`, `compliance`, `auditor`, `anonymous`, `job` or `system`.
+    role: String,
+    /// How many events.
+    events: i64,
+}
+
+/// The activity of a range of days.
+#[derive(Object)]
+pub struct ActivityAnswer {
+    /// The first day.
+    from: NaiveDate,
+    /// The last day.
+    to: NaiveDate,
+    /// Oldest first; a day on which nothing happened has no entry.
+    counts: Vec<ActivityCount>,
+}
+
+impl Example for ProjectionAnswer {
+    fn example() -> Self {
+        Self {
+            name: "activity".to_owned(),
+            active_generation: 1,
+            building_generation: None,
+            code_version: 1,
+            position: 4711,
+            moved_at: DateTime::UNIX_EPOCH,
+            lag_events: 0,
+            lag_ms: 0,
+            dead_letters: 0,
+        }
+    }
+}
+
+impl Example for DeadLetterAnswer {
+    fn example() -> Self {
+        Self {
+            projection: "activity".to_owned(),
+            position: 4711,
+            reason: "unknown_type".to_owned(),
+            attempts: 1,
+            tried_at: DateTime::UNIX_EPOCH,
+        }
+    }
+}
+
+impl Example for ActivityCount {
+    fn example() -> Self {
+        Self {
+            date: NaiveDate::default(),
+            event_type: "record.submitted".to_owned(),
+            role: "subject".to_owned(),
+            events: 42,
+        }
+    }
+}
+
+impl ProjectionAnswer {
+    fn new(standing: LagRow, now: DateTime<Utc>) -> Self {
+        Self {
+            name: standing.name,
+            active_generation: standing.active,
+            building_generation: standing.building,
+            code_version: standing.code_version,
+            position: standing.position.position,
+            moved_at: standing.moved_at,
+            lag_events: standing.lag_events,
+            lag_ms: standing.waiting_since.map_or(0, |since| (now - since).num_milliseconds().max(0)),
+            dead_letters: standing.dead_letters,
+        }
+    }
+}
+
+impl From<DeadLetter> for DeadLetterAnswer {
+    fn from(letter: DeadLetter) -> Self {
+        Self {
+            projection: letter.projection,
+            position: letter.position.position,
+            reason: letter.reason,
+            attempts: letter.attempts,
+            tried_at: letter.tried_at,
+        }
+    }
+}
+
+impl From<ActivityRow> for ActivityCount {
+    fn from(row: ActivityRow) -> Self {
+        Self { date: row.day, event_type: row.event_type, role: row.role, events: row.events }
+    }
+}
+
+/// The state of the service.
+pub struct AdminApi;
+
+#[OpenApi(prefix_path = "/v1/admin", tag = "Tag::Admin")]
+impl AdminApi {
+    /// See the projections
+    ///
+    /// How far each read model that follows the log has come, how far it is behind, what it could not apply, and who holds it
+    /// back.
+    #[oai(path = "/projections", method = "get", operation_id = "projection_list")]
+    async fn projections(&self, app: Data<&Arc<App>>, caller: Staff) -> Result<Json<ProjectionsAnswer>, Refusal> {
+        let overview = projection::list(&app).await?;
+        access::session_accessed(&app, caller.ctx(), "admin", overview.projections.len(), "projections".to_owned())
+            .await?;
+        let now = caller.ctx().now();
+        Ok(Json(ProjectionsAnswer {
+            projections: overview.projections.into_iter().map(|it| ProjectionAnswer::new(it, now)).collect(),
+            dead_letters: overview.dead_letters.into_iter().map(DeadLetterAnswer::from).collect(),
+            held_by: overview.held_by,
+        }))
+    }
+
+    /// See the activity
+    ///
+    /// How many events of each type there were a day, and in which capacity somebody acted; nothing about who. At most 366 days.
+    #[oai(path = "/activity", method = "get", operation_id = "activity_list")]
+    async fn activity(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Staff,
+        /// The first day; 29 days before the last where absent.
+        from: Query<Option<NaiveDate>>,
+        /// The last day, in UTC; today where absent.
+        to: Query<Option<NaiveDate>>,
+    ) -> Result<Json<ActivityAnswer>, Refusal> {
+        let (from, to) = days(from.0, to.0, caller.ctx().now().date_naive())?;
+        let counts = projection::activity(&app, from, to).await?;
+        access::session_accessed(&app, caller.ctx(), "admin", counts.len(), format!("activity {from} to {to}")).await?;
+        Ok(Json(ActivityAnswer { from, to, counts: counts.into_iter().map(ActivityCount::from).collect() }))
+    }
+}
+
+/// A range of days that is neither empty nor too long.
+fn days(from: Option<NaiveDate>, to: Option<NaiveDate>, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), AppError> {
+    let to = to.unwrap_or(today);
+    let back = |days: u64| to.checked_sub_days(Days::new(days - 1)).unwrap_or(NaiveDate::MIN);
+    let from = from.unwrap_or(back(USUAL_DAYS));
+    if from > to {
+        return Err(AppError::parameter("from", "must not lie after `to`"));
+    }
+    if from < back(MOST_DAYS) {
+        return Err(AppError::parameter("from", &format!("must lie less than {MOST_DAYS} days before `to`")));
+    }
+    Ok((from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(from: Option<&str>, to: Option<&str>) -> Result<(String, String), ()> {
+        let day = |text: &str| text.parse::<NaiveDate>().expect("a day");
+        let range = days(from.map(day), to.map(day), day("2026-03-31"));
+        range.map(|(from, to)| (from.to_string(), to.to_string())).map_err(drop)
+    }
+
+    #[test]
+    fn a_range_of_days_is_bounded() {
+        let range = |from: &str, to: &str| Ok((from.to_owned(), to.to_owned()));
+        assert_eq!(asked(None, None), range("2026-03-02", "2026-03-31"));
+        assert_eq!(asked(None, Some("2026-02-01")), range("2026-01-03", "2026-02-01"));
+        assert_eq!(asked(Some("2026-03-31"), None), range("2026-03-31", "2026-03-31"));
+        assert_eq!(asked(Some("2025-03-31"), None), range("2025-03-31", "2026-03-31"));
+        assert_eq!(asked(Some("2025-03-30"), None), Err(()));
+        assert_eq!(asked(Some("2026-04-01"), None), Err(()));
+    }
+}

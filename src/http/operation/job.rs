@@ -1,0 +1,110 @@
+//! The jobs, for staff: what is to be done, what a server is at, what failed; about nobody. Called by the compliance
+//! desk and by auditors.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example};
+use projections::operation::job::JobRow;
+use uuid::Uuid;
+
+use crate::{
+    app::{App, AppError, log::access, operation::job},
+    http::{Tag, problem::Refusal, request::caller::Staff},
+};
+
+/// So many jobs are shown.
+const SHOWN: i64 = 200;
+const STATES: [&str; 4] = ["waiting", "running", "done", "failed"];
+
+/// One job.
+#[derive(Object)]
+#[oai(example)]
+pub struct JobAnswer {
+    /// The job.
+    job_id: Uuid,
+    /// What is to be done: `deletion`, `export`, `retention` or `retention_sweep`.
+    kind: String,
+    /// `waiting`, `running`, `done` or `failed`.
+    state: String,
+    /// When it is due.
+    due_at: DateTime<Utc>,
+    /// How often it was tried.
+    attempts: i32,
+    /// Until when the server that is at it holds it.
+    #[oai(skip_serializing_if_is_none)]
+    lease_until: Option<DateTime<Utc>>,
+    /// Why it failed last.
+    #[oai(skip_serializing_if_is_none)]
+    failure: Option<String>,
+    /// When it was added.
+    created_at: DateTime<Utc>,
+    /// When it ended.
+    #[oai(skip_serializing_if_is_none)]
+    ended_at: Option<DateTime<Utc>>,
+}
+
+/// The newest jobs.
+#[derive(Object)]
+pub struct JobsAnswer {
+    /// Newest first, 200 at most.
+    jobs: Vec<JobAnswer>,
+}
+
+impl Example for JobAnswer {
+    fn example() -> Self {
+        Self {
+            job_id: Uuid::nil(),
+            kind: "deletion".to_owned(),
+            state: "waiting".to_owned(),
+            due_at: DateTime::UNIX_EPOCH,
+            attempts: 0,
+            lease_until: None,
+            failure: None,
+            created_at: DateTime::UNIX_EPOCH,
+            ended_at: None,
+        }
+    }
+}
+
+impl From<JobRow> for JobAnswer {
+    fn from(row: JobRow) -> Self {
+        Self {
+            job_id: row.job,
+            kind: row.kind,
+            state: row.state,
+            due_at: row.due_at,
+            attempts: row.attempts,
+            lease_until: row.lease_until,
+            failure: row.failure,
+            created_at: row.created_at,
+            ended_at: row.ended_at,
+        }
+    }
+}
+
+/// Jobs.
+pub struct JobApi;
+
+#[OpenApi(prefix_path = "/v1/admin", tag = "Tag::Admin")]
+impl JobApi {
+    /// See the jobs
+    ///
+    /// The newest jobs of all servers, of one state where one is asked for. Whom a job is about is not shown.
+    #[oai(path = "/jobs", method = "get", operation_id = "job_list")]
+    async fn list(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Staff,
+        /// Only jobs that are `waiting`, `running`, `done` or `failed`.
+        state: Query<Option<String>>,
+    ) -> Result<Json<JobsAnswer>, Refusal> {
+        if state.0.as_deref().is_some_and(|state| !STATES.contains(&state)) {
+            return Err(AppError::parameter("state", &format!("must be one of {}", STATES.join(", "))).into());
+        }
+        access::session_accessed(&app, caller.ctx(), "admin", 1, "jobs".to_owned()).await?;
+        let jobs = job::list(&app, state.0, SHOWN).await?;
+        Ok(Json(JobsAnswer { jobs: jobs.into_iter().map(JobAnswer::from).collect() }))
+    }
+}

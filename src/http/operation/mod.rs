@@ -1,0 +1,5 @@
+//! Running the service: jobs, keys, projections, readiness, what follows a restore.
+
+pub mod admin;
+pub mod health;
+pub mod job;

@@ -1,0 +1,147 @@
+//! Guests: a token that names nobody, and evaluations of what is never stored. Called without an account.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    Kind,
+    kinds::{SCREENING, kind},
+};
+use poem::web::Data;
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, types::Example};
+use serde_json::Value;
+
+use crate::{
+    app::{App, AppError, records::guest},
+    http::{
+        Tag,
+        problem::{HOW_TO_SIGN_IN, Refusal},
+        records::record::RecordBody,
+        request::{
+            caller::{Anyone, Guest},
+            input::Body,
+        },
+    },
+};
+
+/// A guest's token.
+#[derive(Object)]
+#[oai(example)]
+pub struct GuestAnswer {
+    /// The token, for `Authorization: Bearer`. It names nobody and opens nothing that is stored.
+    token: String,
+    /// When it runs out.
+    expires_at: DateTime<Utc>,
+    /// False: nothing that a guest submits is stored, and nothing of it can be seen again.
+    stored: bool,
+    /// How to sign in, to have records kept.
+    sign_in: String,
+}
+
+/// What a record means.
+#[derive(Object)]
+#[oai(example)]
+pub struct EvaluationAnswer {
+    /// The kind.
+    kind: String,
+    /// What the record means: an object of the kind's own form.
+    result: Value,
+    /// False: neither the record nor the result is stored.
+    stored: bool,
+    /// How to sign in, to have records kept.
+    sign_in: String,
+}
+
+impl Example for GuestAnswer {
+    fn example() -> Self {
+        Self::new("eyJ0eXAiOiJndWVzdCtqd3QiLCJhbGciOiJFZERTQSJ9…".to_owned(), DateTime::UNIX_EPOCH)
+    }
+}
+
+impl Example for EvaluationAnswer {
+    fn example() -> Self {
+        Self::new(SCREENING, SCREENING.evaluate(&SCREENING.example()).unwrap_or_default())
+    }
+}
+
+impl GuestAnswer {
+    fn new(token: String, expires_at: DateTime<Utc>) -> Self {
+        Self { token, expires_at, stored: false, sign_in: HOW_TO_SIGN_IN.to_owned() }
+    }
+}
+
+impl EvaluationAnswer {
+    fn new(kind: &dyn Kind, result: Value) -> Self {
+        Self { kind: kind.name().to_owned(), result, stored: false, sign_in: HOW_TO_SIGN_IN.to_owned() }
+    }
+}
+
+/// The answer to a guest who arrives.
+#[derive(ApiResponse)]
+pub enum GuestWelcomed {
+    /// A token.
+    #[oai(status = 201)]
+    Created(
+        Json<GuestAnswer>,
+        /// What is left of the limit.
+        #[oai(header = "RateLimit")]
+        String,
+        /// The limit.
+        #[oai(header = "RateLimit-Policy")]
+        String,
+    ),
+}
+
+/// The answer to an evaluation.
+#[derive(ApiResponse)]
+pub enum Evaluated {
+    /// What the record means.
+    #[oai(status = 200)]
+    Ok(
+        Json<EvaluationAnswer>,
+        /// What is left of the limit.
+        #[oai(header = "RateLimit")]
+        String,
+        /// The limit.
+        #[oai(header = "RateLimit-Policy")]
+        String,
+    ),
+}
+
+/// Guests.
+pub struct GuestApi;
+
+#[OpenApi(prefix_path = "/v1/guests", tag = "Tag::Guests")]
+impl GuestApi {
+    /// Be a guest
+    ///
+    /// Gives a token for an hour. It names nobody; the server keeps nothing of it.
+    #[oai(path = "/", method = "post", operation_id = "guest_token")]
+    async fn token(&self, app: Data<&Arc<App>>, anyone: Anyone) -> Result<GuestWelcomed, Refusal> {
+        let left = guest::count(&app.guests, &anyone.0)?;
+        let (token, expires_at) = app.tokens.issue_guest(anyone.0.now());
+        let answer = Json(GuestAnswer::new(token, expires_at));
+        Ok(GuestWelcomed::Created(answer, left.header(), left.policy_header()))
+    }
+
+    /// Have a record evaluated
+    ///
+    /// Says what a record means. Neither the record nor the result is stored. Kinds that are not for guests answer 403 and
+    /// how to sign in.
+    #[oai(path = "/evaluate/:kind", method = "post", operation_id = "guest_evaluate")]
+    async fn evaluate(
+        &self,
+        app: Data<&Arc<App>>,
+        guest: Guest,
+        /// The kind.
+        #[oai(name = "kind")]
+        kind_name: Path<String>,
+        body: Body<RecordBody>,
+    ) -> Result<Evaluated, Refusal> {
+        let left = guest::count(&app.guests, &guest.0)?;
+        let kind = kind(&kind_name).ok_or(AppError::Missing("kind"))?;
+        let result = guest::evaluate(&guest.0, kind, &body.0.0)?;
+        let answer = Json(EvaluationAnswer::new(kind, result));
+        Ok(Evaluated::Ok(answer, left.header(), left.policy_header()))
+    }
+}

@@ -1,0 +1,482 @@
+//! Records of every kind that clients may submit: which kinds there are, submitting, seeing and removing single records.
+//! Called by a person on their own data.
+//!
+//! A body is a free JSON object here; its kind alone decides what is wrong with it, so a new kind is served as it is.
+
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use context::{Personal, RecordId};
+use domain::{
+    Kind,
+    filter::Days,
+    kinds::{KINDS, WORK_DAY, kind},
+    rights::consent::Purpose,
+};
+use poem::web::Data;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+    registry::{MetaSchema, MetaSchemaRef, Registry},
+    types::{Example, ParseFromJSON, ParseResult, ToJSON, Type},
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    app::{
+        App, AppError,
+        log::access,
+        records::{
+            once::Once,
+            record::{self, Batch, Change, OpenRecord, Submission},
+        },
+    },
+    http::{
+        Tag,
+        problem::Refusal,
+        request::{
+            caller::Subject,
+            cursor::{self, Page},
+            etag::{Conditions, tag},
+            header_field::{HeaderList, HeaderText},
+            input::{Body, Fields, Input, days, idempotency_key},
+            number::Whole,
+        },
+        types::OneOf,
+    },
+};
+
+/// What a record says: a JSON object of its kind's form.
+#[derive(Clone, Debug, Default)]
+pub struct RecordBody(pub domain::Body);
+
+impl RecordBody {
+    const NAME: &'static str = "RecordBody";
+}
+
+impl Type for RecordBody {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        Self::NAME.into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Reference(Self::NAME.to_owned())
+    }
+
+    fn register(registry: &mut Registry) {
+        registry.create_schema::<Self, _>(Self::NAME.to_owned(), |_| MetaSchema {
+            description: Some("What a record says: an object of its kind's form, of which `kind_list` shows a sample."),
+            additional_properties: Some(Box::new(MetaSchemaRef::Inline(Box::new(MetaSchema::ANY)))),
+            example: Some(WORK_DAY.example().into_inner()),
+            ..MetaSchema::new("object")
+        });
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ToJSON for RecordBody {
+    fn to_json(&self) -> Option<Value> {
+        Some(self.0.reveal().clone())
+    }
+}
+
+impl ParseFromJSON for RecordBody {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        Ok(Self(Personal::new(value.unwrap_or_default())))
+    }
+}
+
+impl Input for RecordBody {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self(Personal::new(Value::Object(fields.rest()))))
+    }
+}
+
+/// A kind of record.
+#[derive(Object)]
+#[oai(example)]
+pub struct KindAnswer {
+    /// Its name, for the path.
+    name: String,
+    /// What it is, in plain words.
+    title: String,
+    /// The purpose whose consent a submission needs; none where absent.
+    #[oai(skip_serializing_if_is_none)]
+    purpose: Option<OneOf<Purpose>>,
+    /// Days for which a record is kept after its last change, where the person sets no other; as long as the account where
+    /// absent.
+    #[oai(skip_serializing_if_is_none)]
+    retention_days: Option<u32>,
+    /// Whether its records have a date, by which they can be asked for.
+    dated: bool,
+    /// The field by which a submission finds the record that it amends; absent where a person has one record only.
+    #[oai(skip_serializing_if_is_none)]
+    key_field: Option<String>,
+    /// Whether a guest may have one evaluated.
+    for_guests: bool,
+    /// A body of this kind.
+    sample: RecordBody,
+}
+
+/// All kinds that clients may submit.
+#[derive(Object)]
+pub struct KindsAnswer {
+    /// One entry a kind.
+    kinds: Vec<KindAnswer>,
+}
+
+/// A stored record.
+#[derive(Object)]
+#[oai(example)]
+pub struct RecordAnswer {
+    /// The record's own id.
+    record_id: Uuid,
+    /// Its kind.
+    kind: String,
+    /// When it was submitted first.
+    submitted_at: DateTime<Utc>,
+    /// When it was changed last.
+    updated_at: DateTime<Utc>,
+    /// What it says, as it is stored: times in UTC to the second, absent fields left out.
+    body: RecordBody,
+}
+
+/// A page of records.
+#[derive(Object)]
+pub struct RecordsAnswer {
+    /// The records, by their date, or by their first submission where their kind has no dates; oldest first.
+    records: Vec<RecordAnswer>,
+    /// What to ask for the next page with; absent on the last.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
+}
+
+impl Example for KindAnswer {
+    fn example() -> Self {
+        Self::of(WORK_DAY)
+    }
+}
+
+impl Example for RecordAnswer {
+    fn example() -> Self {
+        Self {
+            record_id: Uuid::nil(),
+            kind: WORK_DAY.name().to_owned(),
+            submitted_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+            body: RecordBody(WORK_DAY.example()),
+        }
+    }
+}
+
+impl KindAnswer {
+    fn of(kind: &dyn Kind) -> Self {
+        Self {
+            name: kind.name().to_owned(),
+            title: kind.title().to_owned(),
+            purpose: kind.purpose().map(OneOf),
+            retention_days: kind.retention_days(),
+            dated: kind.is_dated(),
+            key_field: Some(kind.key_field()).filter(|field| !field.is_empty()).map(str::to_owned),
+            for_guests: kind.for_guests(),
+            sample: RecordBody(kind.example()),
+        }
+    }
+}
+
+impl RecordAnswer {
+    fn of(kind: &dyn Kind, record: OpenRecord) -> Self {
+        Self {
+            record_id: record.record.0,
+            kind: kind.name().to_owned(),
+            submitted_at: record.submitted_at,
+            updated_at: record.recorded_at,
+            body: RecordBody(record.body),
+        }
+    }
+}
+
+/// Where a record stands in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    date: Option<NaiveDate>,
+    submitted_us: i64,
+    record: RecordId,
+}
+
+impl Place {
+    fn of(kind: &dyn Kind, record: &OpenRecord) -> Self {
+        let submitted_us = record.submitted_at.timestamp_micros();
+        Self { date: kind.date(&record.body), submitted_us, record: record.record }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date = self.date.map_or_else(String::new, |date| date.to_string());
+        write!(f, "{date} {} {}", self.submitted_us, self.record)
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split(' ');
+        let mut part = || parts.next().ok_or(());
+        let date = match part()? {
+            "" => None,
+            date => Some(date.parse().map_err(drop)?),
+        };
+        let (submitted_us, record) = (part()?.parse().map_err(drop)?, part()?.parse().map_err(drop)?);
+        Ok(Self { date, submitted_us, record })
+    }
+}
+
+/// The answer to a submission.
+#[derive(ApiResponse)]
+pub enum RecordSubmitted {
+    /// The record was there: it says something else now, or the same.
+    #[oai(status = 200)]
+    Amended(
+        Json<RecordAnswer>,
+        /// The record's version, for `If-Match`.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The record is new.
+    #[oai(status = 201)]
+    Created(
+        Json<RecordAnswer>,
+        /// The record's version, for `If-Match`.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+/// One record, and its version.
+#[derive(ApiResponse)]
+pub enum RecordShown {
+    /// The record.
+    #[oai(status = 200)]
+    Ok(
+        Json<RecordAnswer>,
+        /// The record's version, for `If-Match`.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The caller has this version.
+    #[oai(status = 304)]
+    Unchanged(
+        /// The record's version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+/// The answer to a removal.
+#[derive(ApiResponse)]
+pub enum RecordRemoved {
+    /// The record is gone, and its key destroyed.
+    #[oai(status = 204)]
+    Done,
+}
+
+/// Records.
+pub struct RecordApi;
+
+#[OpenApi(prefix_path = "/v1/records", tag = "Tag::Records")]
+impl RecordApi {
+    /// See the kinds
+    ///
+    /// Every kind of record that clients may submit, with a sample of its body. Says nothing about anybody.
+    #[oai(path = "/kinds", method = "get", operation_id = "kind_list")]
+    async fn kinds(&self) -> Result<Json<KindsAnswer>, Refusal> {
+        let open = KINDS.iter().filter(|kind| kind.open_to_clients());
+        Ok(Json(KindsAnswer { kinds: open.map(|kind| KindAnswer::of(*kind)).collect() }))
+    }
+
+    /// Submit a record
+    ///
+    /// A second submission with the same key field amends; the same again changes nothing. Needs consent to the purpose of
+    /// the kind.
+    #[oai(path = "/:kind", method = "put", operation_id = "record_submit")]
+    #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
+    async fn submit(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Subject,
+        /// The kind.
+        #[oai(name = "kind")]
+        kind_name: Path<String>,
+        /// The versions of which one must be there, or `*` for any; otherwise nothing is changed.
+        #[oai(name = "If-Match")]
+        if_match: HeaderList,
+        /// Versions that must not be there; `*`: only create, change nothing that is there.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
+        /// Makes a repeated request answer as the first did, for 24 hours.
+        #[oai(name = "Idempotency-Key")]
+        key: HeaderText,
+        body: Body<RecordBody>,
+    ) -> Result<RecordSubmitted, Refusal> {
+        let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
+        let body = kind.normal(body.0.0);
+        let once = idempotency_key(key.0.as_deref())?.map(|key| Once {
+            operation: "record_submit",
+            key,
+            body: format!("{} {}", kind.name(), body.reveal()).into_bytes(),
+        });
+        let submissions = [Submission { body, expected: Some(conditions.expected()), within: None }];
+        let batch = Batch { kind, submissions: &submissions, today: caller.today(), faults: Vec::new() };
+        let outcomes = record::submit(&app, caller.ctx(), &batch, once.as_ref()).await?;
+        let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
+        let [Submission { body, .. }] = submissions;
+        let answer = Json(RecordAnswer {
+            record_id: outcome.record.0,
+            kind: kind.name().to_owned(),
+            submitted_at: outcome.submitted_at,
+            updated_at: outcome.recorded_at,
+            body: RecordBody(body),
+        });
+        let etag = tag(outcome.version);
+        Ok(match outcome.change {
+            Change::Created => RecordSubmitted::Created(answer, etag),
+            Change::Amended | Change::Unchanged => RecordSubmitted::Amended(answer, etag),
+        })
+    }
+
+    /// See own records
+    ///
+    /// The caller's records of a kind; where the kind has dates, those from `from` to `to`, both included. Days are those of the
+    /// time zone in the caller's work profile.
+    #[oai(path = "/:kind", method = "get", operation_id = "record_list")]
+    #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
+    async fn list(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Subject,
+        /// The kind.
+        #[oai(name = "kind")]
+        kind_name: Path<String>,
+        /// The first day.
+        from: Query<Option<NaiveDate>>,
+        /// The last day.
+        to: Query<Option<NaiveDate>>,
+        /// What the page before gave as `next_cursor`.
+        cursor: Query<Option<String>>,
+        /// How many records at most, 1 to 1000; 100 where absent.
+        limit: Query<Option<Whole<u32>>>,
+    ) -> Result<Json<RecordsAnswer>, Refusal> {
+        let kind = open_kind(&kind_name)?;
+        let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 100, 1000)?;
+        let after: Option<Place> = page.after.as_deref().map(cursor::part).transpose()?;
+        let (range, asked) = days(from.0, to.0)?;
+        if range.is_some() && !kind.is_dated() {
+            let named = if from.0.is_some() { "from" } else { "to" };
+            return Err(AppError::parameter(named, "asks for days, and records of this kind have none").into());
+        }
+        let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
+        let (records, keys) = record::list(&app, caller.ctx(), kind, range).await?;
+        let mut records: Vec<_> = records.into_iter().map(|record| (Place::of(kind, &record), record)).collect();
+        records.retain(|(place, _)| after.is_none_or(|after| *place > after));
+        records.sort_by_key(|(place, _)| *place);
+        let more = records.len() > page.limit;
+        records.truncate(page.limit);
+        let next_cursor = records.last().filter(|_| more).map(|(place, _)| cursor::make(&place.to_string()));
+        access::accessed(&app, caller.ctx(), keys, kind.name(), records.len(), asked).await?;
+        let records = records.into_iter().map(|(_, record)| RecordAnswer::of(kind, record)).collect();
+        Ok(Json(RecordsAnswer { records, next_cursor }))
+    }
+
+    /// See a record
+    #[oai(path = "/:kind/:record_id", method = "get", operation_id = "record_get")]
+    async fn get(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Subject,
+        /// The kind.
+        #[oai(name = "kind")]
+        kind_name: Path<String>,
+        /// The record.
+        record_id: Path<Uuid>,
+        /// The versions of which one must be there, or `*` for any; otherwise nothing is shown.
+        #[oai(name = "If-Match")]
+        if_match: HeaderList,
+        /// Versions that the caller has; where it is one of these, the answer is 304 without a body.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
+    ) -> Result<RecordShown, Refusal> {
+        let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
+        let (record, keys) = record::get(&app, caller.ctx(), kind, RecordId(record_id.0)).await?;
+        let (unchanged, etag) = (conditions.has(&record.version.to_string())?, tag(record.version));
+        let shown = usize::from(!unchanged);
+        access::accessed(&app, caller.ctx(), keys, kind.name(), shown, record_id.0.to_string()).await?;
+        if unchanged {
+            return Ok(RecordShown::Unchanged(etag));
+        }
+        Ok(RecordShown::Ok(Json(RecordAnswer::of(kind, record)), etag))
+    }
+
+    /// Remove a record
+    ///
+    /// Takes the record's key away, for good: nothing reads it any more. Copies of the database that hold an old key, wrapped,
+    /// follow when the server's own key is rotated.
+    #[oai(path = "/:kind/:record_id", method = "delete", operation_id = "record_remove")]
+    async fn remove(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Subject,
+        /// The kind.
+        #[oai(name = "kind")]
+        kind_name: Path<String>,
+        /// The record.
+        record_id: Path<Uuid>,
+        /// The versions of which one must be there, or `*` for any; otherwise nothing is removed.
+        #[oai(name = "If-Match")]
+        if_match: HeaderList,
+        /// Versions that must not be there.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
+    ) -> Result<RecordRemoved, Refusal> {
+        let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
+        record::remove(&app, caller.ctx(), kind, RecordId(record_id.0), &conditions.expected()).await?;
+        Ok(RecordRemoved::Done)
+    }
+}
+
+/// A kind that clients may submit.
+fn open_kind(name: &str) -> Result<&'static dyn Kind, AppError> {
+    kind(name).filter(|kind| kind.open_to_clients()).ok_or(AppError::Missing("kind"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_says_where_a_record_stands() {
+        let place = |date: &str| format!("{date} 12 {}", Uuid::nil()).parse::<Place>().ok();
+        for date in ["", "2026-03-02"] {
+            let known = place(date).expect("a place");
+            assert_eq!(known.to_string().parse::<Place>(), Ok(known));
+        }
+        assert!(place("") < place("2026-03-02") && place("2026-03-02") < place("2026-03-03"));
+        for wrong in ["", "x", "2026-03-02", "2026-03-02 x", "2026-03-02 12 x", "2026-13-02 12 x"] {
+            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What the OpenAPI document says of a path: the methods that its resource allows, for the `Allow` header field of a 405 (RFC 9110,
+//! 15.5.6), and what its segments are called.
+
+use std::sync::LazyLock;
+
+/// A path of the document: its segments, parameters in braces, and its methods.
+struct Known {
+    segments: Vec<String>,
+    methods: String,
+}
+
+static PATHS: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let document: serde_json::Value = serde_json::from_str(&crate::http::document()).expect("our own document is JSON");
+    let paths = document["paths"].as_object().into_iter().flatten();
+    paths
+        .map(|(path, operations)| {
+            let methods = operations.as_object().into_iter().flatten().map(|(method, _)| method.to_uppercase());
+            let methods = methods.collect::<Vec<_>>().join(", ");
+            Known { segments: segments(path).map(str::to_owned).collect(), methods }
+        })
+        .collect()
+});
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
+}
+
+/// The path of the document that a request's path is one of.
+fn known(path: &str) -> Option<&'static Known> {
+    let matches = |known: &&Known| {
+        let same = |(known, asked): (&String, &str)| known.starts_with('{') || known == asked;
+        known.segments.len() == segments(path).count() && known.segments.iter().zip(segments(path)).all(same)
+    };
+    PATHS.iter().find(matches)
+}
+
+/// The methods that the resource at a path allows; `GET` for what the document does not describe.
+pub fn methods(path: &str) -> String {
+    known(path).map_or_else(|| "GET".to_owned(), |known| known.methods.clone())
+}
+
+/// The path's parameters, each with its segment as it was sent; `None` where the document has no such path.
+pub fn parameters(path: &str) -> Option<Vec<(&'static str, &str)>> {
+    let name = |segment: &'static String| segment.strip_prefix('{')?.strip_suffix('}');
+    let pairs = known(path)?.segments.iter().zip(segments(path));
+    Some(pairs.filter_map(|(known, asked)| Some((name(known)?, asked))).collect())
+}

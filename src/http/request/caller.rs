@@ -1,0 +1,186 @@
+//! The caller's right as a parameter: an operation that takes a [`Subject`] can be called by a person on their own data only.
+
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use context::{Ctx, RequestId, Role, UserId};
+use poem::{FromRequest, Request, RequestBody, Result};
+use poem_openapi::{
+    SecurityScheme,
+    auth::{Bearer, BearerAuthorization},
+};
+
+use crate::{
+    app::{
+        App, AppError,
+        identity::{account::today, limit},
+        log::access,
+    },
+    auth::Claims,
+    http::{problem::Refusal, request::client::client},
+};
+
+/// The client that nobody has signed in on.
+pub struct Anyone(pub Ctx);
+
+/// Whoever is signed in, in whatever role, on their own account.
+#[derive(SecurityScheme)]
+#[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check")]
+pub struct SignedIn(Caller);
+
+/// A person on their own data; staff are refused.
+#[derive(SecurityScheme)]
+#[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check_subject")]
+pub struct Subject(Caller);
+
+/// Somebody with a guest's token: nobody in particular, of whom nothing is kept.
+#[derive(SecurityScheme)]
+#[oai(ty = "bearer", bearer_format = "JWT", rename = "guest", checker = "check_guest")]
+pub struct Guest(pub Ctx);
+
+/// Staff of the compliance desk, or an auditor; nobody else.
+#[derive(SecurityScheme)]
+#[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check_staff")]
+pub struct Staff(Caller);
+
+/// Staff of the compliance desk, and nobody else.
+#[derive(SecurityScheme)]
+#[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check_compliance")]
+pub struct Compliance(Caller);
+
+/// Who is calling.
+pub struct Caller {
+    ctx: Ctx,
+    claims: Claims,
+}
+
+impl std::ops::Deref for SignedIn {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Subject {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Compliance {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Staff {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl Caller {
+    /// The circumstances of the request.
+    pub fn ctx(&self) -> &Ctx {
+        &self.ctx
+    }
+
+    /// The caller's public id.
+    pub fn user(&self) -> UserId {
+        self.claims.user
+    }
+
+    /// Counts a command that sends a letter; refuses where there were too many.
+    pub async fn count_letter(&self, app: &App) -> Result<(), AppError> {
+        limit::count_letter(app, &self.ctx).await
+    }
+
+    /// The time zone of the caller's work profile; UTC if it has none.
+    pub fn zone(&self) -> chrono_tz::Tz {
+        self.claims.time_zone.parse().unwrap_or(chrono_tz::Tz::UTC)
+    }
+
+    /// The day, where the caller is.
+    pub fn today(&self) -> NaiveDate {
+        today(self.ctx.now(), &self.claims.time_zone)
+    }
+}
+
+fn app(request: &Request) -> Result<&Arc<App>> {
+    request.data::<Arc<App>>().ok_or_else(|| poem::Error::from_status(poem::http::StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+fn context(request: &Request) -> Result<Ctx> {
+    let id = request.data::<RequestId>().copied().unwrap_or_else(RequestId::random);
+    Ok(Ctx::anonymous(app(request)?.clock.clone(), client(request), id))
+}
+
+async fn check(request: &Request, bearer: Bearer) -> Result<Caller> {
+    let ctx = context(request)?;
+    let signed_out = || poem::Error::from(Refusal::from(AppError::SignedOut));
+    let claims = app(request)?.tokens.verify(&bearer.token, ctx.now()).ok_or_else(signed_out)?;
+    let ctx = ctx.for_subject(claims.subject, Some(claims.session)).acting_as(claims.role);
+    Ok(Caller { ctx, claims })
+}
+
+async fn check_subject(request: &Request, bearer: Bearer) -> Result<Caller> {
+    let caller = check(request, bearer).await?;
+    if caller.claims.role == Role::Subject { Ok(caller) } else { Err(Refusal::from(AppError::Forbidden).into()) }
+}
+
+async fn check_guest(request: &Request, bearer: Bearer) -> Result<Ctx> {
+    let ctx = context(request)?;
+    let known = app(request)?.tokens.verify_guest(&bearer.token, ctx.now());
+    if known { Ok(ctx) } else { Err(Refusal::from(AppError::SignedOut).into()) }
+}
+
+/// What is kept of a request that shows a token, in case it is refused.
+pub struct Signed {
+    app: Arc<App>,
+    ctx: Ctx,
+    token: String,
+}
+
+impl Signed {
+    /// None where it shows none. `Authorization` is read by the framework's own parser, here and in [`staff`] as wherever an
+    /// operation is called: no spelling lets somebody in whose refusals are not on record.
+    pub fn of(request: &Request) -> Option<Self> {
+        let Bearer { token } = Bearer::from_request(request).ok()?;
+        Some(Self { app: app(request).ok()?.clone(), ctx: context(request).ok()?, token })
+    }
+
+    /// Records a refusal in the log of whoever is signed in.
+    pub async fn record_refusal(self, status: u16, path: &str) {
+        let Some(claims) = self.app.tokens.verify(&self.token, self.ctx.now()) else { return };
+        let ctx = self.ctx.for_subject(claims.subject, Some(claims.session)).acting_as(claims.role);
+        if let Err(error) = access::refusal_record(&self.app, &ctx, status, path).await {
+            tracing::error!(%error, "a refusal can't be recorded");
+        }
+    }
+}
+
+/// The member of staff who makes a request that the framework does not check.
+pub async fn staff(request: &Request) -> Result<Caller> {
+    let bearer = Bearer::from_request(request).map_err(|_| Refusal::from(AppError::SignedOut))?;
+    check_staff(request, bearer).await
+}
+
+async fn check_compliance(request: &Request, bearer: Bearer) -> Result<Caller> {
+    let caller = check(request, bearer).await?;
+    if caller.claims.role == Role::Compliance { Ok(caller) } else { Err(Refusal::from(AppError::Forbidden).into()) }
+}
+
+async fn check_staff(request: &Request, bearer: Bearer) -> Result<Caller> {
+    let caller = check(request, bearer).await?;
+    let staff = matches!(caller.claims.role, Role::Compliance | Role::Auditor);
+    if staff { Ok(caller) } else { Err(Refusal::from(AppError::Forbidden).into()) }
+}
+
+impl<'a> FromRequest<'a> for Anyone {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        context(request).map(Self)
+    }
+}

@@ -1,0 +1,115 @@
+//! Header fields as parameters of operations.
+//!
+//! Promises: a field that an operation reads counts or is refused by its name. The framework's own parameter passes over what is no
+//! text, so that a condition or a key beyond ASCII would be as good as absent. Refuses (400): a value with bytes outside of visible
+//! ASCII, blanks and tabs (RFC 9110, 5.5), and a second line of a field that has one value.
+
+use poem::{Request, RequestBody, Result, http::HeaderValue};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaParamIn, MetaSchemaRef},
+    types::Type,
+};
+
+use crate::http::problem::Refusal;
+
+/// A field with one value.
+pub struct HeaderText(pub Option<String>);
+
+/// A field whose value is a list: several lines are one list (RFC 9110, 5.3).
+pub struct HeaderList(pub Option<String>);
+
+fn lines(request: &Request, name: &str) -> Result<Vec<String>, Refusal> {
+    let text = |value: &HeaderValue| value.to_str().map(str::to_owned);
+    let lines: Result<Vec<_>, _> = request.headers().get_all(name).iter().map(text).collect();
+    lines.map_err(|_| Refusal::unreadable(name, "must be visible ASCII characters and blanks"))
+}
+
+fn text(request: &Request, name: &str) -> Result<Option<String>, Refusal> {
+    let mut lines = lines(request, name)?;
+    if lines.len() > 1 {
+        return Err(Refusal::unreadable(name, "must stand there once"));
+    }
+    Ok(lines.pop())
+}
+
+fn list(request: &Request, name: &str) -> Result<Option<String>, Refusal> {
+    let lines = lines(request, name)?;
+    Ok((!lines.is_empty()).then(|| lines.join(", ")))
+}
+
+impl<'a> ApiExtractor<'a> for HeaderText {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = Option<String>;
+    type ParamRawType = String;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(Option::<String>::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        options: ExtractParamOptions<Option<String>>,
+    ) -> Result<Self> {
+        Ok(Self(text(request, options.name)?))
+    }
+}
+
+impl<'a> ApiExtractor<'a> for HeaderList {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = Option<String>;
+    type ParamRawType = String;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(Option::<String>::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        options: ExtractParamOptions<Option<String>>,
+    ) -> Result<Self> {
+        Ok(Self(list(request, options.name)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(values: &[&[u8]]) -> Request {
+        let mut request = Request::builder().finish();
+        for value in values {
+            request.headers_mut().append("if-match", HeaderValue::from_bytes(value).expect("a value"));
+        }
+        request
+    }
+
+    #[test]
+    fn lines_are_one_list_and_a_single_value_has_one_line() {
+        let two = with(&[b"\"1\"", b"\"2\", W/\"3\""]);
+        assert_eq!(list(&two, "If-Match").ok().flatten().as_deref(), Some("\"1\", \"2\", W/\"3\""));
+        assert!(text(&two, "If-Match").is_err());
+        assert_eq!(text(&with(&[b"k"]), "If-Match").ok().flatten().as_deref(), Some("k"));
+        assert!(matches!(text(&with(&[]), "If-Match"), Ok(None)));
+        assert!(matches!(list(&with(&[]), "If-Match"), Ok(None)));
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_and_not_absent() {
+        for bytes in ["é".as_bytes(), b"\xe9", b"a\x80"] {
+            for request in [with(&[bytes]), with(&[b"\"1\"", bytes])] {
+                assert!(text(&request, "If-Match").is_err() && list(&request, "If-Match").is_err(), "{bytes:?}");
+            }
+        }
+    }
+}

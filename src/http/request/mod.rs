@@ -1,0 +1,14 @@
+//! What requests have in common: who asks, from where, and how each part of a request is read.
+
+pub mod allow;
+pub mod caller;
+pub mod client;
+pub mod cursor;
+pub mod etag;
+pub mod filter;
+pub mod header_field;
+pub mod in_time;
+pub mod input;
+pub mod number;
+pub mod patch;
+pub mod target;

@@ -1,0 +1,134 @@
+//! What a request's target says: its path parameters and its query are texts, and each stands there once.
+//!
+//! Promises: an operation is only reached by parameters that are UTF-8 without control characters. PostgreSQL stores no U+0000, and a
+//! reader that replaces what it can't decode would look for something else than was asked for. Refuses, by the parameter's name:
+//! bytes that are no UTF-8 and a name that stands there twice (400, since two readers may take two different values), and control
+//! characters (422, as in bodies).
+
+use std::sync::Arc;
+
+use domain::{Fault, json};
+use poem::{Endpoint, IntoResponse, Request, Response, Result, http::Uri};
+
+use crate::{
+    app::AppError,
+    http::{problem::Refusal, request::allow},
+};
+
+/// So many parameters a query has at most; no operation has a third of them. What compares each with all others stays cheap.
+const MOST_PAIRS: usize = 32;
+
+/// Lets a request pass if its target can be read.
+pub async fn check<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+    match fault(request.uri()) {
+        Some(refusal) => Err(refusal.into()),
+        None => next.call(request).await.map(IntoResponse::into_response),
+    }
+}
+
+/// What is wrong with a target. Where there is no operation nothing is read, and nothing is wrong.
+fn fault(uri: &Uri) -> Option<Refusal> {
+    let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
+    for (name, segment) in allow::parameters(uri.path())? {
+        texts.push((name.to_owned(), decode(segment, false)));
+    }
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    if pairs.clone().nth(MOST_PAIRS).is_some() {
+        return Some(Refusal::unreadable("query", "has too many parameters"));
+    }
+    for pair in pairs {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = decode(name, true);
+        let shown = json::plain(&String::from_utf8_lossy(&name));
+        if seen.contains(&name) {
+            return Some(Refusal::unreadable(&shown, "must stand there once"));
+        }
+        texts.push((shown.clone(), name.clone()));
+        texts.push((shown, decode(value, true)));
+        seen.push(name);
+    }
+    let mut faults: Vec<Fault> = Vec::new();
+    for (name, bytes) in texts {
+        let Ok(text) = String::from_utf8(bytes) else {
+            return Some(Refusal::unreadable(&name, "must be UTF-8"));
+        };
+        if text.chars().any(char::is_control) && faults.iter().all(|fault| fault.field != name) {
+            faults.push(Fault::new(name, "must not hold control characters"));
+        }
+    }
+    (!faults.is_empty()).then(|| AppError::Invalid(faults).into())
+}
+
+/// The bytes that a percent-encoded text stands for; in queries a plus is a blank. A percent sign without two digits stands for
+/// itself, as for those who read it after us.
+fn decode(text: &str, plus_is_blank: bool) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (bytes, mut decoded, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
+    while let Some(&byte) = bytes.get(at) {
+        match (byte, digit(bytes.get(at + 1)), digit(bytes.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push(high << 4 | low);
+                at += 3;
+                continue;
+            }
+            (b'+', ..) if plus_is_blank => decoded.push(b' '),
+            _ => decoded.push(byte),
+        }
+        at += 1;
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::http::StatusCode;
+
+    use super::*;
+
+    fn status(target: &str) -> Option<StatusCode> {
+        let uri = target.parse().expect("a target");
+        fault(&uri).map(|refusal| refusal.into_response().status())
+    }
+
+    fn many(parameters: usize) -> String {
+        (0..parameters).map(|number| format!("p{number}=1")).collect::<Vec<_>>().join("&")
+    }
+
+    #[test]
+    fn texts_are_decoded_as_those_do_who_read_them_after_us() {
+        for (text, plus_is_blank, expected) in [
+            ("a%20b+c", true, &b"a b c"[..]),
+            ("a%20b+c", false, b"a b+c"),
+            ("%00%ff%C3%a9", true, b"\0\xff\xc3\xa9"),
+            ("100%", true, b"100%"),
+            ("%zz%4", true, b"%zz%4"),
+            ("%%41", true, b"%A"),
+        ] {
+            assert_eq!(decode(text, plus_is_blank), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_text_and_says_each_thing_once() {
+        let (unreadable, wrong) = (Some(StatusCode::BAD_REQUEST), Some(StatusCode::UNPROCESSABLE_ENTITY));
+        for (target, expected) in [
+            ("/v1/analytics/by-hospital?hospital_id=%00", wrong),
+            ("/v1/analytics/by-hospital?hospital_id=a%0Ab", wrong),
+            ("/v1/analytics/by-hospital?hospital_id=%ff", unreadable),
+            ("/v1/analytics/by-hospital?hospital_id=%ED%A0%80", unreadable),
+            ("/v1/analytics/by-hospital?hospital_id=a&hospital_id=a", unreadable),
+            ("/v1/analytics/by-hospital?hospital_id=a&hospital%5Fid=b", unreadable),
+            ("/v1/analytics/by-hospital?%00=a", wrong),
+            ("/v1/records/%00", wrong),
+            ("/v1/records/%FF", unreadable),
+            ("/v1/records/kinds?a=1&b=1", None),
+            ("/v1/analytics/by-hospital?hospital_id=%C3%A9+%F0%9F%98%80", None),
+            ("/v1/nothing?a=%00&a=%ff", None),
+            (&format!("/v1/records/kinds?{}", many(MOST_PAIRS)), None),
+            (&format!("/v1/records/kinds?{}", many(MOST_PAIRS + 1)), unreadable),
+        ] {
+            assert_eq!(status(target), expected, "{target}");
+        }
+    }
+}

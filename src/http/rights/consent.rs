@@ -1,0 +1,257 @@
+//! Consents: what they are asked for, giving, withdrawing, looking back. Called by whoever is signed in, on their own.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use context::EventId;
+use domain::{
+    Choice,
+    rights::consent::{Notice, Purpose},
+};
+use poem::web::Data;
+use poem_openapi::{
+    Object, OpenApi,
+    param::Path,
+    payload::{Attachment, Json},
+    types::Example,
+};
+use projections::rights::consent::ConsentRow;
+use uuid::Uuid;
+
+use crate::{
+    app::{
+        App, AppError,
+        log::access,
+        rights::{consent, decision::notice_hash, receipt},
+    },
+    http::{
+        Tag,
+        problem::Refusal,
+        request::{
+            caller::SignedIn,
+            input::{Body, Fields, Input},
+        },
+        types::OneOf,
+    },
+};
+
+/// A purpose, its current notice, and what the caller decided.
+#[derive(Object)]
+#[oai(example)]
+pub struct ConsentAnswer {
+    /// The purpose.
+    purpose: OneOf<Purpose>,
+    /// Whether consent is given, on the current notice.
+    granted: bool,
+    /// Whether the caller objected to the purpose; no consent can be given while that stands.
+    objected: bool,
+    /// The version of the current notice.
+    notice_version: String,
+    /// SHA-256 of the current notice's text, hexadecimal.
+    notice_hash: String,
+    /// The current notice, Markdown.
+    notice_text: String,
+    /// The version of the notice that the last decision was made on.
+    #[oai(skip_serializing_if_is_none)]
+    decided_notice_version: Option<String>,
+    /// When it was made.
+    #[oai(skip_serializing_if_is_none)]
+    decided_at: Option<DateTime<Utc>>,
+}
+
+/// All purposes.
+#[derive(Object)]
+pub struct ConsentsAnswer {
+    /// One entry a purpose.
+    consents: Vec<ConsentAnswer>,
+}
+
+/// A decision.
+#[derive(Object)]
+#[oai(example)]
+pub struct ConsentDecision {
+    /// True to give consent, false to withdraw it.
+    granted: bool,
+    /// The version of the notice that was shown; the current one where absent. An outdated one is refused.
+    #[oai(skip_serializing_if_is_none)]
+    notice_version: Option<String>,
+}
+
+/// One decision of the past.
+#[derive(Object)]
+#[oai(example)]
+pub struct PastDecision {
+    /// By which its receipt is found: `GET /v1/consents/receipts/{receipt_id}`.
+    receipt_id: Uuid,
+    /// True where consent was given, false where it ended.
+    granted: bool,
+    /// True where the person objected to the purpose.
+    objected: bool,
+    /// True where nobody decided: the notice had changed, so that the consent no longer counted, and the person was told.
+    lapsed: bool,
+    /// The version of the notice.
+    notice_version: String,
+    /// SHA-256 of the notice's text, hexadecimal.
+    notice_hash: String,
+    /// When.
+    decided_at: DateTime<Utc>,
+}
+
+/// Every decision on a purpose.
+#[derive(Object)]
+pub struct ConsentHistory {
+    /// Newest first.
+    decisions: Vec<PastDecision>,
+}
+
+impl Example for ConsentAnswer {
+    fn example() -> Self {
+        Self {
+            purpose: OneOf(Purpose::WorkHours),
+            granted: true,
+            objected: false,
+            notice_version: "1".to_owned(),
+            notice_hash: "0b5f3d2a…".to_owned(),
+            notice_text: "# Your work days\n…".to_owned(),
+            decided_notice_version: Some("1".to_owned()),
+            decided_at: Some(DateTime::UNIX_EPOCH),
+        }
+    }
+}
+
+impl Example for ConsentDecision {
+    fn example() -> Self {
+        Self { granted: true, notice_version: Some("1".to_owned()) }
+    }
+}
+
+impl Example for PastDecision {
+    fn example() -> Self {
+        let answer = ConsentAnswer::example();
+        Self {
+            receipt_id: Uuid::nil(),
+            granted: true,
+            objected: false,
+            lapsed: false,
+            notice_version: answer.notice_version,
+            notice_hash: answer.notice_hash,
+            decided_at: DateTime::UNIX_EPOCH,
+        }
+    }
+}
+
+impl Input for ConsentDecision {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let granted = fields.flag("granted");
+        let notice_version = fields.text_or_none("notice_version");
+        Some(Self { granted: granted?, notice_version })
+    }
+}
+
+/// Consents.
+pub struct ConsentApi;
+
+#[OpenApi(prefix_path = "/v1/consents", tag = "Tag::Consent")]
+impl ConsentApi {
+    /// See all consents
+    ///
+    /// Every purpose with its current notice and the caller's decision. Nothing is granted beforehand.
+    #[oai(path = "/", method = "get", operation_id = "consent_list")]
+    async fn list(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<ConsentsAnswer>, Refusal> {
+        Ok(Json(ConsentsAnswer { consents: consents(&app, &caller).await? }))
+    }
+
+    /// Decide on a purpose
+    ///
+    /// Gives consent, or withdraws it; withdrawing is as easy as giving. Deciding the same again changes nothing.
+    #[oai(path = "/:purpose", method = "put", operation_id = "consent_decide")]
+    async fn decide(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The purpose.
+        purpose: Path<String>,
+        body: Body<ConsentDecision>,
+    ) -> Result<Json<ConsentAnswer>, Refusal> {
+        let purpose = known(&purpose.0)?;
+        if body.0.granted {
+            // Withdrawing is never counted: nobody can use the letters up to keep the person from it.
+            caller.count_letter(&app).await?;
+        }
+        consent::decide(&app, caller.ctx(), purpose, body.0.granted, body.0.notice_version.as_deref()).await?;
+        let all = consents(&app, &caller).await?;
+        let one = all.into_iter().find(|consent| consent.purpose.0 == purpose);
+        Ok(Json(one.ok_or(AppError::Missing("purpose"))?))
+    }
+
+    /// Look back on a purpose
+    ///
+    /// Every decision the caller made on it, newest first.
+    #[oai(path = "/:purpose/history", method = "get", operation_id = "consent_history")]
+    async fn history(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The purpose.
+        purpose: Path<String>,
+    ) -> Result<Json<ConsentHistory>, Refusal> {
+        let (past, keys) = consent::history(&app, caller.ctx(), known(&purpose.0)?).await?;
+        access::accessed(&app, caller.ctx(), keys, "consent", past.len(), purpose.0).await?;
+        let decisions = past
+            .into_iter()
+            .map(|decision| PastDecision {
+                receipt_id: decision.event.0,
+                granted: decision.granted,
+                objected: decision.objected,
+                lapsed: decision.lapsed,
+                notice_version: decision.notice_version,
+                notice_hash: decision.notice_hash,
+                decided_at: decision.decided_at,
+            })
+            .collect();
+        Ok(Json(ConsentHistory { decisions }))
+    }
+
+    /// Get the receipt of a decision
+    ///
+    /// A signed JSON-LD document with the fields of ISO/IEC TS 27560, in the terms of the W3C Data Privacy Vocabulary; the public
+    /// key is at `/.well-known/receipt-keys.json`.
+    #[oai(path = "/receipts/:receipt_id", method = "get", operation_id = "receipt_get")]
+    async fn receipt(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The receipt, as the history names it.
+        receipt_id: Path<Uuid>,
+    ) -> Result<Attachment<Vec<u8>>, Refusal> {
+        let (receipt, keys) = receipt::get(&app, caller.ctx(), EventId(receipt_id.0)).await?;
+        access::accessed(&app, caller.ctx(), keys, "receipt", 1, String::new()).await?;
+        let text = serde_json::to_vec_pretty(&receipt).expect("a receipt can be written as JSON");
+        Ok(Attachment::new(text).filename(format!("consent-receipt-{}.jsonld", receipt_id.0)))
+    }
+}
+
+/// The purpose of a name.
+pub(crate) fn known(name: &str) -> Result<Purpose, AppError> {
+    Purpose::parse(name).ok_or(AppError::Missing("purpose"))
+}
+
+async fn consents(app: &App, caller: &SignedIn) -> Result<Vec<ConsentAnswer>, AppError> {
+    let (rows, keys) = consent::list(app, caller.ctx()).await?;
+    access::accessed(app, caller.ctx(), keys, "consent", rows.len(), String::new()).await?;
+    let answer = |purpose: Purpose| {
+        let notice = Notice::current(purpose);
+        let row = rows.iter().find(|row| row.purpose == purpose.as_str());
+        ConsentAnswer {
+            purpose: OneOf(purpose),
+            granted: row.is_some_and(ConsentRow::counts_today),
+            objected: row.is_some_and(|row| row.objected),
+            notice_version: notice.version.to_owned(),
+            notice_hash: notice_hash(notice).to_owned(),
+            notice_text: notice.text.to_owned(),
+            decided_notice_version: row.map(|row| row.notice_version.clone()),
+            decided_at: row.map(|row| row.changed_at),
+        }
+    };
+    Ok(Purpose::ALL.into_iter().map(answer).collect())
+}

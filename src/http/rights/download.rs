@@ -1,0 +1,257 @@
+//! Downloads: what a client asks for of a file (RFC 9110, sections 13 and 14), and answers that are streams.
+
+use std::{io, ops::Range};
+
+use futures_util::stream::BoxStream;
+use poem::{IntoResponse, Response, http::StatusCode};
+use poem_openapi::{
+    ApiResponse,
+    payload::Payload,
+    registry::{MetaSchema, MetaSchemaRef},
+};
+
+use crate::{
+    app::rights::download::ExportFile,
+    http::{
+        problem::{ProblemJson, Refusal, outside_of_file},
+        request::{
+            etag::{Conditions, Reading, Tag},
+            header_field::HeaderText,
+        },
+    },
+};
+
+/// What a request's header fields say.
+pub struct Wishes {
+    range: Option<String>,
+    /// Under which `range` counts: a tag, or something else that no file of ours fits.
+    if_range: Option<Option<Tag>>,
+    conditions: Conditions,
+}
+
+/// What they mean for a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It is not the file that the caller demands.
+    Failed,
+    /// The caller has it.
+    Unchanged,
+    /// All of it.
+    Whole,
+    /// These bytes.
+    Part(Range<u64>),
+    /// Bytes that it does not have.
+    Outside,
+}
+
+impl Wishes {
+    /// Reads `If-Range`; what looks like a tag must be one.
+    pub fn read(range: HeaderText, if_range: &HeaderText, conditions: Conditions) -> Result<Self, Refusal> {
+        let if_range = if_range.0.as_deref().map(str::trim);
+        let tag = if_range.map(Tag::parse);
+        // RFC 9110, 13.1.5: otherwise it is a date, and our files have none.
+        if tag == Some(None) && if_range.is_some_and(|text| text.is_empty() || text.contains('"')) {
+            return Err(Refusal::unreadable("If-Range", "must be one tag in quotes, or a date"));
+        }
+        Ok(Self { range: range.0, if_range: tag, conditions })
+    }
+
+    /// What is asked for of a file with this tag and size, in the order of RFC 9110, 13.2.2.
+    pub fn ask(&self, etag: &str, size: u64) -> Asked {
+        match self.conditions.reading(etag) {
+            Reading::Failed => return Asked::Failed,
+            Reading::Unchanged => return Asked::Unchanged,
+            Reading::Shown => {}
+        }
+        // A date, or a weak tag, is never the same.
+        let counts = |tag: &Option<Tag>| tag.as_ref().is_some_and(|tag| tag.is_strongly(etag));
+        let counts = self.if_range.as_ref().is_none_or(counts);
+        match self.range.as_deref().filter(|_| counts).and_then(one_range) {
+            None => Asked::Whole,
+            Some((Some(first), _)) if first >= size => Asked::Outside,
+            Some((Some(first), last)) => Asked::Part(first..last.map_or(size, |last| last.saturating_add(1).min(size))),
+            Some((None, None | Some(0))) => Asked::Outside,
+            Some((None, Some(_))) if size == 0 => Asked::Outside,
+            Some((None, Some(count))) => Asked::Part(size.saturating_sub(count)..size),
+        }
+    }
+}
+
+/// First and last byte of a range; without a first, how many from the end. None where it is not one range of bytes.
+fn one_range(text: &str) -> Option<(Option<u64>, Option<u64>)> {
+    let (first, last) = text.trim().strip_prefix("bytes=")?.trim().split_once('-')?;
+    let number = |text: &str| match text.trim() {
+        "" => Some(None),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok().map(Some),
+        _ => None,
+    };
+    match (number(first)?, number(last)?) {
+        (None, None) => None,
+        (Some(first), Some(last)) if last < first => None,
+        range => Some(range),
+    }
+}
+
+/// A file's bytes, as they are opened.
+pub struct FileBody {
+    media_type: &'static str,
+    stream: BoxStream<'static, io::Result<Vec<u8>>>,
+}
+
+impl Payload for FileBody {
+    const CONTENT_TYPE: &'static str = "application/octet-stream";
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")))
+    }
+}
+
+impl IntoResponse for FileBody {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(self.media_type).body(poem::Body::from_bytes_stream(self.stream))
+    }
+}
+
+/// The answer to a download.
+#[derive(ApiResponse)]
+pub enum Download {
+    /// The whole file, of the media type of its format: `application/json` or `application/zip`.
+    #[oai(status = 200)]
+    Whole(
+        FileBody,
+        /// The file's tag.
+        #[oai(header = "ETag")]
+        String,
+        /// How many bytes follow.
+        #[oai(header = "Content-Length")]
+        u64,
+        /// What to call it.
+        #[oai(header = "Content-Disposition")]
+        String,
+        /// That ranges can be asked for.
+        #[oai(header = "Accept-Ranges")]
+        String,
+    ),
+    /// The range that was asked for.
+    #[oai(status = 206)]
+    Part(
+        FileBody,
+        /// The file's tag.
+        #[oai(header = "ETag")]
+        String,
+        /// How many bytes follow.
+        #[oai(header = "Content-Length")]
+        u64,
+        /// What to call it.
+        #[oai(header = "Content-Disposition")]
+        String,
+        /// Which bytes follow, and how many there are.
+        #[oai(header = "Content-Range")]
+        String,
+    ),
+    /// The caller has it already.
+    #[oai(status = 304)]
+    Unchanged(
+        /// The file's tag.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The file does not have these bytes.
+    #[oai(status = 416)]
+    Outside(
+        ProblemJson,
+        /// How many there are.
+        #[oai(header = "Content-Range")]
+        String,
+    ),
+}
+
+impl Download {
+    /// The file, or a part of it.
+    pub fn of(file: &ExportFile, span: Option<Range<u64>>, stream: BoxStream<'static, io::Result<Vec<u8>>>) -> Self {
+        let body = FileBody { media_type: file.media_type, stream };
+        let (tag, name) = (tag(file), format!("attachment; filename=\"{}\"", file.name));
+        match span {
+            None => Self::Whole(body, tag, file.size, name, "bytes".to_owned()),
+            Some(span) => {
+                let range = format!("bytes {}-{}/{}", span.start, span.end - 1, file.size);
+                Self::Part(body, tag, span.end - span.start, name, range)
+            }
+        }
+    }
+
+    /// That the caller has it.
+    pub fn unchanged(file: &ExportFile) -> Self {
+        Self::Unchanged(tag(file))
+    }
+
+    /// That the file does not have these bytes.
+    pub fn outside(file: &ExportFile) -> Self {
+        Self::Outside(outside_of_file(StatusCode::RANGE_NOT_SATISFIABLE), format!("bytes */{}", file.size))
+    }
+}
+
+fn tag(file: &ExportFile) -> String {
+    format!("\"{}\"", file.etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::header_field::HeaderList;
+
+    /// The wishes of a request with these fields: `Range`, `If-Range`, `If-Match`, `If-None-Match`.
+    fn wishes(fields: [Option<&str>; 4]) -> Result<Wishes, Refusal> {
+        let [range, if_range, if_match, if_none_match] = fields.map(|text| text.map(str::to_owned));
+        let conditions = Conditions::read(&HeaderList(if_match), &HeaderList(if_none_match))?;
+        Wishes::read(HeaderText(range), &HeaderText(if_range), conditions)
+    }
+
+    fn asked(fields: [Option<&str>; 4], size: u64) -> Asked {
+        wishes(fields).unwrap_or_else(|_| panic!("{fields:?} is refused")).ask("t", size)
+    }
+
+    fn ask(range: &str) -> Asked {
+        asked([Some(range), None, None, None], 100)
+    }
+
+    #[test]
+    fn one_range_is_taken_at_its_word_and_what_is_none_means_the_whole() {
+        assert_eq!(ask("bytes=0-0"), Asked::Part(0..1));
+        assert_eq!(ask("bytes=10-19"), Asked::Part(10..20));
+        assert_eq!(ask("bytes=90-"), Asked::Part(90..100));
+        assert_eq!(ask("bytes=90-1000"), Asked::Part(90..100));
+        assert_eq!(ask("bytes=-10"), Asked::Part(90..100));
+        assert_eq!(ask("bytes=-1000"), Asked::Part(0..100));
+        assert_eq!(ask("bytes=0-18446744073709551615"), Asked::Part(0..100));
+        for outside in ["bytes=100-", "bytes=100-200", "bytes=-0"] {
+            assert_eq!(ask(outside), Asked::Outside, "{outside}");
+        }
+        for whole in ["bytes=9-8", "bytes=-", "bytes=0-1,5-6", "lines=1-2", "bytes=a-b", "bytes=+1-2", "", "bytes=1--2"]
+        {
+            assert_eq!(ask(whole), Asked::Whole, "{whole}");
+        }
+        assert_eq!(asked([Some("bytes=-5"), None, None, None], 0), Asked::Outside);
+    }
+
+    #[test]
+    fn tags_decide_what_counts() {
+        let asked =
+            |if_range, if_match, if_none_match| asked([Some("bytes=0-9"), if_range, if_match, if_none_match], 100);
+        assert_eq!(asked(Some("\"t\""), None, None), Asked::Part(0..10));
+        for other in ["\"u\"", "W/\"t\"", "Wed, 21 Oct 2015 07:28:00 GMT"] {
+            assert_eq!(asked(Some(other), None, None), Asked::Whole, "{other}");
+        }
+        for same in ["\"t\"", "W/\"t\"", "\"a\", \"t\"", "*"] {
+            assert_eq!(asked(None, None, Some(same)), Asked::Unchanged, "{same}");
+        }
+        assert_eq!(asked(None, None, Some("\"a\", \"b\"")), Asked::Part(0..10));
+        assert_eq!(asked(None, Some("*"), None), Asked::Part(0..10));
+        for other in ["\"u\"", "W/\"t\""] {
+            assert_eq!(asked(None, Some(other), Some("\"t\"")), Asked::Failed, "{other}");
+        }
+        for wrong in ["", "\"t", "\"t\", \"u\"", "t\""] {
+            assert!(wishes([None, Some(wrong), None, None]).is_err(), "{wrong}");
+        }
+    }
+}

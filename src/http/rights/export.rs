@@ -1,0 +1,343 @@
+//! Export: asking for a file of one's own data, watching it being written, downloading it. Called by whoever is signed in, on
+//! their own data; a download also by who holds a token for that one file.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use context::ExportId;
+use domain::{
+    filter::Filter,
+    rights::{deletion::Scope, export::ExportFormat},
+};
+use poem::web::Data;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi, SecurityScheme,
+    param::{Path, Query},
+    payload::Json,
+    types::Example,
+};
+use uuid::Uuid;
+
+use crate::{
+    app::{
+        App, AppError,
+        log::access,
+        rights::{
+            download,
+            export::{self, ExportRequest},
+        },
+    },
+    http::{
+        Tag,
+        problem::Refusal,
+        request::{
+            caller::{Anyone, SignedIn},
+            etag::Conditions,
+            filter::{self, FilterInput},
+            header_field::{HeaderList, HeaderText},
+            input::{Body, Fields, Input},
+        },
+        rights::download::{Asked, Download, Wishes},
+        types::OneOf,
+    },
+};
+
+/// Asks for a file.
+#[derive(Object)]
+#[oai(rename = "ExportDataRequest", example)]
+pub struct ExportInput {
+    /// How much: `full`, everything that is known of the person; `partial`, the records that `filters` name; `sessions_only`,
+    /// the kinds that are sessions.
+    request_type: OneOf<Scope>,
+    /// `json`, one document that can be imported again; `csv`, a zip of tables.
+    format: OneOf<ExportFormat>,
+    /// Which records; required for `partial`, absent for `full`.
+    #[oai(skip_serializing_if_is_none)]
+    filters: Option<FilterInput>,
+}
+
+/// A request as it stands.
+#[derive(Object)]
+#[oai(example)]
+pub struct ExportAnswer {
+    /// The request.
+    export_id: Uuid,
+    /// How much.
+    request_type: OneOf<Scope>,
+    /// In which form.
+    format: OneOf<ExportFormat>,
+    /// `pending`, `processing`, `completed`, `failed`, `expired` or `cancelled`.
+    status: String,
+    /// When it was made.
+    requested_at: DateTime<Utc>,
+    /// How much of the file is written, in percent.
+    progress_percent: u32,
+    /// Why it failed: `store_unavailable`, `data_damaged` or `gave_up`. It can be tried again.
+    #[oai(skip_serializing_if_is_none)]
+    reason: Option<String>,
+    /// When it was completed, failed, was cancelled or expired.
+    #[oai(skip_serializing_if_is_none)]
+    ended_at: Option<DateTime<Utc>>,
+    /// Until when the file can be downloaded.
+    #[oai(skip_serializing_if_is_none)]
+    expires_at: Option<DateTime<Utc>>,
+    /// The file's size in bytes.
+    #[oai(skip_serializing_if_is_none)]
+    size: Option<i64>,
+    /// Which records were asked for.
+    #[oai(skip_serializing_if_is_none)]
+    filters: Option<FilterInput>,
+}
+
+/// A person's requests.
+#[derive(Object)]
+pub struct ExportsAnswer {
+    /// Newest first.
+    exports: Vec<ExportAnswer>,
+}
+
+/// A token for one file.
+#[derive(Object)]
+#[oai(example)]
+pub struct ExportTokenAnswer {
+    /// The token, for the parameter `token` of a download of this file.
+    token: String,
+    /// When it runs out.
+    expires_at: DateTime<Utc>,
+}
+
+impl Example for ExportInput {
+    fn example() -> Self {
+        Self { request_type: OneOf(Scope::Full), format: OneOf(ExportFormat::Json), filters: None }
+    }
+}
+
+impl Example for ExportAnswer {
+    fn example() -> Self {
+        Self {
+            export_id: Uuid::nil(),
+            request_type: OneOf(Scope::Full),
+            format: OneOf(ExportFormat::Json),
+            status: "completed".to_owned(),
+            requested_at: DateTime::UNIX_EPOCH,
+            progress_percent: 100,
+            reason: None,
+            ended_at: Some(DateTime::UNIX_EPOCH),
+            expires_at: Some(DateTime::UNIX_EPOCH),
+            size: Some(48_213),
+            filters: None,
+        }
+    }
+}
+
+impl Example for ExportTokenAnswer {
+    fn example() -> Self {
+        Self { token: "AUv3…".to_owned(), expires_at: DateTime::UNIX_EPOCH }
+    }
+}
+
+impl Input for ExportInput {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let request_type = fields.choice("request_type").map(OneOf);
+        let format = fields.choice("format").map(OneOf);
+        let filters = fields.object_or_none("filters", filter::read);
+        Some(Self { request_type: request_type?, format: format?, filters })
+    }
+}
+
+impl ExportAnswer {
+    fn new(request: ExportRequest, now: DateTime<Utc>) -> Self {
+        let status = request.state(now).to_owned();
+        let ExportRequest { row, filter } = request;
+        let percent = match row.total {
+            _ if row.size.is_some() => 100,
+            0 => 0,
+            // Not whole before the file is there.
+            total => u32::try_from((row.done * 100 / total).clamp(0, 99)).unwrap_or_default(),
+        };
+        Self {
+            export_id: row.export.0,
+            request_type: OneOf(row.scope),
+            format: OneOf(row.format),
+            status,
+            requested_at: row.requested_at,
+            progress_percent: percent,
+            reason: row.failure,
+            ended_at: row.ended_at,
+            expires_at: row.expires_at,
+            size: row.size,
+            filters: (filter != Filter::default()).then(|| filter.into()),
+        }
+    }
+}
+
+/// A request that was taken.
+#[derive(ApiResponse)]
+pub enum ExportTaken {
+    /// The file will be written.
+    #[oai(status = 202)]
+    Taken(Json<ExportAnswer>),
+}
+
+/// Somebody who is signed in, or nobody: then a token has to do.
+#[derive(SecurityScheme)]
+pub enum Holder {
+    /// Who is signed in.
+    SignedIn(SignedIn),
+    /// Nobody.
+    #[oai(fallback)]
+    Nobody,
+}
+
+/// Export.
+pub struct ExportApi;
+
+#[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Privacy")]
+impl ExportApi {
+    /// Ask for an export
+    ///
+    /// The file is written beside this request; a letter says when it is there. One request a person waits at a time.
+    #[oai(path = "/export-data", method = "post", operation_id = "export_request")]
+    async fn request(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        body: Body<ExportInput>,
+    ) -> Result<ExportTaken, Refusal> {
+        let ExportInput { request_type: OneOf(scope), format: OneOf(format), filters } = body.0;
+        let filter = filters.map(|filters| filters.filter(caller.zone())).unwrap_or_default();
+        let request = export::request(&app, caller.ctx(), scope, format, filter).await?;
+        Ok(ExportTaken::Taken(Json(ExportAnswer::new(request, caller.ctx().now()))))
+    }
+
+    /// See all exports
+    ///
+    /// The newest hundred, newest first.
+    #[oai(path = "/exports", method = "get", operation_id = "export_list")]
+    async fn list(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<ExportsAnswer>, Refusal> {
+        let ctx = caller.ctx();
+        let (requests, keys) = export::list(&app, ctx).await?;
+        access::accessed(&app, ctx, keys, "export", requests.len(), String::new()).await?;
+        let exports = requests.into_iter().map(|request| ExportAnswer::new(request, ctx.now())).collect();
+        Ok(Json(ExportsAnswer { exports }))
+    }
+
+    /// See an export
+    ///
+    /// Its status and progress, and once it is completed the file's size and until when it can be downloaded.
+    #[oai(path = "/exports/:export_id", method = "get", operation_id = "export_get")]
+    async fn get(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The request.
+        export_id: Path<Uuid>,
+    ) -> Result<Json<ExportAnswer>, Refusal> {
+        let ctx = caller.ctx();
+        let (request, keys) = export::get(&app, ctx, ExportId(export_id.0)).await?;
+        access::accessed(&app, ctx, keys, "export", 1, String::new()).await?;
+        Ok(Json(ExportAnswer::new(request, ctx.now())))
+    }
+
+    /// Cancel an export
+    ///
+    /// While it waits or is being written.
+    #[oai(path = "/exports/:export_id/cancel", method = "post", operation_id = "export_cancel")]
+    async fn cancel(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The request.
+        export_id: Path<Uuid>,
+    ) -> Result<Json<ExportAnswer>, Refusal> {
+        let request = export::cancel(&app, caller.ctx(), ExportId(export_id.0)).await?;
+        Ok(Json(ExportAnswer::new(request, caller.ctx().now())))
+    }
+
+    /// Try a failed export again
+    ///
+    /// The file is begun anew, with what is known by then.
+    #[oai(path = "/exports/:export_id/retry", method = "post", operation_id = "export_retry")]
+    async fn retry(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The request.
+        export_id: Path<Uuid>,
+    ) -> Result<ExportTaken, Refusal> {
+        let request = export::retry(&app, caller.ctx(), ExportId(export_id.0)).await?;
+        Ok(ExportTaken::Taken(Json(ExportAnswer::new(request, caller.ctx().now()))))
+    }
+
+    /// Make a download token
+    ///
+    /// Whoever holds it can download this one file for ten minutes, without signing in. It ends with the session that made it.
+    #[oai(path = "/exports/:export_id/token", method = "post", operation_id = "export_token")]
+    async fn token(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The request.
+        export_id: Path<Uuid>,
+    ) -> Result<Json<ExportTokenAnswer>, Refusal> {
+        let (token, expires_at) = download::token(&app, caller.ctx(), ExportId(export_id.0)).await?;
+        Ok(Json(ExportTokenAnswer { token, expires_at }))
+    }
+
+    /// Download an export
+    ///
+    /// The file, or the range of it that `Range` names; each download is an entry of the audit log. Unknown ids, those of others,
+    /// and files that are not there or no longer answer alike.
+    #[oai(path = "/exports/:export_id/download", method = "get", operation_id = "export_download")]
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the request that is documented")]
+    async fn download(
+        &self,
+        app: Data<&Arc<App>>,
+        holder: Holder,
+        anyone: Anyone,
+        /// The request.
+        export_id: Path<Uuid>,
+        /// A download token, where nobody is signed in.
+        token: Query<Option<String>>,
+        /// A range of bytes, such as `bytes=0-1023`; more than one are answered with the whole file.
+        #[oai(name = "Range")]
+        range: HeaderText,
+        /// The tag that the file must have for `Range` to count.
+        #[oai(name = "If-Range")]
+        if_range: HeaderText,
+        /// Tags of which the file must have one, or `*` for any.
+        #[oai(name = "If-Match")]
+        if_match: HeaderList,
+        /// Tags of files that the caller has already.
+        #[oai(name = "If-None-Match")]
+        if_none_match: HeaderList,
+    ) -> Result<Download, Refusal> {
+        let conditions = Conditions::read(&if_match, &if_none_match)?;
+        let wishes = Wishes::read(range, &if_range, conditions)?;
+        let export = ExportId(export_id.0);
+        let (ctx, by_token) = match (&holder, token.0.as_deref()) {
+            (Holder::SignedIn(caller), _) => (caller.ctx().clone(), false),
+            (Holder::Nobody, Some(token)) => {
+                let ctx = download::token_holder(&app, &anyone.0, token, export).ok_or(AppError::Missing("export"))?;
+                (ctx, true)
+            }
+            (Holder::Nobody, None) => return Err(AppError::SignedOut.into()),
+        };
+        let missing = |error| match error {
+            // Who made the token is gone, signed out, or suspended: it opens no more than one that never was.
+            AppError::SignedOut | AppError::Suspended { .. } if by_token => AppError::Missing("export"),
+            other => other,
+        };
+        let file = download::file(&app, &ctx, export).await.map_err(missing)?;
+        let span = match wishes.ask(&file.etag, file.size) {
+            Asked::Failed => return Err(AppError::PreconditionFailed.into()),
+            Asked::Unchanged => return Ok(Download::unchanged(&file)),
+            Asked::Outside => return Ok(Download::outside(&file)),
+            Asked::Whole => None,
+            Asked::Part(span) => Some(span),
+        };
+        let reader = download::open(&app, &ctx, export).await.map_err(missing)?;
+        let stream = reader.range(span.clone().unwrap_or(0..file.size)).await.map_err(AppError::from)?;
+        Ok(Download::of(&file, span, stream))
+    }
+}

@@ -1,0 +1,224 @@
+//! The overview of everything that is held about the caller (GDPR Art. 15). Called by whoever is signed in, on their own.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use domain::rights::consent::Purpose;
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
+use projections::rights::consent::ConsentRow;
+use uuid::Uuid;
+
+use crate::{
+    app::{
+        App,
+        log::access,
+        rights::{
+            decision::recipients,
+            overview::{self, Held, Overview, decision_on},
+        },
+    },
+    http::{Tag, problem::Refusal, request::caller::SignedIn, types::OneOf},
+};
+
+/// What is held of one kind of record.
+#[derive(Object)]
+pub struct KindHeld {
+    /// The kind.
+    kind: String,
+    /// What it is, in plain words.
+    title: String,
+    /// How many records.
+    count: i64,
+    /// When the first of them was submitted.
+    #[oai(skip_serializing_if_is_none)]
+    first_submitted_at: Option<DateTime<Utc>>,
+    /// When one of them was changed last.
+    #[oai(skip_serializing_if_is_none)]
+    last_changed_at: Option<DateTime<Utc>>,
+    /// The purpose whose consent it needs; absent where it is kept because the account needs it.
+    #[oai(skip_serializing_if_is_none)]
+    purpose: Option<OneOf<Purpose>>,
+    /// Days after the last change for which a record is kept; absent: as long as the account.
+    #[oai(skip_serializing_if_is_none)]
+    retention_days: Option<u32>,
+    /// When the first of them is removed for its age, unless something holds that up.
+    #[oai(skip_serializing_if_is_none)]
+    next_due_at: Option<DateTime<Utc>>,
+}
+
+/// What is done for one purpose.
+#[derive(Object)]
+pub struct PurposeHeld {
+    /// The purpose.
+    purpose: OneOf<Purpose>,
+    /// Whether consent is given, on the notice that counts today.
+    granted: bool,
+    /// Whether an objection stands.
+    objected: bool,
+    /// The version of the notice that the last decision was made on.
+    #[oai(skip_serializing_if_is_none)]
+    decided_notice_version: Option<String>,
+    /// When it was made.
+    #[oai(skip_serializing_if_is_none)]
+    decided_at: Option<DateTime<Utc>>,
+    /// Who receives what comes of it; empty: nobody.
+    recipients: Vec<String>,
+}
+
+/// Requests that are not ended.
+#[derive(Object)]
+pub struct OpenRequests {
+    /// Requests to delete that wait to be confirmed, or for the end of their grace.
+    deletions: Vec<Uuid>,
+    /// How many requests to export wait, run, or have a file that can be downloaded.
+    exports: i64,
+}
+
+/// The state of the keys that the caller's data is sealed with.
+#[derive(Object)]
+pub struct KeysHeld {
+    /// Always `living`: who is erased has no keys, and no overview.
+    state: String,
+    /// The version of the server's key that the person's keys are wrapped by.
+    server_key_version: i32,
+    /// How often the person's own wrapping key was made anew, from 1: each time something was removed.
+    wrapping_key_version: i64,
+}
+
+/// Everything that is held about the caller.
+#[derive(Object)]
+#[oai(example)]
+pub struct OverviewAnswer {
+    /// The account's public id.
+    user_id: Uuid,
+    /// Since when the account exists.
+    registered_at: DateTime<Utc>,
+    /// By kind of record; kinds of which there is nothing too.
+    kinds: Vec<KindHeld>,
+    /// By purpose.
+    purposes: Vec<PurposeHeld>,
+    /// Requests that are not ended.
+    open_requests: OpenRequests,
+    /// Since when processing is restricted.
+    #[oai(skip_serializing_if_is_none)]
+    restricted_at: Option<DateTime<Utc>>,
+    /// Until when a legal hold defers a deletion.
+    #[oai(skip_serializing_if_is_none)]
+    held_until: Option<DateTime<Utc>>,
+    /// How many sign-ins are alive.
+    sessions: i64,
+    /// How many devices are known by a secret that they keep: on them a right code counts, whatever strangers tried.
+    devices: i64,
+    /// How many entries the audit log has about the caller.
+    audit_entries: i64,
+    /// The state of the keys.
+    keys: KeysHeld,
+}
+
+impl KindHeld {
+    fn of(held: &Held) -> Self {
+        let (first, last) = held.times.unzip();
+        Self {
+            kind: held.kind.name().to_owned(),
+            title: held.kind.title().to_owned(),
+            count: held.count,
+            first_submitted_at: first,
+            last_changed_at: last,
+            purpose: held.kind.purpose().map(OneOf),
+            retention_days: held.retention_days,
+            next_due_at: held.next_due_at,
+        }
+    }
+}
+
+impl PurposeHeld {
+    fn of(overview: &Overview, purpose: Purpose) -> Self {
+        let row = decision_on(&overview.consents, purpose);
+        Self {
+            purpose: OneOf(purpose),
+            granted: row.is_some_and(ConsentRow::counts_today),
+            objected: row.is_some_and(|row| row.objected),
+            decided_notice_version: row.map(|row| row.notice_version.clone()),
+            decided_at: row.map(|row| row.changed_at),
+            recipients: recipients(Some(purpose)).iter().map(|&who| who.to_owned()).collect(),
+        }
+    }
+}
+
+impl OverviewAnswer {
+    fn new(overview: &Overview, user_id: Uuid, now: DateTime<Utc>) -> Self {
+        Self {
+            user_id,
+            registered_at: overview.registered_at,
+            kinds: overview.kinds.iter().map(KindHeld::of).collect(),
+            purposes: Purpose::ALL.into_iter().map(|purpose| PurposeHeld::of(overview, purpose)).collect(),
+            open_requests: OpenRequests {
+                deletions: overview.deletions.iter().map(|row| row.deletion.0).collect(),
+                exports: overview.exports,
+            },
+            restricted_at: overview.switches.restricted_at,
+            held_until: overview.switches.held_until.filter(|until| *until > now),
+            sessions: overview.sessions,
+            devices: overview.devices,
+            audit_entries: overview.entries,
+            keys: KeysHeld {
+                state: "living".to_owned(),
+                server_key_version: overview.ring_version,
+                wrapping_key_version: overview.wrapping_version,
+            },
+        }
+    }
+}
+
+impl Example for OverviewAnswer {
+    fn example() -> Self {
+        Self {
+            user_id: Uuid::nil(),
+            registered_at: DateTime::UNIX_EPOCH,
+            kinds: vec![KindHeld {
+                kind: "work_day".to_owned(),
+                title: "Your confirmed work days".to_owned(),
+                count: 60,
+                first_submitted_at: Some(DateTime::UNIX_EPOCH),
+                last_changed_at: Some(DateTime::UNIX_EPOCH),
+                purpose: Some(OneOf(Purpose::WorkHours)),
+                retention_days: None,
+                next_due_at: None,
+            }],
+            purposes: vec![PurposeHeld {
+                purpose: OneOf(Purpose::WorkHours),
+                granted: true,
+                objected: false,
+                decided_notice_version: Some("1".to_owned()),
+                decided_at: Some(DateTime::UNIX_EPOCH),
+                recipients: Vec::new(),
+            }],
+            open_requests: OpenRequests { deletions: Vec::new(), exports: 0 },
+            restricted_at: None,
+            held_until: None,
+            sessions: 1,
+            devices: 1,
+            audit_entries: 130,
+            keys: KeysHeld { state: "living".to_owned(), server_key_version: 1, wrapping_key_version: 1 },
+        }
+    }
+}
+
+/// The overview.
+pub struct OverviewApi;
+
+#[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Privacy")]
+impl OverviewApi {
+    /// See everything that is held
+    ///
+    /// Every kind of record with its count, times, purpose and retention; decisions and recipients by purpose; open requests;
+    /// the state of the keys. `POST /v1/privacy/export-data` gives the data itself.
+    #[oai(path = "/data-overview", method = "get", operation_id = "overview_get")]
+    async fn get(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<OverviewAnswer>, Refusal> {
+        let ctx = caller.ctx();
+        let (overview, keys) = overview::get(&app, ctx).await?;
+        access::accessed(&app, ctx, keys, "overview", 1, String::new()).await?;
+        Ok(Json(OverviewAnswer::new(&overview, caller.user().0, ctx.now())))
+    }
+}

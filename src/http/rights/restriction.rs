@@ -1,0 +1,181 @@
+//! Restriction of processing (GDPR Art. 18) and objections (Art. 21): switches that every command obeys. Called by whoever is
+//! signed in, on their own data.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use domain::rights::consent::Purpose;
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
+
+use crate::{
+    app::{
+        App,
+        log::access,
+        rights::{
+            consent,
+            restriction::{self, Switches},
+        },
+    },
+    http::{
+        Tag,
+        problem::Refusal,
+        request::{
+            caller::SignedIn,
+            input::{Body, Fields, Input},
+        },
+        rights::consent::known,
+        types::OneOf,
+    },
+};
+
+/// Restricts processing, or lifts the restriction.
+#[derive(Object)]
+#[oai(example)]
+pub struct RestrictionDecision {
+    /// True to restrict, false to lift.
+    restricted: bool,
+}
+
+/// Objects to a purpose, or takes the objection back.
+#[derive(Object)]
+#[oai(example)]
+pub struct ObjectionDecision {
+    /// True to object, false to take the objection back.
+    objected: bool,
+}
+
+/// A legal hold on the caller's data.
+#[derive(Object)]
+pub struct HoldAnswer {
+    /// Its end.
+    until: DateTime<Utc>,
+    /// Why.
+    reason: String,
+}
+
+/// What restricts what may be done with the caller's data.
+#[derive(Object)]
+#[oai(example)]
+pub struct RestrictionAnswer {
+    /// Whether processing is restricted: data is stored, and nothing else; no submission, no export, no statistic.
+    restricted: bool,
+    /// Since when.
+    #[oai(skip_serializing_if_is_none)]
+    restricted_at: Option<DateTime<Utc>>,
+    /// A legal hold, which defers a deletion.
+    #[oai(skip_serializing_if_is_none)]
+    hold: Option<HoldAnswer>,
+}
+
+/// An objection as it stands.
+#[derive(Object)]
+#[oai(example)]
+pub struct ObjectionAnswer {
+    /// The purpose.
+    purpose: OneOf<Purpose>,
+    /// Whether the objection stands.
+    objected: bool,
+}
+
+impl Example for RestrictionDecision {
+    fn example() -> Self {
+        Self { restricted: true }
+    }
+}
+
+impl Example for ObjectionDecision {
+    fn example() -> Self {
+        Self { objected: true }
+    }
+}
+
+impl Example for RestrictionAnswer {
+    fn example() -> Self {
+        Self { restricted: true, restricted_at: Some(DateTime::UNIX_EPOCH), hold: None }
+    }
+}
+
+impl Example for ObjectionAnswer {
+    fn example() -> Self {
+        Self { purpose: OneOf(Purpose::Statistics), objected: true }
+    }
+}
+
+impl Input for RestrictionDecision {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { restricted: fields.flag("restricted")? })
+    }
+}
+
+impl Input for ObjectionDecision {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { objected: fields.flag("objected")? })
+    }
+}
+
+impl From<Switches> for RestrictionAnswer {
+    fn from(switches: Switches) -> Self {
+        Self {
+            restricted: switches.restricted_at.is_some(),
+            restricted_at: switches.restricted_at,
+            hold: switches.hold.map(|(until, reason)| HoldAnswer { until, reason }),
+        }
+    }
+}
+
+/// Restriction and objections.
+pub struct RestrictionApi;
+
+#[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Privacy")]
+impl RestrictionApi {
+    /// See the restriction
+    ///
+    /// Whether processing is restricted, and whether a legal hold stands, with its reason and its end.
+    #[oai(path = "/restriction", method = "get", operation_id = "restriction_get")]
+    async fn get(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<RestrictionAnswer>, Refusal> {
+        show(&app, &caller).await
+    }
+
+    /// Restrict processing, or lift the restriction
+    ///
+    /// While it stands, submissions, exports and imports are refused, records take part in no statistic, and none is removed
+    /// because it outlived its time. Reading, deciding on consents and deleting stay possible.
+    #[oai(path = "/restriction", method = "put", operation_id = "restriction_decide")]
+    async fn decide(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        body: Body<RestrictionDecision>,
+    ) -> Result<Json<RestrictionAnswer>, Refusal> {
+        restriction::decide(&app, caller.ctx(), body.0.restricted).await?;
+        show(&app, &caller).await
+    }
+
+    /// Object to a purpose, or take the objection back
+    ///
+    /// An objection ends the consent, and none can be given while it stands. Taking it back gives no consent.
+    #[oai(path = "/objections/:purpose", method = "put", operation_id = "objection_decide")]
+    async fn object(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The purpose.
+        purpose: Path<String>,
+        body: Body<ObjectionDecision>,
+    ) -> Result<Json<ObjectionAnswer>, Refusal> {
+        let purpose = known(&purpose.0)?;
+        if !body.0.objected {
+            // Objecting is never counted: nobody can use the letters up to keep the person from it.
+            caller.count_letter(&app).await?;
+        }
+        consent::objection_decide(&app, caller.ctx(), purpose, body.0.objected).await?;
+        Ok(Json(ObjectionAnswer { purpose: OneOf(purpose), objected: body.0.objected }))
+    }
+}
+
+async fn show(app: &App, caller: &SignedIn) -> Result<Json<RestrictionAnswer>, Refusal> {
+    let (switches, keys) = restriction::get(app, caller.ctx()).await?;
+    access::accessed(app, caller.ctx(), keys, "restriction", 1, String::new()).await?;
+    Ok(Json(switches.into()))
+}

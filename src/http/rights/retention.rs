@@ -1,0 +1,158 @@
+//! Retention: for how long each kind of record is kept, the caller's own rules, and what goes next. Called by whoever is signed
+//! in, on their own data.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use domain::{kinds::kind, rights::retention::MOST_DAYS};
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
+
+use crate::{
+    app::{
+        App, AppError,
+        log::access,
+        rights::retention::{self, Rule},
+    },
+    http::{
+        Tag,
+        problem::Refusal,
+        request::{
+            caller::SignedIn,
+            input::{Body, Fields, Input},
+        },
+    },
+};
+
+/// The rule of one kind.
+#[derive(Object)]
+#[oai(example)]
+pub struct RetentionRule {
+    /// The kind.
+    kind: String,
+    /// Days after the last change for which a record is kept, as it counts now; absent: as long as the account.
+    #[oai(skip_serializing_if_is_none)]
+    data_retention_days: Option<u32>,
+    /// Whether the caller set it.
+    own: bool,
+    /// A shorter rule that was set, and does not count yet.
+    #[oai(skip_serializing_if_is_none)]
+    waiting: Option<WaitingRule>,
+    /// How many records the next daily run removes.
+    due_count: u32,
+    /// When the next record after those will have outlived its time.
+    #[oai(skip_serializing_if_is_none)]
+    next_due_at: Option<DateTime<Utc>>,
+}
+
+/// A shorter rule that waits. Until it counts, setting the rule as it was takes it back.
+#[derive(Object)]
+pub struct WaitingRule {
+    /// Days after the last change for which a record will be kept; absent: as long as the account.
+    #[oai(skip_serializing_if_is_none)]
+    data_retention_days: Option<u32>,
+    /// When it counts.
+    counts_from: DateTime<Utc>,
+}
+
+/// The rules of all kinds.
+#[derive(Object)]
+pub struct RetentionAnswer {
+    /// One entry a kind.
+    rules: Vec<RetentionRule>,
+}
+
+/// Sets a rule.
+#[derive(Object)]
+#[oai(example)]
+pub struct RetentionDecision {
+    /// Days after the last change for which a record is kept, 1 to 36500; absent or null: the kind's own rule.
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "36500")))]
+    data_retention_days: Option<u32>,
+}
+
+impl Example for RetentionRule {
+    fn example() -> Self {
+        Self {
+            kind: "work_day".to_owned(),
+            data_retention_days: Some(365),
+            own: true,
+            waiting: Some(WaitingRule { data_retention_days: Some(30), counts_from: DateTime::UNIX_EPOCH }),
+            due_count: 0,
+            next_due_at: None,
+        }
+    }
+}
+
+impl Example for RetentionDecision {
+    fn example() -> Self {
+        Self { data_retention_days: Some(365) }
+    }
+}
+
+impl Input for RetentionDecision {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let days = match fields.take("data_retention_days") {
+            None => None,
+            Some(value) => Some(fields.check("data_retention_days", value, |value| {
+                let days = value.as_u64().and_then(|days| u32::try_from(days).ok());
+                days.filter(|days| (1..=MOST_DAYS).contains(days))
+                    .ok_or_else(|| "must be days, a whole number from 1 to 36500".into())
+            })?),
+        };
+        Some(Self { data_retention_days: days })
+    }
+}
+
+impl RetentionRule {
+    fn of(rule: &Rule) -> Self {
+        Self {
+            kind: rule.kind.name().to_owned(),
+            data_retention_days: rule.days,
+            own: rule.own,
+            waiting: rule.waiting.map(|(days, counts_from)| WaitingRule { data_retention_days: days, counts_from }),
+            due_count: u32::try_from(rule.due).unwrap_or(u32::MAX),
+            next_due_at: rule.next_at,
+        }
+    }
+}
+
+/// Retention.
+pub struct RetentionApi;
+
+#[OpenApi(prefix_path = "/v1/privacy/retention", tag = "Tag::Privacy")]
+impl RetentionApi {
+    /// See for how long data is kept
+    ///
+    /// The rule of each kind, and a preview: what the next daily run removes, and when more will be due.
+    #[oai(path = "/", method = "get", operation_id = "retention_get")]
+    async fn get(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<RetentionAnswer>, Refusal> {
+        show(&app, &caller).await
+    }
+
+    /// Set for how long a kind is kept
+    ///
+    /// The caller's own rule takes the place of the kind's. One that keeps longer counts at once. One that keeps for a shorter time
+    /// counts after the grace of a deletion and is told by letter; until then the rule before it counts, and setting that again
+    /// takes the new one back, also while the account is suspended. What has outlived its time is removed once a day.
+    #[oai(path = "/:kind", method = "put", operation_id = "retention_set")]
+    async fn set(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The kind of record.
+        #[oai(name = "kind")]
+        name: Path<String>,
+        body: Body<RetentionDecision>,
+    ) -> Result<Json<RetentionAnswer>, Refusal> {
+        let kind = kind(&name.0).ok_or(AppError::Missing("kind"))?;
+        retention::set(&app, caller.ctx(), kind, body.0.data_retention_days).await?;
+        show(&app, &caller).await
+    }
+}
+
+async fn show(app: &App, caller: &SignedIn) -> Result<Json<RetentionAnswer>, Refusal> {
+    let (rules, keys) = retention::get(app, caller.ctx()).await?;
+    access::accessed(app, caller.ctx(), keys, "retention", rules.len(), String::new()).await?;
+    Ok(Json(RetentionAnswer { rules: rules.iter().map(RetentionRule::of).collect() }))
+}

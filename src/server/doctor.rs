@@ -1,0 +1,138 @@
+//! The doctor: says of each thing that must hold whether it does, in one line, and where it does not, what mends it. Fails where
+//! one does not.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use context::{Clock, Role, SubjectId};
+use db::{Address, Backend, Clocks, DbError, Drift, Login, Passwords, catalogue_sql, drift, matrix};
+use tokio_postgres::Client;
+use vault::Vault;
+
+use crate::{
+    data::place::{Database, Folder},
+    jobs::{CLOCKS_APART, ClocksApart, PolicyDrift},
+    server::{self, ServerError},
+};
+
+/// What was found, in the order in which it was looked for.
+#[derive(Default)]
+pub struct Findings(Vec<(String, Result<String, String>)>);
+
+impl Findings {
+    fn say(&mut self, what: &str, finding: Result<String, String>) {
+        self.0.push((what.to_owned(), finding));
+    }
+
+    /// One line each.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |(what, finding): &(String, Result<String, String>)| match finding {
+            Ok(fact) => format!("ok    {what}: {fact}"),
+            Err(fault) => format!("FAIL  {what}: {fault}"),
+        };
+        self.0.iter().map(line).collect()
+    }
+
+    fn sick(&self) -> Vec<&str> {
+        self.0.iter().filter(|(_, finding)| finding.is_err()).map(|(what, _)| what.as_str()).collect()
+    }
+}
+
+/// Examines a place and prints what it finds.
+pub async fn examine(folder: &Folder, database: &Database, vault: &Arc<Vault>) -> Result<(), ServerError> {
+    let found = find(folder, database, vault, &Clock::system()).await?;
+    found.lines().iter().for_each(|line| println!("{line}"));
+    let sick = found.sick();
+    if sick.is_empty() { Ok(()) } else { Err(ServerError::Sick(sick.join(", "))) }
+}
+
+/// Examines a place, with the clock that its server would have.
+pub async fn find(
+    folder: &Folder,
+    database: &Database,
+    vault: &Arc<Vault>,
+    clock: &Clock,
+) -> Result<Findings, ServerError> {
+    let (passwords, mut found) = (folder.passwords()?, Findings::default());
+    found.say("key ring", Ok(format!("opens, {} signing key(s)", vault.ring().signing().keys.len())));
+    found.say("key-encryption key", key_age(vault, clock.now()));
+    for login in Login::ALL {
+        found.say(login.as_str(), logs_in(&database.address, login, &passwords).await);
+    }
+    let version = server::check_version(database, &passwords).await;
+    found.say("PostgreSQL", version.map(|()| "is new enough".to_owned()).map_err(|error| error.to_string()));
+    let password = passwords.get(Login::Api.as_str()).map(String::as_str);
+    // As the server does it: not with the settings that the role may have been given.
+    if let Ok(client) = db::session(&database.address, Login::Api, password).await {
+        found.say("tickets", accepts_tickets(&client, vault).await?);
+        let rows = client.query(catalogue_sql(), &[]).await.map_err(DbError::from)?;
+        let Drift { lines, own_settings } = drift(&matrix(&rows));
+        let drift = if lines.is_empty() { Ok("are what they must be".to_owned()) } else { Err(PolicyDrift(lines)) };
+        found.say("roles and policies", drift.map_err(|drift| drift.to_string().replace('\n', " ")));
+        found.say("settings of logins", settings(&own_settings));
+        let clocks = Clocks::compare(&client, clock).await?;
+        let apart = format!("{} ms from the database's", clocks.apart().num_milliseconds());
+        let finding = if clocks.apart() <= CLOCKS_APART { Ok(apart) } else { Err(ClocksApart(clocks).to_string()) };
+        found.say("clock", finding);
+        found.say("prepared transactions", no_prepared(&client).await?);
+    }
+    Ok(found)
+}
+
+/// Whether a login comes in with the password that the data folder holds.
+async fn logs_in(address: &Address, login: Login, passwords: &Passwords) -> Result<String, String> {
+    let password = passwords.get(login.as_str()).map(String::as_str);
+    match db::session(address, login, password).await {
+        Ok(_) => Ok("connects".to_owned()),
+        Err(DbError::LoginRefused { code }) if code == "28P01" => {
+            Err("its password is not the one in logins.json; somebody changed it: `lethe migrate` sets it again"
+                .to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn accepts_tickets(client: &Client, vault: &Vault) -> Result<Result<String, String>, ServerError> {
+    let (backend, now) = Backend::of(client).await?;
+    let ticket = vault.ring().ticket_key().mint(SubjectId::NIL, None, Role::System, now, &backend);
+    let shown = "SELECT set_config('lethe.ticket', $1, false)";
+    client.query(shown, &[&ticket]).await.map_err(DbError::from)?;
+    let row = client.query_one("SELECT lethe.ticket_role()", &[]).await.map_err(DbError::from)?;
+    let accepted = row.get::<_, Option<&str>>(0) == Some(Role::System.as_str());
+    let foreign = || "the database does not accept this ring's tickets".to_owned();
+    Ok(accepted.then(|| "are accepted".to_owned()).ok_or_else(foreign))
+}
+
+/// What logins have set for themselves does the server no harm, and says that somebody has a login's password.
+fn settings(altered: &[String]) -> Result<String, String> {
+    if altered.is_empty() {
+        return Ok("are what they must be".to_owned());
+    }
+    Err(format!("a login's settings were altered; `lethe migrate` sets them again: {}", altered.join("; ")))
+}
+
+/// A prepared transaction outlives its session, and holds readers of the log back until somebody ends it by hand.
+async fn no_prepared(client: &Client) -> Result<Result<String, String>, ServerError> {
+    let sql = "SELECT current_setting('max_prepared_transactions')::int";
+    let most: i32 = client.query_one(sql, &[]).await.map_err(DbError::from)?.get(0);
+    let fault =
+        || "max_prepared_transactions must be 0: such a transaction holds the log's readers back for good".to_owned();
+    Ok(if most == 0 { Ok("are off".to_owned()) } else { Err(fault()) })
+}
+
+/// How old the current key-encryption key is; a fault where its rotation is overdue.
+fn key_age(vault: &Vault, now: DateTime<Utc>) -> Result<String, String> {
+    let kek = vault.ring().current();
+    let Some(created_at) = kek.created_at else {
+        return Err(format!("version {}, of unknown age: `lethe keys rotate`", kek.version));
+    };
+    let age = format!("version {}, {} day(s) old", kek.version, (now - created_at).num_days());
+    if vault.ring().keks().len() > 1 {
+        return Err(format!("{age}; an older version lives: `lethe keys rotate` to its end, then `keys destroy`"));
+    }
+    if vault.ring().rotation_due().is_some_and(|due| now <= due) {
+        Ok(age)
+    } else {
+        Err(format!("{age}, to be rotated every {} days: `lethe keys rotate`", vault::ROTATION.num_days()))
+    }
+}

@@ -1,0 +1,499 @@
+//! The server as a whole: bringing a database up, opening the application on it, serving, and stopping in order.
+
+pub mod doctor;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use context::Clock;
+use db::{Db, Login, MigrateError, Passwords};
+use domain::desk::alert::Severity;
+use listen::{Connections, LimitedAcceptor, Limits};
+use poem::{EndpointExt, Server};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use vault::Vault;
+
+use crate::{
+    app::{
+        Alerts, App, AppError, Databases,
+        desk::alert,
+        log::{access_log::AccessLog, settings::LogSettings},
+        operation::{keys::KeysError, readiness::Readiness, restore},
+        records::guest::GuestCounter,
+        rights::{controller::Controller, deletion, import_turn::Imports},
+    },
+    auth::Tokens,
+    backup::ArchiveError,
+    data::{
+        ledger::{Ledger, LedgerError},
+        place::{Database, Folder, PlaceError},
+        watermark::{Watermark, WatermarkError},
+    },
+    export,
+    http::{self, TrustedProxies},
+    jobs::{self, ClocksApart, PolicyDrift},
+    mail::{Mailbox, SetupError},
+    supervisor::{Cluster, SupervisorError, keep_running},
+};
+
+/// Why the server doesn't run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The data folder, or something in it.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// PostgreSQL did not start.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+    /// The database could not be brought to this version.
+    #[error(transparent)]
+    Migrate(MigrateError),
+    /// A newer version of ours has migrated the database.
+    #[error("a newer version of lethe made this database ({0}): start that version, or a newer one")]
+    Newer(String),
+    /// The database can't be reached, or refused.
+    #[error(transparent)]
+    Db(#[from] db::DbError),
+    /// A command failed.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The old data was not archived.
+    #[error(transparent)]
+    Legacy(#[from] crate::backup::legacy::LegacyError),
+    /// Keys were not rotated, or not destroyed.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The policies are not what they must be.
+    #[error(transparent)]
+    Drift(#[from] PolicyDrift),
+    /// The database's clock is far from ours.
+    #[error(transparent)]
+    Clock(#[from] ClocksApart),
+    /// The address can't be listened on.
+    #[error("{0} can't be listened on: {1}; another address is chosen with `serve --listen` or `demo --port`")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// Mail can't be set up.
+    #[error(transparent)]
+    Mail(#[from] SetupError),
+    /// Something else of the operating system.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// PostgreSQL is older than the minor release that closes known ways around row-level security.
+    #[error(
+        "PostgreSQL {found} has known ways around row-level security; {needed} closes them (`serve --allow-old-postgres` goes on)"
+    )]
+    OldPostgres {
+        /// What runs.
+        found: String,
+        /// What is needed.
+        needed: String,
+    },
+    /// An archive can't be written or used.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The ledger of erasures can't be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The newest checkpoint outside the database can't be used.
+    #[error(transparent)]
+    Watermark(#[from] WatermarkError),
+    /// A restore is refused.
+    #[error("not restored: {0}")]
+    Restore(String),
+    /// The doctor found something.
+    #[error("not well: {0}")]
+    Sick(String),
+    /// A helper thread ended without an answer.
+    #[error("a helper thread ended without an answer")]
+    Lost,
+}
+
+/// A database that is ours to use: our own cluster, or somebody's.
+pub struct Store {
+    /// Where it is.
+    pub database: Database,
+    /// The cluster we started, if it is ours.
+    pub cluster: Option<Arc<Cluster>>,
+}
+
+const OPTIONS: &[(&str, &str)] = &[
+    ("shared_buffers", "256MB"),
+    ("max_connections", "100"),
+    ("timezone", "UTC"),
+    // Our statements are short. And an upgrade of PostgreSQL's files under a running server would make the first statement that
+    // is compiled load a library that does not fit.
+    ("jit", "off"),
+    // A statement that fails is not quoted in the server's log, and neither are values bound to it.
+    ("log_min_error_statement", "panic"),
+    ("log_parameter_max_length_on_error", "0"),
+];
+
+/// The exit code of a server whose own PostgreSQL cannot be brought up: `EX_TEMPFAIL` of sysexits, so that a service manager can
+/// tell what may pass from what does not.
+const TEMPORARY: u8 = 75;
+
+impl From<MigrateError> for ServerError {
+    fn from(error: MigrateError) -> Self {
+        let told = error.to_string();
+        // Refinery's words for a migration that the database has and this build has not.
+        if told.contains("missing from the filesystem") { Self::Newer(told) } else { Self::Migrate(error) }
+    }
+}
+
+impl ServerError {
+    /// The code that the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Supervisor(SupervisorError::GivenUp { .. } | SupervisorError::NotReady { .. }) => TEMPORARY,
+            _ => 1,
+        }
+    }
+}
+
+impl Store {
+    /// Starts the private cluster of a data folder.
+    pub async fn start(folder: &Folder, more: &[(&'static str, String)]) -> Result<Self, ServerError> {
+        let path = folder.path().to_owned();
+        let more = more.to_vec();
+        let start = move || {
+            let options: Vec<(&str, &str)> =
+                OPTIONS.iter().copied().chain(more.iter().map(|(name, value)| (*name, value.as_str()))).collect();
+            Cluster::start(&path, &options)
+        };
+        let cluster = tokio::task::spawn_blocking(start).await.map_err(|_| ServerError::Lost)??;
+        let host = cluster.socket_dir().display().to_string();
+        let address = db::Address { host, port: cluster.port(), database: "lethe".to_owned() };
+        Ok(Self { database: Database { address, admin: "postgres".to_owned() }, cluster: Some(Arc::new(cluster)) })
+    }
+
+    /// Brings the database to this version and installs what belongs to the ring and the logins.
+    pub async fn migrate(
+        &self,
+        password: Option<&str>,
+        vault: &Vault,
+        passwords: &Passwords,
+    ) -> Result<(), ServerError> {
+        let Database { address, admin } = &self.database;
+        self.create_database(password).await?;
+        let mut client = db::admin(address, admin, password).await?;
+        db::migrate(&mut client).await?;
+        db::install_pads(&client, &vault.ring().ticket_key()).await?;
+        db::set_passwords(&client, passwords).await?;
+        Ok(())
+    }
+
+    async fn create_database(&self, password: Option<&str>) -> Result<(), ServerError> {
+        let Database { address, admin } = &self.database;
+        let maintenance = db::Address { database: "postgres".to_owned(), ..address.clone() };
+        let client = db::admin(&maintenance, admin, password).await?;
+        if !has_database(&client, &address.database).await? {
+            let name = address.database.replace('"', "\"\"");
+            client.batch_execute(&format!("CREATE DATABASE \"{name}\"")).await.map_err(db::DbError::from)?;
+        }
+        Ok(())
+    }
+
+    /// A superuser's connection to the database, if it is there.
+    pub async fn connect_if_there(
+        &self,
+        password: Option<&str>,
+    ) -> Result<Option<tokio_postgres::Client>, ServerError> {
+        let Database { address, admin } = &self.database;
+        let maintenance = db::Address { database: "postgres".to_owned(), ..address.clone() };
+        let client = db::admin(&maintenance, admin, password).await?;
+        if !has_database(&client, &address.database).await? {
+            return Ok(None);
+        }
+        Ok(Some(db::admin(address, admin, password).await?))
+    }
+
+    /// Serves as [`serve`] does. Meanwhile our own cluster, if it is ours, is started again whenever it ends; where it cannot be
+    /// brought back, the server stops with the reason.
+    pub async fn serve(
+        &self,
+        app: Arc<App>,
+        mailbox: Mailbox,
+        listener: TcpListener,
+        proxies: TrustedProxies,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServerError> {
+        let Some(cluster) = &self.cluster else { return serve(app, mailbox, listener, proxies, stop).await };
+        app.readiness.watch_cluster(cluster);
+        let (halt, halted) = tokio::sync::oneshot::channel::<()>();
+        let end = async move {
+            tokio::select! { () = stop => {}, _ = halted => {} }
+        };
+        let served = serve(app, mailbox, listener, proxies, end);
+        tokio::pin!(served);
+        tokio::select! {
+            outcome = &mut served => outcome,
+            given_up = keep_running(cluster.clone()) => {
+                drop(halt);
+                if let Err(error) = served.await {
+                    tracing::warn!(%error, "the server did not stop in order");
+                }
+                Err(given_up.into())
+            }
+        }
+    }
+
+    /// Stops our own cluster, if it is ours.
+    pub async fn stop(self) -> Result<(), ServerError> {
+        let Some(cluster) = self.cluster else { return Ok(()) };
+        Ok(tokio::task::spawn_blocking(move || cluster.stop()).await.map_err(|_| ServerError::Lost)??)
+    }
+}
+
+async fn has_database(client: &tokio_postgres::Client, name: &str) -> Result<bool, db::DbError> {
+    Ok(client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await?.is_some())
+}
+
+/// How an application is opened.
+#[derive(Clone)]
+pub struct Settings {
+    /// The data folder.
+    pub folder: Folder,
+    /// Connections for requests.
+    pub connections: usize,
+    /// Who is responsible for the data.
+    pub controller: Controller,
+    /// How long a confirmed deletion can be cancelled.
+    pub grace: TimeDelta,
+    /// The bucket for export files; none: the data folder's `exports`.
+    pub exports: Option<export::Bucket>,
+    /// The first line of the log's checkpoints; where none is named, one is made of the log's key.
+    pub log_origin: Option<String>,
+    /// Which witnesses must cosign a checkpoint before it is published.
+    pub witnesses: Option<transparency::Policy>,
+    /// What raises alerts, and who is told.
+    pub alerts: Alerts,
+    /// Whether a restore is only tried out: nothing is signed for what it brings up.
+    pub rehearsal: bool,
+    /// Whether a restore opens the application: nobody else may, before it is finished.
+    pub restoring: bool,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+impl Settings {
+    /// What a restored backup must not bring back.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(self.folder.join("erasures.ledger"))
+    }
+
+    /// The newest checkpoint outside the database.
+    pub fn watermark(&self) -> Watermark {
+        Watermark::new(self.folder.path())
+    }
+
+    /// What is usual: few connections, forty-eight hours of grace.
+    pub fn new(folder: Folder, clock: Clock) -> Self {
+        let unnamed = Controller { name: CONTROLLER.to_owned(), ..Controller::default() };
+        Self {
+            folder,
+            connections: 4,
+            controller: unnamed,
+            grace: GRACE,
+            exports: None,
+            log_origin: None,
+            witnesses: None,
+            alerts: Alerts::default(),
+            rehearsal: false,
+            restoring: false,
+            clock,
+        }
+    }
+}
+
+/// What receipts name where the controller is not said.
+pub const CONTROLLER: &str = "the controller of this service";
+/// How long a confirmed deletion can be cancelled where nothing else is said (requirement R10.3).
+pub const GRACE: TimeDelta = TimeDelta::hours(48);
+
+/// Opens the application on a migrated database. The policies must be what they must be, and no restore may be unfinished.
+pub async fn open(
+    settings: &Settings,
+    database: &Database,
+    vault: Arc<Vault>,
+    passwords: &Passwords,
+) -> Result<Arc<App>, ServerError> {
+    let key = Arc::new(vault.ring().ticket_key());
+    let pool = |login: Login, size| {
+        let password = passwords.get(login.as_str()).map(String::as_str).unwrap_or_default();
+        Db::connect(&database.address, login, password, size, key.clone())
+    };
+    let db = Databases {
+        api: pool(Login::Api, settings.connections),
+        system: pool(Login::System, 4),
+        access: pool(Login::Access, 1),
+        stats: pool(Login::Stats, 2),
+    };
+    let journal = settings.folder.join("reads.journal");
+    let access_log = AccessLog::start(db.access.clone(), settings.clock.clone(), journal.clone());
+    let probe = pool(Login::System, 1);
+    let tokens = Tokens::new(vault.clone(), None);
+    let ledger = settings.ledger();
+    let exports = match &settings.exports {
+        Some(bucket) => export::Store::bucket(bucket)?,
+        None => export::Store::folder(exports_folder(&settings.folder)),
+    };
+    let readiness = Readiness::new(db.api.clone(), probe, settings.clock.clone(), journal);
+    let app = Arc::new(App {
+        db,
+        vault,
+        tokens,
+        access_log,
+        readiness,
+        ledger,
+        log: LogSettings::new(settings.log_origin.clone(), settings.witnesses.clone(), settings.watermark()),
+        alerts: settings.alerts.clone(),
+        exports,
+        guests: GuestCounter::default(),
+        imports: Imports::default(),
+        controller: settings.controller.clone(),
+        grace: settings.grace,
+        wake: Arc::new(Notify::new()),
+        clock: settings.clock.clone(),
+    });
+    let altered = jobs::check_policies(&app).await??;
+    for login in altered.logins() {
+        tracing::warn!(login, "a login's settings were altered; `lethe migrate` sets them again");
+    }
+    if !settings.restoring && (settings.folder.is_restoring() || restore::unfinished(&app).await?) {
+        return Err(ServerError::Restore("a restore is unfinished: run the same `lethe restore` again".to_owned()));
+    }
+    Ok(app)
+}
+
+/// Serves within the usual limits until `stop` resolves; then finishes what was begun. Stops by itself where the policies are
+/// altered.
+pub async fn serve(
+    app: Arc<App>,
+    mailbox: Mailbox,
+    listener: TcpListener,
+    proxies: TrustedProxies,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServerError> {
+    serve_within(Limits::default(), app, mailbox, listener, proxies, stop).await
+}
+
+/// The same within other limits.
+pub async fn serve_within(
+    limits: Limits,
+    app: Arc<App>,
+    mailbox: Mailbox,
+    listener: TcpListener,
+    proxies: TrustedProxies,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServerError> {
+    jobs::check_clock(&app).await??;
+    let node = jobs::join_ring(&app).await?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(jobs::watch_ring(app.clone(), node));
+    tasks.spawn(jobs::deliver_letters(app.clone(), mailbox));
+    tasks.spawn(jobs::keep_house(app.clone()));
+    tasks.spawn(jobs::catch_up(app.clone()));
+    // What a killed server left half done is ended before anybody is served.
+    let resumed = deletion::resume(&app).await?;
+    if resumed > 0 {
+        tracing::info!(resumed, "erasures that were left unfinished have been taken up");
+    }
+    tasks.spawn(jobs::grow_tree(app.clone()));
+    tasks.spawn(jobs::watch_log(app.clone()));
+    tasks.spawn(jobs::deliver_alerts(app.clone()));
+    jobs::plan(&app).await?;
+    tasks.spawn(jobs::run_jobs(app.clone()));
+    let (drifted, mut drift) = tokio::sync::oneshot::channel();
+    tasks.spawn(watch(app.clone(), drifted));
+    tasks.spawn(jobs::watch_sessions(app.clone()));
+    // A trusted proxy speaks for many clients, and so has no share of its own.
+    let connections = Connections::new(limits, proxies.addresses().to_vec());
+    let acceptor = LimitedAcceptor::new(listener, connections.clone());
+    let (halt, halted) = tokio::sync::oneshot::channel::<()>();
+    let stopping = connections.clone();
+    let end = async move {
+        tokio::select! { () = stop => {}, _ = halted => {} }
+        stopping.stop();
+    };
+    let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(
+        http::routes(app.clone(), proxies).data(connections),
+        end,
+        Some(limits.stop),
+    );
+    tokio::pin!(server);
+    let outcome = tokio::select! {
+        served = &mut server => served.map_err(ServerError::from),
+        Ok(found) = &mut drift => {
+            drop(halt);
+            server.await?;
+            Err(found.into())
+        }
+    };
+    tasks.shutdown().await;
+    if let Err(error) = jobs::leave_ring(&app, node).await {
+        tracing::warn!(%error, "others will wait for this server for a quarter of a minute");
+    }
+    outcome
+}
+
+const WATCH_EVERY: Duration = Duration::from_secs(30);
+
+async fn watch(app: Arc<App>, drifted: tokio::sync::oneshot::Sender<PolicyDrift>) {
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        match jobs::check_policies(&app).await {
+            Ok(Ok(altered)) => jobs::tell_own_settings(&app, &altered).await,
+            Ok(Err(drift)) => {
+                tracing::error!(%drift, "stopping");
+                // Nobody listens any more where the server stops for another reason.
+                let _ = drifted.send(drift);
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "the policies can't be checked"),
+        }
+        match jobs::check_clock(&app).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "clocks differ");
+                alert::alarm(&app, "clocks_apart", Severity::Critical, 1).await;
+            }
+            Err(error) => tracing::warn!(%error, "the clocks can't be compared"),
+        }
+    }
+}
+
+/// Where export files are, unless they are in a bucket.
+pub fn exports_folder(folder: &Folder) -> PathBuf {
+    folder.join("exports")
+}
+
+/// Where the mail goes, by default.
+pub fn mail_folder(folder: &Folder) -> PathBuf {
+    folder.join("mail")
+}
+
+/// The minor release of a branch that closes the known ways around row-level security.
+pub(crate) fn newest_minor(major: i32) -> i32 {
+    match major {
+        15 => 20,
+        16 => 16,
+        17 => 12,
+        18 => 6,
+        _ => 0,
+    }
+}
+
+/// Refuses a PostgreSQL older than the minor releases that close known ways around row-level security.
+pub async fn check_version(database: &Database, passwords: &Passwords) -> Result<(), ServerError> {
+    let password = passwords.get(Login::Api.as_str()).map(String::as_str);
+    let client = db::session(&database.address, Login::Api, password).await?;
+    let row =
+        client.query_one("SELECT current_setting('server_version_num')::int", &[]).await.map_err(db::DbError::from)?;
+    let number: i32 = row.get(0);
+    let (major, minor) = (number / 10_000, number % 10_000);
+    let needed = newest_minor(major);
+    if major >= 15 && minor >= needed {
+        return Ok(());
+    }
+    Err(ServerError::OldPostgres { found: format!("{major}.{minor}"), needed: format!("{}.{needed}", major.max(15)) })
+}
