@@ -47,6 +47,14 @@ pub fn lacking_python() -> Option<String> {
     (!runs("python3", &["-c", "import ensurepip, venv"])).then_some(missing)
 }
 
+/// What the documents' commands lack here, if anything.
+pub fn lacking_walk() -> Option<String> {
+    if !runs("curl", &["--version"]) {
+        return Some(format!("`curl` is missing (package curl): {ADVICE}"));
+    }
+    (!runs("python3", &["--version"])).then(|| format!("`python3` is missing (package python3): {ADVICE}"))
+}
+
 /// Ends the run with one sentence where PostgreSQL is missing, because nearly every test needs it.
 pub fn require_postgres() {
     if let Err(error) = lethe::supervisor::find_bin_dir() {
@@ -78,6 +86,7 @@ fn what_needs_a_missing_program_is_left_out_by_name_and_fails_where_all_must_run
         ("tree::another_implementation_takes_notes_proofs_tiles_and_leaves", "`go`"),
         ("client::a_generated_client_makes_the_whole_journey", "`python3`"),
         ("bucket::files_in_a_bucket_are_whole_sealed_and_gone_when_they_are_removed", "`python3`"),
+        ("walk::the_documents_print_what_they_say", "`curl`"),
         ("mail::an_error_never_repeats_what_the_relay_said_of_somebody", "`python3`"),
     ] {
         let output = on_a_bare_machine(test).output().expect("it runs");

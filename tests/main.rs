@@ -62,5 +62,6 @@ mod tree;
 mod tree_servers;
 mod value;
 mod vocabulary;
+mod walk;
 mod walls;
 mod work_day;
