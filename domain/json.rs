@@ -6,8 +6,9 @@
 
 use std::{collections::HashSet, fmt::Write as _};
 
-use crate::Fault;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::Fault;
 
 /// So many faults are named at most.
 const FAULTS: usize = 100;

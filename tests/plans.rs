@@ -342,9 +342,15 @@ async fn an_estimate_tells_nothing_of_a_person() {
 fn no_statement_compares_a_column_with_the_cast_of_another() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut files, mut faults) = (0, Vec::new());
-    for folder in ["projections", "src/app", "src/auth", "src/jobs", "crates/vault/src", "crates/event_log/src"] {
-        for entry in std::fs::read_dir(root.join(folder)).expect("a folder of ours") {
+    let mut folders =
+        ["projections", "src", "crates/vault/src", "crates/event_log/src"].map(|it| root.join(it)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of ours") {
             let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
             if path.extension().is_none_or(|extension| extension != "rs") {
                 continue;
             }
@@ -354,7 +360,7 @@ fn no_statement_compares_a_column_with_the_cast_of_another() {
             faults.extend(casts.map(|line| format!("{}: {}", path.display(), line.trim())));
         }
     }
-    assert!(files > 60, "{files} files were read");
+    assert!(files > 150, "{files} files were read");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(compares_with_a_cast("AND e.aggregate_id = v.record_id::text ORDER BY"));
     assert!(compares_with_a_cast("AND record_id = (e.aggregate_id)::uuid"));

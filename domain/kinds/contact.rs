@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     Fault,
-    kinds::{Kind, Shape, Shaped},
+    kinds::{Shape, Shaped, kind::Kind},
 };
 
 /// The kind.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgeGroup, Fault, Gender,
-    kinds::{Kind, Shape, Shaped},
+    kinds::{Shape, Shaped, kind::Kind},
     rights::consent::Purpose,
     text::Line,
 };

@@ -11,7 +11,7 @@ use serde_path_to_error::Segment;
 
 use crate::{
     Fault,
-    kinds::{Body, Shape},
+    kinds::{Shape, kind::Body},
     number,
 };
 

@@ -6,71 +6,26 @@
 mod contact;
 mod demographics;
 mod form;
+mod kind;
 mod screening;
 mod shape;
+mod shaped;
 mod time;
 mod wordbook;
 mod work_day;
 mod work_profile;
 
-use chrono::NaiveDate;
-use chrono_tz::Tz;
-use context::Personal;
-use serde_json::Value;
-
-use crate::{Fault, rights::consent::Purpose};
+pub use kind::{Body, Kind};
 
 pub use contact::{CONTACT, Contact, former_spelling, mailbox_of, normalise_address};
 pub use demographics::{DEMOGRAPHICS, Demographics};
 pub use screening::{SCREENING, Screening, Threshold};
-pub use shape::{Shape, Shaped};
+pub use shape::Shape;
+pub use shaped::Shaped;
 pub use time::{UtcTime, instant};
 pub use wordbook::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS, WordbookEntry, WordbookSettings};
 pub use work_day::{WORK_DAY, WorkDay};
 pub use work_profile::{WORK_PROFILE, WorkProfile};
-
-/// What a record says: one JSON object, in clear text.
-pub type Body = Personal<Value>;
-
-/// What the rest of the system asks of a kind of record.
-pub trait Kind: Sync {
-    /// The kind's name, in the log, the register and exports.
-    fn name(&self) -> &'static str;
-    /// What it is, in plain words.
-    fn title(&self) -> &'static str;
-    /// The purpose whose consent a submission needs, if any.
-    fn purpose(&self) -> Option<Purpose>;
-    /// Days for which a record is kept after its last change, where the person sets no other; none: as long as the account.
-    fn retention_days(&self) -> Option<u32>;
-    /// Whether a guest may have one evaluated without storing it.
-    fn for_guests(&self) -> bool;
-    /// Whether clients submit, see and remove it like any other record; otherwise the server alone keeps it.
-    fn open_to_clients(&self) -> bool;
-    /// Whether its records have a date.
-    fn is_dated(&self) -> bool;
-    /// Whether one record is one session of a test: what requests for sessions only mean.
-    fn is_session(&self) -> bool;
-    /// A sound body, to learn the form from.
-    fn example(&self) -> Body;
-    /// The same body as it is stored: two that say the same become one. What is not sound stays as it is.
-    fn normal(&self, body: Body) -> Body;
-    /// Everything that is wrong with a body, on a day (`today`, where the person is).
-    fn faults(&self, body: &Body, today: NaiveDate) -> Vec<Fault>;
-    /// What makes one record of a person the same as another: submitting it again amends.
-    fn natural_key(&self, body: &Body) -> String;
-    /// The field that the natural key is made of; empty where a person has one record only.
-    fn key_field(&self) -> &'static str;
-    /// The day it is about, for kinds with days; of a moment its day in UTC. By it records are filed in quarters.
-    fn date(&self, body: &Body) -> Option<NaiveDate>;
-    /// The day it is about, as a calendar in a time zone has it: a moment falls on another day in another zone.
-    fn day(&self, body: &Body, _zone: Tz) -> Option<NaiveDate> {
-        self.date(body)
-    }
-    /// The type of test it is a result of, for kinds that are results of tests.
-    fn test_type(&self, body: &Body) -> Option<String>;
-    /// What a sound body means, for kinds that can be evaluated. Computed from the body alone.
-    fn evaluate(&self, body: &Body) -> Option<Value>;
-}
 
 /// All kinds.
 pub const KINDS: &[&dyn Kind] =
@@ -84,6 +39,9 @@ pub fn kind(name: &str) -> Option<&'static dyn Kind> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use context::Personal;
+    use serde_json::Value;
 
     use super::*;
 

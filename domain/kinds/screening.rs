@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Choice, Fault, TestType,
-    kinds::{Kind, Shape, Shaped, UtcTime},
+    kinds::{Shape, Shaped, UtcTime, kind::Kind},
     rights::consent::Purpose,
 };
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault,
-    kinds::{Kind, Shape, Shaped, UtcTime},
+    kinds::{Shape, Shaped, UtcTime, kind::Kind},
     rights::consent::Purpose,
     text::Line,
 };

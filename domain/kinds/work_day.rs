@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault, Source,
-    kinds::{Kind, Shape, Shaped},
+    kinds::{Shape, Shaped, kind::Kind},
     rights::consent::Purpose,
 };
 

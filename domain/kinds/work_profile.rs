@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault, RoleLevel, Specialty, StateCode,
-    kinds::{Kind, Shape, Shaped},
+    kinds::{Shape, Shaped, kind::Kind},
 };
 
 /// The kind.

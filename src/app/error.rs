@@ -292,6 +292,22 @@ impl From<HoldError> for AppError {
     }
 }
 
+impl From<RefreshFault> for AppError {
+    fn from(fault: RefreshFault) -> Self {
+        match fault {
+            RefreshFault::Moved => Self::Corrupt("a refresh token was moved to another person".to_owned()),
+            RefreshFault::RanOut => Self::RefreshRefused,
+        }
+    }
+}
+
+impl From<Left> for AppError {
+    /// The refusal of a request that was one too many.
+    fn from(left: Left) -> Self {
+        Self::Limited { retry_after_s: left.retry_after_s() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -306,21 +322,5 @@ mod tests {
         assert_eq!(AppError::from(StoreError::from(full())).passing(), Some(Passing::StorageFull));
         assert_eq!(ledger(io::Error::from(io::ErrorKind::PermissionDenied)).passing(), None);
         assert_eq!(AppError::Corrupt("x".to_owned()).passing(), None);
-    }
-}
-
-impl From<RefreshFault> for AppError {
-    fn from(fault: RefreshFault) -> Self {
-        match fault {
-            RefreshFault::Moved => Self::Corrupt("a refresh token was moved to another person".to_owned()),
-            RefreshFault::RanOut => Self::RefreshRefused,
-        }
-    }
-}
-
-impl From<Left> for AppError {
-    /// The refusal of a request that was one too many.
-    fn from(left: Left) -> Self {
-        Self::Limited { retry_after_s: left.retry_after_s() }
     }
 }

@@ -6,7 +6,7 @@ use domain::kinds::Contact;
 use vault::SubjectKeys;
 
 use crate::{
-    app::{App, AppError, identity::profile::single},
+    app::{App, AppError, records::opened::single},
     mail::{Letter, letter_insert},
 };
 

@@ -9,7 +9,7 @@ use context::{Ctx, Personal};
 use db::{Lookup, Query, Row, Tx};
 use vault::Ring;
 
-use crate::auth::random_text;
+use crate::data::random::random_text;
 
 /// How long a device is known after the sign-in that made it so.
 const LIFETIME: TimeDelta = TimeDelta::days(400);

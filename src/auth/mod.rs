@@ -8,17 +8,8 @@ mod tokens;
 
 pub use tokens::{Claims, Tokens};
 
-use aws_lc_rs::rand;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use context::Personal;
-
-/// A secret of so many random bytes, as text: base64url without padding.
-pub fn random_text(bytes: usize) -> String {
-    let mut secret = vec![0; bytes];
-    rand::fill(&mut secret).expect("the operating system gives random bytes");
-    URL_SAFE_NO_PAD.encode(secret)
-}
 
 /// What a sign-in gives.
 pub struct Grant {

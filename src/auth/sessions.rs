@@ -8,7 +8,7 @@ use db::{Lookup, Query, Row};
 use uuid::Uuid;
 use vault::{Ring, TransitId};
 
-use crate::auth::{limits::client_key, random_text};
+use crate::{auth::limits::client_key, data::random::random_text};
 
 /// How long a sign-in lasts, however often its tokens are refreshed.
 pub const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);

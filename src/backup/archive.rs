@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use vault::Ring;
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
-use crate::data::new_file::{NewFile, is_one_file, refuse_taken};
+use crate::{
+    data::new_file::{NewFile, is_one_file, refuse_taken},
+    server::ServerError,
+};
 
 const MANIFEST: &str = "manifest.json";
 /// The ring's MAC over the manifest: hashes alone would follow whoever alters what they cover.
@@ -76,6 +79,12 @@ pub enum ArchiveError {
     /// A table of it is not what the manifest says.
     #[error("archive {0}: {1} is damaged")]
     Damaged(PathBuf, String),
+}
+
+impl From<ArchiveError> for ServerError {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(Box::new(error))
+    }
 }
 
 /// An archive that is being written.

@@ -22,6 +22,7 @@ use crate::{
         place::Database,
     },
     export::spreadsheet::guarded,
+    server::ServerError,
 };
 
 /// The table that is archived.
@@ -78,6 +79,12 @@ pub enum LegacyError {
     /// The work was cut short.
     #[error("the work was cut short")]
     Lost,
+}
+
+impl From<LegacyError> for ServerError {
+    fn from(error: LegacyError) -> Self {
+        Self::Archive(Box::new(error))
+    }
 }
 
 impl From<tokio_postgres::Error> for LegacyError {

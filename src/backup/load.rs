@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use crate::{
     backup::{
-        Progress, Watch,
         archive::{ArchiveError, Reader},
         create::{KEYS, LOG, archived_since, columns},
+        progress::{Progress, Watch},
     },
     server::ServerError,
 };

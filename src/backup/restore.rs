@@ -22,9 +22,9 @@ use crate::{
         },
     },
     backup::{
-        Progress, Watch,
         archive::{Content, Reader},
         load::{Mark, Step, begin, check_target, load},
+        progress::{Progress, Watch},
     },
     data::place::Folder,
     server::{self, ServerError, Settings, Store},

@@ -11,7 +11,7 @@ use lethe::{
     server::ServerError,
 };
 
-use crate::cli::{PlaceArgs, progress};
+use crate::cli::{place::PlaceArgs, progress};
 
 #[derive(Subcommand)]
 pub(super) enum BackupCommand {

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use domain::kinds::instant;
 use lethe::{app::rights::hold, server::ServerError};
 
-use crate::cli::{PlaceArgs, normalise, required_secret};
+use crate::cli::place::{PlaceArgs, normalise, required_secret};
 
 #[derive(Subcommand)]
 pub enum HoldCommand {

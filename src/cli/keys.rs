@@ -20,7 +20,7 @@ use lethe::{
 };
 use vault::{Kek, Signing};
 
-use crate::cli::{PlaceArgs, asked_to_stop, normalise, required_secret};
+use crate::cli::place::{PlaceArgs, asked_to_stop, normalise, required_secret};
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {

@@ -10,7 +10,7 @@ use lethe::{
     server::ServerError,
 };
 
-use crate::cli::{PlaceArgs, required_secret};
+use crate::cli::place::{PlaceArgs, required_secret};
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]

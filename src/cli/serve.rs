@@ -23,7 +23,7 @@ use lethe::{
 use tokio::net::TcpListener;
 use transparency::Policy;
 
-use crate::cli::{PlaceArgs, asked_to_stop, required_secret};
+use crate::cli::place::{PlaceArgs, asked_to_stop, required_secret};
 
 #[derive(Args)]
 pub struct ServeArgs {

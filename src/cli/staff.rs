@@ -4,7 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use context::Role;
 use lethe::{app::identity::staff, server::ServerError};
 
-use crate::cli::{PlaceArgs, normalise};
+use crate::cli::place::{PlaceArgs, normalise};
 
 #[derive(Subcommand)]
 pub enum StaffCommand {

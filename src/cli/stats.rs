@@ -17,7 +17,7 @@ use lethe::{
     server::ServerError,
 };
 
-use crate::cli::PlaceArgs;
+use crate::cli::place::PlaceArgs;
 
 #[derive(Subcommand)]
 pub(super) enum StatsCommand {

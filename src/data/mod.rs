@@ -3,4 +3,5 @@
 pub mod ledger;
 pub mod new_file;
 pub mod place;
+pub mod random;
 pub mod watermark;

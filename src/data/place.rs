@@ -12,7 +12,7 @@ use domain::json;
 use tokio_postgres::config::{Host, SslMode};
 use vault::Ring;
 
-use crate::auth::random_text;
+use crate::data::random::random_text;
 
 /// Why a server cannot live there.
 #[derive(Debug, thiserror::Error)]

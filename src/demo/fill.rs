@@ -24,10 +24,9 @@ use crate::{
     auth::{Grant, codes::Proof},
     data::place::{Folder, write_secret},
     demo::{
-        Demo, Progress,
         hospitals::Hospital,
+        options::{Demo, Progress, progress_of},
         people::{Choices, Person, people},
-        progress_of,
     },
     server::ServerError,
 };

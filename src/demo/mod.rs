@@ -4,18 +4,20 @@
 pub mod evaluate;
 pub(crate) mod fill;
 pub mod hospitals;
+mod options;
 pub(crate) mod people;
+
+pub use options::Demo;
 
 use std::{path::Path, sync::Arc};
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::TimeDelta;
 use context::{Clock, Role};
 use db::{Login, Passwords};
 use domain::{
     quarter::Quarter,
     statistics::release::{Plan, Policy},
 };
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
 use vault::Vault;
@@ -28,42 +30,17 @@ use crate::{
         statistics::{hospital, release},
     },
     auth::{Grant, Tokens},
-    data::place::{Database, Folder, PlaceError, read_secret, write_secret},
+    data::place::{Database, Folder, PlaceError, write_secret},
     http::TrustedProxies,
     mail::Mailbox,
     server::{self, ServerError, Settings, Store},
 };
-
-/// What the demonstration is made of.
-#[derive(Clone, Debug)]
-pub struct Demo {
-    /// How many people.
-    pub people: usize,
-    /// From what they are made; never anything secret.
-    pub seed: u64,
-    /// The hospitals they work at, a CSV with `name` and `state`.
-    pub hospitals: Option<std::path::PathBuf>,
-    /// The TCP port on loopback; 0 for any.
-    pub port: u16,
-    /// How long a confirmed deletion can be cancelled.
-    pub grace: TimeDelta,
-    /// The sender of letters.
-    pub sender: String,
-}
 
 /// How many people get a token in `demo.json`.
 const SHOWN: usize = 10;
 const TOKEN_HOURS: i64 = 12;
 const STAFF: [(&str, Role); 2] =
     [("compliance@lethe.example", Role::Compliance), ("auditor@lethe.example", Role::Auditor)];
-
-/// What an earlier run left.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Progress {
-    seed: u64,
-    first_day: NaiveDate,
-    people: usize,
-}
 
 /// Runs the demonstration in a folder until `stop` resolves.
 pub async fn run(
@@ -133,7 +110,7 @@ async fn fill_and_release(
     folder: &Folder,
     hospitals: &[hospitals::Hospital],
 ) -> Result<(), ServerError> {
-    if progress_of(folder)?.is_none() {
+    if options::progress_of(folder)?.is_none() {
         // Of few people only the coarse table can show anything; and before anybody is here, the choice is free.
         let first = Quarter::last_closed_before(app.clock.now().date_naive());
         release::plan(app, first, Policy { plan: Plan::Small, revision: None }).await?;
@@ -223,15 +200,4 @@ fn welcome(folder: &Path, base_url: &str, auditor: &str) {
          --password-file {folder}/auditor.password --checkpoint {folder}/checkpoint --key {folder}/log.vkey\n\n\
          The API: {base_url}/openapi.json. Stop with Ctrl-C; run again to go on with the same data."
     );
-}
-
-fn progress_of(folder: &Folder) -> Result<Option<Progress>, PlaceError> {
-    let path = folder.join("progress.json");
-    let Some(text) = read_secret(&path)? else { return Ok(None) };
-    let foreign = || {
-        let advice =
-            "another version of the demonstration wrote it: name another folder with --data, or remove this one";
-        PlaceError::Malformed(path, advice.to_owned())
-    };
-    serde_json::from_str(&text).map(Some).map_err(|_| foreign())
 }

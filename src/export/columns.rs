@@ -3,7 +3,7 @@
 use domain::kinds::kind;
 use serde_json::{Map, Value};
 
-use crate::export::{Part, spreadsheet::guarded};
+use crate::export::{contents::Part, spreadsheet::guarded};
 
 /// The columns of the flat table of words (requirement 338).
 pub const FLAT: [&str; 11] = [

@@ -10,10 +10,10 @@ use domain::kinds::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS};
 use serde_json::{Map, Value, json};
 
 use crate::export::{
-    Contents, Format, Part, Section,
     columns::{
         FLAT, FLAT_SETTINGS, FLAT_USER, FLAT_WORD, METADATA, OTHER, RECORD, SETTINGS, USER, cell, columns, columns_of,
     },
+    contents::{Contents, Format, Part, Section},
     zip::Zip,
 };
 

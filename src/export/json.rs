@@ -6,7 +6,7 @@ use std::io;
 use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::{Map, Value, json};
 
-use crate::export::{Contents, Format, Part, Section};
+use crate::export::contents::{Contents, Format, Part, Section};
 
 /// The member that holds one section a kind.
 const RECORDS: &str = "records";

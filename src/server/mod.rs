@@ -23,7 +23,6 @@ use crate::{
         rights::{controller::Controller, deletion, import_turn::Imports},
     },
     auth::Tokens,
-    backup::ArchiveError,
     data::{
         ledger::{Ledger, LedgerError},
         place::{Database, Folder, PlaceError},
@@ -33,7 +32,7 @@ use crate::{
     http::{self, TrustedProxies},
     jobs::{self, ClocksApart, PolicyDrift},
     mail::{Mailbox, SetupError},
-    supervisor::{Cluster, SupervisorError, keep_running},
+    supervisor::{Cluster, SupervisorError, keep_running, version},
 };
 
 /// Why the server doesn't run.
@@ -57,9 +56,6 @@ pub enum ServerError {
     /// A command failed.
     #[error(transparent)]
     App(#[from] AppError),
-    /// The old data was not archived.
-    #[error(transparent)]
-    Legacy(#[from] crate::backup::legacy::LegacyError),
     /// Keys were not rotated, or not destroyed.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -88,9 +84,9 @@ pub enum ServerError {
         /// What is needed.
         needed: String,
     },
-    /// An archive can't be written or used.
+    /// An archive can't be written or read, or the old data was not archived.
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    Archive(Box<dyn std::error::Error + Send + Sync>),
     /// The ledger of erasures can't be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -472,17 +468,6 @@ pub fn mail_folder(folder: &Folder) -> PathBuf {
     folder.join("mail")
 }
 
-/// The minor release of a branch that closes the known ways around row-level security.
-pub(crate) fn newest_minor(major: i32) -> i32 {
-    match major {
-        15 => 20,
-        16 => 16,
-        17 => 12,
-        18 => 6,
-        _ => 0,
-    }
-}
-
 /// Refuses a PostgreSQL older than the minor releases that close known ways around row-level security.
 pub async fn check_version(database: &Database, passwords: &Passwords) -> Result<(), ServerError> {
     let password = passwords.get(Login::Api.as_str()).map(String::as_str);
@@ -491,7 +476,7 @@ pub async fn check_version(database: &Database, passwords: &Passwords) -> Result
         client.query_one("SELECT current_setting('server_version_num')::int", &[]).await.map_err(db::DbError::from)?;
     let number: i32 = row.get(0);
     let (major, minor) = (number / 10_000, number % 10_000);
-    let needed = newest_minor(major);
+    let needed = version::newest_minor(major);
     if major >= 15 && minor >= needed {
         return Ok(());
     }

@@ -17,7 +17,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use crate::supervisor::{STOP_LIMIT, SupervisorError, at, poll, read_if_present, remove_if_present};
+use crate::supervisor::files::{STOP_LIMIT, SupervisorError, at, poll, read_if_present, remove_if_present};
 
 const OLDEST_MAJOR: u32 = 15;
 const UNFINISHED: &str = "postgres.new-";

@@ -15,7 +15,8 @@ use std::{
 };
 
 use crate::supervisor::{
-    Cluster, LOG_TAIL_LINES, START_LIMIT, STOP_LIMIT, SupervisorError, at, clear_socket_dir, poll,
+    Cluster, LOG_TAIL_LINES, START_LIMIT, clear_socket_dir,
+    files::{STOP_LIMIT, SupervisorError, at, poll},
 };
 
 /// Between two tries to start while an earlier server still ends.

@@ -12,7 +12,9 @@
 //! long a path, or one that a connection string would have to quote, the socket is in the temporary folder.
 
 mod binaries;
+mod files;
 mod keeper;
+pub mod version;
 
 use std::{
     env,
@@ -26,13 +28,13 @@ use std::{
     path::{Path, PathBuf},
     process::Child,
     sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
-    thread,
     time::Duration,
 };
 
 use binaries::{Account, Programs, current_uid, find_bin_dir_of, leading_number};
 
 pub use binaries::find_bin_dir;
+pub use files::SupervisorError;
 pub use keeper::keep_running;
 
 /// Names the socket file, `.s.PGSQL.5432`; nothing listens on TCP.
@@ -40,105 +42,12 @@ const PORT: u16 = 5432;
 /// Systems allow 104 to 108 bytes with the closing zero.
 const SOCKET_PATH_BYTES: usize = 100;
 const START_LIMIT: Duration = Duration::from_secs(120);
-const STOP_LIMIT: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(10);
 const LOG_TAIL_LINES: usize = 20;
 const HOME_OF_UNREACHABLE: &str = "/var/lib/lethe";
 
 /// Who may log in how. The first rule asks nothing because mode 0700 of the socket's folder already did: only the account
 /// that runs the server, and root, get as far as the socket.
 const HBA: &str = "local all postgres trust\nlocal all all scram-sha-256\n";
-
-/// Why a cluster did not start or stop. The texts are for the operator of the machine.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SupervisorError {
-    /// No PostgreSQL, or only one that is too old.
-    #[error(
-        "PostgreSQL 15 or newer was not found: install it (Debian, Ubuntu: `apt-get install postgresql`; \
-         macOS: `brew install postgresql@17`) or set LETHE_POSTGRES_BIN to the folder of `initdb` and `postgres`"
-    )]
-    NotInstalled,
-    /// `LETHE_POSTGRES_BIN` is set to a folder without PostgreSQL, or with one that is too old.
-    #[error("LETHE_POSTGRES_BIN is {0}, which does not hold initdb, postgres and pg_ctl of PostgreSQL 15 or newer")]
-    UnfitBinDir(PathBuf),
-    /// The cluster was created by a major version that is not installed any more.
-    #[error("the cluster was created by PostgreSQL {0}: install that version, or upgrade the cluster with pg_upgrade")]
-    MajorMissing(u32),
-    /// We are root, which PostgreSQL refuses, and there is no other account to run it.
-    #[error("PostgreSQL does not run as root, and /etc/passwd has neither a user `postgres` nor `nobody`")]
-    NoAccount,
-    /// Another server uses the data folder.
-    #[error("another server uses {0}: stop it first, or choose another data folder")]
-    InUse(PathBuf),
-    /// The cluster exists, but the account that runs PostgreSQL cannot enter its folder.
-    #[error(
-        "the account that runs PostgreSQL cannot enter {0}: give others the right to go through the folders above it"
-    )]
-    OutOfReach(PathBuf),
-    /// The data folder points to a cluster that is gone.
-    #[error("{link} points to {target}, which is gone: restore it, or remove the link to begin an empty cluster")]
-    Lost {
-        /// The link in the data folder.
-        link: PathBuf,
-        /// Where the cluster was.
-        target: PathBuf,
-    },
-    /// A new data folder has the path of an earlier one whose cluster still exists.
-    #[error("{data} holds the data of an earlier {dir}: remove it, or bring it back with `ln -s {data} {dir}`")]
-    Orphaned {
-        /// The data folder.
-        dir: PathBuf,
-        /// The cluster found.
-        data: PathBuf,
-    },
-    /// A folder that must be private belongs to somebody else.
-    #[error("{0} is not a folder of the account that runs PostgreSQL")]
-    ForeignDir(PathBuf),
-    /// One of PostgreSQL's programs failed.
-    #[error("{program} failed: {output}")]
-    Program {
-        /// Which one.
-        program: &'static str,
-        /// What it wrote.
-        output: String,
-    },
-    /// The server ended while it started, or was not ready after two minutes.
-    #[error("PostgreSQL did not become ready; the end of {}:\n{tail}", log.display())]
-    NotReady {
-        /// The server's log.
-        log: PathBuf,
-        /// Its last lines.
-        tail: String,
-    },
-    /// The server ended again and again, and is not started any more.
-    #[error(
-        "PostgreSQL ended or did not start {tries} times within {} minutes; its log is {}",
-        within.as_secs() / 60,
-        log.display()
-    )]
-    GivenUp {
-        /// How often it was started.
-        tries: usize,
-        /// Within which time.
-        within: Duration,
-        /// The server's log.
-        log: PathBuf,
-    },
-    /// The operating system refused something.
-    #[error("{path}: {source}")]
-    Io {
-        /// What it was done to, a file or a program.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-}
-
-/// Names the path in an error of the operating system, which by itself does not.
-fn at(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> SupervisorError {
-    move |source| SupervisorError::Io { path: path.as_ref().into(), source }
-}
 
 /// A running private PostgreSQL cluster. Dropping it stops it.
 #[derive(Debug)]
@@ -179,7 +88,7 @@ impl Cluster {
             locks.push(lock(home)?);
         }
         let socket_dir = make_socket_dir(home, &account)?;
-        let programs = match read_if_present(&data.join("PG_VERSION"))?.as_deref().and_then(leading_number) {
+        let programs = match files::read_if_present(&data.join("PG_VERSION"))?.as_deref().and_then(leading_number) {
             Some(major) => Programs { dir: find_bin_dir_of(major)?, account },
             None => {
                 let programs = Programs { dir: find_bin_dir()?, account };
@@ -188,9 +97,9 @@ impl Cluster {
             }
         };
         let hba = home.join("pg_hba.conf");
-        write_hba(&hba).map_err(at(&hba))?;
+        write_hba(&hba).map_err(files::at(&hba))?;
         let log = dir.join("postgres.log");
-        let log_file = open_log(&log).map_err(at(&log))?;
+        let log_file = open_log(&log).map_err(files::at(&log))?;
         let private = [
             ("listen_addresses", "".into()),
             ("port", PORT.to_string().into()),
@@ -277,18 +186,18 @@ impl Drop for Cluster {
 
 /// Makes the folder where it does not exist, and its path absolute and free of links.
 fn make_dir(dir: &Path, mode: u32) -> Result<PathBuf, SupervisorError> {
-    DirBuilder::new().recursive(true).mode(mode).create(dir).map_err(at(dir))?;
-    fs::canonicalize(dir).map_err(at(dir))
+    DirBuilder::new().recursive(true).mode(mode).create(dir).map_err(files::at(dir))?;
+    fs::canonicalize(dir).map_err(files::at(dir))
 }
 
 /// Takes the lock that the system gives back when this process ends, however it ends.
 fn lock(dir: &Path) -> Result<File, SupervisorError> {
     let path = dir.join("lock");
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(at(&path))?;
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(files::at(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(SupervisorError::InUse(dir.into())),
-        Err(TryLockError::Error(error)) => Err(at(path)(error)),
+        Err(TryLockError::Error(error)) => Err(files::at(path)(error)),
     }
 }
 
@@ -303,17 +212,17 @@ fn place(dir: &Path, account: &Account) -> Result<PathBuf, SupervisorError> {
     if admit(dir, account)? {
         return Ok(link);
     }
-    if fs::exists(&link).map_err(at(&link))? {
+    if fs::exists(&link).map_err(files::at(&link))? {
         return Err(SupervisorError::OutOfReach(dir.into()));
     }
     let home = Path::new(HOME_OF_UNREACHABLE).join(path_hash(dir));
     let data = home.join("postgres");
-    if fs::exists(&data).map_err(at(&data))? {
+    if fs::exists(&data).map_err(files::at(&data))? {
         return Err(SupervisorError::Orphaned { dir: dir.into(), data });
     }
     let data = make_dir(&home, 0o711)?.join("postgres");
     // The link comes before the cluster: a cluster without a link is then one whose data folder was removed.
-    symlink(&data, &link).map_err(at(&link))?;
+    symlink(&data, &link).map_err(files::at(&link))?;
     Ok(data)
 }
 
@@ -322,11 +231,11 @@ fn admit(dir: &Path, account: &Account) -> Result<bool, SupervisorError> {
     if !account.can_enter(dir.parent().unwrap_or(dir))? {
         return Ok(false);
     }
-    let found = fs::metadata(dir).map_err(at(dir))?;
+    let found = fs::metadata(dir).map_err(files::at(dir))?;
     if account.can_enter(dir)? || found.uid() != 0 {
         return account.can_enter(dir);
     }
-    fs::set_permissions(dir, Permissions::from_mode(found.mode() | 0o011)).map_err(at(dir))?;
+    fs::set_permissions(dir, Permissions::from_mode(found.mode() | 0o011)).map_err(files::at(dir))?;
     account.can_enter(dir)
 }
 
@@ -348,7 +257,7 @@ fn make_socket_dir(home: &Path, account: &Account) -> Result<PathBuf, Supervisor
 fn clear_socket_dir(dir: &Path) -> Result<(), SupervisorError> {
     for name in [format!(".s.PGSQL.{PORT}"), format!(".s.PGSQL.{PORT}.lock")] {
         let path = dir.join(name);
-        remove_if_present(&path).map_err(at(&path))?;
+        files::remove_if_present(&path).map_err(files::at(&path))?;
     }
     Ok(())
 }
@@ -371,7 +280,7 @@ fn path_hash(path: &Path) -> String {
 /// Writes the login rules anew, so that they are ours whatever an earlier version left. They lie outside the cluster,
 /// where the server's account could put a link for root to write through.
 fn write_hba(path: &Path) -> io::Result<()> {
-    remove_if_present(path)?;
+    files::remove_if_present(path)?;
     let mut file = OpenOptions::new().create_new(true).write(true).open(path)?;
     file.write_all(HBA.as_bytes())?;
     file.set_permissions(Permissions::from_mode(0o644))
@@ -385,38 +294,16 @@ fn open_log(path: &Path) -> io::Result<File> {
     }
 }
 
-fn read_if_present(path: &Path) -> Result<Option<String>, SupervisorError> {
-    match fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        read => read.map(Some).map_err(at(path)),
-    }
-}
-
-fn remove_if_present(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Asks until it is so or the time is over.
-fn poll(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
-    for _ in 0..limit.as_millis() / POLL.as_millis() {
-        if done() {
-            return true;
-        }
-        thread::sleep(POLL);
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use std::process::{Command, Stdio};
 
     use tempfile::{TempDir, tempdir};
 
     use super::*;
+    use crate::supervisor::files::STOP_LIMIT;
 
     /// Names the data folder to the copy of this test binary that is to be killed.
     const OWNER: &str = "LETHE_TEST_CLUSTER_OWNER";
@@ -438,7 +325,7 @@ mod tests {
     /// Kills the server as a crash does, and waits for its end.
     pub(super) fn kill_server(cluster: &Cluster) {
         cluster.child().as_mut().expect("it was started").kill().expect("it is our child");
-        assert!(poll(STOP_LIMIT, || !cluster.is_running()));
+        assert!(files::poll(STOP_LIMIT, || !cluster.is_running()));
     }
 
     fn server_of(cluster: &Cluster) -> String {
@@ -471,7 +358,7 @@ mod tests {
             .stdout(Stdio::null())
             .spawn()
             .expect("a test binary runs again");
-        assert!(poll(START_LIMIT, || dir.join("committed").exists()), "the owner committed nothing");
+        assert!(files::poll(START_LIMIT, || dir.join("committed").exists()), "the owner committed nothing");
         owner.kill().expect("it is our child");
         owner.wait().expect("it is our child");
     }

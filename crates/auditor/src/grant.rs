@@ -12,7 +12,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{place::read_secret, replay::AuditError, stream::AnyEvent};
+use crate::{error::AuditError, place::read_secret, stream::AnyEvent};
 
 const FORMAT: &str = "lethe-grant/1";
 

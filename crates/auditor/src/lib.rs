@@ -4,6 +4,7 @@
 //! snapshot; the same counts are taken twice, by the repository and by plain SQL, and a difference is a finding. It opens no
 //! sealed value and needs no key.
 
+pub mod error;
 pub mod finding;
 pub mod fold;
 pub mod grant;

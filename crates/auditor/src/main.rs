@@ -9,12 +9,13 @@ use std::{
 };
 
 use auditor::{
+    error::AuditError,
     fold::Dimension,
     grant::Grant,
     mirror::mirror,
     place,
     proof::Checked,
-    replay::{self, AuditError},
+    replay,
     report::Report,
     source::Source,
     verify::{Trust, Verified, verify},

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io::Write, os::unix::fs::PermissionsExt, pa
 
 use transparency::{Checkpoint, Edge, Grown, Hash, LogKey, TILE_HASHES, bundle, tile_path};
 
-use crate::{replay::AuditError, source::Source};
+use crate::{error::AuditError, source::Source};
 
 /// Copies a log up to its newest checkpoint; gives that. Before anything is written, all leaves are compared with what was signed,
 /// and with the checkpoint of the copy that is there, which is only ever added to.

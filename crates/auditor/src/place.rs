@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, str::FromStr};
 
 use sqlx::postgres::PgConnectOptions;
 
-use crate::replay::AuditError;
+use crate::error::AuditError;
 
 /// The settings of a connection.
 pub fn options(url: &str, password_file: Option<&Path>) -> Result<PgConnectOptions, AuditError> {

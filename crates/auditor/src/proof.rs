@@ -4,7 +4,7 @@ use std::fmt;
 
 use transparency::{Checkpoint, Hash, InclusionProof, Leaf, LogKey, check_inclusion, record_hash};
 
-use crate::replay::AuditError;
+use crate::error::AuditError;
 
 /// A proof that was checked.
 #[derive(Debug)]

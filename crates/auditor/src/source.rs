@@ -16,7 +16,7 @@ use sqlx::{
 };
 use transparency::{Hash, Leaf, TILE_HASHES, entries, record_hash, tile_path};
 
-use crate::{place, replay::AuditError};
+use crate::{error::AuditError, place};
 
 /// Microseconds between 1970, by which leaves count, and 2000, by which PostgreSQL does.
 const EPOCHS_APART_US: i64 = 946_684_800_000_000;

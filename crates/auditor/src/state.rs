@@ -17,7 +17,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::{place::read_secret, replay::AuditError};
+use crate::{error::AuditError, place::read_secret};
 
 /// The file whose lock the one process holds.
 const LOCK: &str = "witness.lock";

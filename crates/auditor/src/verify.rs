@@ -11,8 +11,8 @@ use serde::Serialize;
 use transparency::{Checkpoint, Edge, Hash, Leaf, LogKey, Policy, TILE_HASHES, tile_width};
 
 use crate::{
+    error::AuditError,
     finding::Finding,
-    replay::AuditError,
     source::{Described, Source},
 };
 

@@ -22,7 +22,7 @@ use poem::{
 use transparency::{Checkpoint, Cosigner, EMPTY_HASH, Hash, LogKey, check_consistency};
 
 use crate::{
-    replay::AuditError,
+    error::AuditError,
     state::{State, hash_of},
 };
 

@@ -9,8 +9,8 @@ use chrono::{Days, NaiveDate};
 use context::Clock;
 
 use crate::{
-    Outcome,
     load::{Rate, Request, drive},
+    outcome::Outcome,
     pgbench::{Pgbench, Trust},
     stage::Stage,
 };

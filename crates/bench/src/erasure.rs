@@ -7,7 +7,7 @@ use chrono::{Days, NaiveDate};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::{Outcome, load::answer_to, stage::Stage};
+use crate::{load::answer_to, outcome::Outcome, stage::Stage};
 
 /// Days of one batch; the same days are amended by the next.
 const DAYS: u64 = 366;

@@ -18,7 +18,7 @@ use lethe::{
 use tokio::net::TcpStream;
 use vault::Vault;
 
-use crate::{Outcome, load::answer_to, stage::Stage};
+use crate::{load::answer_to, outcome::Outcome, stage::Stage};
 
 /// So many records are submitted in one transaction.
 const BATCH: usize = 1000;

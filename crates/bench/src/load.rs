@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// What a measurement found.
 #[derive(Clone, Debug, Default)]

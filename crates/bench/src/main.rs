@@ -6,6 +6,7 @@ mod daily;
 mod erasure;
 mod export;
 mod load;
+mod outcome;
 mod pgbench;
 mod release;
 mod restore;
@@ -14,6 +15,8 @@ mod tree;
 mod verify;
 
 use clap::{Parser, Subcommand};
+
+use crate::outcome::Outcome;
 
 /// How fast the server is.
 #[derive(Parser)]
@@ -92,9 +95,6 @@ enum What {
         days: usize,
     },
 }
-
-/// Whatever went wrong: a bench only says so.
-type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {

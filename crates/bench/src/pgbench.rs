@@ -11,7 +11,7 @@ use std::{
 use db::{Address, Login};
 use lethe::data::place::Database;
 
-use crate::{Outcome, load::Rate, stage::Stage};
+use crate::{load::Rate, outcome::Outcome, stage::Stage};
 
 /// The rows as long as ours: sealed payload and metadata of a work day.
 const SCRIPT: &str = r#"\if :minted = 0

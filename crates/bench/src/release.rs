@@ -29,7 +29,7 @@ use lethe::{
 use tokio::task::JoinSet;
 use vault::Vault;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 const AT_ONCE: usize = 8;
 

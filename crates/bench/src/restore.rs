@@ -14,7 +14,7 @@ use lethe::{
 };
 use vault::Vault;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Records of the busy person, and versions of each: with reads of them 50,000 events.
 const RECORDS: u64 = 3_642;

@@ -20,7 +20,7 @@ use lethe::{
 use tokio::net::TcpStream;
 use vault::Vault;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Everything a measurement needs. Dropped, it stops the server and the cluster.
 pub struct Stage {

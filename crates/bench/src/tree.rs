@@ -7,7 +7,7 @@ use std::{
 
 use tokio_postgres::Client;
 
-use crate::{Outcome, daily::submissions, load::drive, stage::Stage};
+use crate::{daily::submissions, load::drive, outcome::Outcome, stage::Stage};
 
 const PEOPLE: usize = 256;
 const CLIENTS: usize = 8;

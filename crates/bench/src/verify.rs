@@ -10,7 +10,7 @@ use auditor::{
 use aws_lc_rs::digest;
 use transparency::{Edge, LogKey, Policy, TILE_HASHES, bundle, entries, record_hash, sign_checkpoint, tile_path};
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Measures and prints.
 pub async fn run(events: u64, rounds: usize) -> Outcome<()> {

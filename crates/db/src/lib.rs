@@ -6,6 +6,7 @@
 mod catalogue;
 mod clock;
 mod error;
+mod login;
 mod migrate;
 mod pool;
 mod ticket;
@@ -14,9 +15,8 @@ mod tx;
 pub use catalogue::{Drift, MATRIX, catalogue, catalogue_sql, drift, matrix};
 pub use clock::Clocks;
 pub use error::{DbError, Transient};
-pub use migrate::{
-    Login, MigrateError, Passwords, admin, client, install_pads, migrate, newest_migration, set_passwords,
-};
+pub use login::{Login, Passwords};
+pub use migrate::{MigrateError, admin, client, install_pads, migrate, newest_migration, set_passwords};
 pub use pool::{Address, Db, session};
 pub use ticket::{Backend, Lookup, TicketKey};
 pub use tx::{Gate, Query, Tx};

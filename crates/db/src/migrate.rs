@@ -3,57 +3,17 @@
 //! Needs a superuser, whom nothing else here knows. Refuses a database whose landed migrations differ from ours. Secrets
 //! (pads, passwords) are written with statement logging off, passwords as SCRAM verifiers.
 
-use std::collections::BTreeMap;
-
 use postgres_protocol::password::scram_sha_256;
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::{Address, DbError, TicketKey};
+use crate::{
+    Address, DbError, TicketKey,
+    login::{Login, Passwords},
+};
 
 mod embedded {
     refinery::embed_migrations!("../../sql");
 }
-
-/// The logins of `policies/roles.sql`, one pool each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Login {
-    /// Requests of persons and staff, under their tickets.
-    Api,
-    /// Jobs; reads no key.
-    System,
-    /// Writes reads of personal data to the log, and nothing else.
-    Access,
-    /// The release of statistics.
-    Stats,
-    /// Auditors, with SQL of their own.
-    Auditor,
-    /// The compliance desk, with SQL of its own.
-    Compliance,
-    /// Dashboards that read published statistics.
-    Dashboard,
-}
-
-impl Login {
-    /// Every login.
-    pub const ALL: [Self; 7] =
-        [Self::Api, Self::System, Self::Access, Self::Stats, Self::Auditor, Self::Compliance, Self::Dashboard];
-
-    /// The role's name in PostgreSQL.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Api => "lethe_api",
-            Self::System => "lethe_system",
-            Self::Access => "lethe_access",
-            Self::Stats => "lethe_stats",
-            Self::Auditor => "lethe_auditor",
-            Self::Compliance => "lethe_compliance",
-            Self::Dashboard => "lethe_dashboard",
-        }
-    }
-}
-
-/// A password for each login, by the role's name.
-pub type Passwords = BTreeMap<String, String>;
 
 /// The files of `policies/`, in the order in which they are applied; roles come before the migrations.
 const POLICIES: &[(&str, &str)] = &[

@@ -13,7 +13,7 @@ use poem::{
 };
 use tokio::{net::TcpListener, time::Instant};
 
-use crate::{Connections, LimitedStream, Peer};
+use crate::{LimitedStream, Peer, connections::Connections};
 
 /// How long accepting rests where the operating system has nothing left to give.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    Connections, Limits,
+    connections::{Connections, Limits},
     places::{Place, Taken},
 };
 

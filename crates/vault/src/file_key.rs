@@ -4,8 +4,8 @@
 use zeroize::Zeroizing;
 
 use crate::{
-    Aad, Sealed, SubjectKeys, Unreadable,
-    seal::{SealKey, random_secret},
+    Aad, Sealed, SubjectKeys,
+    seal::{SealKey, Unreadable, random_secret},
 };
 
 /// The key of one file.

@@ -5,8 +5,8 @@ use context::{RecordId, SubjectId};
 use zeroize::Zeroizing;
 
 use crate::{
-    Aad, RecordEntry, Ring, Sealed, Unreadable,
-    seal::{SealKey, random_secret},
+    Aad, RecordEntry, Ring, Sealed,
+    seal::{self, SealKey, Unreadable, random_secret},
 };
 
 /// Makes keyed hashes that can be found again, and linked to the person only by who holds the key.
@@ -15,7 +15,7 @@ pub struct IndexKey(hmac::Key);
 
 impl IndexKey {
     fn hash(&self, parts: &[&[u8]]) -> [u8; 32] {
-        keyed_hash(&self.0, parts)
+        seal::keyed_hash(&self.0, parts)
     }
 
     /// By which the record of a natural key is found.
@@ -32,16 +32,6 @@ impl IndexKey {
     pub fn answer_hash(&self, operation: &str, key: &str) -> [u8; 32] {
         self.hash(&[b"idempotency key", operation.as_bytes(), key.as_bytes()])
     }
-}
-
-/// HMAC-SHA256 over parts with their lengths.
-pub(crate) fn keyed_hash(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = hmac::Context::with_key(key);
-    for part in parts {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    context.sign().as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
 }
 
 /// A person's keys as the database holds them.

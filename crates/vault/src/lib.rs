@@ -16,11 +16,13 @@ mod kek;
 mod keys;
 mod log_key;
 mod proof;
+mod record_entry;
 mod register;
 mod ring;
 mod ring_file;
 mod seal;
 mod signing;
+mod signing_key;
 mod transit;
 
 pub use evidence::EvidenceKey;
@@ -29,23 +31,18 @@ pub use file_lock::lock_within;
 pub use kek::{Kek, ROTATION};
 pub use keys::{IndexKey, RecordKey, SubjectKeys, WrappedSubject};
 pub use proof::{check_document, seal_document};
+pub use record_entry::RecordEntry;
 pub use register::{
-    RecordEntry, record_delete, record_insert, record_register, record_rewrap, subject_get, subject_insert,
-    subject_rewrap,
+    record_delete, record_insert, record_register, record_rewrap, subject_get, subject_insert, subject_rewrap,
 };
 pub use ring::{Ring, Sealer};
 pub use ring_file::RingError;
-pub use seal::{Aad, Sealed};
-pub use signing::{LONGEST_TOKEN, Signing, SigningKey};
+pub use seal::{Aad, Sealed, Unreadable};
+pub use signing_key::{LONGEST_TOKEN, Signing, SigningKey};
 pub use transit::TransitId;
 
 use context::SubjectId;
 use quick_cache::sync::Cache;
-
-/// A value could not be opened: altered, of another place, or its key is gone. It says no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a sealed value does not open")]
-pub struct Unreadable;
 
 const INDEX_KEYS: usize = 100_000;
 

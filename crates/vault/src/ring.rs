@@ -20,11 +20,10 @@ use db::{Lookup, TicketKey};
 use zeroize::Zeroizing;
 
 use crate::{
-    Aad, RingError, Sealed, Unreadable,
-    keys::keyed_hash,
+    Aad, RingError, Sealed,
     ring_file::{self, Lock, Note, RingFile, Secret, SigningSecret, Stamp, Versions},
-    seal::{SealKey, random_secret},
-    signing::Signing,
+    seal::{SealKey, Unreadable, keyed_hash, random_secret},
+    signing_key::Signing,
 };
 
 /// A file that could not be read is not tried again for an unknown key before this.

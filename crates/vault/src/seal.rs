@@ -7,12 +7,10 @@ use std::fmt;
 
 use aws_lc_rs::{
     aead::{self, AES_256_GCM, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    rand,
+    hmac, rand,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
-
-use crate::Unreadable;
 
 const FORMAT: u8 = 1;
 const SMALLEST_STEP: usize = 64;
@@ -164,6 +162,21 @@ fn padded_len(plaintext: usize) -> usize {
     } else {
         least.next_multiple_of(LARGEST_STEP)
     }
+}
+
+/// A value could not be opened: altered, of another place, or its key is gone. It says no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a sealed value does not open")]
+pub struct Unreadable;
+
+/// HMAC-SHA256 over parts with their lengths.
+pub(crate) fn keyed_hash(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.sign().as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
 }
 
 #[cfg(test)]

@@ -6,67 +6,16 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use chrono::{DateTime, TimeDelta, Utc};
-use zeroize::Zeroizing;
 
 use crate::{
     Ring, RingError,
     ring_file::{RingFile, SigningSecret},
+    signing_key::{self, Signing, SigningKey},
 };
 
-/// How long a token lives at most where its key notes nothing else: as long as a guest's.
-pub const LONGEST_TOKEN: TimeDelta = TimeDelta::hours(1);
 /// How much longer a key is accepted than its tokens live: servers read the ring a moment later than it was written.
 const MARGIN: TimeDelta = TimeDelta::minutes(1);
-
-/// A signing key of access tokens.
-pub struct SigningKey {
-    /// The `kid` of token headers and of the published key set.
-    pub kid: String,
-    /// The private key, as PKCS #8.
-    pub pkcs8: Zeroizing<Vec<u8>>,
-    /// The public key, 32 bytes.
-    pub public: Vec<u8>,
-    /// The longest that a token signed with it may live.
-    pub longest_token: TimeDelta,
-    /// Until when its tokens may live, where it signs no more.
-    pub accepted_until: Option<DateTime<Utc>>,
-}
-
-/// All signing keys of one state of the ring.
-pub struct Signing {
-    /// The first signs; all are accepted.
-    pub keys: Vec<SigningKey>,
-}
-
-impl Signing {
-    /// Nothing where there is no key, or one that is none.
-    pub(crate) fn new(secrets: &[SigningSecret]) -> Option<Self> {
-        let keys: Vec<SigningKey> = secrets.iter().map(signing_key).collect::<Option<_>>()?;
-        (!keys.is_empty()).then_some(Self { keys })
-    }
-
-    /// The key that signs.
-    pub fn signer(&self) -> &SigningKey {
-        &self.keys[0]
-    }
-}
-
-fn signing_key(secret: &SigningSecret) -> Option<SigningKey> {
-    let pair = Ed25519KeyPair::from_seed_unchecked(secret.seed.0.as_slice()).ok()?;
-    Some(SigningKey {
-        kid: secret.kid.clone(),
-        pkcs8: Zeroizing::new(pair.to_pkcs8v1().ok()?.as_ref().to_vec()),
-        public: pair.public_key().as_ref().to_vec(),
-        longest_token: longest(secret),
-        accepted_until: secret.accepted_until,
-    })
-}
-
-fn longest(secret: &SigningSecret) -> TimeDelta {
-    secret.longest_token_s.and_then(TimeDelta::try_seconds).unwrap_or(LONGEST_TOKEN)
-}
 
 /// The place of the key that is published and does not sign yet.
 fn waiting(file: &RingFile) -> Option<usize> {
@@ -102,7 +51,7 @@ impl Ring {
             if let Some(place) = waiting(file) {
                 let fresh = file.signing.remove(place);
                 let before = &mut file.signing[0];
-                before.accepted_until = Some(now + longest(before) + MARGIN);
+                before.accepted_until = Some(now + signing_key::longest(before) + MARGIN);
                 file.signing.insert(0, fresh);
             }
             Ok(())
@@ -113,7 +62,7 @@ impl Ring {
     pub fn promise_token_lifetime(&self, lifetime: TimeDelta) -> Result<(), RingError> {
         self.change(false, |file| {
             let signer = &mut file.signing[0];
-            if longest(signer) < lifetime {
+            if signing_key::longest(signer) < lifetime {
                 signer.longest_token_s = Some(lifetime.num_seconds());
             }
             Ok(())
@@ -137,6 +86,7 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LONGEST_TOKEN;
     use crate::ring::tests::Folder;
 
     fn kids(ring: &Ring) -> Vec<String> {

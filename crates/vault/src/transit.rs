@@ -5,9 +5,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     Ring, RingError, Sealer,
-    keys::keyed_hash,
     ring_file::{RingFile, Secret},
-    seal::random_secret,
+    seal::{keyed_hash, random_secret},
 };
 
 const DAY_S: i64 = 86_400;

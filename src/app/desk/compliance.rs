@@ -38,7 +38,7 @@ use crate::{
         stream::{self, newest_of},
     },
     mail::Letter,
-    server::newest_minor,
+    supervisor::version::newest_minor,
 };
 
 /// So many requests are shown.

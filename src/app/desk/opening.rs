@@ -23,7 +23,7 @@ use crate::app::{
         access_log::Read,
     },
     read, reason,
-    records::record::{self, OpenRecord},
+    records::{opened::OpenRecord, record},
     standing,
 };
 

@@ -16,10 +16,8 @@ use vault::{RecordKey, SubjectKeys, record_insert, subject_insert};
 use crate::{
     app::{
         App, AppError,
-        identity::{
-            profile::time_zone,
-            session::{self, signs_in_on, use_up},
-        },
+        identity::session::{self, signs_in_on, use_up},
+        records::opened::time_zone,
         rights::{decision, receipt},
         stream,
     },

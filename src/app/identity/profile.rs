@@ -2,17 +2,20 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::Ctx;
-use db::{Gate, Row};
+use db::Gate;
 use domain::kinds::{CONTACT, Contact, Shape, WORK_DAY, WORK_PROFILE, WorkProfile};
 use projections::{
     identity::account::account_get,
-    records::record::{RecordRow, record_latest, record_list},
+    records::record::{record_latest, record_list},
 };
 use vault::SubjectKeys;
 
 use crate::app::{
     App, AppError, Standing,
-    records::record::{self, Batch, Expected, Outcome, Submission, open},
+    records::{
+        opened::single,
+        record::{self, Batch, Expected, Outcome, Submission},
+    },
 };
 
 /// All that the account page shows.
@@ -25,14 +28,6 @@ pub struct Profile {
     pub work: Option<(WorkProfile, i64)>,
     /// When a work day was submitted last.
     pub last_submission_at: Option<DateTime<Utc>>,
-}
-
-/// The single record of a shape, and its version.
-pub(crate) fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<(S, i64)>, AppError> {
-    let Some(row) = rows.first() else { return Ok(None) };
-    let record = open(keys, &RecordRow::from_row(row))?;
-    let shape = S::from_body(&record.body).ok_or_else(|| AppError::Corrupt("a record has another shape".to_owned()))?;
-    Ok(Some((shape, record.version)))
 }
 
 /// The account, the contact and the work profile.
@@ -71,9 +66,4 @@ pub async fn rectify(
     let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
     let mut outcomes = record::submit(app, ctx, &batch, None).await?;
     Ok(outcomes.remove(0))
-}
-
-/// Where a person is, as far as the work profile says.
-pub(crate) fn time_zone(work: Option<&WorkProfile>) -> &str {
-    work.map_or(WorkProfile::DEFAULT_TIME_ZONE, |work| &work.time_zone)
 }

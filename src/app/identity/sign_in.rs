@@ -18,9 +18,9 @@ use crate::{
         identity::{
             account::account_commands,
             known::{self, Known},
-            profile::{single, time_zone},
             session::{self, use_up},
         },
+        records::opened::{single, time_zone},
         stream::{self, newest_of},
     },
     auth::{Grant, codes::Proof, devices::devices_forget, sessions},

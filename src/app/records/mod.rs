@@ -2,4 +2,5 @@
 
 pub mod guest;
 pub mod once;
+pub mod opened;
 pub mod record;

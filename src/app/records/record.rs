@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
-use context::{Ctx, Personal, RecordId};
+use context::{Ctx, RecordId};
 use db::{Gate, Row, Tx};
 use domain::{
     Body, Fault, Kind,
     filter::Days,
     kinds::{CONTACT, Contact, Shape, kind},
     quarter::Quarter,
-    records::record::{Record, RecordCommand, RecordError, RecordEvent},
+    records::record::{Record, RecordCommand, RecordError},
 };
 use event_log::{
     Sealing, Store, Stream, Unit,
@@ -32,7 +32,10 @@ use vault::{
 use crate::{
     app::{
         App, AppError, Standing, letter,
-        records::once::{Claim, Once},
+        records::{
+            once::{Claim, Once},
+            opened::{self, OpenRecord},
+        },
         standing,
     },
     data::ledger::Entry,
@@ -130,20 +133,6 @@ pub struct Outcome {
     pub version: i64,
 }
 
-/// A living record, open.
-pub struct OpenRecord {
-    /// Its id.
-    pub record: RecordId,
-    /// What it says.
-    pub body: Body,
-    /// When it was submitted first.
-    pub submitted_at: DateTime<Utc>,
-    /// When it was changed last.
-    pub recorded_at: DateTime<Utc>,
-    /// The stream's version.
-    pub version: i64,
-}
-
 /// Submits records of one kind in one transaction; a natural key that is there already is amended.
 pub async fn submit(
     app: &App,
@@ -216,7 +205,7 @@ pub async fn list(
         .await?;
     let mut records = Vec::with_capacity(rows.len());
     for row in &rows {
-        let record = open(&standing.keys, row)?;
+        let record = opened::open(&standing.keys, row)?;
         if range.is_none_or(|days| days.hold(kind, &record.body)) {
             records.push(record);
         }
@@ -238,7 +227,7 @@ pub async fn get(
             let [standing, rows] = tx.finish([Standing::query(ctx, None), get]).await?;
             let keys = Standing::take_right(app, ctx, &standing)?.keys;
             let row = rows.first().ok_or(AppError::Missing("record"))?;
-            Ok((open(&keys, &RecordRow::from_row(row))?, keys))
+            Ok((opened::open(&keys, &RecordRow::from_row(row))?, keys))
         })
         .await
 }
@@ -360,7 +349,7 @@ pub(crate) async fn note_removed(app: &App, ctx: &Ctx, records: &[RecordId]) -> 
 /// A person's address, among all their records.
 fn address_among(keys: &SubjectKeys, records: &[RecordRow]) -> Option<String> {
     let contact = records.iter().find(|row| row.entry.kind == CONTACT.name())?;
-    Contact::from_body(&open(keys, contact).ok()?.body).map(|contact| contact.email)
+    Contact::from_body(&opened::open(keys, contact).ok()?.body).map(|contact| contact.email)
 }
 
 /// Runs the aggregate of each submission and queues what follows.
@@ -453,19 +442,4 @@ async fn decide_one(
         keys.enter(record, kind.name(), hash.to_vec(), bucket, &key)
     });
     Ok((outcome, entry))
-}
-
-/// Opens a living record.
-pub fn open(keys: &SubjectKeys, row: &RecordRow) -> Result<OpenRecord, AppError> {
-    let key = keys.open_record(&row.entry)?;
-    let text = row.event.open(&key)?;
-    let event: RecordEvent = serde_json::from_slice(text.reveal())
-        .map_err(|_| AppError::Corrupt("a record has another shape".to_owned()))?;
-    Ok(OpenRecord {
-        record: row.entry.record,
-        body: event.body().unwrap_or_else(|| Personal::new(serde_json::Value::Null)),
-        submitted_at: row.submitted_at,
-        recorded_at: row.event.recorded_at,
-        version: row.event.sequence,
-    })
 }

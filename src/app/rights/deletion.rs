@@ -32,12 +32,11 @@ use crate::{
         operation::job::Next,
         read,
         reason::hold_reason,
-        records::record::{self, open},
+        records::{opened::open, record},
         rights::erasure,
         stream::{self, newest_of},
     },
-    auth::random_text,
-    data::ledger::Entry,
+    data::{ledger::Entry, random::random_text},
     mail::Letter,
 };
 

@@ -28,7 +28,7 @@ use crate::app::{
     App, AppError, Standing,
     log::access,
     read,
-    records::record::{BUCKET_YEARS, open},
+    records::{opened::open, record::BUCKET_YEARS},
     standing,
     stream::{self, newest_of},
 };

@@ -23,17 +23,18 @@ use vault::FileKey;
 use crate::{
     app::{
         App, AppError, Standing,
-        identity::{
-            known::{self, user_get},
-            profile::single,
-        },
+        identity::known::{self, user_get},
         letter,
         operation::job::Next,
-        rights::export::{self, candidate, candidates, unseal},
+        records::opened::single,
+        rights::{
+            export::{self, candidate, candidates, unseal},
+            export_source::{Source, Stop},
+        },
         standing,
         stream::newest_of,
     },
-    export::{FileName, FilePlace, FileWriter, Source, Stop, format_of, prove},
+    export::{FileName, FilePlace, FileWriter, format_of, prove},
     mail::Letter,
 };
 

@@ -19,9 +19,11 @@ use vault::{Ring, SubjectKeys};
 use crate::{
     app::{
         App, AppError, Standing,
-        identity::profile::single,
         log::access,
-        records::record::{self, Batch, Change, Submission, open},
+        records::{
+            opened::{open, single},
+            record::{self, Batch, Change, Submission},
+        },
         rights::import_turn::ImportTurn,
         standing,
     },

@@ -27,13 +27,13 @@ use crate::{
         operation::projection,
     },
     http::{
-        Tag,
         desk::compliance::reason,
         problem::Refusal,
         request::{
             caller::{Compliance, Staff},
             input::{Body, Fields, Input},
         },
+        tag::Tag,
     },
 };
 

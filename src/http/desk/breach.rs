@@ -26,12 +26,12 @@ use crate::{
         operation::projection,
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::Compliance,
             input::{Body, Fields, Input, check_time},
         },
+        tag::Tag,
     },
 };
 

@@ -18,12 +18,12 @@ use crate::{
         log::access,
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::Compliance,
             input::{Body, Fields, Input},
         },
+        tag::Tag,
     },
 };
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     app::{App, AppError, desk::processing_record, log::access},
-    http::{Tag, problem::Refusal, request::caller::Compliance},
+    http::{problem::Refusal, request::caller::Compliance, tag::Tag},
 };
 
 /// A document in one of two forms.

@@ -18,7 +18,6 @@ use crate::{
     app::{App, AppError, desk::compliance, log::access, operation::projection},
     export::spreadsheet::guarded,
     http::{
-        Tag,
         log::audit::is_action,
         problem::Refusal,
         request::{
@@ -27,6 +26,7 @@ use crate::{
             input::check_time,
             number::Whole,
         },
+        tag::Tag,
     },
 };
 

@@ -11,7 +11,6 @@ use uuid::Uuid;
 use crate::{
     app::{App, AppError, identity::profile, log::access, records::record::Expected},
     http::{
-        Tag,
         identity::sign_in::profile_text,
         problem::Refusal,
         request::{
@@ -21,6 +20,7 @@ use crate::{
             input::{Fields, Input},
             patch::{Patch, Removable, refuse_removal},
         },
+        tag::Tag,
         types::OneOf,
     },
 };

@@ -30,12 +30,12 @@ use crate::{
         limits::{Left, Limit},
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::{Anyone, SignedIn},
             input::{Body, Fields, Input},
         },
+        tag::Tag,
         types::OneOf,
     },
 };

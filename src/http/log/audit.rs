@@ -26,7 +26,6 @@ use crate::{
         standing,
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::SignedIn,
@@ -34,6 +33,7 @@ use crate::{
             input::check_time,
             number::Whole,
         },
+        tag::Tag,
     },
 };
 

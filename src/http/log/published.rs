@@ -22,9 +22,9 @@ use crate::{
         log::{access, published, tree},
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{caller, number::Whole},
+        tag::Tag,
     },
 };
 

@@ -10,7 +10,7 @@ use projections::operation::{activity::ActivityRow, dead_letter::DeadLetter, lag
 
 use crate::{
     app::{App, AppError, log::access, operation::projection},
-    http::{Tag, problem::Refusal, request::caller::Staff},
+    http::{problem::Refusal, request::caller::Staff, tag::Tag},
 };
 
 /// Days of activity that are shown where none are asked for, and at most.

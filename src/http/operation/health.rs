@@ -8,8 +8,8 @@ use poem_openapi::{Object, OpenApi, payload::Json};
 use crate::{
     app::{App, operation::readiness},
     http::{
-        Tag,
         problem::{Refusal, not_ready},
+        tag::Tag,
     },
 };
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     app::{App, AppError, log::access, operation::job},
-    http::{Tag, problem::Refusal, request::caller::Staff},
+    http::{problem::Refusal, request::caller::Staff, tag::Tag},
 };
 
 /// So many jobs are shown.

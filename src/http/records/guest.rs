@@ -14,13 +14,13 @@ use serde_json::Value;
 use crate::{
     app::{App, AppError, records::guest},
     http::{
-        Tag,
         problem::{HOW_TO_SIGN_IN, Refusal},
         records::record::RecordBody,
         request::{
             caller::{Anyone, Guest},
             input::Body,
         },
+        tag::Tag,
     },
 };
 

@@ -30,11 +30,11 @@ use crate::{
         log::access,
         records::{
             once::Once,
-            record::{self, Batch, Change, OpenRecord, Submission},
+            opened::OpenRecord,
+            record::{self, Batch, Change, Submission},
         },
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::Subject,
@@ -44,6 +44,7 @@ use crate::{
             input::{Body, Fields, Input, days, idempotency_key},
             number::Whole,
         },
+        tag::Tag,
         types::OneOf,
     },
 };

@@ -18,11 +18,11 @@ use crate::{
         log::access,
         records::{
             once::Once,
-            record::{self, Batch, Change, Expected, OpenRecord, Outcome, Submission},
+            opened::OpenRecord,
+            record::{self, Batch, Change, Expected, Outcome, Submission},
         },
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::{Caller, Subject},
@@ -32,6 +32,7 @@ use crate::{
             input::{Body, Fields, Input, days, idempotency_key},
             number::Whole,
         },
+        tag::Tag,
         types::{Hours, OneOf},
     },
 };

@@ -25,12 +25,12 @@ use crate::{
         rights::{consent, decision::notice_hash, receipt},
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::SignedIn,
             input::{Body, Fields, Input},
         },
+        tag::Tag,
         types::OneOf,
     },
 };

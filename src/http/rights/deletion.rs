@@ -20,13 +20,13 @@ use crate::{
         rights::deletion::{self, Asked, DeletionRequest},
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::SignedIn,
             filter::{self, FilterInput},
             input::{Body, Fields, Input},
         },
+        tag::Tag,
         types::OneOf,
     },
 };

@@ -28,7 +28,6 @@ use crate::{
         },
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::{Anyone, SignedIn},
@@ -38,6 +37,7 @@ use crate::{
             input::{Body, Fields, Input},
         },
         rights::download::{Asked, Download, Wishes},
+        tag::Tag,
         types::OneOf,
     },
 };

@@ -25,12 +25,12 @@ use crate::{
         },
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::Subject,
             input::{check_length, require_json},
         },
+        tag::Tag,
     },
 };
 

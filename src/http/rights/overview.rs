@@ -18,7 +18,7 @@ use crate::{
             overview::{self, Held, Overview, decision_on},
         },
     },
-    http::{Tag, problem::Refusal, request::caller::SignedIn, types::OneOf},
+    http::{problem::Refusal, request::caller::SignedIn, tag::Tag, types::OneOf},
 };
 
 /// What is held of one kind of record.

@@ -18,13 +18,13 @@ use crate::{
         },
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::SignedIn,
             input::{Body, Fields, Input},
         },
         rights::consent::known,
+        tag::Tag,
         types::OneOf,
     },
 };

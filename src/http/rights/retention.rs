@@ -15,12 +15,12 @@ use crate::{
         rights::retention::{self, Rule},
     },
     http::{
-        Tag,
         problem::Refusal,
         request::{
             caller::SignedIn,
             input::{Body, Fields, Input},
         },
+        tag::Tag,
     },
 };
 

@@ -23,7 +23,7 @@ use crate::{
         App, AppError,
         statistics::{hospital, release},
     },
-    http::{Tag, problem::Refusal, statistics::parameters::Parameters, types::OneOf},
+    http::{problem::Refusal, statistics::parameters::Parameters, tag::Tag, types::OneOf},
 };
 
 /// Published figures change once a quarter.

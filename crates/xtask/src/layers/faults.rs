@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
+use crate::layers::{
     circles,
     imports::Import,
     order::Order,
@@ -54,7 +54,7 @@ fn circles(tree: &Tree, imports: &[Import]) -> Vec<String> {
     let mut steps: BTreeMap<(FileId, FileId), &Import> = BTreeMap::new();
     let mut graph = circles::Graph::new();
     let is_facade = |file: FileId| tree.files[file].is_facade;
-    for import in imports.iter().filter(|import| !is_facade(import.from) && !is_facade(import.to)) {
+    for import in imports.iter().filter(|it| !it.is_re_export && !is_facade(it.from) && !is_facade(it.to)) {
         steps.entry((import.from, import.to)).or_insert(import);
         graph.entry(import.from).or_default().insert(import.to);
     }

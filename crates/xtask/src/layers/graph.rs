@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{imports::Import, order::Order, tree::Tree};
+use crate::layers::{imports::Import, order::Order, tree::Tree};
 
 /// A line for each pair that has imports, with their number, from the top layer down.
 pub fn text(order: &Order, tree: &Tree, imports: &[Import]) -> String {

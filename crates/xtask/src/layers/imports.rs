@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 
 use proc_macro2::{Spacing, TokenStream, TokenTree};
 use syn::{
-    Attribute, ImplItem, Item, ItemMod, ItemUse, Macro, Meta, VisRestricted, ext::IdentExt, visit, visit::Visit,
+    Attribute, ImplItem, Item, ItemMod, ItemUse, Macro, Meta, VisRestricted, Visibility,
+    ext::IdentExt,
+    visit::{self, Visit},
 };
 
-use super::{
+use crate::layers::{
     resolve::Place,
     tree::{FileId, ModuleId, Tree, attributes, is_for_tests},
     use_tree::{CRATES, leaves},
@@ -26,6 +28,8 @@ pub struct Import {
     pub to: FileId,
     /// Whether a `use` in the same module binds its first name, so that the `use` counts already.
     is_by_use: bool,
+    /// Whether it is a `pub use`, which gives a name and uses nothing. It has a layer, and is no part of a circle.
+    pub is_re_export: bool,
 }
 
 /// All imports. A path that begins with an imported name counts once, and only if no other import leads to its file.
@@ -51,17 +55,17 @@ impl Finder<'_> {
     fn note_path(&mut self, path: &[String], line: usize) {
         let Some(first) = path.first() else { return };
         if path.len() == 1 {
-            self.note(&self.tree.resolve_by_glob(self.module, first), first.clone(), line, false);
+            self.note(&self.tree.resolve_by_glob(self.module, first), first.clone(), line, false, false);
         } else {
             let is_by_use = self.tree.is_imported(self.module, first);
-            self.note(&self.tree.resolve(self.module, path), written(path), line, is_by_use);
+            self.note(&self.tree.resolve(self.module, path), written(path), line, is_by_use, false);
         }
     }
 
-    fn note(&mut self, places: &[Place], path: String, line: usize, is_by_use: bool) {
+    fn note(&mut self, places: &[Place], path: String, line: usize, is_by_use: bool, is_re_export: bool) {
         let from = self.tree.modules[self.module].file;
         for to in places.iter().map(|place| self.tree.file_of(*place)).filter(|to| *to != from) {
-            self.found.insert(Import { from, line, path: path.clone(), to, is_by_use });
+            self.found.insert(Import { from, line, path: path.clone(), to, is_by_use, is_re_export });
         }
     }
 
@@ -121,10 +125,11 @@ impl Visit<'_> for Finder<'_> {
     fn visit_item_mod(&mut self, _: &ItemMod) {}
 
     fn visit_item_use(&mut self, item: &ItemUse) {
+        let is_re_export = !matches!(item.vis, Visibility::Inherited);
         for leaf in leaves(item) {
             let end = if leaf.is_glob { "::*" } else { "" };
             let places = self.tree.resolve(self.module, &leaf.path);
-            self.note(&places, format!("{}{end}", written(&leaf.path)), leaf.line, false);
+            self.note(&places, format!("{}{end}", written(&leaf.path)), leaf.line, false, is_re_export);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a path leads to: through modules, `use` and re-exports to the file that defines the item.
 
-use super::{
+use crate::layers::{
     tree::{Binding, FileId, Module, ModuleId, Tree},
     use_tree::CRATES,
 };

@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use super::{
+use crate::layers::{
     faults, graph, imports,
     order::{Layer, Order},
     tree::Tree,

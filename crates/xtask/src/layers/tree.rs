@@ -10,7 +10,7 @@ use std::{
 
 use syn::{Attribute, Item, ItemMod, Meta, Token, ext::IdentExt, punctuated::Punctuated};
 
-use super::use_tree::{Leaf, leaves};
+use crate::layers::use_tree::{Leaf, leaves};
 
 pub type FileId = usize;
 pub type ModuleId = usize;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vault::{RecordEntry, SubjectKeys};
 
-use crate::app::{AppError, records::record::OpenRecord, statistics::considered::owners_trail};
+use crate::app::{AppError, records::opened::OpenRecord, statistics::considered::owners_trail};
 
 /// A time to the microsecond.
 pub fn time(at: DateTime<Utc>) -> String {

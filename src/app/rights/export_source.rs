@@ -26,13 +26,14 @@ use vault::SubjectKeys;
 use crate::{
     app::{
         App, AppError, Standing,
-        records::record::{OpenRecord, open},
-        rights::{deletion, export, restriction},
+        records::opened::{OpenRecord, open},
+        rights::{
+            deletion, export,
+            export_item::{self, seconds, time},
+            restriction,
+        },
     },
-    export::{
-        Contents, Part, StoreError,
-        item::{self, seconds, time},
-    },
+    export::{Contents, Part, StoreError},
 };
 
 /// So many records or events are read at once.
@@ -175,9 +176,9 @@ impl Source<'_> {
             let record = open(&keys, &row)?;
             if self.means(&row.entry.kind, &record) {
                 items.push(match part {
-                    Part::Settings => item::settings(&record),
-                    Part::Wordbook => item::word(&record),
-                    _ => item::record(&record),
+                    Part::Settings => export_item::settings(&record),
+                    Part::Wordbook => export_item::word(&record),
+                    _ => export_item::record(&record),
                 });
             }
         }
@@ -197,7 +198,8 @@ impl Source<'_> {
         let (rows, keys) =
             self.read("export_events", &|| export_events(self.ctx.subject, after.clone(), limit)).await?;
         self.done += i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        let items = rows.iter().map(|row| item::event(self.user, &keys, row)).collect::<Result<_, AppError>>()?;
+        let items =
+            rows.iter().map(|row| export_item::event(self.user, &keys, row)).collect::<Result<_, AppError>>()?;
         let last = rows.last().filter(|_| rows.len() == PAGE).map(|row| {
             let event = Event::from_row(row, 0);
             After { aggregate_type: event.aggregate_type, aggregate_id: event.aggregate_id, sequence: event.sequence }
@@ -218,7 +220,7 @@ impl Source<'_> {
             })],
             Part::Consents => {
                 let (rows, _) = self.read("export_consents", &|| export_consents(self.ctx.subject)).await?;
-                rows.iter().map(item::decision).collect::<Result<_, _>>()?
+                rows.iter().map(export_item::decision).collect::<Result<_, _>>()?
             }
             Part::Retention => {
                 let (rows, _) = self.read("retention_list", &|| retention_list(self.ctx.subject)).await?;

@@ -1,0 +1,58 @@
+//! Signing keys as the ring's file holds them, ready to sign and to verify.
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use chrono::{DateTime, TimeDelta, Utc};
+use zeroize::Zeroizing;
+
+use crate::ring_file::SigningSecret;
+
+/// A signing key of access tokens.
+pub struct SigningKey {
+    /// The `kid` of token headers and of the published key set.
+    pub kid: String,
+    /// The private key, as PKCS #8.
+    pub pkcs8: Zeroizing<Vec<u8>>,
+    /// The public key, 32 bytes.
+    pub public: Vec<u8>,
+    /// The longest that a token signed with it may live.
+    pub longest_token: TimeDelta,
+    /// Until when its tokens may live, where it signs no more.
+    pub accepted_until: Option<DateTime<Utc>>,
+}
+
+/// All signing keys of one state of the ring.
+pub struct Signing {
+    /// The first signs; all are accepted.
+    pub keys: Vec<SigningKey>,
+}
+
+impl Signing {
+    /// Nothing where there is no key, or one that is none.
+    pub(crate) fn new(secrets: &[SigningSecret]) -> Option<Self> {
+        let keys: Vec<SigningKey> = secrets.iter().map(signing_key).collect::<Option<_>>()?;
+        (!keys.is_empty()).then_some(Self { keys })
+    }
+
+    /// The key that signs.
+    pub fn signer(&self) -> &SigningKey {
+        &self.keys[0]
+    }
+}
+
+fn signing_key(secret: &SigningSecret) -> Option<SigningKey> {
+    let pair = Ed25519KeyPair::from_seed_unchecked(secret.seed.0.as_slice()).ok()?;
+    Some(SigningKey {
+        kid: secret.kid.clone(),
+        pkcs8: Zeroizing::new(pair.to_pkcs8v1().ok()?.as_ref().to_vec()),
+        public: pair.public_key().as_ref().to_vec(),
+        longest_token: longest(secret),
+        accepted_until: secret.accepted_until,
+    })
+}
+
+/// How long a token lives at most where its key notes nothing else: as long as a guest's.
+pub const LONGEST_TOKEN: TimeDelta = TimeDelta::hours(1);
+
+pub(crate) fn longest(secret: &SigningSecret) -> TimeDelta {
+    secret.longest_token_s.and_then(TimeDelta::try_seconds).unwrap_or(LONGEST_TOKEN)
+}

@@ -1,0 +1,56 @@
+//! Records, open: what their sealed bodies say.
+
+use chrono::{DateTime, Utc};
+use context::{Personal, RecordId};
+use db::Row;
+use domain::{
+    Body,
+    kinds::{Shape, WorkProfile},
+    records::record::RecordEvent,
+};
+use projections::records::record::RecordRow;
+use vault::SubjectKeys;
+
+use crate::app::AppError;
+
+/// A living record, open.
+pub struct OpenRecord {
+    /// Its id.
+    pub record: RecordId,
+    /// What it says.
+    pub body: Body,
+    /// When it was submitted first.
+    pub submitted_at: DateTime<Utc>,
+    /// When it was changed last.
+    pub recorded_at: DateTime<Utc>,
+    /// The stream's version.
+    pub version: i64,
+}
+
+/// Opens a living record.
+pub fn open(keys: &SubjectKeys, row: &RecordRow) -> Result<OpenRecord, AppError> {
+    let key = keys.open_record(&row.entry)?;
+    let text = row.event.open(&key)?;
+    let event: RecordEvent = serde_json::from_slice(text.reveal())
+        .map_err(|_| AppError::Corrupt("a record has another shape".to_owned()))?;
+    Ok(OpenRecord {
+        record: row.entry.record,
+        body: event.body().unwrap_or_else(|| Personal::new(serde_json::Value::Null)),
+        submitted_at: row.submitted_at,
+        recorded_at: row.event.recorded_at,
+        version: row.event.sequence,
+    })
+}
+
+/// The single record of a shape, and its version.
+pub(crate) fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<(S, i64)>, AppError> {
+    let Some(row) = rows.first() else { return Ok(None) };
+    let record = open(keys, &RecordRow::from_row(row))?;
+    let shape = S::from_body(&record.body).ok_or_else(|| AppError::Corrupt("a record has another shape".to_owned()))?;
+    Ok(Some((shape, record.version)))
+}
+
+/// Where a person is, as far as the work profile says.
+pub(crate) fn time_zone(work: Option<&WorkProfile>) -> &str {
+    work.map_or(WorkProfile::DEFAULT_TIME_ZONE, |work| &work.time_zone)
+}

@@ -1,0 +1,112 @@
+//! Where a command works: the data folder, the database, the secrets.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Args;
+use context::Clock;
+use lethe::{
+    data::place::{Database, Folder, PlaceError, read_secret},
+    jobs,
+    server::{self, ServerError, Settings, Store},
+};
+use tokio::signal::unix::{SignalKind, signal};
+use vault::Vault;
+use zeroize::Zeroizing;
+
+#[derive(Args)]
+pub(crate) struct PlaceArgs {
+    /// The data folder: key ring, passwords of logins, mail
+    #[arg(long, default_value = ".lethe")]
+    data: PathBuf,
+    /// A database, as postgresql://superuser@host:port/name; without it, the data folder's own
+    #[arg(long)]
+    database: Option<String>,
+    /// The file of the superuser's password, mode 0600
+    #[arg(long)]
+    password_file: Option<PathBuf>,
+    /// The file of the passphrase that locks the key ring, mode 0600
+    #[arg(long)]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// A data folder and a database, at hand.
+pub(crate) struct Place {
+    pub(crate) folder: Folder,
+    pub(crate) store: Store,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) password: Option<Zeroizing<String>>,
+}
+
+impl PlaceArgs {
+    /// Opens the place; makes what is missing only where `create` says so.
+    pub(crate) async fn open(&self, create: bool) -> Result<Place, ServerError> {
+        let folder = Folder::open(&self.data)?;
+        let passphrase = self.passphrase_file.as_deref().map(required_secret).transpose()?;
+        let password = self.password_file.as_deref().map(required_secret).transpose()?;
+        let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_bytes());
+        let ring = if create { folder.ring(passphrase)? } else { folder.present_ring(passphrase)? };
+        let store = match &self.database {
+            Some(url) => Store { database: Database::parse(url)?, cluster: None },
+            None => Store::start(&folder, &[]).await?,
+        };
+        Ok(Place { folder, store, vault: Arc::new(Vault::new(ring)), password })
+    }
+
+    /// Runs something on the place and stops our own cluster afterwards, whatever came of it.
+    pub(crate) async fn on_store(
+        &self,
+        create: bool,
+        work: impl AsyncFnOnce(&Place) -> Result<(), ServerError>,
+    ) -> Result<(), ServerError> {
+        let place = self.open(create).await?;
+        let outcome = work(&place).await;
+        let stopped = place.store.stop().await;
+        outcome.and(stopped)
+    }
+}
+
+impl Place {
+    pub(crate) fn password(&self) -> Option<&str> {
+        self.password.as_ref().map(|password| password.as_str())
+    }
+
+    pub(crate) async fn migrate(&self) -> Result<(), ServerError> {
+        self.store.migrate(self.password(), &self.vault, &self.folder.passwords()?).await
+    }
+
+    /// Opens the application as commands need it that do not serve.
+    pub(crate) async fn open(&self) -> Result<Arc<lethe::app::App>, ServerError> {
+        self.open_with(&self.settings()).await
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings::new(self.folder.clone(), Clock::system())
+    }
+
+    pub(crate) async fn open_with(&self, settings: &Settings) -> Result<Arc<lethe::app::App>, ServerError> {
+        let passwords = self.folder.passwords()?;
+        let app = server::open(settings, &self.store.database, self.vault.clone(), &passwords).await?;
+        jobs::check_clock(&app).await??;
+        Ok(app)
+    }
+}
+
+pub(crate) fn required_secret(path: &Path) -> Result<Zeroizing<String>, PlaceError> {
+    let missing = || PlaceError::Io(path.into(), std::io::ErrorKind::NotFound.into());
+    Ok(Zeroizing::new(read_secret(path)?.ok_or_else(missing)?))
+}
+
+pub(crate) fn normalise(email: &str) -> Result<String, ServerError> {
+    Ok(domain::kinds::normalise_address(email).map_err(|fault| lethe::app::AppError::Invalid(vec![fault]))?)
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+pub(crate) fn asked_to_stop() -> Result<impl Future<Output = ()> + Send + 'static, ServerError> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    })
+}

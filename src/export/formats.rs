@@ -1,0 +1,13 @@
+//! Which format writes what.
+
+use domain::rights::export::ExportFormat;
+
+use crate::export::{contents::Format, csv, json};
+
+/// The format of a name.
+pub fn format_of(format: ExportFormat) -> Box<dyn Format> {
+    match format {
+        ExportFormat::Json => Box::new(json::Json::new()),
+        ExportFormat::Csv => Box::new(csv::Archive::new()),
+    }
+}

@@ -1,0 +1,145 @@
+//! The service: every API, the routes, and what is done with each request and answer.
+
+use std::sync::Arc;
+
+use crate::{
+    app::{App, AppError},
+    http::{
+        api, log,
+        problem::{self, Refusal},
+        request::{self, client::TrustedProxies},
+    },
+};
+use context::RequestId;
+use poem::{
+    Endpoint, EndpointExt, IntoResponse, Request, Response, Result, Route, get, handler,
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::CatchPanic,
+    web::Data,
+};
+
+/// Everything that is served.
+pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = Response> {
+    let service = api::service();
+    let mut routes = Route::new()
+        .at("/openapi.json", get(openapi))
+        .at("/v1/log/tile/*path", get(log::published::get_tile))
+        .at("/v1/log/trees/:tree/checkpoint", get(log::published::get_checkpoint_of))
+        .at("/v1/log/trees/:tree/tile/*path", get(log::published::get_tile_of))
+        .at("/.well-known/jwks.json", get(jwks))
+        .at("/.well-known/receipt-keys.json", get(receipt_keys));
+    for old in ["/auth", "/work-events", "/consents", "/privacy", "/analytics"] {
+        routes = routes.nest_no_strip(old, moved);
+    }
+    let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| problem::panicked());
+    // Boxed, since the compiler follows futures within futures only so deep.
+    let routes = routes
+        .nest("/", service)
+        .with(panics)
+        .boxed()
+        .around(request::target::check)
+        .around(request::in_time::limit)
+        .boxed();
+    routes
+        .around(observe)
+        .boxed()
+        .around(request::in_time::accompany)
+        .data(app)
+        .data(proxies)
+        .catch_all_error(problem::catch_all)
+}
+
+#[handler]
+fn openapi() -> Response {
+    static DOCUMENT: std::sync::LazyLock<String> = std::sync::LazyLock::new(api::document);
+    Response::builder()
+        .content_type("application/json")
+        .header(header::CACHE_CONTROL, "public, max-age=3600")
+        .body(DOCUMENT.as_str())
+}
+
+#[handler]
+fn jwks(app: Data<&Arc<App>>) -> Response {
+    Response::builder()
+        .content_type("application/jwk-set+json")
+        .header(header::CACHE_CONTROL, "public, max-age=300")
+        .body(app.tokens.jwks().to_string())
+}
+
+/// The key that receipts of consent and certificates of erasure are verified with.
+#[handler]
+fn receipt_keys(app: Data<&Arc<App>>) -> Result<Response> {
+    let key = app.vault.ring().evidence().map_err(|error| Refusal::from(AppError::from(error)))?;
+    Ok(Response::builder()
+        .content_type("application/jwk-set+json")
+        .header(header::CACHE_CONTROL, "public, max-age=300")
+        .body(key.jwks().to_string()))
+}
+
+/// The paths of older clients.
+#[handler]
+fn moved(request: &Request) -> Response {
+    let uri = request.uri();
+    let target = uri.path_and_query().map_or(uri.path(), |path| path.as_str());
+    Response::builder().status(StatusCode::PERMANENT_REDIRECT).header(header::LOCATION, format!("/v1{target}")).finish()
+}
+
+/// Gives each request an id and a line in the trace; neither address, agent, path parameters nor query appear in it. What
+/// guests do leaves no line at all.
+async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
+    let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
+    let path = request.uri().path().to_owned();
+    request.set_data(id);
+    let signed = request::caller::Signed::of(&request);
+    let answer = next.call(request).await;
+    let mut response = match answer {
+        Ok(answer) => answer.into_response(),
+        Err(error) => problem::catch_all(error).await,
+    };
+    if let Some(signed) = signed.filter(|_| is_refusal(&path, response.status())) {
+        signed.record_refusal(response.status().as_u16(), &without_ids(&path)).await;
+    }
+    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    if !is_for_guests(&path) {
+        let status = response.status().as_u16();
+        tracing::debug!(request = %id, method = known(&method), status, elapsed_us, "request");
+    }
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = HeaderValue::from_str(&request::allow::methods(&path)).expect("methods are plain text");
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    let headers = response.headers_mut();
+    headers.insert("x-request-id", HeaderValue::from_str(&id.to_string()).expect("an id is plain text"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Whether an answer says that something is not there, or not the caller's.
+fn is_refusal(path: &str, status: StatusCode) -> bool {
+    let of_staff = || ["/v1/admin/", "/v1/compliance/", "/v1/log/"].iter().any(|prefix| path.starts_with(prefix));
+    path.starts_with("/v1/") && (status == StatusCode::NOT_FOUND || status == StatusCode::FORBIDDEN && of_staff())
+}
+
+/// So much of a path is told, which is more than any of ours has.
+const MOST_SEGMENTS: usize = 12;
+
+/// A path without what was asked for in particular: ids, dates and tokens may be somebody else's.
+fn without_ids(path: &str) -> String {
+    let plain = |segment: &str| {
+        segment.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte)) && segment.len() < 32
+    };
+    let version = |segment: &str| segment == "v1";
+    let shown = path.split('/').map(|segment| if plain(segment) || version(segment) { segment } else { "…" });
+    shown.take(MOST_SEGMENTS).collect::<Vec<_>>().join("/")
+}
+
+fn is_for_guests(path: &str) -> bool {
+    path == "/v1/guests" || path.starts_with("/v1/guests/")
+}
+
+/// A method's name, if it is one that HTTP defines; what a client makes up is not repeated.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
