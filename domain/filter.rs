@@ -27,7 +27,7 @@ pub struct Days {
 
 impl Days {
     /// Whether a record lies in them; one of a kind without days lies in all.
-    pub fn hold(&self, kind: &dyn Kind, body: &Body) -> bool {
+    pub fn hold(&self, kind: &Kind, body: &Body) -> bool {
         kind.day(body, self.zone).is_none_or(|day| self.first <= day && day <= self.last)
     }
 
@@ -129,14 +129,14 @@ impl Filter {
     }
 
     /// Whether records of this kind can be meant at all: a filter by day or by test means only kinds that have them.
-    pub fn may_mean(&self, kind: &dyn Kind) -> bool {
+    pub fn may_mean(&self, kind: &Kind) -> bool {
         let named = self.kinds.as_ref().is_none_or(|names| names.iter().any(|name| name == kind.name()));
         let dated = self.from.is_none() && self.to.is_none() || kind.is_dated();
         named && dated && (self.test_type.is_none() || kind.is_session())
     }
 
     /// Whether a record is meant.
-    pub fn means(&self, kind: &dyn Kind, body: &Body) -> bool {
+    pub fn means(&self, kind: &Kind, body: &Body) -> bool {
         let inside = self.days().is_none_or(|days| days.hold(kind, body));
         let tested = self.test_type.is_none() || self.test_type == kind.test_type(body);
         self.may_mean(kind) && inside && tested

@@ -88,7 +88,7 @@ struct Back {
 impl Back {
     async fn days(&self, subject: SubjectId) -> Result<Vec<NaiveDate>, AppError> {
         let ctx = Ctx::system(self.app.clock.clone()).for_subject(subject, None);
-        let (records, _) = record::list(&self.app, &ctx, WORK_DAY, None).await?;
+        let (records, _) = record::list(&self.app, &ctx, "record_list", WORK_DAY, None).await?;
         let mut days: Vec<_> =
             records.iter().map(|record| WorkDay::from_body(&record.body).expect("a day").date).collect();
         days.sort();

@@ -430,7 +430,8 @@ impl<'w> Case<'w> {
             }
             (true, Scope::Full) => prop_assert_eq!(now, "", "nothing is kept"),
             (true, _) => {
-                let (records, _) = record::list(&self.world.app, &self.ctx, WORK_DAY, None).await.expect("listed");
+                let (records, _) =
+                    record::list(&self.world.app, &self.ctx, "record_list", WORK_DAY, None).await.expect("listed");
                 prop_assert!(records.is_empty() && !now.is_empty(), "what was asked for is gone");
             }
         }
@@ -492,7 +493,13 @@ async fn submit_on(app: &App, ctx: &Ctx) -> Result<usize, AppError> {
     let date = "2025-11-03".parse().expect("a date");
     let body = WorkDay { date, planned_minutes: 480, actual_minutes: 500, source: Source::Manual }.to_body();
     let submissions = [Submission { body, expected: None, within: None }];
-    let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: ctx.now().date_naive(), faults: Vec::new() };
+    let batch = Batch {
+        operation: "record_submit",
+        kind: WORK_DAY,
+        submissions: &submissions,
+        today: ctx.now().date_naive(),
+        faults: Vec::new(),
+    };
     record::submit(app, ctx, &batch, None).await.map(|outcomes| outcomes.len())
 }
 

@@ -546,13 +546,13 @@ impl Step {
                 (WORDBOOK_SETTINGS, json!({ "auto_new_review": count, "daily_new_review_count": 5 }))
             }
             Self::RemoveAll => {
-                record::remove_all(&world.app, ctx, WORDBOOK_ENTRY).await.expect("removed");
+                record::remove_all(&world.app, ctx, "record_remove_all", WORDBOOK_ENTRY).await.expect("removed");
                 return;
             }
         };
         let submissions = [Submission { body: context::Personal::new(body), expected: None, within: None }];
         let today = world.clock.now().date_naive();
-        let batch = Batch { kind, submissions: &submissions, today, faults: Vec::new() };
+        let batch = Batch { operation: "record_submit", kind, submissions: &submissions, today, faults: Vec::new() };
         record::submit(&world.app, ctx, &batch, None).await.expect("submitted");
     }
 }

@@ -108,7 +108,8 @@ async fn many_records_come_back_in_one_file_or_in_parts() {
     let ctx = &Ctx::system(world.clock.clone()).for_subject(SubjectId(subject_of(&world, &anna).await), None);
     for from in [0, 400, 800] {
         let (words, today) = ((from..from + 400).map(submission).collect::<Vec<_>>(), world.clock.now().date_naive());
-        let batch = Batch { kind: WORDBOOK_ENTRY, submissions: &words, today, faults: Vec::new() };
+        let batch =
+            Batch { operation: "record_submit", kind: WORDBOOK_ENTRY, submissions: &words, today, faults: Vec::new() };
         record::submit(&world.app, ctx, &batch, None).await.expect("submitted");
     }
     for date in ["2025-10-30", "2025-11-02"] {

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use chrono::{NaiveDate, TimeDelta};
 use context::{Ctx, Personal, SubjectId};
 use domain::{
-    Body, Choice, Fault, Kind,
+    Choice, Fault, Kind,
     filter::Days,
-    kinds::KINDS,
-    rights::{consent::Purpose, deletion::Scope},
+    kinds::{KINDS, Shape},
+    rights::deletion::Scope,
 };
 use lethe::{
     app::{
@@ -20,6 +20,7 @@ use lethe::{
     jobs::{plan, run_due},
 };
 use poem::{http::StatusCode, test::TestResponse};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -30,67 +31,38 @@ use crate::{
 };
 
 /// A measured blood pressure, as another application would have it.
-struct BloodPressure;
-
-impl BloodPressure {
-    fn field<'b>(body: &'b Body, name: &str) -> &'b str {
-        body.reveal()[name].as_str().unwrap_or_default()
-    }
+#[derive(Serialize, Deserialize)]
+struct BloodPressure {
+    taken_at: String,
+    systolic_mmhg: i64,
 }
 
-impl Kind for BloodPressure {
-    fn name(&self) -> &'static str {
-        "blood_pressure"
+impl Shape for BloodPressure {
+    const NAME: &'static str = "blood_pressure";
+    const TITLE: &'static str = "Your blood pressure";
+    const RETENTION_DAYS: Option<u32> = Some(365);
+    const IS_DATED: bool = true;
+    const KEY_FIELD: &'static str = "taken_at";
+
+    fn example() -> Self {
+        Self { taken_at: "2026-01-05T10:00:00Z".to_owned(), systolic_mmhg: 120 }
     }
-    fn title(&self) -> &'static str {
-        "Your blood pressure"
-    }
-    fn purpose(&self) -> Option<Purpose> {
-        None
-    }
-    fn retention_days(&self) -> Option<u32> {
-        Some(365)
-    }
-    fn for_guests(&self) -> bool {
-        false
-    }
-    fn open_to_clients(&self) -> bool {
-        true
-    }
-    fn is_dated(&self) -> bool {
-        true
-    }
-    fn is_session(&self) -> bool {
-        false
-    }
-    fn example(&self) -> Body {
-        blood_pressure("2026-01-05", 120).body
-    }
-    fn normal(&self, body: Body) -> Body {
-        body
-    }
-    fn faults(&self, body: &Body, _: NaiveDate) -> Vec<Fault> {
-        let measured = body.reveal()["systolic_mmhg"].as_i64().is_some_and(|pressure| (40..=300).contains(&pressure));
+
+    fn faults(&self, _: NaiveDate) -> Vec<Fault> {
+        let measured = (40..=300).contains(&self.systolic_mmhg);
         if measured { Vec::new() } else { vec![Fault::new("systolic_mmhg", "must be a number from 40 to 300")] }
     }
-    fn natural_key(&self, body: &Body) -> String {
-        Self::field(body, "taken_at").to_owned()
+
+    fn natural_key(&self) -> String {
+        self.taken_at.clone()
     }
-    fn key_field(&self) -> &'static str {
-        "taken_at"
-    }
-    fn date(&self, body: &Body) -> Option<NaiveDate> {
-        Self::field(body, "taken_at").get(..10)?.parse().ok()
-    }
-    fn test_type(&self, _: &Body) -> Option<String> {
-        None
-    }
-    fn evaluate(&self, _: &Body) -> Option<Value> {
-        None
+
+    fn date(&self) -> Option<NaiveDate> {
+        self.taken_at.get(..10)?.parse().ok()
     }
 }
 
-const BLOOD_PRESSURE: &dyn Kind = &BloodPressure;
+const BLOOD_PRESSURE: &Kind = &Kind::of_shape::<BloodPressure>();
 
 fn blood_pressure(day: &str, systolic_mmhg: i64) -> Submission {
     let body = json!({ "taken_at": format!("{day}T10:00:00Z"), "systolic_mmhg": systolic_mmhg });
@@ -108,12 +80,12 @@ async fn a_new_kind_needs_nothing_but_itself() {
     let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
     let today = world.clock.now().date_naive();
     let submit = async |submissions: &[Submission]| {
-        let batch = Batch { kind: BLOOD_PRESSURE, submissions, today, faults: Vec::new() };
+        let batch = Batch { operation: "record_submit", kind: BLOOD_PRESSURE, submissions, today, faults: Vec::new() };
         record::submit(&world.app, ctx, &batch, None).await
     };
     let list = async |range: Option<(NaiveDate, NaiveDate)>| -> Vec<Value> {
         let range = range.map(|(first, last)| Days { first, last, zone: chrono_tz::Tz::UTC });
-        let (records, _) = record::list(&world.app, ctx, BLOOD_PRESSURE, range).await.expect("listed");
+        let (records, _) = record::list(&world.app, ctx, "record_list", BLOOD_PRESSURE, range).await.expect("listed");
         records.into_iter().map(|record| record.body.into_inner()["systolic_mmhg"].clone()).collect()
     };
 
@@ -127,18 +99,18 @@ async fn a_new_kind_needs_nothing_but_itself() {
     let quarter = |day: &str| day.parse::<NaiveDate>().expect("a date");
     assert_eq!(list(Some((quarter("2026-01-01"), quarter("2026-03-31")))).await, [json!(130)]);
     assert_eq!(list(None).await.len(), 2);
-    assert_eq!(record::remove_all(&world.app, ctx, BLOOD_PRESSURE).await.expect("removed"), 2);
+    assert_eq!(record::remove_all(&world.app, ctx, "record_remove_all", BLOOD_PRESSURE).await.expect("removed"), 2);
     assert!(list(None).await.is_empty());
     let (profile, _) = profile::get(&world.app, ctx).await.expect("other kinds stay readable");
     assert_eq!(profile.contact.email, anna.email);
 }
 
 /// The kinds that clients submit, the work profile aside, which everybody has from the registration on.
-fn submitted() -> Vec<&'static dyn Kind> {
+fn submitted() -> Vec<&'static Kind> {
     KINDS.iter().copied().filter(|kind| kind.open_to_clients() && kind.name() != "work_profile").collect()
 }
 
-async fn put(world: &World, person: &Person, kind: &dyn Kind) -> TestResponse {
+async fn put(world: &World, person: &Person, kind: &Kind) -> TestResponse {
     world.put(person, format!("/v1/records/{}", kind.name()), &kind.example().into_inner()).await
 }
 

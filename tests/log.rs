@@ -214,7 +214,7 @@ async fn every_sort_of_staff_event(world: &World) {
         affected: None,
     };
     let open = BreachCommand::Open { aware_at: world.clock.now(), facts };
-    breach::decide(&world.app, staff, EventId::random().0, open).await.expect("opened");
+    breach::decide(&world.app, staff, "breach_open", EventId::random().0, open).await.expect("opened");
     let outcome = Outcome { at: world.clock.now(), holds: 1, fails: 0, not_examined: 0 };
     compliance::drill_record(&world.app, outcome).await.expect("recorded");
     let carla = subject_of(world, &carla).await;

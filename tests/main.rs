@@ -5,6 +5,7 @@ mod operations;
 mod program;
 mod python;
 mod relay;
+mod spans;
 mod steps;
 mod support;
 mod town;

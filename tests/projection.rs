@@ -178,7 +178,7 @@ async fn reading_the_same_page_twice_changes_nothing() {
     let shown = counts(&superuser, SHOWN).await;
     assert_eq!(shown, counts(&superuser, FOLD).await);
     // Somebody else who saw the checkpoint before it moved.
-    assert_eq!(catch_up::catch_up_step(&world.app, &ACTIVITY, &before).await.expect("tried"), Step::Elsewhere);
+    assert_eq!(catch_up::step(&world.app, &ACTIVITY, &before).await.expect("tried"), Step::Elsewhere);
     assert_eq!(jobs::catch_up_once(&world.app).await.expect("caught up"), 0);
     jobs::enter_all(&world.app).await.expect("entered again");
     assert_eq!(counts(&superuser, SHOWN).await, shown);
@@ -308,7 +308,7 @@ async fn newer_code_builds_its_own_generation_and_older_code_stands_still() {
     let all = generation::all(&world.app, &NEWER).await.expect("asked");
     assert_eq!(all.iter().map(|it| (it.generation, it.building)).collect::<Vec<_>>(), [(2, true)]);
     // Both versions keep their own, until the newer one has caught up.
-    while catch_up::catch_up_step(&world.app, &NEWER, &generation::all(&world.app, &NEWER).await.expect("asked")[0])
+    while catch_up::step(&world.app, &NEWER, &generation::all(&world.app, &NEWER).await.expect("asked")[0])
         .await
         .expect("read")
         != Step::Took(0)
@@ -349,7 +349,7 @@ async fn take_all(app: &App, projection: &'static CatchUp) {
     loop {
         let all = generation::all(app, projection).await.expect("asked");
         let Some(due) = all.iter().find(|it| it.due) else { return };
-        catch_up::catch_up_step(app, projection, due).await.expect("it goes on");
+        catch_up::step(app, projection, due).await.expect("it goes on");
     }
 }
 

@@ -84,7 +84,13 @@ async fn submit(app: &App, subject: SubjectId, days: &[(NaiveDate, u16)]) -> Res
         within: None,
     };
     let submissions: Vec<Submission> = days.iter().map(day).collect();
-    let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: ctx.now().date_naive(), faults: Vec::new() };
+    let batch = Batch {
+        operation: "record_submit",
+        kind: WORK_DAY,
+        submissions: &submissions,
+        today: ctx.now().date_naive(),
+        faults: Vec::new(),
+    };
     record::submit(app, ctx, &batch, None).await.map(drop)
 }
 
@@ -304,7 +310,13 @@ async fn who_moved_counts_where_most_days_were() {
         let body = work(Specialty::Cardiology, RoleLevel::Nurse).to_body();
         let submissions = [Submission { body, expected: None, within: None }];
         let today = ctx.now().date_naive();
-        let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
+        let batch = Batch {
+            operation: "record_submit",
+            kind: WORK_PROFILE,
+            submissions: &submissions,
+            today,
+            faults: Vec::new(),
+        };
         record::submit(&world.app, ctx, &batch, None).await.expect("amended");
     }
     // The profile is of the day it was given; make the first version as old as the days.

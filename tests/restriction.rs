@@ -69,7 +69,8 @@ async fn while_processing_is_restricted_nothing_is_removed_for_its_age() {
     let subject = SubjectId(subject_of(&world, &anna).await);
     retention::run(&world.app, subject).await.expect("runs");
     let ctx = Ctx::system(world.clock.clone()).for_subject(subject, None);
-    let (records, _) = record::list(&world.app, &ctx, domain::kinds::WORK_DAY, None).await.expect("listed");
+    let (records, _) =
+        record::list(&world.app, &ctx, "record_list", domain::kinds::WORK_DAY, None).await.expect("listed");
     assert_eq!(records.len(), 1);
 }
 

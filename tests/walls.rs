@@ -135,7 +135,7 @@ async fn a_login_that_alters_itself_stops_no_request_and_is_named() {
     let ctx = &ctx.for_subject(subject, None);
     let (consents, keys) = consent::list(&app, ctx).await.expect("listed");
     assert!(consents.iter().any(|consent| consent.granted));
-    access::accessed(&app, ctx, keys, "consent", consents.len(), String::new()).await.expect("a read is on record");
+    access::note_read(&app, ctx, keys, "consent", consents.len(), String::new()).await.expect("a read is on record");
     tell_own_settings(&app, &altered).await;
     let mut named = alerts(&app, "login_altered").await;
     named.sort();
@@ -316,7 +316,7 @@ async fn an_erasure_that_leaves_a_row_is_none() {
     let subject = SubjectId(subject_of(&world, &anna).await);
     let superuser = world.superuser().await;
     superuser.batch_execute("DROP POLICY consents_erase ON read.consents").await.expect("dropped");
-    let refused = erasure::erase_by_drill(&world.app, subject).await.expect_err("a row stays");
+    let refused = erasure::by_drill(&world.app, subject).await.expect_err("a row stays");
     assert!(refused.to_string().contains("subject_left concerned 1 row(s) instead of 0"), "{refused}");
     let keys = "SELECT FROM vault.subjects WHERE subject_id = $1";
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 1, "nothing of it was kept");
@@ -324,7 +324,7 @@ async fn an_erasure_that_leaves_a_row_is_none() {
     let policy = "CREATE POLICY consents_erase ON read.consents FOR DELETE TO lethe_api
                   USING (subject_id = (SELECT lethe.subject_id()) AND (SELECT lethe.ticket_role()) = 'job')";
     superuser.batch_execute(policy).await.expect("made again");
-    erasure::erase_by_drill(&world.app, subject).await.expect("erased");
+    erasure::by_drill(&world.app, subject).await.expect("erased");
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 0);
 }
 

@@ -10,11 +10,11 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     Fault,
-    kinds::{Shape, Shaped, kind::Kind},
+    kinds::{Shape, kind::Kind},
 };
 
 /// The kind.
-pub const CONTACT: &dyn Kind = &Shaped::<Contact>::new();
+pub const CONTACT: &Kind = &Kind::of_shape::<Contact>();
 
 /// How to reach a person.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgeGroup, Fault, Gender,
-    kinds::{Shape, Shaped, kind::Kind},
+    kinds::{Shape, kind::Kind},
     rights::consent::Purpose,
     text::Line,
 };
 
 /// The kind.
-pub const DEMOGRAPHICS: &dyn Kind = &Shaped::<Demographics>::new();
+pub const DEMOGRAPHICS: &Kind = &Kind::of_shape::<Demographics>();
 
 const NAME_CHARS: usize = 100;
 

@@ -11,7 +11,7 @@ use serde_path_to_error::Segment;
 
 use crate::{
     Fault,
-    kinds::{Shape, kind::Body},
+    kinds::{Shape, body::Body},
     number,
 };
 
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use crate::kinds::{SCREENING, WORK_DAY};
 
-    fn named(kind: &dyn crate::Kind, body: Value) -> Vec<(String, String)> {
+    fn named(kind: &crate::Kind, body: Value) -> Vec<(String, String)> {
         let today = "2026-03-02".parse().expect("a date");
         kind.faults(&Personal::new(body), today).into_iter().map(|fault| (fault.field, fault.message)).collect()
     }

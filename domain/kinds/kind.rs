@@ -1,51 +1,143 @@
-//! What a kind of record says of itself.
+//! What a kind of record says of itself, and the rules by which its bodies are read.
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
-use context::Personal;
 use serde_json::Value;
 
-use crate::{Fault, rights::consent::Purpose};
+use crate::{
+    Fault,
+    kinds::{body::Body, shape::Shape, shape_rules::ShapeRules},
+    rights::consent::Purpose,
+};
 
-/// What a record says: one JSON object, in clear text.
-pub type Body = Personal<Value>;
+/// A kind of record: what the rest of the system asks of one. It is a description, so that everything that handles records is
+/// written once, and no caller sees whether a Rust type or something else gives the rules.
+pub struct Kind {
+    name: &'static str,
+    title: &'static str,
+    purpose: Option<Purpose>,
+    retention_days: Option<u32>,
+    for_guests: bool,
+    open_to_clients: bool,
+    is_dated: bool,
+    is_session: bool,
+    key_field: &'static str,
+    rules: Rules,
+}
 
-/// What the rest of the system asks of a kind of record.
-pub trait Kind: Sync {
-    /// The kind's name, in the log, the register and exports.
-    fn name(&self) -> &'static str;
-    /// What it is, in plain words.
-    fn title(&self) -> &'static str;
-    /// The purpose whose consent a submission needs, if any.
-    fn purpose(&self) -> Option<Purpose>;
-    /// Days for which a record is kept after its last change, where the person sets no other; none: as long as the account.
-    fn retention_days(&self) -> Option<u32>;
-    /// Whether a guest may have one evaluated without storing it.
-    fn for_guests(&self) -> bool;
-    /// Whether clients submit, see and remove it like any other record; otherwise the server alone keeps it.
-    fn open_to_clients(&self) -> bool;
-    /// Whether its records have a date.
-    fn is_dated(&self) -> bool;
-    /// Whether one record is one session of a test: what requests for sessions only mean.
-    fn is_session(&self) -> bool;
-    /// A sound body, to learn the form from.
-    fn example(&self) -> Body;
-    /// The same body as it is stored: two that say the same become one. What is not sound stays as it is.
-    fn normal(&self, body: Body) -> Body;
-    /// Everything that is wrong with a body, on a day (`today`, where the person is).
-    fn faults(&self, body: &Body, today: NaiveDate) -> Vec<Fault>;
-    /// What makes one record of a person the same as another: submitting it again amends.
-    fn natural_key(&self, body: &Body) -> String;
-    /// The field that the natural key is made of; empty where a person has one record only.
-    fn key_field(&self) -> &'static str;
-    /// The day it is about, for kinds with days; of a moment its day in UTC. By it records are filed in quarters.
-    fn date(&self, body: &Body) -> Option<NaiveDate>;
-    /// The day it is about, as a calendar in a time zone has it: a moment falls on another day in another zone.
-    fn day(&self, body: &Body, _zone: Tz) -> Option<NaiveDate> {
-        self.date(body)
+/// What reads the bodies of a kind.
+enum Rules {
+    /// A Rust type.
+    Shape(ShapeRules),
+}
+
+impl Kind {
+    /// The kind that a Rust type describes.
+    pub const fn of_shape<S: Shape>() -> Self {
+        Self {
+            name: S::NAME,
+            title: S::TITLE,
+            purpose: S::PURPOSE,
+            retention_days: S::RETENTION_DAYS,
+            for_guests: S::FOR_GUESTS,
+            open_to_clients: S::OPEN_TO_CLIENTS,
+            is_dated: S::IS_DATED,
+            is_session: S::IS_SESSION,
+            key_field: S::KEY_FIELD,
+            rules: Rules::Shape(ShapeRules::of::<S>()),
+        }
     }
+
+    /// The kind's name, in the log, the register and exports.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What it is, in plain words.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// The purpose whose consent a submission needs; `None` if the account itself needs the record.
+    pub fn purpose(&self) -> Option<Purpose> {
+        self.purpose
+    }
+
+    /// Days for which a record is kept after its last change, unless the person sets others; `None`: as long as the account.
+    pub fn retention_days(&self) -> Option<u32> {
+        self.retention_days
+    }
+
+    /// Whether a guest may have one evaluated without storing it.
+    pub fn for_guests(&self) -> bool {
+        self.for_guests
+    }
+
+    /// Whether clients submit, see and remove it like any other record; otherwise the server alone keeps it.
+    pub fn open_to_clients(&self) -> bool {
+        self.open_to_clients
+    }
+
+    /// Whether its records have a date.
+    pub fn is_dated(&self) -> bool {
+        self.is_dated
+    }
+
+    /// Whether one record is one session of a test: requests for sessions only mean these.
+    pub fn is_session(&self) -> bool {
+        self.is_session
+    }
+
+    /// The field that the natural key is made of; empty if a person has one record only.
+    pub fn key_field(&self) -> &'static str {
+        self.key_field
+    }
+
+    /// A sound body, to learn the form from.
+    pub fn example(&self) -> Body {
+        let Rules::Shape(shape) = &self.rules;
+        (shape.example)()
+    }
+
+    /// The same body as it is stored: two that say the same become one. A body that is not sound stays as it is.
+    pub fn normal(&self, body: Body) -> Body {
+        let Rules::Shape(shape) = &self.rules;
+        (shape.normal)(body)
+    }
+
+    /// Everything that is wrong with a body, on a day (`today`, where the person is).
+    pub fn faults(&self, body: &Body, today: NaiveDate) -> Vec<Fault> {
+        let Rules::Shape(shape) = &self.rules;
+        (shape.faults)(body, today)
+    }
+
+    /// What makes one record of a person the same as another: submitting it again amends.
+    pub fn natural_key(&self, body: &Body) -> String {
+        let Rules::Shape(shape) = &self.rules;
+        (shape.natural_key)(body)
+    }
+
+    /// The day it is about, for kinds with days; of a moment its day in UTC. By it records are filed in quarters.
+    pub fn date(&self, body: &Body) -> Option<NaiveDate> {
+        let Rules::Shape(shape) = &self.rules;
+        (shape.date)(body)
+    }
+
+    /// The day it is about, as a calendar in a time zone has it: a moment falls on another day in another zone.
+    pub fn day(&self, body: &Body, zone: Tz) -> Option<NaiveDate> {
+        let Rules::Shape(shape) = &self.rules;
+        (shape.day)(body, zone)
+    }
+
     /// The type of test it is a result of, for kinds that are results of tests.
-    fn test_type(&self, body: &Body) -> Option<String>;
+    pub fn test_type(&self, body: &Body) -> Option<String> {
+        let Rules::Shape(shape) = &self.rules;
+        (shape.test_type)(body)
+    }
+
     /// What a sound body means, for kinds that can be evaluated. Computed from the body alone.
-    fn evaluate(&self, body: &Body) -> Option<Value>;
+    pub fn evaluate(&self, body: &Body) -> Option<Value> {
+        let Rules::Shape(shape) = &self.rules;
+        (shape.evaluate)(body)
+    }
 }

@@ -3,36 +3,37 @@
 //! A kind whose rules are Rust is a [`Shape`]; [`KINDS`] is the only list of them. A new one needs a file here and a line in
 //! that list: no table, policy, projection or command.
 
+mod body;
 mod contact;
 mod demographics;
 mod form;
 mod kind;
 mod screening;
 mod shape;
-mod shaped;
+mod shape_rules;
 mod time;
 mod wordbook;
 mod work_day;
 mod work_profile;
 
-pub use kind::{Body, Kind};
+pub use body::Body;
+pub use kind::Kind;
 
 pub use contact::{CONTACT, Contact, former_spelling, mailbox_of, normalise_address};
 pub use demographics::{DEMOGRAPHICS, Demographics};
 pub use screening::{SCREENING, Screening, Threshold};
 pub use shape::Shape;
-pub use shaped::Shaped;
 pub use time::{UtcTime, instant};
 pub use wordbook::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS, WordbookEntry, WordbookSettings};
 pub use work_day::{WORK_DAY, WorkDay};
 pub use work_profile::{WORK_PROFILE, WorkProfile};
 
 /// All kinds.
-pub const KINDS: &[&dyn Kind] =
+pub const KINDS: &[&Kind] =
     &[CONTACT, WORK_PROFILE, WORK_DAY, SCREENING, DEMOGRAPHICS, WORDBOOK_ENTRY, WORDBOOK_SETTINGS];
 
 /// The kind of a name.
-pub fn kind(name: &str) -> Option<&'static dyn Kind> {
+pub fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().copied().find(|kind| kind.name() == name)
 }
 
@@ -44,6 +45,24 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::rights::consent::Notice;
+
+    #[test]
+    fn a_notice_promises_the_retention_of_its_kinds() {
+        let mut promised = 0;
+        for kind in KINDS {
+            let Some(notice) = kind.purpose().map(Notice::current) else { continue };
+            let promise = kind.retention_days().map(|days| format!("is deleted {days} days after its last change"));
+            match promise {
+                Some(promise) => {
+                    assert!(notice.text.contains(&promise), "{}: {promise:?} is not in its notice", kind.name())
+                }
+                None => assert!(!notice.text.contains("days after its last change"), "{}", kind.name()),
+            }
+            promised += usize::from(kind.retention_days().is_some());
+        }
+        assert!(promised > 0, "no kind has a retention of its own");
+    }
 
     #[test]
     fn every_kind_keeps_what_it_says_of_itself() {

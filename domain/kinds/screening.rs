@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use crate::{
     Choice, Fault, TestType,
-    kinds::{Shape, Shaped, UtcTime, kind::Kind},
+    kinds::{Shape, UtcTime, kind::Kind},
     rights::consent::Purpose,
 };
 
 /// The kind.
-pub const SCREENING: &dyn Kind = &Shaped::<Screening>::new();
+pub const SCREENING: &Kind = &Kind::of_shape::<Screening>();
 
 /// The frequencies that audiometers test (ISO 8253-1).
 const FREQUENCIES_HZ: [u16; 11] = [125, 250, 500, 750, 1000, 1500, 2000, 3000, 4000, 6000, 8000];

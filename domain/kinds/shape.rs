@@ -1,11 +1,11 @@
-//! Shapes: kinds whose bodies are a Rust type. A shape gives the rules; `Shaped` makes a `Kind` of it.
+//! Shapes: kinds whose bodies are a Rust type. A shape gives the rules; `Kind::of_shape` makes a kind of it.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::Personal;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Fault, kinds::kind::Body, number, rights::consent::Purpose};
+use crate::{Fault, kinds::body::Body, number, rights::consent::Purpose};
 
 /// A kind whose bodies are a Rust type.
 pub trait Shape: Serialize + DeserializeOwned + Send + Sync + 'static {

@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault,
-    kinds::{Shape, Shaped, UtcTime, kind::Kind},
+    kinds::{Shape, UtcTime, kind::Kind},
     rights::consent::Purpose,
     text::Line,
 };
 
 /// The kind of words.
-pub const WORDBOOK_ENTRY: &dyn Kind = &Shaped::<WordbookEntry>::new();
+pub const WORDBOOK_ENTRY: &Kind = &Kind::of_shape::<WordbookEntry>();
 /// The kind of settings.
-pub const WORDBOOK_SETTINGS: &dyn Kind = &Shaped::<WordbookSettings>::new();
+pub const WORDBOOK_SETTINGS: &Kind = &Kind::of_shape::<WordbookSettings>();
 
 const ID_CHARS: usize = 100;
 const WORD_CHARS: usize = 200;

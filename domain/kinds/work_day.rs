@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault, Source,
-    kinds::{Shape, Shaped, kind::Kind},
+    kinds::{Shape, kind::Kind},
     rights::consent::Purpose,
 };
 
 /// The kind.
-pub const WORK_DAY: &dyn Kind = &Shaped::<WorkDay>::new();
+pub const WORK_DAY: &Kind = &Kind::of_shape::<WorkDay>();
 
 const DAY_MINUTES: u16 = 24 * 60;
 const OLDEST_YEARS: u32 = 10;

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault, RoleLevel, Specialty, StateCode,
-    kinds::{Shape, Shaped, kind::Kind},
+    kinds::{Shape, kind::Kind},
 };
 
 /// The kind.
-pub const WORK_PROFILE: &dyn Kind = &Shaped::<WorkProfile>::new();
+pub const WORK_PROFILE: &Kind = &Kind::of_shape::<WorkProfile>();
 
 /// Where and as what a person works.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ pub enum RecordCommand {
     /// Submit it, or amend it where it is there.
     Submit {
         /// The kind whose rules hold.
-        kind: &'static dyn Kind,
+        kind: &'static Kind,
         /// What it says.
         body: Body,
         /// The day, where the person is.

@@ -86,7 +86,7 @@ pub fn job_plan_deletions(kind: &'static str, now: DateTime<Utc>) -> Query {
 /// before it where that waits, or the kind's. Rules from before shorter ones waited count once they are older than `grace`. Which
 /// records go the job decides itself.
 pub fn job_plan_retention(kind: &'static str, now: DateTime<Utc>, grace: TimeDelta) -> Query {
-    let rule = |kind: &&dyn Kind| Some((kind.name().to_owned(), limit(now, kind.retention_days()?)));
+    let rule = |kind: &&Kind| Some((kind.name().to_owned(), limit(now, kind.retention_days()?)));
     let (kinds, limits): (Vec<String>, Vec<DateTime<Utc>>) = KINDS.iter().filter_map(rule).unzip();
     Query::new(
         "-- job_plan_retention

@@ -136,7 +136,7 @@ pub fn retention_list(subject: SubjectId) -> Query {
 }
 
 /// For how many days a kind's records are kept at a time, given a person's own rules; none: as long as the account.
-pub fn days_of(kind: &dyn domain::Kind, own: &[RetentionRow], now: DateTime<Utc>) -> Option<u32> {
+pub fn days_of(kind: &domain::Kind, own: &[RetentionRow], now: DateTime<Utc>) -> Option<u32> {
     let mine = own.iter().find(|row| row.kind == kind.name());
     mine.and_then(|row| row.in_force(now)).or(kind.retention_days())
 }

@@ -7,7 +7,7 @@ use vault::SubjectKeys;
 use crate::app::{App, AppError, Standing};
 
 /// One statement that reads a person's own rows, with the standing, in one flight: a right.
-pub(crate) async fn read_own(
+pub(crate) async fn own(
     app: &App,
     ctx: &Ctx,
     name: &'static str,
@@ -23,7 +23,7 @@ pub(crate) async fn read_own(
 }
 
 /// One statement under the system's ticket.
-pub(crate) async fn read_as_system(
+pub(crate) async fn as_system(
     app: &App,
     name: &'static str,
     query: &(dyn Fn() -> db::Query + Sync),

@@ -136,7 +136,7 @@ pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, Serve
 
     let before = ground.back_up(to, "before").await?;
     let old = app.vault.ring().current().version;
-    erasure::erase_by_drill(app, subject).await?;
+    erasure::by_drill(app, subject).await?;
     if exported {
         let left =
             app.exports.list().await.map_err(AppError::from)?.iter().filter(|file| file.subject == subject).count();
@@ -320,7 +320,8 @@ async fn enter(app: &Arc<App>, canary: &str) -> Result<SubjectId, AppError> {
         Submission { body: day.to_body(), expected: None, within: None }
     };
     let submissions: Vec<Submission> = (1..=DAYS).map(day).collect();
-    let batch = Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() };
+    let batch =
+        Batch { operation: "record_submit", kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() };
     record::submit(app, ctx, &batch, None).await?;
     Ok(subject)
 }

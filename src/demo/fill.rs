@@ -145,7 +145,8 @@ async fn submit_quarter(app: &App, person: &Person) -> Result<(), AppError> {
     for days in person.days.chunks(BATCH_DAYS) {
         let submissions: Vec<Submission> =
             days.iter().map(|day| Submission { body: day.to_body(), expected: None, within: None }).collect();
-        let batch = Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() };
+        let batch =
+            Batch { operation: "record_submit", kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() };
         record::submit(app, &ctx, &batch, None).await?;
     }
     if let Some(to) = &person.moved {
@@ -155,7 +156,13 @@ async fn submit_quarter(app: &App, person: &Person) -> Result<(), AppError> {
             ..profile(person)?
         };
         let submissions = [Submission { body: work.to_body(), expected: None, within: None }];
-        let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
+        let batch = Batch {
+            operation: "record_submit",
+            kind: WORK_PROFILE,
+            submissions: &submissions,
+            today,
+            faults: Vec::new(),
+        };
         record::submit(app, &ctx, &batch, None).await?;
     }
     sign_in::end(app, &ctx).await

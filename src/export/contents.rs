@@ -77,7 +77,7 @@ impl Contents {
         Self { kinds, whole: filter.is_empty() }
     }
 
-    pub(crate) fn holds(&self, kind: &dyn Kind) -> bool {
+    pub(crate) fn holds(&self, kind: &Kind) -> bool {
         self.kinds.iter().any(|name| name == kind.name())
     }
 }

@@ -17,6 +17,7 @@ use poem::{
     middleware::CatchPanic,
     web::Data,
 };
+use tracing::{Instrument, Span, field::Empty};
 
 /// Everything that is served.
 pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = Response> {
@@ -84,35 +85,47 @@ fn moved(request: &Request) -> Response {
     Response::builder().status(StatusCode::PERMANENT_REDIRECT).header(header::LOCATION, format!("/v1{target}")).finish()
 }
 
-/// Gives each request an id and a line in the trace; neither address, agent, path parameters nor query appear in it. What
-/// guests do leaves no line at all.
+/// Gives each request an id and a span with its operation, outcome and duration. Neither address, agent, path parameters nor
+/// query appear in it. What guests do leaves no span at all.
 async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
     let path = request.uri().path().to_owned();
     request.set_data(id);
+    let operation = request::allow::operation(method.as_str(), &path);
+    let span = match is_for_guests(&path) {
+        true => Span::none(),
+        false => tracing::info_span!("request", operation, request = %id, outcome = Empty, elapsed_us = Empty),
+    };
+    let response = answer(next, request, id, &path).instrument(span.clone()).await;
+    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    span.record("outcome", response.status().as_u16()).record("elapsed_us", elapsed_us);
+    if !span.is_none() {
+        let status = response.status().as_u16();
+        tracing::debug!(parent: &span, method = known(&method), status, "request");
+    }
+    Ok(response)
+}
+
+/// Answers a request, and puts on record that something was refused.
+async fn answer<E: Endpoint>(next: Arc<E>, request: Request, id: RequestId, path: &str) -> Response {
     let signed = request::caller::Signed::of(&request);
     let answer = next.call(request).await;
     let mut response = match answer {
         Ok(answer) => answer.into_response(),
         Err(error) => problem::catch_all(error).await,
     };
-    if let Some(signed) = signed.filter(|_| is_refusal(&path, response.status())) {
-        signed.record_refusal(response.status().as_u16(), &without_ids(&path)).await;
-    }
-    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    if !is_for_guests(&path) {
-        let status = response.status().as_u16();
-        tracing::debug!(request = %id, method = known(&method), status, elapsed_us, "request");
+    if let Some(signed) = signed.filter(|_| is_refusal(path, response.status())) {
+        signed.record_refusal(response.status().as_u16(), &without_ids(path)).await;
     }
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        let allowed = HeaderValue::from_str(&request::allow::methods(&path)).expect("methods are plain text");
+        let allowed = HeaderValue::from_str(&request::allow::methods(path)).expect("methods are plain text");
         response.headers_mut().insert(header::ALLOW, allowed);
     }
     let headers = response.headers_mut();
     headers.insert("x-request-id", HeaderValue::from_str(&id.to_string()).expect("an id is plain text"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }
 
 /// Whether an answer says that something is not there, or not the caller's.

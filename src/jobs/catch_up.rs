@@ -86,7 +86,7 @@ async fn round(app: &App, projection: &'static CatchUp) -> Result<(bool, usize),
     let (mut more, mut taken) = (false, 0);
     for generation in generation::all(app, projection).await? {
         if generation.due {
-            if let Step::Took(count) = catch_up::catch_up_step(app, projection, &generation).await? {
+            if let Step::Took(count) = catch_up::step(app, projection, &generation).await? {
                 more |= count == PAGE;
                 taken += count;
             }

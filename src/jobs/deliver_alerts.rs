@@ -52,7 +52,7 @@ pub async fn deliver_alerts_once(app: &App, client: &reqwest::Client) -> Result<
         return Ok(0);
     }
     let now = app.clock.now();
-    read::read_as_system(app, "deliveries_plan", &|| deliveries_plan(endpoints.clone(), now)).await?;
+    read::as_system(app, "deliveries_plan", &|| deliveries_plan(endpoints.clone(), now)).await?;
     // Each by itself: one that hangs keeps no other waiting.
     let tried = join_all(endpoints.iter().map(|endpoint| deliver_all(app, client, endpoint))).await;
     tried.into_iter().sum()
@@ -63,7 +63,7 @@ async fn deliver_all(app: &App, client: &reqwest::Client, endpoint: &str) -> Res
     let mut tried = 0;
     loop {
         let now = app.clock.now();
-        let rows = read::read_as_system(app, "delivery_take", &|| delivery_take(endpoint, now, LEASE)).await?;
+        let rows = read::as_system(app, "delivery_take", &|| delivery_take(endpoint, now, LEASE)).await?;
         let Some(delivery) = rows.first().and_then(delivery_row) else { return Ok(tried) };
         tried += 1;
         let outcome = deliver(app, client, &delivery).await;
@@ -73,8 +73,7 @@ async fn deliver_all(app: &App, client: &reqwest::Client, endpoint: &str) -> Res
         });
         let now = app.clock.now();
         let (endpoint, event) = (&delivery.endpoint, delivery.event.event_id.0);
-        read::read_as_system(app, "delivery_settle", &|| delivery_settle(endpoint, event, settled.clone(), now))
-            .await?;
+        read::as_system(app, "delivery_settle", &|| delivery_settle(endpoint, event, settled.clone(), now)).await?;
     }
 }
 

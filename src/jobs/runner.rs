@@ -8,7 +8,8 @@ use chrono::TimeDelta;
 use context::{Ctx, DeletionId, ExportId, JobId};
 use db::{Gate, Query};
 use projections::operation::job::{Leased, job_lease, job_plan, job_plan_deletions};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
+use tracing::{Instrument, field::Empty};
 
 use crate::app::{
     App, AppError,
@@ -102,13 +103,23 @@ async fn lease(app: &App, most: usize) -> Result<Vec<Leased>, AppError> {
         .await
 }
 
-/// Does one job, and keeps its lease meanwhile.
+/// Does one job in a span of its own, which says how it ended.
 async fn work(app: Arc<App>, job: Leased) {
+    let started = Instant::now();
+    let (operation, attempts) = (job.kind.clone(), job.attempts);
+    let span = tracing::info_span!("job", operation, job = %job.job, attempts, outcome = Empty, elapsed_us = Empty);
+    let outcome = do_job(&app, &job).instrument(span.clone()).await;
+    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    span.record("outcome", outcome).record("elapsed_us", elapsed_us);
+}
+
+/// Does one job, and keeps its lease meanwhile; says how it ended.
+async fn do_job(app: &App, job: &Leased) -> &'static str {
     let outcome = tokio::select! {
-        outcome = dispatch(&app, &job) => outcome,
-        () = keep_lease(&app, &job) => {
-            tracing::warn!(job = %job.job, kind = job.kind, "a lease was lost; another server goes on");
-            return;
+        outcome = dispatch(app, job) => outcome,
+        () = keep_lease(app, job) => {
+            tracing::warn!("the lease was lost; another server goes on");
+            return "lease_lost";
         }
     };
     let now = app.clock.now();
@@ -119,11 +130,17 @@ async fn work(app: Arc<App>, job: Leased) {
         Err(_) => job.later(now + pause(job.attempts), Some("failed")),
     };
     if let Err(error) = &outcome {
-        tracing::error!(%error, job = %job.job, kind = job.kind, attempts = job.attempts, "a job failed, and comes again");
+        tracing::error!(%error, "the job failed, and comes again");
     }
-    if let Err(error) = on_jobs(&app, "job_end", &end).await {
+    if let Err(error) = on_jobs(app, "job_end", &end).await {
         // The lease runs out, and the job is taken up again.
-        tracing::error!(%error, job = %job.job, "the end of a job can't be stored");
+        tracing::error!(%error, "the end of the job can't be stored");
+    }
+    match outcome {
+        Ok(Next::Done) => "done",
+        Ok(Next::Failed(reason)) => reason,
+        Ok(Next::Later(_)) => "later",
+        Err(_) => "failed",
     }
 }
 
@@ -147,7 +164,7 @@ async fn keep_lease(app: &App, job: &Leased) {
         match on_jobs(app, "job_renew", &|| job.renew(app.clock.now())).await {
             Ok(0) => return,
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, job = %job.job, "a lease can't be renewed"),
+            Err(error) => tracing::warn!(%error, "the lease can't be renewed"),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The watch over sessions: whoever holds a transaction open for too long is ended by the database, which no setting of a session
-//! prevents (`policies/watch.sql` has the bounds), and named in an alert. An open transaction holds back every reader of the
+//! prevents (`policies/frame/watch.sql` has the bounds), and named in an alert. An open transaction holds back every reader of the
 //! log, and with them its tree.
 
 use std::{sync::Arc, time::Duration};
@@ -49,8 +49,7 @@ pub async fn watch_sessions(app: Arc<App>) {
 /// Has sessions ended that hold a transaction for too long, and raises an alert for each login; says which.
 pub async fn watch_sessions_once(app: &App) -> Result<Vec<Ended>, AppError> {
     let end = || Query::new("-- sessions_end\nSELECT login, age_s, state FROM watch.end_sessions()");
-    let ended: Vec<Ended> =
-        read::read_as_system(app, "sessions_end", &end).await?.iter().map(Ended::from_row).collect();
+    let ended: Vec<Ended> = read::as_system(app, "sessions_end", &end).await?.iter().map(Ended::from_row).collect();
     for Ended { login, age_s, state } in &ended {
         tracing::warn!(login, age_s, state, "a session held a transaction for too long, and was ended");
         let of_login = ended.iter().filter(|other| other.login == *login).count();

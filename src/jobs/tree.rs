@@ -80,7 +80,7 @@ pub async fn grow_once(app: &App, witnesses: &mut Witnesses) -> Result<Option<Ch
 
 async fn thin(app: &App) -> Result<(), AppError> {
     let now = app.clock.now();
-    read::read_as_system(app, "checkpoints_thin", &|| checkpoints_thin(now)).await.map(drop)
+    read::as_system(app, "checkpoints_thin", &|| checkpoints_thin(now)).await.map(drop)
 }
 
 /// Whether published checkpoints follow the log.

@@ -117,7 +117,13 @@ impl Filler {
                 Submission { body: Personal::new(body), expected: None, within: None }
             };
             let submissions: Vec<_> = (first..count.min(first + BATCH)).map(submission).collect();
-            let batch = Batch { kind: WORDBOOK_ENTRY, submissions: &submissions, today, faults: Vec::new() };
+            let batch = Batch {
+                operation: "record_submit",
+                kind: WORDBOOK_ENTRY,
+                submissions: &submissions,
+                today,
+                faults: Vec::new(),
+            };
             record::submit(&self.app, &ctx, &batch, None).await?;
         }
         Ok(())

@@ -131,7 +131,12 @@ async fn submit(app: &App, number: usize, days: usize, quarter: Quarter) -> Outc
     };
     let submissions: Vec<Submission> = (0..days).map(day).collect();
     let today = ctx.now().date_naive();
-    record::submit(app, &ctx, &Batch { kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() }, None)
-        .await?;
+    record::submit(
+        app,
+        &ctx,
+        &Batch { operation: "record_submit", kind: WORK_DAY, submissions: &submissions, today, faults: Vec::new() },
+        None,
+    )
+    .await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The logins of `policies/roles.sql`, one pool each.
+/// The logins of `policies/frame/roles.sql`, one pool each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Login {
     /// Requests of persons and staff, under their tickets.

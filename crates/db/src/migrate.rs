@@ -15,31 +15,8 @@ mod embedded {
     refinery::embed_migrations!("../../sql");
 }
 
-/// The files of `policies/`, in the order in which they are applied; roles come before the migrations.
-const POLICIES: &[(&str, &str)] = &[
-    ("reset", include_str!("../../../policies/reset.sql")),
-    ("ticket", include_str!("../../../policies/ticket.sql")),
-    ("log", include_str!("../../../policies/log.sql")),
-    ("tree", include_str!("../../../policies/tree.sql")),
-    ("audit", include_str!("../../../policies/audit.sql")),
-    ("vault", include_str!("../../../policies/vault.sql")),
-    ("ring", include_str!("../../../policies/ring.sql")),
-    ("account", include_str!("../../../policies/account.sql")),
-    ("record", include_str!("../../../policies/record.sql")),
-    ("consent", include_str!("../../../policies/consent.sql")),
-    ("job", include_str!("../../../policies/job.sql")),
-    ("deletion", include_str!("../../../policies/deletion.sql")),
-    ("restriction", include_str!("../../../policies/restriction.sql")),
-    ("retention", include_str!("../../../policies/retention.sql")),
-    ("export", include_str!("../../../policies/export.sql")),
-    ("projection", include_str!("../../../policies/projection.sql")),
-    ("compliance", include_str!("../../../policies/compliance.sql")),
-    ("release", include_str!("../../../policies/release.sql")),
-    ("estimates", include_str!("../../../policies/estimates.sql")),
-];
-/// Applied by the superuser, before the migrations and after the policies.
-const ROLES: (&str, &str) = ("roles", include_str!("../../../policies/roles.sql"));
-const WATCH: (&str, &str) = ("watch", include_str!("../../../policies/watch.sql"));
+// The files of `policies/`, as `build.rs` finds them.
+include!(concat!(env!("OUT_DIR"), "/policies.rs"));
 
 /// Why a database could not be brought to this version.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +88,7 @@ pub async fn migrate(client: &mut Client) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Takes away what the planner learnt of columns before `policies/estimates.sql` kept it from them. Only a superuser may.
+/// Takes away what the planner learnt of columns before `policies/frame/estimates.sql` kept it from them. Only a superuser may.
 const FORGET_ESTIMATES: &str = "-- estimates_forget
     DELETE FROM pg_statistic s USING pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     WHERE s.starelid = a.attrelid AND s.staattnum = a.attnum AND a.attstattarget = 0

@@ -20,7 +20,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::{Backend, DbError, Login, TicketKey};
 
-/// Options of a session's start, which outrank what `ALTER ROLE` and `ALTER DATABASE` set. `policies/roles.sql` gives the reason
+/// Options of a session's start, which outrank what `ALTER ROLE` and `ALTER DATABASE` set. `policies/frame/roles.sql` gives the reason
 /// of those that roles have too. A lock is waited for less long than a statement may take, so that the refusal names the lock.
 const PINNED: &[(&str, &str)] = &[
     ("search_path", "pg_catalog"),

@@ -55,11 +55,8 @@ pub async fn look(app: &App, rule: &Rule) -> Result<usize, AppError> {
         at_least: i64::from(rule.at_least),
         since: now - rule.within(),
     };
-    let found: Vec<Found> = read::read_as_system(app, "pattern_find", &|| pattern_find(wanted.clone()))
-        .await?
-        .iter()
-        .map(found_row)
-        .collect();
+    let found: Vec<Found> =
+        read::as_system(app, "pattern_find", &|| pattern_find(wanted.clone())).await?.iter().map(found_row).collect();
     let mut raised = 0;
     for found in found {
         if is_quiet(app, &rule.name, &found.actor, rule.within()).await? {
@@ -106,7 +103,7 @@ async fn suspend_actor(
 /// Whether the same alert was raised so short a time ago that it is not raised again.
 async fn is_quiet(app: &App, rule: &str, actor: &str, quiet: TimeDelta) -> Result<bool, AppError> {
     let id = stream_of(rule, actor);
-    let rows = read::read_as_system(app, "alert_get", &|| newest(SubjectId::NIL, Alert::TYPE, &id)).await?;
+    let rows = read::as_system(app, "alert_get", &|| newest(SubjectId::NIL, Alert::TYPE, &id)).await?;
     let event = newest_of(&rows).and_then(|event| serde_json::from_str(&event.payload).ok());
     let (Some(AlertEvent::Raised { raised_at, .. }) | Some(AlertEvent::Acknowledged { raised_at, .. })) = event else {
         return Ok(false);
@@ -115,7 +112,7 @@ async fn is_quiet(app: &App, rule: &str, actor: &str, quiet: TimeDelta) -> Resul
 }
 
 async fn subject_of_session(app: &App, session: SessionId) -> Result<Option<SubjectId>, AppError> {
-    let rows = read::read_as_system(app, "session_subject", &|| session_subject(session.0)).await?;
+    let rows = read::as_system(app, "session_subject", &|| session_subject(session.0)).await?;
     Ok(rows.first().map(|row| SubjectId(row.get(0))))
 }
 
@@ -175,7 +172,7 @@ async fn suspend(app: &App, subject: SubjectId, rule: &str, until: DateTime<Utc>
 
 /// The alerts, newest first; only those that nobody looks after where `open` says so.
 pub async fn list(app: &App, open: bool) -> Result<Vec<Raised>, AppError> {
-    let rows = read::read_as_system(app, "alert_list", &|| newest_of_type(Alert::TYPE, SHOWN)).await?;
+    let rows = read::as_system(app, "alert_list", &|| newest_of_type(Alert::TYPE, SHOWN)).await?;
     let read = |row| {
         let event = Event::from_row(row, 0);
         let alert: AlertEvent = serde_json::from_str(&event.payload).ok()?;
@@ -193,14 +190,14 @@ pub async fn acknowledge(app: &App, ctx: &Ctx, alert: &str) -> Result<(), AppErr
 
 /// The newest deliveries of alerts.
 pub async fn deliveries(app: &App, state: Option<String>) -> Result<Vec<DeliveryRow>, AppError> {
-    let rows = read::read_as_system(app, "delivery_list", &|| delivery_list(state.clone(), SHOWN)).await?;
+    let rows = read::as_system(app, "delivery_list", &|| delivery_list(state.clone(), SHOWN)).await?;
     Ok(rows.iter().map(DeliveryRow::from_row).collect())
 }
 
 /// Sends again what was given up, or one alert; says how many deliveries.
 pub async fn delivery_replay(app: &App, endpoint: Option<String>, event: Option<Uuid>) -> Result<usize, AppError> {
     let now = app.clock.now();
-    Ok(read::read_as_system(app, "delivery_replay", &|| deliveries_replay(endpoint.clone(), event, now)).await?.len())
+    Ok(read::as_system(app, "delivery_replay", &|| deliveries_replay(endpoint.clone(), event, now)).await?.len())
 }
 
 /// One stream a rule and actor.

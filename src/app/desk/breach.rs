@@ -15,21 +15,27 @@ use crate::app::{
 const SHOWN: i64 = 500;
 
 /// Runs a command on a breach by a member of staff; gives how far it has come.
-pub async fn decide(app: &App, staff: &Ctx, breach: Uuid, command: BreachCommand) -> Result<Progress, AppError> {
-    let outcome = stream::system_command::<Breach>(app, "breach_decide", staff, &breach.to_string(), command).await?;
+pub async fn decide(
+    app: &App,
+    staff: &Ctx,
+    operation: &'static str,
+    breach: Uuid,
+    command: BreachCommand,
+) -> Result<Progress, AppError> {
+    let outcome = stream::system_command::<Breach>(app, operation, staff, &breach.to_string(), command).await?;
     progress(&outcome.0.ok_or(AppError::Missing("breach"))?)
 }
 
 /// One breach.
 pub async fn get(app: &App, breach: Uuid) -> Result<Progress, AppError> {
     let id = breach.to_string();
-    let rows = read::read_as_system(app, "breach_get", &|| newest(SubjectId::NIL, Breach::TYPE, &id)).await?;
+    let rows = read::as_system(app, "breach_get", &|| newest(SubjectId::NIL, Breach::TYPE, &id)).await?;
     progress(&newest_of(&rows).ok_or(AppError::Missing("breach"))?)
 }
 
 /// All breaches, newest first.
 pub async fn list(app: &App) -> Result<Vec<(Uuid, Progress)>, AppError> {
-    let rows = read::read_as_system(app, "breach_list", &|| newest_of_type(Breach::TYPE, SHOWN)).await?;
+    let rows = read::as_system(app, "breach_list", &|| newest_of_type(Breach::TYPE, SHOWN)).await?;
     let read = |row| {
         let event = Event::from_row(row, 0);
         let id = event.aggregate_id.parse().map_err(|_| AppError::Corrupt("a breach without an id".to_owned()))?;

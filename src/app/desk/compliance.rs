@@ -217,7 +217,7 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
 /// The requests that are not answered yet, the oldest first.
 pub async fn requests(app: &App) -> Result<Vec<OpenRequest>, AppError> {
     let now = app.clock.now();
-    let rows = read::read_as_system(app, "request_list", &|| request_list(None, now, SHOWN)).await?;
+    let rows = read::as_system(app, "request_list", &|| request_list(None, now, SHOWN)).await?;
     Ok(rows.iter().map(OpenRequest::from_row).collect())
 }
 
@@ -225,7 +225,7 @@ pub async fn requests(app: &App) -> Result<Vec<OpenRequest>, AppError> {
 pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str) -> Result<DateTime<Utc>, AppError> {
     let reason = reason_of(reason)?;
     let reason = reason.as_str();
-    let rows = read::read_as_system(app, "request_get", &|| request_list(Some(request), staff.now(), 1)).await?;
+    let rows = read::as_system(app, "request_get", &|| request_list(Some(request), staff.now(), 1)).await?;
     let open = rows.first().map(OpenRequest::from_row).ok_or(AppError::Missing("open request"))?;
     let due_at = extension::due_at(open.received_at, true);
     let ctx = &staff.for_subject(open.subject, None).acting_as(Role::Job);
@@ -253,7 +253,7 @@ pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str)
 
 /// A page of the trail, each entry with its place in the log.
 pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<(u64, i64, Event)>, AppError> {
-    let rows = read::read_as_system(app, "trail_list", &|| trail_list(filter.clone())).await?;
+    let rows = read::as_system(app, "trail_list", &|| trail_list(filter.clone())).await?;
     let read = |row: &db::Row| {
         let txid = row.get::<_, &str>(0).parse().expect("xid8 is a number");
         (txid, row.get(1), Event::from_row(row, 2))
@@ -269,7 +269,7 @@ pub async fn affected(
     kinds: &[String],
     limit: i64,
 ) -> Result<(Vec<Affected>, i64), AppError> {
-    let rows = read::read_as_system(app, "affected_list", &|| affected_list(from, to, kinds.to_vec(), limit)).await?;
+    let rows = read::as_system(app, "breach_affected", &|| affected_list(from, to, kinds.to_vec(), limit)).await?;
     let all = rows.first().map_or(0, |row| row.get(4));
     let read =
         |row: &db::Row| Affected { subject: row.get(0), events: row.get(1), first: row.get(2), last: row.get(3) };

@@ -44,7 +44,7 @@ pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(U
     let reason = reason::reason_of(reason)?;
     let opening = context::EventId::random().0;
     // In the log of the member of staff, with where from; refuses one whose session has ended.
-    access::session_accessed(app, staff, "opening", 1, opening.to_string()).await?;
+    access::note_session_read(app, staff, "opening", 1, opening.to_string()).await?;
     let subject = match whom {
         Whom::Subject(subject) => subject,
         Whom::Address(email) => {
@@ -65,7 +65,7 @@ pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(U
         tx.queue(opening_add(opening, session.0, row));
         Ok::<_, AppError>(())
     };
-    app.db.system.run_tx("opening_add", ctx, Gate::read(ctx), work).await?;
+    app.db.system.run_tx("data_open", ctx, Gate::read(ctx), work).await?;
     Ok((opening, expires_at))
 }
 
@@ -99,22 +99,17 @@ pub async fn keys_grant(app: &App, email: &str, reason: &str) -> Result<Zeroizin
 }
 
 /// The records of a kind of the person whose data was opened to this member of staff.
-pub async fn records(
-    app: &App,
-    staff: &Ctx,
-    opening: Uuid,
-    kind: &'static dyn Kind,
-) -> Result<Vec<OpenRecord>, AppError> {
-    let rows = read::read_as_system(app, "opening_get", &|| opening_get(opening)).await?;
+pub async fn records(app: &App, staff: &Ctx, opening: Uuid, kind: &'static Kind) -> Result<Vec<OpenRecord>, AppError> {
+    let rows = read::as_system(app, "opening_get", &|| opening_get(opening)).await?;
     let row = rows.first().map(OpeningRow::from_row).ok_or(AppError::Missing("opening"))?;
     let mac = opening_mac(app, opening, row.subject, row.staff, row.expires_at);
     let ours = aws_lc_rs::constant_time::verify_slices_are_equal(&mac, &row.mac).is_ok();
     if !ours || row.staff != staff.subject || row.expires_at <= staff.now() {
         return Err(AppError::Missing("opening"));
     }
-    access::session_accessed(app, staff, "person", 1, format!("{opening} {}", kind.name())).await?;
+    access::note_session_read(app, staff, "person", 1, format!("{opening} {}", kind.name())).await?;
     let person = &opened_by(staff, row.subject);
-    let (records, keys) = record::list(app, person, kind, None).await?;
+    let (records, keys) = record::list(app, person, "opening_records", kind, None).await?;
     let event = access_event(person, row.subject, kind.name(), records.len());
     opened_read(app, staff, event, keys, format!("opening: {opening}")).await?;
     Ok(records)

@@ -79,7 +79,7 @@ const RISKS: [(&str, &str, &str); 6] = [
 ];
 
 /// How sensitive a kind of data is (requirement R6.1).
-pub fn sensitivity(kind: &dyn Kind) -> &'static str {
+pub fn sensitivity(kind: &Kind) -> &'static str {
     match kind.purpose() {
         Some(purpose) if purpose.is_about_health() => "special category: data concerning health (GDPR Art. 9)",
         None if !kind.open_to_clients() => "identifying",
@@ -133,7 +133,7 @@ pub fn make(app: &App) -> Value {
 
 /// One purpose: what is processed for it, why it may be, for how long, and who receives it. None: to run the account.
 fn activity(purpose: Option<Purpose>) -> Value {
-    let of_purpose = |kind: &&&dyn Kind| match purpose {
+    let of_purpose = |kind: &&&Kind| match purpose {
         Some(Purpose::Statistics) => kind.name() == "work_day" || kind.name() == "work_profile",
         other => kind.purpose() == other,
     };
@@ -228,7 +228,7 @@ fn consultation(kind: &str, title: &str) -> Value {
     json!({ "@type": format!("dpv:{kind}"), "title": title, "description": OPEN })
 }
 
-fn retention(kind: &dyn Kind) -> String {
+fn retention(kind: &Kind) -> String {
     match kind.retention_days() {
         Some(days) => format!("{days} days after the last change, or fewer where the person says so"),
         None => "as long as the account, or fewer days where the person says so".to_owned(),

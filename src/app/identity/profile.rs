@@ -63,7 +63,13 @@ pub async fn rectify(
     today: NaiveDate,
 ) -> Result<Outcome, AppError> {
     let submissions = [Submission { body: work.to_body(), expected: Some(expected), within: None }];
-    let batch = Batch { kind: WORK_PROFILE, submissions: &submissions, today, faults: Vec::new() };
+    let batch = Batch {
+        operation: "account_rectify",
+        kind: WORK_PROFILE,
+        submissions: &submissions,
+        today,
+        faults: Vec::new(),
+    };
     let mut outcomes = record::submit(app, ctx, &batch, None).await?;
     Ok(outcomes.remove(0))
 }

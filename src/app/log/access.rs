@@ -25,7 +25,7 @@ pub(crate) fn access_event(ctx: &Ctx, subject: SubjectId, what: &str, count: usi
 }
 
 /// Records that the caller read `count` values of `what`; `details` (a range, a filter) are sealed.
-pub async fn accessed(
+pub async fn note_read(
     app: &App,
     ctx: &Ctx,
     keys: SubjectKeys,
@@ -38,12 +38,12 @@ pub async fn accessed(
 }
 
 /// Records that whoever is signed in asked for what is not there, or not theirs; a session that has ended leaves no entry.
-pub async fn refusal_record(app: &App, ctx: &Ctx, status: u16, path: &str) -> Result<(), AppError> {
+pub async fn record_refusal(app: &App, ctx: &Ctx, status: u16, path: &str) -> Result<(), AppError> {
     // What is refused because of a suspension must not lead to the next one.
     if status == 403 && matches!(standing::acting_keys(app, ctx).await, Err(AppError::Suspended { .. })) {
         return Ok(());
     }
-    match refused(app, ctx, ACCESS, status, path).await {
+    match note_refusal(app, ctx, ACCESS, status, path).await {
         Err(AppError::SignedOut) => Ok(()),
         outcome => outcome,
     }
@@ -51,7 +51,7 @@ pub async fn refusal_record(app: &App, ctx: &Ctx, status: u16, path: &str) -> Re
 
 /// Records that something of `what` was refused with a status, though data was opened to decide so, or somebody tried what
 /// they may not; `details` are sealed.
-pub(crate) async fn refused(app: &App, ctx: &Ctx, what: &str, status: u16, details: &str) -> Result<(), AppError> {
+pub(crate) async fn note_refusal(app: &App, ctx: &Ctx, what: &str, status: u16, details: &str) -> Result<(), AppError> {
     let keys = standing::right_keys(app, ctx).await?;
     let mut event = access_event(ctx, ctx.subject, what, 1);
     event.event_type = ACCESS_REFUSED.to_owned();
@@ -60,9 +60,15 @@ pub(crate) async fn refused(app: &App, ctx: &Ctx, what: &str, status: u16, detai
 }
 
 /// Records that whoever is signed in read `count` entries of `what` that no key opens. Refuses a session that has ended.
-pub async fn session_accessed(app: &App, ctx: &Ctx, what: &str, count: usize, details: String) -> Result<(), AppError> {
+pub async fn note_session_read(
+    app: &App,
+    ctx: &Ctx,
+    what: &str,
+    count: usize,
+    details: String,
+) -> Result<(), AppError> {
     let keys = standing::acting_keys(app, ctx).await?;
-    accessed(app, ctx, keys, what, count, details).await
+    note_read(app, ctx, keys, what, count, details).await
 }
 
 async fn record_access(app: &App, ctx: &Ctx, event: Event, keys: SubjectKeys, details: String) -> Result<(), AppError> {

@@ -24,7 +24,7 @@ pub struct AuditEntry {
 
 /// A page of the person's own entries, newest first.
 pub async fn list(app: &App, ctx: &Ctx, filter: &AuditFilter) -> Result<(Vec<AuditEntry>, SubjectKeys), AppError> {
-    let (rows, keys) = read::read_own(app, ctx, "audit_list", &|| audit_list(ctx.subject, filter.clone())).await?;
+    let (rows, keys) = read::own(app, ctx, "audit_list", &|| audit_list(ctx.subject, filter.clone())).await?;
     let entries = rows.iter().map(|row| open(&keys, row)).collect::<Result<_, _>>()?;
     Ok((entries, keys))
 }

@@ -64,7 +64,7 @@ pub async fn reopen(app: &App) -> Result<Option<Checkpoint>, AppError> {
         |origin: &str| Checkpoint { origin: origin.to_owned(), size: 0, root: EMPTY_HASH, note: String::new() };
     let signed = known.unwrap_or_else(|| Checkpoint { size: left.size, root: kept_root, ..nothing(&left.origin) });
     let now = app.clock.now();
-    read::read_as_system(app, "tree_add", &|| tree_add(&tree, now)).await?;
+    read::as_system(app, "tree_add", &|| tree_add(&tree, now)).await?;
     let left = Left {
         previous: left.origin,
         previous_begins: left.begins.unsigned_abs(),
@@ -94,7 +94,7 @@ async fn first_checkpoint(app: &App) -> Result<Checkpoint, AppError> {
 /// Whether a tree was opened behind this checkpoint.
 async fn is_opened(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<bool, AppError> {
     let id = SubjectId::NIL.to_string();
-    let rows = read::read_as_system(app, "origin_get", &|| newest(SubjectId::NIL, LogOrigin::TYPE, &id)).await?;
+    let rows = read::as_system(app, "origin_get", &|| newest(SubjectId::NIL, LogOrigin::TYPE, &id)).await?;
     let event = newest_of(&rows).and_then(|event| serde_json::from_str(&event.payload).ok());
     Ok(event.is_some_and(|LogOriginEvent::OriginOpened { origin, left, .. }| {
         origin == tree.origin && left.signed_origin == signed.origin && left.signed_size == signed.size

@@ -20,7 +20,7 @@ use crate::app::{App, AppError, log::tree, read};
 pub async fn checkpoint(app: &App, tree: Option<i64>) -> Result<Option<StoredCheckpoint>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let work = move |tx: Tx| async move {
-        match tree_published(app, &tx, tree).await {
+        match published_tree(app, &tx, tree).await {
             Err(AppError::Missing(_)) => Ok(None),
             found => found.map(|(_, stored)| Some(stored)),
         }
@@ -29,7 +29,7 @@ pub async fn checkpoint(app: &App, tree: Option<i64>) -> Result<Option<StoredChe
 }
 
 /// A tree, the newest where none is named, and its published checkpoint.
-pub(crate) async fn tree_published(
+pub(crate) async fn published_tree(
     app: &App,
     tx: &Tx,
     tree: Option<i64>,
@@ -55,7 +55,7 @@ pub async fn vkey(app: &App) -> Result<LogKey, AppError> {
 pub async fn tile_of(app: &App, tree: Option<i64>, level: u8, tile: u64, width: u64) -> Result<Vec<u8>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let work = move |tx: Tx| async move {
-        let (tree, covers) = tree_published(app, &tx, tree).await?;
+        let (tree, covers) = published_tree(app, &tx, tree).await?;
         if tile_width(covers.size, level, tile) < width {
             return Err(AppError::Missing("tile"));
         }
@@ -71,7 +71,7 @@ pub async fn tile_of(app: &App, tree: Option<i64>, level: u8, tile: u64, width: 
 pub async fn bundle_of(app: &App, tree: Option<i64>, number: u64, width: u64) -> Result<Vec<u8>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let work = move |tx: Tx| async move {
-        let (tree, covers) = tree_published(app, &tx, tree).await?;
+        let (tree, covers) = published_tree(app, &tx, tree).await?;
         if tile_width(covers.size, 0, number) < width {
             return Err(AppError::Missing("bundle"));
         }
@@ -88,7 +88,7 @@ pub async fn bundle_of(app: &App, tree: Option<i64>, number: u64, width: u64) ->
 pub async fn inclusion(app: &App, tree: Option<i64>, index: u64) -> Result<InclusionProof, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let work = move |tx: Tx| async move {
-        let (row, stored) = tree_published(app, &tx, tree).await?;
+        let (row, stored) = published_tree(app, &tx, tree).await?;
         if index >= stored.size {
             return Err(if index < row.size { AppError::Uncovered } else { AppError::Missing("leaf") });
         }
@@ -102,7 +102,7 @@ pub async fn inclusion(app: &App, tree: Option<i64>, index: u64) -> Result<Inclu
 
 /// The proof that an event of the caller is in its tree, with the hash of its leaf, or with the leaf itself, which names the
 /// caller by the log's own id.
-pub async fn audit_proof(app: &App, ctx: &Ctx, event: EventId, with_leaf: bool) -> Result<InclusionProof, AppError> {
+pub async fn entry_proof(app: &App, ctx: &Ctx, event: EventId, with_leaf: bool) -> Result<InclusionProof, AppError> {
     let subject: SubjectId = ctx.subject;
     let work = move |tx: Tx| async move {
         let [rows] = tx.finish([event_place(subject, event)]).await?;
@@ -111,7 +111,7 @@ pub async fn audit_proof(app: &App, ctx: &Ctx, event: EventId, with_leaf: bool) 
         Ok::<_, AppError>((Position { txid, position: row.get(1) }, Event::from_row(row, 2)))
     };
     let (position, event) = app.db.api.run_tx("audit_proof", ctx, Gate::read(ctx), work).await?;
-    let rows = read::read_as_system(app, "leaf_index", &|| leaf_index(position)).await?;
+    let rows = read::as_system(app, "leaf_index", &|| leaf_index(position)).await?;
     let row = rows.first().ok_or(AppError::Uncovered)?;
     let (tree, index): (i64, i64) = (row.get(0), row.get(1));
     let proof = inclusion(app, Some(tree), u64::try_from(index).unwrap_or_default()).await?;
@@ -124,7 +124,7 @@ pub async fn audit_proof(app: &App, ctx: &Ctx, event: EventId, with_leaf: bool) 
 pub async fn consistency(app: &App, older: u64, newer: Option<u64>) -> Result<(u64, Vec<Hash>), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let work = move |tx: Tx| async move {
-        let (row, stored) = tree_published(app, &tx, None).await?;
+        let (row, stored) = published_tree(app, &tx, None).await?;
         let newer = newer.unwrap_or(stored.size);
         if newer > stored.size {
             return Err(AppError::parameter("to", "must not lie behind the newest checkpoint"));
@@ -152,7 +152,7 @@ pub async fn proof_between(app: &App, older: u64, checkpoint: &Checkpoint) -> Re
 
 /// For how long something has been waiting for a published checkpoint; none where nothing waits.
 pub async fn uncovered(app: &App) -> Result<Option<TimeDelta>, AppError> {
-    let rows = read::read_as_system(app, "log_uncovered", &log_uncovered).await?;
+    let rows = read::as_system(app, "log_uncovered", &log_uncovered).await?;
     let since = [rows[0].get::<_, Option<DateTime<Utc>>>(0), rows[0].get(1)];
     Ok(since.into_iter().flatten().min().map(|since| app.clock.now() - since))
 }

@@ -182,13 +182,13 @@ pub async fn publish(app: &App, tree: i64, checkpoint: &Checkpoint, published: b
         app.log.watermark.write(checkpoint, &log_key(app, &checkpoint.origin)?).await?;
     }
     let cosign = || checkpoint_cosign(tree, checkpoint, published);
-    read::read_as_system(app, "checkpoint_cosign", &cosign).await.map(drop)
+    read::as_system(app, "checkpoint_cosign", &cosign).await.map(drop)
 }
 
 /// A checkpoint that is not published yet, with its tree's number.
 pub async fn unpublished(app: &App) -> Result<Option<(i64, Checkpoint)>, AppError> {
     let Some(tree) = trees(app).await?.into_iter().next() else { return Ok(None) };
-    let rows = read::read_as_system(app, "checkpoint_newest", &|| checkpoint_newest(None, false)).await?;
+    let rows = read::as_system(app, "checkpoint_newest", &|| checkpoint_newest(None, false)).await?;
     let Some(stored) = rows.first().map(StoredCheckpoint::from_row).filter(|stored| !stored.witnessed) else {
         return Ok(None);
     };
@@ -224,6 +224,6 @@ pub(crate) fn edge_of(tree: &TreeRow, rows: &[Row]) -> Result<Edge, AppError> {
 
 /// All trees, the newest first.
 pub async fn trees(app: &App) -> Result<Vec<TreeRow>, AppError> {
-    let rows = read::read_as_system(app, "log_trees", &tree_list).await?;
+    let rows = read::as_system(app, "log_trees", &tree_list).await?;
     Ok(rows.iter().map(TreeRow::from_row).collect())
 }

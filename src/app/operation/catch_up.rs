@@ -28,7 +28,7 @@ pub enum Step {
 
 /// Takes the next page for a generation that stands where it was seen to stand. Where the database refuses what follows from it,
 /// smaller ones, down to the one event that is the cause: that is set aside.
-pub async fn catch_up_step(app: &App, projection: &'static CatchUp, at: &Progress) -> Result<Step, AppError> {
+pub async fn step(app: &App, projection: &'static CatchUp, at: &Progress) -> Result<Step, AppError> {
     let mut limit = PAGE;
     loop {
         match take_page(app, projection, at, limit, projection.apply).await {

@@ -124,7 +124,7 @@ async fn rebuild_beside(app: &App, projection: &'static CatchUp) -> Result<Rebui
             return Ok(Rebuilt::Swapped { generation: mine.generation });
         }
         let stands = if mine.due {
-            catch_up::catch_up_step(app, projection, mine).await? == Step::Elsewhere
+            catch_up::step(app, projection, mine).await? == Step::Elsewhere
         } else {
             !generation::swap(app, projection).await?
         };

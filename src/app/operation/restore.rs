@@ -134,7 +134,7 @@ pub async fn replay(app: &App) -> Result<Replayed, AppError> {
         replayed.paused += again.await?;
     }
     for (subject, deletion) in digest.erased {
-        replayed.erased += usize::from(erasure::erase_again(app, subject, deletion).await?);
+        replayed.erased += usize::from(erasure::again(app, subject, deletion).await?);
     }
     for (subject, records) in &digest.removed {
         replayed.removed += remove_again(app, *subject, records).await?;

@@ -76,7 +76,7 @@ pub fn count(guests: &GuestCounter, ctx: &Ctx) -> Result<GuestLeft, AppError> {
 }
 
 /// What a body of a kind means. Refuses kinds that only who signs in may submit.
-pub fn evaluate(ctx: &Ctx, kind: &dyn Kind, body: &Body) -> Result<Value, AppError> {
+pub fn evaluate(ctx: &Ctx, kind: &Kind, body: &Body) -> Result<Value, AppError> {
     if !kind.for_guests() {
         return Err(AppError::SignInNeeded);
     }

@@ -97,8 +97,10 @@ impl Expected {
 
 /// What is submitted together: all of it is stored, or none.
 pub struct Batch<'a> {
+    /// The operation that submits it, which gives the transaction its name.
+    pub operation: &'static str,
     /// The kind of all of it.
-    pub kind: &'static dyn Kind,
+    pub kind: &'static Kind,
     /// The records.
     pub submissions: &'a [Submission],
     /// The day, where the person is.
@@ -151,7 +153,7 @@ pub async fn submit(
     let (claim, hashes) = (&claim, hashes.as_slice());
     app.db
         .api
-        .run_tx("record_submit", ctx, gate, move |tx| async move {
+        .run_tx(batch.operation, ctx, gate, move |tx| async move {
             let (kind, key_hashes) = (batch.kind, hashes.iter().map(|hash| hash.to_vec()).collect());
             let mut queries =
                 vec![Standing::query(ctx, kind.purpose()), record_newest(ctx.subject, kind.name(), key_hashes)];
@@ -185,7 +187,8 @@ pub async fn submit(
 pub async fn list(
     app: &App,
     ctx: &Ctx,
-    kind: &'static dyn Kind,
+    operation: &'static str,
+    kind: &'static Kind,
     range: Option<Days>,
 ) -> Result<(Vec<OpenRecord>, SubjectKeys), AppError> {
     let index = standing::index_key(app, ctx).await?;
@@ -196,7 +199,7 @@ pub async fn list(
     let (rows, standing) = app
         .db
         .api
-        .run_tx("record_list", ctx, Gate::shared(ctx), move |tx| async move {
+        .run_tx(operation, ctx, Gate::shared(ctx), move |tx| async move {
             let list = record_list(ctx.subject, kind.name(), buckets.clone());
             let [standing, rows] = tx.finish([Standing::query(ctx, None), list]).await?;
             let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
@@ -217,7 +220,7 @@ pub async fn list(
 pub async fn get(
     app: &App,
     ctx: &Ctx,
-    kind: &'static dyn Kind,
+    kind: &'static Kind,
     record: RecordId,
 ) -> Result<(OpenRecord, SubjectKeys), AppError> {
     app.db
@@ -236,7 +239,7 @@ pub async fn get(
 pub async fn remove(
     app: &App,
     ctx: &Ctx,
-    kind: &'static dyn Kind,
+    kind: &'static Kind,
     record: RecordId,
     expected: &Expected,
 ) -> Result<(), AppError> {
@@ -247,9 +250,9 @@ pub async fn remove(
 
 /// Removes all records of a kind; says how many there were. The person is told by letter, since whoever has their session can
 /// do this in one step.
-pub async fn remove_all(app: &App, ctx: &Ctx, kind: &'static dyn Kind) -> Result<usize, AppError> {
+pub async fn remove_all(app: &App, ctx: &Ctx, operation: &'static str, kind: &'static Kind) -> Result<usize, AppError> {
     let all = move |row: &RecordRow| row.entry.kind == kind.name();
-    removal(app, "record_remove_all", ctx, Some(kind), &all, &Expected::default()).await
+    removal(app, operation, ctx, Some(kind), &all, &Expected::default()).await
 }
 
 /// A transaction that removes the records that `choose` names, unless a legal hold stands or one is of another version than
@@ -258,7 +261,7 @@ async fn removal(
     app: &App,
     name: &'static str,
     ctx: &Ctx,
-    all_of: Option<&'static dyn Kind>,
+    all_of: Option<&'static Kind>,
     choose: &(dyn Fn(&RecordRow) -> bool + Sync),
     expected: &Expected,
 ) -> Result<usize, AppError> {

@@ -121,13 +121,13 @@ async fn note_withdrawal(app: &App, ctx: &Ctx, purpose: Purpose, event: &Event) 
 
 /// The decisions that stand.
 pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ConsentRow>, SubjectKeys), AppError> {
-    let (rows, keys) = read::read_own(app, ctx, "consent_list", &|| consent_list(ctx.subject)).await?;
+    let (rows, keys) = read::own(app, ctx, "consent_list", &|| consent_list(ctx.subject)).await?;
     Ok((rows.iter().map(ConsentRow::from_row).collect(), keys))
 }
 
 /// All decisions on a purpose, newest first.
 pub async fn history(app: &App, ctx: &Ctx, purpose: Purpose) -> Result<(Vec<PastDecision>, SubjectKeys), AppError> {
-    let (rows, keys) = read::read_own(app, ctx, "consent_history", &|| consent_history(ctx.subject, purpose)).await?;
+    let (rows, keys) = read::own(app, ctx, "consent_history", &|| consent_history(ctx.subject, purpose)).await?;
     let past = rows.iter().map(|row| past(&Event::from_row(row, 0))).collect::<Result<_, _>>()?;
     Ok((past, keys))
 }

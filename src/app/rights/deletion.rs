@@ -194,7 +194,7 @@ pub async fn request(
         .await?;
     if asked.is_none() {
         // Records were opened to tell.
-        access::refused(app, ctx, Deletion::TYPE, 422, "filters that match nothing").await?;
+        access::note_refusal(app, ctx, Deletion::TYPE, 422, "filters that match nothing").await?;
     }
     asked.ok_or_else(|| AppError::parameter("filters", "match no record of yours"))
 }
@@ -214,7 +214,7 @@ pub async fn confirm(app: &App, ctx: &Ctx, token: &str, phrase: &str) -> Result<
         }
         Err(error @ AppError::Invalid(_)) => {
             // Whoever has the token and not the phrase was one step from a deletion.
-            access::refused(app, ctx, Deletion::TYPE, 422, "a wrong phrase").await?;
+            access::note_refusal(app, ctx, Deletion::TYPE, 422, "a wrong phrase").await?;
             Err(error)
         }
         Err(error) => Err(error),
@@ -306,7 +306,7 @@ async fn deletions(
     ctx: &Ctx,
     query: &(dyn Fn() -> Query + Sync),
 ) -> Result<(Vec<DeletionRequest>, SubjectKeys), AppError> {
-    let (rows, keys) = read::read_own(app, ctx, name, query).await?;
+    let (rows, keys) = read::own(app, ctx, name, query).await?;
     let rows = rows.iter().filter_map(DeletionRow::from_row);
     let requests =
         rows.map(|row| Ok(DeletionRequest { wish: unseal(&keys, &row)?, row })).collect::<Result<_, AppError>>()?;

@@ -44,7 +44,7 @@ fn token_place() -> Aad {
 
 /// What can be downloaded of a request. Unknown, foreign, unfinished and run-out ones are alike: missing.
 pub async fn file(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportFile, AppError> {
-    let (rows, _) = read::read_own(app, ctx, "export_file", &|| export_get(ctx.subject, export)).await?;
+    let (rows, _) = read::own(app, ctx, "export_file", &|| export_get(ctx.subject, export)).await?;
     let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
     file_of(ctx, &row).ok_or(AppError::Missing("export"))
 }
@@ -52,7 +52,7 @@ pub async fn file(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportFile, 
 /// Opens the file of a request for one download, which is on record before the first byte is read.
 pub async fn open(app: &App, ctx: &Ctx, export: ExportId) -> Result<FileReader, AppError> {
     let (row, keys) =
-        match export::step(app, "export_open", ctx, export, ExportCommand::Download, &|_, _, _| Ok(())).await {
+        match export::step(app, "export_download", ctx, export, ExportCommand::Download, &|_, _, _| Ok(())).await {
             Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::Missing("export")),
             outcome => outcome?,
         };

@@ -65,7 +65,7 @@ pub(crate) async fn erase(app: &App, ctx: &Ctx, deletion: DeletionId) -> Result<
 }
 
 /// Erases a person of the drill's own making: by the same transaction as everybody, at once and without a letter.
-pub async fn erase_by_drill(app: &App, subject: SubjectId) -> Result<(), AppError> {
+pub async fn by_drill(app: &App, subject: SubjectId) -> Result<(), AppError> {
     let (ctx, request) = (&Ctx::job(app.clock.clone(), subject), DeletionId::random());
     app.ledger.append(Entry::Erasing { subject, request, at: ctx.now() }).await?;
     erase_subject(app, ctx, request, Cause::Repetition).await?;
@@ -73,7 +73,7 @@ pub async fn erase_by_drill(app: &App, subject: SubjectId) -> Result<(), AppErro
 }
 
 /// Erases a person whom a restored backup brought back; says whether it did.
-pub(crate) async fn erase_again(app: &App, subject: SubjectId, deletion: DeletionId) -> Result<bool, AppError> {
+pub(crate) async fn again(app: &App, subject: SubjectId, deletion: DeletionId) -> Result<bool, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let attempt = erase_subject(app, ctx, deletion, Cause::Repetition).await?;
     app.vault.forget(subject);

@@ -70,14 +70,14 @@ pub(crate) fn candidates(ctx: &Ctx, index: &IndexKey, filter: &Filter) -> Query 
     if filter.is_empty() {
         return export_ids(ctx.subject, None, None);
     }
-    let kinds: Vec<&dyn Kind> = KINDS.iter().filter(|kind| filter.may_mean(**kind)).copied().collect();
+    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| filter.may_mean(**kind)).copied().collect();
     // No day that is submitted lies further in the future than tomorrow.
     let last = filter.to.or_else(|| ctx.now().date_naive().checked_add_days(Days::new(2)));
     let range = filter.from.zip(last).filter(|(from, to)| to.year() - from.year() < BUCKET_YEARS);
     let buckets = range.map(|(first, last)| {
         let days = filter::Days { first, last, zone: filter.zone() };
         let quarters: Vec<String> = days.quarters().map(|quarter| quarter.to_string()).collect();
-        let of = |kind: &&dyn Kind| {
+        let of = |kind: &&Kind| {
             let name = kind.name();
             quarters.iter().map(|quarter| index.bucket(name, quarter).to_vec()).collect::<Vec<_>>()
         };
@@ -102,7 +102,7 @@ pub async fn request(
     let filter = filter.settled(scope).map_err(AppError::Invalid)?;
     if !filter.is_empty() && !means_any(app, ctx, &filter).await? {
         // Records were opened to tell.
-        access::refused(app, ctx, Export::TYPE, 422, "filters that match nothing").await?;
+        access::note_refusal(app, ctx, Export::TYPE, 422, "filters that match nothing").await?;
         return Err(AppError::parameter("filters", "match no record of yours"));
     }
     let (export, means) = (ExportId::random(), &filter);
@@ -182,7 +182,7 @@ async fn means_any(app: &App, ctx: &Ctx, filter: &Filter) -> Result<bool, AppErr
 
 /// A person's requests, newest first.
 pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ExportRequest>, SubjectKeys), AppError> {
-    let (rows, keys) = read::read_own(app, ctx, "export_list", &|| export_list(ctx.subject)).await?;
+    let (rows, keys) = read::own(app, ctx, "export_list", &|| export_list(ctx.subject)).await?;
     let rows = rows.iter().filter_map(ExportRow::from_row);
     let requests = rows.map(|row| Ok(ExportRequest { filter: unseal(&keys, &row)?, row }));
     Ok((requests.collect::<Result<_, AppError>>()?, keys))
@@ -190,7 +190,7 @@ pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ExportRequest>, SubjectKe
 
 /// One of a person's requests.
 pub async fn get(app: &App, ctx: &Ctx, export: ExportId) -> Result<(ExportRequest, SubjectKeys), AppError> {
-    let (rows, keys) = read::read_own(app, ctx, "export_get", &|| export_get(ctx.subject, export)).await?;
+    let (rows, keys) = read::own(app, ctx, "export_get", &|| export_get(ctx.subject, export)).await?;
     let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
     Ok((ExportRequest { filter: unseal(&keys, &row)?, row }, keys))
 }

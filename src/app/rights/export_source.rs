@@ -225,7 +225,7 @@ impl Source<'_> {
             Part::Retention => {
                 let (rows, _) = self.read("retention_list", &|| retention_list(self.ctx.subject)).await?;
                 let own: Vec<RetentionRow> = rows.iter().map(RetentionRow::from_row).collect();
-                let rule = |kind: &&dyn domain::Kind| {
+                let rule = |kind: &&domain::Kind| {
                     let is_own = own.iter().any(|row| row.kind == kind.name());
                     json!({ "kind": kind.name(), "days": days_of(*kind, &own, self.ctx.now()), "own": is_own })
                 };

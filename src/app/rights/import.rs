@@ -64,7 +64,7 @@ struct Item {
 
 /// Everything of one kind that a file holds.
 struct Chosen {
-    kind: &'static dyn Kind,
+    kind: &'static Kind,
     records: Vec<Box<RawValue>>,
 }
 
@@ -89,7 +89,7 @@ pub async fn run(
     allowed(app, ctx, &chosen).await?;
     // Whatever becomes of it: records are opened to be compared, also where nothing is written.
     let count = chosen.iter().map(|chosen| chosen.records.len()).sum();
-    access::accessed(app, ctx, keys, "import", count, if dry_run { "dry run".to_owned() } else { String::new() })
+    access::note_read(app, ctx, keys, "import", count, if dry_run { "dry run".to_owned() } else { String::new() })
         .await?;
     let mut counts = BTreeMap::new();
     for Chosen { kind, records } in chosen {
@@ -149,7 +149,7 @@ async fn allowed(app: &App, ctx: &Ctx, chosen: &[Chosen]) -> Result<(), AppError
 }
 
 /// What submitting bodies would change.
-async fn compare(app: &App, ctx: &Ctx, kind: &'static dyn Kind, bodies: &[Body]) -> Result<Vec<Change>, AppError> {
+async fn compare(app: &App, ctx: &Ctx, kind: &'static Kind, bodies: &[Body]) -> Result<Vec<Change>, AppError> {
     let index = standing::index_key(app, ctx).await?;
     let hash = |body: &Body| index.key_hash(kind.name(), &kind.natural_key(body)).to_vec();
     let hashes: &Vec<Vec<u8>> = &bodies.iter().map(hash).collect();
@@ -176,18 +176,18 @@ async fn compare(app: &App, ctx: &Ctx, kind: &'static dyn Kind, bodies: &[Body])
 async fn submit(
     app: &App,
     ctx: &Ctx,
-    kind: &'static dyn Kind,
+    kind: &'static Kind,
     bodies: Vec<Body>,
     today: NaiveDate,
 ) -> Result<Vec<Change>, AppError> {
     let submissions: Vec<Submission> =
         bodies.into_iter().map(|body| Submission { body, expected: None, within: None }).collect();
-    let batch = Batch { kind, submissions: &submissions, today, faults: Vec::new() };
+    let batch = Batch { operation: "import_submit", kind, submissions: &submissions, today, faults: Vec::new() };
     Ok(record::submit(app, ctx, &batch, None).await?.into_iter().map(|outcome| outcome.change).collect())
 }
 
 /// The body of a record in a file, as it is stored.
-fn body_of(kind: &dyn Kind, raw: &RawValue) -> Option<Body> {
+fn body_of(kind: &Kind, raw: &RawValue) -> Option<Body> {
     let item: Item = serde_json::from_str(raw.get()).ok()?;
     Some(kind.normal(Personal::new(item.body)))
 }
@@ -233,7 +233,7 @@ fn choose(document: Document<'_>, today: NaiveDate) -> (Vec<Chosen>, Vec<Fault>)
     (chosen, faults)
 }
 
-fn faults_of(kind: &dyn Kind, records: &[&RawValue], today: NaiveDate) -> Vec<Fault> {
+fn faults_of(kind: &Kind, records: &[&RawValue], today: NaiveDate) -> Vec<Fault> {
     let (mut faults, mut seen) = (Vec::new(), HashSet::new());
     for (number, raw) in records.iter().enumerate() {
         let place = format!("records.{}[{number}]", kind.name());

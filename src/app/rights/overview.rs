@@ -25,7 +25,7 @@ use crate::app::{App, AppError, Standing, rights::retention};
 /// What is held of one kind.
 pub struct Held {
     /// The kind.
-    pub kind: &'static dyn Kind,
+    pub kind: &'static Kind,
     /// How many records.
     pub count: i64,
     /// When the first of them was submitted, and when one was changed last.
@@ -94,7 +94,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, SubjectKeys), AppErr
                 .await?;
             let Standing { keys, wrapped, .. } = Standing::take_right(app, ctx, &standing)?;
             let own: Vec<RetentionRow> = rules.iter().map(RetentionRow::from_row).collect();
-            let held = |kind: &'static dyn Kind| {
+            let held = |kind: &'static Kind| {
                 let row = ages.iter().find(|row| row.get::<_, &str>(0) == kind.name());
                 Held {
                     kind,

@@ -75,9 +75,9 @@ pub(crate) fn make(app: &App, event: &Event, user: UserId) -> Result<Value, AppE
     let decided = decided(event)?;
     let decision = decided.decision();
     let notice = notice(decision)?;
-    let kinds: Vec<&&dyn Kind> = KINDS.iter().filter(|kind| kind.purpose() == Some(decision.purpose)).collect();
+    let kinds: Vec<&&Kind> = KINDS.iter().filter(|kind| kind.purpose() == Some(decision.purpose)).collect();
     let health = decision.purpose.is_about_health();
-    let information = |kind: &&&dyn Kind| {
+    let information = |kind: &&&Kind| {
         json!({
             "piiType": kind.name(),
             "description": kind.title(),

@@ -31,7 +31,7 @@ pub struct Switches {
 
 /// A person's switches.
 pub async fn get(app: &App, ctx: &Ctx) -> Result<(Switches, SubjectKeys), AppError> {
-    let (rows, keys) = read::read_own(app, ctx, "restriction_get", &|| switches_get(ctx.subject)).await?;
+    let (rows, keys) = read::own(app, ctx, "restriction_get", &|| switches_get(ctx.subject)).await?;
     let row = SwitchesRow::of(&rows);
     let reason = hold_reason(&keys, ctx.subject, &row)?;
     let hold = row.held(ctx.now()).map(|until| (until, reason.unwrap_or_default()));

@@ -43,7 +43,7 @@ pub const SWEEP_JOB: &str = "retention_sweep";
 /// The rule of one kind for one person, and what it does next.
 pub struct Rule {
     /// The kind.
-    pub kind: &'static dyn Kind,
+    pub kind: &'static Kind,
     /// Days after the last change, as it counts now; none: as long as the account.
     pub days: Option<u32>,
     /// Whether the person set it.
@@ -101,7 +101,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Vec<Rule>, SubjectKeys), AppEr
 
 /// Sets a person's own rule for a kind, or takes it back. One that keeps for a shorter time waits for the grace, and is told
 /// by letter.
-pub async fn set(app: &App, ctx: &Ctx, kind: &'static dyn Kind, days: Option<u32>) -> Result<(), AppError> {
+pub async fn set(app: &App, ctx: &Ctx, kind: &'static Kind, days: Option<u32>) -> Result<(), AppError> {
     if !kind.open_to_clients() {
         return Err(AppError::parameter("kind", "is kept as long as the account: signing in needs it"));
     }
@@ -119,7 +119,7 @@ pub async fn set(app: &App, ctx: &Ctx, kind: &'static dyn Kind, days: Option<u32
 async fn step(
     app: &App,
     ctx: &Ctx,
-    kind: &'static dyn Kind,
+    kind: &'static Kind,
     days: Option<u32>,
     counted: bool,
 ) -> Result<Outcome, AppError> {
@@ -206,13 +206,7 @@ pub async fn run(app: &App, subject: SubjectId) -> Result<Next, AppError> {
     }
 }
 
-fn rule_of(
-    app: &App,
-    kind: &'static dyn Kind,
-    own: &[RetentionRow],
-    records: &[RecordRow],
-    now: DateTime<Utc>,
-) -> Rule {
+fn rule_of(app: &App, kind: &'static Kind, own: &[RetentionRow], records: &[RecordRow], now: DateTime<Utc>) -> Rule {
     let (due, living): (Vec<_>, Vec<_>) =
         records.iter().filter(|row| row.entry.kind == kind.name()).partition(|row| outlived(app, row, own, now));
     let oldest = living.iter().map(|row| row.event.recorded_at).min();
@@ -231,7 +225,7 @@ fn rule_of(
 /// When a record that was changed last at a time will have outlived what counts for its kind, or will count by then.
 pub(crate) fn outlived_at(
     app: &App,
-    kind: &'static dyn Kind,
+    kind: &'static Kind,
     own: &[RetentionRow],
     changed_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
@@ -256,7 +250,7 @@ fn waits(event: &Event) -> Option<Waits> {
 }
 
 /// A shorter rule that waits: its days, the kind's own where the person returns to it, and when it takes effect.
-fn waiting(kind: &dyn Kind, row: &RetentionRow, now: DateTime<Utc>) -> Option<(Option<u32>, DateTime<Utc>)> {
+fn waiting(kind: &Kind, row: &RetentionRow, now: DateTime<Utc>) -> Option<(Option<u32>, DateTime<Utc>)> {
     let until = row.waits.map(|waits| waits.until).filter(|until| now < *until)?;
     Some((row.days.or(kind.retention_days()), until))
 }

@@ -37,7 +37,7 @@ pub struct Added {
 
 /// Adds hospitals to the public list, from the next quarter on; before anybody was here, for any quarter.
 pub async fn add(app: &App, hospitals: &[String]) -> Result<Added, AppError> {
-    let ctx = &loading::statistics(app);
+    let ctx = &loading::ctx(app);
     let today = ctx.now().date_naive();
     let is_first = loading::nobody_was_here(app).await?;
     let from = HospitalLists::counts_from(today, is_first);
@@ -88,7 +88,7 @@ pub(crate) async fn hospitals_of(app: &App, ctx: &Ctx, period: Quarter) -> Resul
 /// The lists that are on record.
 pub async fn lists(app: &App) -> Result<HospitalLists, AppError> {
     let query = || newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
-    of_rows(&read::read_as_system(app, "hospital_lists", &query).await?)
+    of_rows(&read::as_system(app, "hospital_lists", &query).await?)
 }
 
 /// The list as the log knows it. The ids are in order.

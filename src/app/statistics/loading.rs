@@ -8,13 +8,13 @@ use projections::statistics::release::{log_begin, log_has_people};
 
 use crate::app::{App, AppError, read, stream::newest_of};
 
-pub(crate) fn statistics(app: &App) -> Ctx {
+pub(crate) fn ctx(app: &App) -> Ctx {
     Ctx::system(app.clock.clone()).acting_as(Role::Statistics)
 }
 
 /// Whether the log has no event about anybody: then no choice can depend on what people did.
 pub(crate) async fn nobody_was_here(app: &App) -> Result<bool, AppError> {
-    Ok(read::read_as_system(app, "log_has_people", &log_has_people).await?.is_empty())
+    Ok(read::as_system(app, "log_has_people", &log_has_people).await?.is_empty())
 }
 
 /// The day on which the log began.

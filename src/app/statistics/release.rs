@@ -167,7 +167,7 @@ impl Pass {
 
 /// Sets what is published from a quarter on that has not begun; before anybody was here, from any quarter on.
 pub async fn plan(app: &App, from: Quarter, policy: Policy) -> Result<(), AppError> {
-    let ctx = &loading::statistics(app);
+    let ctx = &loading::ctx(app);
     let today = ctx.now().date_naive();
     let is_first = loading::nobody_was_here(app).await?;
     app.db
@@ -185,7 +185,7 @@ pub async fn plan(app: &App, from: Quarter, policy: Policy) -> Result<(), AppErr
 
 /// All that is planned, the earliest first.
 pub async fn plans(app: &App) -> Result<Vec<Planned>, AppError> {
-    let rows = read::read_as_system(app, "release_plans", &|| newest(SubjectId::NIL, Plans::TYPE, PLANS)).await?;
+    let rows = read::as_system(app, "release_plans", &|| newest(SubjectId::NIL, Plans::TYPE, PLANS)).await?;
     Ok(of_rows::<Plans>(&rows)?.planned().to_vec())
 }
 
@@ -222,7 +222,7 @@ pub(crate) async fn due(app: &App) -> Result<Next, AppError> {
 
 /// The policy of a quarter, and how many releases of it there were.
 pub async fn state_of(app: &App, period: Quarter) -> Result<(Policy, u32), AppError> {
-    let ctx = &loading::statistics(app);
+    let ctx = &loading::ctx(app);
     let (policy, release) = app
         .db
         .stats
@@ -233,7 +233,7 @@ pub async fn state_of(app: &App, period: Quarter) -> Result<(Policy, u32), AppEr
 
 /// Releases a quarter, or gives what was released of it before.
 pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released, AppError> {
-    let ctx = &loading::statistics(app);
+    let ctx = &loading::ctx(app);
     let today = ctx.now().date_naive();
     let known = app
         .db
@@ -324,7 +324,7 @@ pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released,
 
 /// Notes that a release of a quarter was made of which a restored database knows nothing; says whether that is so.
 pub(crate) async fn lost(app: &App, period: Quarter, revision: u32) -> Result<bool, AppError> {
-    let ctx = &loading::statistics(app);
+    let ctx = &loading::ctx(app);
     app.db
         .stats
         .run_tx("release_lost", ctx, Gate::read(ctx), move |tx| async move {

@@ -255,7 +255,7 @@ impl AlertApi {
         /// Whether only those are shown that nobody looks after.
         open: Query<Option<bool>>,
     ) -> Result<Json<AlertsAnswer>, Refusal> {
-        access::session_accessed(&app, caller.ctx(), "compliance", 1, "alerts".to_owned()).await?;
+        access::note_session_read(&app, caller.ctx(), "compliance", 1, "alerts".to_owned()).await?;
         let alerts = alert::list(&app, open.0.unwrap_or(false)).await?;
         Ok(Json(AlertsAnswer { alerts: alerts.into_iter().map(AlertAnswer::new).collect() }))
     }
@@ -295,7 +295,7 @@ impl AlertApi {
         if state.0.as_deref().is_some_and(|state| !["waiting", "delivered", "dead"].contains(&state)) {
             return Err(AppError::parameter("state", "must be `waiting`, `delivered` or `dead`").into());
         }
-        access::session_accessed(&app, caller.ctx(), "compliance", 1, "deliveries".to_owned()).await?;
+        access::note_session_read(&app, caller.ctx(), "compliance", 1, "deliveries".to_owned()).await?;
         let deliveries = alert::deliveries(&app, state.0).await?.into_iter().map(|it| DeliveryAnswer {
             endpoint: it.endpoint,
             event_id: it.event,
@@ -318,7 +318,7 @@ impl AlertApi {
         caller: Compliance,
         wish: Body<ReplayWish>,
     ) -> Result<Json<ReplayAnswer>, Refusal> {
-        access::session_accessed(&app, caller.ctx(), "compliance", 1, "replay of deliveries".to_owned()).await?;
+        access::note_session_read(&app, caller.ctx(), "compliance", 1, "replay of deliveries".to_owned()).await?;
         let ReplayWish { endpoint, event_id } = wish.0;
         Ok(Json(ReplayAnswer { deliveries: alert::delivery_replay(&app, endpoint, event_id).await? }))
     }

@@ -260,7 +260,7 @@ impl BreachApi {
     /// Each with the time that is left to notify the authority.
     #[oai(path = "/", method = "get", operation_id = "breach_list")]
     async fn list(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<BreachesAnswer>, Refusal> {
-        access::session_accessed(&app, caller.ctx(), "compliance", 1, "breaches".to_owned()).await?;
+        access::note_session_read(&app, caller.ctx(), "compliance", 1, "breaches".to_owned()).await?;
         let now = caller.ctx().now();
         let breaches = breach::list(&app).await?.into_iter().map(|(id, progress)| BreachAnswer::new(id, progress, now));
         Ok(Json(BreachesAnswer { breaches: breaches.collect() }))
@@ -281,7 +281,8 @@ impl BreachApi {
         let facts = facts.0.facts(now)?;
         projection::staff_standing(&app, caller.ctx()).await?;
         let id = context::EventId::random().0;
-        let progress = breach::decide(&app, caller.ctx(), id, BreachCommand::Open { aware_at, facts }).await?;
+        let progress =
+            breach::decide(&app, caller.ctx(), "breach_open", id, BreachCommand::Open { aware_at, facts }).await?;
         Ok(Json(BreachAnswer::new(id, progress, now)))
     }
 
@@ -300,7 +301,7 @@ impl BreachApi {
         let now = caller.ctx().now();
         let facts = facts.0.facts(now)?;
         projection::staff_standing(&app, caller.ctx()).await?;
-        let progress = breach::decide(&app, caller.ctx(), id.0, BreachCommand::Assess(facts)).await?;
+        let progress = breach::decide(&app, caller.ctx(), "breach_assess", id.0, BreachCommand::Assess(facts)).await?;
         Ok(Json(BreachAnswer::new(id.0, progress, now)))
     }
 
@@ -331,7 +332,7 @@ impl BreachApi {
             }
         };
         projection::staff_standing(&app, caller.ctx()).await?;
-        let progress = breach::decide(&app, caller.ctx(), id.0, command).await?;
+        let progress = breach::decide(&app, caller.ctx(), "breach_step", id.0, command).await?;
         Ok(Json(BreachAnswer::new(id.0, progress, now)))
     }
 
@@ -352,7 +353,7 @@ impl BreachApi {
     ) -> Result<Json<AffectedAnswer>, Refusal> {
         check_time("from", from.0)?;
         check_time("to", to.0)?;
-        access::session_accessed(&app, caller.ctx(), "compliance", 1, format!("affected by {}", id.0)).await?;
+        access::note_session_read(&app, caller.ctx(), "compliance", 1, format!("affected by {}", id.0)).await?;
         let facts = breach::get(&app, id.0).await?.facts;
         let from = from.0.unwrap_or(facts.began_at);
         let to = to.0.or(facts.ended_at).unwrap_or(caller.ctx().now());

@@ -361,7 +361,7 @@ impl ComplianceApi {
     /// What is due, what waits, what stands; how old drill, keys and checkpoint are; whether PostgreSQL is new enough.
     #[oai(path = "/overview", method = "get", operation_id = "compliance_overview")]
     async fn overview(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<ComplianceOverview>, Refusal> {
-        access::session_accessed(&app, caller.ctx(), "compliance", 1, "overview".to_owned()).await?;
+        access::note_session_read(&app, caller.ctx(), "compliance", 1, "overview".to_owned()).await?;
         Ok(Json(ComplianceOverview::new(compliance::overview(&app).await?, caller.ctx().now())))
     }
 
@@ -373,7 +373,7 @@ impl ComplianceApi {
         let now = caller.ctx().now();
         let requests: Vec<_> =
             compliance::requests(&app).await?.into_iter().map(|it| RequestAnswer::new(it, now)).collect();
-        access::session_accessed(&app, caller.ctx(), "compliance", requests.len(), "requests".to_owned()).await?;
+        access::note_session_read(&app, caller.ctx(), "compliance", requests.len(), "requests".to_owned()).await?;
         Ok(Json(RequestsAnswer { overdue: requests.iter().filter(|request| request.overdue).count(), requests }))
     }
 
@@ -389,7 +389,7 @@ impl ComplianceApi {
         id: Path<Uuid>,
         decision: Body<ExtensionDecision>,
     ) -> Result<Json<ExtensionAnswer>, Refusal> {
-        access::session_accessed(&app, caller.ctx(), "compliance", 1, format!("extension of {}", id.0)).await?;
+        access::note_session_read(&app, caller.ctx(), "compliance", 1, format!("extension of {}", id.0)).await?;
         Ok(Json(ExtensionAnswer {
             due_at: compliance::request_extend(&app, caller.ctx(), id.0, &decision.0.reason).await?,
         }))

@@ -55,7 +55,7 @@ impl ProcessingRecordApi {
         /// `jsonld` or `html`; `jsonld` where absent.
         format: Query<Option<String>>,
     ) -> Result<DocumentAnswer, Refusal> {
-        access::session_accessed(&app, caller.ctx(), "compliance", 1, "processing record".to_owned()).await?;
+        access::note_session_read(&app, caller.ctx(), "compliance", 1, "processing record".to_owned()).await?;
         Ok(document(&processing_record::make(&app), format.0.as_deref())?)
     }
 
@@ -70,7 +70,7 @@ impl ProcessingRecordApi {
         /// `jsonld` or `html`; `jsonld` where absent.
         format: Query<Option<String>>,
     ) -> Result<DocumentAnswer, Refusal> {
-        access::session_accessed(&app, caller.ctx(), "compliance", 1, "impact assessment".to_owned()).await?;
+        access::note_session_read(&app, caller.ctx(), "compliance", 1, "impact assessment".to_owned()).await?;
         Ok(document(&processing_record::impact_assessment(&app), format.0.as_deref())?)
     }
 }

@@ -226,7 +226,7 @@ impl TrailApi {
         found.truncate(page.limit);
         let next = found.last().filter(|_| more).map(|(txid, position, _)| cursor::make(&format!("{txid}/{position}")));
         let asked = format!("{from} to {to} {:?} {:?} {:?}", filter.action, filter.subject, filter.role);
-        access::session_accessed(&app, caller.ctx(), "trail", found.len(), asked).await?;
+        access::note_session_read(&app, caller.ctx(), "trail", found.len(), asked).await?;
         let entries: Vec<TrailEntry> = found.into_iter().map(|(_, _, event)| TrailEntry::new(event)).collect();
         if as_csv {
             return Ok(TrailAnswer::Csv(PlainText(csv(&entries)?), next.unwrap_or_default()));

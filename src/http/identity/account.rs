@@ -259,7 +259,7 @@ async fn open(
     let (work, version) = profile.work.unzip();
     let etag = opaque(version.unwrap_or_default(), profile.last_submission_at);
     let unchanged = conditions.has(&etag)?;
-    access::accessed(app, caller.ctx(), keys, "account", usize::from(!unchanged), String::new()).await?;
+    access::note_read(app, caller.ctx(), keys, "account", usize::from(!unchanged), String::new()).await?;
     if unchanged {
         return Ok((None, quoted(&etag)));
     }

@@ -160,9 +160,9 @@ impl AuditApi {
         leaf: Query<Option<bool>>,
     ) -> Result<PlainText<String>, Refusal> {
         let keys = standing::right_keys(&app, caller.ctx()).await?;
-        let proof = published::audit_proof(&app, caller.ctx(), EventId(id.0), leaf.0.unwrap_or(false)).await?;
+        let proof = published::entry_proof(&app, caller.ctx(), EventId(id.0), leaf.0.unwrap_or(false)).await?;
         // Once it is known to be the caller's: an id of somebody else's is repeated nowhere.
-        access::accessed(&app, caller.ctx(), keys, "audit_log", 1, format!("proof of {}", id.0)).await?;
+        access::note_read(&app, caller.ctx(), keys, "audit_log", 1, format!("proof of {}", id.0)).await?;
         Ok(PlainText(proof.to_text()))
     }
 
@@ -210,7 +210,7 @@ impl AuditApi {
         let more = entries.len() > page.limit;
         entries.truncate(page.limit);
         let next_cursor = entries.last().filter(|_| more).map(|entry| cursor::make(&entry.position.to_string()));
-        access::accessed(&app, caller.ctx(), keys, "audit_log", entries.len(), asked).await?;
+        access::note_read(&app, caller.ctx(), keys, "audit_log", entries.len(), asked).await?;
         Ok(Json(AuditLogAnswer {
             entries: entries.into_iter().map(|entry| AuditAnswer::new(entry, caller.user())).collect(),
             next_cursor,

@@ -202,7 +202,7 @@ async fn send_tile(app: &Arc<App>, request: &Request, tree: Option<i64>, path: &
             let first = wanted.tile * TILE_HASHES;
             let asked = format!("leaves {first} to {}", first + wanted.width - 1);
             let count = usize::try_from(wanted.width).unwrap_or_default();
-            access::session_accessed(app, caller.ctx(), "log", count, asked).await.map_err(Refusal::from)?;
+            access::note_session_read(app, caller.ctx(), "log", count, asked).await.map_err(Refusal::from)?;
             (bytes, "no-store")
         }
     };

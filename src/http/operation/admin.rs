@@ -179,7 +179,7 @@ impl AdminApi {
     #[oai(path = "/projections", method = "get", operation_id = "projection_list")]
     async fn projections(&self, app: Data<&Arc<App>>, caller: Staff) -> Result<Json<ProjectionsAnswer>, Refusal> {
         let overview = projection::list(&app).await?;
-        access::session_accessed(&app, caller.ctx(), "admin", overview.projections.len(), "projections".to_owned())
+        access::note_session_read(&app, caller.ctx(), "admin", overview.projections.len(), "projections".to_owned())
             .await?;
         let now = caller.ctx().now();
         Ok(Json(ProjectionsAnswer {
@@ -204,7 +204,8 @@ impl AdminApi {
     ) -> Result<Json<ActivityAnswer>, Refusal> {
         let (from, to) = days(from.0, to.0, caller.ctx().now().date_naive())?;
         let counts = projection::activity(&app, from, to).await?;
-        access::session_accessed(&app, caller.ctx(), "admin", counts.len(), format!("activity {from} to {to}")).await?;
+        access::note_session_read(&app, caller.ctx(), "admin", counts.len(), format!("activity {from} to {to}"))
+            .await?;
         Ok(Json(ActivityAnswer { from, to, counts: counts.into_iter().map(ActivityCount::from).collect() }))
     }
 }

@@ -103,7 +103,7 @@ impl JobApi {
         if state.0.as_deref().is_some_and(|state| !STATES.contains(&state)) {
             return Err(AppError::parameter("state", &format!("must be one of {}", STATES.join(", "))).into());
         }
-        access::session_accessed(&app, caller.ctx(), "admin", 1, "jobs".to_owned()).await?;
+        access::note_session_read(&app, caller.ctx(), "admin", 1, "jobs".to_owned()).await?;
         let jobs = job::list(&app, state.0, SHOWN).await?;
         Ok(Json(JobsAnswer { jobs: jobs.into_iter().map(JobAnswer::from).collect() }))
     }

@@ -71,7 +71,7 @@ impl GuestAnswer {
 }
 
 impl EvaluationAnswer {
-    fn new(kind: &dyn Kind, result: Value) -> Self {
+    fn new(kind: &Kind, result: Value) -> Self {
         Self { kind: kind.name().to_owned(), result, stored: false, sign_in: HOW_TO_SIGN_IN.to_owned() }
     }
 }

@@ -184,7 +184,7 @@ impl Example for RecordAnswer {
 }
 
 impl KindAnswer {
-    fn of(kind: &dyn Kind) -> Self {
+    fn of(kind: &Kind) -> Self {
         Self {
             name: kind.name().to_owned(),
             title: kind.title().to_owned(),
@@ -199,7 +199,7 @@ impl KindAnswer {
 }
 
 impl RecordAnswer {
-    fn of(kind: &dyn Kind, record: OpenRecord) -> Self {
+    fn of(kind: &Kind, record: OpenRecord) -> Self {
         Self {
             record_id: record.record.0,
             kind: kind.name().to_owned(),
@@ -219,7 +219,7 @@ struct Place {
 }
 
 impl Place {
-    fn of(kind: &dyn Kind, record: &OpenRecord) -> Self {
+    fn of(kind: &Kind, record: &OpenRecord) -> Self {
         let submitted_us = record.submitted_at.timestamp_micros();
         Self { date: kind.date(&record.body), submitted_us, record: record.record }
     }
@@ -342,7 +342,13 @@ impl RecordApi {
             body: format!("{} {}", kind.name(), body.reveal()).into_bytes(),
         });
         let submissions = [Submission { body, expected: Some(conditions.expected()), within: None }];
-        let batch = Batch { kind, submissions: &submissions, today: caller.today(), faults: Vec::new() };
+        let batch = Batch {
+            operation: "record_submit",
+            kind,
+            submissions: &submissions,
+            today: caller.today(),
+            faults: Vec::new(),
+        };
         let outcomes = record::submit(&app, caller.ctx(), &batch, once.as_ref()).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
         let [Submission { body, .. }] = submissions;
@@ -391,14 +397,14 @@ impl RecordApi {
             return Err(AppError::parameter(named, "asks for days, and records of this kind have none").into());
         }
         let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
-        let (records, keys) = record::list(&app, caller.ctx(), kind, range).await?;
+        let (records, keys) = record::list(&app, caller.ctx(), "record_list", kind, range).await?;
         let mut records: Vec<_> = records.into_iter().map(|record| (Place::of(kind, &record), record)).collect();
         records.retain(|(place, _)| after.is_none_or(|after| *place > after));
         records.sort_by_key(|(place, _)| *place);
         let more = records.len() > page.limit;
         records.truncate(page.limit);
         let next_cursor = records.last().filter(|_| more).map(|(place, _)| cursor::make(&place.to_string()));
-        access::accessed(&app, caller.ctx(), keys, kind.name(), records.len(), asked).await?;
+        access::note_read(&app, caller.ctx(), keys, kind.name(), records.len(), asked).await?;
         let records = records.into_iter().map(|(_, record)| RecordAnswer::of(kind, record)).collect();
         Ok(Json(RecordsAnswer { records, next_cursor }))
     }
@@ -425,7 +431,7 @@ impl RecordApi {
         let (record, keys) = record::get(&app, caller.ctx(), kind, RecordId(record_id.0)).await?;
         let (unchanged, etag) = (conditions.has(&record.version.to_string())?, tag(record.version));
         let shown = usize::from(!unchanged);
-        access::accessed(&app, caller.ctx(), keys, kind.name(), shown, record_id.0.to_string()).await?;
+        access::note_read(&app, caller.ctx(), keys, kind.name(), shown, record_id.0.to_string()).await?;
         if unchanged {
             return Ok(RecordShown::Unchanged(etag));
         }
@@ -460,7 +466,7 @@ impl RecordApi {
 }
 
 /// A kind that clients may submit.
-fn open_kind(name: &str) -> Result<&'static dyn Kind, AppError> {
+fn open_kind(name: &str) -> Result<&'static Kind, AppError> {
     kind(name).filter(|kind| kind.open_to_clients()).ok_or(AppError::Missing("kind"))
 }
 

@@ -369,7 +369,7 @@ impl WorkDayApi {
         let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 100, 1000)?;
         let (range, asked) = days(from.0, to.0)?;
         let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
-        let (records, keys) = record::list(&app, caller.ctx(), WORK_DAY, range).await?;
+        let (records, keys) = record::list(&app, caller.ctx(), "work_day_list", WORK_DAY, range).await?;
         let mut days = records.iter().map(WorkDayAnswer::of).collect::<Result<Vec<_>, _>>()?;
         days.sort_by_key(|day| day.date);
         let after: Option<NaiveDate> = page.after.as_deref().map(cursor::part).transpose()?;
@@ -377,7 +377,7 @@ impl WorkDayApi {
         let more = days.len() > page.limit;
         days.truncate(page.limit);
         let next_cursor = days.last().filter(|_| more).map(|day| cursor::make(&day.date.to_string()));
-        access::accessed(&app, caller.ctx(), keys, WORK_DAY.name(), days.len(), asked).await?;
+        access::note_read(&app, caller.ctx(), keys, WORK_DAY.name(), days.len(), asked).await?;
         Ok(Json(WorkDaysAnswer { events: days, next_cursor }))
     }
 
@@ -398,7 +398,7 @@ impl WorkDayApi {
             return Err(AppError::parameter("", "takes no parameters: it deletes all days").into());
         }
         caller.count_letter(&app).await?;
-        let count = record::remove_all(&app, caller.ctx(), WORK_DAY).await?;
+        let count = record::remove_all(&app, caller.ctx(), "work_day_delete_all", WORK_DAY).await?;
         Ok(Json(DeletedAnswer { deleted_count: u32::try_from(count).unwrap_or(u32::MAX) }))
     }
 }
@@ -433,6 +433,6 @@ async fn submit(
     };
     // What is refused anyway answers no earlier request and is no answer to a later one.
     let once = key.filter(|_| faults.is_empty()).map(|key| Once { operation, key, body: body() });
-    let batch = Batch { kind: WORK_DAY, submissions: &submissions, today: caller.today(), faults };
+    let batch = Batch { operation, kind: WORK_DAY, submissions: &submissions, today: caller.today(), faults };
     Ok(record::submit(app, caller.ctx(), &batch, once.as_ref()).await?)
 }

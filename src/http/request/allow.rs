@@ -1,22 +1,30 @@
 //! What the OpenAPI document says of a path: the methods that its resource allows, for the `Allow` header field of a 405 (RFC 9110,
 //! 15.5.6), and what its segments are called.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
-/// A path of the document: its segments, parameters in braces, and its methods.
+use serde_json::Value;
+
+/// A path of the document: its segments, parameters in braces, its methods, and the operation of each.
 struct Known {
     segments: Vec<String>,
     methods: String,
+    operations: BTreeMap<String, String>,
 }
 
 static PATHS: LazyLock<Vec<Known>> = LazyLock::new(|| {
-    let document: serde_json::Value = serde_json::from_str(&crate::http::document()).expect("our own document is JSON");
+    let document: Value = serde_json::from_str(&crate::http::document()).expect("our own document is JSON");
     let paths = document["paths"].as_object().into_iter().flatten();
     paths
         .map(|(path, operations)| {
-            let methods = operations.as_object().into_iter().flatten().map(|(method, _)| method.to_uppercase());
-            let methods = methods.collect::<Vec<_>>().join(", ");
-            Known { segments: segments(path).map(str::to_owned).collect(), methods }
+            let operations = operations.as_object().into_iter().flatten();
+            let named = |(method, operation): (&String, &Value)| {
+                (method.to_uppercase(), operation["operationId"].as_str().unwrap_or_default().to_owned())
+            };
+            let operations: Vec<(String, String)> = operations.map(named).collect();
+            let methods = operations.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
+            let segments = segments(path).map(str::to_owned).collect();
+            Known { segments, methods, operations: operations.into_iter().collect() }
         })
         .collect()
 });
@@ -37,6 +45,11 @@ fn known(path: &str) -> Option<&'static Known> {
 /// The methods that the resource at a path allows; `GET` for what the document does not describe.
 pub fn methods(path: &str) -> String {
     known(path).map_or_else(|| "GET".to_owned(), |known| known.methods.clone())
+}
+
+/// The operation that the document has for a method and a path; `None` if it has none.
+pub fn operation(method: &str, path: &str) -> Option<&'static str> {
+    known(path)?.operations.get(method).map(String::as_str)
 }
 
 /// The path's parameters, each with its segment as it was sent; `None` where the document has no such path.

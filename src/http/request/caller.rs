@@ -156,7 +156,7 @@ impl Signed {
     pub async fn record_refusal(self, status: u16, path: &str) {
         let Some(claims) = self.app.tokens.verify(&self.token, self.ctx.now()) else { return };
         let ctx = self.ctx.for_subject(claims.subject, Some(claims.session)).acting_as(claims.role);
-        if let Err(error) = access::refusal_record(&self.app, &ctx, status, path).await {
+        if let Err(error) = access::record_refusal(&self.app, &ctx, status, path).await {
             tracing::error!(%error, "a refusal can't be recorded");
         }
     }

@@ -196,7 +196,7 @@ impl ConsentApi {
         purpose: Path<String>,
     ) -> Result<Json<ConsentHistory>, Refusal> {
         let (past, keys) = consent::history(&app, caller.ctx(), known(&purpose.0)?).await?;
-        access::accessed(&app, caller.ctx(), keys, "consent", past.len(), purpose.0).await?;
+        access::note_read(&app, caller.ctx(), keys, "consent", past.len(), purpose.0).await?;
         let decisions = past
             .into_iter()
             .map(|decision| PastDecision {
@@ -225,7 +225,7 @@ impl ConsentApi {
         receipt_id: Path<Uuid>,
     ) -> Result<Attachment<Vec<u8>>, Refusal> {
         let (receipt, keys) = receipt::get(&app, caller.ctx(), EventId(receipt_id.0)).await?;
-        access::accessed(&app, caller.ctx(), keys, "receipt", 1, String::new()).await?;
+        access::note_read(&app, caller.ctx(), keys, "receipt", 1, String::new()).await?;
         let text = serde_json::to_vec_pretty(&receipt).expect("a receipt can be written as JSON");
         Ok(Attachment::new(text).filename(format!("consent-receipt-{}.jsonld", receipt_id.0)))
     }
@@ -238,7 +238,7 @@ pub(crate) fn known(name: &str) -> Result<Purpose, AppError> {
 
 async fn consents(app: &App, caller: &SignedIn) -> Result<Vec<ConsentAnswer>, AppError> {
     let (rows, keys) = consent::list(app, caller.ctx()).await?;
-    access::accessed(app, caller.ctx(), keys, "consent", rows.len(), String::new()).await?;
+    access::note_read(app, caller.ctx(), keys, "consent", rows.len(), String::new()).await?;
     let answer = |purpose: Purpose| {
         let notice = Notice::current(purpose);
         let row = rows.iter().find(|row| row.purpose == purpose.as_str());

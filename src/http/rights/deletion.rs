@@ -337,7 +337,7 @@ impl DeletionApi {
     async fn list(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<DeletionsAnswer>, Refusal> {
         let ctx = caller.ctx();
         let (requests, keys) = deletion::list(&app, ctx).await?;
-        access::accessed(&app, ctx, keys, "deletion", requests.len(), String::new()).await?;
+        access::note_read(&app, ctx, keys, "deletion", requests.len(), String::new()).await?;
         let deletions = requests.into_iter().map(|request| DeletionAnswer::new(request, ctx.now())).collect();
         Ok(Json(DeletionsAnswer { deletions }))
     }
@@ -355,7 +355,7 @@ impl DeletionApi {
     ) -> Result<Json<DeletionAnswer>, Refusal> {
         let ctx = caller.ctx();
         let (request, keys) = deletion::get(&app, ctx, DeletionId(deletion_id.0)).await?;
-        access::accessed(&app, ctx, keys, "deletion", 1, String::new()).await?;
+        access::note_read(&app, ctx, keys, "deletion", 1, String::new()).await?;
         Ok(Json(DeletionAnswer::new(request, ctx.now())))
     }
 }

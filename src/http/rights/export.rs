@@ -217,7 +217,7 @@ impl ExportApi {
     async fn list(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<ExportsAnswer>, Refusal> {
         let ctx = caller.ctx();
         let (requests, keys) = export::list(&app, ctx).await?;
-        access::accessed(&app, ctx, keys, "export", requests.len(), String::new()).await?;
+        access::note_read(&app, ctx, keys, "export", requests.len(), String::new()).await?;
         let exports = requests.into_iter().map(|request| ExportAnswer::new(request, ctx.now())).collect();
         Ok(Json(ExportsAnswer { exports }))
     }
@@ -235,7 +235,7 @@ impl ExportApi {
     ) -> Result<Json<ExportAnswer>, Refusal> {
         let ctx = caller.ctx();
         let (request, keys) = export::get(&app, ctx, ExportId(export_id.0)).await?;
-        access::accessed(&app, ctx, keys, "export", 1, String::new()).await?;
+        access::note_read(&app, ctx, keys, "export", 1, String::new()).await?;
         Ok(Json(ExportAnswer::new(request, ctx.now())))
     }
 

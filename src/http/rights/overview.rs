@@ -218,7 +218,7 @@ impl OverviewApi {
     async fn get(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<OverviewAnswer>, Refusal> {
         let ctx = caller.ctx();
         let (overview, keys) = overview::get(&app, ctx).await?;
-        access::accessed(&app, ctx, keys, "overview", 1, String::new()).await?;
+        access::note_read(&app, ctx, keys, "overview", 1, String::new()).await?;
         Ok(Json(OverviewAnswer::new(&overview, caller.user().0, ctx.now())))
     }
 }

@@ -176,6 +176,6 @@ impl RestrictionApi {
 
 async fn show(app: &App, caller: &SignedIn) -> Result<Json<RestrictionAnswer>, Refusal> {
     let (switches, keys) = restriction::get(app, caller.ctx()).await?;
-    access::accessed(app, caller.ctx(), keys, "restriction", 1, String::new()).await?;
+    access::note_read(app, caller.ctx(), keys, "restriction", 1, String::new()).await?;
     Ok(Json(switches.into()))
 }

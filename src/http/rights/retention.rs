@@ -153,6 +153,6 @@ impl RetentionApi {
 
 async fn show(app: &App, caller: &SignedIn) -> Result<Json<RetentionAnswer>, Refusal> {
     let (rules, keys) = retention::get(app, caller.ctx()).await?;
-    access::accessed(app, caller.ctx(), keys, "retention", rules.len(), String::new()).await?;
+    access::note_read(app, caller.ctx(), keys, "retention", rules.len(), String::new()).await?;
     Ok(Json(RetentionAnswer { rules: rules.iter().map(RetentionRule::of).collect() }))
 }

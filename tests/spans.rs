@@ -1,0 +1,105 @@
+//! One name: the operationId of the document is the operation of a request's span and the name of one of its transactions. A span
+//! says how it ended, and no value of a person.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
+
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+    instrument::WithSubscriber,
+    span::{Attributes, Id, Record},
+};
+use tracing_subscriber::{
+    Registry,
+    layer::{Context, Layer, SubscriberExt},
+    registry::LookupSpan,
+};
+
+use crate::operations::{self, Stage};
+
+/// Operations whose work is no transaction of their own: they only read files, memory, or what the ring holds.
+const WITHOUT_TRANSACTION: [&str; 2] = ["impact_assessment", "processing_record"];
+
+/// What spans and events said, in their order: the name of the span or of the event's span, then the fields.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<(String, BTreeMap<String, String>)>>>);
+
+#[derive(Default)]
+struct Fields(BTreeMap<String, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}").trim_matches('"').to_owned());
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Said {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        self.note(format!("span {}", attributes.metadata().name()), fields);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        let name = context.span(id).map_or("", |span| span.name());
+        self.note(format!("end {name}"), fields);
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let names = context.event_scope(event).into_iter().flatten().map(|span| span.name()).collect::<Vec<_>>();
+        self.note(format!("in {}", names.join(" ")), fields);
+    }
+}
+
+impl Said {
+    fn note(&self, what: String, fields: Fields) {
+        self.0.lock().expect("no one panics while noting").push((what, fields.0));
+    }
+
+    /// The values of a field where spans, ends or events of a name have it.
+    fn of(&self, what: &str, field: &str) -> Vec<String> {
+        let said = self.0.lock().expect("no one panics while noting");
+        said.iter().filter(|(name, _)| name == what).filter_map(|(_, fields)| fields.get(field).cloned()).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_operation_has_one_name_in_the_document_its_span_and_its_transaction() {
+    let stage = Stage::new().await;
+    let (mut seen, mut faults) = (0, Vec::new());
+    for id in operations::ids() {
+        let person = stage.newcomer().await;
+        let Some(call) = stage.prepare(&person, &id).await else { continue };
+        let said = Said::default();
+        let subscriber = Registry::default().with(said.clone());
+        stage.send(&person, &call).with_subscriber(subscriber).await;
+        let named = said.of("span request", "operation");
+        if named != [id.clone()] {
+            faults.push(format!("{id}: its spans are of {named:?}"));
+        }
+        if said.of("end request", "outcome").len() != 1 || said.of("end request", "elapsed_us").len() != 1 {
+            faults.push(format!("{id}: its span does not say how it ended"));
+        }
+        let transactions = said.of("in request", "tx");
+        // An operation of several transactions has its name before theirs, as `import_submit`.
+        let is_named = |tx: &String| *tx == id || tx.starts_with(&format!("{id}_"));
+        if !transactions.iter().any(is_named) && !WITHOUT_TRANSACTION.contains(&id.as_str()) {
+            faults.push(format!("{id}: its transactions are {transactions:?}"));
+        }
+        let all = format!("{:?}", said.0.lock().expect("no one panics while noting"));
+        if all.contains(&person.email) || all.contains(&person.user_id) || all.contains("2025-12-08") {
+            faults.push(format!("{id}: a value of the person is traced"));
+        }
+        seen += 1;
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(seen >= 60, "{seen} operations were called");
+}
