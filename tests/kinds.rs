@@ -217,11 +217,11 @@ async fn no_kind_skips_a_right() {
     let mut consented = BTreeSet::new();
     for kind in &kinds {
         if let Some(purpose) = kind.purpose().filter(|purpose| consented.insert(*purpose)) {
-            problem(put(&world, &anna, *kind).await, StatusCode::FORBIDDEN, "consent-needed").await;
+            problem(put(&world, &anna, kind).await, StatusCode::FORBIDDEN, "consent-needed").await;
             let target = format!("/v1/consents/{}", purpose.as_str());
             expect(world.put(&anna, target, &json!({ "granted": true })).await, StatusCode::OK).await;
         }
-        expect(put(&world, &anna, *kind).await, StatusCode::CREATED).await;
+        expect(put(&world, &anna, kind).await, StatusCode::CREATED).await;
     }
     let held = async |name: &str| {
         let overview = expect(world.get(&anna, "/v1/privacy/data-overview").await, StatusCode::OK).await;

@@ -24,12 +24,13 @@ use crate::operations::{self, Stage};
 /// Operations whose work is no transaction of their own: they only read files, memory, or what the ring holds.
 const WITHOUT_TRANSACTION: [&str; 2] = ["impact_assessment", "processing_record"];
 
-/// What spans and events said, in their order: the name of the span or of the event's span, then the fields.
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<(String, BTreeMap<String, String>)>>>);
-
-#[derive(Default)]
+/// What one span or event said, by the names of its fields.
+#[derive(Debug, Default)]
 struct Fields(BTreeMap<String, String>);
+
+/// What spans and events said, in their order, each with the name of the span or of the event's span.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<(String, Fields)>>>);
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -61,13 +62,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Said {
 
 impl Said {
     fn note(&self, what: String, fields: Fields) {
-        self.0.lock().expect("no one panics while noting").push((what, fields.0));
+        self.0.lock().expect("no one panics while noting").push((what, fields));
     }
 
     /// The values of a field where spans, ends or events of a name have it.
     fn of(&self, what: &str, field: &str) -> Vec<String> {
         let said = self.0.lock().expect("no one panics while noting");
-        said.iter().filter(|(name, _)| name == what).filter_map(|(_, fields)| fields.get(field).cloned()).collect()
+        said.iter().filter(|(name, _)| name == what).filter_map(|(_, fields)| fields.0.get(field).cloned()).collect()
     }
 }
 

@@ -25,7 +25,7 @@ fn main() {
         PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo names the crate's folder")).join("../../policies");
     let framed = |name: &&str| format!("{FRAME}/{name}");
     let known: Vec<String> =
-        FIRST.iter().chain(&LAST).chain(BY_SUPERUSER.iter().map(|(_, name)| name)).map(|name| framed(&name)).collect();
+        FIRST.iter().chain(&LAST).chain(BY_SUPERUSER.iter().map(|(_, name)| name)).map(&framed).collect();
     let (in_frame, of_areas): (Vec<String>, Vec<String>) =
         found(&root).into_iter().partition(|name| name.starts_with(FRAME));
     if let Some(stray) = in_frame.iter().find(|name| !known.contains(name)) {

@@ -71,7 +71,7 @@ pub struct Contents {
 impl Contents {
     /// What a filter means. Every kind that may be meant has its section, though it be empty.
     pub fn of(filter: &Filter, present: impl IntoIterator<Item = String>) -> Self {
-        let meant = KINDS.iter().filter(|kind| filter.may_mean(**kind)).map(|kind| kind.name().to_owned());
+        let meant = KINDS.iter().filter(|kind| filter.may_mean(kind)).map(|kind| kind.name().to_owned());
         let mut kinds: Vec<String> = meant.collect();
         kinds.extend(present.into_iter().filter(|name| !KINDS.iter().any(|kind| kind.name() == name)));
         Self { kinds, whole: filter.is_empty() }

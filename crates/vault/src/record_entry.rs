@@ -19,7 +19,7 @@ pub struct RecordEntry {
 }
 
 impl RecordEntry {
-    /// Reads a row of [`record_register`].
+    /// Reads a row of [`record_register`](crate::record_register).
     pub fn from_row(row: &Row) -> Self {
         Self {
             record: RecordId(row.get(0)),

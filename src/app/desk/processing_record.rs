@@ -145,8 +145,8 @@ fn activity(purpose: Option<Purpose>) -> Value {
                 "@type": "dpv:PersonalData",
                 "hasIdentifier": kind.name(),
                 "title": kind.title(),
-                "hasSensitivityLevel": sensitivity(*kind),
-                "hasDuration": { "@type": "dpv:StorageDuration", "title": retention(*kind) },
+                "hasSensitivityLevel": sensitivity(kind),
+                "hasDuration": { "@type": "dpv:StorageDuration", "title": retention(kind) },
             })
         })
         .collect();
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_sensitivity() {
-        let found: Vec<(&str, &str)> = KINDS.iter().map(|kind| (kind.name(), sensitivity(*kind))).collect();
+        let found: Vec<(&str, &str)> = KINDS.iter().map(|kind| (kind.name(), sensitivity(kind))).collect();
         assert!(found.contains(&("screening", "special category: data concerning health (GDPR Art. 9)")));
         assert!(found.contains(&("contact", "identifying")), "{found:?}");
     }

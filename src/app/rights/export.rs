@@ -70,7 +70,7 @@ pub(crate) fn candidates(ctx: &Ctx, index: &IndexKey, filter: &Filter) -> Query 
     if filter.is_empty() {
         return export_ids(ctx.subject, None, None);
     }
-    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| filter.may_mean(**kind)).copied().collect();
+    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| filter.may_mean(kind)).copied().collect();
     // No day that is submitted lies further in the future than tomorrow.
     let last = filter.to.or_else(|| ctx.now().date_naive().checked_add_days(Days::new(2)));
     let range = filter.from.zip(last).filter(|(from, to)| to.year() - from.year() < BUCKET_YEARS);

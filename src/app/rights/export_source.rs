@@ -227,7 +227,7 @@ impl Source<'_> {
                 let own: Vec<RetentionRow> = rows.iter().map(RetentionRow::from_row).collect();
                 let rule = |kind: &&domain::Kind| {
                     let is_own = own.iter().any(|row| row.kind == kind.name());
-                    json!({ "kind": kind.name(), "days": days_of(*kind, &own, self.ctx.now()), "own": is_own })
+                    json!({ "kind": kind.name(), "days": days_of(kind, &own, self.ctx.now()), "own": is_own })
                 };
                 KINDS.iter().map(rule).collect()
             }

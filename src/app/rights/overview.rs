@@ -111,7 +111,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, SubjectKeys), AppErr
             };
             let overview = Overview {
                 registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
-                kinds: KINDS.iter().map(|kind| held(*kind)).collect(),
+                kinds: KINDS.iter().map(|kind| held(kind)).collect(),
                 consents: consents.iter().map(ConsentRow::from_row).collect(),
                 deletions: deletions.iter().filter_map(DeletionRow::from_row).filter(waits).collect(),
                 exports: counted[0].get(2),

@@ -89,8 +89,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Vec<Rule>, SubjectKeys), AppEr
             let keys = Standing::take_right(app, ctx, &standing)?.keys;
             let own: Vec<RetentionRow> = own.iter().map(RetentionRow::from_row).collect();
             let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
-            let mut rules: Vec<Rule> =
-                KINDS.iter().map(|kind| rule_of(app, *kind, &own, &records, ctx.now())).collect();
+            let mut rules: Vec<Rule> = KINDS.iter().map(|kind| rule_of(app, kind, &own, &records, ctx.now())).collect();
             if SwitchesRow::of(&switches).keeps(ctx.now()) {
                 rules.iter_mut().for_each(|rule| rule.due = 0);
             }

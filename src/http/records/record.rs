@@ -307,7 +307,7 @@ impl RecordApi {
     #[oai(path = "/kinds", method = "get", operation_id = "kind_list")]
     async fn kinds(&self) -> Result<Json<KindsAnswer>, Refusal> {
         let open = KINDS.iter().filter(|kind| kind.open_to_clients());
-        Ok(Json(KindsAnswer { kinds: open.map(|kind| KindAnswer::of(*kind)).collect() }))
+        Ok(Json(KindsAnswer { kinds: open.map(|kind| KindAnswer::of(kind)).collect() }))
     }
 
     /// Submit a record
