@@ -1,11 +1,13 @@
 //! Accounts: that somebody registered, signed in, failed to, and signed out. No personal value: ids, states and times.
 
 use context::SessionId;
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
+use crate::event::event_types;
+
 /// Whether an account exists.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     registered: bool,
 }
@@ -80,22 +82,16 @@ pub enum AccountEvent {
     },
 }
 
-impl DomainEvent for AccountEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Registered {} => "account.registered",
-            Self::SignedIn { .. } => "account.signed_in",
-            Self::CodeRequested {} => "account.code_requested",
-            Self::Refreshed { .. } => "account.refreshed",
-            Self::SignInFailed {} => "account.sign_in_failed",
-            Self::SignedOut { .. } => "account.signed_out",
-            Self::RefreshReused { .. } => "account.refresh_reused",
-            Self::RoleGiven { .. } => "account.role_given",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    AccountEvent "1.0" {
+        Registered = "account.registered",
+        SignedIn = "account.signed_in",
+        CodeRequested = "account.code_requested",
+        Refreshed = "account.refreshed",
+        SignInFailed = "account.sign_in_failed",
+        SignedOut = "account.signed_out",
+        RefreshReused = "account.refresh_reused",
+        RoleGiven = "account.role_given",
     }
 }
 
