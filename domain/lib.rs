@@ -1,6 +1,7 @@
 //! What may happen: accounts, consents, records and their kinds. Pure: no I/O, no clock, no randomness.
 //!
-//! Every event here carries the whole state of its stream, so loading a stream reads its newest event only.
+//! Every event here carries the whole state of its stream, so loading a stream reads its newest event only. `whole_state` checks
+//! it for every aggregate.
 
 pub mod aggregates;
 pub mod choice;
@@ -19,6 +20,8 @@ pub mod records;
 pub mod rights;
 pub mod statistics;
 pub mod text;
+#[cfg(test)]
+mod whole_state;
 
 pub use aggregates::EVENT_TYPES;
 pub use choice::{AgeGroup, Choice, Gender, RoleLevel, Source, Specialty, StateCode, TestType};

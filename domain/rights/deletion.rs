@@ -454,6 +454,16 @@ mod tests {
     }
 
     #[test]
+    fn a_new_request_carries_the_cancellations_until_the_wait_is_over() {
+        let deletion = id();
+        let once = DeletionEvent::Cancelled { deletion, cancelled: vec![at(1)] };
+        given(vec![once]).when(request(at(2))).then_expect_events(vec![requested(vec![at(1)])]);
+        given(vec![requested(vec![at(1)])])
+            .when(DeletionCommand::Cancel { deletion, now: at(3) })
+            .then_expect_events(vec![DeletionEvent::Cancelled { deletion, cancelled: vec![at(1), at(3)] }]);
+    }
+
+    #[test]
     fn what_was_carried_out_before_is_repeated_whatever_the_log_says() {
         let deletion = id();
         let repeat = DeletionCommand::Repeat { deletion, removed: 3 };
