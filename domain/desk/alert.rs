@@ -2,8 +2,10 @@
 //! however often the pattern is found. About random ids, never about what data says.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
+
+use crate::event::event_types;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,7 +36,7 @@ pub struct Pattern {
 }
 
 /// One pattern of one actor.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     raised_at: Option<DateTime<Utc>>,
     pattern: Option<Pattern>,
@@ -83,16 +85,10 @@ pub enum AlertEvent {
     },
 }
 
-impl DomainEvent for AlertEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Raised { .. } => "alert.raised",
-            Self::Acknowledged { .. } => "alert.acknowledged",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    AlertEvent "1.0" {
+        Raised = "alert.raised",
+        Acknowledged = "alert.acknowledged",
     }
 }
 

@@ -3,10 +3,10 @@
 //! fields stands in the controller's own file, whose reference it names.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::Fault;
+use crate::{Fault, event::event_types};
 
 /// How long the controller has to notify the authority (Art. 33(1)).
 pub const NOTIFY_WITHIN: TimeDelta = TimeDelta::hours(72);
@@ -108,7 +108,7 @@ impl Progress {
 }
 
 /// A breach.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breach {
     progress: Option<Progress>,
 }
@@ -155,18 +155,12 @@ impl BreachEvent {
     }
 }
 
-impl DomainEvent for BreachEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Opened(_) => "breach.opened",
-            Self::Assessed(_) => "breach.assessed",
-            Self::Notified(_) => "breach.notified",
-            Self::Closed(_) => "breach.closed",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    BreachEvent "1.0" {
+        Opened = "breach.opened",
+        Assessed = "breach.assessed",
+        Notified = "breach.notified",
+        Closed = "breach.closed",
     }
 }
 

@@ -1,11 +1,13 @@
 //! The drill: that a copy of the living system was restored, and whether what was erased stayed away. About no person.
 
 use chrono::{DateTime, Utc};
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
+use crate::event::event_types;
+
 /// The newest drill.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drill;
 
 /// A drill came to its end.
@@ -28,12 +30,9 @@ pub enum DrillEvent {
     Completed(Outcome),
 }
 
-impl DomainEvent for DrillEvent {
-    fn event_type(&self) -> String {
-        "drill.completed".to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    DrillEvent "1.0" {
+        Completed = "drill.completed",
     }
 }
 

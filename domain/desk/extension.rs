@@ -2,8 +2,10 @@
 //! reason stands in the event's trail, sealed.
 
 use chrono::{DateTime, Months, Utc};
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
+
+use crate::event::event_types;
 
 /// Until when a request must be answered that came at a time.
 pub fn due_at(received_at: DateTime<Utc>, extended: bool) -> DateTime<Utc> {
@@ -11,7 +13,7 @@ pub fn due_at(received_at: DateTime<Utc>, extended: bool) -> DateTime<Utc> {
 }
 
 /// Whether a request has more time.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extension {
     extended: bool,
 }
@@ -35,12 +37,9 @@ pub enum ExtensionEvent {
     },
 }
 
-impl DomainEvent for ExtensionEvent {
-    fn event_type(&self) -> String {
-        "request.extended".to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    ExtensionEvent "1.0" {
+        Extended = "request.extended",
     }
 }
 

@@ -1,13 +1,25 @@
 //! Accounts: that somebody registered, signed in, failed to, and signed out. No personal value: ids, states and times.
+//!
+//! Three events are streams of their own, each with a fresh id: an asked code, a wrong code, and exchanged tokens. Anybody may
+//! cause the first two, for an address that nobody registered too, and the third comes every few minutes. No later command has to
+//! know of them. In the account's stream they would make commands of the same person wait for one another.
 
 use context::SessionId;
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-/// Whether an account exists.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Account {
-    registered: bool,
+use crate::event::event_types;
+
+/// What a stream of the type `account` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Account {
+    /// Nothing yet.
+    #[default]
+    Absent,
+    /// An account, which exists.
+    Registered,
+    /// One event that is a stream of its own. No event follows it.
+    Single,
 }
 
 /// What may be done with an account.
@@ -80,34 +92,35 @@ pub enum AccountEvent {
     },
 }
 
-impl DomainEvent for AccountEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Registered {} => "account.registered",
-            Self::SignedIn { .. } => "account.signed_in",
-            Self::CodeRequested {} => "account.code_requested",
-            Self::Refreshed { .. } => "account.refreshed",
-            Self::SignInFailed {} => "account.sign_in_failed",
-            Self::SignedOut { .. } => "account.signed_out",
-            Self::RefreshReused { .. } => "account.refresh_reused",
-            Self::RoleGiven { .. } => "account.role_given",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    AccountEvent "1.0" {
+        Registered = "account.registered",
+        SignedIn = "account.signed_in",
+        CodeRequested = "account.code_requested",
+        Refreshed = "account.refreshed",
+        SignInFailed = "account.sign_in_failed",
+        SignedOut = "account.signed_out",
+        RefreshReused = "account.refresh_reused",
+        RoleGiven = "account.role_given",
     }
 }
 
 /// Why it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
-    /// There is one already.
+    /// The stream is an account's already.
     #[error("the account exists")]
     Exists,
-    /// There is none.
+    /// The stream is no account's.
     #[error("there is no such account")]
     Unknown,
+}
+
+impl AccountCommand {
+    /// Whether its event must be the first of a stream: it makes the account, or is a stream of its own.
+    fn begins_a_stream(&self) -> bool {
+        matches!(self, Self::Register | Self::RequestCode | Self::FailSignIn | Self::Refresh(_))
+    }
 }
 
 impl Aggregate for Account {
@@ -118,15 +131,17 @@ impl Aggregate for Account {
     type Services = ();
 
     async fn handle(&mut self, command: AccountCommand, _: &(), sink: &EventSink<Self>) -> Result<(), AccountError> {
+        match (&self, command.begins_a_stream()) {
+            (Self::Absent, true) | (Self::Registered, false) => {}
+            (Self::Registered, true) => return Err(AccountError::Exists),
+            (Self::Absent, false) | (Self::Single, _) => return Err(AccountError::Unknown),
+        }
         let event = match command {
-            AccountCommand::Register if self.registered => return Err(AccountError::Exists),
             AccountCommand::Register => AccountEvent::Registered {},
             // What is tried with an address that nobody registered is recorded too, under the system itself.
             AccountCommand::FailSignIn => AccountEvent::SignInFailed {},
             AccountCommand::RequestCode => AccountEvent::CodeRequested {},
-            // Each is a stream of its own: the account's stream stays as short as its sign-ins are few.
             AccountCommand::Refresh(session) => AccountEvent::Refreshed { session },
-            _ if !self.registered => return Err(AccountError::Unknown),
             AccountCommand::SignIn(session, device) => AccountEvent::SignedIn { session, device },
             AccountCommand::SignOut(session) => AccountEvent::SignedOut { session },
             AccountCommand::ReuseRefresh(session) => AccountEvent::RefreshReused { session },
@@ -136,8 +151,17 @@ impl Aggregate for Account {
         Ok(())
     }
 
-    fn apply(&mut self, _: AccountEvent) {
-        self.registered = true;
+    fn apply(&mut self, event: AccountEvent) {
+        *self = match event {
+            AccountEvent::CodeRequested {} | AccountEvent::SignInFailed {} | AccountEvent::Refreshed { .. } => {
+                Self::Single
+            }
+            AccountEvent::Registered {}
+            | AccountEvent::SignedIn { .. }
+            | AccountEvent::SignedOut { .. }
+            | AccountEvent::RoleGiven { .. }
+            | AccountEvent::RefreshReused { .. } => Self::Registered,
+        };
     }
 }
 
@@ -157,11 +181,22 @@ mod tests {
         with(vec![AccountEvent::Registered {}])
             .when(AccountCommand::SignIn(session, Some(SignInDevice::New)))
             .then_expect_events(vec![AccountEvent::SignedIn { session, device: Some(SignInDevice::New) }]);
-        with(vec![]).when(AccountCommand::FailSignIn).then_expect_events(vec![AccountEvent::SignInFailed {}]);
-        with(vec![]).when(AccountCommand::RequestCode).then_expect_events(vec![AccountEvent::CodeRequested {}]);
-        with(vec![])
-            .when(AccountCommand::Refresh(session))
-            .then_expect_events(vec![AccountEvent::Refreshed { session }]);
+    }
+
+    #[test]
+    fn an_event_that_is_a_stream_of_its_own_is_the_only_one_in_it() {
+        let with = |events: Vec<AccountEvent>| TestFramework::<Account>::with(()).given(events);
+        let session = SessionId::random();
+        let alone = || [AccountCommand::RequestCode, AccountCommand::FailSignIn, AccountCommand::Refresh(session)];
+        let events =
+            [AccountEvent::CodeRequested {}, AccountEvent::SignInFailed {}, AccountEvent::Refreshed { session }];
+        for (command, event) in alone().into_iter().zip(events) {
+            with(vec![]).when(command.clone()).then_expect_events(vec![event.clone()]);
+            with(vec![AccountEvent::Registered {}]).when(command).then_expect_error(AccountError::Exists);
+            for later in alone().into_iter().chain([AccountCommand::Register, AccountCommand::SignIn(session, None)]) {
+                with(vec![event.clone()]).when(later).then_expect_error(AccountError::Unknown);
+            }
+        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Suspension: an account of which the log shows a suspicious pattern can't act for a while. It ends by itself.
 
 use chrono::{DateTime, Utc};
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
+use crate::event::event_types;
+
 /// Until when an account is suspended.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspension {
     until: Option<DateTime<Utc>>,
 }
@@ -31,12 +33,9 @@ pub enum SuspensionEvent {
     },
 }
 
-impl DomainEvent for SuspensionEvent {
-    fn event_type(&self) -> String {
-        "account.suspended".to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    SuspensionEvent "1.0" {
+        Suspended = "account.suspended",
     }
 }
 

@@ -1,11 +1,13 @@
 //! The origin of the tree over the log: a restore of a backup that is older than what was signed can't go on with the old tree,
 //! and opens a new one. Its first leaf says so: what was signed, what was kept, what was lost. About no person.
 
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
+use crate::event::event_types;
+
 /// The tree that grows.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogOrigin {
     origin: String,
 }
@@ -60,12 +62,9 @@ pub enum LogOriginEvent {
     },
 }
 
-impl DomainEvent for LogOriginEvent {
-    fn event_type(&self) -> String {
-        "log.origin_opened".to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    LogOriginEvent "1.0" {
+        OriginOpened = "log.origin_opened",
     }
 }
 

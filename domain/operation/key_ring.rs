@@ -1,11 +1,13 @@
 //! The key ring: that versions of its key-encryption key were published, came into use and were destroyed. About no person:
 //! versions and counts only. What a server may do with its keys the vault decides; here stands what it did.
 
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
+use crate::event::event_types;
+
 /// Which versions there are.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRing {
     current: i32,
     living: Vec<i32>,
@@ -73,17 +75,11 @@ pub enum KeyRingEvent {
     },
 }
 
-impl DomainEvent for KeyRingEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Published { .. } => "key_ring.published",
-            Self::Rotated { .. } => "key_ring.rotated",
-            Self::Destroyed { .. } => "key_ring.destroyed",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    KeyRingEvent "1.0" {
+        Published = "key_ring.published",
+        Rotated = "key_ring.rotated",
+        Destroyed = "key_ring.destroyed",
     }
 }
 

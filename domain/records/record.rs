@@ -1,10 +1,10 @@
 //! Records: one thing a person gave us. Submitting again amends; each event carries the whole body, or that it is gone.
 
 use chrono::NaiveDate;
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::{Body, Fault, Kind};
+use crate::{Body, Fault, Kind, event::event_types};
 
 /// One record as its newest event leaves it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,17 +51,11 @@ pub enum RecordEvent {
     Removed {},
 }
 
-impl DomainEvent for RecordEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Submitted { .. } => "record.submitted",
-            Self::Amended { .. } => "record.amended",
-            Self::Removed {} => "record.removed",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    RecordEvent "1.0" {
+        Submitted = "record.submitted",
+        Amended = "record.amended",
+        Removed = "record.removed",
     }
 }
 

@@ -4,10 +4,10 @@
 //! to an older text no longer counts from the moment the newer one does; that it lapsed is an event, once the person is told. An objection (Art. 21) stands on the same stream: while it does, no consent is given,
 //! and after it consent is asked for anew.
 
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::Choice;
+use crate::{Choice, event::event_types};
 
 /// What data may be used for, each with a notice of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ impl Notice {
 }
 
 /// A person's decision on one purpose.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
     decision: Option<Decision>,
     objected: bool,
@@ -157,19 +157,13 @@ impl ConsentEvent {
     }
 }
 
-impl DomainEvent for ConsentEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Granted(_) => "consent.granted",
-            Self::Withdrawn(_) => "consent.withdrawn",
-            Self::Objected(_) => "objection.raised",
-            Self::ObjectionLifted(_) => "objection.lifted",
-            Self::Lapsed(_) => "consent.lapsed",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    ConsentEvent "1.0" {
+        Granted = "consent.granted",
+        Withdrawn = "consent.withdrawn",
+        Objected = "objection.raised",
+        ObjectionLifted = "objection.lifted",
+        Lapsed = "consent.lapsed",
     }
 }
 

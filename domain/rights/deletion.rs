@@ -8,10 +8,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::DeletionId;
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::choice::{Choice, choice};
+use crate::{
+    choice::{Choice, choice},
+    event::event_types,
+};
 
 choice! {
     /// How much of a person's data a request is about.
@@ -59,7 +62,7 @@ pub struct Open {
 }
 
 /// A person's requests: the open one, and when others were cancelled.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
     open: Option<Open>,
     cancelled: Vec<DateTime<Utc>>,
@@ -185,20 +188,14 @@ pub enum DeletionEvent {
     },
 }
 
-impl DomainEvent for DeletionEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Requested { .. } => "deletion.requested",
-            Self::Confirmed { .. } => "deletion.confirmed",
-            Self::Paused { .. } => "deletion.paused",
-            Self::Cancelled { .. } => "deletion.cancelled",
-            Self::Completed { .. } => "deletion.completed",
-            Self::Erased { .. } => "subject.erased",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    DeletionEvent "1.0" {
+        Requested = "deletion.requested",
+        Confirmed = "deletion.confirmed",
+        Paused = "deletion.paused",
+        Cancelled = "deletion.cancelled",
+        Completed = "deletion.completed",
+        Erased = "subject.erased",
     }
 }
 
@@ -454,6 +451,16 @@ mod tests {
         given(vec![twice]).when(request(at(26))).then_expect_events(vec![requested(vec![])]);
         given(vec![confirmed(Scope::Full)]).when(request(at(2))).then_expect_error(DeletionError::Waiting);
         given(vec![requested(vec![])]).when(request(at(2))).then_expect_events(vec![requested(vec![])]);
+    }
+
+    #[test]
+    fn a_new_request_carries_the_cancellations_until_the_wait_is_over() {
+        let deletion = id();
+        let once = DeletionEvent::Cancelled { deletion, cancelled: vec![at(1)] };
+        given(vec![once]).when(request(at(2))).then_expect_events(vec![requested(vec![at(1)])]);
+        given(vec![requested(vec![at(1)])])
+            .when(DeletionCommand::Cancel { deletion, now: at(3) })
+            .then_expect_events(vec![DeletionEvent::Cancelled { deletion, cancelled: vec![at(1), at(3)] }]);
     }
 
     #[test]

@@ -5,11 +5,12 @@
 //! downloaded until it expires. Each event carries what the next decision needs.
 
 use chrono::{DateTime, Utc};
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     choice::{Choice, choice},
+    event::event_types,
     rights::deletion::Scope,
 };
 
@@ -120,21 +121,15 @@ pub enum ExportEvent {
     Expired {},
 }
 
-impl DomainEvent for ExportEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Requested(_) => "export.requested",
-            Self::Completed { .. } => "export.completed",
-            Self::Failed { .. } => "export.failed",
-            Self::Cancelled {} => "export.cancelled",
-            Self::Downloaded {} => "export.downloaded",
-            Self::TokenMade { .. } => "export.token_made",
-            Self::Expired {} => "export.expired",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    ExportEvent "1.0" {
+        Requested = "export.requested",
+        Completed = "export.completed",
+        Failed = "export.failed",
+        Cancelled = "export.cancelled",
+        Downloaded = "export.downloaded",
+        TokenMade = "export.token_made",
+        Expired = "export.expired",
     }
 }
 

@@ -3,11 +3,13 @@
 //! sealed.
 
 use chrono::{DateTime, Utc};
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
+use crate::event::event_types;
+
 /// Whether a hold stands.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     until: Option<DateTime<Utc>>,
 }
@@ -42,16 +44,10 @@ pub enum HoldEvent {
     Lifted {},
 }
 
-impl DomainEvent for HoldEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Placed { .. } => "hold.placed",
-            Self::Lifted {} => "hold.lifted",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    HoldEvent "1.0" {
+        Placed = "hold.placed",
+        Lifted = "hold.lifted",
     }
 }
 

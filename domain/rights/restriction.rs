@@ -1,11 +1,13 @@
 //! Restriction (GDPR Art. 18): while it stands, a person's data is stored and nothing else. Set and lifted by the person; one
 //! stream each. States and times only.
 
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
+use crate::event::event_types;
+
 /// Whether a person's data is restricted.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restriction {
     set: bool,
 }
@@ -28,16 +30,10 @@ pub enum RestrictionEvent {
     Lifted {},
 }
 
-impl DomainEvent for RestrictionEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Set {} => "restriction.set",
-            Self::Lifted {} => "restriction.lifted",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    RestrictionEvent "1.0" {
+        Set = "restriction.set",
+        Lifted = "restriction.lifted",
     }
 }
 

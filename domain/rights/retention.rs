@@ -5,14 +5,16 @@
 //! rule before it counts and can be set again: whoever has somebody's session for a moment deletes nothing by it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
+
+use crate::event::event_types;
 
 /// The longest time that can be set: a hundred years.
 pub const MOST_DAYS: u32 = 36_500;
 
 /// A person's own rule for a kind.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
     days: Option<u32>,
     waits: Option<Waits>,
@@ -57,12 +59,9 @@ pub enum RetentionEvent {
     },
 }
 
-impl DomainEvent for RetentionEvent {
-    fn event_type(&self) -> String {
-        "retention.set".to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    RetentionEvent "1.0" {
+        Set = "retention.set",
     }
 }
 

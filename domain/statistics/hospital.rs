@@ -4,10 +4,10 @@
 //! added counts from the next quarter on. The log holds the hash of each list; a release refuses another one.
 
 use chrono::NaiveDate;
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::quarter::Quarter;
+use crate::{event::event_types, quarter::Quarter};
 
 /// A list, as the log knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub struct Fixed {
 }
 
 /// All lists that were fixed, the earliest first.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HospitalLists {
     fixed: Vec<Fixed>,
 }
@@ -72,12 +72,9 @@ pub enum ListEvent {
     Listed(Vec<Fixed>),
 }
 
-impl DomainEvent for ListEvent {
-    fn event_type(&self) -> String {
-        "stats.hospitals_listed".to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    ListEvent "1.0" {
+        Listed = "stats.hospitals_listed",
     }
 }
 

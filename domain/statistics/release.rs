@@ -7,13 +7,14 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use chrono::{Days, NaiveDate};
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use noise::{Bounds, Budget, Delta, Epsilon, Mechanism};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Choice, RoleLevel, Specialty, StateCode,
     choice::choice,
+    event::event_types,
     kinds::{WorkDay, WorkProfile},
     quarter::Quarter,
     statistics::hospital::Listing,
@@ -257,7 +258,7 @@ pub fn contribution(days: impl IntoIterator<Item = (Option<String>, DaySums)>) -
 }
 
 /// What is planned, from which quarter on.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plans {
     planned: Vec<Planned>,
 }
@@ -304,12 +305,9 @@ pub enum PlanEvent {
     Planned(Vec<Planned>),
 }
 
-impl DomainEvent for PlanEvent {
-    fn event_type(&self) -> String {
-        "stats.planned".to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    PlanEvent "1.0" {
+        Planned = "stats.planned",
     }
 }
 
@@ -365,7 +363,7 @@ impl Aggregate for Plans {
 }
 
 /// The releases of one quarter.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// How many there were.
     releases: u32,
@@ -443,16 +441,10 @@ pub enum ReleaseEvent {
     },
 }
 
-impl DomainEvent for ReleaseEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Released { .. } => "stats.released",
-            Self::Lost { .. } => "stats.lost",
-        }
-        .to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
+event_types! {
+    ReleaseEvent "1.0" {
+        Released = "stats.released",
+        Lost = "stats.lost",
     }
 }
 

@@ -1,0 +1,46 @@
+//! What an event did to the fields of a state, and what it may do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// What a type of event may do to the fields of the state, once something is known of the stream. The first event of a stream may
+/// set every field. `open` stands for `open.scope` too.
+#[derive(Clone, Copy)]
+pub(super) struct Changes {
+    /// The type of the event.
+    pub(super) event: &'static str,
+    /// Fields that get a value, or another one.
+    pub(super) sets: &'static [&'static str],
+    /// Fields that lose their value: what is then null, false, zero or empty.
+    pub(super) clears: &'static [&'static str],
+}
+
+/// The paths of the fields in which two states differ, and whether the second has no value there.
+pub(super) fn changed(before: &Value, after: &Value) -> Vec<(String, bool)> {
+    let (before, after) = (values(before), values(after));
+    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differ = paths.into_iter().filter(|path| before.get(*path) != after.get(*path));
+    differ.map(|path| (path.clone(), !after.contains_key(path))).collect()
+}
+
+/// The values of an object, and of the objects in it, by path. Null, false, zero and what is empty are no values.
+fn values(object: &Value) -> BTreeMap<String, Value> {
+    let nothing = [Value::Null, false.into(), 0.into(), "".into(), Value::Array(Vec::new())];
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![(String::new(), object)];
+    while let Some((path, value)) = waiting.pop() {
+        if let Value::Object(fields) = value {
+            let dot = if path.is_empty() { "" } else { "." };
+            waiting.extend(fields.iter().map(|(name, value)| (format!("{path}{dot}{name}"), value)));
+        } else if !nothing.contains(value) {
+            found.insert(path, value.clone());
+        }
+    }
+    found
+}
+
+/// Whether an entry of `CHANGES` names a field or an object that the field is in.
+pub(super) fn covers(entry: &str, field: &str) -> bool {
+    field.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
