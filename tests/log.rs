@@ -1,6 +1,7 @@
 //! The log: nobody changes it, stock tools read it, readers lose nothing, and what fails leaves no trace.
 
 use std::{
+    collections::BTreeSet,
     ops::ControlFlow,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -11,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, EventId, SubjectId};
 use db::{Db, DbError, Gate, Login, Query, Tx};
 use domain::{
+    aggregates::AGGREGATES,
     desk::{
         alert::Severity,
         breach::{BreachCommand, Facts, Nature, Risk},
@@ -367,4 +369,12 @@ async fn an_open_transaction_holds_a_reader_back_and_is_named() {
     }
     assert_eq!(days().await, 1);
     assert!(!held_by().await.contains(&own));
+}
+
+/// The auditor depends on nothing of the server's, so its list of streams is written by hand. One that it lacks would be replayed by
+/// nobody.
+#[test]
+fn the_auditor_replays_every_type_of_stream() {
+    let streams: BTreeSet<&str> = AGGREGATES.iter().map(|aggregate| aggregate.stream).chain(["access"]).collect();
+    assert_eq!(BTreeSet::from(auditor::stream::TYPES), streams);
 }

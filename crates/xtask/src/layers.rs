@@ -3,7 +3,8 @@
 //! Reads the server, `domain`, `projections` and every crate, without their tests, and resolves each `use` and each path in
 //! the code to the file that defines the item: a `mod.rs` or `lib.rs` that only declares modules and re-exports stands for
 //! the files behind it. Refused, with file and line: an import that climbs, one between two layers that must not know one
-//! another, a circle of files, a file that has no layer, and a file that no module declares.
+//! another, a circle of files, a file that has no layer, and a file that no module declares. A `pub use` must not climb either;
+//! it gives a name and uses nothing, so that it is no part of a circle.
 //!
 //! Types are not inferred. A method call names no file, so that it is no import; the type that it is called on is one.
 
