@@ -74,11 +74,11 @@ async fn a_rebuild_repairs_exactly_what_is_damaged() {
 
     let subject = subject_of(&world, &anna).await;
     let damage = [
-        // A record turned back to its first event, one lost, one too many.
-        "UPDATE read.records r SET sequence = e.sequence, event_type = e.event_type, payload = e.payload, recorded_at = e.recorded_at
-         FROM log.events e WHERE r.subject_id = $1 AND r.sequence = 2 AND e.aggregate_id = r.record_id::text AND e.sequence = 1",
+        // A record lost, one turned back to its first event, one too many. The lost one is taken first, or it could be the other.
         "DELETE FROM read.records WHERE (subject_id, record_id) = (SELECT subject_id, record_id FROM read.records
          WHERE subject_id = $1 AND kind = 'work_day' AND sequence = 1 LIMIT 1)",
+        "UPDATE read.records r SET sequence = e.sequence, event_type = e.event_type, payload = e.payload, recorded_at = e.recorded_at
+         FROM log.events e WHERE r.subject_id = $1 AND r.sequence = 2 AND e.aggregate_id = r.record_id::text AND e.sequence = 1",
         "INSERT INTO read.records SELECT subject_id, gen_random_uuid(), kind, sequence, event_type, event_version, payload,
                 submitted_at, recorded_at FROM read.records WHERE subject_id = $1 AND kind = 'work_day' LIMIT 1",
         // A decision turned round, one lost, one too many.
