@@ -38,7 +38,7 @@ async fn on_jobs(world: &World, query: impl Fn() -> db::Query + Sync) -> usize {
     rows.await.expect("done").len()
 }
 
-async fn add(world: &World, subject: SubjectId, kind: &'static str, request: Uuid) {
+pub async fn add(world: &World, subject: SubjectId, kind: &'static str, request: Uuid) {
     let ctx = &Ctx::job(world.clock.clone(), subject);
     let added = world.app.db.api.run_tx("add", ctx, Gate::read(ctx), async |tx: db::Tx| {
         tx.queue(job_add(subject, kind, request, ctx.now(), ctx.now()));

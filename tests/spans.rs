@@ -7,6 +7,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use context::SubjectId;
+use lethe::jobs::run_due;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -18,10 +20,16 @@ use tracing_subscriber::{
     layer::{Context, Layer, SubscriberExt},
     registry::LookupSpan,
 };
+use uuid::Uuid;
 
-use crate::operations::{self, Stage};
+use crate::{
+    job,
+    operations::{self, Stage},
+    steps::subject_of,
+    support::World,
+};
 
-/// Operations whose work is no transaction of their own: they only read files, memory, or what the ring holds.
+/// Operations that are answered from the lists of kinds and purposes: their only transaction looks at the standing of the caller.
 const WITHOUT_TRANSACTION: [&str; 2] = ["impact_assessment", "processing_record"];
 
 /// What one span or event said, by the names of its fields.
@@ -103,4 +111,23 @@ async fn an_operation_has_one_name_in_the_document_its_span_and_its_transaction(
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(seen >= 60, "{seen} operations were called");
+}
+
+#[tokio::test]
+async fn a_job_has_a_span_that_says_how_it_ended_and_not_whose_it_is() {
+    let world = World::new().await;
+    let subject = subject_of(&world, &world.person("anna").await).await;
+    for kind in ["retention", "unheard_of"] {
+        job::add(&world, SubjectId(subject), kind, Uuid::nil()).await;
+    }
+    let said = Said::default();
+    let subscriber = Registry::default().with(said.clone());
+    assert_eq!(run_due(&world.app).with_subscriber(subscriber).await.expect("run"), 2);
+    let jobs = said.of("span job", "operation").into_iter().zip(said.of("end job", "outcome"));
+    let jobs: BTreeMap<String, String> = jobs.collect();
+    let expected = [("retention", "done"), ("unheard_of", "unknown_kind")];
+    assert_eq!(jobs, BTreeMap::from(expected.map(|(kind, outcome)| (kind.to_owned(), outcome.to_owned()))));
+    assert_eq!(said.of("end job", "elapsed_us").len(), 2);
+    let all = format!("{:?}", said.0.lock().expect("no one panics while noting"));
+    assert!(!all.contains(&subject.to_string()), "{all}");
 }

@@ -1,4 +1,4 @@
-//! The compliance desk: alerts, breaches, openings, requests and their deadlines, the record of processing.
+//! Alerts, breaches, extensions of deadlines, drills.
 
 pub mod alert;
 pub mod breach;

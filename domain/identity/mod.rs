@@ -1,4 +1,4 @@
-//! Who somebody is: accounts, codes, sign-in, sessions, staff.
+//! Accounts and their suspensions.
 
 pub mod account;
 pub mod suspension;

@@ -10,8 +10,8 @@ use crate::{
     rights::consent::Purpose,
 };
 
-/// A kind of record: what the rest of the system asks of one. It is a description, so that everything that handles records is
-/// written once, and no caller sees whether a Rust type or something else gives the rules.
+/// A kind of record: what the rest of the system asks of one. Everything that handles records is written once and asks a value of
+/// this type, so that no caller knows the Rust type behind it.
 pub struct Kind {
     name: &'static str,
     title: &'static str,
@@ -22,13 +22,7 @@ pub struct Kind {
     is_dated: bool,
     is_session: bool,
     key_field: &'static str,
-    rules: Rules,
-}
-
-/// What reads the bodies of a kind.
-enum Rules {
-    /// A Rust type.
-    Shape(ShapeRules),
+    rules: ShapeRules,
 }
 
 impl Kind {
@@ -44,7 +38,7 @@ impl Kind {
             is_dated: S::IS_DATED,
             is_session: S::IS_SESSION,
             key_field: S::KEY_FIELD,
-            rules: Rules::Shape(ShapeRules::of::<S>()),
+            rules: ShapeRules::of::<S>(),
         }
     }
 
@@ -95,49 +89,41 @@ impl Kind {
 
     /// A sound body, to learn the form from.
     pub fn example(&self) -> Body {
-        let Rules::Shape(shape) = &self.rules;
-        (shape.example)()
+        (self.rules.example)()
     }
 
     /// The same body as it is stored: two that say the same become one. A body that is not sound stays as it is.
     pub fn normal(&self, body: Body) -> Body {
-        let Rules::Shape(shape) = &self.rules;
-        (shape.normal)(body)
+        (self.rules.normal)(body)
     }
 
     /// Everything that is wrong with a body, on a day (`today`, where the person is).
     pub fn faults(&self, body: &Body, today: NaiveDate) -> Vec<Fault> {
-        let Rules::Shape(shape) = &self.rules;
-        (shape.faults)(body, today)
+        (self.rules.faults)(body, today)
     }
 
     /// What makes one record of a person the same as another: submitting it again amends.
     pub fn natural_key(&self, body: &Body) -> String {
-        let Rules::Shape(shape) = &self.rules;
-        (shape.natural_key)(body)
+        (self.rules.natural_key)(body)
     }
 
     /// The day it is about, for kinds with days; of a moment its day in UTC. By it records are filed in quarters.
     pub fn date(&self, body: &Body) -> Option<NaiveDate> {
-        let Rules::Shape(shape) = &self.rules;
-        (shape.date)(body)
+        (self.rules.date)(body)
     }
 
     /// The day it is about, as a calendar in a time zone has it: a moment falls on another day in another zone.
     pub fn day(&self, body: &Body, zone: Tz) -> Option<NaiveDate> {
-        let Rules::Shape(shape) = &self.rules;
-        (shape.day)(body, zone)
+        (self.rules.day)(body, zone)
     }
 
     /// The type of test it is a result of, for kinds that are results of tests.
     pub fn test_type(&self, body: &Body) -> Option<String> {
-        let Rules::Shape(shape) = &self.rules;
-        (shape.test_type)(body)
+        (self.rules.test_type)(body)
     }
 
     /// What a sound body means, for kinds that can be evaluated. Computed from the body alone.
     pub fn evaluate(&self, body: &Body) -> Option<Value> {
-        let Rules::Shape(shape) = &self.rules;
-        (shape.evaluate)(body)
+        (self.rules.evaluate)(body)
     }
 }

@@ -1,4 +1,4 @@
-//! The verifiable log: its tree, what is published of it, and who read what.
+//! Entries about reads, and where a tree over the log begins.
 
 pub mod access;
 pub mod origin;

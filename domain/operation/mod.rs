@@ -1,3 +1,3 @@
-//! Running the service: jobs, keys, projections, readiness, what follows a restore.
+//! The history of the key ring.
 
 pub mod key_ring;

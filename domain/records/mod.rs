@@ -1,3 +1,3 @@
-//! What people submit, of every kind alike, and what guests have evaluated.
+//! Records, of every kind alike.
 
 pub mod record;

@@ -1,4 +1,4 @@
-//! What a person may demand: consent, taking along, giving back, deletion, restriction, retention, an overview.
+//! What a person may demand: consent, export, deletion, restriction, retention; and the legal hold that bars a deletion.
 
 pub mod consent;
 pub mod deletion;

@@ -1,4 +1,4 @@
-//! Published statistics: which hospitals count, who was counted, and each release.
+//! Which hospitals count, what is drawn, and what may be shown of it.
 
 pub mod hospital;
 pub mod release;

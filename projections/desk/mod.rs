@@ -1,4 +1,4 @@
-//! The compliance desk: alerts, breaches, openings, requests and their deadlines, the record of processing.
+//! What the compliance desk asks of the log.
 
 pub mod alert;
 pub mod compliance;

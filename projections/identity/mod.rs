@@ -1,3 +1,3 @@
-//! Who somebody is: accounts, codes, sign-in, sessions, staff.
+//! Accounts and their switches.
 
 pub mod account;

@@ -1,3 +1,3 @@
-//! The verifiable log: its tree, what is published of it, and who read what.
+//! A person's own events, straight from the log.
 
 pub mod audit;

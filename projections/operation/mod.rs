@@ -1,4 +1,4 @@
-//! Running the service: jobs, keys, projections, readiness, what follows a restore.
+//! Jobs, the activity of the log, how far projections are, and events that they set aside.
 
 pub mod activity;
 pub mod dead_letter;

@@ -1,4 +1,4 @@
-//! What people submit, of every kind alike, and what guests have evaluated.
+//! Living records, and stored answers to repeated requests.
 
 pub mod answer;
 pub mod record;

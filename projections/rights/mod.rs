@@ -1,4 +1,4 @@
-//! What a person may demand: consent, taking along, giving back, deletion, restriction, retention, an overview.
+//! A person's decisions, requests and rules, and what an erasure removes.
 
 pub mod consent;
 pub mod deletion;

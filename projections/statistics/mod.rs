@@ -1,4 +1,4 @@
-//! Published statistics: which hospitals count, who was counted, and each release.
+//! Released statistics, and the list of hospitals.
 
 pub mod hospital;
 pub mod release;

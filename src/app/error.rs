@@ -5,8 +5,16 @@ use db::{DbError, Transient};
 use domain::{
     Fault,
     desk::{alert::AlertError, breach::BreachError, extension::ExtensionError},
+    identity::account::AccountError,
+    operation::key_ring::KeyRingError,
+    records::record::RecordError,
     rights::{
-        consent::Purpose, deletion::DeletionError, export::ExportError, hold::HoldError, retention::RetentionError,
+        consent::{ConsentError, Purpose},
+        deletion::DeletionError,
+        export::ExportError,
+        hold::HoldError,
+        restriction::RestrictionError,
+        retention::RetentionError,
     },
     statistics::release::{PlanError, ReleaseError},
 };
@@ -225,41 +233,41 @@ impl From<std::convert::Infallible> for AppError {
     }
 }
 
-impl From<domain::operation::key_ring::KeyRingError> for AppError {
-    fn from(error: domain::operation::key_ring::KeyRingError) -> Self {
+impl From<KeyRingError> for AppError {
+    fn from(error: KeyRingError) -> Self {
         Self::Corrupt(format!("the ring and the log disagree: {error}"))
     }
 }
 
-impl From<domain::records::record::RecordError> for AppError {
-    fn from(error: domain::records::record::RecordError) -> Self {
+impl From<RecordError> for AppError {
+    fn from(error: RecordError) -> Self {
         match error {
-            domain::records::record::RecordError::Invalid(faults) => Self::Invalid(faults),
-            domain::records::record::RecordError::Missing => Self::Missing("record"),
+            RecordError::Invalid(faults) => Self::Invalid(faults),
+            RecordError::Missing => Self::Missing("record"),
         }
     }
 }
 
-impl From<domain::identity::account::AccountError> for AppError {
-    fn from(error: domain::identity::account::AccountError) -> Self {
+impl From<AccountError> for AppError {
+    fn from(error: AccountError) -> Self {
         match error {
-            domain::identity::account::AccountError::Exists => Self::AccountExists,
-            domain::identity::account::AccountError::Unknown => Self::Missing("account"),
+            AccountError::Exists => Self::AccountExists,
+            AccountError::Unknown => Self::Missing("account"),
         }
     }
 }
 
-impl From<domain::rights::consent::ConsentError> for AppError {
-    fn from(error: domain::rights::consent::ConsentError) -> Self {
+impl From<ConsentError> for AppError {
+    fn from(error: ConsentError) -> Self {
         match error {
-            domain::rights::consent::ConsentError::NoticeOutdated { current } => Self::NoticeOutdated(current),
-            domain::rights::consent::ConsentError::ObjectionStands => Self::ObjectionStands,
+            ConsentError::NoticeOutdated { current } => Self::NoticeOutdated(current),
+            ConsentError::ObjectionStands => Self::ObjectionStands,
         }
     }
 }
 
-impl From<domain::rights::restriction::RestrictionError> for AppError {
-    fn from(error: domain::rights::restriction::RestrictionError) -> Self {
+impl From<RestrictionError> for AppError {
+    fn from(error: RestrictionError) -> Self {
         match error {}
     }
 }

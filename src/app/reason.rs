@@ -8,7 +8,7 @@ use vault::{Aad, Sealed, SubjectKeys};
 use crate::app::AppError;
 
 /// A reason that a person is to read, or the fault of it.
-pub(crate) fn reason_of(text: &str) -> Result<Reason, AppError> {
+pub(crate) fn parse(text: &str) -> Result<Reason, AppError> {
     Reason::parse(text).map_err(|fault| AppError::parameter("reason", &fault))
 }
 

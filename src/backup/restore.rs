@@ -116,7 +116,7 @@ async fn rebuild(
     if mark.step != Step::Rebuild {
         return Ok(());
     }
-    let models = restore::models_about_people();
+    let models = projections::REBUILDS;
     let total = people * models.len() as u64;
     let mut done = people * mark.place as u64;
     while let Some(model) = models.get(mark.place) {

@@ -1,39 +1,11 @@
 //! Every API of the service, and the OpenAPI document that describes them.
 
-use poem_openapi::OpenApiService;
+use poem_openapi::{OpenApi, OpenApiService};
 
 use crate::http::{desk, identity, log, operation, records, rights, statistics};
 
-type Apis = (
-    identity::sign_in::AuthApi,
-    identity::account::AccountApi,
-    rights::consent::ConsentApi,
-    records::work_day::WorkDayApi,
-    records::record::RecordApi,
-    records::guest::GuestApi,
-    rights::overview::OverviewApi,
-    rights::deletion::DeletionApi,
-    rights::export::ExportApi,
-    rights::import::ImportApi,
-    rights::restriction::RestrictionApi,
-    rights::retention::RetentionApi,
-    log::audit::AuditApi,
-    operation::admin::AdminApi,
-    operation::job::JobApi,
-    (
-        statistics::analytics::AnalyticsApi,
-        log::published::LogApi,
-        desk::compliance::ComplianceApi,
-        desk::trail::TrailApi,
-        desk::processing_record::ProcessingRecordApi,
-        desk::alert::AlertApi,
-        desk::breach::BreachApi,
-        operation::health::HealthApi,
-    ),
-);
-
 /// Every API, with what the document says of the service as a whole.
-pub(crate) fn service() -> OpenApiService<Apis, ()> {
+pub(crate) fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let apis = (
         identity::sign_in::AuthApi,
         identity::account::AccountApi,

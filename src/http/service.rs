@@ -1,6 +1,15 @@
-//! The service: every API, the routes, and what is done with each request and answer.
+//! What is served: the routes, and what is done with each request and answer.
 
 use std::sync::Arc;
+
+use context::RequestId;
+use poem::{
+    Endpoint, EndpointExt, IntoResponse, Request, Response, Result, Route, get, handler,
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::CatchPanic,
+    web::Data,
+};
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
     app::{App, AppError},
@@ -10,14 +19,6 @@ use crate::{
         request::{self, client::TrustedProxies},
     },
 };
-use context::RequestId;
-use poem::{
-    Endpoint, EndpointExt, IntoResponse, Request, Response, Result, Route, get, handler,
-    http::{HeaderValue, Method, StatusCode, header},
-    middleware::CatchPanic,
-    web::Data,
-};
-use tracing::{Instrument, Span, field::Empty};
 
 /// Everything that is served.
 pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = Response> {

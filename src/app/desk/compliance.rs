@@ -33,8 +33,7 @@ use crate::{
         desk::opening::by_staff,
         letter::{self, address_of},
         log::published,
-        read,
-        reason::reason_of,
+        read, reason,
         stream::{self, newest_of},
     },
     mail::Letter,
@@ -223,7 +222,7 @@ pub async fn requests(app: &App) -> Result<Vec<OpenRequest>, AppError> {
 
 /// Takes two months more for a request, and tells the person why (GDPR Art. 12(3)); gives the new end.
 pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str) -> Result<DateTime<Utc>, AppError> {
-    let reason = reason_of(reason)?;
+    let reason = reason::parse(reason)?;
     let reason = reason.as_str();
     let rows = read::as_system(app, "request_get", &|| request_list(Some(request), staff.now(), 1)).await?;
     let open = rows.first().map(OpenRequest::from_row).ok_or(AppError::Missing("open request"))?;

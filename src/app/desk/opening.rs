@@ -41,7 +41,7 @@ pub enum Whom {
 /// Opens a person's data to a member of staff, for a reason; gives the opening's id and its end.
 pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(Uuid, DateTime<Utc>), AppError> {
     let session = staff.session.ok_or(AppError::SignedOut)?;
-    let reason = reason::reason_of(reason)?;
+    let reason = reason::parse(reason)?;
     let opening = context::EventId::random().0;
     // In the log of the member of staff, with where from; refuses one whose session has ended.
     access::note_session_read(app, staff, "opening", 1, opening.to_string()).await?;
@@ -72,7 +72,7 @@ pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(U
 /// Grants the keys of a person's records to an auditor, for a reason: what `lethe-audit replay --subject-key` reads. The person
 /// sees that it was done, and why; a later erasure does not take back what was granted.
 pub async fn keys_grant(app: &App, email: &str, reason: &str) -> Result<Zeroizing<String>, AppError> {
-    let reason = reason::reason_of(reason)?;
+    let reason = reason::parse(reason)?;
     let system = &Ctx::system(app.clock.clone());
     let subject = known::account_of(app, system, email).await?.ok_or(AppError::Missing("account"))?.subject;
     let ctx = &Ctx::job(app.clock.clone(), subject);

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Who asks: a device of the person `known`, where it shows the secret of one. For an address that nobody has, as much is asked.
-pub async fn asker(app: &App, ctx: &Ctx, known: Option<&Known>, secret: Option<&str>) -> Result<Asker, AppError> {
+pub async fn find(app: &App, ctx: &Ctx, known: Option<&Known>, secret: Option<&str>) -> Result<Asker, AppError> {
     let stranger = || Asker::Client(client_key(ctx));
     let Some(secret) = secret else { return Ok(stranger()) };
     let ring = app.vault.ring();

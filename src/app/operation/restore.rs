@@ -14,9 +14,8 @@ use domain::rights::{
 };
 use event_log::{Event, Unit, cqrs_es::Aggregate};
 use projections::{
-    INLINE, REBUILDS,
+    INLINE,
     log::audit::newest,
-    rebuild::Rebuild,
     records::record::{RecordRow, record_all},
     rights::consent::stream_id,
 };
@@ -104,11 +103,6 @@ impl Digest {
         }
         digest
     }
-}
-
-/// The read models about people that follow from log and register; exports are none of them, whose files no backup holds.
-pub fn models_about_people() -> &'static [&'static Rebuild] {
-    REBUILDS
 }
 
 /// Carries out again what the ledger tells of and the database does not know. Doing it twice changes nothing.

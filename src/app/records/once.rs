@@ -11,8 +11,6 @@ use crate::app::AppError;
 
 /// A key that makes a repeated request answer as the first did.
 pub struct Once<'a> {
-    /// The operation's name.
-    pub operation: &'static str,
     /// The caller's key.
     pub key: &'a str,
     /// What tells this request's body from another's.
@@ -21,13 +19,14 @@ pub struct Once<'a> {
 
 /// The claim of an idempotency key inside one person's keyed hashes.
 pub(crate) struct Claim<'a> {
+    operation: &'static str,
     once: &'a Once<'a>,
     hash: [u8; 32],
 }
 
 impl<'a> Claim<'a> {
-    pub(crate) fn new(once: &'a Once<'a>, index: &IndexKey) -> Self {
-        Self { once, hash: index.answer_hash(once.operation, once.key) }
+    pub(crate) fn new(operation: &'static str, once: &'a Once<'a>, index: &IndexKey) -> Self {
+        Self { operation, once, hash: index.answer_hash(operation, once.key) }
     }
 
     /// By which one request at a time claims the key.
@@ -36,7 +35,7 @@ impl<'a> Claim<'a> {
     }
 
     fn place(&self) -> Aad {
-        Aad::of("answer").and(self.once.operation.as_bytes()).and(&self.hash)
+        Aad::of("answer").and(self.operation.as_bytes()).and(&self.hash)
     }
 
     /// What tells this body from another, under a transit key: a day has few possible bodies, and a hash that could be

@@ -143,7 +143,7 @@ pub async fn submit(
     once: Option<&Once<'_>>,
 ) -> Result<Vec<Outcome>, AppError> {
     let index = standing::index_key(app, ctx).await?;
-    let claim = once.map(|once| Claim::new(once, &index));
+    let claim = once.map(|once| Claim::new(batch.operation, once, &index));
     let hashes: Vec<[u8; 32]> = batch
         .submissions
         .iter()

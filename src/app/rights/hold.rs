@@ -20,7 +20,7 @@ use crate::{
     app::{
         App, AppError, Standing,
         identity::known,
-        reason::{self, reason_of},
+        reason,
         rights::deletion::DELETION_JOB,
         stream::{self, newest_of},
     },
@@ -30,7 +30,7 @@ use crate::{
 /// Places a legal hold on the data behind an address, with its end and its reason, or lifts it. A deletion that waits is looked
 /// at again.
 pub async fn decide(app: &App, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), AppError> {
-    let hold = hold.map(|(until, reason)| Ok::<_, AppError>((until, reason_of(reason)?))).transpose()?;
+    let hold = hold.map(|(until, reason)| Ok::<_, AppError>((until, reason::parse(reason)?))).transpose()?;
     let hold = &hold;
     let ctx = &Ctx::system(app.clock.clone());
     let known = known::account_of(app, ctx, email).await?.ok_or(AppError::Missing("account"))?;
@@ -65,7 +65,7 @@ pub async fn decide(app: &App, email: &str, hold: Option<(DateTime<Utc>, &str)>)
             Ok::<_, AppError>(())
         })
         .await?;
-    // What loosens is noted behind the commit.
+    // Lifting a hold is written to the ledger after the commit: a crash in between makes a restore keep too much, never too little.
     if lifted {
         app.ledger.append(Entry::Held { subject: ctx.subject, hold: None, at: ctx.now() }).await?;
     }

@@ -64,7 +64,8 @@ pub async fn decide(app: &App, ctx: &Ctx, restricted: bool) -> Result<(), AppErr
             Ok::<_, AppError>(changed)
         })
         .await?;
-    // What tightens is noted before the commit, what loosens behind it: no restore is looser than what was told.
+    // A restriction is written to the ledger before the commit and its end after it, so that no restore is looser than what the
+    // person was told.
     if changed && !restricted { note_restriction(app, ctx, restricted).await } else { Ok(()) }
 }
 

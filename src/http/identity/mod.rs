@@ -1,4 +1,4 @@
-//! Who somebody is: accounts, codes, sign-in, sessions, staff.
+//! Sign-in, and the caller's own account.
 
 pub mod account;
 pub mod sign_in;

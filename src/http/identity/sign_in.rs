@@ -366,7 +366,7 @@ impl AuthApi {
     async fn code(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<CodeRequest>) -> Result<CodeSent, Refusal> {
         let (ctx, CodeRequest { email, device_secret }) = (&anyone.0, &body.0);
         let known = code::to_mail(&app, ctx, email).await?;
-        let asker = asker::asker(&app, ctx, known.as_ref(), device_secret.as_deref()).await?;
+        let asker = asker::find(&app, ctx, known.as_ref(), device_secret.as_deref()).await?;
         let left = code::count(&app, ctx, email, &asker).await?;
         code::send(&app, ctx, email, known.as_ref(), &asker).await?;
         Ok(CodeSent::Accepted(left.header(), left.policy_header()))
@@ -450,7 +450,7 @@ struct Proven {
 /// Checks a code; a wrong one is recorded. Whether the address is known is told only to who showed a right one.
 async fn prove(app: &App, ctx: &Ctx, email: &str, code: &str, device_secret: Option<&str>) -> Result<Proven, AppError> {
     let known = known::account_of(app, ctx, email).await?;
-    let asker = asker::asker(app, ctx, known.as_ref(), device_secret).await?;
+    let asker = asker::find(app, ctx, known.as_ref(), device_secret).await?;
     let left = match &asker {
         Asker::Device(device) => limit::count(app, ctx, &[(Limit::SignInsPerDevice, &device.key())]).await?,
         Asker::Client(client) => limit::count(app, ctx, &[(Limit::SignInsPerClient, client)]).await?,

@@ -1,4 +1,4 @@
-//! The verifiable log: its tree, what is published of it, and who read what.
+//! The caller's own audit log, and the published log.
 
 pub mod audit;
 pub mod published;

@@ -1,4 +1,4 @@
-//! Running the service: jobs, keys, projections, readiness, what follows a restore.
+//! The state of the service: health, projections, jobs.
 
 pub mod admin;
 pub mod health;

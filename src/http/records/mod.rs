@@ -1,4 +1,4 @@
-//! What people submit, of every kind alike, and what guests have evaluated.
+//! Records of every kind, work days, and what guests have evaluated.
 
 pub mod guest;
 pub mod record;

@@ -336,11 +336,8 @@ impl RecordApi {
     ) -> Result<RecordSubmitted, Refusal> {
         let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
         let body = kind.normal(body.0.0);
-        let once = idempotency_key(key.0.as_deref())?.map(|key| Once {
-            operation: "record_submit",
-            key,
-            body: format!("{} {}", kind.name(), body.reveal()).into_bytes(),
-        });
+        let once = idempotency_key(key.0.as_deref())?
+            .map(|key| Once { key, body: format!("{} {}", kind.name(), body.reveal()).into_bytes() });
         let submissions = [Submission { body, expected: Some(conditions.expected()), within: None }];
         let batch = Batch {
             operation: "record_submit",

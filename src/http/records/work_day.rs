@@ -431,8 +431,8 @@ async fn submit(
         let days: Vec<&WorkDay> = days.iter().map(|(_, day)| day).collect();
         serde_json::to_vec(&days).expect("days can be written as JSON")
     };
-    // What is refused anyway answers no earlier request and is no answer to a later one.
-    let once = key.filter(|_| faults.is_empty()).map(|key| Once { operation, key, body: body() });
+    // A request with faults is not stored under its Idempotency-Key, so that the client may correct it and use the key again.
+    let once = key.filter(|_| faults.is_empty()).map(|key| Once { key, body: body() });
     let batch = Batch { operation, kind: WORK_DAY, submissions: &submissions, today: caller.today(), faults };
     Ok(record::submit(app, caller.ctx(), &batch, once.as_ref()).await?)
 }

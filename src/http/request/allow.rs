@@ -35,9 +35,10 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 
 /// The path of the document that a request's path is one of.
 fn known(path: &str) -> Option<&'static Known> {
+    let asked: Vec<&str> = segments(path).collect();
     let matches = |known: &&Known| {
-        let same = |(known, asked): (&String, &str)| known.starts_with('{') || known == asked;
-        known.segments.len() == segments(path).count() && known.segments.iter().zip(segments(path)).all(same)
+        let same = |(known, asked): (&String, &&str)| known.starts_with('{') || known == asked;
+        known.segments.len() == asked.len() && known.segments.iter().zip(&asked).all(same)
     };
     PATHS.iter().find(matches)
 }

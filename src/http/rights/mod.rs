@@ -1,4 +1,4 @@
-//! What a person may demand: consent, taking along, giving back, deletion, restriction, retention, an overview.
+//! What a person may demand of their data.
 
 pub mod consent;
 pub mod deletion;

@@ -1,4 +1,4 @@
-//! Published statistics: which hospitals count, who was counted, and each release.
+//! Published statistics and their parameters.
 
 pub mod analytics;
 pub mod parameters;

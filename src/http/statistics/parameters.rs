@@ -11,7 +11,8 @@ use domain::{
     statistics::{
         hospital::{Fixed, HospitalLists},
         release::{
-            BUDGET, GRACE_DAYS, K_MIN, OVERTIME_BOUNDS, PLANNED_BOUNDS, Plan, Planned, Policy, ROLE_GROUPS, Table,
+            BUDGET, GRACE_DAYS, K_MIN, OVERTIME_BOUNDS, PLANNED_BOUNDS, Plan, Planned, Policy, ROLE_GROUPS, RoleGroup,
+            Table,
         },
     },
 };
@@ -89,7 +90,7 @@ pub struct RoleGroupParameters {
     /// The level.
     role_level: OneOf<RoleLevel>,
     /// The group.
-    role_group: OneOf<domain::statistics::release::RoleGroup>,
+    role_group: OneOf<RoleGroup>,
 }
 
 /// The public parameter sheet.
