@@ -224,8 +224,7 @@ async fn requests_and_rules_follow_from_the_log() {
     let ask = async || {
         let wish = json!({ "deletion_type": "partial", "filters": { "kinds": ["work_day"] } });
         expect(world.post(&anna, "/v1/privacy/delete-data", &wish).await, StatusCode::ACCEPTED).await;
-        let letters = world.take_letters(&anna.email).await;
-        letters.iter().rev().find_map(|letter| crate::program::token_of(letter)).expect("a token")
+        world.mailed_token(&anna.email).await
     };
     let confirm = async |token: &str| {
         let phrase = json!({ "phrase": Scope::Partial.phrase() });

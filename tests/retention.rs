@@ -114,8 +114,7 @@ async fn a_shorter_rule_is_told_waits_however_often_it_is_set_and_is_taken_back(
     let mut anna = sign_in(&world, &anna.email).await;
     world.take_letters(&anna.email).await;
     expect(set(&world, &anna, "work_day", json!(1)).await, StatusCode::OK).await;
-    let letters = world.take_letters(&anna.email).await;
-    let letter = letters.first().expect("the person is told");
+    let letter = world.take_letter(&anna.email, "kept for a shorter time").await;
     for told in ["will be kept for a shorter time", domain::kinds::WORK_DAY.title(), "as long as the account", "1 day"]
     {
         assert!(letter.contains(told), "{told}: {letter}");

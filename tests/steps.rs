@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    program::token_of,
     support::{Person, World, day, expect},
 };
 
@@ -171,9 +170,7 @@ pub async fn submit_day(world: &World, person: &Person, date: &str) -> String {
 /// Asks for a deletion; gives the answer and the mailed token.
 pub async fn ask_to_delete(world: &World, person: &Person, wish: &Value) -> (Value, String) {
     let asked = expect(world.post(person, "/v1/privacy/delete-data", wish).await, StatusCode::ACCEPTED).await;
-    let letters = world.take_letters(&person.email).await;
-    let token = letters.iter().rev().find_map(|letter| token_of(letter)).expect("a letter holds a token");
-    (asked, token)
+    (asked, world.mailed_token(&person.email).await)
 }
 
 /// Confirms a deletion with its phrase.

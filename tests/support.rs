@@ -26,6 +26,8 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use vault::{Ring, Vault};
 
+use crate::program::token_of;
+
 /// The cluster of this run and its template database.
 pub struct Suite {
     folder: Folder,
@@ -185,37 +187,44 @@ impl World {
         self.send(person, Method::PUT, path, body).await
     }
 
-    /// All letters to an address, oldest first, with their files.
-    async fn letters(&self, email: &str) -> Vec<(std::time::SystemTime, String, std::path::PathBuf)> {
+    /// All letters to an address, taken out of the folder as a mail program would. Their order says nothing: a file system's
+    /// times are too coarse for it.
+    pub async fn take_letters(&self, email: &str) -> Vec<String> {
+        self.take_saying(email, "").await
+    }
+
+    /// The one letter to an address that says so, taken out of the folder; the others stay.
+    pub async fn take_letter(&self, email: &str, saying: &str) -> String {
+        let mut letters = self.take_saying(email, saying).await;
+        assert_eq!(letters.len(), 1, "one letter says `{saying}`: {letters:?}");
+        letters.remove(0)
+    }
+
+    async fn take_saying(&self, email: &str, saying: &str) -> Vec<String> {
         while jobs::deliver_some(&self.app, &self.mailbox).await.expect("letters are delivered") > 0 {}
-        let mut letters: Vec<_> = std::fs::read_dir(server::mail_folder(&self.folder))
+        std::fs::read_dir(server::mail_folder(&self.folder))
             .expect("a mail folder")
             .map(|entry| entry.expect("an entry").path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
-            .map(|path| {
-                let time = std::fs::metadata(&path).expect("metadata").modified().expect("a time");
-                (time, std::fs::read_to_string(&path).expect("text"), path)
+            .map(|path| (std::fs::read_to_string(&path).expect("text"), path))
+            .filter(|(text, _)| text.contains(&format!("To: {email}")) && text.contains(saying))
+            .map(|(text, path)| {
+                std::fs::remove_file(path).expect("the letter is taken");
+                text
             })
-            .filter(|(_, text, _)| text.contains(&format!("To: {email}")))
-            .collect();
-        letters.sort();
-        letters
+            .collect()
     }
 
-    /// All letters to an address, oldest first, taken out of the folder as a mail program would.
-    pub async fn take_letters(&self, email: &str) -> Vec<String> {
-        let letters = self.letters(email).await;
-        letters.iter().for_each(|(_, _, path)| std::fs::remove_file(path).expect("the letter is taken"));
-        letters.into_iter().map(|(_, text, _)| text).collect()
-    }
-
-    /// The newest code that was mailed to an address.
+    /// The code that was mailed to an address, the one that was not read yet.
     pub async fn mailed_code(&self, email: &str) -> String {
-        let letters = self.letters(email).await;
-        let (_, text, _) =
-            letters.iter().rfind(|(_, text, _)| text.contains("Your code: ")).expect("a letter with a code");
+        let text = self.take_letter(email, "Your code: ").await;
         let at = text.find("Your code: ").expect("a code") + "Your code: ".len();
         text[at..].lines().next().expect("a line").trim_end().to_owned()
+    }
+
+    /// The token of a deletion that was mailed to an address, the one that was not read yet.
+    pub async fn mailed_token(&self, email: &str) -> String {
+        token_of(&self.take_letter(email, "Subject: Please confirm").await).expect("a token")
     }
 
     /// Asks for a code and reads it from the mail.
