@@ -10,9 +10,7 @@ use poem::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{
-    support::{Person, World, day, expect},
-};
+use crate::support::{Person, World, day, expect};
 
 /// An answer, read whole.
 #[derive(Debug)]

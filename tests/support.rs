@@ -200,8 +200,13 @@ impl World {
         letters.remove(0)
     }
 
-    async fn take_saying(&self, email: &str, saying: &str) -> Vec<String> {
+    /// Hands all letters over that wait.
+    pub async fn deliver(&self) {
         while jobs::deliver_some(&self.app, &self.mailbox).await.expect("letters are delivered") > 0 {}
+    }
+
+    async fn take_saying(&self, email: &str, saying: &str) -> Vec<String> {
+        self.deliver().await;
         std::fs::read_dir(server::mail_folder(&self.folder))
             .expect("a mail folder")
             .map(|entry| entry.expect("an entry").path())

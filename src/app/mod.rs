@@ -6,20 +6,17 @@
 pub mod databases;
 pub mod desk;
 pub mod error;
+pub mod frame;
 pub mod identity;
 pub mod letter;
 pub mod log;
 pub mod operation;
-pub mod read;
 pub mod reason;
 pub mod records;
 pub mod rights;
-pub mod standing;
 pub mod state;
 pub mod statistics;
-pub mod stream;
 
 pub use databases::Databases;
 pub use error::{AppError, Passing};
-pub use standing::Standing;
 pub use state::{Alerts, App};

@@ -8,13 +8,12 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use context::Ctx;
-use db::Gate;
 use projections::{CATCH_UP, catch_up::CatchUp, operation::lag::log_stalled};
 use tokio::time::Instant;
 
 use crate::app::{
     App, AppError,
+    frame::{self},
     operation::{
         catch_up::{self, PAGE, Step},
         generation::{self, enter, swap},
@@ -98,15 +97,14 @@ async fn round(app: &App, projection: &'static CatchUp) -> Result<(bool, usize),
 }
 
 async fn warn_of_stall(app: &App) {
-    let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: db::Tx| async move {
-        let [rows] = tx.finish([log_stalled(ctx.now() - STALLED_AFTER)]).await?;
-        let named = |row: &db::Row| (row.get(0), row.get::<_, Option<String>>(1).unwrap_or_default());
-        Ok::<_, AppError>(rows.iter().map(named).collect::<Vec<(i32, String)>>())
-    };
-    match app.db.system.run_tx("log_stalled", ctx, Gate::read(ctx), work).await {
-        Ok(held_by) if held_by.is_empty() => {}
-        Ok(held_by) => tracing::warn!(?held_by, "an open transaction holds the readers of the log back"),
+    let since = app.clock.now() - STALLED_AFTER;
+    let named = |row: &db::Row| (row.get(0), row.get::<_, Option<String>>(1).unwrap_or_default());
+    match frame::system_query(app, "log_stalled", || [log_stalled(since)]).await {
+        Ok([rows]) if rows.is_empty() => {}
+        Ok([rows]) => {
+            let held_by: Vec<(i32, String)> = rows.iter().map(named).collect();
+            tracing::warn!(?held_by, "an open transaction holds the readers of the log back");
+        }
         Err(error) => tracing::warn!(%error, "the readers of the log can't be watched"),
     }
 }

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::Ctx;
-use db::{Gate, Tx};
 use domain::desk::alert::AlertEvent;
 use event_log::Event;
 use futures_util::future::join_all;
@@ -13,7 +12,11 @@ use projections::desk::alert::{Delivery, deliveries_plan, delivery_row, delivery
 use serde_json::{Value, json};
 
 use crate::{
-    app::{App, AppError, desk::webhook::Endpoint, letter, read},
+    app::{
+        App, AppError,
+        desk::webhook::Endpoint,
+        frame::{self},
+    },
     mail::Letter,
 };
 
@@ -52,7 +55,7 @@ pub async fn deliver_alerts_once(app: &App, client: &reqwest::Client) -> Result<
         return Ok(0);
     }
     let now = app.clock.now();
-    read::as_system(app, "deliveries_plan", &|| deliveries_plan(endpoints.clone(), now)).await?;
+    frame::system_query(app, "deliveries_plan", || [deliveries_plan(endpoints.clone(), now)]).await?;
     // Each by itself: one that hangs keeps no other waiting.
     let tried = join_all(endpoints.iter().map(|endpoint| deliver_all(app, client, endpoint))).await;
     tried.into_iter().sum()
@@ -63,7 +66,7 @@ async fn deliver_all(app: &App, client: &reqwest::Client, endpoint: &str) -> Res
     let mut tried = 0;
     loop {
         let now = app.clock.now();
-        let rows = read::as_system(app, "delivery_take", &|| delivery_take(endpoint, now, LEASE)).await?;
+        let [rows] = frame::system_query(app, "delivery_take", || [delivery_take(endpoint, now, LEASE)]).await?;
         let Some(delivery) = rows.first().and_then(delivery_row) else { return Ok(tried) };
         tried += 1;
         let outcome = deliver(app, client, &delivery).await;
@@ -73,7 +76,8 @@ async fn deliver_all(app: &App, client: &reqwest::Client, endpoint: &str) -> Res
         });
         let now = app.clock.now();
         let (endpoint, event) = (&delivery.endpoint, delivery.event.event_id.0);
-        read::as_system(app, "delivery_settle", &|| delivery_settle(endpoint, event, settled.clone(), now)).await?;
+        frame::system_query(app, "delivery_settle", || [delivery_settle(endpoint, event, settled.clone(), now)])
+            .await?;
     }
 }
 
@@ -128,8 +132,8 @@ async fn by_mail(app: &App, message: &Value) -> Result<(), String> {
     let text = |name: &str| alert[name].as_str().map_or_else(|| alert[name].to_string(), str::to_owned);
     let letter = Letter::alert(to, &text("rule"), &text("severity"), &text("actor"), &text("count"), &text("since"));
     let (ctx, letter) = (&Ctx::system(app.clock.clone()), &letter);
-    let work = move |tx: Tx| async move { letter::post(app, ctx, &tx, letter) };
-    app.db.system.run_tx("alert_mail", ctx, Gate::read(ctx), work).await.map_err(|error| error.to_string())
+    let mail = frame::system_work(app, &app.db.system, "alert_mail", ctx, move |work| async move { work.post(letter) });
+    mail.await.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -5,10 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use context::Ctx;
-use db::{Gate, Query};
+use db::Query;
 use vault::RingError;
 
-use crate::app::{App, AppError, rights::export_run};
+use crate::app::{
+    App, AppError,
+    frame::{self},
+    rights::export_run,
+};
 
 const EVERY: Duration = Duration::from_secs(600);
 /// How long before a day its transit key is made: longer than a round.
@@ -67,15 +71,8 @@ pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
             "an older key-encryption key lives: what was erased since the rotation opens in old copies until it is destroyed"
         );
     }
-    app.db
-        .system
-        .run_tx("keep_house", ctx, Gate::read(ctx), move |tx| async move {
-            for sql in EXPIRED {
-                tx.queue(Query::new(sql).bind(ctx.now()));
-            }
-            Ok::<_, AppError>(())
-        })
-        .await?;
+    let now = app.clock.now();
+    frame::system_query(app, "keep_house", || EXPIRED.map(|sql| Query::new(sql).bind(now))).await?;
     let files = export_run::expire_all(app).await?;
     if files > 0 {
         tracing::info!(files, "export files removed");

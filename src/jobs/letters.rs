@@ -9,12 +9,15 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use context::Ctx;
-use db::{Gate, Query};
+use db::Query;
 use uuid::Uuid;
 use vault::{Sealed, TransitId};
 
 use crate::{
-    app::{App, AppError},
+    app::{
+        App, AppError,
+        frame::{self},
+    },
     mail::{Letter, MailError, Mailbox, Round, place},
 };
 
@@ -74,16 +77,9 @@ struct Taken {
 }
 
 async fn take(app: &App, mailbox: &Mailbox) -> Result<Option<Taken>, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    let lease_ends: DateTime<Utc> = ctx.now() + mailbox.patience();
-    let rows = app
-        .db
-        .system
-        .run_tx("letter_take", ctx, Gate::read(ctx), move |tx| async move {
-            let [rows] = tx.finish([letter_take(ctx.now(), lease_ends)]).await?;
-            Ok::<_, AppError>(rows)
-        })
-        .await?;
+    let now = app.clock.now();
+    let lease_ends: DateTime<Utc> = now + mailbox.patience();
+    let [rows] = frame::system_query(app, "letter_take", || [letter_take(now, lease_ends)]).await?;
     let taken = |row: &tokio_postgres::Row| Taken {
         id: row.get(0),
         key: row.get(1),
@@ -127,13 +123,8 @@ async fn settle(app: &App, taken: &Taken, handed_over: Result<(), MailError>) ->
             true
         }
     };
-    app.db
-        .system
-        .run_tx("letter_settle", ctx, Gate::read(ctx), move |tx| async move {
-            tx.queue(if waits { letter_later(ctx, id, attempts) } else { letter_done(id) });
-            Ok(())
-        })
-        .await
+    let settle = || if waits { letter_later(ctx, id, attempts) } else { letter_done(id) };
+    frame::system_query(app, "letter_settle", || [settle()]).await.map(drop)
 }
 
 fn letter_done(id: Uuid) -> Query {

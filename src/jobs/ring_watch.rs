@@ -6,11 +6,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use context::{Ctx, NodeId};
-use db::{Gate, Query};
+use context::NodeId;
+use db::Query;
 use vault::RingError;
 
-use crate::app::{App, AppError};
+use crate::app::{
+    App, AppError,
+    frame::{self},
+};
 
 /// How often the file is looked at; the row is renewed every second time, and with every change.
 const EVERY: Duration = Duration::from_secs(1);
@@ -57,36 +60,24 @@ async fn reload(app: &App) -> Result<bool, RingError> {
 
 /// Takes a server out that stops in order.
 pub async fn leave_ring(app: &App, node: NodeId) -> Result<(), AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: db::Tx| async move {
-        tx.queue(Query::new("-- node_leave\nDELETE FROM vault.nodes WHERE node_id = $1").bind(node.0));
-        Ok(())
-    };
-    app.db.system.run_tx("node_leave", ctx, Gate::read(ctx), work).await
+    let leave = || Query::new("-- node_leave\nDELETE FROM vault.nodes WHERE node_id = $1").bind(node.0);
+    frame::system_query(app, "node_leave", || [leave()]).await.map(drop)
 }
 
 /// Renews a server's row, and clears those of servers that have been gone for an hour. The time is the database's, which all
 /// servers share.
 async fn beat(app: &App, node: NodeId) -> Result<(), AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
     let generation = i64::try_from(app.vault.ring().generation()).unwrap_or(i64::MAX);
-    app.db
-        .system
-        .run_tx("node_beat", ctx, Gate::read(ctx), move |tx| async move {
-            tx.queue(
-                Query::new(
-                    "-- node_beat
-                    INSERT INTO vault.nodes (node_id, ring_generation, seen_at) VALUES ($1, $2, statement_timestamp())
-                    ON CONFLICT (node_id) DO UPDATE
-                    SET ring_generation = excluded.ring_generation, seen_at = excluded.seen_at",
-                )
-                .bind(node.0)
-                .bind(generation),
-            );
-            tx.queue(Query::new(
-                "-- nodes_clear\nDELETE FROM vault.nodes WHERE seen_at < statement_timestamp() - interval '1 hour'",
-            ));
-            Ok(())
-        })
-        .await
+    let beat = || {
+        Query::new(
+            "-- node_beat
+            INSERT INTO vault.nodes (node_id, ring_generation, seen_at) VALUES ($1, $2, statement_timestamp())
+            ON CONFLICT (node_id) DO UPDATE
+            SET ring_generation = excluded.ring_generation, seen_at = excluded.seen_at",
+        )
+        .bind(node.0)
+        .bind(generation)
+    };
+    let clear = "-- nodes_clear\nDELETE FROM vault.nodes WHERE seen_at < statement_timestamp() - interval '1 hour'";
+    frame::system_query(app, "node_beat", || [beat(), Query::new(clear)]).await.map(drop)
 }

@@ -5,14 +5,15 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use context::{Ctx, DeletionId, ExportId, JobId};
-use db::{Gate, Query};
+use context::{DeletionId, ExportId, JobId};
+use db::Query;
 use projections::operation::job::{Leased, job_lease, job_plan, job_plan_deletions};
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{Instrument, field::Empty};
 
 use crate::app::{
     App, AppError,
+    frame::{self},
     operation::job::Next,
     rights::{
         consent_lapse::{self, CONSENT_LAPSE_JOB, NOTICE_SWEEP_JOB},
@@ -74,33 +75,21 @@ pub async fn run_some(app: &Arc<App>, most: usize) -> Result<usize, AppError> {
 /// Sees to it that the work that no request brings is among the jobs: the daily looks at retention, changed notices and due
 /// releases, and confirmed deletions, which a restored database has no jobs for.
 pub async fn plan(app: &App) -> Result<(), AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    app.db
-        .system
-        .run_tx("job_plan", ctx, Gate::read(ctx), move |tx| async move {
-            tx.queue(job_plan(SWEEP_JOB, ctx.now()));
-            tx.queue(job_plan(NOTICE_SWEEP_JOB, ctx.now()));
-            tx.queue(job_plan(RELEASE_JOB, ctx.now()));
-            tx.queue(job_plan_deletions(DELETION_JOB, ctx.now()));
-            Ok(())
-        })
-        .await
+    let now = app.clock.now();
+    let daily = |kind| job_plan(kind, now);
+    let deletions = || job_plan_deletions(DELETION_JOB, now);
+    let queries = || [daily(SWEEP_JOB), daily(NOTICE_SWEEP_JOB), daily(RELEASE_JOB), deletions()];
+    frame::system_query(app, "job_plan", queries).await.map(drop)
 }
 
 async fn lease(app: &App, most: usize) -> Result<Vec<Leased>, AppError> {
     if most == 0 {
         return Ok(Vec::new());
     }
-    let ctx = &Ctx::system(app.clock.clone());
-    let lease = JobId::random().0;
+    let (lease, now) = (JobId::random().0, app.clock.now());
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    app.db
-        .system
-        .run_tx("job_lease", ctx, Gate::read(ctx), move |tx| async move {
-            let [rows] = tx.finish([job_lease(lease, ctx.now(), most)]).await?;
-            Ok(rows.iter().map(Leased::from_row).collect())
-        })
-        .await
+    let [rows] = frame::system_query(app, "job_lease", || [job_lease(lease, now, most)]).await?;
+    Ok(rows.iter().map(Leased::from_row).collect())
 }
 
 /// Does one job in a span of its own, which says how it ended.
@@ -171,14 +160,8 @@ async fn keep_lease(app: &App, job: &Leased) {
 
 /// One statement on the jobs; says how many rows it gave.
 async fn on_jobs(app: &App, name: &'static str, query: &(dyn Fn() -> Query + Sync)) -> Result<usize, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    app.db
-        .system
-        .run_tx(name, ctx, Gate::read(ctx), move |tx| async move {
-            let [rows] = tx.finish([query()]).await?;
-            Ok(rows.len())
-        })
-        .await
+    let [rows] = frame::system_query(app, name, || [query()]).await?;
+    Ok(rows.len())
 }
 
 /// How long a failed job waits: twice as long each time.

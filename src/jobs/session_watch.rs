@@ -7,7 +7,11 @@ use std::{sync::Arc, time::Duration};
 use db::{Query, Row};
 use domain::desk::alert::Severity;
 
-use crate::app::{App, AppError, desk::alert, read};
+use crate::app::{
+    App, AppError,
+    desk::alert,
+    frame::{self},
+};
 
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -49,7 +53,8 @@ pub async fn watch_sessions(app: Arc<App>) {
 /// Has sessions ended that hold a transaction for too long, and raises an alert for each login; says which.
 pub async fn watch_sessions_once(app: &App) -> Result<Vec<Ended>, AppError> {
     let end = || Query::new("-- sessions_end\nSELECT login, age_s, state FROM watch.end_sessions()");
-    let ended: Vec<Ended> = read::as_system(app, "sessions_end", &end).await?.iter().map(Ended::from_row).collect();
+    let [rows] = frame::system_query(app, "sessions_end", || [end()]).await?;
+    let ended: Vec<Ended> = rows.iter().map(Ended::from_row).collect();
     for Ended { login, age_s, state } in &ended {
         tracing::warn!(login, age_s, state, "a session held a transaction for too long, and was ended");
         let of_login = ended.iter().filter(|other| other.login == *login).count();

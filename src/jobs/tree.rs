@@ -12,8 +12,8 @@ use crate::{
     app::{
         App, AppError,
         desk::alert,
+        frame::{self},
         log::{published, tree},
-        read,
     },
     jobs::witness::Witnesses,
 };
@@ -80,7 +80,7 @@ pub async fn grow_once(app: &App, witnesses: &mut Witnesses) -> Result<Option<Ch
 
 async fn thin(app: &App) -> Result<(), AppError> {
     let now = app.clock.now();
-    read::as_system(app, "checkpoints_thin", &|| checkpoints_thin(now)).await.map(drop)
+    frame::system_query(app, "checkpoints_thin", || [checkpoints_thin(now)]).await.map(drop)
 }
 
 /// Whether published checkpoints follow the log.

@@ -9,7 +9,11 @@ use context::Ctx;
 use db::{Clocks, Drift, Gate, catalogue, drift, matrix};
 use domain::desk::alert::Severity;
 
-use crate::app::{App, AppError, desk::alert};
+use crate::app::{
+    App, AppError,
+    desk::alert,
+    frame::{self},
+};
 
 /// How far the database's clock may be from ours. The log refuses events that are two minutes off.
 pub const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
@@ -41,15 +45,9 @@ pub struct ClocksApart(pub Clocks);
 /// Compares the live catalogue with what it must be.
 pub async fn check_policies(app: &App) -> Result<Result<OwnSettings, PolicyDrift>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let found = app
-        .db
-        .api
-        .run_tx("check_policies", ctx, Gate::read(ctx), move |tx| async move {
-            let [rows] = tx.finish([catalogue()]).await?;
-            Ok::<_, AppError>(matrix(&rows))
-        })
-        .await?;
-    let Drift { lines, own_settings } = drift(&found);
+    let queries = || [catalogue()];
+    let [rows] = frame::ticket_query(app, "check_policies", ctx, Gate::read(ctx), queries).await?;
+    let Drift { lines, own_settings } = drift(&matrix(&rows));
     Ok(if lines.is_empty() { Ok(OwnSettings(own_settings)) } else { Err(PolicyDrift(lines)) })
 }
 

@@ -121,6 +121,16 @@ impl Gate {
         }
     }
 
+    /// The same, sharing the subject's lock.
+    pub fn and_shared(self) -> Self {
+        Self { lock: SHARED, ..self }
+    }
+
+    /// The same, with the subject's lock alone.
+    pub fn and_alone(self) -> Self {
+        Self { lock: ALONE, ..self }
+    }
+
     /// The same, and the rows found by a keyed hash as well.
     pub fn and_lookup(self, lookup: Lookup) -> Self {
         Self { lookup: Some(lookup), ..self }
@@ -216,9 +226,19 @@ impl Tx {
         Ok(rows.try_into().expect("as many answers as statements"))
     }
 
+    /// The same for a number of statements that is not known beforehand.
+    pub async fn finish_all(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, DbError> {
+        self.send(queries, true).await
+    }
+
     /// Keeps a statement for the last flight, in which the COMMIT leaves too.
     pub fn queue(&self, query: Query) {
         self.0.queue.lock().expect("no one panics while queueing").push(query);
+    }
+
+    /// Drops what was queued so far.
+    pub fn clear_queue(&self) {
+        self.0.queue.lock().expect("no one panics while queueing").clear();
     }
 
     /// Whether the key of [`Gate::claim`] is ours; false where another transaction holds it. Known after the first flight.

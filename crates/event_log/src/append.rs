@@ -1,6 +1,6 @@
 //! Appending: what one transaction adds to the log, and the read models that follow from it.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use context::{Ctx, Personal};
 use db::{Query, Tx};
@@ -16,16 +16,16 @@ pub trait Inline: Sync {
 }
 
 /// The events of one transaction, in the order in which commands made them.
-pub struct Unit<'k> {
+pub struct Unit {
     pub(crate) actor: Actor,
     pub(crate) trail: Trail,
-    pub(crate) keys: Option<&'k SubjectKeys>,
+    pub(crate) keys: Option<Arc<SubjectKeys>>,
     events: Mutex<Vec<Event>>,
 }
 
-impl<'k> Unit<'k> {
+impl Unit {
     /// A unit for a context; with keys, the client's address and agent are kept, sealed.
-    pub fn new(ctx: &Ctx, keys: Option<&'k SubjectKeys>) -> Self {
+    pub fn new(ctx: &Ctx, keys: Option<Arc<SubjectKeys>>) -> Self {
         Self { actor: Actor::of(ctx), trail: Trail::of(&ctx.client), keys, events: Mutex::default() }
     }
 
@@ -54,9 +54,14 @@ impl<'k> Unit<'k> {
         self.len() == 0
     }
 
-    /// Queues the events and all inline read models for the transaction's last flight.
-    pub fn flush(self, tx: &Tx, projections: &[&dyn Inline]) {
-        let events = self.events.into_inner().expect("no one panics while adding events");
+    /// Drops the events so far.
+    pub fn clear(&self) {
+        self.events.lock().expect("no one panics while adding events").clear();
+    }
+
+    /// Queues the events since the last time and all inline read models for the transaction's last flight.
+    pub fn flush(&self, tx: &Tx, projections: &[&dyn Inline]) {
+        let events = std::mem::take(&mut *self.events.lock().expect("no one panics while adding events"));
         if events.is_empty() {
             return;
         }

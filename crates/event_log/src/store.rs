@@ -35,17 +35,17 @@ pub struct Stream<'k> {
 }
 
 /// A store for one command on one stream.
-pub struct Store<'u, 'k> {
-    unit: &'u Unit<'k>,
+pub struct Store<'u> {
+    unit: &'u Unit,
     stream: Stream<'u>,
     upcasters: &'u [Box<dyn EventUpcaster>],
     now: DateTime<Utc>,
 }
 
-impl<'u, 'k> Store<'u, 'k> {
+impl<'u> Store<'u> {
     /// A store that adds to `unit` what a command on `stream` makes, stamped `now`.
     pub fn new(
-        unit: &'u Unit<'k>,
+        unit: &'u Unit,
         stream: Stream<'u>,
         upcasters: &'u [Box<dyn EventUpcaster>],
         now: DateTime<Utc>,
@@ -97,12 +97,12 @@ impl<'u, 'k> Store<'u, 'k> {
             Sealing::Clear => body,
             Sealing::Record(key) => stored_json(&key.seal(&event.place(), body.as_bytes())),
         };
-        event.set_metadata(&self.unit.actor, self.unit.keys.map(|keys| (keys, &self.unit.trail)));
+        event.set_metadata(&self.unit.actor, self.unit.keys.as_deref().map(|keys| (keys, &self.unit.trail)));
         Ok(event)
     }
 }
 
-impl<A: Aggregate> EventStore<A> for Store<'_, '_> {
+impl<A: Aggregate> EventStore<A> for Store<'_> {
     type AC = EventStoreAggregateContext<A>;
 
     async fn load_events(&self, _: &str) -> Result<Vec<EventEnvelope<A>>, AggregateError<A::Error>> {
@@ -147,7 +147,7 @@ impl<A: Aggregate> EventStore<A> for Store<'_, '_> {
 
 /// Runs one command: load, decide, queue. Nothing is stored before the transaction's last flight.
 pub async fn execute<A>(
-    store: Store<'_, '_>,
+    store: Store<'_>,
     id: &str,
     command: A::Command,
     services: A::Services,

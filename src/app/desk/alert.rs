@@ -3,16 +3,14 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, SessionId, SubjectId};
-use db::{Gate, Tx};
 use domain::{
     desk::alert::{Alert, AlertCommand, AlertEvent, Pattern, Severity},
     identity::suspension::{Suspend, Suspension},
     kinds::CONTACT,
     rights::deletion::Deletion,
 };
-use event_log::{Event, Unit, cqrs_es::Aggregate};
+use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
-    INLINE,
     desk::alert::{
         DeliveryRow, Found, Wanted, deliveries_replay, delivery_list, found_row, newest_of_type, pattern_find,
         session_subject, suspension_put,
@@ -23,11 +21,10 @@ use projections::{
 use uuid::Uuid;
 
 use crate::app::{
-    App, AppError, Standing,
+    App, AppError,
     desk::alert_rules::{By, Count, Rule},
-    read,
+    frame::{self, Frame, newest_of},
     rights::deletion,
-    stream::{self, newest_of},
 };
 
 /// So many alerts are shown.
@@ -55,8 +52,8 @@ pub async fn look(app: &App, rule: &Rule) -> Result<usize, AppError> {
         at_least: i64::from(rule.at_least),
         since: now - rule.within(),
     };
-    let found: Vec<Found> =
-        read::as_system(app, "pattern_find", &|| pattern_find(wanted.clone())).await?.iter().map(found_row).collect();
+    let [rows] = frame::system_query(app, "pattern_find", || [pattern_find(wanted.clone())]).await?;
+    let found: Vec<Found> = rows.iter().map(found_row).collect();
     let mut raised = 0;
     for found in found {
         if is_quiet(app, &rule.name, &found.actor, rule.within()).await? {
@@ -103,7 +100,7 @@ async fn suspend_actor(
 /// Whether the same alert was raised so short a time ago that it is not raised again.
 async fn is_quiet(app: &App, rule: &str, actor: &str, quiet: TimeDelta) -> Result<bool, AppError> {
     let id = stream_of(rule, actor);
-    let rows = read::as_system(app, "alert_get", &|| newest(SubjectId::NIL, Alert::TYPE, &id)).await?;
+    let [rows] = frame::system_query(app, "alert_get", || [newest(SubjectId::NIL, Alert::TYPE, &id)]).await?;
     let event = newest_of(&rows).and_then(|event| serde_json::from_str(&event.payload).ok());
     let (Some(AlertEvent::Raised { raised_at, .. }) | Some(AlertEvent::Acknowledged { raised_at, .. })) = event else {
         return Ok(false);
@@ -112,7 +109,7 @@ async fn is_quiet(app: &App, rule: &str, actor: &str, quiet: TimeDelta) -> Resul
 }
 
 async fn subject_of_session(app: &App, session: SessionId) -> Result<Option<SubjectId>, AppError> {
-    let rows = read::as_system(app, "session_subject", &|| session_subject(session.0)).await?;
+    let [rows] = frame::system_query(app, "session_subject", || [session_subject(session.0)]).await?;
     Ok(rows.first().map(|row| SubjectId(row.get(0))))
 }
 
@@ -120,7 +117,7 @@ async fn subject_of_session(app: &App, session: SessionId) -> Result<Option<Subj
 pub async fn raise(app: &App, pattern: Pattern, quiet: TimeDelta) -> Result<bool, AppError> {
     let (ctx, id) = (&Ctx::system(app.clock.clone()), stream_of(&pattern.rule, &pattern.actor));
     let command = AlertCommand::Raise { pattern: pattern.clone(), now: ctx.now(), quiet };
-    let (_, raised) = stream::system_command::<Alert>(app, "alert_raise", ctx, &id, command).await?;
+    let (_, raised) = frame::system_command::<Alert>(app, "alert_raise", ctx, &id, command).await?;
     if raised {
         tracing::warn!(rule = pattern.rule, actor = pattern.actor, count = pattern.count, "an alert was raised");
     }
@@ -144,26 +141,18 @@ pub async fn alarm_about(app: &App, login: &str, rule: &str, severity: Severity,
 /// Suspends an account until a time; says whether there was one. A confirmed deletion that waits pauses meanwhile.
 async fn suspend(app: &App, subject: SubjectId, rule: &str, until: DateTime<Utc>) -> Result<bool, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
-    let work = move |tx: Tx| async move {
-        let id = subject.to_string();
-        let [standing, rows, requests, contact] = tx
-            .flight([
-                Standing::query(ctx, None),
-                newest(subject, Suspension::TYPE, &id),
-                newest(subject, Deletion::TYPE, &id),
-                record_list(subject, CONTACT.name(), None),
-            ])
-            .await?;
-        let keys = Standing::take(app, ctx, &standing)?.keys;
-        let unit = Unit::new(ctx, Some(&keys));
+    let id = &subject.to_string();
+    let contact = || record_list(subject, CONTACT.name(), None);
+    let reads = || [newest(subject, Suspension::TYPE, id), newest(subject, Deletion::TYPE, id), contact()];
+    let frame = Frame::act("account_suspend", ctx).alone();
+    let suspend = frame::command(app, frame, reads, move |work, standing, [rows, requests, contact]| async move {
         let command = Suspend { rule: rule.to_owned(), until };
-        stream::command::<Suspension>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;
-        deletion::pause(app, ctx, &tx, &unit, &keys, until, (&requests, &contact)).await?;
-        unit.flush(&tx, INLINE);
-        tx.queue(suspension_put(subject, until));
+        work.command::<Suspension>(id, &rows, command).await?;
+        deletion::pause(&work, &standing.keys, until, (&requests, &contact)).await?;
+        work.queue(suspension_put(subject, until));
         Ok(())
-    };
-    match app.db.api.run_tx("account_suspend", ctx, Gate::alone(ctx), work).await {
+    });
+    match suspend.await {
         // Who is gone can't act anyway.
         Err(AppError::SignedOut) => Ok(false),
         outcome => outcome.map(|()| true),
@@ -172,7 +161,7 @@ async fn suspend(app: &App, subject: SubjectId, rule: &str, until: DateTime<Utc>
 
 /// The alerts, newest first; only those that nobody looks after where `open` says so.
 pub async fn list(app: &App, open: bool) -> Result<Vec<Raised>, AppError> {
-    let rows = read::as_system(app, "alert_list", &|| newest_of_type(Alert::TYPE, SHOWN)).await?;
+    let [rows] = frame::system_query(app, "alert_list", || [newest_of_type(Alert::TYPE, SHOWN)]).await?;
     let read = |row| {
         let event = Event::from_row(row, 0);
         let alert: AlertEvent = serde_json::from_str(&event.payload).ok()?;
@@ -185,19 +174,21 @@ pub async fn list(app: &App, open: bool) -> Result<Vec<Raised>, AppError> {
 /// Notes that a member of staff looks after an alert.
 pub async fn acknowledge(app: &App, ctx: &Ctx, alert: &str) -> Result<(), AppError> {
     let command = AlertCommand::Acknowledge { now: ctx.now() };
-    stream::system_command::<Alert>(app, "alert_acknowledge", ctx, alert, command).await.map(drop)
+    frame::system_command::<Alert>(app, "alert_acknowledge", ctx, alert, command).await.map(drop)
 }
 
 /// The newest deliveries of alerts.
 pub async fn deliveries(app: &App, state: Option<String>) -> Result<Vec<DeliveryRow>, AppError> {
-    let rows = read::as_system(app, "delivery_list", &|| delivery_list(state.clone(), SHOWN)).await?;
+    let [rows] = frame::system_query(app, "delivery_list", || [delivery_list(state.clone(), SHOWN)]).await?;
     Ok(rows.iter().map(DeliveryRow::from_row).collect())
 }
 
 /// Sends again what was given up, or one alert; says how many deliveries.
 pub async fn delivery_replay(app: &App, endpoint: Option<String>, event: Option<Uuid>) -> Result<usize, AppError> {
     let now = app.clock.now();
-    Ok(read::as_system(app, "delivery_replay", &|| deliveries_replay(endpoint.clone(), event, now)).await?.len())
+    let queries = || [deliveries_replay(endpoint.clone(), event, now)];
+    let [rows] = frame::system_query(app, "delivery_replay", queries).await?;
+    Ok(rows.len())
 }
 
 /// One stream a rule and actor.

@@ -7,8 +7,8 @@ use projections::{desk::alert::newest_of_type, log::audit::newest};
 use uuid::Uuid;
 
 use crate::app::{
-    App, AppError, read,
-    stream::{self, newest_of},
+    App, AppError,
+    frame::{self, newest_of},
 };
 
 /// So many breaches are shown.
@@ -22,20 +22,20 @@ pub async fn decide(
     breach: Uuid,
     command: BreachCommand,
 ) -> Result<Progress, AppError> {
-    let outcome = stream::system_command::<Breach>(app, operation, staff, &breach.to_string(), command).await?;
+    let outcome = frame::system_command::<Breach>(app, operation, staff, &breach.to_string(), command).await?;
     progress(&outcome.0.ok_or(AppError::Missing("breach"))?)
 }
 
 /// One breach.
 pub async fn get(app: &App, breach: Uuid) -> Result<Progress, AppError> {
     let id = breach.to_string();
-    let rows = read::as_system(app, "breach_get", &|| newest(SubjectId::NIL, Breach::TYPE, &id)).await?;
+    let [rows] = frame::system_query(app, "breach_get", || [newest(SubjectId::NIL, Breach::TYPE, &id)]).await?;
     progress(&newest_of(&rows).ok_or(AppError::Missing("breach"))?)
 }
 
 /// All breaches, newest first.
 pub async fn list(app: &App) -> Result<Vec<(Uuid, Progress)>, AppError> {
-    let rows = read::as_system(app, "breach_list", &|| newest_of_type(Breach::TYPE, SHOWN)).await?;
+    let [rows] = frame::system_query(app, "breach_list", || [newest_of_type(Breach::TYPE, SHOWN)]).await?;
     let read = |row| {
         let event = Event::from_row(row, 0);
         let id = event.aggregate_id.parse().map_err(|_| AppError::Corrupt("a breach without an id".to_owned()))?;

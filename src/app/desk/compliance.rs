@@ -3,18 +3,16 @@
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, Role, SubjectId};
-use db::{Gate, Tx};
 use domain::{
     desk::{
-        alert::AlertEvent,
+        alert::{Alert, AlertEvent},
         drill::{Drill, DrillEvent, Outcome},
         extension::{self, Extend, Extension},
     },
     kinds::CONTACT,
 };
-use event_log::{Event, Unit, cqrs_es::Aggregate};
+use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
-    INLINE,
     desk::{
         alert::newest_of_type,
         compliance::{
@@ -29,12 +27,12 @@ use uuid::Uuid;
 
 use crate::{
     app::{
-        App, AppError, Standing,
+        App, AppError,
         desk::opening::by_staff,
-        letter::{self, address_of},
+        frame::{self, Frame, newest_of},
+        letter::address_of,
         log::published,
-        read, reason,
-        stream::{self, newest_of},
+        reason,
     },
     mail::Letter,
     supervisor::version::newest_minor,
@@ -133,27 +131,22 @@ pub struct Overview {
 
 /// Everything at a glance.
 pub async fn overview(app: &App) -> Result<Overview, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    let now = ctx.now();
-    let id = &SubjectId::NIL.to_string();
-    let work = move |tx: Tx| async move {
-        Ok::<_, AppError>(
-            tx.finish([
-                accounts_count(now),
-                request_list(None, now, SHOWN),
-                erasures_list(now),
-                consents_count(),
-                holds_list(now),
-                staff_list(),
-                newest(SubjectId::NIL, Drill::TYPE, id),
-                server_version(),
-                newest_of_type("alert", SHOWN),
-            ])
-            .await?,
-        )
+    let (now, id) = (app.clock.now(), SubjectId::NIL.to_string());
+    let queries = || {
+        [
+            accounts_count(now),
+            request_list(None, now, SHOWN),
+            erasures_list(now),
+            consents_count(),
+            holds_list(now),
+            staff_list(),
+            newest(SubjectId::NIL, Drill::TYPE, &id),
+            server_version(),
+            newest_of_type(Alert::TYPE, SHOWN),
+        ]
     };
     let [accounts, requests, erasures, consents, holds, staff, drill, version, alerts] =
-        app.db.system.run_tx("compliance_overview", ctx, Gate::read(ctx), work).await?;
+        frame::system_query(app, "compliance_overview", queries).await?;
     let ring = app.vault.ring();
     let published = published::checkpoint(app, None).await?;
     let checkpoint = published.as_ref().map(|stored| (stored.size, stored.signed_at));
@@ -216,7 +209,7 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
 /// The requests that are not answered yet, the oldest first.
 pub async fn requests(app: &App) -> Result<Vec<OpenRequest>, AppError> {
     let now = app.clock.now();
-    let rows = read::as_system(app, "request_list", &|| request_list(None, now, SHOWN)).await?;
+    let [rows] = frame::system_query(app, "request_list", || [request_list(None, now, SHOWN)]).await?;
     Ok(rows.iter().map(OpenRequest::from_row).collect())
 }
 
@@ -224,35 +217,25 @@ pub async fn requests(app: &App) -> Result<Vec<OpenRequest>, AppError> {
 pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str) -> Result<DateTime<Utc>, AppError> {
     let reason = reason::parse(reason)?;
     let reason = reason.as_str();
-    let rows = read::as_system(app, "request_get", &|| request_list(Some(request), staff.now(), 1)).await?;
+    let [rows] = frame::system_query(app, "request_get", || [request_list(Some(request), staff.now(), 1)]).await?;
     let open = rows.first().map(OpenRequest::from_row).ok_or(AppError::Missing("open request"))?;
     let due_at = extension::due_at(open.received_at, true);
     let ctx = &staff.for_subject(open.subject, None).acting_as(Role::Job);
     let received_at = open.received_at;
-    let work = move |tx: Tx| async move {
-        let id = request.to_string();
-        let [standing, contact, rows] = tx
-            .flight([
-                Standing::query(ctx, None),
-                record_list(ctx.subject, CONTACT.name(), None),
-                newest(ctx.subject, Extension::TYPE, &id),
-            ])
-            .await?;
-        let keys = Standing::take(app, ctx, &standing)?.keys;
-        let unit = Unit::new(&by_staff(staff, ctx.subject), Some(&keys)).with_details(format!("reason: {reason}"));
-        let command = Extend { received_at, now: ctx.now() };
-        stream::command::<Extension>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;
-        letter::post(app, ctx, &tx, &Letter::request_extended(&address_of(&keys, &contact)?, reason, due_at))?;
-        unit.flush(&tx, INLINE);
-        Ok::<_, AppError>(())
-    };
-    app.db.api.run_tx("request_extend", ctx, Gate::alone(ctx), work).await?;
+    let (id, author, details) = (&request.to_string(), by_staff(staff, ctx.subject), format!("reason: {reason}"));
+    let reads = || [record_list(ctx.subject, CONTACT.name(), None), newest(ctx.subject, Extension::TYPE, id)];
+    let frame = Frame::act("request_extend", ctx).recorded_for(&author, &details).alone();
+    frame::command(app, frame, reads, move |work, standing, [contact, rows]| async move {
+        work.command::<Extension>(id, &rows, Extend { received_at, now: ctx.now() }).await?;
+        work.post(&Letter::request_extended(&address_of(&standing.keys, &contact)?, reason, due_at))
+    })
+    .await?;
     Ok(due_at)
 }
 
 /// A page of the trail, each entry with its place in the log.
 pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<(u64, i64, Event)>, AppError> {
-    let rows = read::as_system(app, "trail_list", &|| trail_list(filter.clone())).await?;
+    let [rows] = frame::system_query(app, "trail_list", || [trail_list(filter.clone())]).await?;
     let read = |row: &db::Row| {
         let txid = row.get::<_, &str>(0).parse().expect("xid8 is a number");
         (txid, row.get(1), Event::from_row(row, 2))
@@ -268,7 +251,8 @@ pub async fn affected(
     kinds: &[String],
     limit: i64,
 ) -> Result<(Vec<Affected>, i64), AppError> {
-    let rows = read::as_system(app, "breach_affected", &|| affected_list(from, to, kinds.to_vec(), limit)).await?;
+    let [rows] =
+        frame::system_query(app, "breach_affected", || [affected_list(from, to, kinds.to_vec(), limit)]).await?;
     let all = rows.first().map_or(0, |row| row.get(4));
     let read =
         |row: &db::Row| Affected { subject: row.get(0), events: row.get(1), first: row.get(2), last: row.get(3) };
@@ -278,7 +262,7 @@ pub async fn affected(
 /// Puts a drill on record.
 pub async fn drill_record(app: &App, outcome: Outcome) -> Result<(), AppError> {
     let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
-    stream::system_command::<Drill>(app, "drill_record", ctx, &id, outcome).await.map(drop)
+    frame::system_command::<Drill>(app, "drill_record", ctx, &id, outcome).await.map(drop)
 }
 
 /// Somebody who is concerned by a breach.

@@ -2,9 +2,10 @@
 //! of an hour. The person sees that it was done, by which role, and why; each read is an event of the person too, and the answer
 //! leaves when it is durable.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Client, Ctx, Personal, SubjectId};
-use db::{Gate, Tx};
 use domain::{
     Kind,
     log::access::{ACCESS, DATA_OPENED},
@@ -16,15 +17,15 @@ use vault::{RecordEntry, SubjectKeys, record_register};
 use zeroize::Zeroizing;
 
 use crate::app::{
-    App, AppError, Standing,
+    App, AppError,
+    frame::{self, Frame, Standing},
     identity::known,
     log::{
         access::{self, access_event},
         access_log::Read,
     },
-    read, reason,
+    reason,
     records::{opened::OpenRecord, record},
-    standing,
 };
 
 /// How long an opening lasts.
@@ -52,7 +53,7 @@ pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(U
         }
     };
     let person = &opened_by(staff, subject);
-    let keys = match standing::acting_keys(app, person).await {
+    let keys = match frame::acting_keys(app, person).await {
         Err(AppError::SignedOut) => return Err(AppError::Missing("account")),
         keys => keys?,
     };
@@ -60,12 +61,7 @@ pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(U
     let expires_at = staff.now() + LASTS;
     let mac = opening_mac(app, opening, subject, staff.subject, expires_at).to_vec();
     let row = &OpeningRow { subject, staff: staff.subject, expires_at, mac };
-    let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: Tx| async move {
-        tx.queue(opening_add(opening, session.0, row));
-        Ok::<_, AppError>(())
-    };
-    app.db.system.run_tx("data_open", ctx, Gate::read(ctx), work).await?;
+    frame::system_query(app, "data_open", || [opening_add(opening, session.0, row)]).await?;
     Ok((opening, expires_at))
 }
 
@@ -76,17 +72,13 @@ pub async fn keys_grant(app: &App, email: &str, reason: &str) -> Result<Zeroizin
     let system = &Ctx::system(app.clock.clone());
     let subject = known::account_of(app, system, email).await?.ok_or(AppError::Missing("account"))?.subject;
     let ctx = &Ctx::job(app.clock.clone(), subject);
-    let work = move |tx: Tx| async move {
-        let [standing, register] = tx.flight([Standing::query(ctx, None), record_register(subject)]).await?;
-        let keys = Standing::take(app, ctx, &standing)?.keys;
-        let mut records = serde_json::Map::new();
-        for entry in register.iter().map(RecordEntry::from_row) {
-            let key = keys.open_record(&entry)?.granted();
-            records.insert(entry.record.to_string(), key.as_str().into());
-        }
-        Ok::<_, AppError>((keys, records))
-    };
-    let (keys, records) = app.db.api.run_tx("keys_grant", ctx, Gate::shared(ctx), work).await?;
+    let frame = Frame::act("keys_grant", ctx).shared();
+    let (Standing { keys, .. }, [register]) = frame::query(app, frame, || [record_register(subject)]).await?;
+    let mut records = serde_json::Map::new();
+    for entry in register.iter().map(RecordEntry::from_row) {
+        let key = keys.open_record(&entry)?.granted();
+        records.insert(entry.record.to_string(), key.as_str().into());
+    }
     let details = format!("keys granted to an auditor; reason: {}", reason.as_str());
     opened_read(app, system, opened_event(ctx), keys, details).await?;
     let grant = serde_json::json!({
@@ -100,7 +92,7 @@ pub async fn keys_grant(app: &App, email: &str, reason: &str) -> Result<Zeroizin
 
 /// The records of a kind of the person whose data was opened to this member of staff.
 pub async fn records(app: &App, staff: &Ctx, opening: Uuid, kind: &'static Kind) -> Result<Vec<OpenRecord>, AppError> {
-    let rows = read::as_system(app, "opening_get", &|| opening_get(opening)).await?;
+    let [rows] = frame::system_query(app, "opening_get", || [opening_get(opening)]).await?;
     let row = rows.first().map(OpeningRow::from_row).ok_or(AppError::Missing("opening"))?;
     let mac = opening_mac(app, opening, row.subject, row.staff, row.expires_at);
     let ours = aws_lc_rs::constant_time::verify_slices_are_equal(&mac, &row.mac).is_ok();
@@ -120,7 +112,7 @@ async fn opened_read(
     app: &App,
     staff: &Ctx,
     event: event_log::Event,
-    keys: SubjectKeys,
+    keys: Arc<SubjectKeys>,
     details: String,
 ) -> Result<(), AppError> {
     let trail = Trail { details: Some(Personal::new(details)), ..Trail::default() };

@@ -2,24 +2,24 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::{Ctx, Role, SessionId, SubjectId, UserId};
-use db::{Gate, Lookup, Query, Tx};
+use db::{Lookup, Query, Row};
 use domain::{
     identity::account::{Account, AccountCommand},
     kinds::{Contact, Shape, WorkProfile, kind},
     records::record::{Record, RecordCommand},
     rights::consent::{Consent, Purpose},
 };
-use event_log::{Event, Sealing, Store, Stream, Unit, execute};
-use projections::{INLINE, rights::consent::stream_id};
-use vault::{RecordKey, SubjectKeys, record_insert, subject_insert};
+use event_log::{Sealing, Store, Stream, execute};
+use projections::rights::consent::stream_id;
+use vault::{RecordKey, SubjectKeys, record_insert};
 
 use crate::{
     app::{
         App, AppError,
+        frame::{self, Frame, Work, newest_of},
         identity::session::{self, signs_in_on, use_up},
         records::opened::time_zone,
         rights::{decision, receipt},
-        stream,
     },
     auth::{Grant, codes::Proof},
 };
@@ -82,93 +82,78 @@ async fn register_tx(
     let (subject, user) = (SubjectId::random(), UserId::random());
     let role = if session.is_some() { Role::Subject } else { Role::System };
     let ctx = &ctx.for_subject(subject, None).acting_as(role);
-    app.db
-        .api
-        .run_tx("auth_register", ctx, Gate::shared(ctx).and_lookup(address), move |tx| async move {
-            use_up(&tx, ctx, address, proof).await?;
-            let ring = app.vault.ring();
-            // Made anew with every try: a rotation of the ring may have come in between.
-            let (keys, wrapped) = &app.vault.create_subject(subject);
-            tx.queue(subject_insert(subject, wrapped));
-            let mac = ring.row_mac("users", &[subject.0.as_bytes(), user.0.as_bytes()]);
-            tx.queue(
-                Query::new("-- user_insert\nINSERT INTO auth.users (subject_id, user_id, mac) VALUES ($1, $2, $3)")
-                    .bind(subject.0)
-                    .bind(user.0)
-                    .bind(mac.to_vec()),
-            );
-            let mac = ring.row_mac("addresses", &[subject.0.as_bytes(), &address.0]);
-            tx.queue(
-                Query::new(
-                    "-- address_insert
-                    INSERT INTO auth.addresses (subject_id, address_hash, pepper_version, mac) VALUES ($1, $2, $3, $4)",
-                )
+    let frame = Frame::act("auth_register", ctx).shared().looking_up(address);
+    frame::first(app, frame, move |work, keys| async move {
+        use_up(&work.tx, ctx, address, proof).await?;
+        let ring = app.vault.ring();
+        let mac = ring.row_mac("users", &[subject.0.as_bytes(), user.0.as_bytes()]);
+        work.queue(
+            Query::new("-- user_insert\nINSERT INTO auth.users (subject_id, user_id, mac) VALUES ($1, $2, $3)")
                 .bind(subject.0)
-                .bind(address.0.to_vec())
-                .bind(pepper)
+                .bind(user.0)
                 .bind(mac.to_vec()),
-            );
-            let unit = Unit::new(ctx, Some(keys));
-            let commands = [
-                Some(AccountCommand::Register),
-                session.map(|session| AccountCommand::SignIn(session, signs_in_on(proof))),
-            ];
-            account_commands(ctx, &unit, None, commands.into_iter().flatten()).await?;
-            let contact = Contact { email: person.email.clone() };
-            first_record(ctx, &tx, &unit, keys, &contact).await?;
-            if let Some(work) = &person.work {
-                first_record(ctx, &tx, &unit, keys, work).await?;
+        );
+        let mac = ring.row_mac("addresses", &[subject.0.as_bytes(), &address.0]);
+        work.queue(
+            Query::new(
+                "-- address_insert
+                    INSERT INTO auth.addresses (subject_id, address_hash, pepper_version, mac) VALUES ($1, $2, $3, $4)",
+            )
+            .bind(subject.0)
+            .bind(address.0.to_vec())
+            .bind(pepper)
+            .bind(mac.to_vec()),
+        );
+        let commands = [
+            Some(AccountCommand::Register),
+            session.map(|session| AccountCommand::SignIn(session, signs_in_on(proof))),
+        ];
+        account_commands(&work, &[], commands.into_iter().flatten()).await?;
+        let contact = Contact { email: person.email.clone() };
+        first_record(&work, &keys, &contact).await?;
+        if let Some(profile) = &person.work {
+            first_record(&work, &keys, profile).await?;
+        }
+        for purpose in &person.consents {
+            let (id, grant) = (stream_id(subject, *purpose), decision::command(*purpose, true, None));
+            let granted = work.command::<Consent>(&id, &[], grant).await?;
+            // Who is registered by somebody else did not act, and gets no letter.
+            if let (Proof::Code(_), Some(event)) = (proof, granted) {
+                receipt::post(&work, &person.email, &event, user)?;
             }
-            for purpose in &person.consents {
-                let (id, grant) = (stream_id(subject, *purpose), decision::command(*purpose, true, None));
-                stream::command::<Consent>(ctx, &unit, &id, None, grant).await?;
-                // Who is registered by somebody else did not act, and gets no letter.
-                if let (Proof::Code(_), Some(event)) = (proof, unit.newest()) {
-                    receipt::post(app, ctx, &tx, &person.email, &event, user)?;
-                }
-            }
-            unit.flush(&tx, INLINE);
-            let zone = time_zone(person.work.as_ref());
-            session
-                .map(|session| session::grant(app, ctx, &tx, (session, proof), user, Role::Subject, zone))
-                .transpose()
-        })
-        .await
+        }
+        let zone = time_zone(person.work.as_ref());
+        session.map(|session| session::grant(&work, (session, proof), user, Role::Subject, zone)).transpose()
+    })
+    .await
 }
 
 /// Runs commands on the account's own stream, one after the other.
 pub(crate) async fn account_commands(
-    ctx: &Ctx,
-    unit: &Unit<'_>,
-    newest: Option<&Event>,
+    work: &Work<'_>,
+    newest: &[Row],
     commands: impl IntoIterator<Item = AccountCommand>,
 ) -> Result<(), AppError> {
-    let mut newest = newest.cloned();
+    let (id, mut newest) = (work.ctx.subject.to_string(), newest_of(newest));
     for command in commands {
-        stream::command::<Account>(ctx, unit, &ctx.subject.to_string(), newest.as_ref(), command).await?;
-        newest = unit.newest();
+        newest = work.command_after::<Account>(&id, newest.as_ref(), command).await?.or(newest);
     }
     Ok(())
 }
 
 /// Submits the first record of a shape of which a person has one.
-async fn first_record<S: Shape>(
-    ctx: &Ctx,
-    tx: &Tx,
-    unit: &Unit<'_>,
-    keys: &SubjectKeys,
-    shape: &S,
-) -> Result<(), AppError> {
+async fn first_record<S: Shape>(work: &Work<'_>, keys: &SubjectKeys, shape: &S) -> Result<(), AppError> {
     let (kind, record, key) =
         (kind(S::NAME).expect("every shape is in the list"), context::RecordId::random(), RecordKey::generate());
+    let ctx = work.ctx;
     let today: NaiveDate = ctx.now().date_naive();
     let stream = Stream { subject: ctx.subject, kind: kind.name(), sealing: Sealing::Record(&key), newest: None };
-    let store = Store::new(unit, stream, &[], ctx.now());
+    let store = Store::new(&work.unit, stream, &[], ctx.now());
     let command = RecordCommand::Submit { kind, body: shape.to_body(), today };
     execute::<Record>(store, &record.to_string(), command, ()).await?;
     let key_hash = keys.index().key_hash(kind.name(), &shape.natural_key());
     let entry = keys.enter(record, kind.name(), key_hash.to_vec(), None, &key);
-    tx.queue(record_insert(ctx.subject, vec![entry]));
+    work.queue(record_insert(ctx.subject, vec![entry]));
     Ok(())
 }
 

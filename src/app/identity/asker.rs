@@ -1,10 +1,14 @@
 //! Who asks for a code or shows one: a device on which the person signed in before, or a client that is not known.
 
 use context::{Ctx, SubjectId};
-use db::{Gate, Tx};
+use db::Gate;
 
 use crate::{
-    app::{App, AppError, identity::known::Known},
+    app::{
+        App, AppError,
+        frame::{self},
+        identity::known::Known,
+    },
     auth::{
         devices::{Asker, Device, device_get, is_ours},
         limits::client_key,
@@ -19,11 +23,8 @@ pub async fn find(app: &App, ctx: &Ctx, known: Option<&Known>, secret: Option<&s
     let device = Device::shown(ring, secret);
     let ctx = &ctx.for_subject(known.map_or(SubjectId::NIL, |known| known.subject), None);
     let lookup = device.lookup;
-    let work = move |tx: Tx| async move {
-        let [rows] = tx.finish([device_get(ctx, lookup)]).await?;
-        Ok::<_, AppError>(rows)
-    };
-    let rows = app.db.api.run_tx("device_get", ctx, Gate::read(ctx), work).await?;
+    let queries = || [device_get(ctx, lookup)];
+    let [rows] = frame::ticket_query(app, "device_get", ctx, Gate::read(ctx), queries).await?;
     let is_known = rows.first().is_some_and(|row| is_ours(ring, ctx, lookup, row));
     Ok(if is_known { Asker::Device(device) } else { stranger() })
 }

@@ -6,23 +6,20 @@
 //! too long to guess, which no count bars.
 
 use context::{Ctx, Role, SubjectId};
-use db::{Gate, Row, Tx};
+use db::{Gate, Tx};
 use domain::{
     identity::account::{Account, AccountCommand},
     kinds::mailbox_of,
 };
-use event_log::Unit;
-use projections::INLINE;
-use vault::SubjectKeys;
 
 use crate::{
     app::{
-        App, AppError, Standing,
+        App, AppError,
+        frame::{self, Frame, Work},
         identity::{
             known::{self, Known},
             limit,
         },
-        stream,
     },
     auth::{
         codes::{Shown, Waiting, code_shown, code_store, codes_get, long_code, short_code},
@@ -87,17 +84,16 @@ async fn send_to(app: &App, ctx: &Ctx, email: &str, known: Option<&Known>, asker
     let (address, _) = ring.address_hash(email);
     let (key, sealer) = ring.transit(ctx.now())?;
     let (sealer, ctx) = (&sealer, &about(ctx, known));
-    let work = move |tx: Tx| async move {
-        let tried_often = limits::is_used_up(app.vault.ring(), ctx, key, Limit::TriesPerAddress, email);
-        let [standing, tried_often] = tx.flight([Standing::query(ctx, None), tried_often]).await?;
-        let keys = keys_of_known(app, ctx, known, &standing)?;
+    let frame = Frame::act("auth_code", ctx).shared().looking_up(address);
+    let reads = || [limits::is_used_up(ring, ctx, key, Limit::TriesPerAddress, email)];
+    frame::attempt(app, frame, reads, move |work, [tried_often]| async move {
         let guessable = asker.device().is_some() || tried_often.is_empty();
         let code = if guessable { short_code() } else { long_code() };
-        tx.queue(code_store(ring, ctx, key, address, asker, code.reveal()));
-        tx.queue(letter_insert(ctx, &Letter::code(email, &code_shown(code.reveal())), key, sealer));
-        attempt(ctx, &tx, keys.as_ref(), AccountCommand::RequestCode).await
-    };
-    app.db.api.run_tx("auth_code", ctx, Gate::shared(ctx).and_lookup(address), work).await
+        work.queue(code_store(ring, ctx, key, address, asker, code.reveal()));
+        work.queue(letter_insert(ctx, &Letter::code(email, &code_shown(code.reveal())), key, sealer));
+        record(&work, AccountCommand::RequestCode).await
+    })
+    .await
 }
 
 /// Compares a code with those that were mailed to the address.
@@ -141,38 +137,15 @@ pub async fn fail_sign_in(app: &App, ctx: &Ctx, known: Option<&Known>) -> Result
 
 async fn fail(app: &App, ctx: &Ctx, known: Option<&Known>) -> Result<(), AppError> {
     let ctx = &about(ctx, known);
-    let work = move |tx: Tx| async move {
-        let [standing] = tx.flight([Standing::query(ctx, None)]).await?;
-        let keys = keys_of_known(app, ctx, known, &standing)?;
-        attempt(ctx, &tx, keys.as_ref(), AccountCommand::FailSignIn).await
-    };
-    app.db.api.run_tx("account_fail_sign_in", ctx, Gate::shared(ctx), work).await
+    let frame = Frame::act("account_fail_sign_in", ctx).shared();
+    frame::attempt(app, frame, || [], move |work, []| async move { record(&work, AccountCommand::FailSignIn).await })
+        .await
 }
 
 /// Queues the event of what anybody may try with an address. Each is a stream of its own, so that many at once wait for nothing:
 /// a queue before one address would tell that it is known.
-async fn attempt(ctx: &Ctx, tx: &Tx, keys: Option<&SubjectKeys>, command: AccountCommand) -> Result<(), AppError> {
-    let unit = Unit::new(ctx, keys);
-    stream::command::<Account>(ctx, &unit, &stream::own_id(), None, command).await?;
-    unit.flush(tx, INLINE);
-    Ok(())
-}
-
-/// The keys of the person who is known. For nobody as many keys are made and thrown away, so that the time of an answer does not
-/// tell whether an address is known.
-fn keys_of_known(
-    app: &App,
-    ctx: &Ctx,
-    known: Option<&Known>,
-    standing: &[Row],
-) -> Result<Option<SubjectKeys>, AppError> {
-    if known.is_some() {
-        return Ok(Some(Standing::take(app, ctx, standing)?.keys));
-    }
-    let nobody = SubjectId::random();
-    drop(app.vault.create_subject(nobody));
-    app.vault.forget(nobody);
-    Ok(None)
+async fn record(work: &Work<'_>, command: AccountCommand) -> Result<(), AppError> {
+    work.command::<Account>(&frame::own_id(), &[], command).await.map(drop)
 }
 
 /// The circumstances of what anybody may try with an address: about its person, or about nobody.

@@ -5,7 +5,10 @@ use db::{Gate, Lookup, Query, Row};
 use domain::kinds::former_spelling;
 use uuid::Uuid;
 
-use crate::app::{App, AppError};
+use crate::app::{
+    App, AppError,
+    frame::{self},
+};
 
 /// Where an address leads.
 pub struct Known {
@@ -25,14 +28,8 @@ pub async fn account_of(app: &App, ctx: &Ctx, email: &str) -> Result<Option<Know
 
 /// The person whom an address is filed under. The row's MAC is checked: a moved row leads nowhere.
 async fn account_at(app: &App, ctx: &Ctx, address: Lookup) -> Result<Option<Known>, AppError> {
-    let rows = app
-        .db
-        .api
-        .run_tx("account_of", ctx, Gate::lookup(address), move |tx| async move {
-            let [rows] = tx.finish([address_get(address)]).await?;
-            Ok::<_, AppError>(rows)
-        })
-        .await?;
+    let queries = || [address_get(address)];
+    let [rows] = frame::ticket_query(app, "account_of", ctx, Gate::lookup(address), queries).await?;
     rows.first().map(|row| known(app, address, row)).transpose()
 }
 

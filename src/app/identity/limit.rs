@@ -1,10 +1,13 @@
 //! Counting requests against limits, each in a transaction of its own, so that a refused request counts as well.
 
 use context::Ctx;
-use db::{Gate, Query, Tx};
+use db::{Gate, Query};
 
 use crate::{
-    app::{App, AppError},
+    app::{
+        App, AppError,
+        frame::{self},
+    },
     auth::limits::{Left, Limit, query},
 };
 
@@ -36,9 +39,7 @@ pub async fn count(app: &App, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Lef
 /// Counts one request against a limit and says what that leaves, used up or not.
 pub async fn used(app: &App, ctx: &Ctx, limit: Limit, who: &str) -> Result<Left, AppError> {
     let (key, _) = app.vault.ring().transit(ctx.now())?;
-    let work = move |tx: Tx| async move {
-        let [rows] = tx.finish([query(app.vault.ring(), ctx, key, limit, who)]).await?;
-        Ok::<_, AppError>(Left::of(ctx, limit, &rows))
-    };
-    app.db.api.run_tx("limit_count", ctx, Gate::read(ctx), work).await
+    let queries = || [query(app.vault.ring(), ctx, key, limit, who)];
+    let [rows] = frame::ticket_query(app, "limit_count", ctx, Gate::read(ctx), queries).await?;
+    Ok(Left::of(ctx, limit, &rows))
 }

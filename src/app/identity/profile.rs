@@ -1,8 +1,10 @@
 //! The records of which a person has one: contact and work profile.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use context::Ctx;
-use db::Gate;
+use domain::Kind;
 use domain::kinds::{CONTACT, Contact, Shape, WORK_DAY, WORK_PROFILE, WorkProfile};
 use projections::{
     identity::account::account_get,
@@ -11,7 +13,8 @@ use projections::{
 use vault::SubjectKeys;
 
 use crate::app::{
-    App, AppError, Standing,
+    App, AppError,
+    frame::{self, Frame, Standing},
     records::{
         opened::single,
         record::{self, Batch, Expected, Outcome, Submission},
@@ -31,27 +34,16 @@ pub struct Profile {
 }
 
 /// The account, the contact and the work profile.
-pub async fn get(app: &App, ctx: &Ctx) -> Result<(Profile, SubjectKeys), AppError> {
-    app.db
-        .api
-        .run_tx("account_get", ctx, Gate::shared(ctx), move |tx| async move {
-            let [standing, account, contact, work, last] = tx
-                .finish([
-                    Standing::query(ctx, None),
-                    account_get(ctx.subject),
-                    record_list(ctx.subject, CONTACT.name(), None),
-                    record_list(ctx.subject, WORK_PROFILE.name(), None),
-                    record_latest(ctx.subject, WORK_DAY.name()),
-                ])
-                .await?;
-            let keys = Standing::take_right(app, ctx, &standing)?.keys;
-            let registered_at = account.first().ok_or(AppError::Missing("account"))?.get(0);
-            let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
-            let work = single::<WorkProfile>(&keys, &work)?;
-            let profile = Profile { registered_at, contact, work, last_submission_at: last[0].get(0) };
-            Ok((profile, keys))
-        })
-        .await
+pub async fn get(app: &App, ctx: &Ctx) -> Result<(Profile, Arc<SubjectKeys>), AppError> {
+    let single_of = |kind: &Kind| record_list(ctx.subject, kind.name(), None);
+    let last = || record_latest(ctx.subject, WORK_DAY.name());
+    let reads = || [account_get(ctx.subject), single_of(CONTACT), single_of(WORK_PROFILE), last()];
+    let frame = Frame::right("account_get", ctx).shared();
+    let (Standing { keys, .. }, [account, contact, work, last]) = frame::query(app, frame, reads).await?;
+    let registered_at = account.first().ok_or(AppError::Missing("account"))?.get(0);
+    let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
+    let work = single::<WorkProfile>(&keys, &work)?;
+    Ok((Profile { registered_at, contact, work, last_submission_at: last[0].get(0) }, keys))
 }
 
 /// Rectifies the work profile; refuses where it is not of an expected version.

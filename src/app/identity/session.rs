@@ -5,7 +5,7 @@ use db::{Lookup, Tx};
 use domain::identity::account::SignInDevice;
 
 use crate::{
-    app::{App, AppError},
+    app::{App, AppError, frame::Work},
     auth::{
         Claims, Grant,
         codes::{Proof, Shown, code_use},
@@ -16,20 +16,19 @@ use crate::{
 /// Queues a session with its first refresh token, and makes the access token. Who showed a code is on a device that is known from
 /// then on.
 pub(crate) fn grant(
-    app: &App,
-    ctx: &Ctx,
-    tx: &Tx,
+    work: &Work<'_>,
     (session, proof): (SessionId, &Proof),
     user: UserId,
     role: Role,
     time_zone: &str,
 ) -> Result<Grant, AppError> {
-    let refresh = sessions::RefreshToken::generate(app.vault.ring());
-    tx.queue(sessions::session_insert(app.vault.ring(), ctx, session, role));
-    tx.queue(sessions::refresh_insert(app.vault.ring(), ctx, session, role, &refresh));
+    let (app, ctx, ring) = (work.app, work.ctx, work.app.vault.ring());
+    let refresh = sessions::RefreshToken::generate(ring);
+    work.queue(sessions::session_insert(ring, ctx, session, role));
+    work.queue(sessions::refresh_insert(ring, ctx, session, role, &refresh));
     let device_secret = match proof {
         Proof::Code(Shown { device: Some(device), .. }) => Some(device.secret.clone()),
-        Proof::Code(_) => Some(devices::add(app.vault.ring(), ctx, tx)),
+        Proof::Code(_) => Some(devices::add(ring, ctx, &work.tx)),
         Proof::Operator => None,
     };
     Ok(Grant { device_secret, ..claims(app, ctx, session, user, role, time_zone, refresh.text)? })

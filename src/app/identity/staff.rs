@@ -1,18 +1,17 @@
 //! Members of staff: made by the command line, never by the API; they sign in with a mailed code like everybody.
 
 use context::{Ctx, Role, SubjectId};
-use db::{Gate, Query};
+use db::Query;
 use domain::identity::account::AccountCommand;
-use event_log::Unit;
-use projections::{INLINE, identity::account::account_newest};
+use projections::identity::account::account_newest;
 
 use crate::app::{
-    App, AppError, Standing,
+    App, AppError,
+    frame::{self, Frame},
     identity::{
         account::{self, Registration, account_commands},
         known,
     },
-    stream::newest_of,
 };
 
 /// Gives somebody a staff role, making the account where there is none.
@@ -23,44 +22,36 @@ pub async fn add(app: &App, email: &str, role: Role) -> Result<(), AppError> {
         account::create(app, ctx, &person).await?;
     }
     let known = known::account_of(app, ctx, email).await?.ok_or(AppError::Missing("account"))?;
-    if insert(app, ctx, known.subject, role).await? {
+    if insert(app, known.subject, role).await? {
         record_role(app, ctx, known.subject, role).await?;
     }
     Ok(())
 }
 
 /// Says whether the role is new.
-async fn insert(app: &App, ctx: &Ctx, subject: SubjectId, role: Role) -> Result<bool, AppError> {
+async fn insert(app: &App, subject: SubjectId, role: Role) -> Result<bool, AppError> {
     let mac = app.vault.ring().row_mac("staff_roles", &[subject.0.as_bytes(), role.as_str().as_bytes()]);
-    app.db
-        .system
-        .run_tx("staff_add", ctx, Gate::read(ctx), move |tx| async move {
-            let insert = Query::new(
-                "-- staff_add
-                INSERT INTO auth.staff_roles (subject_id, role, mac) VALUES ($1, $2, $3)
-                ON CONFLICT DO NOTHING RETURNING true",
-            )
-            .bind(subject.0)
-            .bind(role.as_str())
-            .bind(mac.to_vec());
-            let [added] = tx.flight([insert]).await?;
-            Ok(!added.is_empty())
-        })
-        .await
+    let [added] = frame::system_query(app, "staff_add", || [role_add(subject, role, &mac)]).await?;
+    Ok(!added.is_empty())
 }
 
 async fn record_role(app: &App, ctx: &Ctx, subject: SubjectId, role: Role) -> Result<(), AppError> {
     let ctx = &ctx.for_subject(subject, None).acting_as(Role::System);
-    app.db
-        .api
-        .run_tx("staff_record", ctx, Gate::alone(ctx), move |tx| async move {
-            let [standing, newest] = tx.flight([Standing::query(ctx, None), account_newest(ctx)]).await?;
-            let keys = Standing::take(app, ctx, &standing)?.keys;
-            let unit = Unit::new(ctx, Some(&keys));
-            let command = AccountCommand::GiveRole(role.as_str());
-            account_commands(ctx, &unit, newest_of(&newest).as_ref(), [command]).await?;
-            unit.flush(&tx, INLINE);
-            Ok(())
-        })
-        .await
+    let frame = Frame::act("staff_record", ctx).alone();
+    let reads = || [account_newest(ctx)];
+    frame::command(app, frame, reads, move |work, _, [newest]| async move {
+        account_commands(&work, &newest, [AccountCommand::GiveRole(role.as_str())]).await
+    })
+    .await
+}
+
+fn role_add(subject: SubjectId, role: Role, mac: &[u8; 32]) -> Query {
+    Query::new(
+        "-- role_add
+        INSERT INTO auth.staff_roles (subject_id, role, mac) VALUES ($1, $2, $3)
+        ON CONFLICT DO NOTHING RETURNING true",
+    )
+    .bind(subject.0)
+    .bind(role.as_str())
+    .bind(mac.to_vec())
 }

@@ -1,11 +1,17 @@
 //! Reads of personal data are events: the answer leaves when the read is on record.
 
+use std::sync::Arc;
+
 use context::{Ctx, EventId, Personal, SubjectId};
 use domain::log::access::{ACCESS, ACCESS_REFUSED, DATA_ACCESSED};
 use event_log::{Actor, Event, Trail};
 use vault::SubjectKeys;
 
-use crate::app::{App, AppError, log::access_log::Read, standing};
+use crate::app::{
+    App, AppError,
+    frame::{self},
+    log::access_log::Read,
+};
 
 /// That `count` values of `what` of somebody were read; stream, sequence and metadata are the batch's.
 pub(crate) fn access_event(ctx: &Ctx, subject: SubjectId, what: &str, count: usize) -> Event {
@@ -28,7 +34,7 @@ pub(crate) fn access_event(ctx: &Ctx, subject: SubjectId, what: &str, count: usi
 pub async fn note_read(
     app: &App,
     ctx: &Ctx,
-    keys: SubjectKeys,
+    keys: Arc<SubjectKeys>,
     what: &str,
     count: usize,
     details: String,
@@ -40,7 +46,7 @@ pub async fn note_read(
 /// Records that whoever is signed in asked for what is not there, or not theirs; a session that has ended leaves no entry.
 pub async fn record_refusal(app: &App, ctx: &Ctx, status: u16, path: &str) -> Result<(), AppError> {
     // What is refused because of a suspension must not lead to the next one.
-    if status == 403 && matches!(standing::acting_keys(app, ctx).await, Err(AppError::Suspended { .. })) {
+    if status == 403 && matches!(frame::acting_keys(app, ctx).await, Err(AppError::Suspended { .. })) {
         return Ok(());
     }
     match note_refusal(app, ctx, ACCESS, status, path).await {
@@ -52,7 +58,7 @@ pub async fn record_refusal(app: &App, ctx: &Ctx, status: u16, path: &str) -> Re
 /// Records that something of `what` was refused with a status, though data was opened to decide so, or somebody tried what
 /// they may not; `details` are sealed.
 pub(crate) async fn note_refusal(app: &App, ctx: &Ctx, what: &str, status: u16, details: &str) -> Result<(), AppError> {
-    let keys = standing::right_keys(app, ctx).await?;
+    let keys = frame::right_keys(app, ctx).await?;
     let mut event = access_event(ctx, ctx.subject, what, 1);
     event.event_type = ACCESS_REFUSED.to_owned();
     event.payload = serde_json::json!({ "status": status }).to_string();
@@ -67,11 +73,17 @@ pub async fn note_session_read(
     count: usize,
     details: String,
 ) -> Result<(), AppError> {
-    let keys = standing::acting_keys(app, ctx).await?;
+    let keys = frame::acting_keys(app, ctx).await?;
     note_read(app, ctx, keys, what, count, details).await
 }
 
-async fn record_access(app: &App, ctx: &Ctx, event: Event, keys: SubjectKeys, details: String) -> Result<(), AppError> {
+async fn record_access(
+    app: &App,
+    ctx: &Ctx,
+    event: Event,
+    keys: Arc<SubjectKeys>,
+    details: String,
+) -> Result<(), AppError> {
     let trail = Trail { details: Some(Personal::new(details)), ..Trail::of(&ctx.client) };
     app.access_log.record(Read { event, actor: Actor::of(ctx), trail, keys }).await
 }

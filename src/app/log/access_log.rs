@@ -9,6 +9,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -32,7 +33,7 @@ pub struct Read {
     /// Where from, and what was asked for.
     pub trail: Trail,
     /// The reader's keys.
-    pub keys: SubjectKeys,
+    pub keys: Arc<SubjectKeys>,
 }
 
 type Waiting = (Read, oneshot::Sender<bool>);

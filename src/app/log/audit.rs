@@ -1,12 +1,18 @@
 //! The audit log, as the person it is about sees it.
 
+use std::sync::Arc;
+
 use context::Ctx;
 use domain::log::access::STATS_CONSIDERED;
 use event_log::{Event, Trail};
 use projections::log::audit::{AuditFilter, audit_list, audit_row};
 use vault::SubjectKeys;
 
-use crate::app::{App, AppError, read, statistics::considered::owners_trail};
+use crate::app::{
+    App, AppError,
+    frame::{self, Frame, Standing},
+    statistics::considered::owners_trail,
+};
 
 /// One entry, open.
 pub struct AuditEntry {
@@ -23,8 +29,9 @@ pub struct AuditEntry {
 }
 
 /// A page of the person's own entries, newest first.
-pub async fn list(app: &App, ctx: &Ctx, filter: &AuditFilter) -> Result<(Vec<AuditEntry>, SubjectKeys), AppError> {
-    let (rows, keys) = read::own(app, ctx, "audit_list", &|| audit_list(ctx.subject, filter.clone())).await?;
+pub async fn list(app: &App, ctx: &Ctx, filter: &AuditFilter) -> Result<(Vec<AuditEntry>, Arc<SubjectKeys>), AppError> {
+    let reads = || [audit_list(ctx.subject, filter.clone())];
+    let (Standing { keys, .. }, [rows]) = frame::query(app, Frame::right("audit_list", ctx), reads).await?;
     let entries = rows.iter().map(|row| open(&keys, row)).collect::<Result<_, _>>()?;
     Ok((entries, keys))
 }

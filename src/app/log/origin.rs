@@ -2,7 +2,7 @@
 //! new one is opened, whose first leaf says what was kept and what is lost. Nothing else writes meanwhile.
 
 use context::{Ctx, SubjectId};
-use db::{Gate, Query, Tx};
+use db::Query;
 use domain::log::origin::{Left, LogOrigin, LogOriginCommand, LogOriginEvent};
 use event_log::{
     cqrs_es::Aggregate,
@@ -14,9 +14,8 @@ use transparency::{Checkpoint, EMPTY_HASH, Hash};
 use crate::{
     app::{
         App, AppError,
+        frame::{self, newest_of},
         log::tree::{self, PAUSE, Sign, edge_of},
-        read,
-        stream::{self, newest_of},
     },
     data::watermark::tree_number,
 };
@@ -64,7 +63,7 @@ pub async fn reopen(app: &App) -> Result<Option<Checkpoint>, AppError> {
         |origin: &str| Checkpoint { origin: origin.to_owned(), size: 0, root: EMPTY_HASH, note: String::new() };
     let signed = known.unwrap_or_else(|| Checkpoint { size: left.size, root: kept_root, ..nothing(&left.origin) });
     let now = app.clock.now();
-    read::as_system(app, "tree_add", &|| tree_add(&tree, now)).await?;
+    frame::system_query(app, "tree_add", || [tree_add(&tree, now)]).await?;
     let left = Left {
         previous: left.origin,
         previous_begins: left.begins.unsigned_abs(),
@@ -94,7 +93,7 @@ async fn first_checkpoint(app: &App) -> Result<Checkpoint, AppError> {
 /// Whether a tree was opened behind this checkpoint.
 async fn is_opened(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<bool, AppError> {
     let id = SubjectId::NIL.to_string();
-    let rows = read::as_system(app, "origin_get", &|| newest(SubjectId::NIL, LogOrigin::TYPE, &id)).await?;
+    let [rows] = frame::system_query(app, "origin_get", || [newest(SubjectId::NIL, LogOrigin::TYPE, &id)]).await?;
     let event = newest_of(&rows).and_then(|event| serde_json::from_str(&event.payload).ok());
     Ok(event.is_some_and(|LogOriginEvent::OriginOpened { origin, left, .. }| {
         origin == tree.origin && left.signed_origin == signed.origin && left.signed_size == signed.size
@@ -104,11 +103,11 @@ async fn is_opened(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<boo
 /// Whether a stored tree goes on from a checkpoint.
 async fn tree_goes_on(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<bool, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: Tx| async move {
-        let [tiles] = tx.flight([edge_get(tree)]).await?;
-        tree::is_beginning(&tx, signed, tree, edge_of(tree, &tiles)?.root()).await
-    };
-    app.db.system.run_tx("tree_goes_on", ctx, Gate::read(ctx), work).await
+    frame::system_work(app, &app.db.system, "tree_goes_on", ctx, move |work| async move {
+        let [tiles] = work.tx.flight([edge_get(tree)]).await?;
+        tree::is_beginning(&work.tx, signed, tree, edge_of(tree, &tiles)?.root()).await
+    })
+    .await
 }
 
 /// Integrates without signing until the tree covers the log; gives it.
@@ -116,16 +115,17 @@ async fn whole(app: &App) -> Result<TreeRow, AppError> {
     loop {
         tree::integrate(app, Sign::No).await?;
         let ctx = &Ctx::system(app.clock.clone());
-        let work = move |tx: Tx| async move {
+        if let Some(tree) = frame::system_work(app, &app.db.system, "tree_whole", ctx, move |work| async move {
             let whole = Query::new(
                 "-- tree_whole
                 SELECT NOT EXISTS (SELECT FROM log.events e WHERE (e.txid, e.position) >
                                    (SELECT t.txid, t.position FROM log.trees t ORDER BY t.tree DESC LIMIT 1))",
             );
-            let [trees, whole] = tx.finish([tree_list(), whole]).await?;
+            let [trees, whole] = work.tx.finish([tree_list(), whole]).await?;
             Ok::<_, AppError>(trees.first().filter(|_| whole[0].get(0)).map(TreeRow::from_row))
-        };
-        if let Some(tree) = app.db.system.run_tx("tree_whole", ctx, Gate::read(ctx), work).await? {
+        })
+        .await?
+        {
             return Ok(tree);
         }
         tokio::time::sleep(PAUSE).await;
@@ -138,11 +138,14 @@ async fn root(app: &App, tree: &TreeRow, size: u64) -> Result<Option<Hash>, AppE
         return Ok(None);
     }
     let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: Tx| async move { tree::prove(&tx, tree, |tiles| tiles.root(size)).await };
-    app.db.system.run_tx("tree_root", ctx, Gate::read(ctx), work).await.map(Some)
+    frame::system_work(app, &app.db.system, "tree_root", ctx, move |work| async move {
+        tree::prove(&work.tx, tree, |tiles| tiles.root(size)).await
+    })
+    .await
+    .map(Some)
 }
 
 async fn record_origin(app: &App, command: LogOriginCommand) -> Result<(), AppError> {
     let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
-    stream::system_command::<LogOrigin>(app, "log_origin_record", ctx, &id, command).await.map(drop)
+    frame::system_command::<LogOrigin>(app, "log_origin_record", ctx, &id, command).await.map(drop)
 }

@@ -14,18 +14,22 @@ use event_log::{
 use projections::log::audit::event_place;
 use transparency::{Checkpoint, Hash, InclusionProof, LogKey, bundle, record_hash, tile_width};
 
-use crate::app::{App, AppError, log::tree, read};
+use crate::app::{
+    App, AppError,
+    frame::{self},
+    log::tree,
+};
 
 /// The published checkpoint of a tree, or of the newest.
 pub async fn checkpoint(app: &App, tree: Option<i64>) -> Result<Option<StoredCheckpoint>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: Tx| async move {
-        match published_tree(app, &tx, tree).await {
+    frame::system_work(app, &app.db.system, "log_checkpoint", ctx, move |work| async move {
+        match published_tree(app, &work.tx, tree).await {
             Err(AppError::Missing(_)) => Ok(None),
             found => found.map(|(_, stored)| Some(stored)),
         }
-    };
-    app.db.system.run_tx("log_checkpoint", ctx, Gate::read(ctx), work).await
+    })
+    .await
 }
 
 /// A tree, the newest where none is named, and its published checkpoint.
@@ -54,64 +58,62 @@ pub async fn vkey(app: &App) -> Result<LogKey, AppError> {
 /// A tile of the newest tree, or of an older one, as wide as is asked for; none where no published checkpoint covers it.
 pub async fn tile_of(app: &App, tree: Option<i64>, level: u8, tile: u64, width: u64) -> Result<Vec<u8>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: Tx| async move {
-        let (tree, covers) = published_tree(app, &tx, tree).await?;
+    frame::system_work(app, &app.db.system, "log_tile", ctx, move |work| async move {
+        let (tree, covers) = published_tree(app, &work.tx, tree).await?;
         if tile_width(covers.size, level, tile) < width {
             return Err(AppError::Missing("tile"));
         }
-        let [rows] = tx.finish([tiles_get(tree.tree, &[(level, tile)])]).await?;
+        let [rows] = work.tx.finish([tiles_get(tree.tree, &[(level, tile)])]).await?;
         let hashes = rows.first().map(|row| tile_row(row).1).unwrap_or_default();
         let bytes = usize::try_from(width * 32).unwrap_or(usize::MAX);
         hashes.get(..bytes).map(<[u8]>::to_vec).ok_or(AppError::Missing("tile"))
-    };
-    app.db.system.run_tx("log_tile", ctx, Gate::read(ctx), work).await
+    })
+    .await
 }
 
 /// The leaves of 256 indexes, or of the first `width` of them, as an entry bundle.
 pub async fn bundle_of(app: &App, tree: Option<i64>, number: u64, width: u64) -> Result<Vec<u8>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: Tx| async move {
-        let (tree, covers) = published_tree(app, &tx, tree).await?;
+    frame::system_work(app, &app.db.system, "log_bundle", ctx, move |work| async move {
+        let (tree, covers) = published_tree(app, &work.tx, tree).await?;
         if tile_width(covers.size, 0, number) < width {
             return Err(AppError::Missing("bundle"));
         }
-        let [rows] = tx.finish([bundle_events(tree.tree, number, width)]).await?;
+        let [rows] = work.tx.finish([bundle_events(tree.tree, number, width)]).await?;
         let leaves: Vec<Vec<u8>> = rows.iter().map(|row| Event::from_row(row, 0).leaf().to_bytes()).collect();
         let whole = u64::try_from(leaves.len()).unwrap_or(u64::MAX) == width;
         bundle(leaves.iter().map(Vec::as_slice)).filter(|_| whole).ok_or(AppError::Missing("bundle"))
-    };
-    app.db.system.run_tx("log_bundle", ctx, Gate::read(ctx), work).await
+    })
+    .await
 }
 
 /// The proof that a leaf is in a tree, the newest where none is named, under its published checkpoint, with the hash that the
 /// tree has of the leaf.
 pub async fn inclusion(app: &App, tree: Option<i64>, index: u64) -> Result<InclusionProof, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: Tx| async move {
-        let (row, stored) = published_tree(app, &tx, tree).await?;
+    frame::system_work(app, &app.db.system, "log_inclusion", ctx, move |work| async move {
+        let (row, stored) = published_tree(app, &work.tx, tree).await?;
         if index >= stored.size {
             return Err(if index < row.size { AppError::Uncovered } else { AppError::Missing("leaf") });
         }
         let size = stored.size;
-        let proof = tree::prove(&tx, &row, |tiles| Ok((tiles.leaf(size, index)?, tiles.inclusion(size, index)?)));
+        let proof = tree::prove(&work.tx, &row, |tiles| Ok((tiles.leaf(size, index)?, tiles.inclusion(size, index)?)));
         let (leaf, hashes) = proof.await?;
         Ok(InclusionProof { leaf: Some(leaf.0.to_vec()), index, hashes, checkpoint: stored.note })
-    };
-    app.db.system.run_tx("log_inclusion", ctx, Gate::read(ctx), work).await
+    })
+    .await
 }
 
 /// The proof that an event of the caller is in its tree, with the hash of its leaf, or with the leaf itself, which names the
 /// caller by the log's own id.
 pub async fn entry_proof(app: &App, ctx: &Ctx, event: EventId, with_leaf: bool) -> Result<InclusionProof, AppError> {
     let subject: SubjectId = ctx.subject;
-    let work = move |tx: Tx| async move {
-        let [rows] = tx.finish([event_place(subject, event)]).await?;
-        let row = rows.first().ok_or(AppError::Missing("event"))?;
-        let txid = row.get::<_, &str>(0).parse().expect("xid8 is a number");
-        Ok::<_, AppError>((Position { txid, position: row.get(1) }, Event::from_row(row, 2)))
-    };
-    let (position, event) = app.db.api.run_tx("audit_proof", ctx, Gate::read(ctx), work).await?;
-    let rows = read::as_system(app, "leaf_index", &|| leaf_index(position)).await?;
+    let queries = || [event_place(subject, event)];
+    let [rows] = frame::ticket_query(app, "audit_proof", ctx, Gate::read(ctx), queries).await?;
+    let row = rows.first().ok_or(AppError::Missing("event"))?;
+    let txid = row.get::<_, &str>(0).parse().expect("xid8 is a number");
+    let (position, event) = (Position { txid, position: row.get(1) }, Event::from_row(row, 2));
+    let [rows] = frame::system_query(app, "leaf_index", || [leaf_index(position)]).await?;
     let row = rows.first().ok_or(AppError::Uncovered)?;
     let (tree, index): (i64, i64) = (row.get(0), row.get(1));
     let proof = inclusion(app, Some(tree), u64::try_from(index).unwrap_or_default()).await?;
@@ -123,8 +125,8 @@ pub async fn entry_proof(app: &App, ctx: &Ctx, event: EventId, with_leaf: bool) 
 /// The proof that the published tree goes on from one of `older` leaves, or that the tree of `newer` leaves does.
 pub async fn consistency(app: &App, older: u64, newer: Option<u64>) -> Result<(u64, Vec<Hash>), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: Tx| async move {
-        let (row, stored) = published_tree(app, &tx, None).await?;
+    frame::system_work(app, &app.db.system, "log_consistency", ctx, move |work| async move {
+        let (row, stored) = published_tree(app, &work.tx, None).await?;
         let newer = newer.unwrap_or(stored.size);
         if newer > stored.size {
             return Err(AppError::parameter("to", "must not lie behind the newest checkpoint"));
@@ -132,27 +134,27 @@ pub async fn consistency(app: &App, older: u64, newer: Option<u64>) -> Result<(u
         if older > newer {
             return Err(AppError::parameter("from", "must not be greater than `to`"));
         }
-        Ok((newer, tree::prove(&tx, &row, |tiles| tiles.consistency(newer, older)).await?))
-    };
-    app.db.system.run_tx("log_consistency", ctx, Gate::read(ctx), work).await
+        Ok((newer, tree::prove(&work.tx, &row, |tiles| tiles.consistency(newer, older)).await?))
+    })
+    .await
 }
 
 /// The proof that a checkpoint of the newest tree goes on from one of `older` leaves.
 pub async fn proof_between(app: &App, older: u64, checkpoint: &Checkpoint) -> Result<Vec<Hash>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: Tx| async move {
-        let [trees] = tx.flight([tree_list()]).await?;
+    frame::system_work(app, &app.db.system, "log_proof_between", ctx, move |work| async move {
+        let [trees] = work.tx.flight([tree_list()]).await?;
         let row = trees.iter().map(TreeRow::from_row).find(|row| row.origin == checkpoint.origin);
         let row = row.filter(|row| older <= checkpoint.size && checkpoint.size <= row.size);
         let row = row.ok_or(AppError::Missing("tree"))?;
-        tree::prove(&tx, &row, |tiles| tiles.consistency(checkpoint.size, older)).await
-    };
-    app.db.system.run_tx("log_proof_between", ctx, Gate::read(ctx), work).await
+        tree::prove(&work.tx, &row, |tiles| tiles.consistency(checkpoint.size, older)).await
+    })
+    .await
 }
 
 /// For how long something has been waiting for a published checkpoint; none where nothing waits.
 pub async fn uncovered(app: &App) -> Result<Option<TimeDelta>, AppError> {
-    let rows = read::as_system(app, "log_uncovered", &log_uncovered).await?;
+    let [rows] = frame::system_query(app, "log_uncovered", || [log_uncovered()]).await?;
     let since = [rows[0].get::<_, Option<DateTime<Utc>>>(0), rows[0].get(1)];
     Ok(since.into_iter().flatten().min().map(|since| app.clock.now() - since))
 }

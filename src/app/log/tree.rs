@@ -7,7 +7,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use context::{Ctx, crash_point};
-use db::{Gate, Row, Tx};
+use db::{Row, Tx};
 use event_log::{
     Position, Reader,
     tree::{
@@ -19,7 +19,10 @@ use transparency::{
     Checkpoint, Edge, Hash, LogKey, Missing, StoredTiles, check_consistency, record_hash, sign_checkpoint,
 };
 
-use crate::app::{App, AppError, read};
+use crate::app::{
+    App, AppError,
+    frame::{self},
+};
 
 /// So many events are integrated at once.
 const PAGE: i64 = 4096;
@@ -64,25 +67,25 @@ pub(crate) fn first_origin(app: &App) -> Result<String, AppError> {
 /// Integrates the next page of events, and, where it is asked to and the page was the last, signs a checkpoint.
 async fn step(app: &App, sign: Sign) -> Result<Grown, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let work = move |tx: Tx| async move {
-        let [rows, newest] = tx.flight([tree_lock(), checkpoint_newest(None, false)]).await?;
+    let (grown, key) = frame::system_work(app, &app.db.system, "tree_step", ctx, move |work| async move {
+        let [rows, newest] = work.tx.flight([tree_lock(), checkpoint_newest(None, false)]).await?;
         let Some(mut tree) = rows.first().map(TreeRow::from_row) else {
-            return begin(app, ctx, &tx).await;
+            return begin(app, ctx, &work.tx).await;
         };
         let signed = newest.first().map(StoredCheckpoint::from_row).filter(|stored| stored.tree == tree.tree);
         let signed = signed.map(|stored| own_checkpoint(app, &tree, &stored)).transpose()?;
         let mut reader = Reader::new(tree.position, PAGE);
-        let [tiles, page] = tx.flight([edge_get(&tree), reader.page()]).await?;
+        let [tiles, page] = work.tx.flight([edge_get(&tree), reader.page()]).await?;
         let mut edge = edge_of(&tree, &tiles)?;
         let before = (edge.size(), edge.root());
         let events = reader.take(&page);
         if !events.is_empty() {
             let leaves = events.iter().map(|(_, event)| record_hash(&event.leaf().to_bytes()));
-            tx.queue(tiles_put(tree.tree, edge.grow(leaves)));
+            work.queue(tiles_put(tree.tree, edge.grow(leaves)));
             let places = events.iter().map(|(position, _)| *position);
-            tx.queue(bundles_put(tree.tree, before.0, places));
+            work.queue(bundles_put(tree.tree, before.0, places));
             (tree.size, tree.position) = (edge.size(), reader.position());
-            tx.queue(tree_move(&tree, ctx.now()));
+            work.queue(tree_move(&tree, ctx.now()));
         }
         if events.len() == usize::try_from(PAGE).unwrap_or_default() {
             return Ok((Grown::More(events.len()), None));
@@ -91,16 +94,16 @@ async fn step(app: &App, sign: Sign) -> Result<Grown, AppError> {
             return Ok((Grown::Whole(events.len(), None), None));
         }
         if sign == Sign::GoingOn {
-            goes_on(app, &tx, &tree, before, signed.is_some()).await?;
+            goes_on(app, &work.tx, &tree, before, signed.is_some()).await?;
         }
         let key = log_key(app, &tree.origin)?;
         let checkpoint = sign_checkpoint(&key, edge.size(), edge.root(), |body| app.vault.ring().sign_log(body))?;
         // It is published once it stands outside the database as well.
-        tx.queue(checkpoint_add(tree.tree, &checkpoint, false, ctx.now()));
+        work.queue(checkpoint_add(tree.tree, &checkpoint, false, ctx.now()));
         crash_point("tree: integrated");
         Ok((Grown::Whole(events.len(), Some((tree.tree, checkpoint))), Some(key)))
-    };
-    let (grown, key) = app.db.system.run_tx("tree_step", ctx, Gate::read(ctx), work).await?;
+    })
+    .await?;
     // After the commit: what is outside the database must never be ahead of it.
     if let (Grown::Whole(_, Some((_, checkpoint))), Some(key)) = (&grown, key) {
         crash_point("tree: signed");
@@ -182,13 +185,13 @@ pub async fn publish(app: &App, tree: i64, checkpoint: &Checkpoint, published: b
         app.log.watermark.write(checkpoint, &log_key(app, &checkpoint.origin)?).await?;
     }
     let cosign = || checkpoint_cosign(tree, checkpoint, published);
-    read::as_system(app, "checkpoint_cosign", &cosign).await.map(drop)
+    frame::system_query(app, "checkpoint_cosign", || [cosign()]).await.map(drop)
 }
 
 /// A checkpoint that is not published yet, with its tree's number.
 pub async fn unpublished(app: &App) -> Result<Option<(i64, Checkpoint)>, AppError> {
     let Some(tree) = trees(app).await?.into_iter().next() else { return Ok(None) };
-    let rows = read::as_system(app, "checkpoint_newest", &|| checkpoint_newest(None, false)).await?;
+    let [rows] = frame::system_query(app, "checkpoint_newest", || [checkpoint_newest(None, false)]).await?;
     let Some(stored) = rows.first().map(StoredCheckpoint::from_row).filter(|stored| !stored.witnessed) else {
         return Ok(None);
     };
@@ -224,6 +227,6 @@ pub(crate) fn edge_of(tree: &TreeRow, rows: &[Row]) -> Result<Edge, AppError> {
 
 /// All trees, the newest first.
 pub async fn trees(app: &App) -> Result<Vec<TreeRow>, AppError> {
-    let rows = read::as_system(app, "log_trees", &tree_list).await?;
+    let [rows] = frame::system_query(app, "log_trees", || [tree_list()]).await?;
     Ok(rows.iter().map(TreeRow::from_row).collect())
 }

@@ -2,14 +2,17 @@
 //! database refuses what follows from an event, that event alone is set aside.
 
 use context::Ctx;
-use db::{DbError, Gate};
+use db::DbError;
 use event_log::{Position, Reader};
 use projections::{
     catch_up::{Applied, CatchUp, Placed, Progress, checkpoint_lock, checkpoint_move, commit_lazily},
     operation::dead_letter::dead_letter_add,
 };
 
-use crate::app::{App, AppError};
+use crate::app::{
+    App, AppError,
+    frame::{self},
+};
 
 /// So many events make a page.
 pub(crate) const PAGE: usize = 2000;
@@ -59,29 +62,27 @@ async fn take_page(
 ) -> Result<Step, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    app.db
-        .system
-        .run_tx("projection_step", ctx, Gate::read(ctx), move |tx| async move {
-            let mut reader = Reader::new(at.position, limit);
-            let [locked, rows, _] =
-                tx.flight([checkpoint_lock(projection, at), reader.page(), commit_lazily()]).await?;
-            if locked.is_empty() {
-                return Ok(Step::Elsewhere);
-            }
-            let events = reader.take(&rows);
-            if events.is_empty() {
-                return Ok(Step::Took(0));
-            }
-            let applied = apply(at.generation, &events);
-            applied.statements.into_iter().for_each(|query| tx.queue(query));
-            if !applied.unapplied.is_empty() {
-                warn_of_dead_letters(projection, &applied.unapplied);
-                tx.queue(dead_letter_add(projection, at.generation, applied.unapplied, ctx.now()));
-            }
-            tx.queue(checkpoint_move(projection, at.generation, reader.position(), ctx.now()));
-            Ok(Step::Took(events.len()))
-        })
-        .await
+    frame::system_work(app, &app.db.system, "projection_step", ctx, move |work| async move {
+        let mut reader = Reader::new(at.position, limit);
+        let [locked, rows, _] =
+            work.tx.flight([checkpoint_lock(projection, at), reader.page(), commit_lazily()]).await?;
+        if locked.is_empty() {
+            return Ok(Step::Elsewhere);
+        }
+        let events = reader.take(&rows);
+        if events.is_empty() {
+            return Ok(Step::Took(0));
+        }
+        let applied = apply(at.generation, &events);
+        applied.statements.into_iter().for_each(|query| work.queue(query));
+        if !applied.unapplied.is_empty() {
+            warn_of_dead_letters(projection, &applied.unapplied);
+            work.queue(dead_letter_add(projection, at.generation, applied.unapplied, ctx.now()));
+        }
+        work.queue(checkpoint_move(projection, at.generation, reader.position(), ctx.now()));
+        Ok(Step::Took(events.len()))
+    })
+    .await
 }
 
 fn warn_of_dead_letters(projection: &CatchUp, unapplied: &[(Position, &'static str)]) {

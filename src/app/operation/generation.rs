@@ -5,27 +5,28 @@
 //! killed is ended by a running server, or by the next rebuild. Refuses: to build with older code what newer code keeps.
 
 use context::Ctx;
-use db::{Gate, Row};
+use db::Row;
 use projections::catch_up::{
     CatchUp, Progress, generation_begin, generation_enter, generation_swap, generations_lock, position_of, progress,
     swap_lock,
 };
 
-use crate::app::{App, AppError};
+use crate::app::{
+    App, AppError,
+    frame::{self},
+};
 
 /// The first generation, or, where the one that is shown is of older code, a new one beside it.
 pub async fn enter(app: &App, projection: &'static CatchUp) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let versions = app
-        .db
-        .system
-        .run_tx("projection_enter", ctx, Gate::read(ctx), move |tx| async move {
-            let [_, rows, _] = tx
-                .flight([generation_enter(projection, ctx.now()), generations_lock(projection), (projection.sweep)()])
-                .await?;
-            Versions::of(&rows)
-        })
-        .await?;
+    let versions = frame::system_work(app, &app.db.system, "projection_enter", ctx, move |work| async move {
+        let [_, rows, _] = work
+            .tx
+            .flight([generation_enter(projection, ctx.now()), generations_lock(projection), (projection.sweep)()])
+            .await?;
+        Versions::of(&rows)
+    })
+    .await?;
     if versions.is_outdated(projection) {
         begin(app, projection).await?;
     }
@@ -57,65 +58,54 @@ impl Versions {
 /// version of the code and not finished. Refuses where newer code keeps the projection.
 pub async fn begin(app: &App, projection: &'static CatchUp) -> Result<i64, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    app.db
-        .system
-        .run_tx("generation_begin", ctx, Gate::read(ctx), move |tx| async move {
-            let [rows] = tx.flight([generations_lock(projection)]).await?;
-            let found = Versions::of(&rows)?;
-            if found.active.1.max(found.building.map_or(0, |(_, version)| version)) > projection.version {
-                return Err(AppError::OutdatedCode);
-            }
-            match found.building {
-                Some((generation, version)) if version == projection.version => Ok(generation),
-                given_up => {
-                    let given_up = given_up.map(|(generation, _)| generation);
-                    let next = given_up.unwrap_or(found.active.0) + 1;
-                    for query in generation_begin(projection, given_up, next, ctx.now()) {
-                        tx.queue(query);
-                    }
-                    Ok(next)
+    frame::system_work(app, &app.db.system, "generation_begin", ctx, move |work| async move {
+        let [rows] = work.tx.flight([generations_lock(projection)]).await?;
+        let found = Versions::of(&rows)?;
+        if found.active.1.max(found.building.map_or(0, |(_, version)| version)) > projection.version {
+            return Err(AppError::OutdatedCode);
+        }
+        match found.building {
+            Some((generation, version)) if version == projection.version => Ok(generation),
+            given_up => {
+                let given_up = given_up.map(|(generation, _)| generation);
+                let next = given_up.unwrap_or(found.active.0) + 1;
+                for query in generation_begin(projection, given_up, next, ctx.now()) {
+                    work.queue(query);
                 }
+                Ok(next)
             }
-        })
-        .await
+        }
+    })
+    .await
 }
 
 /// The generations that this version of the code keeps.
 pub async fn all(app: &App, projection: &'static CatchUp) -> Result<Vec<Progress>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    app.db
-        .system
-        .run_tx("projection_progress", ctx, Gate::read(ctx), move |tx| async move {
-            let [rows] = tx.finish([progress(projection)]).await?;
-            Ok(rows.iter().map(Progress::from_row).collect())
-        })
-        .await
+    frame::system_work(app, &app.db.system, "projection_progress", ctx, move |work| async move {
+        let [rows] = work.tx.finish([progress(projection)]).await?;
+        Ok(rows.iter().map(Progress::from_row).collect())
+    })
+    .await
 }
 
 /// Shows the generation that was being built, once it has come as far as the one that is shown; says whether it did.
 pub async fn swap(app: &App, projection: &'static CatchUp) -> Result<bool, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let swapped = app
-        .db
-        .system
-        .run_tx("generation_swap", ctx, Gate::read(ctx), move |tx| async move {
-            let [_, rows] = tx.flight([generations_lock(projection), swap_lock(projection)]).await?;
-            let place = |building: bool| rows.iter().find(|row| row.get::<_, bool>(3) == building);
-            let Some(new) = place(true) else { return Ok(None) };
-            if place(false).is_some_and(|old| position_of(old) > position_of(new)) {
-                return Ok(None);
-            }
-            let generation: i64 = new.get(2);
-            generation_swap(projection, generation).into_iter().for_each(|query| tx.queue(query));
-            Ok::<_, AppError>(Some(generation))
-        })
-        .await?;
+    let swapped = frame::system_work(app, &app.db.system, "generation_swap", ctx, move |work| async move {
+        let [_, rows] = work.tx.flight([generations_lock(projection), swap_lock(projection)]).await?;
+        let place = |building: bool| rows.iter().find(|row| row.get::<_, bool>(3) == building);
+        let Some(new) = place(true) else { return Ok(None) };
+        if place(false).is_some_and(|old| position_of(old) > position_of(new)) {
+            return Ok(None);
+        }
+        let generation: i64 = new.get(2);
+        generation_swap(projection, generation).into_iter().for_each(|query| work.queue(query));
+        Ok::<_, AppError>(Some(generation))
+    })
+    .await?;
     let Some(generation) = swapped else { return Ok(false) };
     tracing::info!(projection = projection.name, generation, "a rebuilt projection is shown");
-    let work = move |tx: db::Tx| async move {
-        tx.queue((projection.sweep)());
-        Ok::<_, AppError>(())
-    };
-    app.db.system.run_tx("projection_sweep", ctx, Gate::read(ctx), work).await?;
+    frame::system_query(app, "projection_sweep", || [(projection.sweep)()]).await?;
     Ok(true)
 }

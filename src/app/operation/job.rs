@@ -2,21 +2,21 @@
 
 use chrono::{DateTime, Utc};
 use context::Ctx;
-use db::Gate;
 use projections::operation::job::{JobRow, job_list};
 
-use crate::app::{App, AppError};
+use crate::app::{
+    App, AppError,
+    frame::{self},
+};
 
 /// The newest jobs, of one state where one is named.
 pub async fn list(app: &App, state: Option<String>, limit: i64) -> Result<Vec<JobRow>, AppError> {
     let (ctx, state) = (&Ctx::system(app.clock.clone()), &state);
-    app.db
-        .system
-        .run_tx("job_list", ctx, Gate::read(ctx), move |tx| async move {
-            let [rows] = tx.finish([job_list(state.clone(), limit)]).await?;
-            Ok(rows.iter().map(JobRow::from_row).collect())
-        })
-        .await
+    frame::system_work(app, &app.db.system, "job_list", ctx, move |work| async move {
+        let [rows] = work.tx.finish([job_list(state.clone(), limit)]).await?;
+        Ok(rows.iter().map(JobRow::from_row).collect())
+    })
+    .await
 }
 
 /// What is to become of a job.

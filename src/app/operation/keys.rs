@@ -13,7 +13,10 @@ use domain::operation::key_ring::{KeyRing, KeyRingCommand};
 use uuid::Uuid;
 use vault::{Kek, RingError, Signing, WrappedSubject, subject_get, subject_rewrap};
 
-use crate::app::{App, AppError, stream};
+use crate::app::{
+    App, AppError,
+    frame::{self},
+};
 
 /// How long is waited for every server to have read the ring; a server looks every second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -112,17 +115,14 @@ pub async fn list(app: &App) -> Result<KeyList, KeysError> {
     let ring = app.vault.ring();
     ring.reload()?;
     let ctx = &Ctx::system(app.clock.clone());
-    let (counts, floor) = app
-        .db
-        .system
-        .run_tx("keys_list", ctx, Gate::read(ctx), move |tx| async move {
-            let count = "-- keys_count\nSELECT ring_version, count(*) FROM vault.subjects GROUP BY 1";
-            let floor = "-- ring_floor\nSELECT version FROM vault.ring_floor";
-            let [counts, floor] = tx.finish([Query::new(count), Query::new(floor)]).await?;
-            let counts: Vec<(i32, i64)> = counts.iter().map(|row| (row.get(0), row.get(1))).collect();
-            Ok::<_, AppError>((counts, floor.first().map_or(0, |row| row.get(0))))
-        })
-        .await?;
+    let (counts, floor) = frame::system_work(app, &app.db.system, "keys_list", ctx, move |work| async move {
+        let count = "-- keys_count\nSELECT ring_version, count(*) FROM vault.subjects GROUP BY 1";
+        let floor = "-- ring_floor\nSELECT version FROM vault.ring_floor";
+        let [counts, floor] = work.tx.finish([Query::new(count), Query::new(floor)]).await?;
+        let counts: Vec<(i32, i64)> = counts.iter().map(|row| (row.get(0), row.get(1))).collect();
+        Ok::<_, AppError>((counts, floor.first().map_or(0, |row| row.get(0))))
+    })
+    .await?;
     let rows = |version: i32| counts.iter().find(|(other, _)| *other == version).map_or(0, |(_, rows)| *rows);
     let keks = ring.keks().into_iter().map(|kek| (kek, rows(kek.version))).collect();
     Ok(KeyList { keks, floor, signing: ring.signing(), evidence: ring.evidence_kid() })
@@ -201,19 +201,16 @@ async fn everybody_has(app: &App, generation: u64) -> Result<(), KeysError> {
     let generation = i64::try_from(generation).unwrap_or(i64::MAX);
     let started = std::time::Instant::now();
     loop {
-        let behind: i64 = app
-            .db
-            .system
-            .run_tx("nodes_behind", ctx, Gate::read(ctx), move |tx| async move {
-                let behind = Query::new(
-                    "-- nodes_behind
+        let behind: i64 = frame::system_work(app, &app.db.system, "nodes_behind", ctx, move |work| async move {
+            let behind = Query::new(
+                "-- nodes_behind
                     SELECT count(*) FROM vault.nodes
                     WHERE ring_generation < $1 AND seen_at > statement_timestamp() - interval '15 seconds'",
-                );
-                let [rows] = tx.finish([behind.bind(generation)]).await?;
-                Ok::<_, AppError>(rows.first().map_or(0, |row| row.get(0)))
-            })
-            .await?;
+            );
+            let [rows] = work.tx.finish([behind.bind(generation)]).await?;
+            Ok::<_, AppError>(rows.first().map_or(0, |row| row.get(0)))
+        })
+        .await?;
         match behind {
             0 => return Ok(()),
             _ if started.elapsed() > PATIENCE => return Err(KeysError::Behind(behind)),
@@ -225,27 +222,21 @@ async fn everybody_has(app: &App, generation: u64) -> Result<(), KeysError> {
 /// Raises the floor, and waits for transactions that began below it: what they still write is then there to be rewrapped.
 async fn floor_raise(app: &App, version: i32) -> Result<(), KeysError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let raised: String = app
-        .db
-        .system
-        .run_tx("floor_raise", ctx, Gate::read(ctx), move |tx| async move {
-            let raise = Query::new("-- floor_raise\nUPDATE vault.ring_floor SET version = $1 WHERE version < $1");
-            let id = Query::new("-- floor_raised\nSELECT pg_current_xact_id()::text");
-            let [_, rows] = tx.flight([raise.bind(version), id]).await?;
+    let raised: String = frame::system_work(app, &app.db.system, "floor_raise", ctx, move |work| async move {
+        let raise = Query::new("-- floor_raise\nUPDATE vault.ring_floor SET version = $1 WHERE version < $1");
+        let id = Query::new("-- floor_raised\nSELECT pg_current_xact_id()::text");
+        let [_, rows] = work.tx.flight([raise.bind(version), id]).await?;
+        Ok::<_, AppError>(rows[0].get(0))
+    })
+    .await?;
+    let (started, raised) = (std::time::Instant::now(), &raised);
+    loop {
+        let over: bool = frame::system_work(app, &app.db.system, "floor_settled", ctx, move |work| async move {
+            let over = "-- floor_settled\nSELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8";
+            let [rows] = work.tx.finish([Query::new(over).bind(raised.clone())]).await?;
             Ok::<_, AppError>(rows[0].get(0))
         })
         .await?;
-    let (started, raised) = (std::time::Instant::now(), &raised);
-    loop {
-        let over: bool = app
-            .db
-            .system
-            .run_tx("floor_settled", ctx, Gate::read(ctx), move |tx| async move {
-                let over = "-- floor_settled\nSELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8";
-                let [rows] = tx.finish([Query::new(over).bind(raised.clone())]).await?;
-                Ok::<_, AppError>(rows[0].get(0))
-            })
-            .await?;
         match over {
             true => return Ok(()),
             false if started.elapsed() > PATIENCE => return Err(KeysError::Busy),
@@ -281,18 +272,16 @@ async fn rewrap_all(
 /// The next people whose keys are under an older version.
 async fn under_older(app: &App, version: i32, after: SubjectId) -> Result<Vec<SubjectId>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    app.db
-        .system
-        .run_tx("keys_under_older", ctx, Gate::read(ctx), move |tx| async move {
-            let page = Query::new(
-                "-- keys_under_older
+    frame::system_work(app, &app.db.system, "keys_under_older", ctx, move |work| async move {
+        let page = Query::new(
+            "-- keys_under_older
                 SELECT subject_id FROM vault.subjects WHERE subject_id > $1 AND ring_version < $2
                 ORDER BY subject_id LIMIT $3",
-            );
-            let [rows] = tx.finish([page.bind(after.0).bind(version).bind(PAGE)]).await?;
-            Ok(rows.iter().map(|row| SubjectId(row.get::<_, Uuid>(0))).collect())
-        })
-        .await
+        );
+        let [rows] = work.tx.finish([page.bind(after.0).bind(version).bind(PAGE)]).await?;
+        Ok(rows.iter().map(|row| SubjectId(row.get::<_, Uuid>(0))).collect())
+    })
+    .await
 }
 
 /// Brings one person's keys under the current version, while nobody else uses them. False where somebody else has, or
@@ -316,5 +305,5 @@ async fn rewrap(app: &App, subject: SubjectId, version: i32) -> Result<bool, App
 /// Records what was done to the ring; says whether it was not on record already.
 async fn record_ring(app: &App, command: KeyRingCommand) -> Result<bool, AppError> {
     let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
-    Ok(stream::system_command::<KeyRing>(app, "key_ring_record", ctx, &id, command).await?.1)
+    Ok(frame::system_command::<KeyRing>(app, "key_ring_record", ctx, &id, command).await?.1)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use context::{Ctx, SubjectId};
-use db::{Gate, Query, Row, Tx};
+use db::Gate;
 use event_log::{Position, Reader};
 use projections::{
     CATCH_UP, REBUILDS,
@@ -22,11 +22,11 @@ use projections::{
 
 use crate::app::{
     App, AppError,
+    frame::{self},
     operation::{
         catch_up::{self, REFUSED, Step},
         generation,
     },
-    standing,
 };
 
 /// Dead letters that are shown at most.
@@ -77,7 +77,7 @@ pub struct Page {
 /// How the catch-up projections stand.
 pub async fn list(app: &App) -> Result<Overview, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let [projections, dead_letters, held_by] = read(app, "projection_list", ctx, &|| {
+    let [projections, dead_letters, held_by] = frame::system_query(app, "projection_list", || {
         [projection_list(), dead_letter_list(None, SHOWN), log_stalled(ctx.now())]
     })
     .await?;
@@ -90,14 +90,13 @@ pub async fn list(app: &App) -> Result<Overview, AppError> {
 
 /// The activity of a range of days, both ends included.
 pub async fn activity(app: &App, from: NaiveDate, to: NaiveDate) -> Result<Vec<ActivityRow>, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    let [rows] = read(app, "activity_list", ctx, &|| [activity_list(from, to)]).await?;
+    let [rows] = frame::system_query(app, "activity_list", || [activity_list(from, to)]).await?;
     Ok(rows.iter().map(ActivityRow::from_row).collect())
 }
 
 /// Refuses a member of staff whose session has ended.
 pub async fn staff_standing(app: &App, ctx: &Ctx) -> Result<(), AppError> {
-    standing::acting_keys(app, ctx).await.map(drop)
+    frame::acting_keys(app, ctx).await.map(drop)
 }
 
 /// Builds a read model anew, while it goes on being read and written. It can be killed and run again at any point.
@@ -146,8 +145,7 @@ async fn rebuild_in_place(app: &App, rebuild: &'static Rebuild) -> Result<Rebuil
 
 /// The same for the next people behind one; none where there are no more.
 pub async fn rebuild_page(app: &App, rebuild: &'static Rebuild, after: SubjectId) -> Result<Option<Page>, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    let [rows] = read(app, "subject_page", ctx, &|| [subject_page(after, PEOPLE)]).await?;
+    let [rows] = frame::system_query(app, "subject_page", || [subject_page(after, PEOPLE)]).await?;
     let subjects: Vec<SubjectId> = rows.iter().map(subject_of).collect();
     let Some(&last) = subjects.last() else { return Ok(None) };
     let lane = |first: usize| rebuild_people(app, rebuild, subjects.iter().skip(first).step_by(LANES));
@@ -189,7 +187,8 @@ pub async fn retry(app: &App, name: &str) -> Result<(usize, usize), AppError> {
 /// The same for a projection at hand.
 pub async fn retry_all(app: &App, projection: &'static CatchUp) -> Result<(usize, usize), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    let [rows] = read(app, "dead_letter_list", ctx, &|| [dead_letter_list(Some(projection.name), i64::MAX)]).await?;
+    let [rows] =
+        frame::system_query(app, "dead_letter_list", || [dead_letter_list(Some(projection.name), i64::MAX)]).await?;
     let (mut applied, mut kept) = (0, 0);
     for letter in rows.iter().map(DeadLetter::from_row) {
         let outcome = match retry_one(app, ctx, projection, &letter, true).await {
@@ -211,37 +210,22 @@ async fn retry_one(
     apply: bool,
 ) -> Result<bool, AppError> {
     let before = Position { position: letter.position.position - 1, ..letter.position };
-    app.db
-        .system
-        .run_tx("dead_letter_retry", ctx, Gate::read(ctx), move |tx: Tx| async move {
-            let mut reader = Reader::new(before, 1);
-            let [locked, rows] = tx.flight([dead_letter_lock(projection, letter), reader.page()]).await?;
-            let events = reader.take(&rows);
-            if locked.is_empty() || events.first().is_none_or(|(position, _)| *position != letter.position) {
-                return Ok(false);
-            }
-            let result = (projection.apply)(letter.generation, &events);
-            let reason = if apply { result.unapplied.first().map(|(_, reason)| *reason) } else { Some(REFUSED) };
-            if let Some(reason) = reason {
-                tx.queue(dead_letter_keep(projection, letter, reason, ctx.now()));
-                return Ok(false);
-            }
-            result.statements.into_iter().for_each(|query| tx.queue(query));
-            tx.queue(dead_letter_drop(projection, letter));
-            Ok(true)
-        })
-        .await
-}
-
-/// Statements that only read, under the system's ticket.
-async fn read<const N: usize>(
-    app: &App,
-    name: &'static str,
-    ctx: &Ctx,
-    queries: &(dyn Fn() -> [Query; N] + Sync),
-) -> Result<[Vec<Row>; N], AppError> {
-    app.db
-        .system
-        .run_tx(name, ctx, Gate::read(ctx), move |tx| async move { Ok::<_, AppError>(tx.finish(queries()).await?) })
-        .await
+    frame::system_work(app, &app.db.system, "dead_letter_retry", ctx, move |work| async move {
+        let mut reader = Reader::new(before, 1);
+        let [locked, rows] = work.tx.flight([dead_letter_lock(projection, letter), reader.page()]).await?;
+        let events = reader.take(&rows);
+        if locked.is_empty() || events.first().is_none_or(|(position, _)| *position != letter.position) {
+            return Ok(false);
+        }
+        let result = (projection.apply)(letter.generation, &events);
+        let reason = if apply { result.unapplied.first().map(|(_, reason)| *reason) } else { Some(REFUSED) };
+        if let Some(reason) = reason {
+            work.queue(dead_letter_keep(projection, letter, reason, ctx.now()));
+            return Ok(false);
+        }
+        result.statements.into_iter().for_each(|query| work.queue(query));
+        work.queue(dead_letter_drop(projection, letter));
+        Ok(true)
+    })
+    .await
 }

@@ -5,16 +5,15 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, DeletionId, RecordId, SubjectId};
-use db::{Gate, Query};
+use db::Query;
 use domain::rights::{
     consent::{Consent, ConsentCommand, Purpose},
     deletion::{Deletion, DeletionCommand},
     hold::{Hold, HoldCommand},
     restriction::{Restriction, RestrictionCommand},
 };
-use event_log::{Event, Unit, cqrs_es::Aggregate};
+use event_log::cqrs_es::Aggregate;
 use projections::{
-    INLINE,
     log::audit::newest,
     records::record::{RecordRow, record_all},
     rights::consent::stream_id,
@@ -23,11 +22,11 @@ use vault::record_register;
 
 use crate::{
     app::{
-        App, AppError, Standing,
+        App, AppError,
+        frame::{self, Frame, newest_of},
         records::record,
         rights::{decision, erasure},
         statistics::release,
-        stream::{self, newest_of},
     },
     data::ledger::Entry,
 };
@@ -155,24 +154,20 @@ pub async fn replay(app: &App) -> Result<Replayed, AppError> {
 
 async fn remove_again(app: &App, subject: SubjectId, records: &HashSet<RecordId>) -> Result<usize, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
-    let work = app.db.api.run_tx("record_remove_again", ctx, Gate::alone(ctx), move |tx| async move {
-        let [standing, rows, register] =
-            tx.flight([Standing::query(ctx, None), record_all(subject), record_register(subject)]).await?;
-        let standing = Standing::take(app, ctx, &standing)?;
+    let reads = || [record_all(subject), record_register(subject)];
+    let frame = Frame::act("record_remove_again", ctx).alone();
+    let removed = frame::command(app, frame, reads, move |work, standing, [rows, register]| async move {
         let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
-        let unit = Unit::new(ctx, Some(&standing.keys));
         let gone: Vec<&RecordRow> = rows.iter().filter(|row| records.contains(&row.entry.record)).collect();
-        let removed = record::remove_rows(app, ctx, &tx, &unit, &standing, &gone, &register).await?;
-        unit.flush(&tx, INLINE);
-        Ok(removed.len())
+        Ok(record::remove_rows(&work, &standing, &gone, &register).await?.len())
     });
-    unless_gone(work.await)
+    unless_gone(removed.await)
 }
 
 /// Runs a command again on a stream in which nothing newer happened; says how many events came of it.
 async fn repeat<A>(
     app: &App,
-    name: &'static str,
+    operation: &'static str,
     subject: SubjectId,
     id: String,
     at: DateTime<Utc>,
@@ -183,32 +178,22 @@ where
     A::Error: Into<AppError>,
 {
     let (ctx, id) = (&Ctx::job(app.clock.clone(), subject), &id);
-    let work = app.db.api.run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
-        let [standing, stream] = tx.flight([Standing::query(ctx, None), newest(subject, A::TYPE, id)]).await?;
-        let keys = Standing::take(app, ctx, &standing)?.keys;
-        let newest: Option<Event> = newest_of(&stream);
-        if newest.as_ref().is_some_and(|event| event.recorded_at >= at) {
+    let frame = Frame::act(operation, ctx).alone();
+    let reads = || [newest(subject, A::TYPE, id)];
+    let repeated = frame::command(app, frame, reads, move |work, _, [stream]| async move {
+        if newest_of(&stream).is_some_and(|event| event.recorded_at >= at) {
             return Ok(0);
         }
-        let unit = Unit::new(ctx, Some(&keys));
-        stream::command::<A>(ctx, &unit, id, newest.as_ref(), command()).await?;
-        let added = unit.len();
-        unit.flush(&tx, INLINE);
-        Ok(added)
+        Ok(usize::from(work.command::<A>(id, &stream, command()).await?.is_some()))
     });
-    unless_gone(work.await)
+    unless_gone(repeated.await)
 }
 
 /// Whether a restore of this database has not come to its end.
 pub async fn unfinished(app: &App) -> Result<bool, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    app.db
-        .system
-        .run_tx("restore_unfinished", ctx, Gate::read(ctx), move |tx| async move {
-            let [rows] = tx.finish([Query::new("-- restore_unfinished\nSELECT FROM lethe.restoring")]).await?;
-            Ok(!rows.is_empty())
-        })
-        .await
+    let unfinished = || Query::new("-- restore_unfinished\nSELECT FROM lethe.restoring");
+    let [rows] = frame::system_query(app, "restore_unfinished", || [unfinished()]).await?;
+    Ok(!rows.is_empty())
 }
 
 /// What concerns somebody who is gone, or a request that is closed, or a hold that is over, needs no repetition.

@@ -1,10 +1,13 @@
 //! Records: submitting, listing and removing them, for every kind alike.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use context::{Ctx, RecordId};
-use db::{Gate, Row, Tx};
+use db::Row;
 use domain::{
     Body, Fault, Kind,
     filter::Days,
@@ -13,16 +16,13 @@ use domain::{
     records::record::{Record, RecordCommand, RecordError},
 };
 use event_log::{
-    Sealing, Store, Stream, Unit,
+    Sealing, Store, Stream,
     cqrs_es::{Aggregate, AggregateError},
     execute,
 };
-use projections::{
-    INLINE,
-    records::{
-        answer::{AnswerRow, answers_forget},
-        record::{RecordRow, record_all, record_get, record_list, record_newest},
-    },
+use projections::records::{
+    answer::answers_forget,
+    record::{RecordRow, record_all, record_get, record_list, record_newest},
 };
 use serde::{Deserialize, Serialize};
 use vault::{
@@ -31,12 +31,12 @@ use vault::{
 
 use crate::{
     app::{
-        App, AppError, Standing, letter,
+        App, AppError,
+        frame::{self, Frame, Standing, Work},
         records::{
             once::{Claim, Once},
             opened::{self, OpenRecord},
         },
-        standing,
     },
     data::ledger::Entry,
     mail::Letter,
@@ -142,45 +142,23 @@ pub async fn submit(
     batch: &Batch<'_>,
     once: Option<&Once<'_>>,
 ) -> Result<Vec<Outcome>, AppError> {
-    let index = standing::index_key(app, ctx).await?;
+    let index = frame::index_key(app, ctx).await?;
     let claim = once.map(|once| Claim::new(batch.operation, once, &index));
+    let kind = batch.kind;
     let hashes: Vec<[u8; 32]> = batch
         .submissions
         .iter()
-        .map(|submission| index.key_hash(batch.kind.name(), &batch.kind.natural_key(&submission.body)))
+        .map(|submission| index.key_hash(kind.name(), &kind.natural_key(&submission.body)))
         .collect();
-    let gate = Gate::shared(ctx).claim(claim.as_ref().map(Claim::lock_key));
-    let (claim, hashes) = (&claim, hashes.as_slice());
-    app.db
-        .api
-        .run_tx(batch.operation, ctx, gate, move |tx| async move {
-            let (kind, key_hashes) = (batch.kind, hashes.iter().map(|hash| hash.to_vec()).collect());
-            let mut queries =
-                vec![Standing::query(ctx, kind.purpose()), record_newest(ctx.subject, kind.name(), key_hashes)];
-            queries.extend(claim.iter().map(|claim| claim.query(ctx)));
-            let rows = tx.flight_all(queries).await?;
-            if !tx.claimed() {
-                return Err(AppError::InFlight);
-            }
-            let standing = Standing::take(app, ctx, &rows[0])?;
-            if let Some(claim) = claim
-                && let Some(row) = rows[2].first().map(AnswerRow::from_row)
-            {
-                if row.expires_at > ctx.now() {
-                    return claim.replay(app.vault.ring(), &standing.keys, &row);
-                }
-                tx.queue(claim.forget(ctx));
-            }
-            standing.require_open()?;
-            standing.require_consent(kind.purpose())?;
-            let present = rows[1].iter().map(|row| (row.get::<_, Vec<u8>>(10), RecordRow::from_row(row))).collect();
-            let outcomes = decide(ctx, &tx, &standing.keys, batch, hashes, &present).await?;
-            if let Some(claim) = claim {
-                tx.queue(claim.store(ctx, app.vault.ring(), &standing.keys, &outcomes)?);
-            }
-            Ok(outcomes)
-        })
-        .await
+    let hashes = hashes.as_slice();
+    let key_hashes = || hashes.iter().map(|hash| hash.to_vec()).collect();
+    let reads = || [record_newest(ctx.subject, kind.name(), key_hashes())];
+    let frame = Frame::act(batch.operation, ctx).open_for(kind.purpose()).shared();
+    frame::command_once(app, frame, claim, reads, move |work, standing, [rows]| async move {
+        let present = rows.iter().map(|row| (row.get::<_, Vec<u8>>(10), RecordRow::from_row(row))).collect();
+        decide(&work, &standing.keys, batch, hashes, &present).await
+    })
+    .await
 }
 
 /// The living records of a kind; if days are given, those that lie in them.
@@ -190,25 +168,16 @@ pub async fn list(
     operation: &'static str,
     kind: &'static Kind,
     range: Option<Days>,
-) -> Result<(Vec<OpenRecord>, SubjectKeys), AppError> {
-    let index = standing::index_key(app, ctx).await?;
+) -> Result<(Vec<OpenRecord>, Arc<SubjectKeys>), AppError> {
+    let index = frame::index_key(app, ctx).await?;
     let buckets = range
         .filter(|days| days.last.year() - days.first.year() < BUCKET_YEARS)
         .map(|days| days.quarters().map(|quarter| index.bucket(kind.name(), &quarter.to_string()).to_vec()).collect());
-    let buckets = &buckets;
-    let (rows, standing) = app
-        .db
-        .api
-        .run_tx(operation, ctx, Gate::shared(ctx), move |tx| async move {
-            let list = record_list(ctx.subject, kind.name(), buckets.clone());
-            let [standing, rows] = tx.finish([Standing::query(ctx, None), list]).await?;
-            let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
-            Ok::<_, AppError>((rows, Standing::take_right(app, ctx, &standing)?))
-        })
-        .await?;
+    let reads = || [record_list(ctx.subject, kind.name(), buckets.clone())];
+    let (standing, [rows]) = frame::query(app, Frame::right(operation, ctx).shared(), reads).await?;
     let mut records = Vec::with_capacity(rows.len());
     for row in &rows {
-        let record = opened::open(&standing.keys, row)?;
+        let record = opened::open(&standing.keys, &RecordRow::from_row(row))?;
         if range.is_none_or(|days| days.hold(kind, &record.body)) {
             records.push(record);
         }
@@ -222,17 +191,11 @@ pub async fn get(
     ctx: &Ctx,
     kind: &'static Kind,
     record: RecordId,
-) -> Result<(OpenRecord, SubjectKeys), AppError> {
-    app.db
-        .api
-        .run_tx("record_get", ctx, Gate::shared(ctx), move |tx| async move {
-            let get = record_get(ctx.subject, kind.name(), record);
-            let [standing, rows] = tx.finish([Standing::query(ctx, None), get]).await?;
-            let keys = Standing::take_right(app, ctx, &standing)?.keys;
-            let row = rows.first().ok_or(AppError::Missing("record"))?;
-            Ok((opened::open(&keys, &RecordRow::from_row(row))?, keys))
-        })
-        .await
+) -> Result<(OpenRecord, Arc<SubjectKeys>), AppError> {
+    let reads = || [record_get(ctx.subject, kind.name(), record)];
+    let (standing, [rows]) = frame::query(app, Frame::right("record_get", ctx).shared(), reads).await?;
+    let row = rows.first().ok_or(AppError::Missing("record"))?;
+    Ok((opened::open(&standing.keys, &RecordRow::from_row(row))?, standing.keys))
 }
 
 /// Removes one record of a kind, if its version is one that the caller expects.
@@ -259,59 +222,46 @@ pub async fn remove_all(app: &App, ctx: &Ctx, operation: &'static str, kind: &'s
 /// expected. Where all of a kind go, it is named in a letter.
 async fn removal(
     app: &App,
-    name: &'static str,
+    operation: &'static str,
     ctx: &Ctx,
     all_of: Option<&'static Kind>,
     choose: &(dyn Fn(&RecordRow) -> bool + Sync),
     expected: &Expected,
 ) -> Result<usize, AppError> {
-    app.db
-        .api
-        .run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
-            let [standing, rows, register] =
-                tx.flight([Standing::query(ctx, None), record_all(ctx.subject), record_register(ctx.subject)]).await?;
-            let standing = Standing::take(app, ctx, &standing)?;
-            standing.require_unheld()?;
-            let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
-            let unit = Unit::new(ctx, Some(&standing.keys));
-            let gone: Vec<&RecordRow> = rows.iter().filter(|row| choose(row)).collect();
-            if gone.iter().any(|row| !expected.permits(Some(row.event.sequence))) {
-                return Err(AppError::PreconditionFailed);
-            }
-            let removed = remove_rows(app, ctx, &tx, &unit, &standing, &gone, &register).await?;
-            note_removed(app, ctx, &removed).await?;
-            if let Some(kind) = all_of.filter(|_| !removed.is_empty()) {
-                match address_among(&standing.keys, &rows) {
-                    Some(to) => {
-                        letter::post(
-                            app,
-                            ctx,
-                            &tx,
-                            &Letter::records_removed(&to, kind.title(), removed.len(), ctx.now()),
-                        )?;
-                    }
-                    // Damaged data must not keep anybody from removing the rest.
-                    None => tracing::error!("a removal can't be told: the contact does not open"),
+    let reads = || [record_all(ctx.subject), record_register(ctx.subject)];
+    let frame = Frame::act(operation, ctx).unheld().alone();
+    frame::command(app, frame, reads, move |work, standing, [rows, register]| async move {
+        let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
+        let gone: Vec<&RecordRow> = rows.iter().filter(|row| choose(row)).collect();
+        if gone.iter().any(|row| !expected.permits(Some(row.event.sequence))) {
+            return Err(AppError::PreconditionFailed);
+        }
+        let removed = remove_rows(&work, &standing, &gone, &register).await?;
+        note_removed(app, ctx, &removed).await?;
+        if let Some(kind) = all_of.filter(|_| !removed.is_empty()) {
+            match address_among(&standing.keys, &rows) {
+                Some(to) => {
+                    work.post(&Letter::records_removed(&to, kind.title(), removed.len(), ctx.now()))?;
                 }
+                // Damaged data must not keep anybody from removing the rest.
+                None => tracing::error!("a removal can't be told: the contact does not open"),
             }
-            unit.flush(&tx, INLINE);
-            Ok(removed.len())
-        })
-        .await
+        }
+        Ok(removed.len())
+    })
+    .await
 }
 
 /// Queues the removal of records. Their events stay, sealed; their keys are gone for good: rows leave the register
 /// (`register` is all of it), the person gets a new wrapping key, and the keys of what survives are wrapped anew with it.
 /// The transaction must hold the subject's lock alone.
 pub(crate) async fn remove_rows(
-    app: &App,
-    ctx: &Ctx,
-    tx: &Tx,
-    unit: &Unit<'_>,
+    work: &Work<'_>,
     standing: &Standing,
     gone: &[&RecordRow],
     register: &[Row],
 ) -> Result<Vec<RecordId>, AppError> {
+    let (ctx, tx) = (work.ctx, &work.tx);
     if gone.is_empty() {
         return Ok(Vec::new());
     }
@@ -320,12 +270,12 @@ pub(crate) async fn remove_rows(
         let key = keys.open_record(&row.entry)?;
         let kind = kind(&row.entry.kind).map_or(Record::TYPE, |kind| kind.name());
         let stream = Stream { subject: ctx.subject, kind, sealing: Sealing::Record(&key), newest: Some(&row.event) };
-        let store = Store::new(unit, stream, &[], ctx.now());
+        let store = Store::new(&work.unit, stream, &[], ctx.now());
         execute::<Record>(store, &row.event.aggregate_id, RecordCommand::Remove, ()).await?;
     }
     let gone: Vec<RecordId> = gone.iter().map(|row| row.entry.record).collect();
     let leaving: HashSet<RecordId> = gone.iter().copied().collect();
-    let (renewed, wrapped) = keys.renew_wrapping(app.vault.ring(), &standing.wrapped)?;
+    let (renewed, wrapped) = keys.renew_wrapping(work.app.vault.ring(), &standing.wrapped)?;
     let mut rewrapped = Vec::new();
     for entry in register.iter().map(RecordEntry::from_row).filter(|entry| !leaving.contains(&entry.record)) {
         let key = keys.open_record(&entry)?;
@@ -357,14 +307,12 @@ fn address_among(keys: &SubjectKeys, records: &[RecordRow]) -> Option<String> {
 
 /// Runs the aggregate of each submission and queues what follows.
 async fn decide(
-    ctx: &Ctx,
-    tx: &Tx,
+    work: &Work<'_>,
     keys: &SubjectKeys,
     batch: &Batch<'_>,
     hashes: &[[u8; 32]],
     present: &HashMap<Vec<u8>, RecordRow>,
 ) -> Result<Vec<Outcome>, AppError> {
-    let unit = Unit::new(ctx, Some(keys));
     let (mut outcomes, mut entries, mut faults) = (Vec::new(), Vec::new(), batch.faults.clone());
     let mut seen = HashSet::new();
     for (submission, hash) in batch.submissions.iter().zip(hashes) {
@@ -376,7 +324,7 @@ async fn decide(
             faults.push(field(Fault::new(batch.kind.key_field(), "is repeated in this batch")));
             continue;
         }
-        match decide_one(ctx, &unit, keys, batch, submission, *hash, present.get(hash.as_slice())).await {
+        match decide_one(work, keys, batch, submission, *hash, present.get(hash.as_slice())).await {
             Ok((outcome, entry)) => {
                 outcomes.push(outcome);
                 entries.extend(entry);
@@ -389,22 +337,21 @@ async fn decide(
         return Err(AppError::Invalid(faults));
     }
     if !entries.is_empty() {
-        tx.queue(record_insert(ctx.subject, entries));
+        work.queue(record_insert(work.ctx.subject, entries));
     }
-    unit.flush(tx, INLINE);
     Ok(outcomes)
 }
 
 async fn decide_one(
-    ctx: &Ctx,
-    unit: &Unit<'_>,
+    work: &Work<'_>,
     keys: &SubjectKeys,
     batch: &Batch<'_>,
     submission: &Submission,
     hash: [u8; 32],
     present: Option<&RecordRow>,
 ) -> Result<(Outcome, Option<RecordEntry>), AppError> {
-    let (kind, now) = (batch.kind, ctx.now());
+    let (kind, ctx, unit) = (batch.kind, work.ctx, &work.unit);
+    let now = ctx.now();
     let version = present.map_or(0, |row| row.event.sequence);
     let (record, key) = match present {
         Some(row) => (row.entry.record, keys.open_record(&row.entry)?),

@@ -1,15 +1,15 @@
 //! Consents: showing, giving and withdrawing them.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use context::{Ctx, EventId};
-use db::Gate;
 use domain::{
     kinds::CONTACT,
     rights::consent::{Consent, ConsentCommand, ConsentEvent, Purpose},
 };
-use event_log::{Event, Unit};
+use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
-    INLINE,
     log::audit::newest,
     records::record::record_list,
     rights::consent::{ConsentRow, consent_history, consent_list, stream_id},
@@ -18,12 +18,11 @@ use vault::SubjectKeys;
 
 use crate::{
     app::{
-        App, AppError, Standing,
+        App, AppError,
+        frame::{self, Frame},
         identity::known::{self, user_get},
         letter::address_of,
-        read,
         rights::{decision, receipt},
-        stream::{self, newest_of},
     },
     data::ledger::Entry,
 };
@@ -59,54 +58,39 @@ pub async fn decide(
 
 /// Objects to a purpose (GDPR Art. 21), or takes the objection back. Doing the same again changes nothing.
 pub async fn objection_decide(app: &App, ctx: &Ctx, purpose: Purpose, objected: bool) -> Result<(), AppError> {
-    let decide = move || {
+    let command = move || {
         let decision = decision::current(purpose);
         if objected { ConsentCommand::Object { decision } } else { ConsentCommand::LiftObjection { decision } }
     };
-    decide_on(app, "objection_decide", ctx, purpose, !objected, &decide).await
+    decide_on(app, "objection_decide", ctx, purpose, !objected, &command).await
 }
 
 /// One decision on a purpose. What `loosens` allows more than before and is an act; to withdraw and to object are rights.
 async fn decide_on(
     app: &App,
-    name: &'static str,
+    operation: &'static str,
     ctx: &Ctx,
     purpose: Purpose,
     loosens: bool,
     command: &(dyn Fn() -> ConsentCommand + Sync),
 ) -> Result<(), AppError> {
-    app.db
-        .api
-        .run_tx(name, ctx, Gate::shared(ctx), move |tx| async move {
-            let id = stream_id(ctx.subject, purpose);
-            let [standing, rows, contact, user] = tx
-                .flight([
-                    Standing::query(ctx, None),
-                    newest(ctx.subject, "consent", &id),
-                    record_list(ctx.subject, CONTACT.name(), None),
-                    user_get(ctx.subject),
-                ])
-                .await?;
-            let standing = Standing::take_right(app, ctx, &standing)?;
-            if loosens {
-                standing.require_acting()?;
+    let id = &stream_id(ctx.subject, purpose);
+    let contact = || record_list(ctx.subject, CONTACT.name(), None);
+    let reads = || [newest(ctx.subject, Consent::TYPE, id), contact(), user_get(ctx.subject)];
+    let frame = Frame::act_if(loosens, operation, ctx).shared();
+    frame::command(app, frame, reads, move |work, standing, [rows, contact, user]| async move {
+        if let Some(event) = work.command::<Consent>(id, &rows, command()).await? {
+            note_withdrawal(app, ctx, purpose, &event).await?;
+            let user = known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
+            match address_of(&standing.keys, &contact) {
+                Ok(to) => receipt::post(&work, &to, &event, user)?,
+                // Damaged data must not keep anybody from withdrawing.
+                Err(error) => tracing::error!(%error, "a receipt can't be addressed"),
             }
-            let keys = standing.keys;
-            let unit = Unit::new(ctx, Some(&keys));
-            stream::command::<Consent>(ctx, &unit, &id, newest_of(&rows).as_ref(), command()).await?;
-            if let Some(event) = unit.newest() {
-                note_withdrawal(app, ctx, purpose, &event).await?;
-                let user = known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
-                match address_of(&keys, &contact) {
-                    Ok(to) => receipt::post(app, ctx, &tx, &to, &event, user)?,
-                    // Damaged data must not keep anybody from withdrawing.
-                    Err(error) => tracing::error!(%error, "a receipt can't be addressed"),
-                }
-            }
-            unit.flush(&tx, INLINE);
-            Ok(())
-        })
-        .await
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Notes in the ledger that a consent ended, so that no restored backup brings it back.
@@ -120,16 +104,22 @@ async fn note_withdrawal(app: &App, ctx: &Ctx, purpose: Purpose, event: &Event) 
 }
 
 /// The decisions that stand.
-pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ConsentRow>, SubjectKeys), AppError> {
-    let (rows, keys) = read::own(app, ctx, "consent_list", &|| consent_list(ctx.subject)).await?;
-    Ok((rows.iter().map(ConsentRow::from_row).collect(), keys))
+pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ConsentRow>, Arc<SubjectKeys>), AppError> {
+    let reads = || [consent_list(ctx.subject)];
+    let (standing, [rows]) = frame::query(app, Frame::right("consent_list", ctx), reads).await?;
+    Ok((rows.iter().map(ConsentRow::from_row).collect(), standing.keys))
 }
 
 /// All decisions on a purpose, newest first.
-pub async fn history(app: &App, ctx: &Ctx, purpose: Purpose) -> Result<(Vec<PastDecision>, SubjectKeys), AppError> {
-    let (rows, keys) = read::own(app, ctx, "consent_history", &|| consent_history(ctx.subject, purpose)).await?;
+pub async fn history(
+    app: &App,
+    ctx: &Ctx,
+    purpose: Purpose,
+) -> Result<(Vec<PastDecision>, Arc<SubjectKeys>), AppError> {
+    let reads = || [consent_history(ctx.subject, purpose)];
+    let (standing, [rows]) = frame::query(app, Frame::right("consent_history", ctx), reads).await?;
     let past = rows.iter().map(|row| past(&Event::from_row(row, 0))).collect::<Result<_, _>>()?;
-    Ok((past, keys))
+    Ok((past, standing.keys))
 }
 
 fn past(event: &Event) -> Result<PastDecision, AppError> {

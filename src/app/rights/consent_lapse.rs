@@ -3,15 +3,13 @@
 
 use chrono::TimeDelta;
 use context::{Ctx, SubjectId};
-use db::Gate;
 use domain::{
     Choice,
     kinds::CONTACT,
     rights::consent::{Consent, ConsentCommand, Notice, Purpose},
 };
-use event_log::{Unit, cqrs_es::Aggregate};
+use event_log::cqrs_es::Aggregate;
 use projections::{
-    INLINE,
     log::audit::newest,
     records::record::record_list,
     rights::consent::{ConsentRow, consent_list, job_plan_lapses, stream_id},
@@ -19,11 +17,11 @@ use projections::{
 
 use crate::{
     app::{
-        App, AppError, Standing,
-        letter::{self, address_of},
+        App, AppError,
+        frame::{self, Frame},
+        letter::address_of,
         operation::job::Next,
         rights::decision::{current, title},
-        stream::{self, newest_of},
     },
     mail::Letter,
 };
@@ -35,48 +33,37 @@ pub const NOTICE_SWEEP_JOB: &str = "notice_sweep";
 
 /// Adds a job for each person with a consent on a notice that no longer counts. Comes again in a day.
 pub(crate) async fn sweep(app: &App) -> Result<Next, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    app.db
-        .system
-        .run_tx("notice_sweep", ctx, Gate::read(ctx), move |tx| async move {
-            tx.queue(job_plan_lapses(CONSENT_LAPSE_JOB, ctx.now()));
-            Ok::<_, AppError>(())
-        })
-        .await?;
-    Ok(Next::Later(ctx.now() + TimeDelta::days(1)))
+    let now = app.clock.now();
+    frame::system_query(app, "notice_sweep", || [job_plan_lapses(CONSENT_LAPSE_JOB, now)]).await?;
+    Ok(Next::Later(now + TimeDelta::days(1)))
 }
 
 /// Notes which of a person's consents have lapsed, and tells the person, a letter a purpose.
 pub(crate) async fn lapse(app: &App, subject: SubjectId) -> Result<Next, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
-    let work = app.db.api.run_tx("consent_lapse", ctx, Gate::alone(ctx), move |tx| async move {
-        let [standing, consents, contact] = tx
-            .flight([Standing::query(ctx, None), consent_list(subject), record_list(subject, CONTACT.name(), None)])
-            .await?;
-        let keys = Standing::take(app, ctx, &standing)?.keys;
+    let reads = || [consent_list(subject), record_list(subject, CONTACT.name(), None)];
+    let frame = Frame::act("consent_lapse", ctx).alone();
+    match frame::command(app, frame, reads, move |work, standing, [consents, contact]| async move {
         let outdated = |row: &ConsentRow| row.granted && !row.counts_today();
-        let unit = Unit::new(ctx, Some(&keys));
         for row in consents.iter().map(ConsentRow::from_row).filter(outdated) {
             let Some(purpose) = Purpose::parse(&row.purpose) else { continue };
             let id = stream_id(subject, purpose);
-            let [rows] = tx.flight([newest(subject, Consent::TYPE, &id)]).await?;
-            let before = unit.len();
+            let [rows] = work.tx.flight([newest(subject, Consent::TYPE, &id)]).await?;
             let lapse = ConsentCommand::Lapse { decision: current(purpose) };
-            stream::command::<Consent>(ctx, &unit, &id, newest_of(&rows).as_ref(), lapse).await?;
-            if unit.len() == before {
+            if work.command::<Consent>(&id, &rows, lapse).await?.is_none() {
                 continue;
             }
             let notice = Notice::current(purpose);
-            match address_of(&keys, &contact) {
-                Ok(to) => letter::post(app, ctx, &tx, &Letter::notice_changed(&to, title(notice), notice.text))?,
+            match address_of(&standing.keys, &contact) {
+                Ok(to) => work.post(&Letter::notice_changed(&to, title(notice), notice.text))?,
                 // Damaged data must not keep what counts from being on record.
                 Err(error) => tracing::error!(%error, "a changed notice can't be addressed"),
             }
         }
-        unit.flush(&tx, INLINE);
         Ok(())
-    });
-    match work.await {
+    })
+    .await
+    {
         // Erased since the job was added.
         Err(AppError::SignedOut) => Ok(Next::Done),
         outcome => outcome.map(|()| Next::Done),

@@ -1,18 +1,19 @@
 //! Deletion: asking for it, confirming it, cancelling it, seeing where it stands, and carrying it out. Whole erasures are
 //! carried out by `erasure.rs`.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, DeletionId, SubjectId, crash_point};
-use db::{Gate, Query, Row, Tx};
+use db::{Gate, Query, Row};
 use domain::{
     Fault,
     filter::Filter,
     kinds::{CONTACT, kind},
     rights::deletion::{Deletion, DeletionCommand, DeletionError, DeletionEvent, DeletionState, Open, Scope},
 };
-use event_log::{Event, Unit, cqrs_es::Aggregate};
+use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
-    INLINE,
     identity::account::{SwitchesRow, switches_get},
     log::audit::newest,
     operation::job::{job_add, job_drop},
@@ -27,14 +28,14 @@ use vault::{Aad, Sealed, SubjectKeys, record_register};
 
 use crate::{
     app::{
-        App, AppError, Standing, letter,
+        App, AppError,
+        frame::{self, Frame, Standing, Work, newest_of},
+        letter,
         log::access,
         operation::job::Next,
-        read,
         reason::hold_reason,
         records::{opened::open, record},
         rights::erasure,
-        stream::{self, newest_of},
     },
     data::{ledger::Entry, random::random_text},
     mail::Letter,
@@ -141,26 +142,20 @@ pub async fn request(
     reason: Option<String>,
 ) -> Result<Asked, AppError> {
     let wish = &Wish { filter: filter_of(scope, filter)?, reason };
-    let asked = app
-        .db
-        .api
-        .run_tx("deletion_request", ctx, Gate::alone(ctx), move |tx| async move {
-            let records = if scope == Scope::Full { record_ages(ctx.subject) } else { record_all(ctx.subject) };
-            let [standing, stream, records, contact, switches] = tx
-                .flight([
-                    Standing::query(ctx, None),
-                    newest(ctx.subject, Deletion::TYPE, &ctx.subject.to_string()),
-                    records,
-                    record_list(ctx.subject, CONTACT.name(), None),
-                    switches_get(ctx.subject),
-                ])
-                .await?;
-            let keys = Standing::take(app, ctx, &standing)?.keys;
+    let (id, is_full) = (&ctx.subject.to_string(), scope == Scope::Full);
+    let records = || if is_full { record_ages(ctx.subject) } else { record_all(ctx.subject) };
+    let contact = || record_list(ctx.subject, CONTACT.name(), None);
+    let stream = || newest(ctx.subject, Deletion::TYPE, id);
+    let reads = || [stream(), records(), contact(), switches_get(ctx.subject)];
+    let frame = Frame::act("deletion_request", ctx).alone();
+    let asked =
+        frame::command(app, frame, reads, move |work, standing, [stream, records, contact, switches]| async move {
+            let keys = &standing.keys;
             let goes = match scope {
                 Scope::Full => erasure::counts_of(&records),
                 Scope::Partial | Scope::SessionsOnly => {
                     let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
-                    erasure::count(meant(&keys, scope, &wish.filter, &records)?)
+                    erasure::count(meant(keys, scope, &wish.filter, &records)?)
                 }
             };
             if goes.is_empty() {
@@ -175,12 +170,12 @@ pub async fn request(
                 sealed: keys.seal_trail(&place(deletion), &text).to_base64(),
                 now: ctx.now(),
             };
-            run_command(ctx, &tx, &keys, newest_of(&stream).as_ref(), command).await?;
-            let to = letter::address_of(&keys, &contact)?;
+            work.command::<Deletion>(id, &stream, command).await?;
+            let to = letter::address_of(keys, &contact)?;
             // An earlier token no longer confirms: whoever asked for that deletion must learn of it.
             let replaces = waits_for_confirmation(ctx, newest_of(&stream).as_ref());
             let letter = if replaces { Letter::deletion_requested_anew } else { Letter::deletion_requested };
-            letter::post(app, ctx, &tx, &letter(&to, &token, scope.phrase(), expires_at))?;
+            work.post(&letter(&to, &token, scope.phrase(), expires_at))?;
             let held_until = SwitchesRow::of(&switches).held(ctx.now());
             Ok::<_, AppError>(Some(Asked {
                 deletion,
@@ -231,82 +226,58 @@ pub async fn cancel(app: &App, ctx: &Ctx, token: &str) -> Result<DeletionRequest
 /// suspension bars it.
 async fn step(
     app: &App,
-    name: &'static str,
+    operation: &'static str,
     ctx: &Ctx,
     token: &str,
     acts: bool,
     step: &(dyn Fn(&DeletionRow) -> Result<DeletionCommand, AppError> + Sync),
 ) -> Result<DeletionRequest, AppError> {
-    let hash = token_hash(app, token);
-    app.db
-        .api
-        .run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
-            let [standing, found, stream, contact] = tx
-                .flight([
-                    Standing::query(ctx, None),
-                    deletion_by_token(ctx.subject, hash),
-                    newest(ctx.subject, Deletion::TYPE, &ctx.subject.to_string()),
-                    record_list(ctx.subject, CONTACT.name(), None),
-                ])
-                .await?;
-            let standing = Standing::take_right(app, ctx, &standing)?;
-            if acts {
-                standing.require_acting()?;
-            }
-            let keys = standing.keys;
-            let mut row = found.first().and_then(DeletionRow::from_row).ok_or(AppError::Missing("request"))?;
-            let command = step(&row)?;
-            let to = letter::address_of(&keys, &contact)?;
-            let confirmed = matches!(command, DeletionCommand::Confirm { .. });
-            run_command(ctx, &tx, &keys, newest_of(&stream).as_ref(), command).await?;
-            if confirmed {
-                let end = ctx.now() + app.grace;
-                (row.state, row.grace_ends_at) = (DeletionState::Confirmed, Some(end));
-                tx.queue(job_add(ctx.subject, DELETION_JOB, row.deletion.0, end, ctx.now()));
-                letter::post(app, ctx, &tx, &Letter::deletion_confirmed(&to, end))?;
-            } else {
-                (row.state, row.ended_at) = (DeletionState::Cancelled, Some(ctx.now()));
-                let entry = Entry::Cancelled { subject: ctx.subject, request: row.deletion, at: ctx.now() };
-                app.ledger.append(entry).await?;
-                tx.queue(job_drop(ctx.subject, row.deletion.0));
-                letter::post(app, ctx, &tx, &Letter::deletion_cancelled(&to))?;
-            }
-            Ok(DeletionRequest { wish: unseal(&keys, &row)?, row })
-        })
-        .await
-}
-
-async fn run_command(
-    ctx: &Ctx,
-    tx: &Tx,
-    keys: &SubjectKeys,
-    newest: Option<&Event>,
-    command: DeletionCommand,
-) -> Result<(), AppError> {
-    let unit = Unit::new(ctx, Some(keys));
-    stream::command::<Deletion>(ctx, &unit, &ctx.subject.to_string(), newest, command).await?;
-    unit.flush(tx, INLINE);
-    Ok(())
+    let (hash, id) = (token_hash(app, token), &ctx.subject.to_string());
+    let contact = || record_list(ctx.subject, CONTACT.name(), None);
+    let reads = || [deletion_by_token(ctx.subject, hash), newest(ctx.subject, Deletion::TYPE, id), contact()];
+    let frame = Frame::act_if(acts, operation, ctx).alone();
+    frame::command(app, frame, reads, move |work, standing, [found, stream, contact]| async move {
+        let keys = standing.keys;
+        let mut row = found.first().and_then(DeletionRow::from_row).ok_or(AppError::Missing("request"))?;
+        let command = step(&row)?;
+        let to = letter::address_of(&keys, &contact)?;
+        let confirmed = matches!(command, DeletionCommand::Confirm { .. });
+        work.command::<Deletion>(id, &stream, command).await?;
+        if confirmed {
+            let end = ctx.now() + app.grace;
+            (row.state, row.grace_ends_at) = (DeletionState::Confirmed, Some(end));
+            work.queue(job_add(ctx.subject, DELETION_JOB, row.deletion.0, end, ctx.now()));
+            work.post(&Letter::deletion_confirmed(&to, end))?;
+        } else {
+            (row.state, row.ended_at) = (DeletionState::Cancelled, Some(ctx.now()));
+            let entry = Entry::Cancelled { subject: ctx.subject, request: row.deletion, at: ctx.now() };
+            app.ledger.append(entry).await?;
+            work.queue(job_drop(ctx.subject, row.deletion.0));
+            work.post(&Letter::deletion_cancelled(&to))?;
+        }
+        Ok(DeletionRequest { wish: unseal(&keys, &row)?, row })
+    })
+    .await
 }
 
 /// A person's requests, newest first.
-pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<DeletionRequest>, SubjectKeys), AppError> {
+pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<DeletionRequest>, Arc<SubjectKeys>), AppError> {
     deletions(app, "deletion_list", ctx, &|| deletion_list(ctx.subject)).await
 }
 
 /// One of a person's requests.
-pub async fn get(app: &App, ctx: &Ctx, deletion: DeletionId) -> Result<(DeletionRequest, SubjectKeys), AppError> {
+pub async fn get(app: &App, ctx: &Ctx, deletion: DeletionId) -> Result<(DeletionRequest, Arc<SubjectKeys>), AppError> {
     let (mut found, keys) = deletions(app, "deletion_get", ctx, &|| deletion_get(ctx.subject, deletion)).await?;
     Ok((found.pop().ok_or(AppError::Missing("request"))?, keys))
 }
 
 async fn deletions(
     app: &App,
-    name: &'static str,
+    operation: &'static str,
     ctx: &Ctx,
     query: &(dyn Fn() -> Query + Sync),
-) -> Result<(Vec<DeletionRequest>, SubjectKeys), AppError> {
-    let (rows, keys) = read::own(app, ctx, name, query).await?;
+) -> Result<(Vec<DeletionRequest>, Arc<SubjectKeys>), AppError> {
+    let (Standing { keys, .. }, [rows]) = frame::query(app, Frame::right(operation, ctx), || [query()]).await?;
     let rows = rows.iter().filter_map(DeletionRow::from_row);
     let requests =
         rows.map(|row| Ok(DeletionRequest { wish: unseal(&keys, &row)?, row })).collect::<Result<_, AppError>>()?;
@@ -316,17 +287,10 @@ async fn deletions(
 /// Carries a confirmed deletion out, once its grace is over and no legal hold stands. What is done already is not done again.
 pub async fn execute(app: &App, subject: SubjectId, deletion: DeletionId) -> Result<Next, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
-    let (row, fenced, switches) = app
-        .db
-        .api
-        .run_tx("deletion_due", ctx, Gate::read(ctx), move |tx| async move {
-            let [request, fence, switches] =
-                tx.finish([deletion_get(subject, deletion), subject_erased(subject), switches_get(subject)]).await?;
-            let row = request.first().and_then(DeletionRow::from_row);
-            Ok::<_, AppError>((row, !fence.is_empty(), SwitchesRow::of(&switches)))
-        })
-        .await?;
-    if fenced {
+    let queries = || [deletion_get(subject, deletion), subject_erased(subject), switches_get(subject)];
+    let [request, fence, switches] = frame::ticket_query(app, "deletion_due", ctx, Gate::read(ctx), queries).await?;
+    let (row, switches) = (request.first().and_then(DeletionRow::from_row), SwitchesRow::of(&switches));
+    if !fence.is_empty() {
         // Erased, perhaps by a run that was killed before it had told the ledger.
         return erasure::finish(app, ctx).await;
     }
@@ -352,39 +316,26 @@ pub async fn execute(app: &App, subject: SubjectId, deletion: DeletionId) -> Res
 
 /// Tells the person that a legal hold defers the deletion, why, and until when.
 async fn defer(app: &App, ctx: &Ctx, switches: &SwitchesRow, until: DateTime<Utc>) -> Result<(), AppError> {
-    app.db
-        .api
-        .run_tx("deletion_defer", ctx, Gate::shared(ctx), move |tx| async move {
-            let contact = record_list(ctx.subject, CONTACT.name(), None);
-            let [standing, contact] = tx.flight([Standing::query(ctx, None), contact]).await?;
-            let keys = Standing::take(app, ctx, &standing)?.keys;
-            let reason = hold_reason(&keys, ctx.subject, switches)?.unwrap_or_default();
-            letter::post(
-                app,
-                ctx,
-                &tx,
-                &Letter::deletion_deferred(&letter::address_of(&keys, &contact)?, &reason, until),
-            )
-        })
-        .await
+    let reads = || [record_list(ctx.subject, CONTACT.name(), None)];
+    let frame = Frame::act("deletion_defer", ctx).shared();
+    frame::command(app, frame, reads, move |work, Standing { keys, .. }, [contact]| async move {
+        let reason = hold_reason(&keys, ctx.subject, switches)?.unwrap_or_default();
+        work.post(&Letter::deletion_deferred(&letter::address_of(&keys, &contact)?, &reason, until))
+    })
+    .await
 }
 
 /// Lets the grace of a confirmed deletion pause until a suspension of the account ends, in the transaction that suspends: the
 /// job is due later, and the person is told. `stream` and `contact` are the rows of the person's requests and address.
 pub(crate) async fn pause(
-    app: &App,
-    ctx: &Ctx,
-    tx: &Tx,
-    unit: &Unit<'_>,
+    work: &Work<'_>,
     keys: &SubjectKeys,
     until: DateTime<Utc>,
     (stream, contact): (&[Row], &[Row]),
 ) -> Result<(), AppError> {
-    let before = unit.len();
+    let ctx = work.ctx;
     let command = DeletionCommand::Pause { until, now: ctx.now() };
-    let id = ctx.subject.to_string();
-    stream::command::<Deletion>(ctx, unit, &id, newest_of(stream).as_ref(), command).await?;
-    let event = unit.newest().filter(|_| unit.len() > before);
+    let event = work.command::<Deletion>(&ctx.subject.to_string(), stream, command).await?;
     let Some(Ok(DeletionEvent::Paused { open, .. })) = event.map(|event| serde_json::from_str(&event.payload)) else {
         return Ok(());
     };
@@ -396,11 +347,11 @@ pub(crate) async fn pause(
         grace_ends_at: end,
         at: ctx.now(),
     };
-    app.ledger.append(entry).await?;
-    tx.queue(job_drop(ctx.subject, open.deletion.0));
-    tx.queue(job_add(ctx.subject, DELETION_JOB, open.deletion.0, end, ctx.now()));
+    work.app.ledger.append(entry).await?;
+    work.queue(job_drop(ctx.subject, open.deletion.0));
+    work.queue(job_add(ctx.subject, DELETION_JOB, open.deletion.0, end, ctx.now()));
     match letter::address_of(keys, contact) {
-        Ok(to) => letter::post(app, ctx, tx, &Letter::deletion_paused(&to, until, end)),
+        Ok(to) => work.post(&Letter::deletion_paused(&to, until, end)),
         // Damaged data must not keep an account from being suspended.
         Err(error) => {
             tracing::error!(%error, request = %open.deletion, "a pause can't be told");
@@ -411,39 +362,31 @@ pub(crate) async fn pause(
 
 /// Removes exactly the records that a request means.
 async fn run(app: &App, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> {
-    let work = app.db.api.run_tx("deletion_run", ctx, Gate::alone(ctx), move |tx| async move {
-        let [standing, stream, records, register, contact] = tx
-            .flight([
-                Standing::query(ctx, None),
-                newest(ctx.subject, Deletion::TYPE, &ctx.subject.to_string()),
-                record_all(ctx.subject),
-                record_register(ctx.subject),
-                record_list(ctx.subject, CONTACT.name(), None),
-            ])
-            .await?;
-        let standing = Standing::take(app, ctx, &standing)?;
-        standing.require_unheld()?;
-        if let Some(until) = standing.suspended_until() {
-            return Err(AppError::Suspended { until });
-        }
-        let keys = &standing.keys;
-        let wish = unseal(keys, row)?;
-        let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
-        let goes = meant(keys, row.scope, &wish.filter, &records)?;
-        let counts = erasure::count(goes.iter().copied());
-        let unit = Unit::new(ctx, Some(keys));
-        let removed = record::remove_rows(app, ctx, &tx, &unit, &standing, &goes, &register).await?;
-        let command =
-            DeletionCommand::Execute { deletion: row.deletion, removed: removed.len() as u64, now: ctx.now() };
-        let id = ctx.subject.to_string();
-        stream::command::<Deletion>(ctx, &unit, &id, newest_of(&stream).as_ref(), command).await?;
-        record::note_removed(app, ctx, &removed).await?;
-        crash_point("deletion: in the ledger");
-        unit.flush(&tx, INLINE);
-        let certificate = erasure::certificate(app, ctx, row.deletion, row.scope, &counts)?;
-        let to = letter::address_of(keys, &contact)?;
-        letter::post(app, ctx, &tx, &Letter::records_deleted(&to, removed.len(), &certificate))
-    });
+    let id = &ctx.subject.to_string();
+    let contact = || record_list(ctx.subject, CONTACT.name(), None);
+    let stream = || newest(ctx.subject, Deletion::TYPE, id);
+    let reads = || [stream(), record_all(ctx.subject), record_register(ctx.subject), contact()];
+    let frame = Frame::act("deletion_run", ctx).unheld().alone();
+    let work =
+        frame::command(app, frame, reads, move |work, standing, [stream, records, register, contact]| async move {
+            if let Some(until) = standing.suspended_until() {
+                return Err(AppError::Suspended { until });
+            }
+            let keys = &standing.keys;
+            let wish = unseal(keys, row)?;
+            let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
+            let goes = meant(keys, row.scope, &wish.filter, &records)?;
+            let counts = erasure::count(goes.iter().copied());
+            let removed = record::remove_rows(&work, &standing, &goes, &register).await?;
+            let command =
+                DeletionCommand::Execute { deletion: row.deletion, removed: removed.len() as u64, now: ctx.now() };
+            work.command::<Deletion>(id, &stream, command).await?;
+            record::note_removed(app, ctx, &removed).await?;
+            crash_point("deletion: in the ledger");
+            let certificate = erasure::certificate(app, ctx, row.deletion, row.scope, &counts)?;
+            let to = letter::address_of(keys, &contact)?;
+            work.post(&Letter::records_deleted(&to, removed.len(), &certificate))
+        });
     let outcome = work.await;
     crash_point("deletion: committed");
     match outcome {

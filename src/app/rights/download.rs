@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 use vault::{Aad, FileKey, Sealed};
 
 use crate::{
-    app::{App, AppError, read, rights::export},
+    app::{
+        App, AppError,
+        frame::{self, Frame},
+        rights::export,
+    },
     export::{FileName, FilePlace, FileReader, format_of},
 };
 
@@ -44,7 +48,8 @@ fn token_place() -> Aad {
 
 /// What can be downloaded of a request. Unknown, foreign, unfinished and run-out ones are alike: missing.
 pub async fn file(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportFile, AppError> {
-    let (rows, _) = read::own(app, ctx, "export_file", &|| export_get(ctx.subject, export)).await?;
+    let reads = || [export_get(ctx.subject, export)];
+    let (_, [rows]) = frame::query(app, Frame::right("export_file", ctx), reads).await?;
     let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
     file_of(ctx, &row).ok_or(AppError::Missing("export"))
 }

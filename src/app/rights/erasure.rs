@@ -3,15 +3,14 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use context::{Ctx, DeletionId, SubjectId, crash_point};
-use db::{Gate, Row, Tx};
+use db::Row;
 use domain::{
     Choice,
     kinds::{CONTACT, KINDS},
     rights::deletion::{Deletion, DeletionCommand, DeletionError, Scope},
 };
-use event_log::{Unit, cqrs_es::Aggregate};
+use event_log::cqrs_es::Aggregate;
 use projections::{
-    INLINE,
     log::audit::newest,
     operation::job::job_drop_others,
     records::record::{RecordRow, record_ages, record_list},
@@ -21,10 +20,10 @@ use serde_json::json;
 
 use crate::{
     app::{
-        App, AppError, Standing,
-        letter::{self, address_of},
+        App, AppError,
+        frame::{self, Frame, Standing, Work},
+        letter::address_of,
         operation::job::Next,
-        stream::{self, newest_of},
     },
     data::ledger::Entry,
     mail::Letter,
@@ -81,61 +80,64 @@ pub(crate) async fn again(app: &App, subject: SubjectId, deletion: DeletionId) -
 }
 
 async fn erase_subject(app: &App, ctx: &Ctx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
-    app.db
-        .api
-        .run_tx("subject_erase", ctx, Gate::alone(ctx).with_long_statements(), move |tx| {
-            erase_rows(app, ctx, tx, deletion, cause)
-        })
-        .await
+    let id = &ctx.subject.to_string();
+    let contact = || record_list(ctx.subject, CONTACT.name(), None);
+    let stream = || newest(ctx.subject, Deletion::TYPE, id);
+    let reads = || [subject_erased(ctx.subject), stream(), record_ages(ctx.subject), contact()];
+    // The key of the trail is about to go.
+    let frame = Frame::act("subject_erase", ctx).without_trail().alone().with_long_statements();
+    let erase = frame::command(app, frame, reads, move |work, standing, rows| async move {
+        erase_rows(&work, &standing, rows, deletion, cause).await
+    });
+    match erase.await {
+        Err(AppError::SignedOut) => Ok(Attempt::Nobody),
+        outcome => outcome,
+    }
 }
 
-/// The transaction: the fence, the last event, the last letter; then keys and rows go.
-async fn erase_rows(app: &App, ctx: &Ctx, tx: Tx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
-    let id = ctx.subject.to_string();
-    let [fence, standing, stream, ages, contact] = tx
-        .flight([
-            subject_erased(ctx.subject),
-            Standing::query(ctx, None),
-            newest(ctx.subject, Deletion::TYPE, &id),
-            record_ages(ctx.subject),
-            record_list(ctx.subject, CONTACT.name(), None),
-        ])
-        .await?;
-    if !fence.is_empty() || standing.is_empty() {
+/// The decision: the fence, the last event, the last letter; then keys and rows go.
+async fn erase_rows(
+    work: &Work<'_>,
+    standing: &Standing,
+    [fence, stream, ages, contact]: [Vec<Row>; 4],
+    deletion: DeletionId,
+    cause: Cause,
+) -> Result<Attempt, AppError> {
+    let (app, ctx) = (work.app, work.ctx);
+    if !fence.is_empty() {
         return Ok(Attempt::Nobody);
     }
-    let standing = Standing::take(app, ctx, &standing)?;
     let counts = counts_of(&ages);
     let removed = counts.iter().map(|(_, count)| *count as u64).sum();
     let command = match cause {
         Cause::Request => DeletionCommand::Execute { deletion, removed, now: ctx.now() },
         Cause::Repetition => DeletionCommand::Repeat { deletion, removed },
     };
-    // Nothing of the trail: its key is about to go.
-    let unit = Unit::new(ctx, None);
-    match stream::command::<Deletion>(ctx, &unit, &id, newest_of(&stream).as_ref(), command).await {
+    match work.command::<Deletion>(&ctx.subject.to_string(), &stream, command).await {
         Err(AppError::Deletion(DeletionError::Closed | DeletionError::GracePeriodRuns)) => {
             return Ok(Attempt::Refused);
         }
-        outcome => outcome?,
+        outcome => drop(outcome?),
     }
     // A hold was placed since the job began; or a suspension lasts, behind which somebody may have confirmed with a stolen
     // session. What the ledger repeats was decided before.
     let suspended = matches!(cause, Cause::Request) && standing.suspended_until().is_some();
     if suspended || standing.require_unheld().is_err() {
+        work.undo();
         return Ok(Attempt::Refused);
     }
     if let Cause::Request = cause {
         let certificate = certificate(app, ctx, deletion, Scope::Full, &counts)?;
         match address_of(&standing.keys, &contact) {
-            Ok(to) => letter::post(app, ctx, &tx, &Letter::erased(&to, &certificate))?,
+            Ok(to) => work.post(&Letter::erased(&to, &certificate))?,
             // Damaged data must not keep a person from being erased.
             Err(error) => tracing::error!(%error, request = %deletion, "the last letter can't be addressed"),
         }
     }
-    tx.queue(job_drop_others(ctx.subject, deletion.0));
-    unit.flush(&tx, INLINE);
-    subject_erase(ctx.subject, ctx.now()).into_iter().for_each(|query| tx.queue(query));
+    work.queue(job_drop_others(ctx.subject, deletion.0));
+    // Before the rows go: an event of somebody who is gone is refused.
+    work.flush();
+    subject_erase(ctx.subject, ctx.now()).into_iter().for_each(|query| work.queue(query));
     crash_point("erasure: decided");
     Ok(Attempt::Erased)
 }

@@ -1,9 +1,11 @@
 //! Export: asking for a file of one's own data, seeing how far it is, cancelling, and trying again. The file is written by
 //! `export_run.rs` and downloaded by `download.rs`. All of it is a right (GDPR Art. 20), which a suspension leaves open.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Datelike, Days, Utc};
 use context::{Ctx, ExportId, RecordId};
-use db::{Gate, Query, Row, Tx};
+use db::{Query, Row};
 use domain::{
     Kind,
     filter::{self, Filter},
@@ -13,9 +15,8 @@ use domain::{
         export::{Export, ExportCommand, ExportFormat, Wanted},
     },
 };
-use event_log::{Event, Unit, cqrs_es::Aggregate};
+use event_log::cqrs_es::Aggregate;
 use projections::{
-    INLINE,
     log::audit::newest,
     operation::job::{job_add, job_drop},
     records::record::RecordRow,
@@ -25,12 +26,10 @@ use uuid::Uuid;
 use vault::{Aad, IndexKey, Sealed, SubjectKeys};
 
 use crate::app::{
-    App, AppError, Standing,
+    App, AppError,
+    frame::{self, Frame, Standing, Work},
     log::access,
-    read,
     records::{opened::open, record::BUCKET_YEARS},
-    standing,
-    stream::{self, newest_of},
 };
 
 /// The kind of job that writes files.
@@ -106,163 +105,120 @@ pub async fn request(
         return Err(AppError::parameter("filters", "match no record of yours"));
     }
     let (export, means) = (ExportId::random(), &filter);
-    let row = app
-        .db
-        .api
-        .run_tx("export_request", ctx, Gate::alone(ctx), move |tx| async move {
-            let [standing, open] = tx.flight([Standing::query(ctx, None), export_open(ctx.subject)]).await?;
-            let standing = Standing::take_right(app, ctx, &standing)?;
-            standing.require_unrestricted()?;
-            if !open.is_empty() {
-                return Err(AppError::ExportWaits);
-            }
-            let text = serde_json::to_vec(means).expect("a filter can be written as JSON");
-            let sealed = standing.keys.seal_trail(&place(export), &text).to_base64();
-            let wanted = Wanted { scope, format, sealed: sealed.clone() };
-            let request = ExportCommand::Request(wanted);
-            run_command(ctx, &tx, &standing.keys, export, None, request).await?;
-            tx.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
-            Ok(ExportRow {
-                export,
-                scope,
-                format,
-                state: "pending".to_owned(),
-                sealed,
-                requested_at: ctx.now(),
-                ended_at: None,
-                expires_at: None,
-                failure: None,
-                done: 0,
-                total: 0,
-                size: None,
-                file_key: None,
-                etag: None,
-            })
+    let frame = Frame::right("export_request", ctx).unrestricted().alone();
+    let reads = || [export_open(ctx.subject)];
+    let row = frame::command(app, frame, reads, move |work, standing, [open]| async move {
+        if !open.is_empty() {
+            return Err(AppError::ExportWaits);
+        }
+        let text = serde_json::to_vec(means).expect("a filter can be written as JSON");
+        let sealed = standing.keys.seal_trail(&place(export), &text).to_base64();
+        let wanted = Wanted { scope, format, sealed: sealed.clone() };
+        let request = ExportCommand::Request(wanted);
+        work.command::<Export>(&export.to_string(), &[], request).await?;
+        work.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
+        Ok(ExportRow {
+            export,
+            scope,
+            format,
+            state: "pending".to_owned(),
+            sealed,
+            requested_at: ctx.now(),
+            ended_at: None,
+            expires_at: None,
+            failure: None,
+            done: 0,
+            total: 0,
+            size: None,
+            file_key: None,
+            etag: None,
         })
-        .await?;
+    })
+    .await?;
     app.wake.notify_one();
     Ok(ExportRequest { row, filter })
 }
 
 /// Whether a filter means any record. The first that it means ends the search.
 async fn means_any(app: &App, ctx: &Ctx, filter: &Filter) -> Result<bool, AppError> {
-    let index = &standing::index_key(app, ctx).await?;
-    let found = app
-        .db
-        .api
-        .run_tx("export_candidates", ctx, Gate::read(ctx), move |tx| async move {
-            let [standing, rows] = tx.finish([Standing::query(ctx, None), candidates(ctx, index, filter)]).await?;
-            Standing::take_right(app, ctx, &standing)?.require_unrestricted()?;
-            Ok::<_, AppError>(rows.iter().flat_map(|row| candidate(row).1).collect::<Vec<_>>())
-        })
-        .await?;
+    let index = &frame::index_key(app, ctx).await?;
+    let frame = Frame::right("export_candidates", ctx).unrestricted();
+    let (_, [rows]) = frame::query(app, frame, || [candidates(ctx, index, filter)]).await?;
+    let found: Vec<RecordId> = rows.iter().flat_map(|row| candidate(row).1).collect();
     for page in found.chunks(PAGE) {
-        let means = app
-            .db
-            .api
-            .run_tx("export_search", ctx, Gate::shared(ctx), move |tx| async move {
-                let records = export_records(ctx.subject, page);
-                let [standing, rows] = tx.finish([Standing::query(ctx, None), records]).await?;
-                let keys = Standing::take_right(app, ctx, &standing)?.keys;
-                for row in rows.iter().map(RecordRow::from_row) {
-                    let body = open(&keys, &row)?.body;
-                    if kind(&row.entry.kind).is_some_and(|kind| filter.means(kind, &body)) {
-                        return Ok(true);
-                    }
-                }
-                Ok::<_, AppError>(false)
-            })
-            .await?;
-        if means {
-            return Ok(true);
+        let frame = Frame::right("export_search", ctx).shared();
+        let (standing, [rows]) = frame::query(app, frame, || [export_records(ctx.subject, page)]).await?;
+        for row in rows.iter().map(RecordRow::from_row) {
+            let body = open(&standing.keys, &row)?.body;
+            if kind(&row.entry.kind).is_some_and(|kind| filter.means(kind, &body)) {
+                return Ok(true);
+            }
         }
     }
     Ok(false)
 }
 
 /// A person's requests, newest first.
-pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ExportRequest>, SubjectKeys), AppError> {
-    let (rows, keys) = read::own(app, ctx, "export_list", &|| export_list(ctx.subject)).await?;
+pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ExportRequest>, Arc<SubjectKeys>), AppError> {
+    let reads = || [export_list(ctx.subject)];
+    let (Standing { keys, .. }, [rows]) = frame::query(app, Frame::right("export_list", ctx), reads).await?;
     let rows = rows.iter().filter_map(ExportRow::from_row);
     let requests = rows.map(|row| Ok(ExportRequest { filter: unseal(&keys, &row)?, row }));
     Ok((requests.collect::<Result<_, AppError>>()?, keys))
 }
 
 /// One of a person's requests.
-pub async fn get(app: &App, ctx: &Ctx, export: ExportId) -> Result<(ExportRequest, SubjectKeys), AppError> {
-    let (rows, keys) = read::own(app, ctx, "export_get", &|| export_get(ctx.subject, export)).await?;
+pub async fn get(app: &App, ctx: &Ctx, export: ExportId) -> Result<(ExportRequest, Arc<SubjectKeys>), AppError> {
+    let reads = || [export_get(ctx.subject, export)];
+    let (Standing { keys, .. }, [rows]) = frame::query(app, Frame::right("export_get", ctx), reads).await?;
     let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
     Ok((ExportRequest { filter: unseal(&keys, &row)?, row }, keys))
 }
 
 /// Waits no longer for a file. A job that is writing it finds out, and removes what it has written.
 pub async fn cancel(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportRequest, AppError> {
-    let work = |tx: &Tx, _: &Standing, _: bool| {
-        tx.queue(job_drop(ctx.subject, export.0));
+    let drop_job = |work: &Work<'_>, _: &Standing, _: bool| {
+        work.queue(job_drop(ctx.subject, export.0));
         Ok(())
     };
-    step(app, "export_cancel", ctx, export, ExportCommand::Cancel, &work).await?;
+    step(app, "export_cancel", ctx, export, ExportCommand::Cancel, &drop_job).await?;
     Ok(get(app, ctx, export).await?.0)
 }
 
 /// Asks again for a file that could not be written.
 pub async fn retry(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportRequest, AppError> {
-    let work = |tx: &Tx, standing: &Standing, others_wait: bool| {
+    let add_job = |work: &Work<'_>, standing: &Standing, others_wait: bool| {
         standing.require_unrestricted()?;
         if others_wait {
             return Err(AppError::ExportWaits);
         }
         // The job that failed may not have been told to have ended.
-        tx.queue(job_drop(ctx.subject, export.0));
-        tx.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
+        work.queue(job_drop(ctx.subject, export.0));
+        work.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
         Ok(())
     };
-    step(app, "export_retry", ctx, export, ExportCommand::Retry, &work).await?;
+    step(app, "export_retry", ctx, export, ExportCommand::Retry, &add_job).await?;
     app.wake.notify_one();
     Ok(get(app, ctx, export).await?.0)
 }
 
-/// One step on a request, with what follows from it; `work` is told whether any request waits.
+/// One step on a request, with what follows from it; `follow` is told whether any request waits.
 pub(crate) async fn step(
     app: &App,
-    name: &'static str,
+    operation: &'static str,
     ctx: &Ctx,
     export: ExportId,
     command: ExportCommand,
-    work: &(dyn Fn(&Tx, &Standing, bool) -> Result<(), AppError> + Sync),
-) -> Result<(ExportRow, SubjectKeys), AppError> {
-    let command = &command;
-    app.db
-        .api
-        .run_tx(name, ctx, Gate::alone(ctx), move |tx| async move {
-            let [standing, found, stream, open] = tx
-                .flight([
-                    Standing::query(ctx, None),
-                    export_get(ctx.subject, export),
-                    newest(ctx.subject, "export", &export.to_string()),
-                    export_open(ctx.subject),
-                ])
-                .await?;
-            let standing = Standing::take_right(app, ctx, &standing)?;
-            let row = found.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
-            let newest = newest_of(&stream);
-            run_command(ctx, &tx, &standing.keys, export, newest.as_ref(), command.clone()).await?;
-            work(&tx, &standing, !open.is_empty())?;
-            Ok((row, standing.keys))
-        })
-        .await
-}
-
-pub(crate) async fn run_command(
-    ctx: &Ctx,
-    tx: &Tx,
-    keys: &SubjectKeys,
-    export: ExportId,
-    newest: Option<&Event>,
-    command: ExportCommand,
-) -> Result<(), AppError> {
-    let unit = Unit::new(ctx, Some(keys));
-    stream::command::<Export>(ctx, &unit, &export.to_string(), newest, command).await?;
-    unit.flush(tx, INLINE);
-    Ok(())
+    follow: &(dyn Fn(&Work<'_>, &Standing, bool) -> Result<(), AppError> + Sync),
+) -> Result<(ExportRow, Arc<SubjectKeys>), AppError> {
+    let (command, id) = (&command, &export.to_string());
+    let reads = || [export_get(ctx.subject, export), newest(ctx.subject, Export::TYPE, id), export_open(ctx.subject)];
+    let frame = Frame::right(operation, ctx).alone();
+    frame::command(app, frame, reads, move |work, standing, [found, stream, open]| async move {
+        let row = found.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+        work.command::<Export>(id, &stream, command.clone()).await?;
+        follow(&work, &standing, !open.is_empty())?;
+        Ok((row, standing.keys))
+    })
+    .await
 }

@@ -6,11 +6,12 @@ use std::collections::HashSet;
 use aws_lc_rs::rand;
 use chrono::TimeDelta;
 use context::{Ctx, ExportId, SubjectId};
-use db::{Gate, Query, Row};
+use db::{Query, Row};
 use domain::{
     kinds::{CONTACT, Contact},
-    rights::export::{ExportCommand, ExportFailure},
+    rights::export::{Export, ExportCommand, ExportFailure},
 };
+use event_log::cqrs_es::Aggregate;
 use projections::{
     identity::account::account_get,
     log::audit::newest,
@@ -22,17 +23,15 @@ use vault::FileKey;
 
 use crate::{
     app::{
-        App, AppError, Standing,
+        App, AppError,
+        frame::{self, Frame},
         identity::known::{self, user_get},
-        letter,
         operation::job::Next,
         records::opened::single,
         rights::{
             export::{self, candidate, candidates, unseal},
             export_source::{Source, Stop},
         },
-        standing,
-        stream::newest_of,
     },
     export::{FileName, FilePlace, FileWriter, format_of, prove},
     mail::Letter,
@@ -102,49 +101,47 @@ pub async fn run(app: &App, subject: SubjectId, export: ExportId, attempts: i32)
 
 /// Begins an attempt: what there is to write, and the file's key. None where nobody waits for it.
 async fn begin<'a>(app: &'a App, ctx: &'a Ctx, export: ExportId) -> Result<Option<(Source<'a>, FileKey)>, AppError> {
-    let index = &standing::index_key(app, ctx).await?;
-    app.db
-        .api
-        .run_tx("export_begin", ctx, Gate::shared(ctx), move |tx| async move {
-            let [standing, found] = tx.flight([Standing::query(ctx, None), export_get(ctx.subject, export)]).await?;
-            let standing = Standing::take(app, ctx, &standing)?;
-            standing.require_unrestricted()?;
-            let keys = standing.keys;
-            let Some(row) = found.first().and_then(ExportRow::from_row) else { return Ok(None) };
-            let filter = unseal(&keys, &row)?;
-            let [account, contact, user, ids, events] = tx
-                .flight([
-                    account_get(ctx.subject),
-                    record_list(ctx.subject, CONTACT.name(), None),
-                    user_get(ctx.subject),
-                    candidates(ctx, index, &filter),
-                    export_event_count(ctx.subject),
-                ])
-                .await?;
-            let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
-            let source = Source {
-                app,
-                ctx,
-                user: known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?,
-                email: contact.email,
-                registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
-                export,
-                scope: row.scope,
-                format: row.format,
-                requested_at: row.requested_at,
-                filter,
-                etag: random_tag(),
-                ids: ids.iter().map(candidate).collect(),
-                done: 0,
-            };
-            let key = FileKey::generate();
-            let place = FilePlace { subject: ctx.subject, export };
-            let wrapped = key.wrap(&keys, &place.key()).to_base64();
-            let total = total(&source, &events);
-            let [begun] = tx.flight([export_begin(ctx.subject, export, source.etag.clone(), wrapped, total)]).await?;
-            Ok((!begun.is_empty()).then_some((source, key)))
-        })
-        .await
+    let index = &frame::index_key(app, ctx).await?;
+    let frame = Frame::act("export_begin", ctx).unrestricted().shared();
+    let reads = || [export_get(ctx.subject, export)];
+    frame::command(app, frame, reads, move |work, standing, [found]| async move {
+        let keys = standing.keys;
+        let Some(row) = found.first().and_then(ExportRow::from_row) else { return Ok(None) };
+        let filter = unseal(&keys, &row)?;
+        let [account, contact, user, ids, events] = work
+            .tx
+            .flight([
+                account_get(ctx.subject),
+                record_list(ctx.subject, CONTACT.name(), None),
+                user_get(ctx.subject),
+                candidates(ctx, index, &filter),
+                export_event_count(ctx.subject),
+            ])
+            .await?;
+        let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
+        let source = Source {
+            app,
+            ctx,
+            user: known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?,
+            email: contact.email,
+            registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
+            export,
+            scope: row.scope,
+            format: row.format,
+            requested_at: row.requested_at,
+            filter,
+            etag: random_tag(),
+            ids: ids.iter().map(candidate).collect(),
+            done: 0,
+        };
+        let key = FileKey::generate();
+        let place = FilePlace { subject: ctx.subject, export };
+        let wrapped = key.wrap(&keys, &place.key()).to_base64();
+        let total = total(&source, &events);
+        let [begun] = work.tx.flight([export_begin(ctx.subject, export, source.etag.clone(), wrapped, total)]).await?;
+        Ok((!begun.is_empty()).then_some((source, key)))
+    })
+    .await
 }
 
 async fn write(app: &App, source: &mut Source<'_>, name: &FileName, key: FileKey) -> Result<Written, Stop> {
@@ -197,40 +194,31 @@ async fn fail(
 
 async fn end(
     app: &App,
-    name: &'static str,
+    operation: &'static str,
     ctx: &Ctx,
     export: ExportId,
     etag: Option<&str>,
     command: ExportCommand,
     letter: &(dyn Fn(&str) -> Letter + Sync),
 ) -> Result<bool, AppError> {
-    let command = &command;
-    app.db
-        .api
-        .run_tx(name, ctx, Gate::shared(ctx), move |tx| async move {
-            let [standing, found, stream, contact] = tx
-                .flight([
-                    Standing::query(ctx, None),
-                    export_get(ctx.subject, export),
-                    newest(ctx.subject, "export", &export.to_string()),
-                    record_list(ctx.subject, CONTACT.name(), None),
-                ])
-                .await?;
-            let keys = Standing::take(app, ctx, &standing)?.keys;
-            let row = found.first().and_then(ExportRow::from_row);
-            let mine = |row: &ExportRow| etag.is_none_or(|etag| row.etag.as_deref() == Some(etag));
-            let waiting = |row: &ExportRow| ["pending", "processing"].contains(&row.state.as_str());
-            if !row.is_some_and(|row| mine(&row) && waiting(&row)) {
-                return Ok(false);
-            }
-            let newest = newest_of(&stream);
-            export::run_command(ctx, &tx, &keys, export, newest.as_ref(), command.clone()).await?;
-            if let Some((contact, _)) = single::<Contact>(&keys, &contact)? {
-                letter::post(app, ctx, &tx, &letter(&contact.email))?;
-            }
-            Ok(true)
-        })
-        .await
+    let (command, id) = (&command, &export.to_string());
+    let contact = || record_list(ctx.subject, CONTACT.name(), None);
+    let reads = || [export_get(ctx.subject, export), newest(ctx.subject, Export::TYPE, id), contact()];
+    let frame = Frame::act(operation, ctx).shared();
+    frame::command(app, frame, reads, move |work, standing, [found, stream, contact]| async move {
+        let row = found.first().and_then(ExportRow::from_row);
+        let mine = |row: &ExportRow| etag.is_none_or(|etag| row.etag.as_deref() == Some(etag));
+        let waiting = |row: &ExportRow| ["pending", "processing"].contains(&row.state.as_str());
+        if !row.is_some_and(|row| mine(&row) && waiting(&row)) {
+            return Ok(false);
+        }
+        work.command::<Export>(id, &stream, command.clone()).await?;
+        if let Some((contact, _)) = single::<Contact>(&standing.keys, &contact)? {
+            work.post(&letter(&contact.email))?;
+        }
+        Ok(true)
+    })
+    .await
 }
 
 /// Lets go of files that have run out, and of what crashed runs left behind; says how many.
@@ -238,7 +226,7 @@ pub async fn expire_all(app: &App) -> Result<usize, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     // Listed first: what is begun later is not among them, and each of them was in its row before it was begun.
     let files = app.exports.list().await?;
-    let expired = names(app, ctx, &|| exports_expired(ctx.now())).await?;
+    let expired = names(app, &|| exports_expired(ctx.now())).await?;
     for name in &expired {
         app.exports.remove(name).await?;
         let ctx = &Ctx::job(app.clock.clone(), name.subject);
@@ -251,7 +239,7 @@ pub async fn expire_all(app: &App) -> Result<usize, AppError> {
     let mut removed = expired.len();
     for page in files.chunks(SWEEP) {
         let ids: Vec<Uuid> = page.iter().map(|name| name.export.0).collect();
-        let kept: HashSet<FileName> = names(app, ctx, &|| exports_kept(ids.clone())).await?.into_iter().collect();
+        let kept: HashSet<FileName> = names(app, &|| exports_kept(ids.clone())).await?.into_iter().collect();
         for orphan in page.iter().filter(|name| !kept.contains(name) && !expired.contains(name)) {
             app.exports.remove(orphan).await?;
             removed += 1;
@@ -264,21 +252,13 @@ async fn expire(app: &App, ctx: &Ctx, export: ExportId) -> Result<(), AppError> 
     export::step(app, "export_expire", ctx, export, ExportCommand::Expire, &|_, _, _| Ok(())).await.map(drop)
 }
 
-async fn names(app: &App, ctx: &Ctx, query: &(dyn Fn() -> Query + Sync)) -> Result<Vec<FileName>, AppError> {
-    app.db
-        .system
-        .run_tx("export_names", ctx, Gate::read(ctx), move |tx| async move {
-            let [rows] = tx.finish([query()]).await?;
-            let name = |row: &Row| {
-                Some(FileName {
-                    subject: SubjectId(row.get(0)),
-                    export: ExportId(row.get(1)),
-                    etag: row.get::<_, Option<_>>(2)?,
-                })
-            };
-            Ok(rows.iter().filter_map(name).collect())
-        })
-        .await
+async fn names(app: &App, query: &(dyn Fn() -> Query + Sync)) -> Result<Vec<FileName>, AppError> {
+    let [rows] = frame::system_query(app, "export_names", || [query()]).await?;
+    let name = |row: &Row| {
+        let (subject, export) = (SubjectId(row.get(0)), ExportId(row.get(1)));
+        Some(FileName { subject, export, etag: row.get::<_, Option<_>>(2)? })
+    };
+    Ok(rows.iter().filter_map(name).collect())
 }
 
 fn random_tag() -> String {

@@ -1,11 +1,11 @@
 //! What is known of a person, as values, page by page. Each page is read under the ticket of a job, with the keys that count at
 //! that moment; what is removed meanwhile is left out, and what is amended meanwhile is there as amended.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, ExportId, RecordId, UserId};
-use db::{Gate, Query, Row};
+use db::{Query, Row};
 use domain::{
     Choice,
     filter::Filter,
@@ -25,7 +25,8 @@ use vault::SubjectKeys;
 
 use crate::{
     app::{
-        App, AppError, Standing,
+        App, AppError,
+        frame::{self, Frame},
         records::opened::{OpenRecord, open},
         rights::{
             deletion, export,
@@ -150,20 +151,13 @@ impl Source<'_> {
     /// One statement of this job, with the keys, and the note of how far it has come.
     async fn read(
         &self,
-        name: &'static str,
+        operation: &'static str,
         query: &(dyn Fn() -> Query + Sync),
-    ) -> Result<(Vec<Row>, SubjectKeys), Stop> {
-        let (app, ctx) = (self.app, self.ctx);
-        let (rows, keys, waited_for) = app
-            .db
-            .api
-            .run_tx(name, ctx, Gate::shared(ctx), move |tx| async move {
-                let progress = export_progress(ctx.subject, self.export, self.etag.clone(), self.done);
-                let [standing, progress, rows] = tx.finish([Standing::query(ctx, None), progress, query()]).await?;
-                Ok::<_, AppError>((rows, Standing::take(app, ctx, &standing)?.keys, !progress.is_empty()))
-            })
-            .await?;
-        if waited_for { Ok((rows, keys)) } else { Err(Stop::Superseded) }
+    ) -> Result<(Vec<Row>, Arc<SubjectKeys>), Stop> {
+        let progress = || export_progress(self.ctx.subject, self.export, self.etag.clone(), self.done);
+        let frame = Frame::act(operation, self.ctx).shared();
+        let (standing, [waited_for, rows]) = frame::query(self.app, frame, || [progress(), query()]).await?;
+        if waited_for.is_empty() { Err(Stop::Superseded) } else { Ok((rows, standing.keys)) }
     }
 
     async fn records(&mut self, part: &Part, ids: &[RecordId]) -> Result<Vec<Value>, Stop> {

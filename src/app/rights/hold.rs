@@ -3,14 +3,12 @@
 
 use chrono::{DateTime, Utc};
 use context::Ctx;
-use db::Gate;
 use domain::rights::{
     deletion::DeletionState,
     hold::{Hold, HoldCommand},
 };
-use event_log::{Unit, cqrs_es::Aggregate};
+use event_log::cqrs_es::Aggregate;
 use projections::{
-    INLINE,
     log::audit::newest,
     operation::job::{job_add, job_drop},
     rights::deletion::{DeletionRow, deletion_list},
@@ -18,11 +16,11 @@ use projections::{
 
 use crate::{
     app::{
-        App, AppError, Standing,
+        App, AppError,
+        frame::{self, Frame},
         identity::known,
         reason,
         rights::deletion::DELETION_JOB,
-        stream::{self, newest_of},
     },
     data::ledger::Entry,
 };
@@ -36,35 +34,30 @@ pub async fn decide(app: &App, email: &str, hold: Option<(DateTime<Utc>, &str)>)
     let known = known::account_of(app, ctx, email).await?.ok_or(AppError::Missing("account"))?;
     let ctx = &Ctx::job(app.clock.clone(), known.subject);
     let lifted = hold.is_none();
-    app.db
-        .api
-        .run_tx("hold_decide", ctx, Gate::alone(ctx), move |tx| async move {
-            let id = ctx.subject.to_string();
-            let [standing, rows, requests] = tx
-                .flight([Standing::query(ctx, None), newest(ctx.subject, Hold::TYPE, &id), deletion_list(ctx.subject)])
-                .await?;
-            let keys = Standing::take(app, ctx, &standing)?.keys;
-            let seal = |reason: &str| keys.seal_trail(&reason::hold_place(ctx.subject), reason.as_bytes()).to_base64();
-            let hold = hold.as_ref().map(|(until, reason)| (*until, seal(reason.as_str())));
-            let command = match hold.clone() {
-                Some((until, sealed)) => HoldCommand::Place { until, sealed, now: ctx.now() },
-                None => HoldCommand::Lift,
-            };
-            let unit = Unit::new(ctx, Some(&keys));
-            stream::command::<Hold>(ctx, &unit, &id, newest_of(&rows).as_ref(), command).await?;
-            if hold.is_some() {
-                app.ledger.append(Entry::Held { subject: ctx.subject, hold, at: ctx.now() }).await?;
-            }
-            unit.flush(&tx, INLINE);
-            let waits = |row: &DeletionRow| row.state == DeletionState::Confirmed;
-            for row in requests.iter().filter_map(DeletionRow::from_row).filter(waits) {
-                let due_at = row.grace_ends_at.unwrap_or(ctx.now());
-                tx.queue(job_drop(ctx.subject, row.deletion.0));
-                tx.queue(job_add(ctx.subject, DELETION_JOB, row.deletion.0, due_at, ctx.now()));
-            }
-            Ok::<_, AppError>(())
-        })
-        .await?;
+    let id = &ctx.subject.to_string();
+    let reads = || [newest(ctx.subject, Hold::TYPE, id), deletion_list(ctx.subject)];
+    let frame = Frame::act("hold_decide", ctx).alone();
+    frame::command(app, frame, reads, move |work, standing, [rows, requests]| async move {
+        let place = reason::hold_place(ctx.subject);
+        let seal = |reason: &str| standing.keys.seal_trail(&place, reason.as_bytes()).to_base64();
+        let hold = hold.as_ref().map(|(until, reason)| (*until, seal(reason.as_str())));
+        let command = match hold.clone() {
+            Some((until, sealed)) => HoldCommand::Place { until, sealed, now: ctx.now() },
+            None => HoldCommand::Lift,
+        };
+        work.command::<Hold>(id, &rows, command).await?;
+        if hold.is_some() {
+            app.ledger.append(Entry::Held { subject: ctx.subject, hold, at: ctx.now() }).await?;
+        }
+        let waits = |row: &DeletionRow| row.state == DeletionState::Confirmed;
+        for row in requests.iter().filter_map(DeletionRow::from_row).filter(waits) {
+            let due_at = row.grace_ends_at.unwrap_or(ctx.now());
+            work.queue(job_drop(ctx.subject, row.deletion.0));
+            work.queue(job_add(ctx.subject, DELETION_JOB, row.deletion.0, due_at, ctx.now()));
+        }
+        Ok(())
+    })
+    .await?;
     // Lifting a hold is written to the ledger after the commit: a crash in between makes a restore keep too much, never too little.
     if lifted {
         app.ledger.append(Entry::Held { subject: ctx.subject, hold: None, at: ctx.now() }).await?;

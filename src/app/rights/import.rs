@@ -1,14 +1,16 @@
 //! Import of one's own export: everything is checked first, and nothing is written where anything is wrong; then each record is
 //! submitted like any other. What is there already, as it is in the file, stays as it is, so importing twice changes nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::NaiveDate;
 use context::{Ctx, Personal};
-use db::{Gate, Query};
 use domain::{
     Body, Fault, Kind,
-    kinds::{CONTACT, Contact, kind, normalise_address},
+    kinds::{CONTACT, kind, normalise_address},
     rights::consent::Purpose,
 };
 use projections::records::record::{RecordRow, record_list, record_newest};
@@ -18,14 +20,15 @@ use vault::{Ring, SubjectKeys};
 
 use crate::{
     app::{
-        App, AppError, Standing,
+        App, AppError,
+        frame::{self, Frame, Standing},
+        letter::address_of,
         log::access,
         records::{
-            opened::{open, single},
+            opened::open,
             record::{self, Batch, Change, Submission},
         },
         rights::import_turn::ImportTurn,
-        standing,
     },
     export::{Document, read},
 };
@@ -84,7 +87,7 @@ pub async fn run(
     today: NaiveDate,
     dry_run: bool,
 ) -> Result<BTreeMap<&'static str, Imported>, AppError> {
-    let (email, keys) = address(app, ctx).await?;
+    let (email, keys) = own_address(app, ctx).await?;
     let chosen = check_document(app, text, email, today).await?;
     allowed(app, ctx, &chosen).await?;
     // Whatever becomes of it: records are opened to be compared, also where nothing is written.
@@ -116,61 +119,40 @@ async fn check_document(app: &App, text: String, email: String, today: NaiveDate
 }
 
 /// The caller's own address, and the keys.
-async fn address(app: &App, ctx: &Ctx) -> Result<(String, SubjectKeys), AppError> {
-    app.db
-        .api
-        .run_tx("import_address", ctx, Gate::shared(ctx), move |tx| async move {
-            let contact = record_list(ctx.subject, CONTACT.name(), None);
-            let [standing, contact] = tx.finish([Standing::query(ctx, None), contact]).await?;
-            let keys = Standing::take(app, ctx, &standing)?.keys;
-            let email = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?.0.email;
-            Ok((email, keys))
-        })
-        .await
+async fn own_address(app: &App, ctx: &Ctx) -> Result<(String, Arc<SubjectKeys>), AppError> {
+    let reads = || [record_list(ctx.subject, CONTACT.name(), None)];
+    let frame = Frame::act("import_address", ctx).shared();
+    let (Standing { keys, .. }, [contact]) = frame::query(app, frame, reads).await?;
+    Ok((address_of(&keys, &contact)?, keys))
 }
 
 /// Refuses where a record could not be submitted: a consent is missing, or nothing new is taken now.
 async fn allowed(app: &App, ctx: &Ctx, chosen: &[Chosen]) -> Result<(), AppError> {
     let needed: HashSet<Purpose> =
         chosen.iter().filter(|chosen| !chosen.records.is_empty()).filter_map(|chosen| chosen.kind.purpose()).collect();
-    let needed: &Vec<Option<Purpose>> = &needed.into_iter().map(Some).chain([None]).collect();
-    app.db
-        .api
-        .run_tx("import_allowed", ctx, Gate::read(ctx), move |tx| async move {
-            let queries: Vec<Query> = needed.iter().map(|purpose| Standing::query(ctx, *purpose)).collect();
-            for (purpose, rows) in needed.iter().zip(tx.flight_all(queries).await?) {
-                let standing = Standing::take(app, ctx, &rows)?;
-                standing.require_open()?;
-                standing.require_consent(*purpose)?;
-            }
-            Ok(())
-        })
-        .await
+    for purpose in needed.into_iter().map(Some).chain([None]) {
+        frame::query(app, Frame::act("import_allowed", ctx).open_for(purpose), || []).await?;
+    }
+    Ok(())
 }
 
 /// What submitting bodies would change.
 async fn compare(app: &App, ctx: &Ctx, kind: &'static Kind, bodies: &[Body]) -> Result<Vec<Change>, AppError> {
-    let index = standing::index_key(app, ctx).await?;
+    let index = frame::index_key(app, ctx).await?;
     let hash = |body: &Body| index.key_hash(kind.name(), &kind.natural_key(body)).to_vec();
     let hashes: &Vec<Vec<u8>> = &bodies.iter().map(hash).collect();
-    app.db
-        .api
-        .run_tx("import_compare", ctx, Gate::shared(ctx), move |tx| async move {
-            let newest = record_newest(ctx.subject, kind.name(), hashes.clone());
-            let [standing, rows] = tx.finish([Standing::query(ctx, None), newest]).await?;
-            let keys = Standing::take(app, ctx, &standing)?.keys;
-            let mut present = HashMap::new();
-            for row in &rows {
-                present.insert(row.get::<_, Vec<u8>>(10), open(&keys, &RecordRow::from_row(row))?.body);
-            }
-            let change = |(body, hash): (&Body, &Vec<u8>)| match present.get(hash) {
-                None => Change::Created,
-                Some(there) if there == body => Change::Unchanged,
-                Some(_) => Change::Amended,
-            };
-            Ok(bodies.iter().zip(hashes).map(change).collect())
-        })
-        .await
+    let reads = || [record_newest(ctx.subject, kind.name(), hashes.clone())];
+    let (standing, [rows]) = frame::query(app, Frame::act("import_compare", ctx).shared(), reads).await?;
+    let mut present = HashMap::new();
+    for row in &rows {
+        present.insert(row.get::<_, Vec<u8>>(10), open(&standing.keys, &RecordRow::from_row(row))?.body);
+    }
+    let change = |(body, hash): (&Body, &Vec<u8>)| match present.get(hash) {
+        None => Change::Created,
+        Some(there) if there == body => Change::Unchanged,
+        Some(_) => Change::Amended,
+    };
+    Ok(bodies.iter().zip(hashes).map(change).collect())
 }
 
 async fn submit(

@@ -1,9 +1,11 @@
 //! The overview (GDPR Art. 15): everything that is held about a person, by kind, derived from the registry of kinds, so that a
 //! new kind appears by itself.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use context::Ctx;
-use db::{Gate, Query};
+use db::Query;
 use domain::{
     Choice, Kind,
     kinds::KINDS,
@@ -20,7 +22,11 @@ use projections::{
 };
 use vault::SubjectKeys;
 
-use crate::app::{App, AppError, Standing, rights::retention};
+use crate::app::{
+    App, AppError,
+    frame::{self, Frame, Standing},
+    rights::retention,
+};
 
 /// What is held of one kind.
 pub struct Held {
@@ -76,55 +82,51 @@ fn numbers(ctx: &Ctx) -> Query {
 }
 
 /// Everything that is held about the caller.
-pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, SubjectKeys), AppError> {
-    app.db
-        .api
-        .run_tx("overview_get", ctx, Gate::read(ctx), move |tx| async move {
-            let [standing, account, ages, rules, consents, deletions, switches, counted] = tx
-                .finish([
-                    Standing::query(ctx, None),
-                    account_get(ctx.subject),
-                    record_ages(ctx.subject),
-                    retention_list(ctx.subject),
-                    consent_list(ctx.subject),
-                    deletion_list(ctx.subject),
-                    switches_get(ctx.subject),
-                    numbers(ctx),
-                ])
-                .await?;
-            let Standing { keys, wrapped, .. } = Standing::take_right(app, ctx, &standing)?;
-            let own: Vec<RetentionRow> = rules.iter().map(RetentionRow::from_row).collect();
-            let held = |kind: &'static Kind| {
-                let row = ages.iter().find(|row| row.get::<_, &str>(0) == kind.name());
-                Held {
-                    kind,
-                    count: row.map_or(0, |row| row.get(1)),
-                    times: row.map(|row| (row.get(2), row.get(3))),
-                    retention_days: days_of(kind, &own, ctx.now()),
-                    next_due_at: retention::outlived_at(app, kind, &own, row.map(|row| row.get(4)), ctx.now()),
-                }
-            };
-            let waits = |row: &DeletionRow| match row.state {
-                DeletionState::Confirmed => true,
-                DeletionState::Pending => row.expires_at > ctx.now(),
-                DeletionState::Completed | DeletionState::Cancelled | DeletionState::Replaced => false,
-            };
-            let overview = Overview {
-                registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
-                kinds: KINDS.iter().map(|kind| held(kind)).collect(),
-                consents: consents.iter().map(ConsentRow::from_row).collect(),
-                deletions: deletions.iter().filter_map(DeletionRow::from_row).filter(waits).collect(),
-                exports: counted[0].get(2),
-                switches: SwitchesRow::of(&switches),
-                sessions: counted[0].get(0),
-                devices: counted[0].get(3),
-                entries: counted[0].get(1),
-                ring_version: wrapped.ring_version,
-                wrapping_version: wrapped.wrapping_version,
-            };
-            Ok((overview, keys))
-        })
-        .await
+pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), AppError> {
+    let subject = ctx.subject;
+    let reads = || {
+        [
+            account_get(subject),
+            record_ages(subject),
+            retention_list(subject),
+            consent_list(subject),
+            deletion_list(subject),
+            switches_get(subject),
+            numbers(ctx),
+        ]
+    };
+    let (Standing { keys, wrapped, .. }, [account, ages, rules, consents, deletions, switches, counted]) =
+        frame::query(app, Frame::right("overview_get", ctx), reads).await?;
+    let own: Vec<RetentionRow> = rules.iter().map(RetentionRow::from_row).collect();
+    let held = |kind: &'static Kind| {
+        let row = ages.iter().find(|row| row.get::<_, &str>(0) == kind.name());
+        Held {
+            kind,
+            count: row.map_or(0, |row| row.get(1)),
+            times: row.map(|row| (row.get(2), row.get(3))),
+            retention_days: days_of(kind, &own, ctx.now()),
+            next_due_at: retention::outlived_at(app, kind, &own, row.map(|row| row.get(4)), ctx.now()),
+        }
+    };
+    let waits = |row: &DeletionRow| match row.state {
+        DeletionState::Confirmed => true,
+        DeletionState::Pending => row.expires_at > ctx.now(),
+        DeletionState::Completed | DeletionState::Cancelled | DeletionState::Replaced => false,
+    };
+    let overview = Overview {
+        registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
+        kinds: KINDS.iter().map(|kind| held(kind)).collect(),
+        consents: consents.iter().map(ConsentRow::from_row).collect(),
+        deletions: deletions.iter().filter_map(DeletionRow::from_row).filter(waits).collect(),
+        exports: counted[0].get(2),
+        switches: SwitchesRow::of(&switches),
+        sessions: counted[0].get(0),
+        devices: counted[0].get(3),
+        entries: counted[0].get(1),
+        ring_version: wrapped.ring_version,
+        wrapping_version: wrapped.wrapping_version,
+    };
+    Ok((overview, keys))
 }
 
 /// The decision on a purpose among those that stand.

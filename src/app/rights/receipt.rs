@@ -5,9 +5,10 @@
 //! now. No receipt is stored: decision, time and text follow from the event; controller, kinds, retention and
 //! recipients are those of the server that is asked. As long as these and the evidence key stay, so does every byte.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use context::{Ctx, EventId, UserId};
-use db::{Gate, Tx};
 use domain::{
     Choice, Kind,
     kinds::KINDS,
@@ -20,11 +21,10 @@ use vault::SubjectKeys;
 
 use crate::{
     app::{
-        App, AppError, Standing,
+        App, AppError,
+        frame::{self, Frame, Work, newest_of},
         identity::known::{self, user_get},
-        letter,
         rights::decision::{self, decided, recipients},
-        stream::newest_of,
     },
     mail::Letter,
 };
@@ -138,29 +138,22 @@ pub(crate) fn make(app: &App, event: &Event, user: UserId) -> Result<Value, AppE
 }
 
 /// Mails the receipt of a decision that was just made, in its own transaction.
-pub(crate) fn post(app: &App, ctx: &Ctx, tx: &Tx, to: &str, event: &Event, user: UserId) -> Result<(), AppError> {
+pub(crate) fn post(work: &Work<'_>, to: &str, event: &Event, user: UserId) -> Result<(), AppError> {
     let decided = decided(event)?;
     let granted = match decided {
         ConsentEvent::Granted(_) => true,
         ConsentEvent::Withdrawn(_) | ConsentEvent::Objected(_) => false,
         ConsentEvent::ObjectionLifted(_) | ConsentEvent::Lapsed(_) => return Ok(()),
     };
-    let text = serde_json::to_string_pretty(&make(app, event, user)?).expect("a receipt can be written as JSON");
-    letter::post(app, ctx, tx, &Letter::receipt(to, granted, decision::title(notice(decided.decision())?), &text))
+    let text = serde_json::to_string_pretty(&make(work.app, event, user)?).expect("a receipt can be written as JSON");
+    work.post(&Letter::receipt(to, granted, decision::title(notice(decided.decision())?), &text))
 }
 
 /// The receipt of one of a person's decisions.
-pub async fn get(app: &App, ctx: &Ctx, event: EventId) -> Result<(Value, SubjectKeys), AppError> {
-    app.db
-        .api
-        .run_tx("receipt_get", ctx, Gate::read(ctx), move |tx| async move {
-            let [standing, rows, user] = tx
-                .finish([Standing::query(ctx, None), consent_event(ctx.subject, event), user_get(ctx.subject)])
-                .await?;
-            let keys = Standing::take_right(app, ctx, &standing)?.keys;
-            let event = newest_of(&rows).ok_or(AppError::Missing("receipt"))?;
-            let user = known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
-            Ok((make(app, &event, user)?, keys))
-        })
-        .await
+pub async fn get(app: &App, ctx: &Ctx, event: EventId) -> Result<(Value, Arc<SubjectKeys>), AppError> {
+    let reads = || [consent_event(ctx.subject, event), user_get(ctx.subject)];
+    let (standing, [rows, user]) = frame::query(app, Frame::right("receipt_get", ctx), reads).await?;
+    let event = newest_of(&rows).ok_or(AppError::Missing("receipt"))?;
+    let user = known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
+    Ok((make(app, &event, user)?, standing.keys))
 }

@@ -4,17 +4,17 @@
 //! A rule that keeps for a shorter time takes effect after the grace of a deletion. Until then the person, who is told by letter,
 //! can set it back.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, SubjectId};
-use db::Gate;
 use domain::{
     Kind,
     kinds::{CONTACT, KINDS, kind},
     rights::retention::{Retention, RetentionCommand, RetentionEvent, Waits},
 };
-use event_log::{Event, Unit, cqrs_es::Aggregate};
+use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
-    INLINE,
     identity::account::{SwitchesRow, switches_get},
     log::audit::newest,
     operation::job::job_plan_retention,
@@ -25,12 +25,12 @@ use vault::{SubjectKeys, record_register};
 
 use crate::{
     app::{
-        App, AppError, Standing,
+        App, AppError,
+        frame::{self, Frame},
         identity::limit,
-        letter::{self, address_of},
+        letter::address_of,
         operation::job::Next,
         records::record,
-        stream::{self, newest_of},
     },
     mail::Letter,
 };
@@ -74,28 +74,17 @@ fn outlived(app: &App, row: &RecordRow, own: &[RetentionRow], now: DateTime<Utc>
 }
 
 /// The rule of each kind, and what it does next.
-pub async fn get(app: &App, ctx: &Ctx) -> Result<(Vec<Rule>, SubjectKeys), AppError> {
-    app.db
-        .api
-        .run_tx("retention_get", ctx, Gate::shared(ctx), move |tx| async move {
-            let [standing, switches, own, records] = tx
-                .finish([
-                    Standing::query(ctx, None),
-                    switches_get(ctx.subject),
-                    retention_list(ctx.subject),
-                    record_all(ctx.subject),
-                ])
-                .await?;
-            let keys = Standing::take_right(app, ctx, &standing)?.keys;
-            let own: Vec<RetentionRow> = own.iter().map(RetentionRow::from_row).collect();
-            let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
-            let mut rules: Vec<Rule> = KINDS.iter().map(|kind| rule_of(app, kind, &own, &records, ctx.now())).collect();
-            if SwitchesRow::of(&switches).keeps(ctx.now()) {
-                rules.iter_mut().for_each(|rule| rule.due = 0);
-            }
-            Ok((rules, keys))
-        })
-        .await
+pub async fn get(app: &App, ctx: &Ctx) -> Result<(Vec<Rule>, Arc<SubjectKeys>), AppError> {
+    let reads = || [switches_get(ctx.subject), retention_list(ctx.subject), record_all(ctx.subject)];
+    let frame = Frame::right("retention_get", ctx).shared();
+    let (standing, [switches, own, records]) = frame::query(app, frame, reads).await?;
+    let own: Vec<RetentionRow> = own.iter().map(RetentionRow::from_row).collect();
+    let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
+    let mut rules: Vec<Rule> = KINDS.iter().map(|kind| rule_of(app, kind, &own, &records, ctx.now())).collect();
+    if SwitchesRow::of(&switches).keeps(ctx.now()) {
+        rules.iter_mut().for_each(|rule| rule.due = 0);
+    }
+    Ok((rules, standing.keys))
 }
 
 /// Sets a person's own rule for a kind, or takes it back. One that keeps for a shorter time waits for the grace, and is told
@@ -129,76 +118,52 @@ async fn step(
         grace: app.grace,
         now: ctx.now(),
     };
-    app.db
-        .api
-        .run_tx("retention_set", ctx, Gate::alone(ctx), move |tx| async move {
-            let id = stream_id(ctx.subject, kind.name());
-            let [standing, rows, contact] = tx
-                .flight([
-                    Standing::query(ctx, None),
-                    newest(ctx.subject, Retention::TYPE, &id),
-                    record_list(ctx.subject, CONTACT.name(), None),
-                ])
-                .await?;
-            // To set a rule back is a right, since a thief may have shortened it; to shorten is an act.
-            let standing = Standing::take_right(app, ctx, &standing)?;
-            let unit = Unit::new(ctx, Some(&standing.keys));
-            stream::command::<Retention>(ctx, &unit, &id, newest_of(&rows).as_ref(), command.clone()).await?;
-            if let Some(Waits { before, until }) = unit.newest().and_then(|event| waits(&event)) {
-                standing.require_acting()?;
-                if !counted {
-                    return Ok(Outcome::Shortens);
-                }
-                let (before, after) = (before.or(kind.retention_days()), days.or(kind.retention_days()));
-                let to = address_of(&standing.keys, &contact)?;
-                letter::post(app, ctx, &tx, &Letter::retention_shortened(&to, kind.title(), before, after, until))?;
+    let id = &stream_id(ctx.subject, kind.name());
+    let contact = || record_list(ctx.subject, CONTACT.name(), None);
+    let reads = || [newest(ctx.subject, Retention::TYPE, id), contact()];
+    // To set a rule back is a right, since a thief may have shortened it; to shorten is an act.
+    let frame = Frame::right("retention_set", ctx).alone();
+    frame::command(app, frame, reads, move |work, standing, [rows, contact]| async move {
+        let set = work.command::<Retention>(id, &rows, command.clone()).await?;
+        if let Some(Waits { before, until }) = set.and_then(|event| waits(&event)) {
+            standing.require_acting()?;
+            if !counted {
+                work.undo();
+                return Ok(Outcome::Shortens);
             }
-            unit.flush(&tx, INLINE);
-            Ok(Outcome::Done)
-        })
-        .await
+            let (before, after) = (before.or(kind.retention_days()), days.or(kind.retention_days()));
+            let to = address_of(&standing.keys, &contact)?;
+            work.post(&Letter::retention_shortened(&to, kind.title(), before, after, until))?;
+        }
+        Ok(Outcome::Done)
+    })
+    .await
 }
 
 /// Adds a job for each person with a record that has outlived its time. Comes again in a day.
 pub(crate) async fn sweep(app: &App) -> Result<Next, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    app.db
-        .system
-        .run_tx("retention_sweep", ctx, Gate::read(ctx), move |tx| async move {
-            tx.queue(job_plan_retention(RETENTION_JOB, ctx.now(), app.grace));
-            Ok::<_, AppError>(())
-        })
-        .await?;
-    Ok(Next::Later(ctx.now() + TimeDelta::days(1)))
+    let now = app.clock.now();
+    frame::system_query(app, "retention_sweep", || [job_plan_retention(RETENTION_JOB, now, app.grace)]).await?;
+    Ok(Next::Later(now + TimeDelta::days(1)))
 }
 
 /// Removes a person's records that have outlived their time.
 pub async fn run(app: &App, subject: SubjectId) -> Result<Next, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
-    let work = app.db.api.run_tx("retention_run", ctx, Gate::alone(ctx), move |tx| async move {
-        let [standing, switches, own, records, register] = tx
-            .flight([
-                Standing::query(ctx, None),
-                switches_get(subject),
-                retention_list(subject),
-                record_all(subject),
-                record_register(subject),
-            ])
-            .await?;
-        let standing = Standing::take(app, ctx, &standing)?;
+    let reads = || [switches_get(subject), retention_list(subject), record_all(subject), record_register(subject)];
+    let frame = Frame::act("retention_run", ctx).alone();
+    match frame::command(app, frame, reads, move |work, standing, [switches, own, records, register]| async move {
         if SwitchesRow::of(&switches).keeps(ctx.now()) || standing.suspended_until().is_some() {
             return Ok(());
         }
         let own: Vec<RetentionRow> = own.iter().map(RetentionRow::from_row).collect();
         let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
-        let unit = Unit::new(ctx, Some(&standing.keys));
         let gone: Vec<&RecordRow> = records.iter().filter(|row| outlived(app, row, &own, ctx.now())).collect();
-        let removed = record::remove_rows(app, ctx, &tx, &unit, &standing, &gone, &register).await?;
-        record::note_removed(app, ctx, &removed).await?;
-        unit.flush(&tx, INLINE);
-        Ok(())
-    });
-    match work.await {
+        let removed = record::remove_rows(&work, &standing, &gone, &register).await?;
+        record::note_removed(app, ctx, &removed).await
+    })
+    .await
+    {
         // Erased since the job was added.
         Err(AppError::SignedOut) => Ok(Next::Done),
         outcome => outcome.map(|()| Next::Done),

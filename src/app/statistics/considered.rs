@@ -5,8 +5,10 @@
 //! The entries are written when the pass over all people is through and before anything is drawn, so that their number, their order
 //! and their pace depend on the accounts alone.
 
+use std::sync::Arc;
+
 use context::{Ctx, EventId, Personal, SubjectId};
-use db::{Gate, Row};
+use db::Row;
 use domain::{
     log::access::STATS_CONSIDERED,
     quarter::Quarter,
@@ -18,7 +20,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vault::{SubjectKeys, WrappedSubject};
 
-use crate::app::{App, AppError, log::access::access_event, standing};
+use crate::app::{
+    App, AppError,
+    frame::{self},
+    log::access::access_event,
+};
 
 /// So many people are read together.
 pub(crate) const PAGE: i64 = 500;
@@ -96,40 +102,43 @@ async fn consider_page(
     looks: &[Look],
 ) -> Result<Option<SubjectId>, AppError> {
     let version = Notice::current(Purpose::Statistics).version;
-    app.db
-        .stats
-        .run_tx("release_considered", ctx, Gate::read(ctx), move |tx| async move {
-            let [accounts] = tx.flight([release_accounts(after, version, PAGE)]).await?;
-            let mut events = Vec::with_capacity(accounts.len());
-            // One stream and one moment for all: how long each took to seal is told nowhere.
-            let (stream, now) = (EventId::random().to_string(), ctx.now());
-            for (row, sequence) in accounts.iter().zip(1..) {
-                let subject = SubjectId(row.get::<_, Uuid>(5));
-                let look = looks.binary_search_by_key(&subject.0, |look| look.subject.0).ok().map(|at| looks[at]);
-                let keys = keys_of(app, row, subject, look.is_some()).await?;
-                let event = entry(ctx, release, look.unwrap_or(Look::of(subject)), keys, (&stream, sequence));
-                events.push(Event { recorded_at: now, ..event });
-            }
-            let last = events.last().map(|event| event.subject_id);
-            if !events.is_empty() {
-                tx.queue(append(events));
-            }
-            Ok(last)
-        })
-        .await
+    frame::system_work(app, &app.db.stats, "release_considered", ctx, move |work| async move {
+        let [accounts] = work.tx.flight([release_accounts(after, version, PAGE)]).await?;
+        let mut events = Vec::with_capacity(accounts.len());
+        // One stream and one moment for all: how long each took to seal is told nowhere.
+        let (stream, now) = (EventId::random().to_string(), ctx.now());
+        for (row, sequence) in accounts.iter().zip(1..) {
+            let subject = SubjectId(row.get::<_, Uuid>(5));
+            let look = looks.binary_search_by_key(&subject.0, |look| look.subject.0).ok().map(|at| looks[at]);
+            let keys = keys_of(app, row, subject, look.is_some()).await?;
+            let event = entry(ctx, release, look.unwrap_or(Look::of(subject)), keys, (&stream, sequence));
+            events.push(Event { recorded_at: now, ..event });
+        }
+        let last = events.last().map(|event| event.subject_id);
+        if !events.is_empty() {
+            work.queue(append(events));
+        }
+        Ok(last)
+    })
+    .await
 }
 
 /// The keys of an account's entry. Whoever withdrew since their days were read is read about all the same: their keys are
 /// not open to statistics any more, and come by a ticket of their own.
-async fn keys_of(app: &App, row: &Row, subject: SubjectId, was_read: bool) -> Result<Option<SubjectKeys>, AppError> {
+async fn keys_of(
+    app: &App,
+    row: &Row,
+    subject: SubjectId,
+    was_read: bool,
+) -> Result<Option<Arc<SubjectKeys>>, AppError> {
     if row.get::<_, Option<i32>>(0).is_some() {
-        return Ok(Some(app.vault.open_once(subject, &WrappedSubject::from_row(row))?));
+        return Ok(Some(Arc::new(app.vault.open_once(subject, &WrappedSubject::from_row(row))?)));
     }
     if !was_read {
         return Ok(None);
     }
     let own = &Ctx::system(app.clock.clone()).for_subject(subject, None);
-    match standing::acting_keys(app, own).await {
+    match frame::acting_keys(app, own).await {
         Ok(keys) => Ok(Some(keys)),
         // Erased in between: what the entry says would open for nobody.
         Err(AppError::SignedOut) => Ok(None),
@@ -141,7 +150,7 @@ fn entry(
     ctx: &Ctx,
     (period, revision): (Quarter, u32),
     look: Look,
-    keys: Option<SubjectKeys>,
+    keys: Option<Arc<SubjectKeys>>,
     (stream, sequence): (&str, i64),
 ) -> Event {
     let payload = serde_json::json!({ "what": "statistics", "period": period.to_string(), "revision": revision });

@@ -7,9 +7,8 @@ use domain::{
     quarter::Quarter,
     statistics::hospital::{FixList, HospitalLists, ListError, Listing},
 };
-use event_log::{Unit, cqrs_es::Aggregate};
+use event_log::cqrs_es::Aggregate;
 use projections::{
-    INLINE,
     log::audit::newest,
     statistics::{
         hospital::{Hospital, hospital_add, hospital_list},
@@ -18,9 +17,9 @@ use projections::{
 };
 
 use crate::app::{
-    App, AppError, read,
+    App, AppError,
+    frame::{self},
     statistics::loading::{self, of_rows},
-    stream::{self, newest_of},
 };
 
 /// The stream of lists.
@@ -41,29 +40,25 @@ pub async fn add(app: &App, hospitals: &[String]) -> Result<Added, AppError> {
     let today = ctx.now().date_naive();
     let is_first = loading::nobody_was_here(app).await?;
     let from = HospitalLists::counts_from(today, is_first);
-    app.db
-        .stats
-        .run_tx("hospitals_add", ctx, Gate::read(ctx), move |tx| async move {
-            let known = newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
-            let [_, newest, listed] = tx.flight([release_alone(), known, hospital_list()]).await?;
-            let mut ids: Vec<String> = listed.iter().map(|row| Hospital::from_row(row).hospital_id).collect();
-            let mut added: Vec<String> = hospitals.iter().filter(|id| !ids.contains(id)).cloned().collect();
-            added.sort_unstable();
-            added.dedup();
-            if added.is_empty() {
-                return Ok(Added { count: 0, from });
-            }
-            ids.extend(added.iter().cloned());
-            ids.sort_unstable();
-            let unit = Unit::new(ctx, None);
-            let command = FixList { from, listing: listing_of(&ids), today, is_first };
-            stream::command::<HospitalLists>(ctx, &unit, HOSPITALS, newest_of(&newest).as_ref(), command).await?;
-            let count = added.len();
-            tx.queue(hospital_add(added, ctx.now(), from.first_day()));
-            unit.flush(&tx, INLINE);
-            Ok(Added { count, from })
-        })
-        .await
+    frame::system_work(app, &app.db.stats, "hospitals_add", ctx, move |work| async move {
+        let known = newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
+        let [_, newest, listed] = work.tx.flight([release_alone(), known, hospital_list()]).await?;
+        let mut ids: Vec<String> = listed.iter().map(|row| Hospital::from_row(row).hospital_id).collect();
+        let mut added: Vec<String> = hospitals.iter().filter(|id| !ids.contains(id)).cloned().collect();
+        added.sort_unstable();
+        added.dedup();
+        if added.is_empty() {
+            return Ok(Added { count: 0, from });
+        }
+        ids.extend(added.iter().cloned());
+        ids.sort_unstable();
+        let command = FixList { from, listing: listing_of(&ids), today, is_first };
+        work.command::<HospitalLists>(HOSPITALS, &newest, command).await?;
+        let count = added.len();
+        work.queue(hospital_add(added, ctx.now(), from.first_day()));
+        Ok(Added { count, from })
+    })
+    .await
 }
 
 /// The hospitals that a quarter has cells for. Refuses a list other than the one on record.
@@ -88,7 +83,8 @@ pub(crate) async fn hospitals_of(app: &App, ctx: &Ctx, period: Quarter) -> Resul
 /// The lists that are on record.
 pub async fn lists(app: &App) -> Result<HospitalLists, AppError> {
     let query = || newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
-    of_rows(&read::as_system(app, "hospital_lists", &query).await?)
+    let [rows] = frame::system_query(app, "hospital_lists", || [query()]).await?;
+    of_rows(&rows)
 }
 
 /// The list as the log knows it. The ids are in order.

@@ -2,11 +2,14 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::{Ctx, Role};
-use db::{Gate, Row};
+use db::Row;
 use event_log::cqrs_es::Aggregate;
 use projections::statistics::release::{log_begin, log_has_people};
 
-use crate::app::{App, AppError, read, stream::newest_of};
+use crate::app::{
+    App, AppError,
+    frame::{self, newest_of},
+};
 
 pub(crate) fn ctx(app: &App) -> Ctx {
     Ctx::system(app.clock.clone()).acting_as(Role::Statistics)
@@ -14,19 +17,14 @@ pub(crate) fn ctx(app: &App) -> Ctx {
 
 /// Whether the log has no event about anybody: then no choice can depend on what people did.
 pub(crate) async fn nobody_was_here(app: &App) -> Result<bool, AppError> {
-    Ok(read::as_system(app, "log_has_people", &log_has_people).await?.is_empty())
+    let [rows] = frame::system_query(app, "log_has_people", || [log_has_people()]).await?;
+    Ok(rows.is_empty())
 }
 
 /// The day on which the log began.
 pub(crate) async fn begin_of_log(app: &App) -> Result<Option<NaiveDate>, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    app.db
-        .system
-        .run_tx("log_begin", ctx, Gate::read(ctx), move |tx| async move {
-            let [rows] = tx.finish([log_begin()]).await?;
-            Ok(rows.first().map(|row| row.get::<_, DateTime<Utc>>(0).date_naive()))
-        })
-        .await
+    let [rows] = frame::system_query(app, "log_begin", || [log_begin()]).await?;
+    Ok(rows.first().map(|row| row.get::<_, DateTime<Utc>>(0).date_naive()))
 }
 
 /// The state that the newest event of a stream carries.

@@ -27,10 +27,9 @@ use domain::{
         roll_up::{Cell, Earlier, RollUp, roll_ups, withhold},
     },
 };
-use event_log::{Unit, cqrs_es::Aggregate};
+use event_log::cqrs_es::Aggregate;
 use noise::{Mechanism, Os, Totals};
 use projections::{
-    INLINE,
     log::audit::newest,
     records::record::RecordRow,
     statistics::{
@@ -49,15 +48,14 @@ use vault::{SubjectKeys, WrappedSubject};
 use crate::{
     app::{
         App, AppError,
+        frame::{self},
         identity::account,
         operation::job::Next,
-        read,
         statistics::{
             considered::{self, Look, PAGE},
             hospital,
             loading::{self, of_rows},
         },
-        stream::{self, newest_of},
     },
     data::ledger::Entry,
 };
@@ -170,22 +168,18 @@ pub async fn plan(app: &App, from: Quarter, policy: Policy) -> Result<(), AppErr
     let ctx = &loading::ctx(app);
     let today = ctx.now().date_naive();
     let is_first = loading::nobody_was_here(app).await?;
-    app.db
-        .stats
-        .run_tx("release_plan", ctx, Gate::read(ctx), move |tx| async move {
-            let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
-            let unit = Unit::new(ctx, None);
-            let command = PlanCommand { from, policy, today, is_first };
-            stream::command::<Plans>(ctx, &unit, PLANS, newest_of(&rows).as_ref(), command).await?;
-            unit.flush(&tx, INLINE);
-            Ok(())
-        })
-        .await
+    frame::system_work(app, &app.db.stats, "release_plan", ctx, move |work| async move {
+        let [_, rows] = work.tx.flight([release_alone(), newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
+        let command = PlanCommand { from, policy, today, is_first };
+        work.command::<Plans>(PLANS, &rows, command).await?;
+        Ok(())
+    })
+    .await
 }
 
 /// All that is planned, the earliest first.
 pub async fn plans(app: &App) -> Result<Vec<Planned>, AppError> {
-    let rows = read::as_system(app, "release_plans", &|| newest(SubjectId::NIL, Plans::TYPE, PLANS)).await?;
+    let [rows] = frame::system_query(app, "release_plans", || [newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
     Ok(of_rows::<Plans>(&rows)?.planned().to_vec())
 }
 
@@ -223,11 +217,10 @@ pub(crate) async fn due(app: &App) -> Result<Next, AppError> {
 /// The policy of a quarter, and how many releases of it there were.
 pub async fn state_of(app: &App, period: Quarter) -> Result<(Policy, u32), AppError> {
     let ctx = &loading::ctx(app);
-    let (policy, release) = app
-        .db
-        .stats
-        .run_tx("release_state", ctx, Gate::read(ctx), move |tx| async move { state(&tx, period).await })
-        .await?;
+    let (policy, release) = frame::system_work(app, &app.db.stats, "release_state", ctx, move |work| async move {
+        state(&work.tx, period).await
+    })
+    .await?;
     Ok((policy, release.releases()))
 }
 
@@ -235,18 +228,15 @@ pub async fn state_of(app: &App, period: Quarter) -> Result<(Policy, u32), AppEr
 pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released, AppError> {
     let ctx = &loading::ctx(app);
     let today = ctx.now().date_naive();
-    let known = app
-        .db
-        .stats
-        .run_tx("release_check", ctx, Gate::read(ctx), move |tx| async move {
-            let (policy, release) = state(&tx, period).await?;
-            match release.check(period, revision, &policy, today) {
-                Ok(_) => Ok(Err(policy)),
-                Err(ReleaseError::Released(_)) => Ok(Ok(stored(&tx, period, revision).await?)),
-                Err(error) => Err(AppError::from(error)),
-            }
-        })
-        .await?;
+    let known = frame::system_work(app, &app.db.stats, "release_check", ctx, move |work| async move {
+        let (policy, release) = state(&work.tx, period).await?;
+        match release.check(period, revision, &policy, today) {
+            Ok(_) => Ok(Err(policy)),
+            Err(ReleaseError::Released(_)) => Ok(Ok(stored(&work.tx, period, revision).await?)),
+            Err(error) => Err(AppError::from(error)),
+        }
+    })
+    .await?;
     let policy = match known {
         Ok(stored) => return Ok(stored),
         Err(policy) => policy,
@@ -261,63 +251,58 @@ pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released,
     considered::consider(app, ctx, period, revision, &pass.looks).await?;
     crash_point("release: on record");
     let (sums, hospitals, listing) = (&pass.sums, &hospitals, &listing);
-    let released = app
-        .db
-        .stats
-        .run_tx("release", ctx, Gate::read(ctx), move |tx| async move {
-            let id = &period.to_string();
-            let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
-            if of_rows::<Release>(&rows)?.releases() > revision {
-                // Another server was faster while this one read.
-                return stored(&tx, period, revision).await;
-            }
-            let mut row = ReleaseRow {
-                period_start: period.first_day(),
-                period_end: period.last_day(),
-                revision: i32::try_from(revision).unwrap_or(i32::MAX),
-                plan: policy.plan.as_str().to_owned(),
-                computed_at: ctx.now(),
-                sha256: String::new(),
-                hospitals_sha256: Some(listing.sha256.clone()),
-            };
-            let mut drawn = draw(sums, hospitals);
-            for (Sums { table, .. }, cells) in sums.iter().zip(&mut drawn) {
-                cells.earlier = earlier(&tx, &row, *table).await?;
-                withhold(*table, &mut cells.cells, &cells.earlier);
-            }
-            let tables = publish(&row, sums, &drawn);
-            let texts: Vec<(Table, String)> = tables.iter().map(|(table, rows)| (*table, json(rows))).collect();
-            row.sha256 = sha256(texts.iter().map(|(_, text)| text.as_str()));
-            let published = tables.iter().map(|(_, rows)| rows.len()).sum();
-            tx.queue(release_insert(&row));
-            for (sums, drawn) in sums.iter().zip(&drawn) {
-                tx.queue(spending_insert(&row, sums.table, &sums.mechanism));
-                tx.queue(ledger_insert(&row, sums.table, &drawn.cells));
-            }
-            for (table, text) in texts {
-                tx.queue(published_insert(table, text));
-            }
-            let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-            let command = Draw {
-                period,
-                revision,
-                policy,
-                drawn: count(drawn.iter().map(|drawn| drawn.cells.len()).sum()),
-                published: count(published),
-                sha256: row.sha256.clone(),
-                hospitals: listing.clone(),
-                today,
-            };
-            let unit = Unit::new(ctx, None);
-            let command = ReleaseCommand::Publish(command);
-            stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
-            let entry = Entry::Released { period: period.to_string(), revision, at: ctx.now() };
-            app.ledger.append(entry).await?;
-            crash_point("release: drawn");
-            unit.flush(&tx, INLINE);
-            Ok(Released { row, is_new: true, published })
-        })
-        .await?;
+    let released = frame::system_work(app, &app.db.stats, "release", ctx, move |work| async move {
+        let id = &period.to_string();
+        let [_, rows] = work.tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+        if of_rows::<Release>(&rows)?.releases() > revision {
+            // Another server was faster while this one read.
+            return stored(&work.tx, period, revision).await;
+        }
+        let mut row = ReleaseRow {
+            period_start: period.first_day(),
+            period_end: period.last_day(),
+            revision: i32::try_from(revision).unwrap_or(i32::MAX),
+            plan: policy.plan.as_str().to_owned(),
+            computed_at: ctx.now(),
+            sha256: String::new(),
+            hospitals_sha256: Some(listing.sha256.clone()),
+        };
+        let mut drawn = draw(sums, hospitals);
+        for (Sums { table, .. }, cells) in sums.iter().zip(&mut drawn) {
+            cells.earlier = earlier(&work.tx, &row, *table).await?;
+            withhold(*table, &mut cells.cells, &cells.earlier);
+        }
+        let tables = publish(&row, sums, &drawn);
+        let texts: Vec<(Table, String)> = tables.iter().map(|(table, rows)| (*table, json(rows))).collect();
+        row.sha256 = sha256(texts.iter().map(|(_, text)| text.as_str()));
+        let published = tables.iter().map(|(_, rows)| rows.len()).sum();
+        work.queue(release_insert(&row));
+        for (sums, drawn) in sums.iter().zip(&drawn) {
+            work.queue(spending_insert(&row, sums.table, &sums.mechanism));
+            work.queue(ledger_insert(&row, sums.table, &drawn.cells));
+        }
+        for (table, text) in texts {
+            work.queue(published_insert(table, text));
+        }
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let command = Draw {
+            period,
+            revision,
+            policy,
+            drawn: count(drawn.iter().map(|drawn| drawn.cells.len()).sum()),
+            published: count(published),
+            sha256: row.sha256.clone(),
+            hospitals: listing.clone(),
+            today,
+        };
+        let command = ReleaseCommand::Publish(command);
+        work.command::<Release>(id, &rows, command).await?;
+        let entry = Entry::Released { period: period.to_string(), revision, at: ctx.now() };
+        app.ledger.append(entry).await?;
+        crash_point("release: drawn");
+        Ok(Released { row, is_new: true, published })
+    })
+    .await?;
     crash_point("release: stored");
     Ok(released)
 }
@@ -325,19 +310,13 @@ pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released,
 /// Notes that a release of a quarter was made of which a restored database knows nothing; says whether that is so.
 pub(crate) async fn lost(app: &App, period: Quarter, revision: u32) -> Result<bool, AppError> {
     let ctx = &loading::ctx(app);
-    app.db
-        .stats
-        .run_tx("release_lost", ctx, Gate::read(ctx), move |tx| async move {
-            let id = &period.to_string();
-            let [_, rows] = tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
-            let unit = Unit::new(ctx, None);
-            let command = ReleaseCommand::Lose { period, revision };
-            stream::command::<Release>(ctx, &unit, id, newest_of(&rows).as_ref(), command).await?;
-            let is_lost = !unit.is_empty();
-            unit.flush(&tx, INLINE);
-            Ok(is_lost)
-        })
-        .await
+    frame::system_work(app, &app.db.stats, "release_lost", ctx, move |work| async move {
+        let id = &period.to_string();
+        let [_, rows] = work.tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+        let command = ReleaseCommand::Lose { period, revision };
+        Ok(work.command::<Release>(id, &rows, command).await?.is_some())
+    })
+    .await
 }
 
 /// One pass over everybody who consents, a page at a time: while one is opened, the next is read.
@@ -404,27 +383,23 @@ pub async fn published(
     asked: &Asked,
     releases: &[(NaiveDate, i32)],
 ) -> Result<Vec<Published>, AppError> {
-    app.db
-        .api
-        .run_tx("published_list", ctx, Gate::read(ctx), move |tx| async move {
-            let [rows] = tx.finish([published_list(table, asked, releases)]).await?;
-            Ok(rows.iter().map(|row| Published::from_row(table, row)).collect())
-        })
-        .await
+    frame::system_work(app, &app.db.api, "published_list", ctx, move |work| async move {
+        let [rows] = work.tx.finish([published_list(table, asked, releases)]).await?;
+        Ok(rows.iter().map(|row| Published::from_row(table, row)).collect())
+    })
+    .await
 }
 
 /// All releases, newest quarter first, each with what it cost; and the public list of hospitals.
 pub async fn releases(app: &App, ctx: &Ctx) -> Result<(Vec<(ReleaseRow, Cost)>, Vec<Hospital>), AppError> {
-    app.db
-        .api
-        .run_tx("release_list", ctx, Gate::read(ctx), move |tx| async move {
-            let [releases, hospitals] = tx.finish([release_list(), hospital_list()]).await?;
-            Ok((
-                releases.iter().map(|row| (ReleaseRow::from_row(row), Cost::from_row(row))).collect(),
-                hospitals.iter().map(Hospital::from_row).collect(),
-            ))
-        })
-        .await
+    frame::system_work(app, &app.db.api, "release_list", ctx, move |work| async move {
+        let [releases, hospitals] = work.tx.finish([release_list(), hospital_list()]).await?;
+        Ok((
+            releases.iter().map(|row| (ReleaseRow::from_row(row), Cost::from_row(row))).collect(),
+            hospitals.iter().map(Hospital::from_row).collect(),
+        ))
+    })
+    .await
 }
 
 async fn state(tx: &Tx, period: Quarter) -> Result<(Policy, Release), AppError> {

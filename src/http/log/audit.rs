@@ -18,12 +18,12 @@ use uuid::Uuid;
 use crate::{
     app::{
         App, AppError,
+        frame::{self},
         log::{
             access,
             audit::{self, AuditEntry},
             published,
         },
-        standing,
     },
     http::{
         problem::Refusal,
@@ -159,7 +159,7 @@ impl AuditApi {
         /// Whether the leaf itself is sent along; not where absent.
         leaf: Query<Option<bool>>,
     ) -> Result<PlainText<String>, Refusal> {
-        let keys = standing::right_keys(&app, caller.ctx()).await?;
+        let keys = frame::right_keys(&app, caller.ctx()).await?;
         let proof = published::entry_proof(&app, caller.ctx(), EventId(id.0), leaf.0.unwrap_or(false)).await?;
         // Once it is known to be the caller's: an id of somebody else's is repeated nowhere.
         access::note_read(&app, caller.ctx(), keys, "audit_log", 1, format!("proof of {}", id.0)).await?;

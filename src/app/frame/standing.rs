@@ -1,18 +1,19 @@
 //! Standing: what decides whether a person may act now. Read in the first flight of every transaction.
 //!
 //! A suspended account may not act, and keeps its rights: a suspension stops what a thief of the session would do, and never
-//! keeps a person from their data. [`Standing::take`] is for acts, and refuses; what is a right of the person must say so by
-//! [`Standing::take_right`], so that an operation that says nothing is barred.
+//! keeps a person from their data. Each frame says which of both it is.
+
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
 use chrono::{DateTime, Utc};
 use context::Ctx;
-use db::{Gate, Query, Row};
+use db::{Query, Row};
 use domain::{
     Choice,
     rights::consent::{Notice, Purpose},
 };
-use vault::{IndexKey, SubjectKeys, WrappedSubject};
+use vault::{SubjectKeys, WrappedSubject};
 
 use crate::{
     app::{App, AppError},
@@ -22,7 +23,7 @@ use crate::{
 /// A person's keys and switches and, for one purpose, the consent.
 pub struct Standing {
     /// The person's keys, open.
-    pub keys: SubjectKeys,
+    pub keys: Arc<SubjectKeys>,
     /// The same as the database holds them.
     pub wrapped: WrappedSubject,
     consent: Option<Decided>,
@@ -44,7 +45,7 @@ struct Decided {
 
 impl Standing {
     /// The statement: keys, switches, whether the session is alive, the consent to a purpose.
-    pub fn query(ctx: &Ctx, purpose: Option<Purpose>) -> Query {
+    pub(super) fn query(ctx: &Ctx, purpose: Option<Purpose>) -> Query {
         Query::new(
             "-- standing
             SELECT s.ring_version, s.wrapping_version, s.index_key, s.trail_key, s.wrapping_key,
@@ -62,18 +63,8 @@ impl Standing {
         .bind(purpose.map(Choice::as_str))
     }
 
-    /// Takes the answer for an act, such as submitting, granting, or asking for a deletion. Refuses where the person is gone, the
-    /// session has ended, or the account is suspended. Jobs on a suspended person go on.
-    pub fn take(app: &App, ctx: &Ctx, rows: &[Row]) -> Result<Self, AppError> {
-        let standing = Self::take_right(app, ctx, rows)?;
-        standing.require_acting()?;
-        Ok(standing)
-    }
-
-    /// Takes the answer for a right over one's own data, which a suspension leaves open: to read it, to take it along, to withdraw
-    /// a consent or object, to restrict, to cancel a deletion, to sign out. Refuses where the person is gone or the session has
-    /// ended.
-    pub fn take_right(app: &App, ctx: &Ctx, rows: &[Row]) -> Result<Self, AppError> {
+    /// Takes the answer. Refuses where the person is gone or the session has ended.
+    pub(super) fn take(app: &App, ctx: &Ctx, rows: &[Row]) -> Result<Self, AppError> {
         let Some(row) = rows.first() else {
             app.vault.forget(ctx.subject);
             return Err(AppError::SignedOut);
@@ -87,7 +78,7 @@ impl Standing {
             }
         }
         let wrapped = WrappedSubject::from_row(row);
-        let keys = app.vault.open_subject(ctx.subject, &wrapped)?;
+        let keys = Arc::new(app.vault.open_subject(ctx.subject, &wrapped)?);
         let consent = row.get::<_, Option<bool>>(5).map(|granted| Decided {
             granted,
             objected: row.get(9),
@@ -100,8 +91,8 @@ impl Standing {
         Ok(Self { keys, wrapped, consent, restricted, deletion_at, held_until, suspended_until, in_session })
     }
 
-    /// Refuses an act of a session while the account is suspended.
-    pub fn require_acting(&self) -> Result<(), AppError> {
+    /// Refuses an act of a session while the account is suspended. Jobs on a suspended person go on.
+    pub(crate) fn require_acting(&self) -> Result<(), AppError> {
         match self.suspended_until {
             Some(until) if self.in_session => Err(AppError::Suspended { until }),
             _ => Ok(()),
@@ -114,7 +105,7 @@ impl Standing {
     }
 
     /// Refuses where the purpose that was asked for has no consent on the notice that counts today.
-    pub fn require_consent(&self, purpose: Option<Purpose>) -> Result<(), AppError> {
+    pub(super) fn require_consent(&self, purpose: Option<Purpose>) -> Result<(), AppError> {
         let Some(purpose) = purpose else { return Ok(()) };
         let reason = match &self.consent {
             None => "you have not given it",
@@ -127,53 +118,18 @@ impl Standing {
     }
 
     /// Refuses while processing is restricted (GDPR Art. 18): what is there is stored, and nothing else happens to it.
-    pub fn require_unrestricted(&self) -> Result<(), AppError> {
+    pub(crate) fn require_unrestricted(&self) -> Result<(), AppError> {
         if self.restricted { Err(AppError::Restricted) } else { Ok(()) }
     }
 
     /// Refuses to delete while a legal hold stands (GDPR Art. 17(3)).
-    pub fn require_unheld(&self) -> Result<(), AppError> {
+    pub(crate) fn require_unheld(&self) -> Result<(), AppError> {
         self.held_until.map_or(Ok(()), |until| Err(AppError::Held { until }))
     }
 
     /// Refuses what adds to data that is restricted, or about to be deleted.
-    pub fn require_open(&self) -> Result<(), AppError> {
+    pub(super) fn require_open(&self) -> Result<(), AppError> {
         self.require_unrestricted()?;
         if self.deletion_at.is_some() { Err(AppError::DeletionWaiting) } else { Ok(()) }
     }
-}
-
-/// The keys of the context's subject; refuses where the session, if one is named, has ended or is suspended.
-pub(super) async fn acting_keys(app: &App, ctx: &Ctx) -> Result<SubjectKeys, AppError> {
-    let standing = of(app, ctx).await?;
-    standing.require_acting()?;
-    Ok(standing.keys)
-}
-
-/// The keys of the context's subject for a right over their own data; refuses where the session has ended.
-pub async fn right_keys(app: &App, ctx: &Ctx) -> Result<SubjectKeys, AppError> {
-    Ok(of(app, ctx).await?.keys)
-}
-
-async fn of(app: &App, ctx: &Ctx) -> Result<Standing, AppError> {
-    let work = move |tx: db::Tx| async move {
-        let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
-        Standing::take_right(app, ctx, &standing)
-    };
-    app.db.api.run_tx("standing_keys", ctx, Gate::read(ctx), work).await
-}
-
-/// The person's index key, from memory or, once, from the database. What is found with it is read by a transaction of its own,
-/// which looks at the standing for what it does.
-pub async fn index_key(app: &App, ctx: &Ctx) -> Result<IndexKey, AppError> {
-    if let Some(key) = app.vault.index_key(ctx.subject) {
-        return Ok(key);
-    }
-    app.db
-        .api
-        .run_tx("index_key", ctx, Gate::read(ctx), move |tx| async move {
-            let [standing] = tx.finish([Standing::query(ctx, None)]).await?;
-            Ok(Standing::take_right(app, ctx, &standing)?.keys.index().clone())
-        })
-        .await
 }
