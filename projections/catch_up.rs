@@ -8,7 +8,7 @@
 //! Rebuildable from the log. No personal data. An erasure does not touch it.
 
 use chrono::{DateTime, Utc};
-use db::{Query, Row};
+use db::{FromRow, Query, sql};
 use event_log::{Event, Position};
 
 /// An event and where it stands in the log.
@@ -36,36 +36,34 @@ pub struct Applied {
 }
 
 /// How far a generation has come, and whether there is more for it.
+#[derive(FromRow)]
 pub struct Progress {
     /// Where its checkpoint stands.
+    #[row(flatten)]
     pub position: Position,
     /// Which generation it is.
     pub generation: i64,
     /// Whether it is being built; otherwise it is the one that is shown.
+    #[row(sql = "c.generation IS NOT DISTINCT FROM p.building")]
     pub building: bool,
     /// Whether events wait for it that can be read.
+    #[row(sql = "(SELECT true FROM log.events e
+                WHERE (e.txid, e.position) > (c.txid, c.position) AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
+                ORDER BY e.txid, e.position LIMIT 1) IS NOT NULL")]
     pub due: bool,
-}
-
-impl Progress {
-    /// Reads a row of [`progress`].
-    pub fn from_row(row: &Row) -> Self {
-        Self { position: position_of(row), generation: row.get(2), building: row.get(3), due: row.get(4) }
-    }
 }
 
 /// The generations that this version of the code keeps, and whether there is something to do. Takes no lock. The order asked for
 /// is that of the index, by which alone the first event behind a checkpoint is found at once, or found missing.
 pub fn progress(projection: &CatchUp) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- projection_progress
-        SELECT c.txid::text, c.position, c.generation, c.generation IS NOT DISTINCT FROM p.building,
-               (SELECT true FROM log.events e
-                WHERE (e.txid, e.position) > (c.txid, c.position) AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
-                ORDER BY e.txid, e.position LIMIT 1) IS NOT NULL
+        SELECT ",
+        Progress::COLUMNS,
+        "
         FROM read.projections p JOIN read.checkpoints c ON c.name = p.name
-        WHERE p.name = $1 AND c.code_version = $2 ORDER BY c.generation",
-    )
+        WHERE p.name = $1 AND c.code_version = $2 ORDER BY c.generation"
+    ))
     .bind(projection.name)
     .bind(projection.version)
 }
@@ -95,11 +93,6 @@ pub fn checkpoint_lock(projection: &CatchUp, at: &Progress) -> Query {
     .bind(at.position.position)
 }
 
-/// Reads the first two columns of a row: a transaction's number as text, and a place in the log.
-pub fn position_of(row: &Row) -> Position {
-    Position { txid: row.get::<_, &str>(0).parse().expect("xid8 is a number"), position: row.get(1) }
-}
-
 /// Moves a locked checkpoint on, never back.
 pub fn checkpoint_move(projection: &CatchUp, generation: i64, to: Position, now: DateTime<Utc>) -> Query {
     Query::new(
@@ -121,16 +114,30 @@ pub fn commit_lazily() -> Query {
     Query::new("-- commit_lazily\nSELECT set_config('synchronous_commit', 'off', true)")
 }
 
+/// A projection's generations.
+#[derive(FromRow)]
+pub struct GenerationsRow {
+    pub active: i64,
+    /// The version of the code that keeps the active generation; `None` where its position is missing.
+    #[row(sql = "a.code_version")]
+    pub active_version: Option<i32>,
+    pub building: Option<i64>,
+    #[row(sql = "b.code_version")]
+    pub building_version: Option<i32>,
+}
+
 /// The state of a projection's generations, locked: the one that is shown, the one being built, and the versions of both.
 pub fn generations_lock(projection: &CatchUp) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- generations_lock
-        SELECT p.active, a.code_version, p.building, b.code_version
+        SELECT ",
+        GenerationsRow::COLUMNS,
+        "
         FROM read.projections p
         LEFT JOIN read.checkpoints a ON a.name = p.name AND a.generation = p.active
         LEFT JOIN read.checkpoints b ON b.name = p.name AND b.generation = p.building
-        WHERE p.name = $1 FOR UPDATE OF p",
-    )
+        WHERE p.name = $1 FOR UPDATE OF p"
+    ))
     .bind(projection.name)
 }
 
@@ -149,14 +156,26 @@ pub fn generation_begin(projection: &CatchUp, given_up: Option<i64>, next: i64, 
     ]
 }
 
+/// A generation that may be swapped for another.
+#[derive(FromRow)]
+pub struct SwapRow {
+    #[row(flatten)]
+    pub position: Position,
+    pub generation: i64,
+    #[row(sql = "c.generation = p.building")]
+    pub is_new: bool,
+}
+
 /// Locks the checkpoints of the generation that is shown and of the one being built, and says of each whether it is being built.
 pub fn swap_lock(projection: &CatchUp) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- swap_lock
-        SELECT c.txid::text, c.position, c.generation, c.generation = p.building
+        SELECT ",
+        SwapRow::COLUMNS,
+        "
         FROM read.projections p JOIN read.checkpoints c ON c.name = p.name AND c.generation IN (p.active, p.building)
-        WHERE p.name = $1 AND p.building IS NOT NULL ORDER BY c.generation FOR UPDATE OF c",
-    )
+        WHERE p.name = $1 AND p.building IS NOT NULL ORDER BY c.generation FOR UPDATE OF c"
+    ))
     .bind(projection.name)
 }
 

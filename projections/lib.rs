@@ -4,6 +4,7 @@
 //! bytes, so they need no key. Unsealing happens at the edges. Catch-up read models follow behind, each event once.
 
 pub mod catch_up;
+mod choice;
 pub mod desk;
 pub mod identity;
 pub mod log;

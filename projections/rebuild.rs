@@ -10,7 +10,7 @@
 //! there any, must go. No key is used, and nothing but the ids of people leaves the database.
 
 use context::SubjectId;
-use db::{Query, Row};
+use db::{FromRow, Query, Row};
 use uuid::Uuid;
 
 /// A read model about people.
@@ -22,7 +22,7 @@ pub struct Rebuild {
 }
 
 /// What a rebuild found different.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
 pub struct Repaired {
     /// Rows that were missing.
     pub added: i64,
@@ -30,13 +30,6 @@ pub struct Repaired {
     pub corrected: i64,
     /// Rows that should not have been there.
     pub removed: i64,
-}
-
-impl Repaired {
-    /// Reads the row of a [`Rebuild::statement`].
-    pub fn from_row(row: &Row) -> Self {
-        Self { added: row.get(0), corrected: row.get(1), removed: row.get(2) }
-    }
 }
 
 impl std::ops::AddAssign for Repaired {
@@ -66,5 +59,5 @@ pub fn subject_page(after: SubjectId, limit: i64) -> Query {
 
 /// Reads a row of [`subject_page`].
 pub fn subject_of(row: &Row) -> SubjectId {
-    SubjectId(row.get::<_, Uuid>(0))
+    SubjectId(row.get::<_, Uuid>("subject_id"))
 }

@@ -427,9 +427,9 @@ async fn a_trail_pages_in_the_order_of_numbers() {
         let (from, to) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
         let filter = TrailFilter { from, to, action: None, subject: None, role: None, after, limit: 7 };
         let page = compliance::trail(&world.app, &filter).await.expect("listed");
-        let Some((txid, position, _)) = page.last() else { break };
-        after = (*txid, *position);
-        found.extend(page.iter().map(|(txid, ..)| *txid));
+        let Some(last) = page.last() else { break };
+        after = (last.position.txid, last.position.position);
+        found.extend(page.iter().map(|row| row.position.txid));
     }
     assert_eq!(found, (1..=120).map(|n| 2 * n).collect::<Vec<u64>>());
 }

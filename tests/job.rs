@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, JobId, Role, SubjectId};
-use db::Gate;
+use db::{FromRow, Gate};
 use lethe::{
     app::identity::staff,
     jobs::{letter_take, run_due},

@@ -14,7 +14,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{NaiveDate, TimeDelta};
 use context::{NodeId, Role, SubjectId};
-use db::Login;
+use db::{FromRow, Login};
 use lethe::{
     app::{
         App,

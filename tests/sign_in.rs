@@ -150,7 +150,7 @@ async fn a_letter_holds_the_code_and_only_its_owner_may_read_it() {
     let world = World::new().await;
     let answer = post(&world, "/v1/auth/code", &json!({ "email": "anna@klinik.example" })).await;
     assert_eq!(answer.0.status(), StatusCode::ACCEPTED);
-    world.deliver().await;
+    world.deliver_letters().await;
     let all = letters(&world);
     let [path] = all.as_slice() else { panic!("one letter, no halves: {all:?}") };
     let text = std::fs::read_to_string(path).expect("a letter is text");

@@ -201,12 +201,12 @@ impl World {
     }
 
     /// Hands all letters over that wait.
-    pub async fn deliver(&self) {
+    pub async fn deliver_letters(&self) {
         while jobs::deliver_some(&self.app, &self.mailbox).await.expect("letters are delivered") > 0 {}
     }
 
     async fn take_saying(&self, email: &str, saying: &str) -> Vec<String> {
-        self.deliver().await;
+        self.deliver_letters().await;
         std::fs::read_dir(server::mail_folder(&self.folder))
             .expect("a mail folder")
             .map(|entry| entry.expect("an entry").path())

@@ -121,7 +121,7 @@ async fn leaf_hashes(client: &Client) -> Vec<transparency::Hash> {
     let sql = "SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text, event_id,
                       subject_id, kind, recorded_at FROM log.events ORDER BY txid, position";
     let rows = client.query(sql, &[]).await.expect("read");
-    rows.iter().map(|row| record_hash(&event_log::Event::from_row(row, 0).leaf().to_bytes())).collect()
+    rows.iter().map(|row| record_hash(&<event_log::Event as db::FromRow>::from_row(row).leaf().to_bytes())).collect()
 }
 
 /// Builds tiles and tree anew from the events, as somebody would who covers up a change, and throws the checkpoints away.

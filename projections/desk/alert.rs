@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::SubjectId;
-use db::{Query, Row};
+use db::{FromRow, Query, sql};
 use event_log::Event;
 use uuid::Uuid;
 
@@ -27,27 +27,29 @@ pub struct Wanted {
 }
 
 /// A pattern that a rule found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Found {
     /// The session, or the person inside the log, as the log says it.
     pub actor: String,
     /// How many.
+    #[row(sql = "count(*)", with = i64::unsigned_abs)]
     pub count: u64,
     /// The first.
+    #[row(sql = "min(recorded_at)")]
     pub since: DateTime<Utc>,
 }
 
 /// Who did too much of something lately. Events of nobody in particular belong together.
 pub fn pattern_find(wanted: Wanted) -> Query {
     Query::new(
-        "-- pattern_find
-        SELECT actor, count(*), min(recorded_at) FROM (
+        sql!("-- pattern_find
+        SELECT ", Found::COLUMNS, " FROM (
             SELECT CASE WHEN $3 THEN metadata->>'session' ELSE subject_id::text END AS actor, min(recorded_at) AS recorded_at
             FROM log.events
             WHERE recorded_at > $6 AND event_type = $1 AND (cardinality($2::text[]) = 0 OR metadata->>'role' = ANY ($2))
               AND ($7::text IS NULL OR kind = $7)
             GROUP BY 1, CASE WHEN $4 THEN subject_id::text ELSE event_id::text END) e
-        WHERE actor IS NOT NULL GROUP BY actor HAVING count(*) >= $5 ORDER BY 2 DESC LIMIT 10000",
+        WHERE actor IS NOT NULL GROUP BY actor HAVING count(*) >= $5 ORDER BY 2 DESC LIMIT 10000"),
     )
     .bind(wanted.event_type)
     .bind(wanted.roles)
@@ -56,11 +58,6 @@ pub fn pattern_find(wanted: Wanted) -> Query {
     .bind(wanted.at_least)
     .bind(wanted.since)
     .bind(wanted.kind)
-}
-
-/// Reads a row of [`pattern_find`].
-pub fn found_row(row: &Row) -> Found {
-    Found { actor: row.get(0), count: row.get::<_, i64>(1).unsigned_abs(), since: row.get(2) }
 }
 
 /// Whose session it is.
@@ -82,13 +79,11 @@ pub fn suspension_put(subject: SubjectId, until: DateTime<Utc>) -> Query {
 /// The newest event of each stream of a type that is about nobody, newest first.
 pub fn newest_of_type(aggregate_type: &'static str, limit: i64) -> Query {
     Query::new(
-        "-- newest_of_type
-        SELECT * FROM (
-            SELECT DISTINCT ON (aggregate_id) aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
-                   metadata::text, event_id, subject_id, kind, recorded_at
-            FROM log.events WHERE subject_id = '00000000-0000-0000-0000-000000000000' AND aggregate_type = $1
+        sql!("-- newest_of_type
+        SELECT ", Event::COLUMNS, " FROM (
+            SELECT DISTINCT ON (aggregate_id) * FROM log.events WHERE subject_id = '00000000-0000-0000-0000-000000000000' AND aggregate_type = $1
             ORDER BY aggregate_id, sequence DESC) e
-        ORDER BY recorded_at DESC LIMIT $2",
+        ORDER BY recorded_at DESC LIMIT $2"),
     )
     .bind(aggregate_type)
     .bind(limit)
@@ -110,18 +105,20 @@ pub fn deliveries_plan(endpoints: Vec<String>, now: DateTime<Utc>) -> Query {
 }
 
 /// A delivery, and the alert that is to be delivered.
+#[derive(FromRow)]
 pub struct Delivery {
     /// To where.
     pub endpoint: String,
     /// How often it was tried, this time included.
     pub attempts: i32,
     /// The alert.
+    #[row(flatten)]
     pub event: Event,
 }
 
 /// Takes one of an endpoint that is due, and puts it off for as long as an attempt may take.
 pub fn delivery_take(endpoint: &str, now: DateTime<Utc>, lease: TimeDelta) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- delivery_take
         WITH due AS MATERIALIZED (
             SELECT event_id FROM jobs.deliveries WHERE state = 'waiting' AND next_at <= $1 AND endpoint = $3
@@ -129,21 +126,16 @@ pub fn delivery_take(endpoint: &str, now: DateTime<Utc>, lease: TimeDelta) -> Qu
         taken AS (
             UPDATE jobs.deliveries d SET attempts = attempts + 1, next_at = $2 FROM due
             WHERE d.endpoint = $3 AND d.event_id = due.event_id
-            RETURNING d.endpoint, d.event_id, d.attempts)
-        SELECT t.endpoint, t.attempts, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text,
-               e.metadata::text, e.event_id, e.subject_id, e.kind, e.recorded_at
-        FROM taken t LEFT JOIN log.events e ON e.subject_id = '00000000-0000-0000-0000-000000000000'
-                                           AND e.aggregate_type = 'alert' AND e.event_id = t.event_id",
-    )
+            RETURNING d.endpoint, d.attempts, d.event_id AS taken_id)
+        SELECT ",
+        Delivery::COLUMNS,
+        "
+        FROM taken t JOIN log.events e ON e.subject_id = '00000000-0000-0000-0000-000000000000'
+                                      AND e.aggregate_type = 'alert' AND e.event_id = t.taken_id"
+    ))
     .bind(now)
     .bind(now + lease)
     .bind(endpoint.to_owned())
-}
-
-/// Reads a row of [`delivery_take`].
-pub fn delivery_row(row: &Row) -> Option<Delivery> {
-    row.get::<_, Option<&str>>(2)?;
-    Some(Delivery { endpoint: row.get(0), attempts: row.get(1), event: Event::from_row(row, 2) })
 }
 
 /// What became of an attempt.
@@ -183,10 +175,12 @@ pub fn deliveries_replay(endpoint: Option<String>, event: Option<Uuid>, now: Dat
 }
 
 /// How a delivery stands.
+#[derive(FromRow)]
 pub struct DeliveryRow {
     /// To where.
     pub endpoint: String,
     /// The alert's event.
+    #[row(sql = "event_id")]
     pub event: Uuid,
     /// `waiting`, `delivered` or `dead`.
     pub state: String,
@@ -202,26 +196,13 @@ pub struct DeliveryRow {
 
 /// The newest deliveries, of one state where it is named.
 pub fn delivery_list(state: Option<String>, limit: i64) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- delivery_list
-        SELECT endpoint, event_id, state, attempts, next_at, failure, created_at FROM jobs.deliveries
-        WHERE $1::text IS NULL OR state = $1 ORDER BY created_at DESC, endpoint LIMIT $2",
-    )
+        SELECT ",
+        DeliveryRow::COLUMNS,
+        " FROM jobs.deliveries
+        WHERE $1::text IS NULL OR state = $1 ORDER BY created_at DESC, endpoint LIMIT $2"
+    ))
     .bind(state)
     .bind(limit)
-}
-
-impl DeliveryRow {
-    /// Reads a row of [`delivery_list`].
-    pub fn from_row(row: &Row) -> Self {
-        Self {
-            endpoint: row.get(0),
-            event: row.get(1),
-            state: row.get(2),
-            attempts: row.get(3),
-            next_at: row.get(4),
-            failure: row.get(5),
-            created_at: row.get(6),
-        }
-    }
 }

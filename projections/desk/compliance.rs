@@ -1,26 +1,33 @@
 //! What the compliance desk counts and lists: states, times and random ids, straight from log and read models. No personal data
 //! in clear; an erasure takes a person's rows out of all of it but the log.
 
-use std::sync::LazyLock;
-
 use chrono::{DateTime, Utc};
 use context::SubjectId;
-use db::{Query, Row};
+use db::{FromRow, Query, sql};
+use event_log::{Event, Position};
 use uuid::Uuid;
 
 /// A request of a person that is not answered yet.
+#[derive(FromRow)]
 pub struct OpenRequest {
     /// The person inside the log.
+    #[row(sql = "subject_id", with = SubjectId)]
     pub subject: SubjectId,
     /// The request.
+    #[row(sql = "request_id")]
     pub request: Uuid,
     /// `erasure` or `export`.
     pub kind: String,
     /// How far it has come.
     pub state: String,
     /// When it came.
+    #[row(sql = "requested_at")]
     pub received_at: DateTime<Utc>,
     /// Whether the person was told that it takes longer.
+    #[row(
+        sql = "EXISTS (SELECT FROM log.events e WHERE e.subject_id = r.subject_id AND e.aggregate_type = 'extension'
+                   AND e.aggregate_id = r.stream)"
+    )]
     pub extended: bool,
 }
 
@@ -28,10 +35,8 @@ pub struct OpenRequest {
 /// token has run out.
 pub fn request_list(request: Option<Uuid>, now: DateTime<Utc>, limit: i64) -> Query {
     Query::new(
-        "-- request_list
-        SELECT r.subject_id, r.request_id, r.kind, r.state, r.requested_at,
-               EXISTS (SELECT FROM log.events e WHERE e.subject_id = r.subject_id AND e.aggregate_type = 'extension'
-                       AND e.aggregate_id = r.stream)
+        sql!("-- request_list
+        SELECT ", OpenRequest::COLUMNS, "
         FROM (SELECT *, request_id::text AS stream
               FROM (SELECT subject_id, deletion_id AS request_id, 'erasure' AS kind, state, requested_at FROM read.deletions
                     WHERE state = 'confirmed' OR state = 'pending' AND expires_at > $3
@@ -39,84 +44,164 @@ pub fn request_list(request: Option<Uuid>, now: DateTime<Utc>, limit: i64) -> Qu
                     SELECT subject_id, export_id, 'export', state, requested_at FROM read.exports
                     WHERE state IN ('pending', 'processing')) request OFFSET 0) r
         WHERE $1::uuid IS NULL OR r.request_id = $1
-        ORDER BY r.requested_at, r.request_id LIMIT $2",
+        ORDER BY r.requested_at, r.request_id LIMIT $2"),
     )
     .bind(request)
     .bind(limit)
     .bind(now)
 }
 
-impl OpenRequest {
-    /// Reads a row of [`request_list`].
-    pub fn from_row(row: &Row) -> Self {
-        Self {
-            subject: SubjectId(row.get(0)),
-            request: row.get(1),
-            kind: row.get(2),
-            state: row.get(3),
-            received_at: row.get(4),
-            extended: row.get(5),
-        }
-    }
+/// Consents of one purpose on one notice.
+#[derive(FromRow)]
+pub struct ConsentCount {
+    pub purpose: String,
+    pub notice_version: String,
+    #[row(sql = "count(*) FILTER (WHERE granted AND NOT objected)")]
+    pub granted: i64,
+    /// Withdrawn, or never given.
+    #[row(sql = "count(*) FILTER (WHERE NOT granted)")]
+    pub withdrawn: i64,
+    /// Overruled by an objection.
+    #[row(sql = "count(*) FILTER (WHERE objected)")]
+    pub objected: i64,
 }
 
 /// Consents by purpose and version of the notice.
 pub fn consents_count() -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- consents_count
-        SELECT purpose, notice_version, count(*) FILTER (WHERE granted AND NOT objected), count(*) FILTER (WHERE NOT granted),
-               count(*) FILTER (WHERE objected)
-        FROM read.consents GROUP BY 1, 2 ORDER BY 1, 2",
-    )
+        SELECT ",
+        ConsentCount::COLUMNS,
+        "
+        FROM read.consents GROUP BY 1, 2 ORDER BY 1, 2"
+    ))
+}
+
+/// How many accounts there are.
+#[derive(FromRow)]
+pub struct AccountCount {
+    #[row(sql = "count(*)")]
+    pub accounts: i64,
+    /// Restricted (GDPR Art. 18).
+    #[row(sql = "count(*) FILTER (WHERE restricted_at IS NOT NULL)")]
+    pub restricted: i64,
+    /// Under a legal hold.
+    #[row(sql = "count(*) FILTER (WHERE held_until > $1)")]
+    pub held: i64,
+    /// Suspended for a suspicious pattern.
+    #[row(sql = "(SELECT count(*) FROM auth.suspensions WHERE until > $1)")]
+    pub suspended: i64,
+    /// Erased since the beginning.
+    #[row(sql = "(SELECT count(*) FROM vault.erased)")]
+    pub erased: i64,
+    #[row(sql = "(SELECT max(erased_at) FROM vault.erased)")]
+    pub last_erased_at: Option<DateTime<Utc>>,
+    /// Waiting for the end of a deletion's grace.
+    #[row(sql = "count(*) FILTER (WHERE deletion_at IS NOT NULL)")]
+    pub waiting: i64,
 }
 
 /// How many accounts there are, are restricted, held, and suspended.
 pub fn accounts_count(now: DateTime<Utc>) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- accounts_count
-        SELECT count(*), count(*) FILTER (WHERE restricted_at IS NOT NULL), count(*) FILTER (WHERE held_until > $1),
-               (SELECT count(*) FROM auth.suspensions WHERE until > $1), (SELECT count(*) FROM vault.erased),
-               (SELECT max(erased_at) FROM vault.erased), count(*) FILTER (WHERE deletion_at IS NOT NULL)
-        FROM read.accounts",
-    )
+        SELECT ",
+        AccountCount::COLUMNS,
+        "
+        FROM read.accounts"
+    ))
     .bind(now)
+}
+
+/// A legal hold that stands.
+#[derive(FromRow)]
+pub struct HoldRow {
+    /// The person inside the log.
+    #[row(sql = "subject_id")]
+    pub subject: Uuid,
+    #[row(sql = "held_until")]
+    pub until: DateTime<Utc>,
 }
 
 /// Legal holds that stand.
 pub fn holds_list(now: DateTime<Utc>) -> Query {
-    Query::new(
-        "-- holds_list\nSELECT subject_id, held_until FROM read.accounts WHERE held_until > $1 ORDER BY held_until",
-    )
+    Query::new(sql!(
+        "-- holds_list\nSELECT ",
+        HoldRow::COLUMNS,
+        " FROM read.accounts WHERE held_until > $1 ORDER BY held_until"
+    ))
     .bind(now)
+}
+
+/// An erasure that waits, or is done.
+#[derive(FromRow)]
+pub struct ErasureRow {
+    /// The person inside the log.
+    #[row(sql = "subject_id")]
+    pub subject: Uuid,
+    /// The request, while it waits.
+    #[row(sql = "deletion_id")]
+    pub request: Option<Uuid>,
+    /// `confirmed` or `erased`.
+    pub state: String,
+    /// When its grace ends, or when it was done.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// Erasures that were confirmed and wait for the end of their grace, and those of the last thirty days that are done.
 pub fn erasures_list(now: DateTime<Utc>) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- erasures_list
-        SELECT subject_id, deletion_id, state, grace_ends_at FROM read.deletions WHERE state = 'confirmed' AND scope = 'full'
-        UNION ALL
-        SELECT subject_id, NULL, 'erased', erased_at FROM vault.erased WHERE erased_at > $1::timestamptz - interval '30 days'
-        ORDER BY 4, 1",
-    )
+        SELECT ",
+        ErasureRow::COLUMNS,
+        " FROM (
+            SELECT subject_id, deletion_id, state, grace_ends_at AS at FROM read.deletions
+            WHERE state = 'confirmed' AND scope = 'full'
+            UNION ALL
+            SELECT subject_id, NULL, 'erased', erased_at FROM vault.erased
+            WHERE erased_at > $1::timestamptz - interval '30 days') erasures
+        ORDER BY at, subject_id"
+    ))
     .bind(now)
+}
+
+/// An account with a staff role.
+#[derive(FromRow)]
+pub struct StaffRow {
+    /// The member of staff inside the log.
+    #[row(sql = "subject_id")]
+    pub subject: Uuid,
+    pub role: String,
+    /// When the account signed in last.
+    #[row(sql = "(SELECT max(e.recorded_at) FROM log.events e
+         WHERE e.subject_id = r.subject_id AND e.aggregate_type = 'account' AND e.event_type = 'account.signed_in')")]
+    pub signed_in_at: Option<DateTime<Utc>>,
 }
 
 /// Accounts with a staff role, and when each signed in last.
 pub fn staff_list() -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- staff_list
-        SELECT r.subject_id, r.role, (SELECT max(e.recorded_at) FROM log.events e WHERE e.subject_id = r.subject_id
-                                      AND e.aggregate_type = 'account' AND e.event_type = 'account.signed_in')
-        FROM auth.staff_roles r ORDER BY 2, 1",
-    )
+        SELECT ",
+        StaffRow::COLUMNS,
+        "
+        FROM auth.staff_roles r ORDER BY 2, 1"
+    ))
 }
 
-/// PostgreSQL's version: as text, and as a number.
+/// PostgreSQL's version.
+#[derive(FromRow)]
+pub struct VersionRow {
+    #[row(sql = "current_setting('server_version')")]
+    pub text: String,
+    /// Such as 150020 for 15.20.
+    #[row(sql = "current_setting('server_version_num')::int")]
+    pub number: i32,
+}
+
+/// PostgreSQL's version.
 pub fn server_version() -> Query {
-    Query::new(
-        "-- server_version\nSELECT current_setting('server_version'), current_setting('server_version_num')::int",
-    )
+    Query::new(sql!("-- server_version\nSELECT ", VersionRow::COLUMNS, ""))
 }
 
 /// Which entries of the trail are wanted.
@@ -138,28 +223,39 @@ pub struct TrailFilter {
     pub limit: i64,
 }
 
-/// What is shown of an entry: a sealed payload says nothing, and is left out.
-const ENTRY: &str = "e.txid::text, e.position, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version,
-               CASE WHEN e.payload->'sealed' IS NULL THEN e.payload::text ELSE '' END, e.metadata::text, e.event_id, e.subject_id,
-               e.kind, e.recorded_at";
+/// An entry of the trail with its position. A sealed payload says nothing, so that it is left out.
+#[derive(FromRow)]
+pub struct TrailRow {
+    #[row(flatten)]
+    pub position: Position,
+    #[row(flatten)]
+    pub event: Event,
+}
+
+const UNSEALED: &str = "SELECT e.txid, e.position, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version,
+                   CASE WHEN e.payload->'sealed' IS NULL THEN e.payload::text ELSE '' END AS payload, e.metadata, e.event_id,
+                   e.subject_id, e.kind, e.recorded_at
+            FROM log.events e";
 
 /// Entries in the order of the log, below the oldest open transaction: of everybody in a span of time, or of one person.
 pub fn trail_list(filter: TrailFilter) -> Query {
-    // Of a person by the primary key; of everybody the places are sorted, and only the page's rows are read whole.
-    static OF_ONE: LazyLock<String> = LazyLock::new(|| {
-        format!(
-            "-- trail_of_subject
-        SELECT {ENTRY} FROM log.events e
-        WHERE e.subject_id = $4 AND e.recorded_at >= $1 AND e.recorded_at < $2
-          AND ($3::text IS NULL OR e.event_type = $3 OR starts_with(e.event_type, $3 || '.'))
-          AND ($5::text IS NULL OR e.metadata->>'role' = $5)
-          AND (e.txid, e.position) > ($6::text::xid8, $7) AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
-        ORDER BY e.txid, e.position LIMIT $8"
-        )
-    });
-    static OF_ALL: LazyLock<String> = LazyLock::new(|| {
-        format!(
-            "-- trail_list
+    // Of a person by the primary key; of everybody the positions are sorted, and only the page's rows are read whole.
+    const OF_ONE: &str = sql!(
+        "-- trail_of_subject
+        SELECT ",
+        TrailRow::COLUMNS,
+        " FROM (",
+        UNSEALED,
+        "
+            WHERE e.subject_id = $4 AND e.recorded_at >= $1 AND e.recorded_at < $2
+              AND ($3::text IS NULL OR e.event_type = $3 OR starts_with(e.event_type, $3 || '.'))
+              AND ($5::text IS NULL OR e.metadata->>'role' = $5)
+              AND (e.txid, e.position) > ($6::text::xid8, $7) AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
+            ORDER BY e.txid, e.position LIMIT $8) entry
+        ORDER BY entry.txid, entry.position"
+    );
+    const OF_ALL: &str = sql!(
+        "-- trail_list
         WITH span AS MATERIALIZED (
             SELECT txid, position FROM log.events
             WHERE recorded_at >= $1 AND recorded_at < $2
@@ -167,11 +263,15 @@ pub fn trail_list(filter: TrailFilter) -> Query {
               AND $4::uuid IS NULL AND ($5::text IS NULL OR metadata->>'role' = $5)
               AND (txid, position) > ($6::text::xid8, $7) AND txid < pg_snapshot_xmin(pg_current_snapshot())),
         page AS MATERIALIZED (SELECT txid, position FROM span ORDER BY span.txid, span.position LIMIT $8)
-        SELECT {ENTRY} FROM page p JOIN log.events e ON e.txid = p.txid AND e.position = p.position
-        ORDER BY e.txid, e.position"
-        )
-    });
-    Query::new(if filter.subject.is_some() { &OF_ONE } else { &OF_ALL })
+        SELECT ",
+        TrailRow::COLUMNS,
+        " FROM (",
+        UNSEALED,
+        "
+            JOIN page p ON e.txid = p.txid AND e.position = p.position) entry
+        ORDER BY entry.txid, entry.position"
+    );
+    Query::new(if filter.subject.is_some() { OF_ONE } else { OF_ALL })
         .bind(filter.from)
         .bind(filter.to)
         .bind(filter.action)
@@ -182,17 +282,36 @@ pub fn trail_list(filter: TrailFilter) -> Query {
         .bind(filter.limit)
 }
 
+/// Somebody who is concerned by a breach.
+#[derive(FromRow)]
+pub struct AffectedRow {
+    /// The person inside the log.
+    #[row(sql = "subject_id")]
+    pub subject: Uuid,
+    #[row(sql = "count(*)")]
+    pub events: i64,
+    #[row(sql = "min(recorded_at)")]
+    pub first: DateTime<Utc>,
+    #[row(sql = "max(recorded_at)")]
+    pub last: DateTime<Utc>,
+    /// How many people are concerned in all, of whom the page shows the first.
+    #[row(sql = "count(*) OVER ()")]
+    pub people: i64,
+}
+
 /// Who is concerned by a breach: everybody of whose data of these kinds something was written or read in a span of time, and how
 /// often. Without kinds, of any.
 pub fn affected_list(from: DateTime<Utc>, to: DateTime<Utc>, kinds: Vec<String>, limit: i64) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- affected_list
-        SELECT subject_id, count(*), min(recorded_at), max(recorded_at), count(*) OVER ()
+        SELECT ",
+        AffectedRow::COLUMNS,
+        "
         FROM log.events
         WHERE recorded_at >= $1 AND recorded_at <= $2 AND subject_id <> '00000000-0000-0000-0000-000000000000'
           AND (cardinality($3::text[]) = 0 OR kind = ANY ($3)) AND aggregate_type IN ('record', 'access')
-        GROUP BY subject_id ORDER BY subject_id LIMIT $4",
-    )
+        GROUP BY subject_id ORDER BY subject_id LIMIT $4"
+    ))
     .bind(from)
     .bind(to)
     .bind(kinds)
@@ -200,10 +319,13 @@ pub fn affected_list(from: DateTime<Utc>, to: DateTime<Utc>, kinds: Vec<String>,
 }
 
 /// An opening of a person's data.
+#[derive(FromRow)]
 pub struct OpeningRow {
     /// Whose data.
+    #[row(sql = "subject_id", with = SubjectId)]
     pub subject: SubjectId,
     /// Who may read it.
+    #[row(sql = "staff_id", with = SubjectId)]
     pub staff: SubjectId,
     /// Until when.
     pub expires_at: DateTime<Utc>,
@@ -213,15 +335,8 @@ pub struct OpeningRow {
 
 /// An opening by its id.
 pub fn opening_get(opening: Uuid) -> Query {
-    Query::new("-- opening_get\nSELECT subject_id, staff_id, expires_at, mac FROM auth.openings WHERE opening_id = $1")
+    Query::new(sql!("-- opening_get\nSELECT ", OpeningRow::COLUMNS, " FROM auth.openings WHERE opening_id = $1"))
         .bind(opening)
-}
-
-impl OpeningRow {
-    /// Reads a row of [`opening_get`].
-    pub fn from_row(row: &Row) -> Self {
-        Self { subject: SubjectId(row.get(0)), staff: SubjectId(row.get(1)), expires_at: row.get(2), mac: row.get(3) }
-    }
 }
 
 /// Stores an opening.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, SubjectId};
-use db::{Query, Row, Tx};
+use db::{FromRow, Query, Row, Tx, sql};
 use event_log::{Event, Inline};
 
 use crate::rebuild::Rebuild;
@@ -39,7 +39,7 @@ pub fn account_get(subject: SubjectId) -> Query {
 }
 
 /// The switches of an account as they stand.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, FromRow)]
 pub struct SwitchesRow {
     /// Since when processing is restricted.
     pub restricted_at: Option<DateTime<Utc>>,
@@ -52,11 +52,7 @@ pub struct SwitchesRow {
 impl SwitchesRow {
     /// Reads the row of [`switches_get`]; nothing is set where there is none.
     pub fn of(rows: &[Row]) -> Self {
-        rows.first().map_or_else(Self::default, |row| Self {
-            restricted_at: row.get(0),
-            held_until: row.get(1),
-            hold_sealed: row.get(2),
-        })
+        rows.first().map(Self::from_row).unwrap_or_default()
     }
 
     /// The end of a legal hold that stands.
@@ -72,10 +68,12 @@ impl SwitchesRow {
 
 /// A person's switches.
 pub fn switches_get(subject: SubjectId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- switches_get
-        SELECT restricted_at, held_until, hold_sealed FROM read.accounts WHERE subject_id = $1",
-    )
+        SELECT ",
+        SwitchesRow::COLUMNS,
+        " FROM read.accounts WHERE subject_id = $1"
+    ))
     .bind(subject.0)
 }
 
@@ -129,7 +127,8 @@ fn rebuild(subject: SubjectId) -> Query {
             SELECT $1, t.* FROM truth t
             WHERE NOT EXISTS (SELECT FROM read.accounts a WHERE a.subject_id = $1)
             RETURNING 1)
-        SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM corrected), (SELECT count(*) FROM removed)",
+        SELECT (SELECT count(*) FROM added) AS added, (SELECT count(*) FROM corrected) AS corrected,
+               (SELECT count(*) FROM removed) AS removed",
     )
     .bind(subject.0)
 }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use context::{EventId, SubjectId};
-use db::{Query, Row};
-use event_log::Event;
+use db::{FromRow, Query, sql};
+use event_log::{Event, PlacedEvent};
 
 /// Which entries are wanted.
 #[derive(Clone, Debug, Default)]
@@ -20,18 +20,29 @@ pub struct AuditFilter {
     pub limit: i64,
 }
 
+/// An entry.
+#[derive(FromRow)]
+pub struct AuditRow {
+    pub position: i64,
+    #[row(flatten)]
+    pub event: Event,
+}
+
 /// A page of a person's entries.
 pub fn audit_list(subject: SubjectId, filter: AuditFilter) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- audit_list
-        SELECT position, table_name, record_id, sequence, action, event_version, details::text, metadata::text, id, subject_id,
-               kind, \"timestamp\"
-        FROM read.audit_log
+        SELECT ",
+        AuditRow::COLUMNS,
+        "
+        FROM (SELECT position, table_name AS aggregate_type, record_id AS aggregate_id, sequence, action AS event_type,
+                     event_version, details AS payload, metadata, id AS event_id, subject_id, kind, \"timestamp\" AS recorded_at
+              FROM read.audit_log) entry
         WHERE subject_id = $1 AND ($2::bigint IS NULL OR position < $2)
-          AND ($3::text IS NULL OR action = $3 OR starts_with(action, $3 || '.'))
-          AND ($4::timestamptz IS NULL OR \"timestamp\" >= $4) AND ($5::timestamptz IS NULL OR \"timestamp\" <= $5)
-        ORDER BY position DESC LIMIT $6",
-    )
+          AND ($3::text IS NULL OR event_type = $3 OR starts_with(event_type, $3 || '.'))
+          AND ($4::timestamptz IS NULL OR recorded_at >= $4) AND ($5::timestamptz IS NULL OR recorded_at <= $5)
+        ORDER BY position DESC LIMIT $6"
+    ))
     .bind(subject.0)
     .bind(filter.before)
     .bind(filter.action)
@@ -40,32 +51,29 @@ pub fn audit_list(subject: SubjectId, filter: AuditFilter) -> Query {
     .bind(filter.limit)
 }
 
-/// Reads a row of [`audit_list`]: the position, and the event.
-pub fn audit_row(row: &Row) -> (i64, Event) {
-    (row.get(0), Event::from_row(row, 1))
-}
-
 /// A person's event and its place in the log: transaction, position, then the event.
 pub fn event_place(subject: SubjectId, event: EventId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- event_place
-        SELECT txid::text, position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
-               metadata::text, event_id, subject_id, kind, recorded_at
-        FROM log.events WHERE subject_id = $1 AND event_id = $2",
-    )
+        SELECT ",
+        PlacedEvent::COLUMNS,
+        "
+        FROM log.events WHERE subject_id = $1 AND event_id = $2"
+    ))
     .bind(subject.0)
     .bind(event.0)
 }
 
 /// The newest event of a stream.
 pub fn newest(subject: SubjectId, aggregate_type: &'static str, aggregate_id: &str) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- stream_newest
-        SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text, event_id,
-               subject_id, kind, recorded_at
+        SELECT ",
+        Event::COLUMNS,
+        "
         FROM log.events WHERE subject_id = $1 AND aggregate_type = $2 AND aggregate_id = $3
-        ORDER BY sequence DESC LIMIT 1",
-    )
+        ORDER BY sequence DESC LIMIT 1"
+    ))
     .bind(subject.0)
     .bind(aggregate_type)
     .bind(aggregate_id.to_owned())

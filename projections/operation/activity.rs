@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use context::Role;
-use db::{Query, Row};
+use db::{FromRow, Query, sql};
 use domain::EVENT_TYPES;
 
 use crate::catch_up::{Applied, CatchUp, Placed};
@@ -66,6 +66,7 @@ fn sweep() -> Query {
 }
 
 /// One count.
+#[derive(FromRow)]
 pub struct ActivityRow {
     /// The day, in UTC.
     pub day: NaiveDate,
@@ -77,21 +78,16 @@ pub struct ActivityRow {
     pub events: i64,
 }
 
-impl ActivityRow {
-    /// Reads a row of [`activity_list`].
-    pub fn from_row(row: &Row) -> Self {
-        Self { day: row.get(0), event_type: row.get(1), role: row.get(2), events: row.get(3) }
-    }
-}
-
 /// The counts of a range of days, both ends included, of the generation that is shown.
 pub fn activity_list(from: NaiveDate, to: NaiveDate) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- activity_list
-        SELECT a.day, a.event_type, a.role, a.events
+        SELECT ",
+        ActivityRow::COLUMNS,
+        "
         FROM read.activity a JOIN read.projections p ON p.name = 'activity' AND p.active = a.generation
-        WHERE a.day BETWEEN $1 AND $2 ORDER BY a.day, a.event_type, a.role",
-    )
+        WHERE a.day BETWEEN $1 AND $2 ORDER BY a.day, a.event_type, a.role"
+    ))
     .bind(from)
     .bind(to)
 }

@@ -2,18 +2,21 @@
 //! a reason; what the event says stays in the log.
 
 use chrono::{DateTime, Utc};
-use db::{Query, Row};
+use db::{FromRow, Query, sql};
 use event_log::Position;
 
-use crate::catch_up::{CatchUp, position_of};
+use crate::catch_up::CatchUp;
 
 /// An event that could not be applied.
+#[derive(FromRow)]
 pub struct DeadLetter {
     /// The projection.
+    #[row(sql = "d.name")]
     pub projection: String,
     /// The generation that misses it.
     pub generation: i64,
     /// Where it stands in the log.
+    #[row(flatten)]
     pub position: Position,
     /// Why, as a code.
     pub reason: String,
@@ -21,20 +24,6 @@ pub struct DeadLetter {
     pub attempts: i32,
     /// When it was tried last.
     pub tried_at: DateTime<Utc>,
-}
-
-impl DeadLetter {
-    /// Reads a row of [`dead_letter_list`].
-    pub fn from_row(row: &Row) -> Self {
-        Self {
-            position: position_of(row),
-            projection: row.get(2),
-            generation: row.get(3),
-            reason: row.get(4),
-            attempts: row.get(5),
-            tried_at: row.get(6),
-        }
-    }
 }
 
 /// Sets events aside.
@@ -61,12 +50,14 @@ pub fn dead_letter_add(
 
 /// What the generations that are shown could not apply; of one projection, where one is named.
 pub fn dead_letter_list(projection: Option<&'static str>, limit: i64) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- dead_letter_list
-        SELECT d.txid::text, d.position, d.name, d.generation, d.reason, d.attempts, d.tried_at
+        SELECT ",
+        DeadLetter::COLUMNS,
+        "
         FROM read.dead_letters d JOIN read.projections p ON p.name = d.name AND p.active = d.generation
-        WHERE $1::text IS NULL OR d.name = $1 ORDER BY d.name, d.position LIMIT $2",
-    )
+        WHERE $1::text IS NULL OR d.name = $1 ORDER BY d.name, d.position LIMIT $2"
+    ))
     .bind(projection)
     .bind(limit)
 }

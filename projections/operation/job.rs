@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{JobId, SubjectId};
-use db::{Query, Row};
+use db::{FromRow, Query, sql};
 use domain::{Kind, kinds::KINDS};
 use uuid::Uuid;
 
@@ -13,15 +13,18 @@ use crate::rights::retention::limit;
 pub const LEASE: TimeDelta = TimeDelta::seconds(30);
 
 /// A job that this server has leased.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Leased {
     /// Whom it is about; nil for the system's own.
+    #[row(sql = "j.subject_id", with = SubjectId)]
     pub subject: SubjectId,
     /// The job.
+    #[row(sql = "j.job_id", with = JobId)]
     pub job: JobId,
     /// What is to be done.
     pub kind: String,
     /// The request it carries out.
+    #[row(sql = "request_id")]
     pub request: Uuid,
     /// How often it was tried, this time included.
     pub attempts: i32,
@@ -136,7 +139,7 @@ pub fn job_drop_others(subject: SubjectId, request: Uuid) -> Query {
 /// Leases up to `most` jobs that are due, or whose lease has run out. They are chosen once, whatever the plan: a subquery with a
 /// LIMIT and SKIP LOCKED that a join runs again for each row would choose others each time.
 pub fn job_lease(lease: Uuid, now: DateTime<Utc>, most: i64) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- job_lease
         WITH due AS MATERIALIZED (
             SELECT subject_id, job_id FROM jobs.jobs
@@ -144,8 +147,10 @@ pub fn job_lease(lease: Uuid, now: DateTime<Utc>, most: i64) -> Query {
             ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
         UPDATE jobs.jobs j SET state = 'running', attempts = attempts + 1, lease = $1, lease_until = $3 FROM due
         WHERE j.subject_id = due.subject_id AND j.job_id = due.job_id
-        RETURNING j.subject_id, j.job_id, j.kind, j.request_id, j.attempts, j.lease",
-    )
+        RETURNING ",
+        Leased::COLUMNS,
+        ""
+    ))
     .bind(lease)
     .bind(now)
     .bind(now + LEASE)
@@ -153,18 +158,6 @@ pub fn job_lease(lease: Uuid, now: DateTime<Utc>, most: i64) -> Query {
 }
 
 impl Leased {
-    /// Reads a row of [`job_lease`].
-    pub fn from_row(row: &Row) -> Self {
-        Self {
-            subject: SubjectId(row.get(0)),
-            job: JobId(row.get(1)),
-            kind: row.get(2),
-            request: row.get(3),
-            attempts: row.get(4),
-            lease: row.get(5),
-        }
-    }
-
     /// Renews the lease; no row where it was lost.
     pub fn renew(&self, now: DateTime<Utc>) -> Query {
         Query::new(
@@ -211,8 +204,10 @@ impl Leased {
 }
 
 /// A job as an administrator sees it; of the person nothing.
+#[derive(FromRow)]
 pub struct JobRow {
     /// The job.
+    #[row(sql = "job_id")]
     pub job: Uuid,
     /// What is to be done.
     pub kind: String,
@@ -232,31 +227,16 @@ pub struct JobRow {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-impl JobRow {
-    /// Reads a row of [`job_list`].
-    pub fn from_row(row: &Row) -> Self {
-        Self {
-            job: row.get(0),
-            kind: row.get(1),
-            state: row.get(2),
-            due_at: row.get(3),
-            attempts: row.get(4),
-            lease_until: row.get(5),
-            failure: row.get(6),
-            created_at: row.get(7),
-            ended_at: row.get(8),
-        }
-    }
-}
-
 /// The newest jobs, of one state where one is named.
 pub fn job_list(state: Option<String>, limit: i64) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- job_list
-        SELECT job_id, kind, state, due_at, attempts, lease_until, failure, created_at, ended_at FROM jobs.jobs
+        SELECT ",
+        JobRow::COLUMNS,
+        " FROM jobs.jobs
         WHERE $1::text IS NULL OR state = $1
-        ORDER BY created_at DESC, job_id LIMIT $2",
-    )
+        ORDER BY created_at DESC, job_id LIMIT $2"
+    ))
     .bind(state)
     .bind(limit)
 }

@@ -4,17 +4,17 @@
 //! are is still open.
 
 use chrono::{DateTime, Utc};
-use db::{Query, Row};
+use db::{FromRow, Query, sql};
 use event_log::Position;
-
-use crate::catch_up::position_of;
 
 /// Events that wait are counted up to here.
 pub const COUNTED: i64 = 100_000;
 
 /// How a projection stands.
+#[derive(FromRow)]
 pub struct LagRow {
     /// Its name.
+    #[row(sql = "p.name")]
     pub name: String,
     /// The generation that is shown.
     pub active: i64,
@@ -23,40 +23,28 @@ pub struct LagRow {
     /// The version of the code that keeps the one that is shown.
     pub code_version: i32,
     /// How far it has come in the log.
+    #[row(flatten)]
     pub position: Position,
     /// When it moved last.
     pub moved_at: DateTime<Utc>,
     /// How many events wait, at most [`COUNTED`].
+    #[row(sql = "waiting.events")]
     pub lag_events: i64,
     /// Since when the oldest of them waits.
+    #[row(sql = "waiting.since")]
     pub waiting_since: Option<DateTime<Utc>>,
     /// How many events it could not apply.
+    #[row(sql = "dead.letters")]
     pub dead_letters: i64,
-}
-
-impl LagRow {
-    /// Reads a row of [`projection_list`].
-    pub fn from_row(row: &Row) -> Self {
-        Self {
-            position: position_of(row),
-            name: row.get(2),
-            active: row.get(3),
-            building: row.get(4),
-            code_version: row.get(5),
-            moved_at: row.get(6),
-            lag_events: row.get(7),
-            waiting_since: row.get(8),
-            dead_letters: row.get(9),
-        }
-    }
 }
 
 /// All catch-up projections.
 pub fn projection_list() -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- projection_list
-        SELECT c.txid::text, c.position, p.name, p.active, p.building, c.code_version, c.moved_at,
-               waiting.events, waiting.since, dead.letters
+        SELECT ",
+        LagRow::COLUMNS,
+        "
         FROM read.projections p
         JOIN read.checkpoints c ON c.name = p.name AND c.generation = p.active
         CROSS JOIN LATERAL (
@@ -65,21 +53,33 @@ pub fn projection_list() -> Query {
                   ORDER BY e.txid, e.position LIMIT $1) counted) waiting
         CROSS JOIN LATERAL (
             SELECT count(*) AS letters FROM read.dead_letters d WHERE d.name = p.name AND d.generation = p.active) dead
-        ORDER BY p.name",
-    )
+        ORDER BY p.name"
+    ))
     .bind(COUNTED)
+}
+
+/// A backend that holds readers back.
+#[derive(Debug, FromRow)]
+pub struct HolderRow {
+    #[row(sql = "l.pid")]
+    pub pid: i32,
+    /// `None` where the backend has ended since.
+    #[row(sql = "a.usename::text")]
+    pub login: Option<String>,
 }
 
 /// The backends that hold readers back, by pid and login, where committed events have been waiting for them since `since`.
 pub fn log_stalled(since: DateTime<Utc>) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- log_stalled
-        SELECT DISTINCT l.pid, a.usename::text AS login FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+        SELECT DISTINCT ",
+        HolderRow::COLUMNS,
+        " FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock' AND l.pid IS NOT NULL
           AND l.transactionid = pg_snapshot_xmin(pg_current_snapshot())::xid
           AND (SELECT true FROM log.events e
                WHERE e.txid >= pg_snapshot_xmin(pg_current_snapshot()) AND e.recorded_at <= $1
-               ORDER BY e.txid, e.position LIMIT 1)",
-    )
+               ORDER BY e.txid, e.position LIMIT 1)"
+    ))
     .bind(since)
 }

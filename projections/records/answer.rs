@@ -3,11 +3,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::SubjectId;
-use db::{Query, Row};
+use db::{FromRow, Query, sql};
 
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 /// A stored answer.
+#[derive(FromRow)]
 pub struct AnswerRow {
     /// The transit key under which the fingerprint was made.
     pub ring_key: i64,
@@ -19,19 +20,14 @@ pub struct AnswerRow {
     pub expires_at: DateTime<Utc>,
 }
 
-impl AnswerRow {
-    /// Reads a row of [`answer_get`].
-    pub fn from_row(row: &Row) -> Self {
-        Self { ring_key: row.get(0), fingerprint: row.get(1), sealed: row.get(2), expires_at: row.get(3) }
-    }
-}
-
 /// The answer to an earlier request with the same key, run out or not.
 pub fn answer_get(subject: SubjectId, key_hash: [u8; 32]) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- answer_get
-        SELECT ring_key, fingerprint, sealed, expires_at FROM read.answers WHERE subject_id = $1 AND key_hash = $2",
-    )
+        SELECT ",
+        AnswerRow::COLUMNS,
+        " FROM read.answers WHERE subject_id = $1 AND key_hash = $2"
+    ))
     .bind(subject.0)
     .bind(key_hash.to_vec())
 }

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use context::{EventId, RecordId, SubjectId};
-use db::{Query, Row, Tx};
+use db::{FromRow, Query, Row, Tx, sql};
 use domain::records::record::Record;
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 use uuid::Uuid;
@@ -87,63 +87,76 @@ fn record_unproject(events: &[&Event]) -> Query {
 pub struct RecordRow {
     /// The newest event; its metadata are not read.
     pub event: Event,
-    /// Its entry in the register.
     pub entry: RecordEntry,
-    /// When it was submitted first.
     pub submitted_at: DateTime<Utc>,
 }
 
-impl RecordRow {
-    /// Reads a row of [`record_list`] or [`record_newest`].
-    pub fn from_row(row: &Row) -> Self {
-        let (subject, record, kind): (Uuid, Uuid, String) = (row.get(0), row.get(1), row.get(2));
-        Self {
-            event: Event {
-                aggregate_type: Record::TYPE.to_owned(),
-                aggregate_id: record.to_string(),
-                sequence: row.get(3),
-                event_type: row.get(4),
-                event_version: row.get(5),
-                payload: row.get(6),
-                metadata: "{}".to_owned(),
-                event_id: EventId(Uuid::nil()),
-                subject_id: SubjectId(subject),
-                kind: kind.clone(),
-                recorded_at: row.get(8),
-            },
-            entry: RecordEntry {
-                record: RecordId(record),
-                kind,
-                key_hash: row.get(10),
-                bucket: row.get(11),
-                wrapped_key: row.get(9),
-            },
-            submitted_at: row.get(7),
-        }
+#[derive(FromRow)]
+struct Columns {
+    #[row(with = SubjectId)]
+    subject_id: SubjectId,
+    #[row(flatten)]
+    entry: RecordEntry,
+    sequence: i64,
+    event_type: String,
+    event_version: String,
+    #[row(sql = "payload::text")]
+    payload: String,
+    submitted_at: DateTime<Utc>,
+    recorded_at: DateTime<Utc>,
+}
+
+impl FromRow for RecordRow {
+    const COLUMNS: &'static str = Columns::COLUMNS;
+
+    fn from_row(row: &Row) -> Self {
+        let columns = Columns::from_row(row);
+        let event = Event {
+            aggregate_type: Record::TYPE.to_owned(),
+            aggregate_id: columns.entry.record.to_string(),
+            sequence: columns.sequence,
+            event_type: columns.event_type,
+            event_version: columns.event_version,
+            payload: columns.payload,
+            metadata: "{}".to_owned(),
+            event_id: EventId(Uuid::nil()),
+            subject_id: columns.subject_id,
+            kind: columns.entry.kind.clone(),
+            recorded_at: columns.recorded_at,
+        };
+        Self { event, entry: columns.entry, submitted_at: columns.submitted_at }
     }
 }
 
+/// Register and read model, each of whose columns has one name.
+const FROM_RECORDS: &str = "
+        FROM vault.records v
+        JOIN (SELECT subject_id, record_id, sequence, event_type, event_version, payload, submitted_at, recorded_at
+              FROM read.records) r USING (subject_id, record_id)";
+
 /// All living records of a person, of every kind.
 pub fn record_all(subject: SubjectId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- record_all
-        SELECT v.subject_id, v.record_id, v.kind, r.sequence, r.event_type, r.event_version, r.payload::text,
-               r.submitted_at, r.recorded_at, v.wrapped_key, v.key_hash, v.bucket
-        FROM vault.records v JOIN read.records r ON r.subject_id = v.subject_id AND r.record_id = v.record_id
-        WHERE v.subject_id = $1",
-    )
+        SELECT ",
+        RecordRow::COLUMNS,
+        FROM_RECORDS,
+        "
+        WHERE v.subject_id = $1"
+    ))
     .bind(subject.0)
 }
 
 /// One living record of a kind.
 pub fn record_get(subject: SubjectId, kind: &'static str, record: RecordId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- record_get
-        SELECT v.subject_id, v.record_id, v.kind, r.sequence, r.event_type, r.event_version, r.payload::text,
-               r.submitted_at, r.recorded_at, v.wrapped_key, v.key_hash, v.bucket
-        FROM vault.records v JOIN read.records r ON r.subject_id = v.subject_id AND r.record_id = v.record_id
-        WHERE v.subject_id = $1 AND v.kind = $2 AND v.record_id = $3",
-    )
+        SELECT ",
+        RecordRow::COLUMNS,
+        FROM_RECORDS,
+        "
+        WHERE v.subject_id = $1 AND v.kind = $2 AND v.record_id = $3"
+    ))
     .bind(subject.0)
     .bind(kind)
     .bind(record.0)
@@ -151,13 +164,14 @@ pub fn record_get(subject: SubjectId, kind: &'static str, record: RecordId) -> Q
 
 /// The living records of a kind; of certain buckets only, where some are named.
 pub fn record_list(subject: SubjectId, kind: &'static str, buckets: Option<Vec<Vec<u8>>>) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- record_list
-        SELECT v.subject_id, v.record_id, v.kind, r.sequence, r.event_type, r.event_version, r.payload::text,
-               r.submitted_at, r.recorded_at, v.wrapped_key, v.key_hash, v.bucket
-        FROM vault.records v JOIN read.records r ON r.subject_id = v.subject_id AND r.record_id = v.record_id
-        WHERE v.subject_id = $1 AND v.kind = $2 AND ($3::bytea[] IS NULL OR v.bucket = ANY ($3))",
-    )
+        SELECT ",
+        RecordRow::COLUMNS,
+        FROM_RECORDS,
+        "
+        WHERE v.subject_id = $1 AND v.kind = $2 AND ($3::bytea[] IS NULL OR v.bucket = ANY ($3))"
+    ))
     .bind(subject.0)
     .bind(kind)
     .bind(buckets)
@@ -169,23 +183,24 @@ pub fn record_list(subject: SubjectId, kind: &'static str, buckets: Option<Vec<V
 /// comparison out of the index under row-level security, and each record would read all of the person's events. `OFFSET 0` keeps
 /// the planner from reading all of the person's register instead of the keys that were asked for.
 pub fn record_newest(subject: SubjectId, kind: &'static str, key_hashes: Vec<Vec<u8>>) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- record_newest
         WITH named AS MATERIALIZED (
-            SELECT v.*, v.record_id::text AS stream
+            SELECT v.subject_id, v.record_id, v.kind, v.key_hash, v.bucket, v.wrapped_key, v.record_id::text AS stream
             FROM unnest($3::bytea[]) AS asked (key_hash)
             CROSS JOIN LATERAL (SELECT * FROM vault.records v
                                 WHERE v.subject_id = $1 AND v.kind = $2 AND v.key_hash = asked.key_hash OFFSET 0) v)
-        SELECT n.subject_id, n.record_id, n.kind, e.sequence, e.event_type, e.event_version, e.payload::text,
-               r.submitted_at, e.recorded_at, n.wrapped_key, n.key_hash, n.bucket
+        SELECT ",
+        RecordRow::COLUMNS,
+        "
         FROM named n
         CROSS JOIN LATERAL (SELECT submitted_at FROM read.records
                             WHERE subject_id = $1 AND record_id = n.record_id OFFSET 0) r
         CROSS JOIN LATERAL (
             SELECT sequence, event_type, event_version, payload, recorded_at FROM log.events
             WHERE subject_id = $1 AND aggregate_type = 'record' AND aggregate_id = n.stream
-            ORDER BY sequence DESC LIMIT 1) e",
-    )
+            ORDER BY sequence DESC LIMIT 1) e"
+    ))
     .bind(subject.0)
     .bind(kind)
     .bind(key_hashes)
@@ -195,7 +210,7 @@ pub fn record_newest(subject: SubjectId, kind: &'static str, key_hashes: Vec<Vec
 pub fn record_latest(subject: SubjectId, kind: &'static str) -> Query {
     Query::new(
         "-- record_latest
-        SELECT max(recorded_at) FROM read.records WHERE subject_id = $1 AND kind = $2",
+        SELECT max(recorded_at) AS recorded_at FROM read.records WHERE subject_id = $1 AND kind = $2",
     )
     .bind(subject.0)
     .bind(kind)
@@ -240,18 +255,36 @@ fn rebuild(subject: SubjectId) -> Query {
             SELECT $1, t.* FROM truth t
             WHERE NOT EXISTS (SELECT FROM read.records r WHERE r.subject_id = $1 AND r.record_id = t.record_id)
             RETURNING 1)
-        SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM corrected), (SELECT count(*) FROM removed)",
+        SELECT (SELECT count(*) FROM added) AS added, (SELECT count(*) FROM corrected) AS corrected,
+               (SELECT count(*) FROM removed) AS removed",
     )
     .bind(subject.0)
+}
+
+/// The records of one kind that a person has.
+#[derive(FromRow)]
+pub struct AgesRow {
+    pub kind: String,
+    #[row(sql = "count(*)")]
+    pub count: i64,
+    #[row(sql = "min(submitted_at)")]
+    pub first_submitted_at: DateTime<Utc>,
+    #[row(sql = "max(recorded_at)")]
+    pub last_changed_at: DateTime<Utc>,
+    /// Since when the record that was left alone longest has not been changed.
+    #[row(sql = "min(recorded_at)")]
+    pub unchanged_since: DateTime<Utc>,
 }
 
 /// How many records of each kind a person has, when the first was submitted, when one was changed last, and since when the one
 /// that was left alone longest has not been changed.
 pub fn record_ages(subject: SubjectId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- record_ages
-        SELECT kind, count(*), min(submitted_at), max(recorded_at), min(recorded_at) FROM read.records
-        WHERE subject_id = $1 GROUP BY kind",
-    )
+        SELECT ",
+        AgesRow::COLUMNS,
+        " FROM read.records
+        WHERE subject_id = $1 GROUP BY kind"
+    ))
     .bind(subject.0)
 }

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use context::{EventId, SubjectId};
-use db::{Query, Row, Tx};
+use db::{FromRow, Query, Tx, sql};
 use domain::{
     Choice,
     rights::consent::{Consent, ConsentEvent, Notice, Purpose},
@@ -54,10 +54,12 @@ pub fn stream_id(subject: SubjectId, purpose: Purpose) -> String {
 
 /// All decisions of a person that stand.
 pub fn consent_list(subject: SubjectId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- consent_list
-        SELECT purpose, granted, notice_version, changed_at, objected FROM read.consents WHERE subject_id = $1",
-    )
+        SELECT ",
+        ConsentRow::COLUMNS,
+        " FROM read.consents WHERE subject_id = $1"
+    ))
     .bind(subject.0)
 }
 
@@ -81,6 +83,7 @@ pub fn job_plan_lapses(kind: &'static str, now: DateTime<Utc>) -> Query {
 }
 
 /// One decision that stands.
+#[derive(FromRow)]
 pub struct ConsentRow {
     /// The purpose's name.
     pub purpose: String,
@@ -95,19 +98,6 @@ pub struct ConsentRow {
 }
 
 impl ConsentRow {
-    /// Reads a row of [`consent_list`].
-    pub fn from_row(row: &Row) -> Self {
-        Self {
-            purpose: row.get(0),
-            granted: row.get(1),
-            notice_version: row.get(2),
-            changed_at: row.get(3),
-            objected: row.get(4),
-        }
-    }
-}
-
-impl ConsentRow {
     /// Whether consent is given, on the notice that counts today.
     pub fn counts_today(&self) -> bool {
         let current = Purpose::parse(&self.purpose).map(Notice::current);
@@ -117,11 +107,14 @@ impl ConsentRow {
 
 /// Every decision of a person on a purpose, newest first.
 pub fn consent_history(subject: SubjectId, purpose: Purpose) -> Query {
-    const SQL: &str = "-- consent_history
-        SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text, event_id,
-               subject_id, kind, recorded_at
+    const SQL: &str = sql!(
+        "-- consent_history
+        SELECT ",
+        Event::COLUMNS,
+        "
         FROM log.events WHERE subject_id = $1 AND aggregate_type = 'consent' AND aggregate_id = $2
-        ORDER BY sequence DESC";
+        ORDER BY sequence DESC"
+    );
     Query::new(SQL).bind(subject.0).bind(stream_id(subject, purpose))
 }
 
@@ -159,16 +152,20 @@ fn rebuild(subject: SubjectId) -> Query {
             SELECT $1, t.* FROM truth t
             WHERE NOT EXISTS (SELECT FROM read.consents c WHERE c.subject_id = $1 AND c.purpose = t.purpose)
             RETURNING 1)
-        SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM corrected), (SELECT count(*) FROM removed)",
+        SELECT (SELECT count(*) FROM added) AS added, (SELECT count(*) FROM corrected) AS corrected,
+               (SELECT count(*) FROM removed) AS removed",
     )
     .bind(subject.0)
 }
 
 /// One of a person's decisions, by its event's id.
 pub fn consent_event(subject: SubjectId, event: EventId) -> Query {
-    const SQL: &str = "-- consent_event
-        SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text, event_id,
-               subject_id, kind, recorded_at
-        FROM log.events WHERE subject_id = $1 AND aggregate_type = 'consent' AND event_id = $2";
+    const SQL: &str = sql!(
+        "-- consent_event
+        SELECT ",
+        Event::COLUMNS,
+        "
+        FROM log.events WHERE subject_id = $1 AND aggregate_type = 'consent' AND event_id = $2"
+    );
     Query::new(SQL).bind(subject.0).bind(event.0)
 }

@@ -3,14 +3,14 @@
 
 use chrono::{DateTime, Utc};
 use context::{DeletionId, SubjectId};
-use db::{Query, Row, Tx};
+use db::{FromRow, Query, Tx, sql};
 use domain::{
     Choice,
     rights::deletion::{Deletion, DeletionEvent, DeletionState, Open, Scope},
 };
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 
-use crate::rebuild::Rebuild;
+use crate::{choice::choice, rebuild::Rebuild};
 
 /// Keeps `read.deletions`, and `deletion_at` of `read.accounts`.
 pub struct Deletions;
@@ -161,18 +161,23 @@ fn rebuild(subject: SubjectId) -> Query {
             SELECT $1, t.* FROM truth t
             WHERE NOT EXISTS (SELECT FROM read.deletions d WHERE d.subject_id = $1 AND d.deletion_id = t.deletion_id)
             RETURNING 1)
-        SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM corrected), (SELECT count(*) FROM removed)",
+        SELECT (SELECT count(*) FROM added) AS added, (SELECT count(*) FROM corrected) AS corrected,
+               (SELECT count(*) FROM removed) AS removed",
     )
     .bind(subject.0)
 }
 
 /// A request as its owner sees it; what filters and reason say is sealed.
+#[derive(FromRow)]
 pub struct DeletionRow {
     /// The request.
+    #[row(sql = "deletion_id", with = DeletionId)]
     pub deletion: DeletionId,
     /// How much it is about.
+    #[row(with = choice)]
     pub scope: Scope,
     /// Where it stands.
+    #[row(with = choice)]
     pub state: DeletionState,
     /// Filters and reason, sealed under the trail key.
     pub sealed: String,
@@ -188,51 +193,37 @@ pub struct DeletionRow {
     pub removed: Option<i64>,
 }
 
-impl DeletionRow {
-    /// Reads a row of [`deletion_list`], [`deletion_get`] or [`deletion_by_token`]; none where scope or state is unknown.
-    pub fn from_row(row: &Row) -> Option<Self> {
-        Some(Self {
-            deletion: DeletionId(row.get(0)),
-            scope: Scope::parse(row.get(1))?,
-            state: DeletionState::parse(row.get(2))?,
-            sealed: row.get(3),
-            requested_at: row.get(4),
-            expires_at: row.get(5),
-            grace_ends_at: row.get(6),
-            ended_at: row.get(7),
-            removed: row.get(8),
-        })
-    }
-}
-
 /// A person's requests, newest first.
 pub fn deletion_list(subject: SubjectId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- deletion_list
-        SELECT deletion_id, scope, state, sealed, requested_at, expires_at, grace_ends_at, ended_at, removed
-        FROM read.deletions WHERE subject_id = $1 ORDER BY requested_at DESC LIMIT 100",
-    )
+        SELECT ",
+        DeletionRow::COLUMNS,
+        " FROM read.deletions WHERE subject_id = $1 ORDER BY requested_at DESC LIMIT 100"
+    ))
     .bind(subject.0)
 }
 
 /// One request.
 pub fn deletion_get(subject: SubjectId, deletion: DeletionId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- deletion_get
-        SELECT deletion_id, scope, state, sealed, requested_at, expires_at, grace_ends_at, ended_at, removed
-        FROM read.deletions WHERE subject_id = $1 AND deletion_id = $2",
-    )
+        SELECT ",
+        DeletionRow::COLUMNS,
+        " FROM read.deletions WHERE subject_id = $1 AND deletion_id = $2"
+    ))
     .bind(subject.0)
     .bind(deletion.0)
 }
 
 /// A person's request whose token has this keyed hash.
 pub fn deletion_by_token(subject: SubjectId, token_hash: [u8; 32]) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- deletion_by_token
-        SELECT deletion_id, scope, state, sealed, requested_at, expires_at, grace_ends_at, ended_at, removed
-        FROM read.deletions WHERE subject_id = $1 AND token_hash = $2",
-    )
+        SELECT ",
+        DeletionRow::COLUMNS,
+        " FROM read.deletions WHERE subject_id = $1 AND token_hash = $2"
+    ))
     .bind(subject.0)
     .bind(token_hash.to_vec())
 }

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use context::{ExportId, RecordId, SubjectId};
-use db::{Query, Row, Tx};
+use db::{FromRow, Query, Row, Tx, sql};
 use domain::{
     Choice,
     rights::{
@@ -14,6 +14,9 @@ use domain::{
 };
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 use uuid::Uuid;
+use vault::RecordEntry;
+
+use crate::{choice::choice, records::record::RecordRow};
 
 /// Keeps `read.exports`.
 pub struct Exports;
@@ -100,12 +103,16 @@ fn downloaded(event: &Event, export: ExportId) -> Query {
 }
 
 /// A request as its owner sees it.
+#[derive(FromRow)]
 pub struct ExportRow {
     /// The request.
+    #[row(sql = "export_id", with = ExportId)]
     pub export: ExportId,
     /// How much it is about.
+    #[row(with = choice)]
     pub scope: Scope,
     /// The form of the file.
+    #[row(with = choice)]
     pub format: ExportFormat,
     /// `pending`, `processing`, `completed`, `failed`, `expired` or `cancelled`.
     pub state: String,
@@ -131,47 +138,27 @@ pub struct ExportRow {
     pub etag: Option<String>,
 }
 
-impl ExportRow {
-    /// Reads a row of [`export_list`] or [`export_get`]; none where scope or format is unknown.
-    pub fn from_row(row: &Row) -> Option<Self> {
-        Some(Self {
-            export: ExportId(row.get(0)),
-            scope: Scope::parse(row.get(1))?,
-            format: ExportFormat::parse(row.get(2))?,
-            state: row.get(3),
-            sealed: row.get(4),
-            requested_at: row.get(5),
-            ended_at: row.get(6),
-            expires_at: row.get(7),
-            failure: row.get(8),
-            done: row.get(9),
-            total: row.get(10),
-            size: row.get(11),
-            file_key: row.get(12),
-            etag: row.get(13),
-        })
-    }
-}
-
 /// A person's requests, newest first.
 pub fn export_list(subject: SubjectId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- export_list
-        SELECT export_id, scope, format, state, sealed, requested_at, ended_at, expires_at, failure, done, total, size,
-               file_key, etag
-        FROM read.exports WHERE subject_id = $1 ORDER BY requested_at DESC, export_id LIMIT 100",
-    )
+        SELECT ",
+        ExportRow::COLUMNS,
+        "
+        FROM read.exports WHERE subject_id = $1 ORDER BY requested_at DESC, export_id LIMIT 100"
+    ))
     .bind(subject.0)
 }
 
 /// One request.
 pub fn export_get(subject: SubjectId, export: ExportId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- export_get
-        SELECT export_id, scope, format, state, sealed, requested_at, ended_at, expires_at, failure, done, total, size,
-               file_key, etag
-        FROM read.exports WHERE subject_id = $1 AND export_id = $2",
-    )
+        SELECT ",
+        ExportRow::COLUMNS,
+        "
+        FROM read.exports WHERE subject_id = $1 AND export_id = $2"
+    ))
     .bind(subject.0)
     .bind(export.0)
 }
@@ -212,35 +199,61 @@ pub fn export_progress(subject: SubjectId, export: ExportId, etag: String, done:
     .bind(done)
 }
 
+/// A file of a request, or of an attempt to write it.
+#[derive(FromRow)]
+pub struct FileRow {
+    #[row(sql = "subject_id", with = SubjectId)]
+    pub subject: SubjectId,
+    #[row(sql = "export_id", with = ExportId)]
+    pub export: ExportId,
+    /// `None` before the first attempt.
+    pub etag: Option<String>,
+}
+
 /// Files of all people that have run out.
 pub fn exports_expired(now: DateTime<Utc>) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- exports_expired
-        SELECT subject_id, export_id, etag FROM read.exports WHERE state = 'completed' AND expires_at <= $1",
-    )
+        SELECT ",
+        FileRow::COLUMNS,
+        " FROM read.exports WHERE state = 'completed' AND expires_at <= $1"
+    ))
     .bind(now)
 }
 
 /// Which of these files belong to a request: those that are there, or are being written.
 pub fn exports_kept(exports: Vec<Uuid>) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- exports_kept
-        SELECT subject_id, export_id, etag FROM read.exports
-        WHERE export_id = ANY ($1) AND state IN ('processing', 'completed')",
-    )
+        SELECT ",
+        FileRow::COLUMNS,
+        " FROM read.exports
+        WHERE export_id = ANY ($1) AND state IN ('processing', 'completed')"
+    ))
     .bind(exports)
+}
+
+/// The living records of a kind.
+#[derive(FromRow)]
+pub struct IdsRow {
+    pub kind: String,
+    /// Oldest first.
+    #[row(sql = "array_agg(r.record_id ORDER BY r.submitted_at, r.record_id)")]
+    pub records: Vec<Uuid>,
 }
 
 /// The ids of a person's living records by kind, oldest first; of some kinds or buckets only, where they are named.
 pub fn export_ids(subject: SubjectId, kinds: Option<Vec<String>>, buckets: Option<Vec<Vec<u8>>>) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- export_ids
-        SELECT r.kind, array_agg(r.record_id ORDER BY r.submitted_at, r.record_id) FROM read.records r
+        SELECT ",
+        IdsRow::COLUMNS,
+        " FROM read.records r
         WHERE r.subject_id = $1 AND ($2::text[] IS NULL OR r.kind = ANY ($2))
           AND ($3::bytea[] IS NULL OR EXISTS (SELECT FROM vault.records v
                WHERE v.subject_id = r.subject_id AND v.record_id = r.record_id AND v.bucket = ANY ($3)))
-        GROUP BY r.kind ORDER BY r.kind",
-    )
+        GROUP BY r.kind ORDER BY r.kind"
+    ))
     .bind(subject.0)
     .bind(kinds)
     .bind(buckets)
@@ -251,13 +264,13 @@ pub fn export_ids(subject: SubjectId, kinds: Option<Vec<String>>, buckets: Optio
 pub fn export_records(subject: SubjectId, records: &[RecordId]) -> Query {
     let ids: Vec<Uuid> = records.iter().map(|record| record.0).collect();
     Query::new(
-        "-- export_records
-        SELECT v.subject_id, v.record_id, v.kind, r.sequence, r.event_type, r.event_version, r.payload::text,
-               r.submitted_at, r.recorded_at, v.wrapped_key, v.key_hash, v.bucket
-        FROM unnest($2::uuid[]) WITH ORDINALITY AS page (record_id, place)
-        CROSS JOIN LATERAL (SELECT * FROM vault.records WHERE subject_id = $1 AND record_id = page.record_id OFFSET 0) v
-        CROSS JOIN LATERAL (SELECT * FROM read.records WHERE subject_id = $1 AND record_id = page.record_id OFFSET 0) r
-        ORDER BY page.place",
+        sql!("-- export_records
+        SELECT ", RecordRow::COLUMNS, "
+        FROM unnest($2::uuid[]) WITH ORDINALITY AS page (id, place)
+        CROSS JOIN LATERAL (SELECT * FROM vault.records v WHERE v.subject_id = $1 AND v.record_id = page.id OFFSET 0) v
+        CROSS JOIN LATERAL (SELECT sequence, event_type, event_version, payload, submitted_at, recorded_at FROM read.records r
+                            WHERE r.subject_id = $1 AND r.record_id = page.id OFFSET 0) r
+        ORDER BY page.place"),
     )
     .bind(subject.0)
     .bind(ids)
@@ -274,21 +287,45 @@ pub struct After {
     pub sequence: i64,
 }
 
+/// An event and, where its record lives, the record's entry in the register.
+pub struct ExportedEvent {
+    pub event: Event,
+    pub entry: Option<RecordEntry>,
+}
+
+impl FromRow for ExportedEvent {
+    const COLUMNS: &'static str = sql!(Event::COLUMNS, ", record_id, key_hash, bucket, wrapped_key");
+
+    fn from_row(row: &Row) -> Self {
+        let event = Event::from_row(row);
+        let entry = row.get::<_, Option<Uuid>>("record_id").map(|record| RecordEntry {
+            record: RecordId(record),
+            kind: event.kind.clone(),
+            key_hash: row.get("key_hash"),
+            bucket: row.get("bucket"),
+            wrapped_key: row.get("wrapped_key"),
+        });
+        Self { event, entry }
+    }
+}
+
 /// A page of a person's events, stream by stream, each with its record's entry in the register where that lives. A stream's name
 /// is cast to the record's id in the inner step, behind `OFFSET 0`: compared in place, the cast would keep the comparison out of the
 /// index under row-level security, and each event would read all of the person's register.
 pub fn export_events(subject: SubjectId, after: After, limit: i64) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- export_events
-        SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text, e.metadata::text,
-               e.event_id, e.subject_id, e.kind, e.recorded_at, v.record_id, v.kind, v.key_hash, v.bucket, v.wrapped_key
+        SELECT ",
+        ExportedEvent::COLUMNS,
+        "
         FROM (SELECT *, CASE WHEN aggregate_type = 'record' THEN aggregate_id::uuid END AS record
               FROM (SELECT * FROM log.events
                     WHERE subject_id = $1 AND (aggregate_type, aggregate_id, sequence) > ($2, $3, $4)
                     ORDER BY aggregate_type, aggregate_id, sequence LIMIT $5) page OFFSET 0) e
-        LEFT JOIN LATERAL (SELECT * FROM vault.records WHERE subject_id = $1 AND record_id = e.record OFFSET 0) v ON true
-        ORDER BY e.aggregate_type, e.aggregate_id, e.sequence",
-    )
+        LEFT JOIN LATERAL (SELECT record_id, key_hash, bucket, wrapped_key FROM vault.records
+                           WHERE subject_id = $1 AND record_id = e.record OFFSET 0) v ON true
+        ORDER BY e.aggregate_type, e.aggregate_id, e.sequence"
+    ))
     .bind(subject.0)
     .bind(after.aggregate_type)
     .bind(after.aggregate_id)
@@ -298,16 +335,17 @@ pub fn export_events(subject: SubjectId, after: After, limit: i64) -> Query {
 
 /// How many events a person has.
 pub fn export_event_count(subject: SubjectId) -> Query {
-    Query::new("-- export_event_count\nSELECT count(*) FROM log.events WHERE subject_id = $1").bind(subject.0)
+    Query::new("-- export_event_count\nSELECT count(*) AS events FROM log.events WHERE subject_id = $1").bind(subject.0)
 }
 
 /// All decisions of a person on purposes, oldest first.
 pub fn export_consents(subject: SubjectId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- export_consents
-        SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text, event_id,
-               subject_id, kind, recorded_at
-        FROM log.events WHERE subject_id = $1 AND aggregate_type = 'consent' ORDER BY aggregate_id, sequence",
-    )
+        SELECT ",
+        Event::COLUMNS,
+        "
+        FROM log.events WHERE subject_id = $1 AND aggregate_type = 'consent' ORDER BY aggregate_id, sequence"
+    ))
     .bind(subject.0)
 }

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::SubjectId;
-use db::{Query, Row, Tx};
+use db::{FromRow, Query, Row, Tx, sql};
 use domain::rights::retention::{Retention, RetentionEvent, Waits, in_force};
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 
@@ -89,7 +89,8 @@ fn rebuild(subject: SubjectId) -> Query {
             SELECT $1, t.* FROM truth t
             WHERE NOT EXISTS (SELECT FROM read.retention r WHERE r.subject_id = $1 AND r.kind = t.kind)
             RETURNING 1)
-        SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM corrected), (SELECT count(*) FROM removed)",
+        SELECT (SELECT count(*) FROM added) AS added, (SELECT count(*) FROM corrected) AS corrected,
+               (SELECT count(*) FROM removed) AS removed",
     )
     .bind(subject.0)
 }
@@ -111,15 +112,26 @@ pub struct RetentionRow {
     pub waits: Option<Waits>,
 }
 
-impl RetentionRow {
-    /// Reads a row of [`retention_list`].
-    pub fn from_row(row: &Row) -> Self {
-        let number = |at: usize| row.get::<_, Option<i32>>(at).map(i32::unsigned_abs);
-        let until: Option<DateTime<Utc>> = row.get(4);
-        let waits = until.map(|until| Waits { before: number(3), until });
-        Self { kind: row.get(0), days: number(1), changed_at: row.get(2), waits }
-    }
+impl FromRow for RetentionRow {
+    const COLUMNS: &'static str = Columns::COLUMNS;
 
+    fn from_row(row: &Row) -> Self {
+        let Columns { kind, days, changed_at, before_days, counts_from } = Columns::from_row(row);
+        let waits = counts_from.map(|until| Waits { before: before_days.map(i32::unsigned_abs), until });
+        Self { kind, days: days.map(i32::unsigned_abs), changed_at, waits }
+    }
+}
+
+#[derive(FromRow)]
+struct Columns {
+    kind: String,
+    days: Option<i32>,
+    changed_at: DateTime<Utc>,
+    before_days: Option<i32>,
+    counts_from: Option<DateTime<Utc>>,
+}
+
+impl RetentionRow {
     /// The person's rule that counts at a time, in days; none: the kind's own.
     pub fn in_force(&self, now: DateTime<Utc>) -> Option<u32> {
         in_force(self.days, self.waits, now)
@@ -128,10 +140,12 @@ impl RetentionRow {
 
 /// A person's own rules.
 pub fn retention_list(subject: SubjectId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- retention_list
-        SELECT kind, days, changed_at, before_days, counts_from FROM read.retention WHERE subject_id = $1",
-    )
+        SELECT ",
+        RetentionRow::COLUMNS,
+        " FROM read.retention WHERE subject_id = $1"
+    ))
     .bind(subject.0)
 }
 

@@ -1,28 +1,26 @@
 //! The public list of hospitals. Not rebuildable: the log holds the hashes of lists. About nobody; an erasure does not touch it.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use db::{Query, Row};
+use db::{FromRow, Query, sql};
 use domain::quarter::Quarter;
 
 use crate::statistics::release::ReleaseRow;
 
 /// A hospital on the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Hospital {
     /// Its id, as work profiles name it.
     pub hospital_id: String,
     /// When it was added.
     pub added_at: DateTime<Utc>,
     /// The first day of the first quarter that has cells for it.
+    #[row(
+        sql = "coalesce(counts_from, (date_trunc('quarter', added_at AT TIME ZONE 'UTC') + interval '3 months')::date)"
+    )]
     pub counts_from: NaiveDate,
 }
 
 impl Hospital {
-    /// Reads a row of [`hospital_list`].
-    pub fn from_row(row: &Row) -> Self {
-        Self { hospital_id: row.get(0), added_at: row.get(1), counts_from: row.get(2) }
-    }
-
     /// Whether a quarter has cells for it.
     pub fn counts_in(&self, period: Quarter) -> bool {
         self.counts_from <= period.first_day()
@@ -39,12 +37,13 @@ impl Hospital {
 
 /// The whole list, in order.
 pub fn hospital_list() -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- hospital_list
-        SELECT hospital_id, added_at,
-               coalesce(counts_from, (date_trunc('quarter', added_at AT TIME ZONE 'UTC') + interval '3 months')::date)
-        FROM stats.hospitals ORDER BY hospital_id COLLATE \"C\"",
-    )
+        SELECT ",
+        Hospital::COLUMNS,
+        "
+        FROM stats.hospitals ORDER BY hospital_id COLLATE \"C\""
+    ))
 }
 
 /// Adds hospitals to the list.

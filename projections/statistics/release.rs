@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::SubjectId;
-use db::{Query, Row};
+use db::{FromRow, Query, Row, sql};
 use domain::{
     Choice,
     statistics::{release::Table, roll_up::Cell},
@@ -11,17 +11,47 @@ use domain::{
 use noise::{Delta, Epsilon, Figure, Figures, Interval, Mechanism};
 use serde::Serialize;
 use uuid::Uuid;
+use vault::WrappedSubject;
+
+use crate::records::record::RecordRow;
+
+/// Somebody who is counted.
+#[derive(FromRow)]
+pub struct PersonRow {
+    #[row(sql = "s.subject_id", with = SubjectId)]
+    pub subject: SubjectId,
+    #[row(flatten)]
+    pub keys: WrappedSubject,
+}
+
+/// An account, counted or not.
+pub struct AccountRow {
+    pub subject: SubjectId,
+    /// `None` where the account is not counted.
+    pub keys: Option<WrappedSubject>,
+}
+
+impl FromRow for AccountRow {
+    const COLUMNS: &'static str = sql!(WrappedSubject::COLUMNS, ", a.subject_id");
+
+    fn from_row(row: &Row) -> Self {
+        let is_counted = row.get::<_, Option<i32>>("ring_version").is_some();
+        Self { subject: SubjectId(row.get("subject_id")), keys: is_counted.then(|| WrappedSubject::from_row(row)) }
+    }
+}
 
 /// Those who are counted, in order of their ids: the ids and keys of so many who come after one. The policies leave out who is
 /// restricted or waits for a deletion.
 pub fn release_people(after: SubjectId, notice_version: &'static str, most: i64) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- release_people
-        SELECT s.ring_version, s.wrapping_version, s.index_key, s.trail_key, s.wrapping_key, s.subject_id
+        SELECT ",
+        PersonRow::COLUMNS,
+        "
         FROM read.consents c JOIN vault.subjects s ON s.subject_id = c.subject_id
         WHERE c.subject_id > $1 AND c.purpose = 'statistics' AND c.granted AND NOT c.objected AND c.notice_version = $2
-        ORDER BY c.subject_id LIMIT $3",
-    )
+        ORDER BY c.subject_id LIMIT $3"
+    ))
     .bind(after.0)
     .bind(notice_version)
     .bind(most)
@@ -29,32 +59,33 @@ pub fn release_people(after: SubjectId, notice_version: &'static str, most: i64)
 
 /// So many accounts that come after one, in order of their ids, whoever they are: the ids, and keys of those who are counted.
 pub fn release_accounts(after: SubjectId, notice_version: &'static str, most: i64) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- release_accounts
-        SELECT s.ring_version, s.wrapping_version, s.index_key, s.trail_key, s.wrapping_key, a.subject_id
+        SELECT ",
+        AccountRow::COLUMNS,
+        "
         FROM read.accounts a
         LEFT JOIN (read.consents c JOIN vault.subjects s ON s.subject_id = c.subject_id)
                ON c.subject_id = a.subject_id AND c.purpose = 'statistics' AND c.granted AND NOT c.objected
                   AND c.notice_version = $2
-        WHERE a.subject_id > $1 ORDER BY a.subject_id LIMIT $3",
-    )
+        WHERE a.subject_id > $1 ORDER BY a.subject_id LIMIT $3"
+    ))
     .bind(after.0)
     .bind(notice_version)
     .bind(most)
 }
 
-/// Work days of a quarter: of each person those in one bucket. Columns as `RecordRow` reads them. Each `OFFSET 0` keeps the planner
+/// Work days of a quarter: of each person those in one bucket. Each `OFFSET 0` keeps the planner
 /// from turning the loop over people into a scan over everybody's records, whatever it believes of the tables' sizes.
 pub fn release_days(subjects: Vec<Uuid>, buckets: Vec<Vec<u8>>) -> Query {
     Query::new(
-        "-- release_days
-        SELECT v.subject_id, v.record_id, v.kind, r.sequence, r.event_type, r.event_version, r.payload::text, r.submitted_at,
-               r.recorded_at, v.wrapped_key, v.key_hash, v.bucket
-        FROM unnest($1::uuid[], $2::bytea[]) AS q (subject_id, bucket)
+        sql!("-- release_days
+        SELECT ", RecordRow::COLUMNS, "
+        FROM unnest($1::uuid[], $2::bytea[]) AS q (id, quarter)
         CROSS JOIN LATERAL (SELECT * FROM vault.records v
-                            WHERE v.subject_id = q.subject_id AND v.kind = 'work_day' AND v.bucket = q.bucket OFFSET 0) v
-        CROSS JOIN LATERAL (SELECT * FROM read.records r
-                            WHERE r.subject_id = v.subject_id AND r.record_id = v.record_id OFFSET 0) r",
+                            WHERE v.subject_id = q.id AND v.kind = 'work_day' AND v.bucket = q.quarter OFFSET 0) v
+        CROSS JOIN LATERAL (SELECT sequence, event_type, event_version, payload, submitted_at, recorded_at FROM read.records r
+                            WHERE r.subject_id = v.subject_id AND r.record_id = v.record_id OFFSET 0) r"),
     )
     .bind(subjects)
     .bind(buckets)
@@ -63,22 +94,22 @@ pub fn release_days(subjects: Vec<Uuid>, buckets: Vec<Vec<u8>>) -> Query {
 /// Every version of people's work profiles, oldest first: where somebody worked on a day is what the profile said then.
 pub fn release_profiles(subjects: Vec<Uuid>) -> Query {
     Query::new(
-        "-- release_profiles
-        SELECT v.subject_id, v.record_id, v.kind, e.sequence, e.event_type, e.event_version, e.payload::text, e.recorded_at,
-               e.recorded_at, v.wrapped_key, v.key_hash, v.bucket
-        FROM unnest($1::uuid[]) AS q (subject_id)
+        sql!("-- release_profiles
+        SELECT ", RecordRow::COLUMNS, "
+        FROM unnest($1::uuid[]) AS q (id)
         CROSS JOIN LATERAL (SELECT *, v.record_id::text AS stream FROM vault.records v
-                            WHERE v.subject_id = q.subject_id AND v.kind = 'work_profile' OFFSET 0) v
-        CROSS JOIN LATERAL (SELECT * FROM log.events e
+                            WHERE v.subject_id = q.id AND v.kind = 'work_profile' OFFSET 0) v
+        CROSS JOIN LATERAL (SELECT sequence, event_type, event_version, payload, recorded_at, recorded_at AS submitted_at
+                            FROM log.events e
                             WHERE e.subject_id = v.subject_id AND e.aggregate_type = 'record'
                               AND e.aggregate_id = v.stream OFFSET 0) e
-        ORDER BY v.subject_id, e.sequence",
+        ORDER BY v.subject_id, e.sequence"),
     )
     .bind(subjects)
 }
 
 /// A release, as it is stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct ReleaseRow {
     /// The quarter's first day.
     pub period_start: NaiveDate,
@@ -96,57 +127,59 @@ pub struct ReleaseRow {
     pub hospitals_sha256: Option<String>,
 }
 
-impl ReleaseRow {
-    /// Reads a row of [`release_list`].
-    pub fn from_row(row: &Row) -> Self {
-        Self {
-            period_start: row.get(0),
-            period_end: row.get(1),
-            revision: row.get(2),
-            plan: row.get(3),
-            computed_at: row.get(4),
-            sha256: row.get(5),
-            hospitals_sha256: row.get(6),
-        }
-    }
+/// A release and what it spent.
+#[derive(FromRow)]
+pub struct PaidRelease {
+    #[row(flatten)]
+    pub release: ReleaseRow,
+    #[row(flatten)]
+    pub cost: Cost,
 }
 
 /// What a release spent on a person who is in every table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
 pub struct Cost {
     /// ε.
+    #[row(with = epsilon_of)]
     pub epsilon: Epsilon,
     /// δ.
+    #[row(with = delta_of)]
     pub delta: Delta,
 }
 
-impl Cost {
-    /// Reads a row of [`release_list`].
-    pub fn from_row(row: &Row) -> Self {
-        let epsilon = u32::try_from(row.get::<_, i64>(7)).unwrap_or(u32::MAX);
-        let delta = u64::try_from(row.get::<_, i64>(8)).unwrap_or(u64::MAX);
-        Self { epsilon: Epsilon::from_micros(epsilon), delta: Delta::from_picos(delta) }
-    }
+fn epsilon_of(micros: i64) -> Epsilon {
+    Epsilon::from_micros(u32::try_from(micros).unwrap_or(u32::MAX))
+}
+
+fn delta_of(picos: i64) -> Delta {
+    Delta::from_picos(u64::try_from(picos).unwrap_or(u64::MAX))
 }
 
 /// All releases, newest quarter first, of each quarter the newest revision first; and what each spent.
 pub fn release_list() -> Query {
     Query::new(
-        "-- release_list
-        SELECT r.period_start, r.period_end, r.revision, r.plan, r.computed_at, r.sha256, r.hospitals_sha256, s.epsilon, s.delta
+        sql!("-- release_list
+        SELECT ", PaidRelease::COLUMNS, "
         FROM stats.releases r
         CROSS JOIN LATERAL (SELECT coalesce(sum(epsilon_users + epsilon_overtime + epsilon_planned), 0)::bigint AS epsilon,
                                    coalesce(sum(delta), 0)::bigint AS delta
                             FROM stats.spending s WHERE s.period_start = r.period_start AND s.revision = r.revision) s
-        ORDER BY r.period_start DESC, r.revision DESC",
+        ORDER BY r.period_start DESC, r.revision DESC"),
     )
+}
+
+/// A cell that an earlier release published.
+#[derive(FromRow)]
+pub struct EarlierRow {
+    pub is_coarser: bool,
+    pub cell: String,
 }
 
 /// What earlier releases of a quarter published of a table and of the coarser one: whether it is the coarser one, and the cell.
 pub fn release_earlier(period_start: NaiveDate, revision: i32, table: Table) -> Query {
     Query::new(
         "-- release_earlier
-        SELECT false, cell FROM stats.ledger
+        SELECT false AS is_coarser, cell FROM stats.ledger
         WHERE period_start = $1 AND revision < $2 AND table_name = $3 AND published
         UNION ALL
         SELECT true, state_code || '/' || role_level FROM stats.stats_by_state_role
@@ -216,7 +249,7 @@ pub fn ledger_insert(release: &ReleaseRow, table: Table, drawn: &[Cell]) -> Quer
 }
 
 /// Which cell a published row is of; what its table has no column for is absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, FromRow)]
 pub struct CellKey {
     /// ISO 3166-1 alpha-3.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -398,25 +431,60 @@ pub struct Asked {
     pub to: Option<NaiveDate>,
 }
 
+/// A row of any published table, `NULL` where the table lacks a column.
+#[derive(FromRow)]
+struct Columns {
+    #[row(flatten)]
+    key: CellKey,
+    period_start: NaiveDate,
+    period_end: NaiveDate,
+    revision: i32,
+    #[row(sql = "n_users::bigint")]
+    n_users: i64,
+    #[row(sql = "n_users_low::bigint")]
+    n_users_low: i64,
+    #[row(sql = "n_users_high::bigint")]
+    n_users_high: i64,
+    #[row(sql = "avg_planned_hours_noised::float8")]
+    planned: f64,
+    #[row(sql = "avg_planned_hours_low::float8")]
+    planned_low: f64,
+    #[row(sql = "avg_planned_hours_high::float8")]
+    planned_high: f64,
+    #[row(sql = "avg_actual_hours_noised::float8")]
+    actual: f64,
+    #[row(sql = "avg_actual_hours_low::float8")]
+    actual_low: f64,
+    #[row(sql = "avg_actual_hours_high::float8")]
+    actual_high: f64,
+    #[row(sql = "avg_overtime_hours_noised::float8")]
+    overtime: f64,
+    #[row(sql = "avg_overtime_hours_low::float8")]
+    overtime_low: f64,
+    #[row(sql = "avg_overtime_hours_high::float8")]
+    overtime_high: f64,
+    k_min_threshold: i32,
+    #[row(sql = "noise_epsilon::float8")]
+    noise_epsilon: f64,
+    computed_at: DateTime<Utc>,
+}
+
 macro_rules! select {
-    ($table:literal, $keys:literal, $filter:literal) => {
-        concat!(
+    ($table:literal, $absent:literal, $filter:literal, $order:literal) => {
+        sql!(
             "-- published_list\nSELECT ",
-            $keys,
-            ", period_start, period_end,
-             revision, n_users::bigint, n_users_low::bigint, n_users_high::bigint,
-             avg_planned_hours_noised::float8, avg_planned_hours_low::float8, avg_planned_hours_high::float8,
-             avg_actual_hours_noised::float8, avg_actual_hours_low::float8, avg_actual_hours_high::float8,
-             avg_overtime_hours_noised::float8, avg_overtime_hours_low::float8, avg_overtime_hours_high::float8,
-             k_min_threshold, noise_epsilon::float8, computed_at
-             FROM stats.",
+            Published::COLUMNS,
+            " FROM (SELECT *, ",
+            $absent,
+            " FROM stats.",
             $table,
-            " JOIN unnest($1::date[], $2::int[]) AS chosen (period_start, revision) USING (period_start, revision)
+            ") published
+             JOIN unnest($1::date[], $2::int[]) AS chosen (period_start, revision) USING (period_start, revision)
              WHERE ",
             $filter,
             "
              ORDER BY period_start, ",
-            $keys
+            $order
         )
     };
 }
@@ -427,59 +495,46 @@ pub fn published_list(table: Table, asked: &Asked, releases: &[(NaiveDate, i32)]
     let query = Query::new(match table {
         Table::StateSpecialty => select!(
             "stats_by_state_specialty",
-            "country_code, state_code, specialty, role_level",
-            "($3::text IS NULL OR state_code = $3) AND ($4::text IS NULL OR specialty = $4)"
+            "NULL::text AS hospital_id, NULL::text AS role_group",
+            "($3::text IS NULL OR state_code = $3) AND ($4::text IS NULL OR specialty = $4)",
+            "country_code, state_code, specialty, role_level"
         ),
         Table::StateRole => select!(
             "stats_by_state_role",
-            "country_code, state_code, role_level",
-            "($3::text IS NULL OR state_code = $3) AND $4::text IS NULL"
+            "NULL::text AS specialty, NULL::text AS hospital_id, NULL::text AS role_group",
+            "($3::text IS NULL OR state_code = $3) AND $4::text IS NULL",
+            "country_code, state_code, role_level"
         ),
         Table::HospitalRole => select!(
             "stats_by_hospital_role",
-            "hospital_id, role_group",
-            "($3::text IS NULL OR hospital_id = $3) AND $4::text IS NULL"
+            "NULL::text AS country_code, NULL::text AS state_code, NULL::text AS specialty, NULL::text AS role_level",
+            "($3::text IS NULL OR hospital_id = $3) AND $4::text IS NULL",
+            "hospital_id, role_group"
         ),
     });
     let first = if table == Table::HospitalRole { &asked.hospital_id } else { &asked.state_code };
     query.bind(starts).bind(revisions).bind(first.clone()).bind(asked.specialty.clone())
 }
 
-impl Published {
-    /// Reads a row of [`published_list`].
-    pub fn from_row(table: Table, row: &Row) -> Self {
-        let text = |at: usize| Some(row.get::<_, String>(at));
-        let (key, at) = match table {
-            Table::StateSpecialty => (
-                CellKey {
-                    country_code: text(0),
-                    state_code: text(1),
-                    specialty: text(2),
-                    role_level: text(3),
-                    ..CellKey::default()
-                },
-                4,
-            ),
-            Table::StateRole => {
-                (CellKey { country_code: text(0), state_code: text(1), role_level: text(2), ..CellKey::default() }, 3)
-            }
-            Table::HospitalRole => (CellKey { hospital_id: text(0), role_group: text(1), ..CellKey::default() }, 2),
-        };
-        let hours = |at: usize| Hours { noised: row.get(at), low: row.get(at + 1), high: row.get(at + 2) };
+impl FromRow for Published {
+    const COLUMNS: &'static str = Columns::COLUMNS;
+
+    fn from_row(row: &Row) -> Self {
+        let row = Columns::from_row(row);
         Self {
-            key,
-            period_start: row.get(at),
-            period_end: row.get(at + 1),
-            revision: row.get(at + 2),
-            n_users: row.get(at + 3),
-            n_users_low: row.get(at + 4),
-            n_users_high: row.get(at + 5),
-            planned: hours(at + 6),
-            actual: hours(at + 9),
-            overtime: hours(at + 12),
-            k_min_threshold: row.get(at + 15),
-            noise_epsilon: row.get(at + 16),
-            computed_at: row.get(at + 17),
+            key: row.key,
+            period_start: row.period_start,
+            period_end: row.period_end,
+            revision: row.revision,
+            n_users: row.n_users,
+            n_users_low: row.n_users_low,
+            n_users_high: row.n_users_high,
+            planned: Hours { noised: row.planned, low: row.planned_low, high: row.planned_high },
+            actual: Hours { noised: row.actual, low: row.actual_low, high: row.actual_high },
+            overtime: Hours { noised: row.overtime, low: row.overtime_low, high: row.overtime_high },
+            k_min_threshold: row.k_min_threshold,
+            noise_epsilon: row.noise_epsilon,
+            computed_at: row.computed_at,
         }
     }
 }
@@ -490,7 +545,7 @@ pub fn published_count(period_start: NaiveDate, revision: i32) -> Query {
         "-- published_count
         SELECT (SELECT count(*) FROM stats.stats_by_state_specialty WHERE period_start = $1 AND revision = $2)
              + (SELECT count(*) FROM stats.stats_by_hospital_role WHERE period_start = $1 AND revision = $2)
-             + (SELECT count(*) FROM stats.stats_by_state_role WHERE period_start = $1 AND revision = $2)",
+             + (SELECT count(*) FROM stats.stats_by_state_role WHERE period_start = $1 AND revision = $2) AS rows",
     )
     .bind(period_start)
     .bind(revision)

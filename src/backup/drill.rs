@@ -6,6 +6,7 @@
 //! on that person's keys and events; the older log is restored with the newer keys; and the raw bytes of everything in reach
 //! are searched for the text. Nobody else is touched, but the rotation is a real one, and the second backup the newest there is.
 
+use db::FromRow;
 use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use std::{
 };
 
 use chrono::NaiveDate;
-use context::{Client, Ctx, Personal, RecordId, RequestId, SubjectId};
+use context::{Client, Ctx, Personal, RequestId, SubjectId};
 use domain::{
     RoleLevel, Source, Specialty,
     desk::drill::Outcome,
@@ -335,7 +336,7 @@ async fn wrapped(client: &Superuser, subject: SubjectId) -> Result<Option<Wrappe
 async fn events_of(client: &Superuser, subject: SubjectId) -> Result<Vec<Event>, ServerError> {
     let sql = format!("SELECT {} FROM log.events WHERE subject_id = $1", Event::COLUMNS);
     let rows = client.query(&sql, &[&subject.0]).await.map_err(db::DbError::from)?;
-    Ok(rows.iter().map(|row| Event::from_row(row, 0)).collect())
+    Ok(rows.iter().map(|row| Event::from_row(row)).collect())
 }
 
 /// Whether any version of the ring's key opens a person's keys, whatever version they say they are under.
@@ -358,7 +359,7 @@ async fn try_living_keys(client: &Superuser, vault: &Vault, events: &[Event]) ->
     let sql = format!("SELECT {}, subject_id FROM vault.subjects", WrappedSubject::COLUMNS);
     let mut tried = Tried::default();
     for row in client.query(&sql, &[]).await.map_err(db::DbError::from)? {
-        let subject = SubjectId(row.get(5));
+        let subject = SubjectId(row.get("subject_id"));
         let Ok(keys) = vault.open_subject(subject, &WrappedSubject::from_row(&row)) else { continue };
         tried.people += 1;
         try_keys_of(client, &keys, events, &mut tried).await?;
@@ -374,16 +375,9 @@ async fn try_keys_of(
 ) -> Result<(), ServerError> {
     tried.keys += 1;
     tried.opened += events.iter().filter(|event| matches!(event.open_trail(keys), Ok(Some(_)))).count();
-    let sql = "SELECT record_id, kind, key_hash, bucket, wrapped_key FROM vault.records WHERE subject_id = $1";
-    for row in client.query(sql, &[&keys.subject().0]).await.map_err(db::DbError::from)? {
-        let entry = RecordEntry {
-            record: RecordId(row.get(0)),
-            kind: row.get(1),
-            key_hash: row.get(2),
-            bucket: row.get(3),
-            wrapped_key: row.get(4),
-        };
-        let Ok(key) = keys.open_record(&entry) else { continue };
+    let sql = format!("SELECT {} FROM vault.records WHERE subject_id = $1", RecordEntry::COLUMNS);
+    for row in client.query(&sql, &[&keys.subject().0]).await.map_err(db::DbError::from)? {
+        let Ok(key) = keys.open_record(&RecordEntry::from_row(&row)) else { continue };
         tried.keys += 1;
         tried.opened += events.iter().filter(|event| event.open(&key).is_ok()).count();
     }

@@ -5,6 +5,8 @@
 //! each event counts exactly once. A generation that is being built is caught up in the same way and then shown. An event that
 //! can't be applied is set aside, and the projection goes on.
 
+use db::FromRow;
+use projections::operation::lag::HolderRow;
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
@@ -98,11 +100,10 @@ async fn round(app: &App, projection: &'static CatchUp) -> Result<(bool, usize),
 
 async fn warn_of_stall(app: &App) {
     let since = app.clock.now() - STALLED_AFTER;
-    let named = |row: &db::Row| (row.get(0), row.get::<_, Option<String>>(1).unwrap_or_default());
     match frame::system_query(app, "log_stalled", || [log_stalled(since)]).await {
         Ok([rows]) if rows.is_empty() => {}
         Ok([rows]) => {
-            let held_by: Vec<(i32, String)> = rows.iter().map(named).collect();
+            let held_by: Vec<HolderRow> = rows.iter().map(HolderRow::from_row).collect();
             tracing::warn!(?held_by, "an open transaction holds the readers of the log back");
         }
         Err(error) => tracing::warn!(%error, "the readers of the log can't be watched"),

@@ -1,6 +1,7 @@
 //! Delivering alerts: to webhooks and by mail, at least once each, retried with growing pauses for about three days, then given up
 //! until somebody replays it. Deliveries are made of the log, so that none is lost with a server.
 
+use db::FromRow;
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,7 +9,7 @@ use context::Ctx;
 use domain::desk::alert::AlertEvent;
 use event_log::Event;
 use futures_util::future::join_all;
-use projections::desk::alert::{Delivery, deliveries_plan, delivery_row, delivery_settle, delivery_take};
+use projections::desk::alert::{Delivery, deliveries_plan, delivery_settle, delivery_take};
 use serde_json::{Value, json};
 
 use crate::{
@@ -67,7 +68,7 @@ async fn deliver_all(app: &App, client: &reqwest::Client, endpoint: &str) -> Res
     loop {
         let now = app.clock.now();
         let [rows] = frame::system_query(app, "delivery_take", || [delivery_take(endpoint, now, LEASE)]).await?;
-        let Some(delivery) = rows.first().and_then(delivery_row) else { return Ok(tried) };
+        let Some(delivery) = rows.first().map(Delivery::from_row) else { return Ok(tried) };
         tried += 1;
         let outcome = deliver(app, client, &delivery).await;
         let settled = outcome.map_err(|failure| {

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use context::{DeletionId, ExportId, JobId};
-use db::Query;
+use db::{FromRow, Query};
 use projections::operation::job::{Leased, job_lease, job_plan, job_plan_deletions};
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{Instrument, field::Empty};

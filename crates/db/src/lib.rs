@@ -9,6 +9,7 @@ mod error;
 mod login;
 mod migrate;
 mod pool;
+mod row;
 mod ticket;
 mod tx;
 
@@ -18,7 +19,11 @@ pub use error::{DbError, Transient};
 pub use login::{Login, Passwords};
 pub use migrate::{MigrateError, admin, client, install_pads, migrate, newest_migration, set_passwords};
 pub use pool::{Address, Db, session};
+pub use row::FromRow;
 pub use ticket::{Backend, Lookup, TicketKey};
 pub use tx::{Gate, Query, Tx};
 
+/// Joins constant texts into one, such as a statement around a list of columns.
+pub use const_format::concatcp as sql;
+pub use from_row::FromRow;
 pub use tokio_postgres::{Row, types};

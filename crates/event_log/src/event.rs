@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use context::{Client, Ctx, EventId, Personal, SubjectId};
-use db::Row;
+use db::FromRow;
 use serde::{Deserialize, Serialize};
 use vault::{Aad, RecordKey, Sealed, SubjectKeys, Unreadable};
 
 /// An event as it stands in `log.events`; payload and metadata are the exact text.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, FromRow)]
 pub struct Event {
     /// Type of the stream: `account`, `consent`, `record` or `access`.
     pub aggregate_type: String,
@@ -22,12 +22,16 @@ pub struct Event {
     /// Version of the payload's shape.
     pub event_version: String,
     /// A JSON object; `{"sealed": "…"}` where it describes a person.
+    #[row(sql = "payload::text")]
     pub payload: String,
     /// A JSON object of strings: who, under which request, and the sealed trail.
+    #[row(sql = "metadata::text")]
     pub metadata: String,
     /// The event's own id.
+    #[row(with = EventId)]
     pub event_id: EventId,
     /// Whom it is about; nil for the system.
+    #[row(with = SubjectId)]
     pub subject_id: SubjectId,
     /// The record's kind, or the aggregate's type.
     pub kind: String,
@@ -74,27 +78,6 @@ fn text_of(trail: &Trail) -> Vec<u8> {
 }
 
 impl Event {
-    /// The columns, in the order that [`Event::from_row`] reads them.
-    pub const COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, \
-                               metadata::text, event_id, subject_id, kind, recorded_at";
-
-    /// Reads [`Event::COLUMNS`], beginning with column `first`.
-    pub fn from_row(row: &Row, first: usize) -> Self {
-        Self {
-            aggregate_type: row.get(first),
-            aggregate_id: row.get(first + 1),
-            sequence: row.get(first + 2),
-            event_type: row.get(first + 3),
-            event_version: row.get(first + 4),
-            payload: row.get(first + 5),
-            metadata: row.get(first + 6),
-            event_id: EventId(row.get(first + 7)),
-            subject_id: SubjectId(row.get(first + 8)),
-            kind: row.get(first + 9),
-            recorded_at: row.get(first + 10),
-        }
-    }
-
     /// The place a sealed payload belongs to: subject, stream, sequence, type and version.
     pub fn place(&self) -> Aad {
         self.place_of("event")

@@ -12,7 +12,7 @@ pub mod tree;
 
 pub use append::{Inline, Unit, append};
 pub use event::{Actor, Event, Trail, stored_json};
-pub use reader::{Position, Reader, holders};
+pub use reader::{PlacedEvent, Position, Reader, holders};
 pub use store::{Sealing, Store, Stream, execute};
 
 /// `cqrs-es`'s traits, as this log takes them.

@@ -3,17 +3,31 @@
 //! A page and its bound come from one statement. The bound is the oldest transaction still running: below it nothing can
 //! appear any more, so a reader never passes an event that commits later. `txid` orders by transaction, `position` within.
 
-use db::{Query, Row};
+use db::{FromRow, Query, Row, sql};
 
 use crate::Event;
 
 /// How far a reader has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromRow)]
 pub struct Position {
     /// The transaction's id.
+    #[row(sql = "txid::text", with = txid_of)]
     pub txid: u64,
     /// The place among all events.
     pub position: i64,
+}
+
+fn txid_of(text: &str) -> u64 {
+    text.parse().expect("PostgreSQL writes an xid8 as a number")
+}
+
+/// An event with its position in the log.
+#[derive(FromRow)]
+pub struct PlacedEvent {
+    #[row(flatten)]
+    pub position: Position,
+    #[row(flatten)]
+    pub event: Event,
 }
 
 /// Pages through the log.
@@ -30,14 +44,15 @@ impl Reader {
 
     /// The statement of the next page.
     pub fn page(&self) -> Query {
-        Query::new(
+        Query::new(sql!(
             "-- log_page
-            SELECT txid::text, position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
-                   metadata::text, event_id, subject_id, kind, recorded_at
+            SELECT ",
+            PlacedEvent::COLUMNS,
+            "
             FROM log.events
             WHERE (txid, position) > ($1::text::xid8, $2) AND txid < pg_snapshot_xmin(pg_current_snapshot())
-            ORDER BY events.txid, events.position LIMIT $3",
-        )
+            ORDER BY events.txid, events.position LIMIT $3"
+        ))
         .bind(self.after.txid.to_string())
         .bind(self.after.position)
         .bind(self.limit)
@@ -45,13 +60,8 @@ impl Reader {
 
     /// Takes a page's rows and moves on behind them.
     pub fn take(&mut self, rows: &[Row]) -> Vec<(Position, Event)> {
-        let page: Vec<_> = rows
-            .iter()
-            .map(|row| {
-                let txid = row.get::<_, &str>(0).parse().expect("xid8 is a number");
-                (Position { txid, position: row.get(1) }, Event::from_row(row, 2))
-            })
-            .collect();
+        let page: Vec<_> =
+            rows.iter().map(PlacedEvent::from_row).map(|placed| (placed.position, placed.event)).collect();
         self.after = page.last().map_or(self.after, |(position, _)| *position);
         page
     }

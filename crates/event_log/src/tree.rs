@@ -4,13 +4,13 @@
 //! step holds the tree's row, so that of several servers one integrates and none waits.
 
 use chrono::{DateTime, Utc};
-use db::{Query, Row};
+use db::{FromRow, Query, sql};
 use transparency::{Checkpoint, Edge, Grown, Leaf, TILE_HASHES};
 
 use crate::{Event, Position};
 
 /// A tree as its row says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct TreeRow {
     /// Its number, from 1; the highest grows.
     pub tree: i64,
@@ -19,17 +19,20 @@ pub struct TreeRow {
     /// So many events of the log come before its first leaf.
     pub begins: i64,
     /// How many leaves it has.
+    #[row(with = size_of)]
     pub size: u64,
     /// Up to where the log is integrated.
+    #[row(flatten)]
     pub position: Position,
 }
 
 /// A signed checkpoint as it is stored.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct StoredCheckpoint {
     /// The tree's number.
     pub tree: i64,
     /// How many leaves it covers.
+    #[row(with = size_of)]
     pub size: u64,
     /// The signed note.
     pub note: String,
@@ -62,40 +65,24 @@ fn count(size: u64) -> i64 {
     i64::try_from(size).expect("fewer events than 2^63")
 }
 
-fn size(row: &Row, at: usize) -> u64 {
-    u64::try_from(row.get::<_, i64>(at)).expect("a size is not negative")
-}
-
-impl TreeRow {
-    /// Reads a row of [`tree_lock`] or [`tree_list`].
-    pub fn from_row(row: &Row) -> Self {
-        let txid = row.get::<_, &str>(4).parse().expect("xid8 is a number");
-        let position = Position { txid, position: row.get(5) };
-        Self { tree: row.get(0), origin: row.get(1), begins: row.get(2), size: size(row, 3), position }
-    }
-}
-
-impl StoredCheckpoint {
-    /// Reads a row of [`checkpoint_newest`] and its like.
-    pub fn from_row(row: &Row) -> Self {
-        Self { tree: row.get(0), size: size(row, 1), note: row.get(2), witnessed: row.get(3), signed_at: row.get(4) }
-    }
+fn size_of(count: i64) -> u64 {
+    u64::try_from(count).expect("a size is not negative")
 }
 
 /// Takes the newest tree for the length of the transaction; no row where another server has it, or where there is none.
 pub fn tree_lock() -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- tree_lock
-        SELECT tree, origin, begins, size, txid::text, position FROM log.trees
-        WHERE tree = (SELECT max(tree) FROM log.trees) FOR UPDATE SKIP LOCKED",
-    )
+        SELECT ",
+        TreeRow::COLUMNS,
+        " FROM log.trees
+        WHERE tree = (SELECT max(tree) FROM log.trees) FOR UPDATE SKIP LOCKED"
+    ))
 }
 
 /// All trees, the newest first.
 pub fn tree_list() -> Query {
-    Query::new(
-        "-- tree_list\nSELECT tree, origin, begins, size, txid::text, position FROM log.trees ORDER BY tree DESC",
-    )
+    Query::new(sql!("-- tree_list\nSELECT ", TreeRow::COLUMNS, " FROM log.trees ORDER BY tree DESC"))
 }
 
 /// Begins a tree behind a place of the log; nothing where that number is taken.
@@ -113,24 +100,34 @@ pub fn tree_add(tree: &TreeRow, now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
+/// A stored tile of hashes.
+#[derive(FromRow)]
+pub struct TileRow {
+    #[row(with = level_of)]
+    pub level: u8,
+    #[row(with = size_of)]
+    pub tile: u64,
+    pub hashes: Vec<u8>,
+}
+
+fn level_of(level: i16) -> u8 {
+    u8::try_from(level).expect("a level is 0 to 7")
+}
+
 /// Tiles by their coordinates.
 pub fn tiles_get(tree: i64, coordinates: &[(u8, u64)]) -> Query {
     let (levels, tiles): (Vec<i16>, Vec<i64>) =
         coordinates.iter().map(|(level, tile)| (i16::from(*level), count(*tile))).unzip();
-    Query::new(
+    Query::new(sql!(
         "-- tiles_get
-        SELECT t.level, t.tile, t.hashes FROM unnest($2::smallint[], $3::bigint[]) AS wanted (level, tile)
-        JOIN log.tiles t ON t.tree = $1 AND t.level = wanted.level AND t.tile = wanted.tile",
-    )
+        SELECT ",
+        TileRow::COLUMNS,
+        " FROM unnest($2::smallint[], $3::bigint[]) AS wanted (level, tile)
+        JOIN log.tiles t USING (level, tile) WHERE t.tree = $1"
+    ))
     .bind(tree)
     .bind(levels)
     .bind(tiles)
-}
-
-/// Reads a row of [`tiles_get`].
-pub fn tile_row(row: &Row) -> ((u8, u64), Vec<u8>) {
-    let level = u8::try_from(row.get::<_, i16>(0)).expect("a level is 0 to 7");
-    ((level, size(row, 1)), row.get(2))
 }
 
 /// The tiles by which a tree of that size goes on growing.
@@ -219,9 +216,9 @@ pub fn checkpoint_cosign(tree: i64, checkpoint: &Checkpoint, witnessed: bool) ->
 /// The newest checkpoint of a tree, or of the newest tree where none is named; with `published`, only one that is.
 pub fn checkpoint_newest(tree: Option<i64>, published: bool) -> Query {
     Query::new(
-        "-- checkpoint_newest
-        SELECT tree, size, note, witnessed, signed_at FROM log.checkpoints
-        WHERE (witnessed OR NOT $1) AND tree = coalesce($2, (SELECT max(tree) FROM log.trees)) ORDER BY size DESC LIMIT 1",
+        sql!("-- checkpoint_newest
+        SELECT ", StoredCheckpoint::COLUMNS, " FROM log.checkpoints
+        WHERE (witnessed OR NOT $1) AND tree = coalesce($2, (SELECT max(tree) FROM log.trees)) ORDER BY size DESC LIMIT 1"),
     )
     .bind(published)
     .bind(tree)
@@ -240,18 +237,27 @@ pub fn checkpoints_thin(now: DateTime<Utc>) -> Query {
 
 /// The events of a bundle, in order, at most `most`.
 pub fn bundle_events(tree: i64, bundle: u64, most: u64) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- bundle_events
-        SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text, e.metadata::text,
-               e.event_id, e.subject_id, e.kind, e.recorded_at
+        SELECT ",
+        Event::COLUMNS,
+        "
         FROM log.events e
         WHERE (e.txid, e.position) >= (SELECT b.txid, b.position FROM log.bundles b WHERE b.tree = $1 AND b.bundle = $2)
           AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
-        ORDER BY e.txid, e.position LIMIT $3",
-    )
+        ORDER BY e.txid, e.position LIMIT $3"
+    ))
     .bind(tree)
     .bind(count(bundle))
     .bind(count(most))
+}
+
+/// Where an event is a leaf.
+#[derive(FromRow)]
+pub struct LeafRow {
+    pub tree: i64,
+    #[row(with = size_of)]
+    pub index: u64,
 }
 
 /// The tree and the index of the leaf that an event is, by the event's place in the log: the start of its bundle, and how many
@@ -260,13 +266,21 @@ pub fn leaf_index(position: Position) -> Query {
     Query::new(
         "-- leaf_index
         SELECT b.tree, b.bundle * 256 + (SELECT count(*) FROM log.events e
-               WHERE (e.txid, e.position) >= (b.txid, b.position) AND (e.txid, e.position) < ($1::text::xid8, $2))
+               WHERE (e.txid, e.position) >= (b.txid, b.position) AND (e.txid, e.position) < ($1::text::xid8, $2)) AS index
         FROM (SELECT * FROM log.bundles WHERE (txid, position) <= ($1::text::xid8, $2)
               ORDER BY txid DESC, position DESC LIMIT 1) b
         JOIN log.trees t ON t.tree = b.tree AND (t.txid, t.position) >= ($1::text::xid8, $2)",
     )
     .bind(position.txid.to_string())
     .bind(position.position)
+}
+
+/// Since when a checkpoint is waited for: by the first event that is not in the tree, and by the oldest checkpoint that lacks
+/// witnesses. `None` where nothing waits.
+#[derive(FromRow)]
+pub struct UncoveredRow {
+    pub event: Option<DateTime<Utc>>,
+    pub checkpoint: Option<DateTime<Utc>>,
 }
 
 /// Since when something waits for a published checkpoint: the time of the first event that is not integrated, and of the oldest
@@ -282,8 +296,8 @@ pub fn log_uncovered() -> Query {
             SELECT coalesce(max(size), 0) AS size FROM log.checkpoints WHERE tree = (SELECT tree FROM newest) AND witnessed)
         SELECT (SELECT e.recorded_at FROM log.events e
                 WHERE (e.txid, e.position) > ((SELECT txid FROM place), (SELECT position FROM place))
-                ORDER BY e.txid, e.position LIMIT 1),
+                ORDER BY e.txid, e.position LIMIT 1) AS event,
                (SELECT min(c.signed_at) FROM log.checkpoints c
-                WHERE c.tree = (SELECT tree FROM newest) AND c.size > (SELECT size FROM covered))",
+                WHERE c.tree = (SELECT tree FROM newest) AND c.size > (SELECT size FROM covered)) AS checkpoint",
     )
 }

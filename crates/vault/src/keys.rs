@@ -2,6 +2,7 @@
 
 use aws_lc_rs::hmac;
 use context::{RecordId, SubjectId};
+use db::FromRow;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -35,17 +36,20 @@ impl IndexKey {
 }
 
 /// A person's keys as the database holds them.
-#[derive(Clone)]
+#[derive(Clone, FromRow)]
 pub struct WrappedSubject {
     /// Version of the ring's key-encryption key.
     pub ring_version: i32,
     /// How often the wrapping key was renewed, from 1.
     pub wrapping_version: i64,
     /// The wrapped index key.
+    #[row(sql = "index_key")]
     pub index: Vec<u8>,
     /// The wrapped trail key.
+    #[row(sql = "trail_key")]
     pub trail: Vec<u8>,
     /// The wrapped wrapping key.
+    #[row(sql = "wrapping_key")]
     pub wrapping: Vec<u8>,
 }
 

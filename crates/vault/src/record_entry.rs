@@ -1,12 +1,13 @@
 //! A record as the register of living records knows it.
 
 use context::RecordId;
-use db::Row;
+use db::FromRow;
 
 /// A living record's entry in the register.
-#[derive(Clone)]
+#[derive(Clone, FromRow)]
 pub struct RecordEntry {
     /// Its random id.
+    #[row(sql = "record_id", with = RecordId)]
     pub record: RecordId,
     /// Its kind's name.
     pub kind: String,
@@ -16,17 +17,4 @@ pub struct RecordEntry {
     pub bucket: Option<Vec<u8>>,
     /// Its key, wrapped by the person's wrapping key and bound to all of the above.
     pub wrapped_key: Vec<u8>,
-}
-
-impl RecordEntry {
-    /// Reads a row of [`record_register`](crate::record_register).
-    pub fn from_row(row: &Row) -> Self {
-        Self {
-            record: RecordId(row.get(0)),
-            kind: row.get(1),
-            key_hash: row.get(2),
-            bucket: row.get(3),
-            wrapped_key: row.get(4),
-        }
-    }
 }

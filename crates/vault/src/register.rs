@@ -1,26 +1,10 @@
 //! The vault's statements: a person's wrapped keys, and the register of living records.
 
 use context::{RecordId, SubjectId};
-use db::{Query, Row};
+use db::{FromRow, Query, sql};
 use uuid::Uuid;
 
 use crate::{WrappedSubject, record_entry::RecordEntry};
-
-impl WrappedSubject {
-    /// The columns, in the order that [`WrappedSubject::from_row`] reads them.
-    pub const COLUMNS: &str = "ring_version, wrapping_version, index_key, trail_key, wrapping_key";
-
-    /// Reads [`WrappedSubject::COLUMNS`] from the first column on.
-    pub fn from_row(row: &Row) -> Self {
-        Self {
-            ring_version: row.get(0),
-            wrapping_version: row.get(1),
-            index: row.get(2),
-            trail: row.get(3),
-            wrapping: row.get(4),
-        }
-    }
-}
 
 /// Adds a person's keys.
 pub fn subject_insert(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
@@ -37,12 +21,14 @@ pub fn subject_insert(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
     .bind(wrapped.wrapping.clone())
 }
 
-/// A person's keys, to be read by [`WrappedSubject::from_row`].
+/// A person's keys.
 pub fn subject_get(subject: SubjectId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- subject_get
-        SELECT ring_version, wrapping_version, index_key, trail_key, wrapping_key FROM vault.subjects WHERE subject_id = $1",
-    )
+        SELECT ",
+        WrappedSubject::COLUMNS,
+        " FROM vault.subjects WHERE subject_id = $1"
+    ))
     .bind(subject.0)
 }
 
@@ -65,10 +51,12 @@ pub fn subject_rewrap(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
 
 /// All of a person's entries.
 pub fn record_register(subject: SubjectId) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- record_register
-        SELECT record_id, kind, key_hash, bucket, wrapped_key FROM vault.records WHERE subject_id = $1",
-    )
+        SELECT ",
+        RecordEntry::COLUMNS,
+        " FROM vault.records WHERE subject_id = $1"
+    ))
     .bind(subject.0)
 }
 

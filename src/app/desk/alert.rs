@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, SessionId, SubjectId};
+use db::FromRow;
 use domain::{
     desk::alert::{Alert, AlertCommand, AlertEvent, Pattern, Severity},
     identity::suspension::{Suspend, Suspension},
@@ -12,8 +13,8 @@ use domain::{
 use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
     desk::alert::{
-        DeliveryRow, Found, Wanted, deliveries_replay, delivery_list, found_row, newest_of_type, pattern_find,
-        session_subject, suspension_put,
+        DeliveryRow, Found, Wanted, deliveries_replay, delivery_list, newest_of_type, pattern_find, session_subject,
+        suspension_put,
     },
     log::audit::newest,
     records::record::record_list,
@@ -53,7 +54,7 @@ pub async fn look(app: &App, rule: &Rule) -> Result<usize, AppError> {
         since: now - rule.within(),
     };
     let [rows] = frame::system_query(app, "pattern_find", || [pattern_find(wanted.clone())]).await?;
-    let found: Vec<Found> = rows.iter().map(found_row).collect();
+    let found: Vec<Found> = rows.iter().map(Found::from_row).collect();
     let mut raised = 0;
     for found in found {
         if is_quiet(app, &rule.name, &found.actor, rule.within()).await? {
@@ -110,7 +111,7 @@ async fn is_quiet(app: &App, rule: &str, actor: &str, quiet: TimeDelta) -> Resul
 
 async fn subject_of_session(app: &App, session: SessionId) -> Result<Option<SubjectId>, AppError> {
     let [rows] = frame::system_query(app, "session_subject", || [session_subject(session.0)]).await?;
-    Ok(rows.first().map(|row| SubjectId(row.get(0))))
+    Ok(rows.first().map(|row| SubjectId(row.get("subject_id"))))
 }
 
 /// Raises an alert, unless the same was raised a short time ago; says whether it did.
@@ -163,7 +164,7 @@ async fn suspend(app: &App, subject: SubjectId, rule: &str, until: DateTime<Utc>
 pub async fn list(app: &App, open: bool) -> Result<Vec<Raised>, AppError> {
     let [rows] = frame::system_query(app, "alert_list", || [newest_of_type(Alert::TYPE, SHOWN)]).await?;
     let read = |row| {
-        let event = Event::from_row(row, 0);
+        let event = Event::from_row(row);
         let alert: AlertEvent = serde_json::from_str(&event.payload).ok()?;
         let counts = !open || matches!(alert, AlertEvent::Raised { .. });
         counts.then_some(Raised { alert_id: event.aggregate_id, event: alert })

@@ -1,6 +1,7 @@
 //! The breach desk: each breach is a stream of the log that is about nobody in particular (GDPR Art. 33(5)).
 
 use context::{Ctx, SubjectId};
+use db::FromRow;
 use domain::desk::breach::{Breach, BreachCommand, BreachEvent, Progress};
 use event_log::{Event, cqrs_es::Aggregate};
 use projections::{desk::alert::newest_of_type, log::audit::newest};
@@ -37,7 +38,7 @@ pub async fn get(app: &App, breach: Uuid) -> Result<Progress, AppError> {
 pub async fn list(app: &App) -> Result<Vec<(Uuid, Progress)>, AppError> {
     let [rows] = frame::system_query(app, "breach_list", || [newest_of_type(Breach::TYPE, SHOWN)]).await?;
     let read = |row| {
-        let event = Event::from_row(row, 0);
+        let event = Event::from_row(row);
         let id = event.aggregate_id.parse().map_err(|_| AppError::Corrupt("a breach without an id".to_owned()))?;
         Ok((id, progress(&event)?))
     };

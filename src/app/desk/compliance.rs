@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, Role, SubjectId};
+use db::FromRow;
 use domain::{
     desk::{
         alert::{Alert, AlertEvent},
@@ -16,8 +17,9 @@ use projections::{
     desk::{
         alert::newest_of_type,
         compliance::{
-            OpenRequest, TrailFilter, accounts_count, affected_list, consents_count, erasures_list, holds_list,
-            request_list, server_version, staff_list, trail_list,
+            AccountCount, AffectedRow, ConsentCount, ErasureRow, HoldRow, OpenRequest, StaffRow, TrailFilter, TrailRow,
+            VersionRow, accounts_count, affected_list, consents_count, erasures_list, holds_list, request_list,
+            server_version, staff_list, trail_list,
         },
     },
     log::audit::newest,
@@ -41,60 +43,6 @@ use crate::{
 /// So many requests are shown.
 const SHOWN: i64 = 10_000;
 
-/// Consents of one purpose on one notice.
-pub struct ConsentCount {
-    /// The purpose.
-    pub purpose: String,
-    /// The version of the notice that was decided on.
-    pub notice_version: String,
-    /// Given.
-    pub granted: i64,
-    /// Withdrawn, or never given.
-    pub withdrawn: i64,
-    /// Overruled by an objection.
-    pub objected: i64,
-}
-
-/// How many accounts there are.
-pub struct AccountCount {
-    /// All.
-    pub accounts: i64,
-    /// Restricted (GDPR Art. 18).
-    pub restricted: i64,
-    /// Under a legal hold.
-    pub held: i64,
-    /// Suspended for a suspicious pattern.
-    pub suspended: i64,
-    /// Erased since the beginning.
-    pub erased: i64,
-    /// When one was erased last.
-    pub last_erased_at: Option<DateTime<Utc>>,
-    /// Waiting for the end of a deletion's grace.
-    pub waiting: i64,
-}
-
-/// A privileged account.
-pub struct StaffRow {
-    /// Who, inside the log.
-    pub subject: Uuid,
-    /// As what.
-    pub role: String,
-    /// When it signed in last.
-    pub signed_in_at: Option<DateTime<Utc>>,
-}
-
-/// An erasure that waits, or is done.
-pub struct ErasureRow {
-    /// Who, inside the log.
-    pub subject: Uuid,
-    /// The request, while it waits.
-    pub request: Option<Uuid>,
-    /// `confirmed` or `erased`.
-    pub state: String,
-    /// When its grace ends, or when it was done.
-    pub at: Option<DateTime<Utc>>,
-}
-
 /// Everything at a glance.
 pub struct Overview {
     /// Accounts.
@@ -107,8 +55,7 @@ pub struct Overview {
     pub unrecoverable_by: DateTime<Utc>,
     /// Consents.
     pub consents: Vec<ConsentCount>,
-    /// Legal holds: who, until when.
-    pub holds: Vec<(Uuid, DateTime<Utc>)>,
+    pub holds: Vec<HoldRow>,
     /// Privileged accounts.
     pub staff: Vec<StaffRow>,
     /// The last drill.
@@ -156,42 +103,18 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
         let at = at.and_then(|at| DateTime::from_timestamp(i64::try_from(at).ok()?, 0));
         (line.name.clone(), at)
     });
-    let number: i32 = version[0].get(1);
+    let version = VersionRow::from_row(&version[0]);
     let open = |row: &db::Row| {
-        serde_json::from_str(&Event::from_row(row, 0).payload).is_ok_and(|it| matches!(it, AlertEvent::Raised { .. }))
+        serde_json::from_str(&Event::from_row(row).payload).is_ok_and(|it| matches!(it, AlertEvent::Raised { .. }))
     };
-    let count = &accounts[0];
     Ok(Overview {
-        accounts: AccountCount {
-            accounts: count.get(0),
-            restricted: count.get(1),
-            held: count.get(2),
-            suspended: count.get(3),
-            erased: count.get(4),
-            last_erased_at: count.get(5),
-            waiting: count.get(6),
-        },
+        accounts: AccountCount::from_row(&accounts[0]),
         requests: requests.iter().map(OpenRequest::from_row).collect(),
-        erasures: erasures
-            .iter()
-            .map(|row| ErasureRow { subject: row.get(0), request: row.get(1), state: row.get(2), at: row.get(3) })
-            .collect(),
+        erasures: erasures.iter().map(ErasureRow::from_row).collect(),
         unrecoverable_by: ring.unrecoverable_by(now),
-        consents: consents
-            .iter()
-            .map(|row| ConsentCount {
-                purpose: row.get(0),
-                notice_version: row.get(1),
-                granted: row.get(2),
-                withdrawn: row.get(3),
-                objected: row.get(4),
-            })
-            .collect(),
-        holds: holds.iter().map(|row| (row.get(0), row.get(1))).collect(),
-        staff: staff
-            .iter()
-            .map(|row| StaffRow { subject: row.get(0), role: row.get(1), signed_in_at: row.get(2) })
-            .collect(),
+        consents: consents.iter().map(ConsentCount::from_row).collect(),
+        holds: holds.iter().map(HoldRow::from_row).collect(),
+        staff: staff.iter().map(StaffRow::from_row).collect(),
         drill: newest_of(&drill).and_then(|event| match serde_json::from_str(&event.payload) {
             Ok(DrillEvent::Completed(outcome)) => Some(outcome),
             Err(_) => None,
@@ -201,7 +124,7 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
         checkpoint,
         uncovered_s: published::uncovered(app).await?.map_or(0, |waiting| waiting.num_seconds().max(0)),
         witnesses: witnesses.collect(),
-        postgres: (version[0].get(0), number % 10_000 >= newest_minor(number / 10_000)),
+        postgres: (version.text, version.number % 10_000 >= newest_minor(version.number / 10_000)),
         open_alerts: alerts.iter().filter(|row| open(row)).count(),
     })
 }
@@ -234,13 +157,9 @@ pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str)
 }
 
 /// A page of the trail, each entry with its place in the log.
-pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<(u64, i64, Event)>, AppError> {
+pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<TrailRow>, AppError> {
     let [rows] = frame::system_query(app, "trail_list", || [trail_list(filter.clone())]).await?;
-    let read = |row: &db::Row| {
-        let txid = row.get::<_, &str>(0).parse().expect("xid8 is a number");
-        (txid, row.get(1), Event::from_row(row, 2))
-    };
-    Ok(rows.iter().map(read).collect())
+    Ok(rows.iter().map(TrailRow::from_row).collect())
 }
 
 /// Who is concerned by a breach: the first of them, and how many in all.
@@ -250,29 +169,16 @@ pub async fn affected(
     to: DateTime<Utc>,
     kinds: &[String],
     limit: i64,
-) -> Result<(Vec<Affected>, i64), AppError> {
+) -> Result<(Vec<AffectedRow>, i64), AppError> {
     let [rows] =
         frame::system_query(app, "breach_affected", || [affected_list(from, to, kinds.to_vec(), limit)]).await?;
-    let all = rows.first().map_or(0, |row| row.get(4));
-    let read =
-        |row: &db::Row| Affected { subject: row.get(0), events: row.get(1), first: row.get(2), last: row.get(3) };
-    Ok((rows.iter().map(read).collect(), all))
+    let affected: Vec<AffectedRow> = rows.iter().map(AffectedRow::from_row).collect();
+    let people = affected.first().map_or(0, |row| row.people);
+    Ok((affected, people))
 }
 
 /// Puts a drill on record.
 pub async fn drill_record(app: &App, outcome: Outcome) -> Result<(), AppError> {
     let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
     frame::system_command::<Drill>(app, "drill_record", ctx, &id, outcome).await.map(drop)
-}
-
-/// Somebody who is concerned by a breach.
-pub struct Affected {
-    /// Who, inside the log.
-    pub subject: Uuid,
-    /// How many events fall into the time.
-    pub events: i64,
-    /// The first.
-    pub first: DateTime<Utc>,
-    /// The last.
-    pub last: DateTime<Utc>,
 }

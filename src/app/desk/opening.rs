@@ -2,6 +2,7 @@
 //! of an hour. The person sees that it was done, by which role, and why; each read is an event of the person too, and the answer
 //! leaves when it is durable.
 
+use db::FromRow;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};

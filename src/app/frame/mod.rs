@@ -13,7 +13,7 @@ mod standing;
 use std::sync::Arc;
 
 use context::{Ctx, EventId, SubjectId};
-use db::{Db, Gate, Lookup, Query, Row, Tx};
+use db::{Db, FromRow, Gate, Lookup, Query, Row, Tx};
 use domain::rights::consent::Purpose;
 use event_log::{Event, Sealing, Store, Stream, Unit, cqrs_es::Aggregate, execute};
 use projections::{INLINE, log::audit::newest};
@@ -476,7 +476,7 @@ pub(crate) fn own_id() -> String {
 
 /// The newest event of a stream, of the rows that `projections::log::audit::newest` gives.
 pub(crate) fn newest_of(rows: &[Row]) -> Option<Event> {
-    rows.first().map(|row| Event::from_row(row, 0))
+    rows.first().map(|row| Event::from_row(row))
 }
 
 fn answers<const N: usize>(rows: Vec<Vec<Row>>) -> [Vec<Row>; N] {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time;
 use chrono::{DateTime, Utc};
 use context::Ctx;
-use db::{Query, Row};
+use db::{FromRow, Query, Row};
 use domain::{
     Choice,
     rights::consent::{Notice, Purpose},

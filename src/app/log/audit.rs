@@ -1,11 +1,12 @@
 //! The audit log, as the person it is about sees it.
 
+use db::FromRow;
 use std::sync::Arc;
 
 use context::Ctx;
 use domain::log::access::STATS_CONSIDERED;
 use event_log::{Event, Trail};
-use projections::log::audit::{AuditFilter, audit_list, audit_row};
+use projections::log::audit::{AuditFilter, AuditRow, audit_list};
 use vault::SubjectKeys;
 
 use crate::app::{
@@ -37,7 +38,7 @@ pub async fn list(app: &App, ctx: &Ctx, filter: &AuditFilter) -> Result<(Vec<Aud
 }
 
 fn open(keys: &SubjectKeys, row: &db::Row) -> Result<AuditEntry, AppError> {
-    let (position, event) = audit_row(row);
+    let AuditRow { position, event } = AuditRow::from_row(row);
     let actor = event.actor().ok_or_else(|| AppError::Corrupt("an event does not say who acted".to_owned()))?;
     let trail = if event.event_type == STATS_CONSIDERED {
         owners_trail(&event, keys)

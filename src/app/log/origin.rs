@@ -2,7 +2,7 @@
 //! new one is opened, whose first leaf says what was kept and what is lost. Nothing else writes meanwhile.
 
 use context::{Ctx, SubjectId};
-use db::Query;
+use db::{FromRow, Query};
 use domain::log::origin::{Left, LogOrigin, LogOriginCommand, LogOriginEvent};
 use event_log::{
     cqrs_es::Aggregate,

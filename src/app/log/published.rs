@@ -1,14 +1,15 @@
 //! What is read of the tree over the log: published checkpoints, tiles and entries, and the proofs that are made of them. Nothing goes
 //! beyond what a published checkpoint covers.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use context::{Ctx, EventId, SubjectId};
-use db::{Gate, Tx};
+use db::{FromRow, Gate, Tx};
+use event_log::PlacedEvent;
 use event_log::{
-    Event, Position,
+    Event,
     tree::{
-        StoredCheckpoint, TreeRow, bundle_events, checkpoint_newest, leaf_index, log_uncovered, tile_row, tiles_get,
-        tree_list,
+        LeafRow, StoredCheckpoint, TileRow, TreeRow, UncoveredRow, bundle_events, checkpoint_newest, leaf_index,
+        log_uncovered, tiles_get, tree_list,
     },
 };
 use projections::log::audit::event_place;
@@ -64,7 +65,7 @@ pub async fn tile_of(app: &App, tree: Option<i64>, level: u8, tile: u64, width: 
             return Err(AppError::Missing("tile"));
         }
         let [rows] = work.tx.finish([tiles_get(tree.tree, &[(level, tile)])]).await?;
-        let hashes = rows.first().map(|row| tile_row(row).1).unwrap_or_default();
+        let hashes = rows.first().map(|row| TileRow::from_row(row).hashes).unwrap_or_default();
         let bytes = usize::try_from(width * 32).unwrap_or(usize::MAX);
         hashes.get(..bytes).map(<[u8]>::to_vec).ok_or(AppError::Missing("tile"))
     })
@@ -80,7 +81,7 @@ pub async fn bundle_of(app: &App, tree: Option<i64>, number: u64, width: u64) ->
             return Err(AppError::Missing("bundle"));
         }
         let [rows] = work.tx.finish([bundle_events(tree.tree, number, width)]).await?;
-        let leaves: Vec<Vec<u8>> = rows.iter().map(|row| Event::from_row(row, 0).leaf().to_bytes()).collect();
+        let leaves: Vec<Vec<u8>> = rows.iter().map(|row| Event::from_row(row).leaf().to_bytes()).collect();
         let whole = u64::try_from(leaves.len()).unwrap_or(u64::MAX) == width;
         bundle(leaves.iter().map(Vec::as_slice)).filter(|_| whole).ok_or(AppError::Missing("bundle"))
     })
@@ -111,12 +112,10 @@ pub async fn entry_proof(app: &App, ctx: &Ctx, event: EventId, with_leaf: bool) 
     let queries = || [event_place(subject, event)];
     let [rows] = frame::ticket_query(app, "audit_proof", ctx, Gate::read(ctx), queries).await?;
     let row = rows.first().ok_or(AppError::Missing("event"))?;
-    let txid = row.get::<_, &str>(0).parse().expect("xid8 is a number");
-    let (position, event) = (Position { txid, position: row.get(1) }, Event::from_row(row, 2));
+    let PlacedEvent { position, event } = PlacedEvent::from_row(row);
     let [rows] = frame::system_query(app, "leaf_index", || [leaf_index(position)]).await?;
-    let row = rows.first().ok_or(AppError::Uncovered)?;
-    let (tree, index): (i64, i64) = (row.get(0), row.get(1));
-    let proof = inclusion(app, Some(tree), u64::try_from(index).unwrap_or_default()).await?;
+    let leaf = rows.first().map(LeafRow::from_row).ok_or(AppError::Uncovered)?;
+    let proof = inclusion(app, Some(leaf.tree), leaf.index).await?;
     let leaf = event.leaf().to_bytes();
     let extra = if with_leaf { leaf } else { record_hash(&leaf).0.to_vec() };
     Ok(InclusionProof { leaf: Some(extra), ..proof })
@@ -155,6 +154,6 @@ pub async fn proof_between(app: &App, older: u64, checkpoint: &Checkpoint) -> Re
 /// For how long something has been waiting for a published checkpoint; none where nothing waits.
 pub async fn uncovered(app: &App) -> Result<Option<TimeDelta>, AppError> {
     let [rows] = frame::system_query(app, "log_uncovered", || [log_uncovered()]).await?;
-    let since = [rows[0].get::<_, Option<DateTime<Utc>>>(0), rows[0].get(1)];
-    Ok(since.into_iter().flatten().min().map(|since| app.clock.now() - since))
+    let UncoveredRow { event, checkpoint } = UncoveredRow::from_row(&rows[0]);
+    Ok([event, checkpoint].into_iter().flatten().min().map(|since| app.clock.now() - since))
 }

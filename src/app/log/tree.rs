@@ -7,12 +7,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use context::{Ctx, crash_point};
-use db::{Row, Tx};
+use db::{FromRow, Row, Tx};
 use event_log::{
     Position, Reader,
     tree::{
-        StoredCheckpoint, TreeRow, bundles_put, checkpoint_add, checkpoint_cosign, checkpoint_newest, edge_get,
-        tile_row, tiles_get, tiles_put, tree_add, tree_list, tree_lock, tree_move,
+        StoredCheckpoint, TileRow, TreeRow, bundles_put, checkpoint_add, checkpoint_cosign, checkpoint_newest,
+        edge_get, tiles_get, tiles_put, tree_add, tree_list, tree_lock, tree_move,
     },
 };
 use transparency::{
@@ -164,7 +164,7 @@ pub(crate) async fn prove<T>(
         if wanted.is_empty() || rows.len() < wanted.len() {
             return Err(AppError::Corrupt("tiles of the tree are missing".to_owned()));
         }
-        rows.iter().map(tile_row).for_each(|((level, tile), hashes)| stored.insert(level, tile, hashes));
+        rows.iter().map(TileRow::from_row).for_each(|row| stored.insert(row.level, row.tile, row.hashes));
     }
 }
 
@@ -220,7 +220,8 @@ pub(crate) async fn integrate(app: &App, sign: Sign) -> Result<Option<(i64, Chec
 
 /// The right edge of a tree, of the rows that `edge_get` gives.
 pub(crate) fn edge_of(tree: &TreeRow, rows: &[Row]) -> Result<Edge, AppError> {
-    let tiles: HashMap<_, _> = rows.iter().map(tile_row).collect();
+    let tiles: HashMap<_, _> =
+        rows.iter().map(TileRow::from_row).map(|row| ((row.level, row.tile), row.hashes)).collect();
     let edge = Edge::load(tree.size, |level, tile| tiles.get(&(level, tile)).cloned());
     edge.ok_or_else(|| AppError::Corrupt("the tree's tiles do not fit its size".to_owned()))
 }

@@ -5,10 +5,10 @@
 //! killed is ended by a running server, or by the next rebuild. Refuses: to build with older code what newer code keeps.
 
 use context::Ctx;
-use db::Row;
+use db::{FromRow, Row};
 use projections::catch_up::{
-    CatchUp, Progress, generation_begin, generation_enter, generation_swap, generations_lock, position_of, progress,
-    swap_lock,
+    CatchUp, GenerationsRow, Progress, SwapRow, generation_begin, generation_enter, generation_swap, generations_lock,
+    progress, swap_lock,
 };
 
 use crate::app::{
@@ -41,11 +41,10 @@ struct Versions {
 
 impl Versions {
     fn of(rows: &[Row]) -> Result<Self, AppError> {
-        let row = rows.first().ok_or(AppError::Missing("projection"))?;
-        let building = row.get::<_, Option<i64>>(2).zip(row.get(3));
-        let version: Option<i32> = row.get(1);
-        let version = version.ok_or_else(|| AppError::Corrupt("a projection has no checkpoint".to_owned()))?;
-        Ok(Self { active: (row.get(0), version), building })
+        let row = rows.first().map(GenerationsRow::from_row).ok_or(AppError::Missing("projection"))?;
+        let version =
+            row.active_version.ok_or_else(|| AppError::Corrupt("a projection has no checkpoint".to_owned()))?;
+        Ok(Self { active: (row.active, version), building: row.building.zip(row.building_version) })
     }
 
     /// Whether nobody has begun a generation of this code or newer.
@@ -81,12 +80,8 @@ pub async fn begin(app: &App, projection: &'static CatchUp) -> Result<i64, AppEr
 
 /// The generations that this version of the code keeps.
 pub async fn all(app: &App, projection: &'static CatchUp) -> Result<Vec<Progress>, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    frame::system_work(app, &app.db.system, "projection_progress", ctx, move |work| async move {
-        let [rows] = work.tx.finish([progress(projection)]).await?;
-        Ok(rows.iter().map(Progress::from_row).collect())
-    })
-    .await
+    let [rows] = frame::system_query(app, "projection_progress", || [progress(projection)]).await?;
+    Ok(rows.iter().map(Progress::from_row).collect())
 }
 
 /// Shows the generation that was being built, once it has come as far as the one that is shown; says whether it did.
@@ -94,12 +89,12 @@ pub async fn swap(app: &App, projection: &'static CatchUp) -> Result<bool, AppEr
     let ctx = &Ctx::system(app.clock.clone());
     let swapped = frame::system_work(app, &app.db.system, "generation_swap", ctx, move |work| async move {
         let [_, rows] = work.tx.flight([generations_lock(projection), swap_lock(projection)]).await?;
-        let place = |building: bool| rows.iter().find(|row| row.get::<_, bool>(3) == building);
-        let Some(new) = place(true) else { return Ok(None) };
-        if place(false).is_some_and(|old| position_of(old) > position_of(new)) {
+        let rows: Vec<SwapRow> = rows.iter().map(SwapRow::from_row).collect();
+        let Some(new) = rows.iter().find(|row| row.is_new) else { return Ok(None) };
+        if rows.iter().any(|old| !old.is_new && old.position > new.position) {
             return Ok(None);
         }
-        let generation: i64 = new.get(2);
+        let generation = new.generation;
         generation_swap(projection, generation).into_iter().for_each(|query| work.queue(query));
         Ok::<_, AppError>(Some(generation))
     })

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use context::Ctx;
+use db::FromRow;
 use projections::operation::job::{JobRow, job_list};
 
 use crate::app::{

@@ -8,7 +8,7 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use context::{Ctx, SubjectId};
-use db::{DbError, Gate, Query};
+use db::{DbError, FromRow, Gate, Query};
 use domain::operation::key_ring::{KeyRing, KeyRingCommand};
 use uuid::Uuid;
 use vault::{Kek, RingError, Signing, WrappedSubject, subject_get, subject_rewrap};

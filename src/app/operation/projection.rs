@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use context::{Ctx, SubjectId};
-use db::Gate;
+use db::{FromRow, Gate};
 use event_log::{Position, Reader};
 use projections::{
     CATCH_UP, REBUILDS,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, DeletionId, RecordId, SubjectId};
-use db::Query;
+use db::{FromRow, Query};
 use domain::rights::{
     consent::{Consent, ConsentCommand, Purpose},
     deletion::{Deletion, DeletionCommand},

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use context::{Personal, RecordId};
-use db::Row;
+use db::{FromRow, Row};
 use domain::{
     Body,
     kinds::{Shape, WorkProfile},

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use context::{Ctx, RecordId};
-use db::Row;
+use db::{FromRow, Row};
 use domain::{
     Body, Fault, Kind,
     filter::Days,
@@ -155,7 +155,7 @@ pub async fn submit(
     let reads = || [record_newest(ctx.subject, kind.name(), key_hashes())];
     let frame = Frame::act(batch.operation, ctx).open_for(kind.purpose()).shared();
     frame::command_once(app, frame, claim, reads, move |work, standing, [rows]| async move {
-        let present = rows.iter().map(|row| (row.get::<_, Vec<u8>>(10), RecordRow::from_row(row))).collect();
+        let present = rows.iter().map(RecordRow::from_row).map(|row| (row.entry.key_hash.clone(), row)).collect();
         decide(&work, &standing.keys, batch, hashes, &present).await
     })
     .await

@@ -1,5 +1,6 @@
 //! Consents: showing, giving and withdrawing them.
 
+use db::FromRow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -118,7 +119,7 @@ pub async fn history(
 ) -> Result<(Vec<PastDecision>, Arc<SubjectKeys>), AppError> {
     let reads = || [consent_history(ctx.subject, purpose)];
     let (standing, [rows]) = frame::query(app, Frame::right("consent_history", ctx), reads).await?;
-    let past = rows.iter().map(|row| past(&Event::from_row(row, 0))).collect::<Result<_, _>>()?;
+    let past = rows.iter().map(|row| past(&Event::from_row(row))).collect::<Result<_, _>>()?;
     Ok((past, standing.keys))
 }
 

@@ -3,6 +3,7 @@
 
 use chrono::TimeDelta;
 use context::{Ctx, SubjectId};
+use db::FromRow;
 use domain::{
     Choice,
     kinds::CONTACT,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, DeletionId, SubjectId, crash_point};
-use db::{Gate, Query, Row};
+use db::{FromRow, Gate, Query, Row};
 use domain::{
     Fault,
     filter::Filter,
@@ -238,7 +238,7 @@ async fn step(
     let frame = Frame::act_if(acts, operation, ctx).alone();
     frame::command(app, frame, reads, move |work, standing, [found, stream, contact]| async move {
         let keys = standing.keys;
-        let mut row = found.first().and_then(DeletionRow::from_row).ok_or(AppError::Missing("request"))?;
+        let mut row = found.first().map(DeletionRow::from_row).ok_or(AppError::Missing("request"))?;
         let command = step(&row)?;
         let to = letter::address_of(&keys, &contact)?;
         let confirmed = matches!(command, DeletionCommand::Confirm { .. });
@@ -278,7 +278,7 @@ async fn deletions(
     query: &(dyn Fn() -> Query + Sync),
 ) -> Result<(Vec<DeletionRequest>, Arc<SubjectKeys>), AppError> {
     let (Standing { keys, .. }, [rows]) = frame::query(app, Frame::right(operation, ctx), || [query()]).await?;
-    let rows = rows.iter().filter_map(DeletionRow::from_row);
+    let rows = rows.iter().map(DeletionRow::from_row);
     let requests =
         rows.map(|row| Ok(DeletionRequest { wish: unseal(&keys, &row)?, row })).collect::<Result<_, AppError>>()?;
     Ok((requests, keys))
@@ -289,7 +289,7 @@ pub async fn execute(app: &App, subject: SubjectId, deletion: DeletionId) -> Res
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let queries = || [deletion_get(subject, deletion), subject_erased(subject), switches_get(subject)];
     let [request, fence, switches] = frame::ticket_query(app, "deletion_due", ctx, Gate::read(ctx), queries).await?;
-    let (row, switches) = (request.first().and_then(DeletionRow::from_row), SwitchesRow::of(&switches));
+    let (row, switches) = (request.first().map(DeletionRow::from_row), SwitchesRow::of(&switches));
     if !fence.is_empty() {
         // Erased, perhaps by a run that was killed before it had told the ledger.
         return erasure::finish(app, ctx).await;

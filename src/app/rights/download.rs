@@ -3,6 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, ExportId, SessionId, SubjectId};
+use db::FromRow;
 use domain::rights::export::{ExportCommand, ExportError};
 use projections::rights::export::{ExportRow, export_get};
 use serde::{Deserialize, Serialize};
@@ -50,7 +51,7 @@ fn token_place() -> Aad {
 pub async fn file(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportFile, AppError> {
     let reads = || [export_get(ctx.subject, export)];
     let (_, [rows]) = frame::query(app, Frame::right("export_file", ctx), reads).await?;
-    let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+    let row = rows.first().map(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
     file_of(ctx, &row).ok_or(AppError::Missing("export"))
 }
 

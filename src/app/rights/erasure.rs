@@ -3,13 +3,14 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use context::{Ctx, DeletionId, SubjectId, crash_point};
-use db::Row;
+use db::{FromRow, Row};
 use domain::{
     Choice,
     kinds::{CONTACT, KINDS},
     rights::deletion::{Deletion, DeletionCommand, DeletionError, Scope},
 };
 use event_log::cqrs_es::Aggregate;
+use projections::records::record::AgesRow;
 use projections::{
     log::audit::newest,
     operation::job::job_drop_others,
@@ -219,6 +220,7 @@ pub(crate) fn count<'r>(records: impl IntoIterator<Item = &'r RecordRow>) -> Vec
 
 /// The same of the rows of [`record_ages`].
 pub(crate) fn counts_of(ages: &[Row]) -> Vec<(&'static str, usize)> {
-    let of = |name: &'static str| ages.iter().find(|row| row.get::<_, &str>(0) == name).map(|row| row.get::<_, i64>(1));
+    let ages: Vec<AgesRow> = ages.iter().map(AgesRow::from_row).collect();
+    let of = |name: &'static str| ages.iter().find(|row| row.kind == name).map(|row| row.count);
     KINDS.iter().filter_map(|kind| Some((kind.name(), usize::try_from(of(kind.name())?).ok()?))).collect()
 }

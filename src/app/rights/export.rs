@@ -1,11 +1,12 @@
 //! Export: asking for a file of one's own data, seeing how far it is, cancelling, and trying again. The file is written by
 //! `export_run.rs` and downloaded by `download.rs`. All of it is a right (GDPR Art. 20), which a suspension leaves open.
 
+use projections::rights::export::IdsRow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, Days, Utc};
 use context::{Ctx, ExportId, RecordId};
-use db::{Query, Row};
+use db::{FromRow, Query, Row};
 use domain::{
     Kind,
     filter::{self, Filter},
@@ -22,7 +23,6 @@ use projections::{
     records::record::RecordRow,
     rights::export::{ExportRow, export_get, export_ids, export_list, export_open, export_records},
 };
-use uuid::Uuid;
 use vault::{Aad, IndexKey, Sealed, SubjectKeys};
 
 use crate::app::{
@@ -87,7 +87,8 @@ pub(crate) fn candidates(ctx: &Ctx, index: &IndexKey, filter: &Filter) -> Query 
 
 /// Reads a row of [`candidates`].
 pub(crate) fn candidate(row: &Row) -> (String, Vec<RecordId>) {
-    (row.get(0), row.get::<_, Vec<Uuid>>(1).into_iter().map(RecordId).collect())
+    let IdsRow { kind, records } = IdsRow::from_row(row);
+    (kind, records.into_iter().map(RecordId).collect())
 }
 
 /// Asks for a file. It is written by a job; where it is to hold some records only, there must be one.
@@ -162,7 +163,7 @@ async fn means_any(app: &App, ctx: &Ctx, filter: &Filter) -> Result<bool, AppErr
 pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ExportRequest>, Arc<SubjectKeys>), AppError> {
     let reads = || [export_list(ctx.subject)];
     let (Standing { keys, .. }, [rows]) = frame::query(app, Frame::right("export_list", ctx), reads).await?;
-    let rows = rows.iter().filter_map(ExportRow::from_row);
+    let rows = rows.iter().map(ExportRow::from_row);
     let requests = rows.map(|row| Ok(ExportRequest { filter: unseal(&keys, &row)?, row }));
     Ok((requests.collect::<Result<_, AppError>>()?, keys))
 }
@@ -171,7 +172,7 @@ pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ExportRequest>, Arc<Subje
 pub async fn get(app: &App, ctx: &Ctx, export: ExportId) -> Result<(ExportRequest, Arc<SubjectKeys>), AppError> {
     let reads = || [export_get(ctx.subject, export)];
     let (Standing { keys, .. }, [rows]) = frame::query(app, Frame::right("export_get", ctx), reads).await?;
-    let row = rows.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+    let row = rows.first().map(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
     Ok((ExportRequest { filter: unseal(&keys, &row)?, row }, keys))
 }
 
@@ -215,7 +216,7 @@ pub(crate) async fn step(
     let reads = || [export_get(ctx.subject, export), newest(ctx.subject, Export::TYPE, id), export_open(ctx.subject)];
     let frame = Frame::right(operation, ctx).alone();
     frame::command(app, frame, reads, move |work, standing, [found, stream, open]| async move {
-        let row = found.first().and_then(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+        let row = found.first().map(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
         work.command::<Export>(id, &stream, command.clone()).await?;
         follow(&work, &standing, !open.is_empty())?;
         Ok((row, standing.keys))

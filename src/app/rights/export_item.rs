@@ -1,8 +1,7 @@
 //! What a file says of one thing: a record, a decision, an entry of the log.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use context::{RecordId, UserId};
-use db::Row;
+use context::UserId;
 use domain::{
     Choice,
     log::access::STATS_CONSIDERED,
@@ -10,9 +9,9 @@ use domain::{
     rights::consent::{ConsentEvent, NOTICES},
 };
 use event_log::Event;
+use projections::rights::export::ExportedEvent;
 use serde_json::{Value, json};
-use uuid::Uuid;
-use vault::{RecordEntry, SubjectKeys};
+use vault::SubjectKeys;
 
 use crate::app::{AppError, records::opened::OpenRecord, statistics::considered::owners_trail};
 
@@ -55,8 +54,7 @@ pub fn word(record: &OpenRecord) -> Value {
 }
 
 /// A decision on a purpose, with the notice it was made on.
-pub fn decision(row: &Row) -> Result<Value, AppError> {
-    let event = Event::from_row(row, 0);
+pub fn decision(event: &Event) -> Result<Value, AppError> {
     let decided: ConsentEvent = serde_json::from_str(&event.payload)
         .map_err(|_| AppError::Corrupt("a consent has another shape".to_owned()))?;
     let (decision, name) = (
@@ -80,18 +78,11 @@ pub fn decision(row: &Row) -> Result<Value, AppError> {
 }
 
 /// An entry of the log: what it said, where its record lives; where it came from, where that was sealed for this person.
-pub fn event(user: UserId, keys: &SubjectKeys, row: &Row) -> Result<Value, AppError> {
-    let event = Event::from_row(row, 0);
-    let data = match row.get::<_, Option<Uuid>>(11) {
-        Some(record) => {
-            let entry = RecordEntry {
-                record: RecordId(record),
-                kind: row.get(12),
-                key_hash: row.get(13),
-                bucket: row.get(14),
-                wrapped_key: row.get(15),
-            };
-            let text = event.open(&keys.open_record(&entry)?)?;
+pub fn event(user: UserId, keys: &SubjectKeys, exported: &ExportedEvent) -> Result<Value, AppError> {
+    let ExportedEvent { event, entry } = exported;
+    let data = match entry {
+        Some(entry) => {
+            let text = event.open(&keys.open_record(entry)?)?;
             let said: RecordEvent = serde_json::from_slice(text.reveal())
                 .map_err(|_| AppError::Corrupt("a record has another shape".to_owned()))?;
             said.body().map(context::Personal::into_inner)

@@ -1,12 +1,13 @@
 //! Writing an export's file, and letting files go. A run may be begun again at any point, by another server too: each attempt has
 //! a key and a file of its own, and the request's row says which one counts.
 
+use projections::rights::export::FileRow;
 use std::collections::HashSet;
 
 use aws_lc_rs::rand;
 use chrono::TimeDelta;
 use context::{Ctx, ExportId, SubjectId};
-use db::{Query, Row};
+use db::{FromRow, Query, Row};
 use domain::{
     kinds::{CONTACT, Contact},
     rights::export::{Export, ExportCommand, ExportFailure},
@@ -106,7 +107,7 @@ async fn begin<'a>(app: &'a App, ctx: &'a Ctx, export: ExportId) -> Result<Optio
     let reads = || [export_get(ctx.subject, export)];
     frame::command(app, frame, reads, move |work, standing, [found]| async move {
         let keys = standing.keys;
-        let Some(row) = found.first().and_then(ExportRow::from_row) else { return Ok(None) };
+        let Some(row) = found.first().map(ExportRow::from_row) else { return Ok(None) };
         let filter = unseal(&keys, &row)?;
         let [account, contact, user, ids, events] = work
             .tx
@@ -206,7 +207,7 @@ async fn end(
     let reads = || [export_get(ctx.subject, export), newest(ctx.subject, Export::TYPE, id), contact()];
     let frame = Frame::act(operation, ctx).shared();
     frame::command(app, frame, reads, move |work, standing, [found, stream, contact]| async move {
-        let row = found.first().and_then(ExportRow::from_row);
+        let row = found.first().map(ExportRow::from_row);
         let mine = |row: &ExportRow| etag.is_none_or(|etag| row.etag.as_deref() == Some(etag));
         let waiting = |row: &ExportRow| ["pending", "processing"].contains(&row.state.as_str());
         if !row.is_some_and(|row| mine(&row) && waiting(&row)) {
@@ -254,11 +255,8 @@ async fn expire(app: &App, ctx: &Ctx, export: ExportId) -> Result<(), AppError> 
 
 async fn names(app: &App, query: &(dyn Fn() -> Query + Sync)) -> Result<Vec<FileName>, AppError> {
     let [rows] = frame::system_query(app, "export_names", || [query()]).await?;
-    let name = |row: &Row| {
-        let (subject, export) = (SubjectId(row.get(0)), ExportId(row.get(1)));
-        Some(FileName { subject, export, etag: row.get::<_, Option<_>>(2)? })
-    };
-    Ok(rows.iter().filter_map(name).collect())
+    let name = |FileRow { subject, export, etag }| Some(FileName { subject, export, etag: etag? });
+    Ok(rows.iter().map(FileRow::from_row).filter_map(name).collect())
 }
 
 fn random_tag() -> String {
@@ -270,6 +268,6 @@ fn random_tag() -> String {
 /// How many records and events there are to read.
 fn total(source: &Source<'_>, events: &[Row]) -> i64 {
     let records: usize = source.ids.values().map(Vec::len).sum();
-    let events = if source.filter.is_empty() { events.first().map_or(0, |row| row.get(0)) } else { 0 };
+    let events = if source.filter.is_empty() { events.first().map_or(0, |row| row.get("events")) } else { 0 };
     i64::try_from(records).unwrap_or(i64::MAX).saturating_add(events)
 }

@@ -1,11 +1,12 @@
 //! What is known of a person, as values, page by page. Each page is read under the ticket of a job, with the keys that count at
 //! that moment; what is removed meanwhile is left out, and what is amended meanwhile is there as amended.
 
+use projections::rights::export::ExportedEvent;
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, ExportId, RecordId, UserId};
-use db::{Query, Row};
+use db::{FromRow, Query, Row};
 use domain::{
     Choice,
     filter::Filter,
@@ -192,11 +193,14 @@ impl Source<'_> {
         let (rows, keys) =
             self.read("export_events", &|| export_events(self.ctx.subject, after.clone(), limit)).await?;
         self.done += i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        let mut rows: Vec<ExportedEvent> = rows.iter().map(ExportedEvent::from_row).collect();
         let items =
             rows.iter().map(|row| export_item::event(self.user, &keys, row)).collect::<Result<_, AppError>>()?;
-        let last = rows.last().filter(|_| rows.len() == PAGE).map(|row| {
-            let event = Event::from_row(row, 0);
-            After { aggregate_type: event.aggregate_type, aggregate_id: event.aggregate_id, sequence: event.sequence }
+        let last = if rows.len() == PAGE { rows.pop() } else { None };
+        let last = last.map(|ExportedEvent { event, .. }| After {
+            aggregate_type: event.aggregate_type,
+            aggregate_id: event.aggregate_id,
+            sequence: event.sequence,
         });
         Ok((items, last))
     }
@@ -214,7 +218,7 @@ impl Source<'_> {
             })],
             Part::Consents => {
                 let (rows, _) = self.read("export_consents", &|| export_consents(self.ctx.subject)).await?;
-                rows.iter().map(export_item::decision).collect::<Result<_, _>>()?
+                rows.iter().map(|row| export_item::decision(&Event::from_row(row))).collect::<Result<_, _>>()?
             }
             Part::Retention => {
                 let (rows, _) = self.read("retention_list", &|| retention_list(self.ctx.subject)).await?;

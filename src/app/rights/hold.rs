@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use context::Ctx;
+use db::FromRow;
 use domain::rights::{
     deletion::DeletionState,
     hold::{Hold, HoldCommand},
@@ -50,7 +51,7 @@ pub async fn decide(app: &App, email: &str, hold: Option<(DateTime<Utc>, &str)>)
             app.ledger.append(Entry::Held { subject: ctx.subject, hold, at: ctx.now() }).await?;
         }
         let waits = |row: &DeletionRow| row.state == DeletionState::Confirmed;
-        for row in requests.iter().filter_map(DeletionRow::from_row).filter(waits) {
+        for row in requests.iter().map(DeletionRow::from_row).filter(waits) {
             let due_at = row.grace_ends_at.unwrap_or(ctx.now());
             work.queue(job_drop(ctx.subject, row.deletion.0));
             work.queue(job_add(ctx.subject, DELETION_JOB, row.deletion.0, due_at, ctx.now()));

@@ -1,6 +1,7 @@
 //! Import of one's own export: everything is checked first, and nothing is written where anything is wrong; then each record is
 //! submitted like any other. What is there already, as it is in the file, stays as it is, so importing twice changes nothing.
 
+use db::FromRow;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -145,7 +146,8 @@ async fn compare(app: &App, ctx: &Ctx, kind: &'static Kind, bodies: &[Body]) -> 
     let (standing, [rows]) = frame::query(app, Frame::act("import_compare", ctx).shared(), reads).await?;
     let mut present = HashMap::new();
     for row in &rows {
-        present.insert(row.get::<_, Vec<u8>>(10), open(&standing.keys, &RecordRow::from_row(row))?.body);
+        let row = RecordRow::from_row(row);
+        present.insert(row.entry.key_hash.clone(), open(&standing.keys, &row)?.body);
     }
     let change = |(body, hash): (&Body, &Vec<u8>)| match present.get(hash) {
         None => Change::Created,

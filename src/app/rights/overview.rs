@@ -1,11 +1,12 @@
 //! The overview (GDPR Art. 15): everything that is held about a person, by kind, derived from the registry of kinds, so that a
 //! new kind appears by itself.
 
+use projections::records::record::AgesRow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use context::Ctx;
-use db::Query;
+use db::{FromRow, Query};
 use domain::{
     Choice, Kind,
     kinds::KINDS,
@@ -97,15 +98,16 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), A
     };
     let (Standing { keys, wrapped, .. }, [account, ages, rules, consents, deletions, switches, counted]) =
         frame::query(app, Frame::right("overview_get", ctx), reads).await?;
+    let ages: Vec<AgesRow> = ages.iter().map(AgesRow::from_row).collect();
     let own: Vec<RetentionRow> = rules.iter().map(RetentionRow::from_row).collect();
     let held = |kind: &'static Kind| {
-        let row = ages.iter().find(|row| row.get::<_, &str>(0) == kind.name());
+        let row = ages.iter().find(|row| row.kind == kind.name());
         Held {
             kind,
-            count: row.map_or(0, |row| row.get(1)),
-            times: row.map(|row| (row.get(2), row.get(3))),
+            count: row.map_or(0, |row| row.count),
+            times: row.map(|row| (row.first_submitted_at, row.last_changed_at)),
             retention_days: days_of(kind, &own, ctx.now()),
-            next_due_at: retention::outlived_at(app, kind, &own, row.map(|row| row.get(4)), ctx.now()),
+            next_due_at: retention::outlived_at(app, kind, &own, row.map(|row| row.unchanged_since), ctx.now()),
         }
     };
     let waits = |row: &DeletionRow| match row.state {
@@ -117,7 +119,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), A
         registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
         kinds: KINDS.iter().map(|kind| held(kind)).collect(),
         consents: consents.iter().map(ConsentRow::from_row).collect(),
-        deletions: deletions.iter().filter_map(DeletionRow::from_row).filter(waits).collect(),
+        deletions: deletions.iter().map(DeletionRow::from_row).filter(waits).collect(),
         exports: counted[0].get(2),
         switches: SwitchesRow::of(&switches),
         sessions: counted[0].get(0),

@@ -4,6 +4,7 @@
 //! A rule that keeps for a shorter time takes effect after the grace of a deletion. Until then the person, who is told by letter,
 //! can set it back.
 
+use db::FromRow;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};

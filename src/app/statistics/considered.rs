@@ -5,10 +5,11 @@
 //! The entries are written when the pass over all people is through and before anything is drawn, so that their number, their order
 //! and their pace depend on the accounts alone.
 
+use projections::statistics::release::AccountRow;
 use std::sync::Arc;
 
 use context::{Ctx, EventId, Personal, SubjectId};
-use db::Row;
+use db::FromRow;
 use domain::{
     log::access::STATS_CONSIDERED,
     quarter::Quarter,
@@ -17,7 +18,6 @@ use domain::{
 use event_log::{Actor, Event, Trail, append};
 use projections::statistics::release::release_accounts;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 use vault::{SubjectKeys, WrappedSubject};
 
 use crate::app::{
@@ -108,9 +108,9 @@ async fn consider_page(
         // One stream and one moment for all: how long each took to seal is told nowhere.
         let (stream, now) = (EventId::random().to_string(), ctx.now());
         for (row, sequence) in accounts.iter().zip(1..) {
-            let subject = SubjectId(row.get::<_, Uuid>(5));
+            let AccountRow { subject, keys } = AccountRow::from_row(row);
             let look = looks.binary_search_by_key(&subject.0, |look| look.subject.0).ok().map(|at| looks[at]);
-            let keys = keys_of(app, row, subject, look.is_some()).await?;
+            let keys = keys_of(app, subject, keys, look.is_some()).await?;
             let event = entry(ctx, release, look.unwrap_or(Look::of(subject)), keys, (&stream, sequence));
             events.push(Event { recorded_at: now, ..event });
         }
@@ -127,12 +127,12 @@ async fn consider_page(
 /// not open to statistics any more, and come by a ticket of their own.
 async fn keys_of(
     app: &App,
-    row: &Row,
     subject: SubjectId,
+    wrapped: Option<WrappedSubject>,
     was_read: bool,
 ) -> Result<Option<Arc<SubjectKeys>>, AppError> {
-    if row.get::<_, Option<i32>>(0).is_some() {
-        return Ok(Some(Arc::new(app.vault.open_once(subject, &WrappedSubject::from_row(row))?)));
+    if let Some(wrapped) = wrapped {
+        return Ok(Some(Arc::new(app.vault.open_once(subject, &wrapped)?)));
     }
     if !was_read {
         return Ok(None);

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest;
 use context::{Ctx, SubjectId};
-use db::Gate;
+use db::{FromRow, Gate};
 use domain::{
     quarter::Quarter,
     statistics::hospital::{FixList, HospitalLists, ListError, Listing},

@@ -24,7 +24,7 @@ pub(crate) async fn nobody_was_here(app: &App) -> Result<bool, AppError> {
 /// The day on which the log began.
 pub(crate) async fn begin_of_log(app: &App) -> Result<Option<NaiveDate>, AppError> {
     let [rows] = frame::system_query(app, "log_begin", || [log_begin()]).await?;
-    Ok(rows.first().map(|row| row.get::<_, DateTime<Utc>>(0).date_naive()))
+    Ok(rows.first().map(|row| row.get::<_, DateTime<Utc>>("recorded_at").date_naive()))
 }
 
 /// The state that the newest event of a stream carries.

@@ -5,6 +5,9 @@
 //! sealed for its owner. The draw happens under the lock of the system's own streams, and only where the quarter is not released
 //! yet, so that two servers never both draw, and a crash leaves a release or none.
 
+use projections::statistics::release::EarlierRow;
+use projections::statistics::release::PaidRelease;
+use projections::statistics::release::PersonRow;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -13,7 +16,7 @@ use std::{
 use aws_lc_rs::digest;
 use chrono::{Days, NaiveDate, NaiveTime};
 use context::{Ctx, SubjectId, crash_point};
-use db::{Gate, Row, Tx};
+use db::{FromRow, Gate, Row, Tx};
 use domain::{
     Choice,
     kinds::{WorkDay, WorkProfile},
@@ -35,7 +38,7 @@ use projections::{
     statistics::{
         hospital::{Hospital, hospital_list},
         release::{
-            Asked, Cost, Published, ReleaseRow, ledger_insert, published_count, published_insert, published_list,
+            Asked, Published, ReleaseRow, ledger_insert, published_count, published_insert, published_list,
             release_alone, release_days, release_earlier, release_insert, release_list, release_people,
             release_profiles, spending_insert,
         },
@@ -43,7 +46,7 @@ use projections::{
 };
 use serde::Deserialize;
 use uuid::Uuid;
-use vault::{SubjectKeys, WrappedSubject};
+use vault::SubjectKeys;
 
 use crate::{
     app::{
@@ -357,8 +360,8 @@ async fn draw_page(app: &App, ctx: &Ctx, period: Quarter, after: SubjectId) -> R
                 return Ok(None);
             }
             let open = |row: &Row| {
-                let subject = SubjectId(row.get::<_, Uuid>(5));
-                let keys = app.vault.open_once(subject, &WrappedSubject::from_row(row))?;
+                let PersonRow { subject, keys } = PersonRow::from_row(row);
+                let keys = app.vault.open_once(subject, &keys)?;
                 let bucket = keys.index().bucket("work_day", &period.to_string()).to_vec();
                 Ok::<_, AppError>((subject.0, keys, bucket))
             };
@@ -385,17 +388,17 @@ pub async fn published(
 ) -> Result<Vec<Published>, AppError> {
     frame::system_work(app, &app.db.api, "published_list", ctx, move |work| async move {
         let [rows] = work.tx.finish([published_list(table, asked, releases)]).await?;
-        Ok(rows.iter().map(|row| Published::from_row(table, row)).collect())
+        Ok(rows.iter().map(|row| Published::from_row(row)).collect())
     })
     .await
 }
 
 /// All releases, newest quarter first, each with what it cost; and the public list of hospitals.
-pub async fn releases(app: &App, ctx: &Ctx) -> Result<(Vec<(ReleaseRow, Cost)>, Vec<Hospital>), AppError> {
+pub async fn releases(app: &App, ctx: &Ctx) -> Result<(Vec<PaidRelease>, Vec<Hospital>), AppError> {
     frame::system_work(app, &app.db.api, "release_list", ctx, move |work| async move {
         let [releases, hospitals] = work.tx.finish([release_list(), hospital_list()]).await?;
         Ok((
-            releases.iter().map(|row| (ReleaseRow::from_row(row), Cost::from_row(row))).collect(),
+            releases.iter().map(|row| PaidRelease::from_row(row)).collect(),
             hospitals.iter().map(Hospital::from_row).collect(),
         ))
     })
@@ -416,14 +419,15 @@ async fn stored(tx: &Tx, period: Quarter, revision: u32) -> Result<Released, App
     let mut releases = releases.iter().map(ReleaseRow::from_row);
     let row = releases.find(|row| row.period_start == period.first_day() && row.revision == revision);
     let row = row.ok_or_else(|| AppError::Corrupt("a release is in the log and not in its table".to_owned()))?;
-    let published = usize::try_from(published[0].get::<_, i64>(0)).unwrap_or_default();
+    let published = usize::try_from(published[0].get::<_, i64>("rows")).unwrap_or_default();
     Ok(Released { row, is_new: false, published })
 }
 
 fn by_person(rows: &[Row]) -> HashMap<Uuid, Vec<RecordRow>> {
     let mut people: HashMap<Uuid, Vec<RecordRow>> = HashMap::new();
     for row in rows {
-        people.entry(row.get(0)).or_default().push(RecordRow::from_row(row));
+        let row = RecordRow::from_row(row);
+        people.entry(row.event.subject_id.0).or_default().push(row);
     }
     people
 }
@@ -457,8 +461,9 @@ async fn earlier(tx: &Tx, release: &ReleaseRow, table: Table) -> Result<Earlier,
     let [rows] = tx.flight([release_earlier(release.period_start, release.revision, table)]).await?;
     let mut earlier = Earlier::default();
     for row in &rows {
-        let names = if row.get(0) { &mut earlier.roll_ups } else { &mut earlier.cells };
-        names.insert(row.get(1));
+        let EarlierRow { is_coarser, cell } = EarlierRow::from_row(row);
+        let names = if is_coarser { &mut earlier.roll_ups } else { &mut earlier.cells };
+        names.insert(cell);
     }
     Ok(earlier)
 }

@@ -316,7 +316,11 @@ impl ComplianceOverview {
                     objected: it.objected,
                 })
                 .collect(),
-            holds: found.holds.into_iter().map(|(subject_id, until)| HoldRow { subject_id, until }).collect(),
+            holds: found
+                .holds
+                .into_iter()
+                .map(|hold| HoldRow { subject_id: hold.subject, until: hold.until })
+                .collect(),
             privileged_accounts: found
                 .staff
                 .into_iter()

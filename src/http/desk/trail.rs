@@ -224,10 +224,13 @@ impl TrailApi {
         let mut found = compliance::trail(&app, &filter).await?;
         let more = found.len() > page.limit;
         found.truncate(page.limit);
-        let next = found.last().filter(|_| more).map(|(txid, position, _)| cursor::make(&format!("{txid}/{position}")));
+        let next = found
+            .last()
+            .filter(|_| more)
+            .map(|row| cursor::make(&format!("{}/{}", row.position.txid, row.position.position)));
         let asked = format!("{from} to {to} {:?} {:?} {:?}", filter.action, filter.subject, filter.role);
         access::note_session_read(&app, caller.ctx(), "trail", found.len(), asked).await?;
-        let entries: Vec<TrailEntry> = found.into_iter().map(|(_, _, event)| TrailEntry::new(event)).collect();
+        let entries: Vec<TrailEntry> = found.into_iter().map(|row| TrailEntry::new(row.event)).collect();
         if as_csv {
             return Ok(TrailAnswer::Csv(PlainText(csv(&entries)?), next.unwrap_or_default()));
         }

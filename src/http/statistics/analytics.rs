@@ -16,7 +16,7 @@ use poem_openapi::{
     payload::{Json, PlainText},
     types::Example,
 };
-use projections::statistics::release::{Asked, Cost, Published, ReleaseRow};
+use projections::statistics::release::{Asked, PaidRelease, Published, ReleaseRow};
 
 use crate::{
     app::{
@@ -240,7 +240,7 @@ impl Statistic {
 }
 
 impl Period {
-    fn new((row, cost): (ReleaseRow, Cost)) -> Self {
+    fn new(PaidRelease { release: row, cost }: PaidRelease) -> Self {
         Self {
             period: Quarter::of(row.period_start).to_string(),
             period_start: row.period_start,
@@ -393,12 +393,12 @@ fn nobody(app: &App) -> Ctx {
 }
 
 /// Of each quarter that is asked for the newest release, and no other, so that no answer mixes two of one quarter.
-fn newest_of(releases: Vec<(ReleaseRow, Cost)>, asked: &Asked) -> Vec<ReleaseRow> {
+fn newest_of(releases: Vec<PaidRelease>, asked: &Asked) -> Vec<ReleaseRow> {
     let within = |row: &ReleaseRow| {
         asked.from.is_none_or(|from| row.period_start >= from) && asked.to.is_none_or(|to| row.period_end <= to)
     };
     // They come newest first.
-    let mut rows: Vec<ReleaseRow> = releases.into_iter().map(|(row, _)| row).filter(within).collect();
+    let mut rows: Vec<ReleaseRow> = releases.into_iter().map(|paid| paid.release).filter(within).collect();
     rows.dedup_by_key(|row| row.period_start);
     rows.reverse();
     rows

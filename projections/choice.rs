@@ -1,0 +1,8 @@
+//! Columns whose values are a closed list, which a CHECK of the table holds.
+
+use domain::Choice;
+
+/// Reads the value of a column. Panics where it is none of the list, because then the table lacks its CHECK.
+pub(crate) fn choice<C: Choice>(text: &str) -> C {
+    C::parse(text).expect("the table allows no other value")
+}
