@@ -1,4 +1,5 @@
-//! The Lethe server: how things get in and out. Rules live in `domain`, read models in `projections`, keys in `crates/vault`.
+//! The Lethe server: HTTP, jobs, files, mail and the command line's work. Rules live in `domain`, read models in
+//! `projections`, keys in `crates/vault`.
 
 pub mod app;
 pub mod auth;

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: starts logging and the runtime, runs one command, and turns its outcome into an exit code.
 
 mod cli;
 
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A core dump would hold keys in clear.
+/// Forbids core dumps, because a core dump would hold keys in clear.
 fn forbid_core_dumps() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {

@@ -1,4 +1,4 @@
-//! The account: seeing it, and rectifying the work profile; the address is not rectified here.
+//! The account: reading it, and rectifying the work profile. The address can't be rectified here.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use poem::{http::StatusCode, test::TestResponse};
@@ -69,7 +69,7 @@ async fn the_last_submission_is_the_newest_change_of_a_day() {
         assert!(last.is_none_or(|last| last < seen));
         last = Some(seen);
     }
-    // The same again is no change, and a rectified profile is no submission.
+    // Submitting the same day again changes nothing, and rectifying the profile is no submission.
     let again = anna.sign(client.post("/v1/work-events/daily").body_json(&day(&today.to_string(), 8.0, 9.0)));
     expect(again.send().await, StatusCode::OK).await;
     expect(patch(&world, &anna, &json!({ "hospital_id": "anderswo" })).await, StatusCode::OK).await;
@@ -143,7 +143,8 @@ async fn a_change_of_what_was_changed_meanwhile_is_refused() {
     problem(rectify("\"1\"", "zweites-haus").await, StatusCode::PRECONDITION_FAILED, "changed").await;
     problem(rectify("\"3\"", "zweites-haus").await, StatusCode::PRECONDITION_FAILED, "changed").await;
     assert_eq!(me(&world, &anna).await.json()["hospital_id"], "erstes-haus");
-    // Saying again what is there is refused too where the tag is old: the caller has not seen it.
+    // A patch that changes nothing is refused too when its tag is old, because the caller has not seen the newest
+    // version.
     problem(rectify("\"1\"", "erstes-haus").await, StatusCode::PRECONDITION_FAILED, "changed").await;
     expect(rectify("\"2\"", "zweites-haus").await, StatusCode::OK).await;
     expect(rectify("*", "drittes-haus").await, StatusCode::OK).await;

@@ -1,4 +1,4 @@
-//! E-mail addresses: one mailbox in several spellings is one account, and what is accepted can be sent a letter.
+//! E-mail addresses: several spellings of one mailbox are one account, and every accepted address can be sent a letter.
 
 use context::{Client, Ctx, RequestId, Role};
 use lethe::app::identity::{
@@ -34,7 +34,7 @@ async fn one_mailbox_is_one_account_however_it_is_spelled() {
         for (number, spelling) in spellings.iter().enumerate() {
             let asked = world.client().post("/v1/auth/code").body_json(&json!({ "email": spelling })).send().await;
             expect(asked, StatusCode::ACCEPTED).await;
-            // The letter is there, to the one spelling.
+            // The letter is addressed in the normal spelling.
             let code = world.mailed_code(kept).await;
             if number == 0 {
                 let body = registration(spelling, &code);
@@ -82,7 +82,7 @@ async fn an_address_that_no_letter_reaches_is_refused_by_name_and_changes_nothin
 #[tokio::test]
 async fn an_account_that_was_filed_under_an_earlier_spelling_is_found() {
     let world = World::new().await;
-    // As the version before filed it: the domain in its own letters.
+    // The version before stored the domain in its own letters.
     let former = "otto@bücher.example";
     let person = Registration { email: former.to_owned(), work: None, consents: Vec::new() };
     let ctx = Ctx::anonymous(world.clock.clone(), Client::default(), RequestId::random());
@@ -100,7 +100,7 @@ async fn an_account_that_was_filed_under_an_earlier_spelling_is_found() {
     let body = json!({ "email": former, "code": code });
     let grant = expect(world.client().post("/v1/auth/login").body_json(&body).send().await, StatusCode::OK).await;
     assert_eq!(grant["user_id"], json!(otto.user_id));
-    // Whoever else reads an address finds the same person: the command line, and the desk.
+    // The command line and the desk find the same person by any spelling.
     staff::add(&world.app, "otto@xn--bcher-kva.example", Role::Auditor).await.expect("a role is given");
     staff::add(&world.app, "carla@lethe.example", Role::Compliance).await.expect("staff are made");
     let carla = sign_in(&world, "carla@lethe.example").await;

@@ -33,7 +33,7 @@ use crate::{
 
 const DAYS: [&str; 3] = ["2025-12-08", "2025-12-09", "2026-01-05"];
 
-/// Something that a person does. There are few values, so that much of it happens twice.
+/// A step of a person. There are few values, so that many steps happen twice.
 #[derive(Clone, Debug)]
 enum Step {
     Submit(usize, u8),
@@ -60,7 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// An entry that the log must hold.
+/// An entry that the audit log must hold.
 #[derive(Clone, Debug)]
 struct Entry {
     action: &'static str,
@@ -68,7 +68,7 @@ struct Entry {
     actor: &'static str,
     /// How many values were read.
     count: Option<usize>,
-    /// Which record it is about, where the answer said so.
+    /// The id of the record, if the answer named it.
     record: Option<String>,
     request: String,
     agent: String,
@@ -77,7 +77,7 @@ struct Entry {
     not_after: DateTime<Utc>,
 }
 
-/// A request, what must be answered, and what the log must say of it: action, kind, and how many were read.
+/// A request, the expected status, and the expected entry of the log: action, kind, and how many values were read.
 struct Plan {
     method: Method,
     path: &'static str,
@@ -87,7 +87,7 @@ struct Plan {
     entries: Vec<(&'static str, &'static str, Option<usize>)>,
 }
 
-/// Somebody, what is known to be stored about them, and what their log must say, oldest first.
+/// A person, the data that must be stored about them, and the entries that their log must hold, oldest first.
 struct Diary {
     person: Person,
     consents: bool,
@@ -99,7 +99,7 @@ struct Diary {
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 impl Diary {
-    /// Registers a new person of that first name, without mail and its limits.
+    /// Registers a new person with this first name, without mail and its limits.
     async fn of(world: &World, name: &str) -> Self {
         let email = format!("{name}{}@klinik.example", NUMBER.fetch_add(1, Ordering::Relaxed));
         let work = WorkProfile {
@@ -141,7 +141,7 @@ impl Diary {
         Self { person, consents: true, days: BTreeMap::new(), hospital: 0, entries }
     }
 
-    /// Stores a day in the model; gives what the log must say.
+    /// Stores a day in the model; returns the expected entry of the log.
     fn submit(&mut self, date: usize, hours: u8) -> Option<(&'static str, &'static str, Option<usize>)> {
         match self.days.insert(date, hours) {
             None => Some(("record.submitted", WORK_DAY.name(), None)),
@@ -219,7 +219,7 @@ impl Diary {
         plan
     }
 
-    /// Does it, and notes what the log must say from now on.
+    /// Sends the step's request, and notes the entry that the log must hold from now on.
     async fn act(&mut self, world: &World, step: &Step, agent: &str) -> Value {
         let plan = self.plan(step);
         let client = world.client();
@@ -238,7 +238,7 @@ impl Diary {
         self.entries.extend(plan.entries.into_iter().map(|(action, kind, count)| Entry {
             action,
             kind,
-            // Whoever shows a wrong code has not shown to be that person.
+            // A caller who shows a wrong code has not proved to be that person.
             actor: if plan.signed { "subject" } else { "anonymous" },
             count,
             record: answer["event_id"].as_str().map(str::to_owned),
@@ -251,7 +251,7 @@ impl Diary {
         answer
     }
 
-    /// Compares the log with what it must say, newest first and nothing besides; gives it back.
+    /// Compares the log with the expected entries, newest first and no others; returns the log.
     async fn check(&mut self, world: &World) -> Result<Vec<Value>, TestCaseError> {
         let expected: Vec<Entry> = self.entries.iter().rev().cloned().collect();
         let answer = self.act(world, &Step::SeeLog, "check/1.0").await;
@@ -277,7 +277,7 @@ impl Diary {
         Ok(found)
     }
 
-    /// Turns pages to the end; each entry is seen once.
+    /// Turns all pages; each entry must be seen once.
     async fn turn_pages(&mut self, world: &World, log: &[Value], limit: usize) -> Result<(), TestCaseError> {
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
@@ -290,7 +290,7 @@ impl Diary {
                 break;
             }
         }
-        // The look at the log itself came in between; what came while pages were turned is not among them.
+        // Reading the log itself came in between. Entries that were added while pages were turned are not among them.
         prop_assert_eq!(seen.len(), log.len() + 1);
         prop_assert!(seen[1..].iter().eq(log.iter().map(|entry| &entry["id"])));
         Ok(())
@@ -331,7 +331,7 @@ fn time(entry: &Value) -> DateTime<Utc> {
     entry["timestamp"].as_str().expect("a time").parse().expect("RFC 3339")
 }
 
-/// What to ask for: between the times of two entries, the action of a third or its whole family.
+/// A filter of the log: between the times of two entries, and by the action of a third or its whole family.
 #[derive(Clone, Debug)]
 struct Filter {
     one: Index,
@@ -370,7 +370,7 @@ fn every_step_is_one_persons_entry_with_its_whole_context() {
     });
 }
 
-/// Operations that touch nobody's data, each with the reason.
+/// Operations that touch nobody's data, each with the reason. They leave no entry.
 const ABOUT_NOBODY: [(&str, &str); 14] = [
     ("guest_evaluate", "a guest is nobody in particular, and leaves no trace"),
     ("guest_token", "a guest's token names nobody"),
@@ -416,7 +416,7 @@ async fn every_operation_of_the_document_leaves_an_entry_or_is_about_nobody() {
     assert_eq!(exercised + ABOUT_NOBODY.len(), ids.len());
 }
 
-/// What is refused after data was opened, or one step before a deletion, is on record as well.
+/// A refusal after data was opened, or one step before a deletion, is on record as well.
 #[tokio::test]
 async fn refusals_that_say_something_are_entries() {
     let stage = Stage::new().await;

@@ -1,4 +1,5 @@
-//! Backups: the log and the keys apart, a restore that brings back what lives and nothing that was erased, and the drill.
+//! Backups: archives of log and keys, a restore that brings back living data and nothing that was erased, and the
+//! drill.
 
 use std::{path::PathBuf, process::Output, sync::Arc, time::Duration};
 
@@ -44,7 +45,7 @@ use crate::{
     tree::covered,
 };
 
-/// Archives of a world, and an empty database beside it.
+/// A folder for archives of a world, and a store whose databases are empty.
 struct Depot {
     folder: tempfile::TempDir,
     store: Store,
@@ -66,7 +67,7 @@ impl Depot {
         create(&self.store, None, vault, ledger, &log, &keys, world.clock.now()).await.expect("a backup is taken");
     }
 
-    /// Restores a pair into an empty database, with the ledger of the world as it is now.
+    /// Restores a pair of archives into an empty database, with the world's present ledger.
     async fn bring_back(&self, world: &World, log: &str, keys: &str) -> Result<Back, ServerError> {
         let name = format!("r{}", context::EventId::random().0.simple());
         let address = db::Address { database: name, ..world.database.address.clone() };
@@ -122,7 +123,7 @@ async fn a_restore_brings_back_what_lives_and_nothing_that_was_taken_away_since(
     expect(world.put(&ben, "/v1/consents/work_hours", &withdraw).await, StatusCode::OK).await;
     let object = json!({ "objected": true });
     expect(world.put(&ben, "/v1/privacy/objections/work_hours", &object).await, StatusCode::OK).await;
-    // Of several words on one thing the last counts.
+    // When a person decides several times on the same thing, the last decision counts.
     for restricted in [true, false, true] {
         let restrict = json!({ "restricted": restricted });
         expect(world.put(&ben, "/v1/privacy/restriction", &restrict).await, StatusCode::OK).await;
@@ -131,7 +132,7 @@ async fn a_restore_brings_back_what_lives_and_nothing_that_was_taken_away_since(
     erase(&world, &carla).await;
     depot.take(&world, "new").await;
 
-    // The old log with the newest keys, and the ledger.
+    // The old log, the newest keys, and the ledger.
     let back = depot.bring_back(&world, "old", "new").await.expect("restored");
     assert_eq!(back.days(a).await.expect("listed"), [date("2025-12-08")], "removed and too new days are not back");
     assert_eq!(back.days(b).await.expect("listed"), [date("2025-12-08")]);
@@ -154,13 +155,13 @@ async fn a_restore_brings_back_what_lives_and_nothing_that_was_taken_away_since(
     consent::decide(&back.app, &ctx, Purpose::Statistics, true, None).await.expect("decided");
     let after: i64 = client.query_one(sql, &[]).await.expect("counted").get(1);
     assert!(after > last);
-    // Again: nothing is left to do.
+    // A second replay finds nothing to do.
     assert_eq!(
         restore::replay(&back.app).await.expect("replayed"),
         lethe::app::operation::restore::Replayed::default()
     );
 
-    // Both new: everything that lives is there.
+    // Both archives are new: all living data is back.
     let back = depot.bring_back(&world, "new", "new").await.expect("restored");
     assert_eq!(back.days(a).await.expect("listed"), [date("2025-12-08"), date("2025-12-10")]);
     assert_eq!((back.restored.lost_people, back.restored.lost_records), (0, 0));
@@ -179,7 +180,7 @@ async fn the_ledger_takes_away_what_old_keys_would_bring_back() {
     let removed = world.send(&ben, Method::DELETE, format!("/v1/records/work_day/{gone}"), &Value::Null).await;
     assert!(removed.0.status().is_success());
     erase(&world, &carla).await;
-    // The key ring was not rotated since: the old pair still opens, and the ledger is what keeps the promise.
+    // The key ring was not rotated since, so the old pair still opens. Only the ledger keeps the erased person away.
     let back = depot.bring_back(&world, "old", "old").await.expect("restored");
     assert_eq!((back.restored.replayed.erased, back.restored.replayed.removed), (1, 1));
     assert!(matches!(back.days(subject).await, Err(AppError::SignedOut)));
@@ -237,7 +238,7 @@ async fn a_restore_keeps_the_end_of_a_grace_that_a_suspension_prolonged() {
     let earlier = end(&world.app).await;
     world.clock.advance(TimeDelta::hours(1));
     let mut prolonged = vec![earlier];
-    // Twice, so that only the newest of two ends is right.
+    // Twice, so that only the newer of two ends is right.
     for _ in 0..2 {
         world.clock.advance(TimeDelta::minutes(30));
         provoke(&world, &sign_in(&world, &anna.email).await).await;
@@ -273,7 +274,7 @@ async fn what_cannot_be_restored_whole_is_refused_before_anything_is_written() {
     std::fs::write(depot.path("damaged.keys"), bytes).expect("written");
     let fact = refused("old", "damaged").await;
     assert!(fact.contains("is damaged"), "{fact}");
-    // A ledger that is older than the keys is missing promises.
+    // A ledger that is older than the keys lacks promises.
     std::fs::rename(depot.path("new.keys"), depot.path("kept.keys")).expect("renamed");
     world.app.ledger.append(entry()).await.expect("noted");
     depot.take(&world, "later").await;
@@ -337,7 +338,7 @@ async fn a_backup_that_would_lose_an_archive_is_refused_before_anything_is_writt
     }
     let kept = std::fs::read_to_string(path("there")).expect("read");
     assert_eq!(kept, "the log of last month");
-    // Where the second archive fails, the first is not left behind, and nothing says that the keys are archived.
+    // If the second archive fails, the first is not left behind, and the ring does not say that the keys are archived.
     let superuser = world.superuser().await;
     superuser.batch_execute("ALTER TABLE auth.staff_roles RENAME TO gone").await.expect("a superuser may");
     take("log", "keys").await.expect_err("a table is missing");
@@ -356,7 +357,7 @@ fn entry() -> lethe::data::ledger::Entry {
     lethe::data::ledger::Entry::Restricted { subject, restricted: true, at: chrono::DateTime::UNIX_EPOCH }
 }
 
-/// A cluster of its own in a data folder, as the binary finds it, with two people in it.
+/// A cluster in a data folder, as the binary finds it, with two people in it.
 async fn house(data: &DataFolder) -> (Store, Arc<Vault>, Arc<App>) {
     let (store, vault) = data.cluster(&[("fsync", "off")]).await;
     let folder = Folder::open(data.path()).expect("the folder opens");
@@ -370,7 +371,7 @@ async fn house(data: &DataFolder) -> (Store, Arc<Vault>, Arc<App>) {
     (store, vault, app)
 }
 
-/// The places at which a restore may be killed. Between chunks it is killed thrice, each time one chunk further.
+/// The points at which a restore is killed. Between chunks it is killed three times, each time one chunk further.
 const DEATHS: &[&str] = &[
     "restore: marked",
     "restore: begun",
@@ -384,26 +385,26 @@ const DEATHS: &[&str] = &[
     "restore: replayed",
 ];
 
-/// All events, in their order, without the transaction and the position that a restore gives them anew.
+/// All events in order, without the transaction and the position, which a restore assigns anew.
 async fn events_of(database: &Database) -> Vec<String> {
     let client = db::admin(&database.address, &database.admin, None).await.expect("connects");
     let sql = "SELECT (to_jsonb(e) - 'txid' - 'position')::text FROM log.events e ORDER BY txid, position";
     client.query(sql, &[]).await.expect("read").iter().map(|row| row.get(0)).collect()
 }
 
-/// Runs `lethe` to its end, which comes by itself and soon: a server that is not refused would go on.
+/// Runs `lethe` to its end. A server that must refuse to start ends by itself; one that starts would not.
 fn ended(args: &[&str]) -> Output {
     let (status, stdout) = Program::start(args, "info").end(Duration::from_secs(60));
     Output { status, stdout, stderr: Vec::new() }
 }
 
-/// How many rows a restore said it has loaded, line by line.
+/// The counts that a restore printed for loaded rows, line by line.
 fn rows_loaded(output: &str) -> Vec<u64> {
     let counts = output.lines().filter_map(|line| line.strip_prefix("rows loaded: "));
     counts.map(|line| line.split(' ').next().expect("a count").parse().expect("a number")).collect()
 }
 
-/// A restore that is killed leaves a database that nobody serves from, and the same command goes on where it was.
+/// A restore that is killed leaves a database that no server serves from, and the same command goes on with it.
 #[tokio::test]
 async fn a_restore_that_was_broken_off_is_gone_on_with_before_anybody_is_served() {
     let data = DataFolder::new("");
@@ -451,7 +452,7 @@ async fn a_restore_that_was_broken_off_is_gone_on_with_before_anybody_is_served(
             text(&refused)
         );
         if *point != "restore: marked" {
-            // A server of another data folder sees the database's own mark.
+            // A server with another data folder sees the mark in the database.
             std::fs::remove_file(data.path().join("restoring")).expect("the folder's mark");
             let refused = ended(&serve);
             assert!(
@@ -478,7 +479,7 @@ async fn a_restore_that_was_broken_off_is_gone_on_with_before_anybody_is_served(
     assert!(!again.status.success() && text(&again).contains("holds something"), "{}", text(&again));
     assert!(server.stop().0.success());
 
-    // An empty database that is served already: the restore is refused, and leaves no mark.
+    // A restore into an empty database that a server uses is refused, and leaves no mark.
     let fresh = Database { address: db::Address { database: "fresh".to_owned(), ..address.clone() }, ..other.clone() };
     let fresh = fresh.url(admin, None);
     assert!(run(&["migrate", "--data", data.text(), "--database", &fresh]).status.success());
@@ -508,7 +509,7 @@ async fn the_drill_proves_that_nothing_comes_back() {
     assert!(!said.contains("FAIL") && said.matches("ok   ").count() >= 10, "{said}");
     assert!(said.contains("the person's export opens") && said.contains("no export of the person is left"), "{said}");
     assert!(said.contains("which is destroyed: this archive opens for nobody any more"), "{said}");
-    // And again, with the next version.
+    // A second drill works as well, with the next version of the key.
     let output = run(&["drill", "--data", data.text(), "--to", to.to_str().expect("UTF-8")]);
     assert!(output.status.success(), "{}", text(&output));
 }
@@ -533,15 +534,15 @@ async fn what_was_published_comes_back_and_what_is_lost_is_never_drawn_again() {
     let again = release::make(&back.app, period, 0).await.expect("given");
     assert_eq!((again.is_new, again.row.sha256), (false, released.row.sha256));
     assert_eq!(back.restored.replayed.released, 0);
-    // The older log knows of no release; the ledger does.
+    // The older log knows of no release, but the ledger does.
     let back = depot.bring_back(&world, "old", "new").await.expect("restored");
     assert_eq!((back.restored.replayed.released, tables(&back.database).await), (1, None));
     let refused = release::make(&back.app, period, 0).await.expect_err("it would be a second draw");
     assert!(refused.to_string().contains("lost with an earlier database"), "{refused}");
 }
 
-/// A backup that is older than what was signed can't go on with the tree: a new one says what is lost, and auditors who hold an
-/// older checkpoint see it. One that holds all that was signed goes on.
+/// A backup that is older than the newest checkpoint can't continue the tree. A new tree says what is lost, and
+/// auditors who hold the newer checkpoint see it. A backup that holds everything that was signed continues the tree.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_below_the_newest_checkpoint_opens_a_new_tree_that_says_what_is_lost() {
     let world = World::new().await;
@@ -575,7 +576,7 @@ async fn a_restore_below_the_newest_checkpoint_opens_a_new_tree_that_says_what_i
     assert_eq!(verified(&world, &back, &kept).await.0, [], "what was kept is what was signed then");
     assert_eq!(verified(&world, &back, &lost).await.0, [Finding::CutOff { index: kept.size, size: lost.size }]);
 
-    // The same backup once more: no name is signed twice.
+    // The same backup once more: no origin is signed twice.
     let again = depot.bring_back(&world, "old", "old").await.expect("restored");
     let third = format!("{}/3", kept.origin);
     assert_eq!(again.restored.opened.as_ref(), Some(&third));
@@ -583,7 +584,7 @@ async fn a_restore_below_the_newest_checkpoint_opens_a_new_tree_that_says_what_i
     let (findings, opening) = verified(&world, &again, &newest).await;
     assert_eq!((findings, opening.expect("it says so")["signed_origin"].as_str()), ([].into(), Some(origin.as_str())));
 
-    // Events that were kept are vouched for by the new tree's first leaf.
+    // The new tree's first leaf covers the events that were kept.
     let superuser = world.suite.superuser(&back.database.address.database).await;
     let change = "ALTER TABLE log.events DISABLE TRIGGER ALL; UPDATE log.events SET metadata = '{}' WHERE sequence = 1 AND aggregate_type = 'account'";
     superuser.batch_execute(change).await.expect("a superuser may");

@@ -1,4 +1,4 @@
-//! Bad input: every refusal is a problem that names the field, repeats nothing of what was sent, and leaves nothing behind.
+//! Bad input: every refusal is a problem that names the field, repeats nothing that was sent, and changes nothing.
 
 use poem::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const ME: &str = "/v1/auth/me";
 const CONSENT: &str = "/v1/consents/work_hours";
 const AUDIT: &str = "/v1/privacy/audit-log";
 
-/// One bad request and how it must be refused.
+/// A bad request, and the expected refusal.
 struct Case {
     what: String,
     method: Method,
@@ -33,7 +33,7 @@ struct Case {
     fields: Vec<String>,
 }
 
-/// A request with a JSON body, in exact bytes.
+/// A request with a JSON body of exactly these bytes.
 fn raw(method: Method, path: &str, body: impl Into<Vec<u8>>, status: u16, fields: &[&str]) -> Case {
     let body = body.into();
     let what: String = String::from_utf8_lossy(&body).chars().take(80).collect();
@@ -57,7 +57,7 @@ fn get(path: &str, query: &str, status: u16, fields: &[&str]) -> Case {
     Case { headers: Vec::new(), body: None, ..case }
 }
 
-/// A good object with some fields replaced; `null` stays, as clients send it.
+/// A good object with some fields replaced. A `null` is kept, because clients send it.
 fn but(mut body: Value, changes: Value) -> Value {
     let Value::Object(changes) = changes else { panic!("changes are an object") };
     body.as_object_mut().expect("it is an object").extend(changes);
@@ -103,13 +103,13 @@ impl Case {
         Answer::of(request.send().await).await
     }
 
-    /// What is wrong with an answer to this case, if anything.
+    /// The fault of an answer to this case, if there is one.
     fn fault(&self, answer: &Answer) -> Option<String> {
         if answer.status.as_u16() != self.status {
             return Some(format!("answers {} instead of {}: {}", answer.status.as_u16(), self.status, answer.text));
         }
         let problem = answer.problem(answer.status);
-        // All are named at once; in which order is not promised.
+        // All fields are named at once; their order is not promised.
         let (mut named, mut expected) = (fields(&problem), self.fields.clone());
         named.sort_unstable();
         expected.sort_unstable();
@@ -121,7 +121,7 @@ impl Case {
     }
 }
 
-/// Sends all cases as one signed-in person and complains about all that are not refused as they should be.
+/// Sends all cases as one signed-in person, and fails with all that are not refused as expected.
 async fn refused(cases: Vec<Case>) {
     let world = World::new().await;
     let anna = world.person("anna").await;
@@ -223,7 +223,7 @@ async fn a_body_is_not_too_large() {
         cases.push(raw(Method::POST, DAILY, format!("{}{}", good_day(), " ".repeat(bytes)), 413, &[]));
         cases.push(raw(Method::POST, DAILY, "[".repeat(bytes), 413, &[]));
     }
-    // Short of the limit it is read, and refused for what it says.
+    // A body below the limit is read, and refused for its content.
     cases.push(raw(
         Method::POST,
         DAILY,
@@ -471,7 +471,7 @@ async fn faults_of_form_and_of_rule_are_named_together() {
             &json!({ "events": [at("2026-02-03"), at("9999-01-01"), at("2026-02-04"), bad_hours("2026-02-05")] }),
             &["events[1].date", "events[3].planned_hours"],
         ),
-        // A repeated day and one of no known source.
+        // A repeated day, and a day with an unknown source.
         post(
             BATCH,
             &json!({ "events": [at("2026-02-03"), at("2026-02-03"), but(at("2026-02-04"), json!({ "source": MARK }))] }),
@@ -553,7 +553,7 @@ async fn texts_hold_no_control_characters_and_are_not_too_long() {
     }
     let key = |key: &str| post(DAILY, &good_day(), &["Idempotency-Key"]).with("idempotency-key", key);
     cases.extend([key(""), key(&"k".repeat(256)), key(&"k".repeat(4000)), key("tab\there")]);
-    // What is no tag is refused; a tag that we did not give is of no version.
+    // A malformed tag is refused. A tag that we never gave matches no version.
     let patch = |status: u16, fields: &[&str]| raw(Method::PATCH, ME, r#"{"hospital_id":"anderswo"}"#, status, fields);
     cases.extend(["3", "\"1", ""].map(|tag| patch(400, &["If-Match"]).with("if-match", tag)));
     cases.extend(["\"x\"", "\"\"", "\"99999999999999999999\""].map(|tag| patch(412, &[]).with("if-match", tag)));
@@ -570,7 +570,8 @@ async fn parameters_of_the_wrong_form_are_named() {
         for limit in ["0", "1001", "4294967295"] {
             cases.push(get(path, &format!("?limit={limit}"), 422, &["limit"]));
         }
-        // The last ones are base64url: of a word, of nothing, of bytes that are no text, of a date that is none.
+        // The last ones are base64url: of a word, of nothing, of bytes that are not text, of a date that does not
+        // exist.
         cases.push(get(path, "?cursor=%FF", 400, &["cursor"]));
         for cursor in [MARK, "!!!", "%00", "Zm9v", "%20", "_w", "MjAyNi0wMi0zMA", "MjAyNi0wMi0wMg=="] {
             cases.push(get(path, &format!("?cursor={cursor}"), 422, &["cursor"]));
@@ -645,7 +646,7 @@ async fn routes_and_methods_that_are_not_there_are_problems() {
         let client = world.client();
         let answer = Answer::of(anna.sign(client.request(method.clone(), path)).send().await).await;
         assert_eq!(answer.problem(StatusCode::METHOD_NOT_ALLOWED)["type"], "/problems/method-not-allowed");
-        // RFC 9110, 15.5.6: the answer must say what is allowed.
+        // RFC 9110, 15.5.6: the answer must list the allowed methods.
         let allow = answer.header("allow").unwrap_or_else(|| panic!("{method} {path} says nothing of what is allowed"));
         assert!(allow.split(", ").any(|known| known == allowed), "{method} {path}: {allow}");
     }
@@ -696,7 +697,7 @@ async fn who_does_not_sign_in_properly_is_refused_before_anything_is_read() {
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     assert_eq!(state_of(&client).await, before);
-    // RFC 9110, 11.1: the name of a scheme is of any case.
+    // RFC 9110, 11.1: the case of a scheme's name does not matter.
     for scheme in ["Bearer", "bearer", "BEARER"] {
         let case = get(ME, "", 200, &[]).with("authorization", format!("{scheme} {}", anna.token));
         assert_eq!(case.send(&world, None).await.status, StatusCode::OK, "{scheme}");
@@ -724,7 +725,7 @@ async fn the_paths_of_older_clients_lead_to_the_first_version() {
         let answer = Answer::of(world.client().request(method.clone(), path).send().await).await;
         assert_eq!(answer.status, StatusCode::PERMANENT_REDIRECT, "{method} {path}: {}", answer.text);
         assert_eq!(answer.header("location"), Some(format!("/v1{path}").as_str()), "{method} {path}");
-        // Where it leads there is something.
+        // The redirect leads to an existing operation.
         let there = world.client();
         let there = anna.sign(there.request(method.clone(), format!("/v1{path}"))).send().await;
         let status = there.0.status();

@@ -1,6 +1,7 @@
-//! Export files in a bucket: the same promises as in a folder, against a server that speaks S3 (`bucket/server.py`, of moto).
+//! Export files in a bucket: the same promises as in a folder, against a server that speaks S3 (`bucket/server.py`,
+//! based on moto).
 //!
-//! What the server needs is in `bucket/requirements.txt`; see `python.rs`.
+//! The server's packages are listed in `bucket/requirements.txt`; see `python.rs`.
 
 use std::{
     io::{BufRead, BufReader},
@@ -19,10 +20,10 @@ use vault::{FileKey, Ring, SubjectKeys, Vault};
 
 use crate::{left_out::left_out, python::environment};
 
-/// More than an upload takes in one part.
+/// Larger than one part of an upload.
 const LARGE: usize = 12 * 1024 * 1024 + 345;
 
-/// A server that runs until it is dropped, since its standard input ends then.
+/// A server that runs until it is dropped, because its standard input ends then.
 struct Server {
     port: u16,
     child: Child,
@@ -101,7 +102,7 @@ async fn files_in_a_bucket_are_whole_sealed_and_gone_when_they_are_removed() {
     }
     let (foreign, _) = write(&store, ben, &his, 10).await;
     assert_eq!(store.list().await.expect("listed").len(), 4);
-    // An upload that was given up shows nothing.
+    // An upload that was given up is not listed.
     let given_up = FileName { export: ExportId::random(), ..foreign.clone() };
     let mut file = FileWriter::create(&store, &given_up, FileKey::generate()).await.expect("begun");
     file.write(&content(LARGE)).await.expect("written");

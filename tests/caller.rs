@@ -1,5 +1,5 @@
-//! Who calls, and from where: a token counts as one however `Authorization` is spelled, and a client is the same one however its
-//! address arrives.
+//! The caller and the client: a token counts however `Authorization` is spelled, and a client is the same one however
+//! its address arrives.
 
 use context::RecordId;
 use lethe::{
@@ -15,14 +15,14 @@ use crate::{
     support::{Person, World, day, expect, request_from},
 };
 
-/// How many refusals are on record of somebody.
+/// How many refusals of a person are in the log.
 async fn refusals(world: &World, person: &Person) -> i64 {
     let sql = "SELECT count(*) FROM log.events WHERE subject_id = $1 AND event_type = 'access.refused'";
     let subject = subject_of(world, person).await;
     world.superuser().await.query_one(sql, &[&subject]).await.expect("the log is read").get(0)
 }
 
-/// Asks for a record that is not there.
+/// Asks for a record that does not exist.
 async fn ask_in_vain(world: &World, authorization: &[u8]) -> TestResponse {
     let path = format!("/v1/records/work_day/{}", RecordId::random());
     let value = poem::http::HeaderValue::from_bytes(authorization).expect("a value of a header field");
@@ -57,7 +57,7 @@ async fn each_spelling_of_bearer_is_refused_by_all_or_recorded_by_all() {
         assert_eq!(refusals(&world, &anna).await, recorded, "{before:?} … {after:?}");
     }
     assert_eq!(recorded, 6);
-    // What is no text is no token.
+    // Bytes that are not UTF-8 are no token.
     let beyond = [b"Bearer \xff".as_slice(), anna.token.as_bytes()].concat();
     problem(ask_in_vain(&world, &beyond).await, StatusCode::UNAUTHORIZED, "signed-out").await;
 }
@@ -119,7 +119,8 @@ async fn the_log_names_an_address_in_one_form_and_limits_count_it_once() {
         .map(|entry| entry["ip_address"].clone())
         .collect();
     assert_eq!(seen, expected);
-    // Two IPv4 clients on a socket of both families are two: the one's requests are not counted against the other.
+    // Two IPv4 clients on a socket for both families are two clients: requests of one are not counted against the
+    // other.
     let ask = async |peer: &str| {
         let body = json!({ "email": "ben@klinik.example" });
         routes.get_response(request_from(peer, "POST /v1/auth/code", &[], &body)).await.status()

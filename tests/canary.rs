@@ -1,9 +1,9 @@
 //! The first invariant: nothing on disk links a value to a person.
 //!
-//! Unique texts go into the real binary wherever a client can put text, on a cluster that logs every statement with what
-//! is bound to it. Then the raw bytes of every file below the data folder, and all that the server wrote, are searched for
-//! each of them in every encoding that could hold it. What was issued (tokens) and what is kept apart (the ring's keys, the
-//! logins' passwords) is searched for too. Only the mail may name its recipients.
+//! The test sends unique texts to the real binary wherever a client can put text, on a cluster that logs every
+//! statement with its bound values. Then it searches the raw bytes of every file below the data folder, and the whole
+//! output of the server, for each text in every encoding that could hold it. It also searches for tokens, for the
+//! ring's keys and for the logins' passwords. Only the mail may name its recipients.
 
 mod rights;
 
@@ -25,11 +25,11 @@ use crate::{
     support::Suite,
 };
 
-/// The address from which the requests come; it is a canary itself. Only Linux has all of 127.0.0.0/8 without being asked.
+/// The address that the requests come from; it is a canary itself. Only Linux has all of 127.0.0.0/8 without set-up.
 const CLIENT: Ipv4Addr =
     if cfg!(target_os = "linux") { Ipv4Addr::new(127, 193, 141, 207) } else { Ipv4Addr::LOCALHOST };
 
-/// Everything that PostgreSQL can be told to write down. The last two undo what our own supervisor sets.
+/// The settings with which PostgreSQL writes down as much as it can. The last two undo settings of our own supervisor.
 const LOUD: [(&str, &str); 9] = [
     ("fsync", "off"),
     ("wal_keep_size", "1GB"),
@@ -44,7 +44,7 @@ const LOUD: [(&str, &str); 9] = [
 
 const ZEROS: [u8; 8192] = [0; 8192];
 
-/// What is searched for: each in every encoding, and the files in which it may stand.
+/// The texts that are searched for: each in every encoding, with the file in which it may be.
 #[derive(Default)]
 struct Wanted {
     things: Vec<(String, Option<&'static str>)>,
@@ -52,7 +52,6 @@ struct Wanted {
     by_head: HashMap<[u8; 4], Vec<usize>>,
 }
 
-/// Where something was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Finding {
     what: String,
@@ -61,7 +60,7 @@ struct Finding {
 }
 
 impl Wanted {
-    /// A fresh text of 18 small letters that is nowhere else in the world, to be submitted at `place`.
+    /// A new random text of 18 small letters, to be submitted at the field or header that `place` names.
     fn canary(&mut self, place: &str) -> String {
         let letters = context::EventId::random().0.into_bytes().map(|byte| char::from(b'a' + byte % 26));
         let text = format!("zq{}", String::from_iter(letters));
@@ -69,7 +68,7 @@ impl Wanted {
         text
     }
 
-    /// Also something that was not made here; it may stand in the file `but_in`.
+    /// Adds any other bytes to the search. They may be in the file `but_in`.
     fn add(&mut self, what: &str, bytes: &[u8], but_in: Option<&'static str>) {
         let thing = self.things.len();
         self.things.push((what.to_owned(), but_in));
@@ -81,7 +80,7 @@ impl Wanted {
     }
 
     fn scan(&self, file: &Path, bytes: &[u8], found: &mut BTreeSet<Finding>) {
-        // Two bytes decide in most places; much of a new log segment is zeros, which begin nothing.
+        // In most positions the first two bytes decide. Much of a new WAL segment is zeros, which no text begins with.
         let mut begins = vec![false; 1 << 16];
         for head in self.by_head.keys() {
             begins[usize::from(u16::from_be_bytes([head[0], head[1]]))] = true;
@@ -112,7 +111,7 @@ impl Wanted {
         }
     }
 
-    /// Searches every file below a folder, but for those that `skipped` names.
+    /// Searches every file below a folder, except those that `skipped` names.
     fn scan_folder(&self, folder: &Path, skipped: &[&str], found: &mut BTreeSet<Finding>) -> usize {
         let mut files = 0;
         for entry in std::fs::read_dir(folder).expect("a folder") {
@@ -132,7 +131,7 @@ impl Wanted {
     }
 }
 
-/// Bytes as they stand, as UTF-16, and in hexadecimal and base64, wherever in a longer value they lie.
+/// Bytes as they are, as UTF-16, and in hexadecimal and base64 at every offset in a longer value.
 fn encodings(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let hex = hex::encode(bytes);
     let mut all =
@@ -141,7 +140,7 @@ fn encodings(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         all.push(("UTF-16LE", text.encode_utf16().flat_map(u16::to_le_bytes).collect()));
     }
     for before in 0..3 {
-        // Characters that also depend on neighbours are left out at both ends.
+        // The characters at both ends that also depend on neighbouring bytes are left out.
         let (first, last) = ((before * 8_usize).div_ceil(6), (before + bytes.len()) * 8 / 6);
         let longer = [&vec![0; before], bytes].concat();
         let standard = STANDARD.encode(&longer)[first..last].to_owned();
@@ -269,7 +268,7 @@ async fn what_was_submitted_stands_nowhere_in_clear() {
     assert!(found.is_empty(), "in clear: {found:#?}");
 }
 
-/// Somebody who is signed in.
+/// A signed-in person.
 struct Person {
     email: String,
     token: String,
@@ -291,7 +290,7 @@ impl Person {
     }
 }
 
-/// Everything that needs no sign-in, and signing in.
+/// All requests that need no sign-in, and signing in.
 async fn strangers_and_sign_in(stage: &Stage, wanted: &mut Wanted) -> Person {
     let unknown = format!("{}@klinik.example", wanted.canary("unknown address asks for a code"));
     stage.code(&unknown).await;
@@ -305,7 +304,7 @@ async fn strangers_and_sign_in(stage: &Stage, wanted: &mut Wanted) -> Person {
 
     let local = wanted.canary("e-mail local part");
     let domain = format!("{}.example", wanted.canary("e-mail domain"));
-    // Addresses are kept in lower case; what was typed must not stay either.
+    // Addresses are stored in lower case; the typed spelling must not stay anywhere either.
     let (typed, email) = (format!("{}@{domain}", local.to_uppercase()), format!("{local}@{domain}"));
     wanted.add("e-mail local part as typed", local.to_uppercase().as_bytes(), None);
     let code = stage.code(&typed).await;
@@ -350,7 +349,7 @@ async fn strangers_and_sign_in(stage: &Stage, wanted: &mut Wanted) -> Person {
     let again = Person::new(email, &answer.expect(200), wanted);
     let body = json!({ "refresh_token": again.refresh_token });
     let refreshed = Person::new(again.email, &stage.post("/v1/auth/refresh", &body).await.expect(200), wanted);
-    // Somebody else shows it again: the session ends.
+    // A thief uses the token again: the session ends.
     let agent = wanted.canary("user agent of a thief");
     stage.call("POST", "/v1/auth/refresh").header("user-agent", &agent).json(&body).send().await.expect(401);
     let body = json!({ "refresh_token": wanted.canary("refresh token of one's own making") });
@@ -359,7 +358,7 @@ async fn strangers_and_sign_in(stage: &Stage, wanted: &mut Wanted) -> Person {
     anna
 }
 
-/// What a person sends in, taken and refused.
+/// A person's submissions, accepted and refused.
 async fn submissions(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
     let day = |date: &str| json!({ "date": date, "planned_hours": 8.5, "actual_hours": 9.2, "source": "geofence" });
     let agent = wanted.canary("user agent of a submission");
@@ -419,7 +418,7 @@ async fn submissions(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
     records(stage, wanted, anna).await;
 }
 
-/// Records of other kinds, and what a guest has evaluated.
+/// Records of other kinds, and a guest's evaluations.
 async fn records(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
     for purpose in ["demographics", "wordbook"] {
         let consent = stage.call("PUT", &format!("/v1/consents/{purpose}")).token(&anna.token);
@@ -453,7 +452,7 @@ async fn records(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
     wanted.add("guest's token", guest["token"].as_str().expect("a token").as_bytes(), None);
 }
 
-/// What a person asks for, and what anybody can put into the head of a request.
+/// A person's questions, and every header that anybody can fill.
 async fn questions(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
     let agent = wanted.canary("user agent of a question");
     let get = |target: &str| stage.call("GET", target).token(&anna.token).header("user-agent", &agent);
@@ -468,7 +467,7 @@ async fn questions(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
         assert!(log.contains(&CLIENT.to_string()), "the address was kept");
     }
     get("/v1/privacy/audit-log?action=record").send().await.expect(200);
-    // Whether an unknown action is refused or finds nothing is decided elsewhere.
+    // Another test decides whether an unknown action is refused or finds nothing.
     get(&format!("/v1/privacy/audit-log?action={}", wanted.canary("filter of the audit log"))).send().await;
     let cursor = |wanted: &mut Wanted, place: &str| URL_SAFE.encode(wanted.canary(place)).replace('=', "");
     for target in ["/v1/privacy/audit-log", "/v1/work-events/me"] {
@@ -504,7 +503,7 @@ async fn questions(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
     get("/v1/auth/me").header("content-length", &wanted.canary("Content-Length")).send().await.expect(400);
 }
 
-/// A member of staff is made by a command.
+/// The command line adds a member of staff.
 fn staff(stage: &Stage, wanted: &mut Wanted) -> Vec<u8> {
     let url = stage.store.database.url(&stage.store.database.admin, None);
     let email = format!("{}@lethe.example", wanted.canary("address of a member of staff"));
@@ -532,7 +531,7 @@ async fn reads_without_their_log(stage: &Stage, wanted: &mut Wanted, anna: &Pers
     call.send().await.expect(200);
 }
 
-/// What ends things.
+/// Requests that end consents, records and sessions.
 async fn farewell(stage: &Stage, anna: &Person) {
     let consent = stage.call("PUT", "/v1/consents/statistics").token(&anna.token);
     consent.json(&json!({ "granted": false })).send().await.expect(200);
@@ -541,7 +540,7 @@ async fn farewell(stage: &Stage, anna: &Person) {
     stage.call("GET", "/v1/auth/me").token(&anna.token).send().await.expect(401);
 }
 
-/// Keys and passwords, which may stand in their own files only.
+/// Keys and passwords, which may be in their own files only.
 fn kept_apart(data: &Path, wanted: &mut Wanted) {
     let read = |name: &str| -> Value {
         serde_json::from_slice(&std::fs::read(data.join(name)).expect("we may read it")).expect("JSON")
@@ -567,7 +566,7 @@ fn texts<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
     }
 }
 
-/// What a column, or a field of an event, may hold in clear, in one word.
+/// The words for values that a column, or a field of an event, may hold in clear.
 const HOLDS: [&str; 12] =
     ["id", "hash", "sealed", "key", "kind", "state", "time", "count", "version", "mac", "role", "name"];
 
@@ -613,7 +612,8 @@ async fn every_column_is_argued_for() {
     assert!(gone.is_empty(), "these exist no more: {gone:#?}");
 }
 
-/// The two columns of JSON hold fields, of which those in clear are few; each is named with the events that have it.
+/// The two JSON columns hold fields, and few of these are in clear. Each must be named together with the events that
+/// have it.
 async fn every_field_of_an_event_is_argued_for(client: &tokio_postgres::Client) {
     let events = "-- events\nSELECT event_type, payload, metadata FROM log.events";
     let mut found = BTreeSet::new();

@@ -1,6 +1,7 @@
-//! A client generated from the document, by a program that knows nothing of us, does everything a client does.
+//! A client generated from the OpenAPI document, by a generator that knows nothing of us, can do everything a client
+//! does.
 //!
-//! What it needs is in `client/requirements.txt`; see `python.rs`.
+//! Its packages are listed in `client/requirements.txt`; see `python.rs`.
 
 use std::{fs, net::Ipv4Addr, path::Path, process::Command};
 

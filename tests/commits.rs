@@ -1,4 +1,5 @@
-//! Transactions: all of a command is stored or nothing of it, and of those who come at once each gets an answer that is true.
+//! Transactions: a command is stored as a whole or not at all, and each of several simultaneous callers gets a true
+//! answer.
 
 use context::{Ctx, RecordId, SubjectId};
 use db::{DbError, Gate, Query, Tx};
@@ -15,7 +16,7 @@ use crate::{
     support::{World, day, expect},
 };
 
-/// Rows that tell of a stream: events, register, read model, stored answers.
+/// The number of rows of a stream: events, register, read model, stored answers.
 async fn traces(world: &World, subject: SubjectId) -> [i64; 4] {
     let row = world
         .superuser()
@@ -93,8 +94,8 @@ async fn a_submission_that_fails_in_any_table_stores_nothing_in_the_others() {
     assert_eq!(traces(&world, subject).await, [1; 4]);
 }
 
-/// Has eight submit each day of a month at once. Of every eight one creates the day, all are answered with the same id, and
-/// so many events are stored.
+/// Submits each day of a month eight times at once. One of the eight creates the day, all get the same id, and `events`
+/// events are stored.
 async fn submit_at_once(hours: impl Fn(u8) -> f64, events: i64) {
     let world = World::new().await;
     let anna = world.person("anna").await;

@@ -1,4 +1,5 @@
-//! The compliance desk: alerts and who is told of them, openings that the person sees, deadlines, the trail, breaches, documents.
+//! The compliance desk: alerts and their delivery, openings that the person sees, deadlines, everybody's events,
+//! breaches, documents.
 
 use std::sync::{Arc, Mutex};
 
@@ -37,11 +38,10 @@ async fn staff(world: &World, name: &str, role: context::Role) -> Person {
     sign_in(world, &email).await
 }
 
-/// A receiver of webhooks: what came, and with what it answers.
 #[derive(Clone, Default)]
 struct Receiver(Arc<Mutex<Taken>>);
 
-/// What came, and the status that is answered.
+/// The requests that came, and the status that the receiver answers with.
 type Taken = (Vec<(HeaderMap, String)>, u16);
 
 #[handler]
@@ -104,7 +104,7 @@ async fn many_foreign_ids_raise_one_alert_suspend_and_are_told() {
     problem(submit(&anna).await, StatusCode::FORBIDDEN, "suspended").await;
     submit_day(&world, &ben, "2025-12-08").await;
 
-    // Told by a signed webhook that is tried again, and by mail.
+    // The alert is delivered by a signed webhook, which is tried again, and by mail.
     let client = client();
     assert_eq!(deliver_alerts_once(&world.app, &client).await.expect("tried"), 2);
     assert_eq!(deliver_alerts_once(&world.app, &client).await.expect("not due"), 0);
@@ -124,7 +124,7 @@ async fn many_foreign_ids_raise_one_alert_suspend_and_are_told() {
         expect(answer, StatusCode::OK).await["deliveries"].as_array().expect("a list").clone()
     };
     assert_eq!(list("waiting").await[0]["failure"], "answered 503");
-    // Nine more times in vain, and it is given up; then it is replayed.
+    // After nine more failures the delivery is given up; then it is replayed.
     for _ in 0..9 {
         world
             .superuser()
@@ -145,7 +145,7 @@ async fn many_foreign_ids_raise_one_alert_suspend_and_are_told() {
     assert_eq!(again["webhook-id"], headers["webhook-id"], "the receiver knows it for the same");
     assert!(list("dead").await.is_empty());
 
-    // The desk looks after it; the suspension ends by itself.
+    // The desk acknowledges the alert; the suspension ends by itself.
     let open = expect(world.get(&carla, "/v1/compliance/alerts?open=true").await, StatusCode::OK).await;
     let id = open["alerts"][0]["alert_id"].as_str().expect("an id").to_owned();
     let after = world.post(&carla, format!("/v1/compliance/alerts/{id}/acknowledge"), &Value::Null).await;
@@ -184,7 +184,7 @@ async fn a_target_is_not_suspended_and_staff_that_open_too_much_are() {
     };
     expect(open(&carla, &anna).await, StatusCode::OK).await;
     assert_eq!(watch_log_once(&world.app).await.expect("looked"), 0);
-    // Another session is the same person.
+    // A new session is the same person.
     let again = sign_in(&world, &carla.email).await;
     expect(open(&again, &ben).await, StatusCode::OK).await;
     assert_eq!(watch_log_once(&world.app).await.expect("looked"), 1);
@@ -246,7 +246,7 @@ async fn staff_open_a_person_for_a_reason_that_the_person_sees() {
     };
     assert!(!stored.contains("phone"), "the reason is sealed");
 
-    // By the log's own id; a moved row, and one that is over, open nothing.
+    // An opening by the subject id. A row that was moved, and one that has expired, open nothing.
     let subject = subject_of(&world, &anna).await;
     let wish = json!({ "subject_id": subject, "reason": reason });
     expect(world.post(&carla, "/v1/compliance/openings", &wish).await, StatusCode::OK).await;
@@ -324,7 +324,7 @@ async fn the_trail_is_searched_and_exported_byte_for_byte_and_each_look_is_in_it
     assert_eq!(family["entries"][0]["action"], "consent.granted");
     assert!(family["entries"][0]["payload"].as_str().expect("clear").contains("work_hours"));
 
-    // Page by page it is the whole.
+    // The pages together are the whole list.
     let (mut paged, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = read(&carla, &format!("subject_id={subject}&limit=2{cursor}")).await.json();
@@ -416,7 +416,7 @@ async fn the_documents_that_the_law_asks_for_are_made_of_the_registry() {
     assert_eq!(wrong.0.status(), StatusCode::UNPROCESSABLE_ENTITY);
 }
 
-/// Transactions are numbers, not texts: pages lose nothing where one has a digit more.
+/// Transactions are compared as numbers, not as texts, so that pages lose nothing where a number has a digit more.
 #[tokio::test]
 async fn a_trail_pages_in_the_order_of_numbers() {
     let world = World::new().await;
@@ -434,7 +434,7 @@ async fn a_trail_pages_in_the_order_of_numbers() {
     assert_eq!(found, (1..=120).map(|n| 2 * n).collect::<Vec<u64>>());
 }
 
-/// What nobody could store stops nobody else, and is on record all the same.
+/// A path too long to be stored stops nobody else, and its refusal is on record.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_very_long_path_is_refused_like_any_other() {
     let world = World::new().await;

@@ -13,7 +13,7 @@ const DAILY: &str = "/v1/work-events/daily";
 const KIND: &str = "/v1/records/work_day";
 const ME: &str = "/v1/auth/me";
 
-/// Header fields of one request, in order; a name may stand there several times.
+/// The header fields of one request, in order; a name may occur several times.
 type Headers<'a> = &'a [(&'static str, &'a str)];
 
 async fn send(
@@ -51,13 +51,13 @@ async fn a_submission_keeps_to_its_conditions() {
         let say = |date: &str, minutes: u16| json!({ "date": date, "planned_minutes": 480, "actual_minutes": minutes, "source": "geofence" });
         let mut minutes = 0;
         for (headers, expected) in [
-            // There is nothing yet.
+            // No record exists yet.
             (&[(MATCH, "*")][..], FAILED),
             (&[(MATCH, "\"1\"")], FAILED),
             (&[(MATCH, "\"0\"")], FAILED),
             (&[(NONE, "*"), (MATCH, "*")], FAILED),
             (&[(NONE, "*")], CREATED),
-            // It is of version 1 now.
+            // The record now has version 1.
             (&[(NONE, "*")], FAILED),
             (&[(NONE, "\"7\", W/\"1\"")], FAILED),
             (&[(NONE, "\"7\""), (NONE, "\"1\"")], FAILED),
@@ -80,7 +80,7 @@ async fn a_submission_keeps_to_its_conditions() {
                 assert_eq!(answer.problem(FAILED)["type"], "/problems/changed");
             }
         }
-        // A fault goes before a condition (RFC 9110, 13.2.1).
+        // A fault of the body is reported before a failed condition (RFC 9110, 13.2.1).
         let answer = send(&world, &anna, method, path, &[(MATCH, "\"77\"")], &say("9999-01-01", 1)).await;
         assert_eq!(fields(&answer.problem(StatusCode::UNPROCESSABLE_ENTITY)), ["date"]);
     }
@@ -116,7 +116,7 @@ async fn a_record_is_shown_and_removed_on_condition() {
     }
     let removed = send(&world, &anna, Method::DELETE, &record, &[(MATCH, "\"1\"")], &Value::Null).await;
     assert_eq!(removed.status, StatusCode::NO_CONTENT, "{}", removed.text);
-    // What is not there is missing, whatever is demanded of it (RFC 9110, 13.2.1).
+    // A missing record is answered as missing, whatever the condition is (RFC 9110, 13.2.1).
     for method in [Method::GET, Method::DELETE] {
         let answer = send(&world, &anna, method, &record, &[(MATCH, "*")], &Value::Null).await;
         answer.problem(StatusCode::NOT_FOUND);
@@ -143,7 +143,7 @@ async fn the_account_keeps_to_its_conditions_and_its_tag_changes_with_all_that_i
     let patch = async |headers: Headers<'_>, hospital: &str| {
         send(&world, &anna, Method::PATCH, ME, headers, &json!({ "hospital_id": hospital })).await
     };
-    // What the tag says of days is no part of what is rectified.
+    // The part of the tag about days does not matter, because rectifying does not change days.
     assert_eq!(patch(&[(MATCH, &first)], "klinikum-a").await.status, OK);
     let weak = format!("W/{second}");
     for headers in [&[(MATCH, second.as_str())][..], &[(MATCH, &weak)], &[(NONE, "*")], &[(MATCH, "\"x\"")]] {

@@ -1,5 +1,6 @@
-//! Connections: real sockets against the real server. Who holds a place without a request loses it, one client has a share and no
-//! more, what is too large is refused at once, and whoever waits when the server stops is answered before.
+//! Connections: real sockets against the real server. A connection without a request loses its slot, one client has a
+//! limited share, a request that is too large is refused at once, and a request that waits when the server stops is
+//! answered first.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -23,12 +24,12 @@ use crate::{
     support::{Person, World, day},
 };
 
-/// How long a test waits for what must happen; nothing is measured with it.
+/// How long a test waits for an event that must come; it measures nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 const HALF: &[u8] = b"GET /health HTTP/1.1\r\nhost: lethe.example\r\nx-half";
 const WHOLE: &[u8] = b"GET /health HTTP/1.1\r\nhost: lethe.example\r\n\r\n";
 
-/// Limits that nothing meets before a test is over.
+/// Limits so large that no test reaches them.
 const PATIENT: Limits = Limits {
     connections: 64,
     connections_per_client: 64,
@@ -41,7 +42,7 @@ const PATIENT: Limits = Limits {
 };
 const SHORT: Duration = Duration::from_millis(300);
 
-/// The server of a world, within limits.
+/// A world's server, with limits.
 struct Serving {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -65,7 +66,7 @@ impl Serving {
     }
 }
 
-/// One of our addresses on the loopback.
+/// One of our loopback addresses.
 fn ours(number: u8) -> IpAddr {
     Ipv4Addr::new(127, 0, 0, number).into()
 }
@@ -82,7 +83,7 @@ async fn connect_and_send(from: IpAddr, to: SocketAddr, bytes: &[u8]) -> TcpStre
     stream
 }
 
-/// All that still comes until the server ends the connection, in order or not.
+/// Everything that the server still sends until it ends the connection, orderly or not.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = async {
@@ -93,7 +94,7 @@ async fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The answer to a whole request of somebody else, however long it takes to come in.
+/// The answer to another client's whole request, however long it takes.
 async fn health(from: IpAddr, to: SocketAddr) -> Answer {
     timeout(PATIENCE, Call::new(to, "GET", "/health").from(from).send()).await.expect("others are answered")
 }
@@ -107,7 +108,7 @@ async fn half_requests_lose_their_places_to_whole_ones() {
     for _ in 0..4 {
         halves.push(connect_and_send(ours(2), serving.address, HALF).await);
     }
-    // All places are taken, and become free without anybody's doing.
+    // All slots are taken, and become free without anybody's action.
     assert_eq!(health(ours(3), serving.address).await.status, 200);
     for mut half in halves {
         assert_eq!(rest(&mut half).await, "");
@@ -119,11 +120,11 @@ async fn half_requests_lose_their_places_to_whole_ones() {
 async fn a_connection_without_a_request_ends() {
     let world = World::new().await;
     let serving = Serving::new(&world, Limits { idle: SHORT, ..PATIENT }).await;
-    // Before the first byte, and after an answer.
+    // Idle before the first byte, and after an answer.
     assert_eq!(rest(&mut connect(ours(2), serving.address).await).await, "");
     let answered = rest(&mut connect_and_send(ours(2), serving.address, WHOLE).await).await;
     assert!(answered.starts_with("HTTP/1.1 200 OK"), "{answered}");
-    // A second request on the same connection is as good as the first.
+    // A second request on the same connection works as well.
     let mut twice = connect_and_send(ours(2), serving.address, &[WHOLE, WHOLE].concat()).await;
     assert_eq!(rest(&mut twice).await.matches("HTTP/1.1 200 OK").count(), 2);
     serving.end().await;
@@ -140,7 +141,7 @@ async fn one_client_has_its_share_and_others_are_served_meanwhile() {
     let refused = rest(&mut connect(ours(2), serving.address).await).await;
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 5"), "{refused}");
     assert_eq!(health(ours(3), serving.address).await.status, 200);
-    // Whose place is free again is served again.
+    // A client that gave back its slot is served again.
     drop(held);
     let again = async {
         while health(ours(2), serving.address).await.status != 200 {
@@ -156,16 +157,16 @@ async fn a_client_that_takes_no_answer_loses_its_place() {
     let world = World::new().await;
     let serving =
         Serving::new(&world, Limits { connections: 1, connections_per_client: 1, stall: SHORT, ..PATIENT }).await;
-    // More answers than any socket keeps for a client that reads none of them.
+    // More answers than any socket buffers for a client that reads none of them.
     let many = b"GET /openapi.json HTTP/1.1\r\nhost: lethe.example\r\n\r\n".repeat(400);
     let mut stalled = connect(ours(2), serving.address).await;
-    // The server stops reading before all of it is sent.
+    // The server stops reading before everything is sent.
     let _ = timeout(PATIENCE, stalled.write_all(&many)).await;
     assert_eq!(health(ours(3), serving.address).await.status, 200);
     serving.end().await;
 }
 
-/// The head of a request with a body of a declared length, of which nothing follows.
+/// The head of a request that declares the length of a body, without the body.
 fn head(anna: &Person, method: &str, path: &str, length: u64) -> Vec<u8> {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: lethe.example\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
@@ -196,14 +197,15 @@ async fn a_declared_length_beyond_the_limit_is_refused_before_the_body_comes() {
             "{answer}"
         );
     }
-    // Who sends all of it first gets the answer as well: more than sockets keep.
+    // A client that sends everything first gets the answer as well, although sockets can't buffer that much.
     let mut all = head(&anna, "POST", "/v1/work-events/daily", 16_000_000);
     all.resize(all.len() + 16_000_000, b' ');
     let mut stream = connect(ours(2), serving.address).await;
     let (mut reads, mut writes) = stream.split();
     let mut answer = Vec::new();
     let both = async { tokio::join!(writes.write_all(&all), reads.read_to_end(&mut answer)) };
-    // What is still sent is read away for a moment: who looks at the answer only once all is sent, gets it as well.
+    // The server reads on for a moment and drops the bytes, so that a client which reads the answer only after sending
+    // gets it too.
     let (sent, read) = timeout(PATIENCE, both).await.expect("it ends");
     assert!(sent.is_ok() && read.is_ok(), "sent: {sent:?}, read: {read:?}");
     assert!(answer.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&answer));
@@ -224,7 +226,8 @@ async fn submit(anna: Person, to: SocketAddr) -> String {
     rest(&mut connect_and_send(ours(2), to, &request).await).await
 }
 
-/// Makes each write to the log take long. Not by a lock: PostgreSQL gives up waiting for one by itself, and the answer is the same.
+/// Makes each write to the log slow. A lock would not do: PostgreSQL gives up waiting for a lock by itself, and the
+/// answer is the same.
 async fn slow_down(client: &tokio_postgres::Client) {
     let sql = "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(20); RETURN NULL; END $$;
                CREATE TRIGGER slow BEFORE INSERT ON log.events FOR EACH STATEMENT EXECUTE FUNCTION public.slow()";
@@ -238,7 +241,7 @@ async fn until_one_sleeps(client: &tokio_postgres::Client) {
     }
 }
 
-/// Waits for whoever still sleeps, whose connection is closed.
+/// Undoes [`slow_down`]. Waits for statements that still sleep, although their connections are closed.
 async fn speed_up(client: &tokio_postgres::Client) {
     client.batch_execute("DROP TRIGGER slow ON log.events; DROP FUNCTION public.slow()").await.expect("dropped");
 }
@@ -262,7 +265,7 @@ async fn who_waits_when_the_server_stops_is_answered_before_it_ends() {
             timeout(PATIENCE, until_one_sleeps(&client)).await.expect("the request takes long");
             waiting
         };
-        // Neither of them keeps the server from stopping.
+        // Neither an idle connection nor half a request keeps the server from stopping.
         let mut idle = connect_and_send(ours(3), serving.address, WHOLE).await;
         let mut halves = Vec::new();
         for half in [&HALF[..1], HALF] {
@@ -270,7 +273,7 @@ async fn who_waits_when_the_server_stops_is_answered_before_it_ends() {
         }
         let mut first = [0; 12];
         timeout(PATIENCE, idle.read_exact(&mut first)).await.expect("an answer").expect("whole");
-        // The halves are read by then; what is not read yet would end by itself.
+        // The server has read the halves by then. A half that it has not read would end by itself.
         tokio::time::sleep(Duration::from_millis(500)).await;
         serving.stop.send(()).expect("it serves");
         rest(&mut idle).await;
@@ -311,7 +314,7 @@ async fn a_request_that_takes_too_long_is_answered_and_its_connection_is_of_use_
     serving.end().await;
 }
 
-/// The whole program with few descriptors: half requests of many clients at once, more than it has descriptors for.
+/// The whole program with few file descriptors: half requests of more clients than it has descriptors for.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_few_descriptors_many_half_requests_neither_stop_the_server_nor_keep_others_out() {
     let folder = DataFolder::new("few");
@@ -328,7 +331,7 @@ async fn with_few_descriptors_many_half_requests_neither_stop_the_server_nor_kee
     for number in 0..300_u16 {
         let from = ours(u8::try_from(2 + number % 3).expect("few"));
         let mut stream = connect(from, address).await;
-        // Who is refused at once may not be able to send any more.
+        // A client that is refused at once may be unable to send any more.
         let _ = stream.write_all(HALF).await;
         halves.push(stream);
     }

@@ -1,4 +1,4 @@
-//! Consent: none beforehand, given on a notice that counts, withdrawn as easily, each decision on record once.
+//! Consent: none beforehand, given on a current notice, withdrawn as easily as given, each decision on record once.
 
 use aws_lc_rs::digest;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -49,7 +49,7 @@ async fn submit_batch(world: &World, person: &Person) -> TestResponse {
     person.sign(world.client().post("/v1/work-events/batch").body_json(&body)).send().await
 }
 
-/// Somebody who registered and consented to nothing.
+/// A person who registered and consented to nothing.
 async fn undecided(world: &World, name: &str) -> Person {
     world.person_with(name, json!({})).await
 }
@@ -92,7 +92,7 @@ async fn without_consent_no_day_is_taken() {
     let world = World::new().await;
     let anna = undecided(&world, "anna").await;
     let client = world.superuser().await;
-    // Consent to another purpose is none to this one.
+    // Consent to another purpose does not count for this one.
     expect(put(&world, &anna, "statistics", &json!({ "granted": true })).await, StatusCode::OK).await;
     let before = state_of(&client).await;
     for answer in [submit(&world, &anna).await, submit_batch(&world, &anna).await] {
@@ -118,7 +118,7 @@ async fn after_a_withdrawal_the_next_day_is_refused_and_says_why() {
         assert_eq!(refused["purpose"], "work_hours");
         assert!(refused["detail"].as_str().expect("it says why").contains("you withdrew it"), "{refused}");
     }
-    // What was given before stays, and may be seen and deleted.
+    // Days submitted before the withdrawal stay, and may be read and deleted.
     let listed = expect(anna.sign(world.client().get("/v1/work-events/me")).send().await, StatusCode::OK).await;
     assert_eq!(listed["events"].as_array().map(Vec::len), Some(1));
     let gone = expect(anna.sign(world.client().delete("/v1/work-events/me")).send().await, StatusCode::OK).await;
@@ -141,7 +141,8 @@ async fn consent_is_given_on_the_notice_that_counts_and_withdrawn_on_any() {
         assert!(refused["detail"].as_str().expect("it says which").contains("version 1"), "{refused}");
         assert_eq!(state_of(&client).await, before, "{body}");
     }
-    // Withdrawing must never be harder than giving (GDPR Art. 7(3)); but what is on record is a notice that there is.
+    // Withdrawing must never be harder than giving (GDPR Art. 7(3)), so an unknown version is accepted; but the log
+    // names a notice that exists.
     for version in ["1", "0", MARK] {
         let body = json!({ "granted": true, "notice_version": "1" });
         let decided = expect(put(&world, &anna, "work_hours", &body).await, StatusCode::OK).await;
@@ -168,13 +169,13 @@ async fn consent_on_an_older_notice_no_longer_counts() {
     }
     let shown = &list(&world, &anna).await[0];
     assert_eq!((&shown["granted"], &shown["decided_notice_version"]), (&json!(false), &json!("0")));
-    // It can be withdrawn all the same.
+    // The consent can be withdrawn all the same.
     let shown = expect(put(&world, &anna, "work_hours", &json!({ "granted": false })).await, StatusCode::OK).await;
     assert_eq!(shown["granted"], false);
     assert_eq!(events_of(&world, &anna).await.last().map(String::as_str), Some("consent.withdrawn"));
 }
 
-/// The decision, as it was made before the newer notice was published.
+/// Grants consent as before the newer notice was published.
 async fn grant_before(world: &World, person: &Person, notice: &'static Notice) {
     let subject = SubjectId(subject_of(world, person).await);
     let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
@@ -311,7 +312,8 @@ async fn consent_is_everybodys_own() {
     }
 }
 
-/// Whoever has a person's session can use up the letters, and by that keeps the person neither from withdrawing nor from objecting.
+/// A thief of a session can use up the person's letters, but that does not keep the person from withdrawing or
+/// objecting.
 #[tokio::test]
 async fn whoever_uses_the_letters_up_keeps_nobody_from_withdrawing_or_objecting() {
     let world = World::new().await;

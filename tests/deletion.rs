@@ -1,5 +1,5 @@
-//! Deletion: nothing goes without a mailed token and a typed phrase; a grace in which it is cancelled; exactly what was asked
-//! for; and of a person who is erased nothing that leads to them.
+//! Deletion: nothing is deleted without a mailed token and a typed phrase; there is a grace in which it can be
+//! cancelled; exactly the chosen data goes; and nothing leads to an erased person.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -92,7 +92,7 @@ async fn a_person_is_erased_after_token_phrase_and_grace() {
     let again = world.post(&anna, "/v1/privacy/delete-data", &json!({ "deletion_type": "full" })).await;
     problem(again, StatusCode::CONFLICT, "deletion-waiting").await;
 
-    // Reading goes on, submission does not, and nothing is gone before the grace is over.
+    // Reading works, submitting does not, and nothing is deleted before the grace is over.
     assert_eq!(days(&world, &anna).await, ["2025-12-08"]);
     problem(submit(&world, &anna, "2025-12-09").await, StatusCode::CONFLICT, "deletion-waiting").await;
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 0);
@@ -122,7 +122,7 @@ async fn a_person_is_erased_after_token_phrase_and_grace() {
     let events: Vec<String> = log.query(sql, &[&subject]).await.expect("read").iter().map(|row| row.get(0)).collect();
     assert_eq!(events.last().map(String::as_str), Some("subject.erased"), "{events:?}");
     assert!(events.contains(&"record.submitted".to_owned()), "the log is whole");
-    // The fence: no key is ever made for the same id again, whoever asks.
+    // The fence: no key is ever made again for an erased id, whoever asks.
     let ctx = Ctx::job(world.clock.clone(), SubjectId(subject));
     let (_, wrapped) = world.app.vault.create_subject(ctx.subject);
     let made = world.app.db.api.run_tx("fence", &ctx, db::Gate::alone(&ctx), async |tx: db::Tx| {
@@ -152,7 +152,7 @@ async fn a_certificate_can_be_verified_by_whoever_has_the_public_key() {
     assert!(!vault::check_document(&forged, &key));
 }
 
-/// The JSON that is attached to a letter, in base64.
+/// The JSON that is attached to a letter in base64.
 pub fn attachment(letter: &str) -> Value {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let (_, part) = letter.split_once(".jsonld").expect("an attachment");
@@ -196,7 +196,7 @@ async fn a_partial_deletion_takes_exactly_what_was_asked_for() {
     let id = asked["deletion_id"].as_str().expect("an id");
     let done = expect(world.get(&anna, format!("/v1/privacy/deletions/{id}")).await, StatusCode::OK).await;
     assert_eq!((&done["status"], &done["removed"], &done["filters"]), (&json!("completed"), &json!(2), &november));
-    // What follows is taken again, the deleted days too, as new ones.
+    // Later submissions are accepted, also of the deleted days, as new records.
     expect(submit(&world, &anna, "2025-11-01").await, StatusCode::CREATED).await;
     assert!(events_of(&world, &anna).await.contains(&"deletion.completed".to_owned()));
 }
@@ -253,8 +253,8 @@ async fn after_two_cancelled_requests_there_is_a_wait() {
     ask_to_delete(&world, &sign_in(&world, &anna.email).await, &full).await;
 }
 
-/// Whoever has a session for a moment can make the token of an unconfirmed request void, which the person learns; that of a
-/// confirmed one they can't.
+/// A thief of a session can make the token of an unconfirmed request void, and the person learns of it. The thief can't
+/// do that to a confirmed request.
 #[tokio::test]
 async fn a_request_that_takes_the_place_of_another_is_told_and_a_confirmed_one_keeps_its_token() {
     let world = World::new().await;
@@ -280,7 +280,7 @@ async fn a_request_that_takes_the_place_of_another_is_told_and_a_confirmed_one_k
     assert!(!asked().await.1, "the earlier one was cancelled");
 }
 
-/// All days go in one step, which a thief of a session can take too: the person learns of it.
+/// A thief of a session can remove all days in one step, so the person is told.
 #[tokio::test]
 async fn all_days_removed_at_once_are_told() {
     let world = World::new().await;
@@ -314,19 +314,19 @@ async fn a_legal_hold_defers_and_the_person_is_told() {
     let anna = sign_in(&world, &anna.email).await;
     let restriction = expect(world.get(&anna, "/v1/privacy/restriction").await, StatusCode::OK).await;
     assert_eq!(restriction["hold"]["reason"], "a court asked for it");
-    // While it stands nothing is deleted by any other way either.
+    // While the hold stands, no other request deletes anything either.
     for (method, target) in [(Method::DELETE, "/v1/work-events/me"), (Method::DELETE, "/v1/records/work_profile/0")] {
         let target = target.replace("/0", &format!("/{}", context::RecordId::random()));
         problem(world.send(&anna, method, target, &Value::Null).await, StatusCode::CONFLICT, "held").await;
     }
-    // Lifted before its end, the deletion comes at once.
+    // When the hold is lifted early, the deletion is carried out at once.
     hold::decide(&world.app, &anna.email, None).await.expect("lifted");
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
     let gone = hold::decide(&world.app, &anna.email, None).await;
     assert!(matches!(gone, Err(AppError::Missing("account"))), "the person is erased");
 }
 
-/// What somebody may do about a deletion.
+/// A step that a person may take about a deletion.
 #[derive(Clone, Debug)]
 enum Step {
     Request,
@@ -347,17 +347,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One person, and what must be true of their deletion.
+/// A person, and the facts that must hold about their deletion.
 struct Case<'w> {
     world: &'w World,
     client: &'w tokio_postgres::Client,
     ctx: Ctx,
     scope: Scope,
-    /// What was kept of the person before anything was asked for.
+    /// The person's data before the first request, as [`kept`] shows it.
     before: String,
     email: String,
     token: String,
-    /// The end of the grace, where token and phrase were right.
+    /// The end of the grace, once token and phrase were right.
     confirmed: Option<DateTime<Utc>>,
     /// Whether the newest token can still be confirmed.
     open: bool,
@@ -433,8 +433,8 @@ impl<'w> Case<'w> {
     }
 }
 
-/// Everything that is kept of somebody beside the log, sign-ins and requests, as one text: keys, register, records, consents,
-/// account. Empty where nothing is.
+/// Everything that is stored about a person, apart from the log, sign-ins and requests, as one text: keys, register,
+/// records, consents, account. Empty if nothing is stored.
 async fn kept(client: &tokio_postgres::Client, subject: SubjectId) -> String {
     let tables = ["vault.subjects", "vault.records", "read.records", "read.consents", "auth.users"];
     let parts = tables.map(|table| format!("SELECT '{table} ' || t::text AS row FROM {table} t WHERE subject_id = $1"));
@@ -443,8 +443,8 @@ async fn kept(client: &tokio_postgres::Client, subject: SubjectId) -> String {
     client.query_one(&sql, &[&subject.0]).await.expect("the tables are read").get(0)
 }
 
-/// **Feature: privacy-controls, Property 4: explicit verification before anything is permanently removed; cancelling leaves
-/// everything as it was**
+/// **Feature: privacy-controls, Property 4: explicit verification before anything is permanently removed; cancelling
+/// leaves everything as it was**
 #[test]
 fn nothing_goes_without_token_phrase_and_grace() {
     let runtime = Runtime::new().expect("a runtime");
@@ -482,7 +482,7 @@ async fn until_one_waits(client: &tokio_postgres::Client, lock: &str) {
     panic!("nobody waits for a lock of type {lock}");
 }
 
-/// A submission that has begun, and cannot end while another connection holds the register.
+/// A submission that has begun, and can't end while another connection holds the register.
 async fn submit_on(app: &App, ctx: &Ctx) -> Result<usize, AppError> {
     let date = "2025-11-03".parse().expect("a date");
     let body = WorkDay { date, planned_minutes: 480, actual_minutes: 500, source: Source::Manual }.to_body();
@@ -497,8 +497,8 @@ async fn submit_on(app: &App, ctx: &Ctx) -> Result<usize, AppError> {
     record::submit(app, ctx, &batch, None).await.map(|outcomes| outcomes.len())
 }
 
-/// What writes shares the person's lock, and what decides over the person takes it alone: so each waits for what is under way,
-/// and nothing is written behind the last event.
+/// A command that writes shares the person's lock, and a command that decides over the person takes it alone. So each
+/// waits for the other, and nothing is written behind the last event.
 #[tokio::test(flavor = "multi_thread")]
 async fn confirmation_and_erasure_wait_for_what_is_in_flight_and_leave_nothing_readable() {
     let world = World::new().await;
@@ -510,7 +510,7 @@ async fn confirmation_and_erasure_wait_for_what_is_in_flight_and_leave_nothing_r
     let (client, holder) = (world.superuser().await, world.superuser().await);
     let count = async |sql: &str| client.query_one(sql, &[&subject.0]).await.expect("counted").get::<_, i64>(0);
 
-    // A submission is under way when its owner confirms, which would bar it.
+    // The owner confirms while a submission runs, which the confirmation would bar.
     holder.batch_execute("BEGIN; LOCK TABLE vault.records IN EXCLUSIVE MODE").await.expect("held");
     let submitting = tokio::spawn({
         let (app, ctx) = (world.app.clone(), ctx.clone());
@@ -529,7 +529,7 @@ async fn confirmation_and_erasure_wait_for_what_is_in_flight_and_leave_nothing_r
     confirming.await.expect("it ended").expect("confirmed");
     assert!(matches!(submit_on(&world.app, &ctx).await, Err(AppError::DeletionWaiting)), "what comes after is not");
 
-    // A withdrawal, which stays possible, is under way when the grace is over.
+    // The grace ends while a withdrawal runs, which stays possible.
     holder.batch_execute("BEGIN; LOCK TABLE read.consents IN EXCLUSIVE MODE").await.expect("held");
     let withdrawing = tokio::spawn({
         let (app, ctx) = (world.app.clone(), ctx.clone());
@@ -560,7 +560,7 @@ async fn confirmation_and_erasure_wait_for_what_is_in_flight_and_leave_nothing_r
     assert_eq!(count(after).await, 0, "nothing follows");
 }
 
-/// The erasing server forgets a person's key for finding records; another one may still have it in memory.
+/// The erasing server forgets the person's index key, but another server may still have it in memory.
 #[tokio::test]
 async fn a_server_that_did_not_erase_takes_and_shows_nothing_either() {
     let world = World::new().await;

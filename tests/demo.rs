@@ -1,4 +1,5 @@
-//! The real binary: one command runs it, runs it again on the same data, and stops it in order; and the commands beside it.
+//! The real binary: one command runs the demonstration, goes on with its data, and stops it in order; and the commands
+//! beside it.
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
@@ -14,7 +15,7 @@ use crate::{
 const PEOPLE: usize = 12;
 const SERVES: &str = "Lethe serves on ";
 
-/// A demonstration that serves, and its sheet.
+/// A demonstration that serves, and the content of its `demo.json`.
 struct Demo {
     program: Program,
     sheet: Value,
@@ -56,7 +57,6 @@ impl Demo {
         client
     }
 
-    /// The public ids of the people on the sheet, in order.
     fn user_ids(&self) -> Vec<&str> {
         self.subjects().map(|subject| subject["user_id"].as_str().expect("an id")).collect()
     }
@@ -65,7 +65,7 @@ impl Demo {
         self.sheet["subjects"].as_array().expect("a list").iter()
     }
 
-    /// What fills the database: events of records, living days, accounts, migrations.
+    /// The counts that show how full the database is: events of records, living days, accounts, migrations.
     async fn counts(&self) -> [i64; 4] {
         let counts = "-- counts
             SELECT (SELECT count(*) FROM log.events WHERE event_type LIKE 'record.%'),
@@ -76,7 +76,7 @@ impl Demo {
         [0, 1, 2, 3].map(|column| row.get(column))
     }
 
-    /// Asks it to stop; it must end well and take its PostgreSQL with it.
+    /// Asks it to stop. It must end with success, and its PostgreSQL with it.
     fn stop(mut self, data: &DataFolder) -> String {
         let (status, output) = self.program.stop();
         let output = String::from_utf8_lossy(&output).into_owned();
@@ -88,7 +88,7 @@ impl Demo {
 
 #[tokio::test]
 async fn one_command_runs_it_stops_in_order_goes_on_and_recovers() {
-    // Characters that a connection string must quote; a folder may have them.
+    // Characters that a connection string must quote; a folder's name may hold them.
     let data = DataFolder::new("-r&d%20#1");
     let demo = Demo::start(&data);
     the_sheet_is_complete(&demo).await;
@@ -185,7 +185,7 @@ fn migrate_and_doctor(data: &DataFolder) {
     for what in ["key ring", "lethe_api", "lethe_dashboard", "roles and policies", "clock"] {
         assert!(lines.iter().any(|line| line.starts_with(&format!("ok    {what}: "))), "{what}:\n{}", text(&output));
     }
-    // The machine's PostgreSQL may be too old for `serve`, which the doctor says; nothing else may be wrong.
+    // The machine's PostgreSQL may be too old for `serve`, which the doctor reports. Nothing else may be wrong.
     let sick: Vec<_> = lines.iter().filter(|line| !line.starts_with("ok    ")).collect();
     assert!(sick.iter().all(|line| line.starts_with("FAIL  PostgreSQL: ")), "{sick:?}");
     assert_eq!(output.status.success(), sick.is_empty(), "{}", text(&output));
@@ -201,7 +201,7 @@ fn assert_same_people_with_new_tokens(before: &Value, demo: &Demo) {
     }
 }
 
-/// The file of hospitals that comes with the project's data; where that is not at hand, two lines like it.
+/// The file of hospitals that belongs to the project's data, or a file of two hospitals if that is missing.
 fn hospitals(data: &DataFolder) -> std::path::PathBuf {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/german_hospitals.csv");
     if shared.exists() {
@@ -227,7 +227,7 @@ async fn a_filling_that_was_stopped_is_finished_at_hospitals_of_a_file() {
         program.assert_runs();
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Long enough for some to be registered, far too short for all.
+    // Long enough for some people to be registered, far too short for all.
     tokio::time::sleep(Duration::from_millis(50)).await;
     let (status, output) = program.stop();
     let output = String::from_utf8_lossy(&output);
@@ -257,7 +257,7 @@ async fn a_filling_that_was_stopped_is_finished_at_hospitals_of_a_file() {
     assert!(!refused.status.success() && text(&refused).contains("line 2, column `state`"), "{}", text(&refused));
 }
 
-/// What is in the way of a start, and the sentence that says so.
+/// Each obstacle to a start is named in one sentence.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_the_way_is_said_in_a_sentence() {
     let data = DataFolder::new("");
@@ -273,14 +273,14 @@ async fn what_is_in_the_way_is_said_in_a_sentence() {
     assert!(told.contains(&format!("127.0.0.1:{port} can't be listened on")) && told.contains("--port"), "{told}");
     assert!(!data.path().join("postgres").exists(), "nothing was made before");
 
-    // An older version had fewer logins: the new ones get passwords, the others keep theirs.
+    // An older version had fewer logins: the new ones get passwords, and the others keep theirs.
     let (store, _) = data.cluster(&[("fsync", "off")]).await;
     let file = data.path().join("logins.json");
     let read = || -> Value { serde_json::from_slice(&std::fs::read(&file).expect("read")).expect("JSON") };
     let mut before = read();
     before.as_object_mut().expect("an object").remove("lethe_dashboard").expect("it was there");
     lethe::data::place::write_secret(&file, before.to_string().as_bytes()).expect("written");
-    // A newer one has migrated the database.
+    // A newer version has migrated the database.
     let superuser = db::admin(&store.database.address, "postgres", None).await.expect("the superuser connects");
     let newer =
         "INSERT INTO lethe.schema_history SELECT 9999, 'newer', applied_on, checksum FROM lethe.schema_history LIMIT 1";

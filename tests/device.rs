@@ -1,5 +1,5 @@
-//! Devices on which somebody signed in before, and what strangers can do to an address: neither their wrong codes nor their requests
-//! for letters keep its owner out.
+//! Devices on which a person signed in before. Neither strangers' wrong codes nor their requests for letters lock the
+//! owner of an address out.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::{
     support::{Person, World, expect, registration, request_from},
 };
 
-/// Somebody's request from an address of theirs: `198.51.100.{number}`.
+/// A request from the client with this number: its address is `198.51.x.y`.
 async fn from(routes: &impl Endpoint<Output = Response>, number: u32, target: &str, body: &Value) -> TestResponse {
     let peer = format!("198.51.{}.{}:4000", number / 250, number % 250 + 1);
     TestResponse(routes.get_response(request_from(&peer, target, &[], body)).await)
@@ -31,10 +31,10 @@ async fn login(routes: &impl Endpoint<Output = Response>, number: u32, body: &Va
     from(routes, number, "POST /v1/auth/login", body).await
 }
 
-/// Registers somebody; gives them and the secret of their device.
+/// Registers a person; returns the person and the secret of the device.
 async fn somebody(world: &World, name: &str) -> (Person, String) {
     let email = format!("{name}@klinik.example");
-    // Counters of a day end at midnight: no test runs over it.
+    // Daily counters end at midnight, so that no test may run past it.
     let morning = (world.clock.now().date_naive() + TimeDelta::days(1)).and_hms_opt(9, 0, 0).expect("nine is a time");
     let_pass(world, morning.and_utc() - world.clock.now()).await;
     let code = world.code(&email).await;
@@ -43,7 +43,7 @@ async fn somebody(world: &World, name: &str) -> (Person, String) {
     (Person::new(email, &grant), grant["device_secret"].as_str().expect("a secret").to_owned())
 }
 
-/// Strangers from `clients` addresses try five wrong codes each; gives how many were refused as wrong.
+/// Strangers from `clients` addresses try five wrong codes each; returns how many were refused as wrong.
 async fn guess(routes: &impl Endpoint<Output = Response>, email: &str, clients: std::ops::Range<u32>) -> usize {
     let mut refused = 0;
     for client in clients {
@@ -63,7 +63,7 @@ async fn a_known_device_signs_in_whatever_strangers_tried() {
     let routes = routes(&world);
     let email = anna.email.as_str();
     assert!(guess(&routes, email, 100..114).await > 60);
-    // From the address of one of them, even.
+    // The request comes even from the address of one of the strangers.
     assert_eq!(ask(&routes, 100, &json!({ "email": email, "device_secret": secret })).await, StatusCode::ACCEPTED);
     let code = world.mailed_code(email).await;
     assert_eq!(code.len(), 6, "what a known device shows is not guessed");
@@ -93,7 +93,7 @@ async fn after_many_wrong_tries_codes_are_long_and_a_right_one_lets_its_owner_in
     assert_eq!(ask(&routes, 8, &json!({ "email": email })).await, StatusCode::ACCEPTED);
     let long = world.mailed_code(email).await;
     assert_eq!(long.len(), 14, "twelve in groups of four: {long}");
-    // More wrong ones change nothing about it.
+    // More wrong codes do not change that.
     guess(&routes, email, 120..130).await;
     let body = json!({ "email": email, "code": wrong(&long) });
     problem(login(&routes, 8, &body).await, StatusCode::UNAUTHORIZED, "code-refused").await;
@@ -132,7 +132,7 @@ async fn a_strangers_request_replaces_nobody_elses_code() {
     let (annas, strangers, newest) = (mailed(1).await, mailed(2).await, mailed(3).await);
     expect(login(&routes, 1, &annas).await, StatusCode::OK).await;
     problem(login(&routes, 1, &annas).await, StatusCode::UNAUTHORIZED, "code-refused").await;
-    // Who asked elsewhere shows the newest: it came to the same mailbox.
+    // A person who asked on another device shows the newest code, which came to the same mailbox.
     expect(login(&routes, 4, &newest).await, StatusCode::OK).await;
     expect(login(&routes, 2, &strangers).await, StatusCode::OK).await;
 }
@@ -163,7 +163,8 @@ async fn a_mailbox_is_not_flooded_by_many_clients_or_with_tags() {
         expect(login(&routes, 0, &body).await, StatusCode::OK).await;
         world.clock.advance(TimeDelta::minutes(15));
     }
-    // One of the day's thirty was the one to register with; beyond them one a quarter of an hour goes.
+    // One of the thirty codes of the day was used to register. Beyond the limit, one code in a quarter of an hour is
+    // mailed.
     assert_eq!(sent, [10, 10, 9, 1, 1, 1]);
     let own = json!({ "email": anna.email, "device_secret": secret });
     let mut left = 0;
@@ -203,7 +204,7 @@ async fn strangers_learn_nothing_from_limits_long_codes_or_secrets() {
     }
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[0].1, 14);
-    // Somebody else's secret is as good as none.
+    // The secret of somebody else's device counts as none.
     let (ben, _) = somebody(&world, "ben").await;
     let body = json!({ "email": ben.email, "device_secret": secret });
     let answer = Answer::of(from(&routes, 3_000, "POST /v1/auth/code", &body).await).await;
@@ -243,7 +244,7 @@ async fn ten_devices_are_known_and_a_row_that_was_moved_makes_nobody_known() {
         secrets.insert(grant["device_secret"].as_str().expect("a secret").to_owned());
     }
     assert_eq!(secrets.len(), 11, "each is another");
-    // By which limit a request was counted tells whether its device is known.
+    // The name of the limit that counted a request tells whether the device is known.
     let is_known = async |person: &Person, secret: &str| {
         let_pass(&world, TimeDelta::minutes(16)).await;
         let body = json!({ "email": person.email, "device_secret": secret });

@@ -1,4 +1,4 @@
-//! An erasure survives the server's death between any two of its steps: it always ends erased, once.
+//! An erasure survives the server's death between any two of its steps: the person always ends erased, exactly once.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::program::{
     Answer, Call, DataFolder, Program, free_address, serve_without_grace, take_code, take_letter, take_token,
 };
 
-/// Where the server is killed, in the order in which an erasure comes there, and whether the person still has keys then.
+/// The points where the server is killed, in the order of an erasure, and whether the person still has keys there.
 const POINTS: [(&str, bool); 6] = [
     ("erasure: leased", true),
     ("erasure: in the ledger", true),
@@ -55,7 +55,7 @@ impl Stage {
         take_code(&self.data.path().join("mail"), email).await
     }
 
-    /// Registers somebody, submits a day, and asks for a deletion; gives the access token and the mailed one.
+    /// Registers a person, submits a day, and asks for a deletion; returns the access token and the mailed token.
     async fn person(&self, email: &str, wish: &Value) -> (String, String) {
         let body = json!({
             "email": email, "code": self.code(email).await, "hospital_id": "klinikum-am-see", "specialty": "surgery",
@@ -125,7 +125,7 @@ async fn a_server_that_dies_between_two_steps_leaves_an_erasure_that_ends() {
         assert_eq!(left, i64::from(has_keys), "{point}: killed where it was to be");
 
         let server = stage.serve("nowhere");
-        // A lease of the dead server may have to run out first, where the ledger does not know of the erasure yet.
+        // If the ledger does not know of the erasure yet, the dead server's lease must end first.
         stage.end_leases().await;
         take_letter(&stage.data.path().join("mail"), &email, "certificate-of-erasure").await;
         stage.wait_for_jobs(&ledger).await;

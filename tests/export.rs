@@ -1,5 +1,5 @@
-//! Export: a file holds everything that is known, in both formats; it is sealed, watched, downloaded by who may, and goes in
-//! time.
+//! Export: a file holds everything that is known, in both formats; it is sealed, shows its progress, is downloaded only
+//! by authorised callers, and is removed in time.
 
 use std::{collections::BTreeMap, io::Read, sync::atomic::AtomicUsize};
 
@@ -48,7 +48,7 @@ async fn see(world: &World, person: &Person, id: &str) -> Value {
     expect(world.get(person, path(id, "")).await, StatusCode::OK).await
 }
 
-/// Asks for a file and has it written.
+/// Asks for a file and runs the job that writes it.
 pub async fn export(world: &World, person: &Person, body: &Value) -> String {
     let id = ask(world, person, body).await;
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
@@ -100,7 +100,7 @@ pub fn word(id: &str, lemma: &str) -> Value {
             "next_active_review_time": "2025-10-25T00:00:00Z" })
 }
 
-/// Somebody with something of several kinds.
+/// A person with records of several kinds.
 pub async fn somebody(world: &World, name: &str) -> Person {
     let person = world.person(name).await;
     for purpose in ["hearing", "wordbook"] {
@@ -154,7 +154,7 @@ async fn a_document_holds_everything_that_is_known_of_a_person() {
     assert!(document["retention"].as_array().is_some_and(|rules| rules.len() == domain::kinds::KINDS.len()));
     assert_eq!(document["requests"][0]["type"], "export");
 
-    // Every event, with where it came from and what it said.
+    // Every event is listed, with its origin and content.
     let events = document["events"].as_array().expect("a list");
     let mut types: Vec<&str> = events.iter().map(|event| event["type"].as_str().expect("a type")).collect();
     let mut known = events_of(&world, &anna).await;
@@ -270,7 +270,7 @@ async fn one_export_waits_at_a_time_and_can_be_cancelled() {
     assert_eq!(cancelled["status"], "cancelled");
     problem(world.post(&anna, path(&id, "/cancel"), &Value::Null).await, StatusCode::CONFLICT, "export-closed").await;
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 0, "the job went with the request");
-    // A job that was begun before finds out, and leaves nothing behind.
+    // A job that has begun before notices the cancellation, and leaves nothing behind.
     let subject = SubjectId(subject_of(&world, &anna).await);
     let next =
         export_run::run(&world.app, subject, context::ExportId(id.parse().expect("an id")), 1).await.expect("run");
@@ -310,7 +310,7 @@ async fn a_run_that_died_is_begun_anew_and_what_it_left_is_swept() {
     let anna = somebody(&world, "anna").await;
     let id = ask(&world, &anna, &full("json")).await;
     let (subject, export) = (SubjectId(subject_of(&world, &anna).await), context::ExportId(id.parse().expect("an id")));
-    // What a server leaves that was killed while it wrote: half a file, and a row that knows it.
+    // The remains of a server that was killed while writing: half a file, and a row that names it.
     let client = world.superuser().await;
     let died = "UPDATE read.exports SET state = 'processing', etag = 'dead', file_key = 'none', done = 1, total = 9";
     assert_eq!(client.execute(died, &[]).await.expect("updated"), 1);
@@ -328,7 +328,7 @@ async fn a_run_that_died_is_begun_anew_and_what_it_left_is_swept() {
     assert!(!half.exists());
     assert_eq!(world.app.exports.list().await.expect("listed").len(), 1);
     assert!(serde_json::from_slice::<Value>(&download(&world, &anna, &id).await).is_ok());
-    // Whoever gives up too often tells the person.
+    // A job that gives up after too many attempts tells the person.
     let id = ask(&world, &anna, &full("json")).await;
     export_run::run(&world.app, subject, context::ExportId(id.parse().expect("an id")), 6).await.expect("run");
     assert_eq!(see(&world, &anna, &id).await["reason"], "gave_up");
@@ -364,7 +364,7 @@ async fn a_file_expires_and_goes_with_the_person() {
     assert!(!folder.exists(), "files go with the person");
 }
 
-/// The only file there is.
+/// The only file in the store.
 fn file(world: &World) -> std::path::PathBuf {
     let people = std::fs::read_dir(world.folder.join("exports")).expect("the folder");
     let person = people.map(|entry| entry.expect("an entry").path()).next().expect("a person");
@@ -413,7 +413,7 @@ async fn downloads_answer_ranges_and_tags_and_each_is_on_record() {
     assert_eq!(outside.header("content-range"), Some(format!("bytes */{}", all.len()).as_str()));
     assert_eq!(downloads().await, 5, "nothing was sent");
 
-    // The audit log shows them, with where they came from.
+    // The audit log shows the downloads, with the client's address.
     let log = expect(world.get(&anna, "/v1/privacy/audit-log?action=export.downloaded").await, StatusCode::OK).await;
     assert_eq!(log["entries"].as_array().map(Vec::len), Some(5));
     assert!(log["entries"][0]["ip_address"].is_string(), "{log}");
@@ -478,7 +478,8 @@ async fn a_token_ends_with_the_session_that_made_it() {
     let_pass(&world, TimeDelta::minutes(5)).await;
     problem(refresh(&sessions[1].refresh_token).await, StatusCode::UNAUTHORIZED, "refresh-refused").await;
     problem(with(&by_others[1]).await, StatusCode::NOT_FOUND, "missing").await;
-    // Another session's token opens it as before, also while the account is suspended: to take one's data along is a right.
+    // Another session's token opens the file as before, also while the account is suspended, because exporting one's
+    // data is a right.
     assert!(!bytes(with(&by_anna).await, StatusCode::OK).await.is_empty());
     let suspend = "INSERT INTO auth.suspensions VALUES ($1, now() + interval '1 hour')";
     world.superuser().await.execute(suspend, &[&subject_of(&world, &anna).await]).await.expect("suspended");
@@ -498,7 +499,7 @@ async fn while_processing_is_restricted_nothing_is_exported() {
     let partial = json!({ "request_type": "partial", "format": "json", "filters": { "kinds": ["work_day"] } });
     problem(world.post(&anna, ASK, &partial).await, StatusCode::CONFLICT, "restricted").await;
     restrict(false).await;
-    // What was asked for before waits, however long.
+    // An export that was requested before waits, however long.
     let id = ask(&world, &anna, &full("json")).await;
     restrict(true).await;
     for _ in 0..10 {
@@ -515,7 +516,7 @@ async fn while_processing_is_restricted_nothing_is_exported() {
     assert_eq!(done["status"], "completed");
 }
 
-/// What somebody may do with their words.
+/// A step of a person with their words.
 #[derive(Clone, Debug)]
 enum Step {
     Submit(u8, u8),
@@ -555,7 +556,7 @@ impl Step {
     }
 }
 
-/// What the person's events say together: of each record the newest body, unless it was removed.
+/// The state that follows from the person's events: the newest body of each record, unless it was removed.
 fn fold(events: &Value) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut living: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut streams: Vec<&Value> =
@@ -602,7 +603,7 @@ fn an_export_equals_a_fold_of_the_persons_events() {
             }
         }
         prop_assert_eq!(found, fold(&document["events"]));
-        // And the log itself knows no more events than the document, but those of the export's own end.
+        // The log itself knows no other events than the document, except the two at the export's own end.
         let known = events_of(&world, &person).await.len();
         let listed = document["events"].as_array().expect("a list").iter();
         let listed = listed.filter(|event| event["type"] != "data.accessed").count();

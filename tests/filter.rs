@@ -1,4 +1,4 @@
-//! Days of lists, exports and partial deletions are those of the person's own calendar.
+//! The days of lists, exports and partial deletions are days of the person's own calendar.
 
 use chrono::TimeDelta;
 use domain::rights::deletion::Scope;
@@ -12,8 +12,8 @@ use crate::{
     support::{Person, World, expect},
 };
 
-/// Five moments with their days in Auckland, most of them around 5 April 2026, a Sunday of 25 hours on which the clocks go back. In
-/// UTC the second, the fourth and the last lie on the day before, and the last in the quarter before.
+/// Five moments with their days in Auckland, most of them around 5 April 2026, a Sunday of 25 hours on which the clocks
+/// go back. In UTC, the second, fourth and last moment are on the day before, and the last is in the quarter before.
 const MOMENTS: [(&str, &str); 5] = [
     ("2026-04-04T10:59:59Z", "2026-04-04"),
     ("2026-04-04T20:00:00Z", "2026-04-05"),
@@ -68,7 +68,7 @@ async fn a_list_a_file_and_a_deletion_mean_the_days_where_the_person_is() {
     let document: Value = serde_json::from_slice(&download(&world, &anna, &id).await).expect("JSON");
     assert_eq!(times(&document["records"]["screening"]), sunday);
     assert_eq!(document["request"]["filters"]["time_zone"], "Pacific/Auckland", "the file says whose days it holds");
-    // In UTC nothing lies on the first of April.
+    // In UTC no moment is on the first of April.
     let first =
         json!({ "request_type": "partial", "format": "json", "filters": { "from": "2026-04-01", "to": "2026-04-01" } });
     export(&world, &anna, &first).await;
@@ -77,7 +77,7 @@ async fn a_list_a_file_and_a_deletion_mean_the_days_where_the_person_is() {
 
     let (asked, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "partial", "filters": filters })).await;
     assert_eq!(asked["would_go"], json!([{ "kind": "screening", "count": 2 }]));
-    // She moves. What she asked for stays what it was.
+    // The person moves to another time zone. The request keeps its days.
     let client = world.client();
     let moved = anna.sign(client.patch("/v1/auth/me").body_json(&json!({ "time_zone": "America/New_York" })));
     expect(moved.send().await, StatusCode::OK).await;

@@ -142,8 +142,8 @@ const TABLES: &str = "-- tables
 const SEQUENCES: &str = "-- sequences
     SELECT coalesce(string_agg(s::text, E'\\n' ORDER BY s::text), '') FROM pg_sequences s";
 
-/// Everything that could keep something: each table and sequence of the database, each file of the data folder, and what was
-/// traced.
+/// Everything that could keep a trace: each table and sequence of the database, each file of the data folder, and the
+/// output of tracing.
 struct Traces {
     client: Client,
     dump: String,
@@ -151,7 +151,7 @@ struct Traces {
     traced: Arc<Mutex<Vec<u8>>>,
 }
 
-/// What is traced, kept in memory.
+/// The output of tracing, kept in memory.
 struct Traced(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Traced {
@@ -174,8 +174,9 @@ impl Traces {
         Self { client, dump, folder: world.folder.path().to_owned(), traced: Arc::default() }
     }
 
-    /// Listens to everything that this thread traces. Were there one listener only, the thread that comes to a place first would
-    /// decide whether it is traced at all, and a test beside this one listens to nothing: so there are two.
+    /// Listens to everything that this thread traces. There are two listeners, because with only one, the first thread
+    /// that reaches a trace point would decide for all threads whether it is traced, and a test beside this one does
+    /// not listen.
     fn listen(&self) -> (tracing::subscriber::DefaultGuard, Dispatch) {
         let traced = self.traced.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -211,7 +212,7 @@ fn read_files(folder: &Path, into: &mut BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
-/// A screening, sound or not.
+/// A screening, valid or not.
 fn screening() -> impl Strategy<Value = Value> {
     let hz = prop_oneof![12 => prop::sample::select(vec![250, 500, 1000, 2000, 4000, 8000]), 1 => 0..9000_i64];
     let ear = || collection::vec((hz.clone(), prop_oneof![12 => -10..=120_i64, 1 => any::<i64>()]), 0..5);
@@ -231,7 +232,7 @@ fn screening() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What a guest asks for: a kind, a body, and what the client says of itself.
+/// A guest's request: a kind, a body, and the client's agent.
 type Asked = (&'static str, Value, String);
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -274,7 +275,7 @@ fn whatever_a_guest_does_leaves_no_trace() {
     });
     let traces = runtime.block_on(Traces::of(&world));
     let _listening = traces.listen();
-    // What does leave traces is found: this comparison can fail.
+    // A request that does leave traces is found, so this comparison can fail.
     let empty = runtime.block_on(traces.all());
     runtime.block_on(async {
         let code =
@@ -287,7 +288,7 @@ fn whatever_a_guest_does_leaves_no_trace() {
 
     let evaluated = Mutex::new(0);
     property(128, &runtime, collection::vec(asked(), 1..5), async |questions| {
-        // Another window for each guest, lest the limit ends the test.
+        // A new window for each guest, so that the limit does not end the test.
         world.clock.advance(TimeDelta::minutes(1));
         let before = traces.all().await;
         let guest = token(&world).await;

@@ -1,5 +1,6 @@
-//! Hostile input: every operation of the document, with texts on which readers and stores do not agree, in every parameter, header
-//! field and field of a body. Nothing is a fault of ours, what can't be taken is named, and nothing changes.
+//! Hostile input: every operation of the document, with texts that readers and stores treat differently, in every
+//! parameter, header field and field of a body. No request fails inside the server, each bad field is named, and
+//! nothing changes.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +14,11 @@ use crate::{
     support::{Person, World, expect},
 };
 
-/// Texts that PostgreSQL can't store, or that hold characters which no parameter has: refused as a fault of the value.
+/// Texts that PostgreSQL can't store, or with characters that no parameter may hold: refused as a fault of the value.
 const CONTROL: [&str; 5] = ["%00", "a%00b", "%0A", "%7F", "%C2%85"];
-/// Bytes that are no UTF-8: an unpaired half of a surrogate, an overlong form, and bytes that no text has.
+/// Bytes that are not UTF-8: half of a surrogate pair, an overlong form, and bytes that no text has.
 const NO_TEXT: [&str; 5] = ["%ff", "%ED%A0%80", "%C0%80", "%F4%90%80%80", "a%80"];
-/// What is text, and no good.
+/// Valid texts with strange content.
 const ODD: [&str; 16] = [
     "",
     "+",
@@ -37,7 +38,7 @@ const ODD: [&str; 16] = [
     "0000-00-00",
 ];
 
-/// Those who call.
+/// The callers of the operations.
 struct Callers {
     person: Person,
     staff: Person,
@@ -56,7 +57,7 @@ impl Callers {
         Self { person, staff, guest }
     }
 
-    /// The token of somebody who may call this.
+    /// The token of a caller who may call this path.
     fn token(&self, path: &str) -> &str {
         match path {
             path if path.starts_with("/v1/compliance") || path.starts_with("/v1/admin") => &self.staff.token,
@@ -66,7 +67,6 @@ impl Callers {
     }
 }
 
-/// An operation of the document.
 struct Operation {
     method: Method,
     path: String,
@@ -100,7 +100,7 @@ fn operations() -> Vec<Operation> {
 }
 
 impl Operation {
-    /// The path with good segments, apart from the one parameter that is given.
+    /// The path with good segments, except the one parameter that is given.
     fn target(&self, name: &str, value: &str) -> String {
         let segments = self.path.split('/').map(|segment| match segment.trim_matches(['{', '}']) {
             same if same == segment => segment.to_owned(),
@@ -124,7 +124,7 @@ impl Operation {
     }
 }
 
-/// What is wrong with an answer that must name a field, if anything.
+/// The fault of an answer that must name a field, if there is one.
 fn complain(what: &str, answer: &Answer, status: StatusCode, name: &str) -> Option<String> {
     if answer.status != status {
         return Some(format!("{what}: {} instead of {status}: {}", answer.status, answer.text));
@@ -217,7 +217,7 @@ async fn no_field_of_any_body_makes_a_fault_of_ours_and_each_stands_there_once()
     for operation in operations() {
         let Some(schema) = &operation.body else { continue };
         let named = schema["properties"].as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
-        // A record and a document have fields of their own, which the document of the API does not list.
+        // The API's document does not list the fields of a record's body, nor those of an export.
         for name in named.unwrap_or_else(|| vec!["date".to_owned()]) {
             tried += 1;
             for (body, expected) in [

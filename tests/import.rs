@@ -1,5 +1,5 @@
-//! Import: a file given back makes the same data again; one that is damaged, foreign or edited is refused with the place of what is
-//! wrong, and nothing is written.
+//! Import: a file that is given back makes the same data again. A file that is damaged, foreign or edited is refused
+//! with the faulty field, and nothing is written.
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +39,7 @@ async fn import(world: &World, person: &Person, text: &str, dry_run: bool) -> Te
     person.sign(request.body(text.to_owned())).send().await
 }
 
-/// Created, updated and unchanged, by kind; kinds without any left out.
+/// The counts of created, updated and unchanged records by kind; kinds without any are left out.
 fn counts(answer: &Value) -> BTreeMap<String, (u64, u64, u64)> {
     let number = |kind: &Value, name: &str| kind[name].as_u64().expect("a count");
     let kinds = answer["kinds"].as_array().expect("a list").iter().map(|kind| {
@@ -49,7 +49,7 @@ fn counts(answer: &Value) -> BTreeMap<String, (u64, u64, u64)> {
     kinds.filter(|(_, counted)| *counted != (0, 0, 0)).collect()
 }
 
-/// What records say, by kind, without ids and times.
+/// The bodies of all records by kind, without ids and times.
 fn bodies(document: &Value) -> BTreeMap<String, Vec<String>> {
     let kinds = document["records"].as_object().expect("an object").iter();
     let said = |list: &Value| {
@@ -66,7 +66,7 @@ async fn a_file_given_back_makes_the_same_data_again() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     let (text, before) = document(&world, &anna).await;
-    // The person is erased, and comes back with the same address.
+    // The person is erased, and registers again with the same address.
     erase(&world, &anna).await;
     let anna = world.person("anna").await;
     let client = world.superuser().await;
@@ -87,7 +87,7 @@ async fn a_file_given_back_makes_the_same_data_again() {
     assert_eq!(bodies(&document(&world, &anna).await.1), bodies(&before));
     let again = expect(import(&world, &anna, &text, false).await, StatusCode::OK).await;
     assert!(counts(&again).values().all(|(created, updated, _)| created + updated == 0), "{again}");
-    // What was changed since is put back.
+    // A day that was changed since the export is set back.
     let changed = day("2025-11-01", 1.0, 1.0);
     expect(world.post(&anna, "/v1/work-events/daily", &changed).await, StatusCode::OK).await;
     let planned = expect(import(&world, &anna, &text, true).await, StatusCode::OK).await;
@@ -135,7 +135,7 @@ async fn many_records_come_back_in_one_file_or_in_parts() {
 async fn files_of_another_installation_and_files_without_end_are_refused() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
-    // The same document, as an installation with another ring would have proved it.
+    // The same document with a proof by another installation's ring.
     let (text, _) = document(&world, &anna).await;
     let before_proof = &text[..text.rfind(BEFORE_PROOF).expect("a proof")];
     let theirs = Ring::open_or_create(&world.folder.join("theirs.json"), None).expect("a ring");
@@ -166,7 +166,7 @@ async fn files_that_are_damaged_foreign_or_edited_are_refused_with_the_place() {
         fields(&refusal).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     let edited = text.replacen("\"date\":\"2025-11-01\"", "\"date\":\"2025-11-02\"", 1);
-    // The event says the same as the record: the first place is the log's or the record's.
+    // The event has the same text as the record, so the first match may be in the log or in the record.
     assert!(refused(&anna, &edited).await.contains(&"proof".to_owned()));
     let at = text.find("\"records\":{").expect("records");
     let in_records = |from: &str, to: &str| format!("{}{}", &text[..at], text[at..].replacen(from, to, 1));
@@ -187,7 +187,8 @@ async fn files_that_are_damaged_foreign_or_edited_are_refused_with_the_place() {
     assert_eq!(state_of(&client).await, before, "nothing was written");
 }
 
-/// A body of which a byte comes twice a second, and a sign of whether anybody has asked for it. It ends once its sender is dropped.
+/// A body that sends a byte twice a second, and a flag that tells whether anybody has read from it. It ends when its
+/// sender is dropped.
 fn slow_upload() -> (Body, Arc<AtomicBool>, oneshot::Sender<()>) {
     let (asked, (release, released)) = (Arc::new(AtomicBool::new(false)), oneshot::channel());
     let sign = asked.clone();
@@ -205,7 +206,7 @@ fn slow_upload() -> (Body, Arc<AtomicBool>, oneshot::Sender<()>) {
     (Body::from_bytes_stream(first.chain(rest)), asked, release)
 }
 
-/// Somebody's import of a body that comes slowly.
+/// A person's import of a body that comes slowly.
 fn upload(world: &World, person: &Person, body: Body) -> JoinHandle<TestResponse> {
     let (client, token) = (world.client(), person.token.clone());
     tokio::spawn(async move {
@@ -214,7 +215,7 @@ fn upload(world: &World, person: &Person, body: Body) -> JoinHandle<TestResponse
     })
 }
 
-/// Waits until somebody asks for a body.
+/// Waits until a body is read from.
 async fn until(asked: &AtomicBool) {
     for _ in 0..3000 {
         if asked.load(Ordering::SeqCst) {
@@ -241,7 +242,7 @@ async fn slow_uploads_hold_up_nobody_and_each_person_has_one() {
     let imported = tokio::time::timeout(Duration::from_secs(60), import(&world, &dora, &text, false));
     let imported = expect(imported.await.expect("it is not held up by the others"), StatusCode::OK).await;
     assert_eq!(counts(&imported)["work_day"], (0, 0, 3));
-    // A second one of the same person is refused before a byte of it is read, and taken once the first has ended.
+    // A second import of the same person is refused before a byte of it is read, and accepted once the first has ended.
     let (body, asked, _release) = slow_upload();
     let second = upload(&world, &people[0], body).await.expect("it ended");
     problem(second, StatusCode::CONFLICT, "import-running").await;
@@ -278,12 +279,12 @@ async fn of_whoever_may_not_import_nothing_is_read() {
         (&leaving, StatusCode::CONFLICT, "deletion-waiting"),
     ] {
         let (body, asked, release) = slow_upload();
-        // Whoever reads it after all gets to its end.
+        // If the body is read after all, it ends.
         drop(release);
         problem(upload(&world, person, body).await.expect("it ended"), status, kind).await;
         assert!(!asked.load(Ordering::SeqCst), "{kind}: nothing was read");
     }
-    // So is a document that says itself that it is too large.
+    // A document whose declared length is too large is refused in the same way.
     let (body, asked, release) = slow_upload();
     drop(release);
     let client = world.client();

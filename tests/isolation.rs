@@ -1,4 +1,4 @@
-//! Who asks with whatever statement or request sees and changes their own rows, and nobody else's.
+//! Whatever statement or request a caller sends, it sees and changes only the caller's own rows.
 
 use context::Role;
 use db::Login;
@@ -13,8 +13,8 @@ use crate::{
     town::{Somebody, Table, Town},
 };
 
-/// What `lethe_api` may use without being the person it is about, since it is about nobody: counters of requests, and
-/// letters, which it may post but not see. This list may only shrink.
+/// Tables that `lethe_api` may use without being the person that they are about, because they are about nobody:
+/// counters of requests, and letters, which it may insert but not read. This list may only shrink.
 const ABOUT_NOBODY: &[(&str, Verb)] = &[
     ("auth.limits", Verb::Select),
     ("auth.limits", Verb::Insert),
@@ -34,19 +34,19 @@ impl Verb {
     const ALL: [Self; 4] = [Self::Select, Self::Insert, Self::Update, Self::Delete];
 }
 
-/// What a statement does.
+/// The shape of a statement.
 #[derive(Clone, Copy, Debug)]
 struct Form {
     table: usize,
     verb: Verb,
-    /// Whether it names somebody else.
+    /// Whether the statement names another person.
     names: bool,
-    /// Whether an update tries to give rows away, instead of touching another column.
+    /// Whether an update tries to give rows to another person, instead of changing another column.
     gives: bool,
     returning: bool,
 }
 
-/// All statements there are, on so many tables.
+/// All shapes of statements on this number of tables.
 fn forms(tables: usize) -> Vec<Form> {
     let mut forms = Vec::new();
     for (table, verb, bits) in (0..tables)
@@ -58,13 +58,13 @@ fn forms(tables: usize) -> Vec<Form> {
     forms
 }
 
-/// One statement under somebody's ticket.
+/// A statement under a person's ticket.
 #[derive(Clone, Copy, Debug)]
 struct Statement {
     who: usize,
     other: usize,
     role: Role,
-    /// Whether the ticket shows the hash of the person's own address too.
+    /// Whether the ticket also holds the hash of the person's own address.
     shows: bool,
     form: Form,
 }
@@ -76,7 +76,7 @@ fn statement(forms: Vec<Form>) -> impl Strategy<Value = Statement> {
     parts.prop_map(|(who, other, role, shows, form)| Statement { who, other, role, shows, form })
 }
 
-/// Somebody, and somebody else.
+/// A person, and another person.
 fn two(people: &[Somebody], who: usize, other: usize) -> (&Somebody, &Somebody) {
     (&people[who], &people[(who + other) % people.len()])
 }
@@ -96,7 +96,8 @@ impl Statement {
                     table.insertable
                 )
             }
-            // Without a filter and without RETURNING the policy for reading has no say: that for updates is alone.
+            // Without a filter and without RETURNING, the policy for reading does not apply; the policy for updates
+            // stands alone.
             Verb::Update => {
                 let column = if self.form.gives && table.owner.is_some() { owner } else { &table.updatable };
                 format!("UPDATE {name} SET {column} = ({}).{column} {filter} {returning}", town.row(table, other).await)
@@ -118,7 +119,8 @@ impl Statement {
             Ok(messages) => messages,
             Err(error) => {
                 let refused = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
-                // One's own row is there already. Somebody else's must be refused before it comes to that.
+                // The person's own row exists already. An insert of another person's row must be refused before that
+                // matters.
                 let present = error.code() == Some(&SqlState::UNIQUE_VIOLATION);
                 let harmless = self.form.verb == Verb::Insert && !self.form.names && present;
                 prop_assert!(refused || harmless || allowed, "{sql}: {error:?}");
@@ -172,18 +174,18 @@ fn any_statement_reaches_only_rows_of_the_tickets_subject() {
     property(256, &runtime, statement(forms), async |statement| statement.check(&town, &client).await);
 }
 
-/// One request of somebody who knows what they should not.
+/// A request of a caller who knows another person's secrets.
 #[derive(Clone, Debug)]
 struct Inquiry {
     who: usize,
     other: usize,
     operation: Index,
     secret: Index,
-    /// Whether the fields of the body name somebody else's things too.
+    /// Whether the fields of the body also name another person's things.
     in_body: bool,
 }
 
-/// Method, path with parameters, names of parameters in the query, and an example of a body.
+/// A method, a path with parameters, the names of query parameters, and an example of a body.
 struct Operation {
     method: Method,
     path: String,
@@ -261,7 +263,7 @@ fn any_request_is_answered_without_a_word_about_anybody_else() {
             );
         }
     });
-    // Who signs out is answered nothing more, so that is tried last.
+    // After signing out, a caller gets no more answers, so signing out is tried last.
     let logout =
         operations.iter().position(|operation| operation.path.ends_with("/logout")).expect("there is a logout");
     let logout = operations.swap_remove(logout);

@@ -1,4 +1,5 @@
-//! Jobs: one server at a time, taken over when it dies, tried again when it fails, and visible to staff without a word about whom.
+//! Jobs: done by one server at a time, taken over when it dies, tried again when they fail, and visible to staff
+//! without naming a person.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, JobId, Role, SubjectId};
@@ -95,8 +96,8 @@ async fn several_servers_do_each_job_once() {
     assert!(states(&world).await.iter().all(|(_, state, attempts)| state == "done" && *attempts == 1));
 }
 
-/// However the plan joins the jobs that are due with the table, one server takes so many as it has room for. Where the statistics
-/// say that the table is all but empty, the plan looks for what is due once a row.
+/// A server leases only as many jobs as it has room for, whatever plan joins the due jobs with the table. When the
+/// statistics say that the table is almost empty, the plan looks for due jobs once for each row.
 #[tokio::test]
 async fn a_server_leases_no_more_than_it_asked_for_whatever_the_plan() {
     let world = World::new().await;
@@ -109,7 +110,7 @@ async fn a_server_leases_no_more_than_it_asked_for_whatever_the_plan() {
     assert_eq!(taken_row_by_row(&world, &|now| job_lease(JobId::random().0, now, 4)).await, 4);
 }
 
-/// How many rows a query takes by a plan that looks for what is due once a row.
+/// How many rows a query leases with a plan that looks for due rows once for each row.
 async fn taken_row_by_row(world: &World, query: &(dyn Fn(DateTime<Utc>) -> db::Query + Sync)) -> usize {
     let ctx = &Ctx::system(world.clock.clone());
     let taken = world.app.db.system.run_tx("lease", ctx, Gate::read(ctx), async move |tx: db::Tx| {
@@ -123,7 +124,7 @@ async fn taken_row_by_row(world: &World, query: &(dyn Fn(DateTime<Utc>) -> db::Q
     taken.await.expect("taken")
 }
 
-/// The same of letters and of deliveries, of which a server takes one.
+/// The same holds for letters and deliveries, of which a server takes one.
 #[tokio::test]
 async fn a_server_takes_one_letter_and_one_delivery_whatever_the_plan() {
     let world = World::new().await;

@@ -1,5 +1,6 @@
-//! The keys of the ring on a real PostgreSQL: rotation beside servers that serve, broken off anywhere and gone on with;
-//! destruction and what it takes along; signing keys that change under everybody's tokens; the published evidence key.
+//! The keys of the ring on a real PostgreSQL: rotation while servers serve, broken off at any step and continued;
+//! destruction and the data that it makes unreadable; signing keys that change while tokens are in use; the published
+//! evidence key.
 
 use std::{
     ops::ControlFlow,
@@ -43,7 +44,7 @@ use crate::{
     support::{Person, World, day, expect},
 };
 
-/// Another server of a world: on the same database, with the same ring file.
+/// Another server of a world, on the same database and with the same ring file.
 async fn server(world: &World) -> Arc<App> {
     let ring = Ring::open(&world.folder.join("ring.json"), None).expect("the ring opens");
     let folder = world.folder.clone();
@@ -69,7 +70,7 @@ async fn submit(app: &Arc<App>, person: &Person, date: NaiveDate) -> TestRespons
     person.sign(client.post("/v1/work-events/daily").body_json(&day(&date.to_string(), 8.0, 9.0))).send().await
 }
 
-/// The days that somebody sees.
+/// How many days a person sees.
 async fn days(app: &Arc<App>, person: &Person) -> usize {
     let client = client(app);
     let answer = person.sign(client.get("/v1/work-events/me?limit=1000")).send().await;
@@ -80,10 +81,11 @@ fn first_day() -> NaiveDate {
     NaiveDate::from_ymd_opt(2025, 10, 1).expect("a date")
 }
 
-/// So many days somebody submits; then the first comes again, which changes nothing.
+/// How many different days a worker submits. Then it submits the first again, which changes nothing.
 const DAYS: usize = 50;
 
-/// Somebody who submits and reads at one server, one request after the other, until told to stop. Every request must succeed.
+/// A person who submits and reads at one server, one request after the other, until stopped. Every request must
+/// succeed.
 struct Worker {
     rounds: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -107,9 +109,9 @@ impl Worker {
         Self { rounds, stop, task }
     }
 
-    /// Waits for a round that began after this call, and is over.
+    /// Waits until a round that began after this call has ended.
     fn pass(&self) {
-        // The one that is under way may have begun before.
+        // The round that is under way may have begun before the call.
         let until = self.rounds.load(Ordering::Relaxed) + 2;
         tokio::task::block_in_place(|| {
             while self.rounds.load(Ordering::Relaxed) < until {
@@ -119,7 +121,7 @@ impl Worker {
         });
     }
 
-    /// Ends it; gives how many days were submitted.
+    /// Stops the worker; returns how many days were submitted.
     async fn end(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.expect("no request was refused");
@@ -134,7 +136,7 @@ async fn versions(world: &World) -> String {
     world.superuser().await.query_one(sql, &[]).await.expect("counted").get(0)
 }
 
-/// What the log says was done to the ring.
+/// The events about the ring in the log.
 async fn recorded(world: &World) -> Vec<(String, Value)> {
     let sql = "SELECT event_type, payload FROM log.events WHERE aggregate_type = 'key_ring' AND aggregate_id = $1
                AND subject_id = $1::uuid ORDER BY sequence";
@@ -162,7 +164,7 @@ async fn a_rotation_beside_two_servers_refuses_no_request_and_leaves_no_one_behi
         follow(app).await;
     }
     let workers = [Worker::start(&world.app, &anna), Worker::start(&other, &ben)];
-    // The command line is a process of its own, and no server.
+    // The command line is a process of its own, and not a server.
     let command = server(&world).await;
     let seen = std::sync::Mutex::new(Vec::new());
     let watch = |progress| {
@@ -232,7 +234,7 @@ async fn nothing_is_written_under_a_version_below_the_floor() {
     let anna = world.person("anna").await;
     let subject = subject_of(&world, &anna).await;
     let old = wrapped(&world, subject).await;
-    // A server that is not known to the others, and does not follow the ring.
+    // A server that is unknown to the others, and does not follow the ring.
     let asleep = server(&world).await;
     let before = Vault::new(Ring::open(&world.folder.join("ring.json"), None).expect("opens"));
     keys::rotate(&world.app, &go_on).await.expect("rotated");
@@ -258,10 +260,10 @@ async fn nothing_is_written_under_a_version_below_the_floor() {
             client.batch_execute("ROLLBACK").await.expect("rolled back");
         }
     }
-    // Whoever slept through the rotation reads what came under the new version, and writes under it.
+    // A server that missed the rotation reads data under the new version, and writes under it.
     assert_eq!(days(&asleep, &anna).await, 0);
     assert_eq!(asleep.vault.create_subject(SubjectId::random()).1.ring_version, 2);
-    // Nor does an erasure of records, which renews the wrapping key, fall back.
+    // Nor does erasing records, which renews the wrapping key, fall back to the old version.
     expect(submit(&asleep, &anna, first_day()).await, StatusCode::CREATED).await;
     let client = self::client(&asleep);
     expect(anna.sign(client.delete("/v1/work-events/me")).send().await, StatusCode::OK).await;
@@ -273,7 +275,7 @@ async fn nothing_is_written_under_a_version_below_the_floor() {
 async fn an_account_that_is_made_while_the_floor_rises_comes_under_the_new_version() {
     let world = World::new().await;
     let (locker, superuser) = (world.superuser().await, world.superuser().await);
-    // The account's keys are wrapped, and their row waits: for this lock, as it would for a slow disk.
+    // The account's keys are wrapped, and their row waits for this lock, as it would for a slow disk.
     locker.batch_execute("BEGIN; LOCK TABLE vault.subjects IN SHARE MODE").await.expect("locked");
     let app = world.app.clone();
     let made = tokio::spawn(async move { staff::add(&app, "dora@klinik.example", Role::Auditor).await });
@@ -349,7 +351,7 @@ async fn a_version_is_not_destroyed_too_early() {
     let (_, payload) = recorded(&world).await.pop().expect("on record");
     assert_eq!(payload["Destroyed"]["archived"], false);
     assert!(matches!(keys::destroy(app, 1, true).await, Err(KeysError::Unknown(1))));
-    // Where the server died between the ring's change and the record, the same command records it.
+    // If the server died between the ring's change and the record, the same command adds the record.
     keys::rotate(app, &go_on).await.expect("rotated");
     app.vault.ring().destroy_kek(2).expect("destroyed");
     keys::destroy(app, 2, true).await.expect("recorded");
@@ -381,14 +383,14 @@ async fn a_rotation_waits_for_every_server_that_lives() {
     let world = World::new().await;
     let superuser = world.superuser().await;
     let other = server(&world).await;
-    // It is known, and does not follow the ring yet.
+    // The server is known, and does not follow the ring yet.
     let node = jobs::join_ring(&other).await.expect("joined");
     let waits = tokio::time::timeout(Duration::from_secs(2), keys::rotate(&world.app, &go_on)).await;
     assert!(waits.is_err(), "{waits:?}");
     assert_eq!(world.app.vault.ring().current().version, 1, "the new version is known, and not used");
     let watching = tokio::spawn(jobs::watch_ring(other.clone(), node));
     keys::rotate(&world.app, &go_on).await.expect("it has followed");
-    // One that was not seen for a quarter of a minute counts as gone.
+    // A server that was not seen for fifteen seconds counts as gone.
     watching.abort();
     let nodes = "SELECT count(*) FROM vault.nodes";
     superuser.execute("UPDATE vault.nodes SET seen_at = now() - interval '16 seconds'", &[]).await.expect("set");
@@ -396,7 +398,7 @@ async fn a_rotation_waits_for_every_server_that_lives() {
     assert_eq!(superuser.query_one(nodes, &[]).await.expect("counted").get::<_, i64>(0), 1);
     jobs::leave_ring(&other, node).await.expect("left");
     assert_eq!(superuser.query_one(nodes, &[]).await.expect("counted").get::<_, i64>(0), 0);
-    // Which servers there are, and whose keys are under which version, is all that the system's login sees of the vault.
+    // For a rotation the system's login reads the list of servers and the version of each person's keys, but no key.
     let system = world.login(Login::System).await;
     let refused = system.query("SELECT wrapping_key FROM vault.subjects", &[]).await.expect_err("a key");
     assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
@@ -421,7 +423,7 @@ async fn a_server_is_known_from_before_it_serves_until_it_has_stopped() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mailbox = Mailbox::new(&server::mail_folder(&world.folder), "lethe@localhost.example").expect("a mailbox");
     let serving = tokio::spawn(server::serve(world.app.clone(), mailbox, listener, TrustedProxies::default(), async {
-        // An error says that the test is over, which is as good as a stop.
+        // An error means that the test is over, which counts as a stop.
         let _ = stopped.await;
     }));
     Call::new(address, "GET", "/health").send().await.expect(200);
@@ -496,7 +498,7 @@ async fn the_key_of_receipts_is_published_by_every_server_alike() {
     assert!(check_document(&sealed, &public));
 }
 
-/// Runs `lethe` on a world's place, with the words before the options of the place and those behind them.
+/// Runs `lethe` on a world's data folder and database. `words` come before their options, `more` after them.
 fn lethe(world: &World, words: &[&str], more: &[&str]) -> (bool, String) {
     let data: &Path = world.folder.path();
     let database = world.database.url(&world.database.admin, None);

@@ -1,5 +1,5 @@
-//! Kinds: no right may be skipped by any of them; and one that the product does not know is submitted, amended, listed and
-//! removed by what is there.
+//! Kinds: every kind has every right; and a kind that the product does not know is submitted, amended, listed and
+//! removed by the same code.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ use crate::{
     support::{Person, World, expect},
 };
 
-/// A measured blood pressure, as another application would have it.
+/// A measured blood pressure, as another application could define it.
 #[derive(Serialize, Deserialize)]
 struct BloodPressure {
     taken_at: String,
@@ -105,7 +105,7 @@ async fn a_new_kind_needs_nothing_but_itself() {
     assert_eq!(profile.contact.email, anna.email);
 }
 
-/// The kinds that clients submit, the work profile aside, which everybody has from the registration on.
+/// The kinds that clients submit, except the work profile, which everybody has since registering.
 fn submitted() -> Vec<&'static Kind> {
     KINDS.iter().copied().filter(|kind| kind.open_to_clients() && kind.name() != "work_profile").collect()
 }
@@ -114,7 +114,7 @@ async fn put(world: &World, person: &Person, kind: &Kind) -> TestResponse {
     world.put(person, format!("/v1/records/{}", kind.name()), &kind.example().into_inner()).await
 }
 
-/// Somebody who consented to everything and has one record of each kind.
+/// A person who consented to everything and has one record of each kind.
 async fn with_everything(world: &World, name: &str) -> Person {
     let purposes: BTreeSet<&str> = KINDS.iter().filter_map(|kind| kind.purpose()).map(Choice::as_str).collect();
     let person = world.person_with(name, json!({ "consents": purposes })).await;
@@ -124,7 +124,7 @@ async fn with_everything(world: &World, name: &str) -> Person {
     person
 }
 
-/// The kinds of which somebody has a record, those aside that everybody has.
+/// The kinds that a person has a record of, except those that everybody has.
 async fn held(world: &World, person: &Person) -> BTreeSet<String> {
     let overview = expect(world.get(person, "/v1/privacy/data-overview").await, StatusCode::OK).await;
     let kinds = overview["kinds"].as_array().expect("a list").iter().filter(|kind| kind["count"] != 0);
@@ -208,7 +208,7 @@ async fn every_kind_goes_with_its_age_unless_a_hold_keeps_it() {
     assert_eq!(held(&world, &ben).await, all_but(&[]), "a hold keeps all of them");
 }
 
-/// Every kind that clients submit has all of it: consent, overview, export, retention, deletion.
+/// Every kind that clients submit has all of these: consent, overview, export, retention, deletion.
 #[tokio::test]
 async fn no_kind_skips_a_right() {
     let world = World::new().await;

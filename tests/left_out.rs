@@ -1,8 +1,8 @@
-//! Programs that a machine may lack. A test that needs one is left out, by name and loudly, where plain `cargo test` runs; with
-//! `LETHE_TEST_ALL` set, as `cargo xtask test` and CI set it, leaving out is a failure.
+//! Programs that a machine may lack. Plain `cargo test` leaves a test that needs one out, and prints its name. With
+//! `LETHE_TEST_ALL` set, as by `cargo xtask test` and CI, leaving a test out is a failure.
 //!
-//! Rust's harness can't leave a test out while it runs, and swallows what a test prints. So the line goes to standard error
-//! directly, and the test returns.
+//! Rust's harness can't leave a test out while it runs, and hides a test's output. So the line goes straight to
+//! standard error, and the test returns.
 
 use std::{
     io::{ErrorKind, Write, stderr},
@@ -10,12 +10,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Makes leaving out a failure.
+/// The variable that makes leaving out a failure.
 const ALL: &str = "LETHE_TEST_ALL";
 const GO_MODULES: &str = "/usr/share/gocode/src/golang.org/x/mod/sumdb";
 const ADVICE: &str = "`cargo xtask test` installs it on Debian and Ubuntu";
 
-/// Says that the running test is left out, and why. Call it on the test's own thread, whose name is the test's.
+/// Says that the running test is left out, and why. Call it on the test's own thread, which has the test's name.
 pub fn left_out(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
@@ -23,13 +23,13 @@ pub fn left_out(why: &str) {
     say(&format!("LEFT OUT {test}: {why}"));
 }
 
-/// A line on standard error that the harness does not swallow.
+/// Writes a line to standard error that the harness does not hide.
 pub fn say(line: &str) {
-    // There is nobody else to tell.
+    // An error can't be reported anywhere else.
     let _ = stderr().write_all(format!("\n{line}\n").as_bytes());
 }
 
-/// What Go's tests lack here, if anything.
+/// The program or package that Go's tests lack here, if any.
 pub fn lacking_go() -> Option<String> {
     if !runs("go", &["version"]) {
         return Some(format!("`go` is missing (package golang-go): {ADVICE}"));
@@ -38,7 +38,7 @@ pub fn lacking_go() -> Option<String> {
     (!Path::new(GO_MODULES).exists()).then_some(missing)
 }
 
-/// What Python's tests lack here, if anything; what PyPI brings is not looked at.
+/// The program or module that Python's tests lack here, if any. Packages from PyPI are not checked.
 pub fn lacking_python() -> Option<String> {
     if !runs("python3", &["--version"]) {
         return Some(format!("`python3` is missing (packages python3 and python3-venv): {ADVICE}"));
@@ -47,7 +47,7 @@ pub fn lacking_python() -> Option<String> {
     (!runs("python3", &["-c", "import ensurepip, venv"])).then_some(missing)
 }
 
-/// What the documents' commands lack here, if anything.
+/// The program that the documents' commands lack here, if any.
 pub fn lacking_walk() -> Option<String> {
     if !runs("curl", &["--version"]) {
         return Some(format!("`curl` is missing (package curl): {ADVICE}"));
@@ -55,7 +55,7 @@ pub fn lacking_walk() -> Option<String> {
     (!runs("python3", &["--version"])).then(|| format!("`python3` is missing (package python3): {ADVICE}"))
 }
 
-/// Ends the run with one sentence where PostgreSQL is missing, because nearly every test needs it.
+/// Ends the run with one sentence if PostgreSQL is missing, because nearly every test needs it.
 pub fn require_postgres() {
     if let Err(error) = lethe::supervisor::find_bin_dir() {
         say(&format!("The tests need PostgreSQL, and end here. {error}. {ADVICE}."));

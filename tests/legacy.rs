@@ -1,4 +1,4 @@
-//! The archive of the old data, out of a PostgreSQL; of SQLite the unit tests tell.
+//! The archive of old data in a PostgreSQL. The unit tests of the module cover SQLite.
 
 use chrono::DateTime;
 use lethe::backup::legacy::{LegacyError, Source, archive, manifest_path};

@@ -1,4 +1,4 @@
-//! The log: nobody changes it, stock tools read it, readers lose nothing, and what fails leaves no trace.
+//! The log: nobody changes it, stock tools read it, readers miss nothing, and a failed command leaves no trace.
 
 use std::{
     collections::BTreeSet,
@@ -52,7 +52,7 @@ use crate::{
     tree::covered,
 };
 
-/// An event made by hand: the smallest that the log takes.
+/// A minimal event, made by hand.
 pub fn event_of(
     subject: SubjectId,
     aggregate_type: &str,
@@ -75,7 +75,7 @@ pub fn event_of(
     }
 }
 
-/// Every way to change what is there; none of them may get as far as looking for rows.
+/// Every way to change the log. None of them may get as far as looking for rows.
 const CHANGES: [&str; 6] = [
     "UPDATE log.events SET kind = 'other'",
     "UPDATE log.events SET payload = payload WHERE false",
@@ -147,7 +147,7 @@ async fn the_auditor_replays_every_sort_of_event_that_a_server_writes() {
     erase(&world, &anna).await;
 
     every_sort_of_staff_event(&world).await;
-    // A checkpoint of more than the log holds: what a restore of an old backup finds.
+    // A checkpoint of more events than the log holds, as a restore of an old backup finds it.
     let signed = covered(&world).await;
     let (key, ring) = (published::vkey(&world.app).await.expect("a key"), world.app.vault.ring());
     let ahead = transparency::sign_checkpoint(&key, signed.size + 1000, signed.root, |body| ring.sign_log(body));
@@ -194,7 +194,7 @@ async fn a_granted_key_shows_one_persons_records_and_the_person_sees_that_it_was
     assert!(auditor::grant::Grant::read(&file).is_err());
 }
 
-/// What the compliance desk, the rules and the drill put on record.
+/// The events that the compliance desk, the alert rules and the drill add.
 async fn every_sort_of_staff_event(world: &World) {
     let carla = world.person("carla").await;
     alert::alarm(&world.app, "log_uncovered", Severity::Critical, 1).await;
@@ -231,7 +231,7 @@ const WRITERS: i64 = 8;
 const BATCHES: i64 = 125;
 const BATCH: i64 = 50;
 
-/// Appends batches of one person, each in a transaction that stays open for a while.
+/// Appends batches for one person, each in a transaction that stays open for a while.
 async fn write(api: &Db, clock: &context::Clock) -> Vec<EventId> {
     let subject = SubjectId::random();
     let ctx = &Ctx::system(clock.clone()).for_subject(subject, None);
@@ -252,7 +252,7 @@ async fn write(api: &Db, clock: &context::Clock) -> Vec<EventId> {
     written
 }
 
-/// Reads on until the writers have ended and nothing is left.
+/// Reads on until the writers have ended and nothing is left to read.
 async fn read(system: &Db, clock: &context::Clock, ended: &AtomicBool) -> Vec<(Position, Event)> {
     let ctx = &Ctx::system(clock.clone());
     let (mut reader, mut read) = (Reader::new(Position::default(), 700), Vec::new());
@@ -270,7 +270,7 @@ async fn read(system: &Db, clock: &context::Clock, ended: &AtomicBool) -> Vec<(P
     }
 }
 
-/// Whether no event lies behind the bound, where transactions of other tests may keep some for a moment.
+/// Whether no event is hidden from readers. Transactions of other tests may hide some for a moment.
 async fn settled(system: &Db, ctx: &Ctx) -> bool {
     const SETTLED: &str = "-- settled
         SELECT NOT EXISTS (SELECT FROM log.events WHERE txid >= pg_snapshot_xmin(pg_current_snapshot()))";
@@ -311,7 +311,7 @@ async fn a_reader_loses_repeats_and_reorders_nothing_while_eight_write() {
     assert!(found == written, "exactly what was written");
 }
 
-/// Transactions are numbers, not texts: 9 comes before 10, also where a page ends between them.
+/// Transactions are compared as numbers, not as texts: 9 comes before 10, also where a page ends between them.
 #[tokio::test]
 async fn a_reader_pages_in_the_order_of_numbers() {
     let world = World::new().await;
@@ -351,7 +351,7 @@ async fn an_open_transaction_holds_a_reader_back_and_is_named() {
         };
         world.app.db.system.run_tx("holders", ctx, Gate::read(ctx), work).await.expect("holders are read")
     };
-    // Another test's transaction may be older for a moment; ours stays.
+    // Another test's transaction may be older for a moment; ours stays open.
     for _ in 0..500 {
         if held_by().await == [own] {
             break;
@@ -371,8 +371,8 @@ async fn an_open_transaction_holds_a_reader_back_and_is_named() {
     assert!(!held_by().await.contains(&own));
 }
 
-/// The auditor depends on nothing of the server's, so its list of streams is written by hand. One that it lacks would be replayed by
-/// nobody.
+/// The auditor depends on nothing of the server's, so its list of stream types is written by hand. A stream that is
+/// missing there would never be replayed.
 #[test]
 fn the_auditor_replays_every_type_of_stream() {
     let streams: BTreeSet<&str> = AGGREGATES.iter().map(|aggregate| aggregate.stream).chain(["access"]).collect();

@@ -1,4 +1,4 @@
-//! Letters reach a real SMTP relay (`relay.rs`): with sign-in and TLS, through the queue, none lost.
+//! Letters reach a real SMTP relay (`relay.rs`): with sign-in and TLS, through the queue, and none is lost.
 
 use std::{
     fs,
@@ -27,9 +27,9 @@ use crate::{
     support::{World, expect, registration},
 };
 
-/// Longer than a letter waits after its first failure.
+/// Longer than the pause after a letter's first failure.
 const A_WHILE: TimeDelta = TimeDelta::seconds(6);
-/// Longer than a letter is leased.
+/// Longer than the lease of a letter.
 const A_LEASE: TimeDelta = TimeDelta::seconds(301);
 
 impl World {
@@ -52,7 +52,7 @@ impl World {
         jobs::deliver_some(&self.app, mailbox).await.expect("the queue is there")
     }
 
-    /// How many letters wait, and the most attempts at one of them.
+    /// How many letters wait, and the highest number of attempts at one of them.
     async fn waiting(&self) -> (i64, i32) {
         let row = self
             .superuser()
@@ -239,7 +239,7 @@ async fn a_letter_of_a_server_that_dies_is_taken_by_another() {
     let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
     let Some(server) = Server::start(dir.path(), "starttls").await else { return };
     world.post_letter(&Letter::deletion_cancelled("anna@klinik.example")).await;
-    // A relay that says nothing holds the first server up until it dies.
+    // A relay that never answers holds the first server up until that server dies.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let url = format!("smtp://relay@127.0.0.1:{}", silent.local_addr().expect("an address").port());
     let (app, mailbox) = (world.app.clone(), mailbox(&url, "geheim", Some(&server.ca())));

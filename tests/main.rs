@@ -1,4 +1,5 @@
-//! Behaviour on a real PostgreSQL: journeys over HTTP, isolation by direct SQL, properties, drift. One binary, one cluster a run.
+//! Behaviour on a real PostgreSQL: journeys over HTTP, isolation by direct SQL, properties, drift. One binary, and one
+//! cluster for each run.
 
 mod left_out;
 mod operations;

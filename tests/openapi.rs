@@ -1,5 +1,5 @@
-//! The OpenAPI document: that the file is what the server serves, and that it says what a reader needs.
-//! `tests/client.rs` has an independent validator and a client generator read it too.
+//! The OpenAPI document: the file equals the document that the server serves, and holds what a reader needs.
+//! `tests/client.rs` checks it with an independent validator and a client generator.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -12,7 +12,7 @@ use crate::support::{World, expect};
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
 const FORMATS: [&str; 7] = ["date", "date-time", "uuid", "int32", "int64", "float", "double"];
 
-/// Writes `openapi/openapi.json` anew where `UPDATE_OPENAPI` is set; otherwise compares.
+/// Writes `openapi/openapi.json` anew if `UPDATE_OPENAPI` is set; otherwise compares it.
 #[test]
 fn the_file_is_the_document_of_the_code() {
     let made = http::document();
@@ -55,7 +55,7 @@ fn every_operation_says_what_it_is_and_how_it_refuses() {
             assert_eq!(content.keys().collect::<Vec<_>>(), ["application/problem+json"], "{of} {status}");
         }
         let scheme = if path.starts_with("/v1/guests/evaluate") { "guest" } else { "bearer" };
-        // A download may show a token of its own instead.
+        // A download also accepts a token of its own.
         let or_token =
             if operation["operationId"] == "export_download" { vec![serde_json::json!({})] } else { Vec::new() };
         let needed: Vec<Value> = [serde_json::json!({ scheme: [] })].into_iter().chain(or_token).collect();
@@ -144,7 +144,7 @@ impl Seen {
                 self.media.extend(
                     object.get("content").and_then(Value::as_object).into_iter().flat_map(|c| c.keys().cloned()),
                 );
-                // Examples are data.
+                // Examples are data, not schemas.
                 object.iter().filter(|(name, _)| *name != "example").for_each(|(_, value)| self.visit(value));
             }
             Value::Array(values) => values.iter().for_each(|value| self.visit(value)),

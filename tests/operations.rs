@@ -1,5 +1,5 @@
-//! Every operation of the document, with whatever must be there for it to succeed: who calls it, and how. An operation that the
-//! table does not know fails the tests that go through all of them, so that a new one is not forgotten.
+//! Every operation of the document, with its caller and everything that it needs to succeed. An operation that is
+//! missing here fails the tests that go through all of them, so that a new one is not forgotten.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -34,18 +34,17 @@ use crate::{
     tree::covered,
 };
 
-/// Who calls an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// A person, on their own data.
+    /// A person, about their own data.
     Person,
     /// The compliance desk.
     Staff,
-    /// Nobody who is signed in.
+    /// A caller who is not signed in.
     Nobody,
 }
 
-/// One call that succeeds.
+/// A call that succeeds.
 pub struct Call {
     who: Who,
     method: Method,
@@ -58,7 +57,7 @@ fn call(who: Who, method: Method, path: impl Into<String>, body: &Value) -> Call
     Call { who, method, path: path.into(), body }
 }
 
-/// The operations of the document: their ids, in its order.
+/// The ids of the document's operations, in the document's order.
 pub fn ids() -> Vec<String> {
     let document: Value = serde_json::from_str(&lethe::http::document()).expect("the document is JSON");
     let items = document["paths"].as_object().expect("paths").values();
@@ -74,7 +73,6 @@ pub struct Stage {
 }
 
 impl Call {
-    /// Who makes it.
     pub fn who(&self) -> Who {
         self.who
     }
@@ -89,7 +87,7 @@ impl Stage {
         Self { world, staff, people: AtomicU32::new(0) }
     }
 
-    /// Somebody new who has a day, without mail and its limits.
+    /// A new person who has one day, registered without mail and its limits.
     pub async fn newcomer(&self) -> Person {
         let email = format!("person{}@klinik.example", self.people.fetch_add(1, Ordering::Relaxed));
         let work = WorkProfile {
@@ -110,7 +108,7 @@ impl Stage {
         person
     }
 
-    /// Makes a call as whoever it is for.
+    /// Sends a call as its caller.
     pub async fn send(&self, person: &Person, call: &Call) -> TestResponse {
         let client = self.world.client();
         let request = client.request(call.method.clone(), call.path.clone());
@@ -125,7 +123,7 @@ impl Stage {
         }
     }
 
-    /// Prepares whatever an operation needs to succeed, and gives its call. None where the table does not know the operation.
+    /// Prepares everything that an operation needs to succeed, and returns its call. `None` for an unknown operation.
     pub async fn prepare(&self, person: &Person, operation: &str) -> Option<Call> {
         if let Some(call) = self.of_public(person, operation).await {
             return Some(call);
@@ -139,7 +137,7 @@ impl Stage {
         self.of_person(person, operation).await
     }
 
-    /// What takes no sign-in and is about somebody.
+    /// Operations without sign-in that are about a person.
     async fn of_public(&self, person: &Person, operation: &str) -> Option<Call> {
         let post = |path: &str, body: &Value| call(Who::Nobody, Method::POST, path, body);
         Some(match operation {
@@ -157,7 +155,7 @@ impl Stage {
         })
     }
 
-    /// What staff do.
+    /// Operations of staff.
     async fn of_staff(&self, person: &Person, operation: &str) -> Option<Call> {
         let (world, staff) = (&self.world, &self.staff);
         let get = |path: String| call(Who::Staff, Method::GET, path, &Value::Null);
@@ -210,7 +208,7 @@ impl Stage {
         })
     }
 
-    /// Requests of a person that take several steps: deletions and exports.
+    /// Operations that need a person's request in a certain state: deletions and exports.
     async fn of_requests(&self, person: &Person, operation: &str) -> Option<Call> {
         let world = &self.world;
         let get = |path: String| call(Who::Person, Method::GET, path, &Value::Null);
@@ -265,7 +263,7 @@ impl Stage {
         })
     }
 
-    /// All else that a person does.
+    /// All other operations of a person.
     async fn of_person(&self, person: &Person, operation: &str) -> Option<Call> {
         let world = &self.world;
         let get = |path: String| call(Who::Person, Method::GET, path, &Value::Null);

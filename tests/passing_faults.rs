@@ -1,4 +1,5 @@
-//! Passing faults of the database: each kind is its own problem, 503 with `Retry-After`, changes nothing, and is over when it is over.
+//! Passing faults of the database: each has its own problem, a 503 with `Retry-After`; it changes nothing, and requests
+//! succeed once the fault has passed.
 
 use poem::http::StatusCode;
 use serde_json::Value;
@@ -10,7 +11,7 @@ use crate::{
 
 const DAILY: &str = "/v1/work-events/daily";
 
-/// Makes every write to the log, reads aside, fail with a code, as PostgreSQL itself would.
+/// Makes every write to the log, except reads, fail with an error code, as PostgreSQL itself would.
 async fn fail_with(client: &tokio_postgres::Client, code: &str) {
     let sql = format!(
         "CREATE OR REPLACE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS

@@ -1,8 +1,8 @@
 //! Plans of the statements whose cost could grow with a person's data, or with everybody's, on a filled database.
 //!
-//! A plan is checked for what matters, on every version of PostgreSQL alike: which tables are scanned as a whole, which indexes are
-//! used, and how many rows are visited for those that are needed. Its text is not compared: it differs from one minor version to the
-//! next.
+//! A plan is checked for what matters on every version of PostgreSQL: which tables are scanned as a whole, which
+//! indexes are used, and how many rows are visited for those that are needed. The plan's text is not compared, because
+//! it differs between minor versions.
 
 use std::collections::BTreeMap;
 
@@ -25,13 +25,13 @@ use vault::{record_register, record_rewrap};
 
 use crate::support::World;
 
-/// One person with many records and 50,000 events, and a town of people with few.
+/// A person with many records and about 50,000 events, and a town of people with few.
 const BUSY: Uuid = Uuid::from_u128(0xbeef);
 const RECORDS: i64 = 3_642;
 const VERSIONS: i64 = 13;
 const TOWN: i64 = 5_000;
 
-/// Fills a database with rows that nobody can open: a plan depends on their number and not on what they say.
+/// Fills a database with rows that nobody can open, because a plan depends on their number and not on their content.
 async fn fill(client: &Client, (records, people): (i64, i64)) {
     let settings = format!(
         "SET fill.records = {records}; SET fill.versions = {VERSIONS}; SET fill.people = {people}; SET fill.each = 3"
@@ -40,13 +40,13 @@ async fn fill(client: &Client, (records, people): (i64, i64)) {
     client.batch_execute(include_str!("fill.sql")).await.expect("filled");
 }
 
-/// A statement with the values that it is run with, and what it may cost.
+/// A statement, the values that it runs with, and the most that it may cost.
 struct Case {
     query: Query,
-    /// Types of its parameters, and their values as SQL.
+    /// The types of its parameters. `values` holds their values as SQL.
     types: &'static str,
     values: String,
-    /// Of each large table: so many rows at most may be visited.
+    /// The most rows of each large table that may be visited.
     visits: &'static [(&'static str, i64)],
 }
 
@@ -54,10 +54,10 @@ fn case(query: Query, types: &'static str, values: String, visits: &'static [(&'
     Case { query, types, values, visits }
 }
 
-/// Tables that grow with the number of people or of events.
+/// The tables that grow with the number of people or of events.
 const LARGE: &[&str] = &["events", "records", "subjects", "consents", "accounts", "deletions"];
 
-/// What a plan did: rows visited of each table, and the tables that were scanned as a whole.
+/// The cost of a plan: the rows visited in each table, and the tables scanned as a whole.
 #[derive(Debug, Default)]
 pub struct Cost {
     visited: BTreeMap<String, i64>,
@@ -65,12 +65,11 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// How many rows of a table were visited.
     pub fn visited(&self, table: &str) -> i64 {
         self.visited.get(table).copied().unwrap_or_default()
     }
 
-    /// Adds a node of a plan that was run, and those below it.
+    /// Adds an executed node of a plan, and the nodes below it.
     pub fn add(&mut self, node: &Value) {
         let number = |name: &str| node[name].as_f64().unwrap_or_default();
         if let Some(table) = node["Relation Name"].as_str().filter(|_| node["Node Type"] != "ModifyTable") {
@@ -88,7 +87,7 @@ impl Cost {
     }
 }
 
-/// Runs a statement under its generic plan, as the server does, and says what it cost. What it changes is rolled back.
+/// Runs a statement with its generic plan, as the server does, and returns the cost. Its changes are rolled back.
 async fn cost(client: &Client, case: &Case) -> Cost {
     let sql = case.query.sql();
     client.batch_execute(&format!("PREPARE looked_at ({}) AS {sql}", case.types)).await.expect(sql);
@@ -101,7 +100,7 @@ async fn cost(client: &Client, case: &Case) -> Cost {
     cost
 }
 
-/// Checks each case as a login under a ticket.
+/// Checks each case as a login with a ticket.
 async fn check(world: &World, login: Login, role: Role, subject: SubjectId, cases: &[Case]) {
     let client = world.login(login).await;
     client.batch_execute("SET plan_cache_mode = force_generic_plan").await.expect("as the server plans");
@@ -128,7 +127,7 @@ async fn check(world: &World, login: Login, role: Role, subject: SubjectId, case
 
 const SUBJECT: &str = "'00000000-0000-0000-0000-00000000beef'";
 
-/// The keyed hashes of 366 of the busy person's days.
+/// The keyed hashes of 366 days of the busy person.
 fn hashes() -> String {
     let hash = |n: i64| format!("sha256('{n}')");
     format!("ARRAY[{}]", (100..466).map(hash).collect::<Vec<_>>().join(", "))
@@ -199,7 +198,7 @@ async fn statements_about_a_person_visit_what_they_need_and_no_more() {
     ];
     check(&world, Login::Api, Role::Subject, busy, &cases).await;
 
-    // What is written finds its rows by key too.
+    // Writing statements find their rows by key too.
     let event = Event {
         aggregate_type: "record".to_owned(),
         aggregate_id: one.clone(),
@@ -232,7 +231,7 @@ async fn statements_about_a_person_visit_what_they_need_and_no_more() {
     ];
     check(&world, Login::Api, Role::Subject, busy, &writes).await;
 
-    // A rebuild reads the first and the newest event of each record, and of what stands in clear only that.
+    // A rebuild reads only the first and the newest event of each record, and of each stream in clear.
     let visits = |name: &str| -> &'static [(&'static str, i64)] {
         if name == "records" { &[("log.events", 2 * RECORDS), ("vault.records", RECORDS)] } else { &[] }
     };
@@ -250,7 +249,7 @@ async fn statements_about_a_person_visit_what_they_need_and_no_more() {
     }
 }
 
-/// The same without row-level security: what a policy hides from an index is seen by the difference.
+/// The cost without row-level security. The difference shows which indexes a policy hides.
 async fn superuser_cost(superuser: &Client, case: &Case) -> Cost {
     superuser.batch_execute("SET plan_cache_mode = force_generic_plan").await.expect("set");
     cost(superuser, case).await
@@ -308,7 +307,7 @@ async fn the_desk_finds_requests_without_reading_a_persons_events() {
     assert_eq!(cost.visited("log.events"), 0, "nobody's request was prolonged: {cost:?}");
 }
 
-/// What EXPLAIN expects is no way to learn how many rows somebody has.
+/// The estimates of EXPLAIN do not tell how many rows a person has.
 #[tokio::test]
 async fn an_estimate_tells_nothing_of_a_person() {
     let world = World::new().await;
@@ -336,8 +335,9 @@ async fn an_estimate_tells_nothing_of_a_person() {
     }
 }
 
-/// A column that is compared with the cast of another table's column is read without its index under row-level security, on some
-/// versions: a function that turns one type into another may tell of a row that the policy hides. So no statement of ours does it.
+/// On some versions, row-level security keeps an index from being used when a column is compared with the cast of
+/// another table's column, because the casting function could tell of a row that the policy hides. So no statement of
+/// ours compares this way.
 #[test]
 fn no_statement_compares_a_column_with_the_cast_of_another() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -348,7 +348,8 @@ fn no_statement_compares_a_column_with_the_cast_of_another() {
         for entry in std::fs::read_dir(&folder).expect("a folder of ours") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                // A restore works as the superuser, from whom no policy hides a row, so that any condition is one of the index.
+                // A restore works as the superuser. No policy hides rows from the superuser, so that any condition may
+                // use an index.
                 if !path.ends_with("src/backup") {
                     folders.push(path);
                 }
@@ -371,7 +372,7 @@ fn no_statement_compares_a_column_with_the_cast_of_another() {
     assert!(!compares_with_a_cast("WHERE aggregate_id = $1::text AND v.record_id::text AS stream"));
 }
 
-/// Whether a table's column is cast on either side of an equals sign.
+/// Whether a line casts a table's column on either side of an equals sign.
 fn compares_with_a_cast(line: &str) -> bool {
     let sides: Vec<&str> = line.split("= ").collect();
     let left = sides.iter().rev().skip(1).any(|left| {

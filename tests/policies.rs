@@ -1,10 +1,10 @@
-//! What the catalogue says: who may do what, and what no catalogue of ours may hold.
+//! The catalogue: who may do what, and what no catalogue of ours may hold.
 
 use tokio_postgres::Client;
 
 use crate::support::{Suite, World};
 
-/// Writes `policies/matrix.snap` anew where `UPDATE_MATRIX` is set; otherwise compares.
+/// Writes `policies/matrix.snap` anew if `UPDATE_MATRIX` is set; otherwise compares it.
 #[tokio::test]
 async fn the_catalogue_is_what_the_matrix_says() {
     let suite = Suite::get().await;
@@ -20,7 +20,8 @@ async fn the_catalogue_is_what_the_matrix_says() {
     assert!(drift.is_empty(), "policies/matrix.snap differs (UPDATE_MATRIX=1 writes it anew):\n{drift:#?}");
 }
 
-/// Things that no catalogue of ours may hold: what, a statement that must find nothing, and a breach that it must find.
+/// Things that no catalogue of ours may hold: a name, a statement that must find nothing, and a breach that the
+/// statement must find.
 const FORBIDDEN: &[(&str, &str, &str)] = &[
     (
         "a table without row-level security, enabled and forced",

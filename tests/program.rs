@@ -1,4 +1,4 @@
-//! The real `lethe` binary as a child of the test, and the least of an HTTP client to talk to it.
+//! The real `lethe` binary as a child of the test, and a minimal HTTP client to talk to it.
 
 use std::{
     io::Read,
@@ -21,26 +21,25 @@ use vault::Vault;
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A `lethe` that runs. Dropping it asks it to stop, so that its PostgreSQL stops too.
+/// A running `lethe`. Dropping it asks it to stop, so that its PostgreSQL stops too.
 pub struct Program {
     child: Child,
     output: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
 }
 
-/// The command `lethe` with these arguments, logging what `log` says in plain text.
+/// The command `lethe` with these arguments, which logs in plain text; `log` is its filter.
 pub fn lethe(args: &[&str], log: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lethe"));
     command.args(args).env("LETHE_LOG", log).env("NO_COLOR", "1").env_remove("LETHE_LOG_FORMAT").stdin(Stdio::null());
     command
 }
 
-/// Runs `lethe` to its end.
 pub fn run(args: &[&str]) -> Output {
     lethe(args, "info").output().expect("lethe runs")
 }
 
-/// All that a finished program wrote.
+/// The whole output of a finished program.
 pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -50,24 +49,24 @@ pub fn serve_without_grace<'a>(data: &'a str, database: &'a str, listen: &'a str
     ["serve", "--allow-old-postgres", "--grace", "0", "--data", data, "--database", database, "--listen", listen]
 }
 
-/// An address that nobody listens on just now.
+/// An address that nobody listens on at present.
 pub fn free_address() -> SocketAddr {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("an address")
 }
 
 impl Program {
-    /// Starts `lethe` and keeps all that it writes.
+    /// Starts `lethe` and keeps its output.
     pub fn start(args: &[&str], log: &str) -> Self {
         Self::of(&mut lethe(args, log))
     }
 
-    /// Starts `lethe`, to be killed when it comes to a certain point.
+    /// Starts `lethe`, which kills itself at the crash point `at`.
     pub fn start_to_crash(args: &[&str], log: &str, at: &str) -> Self {
         Self::of(lethe(args, log).env("LETHE_CRASH_AT", at))
     }
 
-    /// Starts a command that becomes `lethe` and keeps all that it writes.
+    /// Starts a command that becomes `lethe`, and keeps its output.
     pub fn of(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("lethe starts");
         let output = Arc::new(Mutex::new(Vec::new()));
@@ -76,16 +75,16 @@ impl Program {
         Self { child, output, readers }
     }
 
-    /// What it wrote so far.
+    /// The output so far.
     pub fn output(&self) -> Vec<u8> {
         self.output.lock().expect("the readers don't panic").clone()
     }
 
-    /// Waits until it wrote `wanted`; panics with what it wrote instead where it ends or takes too long.
+    /// Waits until the output holds `wanted`. Panics with the output if the program ends or takes too long.
     pub fn wait_for(&mut self, wanted: &str) {
         let started = Instant::now();
         loop {
-            // Asked before the output is looked at, which is then complete where the answer is that it ended.
+            // The end is checked before the output is read, so that the output of an ended program is complete.
             let ended = self.child.try_wait().expect("it is our child");
             if ended.is_some() {
                 self.readers.drain(..).for_each(|reader| reader.join().expect("the readers don't panic"));
@@ -100,19 +99,19 @@ impl Program {
         }
     }
 
-    /// Panics with what it wrote where it has ended.
+    /// Panics with the output if the program has ended.
     pub fn assert_runs(&mut self) {
         let ended = self.child.try_wait().expect("it is our child");
         assert!(ended.is_none(), "lethe ended ({ended:?}):\n{}", String::from_utf8_lossy(&self.output()));
     }
 
-    /// Sends SIGTERM and waits for the end; gives the exit status and all that was written.
+    /// Sends SIGTERM and waits for the end; returns the exit status and the whole output.
     pub fn stop(&mut self) -> (ExitStatus, Vec<u8>) {
         self.signal("TERM");
         self.end(PATIENCE)
     }
 
-    /// Waits for the end; gives the exit status and all that was written.
+    /// Waits for the end; returns the exit status and the whole output.
     pub fn end(&mut self, patience: Duration) -> (ExitStatus, Vec<u8>) {
         let started = Instant::now();
         let status = loop {
@@ -142,7 +141,7 @@ impl Drop for Program {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.signal("TERM");
-            // A failed test waits for an orderly end as any other does; there is no one left to tell of a failure.
+            // A failed test waits for an orderly end like any other; an error can't be reported here.
             let _ = self.child.wait();
         }
     }
@@ -157,11 +156,12 @@ fn keep(mut from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) -> Join
     })
 }
 
-/// A data folder for a program. Ends a PostgreSQL that a killed program left behind, then removes the folder.
+/// A data folder for a program. Dropping it ends a PostgreSQL that a killed program left behind, then removes the
+/// folder.
 pub struct DataFolder(tempfile::TempDir);
 
 impl DataFolder {
-    /// A new one; `name` is put at the end of its own.
+    /// A new folder; `name` is the end of its name.
     pub fn new(name: &str) -> Self {
         crate::left_out::require_postgres();
         Self(tempfile::Builder::new().prefix("lethe-test-").suffix(name).tempdir().expect("a folder"))
@@ -175,7 +175,7 @@ impl DataFolder {
         self.path().to_str().expect("the path is UTF-8")
     }
 
-    /// A PostgreSQL in it, migrated, that outlives the servers on it; and its keys.
+    /// Starts a PostgreSQL in the folder that outlives the servers on it, and migrates it; returns it with the keys.
     pub async fn cluster(&self, options: &[(&'static str, &str)]) -> (Store, Arc<Vault>) {
         let folder = Folder::open(self.path()).expect("the folder opens");
         let options: Vec<_> = options.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
@@ -185,7 +185,7 @@ impl DataFolder {
         (store, vault)
     }
 
-    /// The process of the PostgreSQL that runs in it, if one does.
+    /// The process of the PostgreSQL that runs in the folder, if one runs.
     pub fn postmaster(&self) -> Option<u32> {
         let file = std::fs::read_to_string(self.path().join("postgres/postmaster.pid")).ok()?;
         file.lines().next()?.trim().parse().ok()
@@ -195,14 +195,13 @@ impl DataFolder {
 impl Drop for DataFolder {
     fn drop(&mut self) {
         if let Some(process) = self.postmaster() {
-            // The folder goes with it, so that an end as in a crash does no harm.
+            // The folder is removed too, so that an end as in a crash does no harm.
             let _ = Command::new("kill").args(["-QUIT".to_owned(), process.to_string()]).status();
             std::thread::sleep(Duration::from_millis(500));
         }
     }
 }
 
-/// An answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -210,12 +209,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON, `null` where there is none.
+    /// The body as JSON; `null` if the body is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The body as JSON, of an answer with this status.
+    /// The body as JSON. Panics if the status is another.
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
@@ -223,7 +222,7 @@ impl Answer {
     }
 }
 
-/// A request in the making; its parts are sent as they are, well formed or not.
+/// A request that is being built. Its parts are sent as they are, well formed or not.
 pub struct Call {
     to: SocketAddr,
     from: IpAddr,
@@ -237,7 +236,7 @@ impl Call {
         Self { to, from: Ipv4Addr::LOCALHOST.into(), head, body: Vec::new() }
     }
 
-    /// From this address of ours.
+    /// Sends the request from this address of ours.
     pub fn from(self, from: IpAddr) -> Self {
         Self { from, ..self }
     }
@@ -259,13 +258,13 @@ impl Call {
         Self { body: body.into(), ..self }
     }
 
-    /// Sends it and reads the answer to its end.
+    /// Sends the request and reads the answer to its end.
     pub async fn send(self) -> Answer {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind((self.from, 0).into()).expect("an address of ours");
         let mut stream = socket.connect(self.to).await.expect("the server listens");
         let head = format!("{}content-length: {}\r\n\r\n", self.head, self.body.len());
-        // A server that refuses what is too large may close before all of it was sent; its answer counts.
+        // A server that refuses a large request may close before everything was sent; its answer counts.
         let _ = stream.write_all(&[head.as_bytes(), &self.body].concat()).await;
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes).await;
@@ -277,13 +276,13 @@ impl Call {
     }
 }
 
-/// The token of the newest letter to an address that holds one: 43 characters on a line of their own. The letter is taken.
+/// The token of the newest letter to an address that holds one: 43 characters on their own line. The letter is taken
+/// out of the folder.
 pub async fn take_token(folder: &Path, email: &str) -> String {
     let letter = take_letter(folder, email, "one-time code").await;
     token_of(&letter).expect("the letter holds a token")
 }
 
-/// The token that a letter holds.
 pub fn token_of(letter: &str) -> Option<String> {
     let is_token = |line: &&str| {
         line.len() == 43 && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
@@ -291,14 +290,14 @@ pub fn token_of(letter: &str) -> Option<String> {
     letter.lines().map(str::trim).find(is_token).map(str::to_owned)
 }
 
-/// The newest code mailed to an address, waited for; its letter is taken out of the folder, as a mail program would.
+/// Waits for the newest code mailed to an address, and takes its letter out of the folder, as a mail program would.
 pub async fn take_code(folder: &Path, email: &str) -> String {
     let letter = take_letter(folder, email, "Your code: ").await;
     let (_, rest) = letter.split_once("Your code: ").expect("a letter names a code");
     rest[..6].to_owned()
 }
 
-/// The newest letter to an address that says something, waited for and taken out of the folder.
+/// Waits for the newest letter to an address that holds a text, and takes it out of the folder.
 pub async fn take_letter(folder: &Path, email: &str, saying: &str) -> String {
     let started = Instant::now();
     loop {

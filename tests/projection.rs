@@ -1,4 +1,5 @@
-//! Projections that follow the log: each event once, nothing lost, nothing stopped; rebuilt beside whoever reads and writes.
+//! Projections that follow the log: each event counts once, none is lost, none stops them; and they are rebuilt while
+//! others read and write.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
@@ -41,11 +42,11 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The activity as the log has it: a fold of its own, that shares nothing with the projection.
+/// The activity computed from the log by a fold that shares no code with the projection.
 const FOLD: &str =
     "SELECT (recorded_at AT TIME ZONE 'UTC')::date::text AS day, event_type, metadata->>'role' AS role, count(*)
                     FROM log.events GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
-/// The same as it is shown.
+/// The activity as the projection shows it.
 const SHOWN: &str = "SELECT a.day::text, a.event_type, a.role, a.events FROM read.activity a
                      JOIN read.projections p ON p.name = 'activity' AND p.active = a.generation ORDER BY 1, 2, 3";
 
@@ -54,7 +55,7 @@ async fn counts(client: &Client, sql: &str) -> Vec<(String, String, String, i64)
     rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect()
 }
 
-/// Takes everything there is, and waits for what transactions of other tests hold back for a moment.
+/// Applies all events. Waits for events that transactions of other tests hold back for a moment.
 async fn caught_up(world: &World, superuser: &Client) {
     const SETTLED: &str =
         "SELECT NOT EXISTS (SELECT FROM log.events WHERE txid >= pg_snapshot_xmin(pg_current_snapshot()))";
@@ -70,7 +71,7 @@ async fn caught_up(world: &World, superuser: &Client) {
     tokio::time::timeout(PATIENCE, all).await.expect("in time");
 }
 
-/// Events made by hand, as a person's commands would make them.
+/// Events made by hand, like those of a person's commands.
 fn events(ctx: &Ctx, stream: &str, sequences: std::ops::RangeInclusive<i64>) -> Vec<Event> {
     let types = ["record.submitted", "record.amended", "record.removed"];
     let event = |(at, event_type): (i64, &str)| Event {
@@ -99,7 +100,7 @@ const WRITERS: i64 = 4;
 const BATCHES: i64 = 40;
 const BATCH: i64 = 30;
 
-/// Writes as four people do at the same time, in transactions that stay open for different times.
+/// Writes as four people at the same time, in transactions that stay open for different times.
 async fn write(world: &World) {
     let writer = async |_| {
         let ctx = &somebody(world);
@@ -112,7 +113,7 @@ async fn write(world: &World) {
     join_all((0..WRITERS).map(writer)).await;
 }
 
-/// How often something was killed, and how often it lived to its end and got something done.
+/// How often the work was killed, and how often it lived to its end and achieved something.
 #[derive(Default)]
 struct Fates {
     killed: AtomicU32,
@@ -124,9 +125,9 @@ impl Fates {
         self.killed.load(Ordering::Acquire) >= each && self.lived.load(Ordering::Acquire) >= each
     }
 
-    /// Does something again and again, and drops it in the middle, until `ended`. It lives for a random time, which is long
-    /// enough now and then: a dropped transaction closes its connection, and the next one has to be made first. The time grows while
-    /// nothing lives to its end, so that a busy machine gets there too.
+    /// Repeats the work until `ended`, and drops it after a random time, which is sometimes long enough to finish. A
+    /// dropped transaction closes its connection, and the next one has to make one first. The time grows while nothing
+    /// finishes, so that a busy machine gets there too.
     async fn meet(&self, ended: &AtomicBool, work: impl AsyncFn() -> Result<bool, AppError>) {
         let mut in_a_row = 0;
         while !ended.load(Ordering::Acquire) {
@@ -177,7 +178,7 @@ async fn reading_the_same_page_twice_changes_nothing() {
     caught_up(&world, &superuser).await;
     let shown = counts(&superuser, SHOWN).await;
     assert_eq!(shown, counts(&superuser, FOLD).await);
-    // Somebody else who saw the checkpoint before it moved.
+    // Another server, which saw the position before it moved.
     assert_eq!(catch_up::step(&world.app, &ACTIVITY, &before).await.expect("tried"), Step::Elsewhere);
     assert_eq!(jobs::catch_up_once(&world.app).await.expect("caught up"), 0);
     jobs::enter_all(&world.app).await.expect("entered again");
@@ -198,7 +199,7 @@ async fn an_event_that_commits_late_is_counted_and_who_holds_it_back_is_named() 
     let pid: i32 = late.query_one("SELECT pg_backend_pid()", &[]).await.expect("a backend has a number").get(0);
     let ctx = &somebody(&world);
     store(&world.app.db.api, ctx, &events(ctx, "day", 1..=2), 0).await;
-    // Another test's transaction may be older for a moment; ours stays.
+    // Another test's transaction may be older for a moment; ours stays open.
     let named = async {
         loop {
             let overview = projection::list(&world.app).await.expect("shown");
@@ -289,7 +290,7 @@ async fn a_rebuild_that_is_killed_again_and_again_goes_on() {
     tokio::time::timeout(PATIENCE, join(stopping, rebuilding)).await.expect("in time");
     assert!(matches!(projection::rebuild(&world.app, "activity").await.expect("rebuilt"), Rebuilt::Swapped { .. }));
     assert_eq!(counts(&superuser, SHOWN).await, counts(&superuser, FOLD).await);
-    // What was left between the swap and the removal of the old generation goes at the next start.
+    // Rows that were left between the swap and the removal of the old generation are removed at the next start.
     jobs::enter_all(&world.app).await.expect("entered");
     let left = "SELECT count(DISTINCT generation) FROM read.activity";
     assert_eq!(superuser.query_one(left, &[]).await.expect("counted").get::<_, i64>(0), 1);
@@ -307,7 +308,7 @@ async fn newer_code_builds_its_own_generation_and_older_code_stands_still() {
     generation::enter(&world.app, &NEWER).await.expect("entered");
     let all = generation::all(&world.app, &NEWER).await.expect("asked");
     assert_eq!(all.iter().map(|it| (it.generation, it.building)).collect::<Vec<_>>(), [(2, true)]);
-    // Both versions keep their own, until the newer one has caught up.
+    // Both versions keep their own generation, until the newer one has caught up.
     while catch_up::step(&world.app, &NEWER, &generation::all(&world.app, &NEWER).await.expect("asked")[0])
         .await
         .expect("read")
@@ -333,7 +334,7 @@ fn apply_older(generation: i64, events: &[Placed]) -> Applied {
     applied
 }
 
-/// Code whose statement the database refuses where there is an amendment.
+/// Code whose statement the database refuses if there is an amendment.
 static WRONG: CatchUp = CatchUp { apply: apply_wrong, ..ACTIVITY };
 
 fn apply_wrong(generation: i64, events: &[Placed]) -> Applied {
@@ -431,7 +432,7 @@ async fn staff_see_projections_and_activity_and_nobody_else_does() {
         problem(anna.sign(client.get(path)).send().await, StatusCode::FORBIDDEN, "forbidden").await;
     }
     for person in [&dora, &emil] {
-        // What anna was refused is on record, and so is each look of staff.
+        // The refusal for anna is on record, and so is each read of staff.
         caught_up(&world, &superuser).await;
         let answer = expect(person.sign(client.get("/v1/admin/projections")).send().await, StatusCode::OK).await;
         let activity = &answer["projections"][0];
@@ -452,7 +453,7 @@ async fn staff_see_projections_and_activity_and_nobody_else_does() {
     problem(range("2001-01-02", "2001-01-01").send().await, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
     problem(range("1999-01-01", "2001-01-01").send().await, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
     problem(range("yesterday", "today").send().await, StatusCode::BAD_REQUEST, "malformed").await;
-    // Who is signed out is shown nothing more.
+    // A caller who is signed out is shown nothing more.
     superuser.execute("UPDATE auth.sessions SET ended_at = now()", &[]).await.expect("signed out");
     problem(dora.sign(client.get("/v1/admin/projections")).send().await, StatusCode::UNAUTHORIZED, "signed-out").await;
     problem(emil.sign(client.get("/v1/admin/activity")).send().await, StatusCode::UNAUTHORIZED, "signed-out").await;

@@ -1,6 +1,8 @@
-//! Python programs for the tests: each folder `NAME/` with a `requirements.txt` gets a virtual environment below `target/`.
+//! Python programs for the tests: each folder `NAME/` with a `requirements.txt` gets a virtual environment below
+//! `target/`.
 //!
-//! Needs `python3` with `venv`, and a package index for the first run; a test that lacks one of them is left out (`left_out.rs`).
+//! Needs `python3` with `venv`, and a package index for the first run. A test is left out if one of them is missing
+//! (`left_out.rs`).
 
 use std::{
     fs,
@@ -10,7 +12,7 @@ use std::{
 
 use crate::left_out::lacking_python;
 
-/// Runs a program to its end and gives what it wrote; panics with it where the program failed.
+/// Runs a program to its end and returns its output; panics with the output if the program fails.
 pub fn run(what: &str, command: &mut Command) -> String {
     let output =
         command.output().unwrap_or_else(|error| panic!("{what}: {:?} does not run: {error}", command.get_program()));
@@ -20,8 +22,8 @@ pub fn run(what: &str, command: &mut Command) -> String {
     written
 }
 
-/// The virtual environment of a folder of tests, made anew where there is none or where the requirements changed; or what is
-/// lacking for it.
+/// The virtual environment of a folder of tests, made anew if it is missing or the requirements have changed; or the
+/// name of what it lacks.
 pub fn environment(name: &str) -> Result<PathBuf, String> {
     if let Some(lacking) = lacking_python() {
         return Err(lacking);
@@ -31,7 +33,7 @@ pub fn environment(name: &str) -> Result<PathBuf, String> {
     let venv = target.join(format!("python-{name}-venv"));
     let wanted = fs::read_to_string(&requirements).expect("the requirements are there");
     let stamp = venv.join("requirements.txt");
-    // Its Python is a link to the system's, which may have gone.
+    // The environment's Python is a link to the system's, which may have been removed.
     let runs = venv.join("bin/python").exists();
     if runs && fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(venv);

@@ -1,4 +1,5 @@
-//! The log of reads where the database refuses it: a person's own read goes on by way of the journal, staff's does not.
+//! The log of reads when the database refuses it: a person's own read is written to the journal and answered, a read of
+//! staff is refused.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ async fn what_the_log_could_not_take_is_stored_once_when_it_can_again() {
     let me = anna.sign(world.client().get("/v1/auth/me")).send().await;
     expect(me, StatusCode::OK).await;
     assert!(journal.exists(), "the read is in the journal before its answer leaves");
-    // Half a line, as a crash leaves it, must not take its neighbours along.
+    // An unfinished line, which a crash can leave, must not spoil the lines around it.
     let mut text = std::fs::read(&journal).expect("readable");
     text.extend(b"{\"half\": \xff\n");
     std::fs::write(&journal, text).expect("written");
@@ -41,7 +42,7 @@ async fn what_the_log_could_not_take_is_stored_once_when_it_can_again() {
     assert!(world.folder.join("reads.damaged").exists(), "what can't be read is kept");
 }
 
-/// A server whose clock is ahead must not put reads into the future of the log.
+/// A server whose clock is ahead must not store reads in the future.
 #[tokio::test]
 async fn a_read_of_a_clock_that_is_ahead_waits_and_is_not_lost() {
     let world = World::new().await;
@@ -53,7 +54,7 @@ async fn a_read_of_a_clock_that_is_ahead_waits_and_is_not_lost() {
     assert_eq!(reads_on_record(&world).await, before, "its time has not come");
     let journal = std::fs::read_to_string(world.folder.join("reads.journal")).expect("the read is in the journal");
     assert_eq!(journal.lines().count(), 1);
-    // Where it is refused again it stays; once its time has come it is stored.
+    // A read that is refused again stays in the journal; it is stored once its time has come.
     let superuser = world.superuser().await;
     let policy = "ALTER POLICY events_access_append ON log.events WITH CHECK (aggregate_type = 'access')";
     superuser.batch_execute(policy).await.expect("as if ten minutes had gone by");

@@ -1,4 +1,5 @@
-//! Read models about people, made equal to the log again: what is damaged is repaired, what is not stays, and nobody waits.
+//! Read models about people are made equal to the log again: damaged rows are repaired, good rows stay, and nobody
+//! waits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,7 +31,6 @@ use crate::{
 
 const MODELS: [&str; 5] = ["read.records", "read.consents", "read.accounts", "read.deletions", "read.retention"];
 
-/// All rows of the read models about people.
 async fn models(client: &Client) -> Vec<String> {
     let mut all = Vec::new();
     for table in MODELS {
@@ -74,14 +74,15 @@ async fn a_rebuild_repairs_exactly_what_is_damaged() {
 
     let subject = subject_of(&world, &anna).await;
     let damage = [
-        // A record lost, one turned back to its first event, one too many. The lost one is taken first, or it could be the other.
+        // One record lost, one turned back to its first event, one too many. The lost one is taken first, because the
+        // other statement could pick it too.
         "DELETE FROM read.records WHERE (subject_id, record_id) = (SELECT subject_id, record_id FROM read.records
          WHERE subject_id = $1 AND kind = 'work_day' AND sequence = 1 LIMIT 1)",
         "UPDATE read.records r SET sequence = e.sequence, event_type = e.event_type, payload = e.payload, recorded_at = e.recorded_at
          FROM log.events e WHERE r.subject_id = $1 AND r.sequence = 2 AND e.aggregate_id = r.record_id::text AND e.sequence = 1",
         "INSERT INTO read.records SELECT subject_id, gen_random_uuid(), kind, sequence, event_type, event_version, payload,
                 submitted_at, recorded_at FROM read.records WHERE subject_id = $1 AND kind = 'work_day' LIMIT 1",
-        // A decision turned round, one lost, one too many.
+        // One decision reversed, one lost, one too many.
         "UPDATE read.consents SET granted = false, sequence = 7 WHERE subject_id = $1 AND purpose = 'work_hours'",
         "DELETE FROM read.consents WHERE subject_id = $1 AND purpose = 'statistics'",
         "INSERT INTO read.consents (subject_id, purpose, granted, notice_version, notice_hash, sequence, changed_at)
@@ -107,7 +108,7 @@ async fn a_rebuild_repairs_exactly_what_is_damaged() {
     assert_eq!(compared(&world, "accounts").await, Repaired { added: 1, ..Repaired::default() });
     assert_eq!(models(&superuser).await, sound);
 
-    // Of somebody whose keys are gone nothing is left to show, whatever the log still says.
+    // Nothing is shown of a person whose keys are gone, whatever the log still holds.
     superuser.execute("DELETE FROM vault.subjects WHERE subject_id = $1", &[&subject]).await.expect("keys are gone");
     assert_eq!(compared(&world, "records").await, Repaired::default(), "they went with the register");
     assert_eq!(compared(&world, "consents").await, Repaired { removed: 2, ..Repaired::default() });
@@ -116,7 +117,7 @@ async fn a_rebuild_repairs_exactly_what_is_damaged() {
     assert_eq!(models(&superuser).await, sound.into_iter().filter(|row| !row.contains(&mine)).collect::<Vec<_>>());
 }
 
-/// An event of an aggregate, as its commands store it, though its payload is not sealed here.
+/// An event of an aggregate as its commands store it, except that its payload is not sealed.
 fn stored<E: DomainEvent>(ctx: &Ctx, aggregate: &str, sequence: i64, event: &E) -> Event {
     Event {
         event_type: event.event_type(),
@@ -126,7 +127,7 @@ fn stored<E: DomainEvent>(ctx: &Ctx, aggregate: &str, sequence: i64, event: &E) 
     }
 }
 
-/// What the inline read models made of the events is what the rebuild must make of them.
+/// A rebuild makes the same rows from the events as the inline read models did.
 #[tokio::test]
 async fn switches_and_objections_follow_from_the_log() {
     let world = World::new().await;
@@ -215,7 +216,7 @@ async fn a_rebuild_beside_writers_finds_nothing_to_repair_and_stops_nobody() {
     assert_eq!(superuser.query_one(newest, &[]).await.expect("counted").get::<_, i64>(0), all);
 }
 
-/// Requests in every state and a rule of one's own: what commands and inline read models made is what a rebuild makes.
+/// Requests in every state and a person's own rule: a rebuild makes the same rows as the commands did.
 #[tokio::test]
 async fn requests_and_rules_follow_from_the_log() {
     let world = World::new().await;
@@ -243,7 +244,7 @@ async fn requests_and_rules_follow_from_the_log() {
     assert_eq!(lethe::jobs::run_due(&world.app).await.expect("jobs run"), 1);
     let anna = crate::steps::sign_in(&world, &anna.email).await;
     submit(&world, &anna, "2025-12-09", 9.0).await;
-    // Confirmed, and pausing while the account is suspended.
+    // A confirmed deletion, paused while the account is suspended.
     let (_, token) = crate::steps::ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
     crate::steps::confirm_deletion(&world, &anna, &token, Scope::Full).await;
     crate::suspension::provoke(&world, &anna).await;

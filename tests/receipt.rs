@@ -22,7 +22,7 @@ async fn decide(world: &World, person: &Person, purpose: &str, granted: bool) {
     expect(world.put(person, format!("/v1/consents/{purpose}"), &body).await, StatusCode::OK).await;
 }
 
-/// The receipts that were mailed to somebody, oldest first.
+/// The receipts that were mailed to a person, oldest first.
 async fn mailed(world: &World, person: &Person) -> Vec<Value> {
     let letters = world.take_letters(&person.email).await;
     let letters = letters.iter().filter(|letter| letter.contains("consent-receipt.jsonld"));
@@ -78,7 +78,7 @@ async fn every_decision_has_a_receipt_that_anybody_can_check() {
     means_something(&hearing);
 }
 
-/// Every value that is a term is one of the context's, or has a prefix that is.
+/// Every value that must be a term is defined in the context, or has a prefix that is.
 fn means_something(receipt: &Value) {
     let context = receipt["@context"][0].as_object().expect("the context stands in the receipt");
     let is_term = |name: &String| {

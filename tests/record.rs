@@ -1,4 +1,5 @@
-//! Records of every kind through one API: consent first, submitted, amended, seen and removed by their owner alone.
+//! Records of every kind through one API: consent first; then submitted, amended, read and removed by their owner
+//! alone.
 
 use poem::{
     http::{Method, StatusCode},
@@ -15,7 +16,7 @@ use crate::{
 /// A word that bad requests hold wherever they can, and that no answer may repeat.
 const MARK: &str = "Zebrafink4711";
 
-/// A kind with its purpose, a body, and the same record saying something else.
+/// A kind with its purpose, a body, and another body for the same record.
 struct Journey {
     kind: &'static str,
     purpose: &'static str,
@@ -74,7 +75,7 @@ async fn put(world: &World, person: &Person, kind: &str, body: &Value) -> TestRe
     call(world, person, Method::PUT, kind, Some(body)).await
 }
 
-/// Submits with one more header field.
+/// Submits with one additional header field.
 async fn put_with(world: &World, person: &Person, kind: &str, body: &Value, name: &str, value: &str) -> Answer {
     let client = world.client();
     let request = client.put(format!("/v1/records/{kind}")).header(name, value).body_json(body);
@@ -85,7 +86,7 @@ async fn list(world: &World, person: &Person, path: &str) -> Value {
     expect(call(world, person, Method::GET, path, None).await, StatusCode::OK).await
 }
 
-/// What the records of a list say.
+/// The bodies of the records in a list.
 async fn bodies(world: &World, person: &Person, path: &str) -> Vec<Value> {
     let listed = list(world, person, path).await;
     listed["records"].as_array().expect("a list").iter().map(|record| record["body"].clone()).collect()
@@ -98,7 +99,7 @@ async fn consent(world: &World, person: &Person, purpose: &str) {
 }
 
 impl Journey {
-    /// Consents, submits the body, and gives the answer.
+    /// Consents, submits the body, and returns the answer.
     async fn begin(&self, world: &World, anna: &Person) -> Value {
         let refused = put(world, anna, self.kind, &self.body).await;
         let refused = problem(refused, StatusCode::FORBIDDEN, "consent-needed").await;
@@ -160,7 +161,7 @@ async fn a_record_of_each_kind_is_submitted_amended_seen_and_removed() {
     let world = World::new().await;
     let (anna, ben) = (world.person("anna").await, world.person("ben").await);
     for journey in journeys() {
-        // What was consented to for one kind must not open the next.
+        // Consent for one kind must not count for the next.
         if journey.kind == "wordbook_settings" {
             let client = world.client();
             let withdrawal = client.put("/v1/consents/wordbook").body_json(&json!({ "granted": false }));
@@ -297,7 +298,7 @@ async fn a_repeated_request_answers_as_the_first_did() {
     }
 }
 
-/// Bad bodies by kind, and the fields that their refusal names.
+/// Bad bodies by kind, and the fields that their refusals name.
 fn bad_bodies() -> Vec<(&'static str, Value, Vec<&'static str>)> {
     let with = |body: Value, changes: Value| {
         let (Value::Object(mut body), Value::Object(changes)) = (body, changes) else { panic!("both are objects") };
@@ -370,7 +371,7 @@ async fn kinds_that_are_not_there_and_parameters_of_the_wrong_form_are_refused()
     let anna = world.person("anna").await;
     let client = world.superuser().await;
     let before = state_of(&client).await;
-    // The contact is what a sign-in is compared with: it is nobody's to submit, see or remove here.
+    // A sign-in is compared with the contact, so nobody can submit, read or remove it here.
     let contact = "SELECT record_id::text FROM vault.records WHERE kind = 'contact'";
     let contact: String = client.query_one(contact, &[]).await.expect("anna's contact").get(0);
     let body = json!({ "email": "somebody.else@klinik.example" });

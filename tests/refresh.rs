@@ -1,4 +1,4 @@
-//! Exchanging refresh tokens: each is used once, and an answer that got lost is given again to who had asked for it.
+//! Refresh tokens: each is used once, and a lost answer is given again to the client that asked for it.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -33,7 +33,7 @@ async fn me(world: &World, token: &Value) -> TestResponse {
 async fn who_asks_twice_is_given_the_same_and_stays_signed_in() {
     let world = World::new().await;
     let anna = world.person("anna").await;
-    // Twenty at once, and once more: the answers got lost.
+    // Twenty requests at once, and one more, because the answers got lost.
     let tries = (0..20).map(|_| refresh_by(&world, HOME, None, &anna.refresh_token));
     let mut grants = Vec::new();
     for answer in join_all(tries).await {
@@ -49,7 +49,7 @@ async fn who_asks_twice_is_given_the_same_and_stays_signed_in() {
         expect(me(&world, &grant["token"]).await, StatusCode::OK).await;
     }
     assert_ne!(grants[0]["refresh_token"], json!(anna.refresh_token));
-    // What was given is a token like any other, used once.
+    // The successor is a token like any other, and is used once.
     let next = grants[0]["refresh_token"].as_str().expect("a token");
     let after = expect(refresh_by(&world, HOME, None, next).await, StatusCode::OK).await;
     assert_ne!(after["refresh_token"], json!(next));

@@ -1,4 +1,5 @@
-//! A real SMTP relay as a child of the test: `mail/server.py`, of aiosmtpd. What it needs is in `mail/requirements.txt`.
+//! A real SMTP relay as a child of the test: `mail/server.py`, based on aiosmtpd. Its packages are listed in
+//! `mail/requirements.txt`.
 
 use std::{
     fs,
@@ -14,20 +15,20 @@ use tokio::task::spawn_blocking;
 
 use crate::{left_out::left_out, python::environment};
 
-/// Who sends all letters.
+/// The sender of all letters.
 pub const SENDER: &str = "Lethe <no-reply@lethe.example>";
 
-/// A relay that runs, until it is dropped.
+/// A relay that runs until it is dropped.
 pub struct Server {
     folder: PathBuf,
     pub port: u16,
     child: Child,
-    /// It ends when this does, even if this process is killed.
+    /// The relay ends when its standard input does, even if this process is killed.
     stdin: Option<ChildStdin>,
 }
 
 impl Server {
-    /// Starts one on a free port. Where a program for it is missing, says that the test is left out.
+    /// Starts a relay on a free port. If a program for it is missing, reports that the test is left out.
     pub async fn start(folder: &Path, security: &'static str) -> Option<Self> {
         Self::start_on(folder, security, 0).await
     }
@@ -65,18 +66,18 @@ impl Server {
         self.folder.join("ca.pem")
     }
 
-    /// A mailbox whose letters go to this server by STARTTLS.
+    /// A mailbox whose letters go to this relay by STARTTLS.
     pub fn mailbox(&self, password: &str) -> Mailbox {
         mailbox(&self.url("smtp"), password, Some(&self.ca()))
     }
 
-    /// The letters that it took, in order.
+    /// The letters that the relay accepted, in order.
     pub fn letters(&self) -> Vec<Value> {
         let lines = fs::read_to_string(self.folder.join("letters.jsonl")).unwrap_or_default();
         lines.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
     }
 
-    /// To whom it took letters, in order of the alphabet.
+    /// The recipients of the accepted letters, sorted.
     pub fn recipients(&self) -> Vec<String> {
         let mut all: Vec<String> =
             self.letters().iter().map(|letter| letter["to"][0].as_str().expect("an address").to_owned()).collect();
@@ -88,12 +89,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stdin.take());
-        // It ends by itself; there is nothing to do where it does not.
+        // The relay ends by itself; an error needs no action.
         let _ = self.child.wait();
     }
 }
 
-/// A mailbox whose letters go to a relay, from [`SENDER`].
+/// A mailbox whose letters go to a relay, with the sender [`SENDER`].
 pub fn mailbox(url: &str, password: &str, ca: Option<&Path>) -> Mailbox {
     Mailbox::smtp(Relay::new(url, Some(password), ca).expect("a relay"), SENDER).expect("a mailbox")
 }

@@ -1,5 +1,5 @@
-//! Published statistics: drawn once, whoever asks and whatever happens later; of those only who consent; within the budget; and
-//! all that a dashboard can see.
+//! Published statistics: drawn once, whoever asks and whatever happens later; only about people who consent; within the
+//! budget; and nothing else is visible to a dashboard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,7 @@ fn work(specialty: Specialty, role_level: RoleLevel) -> WorkProfile {
     WorkProfile { specialty, role_level, state_code: Some(StateCode::Bavaria), ..WorkProfile::example() }
 }
 
-/// Registers somebody and submits days of eight planned hours in a quarter; gives the subject.
+/// Registers a person and submits days of eight planned hours; returns the subject.
 async fn worker(
     app: &App,
     name: &str,
@@ -96,12 +96,12 @@ async fn submit(app: &App, subject: SubjectId, days: &[(NaiveDate, u16)]) -> Res
 
 const BOTH: [Purpose; 2] = [Purpose::WorkHours, Purpose::Statistics];
 
-/// So many people of one cell, each with three days of half an hour's overtime on average.
+/// A number of people of one cell, each with three days of half an hour's overtime on average.
 async fn staff(app: &App, name: &str, count: usize, work: WorkProfile, period: Quarter) -> Vec<SubjectId> {
     staff_of(app, name, count, &work, &[period]).await
 }
 
-/// The same in several quarters.
+/// The same people with such days in several quarters.
 async fn staff_of(app: &App, name: &str, count: usize, work: &WorkProfile, periods: &[Quarter]) -> Vec<SubjectId> {
     let days = |first: NaiveDate| [(first, 500), (first + Days::new(1), 510), (first + Days::new(2), 520)];
     let days: Vec<(NaiveDate, u16)> = periods.iter().flat_map(|period| days(period.first_day())).collect();
@@ -136,10 +136,10 @@ async fn a_quarter_is_drawn_once_and_nothing_changes_it_any_more() {
     let world = World::new().await;
     let period = closed(&world);
     assert_eq!(hospital::add(&world.app, &[HOSPITAL.to_owned()]).await.expect("added").count, 1);
-    // So many that the table with the most noise, by hospital, hides them once in fifty million releases.
+    // So many people that the table with the most noise, by hospital, suppresses them once in fifty million releases.
     let many = staff(&world.app, "many", 220, work(Specialty::Surgery, RoleLevel::Assistant), period).await;
     staff(&world.app, "few", 8, work(Specialty::Urology, RoleLevel::Nurse), period).await;
-    // Two servers at the same moment: one draws, and both tell the same.
+    // Two servers at the same moment: one draws, and both return the same release.
     let settings = Settings::new(world.folder.clone(), world.clock.clone());
     let other = world.another(&settings).await;
     let (one, two) =
@@ -166,7 +166,7 @@ async fn a_quarter_is_drawn_once_and_nothing_changes_it_any_more() {
         (&row["period"], &row["k_min_threshold"], &row["noise_epsilon"]),
         (&json!(period.to_string()), &json!(10), &json!(0.65))
     );
-    // The interval of the true value misses it once in twenty releases; three times its width never does.
+    // The interval misses the true value once in twenty releases; an interval three times as wide never does.
     let near = |name: &str, truth: f64| {
         let number = |end: &str| row[format!("{name}{end}")].as_f64().expect("a number");
         let (low, high) = (number("_low"), number("_high"));
@@ -186,10 +186,11 @@ async fn a_quarter_is_drawn_once_and_nothing_changes_it_any_more() {
         assert!(hidden.iter().any(|hidden| hidden["cell"] == cell), "few and none look alike: {cell}");
     }
 
-    // All but one specialty of this roll-up are suppressed, with too few people in them: less the one it would be theirs.
+    // All but one specialty of this roll-up are suppressed, because too few people are in them. The roll-up is not
+    // published, because without the published specialty it would be theirs alone.
     assert_eq!(stats(&world, "/v1/analytics/by-state-role").await, [Value::Null; 0]);
 
-    // A rerun, an erasure, a correction, a late day, new people: what was published stays, to the byte.
+    // A rerun, an erasure, a correction, a late day and new people change no byte of a published release.
     let again = release::make(&world.app, period, 0).await.expect("given");
     assert_eq!((again.is_new, again.row.sha256), (false, one.row.sha256));
     let person = sign_in(&world, "many0@klinik.example").await;
@@ -238,7 +239,7 @@ async fn only_who_consents_and_is_not_restricted_is_read_and_each_read_is_on_rec
     let released = release::make(&world.app, period, 0).await.expect("released");
     assert_eq!(released.published, 0, "one person is no statistic");
     let client = world.superuser().await;
-    // Nobody but the owner of an entry can tell who was counted: all are alike, in the order of the accounts.
+    // Only the owner of an entry can tell who was counted: all entries look alike, in the order of the accounts.
     let entries = async |period: Quarter| {
         let sql = "SELECT subject_id, aggregate_id, sequence, event_type, payload::text, length(metadata::text), recorded_at::text,
                           metadata->>'role'
@@ -289,7 +290,7 @@ async fn only_who_consents_and_is_not_restricted_is_read_and_each_read_is_on_rec
         );
     }
     assert!(accounts.contains(&counted.0));
-    // The keys of the others are behind the policy too, not only behind the statement.
+    // The policy hides the keys of all others, not only the statement.
     let stats = world.login(Login::Stats).await;
     let (backend, now) = db::Backend::of(&stats).await.expect("a backend");
     let key = world.app.vault.ring().ticket_key();
@@ -305,7 +306,7 @@ async fn only_who_consents_and_is_not_restricted_is_read_and_each_read_is_on_rec
 async fn who_moved_counts_where_most_days_were() {
     let world = World::new().await;
     let period = closed(&world);
-    // Everybody has a newer profile by now; the days lie before it.
+    // Everybody has a newer profile by now; the days are older than it.
     for subject in staff(&world.app, "mover", 120, work(Specialty::Surgery, RoleLevel::Nurse), period).await {
         let ctx = &Ctx::system(world.clock.clone()).for_subject(subject, None);
         let body = work(Specialty::Cardiology, RoleLevel::Nurse).to_body();
@@ -320,7 +321,7 @@ async fn who_moved_counts_where_most_days_were() {
         };
         record::submit(&world.app, ctx, &batch, None).await.expect("amended");
     }
-    // The profile is of the day it was given; make the first version as old as the days.
+    // A profile counts from the day it was submitted, so the first version is dated back to the days.
     let client = world.superuser().await;
     let older = format!(
         "SET session_replication_role = replica; ALTER TABLE log.events DISABLE TRIGGER events_append_only;
@@ -403,7 +404,7 @@ async fn a_planned_quarter_is_released_by_night_and_revised_as_scheduled() {
     let mine: Vec<&Value> =
         periods["periods"].as_array().expect("a list").iter().filter(|p| p["period"] == next.to_string()).collect();
     assert_eq!(mine.iter().map(|period| &period["revision"]).collect::<Vec<_>>(), [&json!(1), &json!(0)]);
-    // The log says the same as the table.
+    // The log holds the same hashes as the table.
     let logged =
         "SELECT payload#>>'{Released,sha256}' FROM log.events WHERE event_type = 'stats.released' AND aggregate_id = $1
                   ORDER BY sequence DESC";
@@ -414,8 +415,8 @@ async fn a_planned_quarter_is_released_by_night_and_revised_as_scheduled() {
     );
 }
 
-/// A revision that comes more than a year later is made by the nightly job, and replaces the release as a whole: an answer never
-/// holds cells of two releases of a quarter.
+/// The nightly job makes a revision that is due more than a year later. It replaces the release as a whole: an answer
+/// never mixes cells of two releases of a quarter.
 #[tokio::test]
 async fn a_late_revision_is_made_by_night_and_replaces_the_release_as_a_whole() {
     let world = World::new().await;
@@ -464,7 +465,7 @@ async fn a_late_revision_is_made_by_night_and_replaces_the_release_as_a_whole() 
     assert_eq!(costs, [(&json!(1), &json!(0.3)), (&json!(0), &json!(0.7))]);
 }
 
-/// The hospitals that there are cells for are fixed before the quarter begins, and on record.
+/// The list of hospitals with cells is fixed before the quarter begins, and is on record.
 #[tokio::test]
 async fn a_hospital_counts_from_the_next_quarter_on_and_the_list_is_on_record() {
     let world = World::new().await;
@@ -484,7 +485,7 @@ async fn a_hospital_counts_from_the_next_quarter_on_and_the_list_is_on_record() 
     let cells = "SELECT cell FROM stats.ledger WHERE table_name = 'stats_by_hospital_role' ORDER BY cell";
     let cells: Vec<String> = client.query(cells, &[]).await.expect("read").iter().map(|row| row.get(0)).collect();
     assert_eq!(cells, ["doctor", "nurse", "other"].map(|group| format!("{HOSPITAL}/{group}")));
-    // The log knows both lists, and which one the release used.
+    // The log holds both lists, and names the one that the release used.
     let hash = "SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')";
     let hash = client.query_one(hash, &[&format!("{HOSPITAL}\n")]).await.expect("hashed").get::<_, String>(0);
     let lists =
@@ -499,7 +500,7 @@ async fn a_hospital_counts_from_the_next_quarter_on_and_the_list_is_on_record() 
     assert_eq!(periods["periods"][0]["hospitals_sha256"], hash);
     let sheet = get(&world, "/v1/analytics/parameters").await.json();
     assert_eq!(sheet["hospital_lists"], lists[1]);
-    // A list that was changed behind the log's back is used for nothing.
+    // A list that was changed without the log is not used.
     let forged = "INSERT INTO stats.hospitals (hospital_id, added_at, counts_from) VALUES ('klinik-nachtrag', now(), '1970-01-01')";
     client.batch_execute(forged).await.expect("a superuser may");
     let before = Quarter::last_closed_before(period.first_day());
@@ -559,7 +560,8 @@ async fn a_dashboard_reads_what_is_published_and_nothing_else() {
     assert!(functions.is_empty(), "{:?}", functions.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>());
 }
 
-/// Where a release is killed, how many of its entries about accounts are in the log then, in all or none, and whether it is stored.
+/// The points where a release is killed; whether all its entries about accounts are in the log then, or none; and
+/// whether it is stored.
 const POINTS: [(&str, bool, bool); 4] = [
     ("release: added up", false, false),
     ("release: on record", true, false),
@@ -606,10 +608,10 @@ async fn a_release_that_dies_is_there_whole_or_not_at_all() {
     store.stop().await.expect("stopped");
 }
 
-/// Over so many quarters the property runs, each with a release and a revision.
+/// The number of quarters that the property uses, each with a release and a revision.
 const QUARTERS: usize = 8;
 
-/// What may happen around releases.
+/// A step that may happen around releases.
 #[derive(Clone, Debug)]
 enum Step {
     Submit(usize, u8, u64),
@@ -627,10 +629,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// **Feature: published-statistics, Property 2: any interleaving of submissions, erasures, releases and reruns spends at most the
-/// period's ε and never changes a published row**
+/// **Feature: published-statistics, Property 2: any interleaving of submissions, erasures, releases and reruns spends
+/// at most the period's ε and never changes a published row**
 ///
-/// Enough people are there from the start that cells are published, of first releases and of revisions.
+/// There are enough people from the start that releases and revisions publish cells.
 #[test]
 fn no_interleaving_spends_more_or_changes_what_is_published() {
     let runtime = Runtime::new().expect("a runtime");
@@ -649,7 +651,7 @@ fn no_interleaving_spends_more_or_changes_what_is_published() {
     });
     let client = runtime.block_on(world.superuser());
     let number = std::sync::atomic::AtomicUsize::new(0);
-    // What was answered of each release when it was the newest of its quarter, the first time.
+    // The first answer for each release while it was the newest of its quarter.
     let answered = std::sync::Mutex::new(BTreeMap::<String, Vec<Value>>::new());
     property(100, &runtime, prop::collection::vec(step(), 1..8), async |steps: Vec<Step>| {
         let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! Retention and the overview: how long each kind is kept, what goes next, the daily work, and everything that is held.
+//! Retention and the overview: how long each kind is kept, which records go next, the daily sweep, and everything that
+//! is stored.
 
 use std::collections::BTreeMap;
 
@@ -98,13 +99,14 @@ async fn a_rule_of_ones_own_can_be_taken_back_before_it_removes_anything() {
     assert_eq!(left["events"].as_array().map(Vec::len), Some(0));
 }
 
-/// How many days somebody has left.
+/// How many days a person still has.
 async fn days_left(world: &World, person: &Person) -> usize {
     let left = expect(world.get(person, "/v1/work-events/me").await, StatusCode::OK).await;
     left["events"].as_array().expect("a list").len()
 }
 
-/// Whoever has a session for a moment removes nothing by it: the person is told, and has the grace to set the rule back.
+/// A thief of a session can't remove records by a shorter rule: the person is told, and has a grace to set the rule
+/// back.
 #[tokio::test]
 async fn a_shorter_rule_is_told_waits_however_often_it_is_set_and_is_taken_back() {
     let world = World::new().await;
@@ -139,7 +141,7 @@ async fn a_shorter_rule_is_told_waits_however_often_it_is_set_and_is_taken_back(
     assert_eq!(days_left(&world, &sign_in(&world, &anna.email).await).await, 1);
 }
 
-/// A rule that was taken back to the kind's own may be shorter than what counted: that waits too, on every server.
+/// Returning to the kind's own rule may shorten the time that counted before. Such a return waits too, on every server.
 #[tokio::test]
 async fn a_return_to_the_shorter_rule_of_the_kind_waits_as_well() {
     let world = World::new().await;
@@ -174,7 +176,7 @@ async fn a_return_to_the_shorter_rule_of_the_kind_waits_as_well() {
     assert_eq!(work().await, 0, "behind it");
 }
 
-/// The letters are bounded, and setting a rule back is not.
+/// The letters are limited, but setting a rule back is not.
 #[tokio::test]
 async fn whoever_uses_the_letters_up_keeps_nobody_from_setting_a_rule_back() {
     let world = World::new().await;

@@ -1,5 +1,5 @@
-//! Statements that a server repeats every few seconds read what is new, however long the log is: on a filled one, none of their
-//! plans reads all of it.
+//! Statements that a server repeats every few seconds read only what is new, however long the log is: on a filled log,
+//! none of their plans reads all of it.
 
 use context::{Role, SubjectId};
 use db::{Backend, Login, Query};
@@ -15,7 +15,7 @@ use crate::{plans::Cost, support::World};
 
 const EVENTS: i32 = 30_000;
 
-/// Events of many people over a year, all of which a tree covers, as a server leaves the log.
+/// Events of many people over a year, all covered by a tree, as a server leaves the log.
 async fn fill(superuser: &Client) {
     superuser
         .batch_execute(&format!(
@@ -36,7 +36,7 @@ async fn fill(superuser: &Client) {
         .expect("filled");
 }
 
-/// Every node of a plan that reads a table from its first row to its last.
+/// The tables that a plan reads from the first row to the last.
 fn whole_tables(node: &Value, found: &mut Vec<String>) {
     if node["Node Type"] == "Seq Scan" {
         found.push(node["Relation Name"].as_str().unwrap_or_default().to_owned());
@@ -86,7 +86,7 @@ async fn what_a_server_repeats_reads_what_is_new() {
             assert!(!found.iter().any(|name| name == table), "{}\nreads all of {table}: {plan:#}", query.sql());
         }
     }
-    // What is uncovered is found by its place: nothing that the tree covers is looked at.
+    // Uncovered events are found by their position: the statement reads no event that the tree covers.
     let analysed = format!("EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) {}", log_uncovered().sql());
     let plan: Value = client.query_one(&analysed, &[]).await.expect("planned").get(0);
     let mut cost = Cost::default();

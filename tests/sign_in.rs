@@ -1,4 +1,5 @@
-//! Signing in: codes, registration, login, refresh, logout; and what a database administrator can not do to it.
+//! Signing in: codes, registration, login, refresh, logout; and the changes by which a database administrator can't get
+//! in.
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +38,7 @@ async fn me(world: &World, person: &Person) -> TestResponse {
     person.sign(world.client().get("/v1/auth/me")).send().await
 }
 
-/// The letters that were handed over.
+/// The letters in the folder of mail.
 fn letters(world: &World) -> Vec<PathBuf> {
     let folder = std::fs::read_dir(lethe::server::mail_folder(&world.folder)).expect("there is a mail folder");
     folder.map(|entry| entry.expect("the folder can be read").path()).collect()
@@ -47,7 +48,7 @@ async fn sql(world: &World, text: &str, values: &[&(dyn tokio_postgres::types::T
     world.superuser().await.execute(text, values).await.expect("a superuser may do that")
 }
 
-/// A failure of ours that tells nothing.
+/// An internal error whose answer reveals nothing.
 async fn failed_silently(answer: TestResponse) {
     let problem = problem(answer, StatusCode::INTERNAL_SERVER_ERROR, "failed").await;
     let said: BTreeSet<&str> =
@@ -122,7 +123,8 @@ async fn registering_answers_201_with_all_five_fields_and_keeps_the_address_in_l
 async fn a_code_is_mailed_to_known_and_unknown_addresses_alike() {
     let world = World::new().await;
     let anna = world.person("anna").await;
-    // Anna asked once, to register; so that both are left with as many tries, the stranger asks once more.
+    // Anna has asked once, to register. The stranger asks once more, so that both have the same number of requests
+    // left.
     let _ = world.code("nobody@klinik.example").await;
     let mut said = Vec::new();
     for email in [&anna.email, "nobody@klinik.example"] {
@@ -133,7 +135,7 @@ async fn a_code_is_mailed_to_known_and_unknown_addresses_alike() {
             .map(|(name, value)| (name.to_string(), value.to_str().expect("plain text").to_owned()))
             .collect();
         headers.sort();
-        // The seconds to the window's end differ with when the window began.
+        // The seconds until the window ends depend on when the window began.
         for (_, value) in headers.iter_mut().filter(|(name, _)| name == "ratelimit") {
             value.truncate(value.find(";t=").expect("a limit says when it ends"));
         }
@@ -190,7 +192,7 @@ async fn only_who_has_a_valid_code_learns_whether_an_address_is_known() {
         problem(post(&world, path, &body(&wrong(&code))).await, StatusCode::UNAUTHORIZED, "code-refused").await;
         problem(post(&world, path, &body(&code)).await, status, kind).await;
     }
-    // The wrong codes answer alike where the address is the other way round.
+    // Wrong codes are answered alike, also for the address without an account.
     let one = world.code(&anna.email).await;
     let two = world.code(stranger).await;
     let known = Answer::of(login(&world, &anna.email, &wrong(&one)).await).await;
@@ -208,7 +210,7 @@ async fn a_code_is_bound_to_its_address() {
     if for_anna != for_ben {
         problem(login(&world, &ben.email, &for_anna).await, StatusCode::UNAUTHORIZED, "code-refused").await;
     }
-    // Not even an administrator who files Anna's code under Ben's address gets in with it.
+    // Even an administrator who stores Anna's code under Ben's address can't sign in with it.
     let moved = sql(
         &world,
         "UPDATE auth.codes b SET code_hash = a.code_hash, ring_key = a.ring_key FROM auth.codes a
@@ -232,7 +234,7 @@ async fn of_fifty_who_show_a_code_at_once_one_gets_in() {
     let mut statuses: Vec<u16> = join_all(tries).await.iter().map(|answer| answer.0.status().as_u16()).collect();
     statuses.sort_unstable();
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
-    // So many failures on one address may also be held up for a while.
+    // So many failures on one address may also be limited for a while.
     assert!(statuses.iter().all(|status| [200, 401, 429].contains(status)), "{statuses:?}");
     let again = login(&world, &anna.email, &code).await.0.status();
     assert!([StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS].contains(&again), "{again}");
@@ -322,7 +324,7 @@ async fn an_address_gets_five_codes_in_fifteen_minutes() {
     let wait: i64 = refused.header("retry-after").expect("it says when").parse().expect("in seconds");
     assert!((800..=900).contains(&wait), "{wait}");
     assert_eq!(world.take_letters("anna@klinik.example").await.len(), 0, "the sixth request mails nothing");
-    // Another address is not held up, and the newest code still works.
+    // Another address is not limited, and the newest code still works.
     assert_eq!(world.code("ben@klinik.example").await.len(), 6);
     let answer = post(&world, "/v1/auth/register", &registration("anna@klinik.example", &last)).await;
     expect(answer, StatusCode::CREATED).await;
@@ -341,7 +343,7 @@ async fn refreshing_rotates_and_a_replayed_token_ends_the_session() {
     expect(me(&world, &next).await, StatusCode::OK).await;
     let third =
         Person::new(anna.email.clone(), &expect(refresh(&world, &next.refresh_token).await, StatusCode::OK).await);
-    // Somebody shows the first one again: thief or owner, nobody can tell; the family ends.
+    // The first token is shown again. Nobody can tell whether by the thief or the owner, so the whole session ends.
     problem(refresh(&world, &anna.refresh_token).await, StatusCode::UNAUTHORIZED, "refresh-refused").await;
     for ended in [&anna, &next, &third] {
         problem(me(&world, ended).await, StatusCode::UNAUTHORIZED, "signed-out").await;
@@ -468,7 +470,7 @@ async fn staff_sign_in_with_a_code_and_have_no_work_days() {
     for (name, role) in [("carla", Role::Compliance), ("otto", Role::Auditor)] {
         let email = format!("{name}@lethe.example");
         staff::add(&world.app, &email, role).await.expect("the command line makes staff");
-        // Said twice, it changes nothing.
+        // Adding the same role twice changes nothing.
         staff::add(&world.app, &email, role).await.expect("the command line makes staff");
         let mut staff = sign_in(&world, &email).await;
         for _ in 0..2 {
@@ -485,7 +487,7 @@ async fn staff_sign_in_with_a_code_and_have_no_work_days() {
             ] {
                 problem(staff.sign(request).send().await, StatusCode::FORBIDDEN, "forbidden").await;
             }
-            // The role outlives a refresh.
+            // The role is kept by a refresh.
             let grant = expect(refresh(&world, &staff.refresh_token).await, StatusCode::OK).await;
             staff = Person::new(email.clone(), &grant);
         }
@@ -537,7 +539,7 @@ async fn an_address_that_was_moved_to_another_person_lets_nobody_in() {
         assert_eq!(sql(&world, back, &[&a, &b, &stored]).await, 1);
     }
     assert_eq!(sign_in(&world, &anna.email).await.user_id, anna.user_id, "put back, it works again");
-    // The public id is held in the same way.
+    // The public id is protected in the same way.
     let swapped = "UPDATE auth.users SET user_id = $3 WHERE subject_id = $1 AND $2::uuid IS NOT NULL";
     assert_eq!(sql(&world, swapped, &[&a, &b, &Uuid::nil()]).await, 1);
     let code = world.code(&anna.email).await;
@@ -576,7 +578,7 @@ async fn a_forged_staff_role_lets_nobody_in() {
     let code = world.code(&anna.email).await;
     failed_silently(login(&world, &anna.email, &code).await).await;
     assert_eq!(sql(&world, "DELETE FROM auth.staff_roles", &[]).await, 1);
-    // A true row of somebody else is no better.
+    // A genuine row of another person does not help either.
     staff::add(&world.app, "carla@lethe.example", Role::Compliance).await.expect("staff are made");
     assert_eq!(sql(&world, "UPDATE auth.staff_roles SET subject_id = $1", &[&a]).await, 1);
     failed_silently(login(&world, &anna.email, &code).await).await;

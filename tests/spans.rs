@@ -1,5 +1,5 @@
-//! One name: the operationId of the document is the operation of a request's span and the name of one of its transactions. A span
-//! says how it ended, and no value of a person.
+//! One name: the operationId in the document is the operation of a request's span, and the name of one of its
+//! transactions. A span says how the request ended, and holds no value of a person.
 
 use std::{
     collections::BTreeMap,
@@ -29,14 +29,15 @@ use crate::{
     support::World,
 };
 
-/// Operations that are answered from the lists of kinds and purposes: their only transaction looks at the standing of the caller.
+/// Operations that are answered from the lists of kinds and purposes. Their only transaction reads the caller's
+/// standing.
 const WITHOUT_TRANSACTION: [&str; 2] = ["impact_assessment", "processing_record"];
 
-/// What one span or event said, by the names of its fields.
+/// The fields of one span or event, by name.
 #[derive(Debug, Default)]
 struct Fields(BTreeMap<String, String>);
 
-/// What spans and events said, in their order, each with the name of the span or of the event's span.
+/// The fields of all spans and events in order, each with the name of the span or of the event's span.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<(String, Fields)>>>);
 
@@ -73,7 +74,7 @@ impl Said {
         self.0.lock().expect("no one panics while noting").push((what, fields));
     }
 
-    /// The values of a field where spans, ends or events of a name have it.
+    /// The values of a field in spans, ends of spans or events with this name.
     fn of(&self, what: &str, field: &str) -> Vec<String> {
         let said = self.0.lock().expect("no one panics while noting");
         said.iter().filter(|(name, _)| name == what).filter_map(|(_, fields)| fields.0.get(field).cloned()).collect()
@@ -98,7 +99,7 @@ async fn an_operation_has_one_name_in_the_document_its_span_and_its_transaction(
             faults.push(format!("{id}: its span does not say how it ended"));
         }
         let transactions = said.of("in request", "tx");
-        // An operation of several transactions has its name before theirs, as `import_submit`.
+        // An operation with several transactions prefixes their names with its own, such as `import_submit`.
         let is_named = |tx: &String| *tx == id || tx.starts_with(&format!("{id}_"));
         if !transactions.iter().any(is_named) && !WITHOUT_TRANSACTION.contains(&id.as_str()) {
             faults.push(format!("{id}: its transactions are {transactions:?}"));

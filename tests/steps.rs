@@ -1,4 +1,4 @@
-//! Steps that several journeys share: reading answers and problems, letting time pass, looking behind the server's back.
+//! Steps that several journeys share: reading answers and problems, letting time pass, reading the database directly.
 
 use chrono::TimeDelta;
 use domain::rights::deletion::Scope;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::support::{Person, World, day, expect};
 
-/// An answer, read whole.
+/// An answer that was read to its end.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -35,7 +35,7 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
     }
 
-    /// The problem document; panics where the answer is none, or lacks what every problem has.
+    /// The problem document. Panics if the answer is none, or lacks a member that every problem has.
     pub fn problem(&self, status: StatusCode) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text);
@@ -54,27 +54,27 @@ pub async fn problem(answer: TestResponse, status: StatusCode, kind: &str) -> Va
     problem
 }
 
-/// The fields that a problem names, in its order.
+/// The fields that a problem names, in the problem's order.
 pub fn fields(problem: &Value) -> Vec<&str> {
     let errors = problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
     errors.iter().map(|error| error["field"].as_str().expect("a field is a text")).collect()
 }
 
-/// A code that is not this one.
+/// A code that differs from this one.
 pub fn wrong(code: &str) -> String {
     let last = if code.ends_with('7') { '8' } else { '7' };
     format!("{}{last}", &code[..code.len() - 1])
 }
 
-/// Signs somebody in who has an account.
+/// Signs in a person who has an account.
 pub async fn sign_in(world: &World, email: &str) -> Person {
     let code = world.code(email).await;
     let answer = world.client().post("/v1/auth/login").body_json(&json!({ "email": email, "code": code })).send().await;
     Person::new(email.to_owned(), &expect(answer, StatusCode::OK).await)
 }
 
-/// Moves the server's clock. The log's policy compares times with the database's own clock, which nobody can move; in this
-/// world's copy it no longer does.
+/// Moves the server's clock. The log's policy compares times with the database's clock, which can't be moved, so the
+/// policy in this world's database is changed not to do so.
 pub async fn let_pass(world: &World, time: TimeDelta) {
     let sql = "ALTER POLICY events_own_append ON log.events
                WITH CHECK (subject_id = (SELECT lethe.subject_id()) AND aggregate_type <> 'access');
@@ -86,20 +86,20 @@ pub async fn let_pass(world: &World, time: TimeDelta) {
     world.clock.advance(time);
 }
 
-/// The id inside the log of somebody with an account.
+/// The subject id of a person with an account.
 pub async fn subject_of(world: &World, person: &Person) -> Uuid {
     let user: Uuid = person.user_id.parse().expect("a public id is a UUID");
     let sql = "SELECT subject_id FROM auth.users WHERE user_id = $1";
     world.superuser().await.query_one(sql, &[&user]).await.expect("the account is there").get(0)
 }
 
-/// Holds a person's lock, for which all wait who read or write that person's records; it ends with [`let_go`]. Unlike the lock of a
-/// table it needs no transaction, which would hold the readers of the log back in every other test.
+/// Holds a person's lock until [`let_go`]. Everybody who reads or writes that person's records waits for it. Unlike a
+/// table's lock, it needs no open transaction, which would hold back the readers of the log in every other test.
 pub async fn hold(client: &tokio_postgres::Client, subject: Uuid) {
     client.execute("SELECT pg_advisory_lock($1)", &[&lock_key(subject)]).await.expect("the lock is ours");
 }
 
-/// Gives a person's lock back.
+/// Releases a person's lock.
 pub async fn let_go(client: &tokio_postgres::Client, subject: Uuid) {
     client.execute("SELECT pg_advisory_unlock($1)", &[&lock_key(subject)]).await.expect("the lock was ours");
 }
@@ -108,7 +108,7 @@ fn lock_key(subject: Uuid) -> i64 {
     i64::from_be_bytes(subject.into_bytes()[..8].try_into().expect("a UUID has sixteen bytes"))
 }
 
-/// Waits until a request waits for a person's lock; gives the process of its session.
+/// Waits until a request waits for a person's lock; returns the process of its session.
 pub async fn who_waits(client: &tokio_postgres::Client) -> i32 {
     let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename = 'lethe_api'
                  AND wait_event_type = 'Lock' AND query LIKE '%tx_open%'";
@@ -120,7 +120,7 @@ pub async fn who_waits(client: &tokio_postgres::Client) -> i32 {
     }
 }
 
-/// The types of somebody's events, oldest first, reads aside.
+/// The types of a person's events, oldest first, without reads.
 pub async fn events_of(world: &World, person: &Person) -> Vec<String> {
     let sql =
         "SELECT event_type FROM log.events WHERE subject_id = $1 AND aggregate_type <> 'access' ORDER BY position";
@@ -128,7 +128,8 @@ pub async fn events_of(world: &World, person: &Person) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Everything that commands change, as one text: events, reads aside, and all rows of keys, accounts, codes and read models.
+/// Everything that commands change, as one text: events without reads, and all rows of keys, accounts, codes and read
+/// models.
 pub async fn state_of(client: &tokio_postgres::Client) -> String {
     const TABLES: [&str; 16] = [
         "vault.subjects",
@@ -159,13 +160,13 @@ pub async fn state_of(client: &tokio_postgres::Client) -> String {
     client.query_one(&sql, &[]).await.expect("the tables are read").get(0)
 }
 
-/// Submits a day of eight planned and nine actual hours; gives its id.
+/// Submits a day of eight planned and nine actual hours; returns its id.
 pub async fn submit_day(world: &World, person: &Person, date: &str) -> String {
     let answer = world.post(person, "/v1/work-events/daily", &day(date, 8.0, 9.0)).await;
     expect(answer, StatusCode::CREATED).await["event_id"].as_str().expect("an id").to_owned()
 }
 
-/// Asks for a deletion; gives the answer and the mailed token.
+/// Asks for a deletion; returns the answer and the mailed token.
 pub async fn ask_to_delete(world: &World, person: &Person, wish: &Value) -> (Value, String) {
     let asked = expect(world.post(person, "/v1/privacy/delete-data", wish).await, StatusCode::ACCEPTED).await;
     (asked, world.mailed_token(&person.email).await)
@@ -178,7 +179,7 @@ pub async fn confirm_deletion(world: &World, person: &Person, token: &str, scope
     expect(world.post(person, target, &phrase).await, StatusCode::OK).await;
 }
 
-/// Has somebody erased, grace and all.
+/// Has a person erased, and lets the grace pass.
 pub async fn erase(world: &World, person: &Person) {
     let (_, token) = ask_to_delete(world, person, &json!({ "deletion_type": "full" })).await;
     confirm_deletion(world, person, &token, Scope::Full).await;
@@ -186,7 +187,7 @@ pub async fn erase(world: &World, person: &Person) {
     assert!(run_due(&world.app).await.expect("jobs run") > 0);
 }
 
-/// Tables of ours, the log and the fence aside, that hold rows of somebody, each with their number.
+/// The tables with rows of a person, except the log and the fence, each with the number of rows.
 pub async fn rows_of(client: &tokio_postgres::Client, subject: Uuid) -> Vec<String> {
     let tables = "SELECT c.oid::regclass::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
                   JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -204,7 +205,7 @@ pub async fn rows_of(client: &tokio_postgres::Client, subject: Uuid) -> Vec<Stri
     found
 }
 
-/// A hundred and twenty events of transactions 2, 4, 6 and so on: numbers of one, two and three digits.
+/// A hundred and twenty events of the transactions 2, 4, 6 and so on, whose numbers have one to three digits.
 pub async fn number_transactions(world: &World) {
     let sql = "INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid,
                                        event_id, subject_id, kind, recorded_at)

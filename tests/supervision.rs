@@ -1,5 +1,5 @@
-//! The server's own PostgreSQL ends under it, or can't do all its work: it comes back, or the server ends; and what `/health`
-//! and `/ready` say meanwhile.
+//! The server's own PostgreSQL ends, or can't do all its work: it comes back, or the server ends; and the answers of
+//! `/health` and `/ready` meanwhile.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longer than all pauses before it is given up.
+/// Longer than all pauses before the server gives up.
 const GIVING_UP: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -35,7 +35,7 @@ async fn get(address: SocketAddr, path: &str) -> Answer {
     Call::new(address, "GET", path).send().await
 }
 
-/// Asks `/ready` until the answer is this.
+/// Asks `/ready` until the answer has this status.
 async fn ready_until(address: SocketAddr, status: u16) -> Value {
     let started = Instant::now();
     loop {
@@ -48,7 +48,7 @@ async fn ready_until(address: SocketAddr, status: u16) -> Value {
     }
 }
 
-/// Without this file no server starts on a cluster.
+/// A file of the cluster without which PostgreSQL does not start.
 struct Control {
     file: PathBuf,
     aside: PathBuf,
@@ -88,7 +88,7 @@ async fn a_killed_postgresql_comes_back_and_ready_tells_the_truth_meanwhile() {
     server.wait_for("our own PostgreSQL did not start");
     let started = Instant::now();
     loop {
-        // What the last look at the database found counts for some seconds.
+        // The result of the last check of the database is kept for some seconds.
         let problem = ready_until(address, 503).await;
         let lacking = problem["detail"].as_str().expect("a detail");
         if ["read", "write", "own_postgres"].iter().all(|need| lacking.contains(need)) {
@@ -106,7 +106,7 @@ async fn a_killed_postgresql_comes_back_and_ready_tells_the_truth_meanwhile() {
     get(address, "/v1/analytics/periods").await.expect(200);
     assert_ne!(data.postmaster().expect("it runs"), killed);
 
-    // The same again, without anything in its way.
+    // The same again, without an obstacle.
     let killed = kill_postgres(&data);
     let started = Instant::now();
     while data.postmaster() == Some(killed) || get(address, "/ready").await.status != 200 {
@@ -131,13 +131,13 @@ async fn a_postgresql_that_cannot_come_back_ends_the_server_with_a_code_of_its_o
     assert!(output.contains("PostgreSQL ended or did not start 6 times within 10 minutes"), "{output}");
     assert!(!output.contains("panicked"), "{output}");
 
-    // The next start can't go on either, and says so with the same code.
+    // The next start fails too, with the same exit code.
     let listen = free_address().to_string();
     let refused = crate::program::run(&["serve", "--data", data.text(), "--listen", &listen]);
     assert_eq!(refused.status.code(), Some(75), "{}", crate::program::text(&refused));
 }
 
-/// What `/ready` of a world says is lacking; nothing where it is ready.
+/// The needs that `/ready` of a world names as lacking; empty if it is ready.
 async fn lacking(world: &World) -> String {
     let answer = world.client().get("/ready").send().await;
     if answer.0.status() == StatusCode::OK {
@@ -150,7 +150,7 @@ async fn lacking(world: &World) -> String {
 async fn lacking_until(world: &World, wanted: &str) {
     let started = Instant::now();
     loop {
-        // The tree of a world is not looked after by itself.
+        // No job grows the tree of a test's world, so the test notes it.
         world.app.readiness.tree_grew();
         let found = lacking(world).await;
         if found == wanted {
@@ -167,7 +167,7 @@ async fn ready_names_what_does_not_hold() {
     assert_eq!(lacking(&world).await, "tree.", "nobody has looked after the tree yet");
     lacking_until(&world, "").await;
 
-    // Not a file that is gone: the checkpoints of the other tests' databases, in the same cluster, would fail by it.
+    // A missing file would not do: it would fail the checkpoints of the other tests' databases in the same cluster.
     let superuser = world.superuser().await;
     superuser.batch_execute("REVOKE SELECT ON log.events FROM lethe_system").await.expect("taken away");
     lacking_until(&world, "read, write.").await;
@@ -180,7 +180,7 @@ async fn ready_names_what_does_not_hold() {
     superuser.batch_execute("GRANT INSERT ON vault.nodes TO lethe_system").await.expect("given back");
     lacking_until(&world, "").await;
 
-    // A backend that is there already works on; it is a fresh one that shows what is gone since.
+    // An existing connection works on; only a new one shows that the right is gone.
     let name = &world.database.address.database;
     superuser.batch_execute(&format!("REVOKE CONNECT ON DATABASE {name} FROM lethe_system")).await.expect("taken away");
     lacking_until(&world, "read, write.").await;
@@ -213,7 +213,7 @@ async fn however_many_ask_one_look_at_the_database_goes_on() {
         while count().await == 0 {
             tokio::time::sleep(PAUSE).await;
         }
-        // Long after all have asked; more would be seen by now.
+        // Longer than any request needed; further checks would be seen by now.
         tokio::time::sleep(10 * PAUSE).await;
         count().await
     };
@@ -224,7 +224,7 @@ async fn however_many_ask_one_look_at_the_database_goes_on() {
     lacking_until(&world, "").await;
 }
 
-/// What a look found counts for some seconds: those who ask meanwhile are answered without another.
+/// The result of a check is kept for some seconds: requests in this time are answered without another check.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_who_ask_are_answered_by_few_looks() {
     let world = World::new().await;

@@ -1,4 +1,5 @@
-//! One PostgreSQL a run, one migrated template, a fresh copy a test; people with names; requests over the real routes.
+//! One PostgreSQL for each run, one migrated template, a fresh copy for each test; people with names; requests over the
+//! real routes.
 
 use std::{
     os::unix::process::CommandExt,
@@ -49,7 +50,7 @@ impl Suite {
         let options = [
             ("fsync", "off"),
             ("full_page_writes", "off"),
-            // Tests run at once, each with a server of its own; what a login may have of it is a share.
+            // Tests run in parallel, each with a server of its own, and a login has only a share of the connections.
             ("max_connections", "400"),
             ("log_statement", "all"),
             ("log_parameter_max_length", "-1"),
@@ -63,19 +64,19 @@ impl Suite {
         let passwords = folder.passwords().expect("passwords");
         store.migrate(None, &vault, &passwords).await.expect("migrated");
         let database = store.database.clone();
-        // The cluster outlives this value; the guard of `clean_up_after_us` stops it when the process ends, however it ends.
+        // The cluster outlives this value. The guard of `clean_up_after_us` stops it when the process ends, however it
+        // ends.
         std::mem::forget(store);
         Self { folder, database, passwords }
     }
 
-    /// A superuser's connection to a database.
     pub async fn superuser(&self, name: &str) -> tokio_postgres::Client {
         let address = Address { database: name.to_owned(), ..self.database.address.clone() };
         db::admin(&address, "postgres", None).await.expect("the superuser connects")
     }
 }
 
-/// Leaves a shell behind that waits for this process to end, stops the cluster and removes its folder.
+/// Starts a shell that waits for this process to end, then stops the cluster and removes its folder.
 #[expect(clippy::zombie_processes, reason = "it ends after this process, on purpose")]
 fn clean_up_after_us(folder: &Path, cluster_dir: &Path) {
     let script = "read -r _; kill -QUIT \"$(head -n 1 \"$0/postmaster.pid\")\"; sleep 1; rm -rf \"$1\"";
@@ -86,14 +87,14 @@ fn clean_up_after_us(folder: &Path, cluster_dir: &Path) {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // A signal to the tests' group must not end who cleans up after them.
+        // A signal to the tests' process group must not end the shell that cleans up.
         .process_group(0)
         .spawn()
         .expect("a shell starts");
     std::mem::forget(guard.stdin.take());
 }
 
-/// One database of its own, and an application on it.
+/// A database and an application on it, for one test.
 pub struct World {
     pub suite: &'static Suite,
     pub database: Database,
@@ -114,7 +115,7 @@ impl World {
             .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
             .await
             .expect("the template is copied");
-        // Privileges on the database itself are not copied.
+        // Privileges on the database itself are not copied with the template.
         maintenance
             .batch_execute(&format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO lethe_api, lethe_system, lethe_access, lethe_stats, lethe_auditor, lethe_compliance, lethe_dashboard"))
             .await
@@ -137,7 +138,7 @@ impl World {
         Self { suite, database, folder, app, clock, mailbox, _dir: dir }
     }
 
-    /// The same world, served by a server of its own: other settings, nothing in memory.
+    /// The same world with a new server that has other settings and an empty memory.
     pub async fn again(self, settings: &Settings) -> Self {
         Self { app: self.another(settings).await, ..self }
     }
@@ -149,7 +150,7 @@ impl World {
         server::open(settings, &self.database, vault, &self.suite.passwords).await.expect("the application opens")
     }
 
-    /// The routes, as they are served.
+    /// The routes as the server has them.
     pub fn client(&self) -> TestClient<impl Endpoint<Output = Response> + use<>> {
         TestClient::new(http::routes(self.app.clone(), http::TrustedProxies::default()))
     }
@@ -158,13 +159,13 @@ impl World {
         self.suite.superuser(&self.database.address.database).await
     }
 
-    /// A plain connection of a login, with the password that auditors and dashboards would use.
+    /// A plain connection of a login with its password, as auditors and dashboards connect.
     pub async fn login(&self, login: Login) -> tokio_postgres::Client {
         let password = self.suite.passwords[login.as_str()].as_str();
         db::client(&self.database.address, login.as_str(), Some(password)).await.expect("the login connects")
     }
 
-    /// Somebody's request with a JSON body, `null` for none.
+    /// A person's request with a JSON body; `null` means no body.
     pub async fn send(&self, person: &Person, method: Method, path: impl Into<String>, body: &Value) -> TestResponse {
         let client = self.client();
         let request = client.request(method, path);
@@ -172,28 +173,25 @@ impl World {
         person.sign(request).send().await
     }
 
-    /// Somebody's `GET`.
     pub async fn get(&self, person: &Person, path: impl Into<String>) -> TestResponse {
         self.send(person, Method::GET, path, &Value::Null).await
     }
 
-    /// Somebody's `POST`.
     pub async fn post(&self, person: &Person, path: impl Into<String>, body: &Value) -> TestResponse {
         self.send(person, Method::POST, path, body).await
     }
 
-    /// Somebody's `PUT`.
     pub async fn put(&self, person: &Person, path: impl Into<String>, body: &Value) -> TestResponse {
         self.send(person, Method::PUT, path, body).await
     }
 
-    /// All letters to an address, taken out of the folder as a mail program would. Their order says nothing: a file system's
-    /// times are too coarse for it.
+    /// Takes all letters to an address out of the folder, as a mail program would. Their order means nothing, because a
+    /// file system's times are too coarse.
     pub async fn take_letters(&self, email: &str) -> Vec<String> {
         self.take_saying(email, "").await
     }
 
-    /// The one letter to an address that says so, taken out of the folder; the others stay.
+    /// Takes the one letter to an address that holds a text out of the folder; the others stay.
     pub async fn take_letter(&self, email: &str, saying: &str) -> String {
         let mut letters = self.take_saying(email, saying).await;
         assert_eq!(letters.len(), 1, "one letter says `{saying}`: {letters:?}");
@@ -220,14 +218,14 @@ impl World {
             .collect()
     }
 
-    /// The code that was mailed to an address, the one that was not read yet.
+    /// Takes the letter with a code out of the folder, and returns the code.
     pub async fn mailed_code(&self, email: &str) -> String {
         let text = self.take_letter(email, "Your code: ").await;
         let at = text.find("Your code: ").expect("a code") + "Your code: ".len();
         text[at..].lines().next().expect("a line").trim_end().to_owned()
     }
 
-    /// The token of a deletion that was mailed to an address, the one that was not read yet.
+    /// Takes the letter with a deletion's token out of the folder, and returns the token.
     pub async fn mailed_token(&self, email: &str) -> String {
         token_of(&self.take_letter(email, "Subject: Please confirm").await).expect("a token")
     }
@@ -239,12 +237,12 @@ impl World {
         self.mailed_code(email).await
     }
 
-    /// Registers somebody of that first name, with consent to keep work days.
+    /// Registers a person with this first name, with consent to keep work days.
     pub async fn person(&self, name: &str) -> Person {
         self.person_with(name, json!({ "consents": ["work_hours"] })).await
     }
 
-    /// Registers somebody with other or more fields.
+    /// Registers a person with other or additional fields.
     pub async fn person_with(&self, name: &str, more: Value) -> Person {
         let email = format!("{name}@klinik.example");
         let code = self.code(&email).await;
@@ -256,7 +254,7 @@ impl World {
     }
 }
 
-/// A request as a server gets it from a peer: `target` is method and path, such as `GET /v1/consents`.
+/// A request as a server gets it from a peer. `target` is method and path, such as `GET /v1/consents`.
 pub fn request_from(peer: &str, target: &str, headers: &[(&str, &str)], body: &Value) -> Request {
     let (method, path) = target.split_once(' ').expect("a method and a path");
     let mut request =
@@ -278,7 +276,7 @@ pub fn registration(email: &str, code: &str) -> Value {
     })
 }
 
-/// Somebody who is signed in.
+/// A signed-in person.
 #[derive(Clone, Debug)]
 pub struct Person {
     pub email: String,
@@ -293,13 +291,13 @@ impl Person {
         Self { email, user_id: text("user_id"), token: text("token"), refresh_token: text("refresh_token") }
     }
 
-    /// Makes a request this person's.
+    /// Adds the person's token to a request.
     pub fn sign<'a, E: Endpoint + 'static>(&self, request: TestRequestBuilder<'a, E>) -> TestRequestBuilder<'a, E> {
         request.header("authorization", format!("Bearer {}", self.token))
     }
 }
 
-/// The JSON of an answer of the expected status.
+/// The JSON of an answer. Panics if the status is another.
 pub async fn expect(answer: TestResponse, status: StatusCode) -> Value {
     let found = answer.0.status();
     let text = answer.0.into_body().into_string().await.expect("a text");

@@ -1,5 +1,5 @@
-//! A suspension stops what a thief of a session would do, and never keeps a person from a right over their own data; a deletion
-//! that waits pauses meanwhile.
+//! A suspension stops a thief of a session, and never keeps a person from a right over their own data. A deletion that
+//! waits pauses meanwhile.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::RecordId;
@@ -17,8 +17,9 @@ use crate::{
     support::{Person, World, expect},
 };
 
-/// What stays open while an account is suspended: seeing one's own data and the log about it, taking it along, withdrawing and
-/// objecting, restricting, cancelling a deletion, and signing out, with what keeps the person signed in for it.
+/// The operations that stay open while an account is suspended: reading one's own data and the log about it, exporting
+/// it, withdrawing and objecting, restricting, cancelling a deletion, signing out, and what keeps the person signed in
+/// for these.
 const RIGHTS: [&str; 27] = [
     "account_get",
     "audit_list",
@@ -49,7 +50,7 @@ const RIGHTS: [&str; 27] = [
     "work_day_list",
 ];
 
-/// Suspends an account as a rule would, for an hour; none is suspended where the time is over.
+/// Suspends an account as a rule would. With no time, or a negative one, the suspension is over.
 async fn suspend(world: &World, person: &Person, time: TimeDelta) {
     let until: DateTime<Utc> = world.clock.now() + time;
     let sql =
@@ -85,7 +86,7 @@ async fn every_operation_is_a_right_or_is_barred_while_an_account_is_suspended()
     assert!(barred >= 30, "{barred} operations are barred");
 }
 
-/// The same operation may tighten, which is a right, or loosen, which is an act.
+/// One operation may tighten, which is a right, or loosen, which is an act.
 #[tokio::test]
 async fn what_loosens_is_barred_and_what_a_thief_set_can_be_set_back() {
     let stage = Stage::new().await;
@@ -110,7 +111,7 @@ async fn what_loosens_is_barred_and_what_a_thief_set_can_be_set_back() {
     assert_eq!(events_of(world, &anna).await.last().map(String::as_str), Some("retention.set"));
 }
 
-/// Asks for so many things that are not there that the account is suspended.
+/// Asks for records that do not exist, until a rule suspends the account.
 pub async fn provoke(world: &World, person: &Person) {
     for _ in 0..Rules::built_in().rules[0].at_least {
         let path = format!("/v1/records/work_day/{}", RecordId::random());
@@ -130,7 +131,7 @@ async fn a_confirmed_deletion_pauses_while_its_owner_is_suspended() {
         confirm_deletion(&world, person, &token, Scope::Full).await;
         tokens.push(token);
     }
-    // One hour of the grace is left when each is suspended, for a quarter of an hour.
+    // When each account is suspended for a quarter of an hour, one hour of the grace is left.
     world.clock.advance(TimeDelta::hours(47));
     let (anna, ben) = (sign_in(&world, &anna.email).await, sign_in(&world, &ben.email).await);
     for person in [&anna, &ben] {
@@ -144,7 +145,7 @@ async fn a_confirmed_deletion_pauses_while_its_owner_is_suspended() {
     let waiting = expect(world.get(&anna, "/v1/privacy/deletions").await, StatusCode::OK).await;
     let left = waiting["deletions"][0]["seconds_left"].as_i64().expect("it waits");
     assert!((2880..=3660).contains(&left), "one hour from the end of the suspension on: {left}");
-    // Still suspended, the owner cancels by the token that was mailed.
+    // The suspended owner cancels with the mailed token.
     problem(
         world.post(&anna, "/v1/privacy/delete-data", &json!({ "deletion_type": "full" })).await,
         StatusCode::FORBIDDEN,
@@ -153,7 +154,7 @@ async fn a_confirmed_deletion_pauses_while_its_owner_is_suspended() {
     .await;
     let cancelled = world.send(&anna, Method::POST, format!("/v1/privacy/cancel-deletion/{}", tokens[0]), &Value::Null);
     assert_eq!(expect(cancelled.await, StatusCode::OK).await["status"], "cancelled");
-    // The other one is not carried out when its grace would have ended, and is once what was left has passed.
+    // The other deletion is not carried out at the old end of its grace, but once the prolonged grace is over.
     world.clock.advance(TimeDelta::minutes(47));
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 0, "the old end of the grace has passed");
     world.clock.advance(TimeDelta::minutes(15));
@@ -164,7 +165,7 @@ async fn a_confirmed_deletion_pauses_while_its_owner_is_suspended() {
     expect(world.get(&sign_in(&world, &anna.email).await, "/v1/auth/me").await, StatusCode::OK).await;
 }
 
-/// Whatever made a job of a confirmed deletion due, a suspension that lasts keeps it from being carried out.
+/// A suspension keeps a confirmed deletion from being carried out, whatever made its job due.
 #[tokio::test]
 async fn nothing_is_carried_out_while_a_suspension_lasts() {
     for (name, wish, scope) in [
@@ -185,7 +186,7 @@ async fn nothing_is_carried_out_while_a_suspension_lasts() {
     }
 }
 
-/// Nor does a record go for its age: a thief may have shortened the time.
+/// No record is removed for its age either, because a thief may have shortened the time.
 #[tokio::test]
 async fn no_record_goes_for_its_age_while_a_suspension_lasts() {
     let world = World::new().await;
@@ -194,7 +195,7 @@ async fn no_record_goes_for_its_age_while_a_suspension_lasts() {
     let rule = json!({ "data_retention_days": 1 });
     expect(world.put(&anna, "/v1/privacy/retention/work_day", &rule).await, StatusCode::OK).await;
     let subject = context::SubjectId(subject_of(&world, &anna).await);
-    // Behind the grace of the rule.
+    // After the grace of the rule.
     let_pass(&world, TimeDelta::days(4)).await;
     let run = async || {
         lethe::app::rights::retention::run(&world.app, subject).await.expect("it looks");
@@ -207,7 +208,7 @@ async fn no_record_goes_for_its_age_while_a_suspension_lasts() {
     assert_eq!(run().await, 0, "behind it");
 }
 
-/// A session that ended is no session, suspended or not.
+/// A session that has ended gives no rights, whether the account is suspended or not.
 #[tokio::test]
 async fn a_right_needs_a_living_session() {
     let stage = Stage::new().await;

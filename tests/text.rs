@@ -1,4 +1,4 @@
-//! Texts that people read can be read: reasons of staff, names, words, and what people say in their own words.
+//! Texts that people read must be readable: reasons of staff, names, words, and people's own words.
 
 use chrono::TimeDelta;
 use context::{Ctx, Role};
@@ -17,7 +17,7 @@ use crate::{
     support::{World, expect},
 };
 
-/// Texts of ten characters and more in which nothing is to be read, or that read otherwise than they are.
+/// Texts of at least ten characters that show nothing, or that look different from their content.
 fn unreadable() -> Vec<String> {
     let repeated = ["\u{200B}", "\u{FEFF}", "\u{3164}", "\u{2800}", "\u{E0041}", "\u{301}", "\u{A0}", "\u{AD}"];
     let mut texts: Vec<String> = repeated.iter().map(|one| one.repeat(12)).collect();
@@ -50,7 +50,7 @@ async fn no_persons_data_opens_for_a_reason_that_nobody_can_read() {
             let refused = problem(refused, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
             assert_eq!(fields(&refused), ["reason"], "{reason:?}");
         }
-        // Neither do the ways around HTTP take it.
+        // The ways around HTTP refuse the text too.
         assert!(opening::keys_grant(&world.app, &anna.email, &reason).await.is_err(), "{reason:?}");
         assert!(hold::decide(&world.app, &anna.email, Some((until, &reason))).await.is_err(), "{reason:?}");
         assert!(compliance::request_extend(&world.app, staff, request, &reason).await.is_err(), "{reason:?}");
@@ -58,7 +58,7 @@ async fn no_persons_data_opens_for_a_reason_that_nobody_can_read() {
     let opened = "SELECT (SELECT count(*) FROM auth.openings) + (SELECT count(*) FROM log.events WHERE event_type = 'data.opened')";
     assert_eq!(client.query_one(opened, &[]).await.expect("read").get::<_, i64>(0), 0);
     assert_eq!((events_of(&world, &anna).await, state_of(&client).await), (events, before), "nothing was changed");
-    // The person reads what was given, in form C.
+    // The person reads the given text in Unicode's form C.
     let given = "Ru\u{308}ckfrage per Telefon \u{1F4DE}";
     let wish = json!({ "email": anna.email, "reason": format!("  {given}\n") });
     expect(world.post(&carla, "/v1/compliance/openings", &wish).await, StatusCode::OK).await;

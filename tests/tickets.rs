@@ -1,4 +1,4 @@
-//! Tickets by direct SQL: what row-level security trusts, what it does not, and what each login may do at most.
+//! Tickets by direct SQL: what row-level security trusts, what it does not trust, and the most that each login may do.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ async fn show(client: &Client, ticket: &str) {
     client.query("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("a variable is set");
 }
 
-/// How many rows a connection sees in all tables together that its login may read at all.
+/// How many rows a connection sees in all tables that its login may read.
 async fn visible(town: &Town, client: &Client) -> i64 {
     let names: Vec<&str> = town.tables.iter().map(|table| table.name.as_str()).collect();
     let readable = "SELECT name FROM unnest($1::text[]) AS name
@@ -28,7 +28,7 @@ async fn visible(town: &Town, client: &Client) -> i64 {
     client.query_one(&sql, &[]).await.expect("all of them are read").get(0)
 }
 
-/// Whether a statement was refused by a grant or a policy. Any other failure fails the test.
+/// Whether a grant or a policy refuses a statement. Any other failure fails the test.
 async fn refused(client: &Client, sql: &str) -> bool {
     match client.batch_execute(sql).await {
         Ok(()) => false,
@@ -111,7 +111,7 @@ async fn a_ticket_of_another_backend_or_ring_opens_nothing() {
     let mint = |key: &TicketKey, backend: &Backend| key.mint(anna.subject, None, Role::Subject, now, backend);
     show(&client, &mint(&ours, &backend)).await;
     assert!(visible(&town, &client).await > 0, "the ticket itself is good");
-    // The same process number, as the operating system gives it out again, at another time.
+    // The same process number at another time, because the operating system uses numbers again.
     let started = |at: &str| Backend { started: at.to_owned(), ..backend.clone() };
     let (earlier, later) = (started("1.000000"), started("99999999999.000000"));
     let other = Backend { pid: backend.pid + 1, ..backend.clone() };
@@ -125,14 +125,15 @@ async fn a_ticket_of_another_backend_or_ring_opens_nothing() {
         show(&client, &ticket).await;
         assert_eq!(visible(&town, &client).await, 0, "{what}");
     }
-    // Where the database keeps a backend's state changes as others come and go; the ticket's hint is then wrong, and no more.
+    // A backend's slot in the database can change when other backends come and go. Then the ticket's slot, which is
+    // only a hint, is wrong.
     for slot in [0, 1, 2, 7, 9999] {
         show(&client, &mint(&ours, &Backend { slot, ..backend.clone() })).await;
         assert!(visible(&town, &client).await > 0, "slot {slot}");
     }
 }
 
-/// Nobody may take "no rows" for an answer where the ticket ran out: a deletion would be told as done.
+/// A ticket that has expired must not give "no rows", because a deletion would then be reported as done.
 #[tokio::test]
 async fn a_ticket_that_ran_out_is_an_error_and_never_no_rows() {
     let town = Town::new().await;
@@ -152,7 +153,7 @@ async fn a_ticket_that_ran_out_is_an_error_and_never_no_rows() {
         assert!(client.execute(sql, &[]).await.expect("a good ticket") > 0, "{sql}");
         client.batch_execute("ROLLBACK").await.expect("rolled back");
     }
-    // A forged one says nothing about what it would have opened.
+    // A forged ticket that has expired reveals nothing about the rows that it would have opened.
     let forged = TicketKey::new([7; 32]).mint(anna.subject, None, Role::Job, now - TimeDelta::seconds(62), &backend);
     show(&client, &forged).await;
     assert_eq!(client.execute("DELETE FROM read.accounts", &[]).await.expect("nothing"), 0);
@@ -171,7 +172,7 @@ async fn a_transaction_whose_ticket_ran_out_begins_again_with_a_fresh_one() {
             let [rows] =
                 tx.flight([Query::new("-- now\nSELECT current_setting('lethe.ticket'), clock_timestamp()")]).await?;
             if attempt == 0 {
-                // The time that a lock or a long statement takes away.
+                // The time that a lock or a long statement may take.
                 let (shown, now): (String, chrono::DateTime<Utc>) = (rows[0].get(0), rows[0].get(1));
                 let part: Vec<&str> = shown.split('|').collect();
                 let number = |at: usize| part[at].parse().expect("a number");
@@ -213,7 +214,7 @@ async fn a_statement_that_must_find_rows_and_finds_none_takes_the_transaction_ba
     );
 }
 
-/// How a transaction comes to an early end.
+/// The ways in which a transaction ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Refusal,
@@ -223,7 +224,7 @@ enum End {
     DroppedWhileOpening,
 }
 
-/// Appends an event of a person and then comes to an early end.
+/// Appends an event of a person, and then ends early.
 async fn end_early(db: &Db, clock: &Clock, subject: SubjectId, end: End) -> Result<(), DbError> {
     let ctx = &Ctx::system(clock.clone()).for_subject(subject, None);
     let work = move |tx: Tx| async move {
@@ -267,7 +268,7 @@ async fn a_connection_keeps_nothing_of_the_transaction_before() {
                 let [rows] = tx
                     .finish([Query::new("-- next\nSELECT DISTINCT subject_id, pg_backend_pid() FROM log.events")])
                     .await?;
-                // The transaction is over: what this one sees, the connection keeps.
+                // The transaction is over: this query sees what the connection keeps.
                 let after = "-- after\nSELECT current_setting('lethe.ticket', true), (SELECT count(*) FROM log.events)";
                 let [after] = tx.flight([Query::new(after)]).await?;
                 let left: (Option<String>, i64) = (after[0].get(0), after[0].get(1));
@@ -293,7 +294,7 @@ async fn a_connection_keeps_nothing_of_the_transaction_before() {
     assert_eq!(superuser.execute(stored, &[]).await.expect("the log is read"), 0, "none of them left an event");
 }
 
-/// A statement that nobody waits for any more would hold its locks, and every reader of the log, until its time is over.
+/// A statement whose caller has gone would hold its locks, and every reader of the log, until its timeout.
 #[tokio::test]
 async fn who_hangs_up_leaves_no_statement_behind() {
     let town = Town::new().await;
@@ -310,7 +311,7 @@ async fn who_hangs_up_leaves_no_statement_behind() {
     tokio::time::timeout(Duration::from_secs(5), gone).await.expect("the backend ends soon");
 }
 
-/// Cancels the statement that lingers, as soon as there is one.
+/// Cancels the lingering statement, as soon as there is one.
 async fn cancel(superuser: &Client) {
     let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
                   WHERE datname = current_database() AND query LIKE '-- linger%' AND state = 'active'";
@@ -374,8 +375,8 @@ async fn the_system_reads_no_key() {
     let town = Town::new().await;
     let (client, anna) = (town.world.login(Login::System).await, &town.people[0]);
     show(&client, &town.ticket(&client, anna, Role::System, Some(anna.lookup)).await).await;
-    // What a rotation of the ring has to know: which servers there are, and whose keys are under which version.
-    // And, for the compliance desk, who is behind the fence.
+    // A rotation of the ring needs to know the servers and the version of each person's keys, and the compliance desk
+    // needs the fence.
     let of_the_ring = ["vault.nodes", "vault.ring_floor", "vault.subjects", "vault.erased"];
     for table in town.tables.iter().filter(|table| table.name.starts_with("vault.")) {
         let open = of_the_ring.contains(&table.name.as_str());
@@ -388,7 +389,7 @@ async fn the_system_reads_no_key() {
     for table in ["auth.users", "auth.addresses", "auth.refresh_tokens", "read.accounts WHERE hold_sealed IS NULL"] {
         assert!(refused(&client, &format!("SELECT FROM {table}")).await, "{table}");
     }
-    // Of what it may look for (what has outlived its time, waits or has run out) it sees no sealed value.
+    // The system's login looks for rows that have expired, wait or are too old. It sees none of their sealed values.
     for (table, column) in [
         ("records", "payload"),
         ("deletions", "sealed"),
@@ -409,7 +410,7 @@ async fn logins_with_sql_of_their_own_see_pseudonymous_columns_only() {
         let anna = &town.people[0];
         show(&client, &town.ticket(&client, anna, Role::Auditor, Some(Lookup([0; 32]))).await).await;
         let reads_log = matches!(login, Login::Auditor | Login::Compliance);
-        // What the release of statistics may read, it may read under its own ticket only.
+        // The tables that the release of statistics may read, under its own ticket only.
         let of_the_release = [
             "vault.subjects",
             "vault.records",

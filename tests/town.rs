@@ -1,4 +1,5 @@
-//! Three people with rows in every table about people, and the catalogue's own list of tables: new ones come by themselves.
+//! Three people with rows in every table about people. The list of tables is read from the catalogue, so that new
+//! tables are included.
 
 use context::{Role, SubjectId};
 use db::Lookup;
@@ -18,23 +19,23 @@ pub struct Town {
     superuser: Client,
 }
 
-/// One of them.
+/// A person of the town.
 pub struct Somebody {
     pub person: Person,
     pub subject: SubjectId,
     pub lookup: Lookup,
-    /// What nobody else may be told: address, ids, records.
+    /// The values that nobody else may see: address, ids, records.
     pub secrets: Vec<String>,
 }
 
-/// A table or a view, as the catalogue has it.
+/// A table or a view, as the catalogue describes it.
 pub struct Table {
     pub name: String,
-    /// The column that says whose a row is.
+    /// The column that says whose a row is; `None` if rows have no owner.
     pub owner: Option<String>,
-    /// What `lethe_api` may give when inserting; every column where it may not insert.
+    /// The columns that `lethe_api` may give when inserting; every column if it may not insert.
     pub insertable: String,
-    /// A column that `lethe_api` may change, or any where it may not.
+    /// A column that `lethe_api` may change, or any column if it may change none.
     pub updatable: String,
 }
 
@@ -47,7 +48,7 @@ impl Table {
         }
     }
 
-    /// The column itself, or what stands for it where rows have no owner.
+    /// The owner's column, or a constant if rows have no owner.
     pub fn owner(&self) -> &str {
         self.owner.as_deref().unwrap_or("'nobody'")
     }
@@ -96,13 +97,13 @@ impl Town {
         town
     }
 
-    /// How many rows of a table are somebody's.
+    /// How many rows of a table belong to a person.
     pub async fn count(&self, table: &Table, somebody: &Somebody) -> u64 {
         let sql = format!("SELECT FROM {} WHERE {} = '{}'", table.name, table.owner(), table.mark(somebody));
         self.superuser.execute(&sql, &[]).await.expect("a superuser reads everything")
     }
 
-    /// One row as a literal of the table's own type: somebody's where rows have owners.
+    /// One row as a literal of the table's type: a row of the person if rows have owners.
     pub async fn row(&self, table: &Table, somebody: &Somebody) -> String {
         let mine = table.owner.as_ref().map(|owner| format!("WHERE {owner} = '{}'", table.mark(somebody)));
         let sql =
@@ -141,10 +142,11 @@ impl Somebody {
         expect(world.put(&person, "/v1/privacy/retention/work_day", &rule).await, StatusCode::OK).await;
         let export = json!({ "request_type": "full", "format": "json" });
         expect(world.post(&person, "/v1/privacy/export-data", &export).await, StatusCode::ACCEPTED).await;
-        // Nobody has both keys and a place behind the fence but here, where every table is to have a row of everybody.
+        // Only here does a person have both keys and a row in the fence, because every table must have a row of
+        // everybody.
         let fence = "INSERT INTO vault.erased VALUES ($1, now())";
         superuser.execute(fence, &[&subject.0]).await.expect("fenced");
-        // Nor is anybody suspended, or opened, but here.
+        // Only here is everybody suspended, and opened by staff, for the same reason.
         let more = "WITH s AS (INSERT INTO auth.suspensions VALUES ($1, now() - interval '1 hour'))
             INSERT INTO auth.openings (subject_id, opening_id, staff_id, session_id, expires_at, mac)
             VALUES ($1, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), now(), '')";

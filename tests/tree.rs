@@ -1,4 +1,5 @@
-//! The tree over the log: what a superuser of the database does to it, auditors see; what the server publishes, others verify.
+//! The tree over the log: auditors notice what a superuser of the database changes, and others can verify what the
+//! server publishes.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -36,7 +37,7 @@ use crate::{
     support::{Person, World, day, expect},
 };
 
-/// Grows a world's tree until it covers every event; gives the checkpoint.
+/// Grows a world's tree until it covers every event; returns the checkpoint.
 pub async fn covered(world: &World) -> Checkpoint {
     let client = world.superuser().await;
     let count = "SELECT count(*) - (SELECT begins FROM log.trees ORDER BY tree DESC LIMIT 1) FROM log.events";
@@ -64,7 +65,7 @@ async fn key(world: &World) -> LogKey {
     published::vkey(&world.app).await.expect("a key")
 }
 
-/// Submits many days in a row, up to 31 at once.
+/// Submits many days in a row, up to 31 in one request.
 async fn submit_days(world: &World, person: &Person, first: &str, count: u64) {
     let first: chrono::NaiveDate = first.parse().expect("a day");
     let days: Vec<Value> = (0..count).map(|n| day(&(first + Days::new(n)).to_string(), 8.0, 9.0)).collect();
@@ -76,7 +77,7 @@ async fn submit_days(world: &World, person: &Person, first: &str, count: u64) {
 
 const TABLES: [&str; 5] = ["log.events", "log.trees", "log.tiles", "log.bundles", "log.checkpoints"];
 
-/// A superuser who may do everything to the log, and keeps a copy to put things back.
+/// A superuser who may change everything in the log, and keeps copies to restore it.
 struct Attacker {
     client: Client,
 }
@@ -100,7 +101,7 @@ impl Attacker {
         }
     }
 
-    /// Makes all tables what was kept.
+    /// Restores all tables from a copy.
     async fn put_back(&self, name: &str) {
         self.run("DELETE FROM log.bundles; DELETE FROM log.tiles; DELETE FROM log.checkpoints; DELETE FROM log.trees; DELETE FROM log.events")
             .await;
@@ -110,13 +111,13 @@ impl Attacker {
         }
     }
 
-    /// The condition that picks the event at an index.
+    /// The condition that selects the event at an index.
     fn at(index: u64) -> String {
         format!("position = (SELECT position FROM log.events ORDER BY txid, position OFFSET {index} LIMIT 1)")
     }
 }
 
-/// The leaves of all events, as they stand.
+/// The leaf hashes of all events as they are now.
 async fn leaf_hashes(client: &Client) -> Vec<transparency::Hash> {
     let sql = "SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text, event_id,
                       subject_id, kind, recorded_at FROM log.events ORDER BY txid, position";
@@ -124,7 +125,8 @@ async fn leaf_hashes(client: &Client) -> Vec<transparency::Hash> {
     rows.iter().map(|row| record_hash(&<event_log::Event as db::FromRow>::from_row(row).leaf().to_bytes())).collect()
 }
 
-/// Builds tiles and tree anew from the events, as somebody would who covers up a change, and throws the checkpoints away.
+/// Rebuilds tiles and tree from the events, as an attacker would to cover up a change. Deletes the checkpoints unless
+/// told to keep them.
 async fn rebuild(attacker: &Attacker, keep_checkpoints: bool) {
     let tiles = transparency::Edge::default().grow(leaf_hashes(&attacker.client).await);
     attacker.run("DELETE FROM log.tiles").await;
@@ -139,7 +141,7 @@ async fn rebuild(attacker: &Attacker, keep_checkpoints: bool) {
     }
 }
 
-/// What `lethe-audit verify` says of a database by checkpoints from outside, and by a copy where one is given.
+/// The findings of `lethe-audit verify` for a database, given checkpoints from outside and possibly a copy.
 pub async fn said(world: &World, checkpoints: &[&Checkpoint], against: Option<&PathBuf>) -> Vec<Finding> {
     let policy = Policy::of(key(world).await);
     let notes: Vec<String> = checkpoints.iter().map(|checkpoint| checkpoint.note.clone()).collect();
@@ -235,7 +237,8 @@ async fn every_attack_of_a_superuser_is_named_by_its_index() {
         assert_eq!(said(&world, &[&newest], None).await, [], "put back after: {attack}");
     }
 
-    // A whole tree that fits the change: known checkpoints say between which sizes, a copy says where and what.
+    // A whole tree that fits the change: known checkpoints tell between which sizes the change is, and a copy tells
+    // where it is.
     let change = format!("UPDATE log.events SET payload = '{{\"sealed\":\"AQID\"}}' WHERE {}", at(first.size + 3));
     attacker.run(&change).await;
     rebuild(&attacker, false).await;
@@ -253,13 +256,13 @@ async fn every_attack_of_a_superuser_is_named_by_its_index() {
     assert_eq!(said(&world, &[&newest], None).await, between, "the checkpoints that were left tell as much");
     attacker.put_back("now").await;
 
-    // A tree that claims to begin later, and hides what stands in front.
+    // A tree that claims to begin later, and thereby hides the events in front.
     attacker.run(&format!("{insert} 'hidden', 1, event_type, event_version, payload, metadata, gen_random_uuid(), subject_id, kind, recorded_at, txid, 0 - position
         FROM log.events WHERE {}; UPDATE log.events SET txid = '1' WHERE aggregate_id = 'hidden'; UPDATE log.trees SET begins = 1", at(0))).await;
     assert_eq!(said(&world, &[&newest], None).await, [Finding::Uncovered { count: 1 }]);
     attacker.put_back("now").await;
 
-    // A copy of an older log serves a newer checkpoint, and a checkpoint that is older than the copy.
+    // A copy of an older log is checked against a newer checkpoint, and against one that is older than the copy.
     assert_eq!(said(&world, &[&first], Some(&copy)).await, []);
     let folder = Source::Folder(copy.clone());
     let (policy, notes) = (Policy::of(key(&world).await), [first.note.clone()]);
@@ -271,12 +274,12 @@ async fn every_attack_of_a_superuser_is_named_by_its_index() {
     attacker.put_back("now").await;
     assert_eq!(said(&world, &[&newest], Some(&copy)).await, []);
 
-    // Tiles alone: proofs would fail, events are sound.
+    // Only tiles are changed: proofs would fail, but events are sound.
     attacker.run("UPDATE log.tiles SET hashes = set_byte(hashes, 0, (get_byte(hashes, 0) + 1) % 256) WHERE level = 0 AND tile = 1").await;
     assert_eq!(said(&world, &[&newest], None).await, [Finding::TileAltered { level: 0, tile: 1 }]);
     attacker.put_back("now").await;
 
-    // Rolled back to how it was: an auditor says what is missing, and the server signs nothing that follows.
+    // The log is rolled back: an auditor says what is missing, and the server signs nothing that follows.
     attacker.put_back("old").await;
     assert_eq!(said(&world, &[&newest], None).await, [Finding::CutOff { index: first.size, size }], "roll back");
     submit_days(&world, &anna, "2026-01-01", 100).await;
@@ -292,7 +295,7 @@ async fn every_attack_of_a_superuser_is_named_by_its_index() {
     }
     assert!(matches!(tree::grow(&world.app).await, Err(AppError::LogNotContinued { .. })));
 
-    // An operator who lends the key to a second history: two checkpoints of one size can't both be true.
+    // The operator uses the key for a second history: two checkpoints of one size can't both be true.
     attacker.run("ALTER TABLE log.events ENABLE TRIGGER ALL; ALTER TABLE log.events ENABLE ALWAYS TRIGGER events_append_only; ALTER TABLE log.events ALTER position SET GENERATED ALWAYS").await;
     std::fs::remove_file(world.folder.join("checkpoint")).expect("the file is gone");
     let world = world_without_memory(world).await;
@@ -325,7 +328,7 @@ async fn world_without_memory(world: World) -> World {
     world.again(&settings).await
 }
 
-/// What the server would sign for a smaller tree of its own.
+/// The checkpoint that the server would sign for its own tree at a smaller size.
 async fn signed_at_size(world: &World, size: u64) -> Checkpoint {
     let mut edge = transparency::Edge::default();
     edge.grow(leaf_hashes(&world.superuser().await).await.into_iter().take(usize::try_from(size).expect("few")));
@@ -425,7 +428,7 @@ async fn tiles_are_files_for_everybody_and_entries_for_staff_only() {
     assert_eq!(missing.0.status(), StatusCode::NOT_FOUND);
 }
 
-/// Something that is served on a port of its own, until it is dropped.
+/// A service on its own port, which runs until it is dropped.
 struct Serving {
     url: String,
     task: tokio::task::JoinHandle<()>,
@@ -478,7 +481,7 @@ async fn a_checkpoint_is_published_once_its_witness_has_cosigned() {
     let second = published(&world).await.expect("published");
     assert!(policy.is_witnessed(&second) && second.size > first.size);
 
-    // Without its witness nothing more is published, and that is noticed.
+    // Without its witness nothing more is published, and an alert says so.
     let url = running.url.clone();
     drop(running);
     submit_day(&world, &anna, "2025-12-09").await;
@@ -496,7 +499,7 @@ fn policy_key(world: &World) -> LogKey {
     LogKey::parse(text.trim()).expect("a key")
 }
 
-/// What the protocol says over HTTP: each code with its type and body.
+/// The protocol over HTTP: each status code with its content type and body.
 #[tokio::test]
 async fn a_witness_answers_conflicts_with_the_size_that_it_cosigned() {
     let world = World::new().await;
@@ -531,8 +534,8 @@ async fn a_witness_answers_conflicts_with_the_size_that_it_cosigned() {
     assert_eq!(ask(newest.size, &newest).await.status, StatusCode::OK, "the same again");
 }
 
-/// Go's own `sumdb/note` and `sumdb/tlog` on what is published, with leaves made from the columns by a program of its own, which
-/// fetches the tiles from the server.
+/// Go's own `sumdb/note` and `sumdb/tlog` verify the published data. An independent program makes the leaves from the
+/// columns and fetches the tiles from the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_implementation_takes_notes_proofs_tiles_and_leaves() {
     if let Some(why) = lacking_go() {
@@ -570,14 +573,14 @@ async fn another_implementation_takes_notes_proofs_tiles_and_leaves() {
     assert!(go(&input).starts_with("root of"), "a changed event is noticed there too");
     input["events"][200]["payload"] = payload;
     assert_eq!(go(&input), "ok");
-    // Tiles that the server serves, and that are not what it signed.
+    // Tiles that the server serves but did not sign.
     let flip = "UPDATE log.tiles SET hashes = set_byte(hashes, 40, (get_byte(hashes, 40) + 1) % 256) WHERE level = 0 AND tile = 1";
     world.superuser().await.batch_execute(flip).await.expect("a superuser may");
     let said = go(&input);
     assert!(said.starts_with("tiles: inclusion of") && said.contains("inconsistent tile"), "{said}");
 }
 
-/// What `tests/go` says of an input.
+/// The answer of `tests/go` to an input.
 fn go(input: &Value) -> String {
     use std::{io::Write, process::Stdio};
     let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target folder");
@@ -599,8 +602,8 @@ fn go(input: &Value) -> String {
 
 const MANY: usize = 1000;
 
-/// A thousand people are erased; the log verifies, and each leaf is proved by the proofs that were made before, of the bytes that
-/// the log holds afterwards.
+/// After a thousand people are erased, the log verifies, and proofs made before still prove each leaf from the bytes
+/// that the log holds afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_old_proof_holds_after_a_thousand_erasures() {
     let world = World::new().await;
@@ -643,7 +646,7 @@ async fn every_old_proof_holds_after_a_thousand_erasures() {
     assert_eq!(said(&world, &[&before, &after], None).await, []);
 }
 
-/// An event that was acknowledged and that no checkpoint covers within a minute is an alarm.
+/// An acknowledged event that no checkpoint covers within a minute raises an alarm.
 #[tokio::test]
 async fn an_event_without_a_checkpoint_raises_an_alarm_after_a_minute() {
     let world = World::new().await;
@@ -656,12 +659,13 @@ async fn an_event_without_a_checkpoint_raises_an_alarm_after_a_minute() {
     assert_eq!(watch_cover(&world.app).await.expect("looked"), Cover::Missing);
     let alerts = alert::list(&world.app, true).await.expect("listed");
     assert!(matches!(&alerts[0].event, AlertEvent::Raised { pattern, .. } if pattern.rule == "log_uncovered"));
-    // Once it is covered, so is what the alarm itself put on record.
+    // Once the event is covered, the event of the alarm itself is covered too.
     covered(&world).await;
     assert_eq!(watch_cover(&world.app).await.expect("looked"), Cover::Timely);
 }
 
-/// Tiles that say what the tree was, beside others that say what it is: no signature follows from the first for the second.
+/// Some tiles describe the tree as it was signed, and others a changed tree: the server must not sign the second as a
+/// continuation of the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_that_only_seems_to_go_on_gets_no_signature() {
     let world = World::new().await;
@@ -675,7 +679,8 @@ async fn a_tree_that_only_seems_to_go_on_gets_no_signature() {
         async |number: i64| -> Vec<u8> { attacker.client.query_one(tile, &[&number]).await.expect("read").get(0) };
     let (first, mut second) = (tile(0).await, tile(1).await);
     second.resize(8192, 7);
-    // What was signed reads the first leaves of this tile; what is, the level above, of which another first leaf is claimed.
+    // The check of the signed tree reads the first leaves of this tile; the new tree reads the level above, for which
+    // another first leaf is claimed.
     let mut altered = second.clone();
     altered[0] ^= 1;
     let above = [first.as_slice(), &altered].map(tlog_hash).concat();
@@ -704,7 +709,7 @@ fn tlog_hash(tile: &[u8]) -> Vec<u8> {
     edge.root().0.to_vec()
 }
 
-/// A server that signed last a while ago has to look at what others signed since.
+/// A server whose own last signature is old must look at checkpoints that others have signed since.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_to_what_this_server_signed_last_gets_no_signature_either() {
     let world = World::new().await;

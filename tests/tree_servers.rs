@@ -1,4 +1,5 @@
-//! Several servers over one tree: they take turns, and one that is killed anywhere leaves it whole to the others.
+//! Several servers over one tree: they take turns, and a server that is killed at any point leaves the tree whole to
+//! the others.
 
 use std::{sync::Arc, time::Duration};
 
@@ -71,8 +72,8 @@ async fn two_servers_take_turns_at_one_tree() {
     assert_eq!(said(&world, &[&checkpoint], None).await, []);
 }
 
-/// How far the log is: events, the tree's leaves, what was signed last and what was published last in the database, and what stands in
-/// the file outside of it.
+/// How far the log has come: events, leaves of the tree, the sizes signed and published last in the database, and the
+/// size in the file outside of it.
 #[derive(Debug, PartialEq, Eq)]
 struct Far {
     events: u64,
@@ -95,7 +96,8 @@ impl Far {
     }
 }
 
-/// Where a server is killed, and what it leaves: whether it has stored the leaves and the signature, and the file outside.
+/// The points where a server is killed, and what it has stored by then: leaves and signature in the database, and the
+/// file outside.
 const POINTS: [(&str, bool, bool); 3] =
     [("tree: integrated", false, false), ("tree: signed", true, false), ("tree: in the file", true, true)];
 
@@ -132,7 +134,7 @@ async fn a_server_that_is_killed_leaves_the_tree_whole_to_another() {
         assert_eq!(after.in_file > before.in_file, in_file, "{point}: {after:?}");
         assert_eq!(after.published, before.published, "{point}: it did not come so far");
 
-        // What it has left undone the other does.
+        // The other server does what the killed one has left undone.
         let mut far = after;
         for _ in 0..500 {
             grow_once(&app, &mut witnesses).await.expect("it grows");

@@ -1,4 +1,4 @@
-//! Numbers, times and nulls mean what JSON Schema, RFC 3339 and RFC 7396 say.
+//! Numbers, times and nulls have the meaning of JSON Schema, RFC 3339 and RFC 7396.
 
 use context::Role;
 use lethe::app::identity::staff;
@@ -11,7 +11,7 @@ use crate::{
     support::{Person, World, expect},
 };
 
-/// A request with a body as it stands, which `json!` would write otherwise.
+/// Sends a body exactly as it is written, because `json!` would write it differently.
 async fn raw(world: &World, person: &Person, method: &str, path: &str, key: Option<&str>, body: &str) -> Answer {
     let client = world.client();
     let mut request = client.request(method.parse().expect("a method"), path).content_type("application/json");
@@ -74,7 +74,7 @@ async fn whole_numbers_may_be_written_with_a_point_or_an_exponent() {
         assert_eq!((again.status, again.json()), (first.status, first.json()), "{path}");
         raw(&world, &anna, method, path, Some("one"), &body("471")).await.problem(StatusCode::UNPROCESSABLE_ENTITY);
     }
-    // And so in parameters.
+    // The same holds for parameters.
     submit_day(&world, &anna, "2025-12-10").await;
     expect(world.put(&anna, "/v1/records/wordbook_entry", &word("w1", "hej")).await, StatusCode::CREATED).await;
     for path in ["/v1/work-events/me", "/v1/records/work_day", "/v1/privacy/audit-log"] {
@@ -190,7 +190,7 @@ async fn null_in_a_patch_removes_what_may_be_absent_and_nothing_else() {
         let given = patch(content_type, &json!({ "state_code": "HH" })).await;
         assert_eq!(given.json()["state_code"], "HH");
     }
-    // Another operation than a patch does not take the media type.
+    // Operations other than patches do not accept the media type.
     let day = json!({ "date": "2025-12-08", "planned_hours": 8, "actual_hours": 8, "source": "manual" });
     let client = world.client();
     let request = client.post("/v1/work-events/daily").header(CONTENT_TYPE, merge_patch).body(day.to_string());

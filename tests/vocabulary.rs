@@ -1,7 +1,7 @@
-//! The terms of what is handed out as JSON-LD are terms of the published Data Privacy Vocabulary: the record of processing, the
-//! draft of the assessment, and receipts of every state of a consent that a client can bring about.
+//! The terms in our JSON-LD documents are terms of the published Data Privacy Vocabulary. The documents are the record
+//! of processing, the draft of the assessment, and receipts of every state of a consent that a client can bring about.
 //!
-//! What it needs is in `vocabulary/requirements.txt` and `vocabulary/terms.txt`; see `python.rs`.
+//! Needs the packages in `vocabulary/requirements.txt` and the terms in `vocabulary/terms.txt`; see `python.rs`.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ use crate::{
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vocabulary");
 
-/// The environment with the vocabulary in it, or what is lacking for it.
+/// The environment with the vocabulary in it, or the name of what it lacks.
 fn vocabulary() -> Result<PathBuf, String> {
     let venv = environment("vocabulary")?;
     let terms = Path::new(HERE).join("terms.txt");
@@ -41,7 +41,7 @@ fn vocabulary() -> Result<PathBuf, String> {
     Ok(venv)
 }
 
-/// What the vocabulary says of documents.
+/// The checker's result for documents.
 fn check(venv: &Path, folder: &Path, documents: &[(String, Value)]) -> (Output, String) {
     let mut check = Command::new(venv.join("bin/python"));
     check.arg(Path::new(HERE).join("check.py")).env("PYTHONDONTWRITEBYTECODE", "1");
@@ -56,7 +56,7 @@ fn check(venv: &Path, folder: &Path, documents: &[(String, Value)]) -> (Output, 
     (output, said)
 }
 
-/// Receipts of consents that are given, withdrawn, refused and asked for again, one of them about health.
+/// Receipts of consents that are given, withdrawn, refused and asked for again. One of them is about health.
 async fn receipts(world: &World) -> Vec<(String, Value)> {
     let anna = world.person("anna").await;
     for (target, body) in [
@@ -104,7 +104,7 @@ async fn every_term_of_a_document_is_a_term_of_the_published_vocabulary() {
     let used: usize = said.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a count");
     assert!(used > 60, "{said}");
 
-    // Whatever is not in it is noticed: a property, a class, a value, and a class in the place of a property.
+    // Each unknown term is noticed: a property, a class, a value, and a class used as a property.
     let mut record = processing_record::make(&world.app);
     record["hasThirdCountryTransfer"] = json!("none");
     record["hasProcess"][0]["@type"] = json!("dpv:Processs");

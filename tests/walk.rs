@@ -1,9 +1,10 @@
-//! The commands of the documents, run as they stand there and in their order: they print what the documents say.
+//! The commands of the documents, run as they are written and in their order, print what the documents say.
 //!
-//! A block of `bash` is what a reader types. The block of `text` behind it is all that it prints: `…` stands for a part of a
-//! line, a line of `…` alone for any number of lines, and blank lines don't count. A block of `bash` without one prints nothing.
-//! All blocks run in one shell that ends at the first failure, beside a demonstration of few people, whose address is in `URL`,
-//! whose data folder is `.lethe`, and whose graces last three seconds; `cargo` starts the `lethe-audit` that is built already.
+//! A block of `bash` is what a reader types. The block of `text` after it is the whole output: `…` stands for a part of
+//! a line, a line with only `…` for any number of lines, and blank lines don't count. A block of `bash` without a block
+//! of `text` prints nothing. All blocks run in one shell that ends at the first failure, beside a demonstration with
+//! few people. Its address is in `URL`, its data folder is `.lethe`, and its graces last three seconds. `cargo` starts
+//! the `lethe-audit` that is built already.
 
 use std::{
     fs,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 const DOCUMENTS: [&str; 2] = ["README.md", "docs/walk.md"];
-/// For both documents; the slowest machine needs a small part of it.
+/// The time limit for both documents; even a slow machine needs only a small part of it.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// The character "record separator", printed after each block.
 const END: char = '\u{1e}';
@@ -33,7 +34,7 @@ cargo() {
 }
 "#;
 
-/// What a reader types, and what is printed then.
+/// The text that a reader types, and the expected output.
 struct Step {
     /// File and line, for messages.
     place: String,
@@ -41,7 +42,7 @@ struct Step {
     printed: Vec<String>,
 }
 
-/// The steps of a document: its blocks of `bash`, each with the block of `text` that follows it before any other.
+/// The steps of a document: its blocks of `bash`, each with the block of `text` that follows directly.
 fn steps(document: &str) -> Vec<Step> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).expect("the document is there");
     let (mut steps, mut fence): (Vec<Step>, Option<&str>) = (Vec::new(), None);
@@ -67,7 +68,7 @@ fn steps(document: &str) -> Vec<Step> {
     steps
 }
 
-/// Whether a line is what a pattern says.
+/// Whether a line matches a pattern.
 fn fits(pattern: &str, line: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('…') else { return pattern == line };
     let Some(mut left) = line.strip_prefix(first) else { return false };
@@ -79,7 +80,7 @@ fn fits(pattern: &str, line: &str) -> bool {
     left.ends_with(last)
 }
 
-/// Whether lines are what patterns say, blank ones aside.
+/// Whether all lines match the patterns, blank lines aside.
 fn all_fit(patterns: &[&str], lines: &[&str]) -> bool {
     match (patterns, lines) {
         ([], lines) => lines.is_empty(),
@@ -98,7 +99,8 @@ fn auditor() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_lethe")).with_file_name("lethe-audit")
 }
 
-/// Runs a script in the reader's folder to its end, or until patience ends; gives all that it printed, and whether it ended well.
+/// Runs a script in the reader's folder until it ends or the time limit is over; returns its output, and whether it
+/// succeeded.
 async fn run(script: &str, folder: &Path, url: &str) -> (String, bool) {
     let (file, output) = (folder.join("script"), folder.join("output"));
     fs::write(&file, script).expect("written");

@@ -1,4 +1,5 @@
-//! The walls between logins: what one alters for itself, holds or takes stops neither the server nor another login, and is said.
+//! The walls between logins: whatever a login changes for itself, holds or takes stops neither the server nor another
+//! login, and is reported.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ use crate::{
     support::{World, day, expect},
 };
 
-/// A cluster of its own, since roles and their limits belong to all databases of one.
+/// A cluster of its own, because roles and their limits belong to all databases of a cluster.
 struct Own {
     data: DataFolder,
     store: Store,
@@ -90,7 +91,7 @@ async fn alerts(app: &App, rule: &str) -> Vec<String> {
     raised.into_iter().filter_map(|raised| actor(raised.event)).collect()
 }
 
-/// What a login may set for itself, each of which once made every request fail, or slow.
+/// Settings that a login may change for itself. Each of them once made every request fail, or slow.
 const ALTERED: &[&str] = &[
     "row_security = off",
     "default_transaction_read_only = on",
@@ -126,7 +127,7 @@ async fn a_login_that_alters_itself_stops_no_request_and_is_named() {
         altered.logins().into_iter().collect::<Vec<_>>(),
         ["lethe_access", "lethe_api", "lethe_stats", "lethe_system"]
     );
-    // Commands and reads go on, each by the login that altered itself.
+    // Commands and reads go on, each with the login that changed its own settings.
     let ctx = &Ctx::system(app.clock.clone());
     let anna = Registration { email: "anna@klinik.example".to_owned(), work: None, consents: vec![Purpose::WorkHours] };
     account::create(&app, ctx, &anna).await.expect("registered");
@@ -216,7 +217,7 @@ async fn the_weakest_login_takes_a_few_connections_and_keeps_nobody_out() {
     }
 }
 
-/// A transaction with an id, which the weakest login gets by altering itself, keeps every reader of the log where it is.
+/// A transaction with an id, which the weakest login gets by changing its own settings, stops every reader of the log.
 #[tokio::test]
 async fn a_session_that_holds_a_transaction_is_ended_and_named() {
     let own = Own::new().await;
@@ -292,7 +293,7 @@ async fn the_doctor_compares_the_clocks() {
     }
 }
 
-/// Tickets run out by the database's clock, which a connection asks for: a server whose own clock is wrong still gets its rows.
+/// A connection asks the database's clock, by which tickets expire. So a server with a wrong clock still gets its rows.
 #[tokio::test]
 async fn a_server_whose_clock_is_wrong_still_shows_tickets_that_are_good() {
     let world = World::new().await;
@@ -308,7 +309,7 @@ async fn a_server_whose_clock_is_wrong_still_shows_tickets_that_are_good() {
     }
 }
 
-/// A deletion that is refused in silence must not be told as an erasure.
+/// A deletion that is silently refused must not be reported as an erasure.
 #[tokio::test]
 async fn an_erasure_that_leaves_a_row_is_none() {
     let world = World::new().await;
@@ -328,7 +329,7 @@ async fn an_erasure_that_leaves_a_row_is_none() {
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 0);
 }
 
-/// A server whose clock is far from its database's does not start, and says both.
+/// A server whose clock is far from its database's does not start, and reports both times.
 #[tokio::test]
 async fn a_server_with_a_wrong_clock_does_not_start() {
     let world = World::new().await;
@@ -341,7 +342,7 @@ async fn a_server_with_a_wrong_clock_does_not_start() {
     assert!(matches!(refused, Err(ServerError::Clock(_))), "{refused:?}");
 }
 
-/// Whoever holds a person's lock for long keeps that person's requests waiting for a while, and not for good.
+/// A session that holds a person's lock for long makes that person's requests wait for a while, and not for good.
 #[tokio::test]
 async fn a_request_waits_ten_seconds_for_a_lock_and_is_asked_to_come_again() {
     let world = World::new().await;
@@ -349,7 +350,7 @@ async fn a_request_waits_ten_seconds_for_a_lock_and_is_asked_to_come_again() {
     let subject = subject_of(&world, &anna).await;
     let superuser = world.superuser().await;
     hold(&superuser, subject).await;
-    // It is the lock that is given up, long before the statement would be: both are answered alike.
+    // The lock's timeout ends the wait, long before the statement's would; both give the same answer.
     let password = world.suite.passwords[Login::Api.as_str()].as_str();
     let session = db::session(&world.database.address, Login::Api, Some(password)).await.expect("connects");
     let lock = i64::from_be_bytes(subject.as_bytes()[..8].try_into().expect("a UUID has sixteen bytes"));
@@ -363,7 +364,8 @@ async fn a_request_waits_ten_seconds_for_a_lock_and_is_asked_to_come_again() {
     expect(answer, StatusCode::CREATED).await;
 }
 
-/// An erasure asks of every table of people that its login can read whether something is left; a new table is not forgotten.
+/// An erasure looks for remaining rows in every table of people that its login can read, so that a new table is not
+/// forgotten.
 #[tokio::test]
 async fn an_erasure_looks_into_every_table_of_people() {
     let world = World::new().await;
@@ -383,7 +385,7 @@ async fn an_erasure_looks_into_every_table_of_people() {
     }
 }
 
-/// Whatever the database has set for all sessions, that of `migrate` included, `migrate` takes it back.
+/// `migrate` takes back whatever the database has set for all sessions, including the session of `migrate` itself.
 #[tokio::test]
 async fn migrate_takes_back_what_the_database_sets_for_its_own_session() {
     let own = Own::new().await;

@@ -1,4 +1,4 @@
-//! Work days: submitting, amending, batches, paging, deleting, and requests that are repeated under a key.
+//! Work days: submitting, amending, batches, paging, deleting, and requests that are repeated with an idempotency key.
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -17,7 +17,7 @@ fn today(world: &World) -> NaiveDate {
     world.clock.now().date_naive()
 }
 
-/// A day so many days ago.
+/// A work day of this many days ago.
 fn ago(world: &World, days: u64, actual: f64) -> Value {
     day(&(today(world) - Days::new(days)).to_string(), 8.0, actual)
 }
@@ -89,7 +89,7 @@ async fn a_day_is_created_amended_and_left_alone() {
 
     let same = Answer::of(submit(&world, &anna, &ago(&world, 0, 9.5)).await).await;
     assert_eq!((same.status, same.header("etag"), same.json()), (StatusCode::OK, Some("\"2\""), second));
-    // The source is part of what a day says.
+    // The source is part of a day, so another source is an amendment.
     let mut manual = ago(&world, 0, 9.5);
     manual["source"] = json!("manual");
     let third = expect(submit(&world, &anna, &manual).await, StatusCode::OK).await;
@@ -190,7 +190,7 @@ async fn a_batch_is_stored_whole_or_not_at_all() {
     expect(submit(&world, &anna, &ago(&world, 5, 8.0)).await, StatusCode::CREATED).await;
     let client = world.superuser().await;
     let before = state_of(&client).await;
-    // One more is created, one is amended, and the last lies in the future of every time zone.
+    // One day would be created, one amended, and the last lies in the future of every time zone.
     let ahead = day(&(today(&world) + Days::new(3)).to_string(), 8.0, 8.0);
     let answer = submit_all(&world, &anna, &[ago(&world, 4, 8.0), ago(&world, 5, 9.0), ahead]).await;
     assert_eq!(fields(&problem(answer, UNPROCESSABLE, "invalid-input").await), ["events[2].date"]);
@@ -264,7 +264,7 @@ async fn a_range_may_be_open_at_either_end_and_costs_no_more() {
     ] {
         let client = world.client();
         let request = anna.sign(client.get(format!("/v1/work-events/me{query}"))).send();
-        // A bucket is hashed for each quarter of the range; all quarters of all time are two million.
+        // Each quarter of the range is hashed as a bucket; all quarters of all time are two million.
         let answer = tokio::time::timeout(std::time::Duration::from_secs(5), request).await;
         let answer = Answer::of(answer.unwrap_or_else(|_| panic!("{query} takes more than five seconds"))).await;
         assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.text);
@@ -295,14 +295,14 @@ async fn paging_visits_each_day_once_in_order() {
         }
         assert_eq!((seen, count), (all.clone(), pages), "limit {limit}");
     }
-    // A range holds on all its pages.
+    // The range holds for all its pages.
     let (from, to) = (all[10], all[29]);
     let first = list(&world, &anna, &format!("?from={from}&to={to}&limit=15")).await;
     let cursor = first["next_cursor"].as_str().expect("there is more");
     let second = list(&world, &anna, &format!("?from={from}&to={to}&limit=15&cursor={cursor}")).await;
     assert_eq!([dates(&first), dates(&second)].concat(), all[10..30]);
     assert_eq!(second.get("next_cursor"), None);
-    // A day that is deleted or added between pages moves no other.
+    // A day that is deleted or added between pages shifts no other day.
     let first = list(&world, &anna, "?limit=100").await;
     let cursor = first["next_cursor"].as_str().expect("there is more").to_owned();
     expect(submit(&world, &anna, &ago(&world, 300, 8.0)).await, StatusCode::CREATED).await;
@@ -317,7 +317,7 @@ async fn paging_visits_each_day_once_in_order() {
 async fn the_future_begins_where_the_person_is() {
     let world = World::new().await;
     let noon = (today(&world) + Days::new(1)).and_hms_opt(12, 0, 0).expect("noon is a time").and_utc();
-    // At noon of Greenwich it is the morning after on Kiritimati; at five o'clock it is the evening before in California.
+    // At noon UTC the next day has begun on Kiritimati; at 05:00 UTC it is still the day before in California.
     for (hours, east, west) in [(0, 1, 0), (17, 0, -1)] {
         let moment = noon + TimeDelta::hours(hours);
         let_pass(&world, moment - world.clock.now()).await;
@@ -364,19 +364,19 @@ async fn deleting_all_days_destroys_their_keys_and_nothing_else() {
     assert_eq!(client.query_one(left, &[&a]).await.expect("the read model is read").get::<_, i64>(0), 0);
     assert_eq!(list(&world, &anna, "").await, json!({ "events": [] }));
     assert_eq!(dates(&list(&world, &ben, "").await).len(), 3);
-    // The log keeps that it happened.
+    // The log keeps the fact that days were removed.
     let events = events_of(&world, &anna).await;
     assert_eq!(count(&events, "record.removed"), 3, "{events:?}");
-    // Contact and profile are readable still, now and after a new sign-in.
+    // Contact and profile can still be read, now and after a new sign-in.
     let again = sign_in(&world, &anna.email).await;
     for person in [&anna, &again] {
         let seen = expect(person.sign(world.client().get("/v1/auth/me")).send().await, StatusCode::OK).await;
         assert_eq!((&seen["email"], &seen["hospital_id"]), (&json!(anna.email), &json!("klinikum-am-see")));
     }
-    // A second time there is nothing left, and no key changes.
+    // A second deletion finds nothing, and changes no key.
     assert_eq!(delete_all(&world, &anna).await, 0);
     assert_eq!(keys(&a).await, after);
-    // The same day, submitted again, is another record.
+    // The same day submitted again is another record.
     let anew = expect(submit(&world, &anna, &days[0]).await, StatusCode::CREATED).await;
     let known: Vec<&Value> = old["events"].as_array().expect("a list").iter().map(|event| &event["event_id"]).collect();
     assert!(!known.contains(&&anew["event_id"]), "{anew}");
@@ -429,9 +429,9 @@ async fn a_repeated_request_answers_as_the_first_did() {
         assert_eq!(again.header("etag"), first.header("etag"));
     }
     assert_eq!(state_of(&world.superuser().await).await, state);
-    // Another key is another request: the day is there already.
+    // With another key it is another request: the day exists already.
     assert_eq!(submit_once(&world, &anna, "k-2", &body).await.status, StatusCode::OK);
-    // An answer stays what it was when the day has changed, and when it may no longer be submitted.
+    // A stored answer does not change when the day has changed, or when submitting is no longer allowed.
     expect(submit(&world, &anna, &ago(&world, 0, 10.0)).await, StatusCode::OK).await;
     let client = world.client();
     let withdrawal = client.put("/v1/consents/work_hours").body_json(&json!({ "granted": false }));
@@ -456,7 +456,7 @@ async fn a_key_with_another_body_is_refused_and_everybody_has_keys_of_their_own(
     let bens = submit_once(&world, &ben, "k-1", &ago(&world, 1, 7.0)).await;
     assert_eq!(bens.status, StatusCode::CREATED);
     assert_ne!(bens.json()["event_id"], first.json()["event_id"]);
-    // A refused request stores no answer: the key is free for the corrected one.
+    // A refused request stores no answer, so that the corrected request may use the key.
     let ahead = day(&(today(&world) + Days::new(3)).to_string(), 8.0, 8.0);
     submit_once(&world, &anna, "k-3", &ahead).await.problem(UNPROCESSABLE);
     assert_eq!(submit_once(&world, &anna, "k-3", &ago(&world, 3, 8.0)).await.status, StatusCode::CREATED);
@@ -507,7 +507,7 @@ async fn of_many_requests_with_one_key_at_once_one_is_carried_out() {
     let answers = join_all((0..20).map(|_| async { Answer::of(send().await).await })).await;
     let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
     statuses.sort_unstable();
-    // A 200 would say that the day was there already: such a request was carried out a second time.
+    // A 200 would mean that the day existed already, so that the request was carried out a second time.
     assert!(statuses.iter().all(|status| [201, 409].contains(status)), "{statuses:?}");
     let created: Vec<&Answer> = answers.iter().filter(|answer| answer.status == StatusCode::CREATED).collect();
     assert!(!created.is_empty(), "{statuses:?}");

@@ -1,8 +1,9 @@
-//! Mailed codes: ten minutes, one use, bound to their address. Asking for one and showing one is `app/code.rs`.
+//! Mailed codes: valid for ten minutes, for one use, for one address. `app/identity/code.rs` mails codes and checks
+//! them.
 //!
-//! A code is six digits; where strangers have tried too often on its address, it is twelve letters and digits, which nobody guesses. It
-//! is kept as a keyed hash under a transit key of the ring. Each client that asks has a code of its own, so that nobody's request
-//! replaces what somebody else was mailed.
+//! A code has six digits. When strangers have tried too often on the address, it has twelve letters and digits, which
+//! nobody can guess. The database holds a keyed hash under a transit key of the ring. Each client that asks gets a code
+//! of its own, so that nobody's request replaces a code that was mailed to somebody else.
 
 use aws_lc_rs::{constant_time, rand};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,22 +13,21 @@ use vault::{Ring, TransitId};
 
 use crate::auth::devices::{Asker, Device};
 
-/// How long a code is good.
 pub const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
-/// Crockford's alphabet: no letter of it is taken for a digit. 32 characters, so that twelve hold 60 bits.
+/// Crockford's alphabet, in which no letter looks like a digit. It has 32 characters, so twelve of them hold 60 bits.
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const DIGITS: usize = 6;
 const LONG: usize = 12;
 
-/// A code that was shown and found right: its stored hash, by which it is used up, and the known device that showed it.
+/// A code that was shown and is right.
 pub struct Shown {
     code_hash: Vec<u8>,
-    /// The device, where it is one that was known before.
+    /// The device that showed the code, if the person signed in on it before.
     pub device: Option<Device>,
 }
 
-/// Six digits of the operating system's generator, each of the million equally likely.
+/// Six random digits; each of the million codes is equally likely.
 pub fn short_code() -> Personal<String> {
     const FAIR: u32 = u32::MAX - u32::MAX % 1_000_000;
     loop {
@@ -40,14 +40,14 @@ pub fn short_code() -> Personal<String> {
     }
 }
 
-/// Twelve letters and digits of the operating system's generator.
+/// Twelve random letters and digits.
 pub fn long_code() -> Personal<String> {
     let mut bytes = [0; LONG];
     rand::fill(&mut bytes).expect("the operating system gives random bytes");
     Personal::new(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
 }
 
-/// A code as a letter shows it: a long one in groups of four.
+/// The code as a letter shows it: a long code in groups of four.
 pub fn code_shown(code: &str) -> String {
     if code.len() == DIGITS {
         return code.to_owned();
@@ -57,8 +57,8 @@ pub fn code_shown(code: &str) -> String {
     groups.join("-")
 }
 
-/// A code as somebody typed it, in the form that was hashed: of a long one, groups and the case of letters don't matter, and letters
-/// that look like digits count as these. None where it can be no code.
+/// Brings a typed code into the form that was hashed. In a long code, blanks, hyphens and case do not matter, and
+/// letters that look like digits count as these digits. `None` when the text can't be a code.
 pub fn code_typed(text: &str) -> Option<String> {
     if text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(text.to_owned());
@@ -73,12 +73,12 @@ pub fn code_typed(text: &str) -> Option<String> {
     sound.then_some(code)
 }
 
-/// A code that waits for being shown.
+/// A stored code that was not used yet.
 pub struct Waiting {
     key: TransitId,
     code_hash: Vec<u8>,
     expires_at: DateTime<Utc>,
-    /// Whether it is one of those that nobody guesses.
+    /// Whether the code has twelve letters and digits.
     pub is_long: bool,
 }
 
@@ -88,12 +88,12 @@ impl Waiting {
         Self { key: row.get(0), code_hash: row.get(1), expires_at: row.get(2), is_long: row.get(3) }
     }
 
-    /// By what tries of it are counted.
+    /// The name under which tries of this code are counted.
     pub fn key(&self) -> String {
         hex::encode(&self.code_hash)
     }
 
-    /// Compares a code with it, in constant time.
+    /// Compares a shown code with the stored one, in constant time. `None` when they differ or the transit key is gone.
     pub fn compare(&self, ring: &Ring, address: Lookup, code: &str, asker: &Asker) -> Option<Shown> {
         let shown = code_hash(ring, self.key, address, self.expires_at, code)?;
         constant_time::verify_slices_are_equal(&shown, &self.code_hash).ok()?;
@@ -101,18 +101,18 @@ impl Waiting {
     }
 }
 
-/// The keyed hash of a code: it holds for its address and until its expiry only.
+/// The keyed hash of a code. It covers the address and the expiry, so that a moved or prolonged row matches no code.
 fn code_hash(ring: &Ring, key: TransitId, address: Lookup, expires_at: DateTime<Utc>, code: &str) -> Option<[u8; 32]> {
     ring.transit_hash(key, &[b"code", &address.0, &expires_at.timestamp_micros().to_be_bytes(), code.as_bytes()])
 }
 
-/// By what the code of one asker is told from those of others.
+/// Tells the code of one asker from the codes of others.
 fn asker_hash(ring: &Ring, key: TransitId, address: Lookup, asker: &Asker) -> Vec<u8> {
     let hash = ring.transit_hash(key, &[b"asker of a code", &address.0, asker.key().as_bytes()]);
     hash.expect("today's transit key is there").to_vec()
 }
 
-/// Stores a code; it replaces the one that the same asker was mailed before.
+/// Stores a code; it replaces the code that the same asker was mailed before.
 pub fn code_store(ring: &Ring, ctx: &Ctx, key: TransitId, address: Lookup, asker: &Asker, code: &str) -> Query {
     let expires_at = ctx.now() + LIFETIME;
     let hash = code_hash(ring, key, address, expires_at, code).expect("today's transit key is there");
@@ -132,7 +132,7 @@ pub fn code_store(ring: &Ring, ctx: &Ctx, key: TransitId, address: Lookup, asker
     .bind(expires_at)
 }
 
-/// The codes that an asker may show: the one it was mailed itself, and the newest of the others.
+/// Up to two codes that an asker may show: its own, and the newest of the others.
 pub fn codes_get(ring: &Ring, ctx: &Ctx, key: TransitId, address: Lookup, asker: &Asker) -> Query {
     Query::new(
         "-- codes_get
@@ -145,7 +145,7 @@ pub fn codes_get(ring: &Ring, ctx: &Ctx, key: TransitId, address: Lookup, asker:
     .bind(asker_hash(ring, key, address, asker))
 }
 
-/// Uses a code up; no row where somebody else was faster.
+/// Marks a code as used. Returns no row when another request used it first.
 pub fn code_use(ctx: &Ctx, address: Lookup, shown: &Shown) -> Query {
     Query::new(
         "-- code_use
@@ -158,11 +158,11 @@ pub fn code_use(ctx: &Ctx, address: Lookup, shown: &Shown) -> Query {
     .bind(ctx.now())
 }
 
-/// How somebody shows that an address is theirs.
+/// How somebody proves that an address is theirs.
 pub enum Proof {
-    /// A code that was mailed to it, by its stored hash.
+    /// A mailed code that was shown and is right.
     Code(Shown),
-    /// The command line, which needs none.
+    /// The command line, whose operator needs no code.
     Operator,
 }
 

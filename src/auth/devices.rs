@@ -1,8 +1,9 @@
-//! Devices: clients on which a person signed in before, each known by a secret that it keeps. What a device tries and has mailed is
-//! counted apart from what everybody else does with the same address, so that strangers keep nobody out.
+//! Devices: clients on which a person signed in before, each known by a secret that the client keeps. Tries and letters
+//! of a device are counted apart from everybody else's on the same address, so that strangers can't lock the person
+//! out.
 //!
-//! A secret opens nothing: whoever holds one still needs a mailed code. The database holds a keyed hash of it; a row that was moved to
-//! another person, or prolonged, makes nobody known.
+//! A secret opens nothing: its holder still needs a mailed code. The database holds a keyed hash of the secret and a
+//! MAC of the row, so that a row that was moved to another person, or prolonged, is not accepted.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, Personal};
@@ -11,42 +12,40 @@ use vault::Ring;
 
 use crate::data::random::random_text;
 
-/// How long a device is known after the sign-in that made it so.
 const LIFETIME: TimeDelta = TimeDelta::days(400);
-/// So many devices of one person are known; the oldest goes.
+/// The most devices that one person has; a new one replaces the oldest.
 const DEVICES: i64 = 10;
 
-/// Who asks for codes and shows them.
+/// The client that asks for codes and shows them.
 pub enum Asker {
-    /// A device of the person whose address it is.
+    /// A device that is known for the person with this address.
     Device(Device),
-    /// A client that is not known there, by its key of `auth/limits.rs`.
+    /// Any other client, by its [`client_key`](crate::auth::limits::client_key).
     Client(String),
 }
 
-/// A device that is known.
 #[derive(Clone)]
 pub struct Device {
-    /// Its secret, as it was shown.
+    /// The secret as the client showed it.
     pub secret: Personal<String>,
-    /// The keyed hash of it, by which its row is found.
+    /// The keyed hash of the secret, by which the row is found.
     pub lookup: Lookup,
 }
 
 impl Device {
-    /// The device whose secret is `secret`, known or not.
+    /// The device of a shown secret. Does not check that it is known.
     pub fn shown(ring: &Ring, secret: &str) -> Self {
         Self { secret: Personal::new(secret.to_owned()), lookup: ring.lookup("device", secret.as_bytes()) }
     }
 
-    /// By what its tries and letters are counted.
+    /// The name under which the device's tries and letters are counted.
     pub fn key(&self) -> String {
         format!("device {}", hex::encode(self.lookup.0))
     }
 }
 
 impl Asker {
-    /// By what its codes and tries are told from those of others.
+    /// The name that tells the asker's codes and tries from those of others.
     pub fn key(&self) -> String {
         match self {
             Self::Device(device) => device.key(),
@@ -54,7 +53,6 @@ impl Asker {
         }
     }
 
-    /// The device, if it is one.
     pub fn device(&self) -> Option<&Device> {
         match self {
             Self::Device(device) => Some(device),
@@ -63,7 +61,7 @@ impl Asker {
     }
 }
 
-/// Queues that a new device is known from now on; gives its secret.
+/// Queues the row of a new device, and returns the secret that its client must keep.
 pub fn add(ring: &Ring, ctx: &Ctx, tx: &Tx) -> Personal<String> {
     let device = Device::shown(ring, &random_text(32));
     tx.queue(devices_trim(ctx));
@@ -76,7 +74,7 @@ fn device_mac(ring: &Ring, ctx: &Ctx, lookup: Lookup, expires_at: DateTime<Utc>)
     ring.row_mac("devices", &[ctx.subject.0.as_bytes(), &lookup.0, &expiry])
 }
 
-/// Whether a row of [`device_get`] is as we wrote it, and its time is not over.
+/// Whether a row of [`device_get`] carries our MAC and has not expired.
 pub fn is_ours(ring: &Ring, ctx: &Ctx, lookup: Lookup, row: &Row) -> bool {
     let (expires_at, mac): (DateTime<Utc>, Vec<u8>) = (row.get(0), row.get(1));
     let expiry = expires_at.timestamp_micros().to_be_bytes();
@@ -84,19 +82,18 @@ pub fn is_ours(ring: &Ring, ctx: &Ctx, lookup: Lookup, row: &Row) -> bool {
     ours && ctx.now() < expires_at
 }
 
-/// The row of a device of the context's subject.
+/// Finds a device of the context's subject.
 pub fn device_get(ctx: &Ctx, lookup: Lookup) -> Query {
     Query::new("-- device_get\nSELECT expires_at, mac FROM auth.devices WHERE subject_id = $1 AND device_hash = $2")
         .bind(ctx.subject.0)
         .bind(lookup.0.to_vec())
 }
 
-/// Forgets all of a person's devices.
 pub fn devices_forget(ctx: &Ctx) -> Query {
     Query::new("-- devices_forget\nDELETE FROM auth.devices WHERE subject_id = $1").bind(ctx.subject.0)
 }
 
-/// Makes room for one more.
+/// Deletes the oldest devices, so that one more fits.
 fn devices_trim(ctx: &Ctx) -> Query {
     Query::new(
         "-- devices_trim

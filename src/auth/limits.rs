@@ -1,6 +1,8 @@
-//! Limits on trying: so many requests a mailbox, a client and a device in a window, counted in the database for all servers alike.
+//! Limits on trying: how many requests a mailbox, a client or a device may make in a window of time. Counters are in
+//! the database, so that all servers count together.
 //!
-//! Counters lie under the transit key of the day, so that a window of 24 hours ends with the day in UTC at the latest.
+//! A counter's key is hashed under the transit key of the day, so that even a window of 24 hours ends with the day
+//! (UTC).
 
 use std::net::IpAddr;
 
@@ -9,36 +11,32 @@ use context::Ctx;
 use db::{Query, Row};
 use vault::{Ring, TransitId};
 
-/// What is limited.
+/// The limits. A window lasts 15 minutes, or up to 24 hours where the comment says "in a day".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Codes mailed to one mailbox at one client's request: nobody uses up somebody else's.
+    /// Codes mailed to one mailbox at the request of one client, so that nobody can use up somebody else's codes.
     CodesPerMailboxAndClient,
-    /// Codes mailed to one mailbox at all, known devices aside. An address with a `+tag` is the mailbox without it.
+    /// Codes mailed to one mailbox at the request of clients that are not known devices. An address with a `+tag`
+    /// counts as the mailbox without it.
     CodesPerMailbox,
-    /// The same in a day.
+    /// Codes mailed to one mailbox in a day, counted in the same way.
     CodesPerMailboxAndDay,
-    /// Codes asked for by one client.
     CodesPerClient,
-    /// The same in a day.
     CodesPerClientAndDay,
-    /// Codes asked for by a device that the person signed in on before.
+    /// Codes asked for by a device on which the person signed in before.
     CodesPerDevice,
-    /// The same in a day.
     CodesPerDeviceAndDay,
-    /// Sign-ins and registrations tried by one client.
     SignInsPerClient,
-    /// Sign-ins tried by a known device.
     SignInsPerDevice,
     /// Codes shown by one client or device for one mailed code.
     TriesPerCode,
-    /// Codes shown for one address, right or wrong, by clients that are not known. Who goes beyond it may try long codes only.
+    /// Codes shown for one address in a day, right or wrong, by clients that are not known devices. Beyond this limit
+    /// only long codes are accepted.
     TriesPerAddress,
-    /// The same by one known device.
+    /// Codes shown by one known device in a day.
     TriesPerDevice,
     /// Commands of one person that each send a letter: decisions on consents, requests to delete.
     LettersPerPerson,
-    /// The same in a day.
     LettersPerPersonAndDay,
 }
 
@@ -62,7 +60,7 @@ impl Limit {
         }
     }
 
-    /// How many in a window.
+    /// How many requests a window allows.
     pub(super) fn quota(self) -> i32 {
         match self {
             Self::CodesPerMailboxAndClient | Self::CodesPerDevice | Self::TriesPerCode => 5,
@@ -90,7 +88,6 @@ impl Limit {
     }
 }
 
-/// How much of a limit is left, for the `RateLimit` header fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Left {
     limit: Limit,
@@ -99,18 +96,18 @@ pub struct Left {
 }
 
 impl Left {
-    /// Reads the row of a count.
+    /// Reads the row that [`query`] returns.
     pub fn of(ctx: &Ctx, limit: Limit, rows: &[Row]) -> Self {
         let (used, window_end): (i32, DateTime<Utc>) = (rows[0].get(0), rows[0].get(1));
         Self { limit, used, reset_s: (window_end - ctx.now()).num_seconds().max(1) }
     }
 
-    /// How many more requests the window takes; negative where there were too many.
+    /// How many more requests the window allows; negative when there were too many.
     pub fn remaining(&self) -> i32 {
         self.limit.quota() - self.used
     }
 
-    /// How many requests the window has seen, this one included.
+    /// How many requests the window has seen, including this one.
     pub fn used(&self) -> i32 {
         self.used
     }
@@ -120,7 +117,7 @@ impl Left {
         self.remaining() < 0
     }
 
-    /// After so many seconds the window ends, and with it the refusal of a request that was one too many.
+    /// Seconds until the window ends and requests are accepted again; at least 1.
     pub fn retry_after_s(&self) -> i64 {
         self.reset_s
     }
@@ -136,7 +133,7 @@ impl Left {
     }
 }
 
-/// Counts one request against a limit, under today's transit key.
+/// Counts one request of `who` against a limit, under today's transit key.
 pub fn query(ring: &Ring, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
     Query::new(
         "-- limit_count
@@ -151,7 +148,7 @@ pub fn query(ring: &Ring, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) ->
     .bind(ctx.now())
 }
 
-/// Whether a limit is used up; counts nothing. A row where it is.
+/// Returns a row when a limit is used up. Counts nothing.
 pub fn is_used_up(ring: &Ring, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
     Query::new("-- limit_get\nSELECT true FROM auth.limits WHERE limit_hash = $1 AND window_end > $2 AND used >= $3")
         .bind(limit_hash(ring, key, limit, who))
@@ -164,7 +161,8 @@ fn limit_hash(ring: &Ring, key: TransitId, limit: Limit, who: &str) -> Vec<u8> {
     hash.expect("today's transit key is there").to_vec()
 }
 
-/// What counts as one client: an IPv4 address, or the /64 network that an IPv6 subscriber has to itself.
+/// The name under which a client is counted: its IPv4 address, or its /64 network in IPv6, because a subscriber has the
+/// whole network.
 pub fn client_key(ctx: &Ctx) -> String {
     let address = ctx.client.address.reveal();
     match address.parse::<IpAddr>().map(|address| address.to_canonical()) {

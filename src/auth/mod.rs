@@ -1,4 +1,4 @@
-//! Who is asking: mailed codes, devices that are known, access tokens, sessions with refresh tokens, and limits on trying.
+//! Who is asking: mailed codes, known devices, access tokens, sessions with refresh tokens, and limits on trying.
 
 pub mod codes;
 pub mod devices;
@@ -11,16 +11,13 @@ pub use tokens::{Claims, Tokens};
 use chrono::{DateTime, Utc};
 use context::Personal;
 
-/// What a sign-in gives.
+/// The result of a sign-in or of a refresh.
 pub struct Grant {
-    /// What the access token says.
+    /// The content of the access token.
     pub claims: Claims,
-    /// The access token, a signed JWT.
     pub token: String,
-    /// The refresh token.
     pub refresh_token: String,
-    /// The secret by which the device is known from now on; none where nobody signed in anew.
+    /// The secret by which the device is known from now on. `None` after a refresh.
     pub device_secret: Option<Personal<String>>,
-    /// When the access token runs out.
     pub expires_at: DateTime<Utc>,
 }

@@ -1,4 +1,4 @@
-//! Sessions and refresh tokens. A refresh token is used once; all of a session's tokens are one family.
+//! Sessions and refresh tokens. A refresh token is used once, and each one belongs to the session that it was made for.
 
 use aws_lc_rs::constant_time;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -10,40 +10,41 @@ use vault::{Ring, TransitId};
 
 use crate::{auth::limits::client_key, data::random::random_text};
 
-/// How long a sign-in lasts, however often its tokens are refreshed.
+/// How long a sign-in lasts at most; refreshing does not prolong it.
 pub const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
 
-/// For so long the same client is given the same successor of a refresh token again: it asked twice at once, or an answer got lost.
+/// For how long the same client gets the same successor of a refresh token again, because it asked twice at once or an
+/// answer got lost.
 const ANSWERED_AGAIN: TimeDelta = TimeDelta::seconds(30);
 
-/// A fresh refresh token: what the client gets, and by what it is found.
+/// A fresh refresh token and the hash by which its row is found.
 pub struct RefreshToken {
-    /// 32 random bytes in base64url.
+    /// 32 bytes in base64url, as the client gets them.
     pub text: String,
     lookup: Lookup,
 }
 
 impl RefreshToken {
-    /// A fresh one.
+    /// Makes a random token, the first of a session.
     pub fn generate(ring: &Ring) -> Self {
         let text = random_text(32);
         Self { lookup: refresh_lookup(ring, &text), text }
     }
 
-    /// The one that follows another. It is always the same one, so that it can be given again, and need not be stored for that; who has
-    /// not the ring can't tell it from a random one.
+    /// The token that follows `text`. It is derived from `text` with the ring's key, so that the same one can be given
+    /// again without being stored. Nobody without the ring can tell it from a random token.
     pub fn after(ring: &Ring, text: &str) -> Self {
         let text = URL_SAFE_NO_PAD.encode(ring.lookup("successor of a refresh token", text.as_bytes()).0);
         Self { lookup: refresh_lookup(ring, &text), text }
     }
 }
 
-/// By what a refresh token is found.
+/// The hash by which a refresh token's row is found.
 pub fn refresh_lookup(ring: &Ring, text: &str) -> Lookup {
     ring.lookup("refresh token", text.as_bytes())
 }
 
-/// What the MAC of a refresh token's row covers.
+/// The MAC over all columns of a refresh token's row that decide.
 fn token_mac(
     ring: &Ring,
     subject: Uuid,
@@ -57,13 +58,12 @@ fn token_mac(
     ring.row_mac("refresh_tokens", &columns)
 }
 
-/// What the MAC of a session's row covers.
+/// The MAC over a session's row.
 pub fn session_mac(ring: &Ring, subject: SubjectId, session: SessionId, expires_at: DateTime<Utc>) -> [u8; 32] {
     let expiry = expires_at.timestamp_micros().to_be_bytes();
     ring.row_mac("sessions", &[subject.0.as_bytes(), session.0.as_bytes(), &expiry])
 }
 
-/// Begins a session.
 pub fn session_insert(ring: &Ring, ctx: &Ctx, session: SessionId, role: Role) -> Query {
     let expires_at = ctx.now() + SESSION_LIFETIME;
     Query::new(
@@ -79,7 +79,7 @@ pub fn session_insert(ring: &Ring, ctx: &Ctx, session: SessionId, role: Role) ->
     .bind(session_mac(ring, ctx.subject, session, expires_at).to_vec())
 }
 
-/// Whether the log says that a session has ended, whatever its row says now.
+/// Whether the log says that a session has ended, even if its row says otherwise.
 pub fn session_ended(ctx: &Ctx, session: SessionId) -> Query {
     Query::new(
         "-- session_ended
@@ -91,11 +91,10 @@ pub fn session_ended(ctx: &Ctx, session: SessionId) -> Query {
     )
     .bind(ctx.subject.0)
     .bind(session.to_string())
-    // The account's own stream: what anybody tried, and each exchange of tokens, are others.
+    // The account's own stream only: tries on the address and exchanges of tokens are in other streams.
     .bind(ctx.subject.to_string())
 }
 
-/// Ends a session.
 pub fn session_end(ctx: &Ctx, session: SessionId) -> Query {
     Query::new(
         "-- session_end
@@ -106,7 +105,6 @@ pub fn session_end(ctx: &Ctx, session: SessionId) -> Query {
     .bind(ctx.now())
 }
 
-/// Stores a refresh token.
 pub fn refresh_insert(ring: &Ring, ctx: &Ctx, session: SessionId, role: Role, token: &RefreshToken) -> Query {
     let expires_at = ctx.now() + SESSION_LIFETIME;
     let mac = token_mac(ring, ctx.subject.0, token.lookup, session.0, role.as_str(), expires_at);
@@ -123,7 +121,7 @@ pub fn refresh_insert(ring: &Ring, ctx: &Ctx, session: SessionId, role: Role, to
     .bind(mac.to_vec())
 }
 
-/// Whom a refresh token belongs to.
+/// Finds the person and the session of a refresh token.
 pub fn refresh_get(lookup: Lookup) -> Query {
     Query::new(
         "-- refresh_get
@@ -135,13 +133,12 @@ pub fn refresh_get(lookup: Lookup) -> Query {
 /// Why a refresh token gives no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshFault {
-    /// Its row was moved to another person, or altered.
+    /// The row was moved to another person, or altered.
     Moved,
-    /// Its time is over.
     RanOut,
 }
 
-/// Reads a row of [`refresh_get`]; refuses one that we did not write, or that has run out.
+/// Reads a row of [`refresh_get`]. Refuses a row without our MAC, and a token that has expired.
 pub fn refresh_row(
     ring: &Ring,
     ctx: &Ctx,
@@ -160,14 +157,15 @@ pub fn refresh_row(
     Ok((SubjectId(subject), SessionId(session), role))
 }
 
-/// Who uses a refresh token: the device whose secret is shown, known or not; without one the client by its address and agent.
+/// The client that uses a refresh token: the device whose secret it shows, known or not, or else its address and agent.
 pub struct User {
     key: TransitId,
     parts: Vec<String>,
 }
 
 impl User {
-    /// Who makes a request. `key` is today's transit key: what is left of an address in old copies tells nothing after 72 hours.
+    /// Reads the client from a request. `key` is today's transit key, so that a hash of an address in old copies tells
+    /// nothing after 72 hours.
     pub fn of(ctx: &Ctx, key: TransitId, device_secret: Option<&str>) -> Self {
         let parts = match device_secret {
             Some(secret) => vec!["device".to_owned(), secret.to_owned()],
@@ -182,7 +180,7 @@ impl User {
     }
 }
 
-/// How a refresh token was used, and whether its successor was not yet.
+/// When and by whom a refresh token was used, and whether its successor exists and is unused.
 pub fn refresh_used(ctx: &Ctx, lookup: Lookup, successor: &RefreshToken) -> Query {
     Query::new(
         "-- refresh_used
@@ -196,8 +194,8 @@ pub fn refresh_used(ctx: &Ctx, lookup: Lookup, successor: &RefreshToken) -> Quer
     .bind(successor.lookup.0.to_vec())
 }
 
-/// Whether a token that was used already is shown again by who used it, a moment ago, and has not used what it got: then it gets the
-/// same again. Reads the row of [`refresh_used`].
+/// Whether a used token may be answered again with the same successor: the same client shows it, within 30 seconds, and
+/// the successor is still unused. Reads the row of [`refresh_used`].
 pub fn is_answered_again(ring: &Ring, ctx: &Ctx, user: &User, rows: &[Row]) -> bool {
     let Some(row) = rows.first() else { return false };
     let used: (Option<DateTime<Utc>>, Option<TransitId>, Option<Vec<u8>>) = (row.get(0), row.get(1), row.get(2));
@@ -207,7 +205,7 @@ pub fn is_answered_again(ring: &Ring, ctx: &Ctx, user: &User, rows: &[Row]) -> b
     same && TimeDelta::zero() <= since && since <= ANSWERED_AGAIN
 }
 
-/// Uses a refresh token; no row where it was used before.
+/// Marks a refresh token as used. Returns no row when it was used before.
 pub fn refresh_use(ring: &Ring, ctx: &Ctx, lookup: Lookup, user: &User) -> Query {
     let by = user.hash(ring, user.key).expect("today's transit key is there");
     Query::new(

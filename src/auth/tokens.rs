@@ -1,11 +1,12 @@
-//! Access tokens: JWTs (RFC 9068's `at+jwt`) signed with Ed25519, good for 15 minutes.
+//! Access tokens: JWTs (RFC 9068's `at+jwt`) signed with Ed25519, valid for 15 minutes.
 //!
-//! `sub` is the public user id. Subject, session, role and time zone are sealed inside the claim `ctx`, so that a token which
-//! leaks into somebody's log does not link the public id to the log's. Refused: any other algorithm, type, issuer or
-//! audience, an unknown key id, a missing or past expiry. Signing keys are the ring's as it is now: the first signs, all are
-//! accepted, and a key id that is not known is looked for in the ring's file before it is refused.
+//! `sub` is the public user id. Subject, session, role and time zone are sealed inside the claim `ctx`, so that a token
+//! in somebody's log does not link the public id to the subject id. Refused: any other algorithm, type, issuer or
+//! audience, an unknown key id, a missing or past expiry. The signing keys come from the ring: the first one signs, all
+//! are accepted, and an unknown key id is looked for in the ring's file before it is refused.
 //!
-//! A guest's token (`guest+jwt`, an hour) names nobody, is kept nowhere, and is no access token; no access token is one.
+//! A guest's token (`guest+jwt`, valid for an hour) names nobody and is stored nowhere. A guest's token is not accepted
+//! as an access token, nor an access token as a guest's.
 
 use std::sync::{Arc, RwLock};
 
@@ -26,18 +27,16 @@ const REMEMBERED: usize = 10_000;
 const LIFETIME: TimeDelta = TimeDelta::minutes(15);
 const GUEST_LIFETIME: TimeDelta = TimeDelta::hours(1);
 
-/// What an access token says to us.
+/// The content of an access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// The person inside the log.
     pub subject: SubjectId,
-    /// The sign-in.
     pub session: SessionId,
-    /// The person towards clients.
+    /// The person as clients see them.
     pub user: UserId,
-    /// In which capacity the person signed in.
     pub role: Role,
-    /// Where the person is.
+    /// The person's time zone, such as `Europe/Berlin`.
     pub time_zone: String,
 }
 
@@ -67,13 +66,13 @@ struct Context {
     time_zone: String,
 }
 
-/// The ring's signing keys of one moment, ready for use.
+/// The ring's signing keys as they were at one moment, parsed for use.
 struct Keys {
     source: Arc<Signing>,
     signing: EncodingKey,
     verifying: Vec<DecodingKey>,
-    /// Tokens whose signature was found good, with their expiry in seconds since 1970. A key that the ring drops takes them
-    /// along.
+    /// Claims and expiry (seconds since 1970) of tokens whose signature was checked. The cache lives as long as this
+    /// set of keys, so a token of a dropped key is forgotten with it.
     remembered: Cache<String, (Claims, i64)>,
 }
 
@@ -103,7 +102,6 @@ impl Keys {
     }
 }
 
-/// Issues and verifies access tokens.
 pub struct Tokens {
     vault: Arc<Vault>,
     keys: RwLock<Arc<Keys>>,
@@ -112,19 +110,19 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Tokens signed with the ring's keys; `lifetime` other than the usual quarter of an hour for demonstrations only.
+    /// Signs with the ring's keys. `lifetime` replaces the usual 15 minutes; only demonstrations and tests set it.
     pub fn new(vault: Arc<Vault>, lifetime: Option<TimeDelta>) -> Self {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // The expiry is compared below, with the clock that everything else here asks.
+        // The expiry is compared below, because it must follow the application's clock.
         validation.validate_exp = false;
         let keys = RwLock::new(Arc::new(Keys::of(vault.ring().signing())));
         Self { keys, validation, lifetime: lifetime.unwrap_or(LIFETIME), vault }
     }
 
-    /// The keys as the ring has them now.
+    /// The keys as this server's ring has them now.
     fn keys(&self) -> Arc<Keys> {
         let signing = self.vault.ring().signing();
         let known = self.keys.read().expect("no one panics while swapping keys").clone();
@@ -136,8 +134,9 @@ impl Tokens {
         keys
     }
 
-    /// The keys to sign with, as the ring's file has them now, and how long a token may live that they sign: no longer than
-    /// the key has noted, since that is how long it is accepted after a rotation.
+    /// The keys to sign with, after a look at the ring's file, and how long a token may live. A key notes the longest
+    /// lifetime of its tokens, because it is accepted for that long after a rotation; a token never lives longer than
+    /// noted.
     fn keys_to_sign(&self, lifetime: TimeDelta) -> (Arc<Keys>, TimeDelta) {
         let ring = self.vault.ring();
         ring.look_again();
@@ -151,7 +150,7 @@ impl Tokens {
         (keys, lifetime)
     }
 
-    /// A token, and when it runs out.
+    /// Issues a token; also returns when it expires.
     pub fn issue(&self, claims: &Claims, now: DateTime<Utc>) -> (String, DateTime<Utc>) {
         let (keys, lifetime) = self.keys_to_sign(self.lifetime);
         let expires_at = now + lifetime;
@@ -174,7 +173,7 @@ impl Tokens {
         (keys.sign(TYPE, &jwt), expires_at)
     }
 
-    /// A guest's token, and when it runs out.
+    /// Issues a guest's token; also returns when it expires.
     pub fn issue_guest(&self, now: DateTime<Utc>) -> (String, DateTime<Utc>) {
         let (keys, lifetime) = self.keys_to_sign(GUEST_LIFETIME);
         let expires_at = now + lifetime;
@@ -187,7 +186,7 @@ impl Tokens {
         (keys.sign(GUEST_TYPE, &jwt), expires_at)
     }
 
-    /// Whether a token is a guest's, ours, and not past its time. Nothing of it is remembered.
+    /// Whether a token is a guest's, signed by us and not expired. The result is not cached.
     pub fn verify_guest(&self, token: &str, now: DateTime<Utc>) -> bool {
         let mut validation = self.validation.clone();
         validation.set_audience(&[GUEST_AUDIENCE]);
@@ -196,7 +195,7 @@ impl Tokens {
         jwt.is_some_and(|jwt| now.timestamp() < jwt.exp)
     }
 
-    /// The claims of a token of a type that one of our keys signed.
+    /// The claims of a token that one of our keys signed, if it has the type `kind`.
     fn claims_of<T: DeserializeOwned>(&self, token: &str, kind: &str, validation: &Validation) -> Option<T> {
         let header = decode_header(token).ok().filter(|header| header.typ.as_deref() == Some(kind))?;
         let kid = header.kid?;
@@ -208,7 +207,7 @@ impl Tokens {
         Some(decode::<T>(token, keys.verifying(&kid)?, validation).ok()?.claims)
     }
 
-    /// What a token says, or nothing where it is not ours, altered, or past its time.
+    /// The claims of an access token; `None` when it is not ours, was altered, or has expired.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Option<Claims> {
         let keys = self.keys();
         let (claims, expiry) = match keys.remembered.get(token) {
@@ -222,7 +221,8 @@ impl Tokens {
         (now.timestamp() < expiry).then_some(claims)
     }
 
-    /// What a token of ours says, past its time or not, and when it runs out.
+    /// Checks the signature and opens the sealed part, without looking at the expiry, which is returned in seconds
+    /// since 1970.
     fn check(&self, token: &str) -> Option<(Claims, i64)> {
         let jwt: Jwt = self.claims_of(token, TYPE, &self.validation)?;
         let sealed = Sealed(URL_SAFE_NO_PAD.decode(&jwt.ctx).ok()?);
@@ -238,7 +238,7 @@ impl Tokens {
         Some((claims, jwt.exp))
     }
 
-    /// The public keys, as a JSON Web Key Set (RFC 7517, RFC 8037).
+    /// The public keys as a JSON Web Key Set (RFC 7517, RFC 8037).
     pub fn jwks(&self) -> serde_json::Value {
         let keys: Vec<_> = (self.vault.ring().signing().keys.iter())
             .map(|key| {
@@ -279,7 +279,7 @@ mod tests {
         }
     }
 
-    /// A token of ours with header and claims changed and signed again with the right key.
+    /// A token with a changed header and changed claims, signed again with the right key.
     fn forge(tokens: &Tokens, header: impl Fn(&mut Header), change: impl Fn(&mut serde_json::Value)) -> String {
         let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");
         let (token, _) = tokens.issue(&claims(), now);
@@ -360,7 +360,8 @@ mod tests {
         ring.use_published_signing(now).expect("written");
         assert_eq!(ring.destroy_old_signing(runs_out - TimeDelta::seconds(1)).expect("read"), 0);
         assert!(usual.verify(&token, runs_out - TimeDelta::seconds(1)).is_some());
-        // The next key has to note it anew; where it cannot, a token lives no longer than its key is accepted.
+        // The next key has to note the long lifetime again. When it can't, a token lives only as long as its key is
+        // accepted.
         long.vault.ring().reload().expect("read");
         let (path, aside) = (folder.path().join("ring.json"), folder.path().join("aside"));
         std::fs::rename(&path, &aside).expect("the ring is out of reach");
@@ -381,7 +382,7 @@ mod tests {
         assert_eq!(tokens.verify(&guest, now), None);
         let (access, _) = tokens.issue(&claims(), now);
         assert!(!tokens.verify_guest(&access, now));
-        // The type alone does not decide, nor does the audience.
+        // Neither the type alone nor the audience alone makes an access token a guest's.
         let typed = forge(&tokens, |head| head.typ = Some(GUEST_TYPE.to_owned()), |_| {});
         let addressed = forge(&tokens, |_| {}, |body| body["aud"] = json!(GUEST_AUDIENCE));
         assert!(!tokens.verify_guest(&typed, now) && !tokens.verify_guest(&addressed, now));

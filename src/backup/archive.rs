@@ -1,6 +1,6 @@
-//! An archive: a zip, stored and not compressed, of one file a table in PostgreSQL's text format, a manifest that counts and
-//! hashes them, and the ring's MAC over it. Mode 0600, there whole or not at all, and never in the place of another file. Refuses an
-//! archive that is damaged, altered, of another ring, or of another kind.
+//! An archive: an uncompressed zip with one file for each table in PostgreSQL's text format, a manifest that counts and
+//! hashes them, and the ring's MAC over the manifest. It has mode 0600, appears whole or not at all, and never replaces
+//! another file. Refuses an archive that is damaged, altered, of another ring, or of the other kind.
 
 use std::{
     collections::BTreeMap,
@@ -21,62 +21,56 @@ use crate::{
 };
 
 const MANIFEST: &str = "manifest.json";
-/// The ring's MAC over the manifest: hashes alone would follow whoever alters what they cover.
+/// The ring's MAC over the manifest. Hashes alone would not do, because an attacker who alters a table can compute its
+/// hash again.
 const MAC: &str = "manifest.mac";
 const FORMAT: u32 = 1;
 
-/// What an archive holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
-    /// Events: what happened, sealed.
+    /// The events, sealed, with the tree over them and the published statistics.
     Log,
-    /// Wrapped keys, the register of living records, and who stands behind an address.
+    /// Wrapped keys, the register of living records, accounts with their hashed addresses, and the roles of staff.
     Keys,
 }
 
-/// One table of an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
-    /// Its columns, in the order of the file.
+    /// The quoted column names, in the order of the file.
     pub columns: Vec<String>,
-    /// How many rows.
     pub rows: u64,
-    /// SHA-256 of the file, hexadecimal.
+    /// SHA-256 of the table's file, in hexadecimal.
     pub sha256: String,
 }
 
-/// What an archive says of itself.
+/// The description that an archive holds of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     format: u32,
-    /// What it holds.
     pub content: Content,
-    /// Since when the snapshot that it holds stands.
+    /// When the snapshot was taken, by the database's clock.
     pub taken_at: DateTime<Utc>,
-    /// The newest migration of the database.
+    /// The number of the database's newest migration.
     pub schema: i32,
-    /// Versions of the ring's key-encryption key that its keys are under.
+    /// The versions of the key-encryption key that the archived keys are under; empty in an archive of the log.
     pub ring_versions: Vec<i32>,
-    /// How many entries the ledger of erasures had.
+    /// How many entries the ledger of erasures had before the snapshot.
     pub ledger_entries: usize,
-    /// Its tables, by name.
     pub tables: BTreeMap<String, Table>,
 }
 
-/// Why an archive can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The file can't be read or written.
     #[error("archive {0}: {1}")]
     Io(PathBuf, #[source] io::Error),
-    /// One file can't be both archives: the second would take the first's place.
+    /// Log and keys have the same path, so that the second archive would replace the first.
     #[error("archive {0}: log and keys need a file each, in different places")]
     OneFile(PathBuf),
-    /// It is not an archive of ours.
+    /// The file is not an archive that we made, or not the one that was asked for.
     #[error("archive {0}: {1}")]
     Malformed(PathBuf, &'static str),
-    /// A table of it is not what the manifest says.
+    /// A table does not have the hash that the manifest gives; holds its name.
     #[error("archive {0}: {1} is damaged")]
     Damaged(PathBuf, String),
 }
@@ -87,14 +81,12 @@ impl From<ArchiveError> for ServerError {
     }
 }
 
-/// An archive that is being written.
 pub struct Writer {
     path: PathBuf,
     zip: ZipWriter<BufWriter<NewFile>>,
     manifest: Manifest,
 }
 
-/// A table that is being written.
 pub struct TableWriter<'w> {
     writer: &'w mut Writer,
     name: String,
@@ -112,7 +104,6 @@ fn options() -> SimpleFileOptions {
 }
 
 impl Writer {
-    /// Begins an archive.
     pub fn create(path: &Path, content: Content, taken_at: DateTime<Utc>, schema: i32) -> Result<Self, ArchiveError> {
         let file = NewFile::create(path).map_err(|error| ArchiveError::Io(path.into(), error))?;
         let zip = ZipWriter::new(BufWriter::new(file));
@@ -121,17 +112,16 @@ impl Writer {
         Ok(Self { path: path.into(), zip, manifest })
     }
 
-    /// Notes under which versions of the ring's key its keys are.
+    /// Notes the versions of the key-encryption key that the archived keys are under.
     pub fn note_ring_versions(&mut self, versions: Vec<i32>) {
         self.manifest.ring_versions = versions;
     }
 
-    /// Notes how many entries the ledger has: a restore must not find fewer.
+    /// Notes how many entries the ledger has. A restore refuses a ledger with fewer.
     pub fn note_ledger(&mut self, entries: usize) {
         self.manifest.ledger_entries = entries;
     }
 
-    /// Begins a table.
     pub fn table(&mut self, name: &str, columns: Vec<String>) -> Result<TableWriter<'_>, ArchiveError> {
         let started = self.zip.start_file(name, options());
         started.map_err(|error| ArchiveError::Io(self.path.clone(), io::Error::other(error)))?;
@@ -139,7 +129,7 @@ impl Writer {
         Ok(TableWriter { writer: self, name: name.to_owned(), columns, hash, rows: 0 })
     }
 
-    /// Ends it, durably, and gives the file, which has no name until it is finished as well.
+    /// Ends the archive and brings it to disk. The returned file gets its name only by [`put_in_place`].
     pub fn finish(mut self, ring: &Ring) -> Result<(Manifest, NewFile), ArchiveError> {
         let io = |error| ArchiveError::Io(self.path.clone(), error);
         let text = serde_json::to_vec_pretty(&self.manifest).expect("a manifest can be written as JSON");
@@ -154,13 +144,13 @@ impl Writer {
     }
 }
 
-/// Puts an archive in its place.
+/// Gives a finished archive its name.
 pub fn put_in_place(file: NewFile) -> Result<(), ArchiveError> {
     let path = file.path().to_owned();
     file.finish().map_err(|error| ArchiveError::Io(path, error))
 }
 
-/// Refuses names of a pair under which something stands, and one file under two names.
+/// Refuses paths that are taken, and one path for both archives.
 pub fn refuse_pair(log: &Path, keys: &Path) -> Result<(), ArchiveError> {
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -174,31 +164,27 @@ pub fn refuse_pair(log: &Path, keys: &Path) -> Result<(), ArchiveError> {
 }
 
 impl TableWriter<'_> {
-    /// Adds a part of the table's text.
     pub fn write(&mut self, part: &[u8]) -> Result<(), ArchiveError> {
         self.hash.update(part);
-        // A line break inside a value is written as two other characters in this format.
+        // In this format a line break inside a value is written as two other characters.
         self.rows += part.iter().filter(|byte| **byte == b'\n').count() as u64;
         self.writer.zip.write_all(part).map_err(|error| ArchiveError::Io(self.writer.path.clone(), error))
     }
 
-    /// Ends the table.
     pub fn finish(self) {
         let table = Table { columns: self.columns, rows: self.rows, sha256: hex::encode(self.hash.finish()) };
         self.writer.manifest.tables.insert(self.name, table);
     }
 }
 
-/// An archive that is being read.
 pub struct Reader {
     path: PathBuf,
     zip: ZipArchive<BufReader<File>>,
-    /// What it says of itself.
     pub manifest: Manifest,
 }
 
 impl Reader {
-    /// Opens an archive of a kind and compares every table with the manifest.
+    /// Opens an archive of a kind, checks its MAC, and compares every table with its hash.
     pub fn open(path: &Path, content: Content, ring: &Ring) -> Result<Self, ArchiveError> {
         let malformed = |fact| ArchiveError::Malformed(path.into(), fact);
         let file = File::open(path).map_err(|error| ArchiveError::Io(path.into(), error))?;
@@ -235,7 +221,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Hands over a table's text, part by part.
+    /// Passes a table's text to `take`, part by part.
     pub fn each_part(
         &mut self,
         name: &str,
@@ -253,7 +239,8 @@ impl Reader {
         }
     }
 
-    /// Sends a table's text, part by part, to whoever must wait between parts. Called by a thread of its own.
+    /// Sends a table's text into a channel, part by part. Blocks while the channel is full, so it needs a thread of its
+    /// own.
     pub fn parts(&mut self, name: &str, parts: &tokio::sync::mpsc::Sender<Vec<u8>>) -> Result<(), ArchiveError> {
         let path = self.path.clone();
         self.each_part(name, |part| {

@@ -1,6 +1,8 @@
-//! Taking a backup: first the log, then the keys, each from one snapshot, so that the keys are never the older of the two.
+//! Taking a backup: first the log, then the keys, each from one snapshot, so that the keys are never older than the
+//! log.
 //!
-//! Needs the superuser who migrates: no login of ours may read everybody's keys. Servers go on serving meanwhile.
+//! Needs the superuser who migrates, because no login of ours may read everybody's keys. Servers go on serving
+//! meanwhile.
 
 use std::path::Path;
 
@@ -15,7 +17,8 @@ use crate::{
     server::{ServerError, Store},
 };
 
-/// What an archive of the log holds. `txid` and `position` are left out: a restore stamps them anew, in order.
+/// The tables of an archive of the log, with their order. The columns `txid` and `position` are left out, because a
+/// restore assigns them anew, in order.
 pub(super) const LOG: &[(&str, &str)] = &[
     ("log.events", "ORDER BY txid, position"),
     ("log.trees", "ORDER BY tree"),
@@ -29,7 +32,7 @@ pub(super) const LOG: &[(&str, &str)] = &[
     ("stats.stats_by_hospital_role", ""),
     ("stats.stats_by_state_role", ""),
 ];
-/// Since which migration an archive of the log holds a table.
+/// The migration since which archives of the log hold a table.
 pub(super) fn archived_since(table: &str) -> i32 {
     match table {
         "log.trees" | "log.tiles" | "log.checkpoints" => 10,
@@ -37,7 +40,7 @@ pub(super) fn archived_since(table: &str) -> i32 {
         _ => 0,
     }
 }
-/// What an archive of keys holds, in an order in which references are met.
+/// The tables of an archive of keys, in an order in which foreign keys are satisfied.
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("vault.ring_floor", ""),
     ("vault.erased", ""),
@@ -48,8 +51,8 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("auth.staff_roles", ""),
 ];
 
-/// Writes an archive of the log and one of the keys, and notes in the ring that the keys are archived. Neither has its name before
-/// both are whole, so that a backup that fails leaves nothing, and the same command can be given again.
+/// Writes an archive of the log and one of the keys, and notes in the ring that the keys are archived. Both get their
+/// names only when both are whole, so that a backup that fails leaves nothing behind and can be tried again.
 pub async fn create(
     store: &Store,
     password: Option<&str>,
@@ -61,7 +64,7 @@ pub async fn create(
 ) -> Result<(Manifest, Manifest), ServerError> {
     refuse_pair(log, keys)?;
     let client = db::admin(&store.database.address, &store.database.admin, password).await?;
-    // Before the snapshots: what is noted by then, a restore of them must find again.
+    // Read before the snapshots, so that a ledger with fewer entries is too old to restore them with.
     let entries = ledger.read().await?.len();
     let (log, log_file) = write(&client, vault, log, (Content::Log, LOG), entries).await?;
     let (keys, keys_file) = write(&client, vault, keys, (Content::Keys, KEYS), entries).await?;
@@ -114,14 +117,14 @@ async fn write_tables(
     Ok(writer.finish(vault.ring())?)
 }
 
-/// The columns of a table that are archived.
+/// The columns of a table that are archived, quoted.
 async fn archived_columns(client: &Client, table: &str) -> Result<Vec<String>, ServerError> {
     let mut columns = columns(client, table).await?;
     columns.retain(|column| !["txid", "\"position\"", "position"].contains(&column.as_str()));
     Ok(columns)
 }
 
-/// A table's columns, quoted, in their order.
+/// All columns of a table, quoted, in their order.
 pub(super) async fn columns(client: &Client, table: &str) -> Result<Vec<String>, ServerError> {
     let sql = "SELECT quote_ident(attname) FROM pg_attribute
                WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum";

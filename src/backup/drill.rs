@@ -1,10 +1,11 @@
-//! The drill: proof, on the living system, that what was erased does not come back from an older backup.
+//! The drill: proof on the living system that erased data does not come back from an older backup.
 //!
-//! A person of the drill's own making registers, submits days that hold a text found nowhere else, and has them exported. A
-//! backup is taken; the person is erased, by the same transaction as everybody, though without a letter; the key ring is rotated, a second backup
-//! taken, and the old version destroyed. Then the older backup is loaded into a scratch cluster and every living key is tried
-//! on that person's keys and events; the older log is restored with the newer keys; and the raw bytes of everything in reach
-//! are searched for the text. Nobody else is touched, but the rotation is a real one, and the second backup the newest there is.
+//! The drill registers an invented person, who submits days with a text found nowhere else and has them exported. A
+//! backup is taken. Then the person is erased by the usual transaction, though without a letter; the key ring is
+//! rotated, a second backup is taken, and the old version is destroyed. Now the older backup is loaded into a scratch
+//! cluster, and every living key is tried on the person's keys and events. The older log is restored with the newer
+//! keys. Last, the raw bytes of everything in reach are searched for the text. Nobody else's data is touched, but the
+//! rotation is a real one, and the second backup is the newest there is.
 
 use db::FromRow;
 use std::{
@@ -53,47 +54,38 @@ use crate::{
 };
 
 const DAYS: u32 = 3;
-/// So often, with such pauses, the drill looks whether its export is written.
+/// How often, and with which pause, the drill checks whether its export is written.
 const EXPORT_LOOKS: usize = 300;
 const EXPORT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What came of looking at one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is so.
     Holds,
-    /// It is not so.
     Fails,
-    /// It could not be looked at from here.
+    /// The fact could not be examined from this machine.
     NotExamined,
 }
 
-/// One thing that the drill looked at.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// What must be so.
+    /// The statement that must be true.
     pub what: &'static str,
-    /// What was found.
+    /// The observed facts, for people to read.
     pub fact: String,
-    /// Whether it is so.
     pub verdict: Verdict,
 }
 
-/// The place that the drill is held on.
+/// The system that the drill is held on.
 pub struct Ground<'g> {
-    /// The application, as servers open it.
     pub app: &'g Arc<App>,
-    /// The keys.
     pub vault: &'g Arc<Vault>,
-    /// The data folder.
     pub folder: &'g Folder,
-    /// The database.
     pub store: &'g Store,
-    /// The password of the superuser who takes backups.
+    /// The password of the superuser who takes backups; `None` if none is needed.
     pub password: Option<&'g str>,
 }
 
-/// Two archives of one moment.
+/// The two archives of one backup.
 struct Pair {
     log: PathBuf,
     keys: PathBuf,
@@ -102,7 +94,7 @@ struct Pair {
 impl Ground<'_> {
     async fn back_up(&self, to: &Path, name: &str) -> Result<Pair, ServerError> {
         let now = self.app.clock.now();
-        // Archives are never written over: each drill has names of its own.
+        // Each drill has its own file names, because archives are never written over.
         let name = format!("{name}-{}", now.format("%Y%m%dT%H%M%S%3fZ"));
         let pair = Pair { log: to.join(format!("{name}.log.zip")), keys: to.join(format!("{name}.keys.zip")) };
         create(self.store, self.password, self.vault, &self.app.ledger, &pair.log, &pair.keys, now).await?;
@@ -110,7 +102,6 @@ impl Ground<'_> {
     }
 }
 
-/// What was found so far.
 #[derive(Default)]
 struct Findings(Vec<Finding>);
 
@@ -121,7 +112,7 @@ impl Findings {
     }
 }
 
-/// Holds the drill; archives go to the folder `to`.
+/// Holds the drill, and returns its findings. Archives go to the folder `to`.
 pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, ServerError> {
     let mut findings = Findings::default();
     std::fs::create_dir_all(to)?;
@@ -160,7 +151,7 @@ pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, Serve
     outcome?;
     superuser.batch_execute("CHECKPOINT").await.map_err(db::DbError::from)?;
     search(ground, to, &canary, &mut findings)?;
-    // Where the scratch folder can't be entered by the account that runs PostgreSQL, its cluster lies elsewhere.
+    // If the account that runs PostgreSQL can't enter the scratch folder, the cluster lies elsewhere.
     if let Some(elsewhere) = elsewhere.filter(|folder| !folder.starts_with(scratch.path())) {
         std::fs::remove_dir_all(elsewhere.parent().unwrap_or(&elsewhere))?;
     }
@@ -174,9 +165,9 @@ pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, Serve
     Ok(findings.0)
 }
 
-/// Has the person's export written, by us or by a server that is quicker, reads it, and searches what is stored of it. Nobody
-/// else's jobs are done here: this process need not keep exports where the servers do. Says whether the file is where we can
-/// see it.
+/// Has the person's export written by us, or by a server that is faster, then reads it and searches its stored bytes.
+/// Does no other jobs, because this process may keep exports elsewhere than the servers do. Returns whether the file is
+/// in a store that this process can see.
 async fn take_along(
     ground: &Ground<'_>,
     subject: SubjectId,
@@ -210,8 +201,8 @@ async fn take_along(
     Ok(true)
 }
 
-/// What a scratch cluster shows: the older pair is refused, and opens nothing; the older log with the newer keys brings everybody
-/// else back.
+/// Examines a scratch cluster: the older pair of archives is refused and its keys open nothing; the older log with the
+/// newer keys brings everybody else back.
 async fn in_scratch(
     ground: &Ground<'_>,
     folder: &Folder,
@@ -220,7 +211,7 @@ async fn in_scratch(
     subject: SubjectId,
     findings: &mut Findings,
 ) -> Result<(), ServerError> {
-    // The ledger is outside the database, and outlives it.
+    // The ledger is outside the database, so that it survives the loss of the database.
     std::fs::copy(ground.folder.join("erasures.ledger"), folder.join("erasures.ledger"))?;
     let settings = Settings { rehearsal: true, ..Settings::new(folder.clone(), ground.app.clock.clone()) };
     let (vault, ring) = (ground.vault, ground.vault.ring());
@@ -267,7 +258,7 @@ async fn in_scratch(
     Ok(())
 }
 
-/// Searches the raw bytes of what is in reach.
+/// Searches the raw bytes of the data folder, the archives and the scratch cluster for the text.
 fn search(ground: &Ground<'_>, to: &Path, canary: &str, findings: &mut Findings) -> Result<(), ServerError> {
     let wanted = Wanted::new(canary);
     for (what, place, but) in [
@@ -290,14 +281,14 @@ fn search(ground: &Ground<'_>, to: &Path, canary: &str, findings: &mut Findings)
     Ok(())
 }
 
-/// A text of 24 letters that is nowhere else in the world.
+/// A random text of 24 letters that occurs nowhere else.
 fn canary() -> String {
     let letter = |byte: u8| char::from(b'a' + byte % 26);
     let bytes = RequestId::random().0.into_bytes().into_iter().chain(RequestId::random().0.into_bytes());
     format!("dr{}", bytes.take(22).map(letter).collect::<String>())
 }
 
-/// A person of the drill's own making, with the text in every field that takes one.
+/// Registers the invented person, with the text in every field that takes one.
 async fn enter(app: &Arc<App>, canary: &str) -> Result<SubjectId, AppError> {
     let client = Client { address: Personal::default(), agent: Personal::new(format!("drill {canary}")) };
     let ctx = &Ctx::anonymous(app.clock.clone(), client, RequestId::random());
@@ -339,7 +330,7 @@ async fn events_of(client: &Superuser, subject: SubjectId) -> Result<Vec<Event>,
     Ok(rows.iter().map(|row| Event::from_row(row)).collect())
 }
 
-/// Whether any version of the ring's key opens a person's keys, whatever version they say they are under.
+/// Whether any version of the key-encryption key opens a person's keys, whatever version their row names.
 fn opens(vault: &Vault, subject: SubjectId, wrapped: &WrappedSubject) -> bool {
     let mut versions = vault.ring().keks().into_iter().map(|kek| kek.version);
     versions.any(|version| {
@@ -347,7 +338,7 @@ fn opens(vault: &Vault, subject: SubjectId, wrapped: &WrappedSubject) -> bool {
     })
 }
 
-/// What came of trying every living key.
+/// The result of trying every living key.
 #[derive(Default)]
 struct Tried {
     people: usize,

@@ -1,8 +1,10 @@
-//! The archive of the old data (requirements 158 to 160, 199): weekly submissions without anybody's name, already noised, that
-//! belong to nobody here and can't be counted again. They are written as CSV with a manifest; the old tables go only when that is
-//! asked for, and only after the file was read back and holds every row.
+//! The archive of the data of the service before (requirements 158 to 160, 199): weekly submissions without names and
+//! with noise already added, so that they belong to nobody here and can't be counted again. They are written as CSV
+//! with a manifest. The old tables are dropped only on request, and only after the file was read back and holds every
+//! row.
 //!
-//! Refuses: a table with a column that could name somebody, a file that is there already, and to drop what was not archived.
+//! Refuses: a table with a column that could name somebody, a file that exists already, and dropping data that was not
+//! archived.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -25,58 +27,51 @@ use crate::{
     server::ServerError,
 };
 
-/// The table that is archived.
 const WEEKLY: &str = "weekly_submissions";
-/// The tables that go with it.
+/// The tables that are dropped on request.
 const OLD_TABLES: [&str; 3] = [WEEKLY, "reports", "verification_requests"];
-/// Columns by which a row would be somebody's.
+/// Names of columns that would tell whose a row is.
 const NAMING: [&str; 6] = ["user_id", "email", "email_hash", "name", "client_ip", "ip_address"];
 
-/// Where the old data is.
 pub enum Source {
-    /// An SQLite file.
     Sqlite(PathBuf),
-    /// A PostgreSQL database, with the password where one is needed.
+    /// A PostgreSQL database, and the superuser's password if it needs one.
     Postgres(Database, Option<Zeroizing<String>>),
 }
 
-/// What an archive says of itself.
+/// The description that stands beside the CSV file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The table.
     pub table: String,
-    /// Its columns, in the order of the file.
+    /// The column names, in the order of the file.
     pub columns: Vec<String>,
-    /// How many rows, the heading aside.
+    /// The number of rows without the heading, counted in the file on disk.
     pub rows: u64,
-    /// SHA-256 of the CSV file, hexadecimal.
+    /// SHA-256 of the CSV file, in hexadecimal.
     pub sha256: String,
-    /// When it was written.
     pub archived_at: DateTime<Utc>,
 }
 
-/// Why nothing was archived, or dropped.
+/// Why nothing was archived, or nothing was dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum LegacyError {
-    /// A file can't be read or written.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
-    /// The old database can't be read.
+    /// The SQLite file can't be read.
     #[error("the old database: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// The old database can't be read.
+    /// The PostgreSQL database can't be read.
     #[error(transparent)]
     Postgres(#[from] db::DbError),
-    /// It is not there.
+    /// The old database has no table of weekly submissions.
     #[error("the old database has no table {WEEKLY}")]
     Missing,
-    /// It is not anonymous.
+    /// The table has a column that could name somebody.
     #[error("{WEEKLY} has a column {0:?}: its rows are somebody's, and must not be archived in clear")]
     Naming(String),
-    /// The archive does not hold what the table does.
+    /// The file on disk does not hold as many rows as the table.
     #[error("the archive does not hold what the table does; nothing is dropped")]
     Unverified,
-    /// The work was cut short.
     #[error("the work was cut short")]
     Lost,
 }
@@ -93,18 +88,16 @@ impl From<tokio_postgres::Error> for LegacyError {
     }
 }
 
-/// A value of the old data.
 enum Cell {
-    /// None.
     Null,
-    /// A number, or another value that no spreadsheet reads as a formula.
+    /// A number, or another value that no spreadsheet takes for a formula.
     Number(String),
-    /// A text, which may begin like one.
+    /// A text, which a spreadsheet might take for a formula.
     Text(String),
 }
 
 impl Cell {
-    /// As CSV. An empty text has quotes, so that it is not taken for null, as PostgreSQL writes and reads it.
+    /// The cell as CSV. An empty text gets quotes, as in PostgreSQL's CSV, to tell it from null.
     fn csv(&self) -> String {
         let text = match self {
             Self::Null => return String::new(),
@@ -118,7 +111,7 @@ impl Cell {
     }
 }
 
-/// A CSV file that is being written. Nothing stands under its name before it is whole.
+/// A CSV file that is being written. The file has no name before it is whole.
 struct Archive {
     path: PathBuf,
     file: BufWriter<NewFile>,
@@ -138,12 +131,12 @@ impl Archive {
 
     fn row(&mut self, cells: &[Cell]) -> Result<(), LegacyError> {
         let line = cells.iter().map(Cell::csv).collect::<Vec<_>>().join(",");
-        // An empty line is no row to whoever reads it back.
+        // A row of one null would be an empty line, which readers of CSV skip.
         let line = if line.is_empty() { "\"\"" } else { &line };
         writeln!(self.file, "{line}").map_err(|error| LegacyError::Io(self.path.clone(), error))
     }
 
-    /// Ends the file, and reads it back: the manifest says what is on disk.
+    /// Ends the file and reads it back, so that the manifest describes the bytes on disk.
     fn finish(self, columns: Vec<String>, now: DateTime<Utc>) -> Result<Manifest, LegacyError> {
         let io = |error| LegacyError::Io(self.path.clone(), error);
         let file = self.file.into_inner().map_err(|error| io(error.into_error()))?;
@@ -158,12 +151,12 @@ impl Archive {
     }
 }
 
-/// Where an archive's manifest is: beside it.
+/// The path of the manifest, beside the CSV file.
 pub fn manifest_path(csv: &Path) -> PathBuf {
     csv.with_extension("manifest.json")
 }
 
-/// How many rows a file holds, and its hash.
+/// Counts and hashes the rows of a file on disk.
 fn read_back(path: &Path) -> Result<(u64, String), LegacyError> {
     let text = std::fs::read(path).map_err(|error| LegacyError::Io(path.into(), error))?;
     let hash = hex::encode(digest::digest(&digest::SHA256, &text));
@@ -184,8 +177,8 @@ fn require_anonymous(columns: &[String]) -> Result<(), LegacyError> {
     naming.map_or(Ok(()), |column| Err(LegacyError::Naming(column.clone())))
 }
 
-/// Archives the weekly submissions into a new CSV file with a manifest beside it; drops the old tables afterwards where `drop`
-/// says so.
+/// Archives the weekly submissions into a new CSV file with a manifest beside it. Drops the old tables afterwards if
+/// `drop` is true.
 pub async fn archive(source: Source, csv: &Path, drop: bool, now: DateTime<Utc>) -> Result<Manifest, LegacyError> {
     match source {
         Source::Sqlite(path) => {

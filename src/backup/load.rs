@@ -1,8 +1,8 @@
-//! Loading a pair of archives into an empty database, a chunk of rows a transaction.
+//! Loading a pair of archives into an empty database, a chunk of rows in each transaction.
 //!
-//! `lethe.restoring` holds the restore's mark: it is committed before the first row, each chunk moves it in the chunk's own
-//! transaction, and it goes when the restore is done. So a load that was killed goes on behind its last chunk, and no moment exists
-//! in which rows are there and the mark is not.
+//! The row of `lethe.restoring` says how far the restore has come. It is committed before the first row of an archive,
+//! each chunk moves it in the chunk's own transaction, and it is deleted when the restore is done. So a load that was
+//! killed goes on behind its last chunk, and the database never holds restored rows without this mark.
 
 use std::time::Duration;
 
@@ -22,19 +22,18 @@ use crate::{
     server::ServerError,
 };
 
-/// Rows of one transaction; an event has about 700 bytes. Few in test builds, so that tests meet the ends of chunks.
+/// How many rows one transaction loads; an event has about 700 bytes. Test builds load few, so that tests reach the
+/// ends of chunks.
 const CHUNK: u64 = if cfg!(debug_assertions) { 5 } else { 50_000 };
 
-/// How often, and with which pauses, is looked whether connections of a killed run have ended.
+/// How often, and with which pause, the restore checks whether connections of a killed run have ended.
 const LOOKS: usize = 30;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What a restore is about to do next.
+/// The steps of a restore, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The archives' tables are copied in.
     Load,
-    /// The read models are made.
     Rebuild,
     /// The ledger of erasures is carried out again.
     Replay,
@@ -43,17 +42,17 @@ pub(super) enum Step {
 /// How far a restore has come: the row of `lethe.restoring`.
 #[derive(Clone, Debug)]
 pub(super) struct Mark {
-    /// What comes next.
+    /// The step that is to be done next.
     pub step: Step,
-    /// How many tables are loaded, or read models rebuilt.
+    /// How many tables are loaded, or how many read models are rebuilt, in this step.
     pub place: usize,
-    /// How many rows of the table at `place` are loaded.
+    /// How many rows of the next table are loaded.
     pub rows_loaded: u64,
-    /// The last person whose rows of the read model at `place` are made.
+    /// The last person whose rows of the next read model are made.
     pub after: SubjectId,
-    /// Accounts that only the archive of the keys knew.
+    /// How many accounts only the archive of the keys had.
     pub lost_people: u64,
-    /// Records that only the archive of the keys knew.
+    /// How many records only the archive of the keys had.
     pub lost_records: u64,
 }
 
@@ -65,7 +64,7 @@ fn refuse<T>(fact: impl Into<String>) -> Result<T, ServerError> {
     Err(ServerError::Restore(fact.into()))
 }
 
-/// What tells one pair of archives from another.
+/// A hash of both manifests, which tells one pair of archives from another.
 fn identity(log: &Reader, keys: &Reader) -> String {
     let text = |reader: &Reader| serde_json::to_vec(&reader.manifest).expect("a manifest can be written as JSON");
     let mut hash = digest::Context::new(&digest::SHA256);
@@ -74,7 +73,7 @@ fn identity(log: &Reader, keys: &Reader) -> String {
     hex::encode(hash.finish())
 }
 
-/// Refuses a database that holds something, and one that servers are connected to. Looks before anything of it is changed.
+/// Refuses a database that is not empty, and one that servers are connected to. Changes nothing.
 pub(super) async fn check_target(client: &Client) -> Result<(), ServerError> {
     let migrated = "SELECT to_regclass('lethe.restoring') IS NOT NULL";
     if !client.query_one(migrated, &[]).await.map_err(fault)?.get::<_, bool>(0) {
@@ -83,7 +82,7 @@ pub(super) async fn check_target(client: &Client) -> Result<(), ServerError> {
     refuse_full(client).await?;
     let servers = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename IN ('lethe_api', 'lethe_system')";
     let mut connected: i64 = 0;
-    // Connections of a run that was killed end by themselves soon.
+    // Connections of a killed run end by themselves after a moment.
     for _ in 0..LOOKS {
         connected = client.query_one(servers, &[]).await.map_err(fault)?.get(0);
         if connected == 0 {
@@ -94,7 +93,7 @@ pub(super) async fn check_target(client: &Client) -> Result<(), ServerError> {
     refuse(format!("servers hold {connected} connections to this database: stop them first"))
 }
 
-/// Refuses a database that holds something that no restore brought in.
+/// Refuses a database with events or keys, unless a restore brought them in.
 async fn refuse_full(client: &Client) -> Result<(), ServerError> {
     let full = "SELECT NOT EXISTS (SELECT FROM lethe.restoring)
                    AND (EXISTS (SELECT FROM log.events) OR EXISTS (SELECT FROM vault.subjects))";
@@ -104,8 +103,8 @@ async fn refuse_full(client: &Client) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// Finds the mark of an unfinished restore of these archives, or makes one in an empty database. Refuses one that another pair of
-/// archives is being restored into.
+/// Finds the mark of an unfinished restore of these archives, or makes one in an empty database. Refuses if a restore
+/// of other archives is unfinished.
 pub(super) async fn begin(client: &Client, log: &Reader, keys: &Reader) -> Result<Mark, ServerError> {
     let archives = identity(log, keys);
     refuse_full(client).await?;
@@ -121,7 +120,7 @@ pub(super) async fn begin(client: &Client, log: &Reader, keys: &Reader) -> Resul
     Ok(mark)
 }
 
-/// The mark, and the archives that the restore began with.
+/// The mark, and the hash of the archives that the restore began with.
 async fn found(client: &Client) -> Result<Option<(Mark, Option<String>)>, ServerError> {
     let sql = "SELECT archives, step, place, rows_loaded, after, lost_people, lost_records FROM lethe.restoring";
     let Some(row) = client.query_opt(sql, &[]).await.map_err(fault)? else { return Ok(None) };
@@ -142,7 +141,7 @@ async fn found(client: &Client) -> Result<Option<(Mark, Option<String>)>, Server
 }
 
 impl Mark {
-    /// Writes the mark down, inside the transaction that is open, or by itself.
+    /// Writes the mark to the database, as part of an open transaction if there is one.
     pub(super) async fn keep(&self, client: &Client) -> Result<(), ServerError> {
         let step = match self.step {
             Step::Load => "load",
@@ -164,13 +163,13 @@ impl Mark {
         client.execute(update, &values).await.map(drop).map_err(fault)
     }
 
-    /// Goes on to the next table, or the next read model.
+    /// Moves the mark to the next table or read model.
     pub(super) fn next_place(&mut self) {
         (self.place, self.rows_loaded, self.after) = (self.place + 1, 0, SubjectId::NIL);
     }
 }
 
-/// Copies in all rows that are not in yet, then lets go of what only one archive knows.
+/// Copies in all rows that are missing, then deletes accounts and records that only one archive knows.
 pub(super) async fn load(
     client: &Client,
     mark: &mut Mark,
@@ -200,7 +199,8 @@ pub(super) async fn load(
     settle(client, mark).await
 }
 
-/// Refuses archives that lack a table, or have a column that is not known: column names of an archive get into statements.
+/// Refuses archives that lack a table, or have an unknown column, because column names of an archive become part of
+/// statements.
 async fn check_columns(client: &Client, reader: &Reader) -> Result<(), ServerError> {
     let tables = if reader.manifest.tables.contains_key("log.events") { LOG } else { KEYS };
     for (name, _) in tables {
@@ -218,7 +218,7 @@ async fn check_columns(client: &Client, reader: &Reader) -> Result<(), ServerErr
     Ok(())
 }
 
-/// Copies one table in, behind the rows that are in already, a chunk a transaction; leaves the mark at the next table.
+/// Copies in the rows of one table that are missing, a chunk in each transaction. Leaves the mark at the next table.
 async fn copy_in(
     client: &Client,
     mark: &mut Mark,
@@ -227,7 +227,7 @@ async fn copy_in(
     note: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Reader, ServerError> {
     let Some(table) = reader.manifest.tables.get(name) else {
-        // An archive of an older version, which did not have the table.
+        // The archive is of an older version, which did not have the table.
         mark.next_place();
         mark.keep(client).await?;
         return Ok(reader);
@@ -275,16 +275,17 @@ async fn copy_in(
     Ok(reader)
 }
 
-/// A table's text, cut at the ends of its rows. In this format a line break inside a value is written as two other characters.
+/// A table's text, cut at the ends of rows. In this format a line break inside a value is written as two other
+/// characters.
 struct Rows<'p> {
     parts: &'p mut tokio::sync::mpsc::Receiver<Vec<u8>>,
     rest: Vec<u8>,
-    /// Rows that are passed over: an earlier run has stored them.
+    /// How many rows are still to be skipped, because an earlier run has stored them.
     skip: u64,
 }
 
 impl Rows<'_> {
-    /// Whole rows, `limit` at most, and how many they are; none at the end.
+    /// Whole rows, at most `limit`, with their number; `None` at the end.
     async fn next(&mut self, limit: u64) -> Option<(Bytes, u64)> {
         loop {
             let wanted = if self.skip > 0 { self.skip } else { limit };
@@ -303,16 +304,17 @@ impl Rows<'_> {
     }
 }
 
-/// How many bytes the first `limit` whole rows take, and how many rows there are.
+/// The length in bytes and the number of the first whole rows, at most `limit`.
 fn whole_rows(text: &[u8], limit: u64) -> (usize, u64) {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let ends = memchr::memchr_iter(b'\n', text).take(limit);
     ends.fold((0, 0), |(_, count), at| (at + 1, count + 1))
 }
 
-/// What follows once all rows are in, in one transaction: the tree finds its place in the log, and what only one archive knows goes.
+/// Ends the load in one transaction: computes the tree's positions in the log, and deletes accounts and records that
+/// only the archive of the keys knows.
 async fn settle(client: &Client, mark: &mut Mark) -> Result<(), ServerError> {
-    // Fresh tables have no statistics, and what follows joins them.
+    // Fresh tables have no statistics, and the statements below join them.
     client.batch_execute("ANALYZE log.events, vault.subjects, vault.records; BEGIN").await.map_err(fault)?;
     let short = "SELECT EXISTS (SELECT FROM log.trees WHERE begins + size > (SELECT count(*) FROM log.events))";
     if client.query_one(short, &[]).await.map_err(fault)?.get(0) {
@@ -320,7 +322,7 @@ async fn settle(client: &Client, mark: &mut Mark) -> Result<(), ServerError> {
             "the archive of the log holds fewer events than its tree has leaves; nothing can be restored from it",
         );
     }
-    // Where a tree stands in the log follows from how many events come before.
+    // A tree's position in the log follows from the number of events before it.
     let bundles = "-- restore_bundles
         WITH placed AS (SELECT txid, position, row_number() OVER (ORDER BY txid, position) - 1 AS at FROM log.events)
         INSERT INTO log.bundles (tree, bundle, txid, position)

@@ -1,8 +1,9 @@
-//! Backups: the log and the keys in archives apart, bringing a database back from a pair of them, and the drill that proves that
-//! what was erased does not come back.
+//! Backups: an archive of the log and one of the keys, a database brought back from such a pair, and the drill that
+//! proves that erased data does not come back.
 //!
-//! A log opens nothing by itself, and keys say nothing by themselves; kept in different places, neither copy is a copy of the
-//! data. A restore pairs an old log with the newest keys: what was deleted in between has no key any more.
+//! The log opens nothing without keys, and the keys tell nothing without the log. So neither archive alone is a copy of
+//! the data, if they are kept in different places. A restore pairs an old log with the newest keys: data that was
+//! deleted in between has no key any more.
 
 mod archive;
 mod create;

@@ -1,10 +1,12 @@
-//! Bringing a database back from an archive of the log and one of the keys: rows, read models, then the ledger of erasures.
+//! Bringing a database back from an archive of the log and one of the keys: first the rows, then the read models, then
+//! the ledger of erasures.
 //!
-//! Promises: nothing is served from a database in which something that was erased lives again, or of which a part is missing. Two
-//! marks say that a restore is unfinished: a file in the data folder, made before anything else, and a row in the database, made
-//! before the first row of an archive. While either stands, no server starts. The same command goes on where it was killed. What the
-//! two archives do not both know is named and let go. Refuses: a database that holds something, or that a server is connected to;
-//! keys older than the log, in which what was deleted in between would live again; keys under a version that the ring no longer has.
+//! Promises: no server serves from a database in which erased data lives again, or of which a part is missing. Two
+//! marks say that a restore is unfinished: a file in the data folder, made before anything else, and a row in the
+//! database, made before the first row of an archive. No server starts while either is there. The same command goes on
+//! with a restore that was killed. Accounts and records that only one archive knows are counted and deleted. Refuses: a
+//! database that is not empty or that a server is connected to; keys older than the log, because data deleted in
+//! between would live again; keys under a version that the ring no longer has.
 
 use std::{path::Path, sync::Arc};
 
@@ -30,20 +32,19 @@ use crate::{
     server::{self, ServerError, Settings, Store},
 };
 
-/// What came back.
+/// The result of a restore.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// How many events.
     pub events: u64,
-    /// How many people have keys.
+    /// The number of people who have keys.
     pub people: u64,
-    /// Records whose events the log does not have: they were made after it was archived.
+    /// Records without events in the log, because they were made after the log was archived; they are deleted.
     pub lost_records: u64,
-    /// Accounts that the log does not have.
+    /// Accounts that the log does not have; their keys are deleted.
     pub lost_people: u64,
-    /// The origin of the new tree over the log, where the old one could not be gone on with.
+    /// The origin of a new tree over the log, if the old tree could not be continued.
     pub opened: Option<String>,
-    /// What the ledger had to take away again.
+    /// What the ledger of erasures changed again.
     pub replayed: Replayed,
 }
 
@@ -70,7 +71,7 @@ pub async fn restore(
     store.migrate(password, &vault, &passwords).await?;
     let client = db::admin(&store.database.address, &store.database.admin, password).await?;
     let mut mark = match begin(&client, &log, &keys).await {
-        // Nothing was changed: what is served from this folder may go on.
+        // The database is unchanged, so servers may go on with this folder.
         Err(ServerError::Restore(fact)) if !begun_before => {
             settings.folder.unmark_restoring()?;
             return Err(ServerError::Restore(fact));
@@ -105,7 +106,7 @@ async fn counted(client: &Client, mark: &Mark) -> Result<Restored, ServerError> 
     Ok(Restored { events: count(0), people: count(1), lost_people, lost_records, ..Restored::default() })
 }
 
-/// Makes the read models about people, page by page, behind the page that an earlier run came to.
+/// Makes the read models about people, page by page, from the page on that an earlier run came to.
 async fn rebuild(
     app: &App,
     client: &Client,
@@ -138,13 +139,13 @@ async fn rebuild(
     mark.keep(client).await
 }
 
-/// Takes both marks away: the database's first, since a folder without it could be served.
+/// Removes both marks. The database's mark goes first: if only the folder's mark is left, no server starts.
 async fn end(folder: &Folder, client: &Client) -> Result<(), ServerError> {
     client.batch_execute("DELETE FROM lethe.restoring").await.map_err(db::DbError::from)?;
     Ok(folder.unmark_restoring()?)
 }
 
-/// What must be so before anything is written.
+/// Checks the archives against this version, each other, the ledger and the ring, before anything is written.
 async fn check(settings: &Settings, log: &Reader, keys: &Reader, vault: &Vault) -> Result<(), ServerError> {
     let refuse = |fact: String| Err(ServerError::Restore(fact));
     let newest = db::newest_migration();

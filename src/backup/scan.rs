@@ -1,4 +1,4 @@
-//! Searching raw bytes: whether a text stands anywhere below a folder, as it is or in an encoding that could hold it.
+//! Searching raw bytes: whether a text is anywhere below a folder, as it is or in a usual encoding.
 
 use std::{
     fs::File,
@@ -11,21 +11,21 @@ use memchr::memmem::Finder;
 
 const PART: usize = 1 << 20;
 
-/// A text in every encoding that is searched for.
+/// A text in all encodings that are searched for.
 pub struct Wanted {
     finders: Vec<Finder<'static>>,
     longest: usize,
 }
 
 impl Wanted {
-    /// The text as it is, in UTF-16, hexadecimal, and base64 at each of its three places.
+    /// The text in UTF-8, UTF-16 and hexadecimal, and in base64 at each of its three offsets.
     pub fn new(text: &str) -> Self {
         let hex = hex::encode(text);
         let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let mut needles =
             vec![text.as_bytes().to_vec(), wide, hex.clone().into_bytes(), hex.to_uppercase().into_bytes()];
         for before in 0..3_usize {
-            // Characters that also depend on neighbours are left out at both ends.
+            // The characters at both ends that also depend on neighbouring bytes are left out.
             let (first, last) = ((before * 8).div_ceil(6), (before + text.len()) * 8 / 6);
             let longer = [&vec![0; before], text.as_bytes()].concat();
             needles.push(STANDARD.encode(&longer).as_bytes()[first..last].to_vec());
@@ -34,12 +34,14 @@ impl Wanted {
         Self { finders: needles.iter().map(|needle| Finder::new(needle).into_owned()).collect(), longest }
     }
 
-    /// The files below a folder in which it stands, and how many were searched; folders of the names in `but` are left out.
+    /// The files below a folder that hold the text, and how many files were searched. Folders and files named in `but`
+    /// are left out.
     pub fn below(&self, folder: &Path, but: &[&str]) -> io::Result<(Vec<PathBuf>, usize)> {
         let (mut found, mut searched) = (Vec::new(), 0);
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
-            // A link to a cluster elsewhere is followed; what vanishes meanwhile, a server's temporary file, is not there.
+            // Links are followed, because the cluster may lie elsewhere. A file that disappears meanwhile, such as a
+            // server's temporary file, is skipped.
             let Ok(kind) = std::fs::metadata(&path) else { continue };
             if path.file_name().is_some_and(|name| but.iter().any(|other| name == *other)) {
                 continue;
@@ -72,7 +74,7 @@ impl Wanted {
             if read == 0 {
                 return Ok(false);
             }
-            // What lies across the border of two parts is found in the second.
+            // The end of this part is kept, so that a text across two parts is found.
             let keep = self.longest.min(kept + read);
             bytes.drain(..bytes.len() - keep);
         }

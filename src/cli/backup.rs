@@ -1,5 +1,5 @@
-//! `lethe backup`, `lethe restore` and `lethe drill`: copies of log and keys, apart; a database brought back from a pair of them; and
-//! the proof that what was erased does not come back.
+//! `lethe backup`, `lethe restore` and `lethe drill`: archives of log and keys in separate files, a database brought
+//! back from two of them, and the proof that erased data does not come back.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `lethe hold`.
+//! `lethe hold`: places a legal hold on a person's data, or lifts it.
 
 use std::path::PathBuf;
 
@@ -36,7 +36,6 @@ pub enum HoldCommand {
 }
 
 impl HoldCommand {
-    /// Does what was asked.
     pub async fn run(self) -> Result<(), ServerError> {
         match self {
             Self::Place { place, email, until, reason_file } => {

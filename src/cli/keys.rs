@@ -1,5 +1,5 @@
-//! `lethe keys` and `lethe jwt`: what keys the ring holds, rotating them, destroying old ones. Works while servers run, which see
-//! each step by themselves.
+//! `lethe keys` and `lethe jwt`: show the ring's keys, rotate them, destroy old ones. They work while servers run; the
+//! servers notice each step by themselves.
 
 use std::{
     io::Write,
@@ -80,7 +80,7 @@ impl KeysCommand {
     pub(super) async fn run(self) -> Result<(), ServerError> {
         let (Self::List { place } | Self::Rotate { place } | Self::Destroy { place, .. } | Self::Grant { place, .. }) =
             &self;
-        // Between two steps, so that nothing is half done; the next rotation goes on.
+        // A rotation stops only between two steps, so that nothing is half done; the next rotation goes on from there.
         let stop = asked_to_stop()?;
         let stopped = std::sync::Arc::new(AtomicBool::new(false));
         let told = stopped.clone();
@@ -96,7 +96,8 @@ impl KeysCommand {
                     Self::Grant { email, reason_file, to, .. } => {
                         let reason = required_secret(reason_file)?;
                         let io = |error| PlaceError::Io(to.clone(), error);
-                        // Begun first: where it can't be written, nothing is granted, and nobody is told.
+                        // The file is begun before the grant, so that nothing is granted and nobody is told when it
+                        // can't be written.
                         let mut file = NewFile::create(to).map_err(io)?;
                         let grant = opening::keys_grant(&app, &normalise(email)?, reason.trim()).await?;
                         file.write_all(grant.as_bytes()).and_then(|()| file.finish()).map_err(io)?;

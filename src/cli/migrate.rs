@@ -1,4 +1,4 @@
-//! `lethe migrate`, and what becomes of the data of the service before.
+//! `lethe migrate`: brings a database to this version, or archives the data of the service before.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Commands and their arguments. Secrets come from files only.
+//! The command line's commands and arguments. Secrets are read from files, never from arguments.
 
 mod backup;
 mod hold;
@@ -94,7 +94,6 @@ struct DemoArgs {
 }
 
 impl Cli {
-    /// Does what was asked.
     pub async fn run(self) -> Result<(), ServerError> {
         match self.command {
             Command::Demo(args) => {

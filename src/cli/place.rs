@@ -1,4 +1,4 @@
-//! Where a command works: the data folder, the database, the secrets.
+//! Where a command works: the data folder, the database, and the files of the secrets.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,7 +32,7 @@ pub(crate) struct PlaceArgs {
     passphrase_file: Option<PathBuf>,
 }
 
-/// A data folder and a database, at hand.
+/// An opened data folder and its database.
 pub(crate) struct Place {
     pub(crate) folder: Folder,
     pub(crate) store: Store,
@@ -41,7 +41,7 @@ pub(crate) struct Place {
 }
 
 impl PlaceArgs {
-    /// Opens the place; makes what is missing only where `create` says so.
+    /// Opens folder, key ring and database. A missing key ring is created only if `create` is true.
     pub(crate) async fn open(&self, create: bool) -> Result<Place, ServerError> {
         let folder = Folder::open(&self.data)?;
         let passphrase = self.passphrase_file.as_deref().map(required_secret).transpose()?;
@@ -55,7 +55,7 @@ impl PlaceArgs {
         Ok(Place { folder, store, vault: Arc::new(Vault::new(ring)), password })
     }
 
-    /// Runs something on the place and stops our own cluster afterwards, whatever came of it.
+    /// Runs `work` on the opened database, and stops our own cluster afterwards, also when `work` failed.
     pub(crate) async fn on_store(
         &self,
         create: bool,
@@ -77,7 +77,7 @@ impl Place {
         self.store.migrate(self.password(), &self.vault, &self.folder.passwords()?).await
     }
 
-    /// Opens the application as commands need it that do not serve.
+    /// Opens the application with the usual settings, for commands that do not serve.
     pub(crate) async fn open(&self) -> Result<Arc<lethe::app::App>, ServerError> {
         self.open_with(&self.settings()).await
     }
@@ -103,7 +103,7 @@ pub(crate) fn normalise(email: &str) -> Result<String, ServerError> {
     Ok(domain::kinds::normalise_address(email).map_err(|fault| lethe::app::AppError::Invalid(vec![fault]))?)
 }
 
-/// Resolves at Ctrl-C or SIGTERM.
+/// A future that resolves at Ctrl-C or SIGTERM.
 pub(crate) fn asked_to_stop() -> Result<impl Future<Output = ()> + Send + 'static, ServerError> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     Ok(async move {

@@ -1,18 +1,18 @@
-//! The progress of a long command: a bar where a person watches; in a log a line at the beginning of a step, and for each tenth.
+//! The progress of a long command on the standard error: a bar on a terminal; otherwise a line when a step begins and
+//! after each tenth of it.
 
 use std::{io::IsTerminal, sync::Mutex};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lethe::backup::Progress;
 
-/// What is shown so far.
+/// The progress shown so far.
 struct Shown {
     step: &'static str,
     tenths: u64,
     bar: Option<ProgressBar>,
 }
 
-/// Writes progress to the standard error.
 pub(super) fn watch() -> impl Fn(Progress) + Send + Sync {
     let shown = Mutex::new(Shown { step: "", tenths: 0, bar: None });
     let terminal = std::io::stderr().is_terminal();

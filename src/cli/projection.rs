@@ -1,4 +1,5 @@
-//! `lethe projections`: how read models stand, building one anew, trying again what one could not apply. Works while servers run.
+//! `lethe projections`: shows the state of read models, rebuilds one, and tries again events that one could not apply.
+//! Works while servers run.
 
 use clap::Subcommand;
 use lethe::{

@@ -1,4 +1,4 @@
-//! `lethe serve`.
+//! `lethe serve`: reads the arguments, opens the application and serves.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -95,10 +95,10 @@ impl ControllerArgs {
     }
 }
 
-/// The longest name, address or place, in characters.
+/// The longest name, address or location of the controller, in characters.
 const LINE_CHARS: usize = 200;
 
-/// A text that people read on receipts and certificates.
+/// Checks a text of one line that people read on receipts and certificates.
 fn line(text: &str) -> Result<String, String> {
     Line::parse(text, LINE_CHARS).map(|line| line.as_str().to_owned())
 }
@@ -119,7 +119,7 @@ struct LogArgs {
     witness_policy: Option<PathBuf>,
 }
 
-/// An origin whose last part is a number would read as a later tree of another.
+/// Checks an origin. A last part that is a number is refused, because it would read as a later tree of another origin.
 fn origin(text: &str) -> Result<String, &'static str> {
     let numbered = text.rsplit('/').next().is_some_and(|part| part.parse::<u64>().is_ok());
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
@@ -188,14 +188,12 @@ impl ExportStoreArgs {
 }
 
 impl ServeArgs {
-    /// The relay of the command line, if it names one.
     fn relay(&self) -> Result<Option<Relay>, ServerError> {
         let Some(url) = &self.smtp else { return Ok(None) };
         let password = self.smtp_password_file.as_deref().map(required_secret).transpose()?;
         Ok(Some(Relay::new(url, password.as_ref().map(|password| password.as_str()), self.smtp_ca.as_deref())?))
     }
 
-    /// Serves until it is asked to stop.
     pub async fn run(self) -> Result<(), ServerError> {
         let relay = self.relay()?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| ServerError::Listen(self.listen, error))?;

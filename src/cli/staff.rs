@@ -1,4 +1,4 @@
-//! `lethe staff`.
+//! `lethe staff`: gives a person the role of a member of staff.
 
 use clap::{Subcommand, ValueEnum};
 use context::Role;
@@ -28,7 +28,6 @@ pub enum StaffRole {
 }
 
 impl StaffCommand {
-    /// Does what was asked.
     pub async fn run(self) -> Result<(), ServerError> {
         let Self::Add { place, email, role } = self;
         let role = match role {

@@ -1,4 +1,5 @@
-//! `lethe stats`: what is published and when, releasing by hand, the public list of hospitals, and the evaluation.
+//! `lethe stats`: plans what is published and when, releases by hand, adds to the public list of hospitals, and
+//! evaluates the statistics.
 
 use std::{
     io::Write,
@@ -132,7 +133,7 @@ fn listed(file: &Path) -> Result<Vec<hospitals::Hospital>, PlaceError> {
     hospitals::read(file).map_err(|error| PlaceError::Malformed(file.into(), error.to_string()))
 }
 
-/// Prints the evaluation, and draws its figure.
+/// Prints the evaluation, and writes its figure if a file is named.
 fn evaluated(seed: u64, hospitals: Option<&Path>, figure: Option<&Path>) -> Result<(), ServerError> {
     let hospitals = hospitals.map_or_else(|| Ok(hospitals::built_in()), listed)?;
     let figure =

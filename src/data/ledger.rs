@@ -1,9 +1,12 @@
-//! The ledger of erasures: what a restored backup must not bring back. One file outside the database, one JSON line an entry.
+//! The ledger of erasures: the facts that a restored backup must not undo. One file outside the database, one JSON line
+//! an entry.
 //!
-//! Promises: an entry is on disk before what it tells of is committed; servers that share a data folder write one after the
-//! other; half a line, as a crash leaves it, is cut off when the ledger is next written. It holds random ids, purposes,
-//! states, times, and what is sealed. An entry whose transaction failed afterwards is carried out by a restore all the same: somebody had
-//! asked for it. Refuses: a ledger that is damaged anywhere but at its end.
+//! Promises: an entry that protects a person is on disk before its transaction commits; an entry that lifts a hold or a
+//! restriction is written after the commit, so that a crash in between makes a restore stricter, never looser. Servers
+//! that share a data folder write one after the other. An unfinished last line, which a crash can leave, is cut off at
+//! the next write. The ledger holds random ids, purposes, states, times and sealed texts. A restore carries out an
+//! entry even when its transaction failed afterwards, because somebody had asked for it. Refuses: a ledger that is
+//! damaged anywhere but at its end.
 
 use std::{
     fs::{File, OpenOptions},
@@ -20,132 +23,111 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::place::sync_folder;
 
-/// How long another server's entry is waited for.
+/// How long a write waits for another server that holds the file's lock.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum Entry {
-    /// A person is being erased; until the entry's [`Entry::Erased`] follows, every start-up goes on with it.
+    /// The erasure of a person begins. Every start of a server goes on with it until [`Entry::Erased`] or
+    /// [`Entry::NotErased`] follows.
     Erasing {
-        /// The person.
         subject: SubjectId,
-        /// The request that asked for it.
+        /// The request to delete that the person confirmed.
         request: DeletionId,
-        /// When it began.
         at: DateTime<Utc>,
     },
-    /// What an [`Entry::Erasing`] announced did not come to pass: a legal hold was placed in between, or the request is closed.
+    /// The erasure that [`Entry::Erasing`] announced did not happen, because a legal hold was placed in between or the
+    /// request is closed.
     NotErased {
-        /// The person.
         subject: SubjectId,
-        /// When that was found.
+        /// When the server found that the erasure does not happen.
         at: DateTime<Utc>,
     },
-    /// A person is erased: keys, rows, files.
+    /// A person's keys, rows and files are erased.
     Erased {
-        /// The person.
         subject: SubjectId,
-        /// When it ended.
+        /// When the last step, removing the files, was done.
         at: DateTime<Utc>,
     },
-    /// Records were removed.
+    /// Records were removed, for instance at the person's request or because their retention was over.
     Removed {
-        /// Whose.
         subject: SubjectId,
-        /// Which.
+        /// The removed records of this one person.
         records: Vec<RecordId>,
-        /// When.
         at: DateTime<Utc>,
     },
-    /// A request to delete was cancelled: a restored log that only knows its confirmation must not carry it out.
+    /// A request to delete was cancelled. A restored log may know only the confirmation, and must not carry it out.
     Cancelled {
-        /// Whose.
         subject: SubjectId,
-        /// The request.
+        /// The request that is not carried out.
         request: DeletionId,
-        /// When.
         at: DateTime<Utc>,
     },
-    /// The grace of a confirmed request was prolonged by a suspension: a restored log that only knows the earlier end must not
-    /// carry it out then.
+    /// A suspension prolonged the grace of a confirmed request. A restored log may know only the earlier end, and must
+    /// not erase the person then.
     Paused {
-        /// Whose.
         subject: SubjectId,
-        /// The request.
         request: DeletionId,
         /// The end of the suspension.
         paused_until: DateTime<Utc>,
-        /// The end of the grace from then on.
+        /// The new end of the grace.
         grace_ends_at: DateTime<Utc>,
-        /// When.
         at: DateTime<Utc>,
     },
-    /// A legal hold was placed, or lifted.
+    /// A legal hold was placed, replaced or lifted.
     Held {
-        /// On whose data.
         subject: SubjectId,
-        /// Its end and its reason, sealed; none where it was lifted.
+        /// The end of the hold, and its reason sealed under the person's trail key. `None` when the hold was lifted.
         hold: Option<(DateTime<Utc>, String)>,
-        /// When.
         at: DateTime<Utc>,
     },
     /// A consent was withdrawn, or the person objected to a purpose.
     Withdrawn {
-        /// Whose.
         subject: SubjectId,
-        /// The purpose.
         purpose: Purpose,
-        /// Whether it was an objection.
+        /// True for an objection (GDPR Art. 21), false for a withdrawal of consent.
         objected: bool,
-        /// When.
         at: DateTime<Utc>,
     },
-    /// A person had processing restricted, or lifted the restriction.
+    /// A person had processing restricted (GDPR Art. 18), or lifted the restriction.
     Restricted {
-        /// Whose.
         subject: SubjectId,
-        /// Whether it is restricted from then on.
+        /// False when the restriction was lifted.
         restricted: bool,
-        /// When.
         at: DateTime<Utc>,
     },
-    /// Statistics of a quarter were drawn: where a restored database does not have them, they must not be drawn again.
+    /// Statistics of a quarter were drawn. A restored database that does not hold them must not draw them again.
     Released {
         /// The quarter, as `2025-Q1`.
         period: String,
-        /// 0 for the first release.
+        /// 0 for the first release, 1 for the scheduled revision.
         revision: u32,
-        /// When.
         at: DateTime<Utc>,
     },
 }
 
-/// Why the ledger can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The file can't be read or written.
     #[error("the ledger of erasures {0}: {1}")]
     Io(PathBuf, #[source] io::Error),
-    /// A line is damaged.
+    /// A line other than an unfinished last one is no entry; holds the path and the line's number, from 1.
     #[error("the ledger of erasures {0}: line {1} is damaged; bring back a whole copy")]
     Damaged(PathBuf, usize),
 }
 
-/// The ledger of a data folder.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     path: PathBuf,
 }
 
 impl Ledger {
-    /// The ledger at a path; the file is made by the first entry.
+    /// Makes no file: the first entry makes it.
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    /// Adds an entry, durably.
+    /// Adds an entry; it is on disk when this returns.
     pub async fn append(&self, entry: Entry) -> Result<(), LedgerError> {
         self.off_the_worker(move |ledger| {
             ledger.append_now(&entry).map_err(|error| LedgerError::Io(ledger.path.clone(), error))
@@ -153,12 +135,12 @@ impl Ledger {
         .await
     }
 
-    /// All entries, oldest first.
+    /// Reads all entries, oldest first. A missing file counts as no entries.
     pub async fn read(&self) -> Result<Vec<Entry>, LedgerError> {
         self.off_the_worker(Self::read_now).await
     }
 
-    /// Does `work` on a thread that may wait for the disk.
+    /// Does `work` on a thread that may block on the disk.
     async fn off_the_worker<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, LedgerError> + Send + 'static,
@@ -197,7 +179,7 @@ impl Ledger {
         lines.map(|(number, line)| serde_json::from_str(line).map_err(damaged(number))).collect()
     }
 
-    /// Erasures that began and have not ended.
+    /// The erasures that began and have neither ended nor been called off.
     pub async fn unfinished(&self) -> Result<Vec<(SubjectId, DeletionId)>, LedgerError> {
         let mut open = Vec::new();
         for entry in self.read().await? {
@@ -216,7 +198,7 @@ impl Ledger {
     }
 }
 
-/// Where the last whole line ends, looking backwards from the end of the file.
+/// The offset behind the last whole line, searched backwards from the end of the file.
 fn end_of_last_line(file: &mut File) -> io::Result<u64> {
     const STEP: u64 = 4096;
     let mut end = file.metadata()?.len();

@@ -1,4 +1,5 @@
-//! What a server keeps in files: its data folder with its secrets, the ledger of erasures, the newest checkpoint.
+//! Files that a server keeps outside the database: its data folder with the secrets, the ledger of erasures, the newest
+//! checkpoint.
 
 pub mod ledger;
 pub mod new_file;

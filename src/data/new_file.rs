@@ -1,8 +1,8 @@
-//! A file that is made whole or not at all, and never in the place of another.
+//! A file that is made whole or not at all, and never over another file.
 //!
-//! Promises: nothing stands under the name until `finish` has put the file there, on disk to the last byte; a file that is given
-//! up before leaves nothing behind, and after a crash at most a hidden file whose name ends in `.part`. Refuses: a name under which
-//! something stands already, a link that leads nowhere included.
+//! Promises: nothing has the file's name until `finish` has put the whole file there, on disk to the last byte. A file
+//! that is dropped before `finish` leaves nothing behind; a crash leaves at most a hidden file whose name ends in
+//! `.part`. Refuses: a name that is taken already, also by a link that leads nowhere.
 
 use std::{
     fs,
@@ -15,38 +15,38 @@ use tempfile::NamedTempFile;
 
 use crate::data::place::sync_folder;
 
-/// A file that is being written, mode 0600.
+/// A file that is being written, with mode 0600.
 pub struct NewFile {
     path: PathBuf,
     file: NamedTempFile,
 }
 
 impl NewFile {
-    /// Begins a file in the folder of its name.
+    /// Begins a hidden file in the folder that the finished file will be in.
     pub fn create(path: &Path) -> io::Result<Self> {
         refuse_taken(path)?;
         let file = tempfile::Builder::new().prefix(".").suffix(".part").tempfile_in(folder_of(path))?;
         Ok(Self { path: path.into(), file })
     }
 
-    /// Writes a whole file.
+    /// Writes a whole file in one call.
     pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = Self::create(path)?;
         file.write_all(bytes)?;
         file.finish()
     }
 
-    /// The file's name.
+    /// The name that the file will have once it is finished.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes what was written so far durable, still without a name.
+    /// Brings the bytes written so far to disk, without giving the file its name yet.
     pub fn sync(&self) -> io::Result<()> {
         self.file.as_file().sync_all()
     }
 
-    /// Puts the file in its place, durably. Fails where something has come to stand there meanwhile.
+    /// Gives the file its name, durably. Fails when the name has been taken meanwhile.
     pub fn finish(self) -> io::Result<()> {
         self.sync()?;
         self.file.persist_noclobber(&self.path).map_err(|error| error.error)?;
@@ -70,7 +70,7 @@ impl Seek for NewFile {
     }
 }
 
-/// Refuses a name under which something stands, a name that no file can have, and one in a folder that is not there.
+/// Refuses a name that is taken, a path without a file name, and a folder that does not exist.
 pub fn refuse_taken(path: &Path) -> io::Result<()> {
     if path.file_name().is_none() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not the name of a file"));
@@ -80,14 +80,14 @@ pub fn refuse_taken(path: &Path) -> io::Result<()> {
             io::ErrorKind::AlreadyExists,
             "something stands there already, and nothing is written over it: name another file",
         )),
-        // The folder has to be there.
+        // The name is free; its folder must exist.
         Err(error) if error.kind() == io::ErrorKind::NotFound => fs::metadata(folder_of(path)).map(drop),
         Err(error) => Err(error),
     }
 }
 
-/// Whether two names, of files that need not be there yet, are names of one file: by the same folder, whatever it is called, or by
-/// links to one file.
+/// Whether two paths name one file. Neither file needs to exist: the folders are compared by device and inode, and
+/// existing files too, so that links are seen.
 pub fn is_one_file(one: &Path, other: &Path) -> io::Result<bool> {
     let id = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
     if let (Ok(one), Ok(other)) = (id(one), id(other)) {
@@ -139,7 +139,7 @@ mod tests {
             let refused = NewFile::write(&path(name), b"lost").expect_err(name);
             assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists, "{name}");
         }
-        // A file that comes to stand there while the other is written stays as well.
+        // A file that takes the name while the other is being written is not overwritten either.
         let late = NewFile::create(&path("late")).expect("begun");
         fs::write(path("late"), "kept").expect("written");
         assert_eq!(late.finish().expect_err("taken").kind(), io::ErrorKind::AlreadyExists);

@@ -1,4 +1,5 @@
-//! Where a server lives: its data folder, its database, its secrets. Nothing here is a secret itself; they are in files.
+//! Where a server works: its data folder, its database, and the files of its secrets. The types here hold paths and
+//! addresses; the secrets themselves stay in files.
 
 use std::{
     fs::{self, OpenOptions},
@@ -14,60 +15,57 @@ use vault::Ring;
 
 use crate::data::random::random_text;
 
-/// Why a server cannot live there.
+/// Why a data folder or a database can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
-    /// A file can't be read or written.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] std::io::Error),
-    /// A file is not what it should be.
+    /// A file has the wrong content or the wrong mode; the text says the fault.
     #[error("{0}: {1}")]
     Malformed(PathBuf, String),
-    /// The connection string is not one.
+    /// The connection string can't be parsed, or asks for something that is not supported.
     #[error("--database must look like postgresql://user@host:port/name: {0}")]
     Database(String),
-    /// The connection string holds a password.
     #[error("--database must not hold a password: name a file of mode 0600 with --password-file")]
     PasswordInArgument,
-    /// The key ring can't be opened.
     #[error(transparent)]
     Ring(#[from] vault::RingError),
 }
 
-/// The file that says that a restore is unfinished.
+/// A file of this name in the data folder says that a restore is unfinished.
 const RESTORING: &str = "restoring";
 
-/// The files of a data folder.
+/// An opened data folder.
 #[derive(Clone, Debug)]
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Opens a folder, making it where there is none.
+    /// Opens a folder, and creates it if it does not exist.
     pub fn open(path: &Path) -> Result<Self, PlaceError> {
         let io = |error| PlaceError::Io(path.into(), error);
         if !path.exists() {
-            // Traversable, since PostgreSQL's own account has to get to its folder in it; not listed.
+            // Others may pass through, because PostgreSQL's own account must reach its folder inside; they may not list
+            // the folder.
             fs::DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(io)?;
         }
         Ok(Self(path.canonicalize().map_err(io)?))
     }
 
-    /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// A file or folder in it.
+    /// The path of a file or folder inside the data folder.
     pub fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// Notes, durably, that a restore has begun: from now on no server starts on this folder.
+    /// Notes, durably, that a restore has begun. From now on no server starts on this folder.
     pub fn mark_restoring(&self) -> Result<(), PlaceError> {
         write_secret(&self.join(RESTORING), b"A restore is unfinished. Run the same `lethe restore` again.\n")
     }
 
-    /// Takes that note away.
+    /// Removes the note of [`Folder::mark_restoring`].
     pub fn unmark_restoring(&self) -> Result<(), PlaceError> {
         let path = self.join(RESTORING);
         let io = |error| PlaceError::Io(path.clone(), error);
@@ -77,22 +75,22 @@ impl Folder {
         }
     }
 
-    /// Whether a restore into a database of this folder is unfinished.
     pub fn is_restoring(&self) -> bool {
         self.join(RESTORING).exists()
     }
 
-    /// The key ring, made where there is none.
+    /// Opens the key ring, and creates it if there is none.
     pub fn ring(&self, passphrase: Option<&[u8]>) -> Result<Ring, PlaceError> {
         Ok(Ring::open_or_create(&self.join("ring.json"), passphrase)?)
     }
 
-    /// The key ring, which must be there.
+    /// Opens the key ring; fails if there is none.
     pub fn present_ring(&self, passphrase: Option<&[u8]>) -> Result<Ring, PlaceError> {
         Ok(Ring::open(&self.join("ring.json"), passphrase)?)
     }
 
-    /// The logins' passwords, made where there are none, also for logins that an older version did not have.
+    /// Reads the logins' passwords. Makes and stores a password for each login that has none, also for a login that an
+    /// older version did not have.
     pub fn passwords(&self) -> Result<Passwords, PlaceError> {
         let path = self.join("logins.json");
         let mut passwords = match read_secret(&path)? {
@@ -113,7 +111,8 @@ impl Folder {
     }
 }
 
-/// A secret of a file, without its last line break; none where there is no file. Refuses one that others may read.
+/// Reads a secret without its trailing line breaks. `None` when the file does not exist. Refuses a file that others may
+/// read.
 pub fn read_secret(path: &Path) -> Result<Option<String>, PlaceError> {
     let io = |error| PlaceError::Io(path.into(), error);
     match fs::metadata(path) {
@@ -126,7 +125,7 @@ pub fn read_secret(path: &Path) -> Result<Option<String>, PlaceError> {
     }
 }
 
-/// Writes a secret whole or not at all, mode 0600.
+/// Writes a secret whole or not at all, with mode 0600.
 pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), PlaceError> {
     let io = |error| PlaceError::Io(path.into(), error);
     let sibling = path.with_extension("new");
@@ -136,23 +135,22 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), PlaceError> {
     fs::rename(&sibling, path).and_then(|()| sync_folder(path)).map_err(io)
 }
 
-/// Makes durable that a file was made in, or renamed into, its folder.
+/// Brings to disk that a file was created in its folder, or renamed into it.
 pub fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Where a database is, and who migrates it.
+/// Where a database is, and the login that migrates it.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// Where it is.
     pub address: Address,
-    /// The superuser of the connection string.
+    /// The superuser's login, taken from the connection string.
     pub admin: String,
 }
 
 impl Database {
-    /// Reads a connection string without a password.
+    /// Reads a connection string. Refuses one that holds a password.
     pub fn parse(url: &str) -> Result<Self, PlaceError> {
         let config: tokio_postgres::Config =
             url.parse().map_err(|error: tokio_postgres::Error| PlaceError::Database(error.to_string()))?;
@@ -175,7 +173,7 @@ impl Database {
         Ok(Self { address: Address { host, port, database }, admin })
     }
 
-    /// The connection string of a login, for programs that take one.
+    /// The connection string of a login, for other programs such as `psql`.
     pub fn url(&self, user: &str, password: Option<&str>) -> String {
         let Address { host, port, database } = &self.address;
         let secret = password.map(|password| format!("&password={}", quoted(password))).unwrap_or_default();
@@ -184,7 +182,7 @@ impl Database {
     }
 }
 
-/// A part of a connection string, with what has a meaning there as `%` and two digits (RFC 3986).
+/// Percent-encodes a part of a connection string (RFC 3986).
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
     for byte in text.bytes() {

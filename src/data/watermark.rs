@@ -1,7 +1,9 @@
-//! The newest checkpoint that was signed, in a file outside the database: the server's own witness against its database.
+//! The newest checkpoint that was signed, in a file outside the database. The server is thereby its own witness: a
+//! database that was rolled back contradicts this file.
 //!
-//! Promises: a checkpoint is signed only if it goes on from this one; the file is replaced whole. Auditors are given its copy.
-//! Refuses: a file that the log's own key did not sign. Files are read and locked beside the threads that serve.
+//! Promises: a checkpoint is signed only if it continues the one in this file, and the file is replaced whole. Auditors
+//! receive a copy. Refuses: a file that the log's own key did not sign. Reading and locking happen on threads that may
+//! block, apart from the threads that serve.
 
 use std::{
     fs,
@@ -15,24 +17,23 @@ use transparency::{Checkpoint, LogKey, NoteError};
 
 use crate::data::place::sync_folder;
 
-/// Why the file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WatermarkError {
-    /// The file can't be read or written.
     #[error("the newest checkpoint {0}: {1}")]
     Io(PathBuf, #[source] std::io::Error),
-    /// It is of an older tree than the one that was signed last, or of another log.
+    /// The checkpoint is of an older tree than the one signed last, or of another log.
     #[error("{0}: a checkpoint of {1}, while {2} was signed since")]
     Older(PathBuf, String, String),
-    /// It says something else than what is to take its place.
+    /// The checkpoint in the file contradicts the one that is to replace it: it has the same size and another root, or
+    /// is of a later tree.
     #[error("{0}: what was signed last contradicts this database: it was rolled back, or replaced by a restore")]
     Contradicted(PathBuf),
-    /// It is not what the log's key signed.
+    /// The text is not a note that the log's key signed.
     #[error("the newest checkpoint {0}: {1}; bring back a sound copy")]
     Note(PathBuf, #[source] NoteError),
 }
 
-/// How long another server that writes is waited for.
+/// How long a write waits for another server that writes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The files `checkpoint` and `log.vkey` of a data folder.
@@ -43,18 +44,18 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// The files of a folder; they are made by the first checkpoint.
+    /// Makes no file: the first checkpoint makes both.
     pub fn new(folder: &Path) -> Self {
         Self { path: folder.join("checkpoint"), key: folder.join("log.vkey") }
     }
 
-    /// The newest checkpoint, of whichever origin, if one was signed yet.
+    /// The newest checkpoint of any origin; `None` when none was signed yet.
     pub async fn read(&self, public: [u8; 32]) -> Result<Option<Checkpoint>, WatermarkError> {
         let this = self.clone();
         self.beside(move || this.read_now(public)).await
     }
 
-    /// Does something that may block on a thread of its own.
+    /// Does `work` on a thread that may block.
     async fn beside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, WatermarkError> + Send + 'static,
@@ -75,7 +76,8 @@ impl Watermark {
         Checkpoint::verify(&text, &key).map(Some).map_err(note)
     }
 
-    /// Takes a checkpoint that somebody else kept, where it is newer.
+    /// Takes over a checkpoint that somebody else kept, for instance an auditor. Fails if it is of an older tree than
+    /// the one here.
     pub fn adopt(&self, path: &Path, public: [u8; 32]) -> Result<(), WatermarkError> {
         let text = fs::read_to_string(path).map_err(|error| WatermarkError::Io(path.into(), error))?;
         let note = |error| WatermarkError::Note(path.into(), error);
@@ -89,8 +91,8 @@ impl Watermark {
         }
     }
 
-    /// Replaces the newest checkpoint, durably, and beside it the key that it is verified with. An older one of the same tree, which
-    /// another server was slower with, takes no place.
+    /// Replaces the newest checkpoint durably, and writes beside it the public key that verifies it. Keeps the file
+    /// when it holds a larger size of the same tree, because another server may have been faster.
     pub async fn write(&self, checkpoint: &Checkpoint, key: &LogKey) -> Result<(), WatermarkError> {
         let (this, checkpoint, key) = (self.clone(), checkpoint.clone(), key.clone());
         self.beside(move || this.write_now(&checkpoint, &key)).await
@@ -117,8 +119,8 @@ impl Watermark {
         replace(&self.path, checkpoint.note.as_bytes())
     }
 
-    /// Holds the lock file until dropped. Whoever can open a file can lock it, so nobody else may open this one: one that others
-    /// may open, as it was once made, is closed to them.
+    /// Holds the lock file until dropped. A process that can open a file can lock it, so the file has mode 0600; a file
+    /// that an older version made with a wider mode is given 0600.
     fn lock(&self) -> Result<fs::File, WatermarkError> {
         let path = self.path.with_extension("lock");
         let io = |error| WatermarkError::Io(path.clone(), error);
@@ -132,7 +134,7 @@ impl Watermark {
     }
 }
 
-/// Which trees of one log two origins are of, from 1; none where they are of different logs.
+/// The numbers of the two origins' trees, from 1. `None` when the origins belong to different logs.
 pub fn tree_number(one: &str, other: &str) -> Option<(u64, u64)> {
     let parts = |origin: &str| match origin.rsplit_once('/') {
         Some((first, number)) if number.parse::<u64>().is_ok_and(|number| number > 1) => {
@@ -147,7 +149,7 @@ pub fn tree_number(one: &str, other: &str) -> Option<(u64, u64)> {
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), WatermarkError> {
     let io = |error| WatermarkError::Io(path.into(), error);
     let folder = path.parent().unwrap_or(Path::new("."));
-    // A name of its own each time: several servers may write at the same moment.
+    // A new name each time, because several servers may write at the same moment.
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(io)?;
     let public = fs::Permissions::from_mode(0o644);
@@ -185,7 +187,7 @@ mod tests {
         fs::write(folder.path().join("checkpoint"), checkpoint.note.replace("\n3\n", "\n4\n")).expect("written");
         assert!(matches!(watermark.read(public).await, Err(WatermarkError::Note(..))));
     }
-    /// On the one thread of this test's runtime, which must stay free for others while somebody else holds the lock.
+    /// Runs on the test's single thread, which must stay free for others while somebody else holds the lock.
     #[tokio::test]
     async fn a_lock_that_a_stranger_holds_stops_nobody_else_and_strangers_get_none() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,6 +1,7 @@
-//! The utility of published statistics, on simulated people: how many are covered, how wrong figures are, whether intervals hold,
-//! and what averaging nightly reruns gives an attacker. For the mechanism that requirements 177 to 186 describe, as written and at
-//! an honest budget, and for ours. Everything here is invented; draws come from the seed, so that a report can be printed again.
+//! The utility of published statistics, measured on simulated people: how many people are covered, how large errors
+//! are, whether intervals hold, and how much an attacker gains by averaging nightly reruns. Compares the mechanism of
+//! requirements 177 to 186, as written and with an honest budget, with ours. All data is invented; the seed decides the
+//! draws, so that a report can be repeated.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -20,29 +21,28 @@ use crate::demo::{
     people::{Choices, people},
 };
 
-/// So often everything is drawn, to average over the noise.
+/// How often each mechanism is drawn, to average over the noise.
 const TIMES: u32 = 40;
-/// So many nights the attacker waits.
+/// How many nights the attacker averages.
 pub const NIGHTS: u32 = 30;
-/// The day's length that the mechanism of requirement 185 takes as bound, in hours.
+/// The length of a day that requirement 185 takes as bound, in hours.
 const LONGEST_DAY: f64 = 24.0;
 
-/// Whose mechanism.
+/// The mechanisms that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// Requirements 177 to 186 as they stand: every night anew, ε = 1 for each of three averages.
+    /// Requirements 177 to 186 as written: new noise every night, ε = 1 for each of three averages.
     SeedAsWritten,
-    /// The same, once, with ε = 1 for all three averages together.
+    /// The same, drawn once, with ε = 1 for all three averages together.
     SeedHonest,
-    /// This project's.
     Ours,
 }
 
 impl Whose {
-    /// All, in the order in which they are told.
+    /// All mechanisms, in the order of the report.
     pub const ALL: [Self; 3] = [Self::SeedAsWritten, Self::SeedHonest, Self::Ours];
 
-    /// In words.
+    /// The name in the report.
     pub fn title(self) -> &'static str {
         match self {
             Self::SeedAsWritten => "as written, every night",
@@ -52,32 +52,31 @@ impl Whose {
     }
 }
 
-/// How a mechanism does.
+/// The measured utility of one mechanism.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
-    /// The share of cells with people that are published.
+    /// The share of cells with people that are published, from 0 to 1.
     pub cells: f64,
-    /// The share of people who are in them.
+    /// The share of people who are in published cells, from 0 to 1.
     pub people: f64,
     /// The mean absolute error of average overtime, in hours.
     pub error: f64,
-    /// How often the interval holds the truth; none where there is none.
+    /// How often the interval holds the true value, from 0 to 1; `None` if the mechanism gives no interval.
     pub coverage: Option<f64>,
-    /// The error that is left after averaging so many nights' answers, from one night on.
+    /// The error that is left after averaging the answers of 1, 2, … nights, in hours.
     pub attack: [f64; NIGHTS as usize],
 }
 
-/// The evaluation at one size.
+/// The evaluation with one number of people.
 pub struct Evaluation {
-    /// How many people.
     pub people: usize,
-    /// The plan of ours at this size.
+    /// The plan of our mechanism for this number of people.
     pub plan: Plan,
-    /// By mechanism, in the order of [`Whose::ALL`].
+    /// The outcomes, in the order of [`Whose::ALL`].
     pub outcomes: [Outcome; 3],
 }
 
-/// Bits of the seed.
+/// A source of random bits that the seed decides.
 struct Seeded(StdRng);
 
 impl Source for Seeded {
@@ -86,7 +85,7 @@ impl Source for Seeded {
     }
 }
 
-/// One cell: everybody's means, in minutes a day.
+/// One cell: the averages of everybody in it, in minutes a day.
 #[derive(Default)]
 struct Cell {
     overtime: Vec<i64>,
@@ -100,7 +99,7 @@ impl Cell {
     }
 }
 
-/// Evaluates at one size, in one quarter, with people who work at these hospitals.
+/// Evaluates all mechanisms with one number of people, in one quarter, with people who work at these hospitals.
 pub fn evaluate(seed: u64, count: usize, quarter: Quarter, plan: Plan, hospitals: &[Hospital]) -> Evaluation {
     let table = plan.tables()[0];
     let fine = cells(seed, count, quarter, Table::StateSpecialty, hospitals);
@@ -136,7 +135,7 @@ fn cells(seed: u64, count: usize, quarter: Quarter, table: Table, hospitals: &[H
             country_code: WorkProfile::DEFAULT_COUNTRY.to_owned(),
             time_zone: WorkProfile::DEFAULT_TIME_ZONE.to_owned(),
         };
-        // Before and after a move.
+        // The sums before and after a move.
         let (mut stays, mut goes) = (DaySums::default(), DaySums::default());
         for day in &person.days {
             let sums = if person.moved.as_ref().is_some_and(|to| to.on <= day.date) { &mut goes } else { &mut stays };
@@ -156,7 +155,8 @@ fn cells(seed: u64, count: usize, quarter: Quarter, table: Table, hospitals: &[H
     cells
 }
 
-/// Requirement 182: Laplace noise of `total / n` hours on the average of each cell of K people or more.
+/// The mechanism of requirement 182: Laplace noise of `total / n` hours on the average of each cell with at least K
+/// people.
 fn of_the_seed(
     cells: &BTreeMap<String, Cell>,
     count: usize,
@@ -171,7 +171,7 @@ fn of_the_seed(
         for _ in 0..TIMES {
             let mut sum = 0.0;
             for (night, error) in (1..=NIGHTS).zip(&mut attack) {
-                // Without nightly reruns the first answer is the answer.
+                // Without nightly reruns, the first night's answer stays.
                 if nightly || night == 1 {
                     sum += laplace(scale, source);
                 }
@@ -195,8 +195,8 @@ fn laplace(scale: f64, source: &mut Seeded) -> f64 {
     if source.bits(1) == 1 { size * scale } else { -size * scale }
 }
 
-/// Our mechanism. What is drawn is stored, and every night gets the stored answer; a mechanism that were to draw `nightly` would
-/// be averaged away like the other.
+/// Our mechanism. A draw is stored, and every night gets the stored answer. With `nightly` it draws every night
+/// instead, and averaging removes its noise as it does the other's.
 fn ours(
     cells: &BTreeMap<String, Cell>,
     count: usize,
@@ -248,7 +248,6 @@ fn ours(
     }
 }
 
-/// The report in words and numbers.
 pub fn report(evaluations: &[Evaluation]) -> String {
     let mut text = format!(
         "Budget of a person and quarter: ε = {}, δ = {}; at least {K_MIN} people in a published cell.\n",
@@ -281,7 +280,8 @@ pub fn report(evaluations: &[Evaluation]) -> String {
     text
 }
 
-/// The error that an attacker is left with who averages the answers of successive nights, as SVG, in logarithmic scale.
+/// A figure in SVG with a logarithmic scale: the error that is left when an attacker averages the answers of successive
+/// nights.
 pub fn figure(evaluation: &Evaluation) -> String {
     const COLOURS: [&str; 3] = ["#b3261e", "#e08a1e", "#1f6f54"];
     const LEFT: f64 = 64.0;
@@ -374,12 +374,13 @@ mod tests {
         );
     }
 
-    /// That averaging gives nothing is due to the stored answer, not to how it is counted: drawn anew every night, ours wears out.
+    /// Averaging gains nothing because the answer is stored, not because of how the error is counted: with a new draw
+    /// every night, our noise wears out too.
     #[test]
     fn ours_would_wear_out_if_it_were_drawn_every_night() {
         let (quarter, hospitals) = ("2025-Q2".parse().expect("a quarter"), built_in());
         let table = Plan::Small.tables()[0];
-        // The two largest cells will do: each night of each costs as much as a release of one.
+        // The two largest cells are enough, because each night of each cell costs as much as a release of one cell.
         let mut all: Vec<(String, Cell)> = cells(3, 3_000, quarter, table, &hospitals).into_iter().collect();
         all.sort_by_key(|(_, cell)| std::cmp::Reverse(cell.overtime.len()));
         let cells = all.into_iter().take(2).collect();

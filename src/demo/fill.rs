@@ -33,7 +33,7 @@ use crate::{
 
 const AT_ONCE: usize = 8;
 const BATCH_DAYS: usize = 31;
-/// The commonest first, as the simulator wants them.
+/// The most frequent first, as the simulator expects.
 pub(crate) const SPECIALTIES: &[&str] = &[
     "internal_medicine",
     "surgery",
@@ -52,10 +52,9 @@ pub(crate) const SPECIALTIES: &[&str] = &[
     "geriatrics",
     "dermatology",
 ];
-/// The roles that people are given.
 pub(crate) const ROLES: &[&str] = &["nurse", "assistant", "specialist", "senior"];
 
-/// The people of a demonstration, in order.
+/// The people of a demonstration, in order. Their days are of an arbitrary quarter.
 pub(super) fn cast<'a>(demo: &Demo, hospitals: &'a [Hospital]) -> impl Iterator<Item = Person> + use<'a> {
     people(demo.seed, demo.people, Quarter::of(chrono::NaiveDate::default()), &choices(hospitals))
         .collect::<Vec<_>>()
@@ -72,14 +71,14 @@ fn ctx(app: &App) -> Ctx {
     Ctx::anonymous(app.clock.clone(), client, RequestId::random())
 }
 
-/// Signs in somebody who is known; none where nobody is.
+/// Signs in a known person; `None` if the address has no account.
 pub(super) async fn sign_in(app: &App, email: &str) -> Result<Option<Grant>, AppError> {
     let ctx = ctx(app);
     let Some(known) = known::account_of(app, &ctx, email).await? else { return Ok(None) };
     sign_in::begin(app, &ctx, email, &known, &Proof::Operator).await.map(Some)
 }
 
-/// Fills the database unless an earlier run has; says which quarter people submitted.
+/// Fills the database unless an earlier run has, and returns the quarter that people submitted.
 pub(super) async fn fill(
     app: &Arc<App>,
     demo: &Demo,
@@ -133,7 +132,8 @@ fn bar(people: usize, quarter: Quarter) -> ProgressBar {
     bar
 }
 
-/// Registers a person, or goes on with one whom an earlier run registered, and submits the quarter; who moved says so.
+/// Registers a person, or goes on with one whom an earlier run registered, and submits the quarter. A person who moved
+/// also submits a new profile.
 async fn submit_quarter(app: &App, person: &Person) -> Result<(), AppError> {
     let grant = match sign_in(app, &person.email).await? {
         Some(grant) => grant,

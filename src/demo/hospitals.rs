@@ -1,7 +1,8 @@
-//! The hospitals a demonstration plays in: a file of the user's, or a short list of our own invention.
+//! The hospitals of a demonstration: a file of the user's, or a short list that we invented.
 //!
-//! Promises an identifier for every name, whatever the name holds: a slug that is unique within its list and the same
-//! on every run over the same list. Refuses a file with a gap or an unknown state instead of guessing, and says where.
+//! Promises an id for every name, whatever the name holds: a slug that is unique within its list, and the same on every
+//! run over the same list. Refuses a file with a gap or an unknown state instead of guessing, and names line and
+//! column.
 
 use std::{
     collections::HashSet,
@@ -11,58 +12,51 @@ use std::{
 
 use csv::ByteRecord;
 
-/// A hospital that simulated people work in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hospital {
-    /// A slug of the name: `a-z`, digits and single hyphens, 3 to 64 of them, a letter first, unique in its list.
+    /// A slug of the name: `a-z`, digits and single hyphens, 3 to 64 characters, a letter first, unique in its list.
     pub hospital_id: String,
-    /// The name as it was given, without the white space around it.
+    /// The name as given, without white space around it.
     pub name: String,
     /// The federal state: ISO 3166-2:DE without its `DE-`, for example `BY`.
     pub state_code: &'static str,
 }
 
-/// Why a file of hospitals cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HospitalsError {
-    /// The file does not exist or cannot be read.
     #[error("{}: cannot be read", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error. The message does not repeat it.
         source: io::Error,
     },
-    /// Something in the file is not as it must be.
+    /// A row or the header is faulty.
     #[error("{}, line {line}, column `{column}`: {fault}", path.display())]
     Faulty {
-        /// The file.
         path: PathBuf,
         /// The line on which the row starts; the header is line 1.
         line: usize,
         /// The heading, or the number of a column that has none.
         column: String,
-        /// What is wrong there.
         fault: Fault,
     },
 }
 
-/// What can be wrong with a column of a file of hospitals.
+/// The faults that a column can have.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The header does not have it, or a row ends before it.
+    /// The header does not have the column, or a row ends before it.
     #[error("missing")]
     Missing,
-    /// A row goes on where the header has ended.
+    /// A row has more columns than the header.
     #[error("beyond the header")]
     Surplus,
-    /// It holds nothing but white space.
+    /// The column holds only white space.
     #[error("empty")]
     Empty,
-    /// It is not UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
-    /// It is not the German name of one of the sixteen states.
+    /// The text is not the German name of one of the sixteen states.
     #[error("{0:?} is not a German state")]
     UnknownState(String),
 }
@@ -70,10 +64,10 @@ pub enum Fault {
 const NAME: &str = "name";
 const STATE: &str = "state";
 
-/// Reads a CSV file with at least the columns `name` and `state` (a German name, such as `Bayern`), in the file's order.
+/// Reads a CSV file with at least the columns `name` and `state` (in German, such as `Bayern`), in the file's order.
 ///
 /// # Errors
-/// The first fault found, with file, line and column; a file is taken whole or not at all.
+/// The first fault, with file, line and column. A file is read whole or not at all.
 pub fn read(path: &Path) -> Result<Vec<Hospital>, HospitalsError> {
     let bytes = fs::read(path).map_err(|source| HospitalsError::Unreadable { path: path.to_owned(), source })?;
     parse(path, &bytes)
@@ -112,7 +106,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Hospital>, HospitalsError> {
         if row.len() > header.len() {
             return Err(faulty(start, &(header.len() + 1).to_string(), Fault::Surplus));
         }
-        // A row of which neither is known names no hospital.
+        // A row without name and state names no hospital.
         if row[name_at].trim_ascii().is_empty() && row[state_at].trim_ascii().is_empty() {
             continue;
         }
@@ -128,8 +122,8 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Hospital>, HospitalsError> {
     }
 }
 
-/// The line on which the row read from `start` begins. The reader's own count stands on the line end or the blank line
-/// before the row, so it names the wrong line in files with CRLF.
+/// The line on which the row read from `start` begins. The reader's own position is on the line end or the blank line
+/// before the row, so it gives the wrong line in files with CRLF.
 fn line_at(bytes: &[u8], start: u64) -> usize {
     let start = usize::try_from(start).map_or(bytes.len(), |start| start.min(bytes.len()));
     let blank = bytes[start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
@@ -160,7 +154,7 @@ fn state_code(german: &str) -> Option<&'static str> {
 
 const SLUG_MAX: usize = 64;
 
-/// The slugs a list has used so far.
+/// The slugs that are taken in this list.
 #[derive(Default)]
 struct Slugs(HashSet<String>);
 
@@ -182,7 +176,7 @@ impl Slugs {
     }
 }
 
-/// A slug of any text, also of text without a single letter.
+/// A slug of any text, even of text without a letter.
 fn slug(name: &str) -> String {
     let mut slug = String::with_capacity(name.len());
     for c in name.chars().flat_map(char::to_lowercase) {
@@ -197,7 +191,7 @@ fn slug(name: &str) -> String {
             'ç' => slug.push('c'),
             // The diaeresis of a decomposed umlaut.
             '\u{308}' => slug.push('e'),
-            // A soft hyphen and the apostrophes stand inside words.
+            // A soft hyphen or an apostrophe does not end a word.
             '\u{ad}' | '\'' | '´' | '’' => {}
             _ if slug.is_empty() || slug.ends_with('-') => {}
             _ => slug.push('-'),
@@ -218,7 +212,7 @@ fn cut(slug: &str, length: usize) -> &str {
     slug[..slug.len().min(length)].trim_end_matches('-')
 }
 
-/// Places and names are invented; one that sounds like a real hospital does so by chance.
+/// Places and names are invented; any likeness to a real hospital is by chance.
 const BUILT_IN: [(&str, &str); 24] = [
     ("Universitätsklinikum Rabenwörth", "NW"),
     ("Universitätsklinikum Isartann", "BY"),
@@ -350,12 +344,12 @@ mod tests {
         assert_eq!(error.to_string(), "/nowhere/list.csv: cannot be read");
     }
 
-    /// The public file has rows with neither name nor state, which name no hospital.
+    /// The public file has rows without name and state, which name no hospital.
     #[test]
     fn reads_the_public_file_apart_from_its_blank_rows() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/german_hospitals.csv");
         if !path.exists() {
-            // Straight to standard error, because the harness swallows what a test prints.
+            // Written straight to standard error, because the test harness hides what a test prints.
             let line =
                 format!("\nLEFT OUT reads_the_public_file_apart_from_its_blank_rows: {} is missing\n", path.display());
             std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).expect("standard error is open");

@@ -1,5 +1,5 @@
-//! The demonstration: a server with its own PostgreSQL and a believable quarter of invented people, made by the commands
-//! behind the API. Run again, it goes on with the same data, and finishes what an earlier run was stopped in.
+//! The demonstration: a server with its own PostgreSQL and a plausible quarter of invented people, made by the commands
+//! behind the API. A later run goes on with the same data, and finishes the work of an earlier run that was stopped.
 
 pub mod evaluate;
 pub(crate) mod fill;
@@ -36,13 +36,12 @@ use crate::{
     server::{self, ServerError, Settings, Store},
 };
 
-/// How many people get a token in `demo.json`.
+/// How many people have a token in `demo.json`.
 const SHOWN: usize = 10;
 const TOKEN_HOURS: i64 = 12;
 const STAFF: [(&str, Role); 2] =
     [("compliance@lethe.example", Role::Compliance), ("auditor@lethe.example", Role::Auditor)];
 
-/// Runs the demonstration in a folder until `stop` resolves.
 pub async fn run(
     demo: &Demo,
     folder: &Folder,
@@ -103,7 +102,7 @@ async fn run_on(
     store.serve(app, mailbox, listener, TrustedProxies::default(), stop).await
 }
 
-/// Fills the database, and releases the quarter where its grace is over.
+/// Fills the database, and releases the quarter's statistics if the quarter's grace is over.
 async fn fill_and_release(
     app: &Arc<App>,
     demo: &Demo,
@@ -111,7 +110,8 @@ async fn fill_and_release(
     hospitals: &[hospitals::Hospital],
 ) -> Result<(), ServerError> {
     if options::progress_of(folder)?.is_none() {
-        // Of few people only the coarse table can show anything; and before anybody is here, the choice is free.
+        // With few people only the coarse table can show anything. The plan can be chosen now, because no quarter has
+        // data yet.
         let first = Quarter::last_closed_before(app.clock.now().date_naive());
         release::plan(app, first, Policy { plan: Plan::Small, revision: None }).await?;
     }
@@ -125,7 +125,7 @@ async fn fill_and_release(
     Ok(())
 }
 
-/// One signal for two waiters.
+/// Splits one signal to stop into two futures.
 fn shared(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> (impl Future<Output = ()> + Send + 'static, impl Future<Output = ()>) {
@@ -136,13 +136,13 @@ fn shared(
         sender.send_replace(true);
     });
     let wait = |mut receiver: tokio::sync::watch::Receiver<bool>| async move {
-        // An error says that the sender is gone, which is as good as a stop.
+        // An error means that the sender is gone, which counts as a stop.
         let _ = receiver.wait_for(|stopped| *stopped).await;
     };
     (wait(first), wait(second))
 }
 
-/// What `demo.json` holds.
+/// The content of `demo.json`.
 async fn sheet(
     app: &App,
     demo: &Demo,

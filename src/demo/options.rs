@@ -1,28 +1,24 @@
-//! What a demonstration is asked to be.
+//! The options of a demonstration, and the notes of an earlier run.
 
 use chrono::{NaiveDate, TimeDelta};
 use serde::{Deserialize, Serialize};
 
 use crate::data::place::{Folder, PlaceError, read_secret};
 
-/// What the demonstration is made of.
 #[derive(Clone, Debug)]
 pub struct Demo {
-    /// How many people.
     pub people: usize,
-    /// From what they are made; never anything secret.
+    /// The seed that people are made from; it never makes anything secret.
     pub seed: u64,
-    /// The hospitals they work at, a CSV with `name` and `state`.
+    /// A CSV file with the columns `name` and `state`; `None` means the built-in list.
     pub hospitals: Option<std::path::PathBuf>,
-    /// The TCP port on loopback; 0 for any.
+    /// The TCP port on loopback; 0 means any free port.
     pub port: u16,
-    /// How long a confirmed deletion can be cancelled.
     pub grace: TimeDelta,
-    /// The sender of letters.
     pub sender: String,
 }
 
-/// What an earlier run left.
+/// The notes that an earlier run left in `progress.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Progress {
     pub(crate) seed: u64,

@@ -1,8 +1,8 @@
 //! Invented people and the work days they would submit in one quarter.
 //!
 //! Promises that person `i` of a seed is the same on every run and for every count, and keeps name, workplace, rota and
-//! choice in every other quarter. Knows nothing of the server. Claims no more than plausibility: the shares and times
-//! below are ours, not a survey's. Its random numbers are reproducible, so they must never become keys, ids or tokens.
+//! consent in every other quarter. Knows nothing of the server. Claims only plausibility: the shares and times below
+//! are ours, not those of a survey. The random numbers are reproducible, so they must never become keys, ids or tokens.
 
 use std::f64::consts::LN_2;
 
@@ -18,50 +18,44 @@ use rand_distr::{LogNormal, Zipf};
 
 use crate::demo::hospitals::Hospital;
 
-/// All that one simulated person gives: nothing here is real.
+/// One simulated person with the days of a quarter. Nothing about the person is real.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Person {
     /// Unique within a seed; the domain ends in `.example` (RFC 2606), so that no mail can reach anyone.
     pub email: String,
-    /// One of the hospitals to choose from.
     pub hospital_id: String,
-    /// The state of that hospital.
     pub state_code: &'static str,
-    /// One of the specialties to choose from.
     pub specialty: &'static str,
-    /// One of the role levels to choose from.
     pub role_level: &'static str,
     /// Whether the person agrees to be counted in statistics.
     pub consents_to_statistics: bool,
-    /// The submitted days in order, at most one a date. Can be empty for a quarter of few days.
+    /// The submitted days in order, at most one for each date. May be empty.
     pub days: Vec<WorkDay>,
-    /// Where the person works from a day of the quarter on, if not where they did.
+    /// The person's change of hospital in this quarter, if there is one.
     pub moved: Option<Move>,
 }
 
-/// A change of hospital.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Move {
-    /// The first day at the new one.
+    /// The first day at the new hospital.
     pub on: NaiveDate,
-    /// The new one.
     pub hospital_id: String,
-    /// Its state.
     pub state_code: &'static str,
 }
 
-/// What people are made from. None of the lists may be empty; what stands earlier in the first two is more frequent.
+/// The lists that people are made from. None may be empty. Earlier entries of the first two are more frequent.
 #[derive(Debug, Clone, Copy)]
 pub struct Choices<'a> {
     /// The hospitals, the largest first.
     pub hospitals: &'a [Hospital],
     /// The specialties, the commonest first.
     pub specialties: &'a [&'static str],
-    /// The role levels. `nurse`, `assistant`, `specialist` and `senior` have habits of their own, others common ones.
+    /// The role levels. `nurse`, `assistant`, `specialist` and `senior` have their own habits; all others share common
+    /// ones.
     pub role_levels: &'a [&'static str],
 }
 
-/// The first `count` people of a seed with their days in `quarter`, made one at a time as they are asked for.
+/// The first `count` people of a seed with their days in `quarter`, made one at a time as the iterator advances.
 ///
 /// # Panics
 /// If one of the lists to choose from is empty.
@@ -94,7 +88,7 @@ impl<'a> Population<'a> {
     }
 
     fn person(&self, index: usize) -> Person {
-        // Names have a stream of their own: they must not depend on the list of hospitals.
+        // Names have their own random stream, because they must not depend on the list of hospitals.
         let (mut rng, mut name) = (self.rng(index, 0), self.rng(index, -1));
         let hospital = &self.choices.hospitals[self.hospital_rank.sample(&mut rng) as usize - 1];
         let specialty = self.choices.specialties[self.specialty_rank.sample(&mut rng) as usize - 1];
@@ -120,7 +114,7 @@ impl<'a> Population<'a> {
         }
     }
 
-    /// Three people in a hundred go to another hospital within a quarter; whoever draws their own stays.
+    /// Three people in a hundred move to another hospital in a quarter. A person who draws the present hospital stays.
     fn moved(&self, from: &Hospital, rng: &mut StdRng) -> Option<Move> {
         let (moves, day) = (rng.random_bool(0.03), rng.random_range(1..85));
         let to = &self.choices.hospitals[self.hospital_rank.sample(rng) as usize - 1];
@@ -131,7 +125,8 @@ impl<'a> Population<'a> {
         })
     }
 
-    /// A stream of its own for each person (0), each of the person's quarters (its first day), and moves in it (less that).
+    /// A random stream for each person and purpose: 0 for the person, the quarter's first day for its days, the same
+    /// negated for the move in it, and -1 for the name.
     fn rng(&self, index: usize, stream: i32) -> StdRng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -141,13 +136,13 @@ impl<'a> Population<'a> {
     }
 }
 
-/// What a role has in common.
+/// The habits that people of one role share.
 struct Habits {
-    /// How frequent the role is, relative to the others.
+    /// How frequent the role is, relative to the other roles.
     share: f64,
-    /// How much overtime it brings, relative to the others.
+    /// How much overtime the role brings, relative to the other roles.
     overtime: f64,
-    /// Of a hundred people: office hours, part-time, shifts; the rest has on-call duty.
+    /// Of a hundred people: how many have office hours, part-time work, and shifts. The rest has on-call duty.
     rotas: [u32; 3],
 }
 
@@ -164,7 +159,7 @@ impl Habits {
     }
 }
 
-/// How much overtime a specialty brings, by its English name, relative to the others.
+/// How much overtime a specialty brings, by its English name, relative to other specialties.
 fn overtime_of_specialty(specialty: &str) -> f64 {
     let among = |parts: &[&str]| parts.iter().any(|part| specialty.contains(part));
     if among(&["surg", "ortho", "trauma"]) {
@@ -180,13 +175,13 @@ fn overtime_of_specialty(specialty: &str) -> f64 {
 
 /// The planned days of a person. Phases count from a fixed date, so that a rota runs on from quarter to quarter.
 enum Rota {
-    /// Monday to Friday.
+    /// Monday to Friday, holidays aside.
     Office,
-    /// Some of the days from Monday to Friday, next to each other.
+    /// Some days from Monday to Friday, in a row.
     PartTime { from: u32, days: u32, minutes: u16 },
-    /// Early, late and night shifts in a fortnight's turn, weekends included; part-timers work only the first.
+    /// Early, late and night shifts in a fortnight's turn, weekends included; part-timers work only its first week.
     Shifts { phase: i32, all: bool },
-    /// Office hours, and a long duty every `every` days with the day after it free.
+    /// Office hours, and a long duty every `every` days, after which a day is free.
     OnCall { phase: i32, every: i32 },
 }
 
@@ -201,7 +196,7 @@ impl Rota {
         let phase = rng.random_range(0..10_000);
         match rng.random_range(0..100) {
             x if x < office => Self::Office,
-            // Where shifts are the rule, half of the part-timers work shifts too.
+            // In roles with more shifts than office hours, half of the part-timers work shifts too.
             x if x < office + part_time && shifts > office && rng.random() => Self::Shifts { phase, all: false },
             x if x < office + part_time => Self::PartTime {
                 from: rng.random_range(0..5),
@@ -213,7 +208,7 @@ impl Rota {
         }
     }
 
-    /// The minutes planned for a date, none on a free day.
+    /// The minutes planned for a date; `None` on a free day.
     fn planned(&self, date: NaiveDate, rng: &mut StdRng) -> Option<u16> {
         let day = date.num_days_from_ce();
         let weekday = date.weekday().num_days_from_monday();
@@ -235,12 +230,12 @@ impl Rota {
     }
 }
 
-/// The holidays that all states share and that keep their date.
+/// The holidays that all states share and whose date is fixed.
 fn is_holiday(date: NaiveDate) -> bool {
     matches!((date.month(), date.day()), (1 | 5, 1) | (10, 3) | (12, 25 | 26))
 }
 
-/// A person at work, the same in all quarters.
+/// The working habits of a person, the same in all quarters.
 struct Worker {
     rota: Rota,
     overtime: LogNormal<f64>,
@@ -285,7 +280,7 @@ impl Worker {
     }
 
     fn day(&self, date: NaiveDate, planned_minutes: u16, rng: &mut StdRng) -> WorkDay {
-        // Most days run late by a little and some by much; one in twenty ends early.
+        // Most days run a little late and some run very late; one in twenty ends early.
         let over = if rng.random_bool(0.05) {
             -rng.random_range(20.0..120.0)
         } else {

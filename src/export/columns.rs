@@ -1,4 +1,4 @@
-//! Columns and cells of tables.
+//! The columns and cells of CSV tables.
 
 use domain::kinds::kind;
 use serde_json::{Map, Value};
@@ -19,7 +19,7 @@ pub const FLAT: [&str; 11] = [
     "NextActive",
     "AddedAt",
 ];
-/// Where the cells of the flat table come from: the account, the settings, the word.
+/// The fields that fill the flat table: one of the account, two of the settings, and those of each word.
 pub const FLAT_USER: &str = "email";
 pub const FLAT_SETTINGS: [&str; 2] = ["autoNewReview", "dailyNewReviewCount"];
 pub const FLAT_WORD: [&str; 8] = [
@@ -36,12 +36,12 @@ pub const FLAT_WORD: [&str; 8] = [
 pub const METADATA: [&str; 3] = ["exportDate", "exportVersion", "userId"];
 pub const USER: [&str; 2] = ["email", "registeredAt"];
 pub const SETTINGS: [&str; 3] = ["autoNewReview", "dailyNewReviewCount", "updatedAt"];
-/// Columns of every record, before and after those of its kind.
+/// The columns of every record before the columns of its kind; [`OTHER`] comes behind them.
 pub const RECORD: [&str; 4] = ["id", "submittedAt", "updatedAt", "version"];
 pub const OTHER: &str = "other";
 
-/// A value as a cell: a text guarded against being taken for a formula, a number as it is, nothing for null, lists and objects
-/// as JSON.
+/// A value as a cell. A text is guarded against being taken for a formula, null is an empty cell, and lists and objects
+/// are JSON.
 pub fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -50,7 +50,7 @@ pub fn cell(value: &Value) -> String {
     }
 }
 
-/// The columns of a part's own table, records aside.
+/// The columns of a part that has a table of its own. Records have [`columns_of`] instead.
 pub fn columns(part: &Part) -> &'static [&'static str] {
     match part {
         Part::Consents => &["purpose", "decision", "noticeVersion", "noticeSha256", "noticeText", "decidedAt"],
@@ -94,7 +94,7 @@ pub fn columns(part: &Part) -> &'static [&'static str] {
     }
 }
 
-/// The columns of a kind: the fields of its example.
+/// The columns of a kind: the fields of its example. Empty for an unknown kind.
 pub fn columns_of(name: &str) -> Vec<String> {
     let example = kind(name).map(|kind| kind.example().into_inner());
     example.iter().filter_map(Value::as_object).flat_map(Map::keys).cloned().collect()

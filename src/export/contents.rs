@@ -1,55 +1,52 @@
-//! What a file holds, and what every format must be able to write.
+//! The contents of a file, and the trait that every format implements.
 
 use std::io;
 
 use domain::{Kind, filter::Filter, kinds::KINDS};
 use serde_json::Value;
 
-/// Something of a person that a file may hold.
+/// A part of a person's data that a file may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// When the file was made, its version, and whose it is.
+    /// The date and version of the file, and the person's address.
     Metadata,
-    /// The account.
     User,
-    /// What was asked for.
+    /// The request for this export, with its filters.
     Request,
-    /// How the person learns words, in the shape of requirement 334; one, or none.
+    /// The person's settings for learning words, in the shape of requirement 334; at most one.
     Settings,
     /// The words that the person learns, in the shape of requirement 335.
     Wordbook,
-    /// The living records of a kind.
+    /// The living records of the kind with this name.
     Records(String),
-    /// Decisions on purposes, with the notices they were made on.
+    /// Decisions on purposes, with the notices that the person saw.
     Consents,
-    /// How long each kind is kept.
+    /// How long each kind of record is kept.
     Retention,
-    /// Restriction, deletion under way, legal hold.
+    /// Whether processing is restricted, a deletion is under way, or a legal hold stands.
     Switches,
-    /// Requests to delete and to export.
     Requests,
-    /// The person's own entries of the log.
+    /// The person's own events in the log.
     Events,
 }
 
 impl Part {
-    /// Whether there is one of it, and no list.
+    /// Whether the part has at most one item, and is not a list.
     pub fn is_single(&self) -> bool {
         matches!(self, Self::Metadata | Self::User | Self::Request | Self::Settings | Self::Switches)
     }
 
-    /// Whether it is records of a kind, in their own shape.
     pub fn is_records(&self) -> bool {
         matches!(self, Self::Records(_))
     }
 }
 
-/// A section of a file: one member of a document, or one file of an archive.
+/// A section of a file: a member of the JSON document, or a file of the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// Its name; `records.work_day` is `work_day` inside `records`.
+    /// `records.work_day` is the member `work_day` inside `records`.
     pub name: String,
-    /// What it is made of, in order.
+    /// The parts that the section is written from, in order.
     pub parts: Vec<Part>,
 }
 
@@ -59,17 +56,19 @@ impl Section {
     }
 }
 
-/// What a file is to hold.
+/// The contents of one file, chosen by a filter.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// The kinds of records.
+    /// The names of the kinds of records in the file.
     pub kinds: Vec<String>,
-    /// Whether consents, switches, requests and the log are in it: not where only some records are meant.
+    /// Whether the file also holds consents, switches, requests and the log. False when the filter chooses only some
+    /// records.
     pub whole: bool,
 }
 
 impl Contents {
-    /// What a filter means. Every kind that may be meant has its section, though it be empty.
+    /// The contents that a filter chooses. Every kind that the filter may match has its section, even when it is empty.
+    /// `present` adds kinds that the person has records of and this version does not know.
     pub fn of(filter: &Filter, present: impl IntoIterator<Item = String>) -> Self {
         let meant = KINDS.iter().filter(|kind| filter.may_mean(kind)).map(|kind| kind.name().to_owned());
         let mut kinds: Vec<String> = meant.collect();
@@ -82,22 +81,19 @@ impl Contents {
     }
 }
 
-/// A form of files. A further one is a file here and a line in `format_of`.
+/// A format of files. A new format needs a file in this folder and a line in `format_of`.
 pub trait Format: Send {
-    /// The media type.
     fn media_type(&self) -> &'static str;
-    /// The end of a file's name.
+    /// The end of the file's name, without the dot.
     fn extension(&self) -> &'static str;
     /// The sections, in the order in which they are written.
     fn sections(&self, contents: &Contents) -> Vec<Section>;
-    /// Begins a section.
     fn begin(&mut self, section: &Section) -> io::Result<()>;
-    /// Writes one thing of a part.
+    /// Writes one item of a part into the section.
     fn item(&mut self, part: &Part, item: &Value) -> io::Result<()>;
-    /// Ends the section.
     fn end(&mut self) -> io::Result<()>;
-    /// Ends the file: what it holds, with counts and hashes. `prove` makes a proof of a SHA-256.
+    /// Ends the file with counts and hashes of its sections. `prove` returns the proof for a SHA-256.
     fn finish(&mut self, prove: &(dyn Fn(&[u8]) -> io::Result<Value> + Sync)) -> io::Result<()>;
-    /// Takes what has been written since the last call.
+    /// Takes the bytes that were written since the last call.
     fn take(&mut self) -> Vec<u8>;
 }

@@ -1,7 +1,7 @@
-//! The archive of tables: a zip, not compressed, with one CSV file a section. `export.csv` and `wordbook.csv` have the
-//! shapes of requirements 337 and 338; every kind has a table of its own; `manifest.json` counts rows and hashes files.
+//! The archive of tables: an uncompressed zip with one CSV file for each section. `export.csv` and `wordbook.csv` have
+//! the shapes of requirements 337 and 338; every kind has its own table; `manifest.json` counts rows and hashes files.
 //!
-//! A cell that a spreadsheet would take for a formula gets an apostrophe in front of it: `spreadsheet.rs`.
+//! A cell that a spreadsheet would take for a formula gets an apostrophe in front (see `spreadsheet.rs`).
 
 use std::io;
 
@@ -20,7 +20,6 @@ use crate::export::{
 const SUMMARY_NAME: &str = "export.csv";
 const FLAT_NAME: &str = "wordbook.csv";
 
-/// An archive that is being written.
 #[derive(Default)]
 pub struct Archive {
     zip: Zip,
@@ -28,19 +27,17 @@ pub struct Archive {
     manifest: Map<String, Value>,
 }
 
-/// The file that is being written.
 struct Open {
     name: String,
-    /// The columns that come from the item, where it is a table.
+    /// The columns of a kind's table that come from a record's body; empty for other files.
     columns: Vec<String>,
-    /// What the account and the settings put into each row of the flat table.
+    /// The cells that account and settings put into each row of `wordbook.csv`.
     flat: [Value; 3],
     rows: u64,
     text: Context,
 }
 
 impl Archive {
-    /// An empty archive.
     pub fn new() -> Self {
         Self::default()
     }
@@ -64,7 +61,7 @@ impl Archive {
         self.row(cells)
     }
 
-    /// One row a field, as `export.csv` has it.
+    /// Writes one row for each field, as `export.csv` has them.
     fn fields(&mut self, section: &str, names: &[&str], item: &Value) -> io::Result<()> {
         for name in names {
             self.data([section, name, &cell(&item[*name])])?;
@@ -102,7 +99,7 @@ impl Archive {
         Ok(())
     }
 
-    /// A row of a kind's own table. What a body holds beyond the columns is in the last one.
+    /// Writes a row of a kind's own table. The last column holds, as JSON, the body's fields that have no column.
     fn record(&mut self, item: &Value) -> io::Result<()> {
         let mut body = item["body"].as_object().cloned().unwrap_or_default();
         let columns = self.open()?.columns.clone();

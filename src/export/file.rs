@@ -1,5 +1,6 @@
-//! A sealed file: pieces of 64 KiB, each sealed with the file's own key and bound to person, request, place in the file, and to
-//! whether it is the last. So pieces cannot be exchanged, cut off or added, and any range opens with the pieces it touches.
+//! A sealed file: pieces of 64 KiB. Each piece is sealed with the file's own key and bound to person, request, its
+//! number, and whether it is the last. So pieces can't be exchanged, cut off or added, and a range opens with only the
+//! pieces that it touches.
 
 use std::{io, ops::Range};
 
@@ -12,21 +13,19 @@ use vault::{Aad, FileKey};
 
 use crate::export::store::{FileName, Store, StoreError, Upload};
 
-/// The length of a piece in bytes.
+/// The length of a piece in clear, in bytes.
 const PIECE: usize = 64 * 1024;
 const SEALED_PIECE: usize = PIECE + FileKey::OVERHEAD;
 
-/// What the pieces of a file are bound to.
+/// The person and the request that a file's key and pieces are bound to.
 #[derive(Clone, Copy, Debug)]
 pub struct FilePlace {
-    /// Whose it is.
     pub subject: SubjectId,
-    /// Of which request.
     pub export: ExportId,
 }
 
 impl FilePlace {
-    /// The place that the file's key belongs to.
+    /// The place that binds the wrapped key of the file.
     pub fn key(&self) -> Aad {
         Aad::of("export key").and(self.subject.0.as_bytes()).and(self.export.0.as_bytes())
     }
@@ -40,7 +39,6 @@ impl FilePlace {
     }
 }
 
-/// Seals a file, piece by piece.
 pub struct FileWriter {
     key: FileKey,
     place: FilePlace,
@@ -51,19 +49,17 @@ pub struct FileWriter {
 }
 
 impl FileWriter {
-    /// Begins a file under a key.
     pub async fn create(store: &Store, name: &FileName, key: FileKey) -> Result<Self, StoreError> {
         let place = FilePlace { subject: name.subject, export: name.export };
         let upload = store.create(name).await?;
         Ok(Self { key, place, upload, waiting: Vec::with_capacity(2 * PIECE), number: 0, size: 0 })
     }
 
-    /// Adds bytes.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.size += bytes.len() as u64;
         for part in bytes.chunks(PIECE) {
             self.waiting.extend_from_slice(part);
-            // A piece is sealed once it is known not to be the last.
+            // A piece is sealed only when more bytes follow, because the last piece is bound to being the last.
             if self.waiting.len() > PIECE {
                 let sealed = self.key.seal(&self.place.piece(self.number, false), &self.waiting[..PIECE]);
                 self.upload.write(&sealed).await?;
@@ -74,7 +70,7 @@ impl FileWriter {
         Ok(())
     }
 
-    /// Ends the file; gives its size in clear.
+    /// Ends the file, and returns its size in clear.
     pub async fn finish(mut self) -> Result<u64, StoreError> {
         let sealed = self.key.seal(&self.place.piece(self.number, true), &self.waiting);
         self.upload.write(&sealed).await?;
@@ -83,7 +79,6 @@ impl FileWriter {
     }
 }
 
-/// Opens a sealed file.
 pub struct FileReader {
     store: Store,
     name: FileName,
@@ -92,12 +87,13 @@ pub struct FileReader {
 }
 
 impl FileReader {
-    /// A file of `size` bytes in clear. A file of another size does not open.
+    /// A file of `size` bytes in clear. If the stored file has another size, reading it fails.
     pub fn new(store: Store, name: FileName, key: FileKey, size: u64) -> Self {
         Self { store, name, key, size }
     }
 
-    /// A range of the file, in clear; it must lie in the file. A piece that does not open ends the stream with an error.
+    /// Opens a range of the file, which must not end behind it. A piece that does not open ends the stream with an
+    /// error.
     pub async fn range(self, range: Range<u64>) -> Result<BoxStream<'static, io::Result<Vec<u8>>>, StoreError> {
         let (piece, last) = (PIECE as u64, self.size.saturating_sub(1) / PIECE as u64);
         let first = (range.start / piece).min(last);
@@ -121,7 +117,7 @@ fn sealed_size(size: u64) -> u64 {
     size + (size.saturating_sub(1) / PIECE as u64 + 1) * FileKey::OVERHEAD as u64
 }
 
-/// The same bytes in pieces of exactly `length`, but the last.
+/// The same bytes in pieces of exactly `length`; the last piece may be shorter.
 fn exact(
     pieces: BoxStream<'static, io::Result<Vec<u8>>>,
     length: usize,
@@ -161,7 +157,7 @@ mod tests {
             Self { folder, store, vault: vault::Vault::new(ring) }
         }
 
-        /// Writes a file of numbers, by odd lengths; gives its name and how to open it again.
+        /// Writes a file in parts of odd lengths; returns its name and a function that opens it.
         async fn write(&self, size: usize) -> (FileName, impl Fn(u64) -> FileReader) {
             let name = FileName {
                 subject: SubjectId::random(),
@@ -233,7 +229,7 @@ mod tests {
             std::fs::write(&path, damaged).expect("written");
             assert!(read(open(size as u64), whole.clone()).await.is_err());
         }
-        // Cut at a piece's end, with a size that says so: the last one is not the last.
+        // Cut at the end of a piece and with a smaller size: the piece that is now the last was not sealed as the last.
         std::fs::write(&path, [piece(0), piece(1)].concat()).expect("written");
         assert!(read(open(2 * PIECE as u64), 0..2 * PIECE as u64).await.is_err());
         std::fs::write(&path, [good.clone(), piece(2)].concat()).expect("written");

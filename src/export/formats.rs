@@ -1,10 +1,9 @@
-//! Which format writes what.
+//! The list of formats.
 
 use domain::rights::export::ExportFormat;
 
 use crate::export::{contents::Format, csv, json};
 
-/// The format of a name.
 pub fn format_of(format: ExportFormat) -> Box<dyn Format> {
     match format {
         ExportFormat::Json => Box::new(json::Json::new()),

@@ -1,5 +1,6 @@
-//! The JSON document: one object, written as it comes. Its sections are those of requirements 332 to 335, then every kind, then
-//! what else is known of the person; last a manifest with count and SHA-256 of each section's text, and a proof over it all.
+//! The JSON document: one object, written as a stream. First come the sections of requirements 332 to 335, then every
+//! kind of record, then everything else about the person. Last come a manifest with count and SHA-256 of each section's
+//! text, and a proof over the whole.
 
 use std::io;
 
@@ -8,15 +9,14 @@ use serde_json::{Map, Value, json};
 
 use crate::export::contents::{Contents, Format, Part, Section};
 
-/// The member that holds one section a kind.
+/// The member that holds a list for each kind.
 const RECORDS: &str = "records";
-/// Between the last section and the proof.
+/// The text between the manifest and the proof.
 pub const BEFORE_PROOF: &str = ",\"proof\":";
 
-/// A document that is being written.
 pub struct Json {
     out: Vec<u8>,
-    /// Of everything so far.
+    /// The hash of everything written so far.
     whole: Context,
     open: Option<Open>,
     in_records: bool,
@@ -24,17 +24,15 @@ pub struct Json {
     manifest: Map<String, Value>,
 }
 
-/// The section that is being written.
 struct Open {
     name: String,
-    /// One object, written where there is one; otherwise a list.
+    /// Whether the section is one object, left out if there is none, and not a list.
     single: bool,
     count: u64,
     text: Context,
 }
 
 impl Json {
-    /// An empty document.
     pub fn new() -> Self {
         let manifest = Map::new();
         let mut json = Self {
@@ -54,7 +52,7 @@ impl Json {
         self.out.extend_from_slice(bytes);
     }
 
-    /// Bytes of the section itself.
+    /// Adds bytes that the section's own hash covers.
     fn push_text(&mut self, bytes: &[u8]) {
         if let Some(open) = &mut self.open {
             open.text.update(bytes);
@@ -69,7 +67,7 @@ impl Json {
         self.push(text.as_bytes());
     }
 
-    /// Goes into `records`, or out of it.
+    /// Opens or closes the member `records`, if that is needed.
     fn records(&mut self, inside: bool) {
         if inside && !self.in_records {
             self.member(RECORDS);
@@ -181,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes a document with so many of everything.
+    /// Writes a document with `count` items of every part.
     fn write(count: usize) -> String {
         let mut json = Json::new();
         for section in json.sections(&Contents::of(&Filter::default(), ["mood".to_owned()])) {

@@ -1,11 +1,12 @@
-//! Export files: what is in them, how each format writes it, how a file is sealed and where it lies.
+//! Export files: their contents, how each format writes them, how a file is sealed and where it is stored.
 //!
 //! ```text
 //! source ── pages of values ── format ── bytes ── file (seals pieces) ── store (folder, or bucket)
 //! ```
 //!
-//! Promises: memory stays flat however much there is; everything of a person lies under one prefix of the store; nothing that
-//! reaches the store is in clear. Refuses: compression, by which a length would say more than a size.
+//! Promises: memory stays flat whatever the size of the data; all files of a person have one prefix in the store;
+//! nothing in the store is in clear. Refuses: compression, because a compressed length would tell something about the
+//! content.
 
 mod columns;
 mod contents;

@@ -1,5 +1,5 @@
-//! The proof at the end of a document: the ring's evidence key signs the hash of everything before it, for one account. It tells
-//! damage, files of other installations and files edited by hand from what we gave.
+//! The proof at the end of a document: the ring's evidence key signs the hash of everything before it, for one account.
+//! So damaged files, files of other installations and files edited by hand are told from the files that we made.
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -9,28 +9,25 @@ use vault::{Ring, RingError};
 
 const ALGORITHM: &str = "Ed25519";
 
-/// A proof, as it stands in the document.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Proof {
-    /// Always `Ed25519`.
     pub algorithm: String,
-    /// Which key signed.
+    /// The id of the ring's evidence key that signed.
     pub key_id: String,
-    /// The account's public id.
     pub user_id: UserId,
-    /// SHA-256 of the document up to the comma before the proof, hexadecimal.
+    /// SHA-256 of the document up to the comma before the proof, in hexadecimal.
     pub sha256: String,
     /// The signature in base64.
     pub signature: String,
 }
 
-/// What is signed.
+/// The text that is signed.
 fn message(user: UserId, sha256: &str) -> String {
     format!("lethe export 1\n{user}\n{sha256}\n")
 }
 
-/// Proves a document of this hash.
+/// Signs a document with this SHA-256.
 pub fn prove(ring: &Ring, user: UserId, hash: &[u8]) -> Result<Proof, RingError> {
     let sha256 = hex::encode(hash);
     let signature = ring.sign_evidence(message(user, &sha256).as_bytes())?;
@@ -43,7 +40,7 @@ pub fn prove(ring: &Ring, user: UserId, hash: &[u8]) -> Result<Proof, RingError>
     })
 }
 
-/// Whether we proved a document of this hash.
+/// Whether we signed a document with this SHA-256, for the account that the proof names.
 pub fn check(ring: &Ring, proof: &Proof, hash: &[u8]) -> Result<bool, RingError> {
     let Ok(signature) = STANDARD.decode(&proof.signature) else { return Ok(false) };
     let sha256 = hex::encode(hash);

@@ -1,5 +1,5 @@
-//! Reading a document that we gave: first whether it is as we gave it, section by section, then what it holds. Nothing is believed
-//! before the proof is checked; what is wrong is named by its place, all of it at once.
+//! Reading a document that we made: first whether each section is as we wrote it, then the records. Nothing is trusted
+//! before the proof is checked. All faults are reported together, each with the field it is about.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,15 @@ use vault::{Ring, RingError};
 
 use crate::export::{BEFORE_PROOF, Proof, check};
 
-/// The version of documents that is read.
 const VERSION: &str = "1.0";
-/// Members that the manifest does not count.
 const APART: [&str; 3] = ["records", "manifest", "proof"];
 
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
-/// A document as we gave it.
+/// A document that carries our proof.
 pub struct Document<'a> {
-    /// The address of the person it was given to.
+    /// The address of the person whom the document was made for.
     pub email: String,
-    /// The records of each kind, each as its text.
     pub records: BTreeMap<String, Vec<&'a RawValue>>,
 }
 
@@ -43,7 +40,7 @@ struct Counted {
     sha256: String,
 }
 
-/// Reads a document, or says what is wrong with it and where.
+/// Reads a document, or returns its faults.
 pub fn read<'a>(ring: &Ring, text: &'a str) -> Result<Result<Document<'a>, Vec<Fault>>, RingError> {
     let members: Members<'_> = match serde_json::from_str(text) {
         Ok(members) => members,
@@ -75,7 +72,8 @@ pub fn read<'a>(ring: &Ring, text: &'a str) -> Result<Result<Document<'a>, Vec<F
     };
     if !proven {
         faults.push(Fault::new("proof", "does not fit the file: it was changed, or was not exported here"));
-        // No list is made of what anybody may have written: an element of two bytes would take sixteen.
+        // No list is parsed before the proof holds, because anybody may have written the text, and an element of two
+        // bytes would take sixteen in memory.
         return Ok(Err(faults));
     }
     let mut records = BTreeMap::new();
@@ -97,7 +95,7 @@ fn member<'a, T: Deserialize<'a>>(members: &Members<'a>, name: &str, faults: &mu
     read.map_err(|_| faults.push(Fault::new(name, "does not have the form of our files"))).ok()
 }
 
-/// Sections whose text is not the one that was counted, that are missing, or that were added.
+/// The sections whose text differs from its hash in the manifest, that are missing, or that were added.
 fn changed_sections(members: &Members<'_>, lists: &Members<'_>, manifest: &Manifest) -> Vec<Fault> {
     let mut faults = Vec::new();
     let top = members.iter().filter(|(name, _)| !APART.contains(&name.as_str()));
@@ -116,7 +114,7 @@ fn changed_sections(members: &Members<'_>, lists: &Members<'_>, manifest: &Manif
     faults
 }
 
-/// The document's text up to the proof; none where the proof does not follow as we write it.
+/// The document's text up to the proof. `None` when the proof is not written as we write it.
 fn before_proof<'a>(text: &'a str, members: &Members<'_>) -> Option<&'a str> {
     let proof = members.get("proof")?.get();
     let start = (proof.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
@@ -124,7 +122,7 @@ fn before_proof<'a>(text: &'a str, members: &Members<'_>) -> Option<&'a str> {
     (text.get(start + proof.len()..)?.trim_end() == "}").then_some(before)
 }
 
-/// A name that a file gives, as far as it cannot be mistaken for more.
+/// A name from the file, reduced to 64 harmless characters, so that an error message can hold it.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric() || ['_', '.'].contains(c)).take(64).collect()
 }

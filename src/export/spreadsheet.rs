@@ -1,20 +1,20 @@
 //! Cells of CSV files that no spreadsheet takes for a formula (OWASP, CSV injection).
 //!
-//! A text that begins like a formula gets an apostrophe in front of it. Spreadsheets pass over what can't be seen, some take
-//! full-width signs for plain ones, and a quote that an import drops uncovers what is behind it: so the first character counts
-//! that can be seen and is no quote. Nothing is lost: whoever reads a file takes one apostrophe away where the rest of the cell
-//! would have got one, and has every text as it was.
+//! A text that begins like a formula gets an apostrophe in front. Spreadsheets skip invisible characters, and some read
+//! full-width signs as plain ones; an import may also drop a quote and uncover the sign behind it. So the first
+//! character decides that is visible and not a quote. Nothing is lost: a reader removes one apostrophe if the rest of
+//! the cell begins like a formula, and has every text as it was.
 
 use std::borrow::Cow;
 
 use domain::text::is_seen;
 
-/// What a formula begins with: the plain signs, and their full-width, small, raised and lowered forms, which are made plain by
-/// NFKC; and the minus of typesetting.
+/// The signs that begin a formula: the plain signs; their full-width, small, superscript and subscript forms, which
+/// NFKC makes plain; and the mathematical minus.
 const SIGNS: &str = "=+-@\u{FF1D}\u{FF0B}\u{FF0D}\u{FF20}\u{FE66}\u{FE62}\u{FE63}\u{FE6B}\u{207C}\u{207A}\u{207B}\u{208C}\u{208A}\u{208B}\u{2212}";
 const QUOTES: &str = "'\"\u{FF07}\u{FF02}";
 
-/// The text of a cell, with an apostrophe in front if a spreadsheet would take it for a formula.
+/// The text of a cell, with an apostrophe in front if a spreadsheet would take the text for a formula.
 pub fn guarded(cell: &str) -> Cow<'_, str> {
     if is_formula(cell) { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
 }
@@ -31,7 +31,7 @@ mod tests {
 
     use super::*;
 
-    /// What a reader of a file does.
+    /// What a reader of the file does to get the original text.
     fn unguarded(cell: &str) -> &str {
         cell.strip_prefix('\'').filter(|rest| is_formula(rest)).unwrap_or(cell)
     }

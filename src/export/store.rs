@@ -1,5 +1,5 @@
-//! The store of export files: a folder, or a bucket that speaks S3. A file has a name that no other ever has, appears whole or
-//! not at all, and is never changed. All files of a person lie under the person's own prefix.
+//! The store of export files: a folder, or a bucket that speaks S3. A name is never used twice; a file appears whole or
+//! not at all, and never changes. All files of a person have the person's id as prefix.
 
 use std::{
     collections::HashMap,
@@ -22,18 +22,17 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::data::place::{PlaceError, read_secret};
 
-/// So many bytes are read from a file at once.
+/// The most bytes that are read from a file at once.
 const PIECE: usize = 64 * 1024;
-/// The smallest part that S3 takes of an upload in parts.
+/// The smallest part that S3 accepts in an upload of several parts.
 const UPLOAD_PART: usize = 5 * 1024 * 1024;
 
-/// The store can't be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the store of exports: {0}")]
 pub struct StoreError(#[from] io::Error);
 
 impl StoreError {
-    /// What the operating system, or the bucket, said.
+    /// The error of the operating system or of the bucket.
     pub fn io(&self) -> &io::Error {
         &self.0
     }
@@ -45,14 +44,12 @@ impl From<object_store::Error> for StoreError {
     }
 }
 
-/// The name of a file: whose, of which request, and of which attempt.
+/// The name of a file. Each attempt to write an export has its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileName {
-    /// Whose.
     pub subject: SubjectId,
-    /// Of which request.
     pub export: ExportId,
-    /// The entity tag, random for each attempt.
+    /// The entity tag; random for each attempt.
     pub etag: String,
 }
 
@@ -61,7 +58,7 @@ impl FileName {
         format!("{}.{}", self.export, self.etag)
     }
 
-    /// The name of what lies in a person's folder; half-written files have the name that they will have.
+    /// Reads the name of a file in a person's folder. The name of a half-written file is read as its final name.
     fn parse(subject: &str, name: &str) -> Option<Self> {
         let name = name.strip_suffix(HALF).unwrap_or(name);
         let (export, etag) = name.split_once('.')?;
@@ -73,23 +70,23 @@ impl FileName {
     }
 }
 
-/// The end of the name of a file that is being written.
+/// The suffix of a file that is being written.
 const HALF: &str = ".half";
 
-/// A bucket, and how to sign in there.
+/// A bucket and the credentials for it.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    /// `s3://bucket/prefix`.
+    /// Must look like `s3://bucket/prefix`.
     pub url: String,
-    /// Where it is, if not at AWS. Without TLS only on loopback.
+    /// The address of the bucket's server; `None` means AWS. Must be `https`, except on loopback.
     pub endpoint: Option<String>,
-    /// The region; `us-east-1` where a provider has none.
+    /// The region; providers without regions take `us-east-1`.
     pub region: String,
     /// A file of mode 0600 with the lines `access_key_id=…` and `secret_access_key=…`.
     pub credentials: PathBuf,
 }
 
-/// Where files are.
+/// The folder or the bucket of export files.
 #[derive(Clone)]
 pub struct Store(Kind);
 
@@ -100,12 +97,12 @@ enum Kind {
 }
 
 impl Store {
-    /// A folder, made with the first file.
+    /// A folder; it is made with the first file.
     pub fn folder(path: PathBuf) -> Self {
         Self(Kind::Folder(path))
     }
 
-    /// A bucket.
+    /// A bucket. Reads the credentials; does not connect.
     pub fn bucket(bucket: &Bucket) -> Result<Self, PlaceError> {
         let wrong = |text: &str| PlaceError::Malformed(PathBuf::from(&bucket.url), text.to_owned());
         let rest = bucket.url.strip_prefix("s3://").ok_or_else(|| wrong("must look like s3://bucket/prefix"))?;
@@ -129,12 +126,12 @@ impl Store {
             }
             builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
         }
-        // The builder's errors may name what it was given.
+        // The builder's error is not passed on, because its text may hold the credentials.
         let store = builder.build().map_err(|_| wrong("is not a bucket that can be used"))?;
         Ok(Self(Kind::Bucket { store: Arc::new(store), prefix: prefix.trim_matches('/').to_owned() }))
     }
 
-    /// Begins a file. It is there once `Upload::finish` has returned.
+    /// Begins a file. It appears under its name once [`Upload::finish`] has returned.
     pub async fn create(&self, name: &FileName) -> Result<Upload, StoreError> {
         match &self.0 {
             Kind::Folder(folder) => {
@@ -157,7 +154,7 @@ impl Store {
         }
     }
 
-    /// A range of a file, piece by piece.
+    /// Reads a range of a file, piece by piece.
     pub async fn read(
         &self,
         name: &FileName,
@@ -177,7 +174,7 @@ impl Store {
         }
     }
 
-    /// Removes a file, written whole or half. One that is not there is removed already.
+    /// Removes a file, whether it is whole or half-written. A missing file is no error.
     pub async fn remove(&self, name: &FileName) -> Result<(), StoreError> {
         match &self.0 {
             Kind::Folder(folder) => {
@@ -189,7 +186,7 @@ impl Store {
         }
     }
 
-    /// Removes everything of a person.
+    /// Removes all files of a person.
     pub async fn remove_all(&self, subject: SubjectId) -> Result<(), StoreError> {
         match &self.0 {
             Kind::Folder(folder) => {
@@ -207,8 +204,8 @@ impl Store {
         }
     }
 
-    /// All files, written whole or half. Parts of uploads that a killed server left in a bucket are not among them: the bucket's
-    /// own rules remove those.
+    /// All files, whole or half-written. Parts of an upload that a killed server left in a bucket are not listed; the
+    /// bucket's own rules must remove them.
     pub async fn list(&self) -> Result<Vec<FileName>, StoreError> {
         match &self.0 {
             Kind::Folder(folder) => {
@@ -264,7 +261,7 @@ fn list_folder(folder: &Path) -> io::Result<Vec<FileName>> {
     for person in people {
         let person = person?;
         let files = match fs::read_dir(person.path()) {
-            // The person is being erased.
+            // The folder is gone because the person is being erased.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             files => files?,
         };
@@ -276,7 +273,7 @@ fn list_folder(folder: &Path) -> io::Result<Vec<FileName>> {
     Ok(found)
 }
 
-/// What is left of a reader, piece by piece.
+/// The rest of a file, piece by piece.
 fn pieces(file: tokio::io::Take<tokio::fs::File>) -> BoxStream<'static, io::Result<Vec<u8>>> {
     let next = |mut file: tokio::io::Take<tokio::fs::File>| async move {
         let mut piece = Vec::with_capacity(PIECE);
@@ -288,21 +285,19 @@ fn pieces(file: tokio::io::Take<tokio::fs::File>) -> BoxStream<'static, io::Resu
 
 /// A file that is being written.
 pub enum Upload {
-    /// In a folder: under another name until it is whole.
+    /// A file in a folder, under another name until it is whole.
     Folder {
-        /// What is written to.
         file: tokio::fs::File,
-        /// Its name now.
+        /// The name while it is being written.
         half: PathBuf,
-        /// Its name once it is whole.
+        /// The final name.
         path: PathBuf,
     },
-    /// In a bucket, which shows nothing of it until it is whole.
+    /// An object in a bucket, which shows nothing of it until it is whole.
     Bucket(Box<BufWriter>),
 }
 
 impl Upload {
-    /// Adds bytes.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         match self {
             Self::Folder { file, .. } => Ok(file.write_all(bytes).await?),
@@ -310,7 +305,7 @@ impl Upload {
         }
     }
 
-    /// Makes the file be there, durably.
+    /// Gives the file its final name, durably.
     pub async fn finish(self) -> Result<(), StoreError> {
         match self {
             Self::Folder { mut file, half, path } => {

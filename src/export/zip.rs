@@ -1,37 +1,37 @@
-//! A zip that is written as a stream, read as one, and not compressed.
+//! A zip that is written as a stream, can be read as a stream, and is not compressed.
 //!
-//! The length of a file is known once it is written, and stands behind it. So that a reader that cannot seek finds its end, files
-//! have the method deflate, which marks its last block, and of it only blocks that are stored as they are (RFC 1951, section
-//! 3.2.4): a length tells how much there is, and nothing of what it says. (The crate `zip` writes no such blocks.) Sizes and
-//! places beyond 4 GiB are written as Zip64 (APPNOTE 6.3.10, sections 4.3.9, 4.3.14 and 4.5.3).
+//! The length of a file is known only after it was written, so it stands behind the file. A reader that can't seek must
+//! still find the end. So files use the method deflate, which marks its last block, with stored blocks only (RFC 1951,
+//! section 3.2.4): a length tells how much data there is, and nothing about its content. (The crate `zip` writes no
+//! such blocks.) Sizes and offsets beyond 4 GiB are written as Zip64 (APPNOTE 6.3.10, sections 4.3.9, 4.3.14 and
+//! 4.5.3).
 
-/// The most bytes of one stored block.
+/// The most bytes that one stored block holds.
 const BLOCK: usize = 0xffff;
-/// What stands for a number that the Zip64 fields hold.
+/// The value of a field of 32 bits whose number is in the Zip64 fields.
 const ELSEWHERE: u64 = 0xffff_ffff;
-/// Lengths stand behind the file; names are UTF-8.
+/// General purpose flags: bit 3, the lengths stand behind the file; bit 11, names are UTF-8.
 const FLAGS: u64 = (1 << 3) | (1 << 11);
 const DEFLATE: u64 = 8;
 const VERSION: u64 = 20;
 const VERSION_64: u64 = 45;
-/// Made on Unix.
+/// The upper byte 3 means Unix.
 const MADE_BY: u64 = (3 << 8) | VERSION_64;
-/// The first day that there is in a zip: when a file was made is said inside.
+/// 1980-01-01, the first day that a zip can hold. The export's date is inside the files.
 const DAY: u64 = 0x21;
-/// A plain file that its owner may read and write.
+/// A regular file with mode 0600.
 const MODE: u64 = 0o100_600 << 16;
 
-/// A zip that is being written.
 #[derive(Default)]
 pub struct Zip {
     out: Vec<u8>,
-    /// How many bytes were taken before.
+    /// How many bytes [`Zip::take`] has returned so far.
     taken: u64,
     files: Vec<File>,
     open: Option<Open>,
 }
 
-/// A file that is written.
+/// A finished file, for the directory at the end.
 struct File {
     name: String,
     place: u64,
@@ -40,7 +40,6 @@ struct File {
     packed: u64,
 }
 
-/// The file that is being written.
 struct Open {
     name: String,
     place: u64,
@@ -50,7 +49,7 @@ struct Open {
     block: Vec<u8>,
 }
 
-/// Adds numbers, each in so many bytes.
+/// Appends numbers in little-endian order; each comes with its number of bytes.
 fn put(out: &mut Vec<u8>, numbers: &[(u64, usize)]) {
     for (number, bytes) in numbers {
         out.extend_from_slice(&number.to_le_bytes()[..*bytes]);
@@ -62,7 +61,7 @@ impl Zip {
         self.taken + self.out.len() as u64
     }
 
-    /// Begins a file, and ends the one before.
+    /// Begins a file, and ends the file before it.
     pub fn begin(&mut self, name: &str) {
         self.end();
         let place = self.place();
@@ -74,7 +73,7 @@ impl Zip {
         self.open = Some(Open { name: name.to_owned(), place, crc, size: 0, packed: 0, block });
     }
 
-    /// Adds to the file; without one, to nothing.
+    /// Adds to the open file. Does nothing if no file is open.
     pub fn write(&mut self, mut bytes: &[u8]) {
         let Some(open) = &mut self.open else { return };
         open.crc.update(bytes);
@@ -99,7 +98,6 @@ impl Zip {
         self.files.push(File { name, place, crc, size, packed });
     }
 
-    /// Ends the file and the archive.
     pub fn finish(&mut self) {
         self.end();
         let begins = self.place();
@@ -118,7 +116,7 @@ impl Zip {
         put(&mut self.out, &[(length.min(ELSEWHERE), 4), (begins.min(ELSEWHERE), 4), (0, 2)]);
     }
 
-    /// What was written since the last time.
+    /// Takes the bytes that were written since the last call.
     pub fn take(&mut self) -> Vec<u8> {
         self.taken += self.out.len() as u64;
         std::mem::take(&mut self.out)
@@ -126,7 +124,7 @@ impl Zip {
 }
 
 impl Open {
-    /// Writes what waits as one block.
+    /// Writes the waiting bytes as one stored block.
     fn flush(&mut self, out: &mut Vec<u8>, last: bool) {
         let length = self.block.len() as u64;
         put(out, &[(u64::from(last), 1), (length, 2), (length ^ 0xffff, 2)]);
@@ -136,7 +134,7 @@ impl Open {
 }
 
 impl File {
-    /// Writes its entry in the directory.
+    /// Writes the file's entry in the directory.
     fn list(&self, out: &mut Vec<u8>) {
         let mut extra = Vec::new();
         for number in [self.size, self.packed, self.place] {
@@ -162,8 +160,8 @@ impl File {
 mod tests {
     use super::*;
 
-    /// Reads an archive from its beginning, as a reader does that cannot seek: the headers of each file, the blocks of what it holds
-    /// up to the last, and the lengths behind them. Panics at a block that is compressed.
+    /// Reads an archive from its beginning, as a reader does that can't seek: the header of each file, its blocks up to
+    /// the last, and the lengths behind them. Panics at a compressed block.
     fn stream(zip: &[u8]) -> Vec<(String, Vec<u8>)> {
         let number = |at: usize, length: usize| {
             zip[at..at + length].iter().rev().fold(0, |sum, byte| (sum << 8) | usize::from(*byte))

@@ -1,4 +1,5 @@
-//! The watch over the log: every few seconds each rule looks for its pattern. Several servers look; an alert is raised once.
+//! The watch over the log: every five seconds each rule looks for its pattern. All servers look; an alert is raised
+//! once all the same.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +9,7 @@ use crate::app::{App, AppError, desk::alert};
 
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Looks until the task is ended.
+/// Looks every five seconds until the task is ended. Logs a failure only when it begins.
 pub async fn watch_log(app: Arc<App>) {
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -26,7 +27,7 @@ pub async fn watch_log(app: Arc<App>) {
     }
 }
 
-/// Looks once with every rule; says how many alerts were raised.
+/// Looks once with every rule, and returns how many alerts were raised. A rule that fails does not stop the others.
 pub async fn watch_log_once(app: &App) -> Result<usize, AppError> {
     let (mut raised, mut failed) = (0, None);
     for rule in &app.alerts.rules.rules {
@@ -39,7 +40,7 @@ pub async fn watch_log_once(app: &App) -> Result<usize, AppError> {
         }
     }
     match failed {
-        // The others have looked all the same.
+        // All other rules have looked by now.
         Some(error) => {
             alert::alarm(app, "log_not_watched", Severity::Critical, 1).await;
             Err(error)

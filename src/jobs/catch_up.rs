@@ -1,9 +1,9 @@
-//! Catching up: reads the log on for the catch-up projections, every 60 ms while there is something to read.
+//! Catching up: reads the log for the catch-up projections, every 60 ms while there is something to read.
 //!
-//! A page's rows and the checkpoint behind it are one transaction, under a lock that nobody waits for: of several servers one
-//! reads on and the others look again later; whoever crashes leaves the checkpoint where it was, and the lock to the next. So
-//! each event counts exactly once. A generation that is being built is caught up in the same way and then shown. An event that
-//! can't be applied is set aside, and the projection goes on.
+//! The rows of a page and the new position are written in one transaction, under a lock that nobody waits for: one
+//! server reads on, and the others look again later. A server that crashes leaves the position unchanged and the lock
+//! free. So each event counts exactly once. A generation that is being built is caught up in the same way, and then
+//! shown. An event that can't be applied is set aside, and the projection goes on.
 
 use db::FromRow;
 use projections::operation::lag::HolderRow;
@@ -22,16 +22,17 @@ use crate::app::{
     },
 };
 
-/// Half of this is the median lag under load; each look costs a transaction that the commands could have.
+/// The median lag under load is half of this. A shorter pause would cost the commands transactions, because each look
+/// is one.
 const BUSY: Duration = Duration::from_millis(60);
 const IDLE: Duration = Duration::from_millis(250);
-/// So long after the last event the pauses stay short.
+/// How long after the last event the pauses stay short.
 const LINGER: Duration = Duration::from_secs(1);
 const TROUBLE: Duration = Duration::from_secs(1);
 const LOOK_FOR_STALL_EVERY: Duration = Duration::from_secs(10);
 const STALLED_AFTER: TimeDelta = TimeDelta::seconds(5);
 
-/// Keeps all catch-up projections until the task is ended.
+/// Keeps all catch-up projections up to date until the task is ended.
 pub async fn catch_up(app: Arc<App>) {
     let (mut pause, mut busy_until) = (BUSY, Instant::now());
     let (mut entered, mut looked) = (false, Instant::now());
@@ -59,7 +60,7 @@ pub async fn catch_up(app: Arc<App>) {
     }
 }
 
-/// Makes what each projection of this version needs: its first generation, or one of newer code.
+/// Creates the generations that this version's projections need: the first one, or one for newer code.
 pub async fn enter_all(app: &App) -> Result<(), AppError> {
     for projection in CATCH_UP {
         enter(app, projection).await?;
@@ -67,7 +68,7 @@ pub async fn enter_all(app: &App) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Takes everything that can be read now, for all projections; says how many events it took.
+/// Applies all events that can be read now to all projections, and returns how many there were.
 pub async fn catch_up_once(app: &App) -> Result<usize, AppError> {
     let mut taken = 0;
     for projection in CATCH_UP {
@@ -82,7 +83,7 @@ pub async fn catch_up_once(app: &App) -> Result<usize, AppError> {
     Ok(taken)
 }
 
-/// One step for each generation; says whether there may be more to take at once, and how many events it took.
+/// Does one step for each generation. Returns whether there may be more to read at once, and how many events were read.
 async fn round(app: &App, projection: &'static CatchUp) -> Result<(bool, usize), AppError> {
     let (mut more, mut taken) = (false, 0);
     for generation in generation::all(app, projection).await? {

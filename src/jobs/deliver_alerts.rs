@@ -1,5 +1,6 @@
-//! Delivering alerts: to webhooks and by mail, at least once each, retried with growing pauses for about three days, then given up
-//! until somebody replays it. Deliveries are made of the log, so that none is lost with a server.
+//! Delivering alerts to webhooks and by mail: at least once each, retried with growing pauses for about three days,
+//! then given up until somebody asks for a replay. Deliveries are planned from the log, so that none is lost with a
+//! server.
 
 use db::FromRow;
 use std::{sync::Arc, time::Duration};
@@ -22,15 +23,15 @@ use crate::{
 };
 
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long an endpoint may take.
+/// How long an endpoint may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 const LEASE: TimeDelta = TimeDelta::seconds(60);
-/// The pauses of the Standard Webhooks' recommendation; after the last a delivery is dead.
+/// The pauses that Standard Webhooks recommends; a delivery that fails after the last one is dead.
 const PAUSES_S: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
-/// The name under which mail is delivered.
+/// The name of mail among the endpoints.
 const MAIL: &str = "mail";
 
-/// Delivers until the task is ended.
+/// Delivers every two seconds until the task is ended.
 pub async fn deliver_alerts(app: Arc<App>) {
     let client = client();
     loop {
@@ -41,13 +42,13 @@ pub async fn deliver_alerts(app: Arc<App>) {
     }
 }
 
-/// A client that follows nothing.
+/// A client that follows no redirects.
 pub fn client() -> reqwest::Client {
     let client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
     client.expect("a client with these settings can be built")
 }
 
-/// Makes deliveries of new alerts, and tries all that are due; says how many it tried.
+/// Plans deliveries of new alerts and tries all deliveries that are due. Returns how many it tried.
 pub async fn deliver_alerts_once(app: &App, client: &reqwest::Client) -> Result<usize, AppError> {
     let mail = app.alerts.mail.iter().map(|_| MAIL.to_owned());
     let endpoints: Vec<String> =
@@ -57,12 +58,12 @@ pub async fn deliver_alerts_once(app: &App, client: &reqwest::Client) -> Result<
     }
     let now = app.clock.now();
     frame::system_query(app, "deliveries_plan", || [deliveries_plan(endpoints.clone(), now)]).await?;
-    // Each by itself: one that hangs keeps no other waiting.
+    // All endpoints at once, so that a slow one keeps no other waiting.
     let tried = join_all(endpoints.iter().map(|endpoint| deliver_all(app, client, endpoint))).await;
     tried.into_iter().sum()
 }
 
-/// Tries all that are due of an endpoint; says how many.
+/// Tries all due deliveries of one endpoint, and returns how many there were.
 async fn deliver_all(app: &App, client: &reqwest::Client, endpoint: &str) -> Result<usize, AppError> {
     let mut tried = 0;
     loop {
@@ -82,7 +83,7 @@ async fn deliver_all(app: &App, client: &reqwest::Client, endpoint: &str) -> Res
     }
 }
 
-/// When a delivery is tried again; none after the last time.
+/// When a delivery is tried again; `None` after the last try.
 fn next(attempts: i32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let pause = PAUSES_S.get(usize::try_from(attempts - 1).ok()?)?;
     Some(now + TimeDelta::seconds(*pause))
@@ -98,7 +99,7 @@ async fn deliver(app: &App, client: &reqwest::Client, delivery: &Delivery) -> Re
     send(client, endpoint, &delivery.event, &message, app.clock.now()).await
 }
 
-/// What is sent: type, time, and the alert as it stands in the log.
+/// The message of a delivery: type, time, and the alert as it stands in the log.
 fn message(event: &Event) -> Result<Value, String> {
     let alert: AlertEvent = serde_json::from_str(&event.payload).map_err(|_| "the alert does not load")?;
     let (AlertEvent::Raised { pattern, raised_at } | AlertEvent::Acknowledged { pattern, raised_at, .. }) = alert;

@@ -1,5 +1,5 @@
-//! Housekeeping: what has run out is removed, transit keys that are 72 hours old are destroyed, and signing keys
-//! whose tokens have run out.
+//! Housekeeping: removes expired rows and files, makes transit keys ahead of time, and destroys transit keys after 72
+//! hours and signing keys whose tokens have expired.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,10 +15,11 @@ use crate::app::{
 };
 
 const EVERY: Duration = Duration::from_secs(600);
-/// How long before a day its transit key is made: longer than a round.
+/// How long before a day begins its transit key is made. It is longer than the pause between two rounds, so that no day
+/// begins without its key.
 const AHEAD: TimeDelta = TimeDelta::minutes(20);
 
-/// What is removed once it has run out.
+/// The statements that remove rows once they have expired.
 const EXPIRED: [&str; 10] = [
     "-- codes_clear\nDELETE FROM auth.codes WHERE expires_at <= $1",
     "-- limits_clear\nDELETE FROM auth.limits WHERE window_end <= $1",
@@ -32,7 +33,7 @@ const EXPIRED: [&str; 10] = [
     "-- jobs_clear\nDELETE FROM jobs.jobs WHERE ended_at <= $1::timestamptz - interval '30 days'",
 ];
 
-/// Keeps house until the task is ended.
+/// Keeps house every ten minutes until the task is ended.
 pub async fn keep_house(app: Arc<App>) {
     let mut every = tokio::time::interval(EVERY);
     loop {
@@ -43,13 +44,14 @@ pub async fn keep_house(app: Arc<App>) {
     }
 }
 
-/// Removes what has run out, files of exports too, and destroys old transit keys.
+/// Does one round of housekeeping. The keys come first, because they must be destroyed even when the database can't be
+/// reached.
 pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    // First, since it must happen though the database fails. Beside the threads that serve, since it waits for a file's lock.
+    // On a thread that may block, because it waits for a file's lock.
     let (vault, now) = (app.vault.clone(), ctx.now());
     let destroy = move || {
-        // Made before a request needs it, which would wait for the file's lock; the next day's a little before that day begins.
+        // Keys are made ahead, so that no request has to wait for the file's lock.
         vault.ring().transit(now)?;
         vault.ring().transit(now + AHEAD)?;
         let destroyed = vault.ring().destroy_old_transit(now)?;

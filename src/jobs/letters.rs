@@ -1,9 +1,11 @@
-//! Handing letters over: at least once each, retried with growing pauses, dropped when it is refused for good or too old.
+//! Handing letters over: at least once each, retried with growing pauses, and dropped when a letter is refused for good
+//! or too old.
 //!
-//! A letter is leased, not locked: who takes it moves its next time ahead and commits, hands it over outside of any
-//! transaction (a relay may take minutes, and an open transaction holds readers of the log back), and deletes its row only
-//! then. A server that dies in between loses nothing: the lease runs out and another server takes the letter. If it died
-//! between the relay's yes and the deletion, the letter goes out twice, under one Message-ID.
+//! A letter is leased, not locked. A server that takes one moves its next time ahead and commits, then hands it over
+//! outside of any transaction (a relay may take minutes, and an open transaction holds readers of the log back), and
+//! deletes the row only then. A server that dies in between loses nothing: the lease ends, and another server takes the
+//! letter. If it died after the relay's yes and before the deletion, the letter goes out twice, with the same
+//! Message-ID.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,11 +24,11 @@ use crate::{
 };
 
 const PAUSE: Duration = Duration::from_millis(100);
-/// Where every letter would fail, or none can be taken.
+/// The pause after a failure that every letter would have, or when none could be taken.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 16;
 
-/// Delivers letters until the task is ended.
+/// Hands letters over until the task is ended.
 pub async fn deliver_letters(app: Arc<App>, mailbox: Mailbox) {
     loop {
         let pause = match deliver_round(&app, &mailbox).await {
@@ -42,15 +44,15 @@ pub async fn deliver_letters(app: Arc<App>, mailbox: Mailbox) {
     }
 }
 
-/// Takes up to sixteen letters that are due; says how many it took.
+/// Takes up to sixteen letters that are due, and returns how many it took.
 pub async fn deliver_some(app: &App, mailbox: &Mailbox) -> Result<usize, AppError> {
     Ok(deliver_round(app, mailbox).await?.taken)
 }
 
-/// What came of some letters.
+/// The outcome of one round of letters.
 struct Outcome {
     taken: usize,
-    /// The last of them failed for a reason that concerns all.
+    /// Whether the last letter failed for a reason that concerns all letters.
     failed: bool,
 }
 
@@ -68,7 +70,7 @@ async fn deliver_round(app: &App, mailbox: &Mailbox) -> Result<Outcome, AppError
     Ok(outcome)
 }
 
-/// A letter that is ours until its lease runs out. The count of attempts tells our lease from a later one.
+/// A letter that is ours until its lease ends. The number of attempts tells our lease from a later one.
 struct Taken {
     id: Uuid,
     key: TransitId,
@@ -89,7 +91,7 @@ async fn take(app: &App, mailbox: &Mailbox) -> Result<Option<Taken>, AppError> {
     Ok(rows.first().map(taken))
 }
 
-/// Takes one letter that is due, and puts it off to the end of its lease.
+/// Takes one letter that is due, and sets its next time to the end of the lease.
 pub fn letter_take(now: DateTime<Utc>, lease_ends: DateTime<Utc>) -> Query {
     Query::new(
         "-- letter_take
@@ -109,7 +111,7 @@ async fn hand_over(app: &App, round: &mut Round<'_>, taken: &Taken) -> Result<()
     round.deliver(taken.id, &letter).await
 }
 
-/// Removes a letter, or puts it off.
+/// Deletes a letter that was handed over or can't be, and puts off any other.
 async fn settle(app: &App, taken: &Taken, handed_over: Result<(), MailError>) -> Result<(), AppError> {
     let (ctx, &Taken { id, attempts, .. }) = (&Ctx::system(app.clock.clone()), taken);
     let waits = match handed_over {
@@ -131,7 +133,7 @@ fn letter_done(id: Uuid) -> Query {
     Query::new("-- letter_done\nDELETE FROM auth.letters WHERE letter_id = $1").bind(id)
 }
 
-/// Five seconds after the first attempt, twice as long after each further one, up to 21 minutes.
+/// Tries again five seconds after the first attempt, and twice as long after each further one, up to 21 minutes.
 fn letter_later(ctx: &Ctx, id: Uuid, attempts: i32) -> Query {
     Query::new(
         "-- letter_later

@@ -1,5 +1,5 @@
-//! What goes on beside requests: the log of reads, letters, jobs, housekeeping, and the watches over
-//! the key ring, the policies, the database's clock, and sessions that hold others up.
+//! Work beside requests: catching up projections, growing the tree, letters, alerts, jobs, housekeeping, and the
+//! watches over the key ring, the policies, the database's clock, and sessions that hold others up.
 
 mod alert_watch;
 mod catch_up;

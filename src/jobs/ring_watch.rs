@@ -1,8 +1,10 @@
-//! The watch over the key ring: each server takes over what others changed in the ring's file, and says which state it has read.
+//! The watch over the key ring: each server takes over changes of the ring's file, and says in the database which state
+//! it has read.
 //!
-//! A server is known from before it serves until it has stopped, by a row that it renews every two seconds; one not seen for
-//! fifteen counts as gone. Who rotates a key waits for all that live. A server that was taken for gone and comes back does no
-//! harm: it looks for keys that it does not know, and what it writes under an older version is refused and tried again.
+//! A server has a row from before it serves until it has stopped, and renews it every two seconds; a server not seen
+//! for fifteen seconds counts as gone. Rotating a key waits for all servers that are not gone. A server that counted as
+//! gone and comes back does no harm: it looks for keys that it does not know, and a write under an older version is
+//! refused and tried again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,10 +17,11 @@ use crate::app::{
     frame::{self},
 };
 
-/// How often the file is looked at; the row is renewed every second time, and with every change.
+/// How often the file is looked at. The row is renewed every second time, and with every change.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Makes a server known, then takes over what changed meanwhile: whoever rotates a key either finds the row, or was earlier.
+/// Writes a server's row, then takes over changes. In this order a key rotation either finds the row, or was over
+/// before the reload.
 pub async fn join_ring(app: &App) -> Result<NodeId, AppError> {
     let node = NodeId::random();
     beat(app, node).await?;
@@ -28,7 +31,7 @@ pub async fn join_ring(app: &App) -> Result<NodeId, AppError> {
     Ok(node)
 }
 
-/// Watches the ring until the task is ended.
+/// Follows the ring's file until the task is ended.
 pub async fn watch_ring(app: Arc<App>, node: NodeId) {
     let mut every = tokio::time::interval(EVERY);
     let (mut due, mut failed) = (false, None);
@@ -37,7 +40,8 @@ pub async fn watch_ring(app: Arc<App>, node: NodeId) {
         let outcome = match reload(&app).await {
             Ok(changed) if changed || due => beat(&app, node).await,
             Ok(_) => Ok(()),
-            // The others have to know that it lives, and lags behind.
+            // The row is renewed all the same: the others must know that this server lives, with an older state of the
+            // ring.
             Err(error) => beat(&app, node).await.and(Err(error.into())),
         };
         due = !due;
@@ -52,20 +56,20 @@ pub async fn watch_ring(app: Arc<App>, node: NodeId) {
     }
 }
 
-/// Takes over what changed in the ring's file, beside the threads that serve; says whether anything did.
+/// Takes over changes of the ring's file, on a thread that may block. Returns whether there were any.
 async fn reload(app: &App) -> Result<bool, RingError> {
     let vault = app.vault.clone();
     tokio::task::spawn_blocking(move || vault.ring().reload()).await.expect("no one panics while reading the ring")
 }
 
-/// Takes a server out that stops in order.
+/// Deletes the row of a server that stops in order.
 pub async fn leave_ring(app: &App, node: NodeId) -> Result<(), AppError> {
     let leave = || Query::new("-- node_leave\nDELETE FROM vault.nodes WHERE node_id = $1").bind(node.0);
     frame::system_query(app, "node_leave", || [leave()]).await.map(drop)
 }
 
-/// Renews a server's row, and clears those of servers that have been gone for an hour. The time is the database's, which all
-/// servers share.
+/// Renews a server's row, and deletes rows of servers that have been gone for an hour. The time is the database's,
+/// because all servers share it.
 async fn beat(app: &App, node: NodeId) -> Result<(), AppError> {
     let generation = i64::try_from(app.vault.ring().generation()).unwrap_or(i64::MAX);
     let beat = || {

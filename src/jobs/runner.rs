@@ -1,6 +1,7 @@
-//! The runner: leases jobs that are due, does them, and says how it went. Safe with several servers: a job is leased by one at a
-//! time, and taken over when a server that died no longer renews its lease; so a job may be begun twice, and each kind of work
-//! bears that. The work of a person runs under a ticket of role `job` for that person only.
+//! The runner: leases jobs that are due, does them, and stores how each ended. Several servers may run it: one server
+//! leases a job at a time, and another takes the job over when a dead server no longer renews its lease. So a job may
+//! begin twice, and each kind of work bears that. Work for a person runs under a ticket of role `job` for that person
+//! only.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,12 +26,12 @@ use crate::app::{
     statistics::release::{self, RELEASE_JOB},
 };
 
-/// How many jobs a server does at once.
+/// How many jobs a server does at the same time.
 const AT_ONCE: usize = 4;
-/// How often it looks for what other servers added; its own jobs wake it.
+/// How often the runner looks for jobs that other servers added. Jobs added by this server wake it.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const RENEW_EVERY: Duration = Duration::from_secs(10);
-/// The longest that a failed job waits until it is tried again, in seconds.
+/// The longest pause before a failed job is tried again.
 const LONGEST_PAUSE_S: i64 = 600;
 
 /// Does jobs until the task is ended.
@@ -40,7 +41,7 @@ pub async fn run_jobs(app: Arc<App>) {
         tokio::select! {
             () = app.wake.notified() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            // A place has become free, or nothing runs and the others decide.
+            // A job has ended, so that another can be taken. The branch is off while no job runs.
             Some(_) = running.join_next(), if !running.is_empty() => {}
         }
         let free = AT_ONCE.saturating_sub(running.len());
@@ -51,7 +52,7 @@ pub async fn run_jobs(app: Arc<App>) {
     }
 }
 
-/// Does all jobs that are due, one after the other; says how many.
+/// Does all jobs that are due, one after the other, and returns how many there were.
 pub async fn run_due(app: &Arc<App>) -> Result<usize, AppError> {
     let mut done = 0;
     loop {
@@ -62,7 +63,7 @@ pub async fn run_due(app: &Arc<App>) -> Result<usize, AppError> {
     }
 }
 
-/// The same for so many jobs at most.
+/// Leases up to `most` jobs that are due, does them one after the other, and returns how many there were.
 pub async fn run_some(app: &Arc<App>, most: usize) -> Result<usize, AppError> {
     let jobs = lease(app, most).await?;
     let count = jobs.len();
@@ -72,8 +73,8 @@ pub async fn run_some(app: &Arc<App>, most: usize) -> Result<usize, AppError> {
     Ok(count)
 }
 
-/// Sees to it that the work that no request brings is among the jobs: the daily looks at retention, changed notices and due
-/// releases, and confirmed deletions, which a restored database has no jobs for.
+/// Adds the jobs that no request adds: the daily sweeps for retention and for changed notices, due releases, and
+/// confirmed deletions, whose jobs a restored database does not have.
 pub async fn plan(app: &App) -> Result<(), AppError> {
     let now = app.clock.now();
     let daily = |kind| job_plan(kind, now);
@@ -92,7 +93,7 @@ async fn lease(app: &App, most: usize) -> Result<Vec<Leased>, AppError> {
     Ok(rows.iter().map(Leased::from_row).collect())
 }
 
-/// Does one job in a span of its own, which says how it ended.
+/// Does one job in its own span, which records the outcome.
 async fn work(app: Arc<App>, job: Leased) {
     let started = Instant::now();
     let (operation, attempts) = (job.kind.clone(), job.attempts);
@@ -102,7 +103,7 @@ async fn work(app: Arc<App>, job: Leased) {
     span.record("outcome", outcome).record("elapsed_us", elapsed_us);
 }
 
-/// Does one job, and keeps its lease meanwhile; says how it ended.
+/// Does one job while its lease is renewed, and returns how it ended.
 async fn do_job(app: &App, job: &Leased) -> &'static str {
     let outcome = tokio::select! {
         outcome = dispatch(app, job) => outcome,
@@ -122,7 +123,7 @@ async fn do_job(app: &App, job: &Leased) -> &'static str {
         tracing::error!(%error, "the job failed, and comes again");
     }
     if let Err(error) = on_jobs(app, "job_end", &end).await {
-        // The lease runs out, and the job is taken up again.
+        // The lease will end, and the job is done again.
         tracing::error!(%error, "the end of the job can't be stored");
     }
     match outcome {
@@ -146,7 +147,7 @@ async fn dispatch(app: &App, job: &Leased) -> Result<Next, AppError> {
     }
 }
 
-/// Renews a lease until it is lost.
+/// Renews a lease; returns once it is lost.
 async fn keep_lease(app: &App, job: &Leased) {
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
@@ -158,13 +159,13 @@ async fn keep_lease(app: &App, job: &Leased) {
     }
 }
 
-/// One statement on the jobs; says how many rows it gave.
+/// Runs one statement on the jobs, and returns how many rows it gave.
 async fn on_jobs(app: &App, name: &'static str, query: &(dyn Fn() -> Query + Sync)) -> Result<usize, AppError> {
     let [rows] = frame::system_query(app, name, || [query()]).await?;
     Ok(rows.len())
 }
 
-/// How long a failed job waits: twice as long each time.
+/// How long a failed job waits: twice as long each time, up to [`LONGEST_PAUSE_S`].
 fn pause(attempts: i32) -> TimeDelta {
     let doublings = u32::try_from(attempts.clamp(1, 10)).unwrap_or(1);
     TimeDelta::seconds(2_i64.pow(doublings).min(LONGEST_PAUSE_S))

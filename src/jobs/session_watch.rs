@@ -1,6 +1,6 @@
-//! The watch over sessions: whoever holds a transaction open for too long is ended by the database, which no setting of a session
-//! prevents (`policies/frame/watch.sql` has the bounds), and named in an alert. An open transaction holds back every reader of the
-//! log, and with them its tree.
+//! The watch over sessions. The database ends each session that holds a transaction open for too long, and an alert
+//! names its login. No setting of a session prevents that (`policies/frame/watch.sql` has the bounds). The reason: an
+//! open transaction holds back every reader of the log, and with them its tree.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,14 +15,13 @@ use crate::app::{
 
 const EVERY: Duration = Duration::from_secs(5);
 
-/// A session that was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Whose it was.
+    /// The login that the session belonged to.
     pub login: String,
-    /// How old its transaction was, in seconds.
+    /// The age of its transaction, in seconds.
     pub age_s: i32,
-    /// What it did, in PostgreSQL's words.
+    /// The session's state in `pg_stat_activity`, such as `idle in transaction`.
     pub state: String,
 }
 
@@ -32,7 +31,7 @@ impl Ended {
     }
 }
 
-/// Looks until the task is ended.
+/// Looks every five seconds until the task is ended. Logs a failure only when it begins.
 pub async fn watch_sessions(app: Arc<App>) {
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -50,7 +49,8 @@ pub async fn watch_sessions(app: Arc<App>) {
     }
 }
 
-/// Has sessions ended that hold a transaction for too long, and raises an alert for each login; says which.
+/// Ends the sessions that have held a transaction for too long, and raises an alert for each of their logins. Returns
+/// the sessions.
 pub async fn watch_sessions_once(app: &App) -> Result<Vec<Ended>, AppError> {
     let end = || Query::new("-- sessions_end\nSELECT login, age_s, state FROM watch.end_sessions()");
     let [rows] = frame::system_query(app, "sessions_end", || [end()]).await?;

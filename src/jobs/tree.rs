@@ -1,4 +1,5 @@
-//! Growing the tree: once a second what was committed is integrated, signed, shown to the witnesses and published.
+//! Growing the tree: once a second, committed events are added to the tree, and a checkpoint is signed, shown to the
+//! witnesses and published.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,12 +22,12 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 const THIN_EVERY: Duration = Duration::from_secs(3600);
-/// An event that no published checkpoint covers for so long raises an alarm.
+/// An event that no published checkpoint covers for this long raises an alarm.
 const UNCOVERED: TimeDelta = TimeDelta::seconds(60);
-/// After so long the tree no longer counts as growing.
+/// An event that waits for this long means that the tree no longer counts as growing.
 const LATE: TimeDelta = TimeDelta::seconds(30);
 
-/// Grows the tree until the task is ended.
+/// Grows the tree every second until the task is ended.
 pub async fn grow_tree(app: Arc<App>) {
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -66,10 +67,11 @@ pub async fn grow_tree(app: Arc<App>) {
     }
 }
 
-/// Integrates and signs what is there, asks the witnesses, and publishes; gives the checkpoint that was signed or cosigned.
+/// Adds committed events to the tree and signs, asks the witnesses, and publishes. Returns the newest checkpoint, with
+/// its cosignatures.
 pub async fn grow_once(app: &App, witnesses: &mut Witnesses) -> Result<Option<Checkpoint>, AppError> {
     let signed = tree::grow(app).await?;
-    // Also one that was signed earlier, and did not find its witnesses, or the end of its publication.
+    // This may also be a checkpoint signed earlier that did not get its cosignatures, or was not published to the end.
     let Some((tree, checkpoint)) = tree::unpublished(app).await? else { return Ok(signed) };
     let (cosigned, enough) = witnesses.ask(app, &checkpoint).await?;
     if enough || cosigned.note != checkpoint.note {
@@ -83,19 +85,19 @@ async fn thin(app: &App) -> Result<(), AppError> {
     frame::system_query(app, "checkpoints_thin", || [checkpoints_thin(now)]).await.map(drop)
 }
 
-/// Whether published checkpoints follow the log.
+/// Whether published checkpoints keep up with the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cover {
-    /// They do.
     Timely,
-    /// An event has been waiting for one for a while: the tree stands still, though growing it is no error. A transaction that stays
-    /// open holds it back, or witnesses do.
+    /// An event has been waiting for more than 30 seconds. The tree stands still without an error: an open transaction
+    /// or the witnesses hold it back.
     Late,
-    /// So long that it raised an alarm.
+    /// An event has been waiting for more than 60 seconds, and an alarm was raised.
     Missing,
 }
 
-/// Looks how long events wait for a published checkpoint; raises an alarm where that is too long.
+/// Measures how long the oldest uncovered event has been waiting for a published checkpoint, and raises an alarm when
+/// that is too long.
 pub async fn watch_cover(app: &App) -> Result<Cover, AppError> {
     let waiting = published::uncovered(app).await?.unwrap_or_default();
     if waiting <= UNCOVERED {

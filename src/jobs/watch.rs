@@ -1,6 +1,6 @@
-//! The watch over what the database must be: where roles, grants or policies are not what they must be, the server stops. What a
-//! login has set for its own sessions changes nothing in the server's: that is said, and the server goes on, since otherwise
-//! the weakest login could stop it. The watch also says where the database's clock is far from ours.
+//! The watch over the database. When roles, grants or policies differ from what they must be, the server stops. A
+//! login's settings for its own sessions do not affect the server's sessions: they raise an alert, and the server goes
+//! on, because otherwise the weakest login could stop it. The watch also compares the database's clock with ours.
 
 use std::collections::BTreeSet;
 
@@ -15,26 +15,25 @@ use crate::app::{
     frame::{self},
 };
 
-/// How far the database's clock may be from ours. The log refuses events that are two minutes off.
+/// How far the database's clock may be from ours. The log refuses events whose time is two minutes off.
 pub const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
 
-/// The catalogue differs from `policies/matrix.snap`.
+/// Roles, grants or policies in the database differ from `policies/matrix.snap`.
 #[derive(Debug, thiserror::Error)]
 #[error("roles, grants or policies are not what they must be (`lethe migrate` applies roles, grants and policies anew):\n{}", .0.join("\n"))]
 pub struct PolicyDrift(pub Vec<String>);
 
-/// What logins have set for sessions of their own.
+/// Settings that logins have for their own sessions, one line each.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct OwnSettings(pub Vec<String>);
 
 impl OwnSettings {
-    /// The logins, each once.
+    /// Each login once.
     pub fn logins(&self) -> BTreeSet<&str> {
         self.0.iter().filter_map(|line| line.split(' ').find(|word| word.starts_with("lethe_"))).collect()
     }
 }
 
-/// The database's clock and ours are too far apart.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the database's clock says {}, this server's {}: more than {} s apart; set them by the same time source, since the log takes \
@@ -42,7 +41,7 @@ impl OwnSettings {
 )]
 pub struct ClocksApart(pub Clocks);
 
-/// Compares the live catalogue with what it must be.
+/// Compares the live catalogue with `policies/matrix.snap`.
 pub async fn check_policies(app: &App) -> Result<Result<OwnSettings, PolicyDrift>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let queries = || [catalogue()];
@@ -51,7 +50,7 @@ pub async fn check_policies(app: &App) -> Result<Result<OwnSettings, PolicyDrift
     Ok(if lines.is_empty() { Ok(OwnSettings(own_settings)) } else { Err(PolicyDrift(lines)) })
 }
 
-/// Says in the trace, and by an alert for each login, what logins have set for themselves.
+/// Logs the altered settings, and raises one alert for each login.
 pub async fn tell_own_settings(app: &App, settings: &OwnSettings) {
     for login in settings.logins() {
         let of_login: Vec<_> = settings.0.iter().filter(|line| line.contains(login)).map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! Asking witnesses: each is shown a checkpoint and the proof that it goes on from the one it saw last, and answers with a
+//! Asking witnesses: each one gets a checkpoint and the proof that it continues the one it saw last, and answers with a
 //! cosignature (C2SP `tlog-witness`).
 
 use std::{collections::HashMap, time::Duration};
@@ -8,35 +8,34 @@ use transparency::{Checkpoint, Hash, Policy, WitnessLine};
 
 use crate::app::{App, AppError, log::published};
 
-/// How long a witness may take.
+/// How long a witness may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The longest answer that is read.
+/// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
-/// The witnesses of the policy, and the size that each cosigned last, as far as this server knows.
+/// The witnesses of the policy, and the size that each one cosigned last, as far as this server knows.
 pub struct Witnesses {
     policy: Option<Policy>,
     client: reqwest::Client,
     seen: HashMap<(String, String), u64>,
 }
 
-/// What a witness answered.
 enum Answer {
     Cosigned(String),
-    /// It has cosigned a tree of this size last.
+    /// The witness last cosigned a tree of this size (status 409).
     Elsewhere(u64),
 }
 
 impl Witnesses {
-    /// The witnesses that an application is to ask.
+    /// The witnesses of the application's policy; none without a policy.
     pub fn of(app: &App) -> Self {
         let client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
         let client = client.expect("a client with these settings can be built");
         Self { policy: app.log.policy.clone(), client, seen: HashMap::new() }
     }
 
-    /// Asks all that have not cosigned yet, at the same time; gives the checkpoint with what they added, and whether that is
-    /// enough.
+    /// Asks all witnesses that have not cosigned yet, at the same time. Returns the checkpoint with the new
+    /// cosignatures, and whether they satisfy the policy.
     pub async fn ask(&mut self, app: &App, checkpoint: &Checkpoint) -> Result<(Checkpoint, bool), AppError> {
         let Some(policy) = &self.policy else { return Ok((checkpoint.clone(), true)) };
         let missing = policy.witnesses.iter().filter(|line| line.witness.cosigned_at(checkpoint).is_none());
@@ -86,7 +85,8 @@ impl Witnesses {
         let proof = published::proof_between(app, old, checkpoint).await.map_err(|error| error.to_string())?;
         let body = add_checkpoint(old, &proof, checkpoint);
         let url = format!("{}/add-checkpoint", url.trim_end_matches('/'));
-        // What a failed request says may hold its address: the witness is named by the policy's word for it instead.
+        // An error's text may hold the witness's address, so the URL is removed and the witness is named as in the
+        // policy.
         let sent = self.client.post(url).body(body).send().await;
         let answer = sent.map_err(|error| format!("it can't be reached: {}", error.without_url()))?;
         let status = answer.status().as_u16();
@@ -110,13 +110,13 @@ impl Witnesses {
     }
 }
 
-/// That a witness does not see its last tree go on: it answers 409 with the size that it was told, where that is this tree's size as
-/// well (`tlog-witness` v1.0.0), and 422 otherwise.
+/// The error of a witness whose last tree this one does not continue. Such a witness answers 409 with the size that it
+/// was told if this tree has the same size (`tlog-witness` v1.0.0), and 422 otherwise.
 fn forked(size: u64) -> String {
     format!("it has cosigned a tree of {size} leaves that does not go on as this one")
 }
 
-/// The body of a request to cosign.
+/// The body of a request to `add-checkpoint`.
 pub fn add_checkpoint(old: u64, proof: &[Hash], checkpoint: &Checkpoint) -> String {
     let proof: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
     format!("old {old}\n{proof}\n{}", checkpoint.note)

@@ -1,11 +1,12 @@
-//! What a letter says: one constructor a purpose, in plain English and German. Refuses to know how a letter travels.
+//! The texts of letters: one constructor for each purpose, in plain English and German. Refuses to know how a letter
+//! travels.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::mail::template::fill;
 
-/// A letter to one person. `Debug` is absent on purpose: it names somebody and carries secrets.
+/// A letter to one person. It has no `Debug` on purpose, because it names somebody and carries secrets.
 #[derive(Serialize, Deserialize)]
 pub struct Letter {
     pub(super) to: String,
@@ -13,12 +14,12 @@ pub struct Letter {
     pub(super) text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) attachment: Option<Attachment>,
-    /// How long it is worth sending; the queue's row says so once it is written.
+    /// How long the letter is worth sending. It is not stored in the letter, because the queue's row holds the time
+    /// until when.
     #[serde(skip)]
     pub(super) lifetime: TimeDelta,
 }
 
-/// A file that comes with a letter.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Attachment {
     pub(super) name: String,
@@ -26,25 +27,25 @@ pub(super) struct Attachment {
     pub(super) text: String,
 }
 
-/// Shorter than a transit key lives after its last use, which is 48 hours at least.
+/// A letter must not outlive the key that seals it: a transit key lives for at least 48 hours after its last use.
 const LIFETIME: TimeDelta = TimeDelta::hours(47);
-/// Nobody is served by a code that has run out.
+/// A code is of no use once it has expired.
 const LIFETIME_OF_A_CODE: TimeDelta = TimeDelta::minutes(10);
 
 impl Letter {
-    /// The letter that carries a code.
     pub fn code(to: &str, code: &str) -> Self {
         let letter = Self::new(to, include_str!("templates/code.txt"), &[("code", code)]);
         Self { lifetime: LIFETIME_OF_A_CODE, ..letter }
     }
 
-    /// Asks for the confirmation of a deletion: the one-time token, the phrase to type, and until when.
+    /// Asks for the confirmation of a deletion. Holds the one-time token, the phrase to type, and until when they
+    /// count.
     pub fn deletion_requested(to: &str, token: &str, phrase: &str, expires_at: DateTime<Utc>) -> Self {
         let template = include_str!("templates/deletion_requested.txt");
         Self::new(to, template, &[("token", token), ("phrase", phrase), ("expires_at", &minute(expires_at))])
     }
 
-    /// The same where the request takes the place of an earlier one, whose token no longer works.
+    /// The same for a request that replaces an earlier one, whose token no longer works.
     pub fn deletion_requested_anew(to: &str, token: &str, phrase: &str, expires_at: DateTime<Utc>) -> Self {
         let template = include_str!("templates/deletion_requested_anew.txt");
         Self::new(to, template, &[("token", token), ("phrase", phrase), ("expires_at", &minute(expires_at))])
@@ -56,39 +57,39 @@ impl Letter {
         Self::new(to, template, &[("grace_ends_at", &minute(grace_ends_at))])
     }
 
-    /// Says that a confirmed deletion pauses since the account is suspended: until when, when the deletion happens now, and how
-    /// to cancel it.
+    /// Says that a confirmed deletion pauses because the account is suspended: until when, when the deletion happens
+    /// now, and how to cancel it.
     pub fn deletion_paused(to: &str, until: DateTime<Utc>, grace_ends_at: DateTime<Utc>) -> Self {
         let template = include_str!("templates/deletion_paused.txt");
         Self::new(to, template, &[("until", &minute(until)), ("grace_ends_at", &minute(grace_ends_at))])
     }
 
-    /// Says that a deletion was cancelled.
     pub fn deletion_cancelled(to: &str) -> Self {
         Self::new(to, include_str!("templates/deletion_cancelled.txt"), &[])
     }
 
-    /// Says that a legal hold defers a deletion: why, and until when (GDPR Art. 12(4), 17(3)).
+    /// Says that a legal hold defers a deletion, with the reason and the end (GDPR Art. 12(4), 17(3)).
     pub fn deletion_deferred(to: &str, reason: &str, until: DateTime<Utc>) -> Self {
         let template = include_str!("templates/deletion_deferred.txt");
         Self::new(to, template, &[("reason", reason), ("until", &minute(until))])
     }
 
-    /// The last letter: everything is gone, what remains and why; with the signed certificate of erasure.
+    /// The last letter: says that everything is erased, what remains and why. Carries the signed certificate of
+    /// erasure.
     pub fn erased(to: &str, certificate_json: &str) -> Self {
         Self::new(to, include_str!("templates/erased.txt"), &[])
             .with_json_ld("certificate-of-erasure", certificate_json)
     }
 
-    /// Says that chosen records were deleted, and how many; with the signed certificate.
+    /// Says that chosen records were deleted, and how many. Carries the signed certificate of erasure.
     pub fn records_deleted(to: &str, count: usize, certificate_json: &str) -> Self {
         let template = include_str!("templates/records_deleted.txt");
         Self::new(to, template, &[("count", &count.to_string())])
             .with_json_ld("certificate-of-erasure", certificate_json)
     }
 
-    /// Says that records of a kind will be kept for a shorter time: before and after, in days (none: as long as the account), from
-    /// when on, and how to take it back.
+    /// Says that records of a kind will be kept for a shorter time: before and after in days (`None`: as long as the
+    /// account), from when on, and how to take it back.
     pub fn retention_shortened(
         to: &str,
         kind: &str,
@@ -117,7 +118,8 @@ impl Letter {
         Self::new(to, include_str!("templates/retention_shortened.txt"), &values)
     }
 
-    /// Says that many records were removed at once, at the request of whoever is signed in: of which kind, how many, and when.
+    /// Says that many records were removed at once at the request of a signed-in client: of which kind, how many, and
+    /// when.
     pub fn records_removed(to: &str, kind: &str, count: usize, at: DateTime<Utc>) -> Self {
         let values = [("kind", kind), ("count", &count.to_string()), ("at", &minute(at))];
         Self::new(to, include_str!("templates/records_removed.txt"), &values)
@@ -128,12 +130,12 @@ impl Letter {
         Self::new(to, include_str!("templates/export_ready.txt"), &[("expires_at", &minute(expires_at))])
     }
 
-    /// Says that an export failed and can be asked for again.
+    /// Says that an export failed, and that it can be asked for again.
     pub fn export_failed(to: &str) -> Self {
         Self::new(to, include_str!("templates/export_failed.txt"), &[])
     }
 
-    /// Confirms that a consent was given, or withdrawn; with the signed receipt.
+    /// Confirms that a consent was given or withdrawn. Carries the signed receipt.
     pub fn receipt(to: &str, granted: bool, purpose_title: &str, receipt_json: &str) -> Self {
         let template = if granted {
             include_str!("templates/consent_granted.txt")
@@ -143,19 +145,20 @@ impl Letter {
         Self::new(to, template, &[("purpose", purpose_title)]).with_json_ld("consent-receipt", receipt_json)
     }
 
-    /// Says that a notice has changed, so that consent to the purpose no longer counts and is asked for again; with the new text.
+    /// Says that a notice has changed, so that consent to the purpose no longer counts and is asked for again. Carries
+    /// the new text.
     pub fn notice_changed(to: &str, purpose_title: &str, notice_text: &str) -> Self {
         let letter = Self::new(to, include_str!("templates/notice_changed.txt"), &[("purpose", purpose_title)]);
         letter.with_file("notice.md", "text/markdown", notice_text)
     }
 
-    /// Tells whoever watches over the service of an alert; about random ids, never about what data says.
+    /// Tells the operator's address of an alert. Names random ids only, never the content of data.
     pub fn alert(to: &str, rule: &str, severity: &str, actor: &str, count: &str, since: &str) -> Self {
         let values = [("rule", rule), ("severity", severity), ("actor", actor), ("count", count), ("since", since)];
         Self::new(to, include_str!("templates/alert.txt"), &values)
     }
 
-    /// Says that a request takes longer: why, and until when (GDPR Art. 12(3)).
+    /// Says that a request takes longer, with the reason and the new date (GDPR Art. 12(3)).
     pub fn request_extended(to: &str, reason: &str, due_at: DateTime<Utc>) -> Self {
         let template = include_str!("templates/request_extended.txt");
         Self::new(to, template, &[("reason", reason), ("due_at", &minute(due_at))])

@@ -1,4 +1,5 @@
-//! A letter as it travels: MIME, ASCII only, addresses checked. Lines that matter (codes, tokens, phrases) stay whole.
+//! A letter as a MIME message: ASCII only, with a checked address. Lines that people copy (codes, tokens, phrases) are
+//! never broken.
 
 use domain::kinds::normalise_address;
 use lettre::{
@@ -13,25 +14,26 @@ use uuid::Uuid;
 use crate::mail::{Letter, MailError, letter::Attachment};
 
 impl Letter {
-    /// The recipient; refuses what is more or less than one address, so that nothing gets into a header.
+    /// The recipient. Refuses a text that is not exactly one address, so that nothing gets into a header.
     pub(super) fn recipient(&self) -> Result<Address, MailError> {
         let address: Address = self.to.parse().map_err(|_| MailError::Malformed)?;
         if address.domain().is_ascii() {
             return Ok(address);
         }
-        // An account of an earlier version may name its domain in letters that only some relays take.
+        // An account of an earlier version may have a domain that is not ASCII, which only some relays take.
         let normal = normalise_address(address.as_ref()).map_err(|_| MailError::Malformed)?;
         normal.parse().map_err(|_| MailError::Malformed)
     }
 
-    /// The message of the letter `id`. Sent twice, it bears the same Message-ID, by which mail programs know it.
+    /// The message of the letter `id`. A letter that is sent twice has the same Message-ID, so that mail programs
+    /// recognise it.
     pub(super) fn message(&self, id: Uuid, from: &Mailbox) -> Result<Message, MailError> {
         let builder = Message::builder()
             .from(from.clone())
             .to(Mailbox::new(None, self.recipient()?))
             .subject(&self.subject)
             .message_id(Some(format!("<{id}@{}>", from.email.domain())))
-            // No machine is to answer (RFC 3834).
+            // Tells machines not to answer (RFC 3834).
             .raw_header(HeaderValue::new(
                 HeaderName::new_from_ascii_str("Auto-Submitted"),
                 "auto-generated".to_owned(),
@@ -49,7 +51,7 @@ impl Letter {
 }
 
 impl Attachment {
-    /// In base64, since a signature covers each byte.
+    /// The attachment in base64, because a signature covers each of its bytes.
     fn part(&self) -> Result<SinglePart, MailError> {
         let media_type = ContentType::parse(&self.media_type).map_err(|_| MailError::Malformed)?;
         let text = self.text.clone().into_bytes();
@@ -58,8 +60,8 @@ impl Attachment {
     }
 }
 
-/// Never base64, so that a letter in a folder can be read: as it is where it is ASCII, else quoted-printable, which leaves
-/// ASCII lines of up to 75 characters as they are.
+/// The body, never in base64, so that people can read a letter in a folder. ASCII text is sent as it is; other text is
+/// quoted-printable, which leaves ASCII lines of up to 75 characters as they are.
 fn body(text: &str) -> Body {
     Body::new_with_encoding(text.to_owned(), ContentTransferEncoding::SevenBit)
         .or_else(|_| Body::new_with_encoding(text.to_owned(), ContentTransferEncoding::QuotedPrintable))

@@ -1,5 +1,5 @@
-//! Letters: written into the sender's transaction, sealed, and handed over by a job, to a folder or to an SMTP relay.
-//! Refuses to name a recipient anywhere else.
+//! Letters: stored sealed in the transaction that sends them, and handed over later by a job, to a folder or to an SMTP
+//! relay. Refuses to name a recipient anywhere else.
 
 mod error;
 mod folder;
@@ -27,12 +27,12 @@ pub use self::{
     relay::Relay,
 };
 
-/// The place a letter's sealed form belongs to.
+/// The place that binds a sealed letter to its row.
 pub fn place(letter: Uuid) -> Aad {
     Aad::of("letter").and(letter.as_bytes())
 }
 
-/// Puts a letter into the queue: it leaves if the transaction commits. Any ticket will do.
+/// Puts a letter into the queue; it is sent if the transaction commits. Works under any ticket.
 pub fn letter_insert(ctx: &Ctx, letter: &Letter, key: TransitId, sealer: &Sealer) -> Query {
     let id = EventId::random().0;
     let text = serde_json::to_vec(letter).expect("a letter can be written as JSON");
@@ -47,7 +47,7 @@ pub fn letter_insert(ctx: &Ctx, letter: &Letter, key: TransitId, sealer: &Sealer
     .bind(ctx.now() + letter.lifetime)
 }
 
-/// Where letters go.
+/// The sender's address, and the folder or relay that letters go to.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
     from: lettre::message::Mailbox,
@@ -61,17 +61,18 @@ enum Way {
 }
 
 impl Mailbox {
-    /// Letters from `from`, as `.eml` files in `folder`.
+    /// Sends letters from `from` as `.eml` files in `folder`.
     pub fn new(folder: &Path, from: &str) -> Result<Self, SetupError> {
         Ok(Self { from: sender(from)?, way: Way::Folder(Folder::open(folder)?) })
     }
 
-    /// Letters from `from`, over a relay.
+    /// Sends letters from `from` over a relay.
     pub fn smtp(relay: Relay, from: &str) -> Result<Self, SetupError> {
         Ok(Self { from: sender(from)?, way: Way::Relay(Box::new(relay)) })
     }
 
-    /// How long handing over one letter may take at most; then another server may try.
+    /// How long handing over one letter may take at most. Its lease lasts as long, so that another server may try
+    /// afterwards.
     pub fn patience(&self) -> Duration {
         match self.way {
             Way::Folder(_) => Duration::from_secs(10),
@@ -79,7 +80,7 @@ impl Mailbox {
         }
     }
 
-    /// Begins to hand over letters; a relay is called when the first one comes.
+    /// Begins to hand over letters. The relay is called when the first letter comes.
     pub fn round(&self) -> Round<'_> {
         Round { mailbox: self, connection: None }
     }
@@ -89,14 +90,14 @@ fn sender(from: &str) -> Result<lettre::message::Mailbox, SetupError> {
     from.parse().map_err(|_| SetupError::Sender)
 }
 
-/// Letters that are handed over one after the other.
+/// Hands over letters one after the other, over one connection.
 pub struct Round<'a> {
     mailbox: &'a Mailbox,
     connection: Option<Connection>,
 }
 
 impl Round<'_> {
-    /// Hands over a letter: it is with the relay, or in the folder, when this returns without an error.
+    /// Hands over a letter. When this returns without an error, the relay or the folder has the letter.
     pub async fn deliver(&mut self, id: Uuid, letter: &Letter) -> Result<(), MailError> {
         let Mailbox { from, way } = self.mailbox;
         let message = letter.message(id, from)?.formatted();
@@ -117,7 +118,7 @@ impl Round<'_> {
         }
     }
 
-    /// Ends the round.
+    /// Closes the connection, if there is one.
     pub async fn end(self) {
         if let Some(connection) = self.connection {
             connection.end().await;

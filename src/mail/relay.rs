@@ -1,7 +1,7 @@
-//! Which relay takes our letters, and how we show it who we are: read from the command line and from files, at the start.
+//! The relay that takes our letters, and how we sign in to it: read at the start, from the command line and from files.
 //!
 //! Promises that letters and the password leave this machine under TLS only, to a host that proves its name. Refuses a
-//! password in the URL, and plain text to any but a loopback address.
+//! password in the URL, and plain text to any address but a loopback one.
 
 use std::{
     fmt,
@@ -16,7 +16,6 @@ use lettre::transport::smtp::{
 
 use crate::mail::SetupError;
 
-/// An SMTP relay.
 #[derive(Clone)]
 pub struct Relay {
     pub(super) host: String,
@@ -25,14 +24,13 @@ pub struct Relay {
     pub(super) credentials: Option<Credentials>,
 }
 
-/// How a connection is made safe.
 #[derive(Clone)]
 pub(super) enum Security {
-    /// STARTTLS before anything else; without it, nothing is sent (RFC 3207).
+    /// STARTTLS before anything else; nothing is sent without it (RFC 3207).
     StartTls(TlsParameters),
     /// TLS from the first byte (RFC 8314).
     Tls(TlsParameters),
-    /// None, on loopback.
+    /// No TLS; for loopback addresses only.
     Plain,
 }
 
@@ -44,8 +42,8 @@ impl fmt::Debug for Relay {
 
 impl Relay {
     /// The relay of `url`: `smtp://` asks for STARTTLS, `smtps://` for TLS from the start, `smtp+plain://` for neither.
-    /// `password` belongs to the URL's user, and stays in memory. `ca` is a file of PEM certificates that are trusted in
-    /// place of the operating system's.
+    /// `password` belongs to the URL's user, and stays in memory. `ca` is a file of PEM certificates that are trusted
+    /// instead of the operating system's.
     pub fn new(url: &str, password: Option<&str>, ca: Option<&Path>) -> Result<Self, SetupError> {
         let url = Url::parse(url)?;
         let security = match (url.scheme, ca) {
@@ -65,7 +63,7 @@ impl Relay {
     }
 }
 
-/// Certificates are checked against `ca` alone where it is given.
+/// TLS to `host`. If `ca` is given, only its certificates are trusted.
 fn tls(host: &str, ca: Option<&Path>) -> Result<TlsParameters, SetupError> {
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(path) = ca {
@@ -80,7 +78,8 @@ fn tls(host: &str, ca: Option<&Path>) -> Result<TlsParameters, SetupError> {
     builder.build().map_err(|error| SetupError::Tls(error.to_string()))
 }
 
-/// An address, not a name: what `localhost` leads to is up to the resolver.
+/// Whether the host is a loopback address. A name such as `localhost` is refused, because the resolver decides where it
+/// leads.
 fn is_loopback(host: &str) -> bool {
     host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
@@ -92,7 +91,7 @@ enum Scheme {
     Plain,
 }
 
-/// The parts of a URL that we have a use for.
+/// The parts of a relay's URL.
 #[derive(Debug, PartialEq, Eq)]
 struct Url<'a> {
     scheme: Scheme,
@@ -110,7 +109,7 @@ impl<'a> Url<'a> {
             "smtp+plain" => (Scheme::Plain, 25),
             _ => return Err(SetupError::Url("an unknown scheme")),
         };
-        // The last, since users are often addresses themselves.
+        // The last `@` counts, because users are often addresses themselves.
         let (user, place) = match rest.rsplit_once('@') {
             Some((user, _)) if user.contains(':') => return Err(SetupError::PasswordInArgument),
             Some((user, place)) => (Some(decoded(user).ok_or(SetupError::Url("the user is not well formed"))?), place),
@@ -137,7 +136,7 @@ impl<'a> Url<'a> {
     }
 }
 
-/// Text in which `%` and two digits stand for a byte (RFC 3986); none where it is empty or not well formed.
+/// Decodes percent-encoding (RFC 3986). `None` when the text is empty or not well formed.
 fn decoded(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();

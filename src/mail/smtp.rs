@@ -1,8 +1,8 @@
 //! Handing letters to a relay by SMTP (RFC 5321), one after the other over one connection.
 //!
-//! Promises an end to every step, and to tell apart what concerns the relay (every letter waits), what concerns this letter
-//! for now (it waits), and what concerns it for good (it is dropped). `lettre`'s own transport does neither: it has no time
-//! limits once it is connected, and a refused sign-in looks to it like a refused letter.
+//! Promises a time limit for every step, and three kinds of failure: of the relay (every letter waits), of this letter
+//! for now (it waits), and of this letter for good (it is dropped). `lettre`'s own transport does neither: it has no
+//! time limits once it is connected, and treats a refused sign-in like a refused letter.
 
 use std::time::Duration;
 
@@ -22,22 +22,22 @@ use crate::mail::{
     relay::{Relay, Security},
 };
 
-/// For name, connection, TLS and greeting together.
+/// For the name's look-up, connection, TLS and greeting together.
 const CONNECT: Duration = Duration::from_secs(10);
-/// For one command.
+/// For the answer to one command.
 const COMMAND: Duration = Duration::from_secs(30);
-/// For the answer to the whole text: who hangs up too early sends the letter twice (RFC 5321, 4.5.3.2.6).
+/// For the answer to the whole text: a client that hangs up too early sends the letter twice (RFC 5321, 4.5.3.2.6).
 const TEXT: Duration = Duration::from_secs(120);
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Longer than all steps of one letter together.
+/// Longer than all steps of one letter together, so that a lease outlives them.
 pub(super) const LONGEST: Duration = Duration::from_secs(300);
 
-/// A connection that signed in.
+/// A connection that is ready for letters.
 pub(super) struct Connection(AsyncSmtpConnection);
 
 impl Relay {
-    /// Connects, encrypts, signs in.
+    /// Connects, encrypts, and signs in.
     pub(super) async fn connect(&self) -> Result<Connection, MailError> {
         let unreachable = |error: Error| MailError::Unreachable(error.to_string());
         let mut connection = within(CONNECT, self.open()).await?.map_err(unreachable)?;
@@ -51,7 +51,7 @@ impl Relay {
         Ok(Connection(connection))
     }
 
-    /// No recipient has been named yet, so that an error's text may be shown.
+    /// Connects and encrypts. An error's text may be shown, because no recipient has been named yet.
     async fn open(&self) -> Result<AsyncSmtpConnection, Error> {
         let (place, us) = ((self.host.as_str(), self.port), ClientId::default());
         let connect = |tls| AsyncSmtpConnection::connect_tokio1(place, Some(CONNECT), &us, tls, None);
@@ -68,7 +68,7 @@ impl Relay {
 }
 
 impl Connection {
-    /// Hands over one message. After a failure the connection is of no use any more.
+    /// Hands over one message. After a failure the connection must not be used again.
     pub(super) async fn send(&mut self, from: &Address, to: &Address, message: &[u8]) -> Result<(), MailError> {
         let connection = &mut self.0;
         let mut parameters = Vec::new();
@@ -80,7 +80,7 @@ impl Connection {
         }
         let mail = Mail::new(Some(from.clone()), parameters);
         within(COMMAND, connection.command(mail)).await?.map_err(|error| match refusal(&error) {
-            // Our sender, or we: no letter's fault.
+            // The relay refuses our sender, so no letter is at fault.
             MailError::Refused(code) => MailError::Sender(code),
             other => other,
         })?;
@@ -92,9 +92,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Says goodbye, without insisting on an answer.
+    /// Says goodbye, and closes the connection even when the relay does not answer.
     pub(super) async fn end(mut self) {
-        // Whatever comes of it: the letters are where they belong.
+        // A failure does not matter: each letter was handed over already, or its own failure was reported.
         let _ = within(GOODBYE, self.0.abort()).await;
     }
 }
@@ -103,7 +103,7 @@ async fn within<T>(limit: Duration, step: impl Future<Output = T>) -> Result<T, 
     tokio::time::timeout(limit, step).await.map_err(|_| MailError::Slow)
 }
 
-/// The relay's answer by its code alone, since its text may repeat the recipient.
+/// The relay's refusal by its code alone, because its text may repeat the recipient.
 fn refusal(error: &Error) -> MailError {
     match error.status() {
         Some(code) if u16::from(code) == 530 => MailError::SignIn(code.to_string()),
@@ -113,7 +113,7 @@ fn refusal(error: &Error) -> MailError {
     }
 }
 
-/// Why a sign-in failed, without what the relay said.
+/// Why a sign-in failed, without the relay's text.
 fn reason(error: &Error) -> String {
     match error.status() {
         Some(code) => code.to_string(),

@@ -1,9 +1,10 @@
 //! Texts of letters: a line `Subject: …`, an empty line, English, then German; `{name}` stands for a value.
 //!
-//! A value is put in as it is and never read again for placeholders, but its control characters become blanks: no value
-//! adds a line, let alone a header. Refuses, by a panic that a test of each text rules out, a placeholder without a value.
+//! A value is inserted once and never searched for placeholders. Its control characters become blanks, so that no value
+//! adds a line, let alone a header. Refuses a placeholder without a value by a panic; a test of each text shows that
+//! none panics.
 
-/// The subject and the text of a template, filled in.
+/// Fills in a template; returns the subject and the text.
 pub fn fill(template: &str, values: &[(&str, &str)]) -> (String, String) {
     let (subject, text) = template
         .strip_prefix("Subject: ")

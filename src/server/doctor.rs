@@ -1,5 +1,5 @@
-//! The doctor: says of each thing that must hold whether it does, in one line, and where it does not, what mends it. Fails where
-//! one does not.
+//! The doctor: checks each thing that must hold and prints one line for it; for a fault, the line says the remedy.
+//! Fails if there is a fault.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     server::{self, ServerError},
 };
 
-/// What was found, in the order in which it was looked for.
+/// The findings, in the order of the checks.
 #[derive(Default)]
 pub struct Findings(Vec<(String, Result<String, String>)>);
 
@@ -24,7 +24,7 @@ impl Findings {
         self.0.push((what.to_owned(), finding));
     }
 
-    /// One line each.
+    /// One line for each finding.
     pub fn lines(&self) -> Vec<String> {
         let line = |(what, finding): &(String, Result<String, String>)| match finding {
             Ok(fact) => format!("ok    {what}: {fact}"),
@@ -38,7 +38,7 @@ impl Findings {
     }
 }
 
-/// Examines a place and prints what it finds.
+/// Examines a data folder and its database, and prints the findings.
 pub async fn examine(folder: &Folder, database: &Database, vault: &Arc<Vault>) -> Result<(), ServerError> {
     let found = find(folder, database, vault, &Clock::system()).await?;
     found.lines().iter().for_each(|line| println!("{line}"));
@@ -46,7 +46,7 @@ pub async fn examine(folder: &Folder, database: &Database, vault: &Arc<Vault>) -
     if sick.is_empty() { Ok(()) } else { Err(ServerError::Sick(sick.join(", "))) }
 }
 
-/// Examines a place, with the clock that its server would have.
+/// Examines a data folder and its database, with the clock of their server.
 pub async fn find(
     folder: &Folder,
     database: &Database,
@@ -62,7 +62,7 @@ pub async fn find(
     let version = server::check_version(database, &passwords).await;
     found.say("PostgreSQL", version.map(|()| "is new enough".to_owned()).map_err(|error| error.to_string()));
     let password = passwords.get(Login::Api.as_str()).map(String::as_str);
-    // As the server does it: not with the settings that the role may have been given.
+    // The session opens as the server's sessions do, which override settings that the role may have been given.
     if let Ok(client) = db::session(&database.address, Login::Api, password).await {
         found.say("tickets", accepts_tickets(&client, vault).await?);
         let rows = client.query(catalogue_sql(), &[]).await.map_err(DbError::from)?;
@@ -79,7 +79,7 @@ pub async fn find(
     Ok(found)
 }
 
-/// Whether a login comes in with the password that the data folder holds.
+/// Whether a login can connect with the password of the data folder.
 async fn logs_in(address: &Address, login: Login, passwords: &Passwords) -> Result<String, String> {
     let password = passwords.get(login.as_str()).map(String::as_str);
     match db::session(address, login, password).await {
@@ -103,7 +103,7 @@ async fn accepts_tickets(client: &Client, vault: &Vault) -> Result<Result<String
     Ok(accepted.then(|| "are accepted".to_owned()).ok_or_else(foreign))
 }
 
-/// What logins have set for themselves does the server no harm, and says that somebody has a login's password.
+/// Altered settings of a login do the server no harm, but show that somebody has the login's password.
 fn settings(altered: &[String]) -> Result<String, String> {
     if altered.is_empty() {
         return Ok("are what they must be".to_owned());
@@ -111,7 +111,8 @@ fn settings(altered: &[String]) -> Result<String, String> {
     Err(format!("a login's settings were altered; `lethe migrate` sets them again: {}", altered.join("; ")))
 }
 
-/// A prepared transaction outlives its session, and holds readers of the log back until somebody ends it by hand.
+/// Prepared transactions must be off: such a transaction outlives its session, and holds readers of the log back until
+/// somebody ends it by hand.
 async fn no_prepared(client: &Client) -> Result<Result<String, String>, ServerError> {
     let sql = "SELECT current_setting('max_prepared_transactions')::int";
     let most: i32 = client.query_one(sql, &[]).await.map_err(DbError::from)?.get(0);
@@ -120,7 +121,7 @@ async fn no_prepared(client: &Client) -> Result<Result<String, String>, ServerEr
     Ok(if most == 0 { Ok("are off".to_owned()) } else { Err(fault()) })
 }
 
-/// How old the current key-encryption key is; a fault where its rotation is overdue.
+/// The age of the current key-encryption key; a fault if its rotation is overdue or not finished.
 fn key_age(vault: &Vault, now: DateTime<Utc>) -> Result<String, String> {
     let kek = vault.ring().current();
     let Some(created_at) = kek.created_at else {

@@ -1,4 +1,4 @@
-//! The server as a whole: bringing a database up, opening the application on it, serving, and stopping in order.
+//! The server as a whole: brings a database up, opens the application on it, serves, and stops in order.
 
 pub mod doctor;
 
@@ -35,43 +35,35 @@ use crate::{
     supervisor::{Cluster, SupervisorError, keep_running, version},
 };
 
-/// Why the server doesn't run.
+/// Why a command or the server ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The data folder, or something in it.
     #[error(transparent)]
     Place(#[from] PlaceError),
-    /// PostgreSQL did not start.
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),
-    /// The database could not be brought to this version.
     #[error(transparent)]
     Migrate(MigrateError),
-    /// A newer version of ours has migrated the database.
+    /// A newer version of Lethe has migrated the database.
     #[error("a newer version of lethe made this database ({0}): start that version, or a newer one")]
     Newer(String),
-    /// The database can't be reached, or refused.
     #[error(transparent)]
     Db(#[from] db::DbError),
-    /// A command failed.
     #[error(transparent)]
     App(#[from] AppError),
-    /// Keys were not rotated, or not destroyed.
+    /// Keys could not be rotated, or could not be destroyed.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// The policies are not what they must be.
+    /// Roles, grants or policies in the database are not what they must be.
     #[error(transparent)]
     Drift(#[from] PolicyDrift),
-    /// The database's clock is far from ours.
     #[error(transparent)]
     Clock(#[from] ClocksApart),
-    /// The address can't be listened on.
     #[error("{0} can't be listened on: {1}; another address is chosen with `serve --listen` or `demo --port`")]
     Listen(SocketAddr, #[source] std::io::Error),
-    /// Mail can't be set up.
     #[error(transparent)]
     Mail(#[from] SetupError),
-    /// Something else of the operating system.
+    /// Another error of the operating system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// PostgreSQL is older than the minor release that closes known ways around row-level security.
@@ -79,36 +71,33 @@ pub enum ServerError {
         "PostgreSQL {found} has known ways around row-level security; {needed} closes them (`serve --allow-old-postgres` goes on)"
     )]
     OldPostgres {
-        /// What runs.
+        /// The version that runs, such as `17.4`.
         found: String,
-        /// What is needed.
+        /// The oldest version of that branch that is safe.
         needed: String,
     },
-    /// An archive can't be written or read, or the old data was not archived.
+    /// An archive can't be written or read, or the data of the service before was not archived.
     #[error(transparent)]
     Archive(Box<dyn std::error::Error + Send + Sync>),
-    /// The ledger of erasures can't be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The newest checkpoint outside the database can't be used.
+    /// The file of the newest checkpoint can't be used.
     #[error(transparent)]
     Watermark(#[from] WatermarkError),
-    /// A restore is refused.
+    /// A restore is refused, or one is unfinished; holds the reason.
     #[error("not restored: {0}")]
     Restore(String),
-    /// The doctor found something.
+    /// The doctor or the drill found faults; holds their names.
     #[error("not well: {0}")]
     Sick(String),
-    /// A helper thread ended without an answer.
     #[error("a helper thread ended without an answer")]
     Lost,
 }
 
-/// A database that is ours to use: our own cluster, or somebody's.
+/// A database to work on: in our own cluster, or on somebody else's server.
 pub struct Store {
-    /// Where it is.
     pub database: Database,
-    /// The cluster we started, if it is ours.
+    /// The cluster that we started. `None` when the database is on somebody else's server.
     pub cluster: Option<Arc<Cluster>>,
 }
 
@@ -116,28 +105,28 @@ const OPTIONS: &[(&str, &str)] = &[
     ("shared_buffers", "256MB"),
     ("max_connections", "100"),
     ("timezone", "UTC"),
-    // Our statements are short. And an upgrade of PostgreSQL's files under a running server would make the first statement that
-    // is compiled load a library that does not fit.
+    // Our statements are short, so compiling them gains nothing. And after an upgrade of PostgreSQL's files under a
+    // running server, the first compiled statement would load a library that does not fit.
     ("jit", "off"),
-    // A statement that fails is not quoted in the server's log, and neither are values bound to it.
+    // Neither a failed statement nor its bound values are written to PostgreSQL's log, because they may hold personal
+    // data.
     ("log_min_error_statement", "panic"),
     ("log_parameter_max_length_on_error", "0"),
 ];
 
-/// The exit code of a server whose own PostgreSQL cannot be brought up: `EX_TEMPFAIL` of sysexits, so that a service manager can
-/// tell what may pass from what does not.
+/// The exit code when our own PostgreSQL can't be brought up: `EX_TEMPFAIL` of sysexits, so that a service manager can
+/// tell a failure that may pass from one that does not.
 const TEMPORARY: u8 = 75;
 
 impl From<MigrateError> for ServerError {
     fn from(error: MigrateError) -> Self {
         let told = error.to_string();
-        // Refinery's words for a migration that the database has and this build has not.
+        // Refinery's words for a migration that is in the database and not in this build.
         if told.contains("missing from the filesystem") { Self::Newer(told) } else { Self::Migrate(error) }
     }
 }
 
 impl ServerError {
-    /// The code that the process ends with.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Supervisor(SupervisorError::GivenUp { .. } | SupervisorError::NotReady { .. }) => TEMPORARY,
@@ -147,7 +136,7 @@ impl ServerError {
 }
 
 impl Store {
-    /// Starts the private cluster of a data folder.
+    /// Starts the private cluster of a data folder. The settings in `more` override `OPTIONS`.
     pub async fn start(folder: &Folder, more: &[(&'static str, String)]) -> Result<Self, ServerError> {
         let path = folder.path().to_owned();
         let more = more.to_vec();
@@ -162,7 +151,8 @@ impl Store {
         Ok(Self { database: Database { address, admin: "postgres".to_owned() }, cluster: Some(Arc::new(cluster)) })
     }
 
-    /// Brings the database to this version and installs what belongs to the ring and the logins.
+    /// Creates the database if it is missing, brings it to this version, and installs the ticket key's pads and the
+    /// logins' passwords.
     pub async fn migrate(
         &self,
         password: Option<&str>,
@@ -189,7 +179,7 @@ impl Store {
         Ok(())
     }
 
-    /// A superuser's connection to the database, if it is there.
+    /// Connects as the superuser; `None` if the database does not exist.
     pub async fn connect_if_there(
         &self,
         password: Option<&str>,
@@ -203,8 +193,8 @@ impl Store {
         Ok(Some(db::admin(address, admin, password).await?))
     }
 
-    /// Serves as [`serve`] does. Meanwhile our own cluster, if it is ours, is started again whenever it ends; where it cannot be
-    /// brought back, the server stops with the reason.
+    /// Serves as [`serve`] does, and meanwhile starts our own cluster again whenever it ends. If it can't be brought
+    /// back, the server stops with the reason.
     pub async fn serve(
         &self,
         app: Arc<App>,
@@ -233,7 +223,7 @@ impl Store {
         }
     }
 
-    /// Stops our own cluster, if it is ours.
+    /// Stops the cluster, if it is our own.
     pub async fn stop(self) -> Result<(), ServerError> {
         let Some(cluster) = self.cluster else { return Ok(()) };
         Ok(tokio::task::spawn_blocking(move || cluster.stop()).await.map_err(|_| ServerError::Lost)??)
@@ -244,45 +234,42 @@ async fn has_database(client: &tokio_postgres::Client, name: &str) -> Result<boo
     Ok(client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await?.is_some())
 }
 
-/// How an application is opened.
+/// The settings with which an application is opened.
 #[derive(Clone)]
 pub struct Settings {
-    /// The data folder.
     pub folder: Folder,
-    /// Connections for requests.
+    /// The number of connections for requests.
     pub connections: usize,
-    /// Who is responsible for the data.
+    /// The controller that receipts and certificates name.
     pub controller: Controller,
-    /// How long a confirmed deletion can be cancelled.
     pub grace: TimeDelta,
-    /// The bucket for export files; none: the data folder's `exports`.
+    /// The bucket for export files; `None` means the folder `exports` of the data folder.
     pub exports: Option<export::Bucket>,
-    /// The first line of the log's checkpoints; where none is named, one is made of the log's key.
+    /// The first line of the log's checkpoints; `None` means an origin made of the log's key.
     pub log_origin: Option<String>,
-    /// Which witnesses must cosign a checkpoint before it is published.
+    /// The witnesses that must cosign a checkpoint before it is published; `None` means no witnesses.
     pub witnesses: Option<transparency::Policy>,
-    /// What raises alerts, and who is told.
+    /// The rules that raise alerts, and the endpoints and the address that are told.
     pub alerts: Alerts,
-    /// Whether a restore is only tried out: nothing is signed for what it brings up.
+    /// Whether a restore is only tried out. Then nothing is signed for the restored log.
     pub rehearsal: bool,
-    /// Whether a restore opens the application: nobody else may, before it is finished.
+    /// Whether a restore opens the application. Nobody else may open it before the restore is finished.
     pub restoring: bool,
-    /// The time of day.
     pub clock: Clock,
 }
 
 impl Settings {
-    /// What a restored backup must not bring back.
+    /// The ledger of erasures in the data folder.
     pub fn ledger(&self) -> Ledger {
         Ledger::new(self.folder.join("erasures.ledger"))
     }
 
-    /// The newest checkpoint outside the database.
+    /// The newest checkpoint, in the data folder.
     pub fn watermark(&self) -> Watermark {
         Watermark::new(self.folder.path())
     }
 
-    /// What is usual: few connections, forty-eight hours of grace.
+    /// The usual settings: four connections, and a grace of 48 hours.
     pub fn new(folder: Folder, clock: Clock) -> Self {
         let unnamed = Controller { name: CONTROLLER.to_owned(), ..Controller::default() };
         Self {
@@ -301,12 +288,13 @@ impl Settings {
     }
 }
 
-/// What receipts name where the controller is not said.
+/// The controller's name on receipts when no name is given.
 pub const CONTROLLER: &str = "the controller of this service";
-/// How long a confirmed deletion can be cancelled where nothing else is said (requirement R10.3).
+/// The usual grace of a confirmed deletion (requirement R10.3).
 pub const GRACE: TimeDelta = TimeDelta::hours(48);
 
-/// Opens the application on a migrated database. The policies must be what they must be, and no restore may be unfinished.
+/// Opens the application on a migrated database. Refuses a database whose policies are not what they must be, and one
+/// whose restore is unfinished.
 pub async fn open(
     settings: &Settings,
     database: &Database,
@@ -361,8 +349,8 @@ pub async fn open(
     Ok(app)
 }
 
-/// Serves within the usual limits until `stop` resolves; then finishes what was begun. Stops by itself where the policies are
-/// altered.
+/// Serves within the usual limits until `stop` resolves, then finishes the requests that were begun. Stops by itself if
+/// the policies are altered.
 pub async fn serve(
     app: Arc<App>,
     mailbox: Mailbox,
@@ -373,7 +361,7 @@ pub async fn serve(
     serve_within(Limits::default(), app, mailbox, listener, proxies, stop).await
 }
 
-/// The same within other limits.
+/// Serves as [`serve`] does, within other limits.
 pub async fn serve_within(
     limits: Limits,
     app: Arc<App>,
@@ -389,7 +377,7 @@ pub async fn serve_within(
     tasks.spawn(jobs::deliver_letters(app.clone(), mailbox));
     tasks.spawn(jobs::keep_house(app.clone()));
     tasks.spawn(jobs::catch_up(app.clone()));
-    // What a killed server left half done is ended before anybody is served.
+    // Erasures that a killed server left half done are finished before anybody is served.
     let resumed = deletion::resume(&app).await?;
     if resumed > 0 {
         tracing::info!(resumed, "erasures that were left unfinished have been taken up");
@@ -402,7 +390,7 @@ pub async fn serve_within(
     let (drifted, mut drift) = tokio::sync::oneshot::channel();
     tasks.spawn(watch(app.clone(), drifted));
     tasks.spawn(jobs::watch_sessions(app.clone()));
-    // A trusted proxy speaks for many clients, and so has no share of its own.
+    // A trusted proxy speaks for many clients, so the limit of connections per address does not apply to it.
     let connections = Connections::new(limits, proxies.addresses().to_vec());
     let acceptor = LimitedAcceptor::new(listener, connections.clone());
     let (halt, halted) = tokio::sync::oneshot::channel::<()>();
@@ -441,7 +429,7 @@ async fn watch(app: Arc<App>, drifted: tokio::sync::oneshot::Sender<PolicyDrift>
             Ok(Ok(altered)) => jobs::tell_own_settings(&app, &altered).await,
             Ok(Err(drift)) => {
                 tracing::error!(%drift, "stopping");
-                // Nobody listens any more where the server stops for another reason.
+                // Sending fails when the server already stops for another reason; then nobody needs the result.
                 let _ = drifted.send(drift);
                 return;
             }
@@ -458,17 +446,16 @@ async fn watch(app: Arc<App>, drifted: tokio::sync::oneshot::Sender<PolicyDrift>
     }
 }
 
-/// Where export files are, unless they are in a bucket.
+/// The folder of export files, used when they are not in a bucket.
 pub fn exports_folder(folder: &Folder) -> PathBuf {
     folder.join("exports")
 }
 
-/// Where the mail goes, by default.
+/// The folder of letters, used when no relay is named.
 pub fn mail_folder(folder: &Folder) -> PathBuf {
     folder.join("mail")
 }
 
-/// Refuses a PostgreSQL older than the minor releases that close known ways around row-level security.
 pub async fn check_version(database: &Database, passwords: &Passwords) -> Result<(), ServerError> {
     let password = passwords.get(Login::Api.as_str()).map(String::as_str);
     let client = db::session(&database.address, Login::Api, password).await?;

@@ -1,7 +1,7 @@
 //! PostgreSQL's own programs: where they are, and the account that runs them.
 //!
-//! Promises that a found folder holds every program the supervisor needs, of a version it knows, and that no program is
-//! run as root. Refuses to guess past `LETHE_POSTGRES_BIN`: where that is set, only that folder counts.
+//! Promises that a found folder holds every program the supervisor needs, of a version it supports, and that no program
+//! runs as root. If `LETHE_POSTGRES_BIN` is set, only that folder counts: the supervisor refuses to look elsewhere.
 
 use std::{
     env,
@@ -23,7 +23,8 @@ const OLDEST_MAJOR: u32 = 15;
 const UNFINISHED: &str = "postgres.new-";
 const PROGRAMS: [&str; 3] = ["initdb", "postgres", "pg_ctl"];
 
-/// Where packages put one folder per major version: the parent, what precedes the number in the folder's name.
+/// The folders under which packages put one folder for each major version, with the text before the number in that
+/// folder's name.
 const PACKAGED: [(&str, &str); 5] = [
     ("/usr/lib/postgresql", ""),
     ("/usr", "pgsql-"),
@@ -34,11 +35,11 @@ const PACKAGED: [(&str, &str); 5] = [
 
 /// Finds the folder of `initdb`, `postgres` and `pg_ctl`, version 15 or newer.
 ///
-/// `LETHE_POSTGRES_BIN` decides where it is set. Otherwise `PATH` comes first, then the packages' folders, newest first.
+/// If `LETHE_POSTGRES_BIN` is set, it decides. Otherwise `PATH` comes first, then the packages' folders, newest first.
 ///
 /// # Errors
-/// [`SupervisorError::NotInstalled`] says in one line how to get PostgreSQL; [`SupervisorError::UnfitBinDir`] means that
-/// `LETHE_POSTGRES_BIN` names a folder without it.
+/// [`SupervisorError::NotInstalled`] says in one line how to get PostgreSQL; [`SupervisorError::UnfitBinDir`] means
+/// that `LETHE_POSTGRES_BIN` names a folder without it.
 pub fn find_bin_dir() -> Result<PathBuf, SupervisorError> {
     if let Some(dir) = chosen_dir() {
         return match major_in(&dir) {
@@ -67,7 +68,7 @@ fn chosen_dir() -> Option<PathBuf> {
 
 fn usual_dirs() -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    // A link on the path is followed, because `psql` and `pgbench` lie beside the program it leads to.
+    // A link on the path is followed, because `psql` and `pgbench` lie beside the program that it leads to.
     let real_dir = |dir: PathBuf| Some(fs::canonicalize(dir.join("postgres")).ok()?.parent()?.to_owned());
     let on_path: Vec<_> = env::split_paths(&path).filter_map(real_dir).collect();
     on_path.into_iter().chain(packaged_dirs())
@@ -86,7 +87,7 @@ fn packaged_dirs() -> Vec<PathBuf> {
     found.into_iter().map(|(_, dir)| dir).collect()
 }
 
-/// The major version of a complete installation, asked of `postgres` itself since a folder's name may lie.
+/// The major version of a complete installation, asked of `postgres` itself because a folder's name may be wrong.
 fn major_in(dir: &Path) -> Option<u32> {
     if !PROGRAMS.iter().all(|program| dir.join(program).is_file()) {
         return None;
@@ -95,7 +96,7 @@ fn major_in(dir: &Path) -> Option<u32> {
     leading_number(String::from_utf8_lossy(&output.stdout).split_once("(PostgreSQL) ")?.1)
 }
 
-/// `17` of `17.2`, `18beta1` or `17`.
+/// The digits at the start of a text: `17` of `17.2`, `18` of `18beta1`.
 pub(super) fn leading_number(text: &str) -> Option<u32> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text[..end].parse().ok()
@@ -104,19 +105,22 @@ pub(super) fn leading_number(text: &str) -> Option<u32> {
 /// The operating system account that owns the cluster and runs PostgreSQL's programs.
 #[derive(Debug)]
 pub(super) struct Account {
-    /// Who we are.
+    /// The user that this process runs as.
     own_uid: u32,
-    /// Whom to become; `None` where we are no root and stay who we are.
+    /// The user and group that the programs run as; `None` if this process is not root, so that they run as its own
+    /// user.
     become_ids: Option<(u32, u32)>,
 }
 
 impl Account {
-    /// As root: the owner of the existing cluster `data`, else `postgres`, else `nobody`. As anyone else: ourselves.
+    /// For root: the owner of the existing cluster `data`, else `postgres`, else `nobody`. For any other user: that
+    /// user.
     pub(super) fn for_cluster(own_uid: u32, data: &Path) -> Result<Self, SupervisorError> {
         if own_uid != 0 {
             return Ok(Self { own_uid, become_ids: None });
         }
-        // The owner stays even when a later package brings the `postgres` user: a server only opens its own files.
+        // The owner is kept even when a later package adds the user `postgres`, because a server opens only its own
+        // files.
         let owner = fs::metadata(data.join("PG_VERSION")).ok().map(|file| (file.uid(), file.gid()));
         let passwd = fs::read_to_string("/etc/passwd").map_err(at("/etc/passwd"))?;
         let become_ids = owner
@@ -132,8 +136,8 @@ impl Account {
         self.become_ids.map_or(self.own_uid, |(uid, _)| uid)
     }
 
-    /// A command that runs as this account, with nothing of our environment but what finds programs and libraries: the
-    /// rest may hold secrets, or `PG…` settings meant for another server.
+    /// A command that runs as this account. Of our environment it gets only the variables that find programs and
+    /// libraries, because the rest may hold secrets, or `PG…` settings meant for another server.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("LC_ALL", "C.UTF-8").current_dir("/").stdin(Stdio::null());
@@ -141,7 +145,7 @@ impl Account {
             command.envs(env::var_os(name).map(|value| (name, value)));
         }
         if let Some((uid, gid)) = self.become_ids {
-            // Where root sets a uid, the standard library also drops the supplementary groups.
+            // When root sets a uid, the standard library also drops the supplementary groups.
             command.gid(gid).uid(uid);
         }
         command
@@ -152,7 +156,7 @@ impl Account {
         self.command(program).args(args).output().map_err(at(program))
     }
 
-    /// Whether this account can go through `dir`. It is tried and not computed, since access lists and mounts count too.
+    /// Whether this account can enter `dir`. This is tried, not computed, because access lists and mounts matter too.
     pub(super) fn can_enter(&self, dir: &Path) -> Result<bool, SupervisorError> {
         if self.become_ids.is_none() {
             return Ok(true);
@@ -160,9 +164,9 @@ impl Account {
         Ok(self.output(Path::new("test"), &["-x".as_ref(), dir.as_ref()])?.status.success())
     }
 
-    /// Makes `dir` a folder of this account that nobody else enters.
+    /// Makes `dir` a folder of this account that nobody else can enter.
     ///
-    /// One that exists is taken over only where it is ours already: a stranger may have put one under the temporary
+    /// An existing folder is taken over only if it is ours already: a stranger may have made one under the temporary
     /// folder to catch the socket.
     pub(super) fn private_dir(&self, dir: &Path) -> Result<(), SupervisorError> {
         match DirBuilder::new().mode(0o700).create(dir) {
@@ -180,7 +184,7 @@ impl Account {
     }
 }
 
-/// Our effective user, asked of `id` because the standard library does not say.
+/// Our effective user id, asked of `id` because the standard library does not tell it.
 pub(super) fn current_uid() -> Result<u32, SupervisorError> {
     let output = Command::new("id").arg("-u").stdin(Stdio::null()).output().map_err(at("id"))?;
     leading_number(&String::from_utf8_lossy(&output.stdout)).ok_or(SupervisorError::NoAccount)
@@ -200,16 +204,16 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Creates the cluster beside its place and moves it there when it is complete and on disk, so that whatever lies in
-    /// that place can be trusted.
+    /// Creates the cluster beside its final path, and moves it there when it is complete and on disk. So a cluster at
+    /// the final path can be trusted.
     pub(super) fn create_cluster(&self, home: &Path, data: &Path) -> Result<(), SupervisorError> {
         for entry in fs::read_dir(home).map_err(at(home))?.flatten() {
             if entry.file_name().as_bytes().starts_with(UNFINISHED.as_bytes()) {
-                // What an `initdb` that outlived a killed run still holds on to is removed next time.
+                // An `initdb` that outlived a killed run may still use the folder; then the next start removes it.
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        // A name of its own, so that such an `initdb` does not write into ours.
+        // The name holds our process id, so that such an `initdb` does not write into our folder.
         let unfinished = home.join(format!("{UNFINISHED}{}", std::process::id()));
         self.account.private_dir(&unfinished)?;
         let fixed = ["-U", "postgres", "-E", "UTF8", "--no-locale", "--data-checksums", "--auth=reject", "-D"];
@@ -234,12 +238,14 @@ impl Programs {
             command.arg("-c").arg(setting);
         }
         let log = || log.try_clone().map_err(at(&program));
-        // With a process group of its own, Ctrl-C reaches us alone, and we stop the server when its clients are done.
+        // The server gets its own process group, so that Ctrl-C reaches only us, and we stop the server after its
+        // clients are done.
         command.process_group(0).stdout(log()?).stderr(log()?);
         command.spawn().map_err(at(&program))
     }
 
-    /// Tells the running server of `data` to stop, in the mode `fast` or `immediate`; waits for it where told so.
+    /// Tells the running server of `data` to stop, in the mode `fast` or `immediate`, and waits for its end if `wait`
+    /// is true.
     pub(super) fn stop_server(&self, data: &Path, mode: &str, wait: bool) -> Result<(), SupervisorError> {
         let waiting = if wait { "--wait" } else { "--no-wait" };
         self.run("pg_ctl", ["stop", "--mode", mode, waiting, "--timeout=60", "-D"], data)
@@ -247,8 +253,8 @@ impl Programs {
 
     /// Stops the server of `data` that a killed run left behind. The caller holds the folder's lock, so nobody uses it.
     ///
-    /// A process that merely got the number of an ended server is let live: then only the file that names it goes,
-    /// which PostgreSQL would take for a running server.
+    /// A process that only has the number of an ended server is not touched. Then the file that names it is removed,
+    /// because PostgreSQL would take it for a running server.
     pub(super) fn stop_left_behind(&self, data: &Path) -> Result<(), SupervisorError> {
         let pid_file = data.join("postmaster.pid");
         if let Some(pid) = read_if_present(&pid_file)?.as_deref().and_then(leading_number) {
@@ -261,11 +267,11 @@ impl Programs {
         self.end_orphaned_sessions(data)
     }
 
-    /// Ends a server step by step: each step is taken only where the one before left the process alive.
+    /// Ends a server step by step; the next step is taken only if the process still lives.
     fn end_server(&self, pid: u32, data: &Path) -> Result<(), SupervisorError> {
         let lives = || matches!(self.holder(pid, data), Ok(Holder::Cluster));
         for mode in ["fast", "immediate"] {
-            // An error may only say that the file went while `pg_ctl` looked at it. What counts is the process.
+            // An error may only mean that the file disappeared while `pg_ctl` read it, so the process decides.
             if self.stop_server(data, mode, true).is_ok() {
                 poll(STOP_LIMIT, || !lives());
             }
@@ -278,9 +284,10 @@ impl Programs {
         Ok(())
     }
 
-    /// Ends the sessions that go on computing after their server was killed: as long as they hold its shared memory, no
-    /// other can start. A session that is stopped (SIGSTOP) obeys SIGKILL only, which loses nothing: their server is gone, so
-    /// the next one recovers from the WAL anyway. Only where there is `/proc`; elsewhere the start fails, and the log says why.
+    /// Ends sessions that still run after their server was killed, because no other server can start while they hold
+    /// its shared memory. A session that is stopped (SIGSTOP) obeys SIGKILL only. Killing it loses nothing: its server
+    /// is gone, so the next one recovers from the WAL anyway. This needs `/proc`; without it the start fails, and the
+    /// log says why.
     fn end_orphaned_sessions(&self, data: &Path) -> Result<(), SupervisorError> {
         let is_session = |pid: &u32| matches!(self.holder(*pid, data), Ok(Holder::Cluster));
         for signal in ["QUIT", "KILL"] {
@@ -292,7 +299,7 @@ impl Programs {
                 break;
             }
         }
-        // One that stays is PostgreSQL's to refuse.
+        // If a session still lives, PostgreSQL refuses to start.
         Ok(())
     }
 
@@ -304,15 +311,15 @@ impl Programs {
         ours.filter_map(|process| process.file_name().to_str()?.parse().ok())
     }
 
-    /// Sends a signal as the account, which has no right over anybody else's processes.
+    /// Sends a signal as the account, which has no right over processes of other accounts.
     fn signal(&self, name: &str, pid: u32) -> Result<(), SupervisorError> {
         let args = ["kill", name, &pid.to_string()].map(OsString::from);
         let args: Vec<&OsStr> = args.iter().map(OsString::as_os_str).collect();
-        // A process that ended meanwhile makes `pg_ctl` fail, and needs no signal.
+        // `pg_ctl` fails when the process has ended meanwhile; then no signal is needed.
         self.account.output(&self.dir.join("pg_ctl"), &args).map(drop)
     }
 
-    /// Tells what the process `pid` is.
+    /// Says whether the process `pid` belongs to the cluster `data`.
     fn holder(&self, pid: u32, data: &Path) -> Result<Holder, SupervisorError> {
         if !Path::new("/proc/self/stat").exists() {
             return self.holder_by_ps(pid, data);
@@ -326,7 +333,7 @@ impl Programs {
         let cwd = process.join("cwd");
         let found = match fs::read_link(&cwd) {
             Ok(found) => found.into_os_string(),
-            // In a container root may not look at other accounts' processes, but these accounts may.
+            // In a container root may be unable to see the processes of other accounts, but these accounts can.
             Err(_) => {
                 let output = self.account.output(Path::new("readlink"), &["-n".as_ref(), cwd.as_ref()])?;
                 OsString::from_vec(output.stdout)
@@ -351,7 +358,7 @@ impl Programs {
         })
     }
 
-    /// Runs one of the programs on a folder, to its end.
+    /// Runs one of the programs with a folder as its last argument, to its end.
     fn run<const N: usize>(&self, name: &'static str, args: [&str; N], dir: &Path) -> Result<(), SupervisorError> {
         let mut args = args.map(OsStr::new).to_vec();
         args.push(dir.as_ref());
@@ -364,13 +371,13 @@ impl Programs {
     }
 }
 
-/// What has a process number.
+/// The owner of a process number.
 enum Holder {
     /// The cluster's server or one of its sessions.
     Cluster,
-    /// Another process, or the remains of one that ended.
+    /// Another process, or a zombie.
     Stranger,
-    /// Nothing, a process of another account, or one that cannot be told apart: left to PostgreSQL's own check.
+    /// No process, a process of another account, or one that can't be recognised. PostgreSQL's own check decides.
     Unclear,
 }
 

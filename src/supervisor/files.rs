@@ -1,4 +1,4 @@
-//! Files of a cluster, waiting for it, and why it does not run.
+//! Reading and removing files of a cluster, polling, and the errors of the supervisor.
 
 use std::{
     fs,
@@ -28,10 +28,9 @@ pub enum SupervisorError {
     /// The cluster was created by a major version that is not installed any more.
     #[error("the cluster was created by PostgreSQL {0}: install that version, or upgrade the cluster with pg_upgrade")]
     MajorMissing(u32),
-    /// We are root, which PostgreSQL refuses, and there is no other account to run it.
+    /// We are root, which PostgreSQL refuses to run as, and there is no other account to run it.
     #[error("PostgreSQL does not run as root, and /etc/passwd has neither a user `postgres` nor `nobody`")]
     NoAccount,
-    /// Another server uses the data folder.
     #[error("another server uses {0}: stop it first, or choose another data folder")]
     InUse(PathBuf),
     /// The cluster exists, but the account that runs PostgreSQL cannot enter its folder.
@@ -42,36 +41,31 @@ pub enum SupervisorError {
     /// The data folder points to a cluster that is gone.
     #[error("{link} points to {target}, which is gone: restore it, or remove the link to begin an empty cluster")]
     Lost {
-        /// The link in the data folder.
         link: PathBuf,
-        /// Where the cluster was.
+        /// The path where the cluster was.
         target: PathBuf,
     },
     /// A new data folder has the path of an earlier one whose cluster still exists.
     #[error("{data} holds the data of an earlier {dir}: remove it, or bring it back with `ln -s {data} {dir}`")]
     Orphaned {
-        /// The data folder.
         dir: PathBuf,
-        /// The cluster found.
+        /// The cluster that was found.
         data: PathBuf,
     },
-    /// A folder that must be private belongs to somebody else.
+    /// A folder that must be private belongs to another account.
     #[error("{0} is not a folder of the account that runs PostgreSQL")]
     ForeignDir(PathBuf),
-    /// One of PostgreSQL's programs failed.
     #[error("{program} failed: {output}")]
     Program {
-        /// Which one.
         program: &'static str,
-        /// What it wrote.
+        /// The text that the program wrote to its standard error.
         output: String,
     },
     /// The server ended while it started, or was not ready after two minutes.
     #[error("PostgreSQL did not become ready; the end of {}:\n{tail}", log.display())]
     NotReady {
-        /// The server's log.
         log: PathBuf,
-        /// Its last lines.
+        /// The last lines of the log that this start wrote.
         tail: String,
     },
     /// The server ended again and again, and is not started any more.
@@ -81,24 +75,21 @@ pub enum SupervisorError {
         log.display()
     )]
     GivenUp {
-        /// How often it was started.
+        /// How many restarts were tried.
         tries: usize,
-        /// Within which time.
+        /// The time within which they were tried.
         within: Duration,
-        /// The server's log.
         log: PathBuf,
     },
-    /// The operating system refused something.
     #[error("{path}: {source}")]
     Io {
-        /// What it was done to, a file or a program.
+        /// The file or program that was used.
         path: PathBuf,
-        /// The cause.
         source: io::Error,
     },
 }
 
-/// Names the path in an error of the operating system, which by itself does not.
+/// Adds the path to an error of the operating system, which does not name it.
 pub(crate) fn at(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> SupervisorError {
     move |source| SupervisorError::Io { path: path.as_ref().into(), source }
 }
@@ -117,7 +108,7 @@ pub(crate) fn remove_if_present(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Asks until it is so or the time is over.
+/// Asks `done` every ten milliseconds, until it says yes or the time is over; returns whether it said yes.
 pub(crate) fn poll(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     for _ in 0..limit.as_millis() / POLL.as_millis() {
         if done() {

@@ -1,8 +1,9 @@
 //! Starting the private cluster, starting it again when it ends, and stopping it.
 //!
-//! Promises: a start waits for the processes of an earlier server that still end, instead of failing because of them; a server
-//! that ends by itself is started again with growing pauses; after a stop nothing is started. Refuses: to go on for ever with
-//! a server that ends again and again, because then a disk is full or a file is gone, and somebody has to look.
+//! Promises: a start waits for processes of an earlier server that are still ending, and does not fail because of them.
+//! A server that ends by itself is started again with growing pauses. After a stop nothing is started. Refuses: to go
+//! on for ever with a server that ends again and again, because then a disk is full or a file is missing, and somebody
+//! has to look.
 
 use std::{
     fs,
@@ -19,22 +20,24 @@ use crate::supervisor::{
     files::{STOP_LIMIT, SupervisorError, at, poll},
 };
 
-/// Between two tries to start while an earlier server still ends.
+/// The pause between two tries to start while an earlier server is still ending.
 const SETTLE_PAUSE: Duration = Duration::from_millis(250);
-/// How often is looked whether the server still runs.
+/// How often the keeper checks that the server runs.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// The pauses before the first, second, … restart, in seconds. When they are used up within [`RESTARTS_WITHIN`], it is given up.
+/// The pauses before the first, second, … restart, in seconds. A further restart within [`RESTARTS_WITHIN`] is not
+/// tried: the keeper gives up.
 const PAUSES_S: [u64; 6] = [0, 1, 2, 4, 8, 16];
 const RESTARTS_WITHIN: Duration = Duration::from_secs(600);
 
-/// How PostgreSQL says that a process of an earlier server is still there. It speaks English, because it is started so.
+/// PostgreSQL's texts for a process of an earlier server that is still there. They are English, because the server is
+/// started with an English locale.
 const STILL_THERE: [&str; 2] = ["lock file \"postmaster.pid\" already exists", "pre-existing shared memory block"];
 
 impl Cluster {
     /// Starts the server and waits until it takes connections.
     ///
-    /// A process that is just ending can be seen by PostgreSQL when we do not see it any more, or cannot tell what it is. So a
-    /// start that is refused because of an earlier server is tried again until the start's limit is over.
+    /// PostgreSQL may still see a process that is ending when we no longer see it, or can't recognise it. So a start
+    /// that is refused because of an earlier server is tried again until [`START_LIMIT`] is over.
     pub(super) fn bring_up(&self) -> Result<(), SupervisorError> {
         let began = Instant::now();
         loop {
@@ -65,17 +68,18 @@ impl Cluster {
         }
         let outcome = self.bring_up();
         if outcome.is_err() {
-            // One that runs and does not become ready is ended, so that the next try begins anew.
+            // A server that runs and does not become ready is ended, so that the next try begins anew.
             self.halt()?;
         }
         outcome
     }
 
-    /// Stops the server: open transactions are rolled back and sessions closed; after ten seconds it is ended as in a
-    /// crash, which loses nothing committed. Does nothing where it has stopped. The folder stays locked until the drop.
+    /// Stops the server. Open transactions are rolled back and sessions closed. After ten seconds it is ended as in a
+    /// crash, which loses nothing committed. Does nothing if the server has stopped. The folder stays locked until the
+    /// drop.
     ///
     /// # Errors
-    /// [`SupervisorError::Io`] where not even a kill ends the server.
+    /// [`SupervisorError::Io`] if not even a kill ends the server.
     pub fn stop(&self) -> Result<(), SupervisorError> {
         self.stopping.store(true, Ordering::Release);
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,7 +91,7 @@ impl Cluster {
             if !self.is_running() {
                 return Ok(());
             }
-            // What a failed signal leaves running, the next and harder step ends.
+            // If a signal fails, the next and harder step ends the server.
             if self.programs.stop_server(&self.data, mode, false).is_ok() {
                 poll(STOP_LIMIT, || !self.is_running());
             }
@@ -103,7 +107,7 @@ impl Cluster {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Waits for the server that was just spawned; `written` is where its part of the log begins.
+    /// Waits for the server that was just spawned. `written` is the offset at which its part of the log begins.
     fn wait_until_ready(&self, written: u64) -> Result<(), SupervisorError> {
         let mut ready = false;
         poll(START_LIMIT, || {
@@ -120,7 +124,7 @@ impl Cluster {
         Err(SupervisorError::NotReady { log: self.log.clone(), tail })
     }
 
-    /// Reads `postmaster.pid`: its first line is the process, its eighth the state.
+    /// Reads `postmaster.pid`, whose first line is the process and whose eighth line is the state.
     fn is_ready(&self) -> bool {
         let Some(id) = self.child().as_ref().map(|server| server.id().to_string()) else { return false };
         let file = fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
@@ -128,7 +132,7 @@ impl Cluster {
         lines.next() == Some(&id) && lines.nth(6) == Some("ready")
     }
 
-    /// What tells one installed `postgres` from another that was put in its place.
+    /// Device, inode and time of the installed `postgres`, which change when another program replaces it.
     fn program_mark(&self) -> Option<(u64, u64, i64)> {
         let found = fs::metadata(self.programs.dir.join("postgres")).ok()?;
         Some((found.dev(), found.ino(), found.mtime()))
@@ -143,7 +147,7 @@ fn read_from(path: &Path, start: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Starts a cluster's server again whenever it ends. Resolves only when that is given up, with the reason.
+/// Starts a cluster's server again whenever it ends. Resolves only when the keeper gives up, with the reason.
 pub async fn keep_running(cluster: Arc<Cluster>) -> SupervisorError {
     let mut restarts = Restarts::default();
     let mut program = cluster.program_mark();
@@ -167,7 +171,7 @@ pub async fn keep_running(cluster: Arc<Cluster>) -> SupervisorError {
         let again = cluster.clone();
         match tokio::task::spawn_blocking(move || again.restart()).await {
             Ok(Ok(())) => tracing::info!("our own PostgreSQL runs again"),
-            // The tail of its log is left out here: the file has it, with mode 0600.
+            // The end of the log is not repeated here, because the log itself has mode 0600.
             Ok(Err(SupervisorError::NotReady { .. })) => tracing::error!(%log, "our own PostgreSQL did not start"),
             Ok(Err(error)) => tracing::error!(%error, "our own PostgreSQL did not start"),
             Err(error) => tracing::error!(%error, "our own PostgreSQL was not started"),
@@ -176,12 +180,12 @@ pub async fn keep_running(cluster: Arc<Cluster>) -> SupervisorError {
     }
 }
 
-/// The restarts of the last minutes.
+/// The times of the restarts within [`RESTARTS_WITHIN`].
 #[derive(Default)]
 struct Restarts(Vec<Instant>);
 
 impl Restarts {
-    /// How long to wait before the next restart; `None` where there were too many lately.
+    /// How long to wait before the next restart; `None` when there were too many lately.
     fn next(&mut self, now: Instant) -> Option<Duration> {
         self.0.retain(|at| now.duration_since(*at) < RESTARTS_WITHIN);
         let pause = PAUSES_S.get(self.0.len())?;
@@ -210,8 +214,8 @@ mod tests {
         assert_eq!(restarts.next(at(3000)), Some(Duration::ZERO), "all are");
     }
 
-    /// What a server that is still ending does at the wrong moment, made to last: its number stands in `postmaster.pid` when
-    /// PostgreSQL looks, although it did not when we looked.
+    /// A server that is just ending leaves its number in `postmaster.pid` when PostgreSQL looks, although we no longer
+    /// saw it. Here this state lasts.
     #[test]
     fn a_start_waits_for_a_process_that_still_holds_the_old_pid_file() {
         let dir = tempdir().expect("there is a temporary folder");
@@ -224,7 +228,7 @@ mod tests {
         fs::write(&file, &held).expect("it is ours, or we are root");
         let holder = thread::spawn(move || {
             while matches!(ending.try_wait(), Ok(None)) {
-                // It comes back as soon as it was removed, until the process has ended.
+                // The file is written again as soon as it was removed, until the process has ended.
                 if let Ok(mut file) = OpenOptions::new().write(true).create_new(true).open(&file) {
                     file.write_all(held.as_bytes()).expect("it is ours, or we are root");
                 }
@@ -239,7 +243,7 @@ mod tests {
         assert_eq!(psql(&cluster, "SELECT fact FROM memory"), "kept");
     }
 
-    /// A session that neither ends nor listens keeps the shared memory of its dead server.
+    /// A session that neither ends nor reacts keeps the shared memory of its dead server.
     #[test]
     fn a_stopped_session_of_a_dead_server_does_not_keep_the_next_from_starting() {
         let dir = tempdir().expect("there is a temporary folder");
@@ -258,7 +262,7 @@ mod tests {
         drop(cluster);
         let cluster = Cluster::start(dir.path(), &[]).expect("it starts again");
         let state = Command::new("ps").args(["-o", "stat=", "-p", &session]).output().expect("ps runs").stdout;
-        // Dead, though nobody may have asked yet how it ended.
+        // The process is dead, though its parent may not have collected its status yet.
         assert!(state.is_empty() || state.starts_with(b"Z"), "the old session is gone");
         assert_eq!(psql(&cluster, "SELECT 1"), "1");
         client.wait().expect("it is our child");

@@ -1,15 +1,15 @@
 //! A private PostgreSQL cluster that starts and stops with the server.
 //!
-//! Promises: one data folder serves one server at a time; a folder that a killed run left behind starts again with every
-//! committed transaction, also while processes of that run still end; a server that ends while it is needed is started again
-//! ([`keep_running`]); a cluster is used only once its creation ended; the programs never run as root. Refuses: TCP,
-//! whatever the caller's options say; a socket that other accounts could reach; an empty cluster in the place of one that
-//! is lost or out of reach.
+//! Promises: one data folder serves one server at a time. A folder that a killed run left behind starts again with
+//! every committed transaction, even while processes of that run are still ending. A server that ends while it is
+//! needed is started again ([`keep_running`]). A cluster is used only after its creation was complete. The programs
+//! never run as root. Refuses: TCP, whatever the caller's options say; a socket that other accounts could reach; an
+//! empty cluster instead of one that is lost or out of reach.
 //!
-//! In the data folder: `lock`, `postgres.log` (and `postgres.log.old` of the run before), `postgres/` (the cluster),
-//! `pg_hba.conf` and `run/` (the socket). Where root's data folder cannot be entered by the account that runs PostgreSQL,
-//! the last three lie in `/var/lib/lethe/<hash of its path>/`, and `postgres` is a link to there. Where `run/` has too
-//! long a path, or one that a connection string would have to quote, the socket is in the temporary folder.
+//! The data folder holds `lock`, `postgres.log` (and `postgres.log.old` of the run before), `postgres/` (the cluster),
+//! `pg_hba.conf` and `run/` (the socket). If the account that runs PostgreSQL can't enter root's data folder, the last
+//! three are in `/var/lib/lethe/<hash of its path>/`, and `postgres` is a link to there. If the path of `run/` is too
+//! long, or a connection string would have to quote it, the socket is in the temporary folder.
 
 mod binaries;
 mod files;
@@ -37,23 +37,23 @@ pub use binaries::find_bin_dir;
 pub use files::SupervisorError;
 pub use keeper::keep_running;
 
-/// Names the socket file, `.s.PGSQL.5432`; nothing listens on TCP.
+/// The number in the name of the socket file, `.s.PGSQL.5432`; nothing listens on TCP.
 const PORT: u16 = 5432;
-/// Systems allow 104 to 108 bytes with the closing zero.
+/// Systems allow a socket's path 104 to 108 bytes, including the closing zero.
 const SOCKET_PATH_BYTES: usize = 100;
 const START_LIMIT: Duration = Duration::from_secs(120);
 const LOG_TAIL_LINES: usize = 20;
 const HOME_OF_UNREACHABLE: &str = "/var/lib/lethe";
 
-/// Who may log in how. The first rule asks nothing because mode 0700 of the socket's folder already did: only the account
-/// that runs the server, and root, get as far as the socket.
+/// Who may log in, and how. The first rule asks for nothing, because the socket's folder has mode 0700: only the
+/// account that runs the server, and root, reach the socket.
 const HBA: &str = "local all postgres trust\nlocal all all scram-sha-256\n";
 
 /// A running private PostgreSQL cluster. Dropping it stops it.
 #[derive(Debug)]
 pub struct Cluster {
     programs: Programs,
-    /// Command line settings: of a setting named twice the last value counts.
+    /// Settings of the server's command line. If a setting occurs twice, the last value counts.
     settings: Vec<(String, OsString)>,
     /// `None` until the first server was spawned.
     server: Mutex<Option<Child>>,
@@ -64,18 +64,19 @@ pub struct Cluster {
     locks: Vec<File>,
     /// Held while the server is started again or stopped, so that a stop never leaves a fresh server behind.
     turn: Mutex<()>,
-    /// Set for good by the first stop: nothing is started after it.
+    /// Set by the first stop and never reset: nothing is started after it.
     stopping: AtomicBool,
 }
 
 impl Cluster {
-    /// Starts the cluster of the data folder `dir`, and creates both where they do not exist. Blocks until the server
-    /// takes connections, which after a crash may be minutes.
+    /// Starts the cluster of the data folder `dir`, and creates both if they do not exist. Blocks until the server
+    /// takes connections, which may take minutes after a crash.
     ///
-    /// `options` are server settings. Those that keep the server private are set after them, so they cannot be changed.
+    /// `options` are server settings. The settings that keep the server private come after them, so that options can't
+    /// change those.
     ///
     /// # Errors
-    /// See [`SupervisorError`]; nothing keeps running after one.
+    /// See [`SupervisorError`]; nothing keeps running after an error.
     pub fn start(dir: &Path, options: &[(&str, &str)]) -> Result<Self, SupervisorError> {
         let uid = current_uid()?;
         let dir = make_dir(dir, if uid == 0 { 0o711 } else { 0o700 })?;
@@ -126,12 +127,12 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The folder of the socket: what a client takes as its `host`.
+    /// The folder of the socket, which a client takes as its `host`.
     pub fn socket_dir(&self) -> &Path {
         &self.socket_dir
     }
 
-    /// The number in the socket file's name: what a client takes as its `port`. Nothing listens on TCP.
+    /// The number in the socket file's name, which a client takes as its `port`. Nothing listens on TCP.
     pub fn port(&self) -> u16 {
         PORT
     }
@@ -146,17 +147,17 @@ impl Cluster {
         &self.programs.dir
     }
 
-    /// What the server wrote since it started.
+    /// The log of the server since this start.
     pub fn log_path(&self) -> &Path {
         &self.log
     }
 
-    /// Whether the server still runs.
     pub fn is_running(&self) -> bool {
         matches!(self.child().as_mut().map(Child::try_wait), Some(Ok(None)))
     }
 
-    /// The same without waiting for whoever is starting or stopping it just now: then it does not count as running.
+    /// Like [`Cluster::is_running`], but does not wait while the server is being started or stopped; then it counts as
+    /// not running.
     pub fn is_seen_running(&self) -> bool {
         let mut child = match self.server.try_lock() {
             Ok(child) => child,
@@ -173,24 +174,24 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // There is nobody left to tell, and the next start deals with a server left behind.
+        // An error can't be reported from a drop; the next start ends a server that was left behind.
         let _ = self.stop();
-        // Empty by now; under the temporary folder it would stay for good.
+        // The folder is empty by now. Under the temporary folder nobody else would remove it.
         let _ = fs::remove_dir(&self.socket_dir);
         for lock in &self.locks {
-            // Closing alone would leave the lock to a child that another thread is just about to spawn.
+            // Closing the file alone would leave the lock to a child that another thread is about to spawn.
             let _ = lock.unlock();
         }
     }
 }
 
-/// Makes the folder where it does not exist, and its path absolute and free of links.
+/// Creates the folder if it does not exist, and returns its absolute path without links.
 fn make_dir(dir: &Path, mode: u32) -> Result<PathBuf, SupervisorError> {
     DirBuilder::new().recursive(true).mode(mode).create(dir).map_err(files::at(dir))?;
     fs::canonicalize(dir).map_err(files::at(dir))
 }
 
-/// Takes the lock that the system gives back when this process ends, however it ends.
+/// Takes a lock that the operating system releases when this process ends, even after a crash.
 fn lock(dir: &Path) -> Result<File, SupervisorError> {
     let path = dir.join("lock");
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(files::at(&path))?;
@@ -201,7 +202,7 @@ fn lock(dir: &Path) -> Result<File, SupervisorError> {
     }
 }
 
-/// Decides where the cluster lies: in the data folder, or where its link leads.
+/// Decides where the cluster is: in the data folder, or where the data folder's link leads.
 fn place(dir: &Path, account: &Account) -> Result<PathBuf, SupervisorError> {
     let link = dir.join("postgres");
     if let Ok(target) = fs::read_link(&link) {
@@ -226,7 +227,8 @@ fn place(dir: &Path, account: &Account) -> Result<PathBuf, SupervisorError> {
     Ok(data)
 }
 
-/// Whether the account can enter the data folder, which is opened for passing through (not for listing) if that helps.
+/// Whether the account can enter the data folder. If that helps, the folder is opened for passing through, not for
+/// listing.
 fn admit(dir: &Path, account: &Account) -> Result<bool, SupervisorError> {
     if !account.can_enter(dir.parent().unwrap_or(dir))? {
         return Ok(false);
@@ -239,7 +241,7 @@ fn admit(dir: &Path, account: &Account) -> Result<bool, SupervisorError> {
     account.can_enter(dir)
 }
 
-/// Makes the folder of the socket: beside the cluster, or under the temporary folder where that path would not do.
+/// Makes the folder of the socket: beside the cluster, or under the temporary folder if that path can't be used.
 fn make_socket_dir(home: &Path, account: &Account) -> Result<PathBuf, SupervisorError> {
     let name = format!("lethe-{}", path_hash(home));
     let mut dir = home.join("run");
@@ -253,7 +255,8 @@ fn make_socket_dir(home: &Path, account: &Account) -> Result<PathBuf, Supervisor
     Ok(dir)
 }
 
-/// Removes the socket of a server that died. Its lock names a process too, whose number may be a stranger's by now.
+/// Removes the socket of a server that died, and its lock, because the process number in the lock may belong to another
+/// process by now.
 fn clear_socket_dir(dir: &Path) -> Result<(), SupervisorError> {
     for name in [format!(".s.PGSQL.{PORT}"), format!(".s.PGSQL.{PORT}.lock")] {
         let path = dir.join(name);
@@ -262,14 +265,15 @@ fn clear_socket_dir(dir: &Path) -> Result<(), SupervisorError> {
     Ok(())
 }
 
-/// Whether the system takes the socket's path, and a connection string takes it as it is: a comma separates hosts there.
+/// Whether the system accepts the socket's path, and a connection string accepts it unquoted. There a comma separates
+/// hosts.
 fn fits_socket(dir: &Path) -> bool {
     let path = dir.join(format!(".s.PGSQL.{PORT}"));
     let bytes = path.as_os_str().as_bytes();
     bytes.len() < SOCKET_PATH_BYTES && !bytes.iter().any(|byte| byte.is_ascii_whitespace() || b",'\"\\".contains(byte))
 }
 
-/// FNV-1a of 64 bits in hexadecimal. It is spelled out because the standard library's hash may change between releases.
+/// FNV-1a of 64 bits in hexadecimal. It is written out because the standard library's hash may change between releases.
 fn path_hash(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes().iter();
     let hash =
@@ -277,8 +281,8 @@ fn path_hash(path: &Path) -> String {
     format!("{hash:016x}")
 }
 
-/// Writes the login rules anew, so that they are ours whatever an earlier version left. They lie outside the cluster,
-/// where the server's account could put a link for root to write through.
+/// Writes the login rules anew, so that nothing of an earlier version is left. They are outside the cluster, because
+/// the server's account could put a link inside, through which root would write.
 fn write_hba(path: &Path) -> io::Result<()> {
     files::remove_if_present(path)?;
     let mut file = OpenOptions::new().create_new(true).write(true).open(path)?;
@@ -286,7 +290,7 @@ fn write_hba(path: &Path) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o644))
 }
 
-/// Begins a log and keeps the one before. No more, since a server's log may quote what an erasure must forget.
+/// Begins a log and keeps only the one before, because a server's log may quote data that an erasure must forget.
 fn open_log(path: &Path) -> io::Result<File> {
     match fs::rename(path, path.with_extension("log.old")) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -305,7 +309,7 @@ mod tests {
     use super::*;
     use crate::supervisor::files::STOP_LIMIT;
 
-    /// Names the data folder to the copy of this test binary that is to be killed.
+    /// The variable that tells a copy of this test binary its data folder. The test kills that copy.
     const OWNER: &str = "LETHE_TEST_CLUSTER_OWNER";
 
     pub(super) fn psql_command(cluster: &Cluster, sql: &str) -> Command {
@@ -322,7 +326,6 @@ mod tests {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Kills the server as a crash does, and waits for its end.
     pub(super) fn kill_server(cluster: &Cluster) {
         cluster.child().as_mut().expect("it was started").kill().expect("it is our child");
         assert!(files::poll(STOP_LIMIT, || !cluster.is_running()));
@@ -337,7 +340,7 @@ mod tests {
         file.lines().next().expect("the first line is the process").to_owned()
     }
 
-    /// Owns a cluster until it is killed. As a test of its own it does nothing.
+    /// Owns a cluster until it is killed. Does nothing when it runs as a test of its own.
     #[test]
     fn owner_to_be_killed() {
         if let Some(dir) = env::var_os(OWNER) {
@@ -367,7 +370,7 @@ mod tests {
     fn commits_survive_a_killed_owner_a_dead_server_and_a_restart() {
         let dir = tempdir().expect("there is a temporary folder");
         let dir = dir.path();
-        // What a killed initdb leaves behind looks like a cluster; it must not be taken for one.
+        // The remains of a killed `initdb` look like a cluster, and must not be taken for one.
         fs::create_dir(dir.join("postgres.new-1")).expect("the folder is ours");
         fs::write(dir.join("postgres.new-1/PG_VERSION"), "15\n").expect("the folder is ours");
 
@@ -392,7 +395,7 @@ mod tests {
         cluster.programs.stop_left_behind(other.path()).expect("there is nothing to stop");
         assert!(cluster.is_running(), "the server of another cluster is not stopped");
 
-        // A crash, after which a stranger of the same account has the server's number.
+        // After the crash, another process of the same account has the server's number.
         psql(&cluster, "INSERT INTO memory VALUES ('kept as well')");
         let mut stranger = cluster.programs.account.command("sleep").arg("60").spawn().expect("sleep exists");
         let files = [data.join("postmaster.pid"), cluster.socket_dir().join(format!(".s.PGSQL.{PORT}.lock"))];
@@ -429,7 +432,7 @@ mod tests {
         }
     }
 
-    /// Removes what a cluster out of reach leaves beside its data folder.
+    /// Removes the files that a cluster out of reach leaves outside its data folder.
     struct Elsewhere(PathBuf);
 
     impl Drop for Elsewhere {
@@ -445,7 +448,7 @@ mod tests {
         (parent, dir)
     }
 
-    /// Has the long path too: root's cluster then lies elsewhere, anyone else's socket does.
+    /// The path is long too: for root the cluster is then elsewhere, for any other user the socket is.
     #[test]
     fn a_cluster_starts_under_a_closed_folder_and_a_long_path() {
         let (_parent, dir) = temporary_and_closed();

@@ -1,4 +1,5 @@
-//! What a person says when exercising their rights stands nowhere in clear either, and nothing of them is there once they are erased.
+//! A person's requests about their rights are not on disk in clear either, and nothing of the person is left after the
+//! erasure.
 
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::{
 
 const PATIENCE: usize = 500;
 
-/// Exports, deletions that are not carried out, retention, restriction, imports; taken and refused.
+/// Exports, deletions that are cancelled, retention, restriction and imports; accepted and refused.
 pub(super) async fn exercised(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
     let agent = wanted.canary("user agent of a request about rights");
     let call = |method: &str, target: &str| stage.call(method, target).token(&anna.token).header("user-agent", &agent);
@@ -58,7 +59,7 @@ pub(super) async fn exercised(stage: &Stage, wanted: &mut Wanted, anna: &Person)
     call("POST", &target).send().await.expect(200);
 }
 
-/// A legal hold, by the command line; its reason is told to the person only.
+/// A legal hold by the command line. Only the person is told its reason.
 pub(super) fn held(stage: &Stage, wanted: &mut Wanted, anna: &Person) -> Vec<u8> {
     use std::os::unix::fs::PermissionsExt;
     let outside = tempfile::tempdir().expect("a folder");
@@ -76,7 +77,7 @@ pub(super) fn held(stage: &Stage, wanted: &mut Wanted, anna: &Person) -> Vec<u8>
     [text(&placed), text(&lifted)].concat().into_bytes()
 }
 
-/// The end: the person signs in once more and is erased, files and all.
+/// The end: the person signs in once more and is erased, with all files.
 pub(super) async fn erased(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
     stage.post("/v1/auth/code", &json!({ "email": anna.email })).await.expect(202);
     let code = take_code(&stage.data.path().join("mail"), &anna.email).await;
@@ -101,7 +102,7 @@ fn files_below(stage: &Stage) -> usize {
     folder.into_iter().flatten().filter_map(Result::ok).filter(|entry| entry.path().is_dir()).count()
 }
 
-/// Nothing in any table of ours leads to who was erased, but that the work is done, the fence, and the log.
+/// No row of any table leads to the erased person, except the finished job, the fence and the log.
 pub(super) async fn nothing_leads_to_anybody(superuser: &tokio_postgres::Client) {
     let fence = superuser.query("SELECT subject_id FROM vault.erased", &[]).await.expect("read");
     assert_eq!(fence.len(), 1);
