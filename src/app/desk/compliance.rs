@@ -1,5 +1,5 @@
-//! The compliance desk: what is due, what is done, what stands, how old keys and checkpoints are. Read by the system for staff;
-//! about random ids, never about what data says.
+//! The compliance desk: open requests and erasures, consents, holds, and the age of drills, keys and checkpoints. The
+//! system reads them for staff. They show random ids, never personal values.
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, Role, SubjectId};
@@ -38,56 +38,54 @@ use crate::{
     supervisor::version::newest_minor,
 };
 
-/// So many requests are shown.
+/// The most requests and alerts that are read.
 const SHOWN: i64 = 10_000;
 
-/// Consents of one purpose on one notice.
+/// How many people decided on one version of one purpose's notice.
 pub struct ConsentCount {
-    /// The purpose.
     pub purpose: String,
-    /// The version of the notice that was decided on.
+    /// The version of the notice that the decisions were made on.
     pub notice_version: String,
-    /// Given.
+    /// Given, and no objection is in force.
     pub granted: i64,
-    /// Withdrawn, or never given.
+    /// Not given now: withdrawn, lapsed, or ended by an objection.
     pub withdrawn: i64,
-    /// Overruled by an objection.
+    /// An objection is in force.
     pub objected: i64,
 }
 
 /// How many accounts there are.
 pub struct AccountCount {
-    /// All.
+    /// All accounts.
     pub accounts: i64,
-    /// Restricted (GDPR Art. 18).
+    /// Accounts with restricted processing (GDPR Art. 18).
     pub restricted: i64,
-    /// Under a legal hold.
+    /// Accounts under a legal hold.
     pub held: i64,
-    /// Suspended for a suspicious pattern.
+    /// Accounts that are suspended because of a suspicious pattern.
     pub suspended: i64,
-    /// Erased since the beginning.
+    /// People erased since the beginning.
     pub erased: i64,
-    /// When one was erased last.
+    /// When somebody was erased last; `None` if never.
     pub last_erased_at: Option<DateTime<Utc>>,
-    /// Waiting for the end of a deletion's grace.
+    /// Accounts with a confirmed deletion that waits for the end of its grace.
     pub waiting: i64,
 }
 
-/// A privileged account.
+/// An account with a staff role.
 pub struct StaffRow {
-    /// Who, inside the log.
+    /// The log's own id of the member of staff.
     pub subject: Uuid,
-    /// As what.
     pub role: String,
-    /// When it signed in last.
+    /// When the member of staff last signed in; `None` if never.
     pub signed_in_at: Option<DateTime<Utc>>,
 }
 
 /// An erasure that waits, or is done.
 pub struct ErasureRow {
-    /// Who, inside the log.
+    /// The log's own id of the person.
     pub subject: Uuid,
-    /// The request, while it waits.
+    /// The request, as long as it waits.
     pub request: Option<Uuid>,
     /// `confirmed` or `erased`.
     pub state: String,
@@ -95,41 +93,38 @@ pub struct ErasureRow {
     pub at: Option<DateTime<Utc>>,
 }
 
-/// Everything at a glance.
+/// What the compliance desk sees at a glance.
 pub struct Overview {
-    /// Accounts.
     pub accounts: AccountCount,
     /// Requests that are not answered yet.
     pub requests: Vec<OpenRequest>,
-    /// Erasures.
+    /// Erasures that wait, and those of the last thirty days that are done.
     pub erasures: Vec<ErasureRow>,
-    /// By when no backup brings back what is erased now.
+    /// The time after which no backup brings back what is erased now.
     pub unrecoverable_by: DateTime<Utc>,
-    /// Consents.
     pub consents: Vec<ConsentCount>,
-    /// Legal holds: who, until when.
+    /// Legal holds in force: the log's own id of the person, and the end.
     pub holds: Vec<(Uuid, DateTime<Utc>)>,
-    /// Privileged accounts.
     pub staff: Vec<StaffRow>,
-    /// The last drill.
+    /// The result of the last drill; `None` if there was none.
     pub drill: Option<Outcome>,
-    /// Versions of the key-encryption key, the current one last: version, made when.
+    /// Versions of the key-encryption key: number, whether it is the current one, and when it was made.
     pub keys: Vec<(i32, bool, Option<DateTime<Utc>>)>,
-    /// When the next rotation is due.
+    /// When the next rotation is due; `None` if the age of the current version is unknown.
     pub rotation_due_at: Option<DateTime<Utc>>,
-    /// The published checkpoint: how many leaves, signed when.
+    /// The published checkpoint: its number of leaves, and when it was signed.
     pub checkpoint: Option<(u64, DateTime<Utc>)>,
-    /// For how many seconds something has been waiting for a checkpoint.
+    /// For how many seconds something has been waiting for a published checkpoint; 0 if nothing waits.
     pub uncovered_s: i64,
-    /// Witnesses, and when each cosigned the published checkpoint.
+    /// The witnesses by name, and when each cosigned the published checkpoint.
     pub witnesses: Vec<(String, Option<DateTime<Utc>>)>,
     /// PostgreSQL's version, and whether it is new enough to close the known ways around row-level security.
     pub postgres: (String, bool),
-    /// How many alerts nobody looks after.
+    /// How many alerts nobody has acknowledged.
     pub open_alerts: usize,
 }
 
-/// Everything at a glance.
+/// Reads what the compliance desk sees at a glance.
 pub async fn overview(app: &App) -> Result<Overview, AppError> {
     let (now, id) = (app.clock.now(), SubjectId::NIL.to_string());
     let queries = || {
@@ -206,14 +201,14 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
     })
 }
 
-/// The requests that are not answered yet, the oldest first.
+/// The requests that are not answered yet, oldest first.
 pub async fn requests(app: &App) -> Result<Vec<OpenRequest>, AppError> {
     let now = app.clock.now();
     let [rows] = frame::system_query(app, "request_list", || [request_list(None, now, SHOWN)]).await?;
     Ok(rows.iter().map(OpenRequest::from_row).collect())
 }
 
-/// Takes two months more for a request, and tells the person why (GDPR Art. 12(3)); gives the new end.
+/// Extends the time to answer a request by two months, and tells the person why (GDPR Art. 12(3)); returns the new end.
 pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str) -> Result<DateTime<Utc>, AppError> {
     let reason = reason::parse(reason)?;
     let reason = reason.as_str();
@@ -233,7 +228,7 @@ pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str)
     Ok(due_at)
 }
 
-/// A page of the trail, each entry with its place in the log.
+/// A page of the trail; each entry with its transaction and its position, which order the log.
 pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<(u64, i64, Event)>, AppError> {
     let [rows] = frame::system_query(app, "trail_list", || [trail_list(filter.clone())]).await?;
     let read = |row: &db::Row| {
@@ -243,7 +238,7 @@ pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<(u64, i64, Eve
     Ok(rows.iter().map(read).collect())
 }
 
-/// Who is concerned by a breach: the first of them, and how many in all.
+/// The people concerned by a breach: the first `limit` of them, and how many there are in all.
 pub async fn affected(
     app: &App,
     from: DateTime<Utc>,
@@ -259,20 +254,20 @@ pub async fn affected(
     Ok((rows.iter().map(read).collect(), all))
 }
 
-/// Puts a drill on record.
+/// Records the outcome of a drill.
 pub async fn drill_record(app: &App, outcome: Outcome) -> Result<(), AppError> {
     let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
     frame::system_command::<Drill>(app, "drill_record", ctx, &id, outcome).await.map(drop)
 }
 
-/// Somebody who is concerned by a breach.
+/// A person concerned by a breach.
 pub struct Affected {
-    /// Who, inside the log.
+    /// The log's own id of the person.
     pub subject: Uuid,
-    /// How many events fall into the time.
+    /// How many events about the person fall into the time of the breach.
     pub events: i64,
-    /// The first.
+    /// The time of the first of these events.
     pub first: DateTime<Utc>,
-    /// The last.
+    /// The time of the last of these events.
     pub last: DateTime<Utc>,
 }
