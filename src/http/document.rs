@@ -15,7 +15,8 @@ const JSON: &str = "application/json";
 const JSON_WITH_CHARSET: &str = "application/json; charset=utf-8";
 const SCHEMAS: &str = "#/components/schemas/";
 
-/// Makes the document of what [`poem_openapi::OpenApiService::spec`] gives: pretty, keys in order, one line break at the end.
+/// Makes the document of what [`poem_openapi::OpenApiService::spec`] gives: pretty, keys in order, one line break at
+/// the end.
 ///
 /// # Panics
 /// Panics if the framework's text is not JSON.

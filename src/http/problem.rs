@@ -37,10 +37,11 @@ pub struct Field {
 pub struct Problem {
     /// What kind of problem it is, a relative URI: `/problems/` and one of `malformed`, `too-large`, `too-slow`,
     /// `unsupported-media-type`, `method-not-allowed`, `signed-out`, `code-refused`, `refresh-refused`, `forbidden`,
-    /// `consent-needed`, `objection-stands`, `restricted`, `held`, `deletion-waiting`, `deletion-confirmed`, `deletion-closed`,
-    /// `cooling-off`, `grace-over`, `grace-runs`, `notice-outdated`, `missing`, `account-exists`, `changed`, `key-reused`, `in-flight`,
-    /// `invalid-input`, `outside`, `export-waiting`, `export-closed`, `import-running`, `limited`, `failed`, `unavailable`, `busy`,
-    /// `storage-full`, `out-of-order`, `sign-in-needed`, `suspended`, `not-covered-yet`, `alert-not-open`, `breach`, `no-extension`.
+    /// `consent-needed`, `objection-stands`, `restricted`, `held`, `deletion-waiting`, `deletion-confirmed`,
+    /// `deletion-closed`, `cooling-off`, `grace-over`, `grace-runs`, `notice-outdated`, `missing`, `account-exists`,
+    /// `changed`, `key-reused`, `in-flight`, `invalid-input`, `outside`, `export-waiting`, `export-closed`,
+    /// `import-running`, `limited`, `failed`, `unavailable`, `busy`, `storage-full`, `out-of-order`, `sign-in-needed`,
+    /// `suspended`, `not-covered-yet`, `alert-not-open`, `breach`, `no-extension`.
     #[oai(rename = "type")]
     pub kind: String,
     /// The kind of the problem in a few words.

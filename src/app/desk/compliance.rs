@@ -228,7 +228,7 @@ pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str)
     Ok(due_at)
 }
 
-/// A page of the trail; each entry with its transaction and its position, which order the log.
+/// A page of the events that a filter chooses; each with its transaction and its position, which order the log.
 pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<(u64, i64, Event)>, AppError> {
     let [rows] = frame::system_query(app, "trail_list", || [trail_list(filter.clone())]).await?;
     let read = |row: &db::Row| {

@@ -91,7 +91,7 @@ pub struct ActivityAnswer {
     from: NaiveDate,
     /// The last day, in UTC, included.
     to: NaiveDate,
-    /// Oldest first; a day on which nothing happened has no entry.
+    /// The counts, oldest first; a day on which nothing happened has no entry.
     counts: Vec<ActivityCount>,
 }
 

@@ -26,7 +26,7 @@ pub struct JobAnswer {
     job_id: Uuid,
     /// What the job does, such as `deletion`, `export`, `retention` or `retention_sweep`.
     kind: String,
-    /// `waiting`, `running`, `done` or `failed`.
+    /// The state: `waiting`, `running`, `done` or `failed`.
     state: String,
     /// When it is due.
     due_at: DateTime<Utc>,

@@ -434,7 +434,8 @@ async fn submit(
         let days: Vec<&WorkDay> = days.iter().map(|(_, day)| day).collect();
         serde_json::to_vec(&days).expect("days can be written as JSON")
     };
-    // A request with faults is not stored under its Idempotency-Key, so that the client may correct it and use the key again.
+    // A request with faults is not stored under its Idempotency-Key, so that the client may correct it and use the key
+    // again.
     let once = key.filter(|_| faults.is_empty()).map(|key| Once { key, body: body() });
     let batch = Batch { operation, kind: WORK_DAY, submissions: &submissions, today: caller.today(), faults };
     Ok(record::submit(app, caller.ctx(), &batch, once.as_ref()).await?)

@@ -47,8 +47,8 @@ impl TrustedProxies {
     }
 }
 
-/// The address of a hop, which may come with a port: `198.51.100.7`, `198.51.100.7:40112`, `2001:db8::7`, `[2001:db8::7]`,
-/// `[2001:db8::7]:40112`.
+/// The address of a hop, which may come with a port: `198.51.100.7`, `198.51.100.7:40112`, `2001:db8::7`,
+/// `[2001:db8::7]`, `[2001:db8::7]:40112`.
 fn address_of(hop: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(hop).ok()?;
     let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();
