@@ -1,7 +1,7 @@
 //! What the log says of a release: one entry for every account, in the order of the accounts' ids, no matter if
 //! anything of the account was read. All entries look alike except for the sealed part, which only the account's owner
 //! can open: it says whether the statistics count the owner, and what was opened. If no key of the owner may be opened,
-//! random bytes stand in its place, which nobody can open: nothing was read then.
+//! random bytes are written instead, which nobody can open: nothing was read then.
 //!
 //! The entries are written after the pass over all people and before anything is drawn, so that their number, order and
 //! pace depend on the accounts alone.

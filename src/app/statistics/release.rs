@@ -465,7 +465,8 @@ async fn earlier(tx: &Tx, release: &ReleaseRow, table: Table) -> Result<Earlier,
     Ok(earlier)
 }
 
-/// The rows that are published: drawn cells that passed the gates, and roll-ups of them, which need no further draw.
+/// The rows that are published: drawn cells that passed the thresholds, and roll-ups of them, which need no further
+/// draw.
 fn publish(release: &ReleaseRow, sums: &[Sums], drawn: &[Drawn]) -> Vec<(Table, Vec<Published>)> {
     let mut tables = Vec::new();
     for (Sums { table, mechanism, .. }, Drawn { cells, earlier }) in sums.iter().zip(drawn) {

@@ -16,7 +16,7 @@ fn connections(request: &Request) -> Option<Arc<Connections>> {
     request.data::<Arc<Connections>>().cloned()
 }
 
-/// Lets the connection keep its place until the answer has been sent.
+/// Lets the connection keep its slot until the answer has been sent.
 pub async fn accompany<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let Some(connections) = connections(&request) else {
         return next.call(request).await.map(IntoResponse::into_response);

@@ -1,5 +1,5 @@
 //! Request bodies: JSON, at most 256 KiB, read field by field, so that all faults are named at once and no value is
-//! quoted. A name that stands twice in an object and U+0000 in a text are faults at every place.
+//! quoted. A name that stands twice in an object and U+0000 in a text are faults everywhere.
 
 use std::{borrow::Cow, time::Duration};
 
