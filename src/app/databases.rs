@@ -1,16 +1,15 @@
-//! The pools, one a login.
+//! The connection pools: one for each login at the database.
 
 use db::Db;
 
-/// One pool a login.
 #[derive(Clone)]
 pub struct Databases {
-    /// Requests, under the tickets of those who make them.
+    /// For requests, which run under the ticket of the caller.
     pub api: Db,
-    /// Jobs.
+    /// For jobs, and for what is about nobody in particular.
     pub system: Db,
-    /// The log of reads.
+    /// For writing the log of reads.
     pub access: Db,
-    /// Releases of statistics.
+    /// For releases of statistics.
     pub stats: Db,
 }

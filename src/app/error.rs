@@ -1,4 +1,5 @@
-//! Why a command or a query was refused. It knows no HTTP; `http/problem.rs` makes problem documents of it.
+//! Why a command or a query was refused. This file knows no HTTP; `http/problem.rs` turns these errors into problem
+//! documents.
 
 use chrono::{DateTime, Utc};
 use db::{DbError, Transient};
@@ -27,13 +28,13 @@ use crate::{
     export::StoreError,
 };
 
-/// A refusal, or a failure of ours.
+/// Why a command or a query was refused, or why it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// Fields of the input are wrong.
     #[error("{}", .0.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<Fault>),
-    /// Nobody is signed in, or no longer.
+    /// Nobody is signed in, or the session has ended.
     #[error("not signed in, or no longer")]
     SignedOut,
     /// The code is wrong, used, or too old, or was tried too often.
@@ -45,18 +46,17 @@ pub enum AppError {
     /// The caller's role may not do this.
     #[error("this needs another role")]
     Forbidden,
-    /// A guest may not do this; who signs in may.
+    /// Guests may not do this; people with an account may.
     #[error("this needs an account")]
     SignInNeeded,
     /// The purpose has no valid consent.
     #[error("consent to the purpose is missing: {reason}")]
     ConsentNeeded {
-        /// The purpose.
         purpose: Purpose,
-        /// Never given, withdrawn, or given on an older notice.
+        /// The consent was never given, or withdrawn, or given on an older notice.
         reason: &'static str,
     },
-    /// An objection to the purpose stands.
+    /// The person has objected to the purpose, and the objection is still in force.
     #[error("an objection to the purpose stands")]
     ObjectionStands,
     /// Processing is restricted.
@@ -65,82 +65,78 @@ pub enum AppError {
     /// A confirmed deletion waits for the end of its grace.
     #[error("a confirmed deletion is waiting")]
     DeletionWaiting,
-    /// Another import of the same person runs.
+    /// The person has another import running.
     #[error("another import runs")]
     ImportRuns,
-    /// The account is suspended for a while.
+    /// The account is suspended for a while, because a rule found a suspicious pattern.
     #[error("the account is suspended until {until}")]
     Suspended {
-        /// Its end.
+        /// The end of the suspension.
         until: DateTime<Utc>,
     },
-    /// An alert can't be acknowledged.
+    /// The alert can't be acknowledged.
     #[error(transparent)]
     Alert(#[from] AlertError),
-    /// A breach can't go on as asked.
+    /// The breach does not allow this step.
     #[error(transparent)]
     Breach(#[from] BreachError),
-    /// A request can't have more time.
+    /// The time to answer the request can't be extended.
     #[error(transparent)]
     Extension(#[from] ExtensionError),
-    /// A legal hold stands.
+    /// A legal hold is in force.
     #[error("a legal hold stands until {until}")]
     Held {
-        /// Its end.
+        /// The end of the hold.
         until: DateTime<Utc>,
     },
-    /// A request to delete can't go on as asked.
+    /// The request to delete does not allow this step.
     #[error(transparent)]
     Deletion(#[from] DeletionError),
-    /// The notice that was named is not the one that counts.
+    /// The consent names a notice that is not the current one, whose version is given here.
     #[error("the notice that counts is version {0}")]
     NoticeOutdated(String),
-    /// There is no such thing.
+    /// The thing with this name does not exist.
     #[error("there is no such {0}")]
     Missing(&'static str),
-    /// The address has an account.
     #[error("the address has an account")]
     AccountExists,
-    /// The thing was changed since it was read.
+    /// The version of the record is not one that the caller expects.
     #[error("changed since it was read")]
     PreconditionFailed,
-    /// The idempotency key was used with another body.
     #[error("the idempotency key was used with another body")]
     KeyReused,
-    /// A request with the same idempotency key is being worked on.
     #[error("a request with this idempotency key is being worked on")]
     InFlight,
-    /// Too many requests.
     #[error("too many requests; try again in {retry_after_s} s")]
     Limited {
-        /// When to try again, in seconds.
+        /// After so many seconds the request may be tried again.
         retry_after_s: i64,
     },
-    /// The database cannot serve now.
+    /// The database failed or can't serve now.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The ring cannot be used.
+    /// The key ring cannot be used.
     #[error(transparent)]
     Ring(#[from] RingError),
     /// The ledger of erasures cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// A request to export can't go on as asked.
+    /// The request to export does not allow this step.
     #[error(transparent)]
     Export(#[from] ExportError),
-    /// Another export waits or is being written.
+    /// The person has another export that waits or is being written.
     #[error("another export is waiting")]
     ExportWaits,
     /// The store of export files cannot be used.
     #[error(transparent)]
     Exports(#[from] StoreError),
-    /// A newer version of the server keeps a projection, which this one must not build with older code.
+    /// A newer version of the server builds this projection, so this version must not build it with its older code.
     #[error("a newer version of the server keeps this projection")]
     OutdatedCode,
     /// No published checkpoint covers the event yet.
     #[error("no published checkpoint covers this event yet")]
     Uncovered,
-    /// The tree over the log does not go on from what was signed.
+    /// The tree over the log does not continue from the newest signed checkpoint.
     #[error(
         "the log does not go on from the checkpoint of {size} leaves that was signed for {origin}: the database was rolled \
          back, cut or exchanged, and gets no signature"
@@ -151,40 +147,40 @@ pub enum AppError {
         /// How many leaves it covers.
         size: u64,
     },
-    /// The newest checkpoint outside the database is gone.
+    /// The file with the newest checkpoint outside the database is missing.
     #[error(
         "the database has signed checkpoints, and the file `checkpoint` of the data folder is missing: bring its newest copy back, \
          or save what auditors hold, or /v1/log/checkpoint served last, under that name"
     )]
     WatermarkMissing,
-    /// The newest checkpoint outside the database cannot be used.
+    /// The file with the newest checkpoint outside the database cannot be used.
     #[error(transparent)]
     Watermark(#[from] WatermarkError),
-    /// Something stored is not as we left it.
+    /// Stored data is not as the server wrote it.
     #[error("stored data is damaged: {0}")]
     Corrupt(String),
 }
 
-/// A fault that ends by itself, or when the operator mends it: the same request may succeed then.
+/// A fault that ends by itself or once the operator repairs something, so that the same request may succeed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passing {
-    /// Others hold what the request needs, or it took too long: a lock, a connection, memory.
+    /// A lock, a connection or memory is in use by others, or the request took too long.
     Busy,
     /// A disk is full.
     StorageFull,
     /// The database can't be reached.
     Unreachable,
-    /// The database misses files or takes no writes.
+    /// The database lacks files or accepts no writes.
     OutOfOrder,
 }
 
 impl AppError {
-    /// One field, or parameter, that is wrong.
+    /// A refusal because one field or parameter is wrong.
     pub fn parameter(field: &str, message: &str) -> Self {
         Self::Invalid(vec![Fault::new(field, message)])
     }
 
-    /// Which passing fault this is; `None` for refusals and for faults that stay.
+    /// The passing fault that this error is; `None` for refusals and for faults that do not end by themselves.
     pub fn passing(&self) -> Option<Passing> {
         match self {
             Self::Db(DbError::Conflict(_) | DbError::TicketRanOut | DbError::Busy { .. }) => Some(Passing::Busy),
@@ -198,7 +194,7 @@ impl AppError {
     }
 }
 
-/// A full disk of ours is the same to a client as a full disk of the database.
+/// A full disk of the server is the same to a client as a full disk of the database.
 fn of_disk(error: &std::io::Error) -> Option<Passing> {
     use std::io::ErrorKind;
     let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
@@ -221,7 +217,7 @@ impl<E: std::error::Error + Into<AppError>> From<AggregateError<E>> for AppError
     fn from(error: AggregateError<E>) -> Self {
         match error {
             AggregateError::UserError(error) => error.into(),
-            // The cause may quote what it could not read.
+            // The cause is left out, because it may quote the value that could not be read.
             _ => Self::Corrupt("an event does not load".to_owned()),
         }
     }
@@ -310,7 +306,7 @@ impl From<RefreshFault> for AppError {
 }
 
 impl From<Left> for AppError {
-    /// The refusal of a request that was one too many.
+    /// The refusal of a request that exceeds a limit.
     fn from(left: Left) -> Self {
         Self::Limited { retry_after_s: left.retry_after_s() }
     }

@@ -1,4 +1,5 @@
-//! Letters to a person: queued in the transaction of what they tell, so that both happen or neither.
+//! Letters to a person. A letter is queued in the same transaction as the change it tells of, so that both happen or
+//! neither.
 
 use context::Ctx;
 use db::{Row, Tx};
@@ -10,12 +11,12 @@ use crate::{
     mail::{Letter, letter_insert},
 };
 
-/// A person's address, of the rows of their contact.
+/// The person's email address, from the rows of their contact record.
 pub(crate) fn address_of(keys: &SubjectKeys, contact: &[Row]) -> Result<String, AppError> {
     Ok(single::<Contact>(keys, contact)?.ok_or(AppError::Missing("contact"))?.0.email)
 }
 
-/// Queues a letter in the transaction of whatever it tells of.
+/// Queues a letter in the transaction whose change it tells of.
 pub(crate) fn post(app: &App, ctx: &Ctx, tx: &Tx, letter: &Letter) -> Result<(), AppError> {
     let (key, sealer) = app.vault.ring().transit(ctx.now())?;
     tx.queue(letter_insert(ctx, letter, key, &sealer));

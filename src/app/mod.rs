@@ -1,7 +1,8 @@
-//! What the server does, one file a capability: each command and query as one transaction, for HTTP and the command line alike.
+//! What the server does: each command and query is one transaction and has one file, for HTTP and the command line
+//! alike.
 //!
-//! Rules live in `domain`, statements in `projections` and `vault`; here they meet: load, decide, seal, store. Nothing here
-//! knows HTTP.
+//! Rules live in `domain`, statements in `projections` and `vault`. A capability brings them together: it loads,
+//! decides, seals and stores. Nothing here knows HTTP.
 
 pub mod databases;
 pub mod desk;

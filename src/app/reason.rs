@@ -1,4 +1,4 @@
-//! Reasons that people must read: why staff opened a person's data, why a legal hold stands.
+//! Reasons that a person must be able to read: why staff opened the person's data, and why a legal hold is in force.
 
 use context::SubjectId;
 use domain::text::Reason;
@@ -7,17 +7,17 @@ use vault::{Aad, Sealed, SubjectKeys};
 
 use crate::app::AppError;
 
-/// A reason that a person is to read, or the fault of it.
+/// Parses a reason that a person will read; an invalid text is a fault of the parameter `reason`.
 pub(crate) fn parse(text: &str) -> Result<Reason, AppError> {
     Reason::parse(text).map_err(|fault| AppError::parameter("reason", &fault))
 }
 
-/// The place that the sealed reason of a hold belongs to.
+/// The place of the sealed reason of a hold, which binds the reason to one person.
 pub(crate) fn hold_place(subject: SubjectId) -> Aad {
     Aad::of("hold").and(subject.0.as_bytes())
 }
 
-/// The reason of the hold that stands, if one was placed.
+/// Opens the reason of the person's legal hold; `None` if no reason is stored.
 pub(crate) fn hold_reason(
     keys: &SubjectKeys,
     subject: SubjectId,

@@ -1,4 +1,4 @@
-//! Everything that a command or a query needs, made once when a server starts.
+//! Everything that commands and queries need, made once when a server starts.
 
 use std::sync::Arc;
 
@@ -21,54 +21,50 @@ use crate::{
     export::Store,
 };
 
-/// What raises alerts, and who is told.
+/// The rules that raise alerts, and who is told of an alert.
 #[derive(Clone)]
 pub struct Alerts {
-    /// The rules.
     pub rules: Rules,
-    /// Webhooks.
+    /// The webhooks to which alerts are sent.
     pub endpoints: Vec<Endpoint>,
-    /// Who is mailed.
+    /// The address to which alerts are mailed; `None`: no mail is sent.
     pub mail: Option<String>,
 }
 
 impl Default for Alerts {
-    /// The rules that are built in, and nobody is told.
+    /// The built-in rules; nobody is told.
     fn default() -> Self {
         Self { rules: Rules::built_in(), endpoints: Vec::new(), mail: None }
     }
 }
 
-/// Everything a command or a query needs.
+/// The state of a server that all its commands and queries share.
 pub struct App {
-    /// The pools.
     pub db: Databases,
-    /// Keys.
+    /// Holds the key ring, and opens the keys of people.
     pub vault: Arc<Vault>,
-    /// Access tokens.
+    /// Issues and checks access tokens.
     pub tokens: Tokens,
-    /// Where reads are recorded.
+    /// Records reads of personal data.
     pub access_log: AccessLog,
     /// Whether the server can do its work.
     pub readiness: Readiness,
-    /// What a restored backup must not bring back.
+    /// Notes outside the database what a restored backup must not bring back.
     pub ledger: Ledger,
     /// How the log is made verifiable.
     pub log: LogSettings,
-    /// What raises alerts, and who is told.
     pub alerts: Alerts,
-    /// Where export files are.
+    /// Where export files are kept.
     pub exports: Store,
-    /// How often guests asked lately.
+    /// Counts the recent requests of guests.
     pub guests: GuestCounter,
-    /// Who imports now.
+    /// Knows which people import records on this server now.
     pub imports: Imports,
-    /// Who is responsible for the data.
+    /// Who is responsible for the data (GDPR Art. 4(7)).
     pub controller: Controller,
     /// How long a confirmed deletion can be cancelled.
     pub grace: TimeDelta,
-    /// Wakes whoever does the jobs of this server.
+    /// Wakes the tasks of this server that carry out jobs.
     pub wake: Arc<Notify>,
-    /// The time of day.
     pub clock: Clock,
 }

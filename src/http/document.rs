@@ -1,7 +1,7 @@
-//! The OpenAPI document: what the framework generates, corrected where no client generator could use it.
+//! The OpenAPI document: the framework generates it, and this file corrects what no client generator could use.
 //!
-//! Promises: OpenAPI 3.1 (the framework already writes fields of it and says 3.0.0); formats that generators know; plain
-//! media types; objects of requests that say that they take no further fields, as the server does; and of the refusals
+//! Promises: OpenAPI 3.1 (the framework writes fields of it and yet says 3.0.0); formats that generators know; plain
+//! media types; objects in requests that say that they take no further fields, as the server does; and of the refusals
 //! that all operations share, only those that an operation's own input can cause.
 
 use std::collections::BTreeSet;
@@ -15,10 +15,11 @@ const JSON: &str = "application/json";
 const JSON_WITH_CHARSET: &str = "application/json; charset=utf-8";
 const SCHEMAS: &str = "#/components/schemas/";
 
-/// Makes the document of what [`poem_openapi::OpenApiService::spec`] gives: pretty, keys in order, one line break at the end.
+/// Makes the document of what [`poem_openapi::OpenApiService::spec`] gives: pretty, keys in order, one line break at
+/// the end.
 ///
 /// # Panics
-/// Panics where the framework's text is not JSON.
+/// Panics if the framework's text is not JSON.
 pub fn document(service_spec: &str) -> String {
     let mut document: Value = serde_json::from_str(service_spec).expect("the framework generates JSON");
     document["openapi"] = json!("3.1.0");
@@ -32,7 +33,7 @@ pub fn document(service_spec: &str) -> String {
     text
 }
 
-/// Corrects every object, wherever it stands; examples are data and stay untouched.
+/// Corrects every object at any depth; examples are data and stay untouched.
 fn visit(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -48,7 +49,7 @@ fn visit(value: &mut Value) {
     }
 }
 
-/// Spells the framework's own formats as others do. An unsigned number becomes a signed one with bounds.
+/// Replaces the framework's own formats by common ones. An unsigned number becomes a signed one with bounds.
 fn set_format(schema: &mut Map<String, Value>) {
     let Some(format) = schema.get("format").and_then(Value::as_str) else { return };
     let (format, most) = match format {
@@ -65,8 +66,8 @@ fn set_format(schema: &mut Map<String, Value>) {
     }
 }
 
-/// A described reference comes as `allOf` of the reference and an object with nothing but the description, which says the
-/// same as its neighbour does, and of which generators try to make a type.
+/// The framework writes a described reference as `allOf` of the reference and an object that only repeats the
+/// description. That object is removed, because generators try to make a type of it.
 fn name_reference(schema: &mut Map<String, Value>) {
     let described = schema.contains_key("description");
     if let Some(Value::Array(parts)) = schema.get_mut("allOf") {
@@ -83,7 +84,7 @@ fn operations(document: &mut Value) -> impl Iterator<Item = &mut Map<String, Val
         .filter_map(|(_, value)| value.as_object_mut())
 }
 
-/// Leaves of the shared refusals what the operation's input can cause, and adds what a body's media type can.
+/// Keeps those shared refusals that the operation's input can cause, and adds the one for a body of another media type.
 fn fit_refusals(operation: &mut Map<String, Value>) {
     let has_body = operation.contains_key("requestBody");
     let parameters = operation.get("parameters").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -106,7 +107,7 @@ fn fit_refusals(operation: &mut Map<String, Value>) {
     }
 }
 
-/// Says of every object that a request may hold that it takes no further fields.
+/// Says of every object in a request that it takes no further fields.
 fn close_requests(document: &mut Value) {
     let mut waiting = Vec::new();
     for operation in operations(document) {
@@ -119,7 +120,8 @@ fn close_requests(document: &mut Value) {
             continue;
         }
         references(schema, &mut waiting);
-        // What says itself what else it takes keeps its word: bodies of records are held against their kinds.
+        // A schema that says itself which further fields it takes is kept: bodies of records are checked against their
+        // kinds.
         if schema["type"].as_str() == Some("object") && schema.get("additionalProperties").is_none() {
             schema["additionalProperties"] = json!(false);
         }

@@ -1,6 +1,7 @@
-//! The HTTP side: one file a capability, each a small API of its own; what all share is in the others.
+//! The HTTP side: one file for each capability, each a small API of its own; the other files hold what they share.
 //!
-//! Every operation is under `/v1`; the bare paths of older clients answer 308 to it. Every refusal is a problem document.
+//! Every operation is under `/v1`; the bare paths of older clients answer 308 to it. Every refusal is a problem
+//! document.
 
 mod api;
 pub(crate) mod desk;

@@ -1,6 +1,7 @@
-//! Problem documents (RFC 9457): every refusal and every failure leaves as one, the framework's own too.
+//! Problem documents (RFC 9457): every refusal and every failure leaves as one, also those of the framework.
 //!
-//! A problem names the field and the fact, never a value, and never an internal cause. Faults of ours are logged once, here.
+//! A problem names the field and the fact, never a value or an internal cause. Faults of the server are logged once,
+//! here.
 
 use domain::{
     Choice,
@@ -36,28 +37,29 @@ pub struct Field {
 pub struct Problem {
     /// What kind of problem it is, a relative URI: `/problems/` and one of `malformed`, `too-large`, `too-slow`,
     /// `unsupported-media-type`, `method-not-allowed`, `signed-out`, `code-refused`, `refresh-refused`, `forbidden`,
-    /// `consent-needed`, `objection-stands`, `restricted`, `held`, `deletion-waiting`, `deletion-confirmed`, `deletion-closed`,
-    /// `cooling-off`, `grace-over`, `grace-runs`, `notice-outdated`, `missing`, `account-exists`, `changed`, `key-reused`, `in-flight`,
-    /// `invalid-input`, `outside`, `export-waiting`, `export-closed`, `import-running`, `limited`, `failed`, `unavailable`, `busy`,
-    /// `storage-full`, `out-of-order`, `sign-in-needed`, `suspended`, `not-covered-yet`, `alert-not-open`, `breach`, `no-extension`.
+    /// `consent-needed`, `objection-stands`, `restricted`, `held`, `deletion-waiting`, `deletion-confirmed`,
+    /// `deletion-closed`, `cooling-off`, `grace-over`, `grace-runs`, `notice-outdated`, `missing`, `account-exists`,
+    /// `changed`, `key-reused`, `in-flight`, `invalid-input`, `outside`, `export-waiting`, `export-closed`,
+    /// `import-running`, `limited`, `failed`, `unavailable`, `busy`, `storage-full`, `out-of-order`, `sign-in-needed`,
+    /// `suspended`, `not-covered-yet`, `alert-not-open`, `breach`, `no-extension`.
     #[oai(rename = "type")]
     pub kind: String,
-    /// The same in a few words.
+    /// The kind of the problem in a few words.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What to know about this occurrence.
+    /// What is special about this occurrence; absent if there is nothing to add.
     #[oai(skip_serializing_if_is_none)]
     pub detail: Option<String>,
-    /// The fields that are wrong.
+    /// The fields that are wrong, with the fault of each; absent if no field is named.
     #[oai(skip_serializing_if_is_none)]
     pub errors: Option<Vec<Field>>,
-    /// The purpose whose consent is missing.
+    /// The purpose whose consent is missing; absent for all other problems.
     #[oai(skip_serializing_if_is_none)]
     pub purpose: Option<String>,
 }
 
-/// A problem as a payload of its own media type. Boxed, so that a result that may be a refusal is small where it is none.
+/// A problem as a payload with a media type of its own. Boxed, so that a result that may hold a refusal stays small.
 pub struct ProblemJson(Box<Problem>);
 
 impl From<Problem> for ProblemJson {
@@ -91,24 +93,24 @@ pub enum Refusal {
     /// The request is malformed: not JSON, or a parameter of the wrong form.
     #[oai(status = 400)]
     Malformed(ProblemJson),
-    /// Nobody is signed in, or no longer; or the code or refresh token is refused.
+    /// Nobody is signed in, or the session has ended; or the code or refresh token is refused.
     #[oai(status = 401)]
     SignedOut(
         ProblemJson,
-        /// How to sign in.
+        /// How to authenticate: with a bearer token (RFC 6750).
         #[oai(header = "WWW-Authenticate")]
         String,
     ),
-    /// Consent is missing, or the role may not do this.
+    /// Consent is missing, the role may not do this, or the account is suspended.
     #[oai(status = 403)]
     Forbidden(ProblemJson),
-    /// There is no such thing.
+    /// There is no such thing, or it is not the caller's.
     #[oai(status = 404)]
     Missing(ProblemJson),
-    /// It is there already, or is being worked on.
+    /// The present state does not allow this, or the same request is being worked on.
     #[oai(status = 409)]
     Conflict(ProblemJson),
-    /// It was changed since it was read.
+    /// The present version is not one that the request demands.
     #[oai(status = 412)]
     Changed(ProblemJson),
     /// The body is too large.
@@ -121,25 +123,25 @@ pub enum Refusal {
     #[oai(status = 429)]
     Limited(
         ProblemJson,
-        /// When to try again, in seconds.
+        /// How many seconds to wait before the next try.
         #[oai(header = "Retry-After")]
         i64,
     ),
-    /// A fault of ours.
+    /// A fault of the server.
     #[oai(status = 500)]
     Failed(ProblemJson),
     /// The service can't answer now.
     #[oai(status = 503)]
     Unavailable(
         ProblemJson,
-        /// When to try again, in seconds.
+        /// How many seconds to wait before the next try.
         #[oai(header = "Retry-After")]
         i64,
     ),
 }
 
 const BEARER: &str = "Bearer realm=\"lethe\"";
-/// What a guest is told who wants more than a guest gets.
+/// Tells a guest how to have records kept.
 pub const HOW_TO_SIGN_IN: &str = "To have records kept, sign in: POST /v1/auth/code, then POST /v1/auth/register (new here) or \
                                   POST /v1/auth/login (known here).";
 
@@ -159,13 +161,13 @@ fn with(problem: Problem, detail: impl Into<String>) -> ProblemJson {
 }
 
 impl Refusal {
-    /// A parameter or a header field that can't be read, by its name.
+    /// The refusal of a parameter or header field that can't be read; it names the field.
     pub fn unreadable(field: &str, message: &str) -> Self {
         let errors = Some(vec![Field { field: field.to_owned(), message: message.to_owned() }]);
         Self::Malformed(ProblemJson::from(Problem { errors, ..problem(400, "malformed", "The request is malformed") }))
     }
 
-    /// JSON that can't be read; says where, not what.
+    /// The refusal of a body that is not JSON; it says where the fault is, and quotes nothing.
     pub fn malformed(error: &serde_json::Error) -> Self {
         let fact = match error.classify() {
             serde_json::error::Category::Eof => "it ends too early",
@@ -320,8 +322,9 @@ impl From<AppError> for Refusal {
     }
 }
 
-/// The answer to a passing fault. 503 also where a disk is full: RFC 4918 defines 507 for a resource that can't be stored, and a
-/// full disk refuses reads as well, because each read is recorded. `Retry-After` says how soon another try makes sense.
+/// The answer to a passing fault. A full disk answers 503 too: RFC 4918 defines 507 for a resource that can't be
+/// stored, but a full disk refuses reads as well, because each read is recorded. `Retry-After` says how soon another
+/// try makes sense.
 fn unavailable(passing: Passing, error: &dyn std::fmt::Display) -> Refusal {
     let (kind, title, retry_after_s) = match passing {
         Passing::Busy => ("busy", "The service is busy; the same request may succeed in a moment", 2),
@@ -338,7 +341,7 @@ fn unavailable(passing: Passing, error: &dyn std::fmt::Display) -> Refusal {
     Refusal::Unavailable(ProblemJson::from(problem(503, kind, title)), retry_after_s)
 }
 
-/// The answer to a request that took longer than it may, or than the server still runs.
+/// The answer to a request that took longer than it may, or longer than the stop of the server waits.
 pub fn too_late() -> Refusal {
     unavailable(Passing::Busy, &"it took longer than a request may, or than the stop of the server waits")
 }
@@ -360,18 +363,18 @@ fn deletion(error: DeletionError) -> Refusal {
     })
 }
 
-/// That the server can't do its work now, for want of these.
+/// The answer if the server can't do its work now; it names what is lacking.
 pub fn not_ready(lacking: &[&str]) -> Refusal {
     let detail = format!("What does not hold now: {}.", lacking.join(", "));
     Refusal::Unavailable(with(problem(503, "unavailable", "The service can't answer now"), detail), 1)
 }
 
-/// That a file does not have the bytes that were asked for.
+/// The problem that a file does not have the bytes that were asked for.
 pub fn outside_of_file(status: StatusCode) -> ProblemJson {
     ProblemJson::from(problem(status.as_u16(), "outside", "The file does not have these bytes"))
 }
 
-/// Makes a problem of whatever the framework or an extractor refused with.
+/// Makes a problem of an error of the framework or an extractor.
 pub async fn catch_all(error: Error) -> Response {
     if error.is_from_response() {
         return error.into_response();
@@ -403,13 +406,13 @@ pub async fn catch_all(error: Error) -> Response {
     response.set_status(status);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&status) {
-        // The rest of the body is not read, so nothing else can be asked on this connection (RFC 9110, 15.5.14).
+        // The rest of the body is not read, so this connection can't carry another request (RFC 9110, 15.5.14).
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// A fault of ours that ended a handler; the panic itself is on the server's output.
+/// The answer after a handler panicked; the panic itself is on the server's output.
 pub fn panicked() -> Response {
     let mut response = ProblemJson::from(problem(500, "failed", "A fault of ours")).into_response();
     response.set_status(StatusCode::INTERNAL_SERVER_ERROR);

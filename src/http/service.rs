@@ -1,4 +1,4 @@
-//! What is served: the routes, and what is done with each request and answer.
+//! What is served: the routes, and the steps that every request and answer go through.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Everything that is served.
+/// All routes of the service.
 pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = Response> {
     let service = api::service();
     let mut routes = Route::new()
@@ -34,7 +34,7 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         routes = routes.nest_no_strip(old, moved);
     }
     let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| problem::panicked());
-    // Boxed, since the compiler follows futures within futures only so deep.
+    // Boxed, because the compiler limits how deep futures may be nested.
     let routes = routes
         .nest("/", service)
         .with(panics)
@@ -68,7 +68,7 @@ fn jwks(app: Data<&Arc<App>>) -> Response {
         .body(app.tokens.jwks().to_string())
 }
 
-/// The key that receipts of consent and certificates of erasure are verified with.
+/// The key that verifies consent receipts and certificates of erasure.
 #[handler]
 fn receipt_keys(app: Data<&Arc<App>>) -> Result<Response> {
     let key = app.vault.ring().evidence().map_err(|error| Refusal::from(AppError::from(error)))?;
@@ -78,7 +78,7 @@ fn receipt_keys(app: Data<&Arc<App>>) -> Result<Response> {
         .body(key.jwks().to_string()))
 }
 
-/// The paths of older clients.
+/// Redirects the paths of older clients to those under `/v1`.
 #[handler]
 fn moved(request: &Request) -> Response {
     let uri = request.uri();
@@ -86,8 +86,8 @@ fn moved(request: &Request) -> Response {
     Response::builder().status(StatusCode::PERMANENT_REDIRECT).header(header::LOCATION, format!("/v1{target}")).finish()
 }
 
-/// Gives each request an id and a span with its operation, outcome and duration. Neither address, agent, path parameters nor
-/// query appear in it. What guests do leaves no span at all.
+/// Gives each request an id and a span with its operation, outcome and duration. Address, agent, path parameters and
+/// query never appear in the span. A guest's request gets no span at all.
 async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
     let path = request.uri().path().to_owned();
@@ -107,7 +107,7 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     Ok(response)
 }
 
-/// Answers a request, and puts on record that something was refused.
+/// Answers a request, and records the refusal if it was refused.
 async fn answer<E: Endpoint>(next: Arc<E>, request: Request, id: RequestId, path: &str) -> Response {
     let signed = request::caller::Signed::of(&request);
     let answer = next.call(request).await;
@@ -129,16 +129,16 @@ async fn answer<E: Endpoint>(next: Arc<E>, request: Request, id: RequestId, path
     response
 }
 
-/// Whether an answer says that something is not there, or not the caller's.
+/// Whether an answer says that something does not exist or is not the caller's.
 fn is_refusal(path: &str, status: StatusCode) -> bool {
     let of_staff = || ["/v1/admin/", "/v1/compliance/", "/v1/log/"].iter().any(|prefix| path.starts_with(prefix));
     path.starts_with("/v1/") && (status == StatusCode::NOT_FOUND || status == StatusCode::FORBIDDEN && of_staff())
 }
 
-/// So much of a path is told, which is more than any of ours has.
+/// How many segments of a path are recorded, which is more than any path of ours has.
 const MOST_SEGMENTS: usize = 12;
 
-/// A path without what was asked for in particular: ids, dates and tokens may be somebody else's.
+/// The path without ids, dates and tokens, because they may be somebody else's.
 fn without_ids(path: &str) -> String {
     let plain = |segment: &str| {
         segment.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte)) && segment.len() < 32
@@ -152,7 +152,7 @@ fn is_for_guests(path: &str) -> bool {
     path == "/v1/guests" || path.starts_with("/v1/guests/")
 }
 
-/// A method's name, if it is one that HTTP defines; what a client makes up is not repeated.
+/// The name of a method that HTTP defines, otherwise `other`, so that a name that a client makes up is not repeated.
 fn known(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")

@@ -2,7 +2,6 @@
 
 use poem_openapi::Tags;
 
-/// Groups of operations.
 #[derive(Tags)]
 pub(crate) enum Tag {
     /// Codes, registration, login, refresh and logout.
@@ -25,7 +24,8 @@ pub(crate) enum Tag {
     Statistics,
     /// The tree over the log: checkpoints, tiles and proofs, without a sign-in.
     Log,
-    /// The compliance desk: deadlines, alerts, openings, the trail, breaches, and the documents that the law asks for.
+    /// The compliance desk: deadlines, alerts, openings, the list of events, breaches, and the documents that the law
+    /// asks for.
     Compliance,
     /// The state of the service, for staff.
     Admin,

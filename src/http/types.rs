@@ -12,12 +12,12 @@ use serde_json::Value;
 /// Hours of a day, 0 to 24, kept in whole minutes: `8.5`, `9.2`, or the same as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hours {
-    /// The same in minutes.
+    /// The time in minutes, 0 to 1440.
     pub minutes: u16,
 }
 
 impl Hours {
-    /// Hours of a JSON value, rounded to the minute.
+    /// Reads hours from a JSON value, rounded to the minute; `None` if it is not a number from 0 to 24.
     pub fn parse(value: &Value) -> Option<Self> {
         let hours = match value {
             Value::Number(number) => number.as_f64()?,
@@ -36,7 +36,7 @@ impl Hours {
         (0.0..=24.0).contains(&hours).then(|| Self { minutes: (hours * 60.0).round() as u16 })
     }
 
-    /// The value with two decimals.
+    /// The hours, rounded to two decimals.
     fn rounded(self) -> f64 {
         (f64::from(self.minutes) * 100.0 / 60.0).round() / 100.0
     }

@@ -1,5 +1,5 @@
-//! Alerts and suspensions: what the rules find in the log is raised once, the account that did it is suspended for a while where a
-//! rule says so, and whoever must know is told (`jobs/deliver_alerts.rs`).
+//! Alerts and suspensions. A pattern that a rule finds in the log raises one alert; if the rule says so, the account
+//! that did it is suspended for a while. `jobs/deliver_alerts.rs` tells the people who must know.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, SessionId, SubjectId};
@@ -28,20 +28,20 @@ use crate::app::{
     rights::deletion,
 };
 
-/// So many alerts are shown.
+/// The most alerts or deliveries that are shown.
 const SHOWN: i64 = 500;
-/// An alarm of the server itself is not raised again for so long.
+/// For how long an alarm of the server itself is not raised again.
 const QUIET: TimeDelta = TimeDelta::minutes(15);
 
 /// One alert, as the desk sees it.
 pub struct Raised {
-    /// Its stream, by which it is acknowledged.
+    /// The id of the alert's stream, by which it is acknowledged.
     pub alert_id: String,
-    /// Its newest event.
+    /// The newest event of the alert.
     pub event: AlertEvent,
 }
 
-/// Looks for the pattern of a rule and raises what it finds; says how many alerts it raised.
+/// Looks for the pattern of a rule and raises an alert for each find; returns how many alerts it raised.
 pub async fn look(app: &App, rule: &Rule) -> Result<usize, AppError> {
     let now = app.clock.now();
     let wanted = Wanted {
@@ -60,7 +60,8 @@ pub async fn look(app: &App, rule: &Rule) -> Result<usize, AppError> {
         if is_quiet(app, &rule.name, &found.actor, rule.within()).await? {
             continue;
         }
-        // First what an alert then says was done; a server that dies in between does it again.
+        // The account is suspended before the alert says so; if the server dies in between, the next look does both
+        // again.
         let suspended_until = match rule.suspend_s {
             Some(seconds) => {
                 suspend_actor(app, rule, &found.actor, now + TimeDelta::seconds(i64::from(seconds))).await?
@@ -80,7 +81,7 @@ pub async fn look(app: &App, rule: &Rule) -> Result<usize, AppError> {
     Ok(raised)
 }
 
-/// Suspends the account behind an actor, if there is one; gives the end.
+/// Suspends the account behind an actor; returns the end, or `None` if there is no account.
 async fn suspend_actor(
     app: &App,
     rule: &Rule,
@@ -98,7 +99,7 @@ async fn suspend_actor(
     }
 }
 
-/// Whether the same alert was raised so short a time ago that it is not raised again.
+/// Whether the same alert was raised so recently that it is not raised again.
 async fn is_quiet(app: &App, rule: &str, actor: &str, quiet: TimeDelta) -> Result<bool, AppError> {
     let id = stream_of(rule, actor);
     let [rows] = frame::system_query(app, "alert_get", || [newest(SubjectId::NIL, Alert::TYPE, &id)]).await?;
@@ -114,7 +115,7 @@ async fn subject_of_session(app: &App, session: SessionId) -> Result<Option<Subj
     Ok(rows.first().map(|row| SubjectId(row.get("subject_id"))))
 }
 
-/// Raises an alert, unless the same was raised a short time ago; says whether it did.
+/// Raises an alert, unless the same was raised within `quiet`; returns whether it did.
 pub async fn raise(app: &App, pattern: Pattern, quiet: TimeDelta) -> Result<bool, AppError> {
     let (ctx, id) = (&Ctx::system(app.clock.clone()), stream_of(&pattern.rule, &pattern.actor));
     let command = AlertCommand::Raise { pattern: pattern.clone(), now: ctx.now(), quiet };
@@ -125,12 +126,12 @@ pub async fn raise(app: &App, pattern: Pattern, quiet: TimeDelta) -> Result<bool
     Ok(raised)
 }
 
-/// Raises an alarm of the server itself. What can't be raised is in the trace at least.
+/// Raises an alarm of the server itself. If that fails, the failure is at least traced.
 pub async fn alarm(app: &App, rule: &str, severity: Severity, count: u64) {
     alarm_about(app, "server", rule, severity, count).await;
 }
 
-/// The same about a login of the database.
+/// The same about a login at the database.
 pub async fn alarm_about(app: &App, login: &str, rule: &str, severity: Severity, count: u64) {
     let (actor, since) = (login.to_owned(), app.clock.now());
     let pattern = Pattern { rule: rule.to_owned(), severity, actor, count, since, suspended_until: None };
@@ -139,7 +140,7 @@ pub async fn alarm_about(app: &App, login: &str, rule: &str, severity: Severity,
     }
 }
 
-/// Suspends an account until a time; says whether there was one. A confirmed deletion that waits pauses meanwhile.
+/// Suspends an account until a time; returns whether the account exists. A confirmed deletion pauses until then.
 async fn suspend(app: &App, subject: SubjectId, rule: &str, until: DateTime<Utc>) -> Result<bool, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let id = &subject.to_string();
@@ -154,13 +155,13 @@ async fn suspend(app: &App, subject: SubjectId, rule: &str, until: DateTime<Utc>
         Ok(())
     });
     match suspend.await {
-        // Who is gone can't act anyway.
+        // An erased person can't act anyway.
         Err(AppError::SignedOut) => Ok(false),
         outcome => outcome.map(|()| true),
     }
 }
 
-/// The alerts, newest first; only those that nobody looks after where `open` says so.
+/// The alerts, newest first; with `open` only those that nobody has acknowledged.
 pub async fn list(app: &App, open: bool) -> Result<Vec<Raised>, AppError> {
     let [rows] = frame::system_query(app, "alert_list", || [newest_of_type(Alert::TYPE, SHOWN)]).await?;
     let read = |row| {
@@ -172,19 +173,19 @@ pub async fn list(app: &App, open: bool) -> Result<Vec<Raised>, AppError> {
     Ok(rows.iter().filter_map(read).collect())
 }
 
-/// Notes that a member of staff looks after an alert.
+/// Records that a member of staff looks after an alert.
 pub async fn acknowledge(app: &App, ctx: &Ctx, alert: &str) -> Result<(), AppError> {
     let command = AlertCommand::Acknowledge { now: ctx.now() };
     frame::system_command::<Alert>(app, "alert_acknowledge", ctx, alert, command).await.map(drop)
 }
 
-/// The newest deliveries of alerts.
+/// The newest deliveries of alerts; only those in one state, if a state is given.
 pub async fn deliveries(app: &App, state: Option<String>) -> Result<Vec<DeliveryRow>, AppError> {
     let [rows] = frame::system_query(app, "delivery_list", || [delivery_list(state.clone(), SHOWN)]).await?;
     Ok(rows.iter().map(DeliveryRow::from_row).collect())
 }
 
-/// Sends again what was given up, or one alert; says how many deliveries.
+/// Sends again the deliveries that were given up, or those of one alert's event in any state; returns how many.
 pub async fn delivery_replay(app: &App, endpoint: Option<String>, event: Option<Uuid>) -> Result<usize, AppError> {
     let now = app.clock.now();
     let queries = || [deliveries_replay(endpoint.clone(), event, now)];
@@ -192,7 +193,7 @@ pub async fn delivery_replay(app: &App, endpoint: Option<String>, event: Option<
     Ok(rows.len())
 }
 
-/// One stream a rule and actor.
+/// The id of the stream of a rule and an actor.
 fn stream_of(rule: &str, actor: &str) -> String {
     hex::encode(&transparency::record_hash(format!("{rule}\n{actor}").as_bytes()).0[..16])
 }

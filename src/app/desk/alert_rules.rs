@@ -1,4 +1,5 @@
-//! The rules by which patterns in the log raise alerts: a file of JSON, or the one that is built in. Refuses, by name, what is no rule.
+//! The rules by which patterns in the log raise alerts: a JSON file, or the built-in rules. Refuses a wrong rule, and
+//! names it.
 
 use std::path::Path;
 
@@ -8,13 +9,13 @@ use serde::Deserialize;
 
 use crate::data::place::PlaceError;
 
-/// What an event is counted under.
+/// Whose events are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
-    /// The session of whoever acted.
+    /// Those of one session of the actor.
     Session,
-    /// The person whom it is about.
+    /// Those about one person.
     Subject,
 }
 
@@ -22,63 +23,62 @@ pub enum By {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Count {
-    /// Events.
+    /// The events.
     #[default]
     Events,
-    /// The people whom they are about.
+    /// The different people whom the events are about.
     People,
 }
 
-/// One rule.
+/// A rule.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Its name, which alerts carry.
+    /// The name, which alerts carry: lower-case letters and underscores.
     pub name: String,
-    /// What it means, in words; for readers of the file.
+    /// What the rule means, for readers of the file; the server does not use it.
     #[serde(default)]
     pub about: String,
-    /// The type of the events.
+    /// The type of the events that count, such as `data.opened`.
     pub event: String,
-    /// Only of this kind: of record, or of what was read.
+    /// Only events of this kind of record, or of this kind of data read; `None`: of any kind.
     #[serde(default)]
     pub kind: Option<String>,
-    /// Only of somebody in one of these roles.
+    /// Only events whose actor has one of these roles; empty: of any role.
     #[serde(default)]
     pub roles: Vec<String>,
-    /// What they are counted under.
+    /// Whose events are counted together.
     pub by: By,
     /// What is counted.
     #[serde(default)]
     pub count: Count,
-    /// How many are too many.
+    /// The count from which on the rule raises an alert; 1 or more.
     pub at_least: u32,
-    /// Within so many seconds.
+    /// How far back the rule looks, in seconds: 1 to 604800.
     pub within_s: u32,
-    /// How bad it is.
+    /// The severity of the alert.
     pub severity: Severity,
-    /// For how long the account is suspended that did it; not at all where absent.
+    /// For how many seconds the account is suspended, 1 to 604800; `None`: not at all.
     #[serde(default)]
     pub suspend_s: Option<u32>,
 }
 
-/// All rules.
+/// The rules of a server.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
-    /// One after the other.
     pub rules: Vec<Rule>,
 }
 
 const LONGEST: u32 = 7 * 24 * 3600;
 
 impl Rules {
-    /// The rules that are built in.
+    /// The built-in rules.
     pub fn built_in() -> Self {
         Self::parse(include_str!("alert_rules.json")).expect("the rules that are built in are rules")
     }
 
-    /// The rules of a file.
+    /// Reads the rules of a file.
     pub fn read(path: &Path) -> Result<Self, PlaceError> {
         let text = std::fs::read_to_string(path).map_err(|error| PlaceError::Io(path.into(), error))?;
         Self::parse(&text).map_err(|fault| PlaceError::Malformed(path.into(), fault))
@@ -113,7 +113,7 @@ impl Rules {
 }
 
 impl Rule {
-    /// How far it looks back, which is how long it stays quiet after an alert.
+    /// How far back the rule looks, and how long it stays quiet after an alert.
     pub fn within(&self) -> TimeDelta {
         TimeDelta::seconds(i64::from(self.within_s))
     }

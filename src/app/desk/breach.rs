@@ -1,4 +1,4 @@
-//! The breach desk: each breach is a stream of the log that is about nobody in particular (GDPR Art. 33(5)).
+//! The breach desk. Each breach is a stream of the log that is about nobody in particular (GDPR Art. 33(5)).
 
 use context::{Ctx, SubjectId};
 use db::FromRow;
@@ -12,10 +12,10 @@ use crate::app::{
     frame::{self, newest_of},
 };
 
-/// So many breaches are shown.
+/// The most breaches that are shown.
 const SHOWN: i64 = 500;
 
-/// Runs a command on a breach by a member of staff; gives how far it has come.
+/// Runs a command on a breach in the name of a member of staff; returns the breach's state.
 pub async fn decide(
     app: &App,
     staff: &Ctx,
@@ -27,7 +27,7 @@ pub async fn decide(
     progress(&outcome.0.ok_or(AppError::Missing("breach"))?)
 }
 
-/// One breach.
+/// The state of one breach.
 pub async fn get(app: &App, breach: Uuid) -> Result<Progress, AppError> {
     let id = breach.to_string();
     let [rows] = frame::system_query(app, "breach_get", || [newest(SubjectId::NIL, Breach::TYPE, &id)]).await?;

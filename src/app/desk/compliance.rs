@@ -1,5 +1,5 @@
-//! The compliance desk: what is due, what is done, what stands, how old keys and checkpoints are. Read by the system for staff;
-//! about random ids, never about what data says.
+//! The compliance desk: open requests and erasures, consents, holds, and the age of drills, keys and checkpoints. The
+//! system reads them for staff. They show random ids, never personal values.
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, Role, SubjectId};
@@ -40,43 +40,41 @@ use crate::{
     supervisor::version::newest_minor,
 };
 
-/// So many requests are shown.
+/// The most requests and alerts that are read.
 const SHOWN: i64 = 10_000;
 
-/// Everything at a glance.
+/// What the compliance desk sees at a glance.
 pub struct Overview {
-    /// Accounts.
     pub accounts: AccountCount,
     /// Requests that are not answered yet.
     pub requests: Vec<OpenRequest>,
-    /// Erasures.
+    /// Erasures that wait, and those of the last thirty days that are done.
     pub erasures: Vec<ErasureRow>,
-    /// By when no backup brings back what is erased now.
+    /// The time after which no backup brings back what is erased now.
     pub unrecoverable_by: DateTime<Utc>,
-    /// Consents.
     pub consents: Vec<ConsentCount>,
     pub holds: Vec<HoldRow>,
     /// Privileged accounts.
     pub staff: Vec<StaffRow>,
-    /// The last drill.
+    /// The result of the last drill; `None` if there was none.
     pub drill: Option<Outcome>,
-    /// Versions of the key-encryption key, the current one last: version, made when.
+    /// Versions of the key-encryption key: number, whether it is the current one, and when it was made.
     pub keys: Vec<(i32, bool, Option<DateTime<Utc>>)>,
-    /// When the next rotation is due.
+    /// When the next rotation is due; `None` if the age of the current version is unknown.
     pub rotation_due_at: Option<DateTime<Utc>>,
-    /// The published checkpoint: how many leaves, signed when.
+    /// The published checkpoint: its number of leaves, and when it was signed.
     pub checkpoint: Option<(u64, DateTime<Utc>)>,
-    /// For how many seconds something has been waiting for a checkpoint.
+    /// For how many seconds something has been waiting for a published checkpoint; 0 if nothing waits.
     pub uncovered_s: i64,
-    /// Witnesses, and when each cosigned the published checkpoint.
+    /// The witnesses by name, and when each cosigned the published checkpoint.
     pub witnesses: Vec<(String, Option<DateTime<Utc>>)>,
     /// PostgreSQL's version, and whether it is new enough to close the known ways around row-level security.
     pub postgres: (String, bool),
-    /// How many alerts nobody looks after.
+    /// How many alerts nobody has acknowledged.
     pub open_alerts: usize,
 }
 
-/// Everything at a glance.
+/// Reads what the compliance desk sees at a glance.
 pub async fn overview(app: &App) -> Result<Overview, AppError> {
     let (now, id) = (app.clock.now(), SubjectId::NIL.to_string());
     let queries = || {
@@ -129,14 +127,14 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
     })
 }
 
-/// The requests that are not answered yet, the oldest first.
+/// The requests that are not answered yet, oldest first.
 pub async fn requests(app: &App) -> Result<Vec<OpenRequest>, AppError> {
     let now = app.clock.now();
     let [rows] = frame::system_query(app, "request_list", || [request_list(None, now, SHOWN)]).await?;
     Ok(rows.iter().map(OpenRequest::from_row).collect())
 }
 
-/// Takes two months more for a request, and tells the person why (GDPR Art. 12(3)); gives the new end.
+/// Extends the time to answer a request by two months, and tells the person why (GDPR Art. 12(3)); returns the new end.
 pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str) -> Result<DateTime<Utc>, AppError> {
     let reason = reason::parse(reason)?;
     let reason = reason.as_str();
@@ -162,7 +160,7 @@ pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<TrailRow>, App
     Ok(rows.iter().map(TrailRow::from_row).collect())
 }
 
-/// Who is concerned by a breach: the first of them, and how many in all.
+/// The people concerned by a breach: the first `limit` of them, and how many there are in all.
 pub async fn affected(
     app: &App,
     from: DateTime<Utc>,
@@ -177,7 +175,7 @@ pub async fn affected(
     Ok((affected, people))
 }
 
-/// Puts a drill on record.
+/// Records the outcome of a drill.
 pub async fn drill_record(app: &App, outcome: Outcome) -> Result<(), AppError> {
     let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
     frame::system_command::<Drill>(app, "drill_record", ctx, &id, outcome).await.map(drop)

@@ -1,6 +1,6 @@
-//! Opening a person's data: a member of the compliance desk names a reason, and may read that one person's records for a quarter
-//! of an hour. The person sees that it was done, by which role, and why; each read is an event of the person too, and the answer
-//! leaves when it is durable.
+//! Opening a person's data. A member of the compliance desk names a reason, and may then read that one person's records
+//! for a quarter of an hour. The person sees that their data was opened, by which role, and why. Each read is an event
+//! of the person too, and its answer leaves only once that event is durable.
 
 use db::FromRow;
 use std::sync::Arc;
@@ -32,20 +32,20 @@ use crate::app::{
 /// How long an opening lasts.
 const LASTS: TimeDelta = TimeDelta::minutes(15);
 
-/// Whose data is to be opened.
+/// The person whose data is to be opened.
 pub enum Whom {
-    /// The person inside the log.
+    /// By the log's own id.
     Subject(SubjectId),
-    /// Who has this address.
+    /// By the person's address.
     Address(String),
 }
 
-/// Opens a person's data to a member of staff, for a reason; gives the opening's id and its end.
+/// Opens a person's data to a member of staff, for a reason; returns the id and the end of the opening.
 pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(Uuid, DateTime<Utc>), AppError> {
     let session = staff.session.ok_or(AppError::SignedOut)?;
     let reason = reason::parse(reason)?;
     let opening = context::EventId::random().0;
-    // In the log of the member of staff, with where from; refuses one whose session has ended.
+    // Recorded in the log of the member of staff, with the client's address; refuses if the session has ended.
     access::note_session_read(app, staff, "opening", 1, opening.to_string()).await?;
     let subject = match whom {
         Whom::Subject(subject) => subject,
@@ -66,8 +66,8 @@ pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(U
     Ok((opening, expires_at))
 }
 
-/// Grants the keys of a person's records to an auditor, for a reason: what `lethe-audit replay --subject-key` reads. The person
-/// sees that it was done, and why; a later erasure does not take back what was granted.
+/// Grants the keys of a person's records to an auditor, for a reason; `lethe-audit replay --subject-key` reads the
+/// result. The person sees that it was done, and why. A later erasure does not take back what was granted.
 pub async fn keys_grant(app: &App, email: &str, reason: &str) -> Result<Zeroizing<String>, AppError> {
     let reason = reason::parse(reason)?;
     let system = &Ctx::system(app.clock.clone());
@@ -91,7 +91,7 @@ pub async fn keys_grant(app: &App, email: &str, reason: &str) -> Result<Zeroizin
     Ok(Zeroizing::new(format!("{grant:#}\n")))
 }
 
-/// The records of a kind of the person whose data was opened to this member of staff.
+/// The records of one kind of the person whose data this opening lets the member of staff read.
 pub async fn records(app: &App, staff: &Ctx, opening: Uuid, kind: &'static Kind) -> Result<Vec<OpenRecord>, AppError> {
     let [rows] = frame::system_query(app, "opening_get", || [opening_get(opening)]).await?;
     let row = rows.first().map(OpeningRow::from_row).ok_or(AppError::Missing("opening"))?;
@@ -108,7 +108,7 @@ pub async fn records(app: &App, staff: &Ctx, opening: Uuid, kind: &'static Kind)
     Ok(records)
 }
 
-/// Records a read by staff in the person's own log: role and session of who read, no address.
+/// Records in the person's own log that staff read data: with the reader's role and session, without an address.
 async fn opened_read(
     app: &App,
     staff: &Ctx,
@@ -126,20 +126,20 @@ fn opening_mac(app: &App, opening: Uuid, subject: SubjectId, staff: SubjectId, e
     app.vault.ring().row_mac("openings", &parts)
 }
 
-/// That the data of the context's subject was opened.
+/// The event that the data of the context's subject was opened.
 fn opened_event(person: &Ctx) -> event_log::Event {
     let event = access_event(person, person.subject, ACCESS, 1);
     event_log::Event { event_type: DATA_OPENED.to_owned(), payload: "{}".to_owned(), ..event }
 }
 
-/// A member of staff as a person's log names them: role and session, no address.
+/// The context in which a person's log names a member of staff: role and session, without an address.
 pub(crate) fn by_staff(staff: &Ctx, subject: SubjectId) -> Ctx {
     let mut ctx = staff.for_subject(subject, staff.session).acting_as(staff.role);
     ctx.client = Client::default();
     ctx
 }
 
-/// The circumstances in which staff read the data of a person: that person's rows, nobody's session.
+/// The context in which staff read the rows of a person: without a session, because the person has none here.
 fn opened_by(staff: &Ctx, subject: SubjectId) -> Ctx {
     let mut ctx = staff.for_subject(subject, None).acting_as(staff.role);
     ctx.client = Client::default();

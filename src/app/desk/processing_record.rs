@@ -1,6 +1,7 @@
-//! The record of processing activities (GDPR Art. 30) and the draft of a data protection impact assessment (Art. 35), made of what
-//! the server knows of itself: kinds, purposes, notices, retention, and who is responsible. In JSON-LD by the Data Privacy
-//! Vocabulary (DPV 2), and as a page to read. What only the controller knows is marked as open.
+//! The record of processing activities (GDPR Art. 30) and the draft of a data protection impact assessment (Art. 35).
+//! They are made from what the server knows: kinds, purposes, notices, retention, and who is responsible. Both come as
+//! JSON-LD in the terms of the Data Privacy Vocabulary (DPV 2) and as a page to read. What only the controller knows is
+//! marked as open.
 
 use domain::{
     Choice, Kind,
@@ -14,10 +15,10 @@ use crate::app::{
     rights::decision::{recipients, title},
 };
 
-/// What the controller has to fill in.
+/// Stands where the controller must fill something in.
 const OPEN: &str = "to be completed by the controller";
 
-/// Security of processing, as this server does it (Art. 32), each by its class in the vocabulary.
+/// The security measures of this server (Art. 32), each under its class of the vocabulary.
 const MEASURES: [(&str, &str); 8] = [
     ("Encryption", "every personal value is sealed with one person's key before it reaches the database (AES-256-GCM)"),
     (
@@ -44,7 +45,7 @@ const MEASURES: [(&str, &str); 8] = [
     ),
 ];
 
-/// What is looked at in an assessment: what may happen, and what stands against it.
+/// The risks of the assessment: what may happen, what is done against it, and what risk remains.
 const RISKS: [(&str, &str, &str); 6] = [
     (
         "somebody copies the database, a backup or a disk",
@@ -111,7 +112,7 @@ pub fn make(app: &App) -> Value {
             "description": "http://purl.org/dc/terms/description",
             "title": "http://purl.org/dc/terms/title",
             "version": "https://schema.org/version",
-            // Their values are terms, not texts.
+            // The values of these members are terms, not texts.
             "hasDataSubject": { "@type": "@id" },
             "hasProcessing": { "@type": "@id" },
         },
@@ -131,7 +132,8 @@ pub fn make(app: &App) -> Value {
     })
 }
 
-/// One purpose: what is processed for it, why it may be, for how long, and who receives it. None: to run the account.
+/// One purpose: the data processed for it, the legal basis, the retention and the recipients. `None` is running the
+/// account.
 fn activity(purpose: Option<Purpose>) -> Value {
     let of_purpose = |kind: &&&Kind| match purpose {
         Some(Purpose::Statistics) => kind.name() == "work_day" || kind.name() == "work_profile",
@@ -223,7 +225,7 @@ fn locations(known: &[String]) -> Vec<Value> {
     known.iter().map(|location| json!({ "@type": "dpv:StorageLocation", "title": location })).collect()
 }
 
-/// Somebody whom the controller has to ask before it decides.
+/// A view that the controller has to ask for before it decides.
 fn consultation(kind: &str, title: &str) -> Value {
     json!({ "@type": format!("dpv:{kind}"), "title": title, "description": OPEN })
 }
@@ -235,7 +237,7 @@ fn retention(kind: &Kind) -> String {
     }
 }
 
-/// Such a document as a page to read: headings, and tables of what stands under them.
+/// One of these documents as an HTML page: headings, and tables with the values below them.
 pub fn page(document: &Value) -> String {
     let title = document["title"].as_str().unwrap_or_default();
     let mut body = String::new();
@@ -252,7 +254,7 @@ main{max-width:60rem;margin:2rem auto;padding:0 1rem}h1{font-size:1.7rem}h2{font
 border-top:1px solid #d5dbe1;padding-top:1rem}h3{font-size:1.05rem}h4{font-size:1rem}dl{display:grid;grid-template-columns:14rem 1fr;\
 gap:.25rem 1rem;margin:.5rem 0}dt{color:#55616e}dd{margin:0}ul{margin:.25rem 0}@media(max-width:40rem){dl{display:block}}";
 
-/// The style's hash for a Content-Security-Policy.
+/// The hash of the page's style, as a source for `Content-Security-Policy`.
 pub fn style_source() -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
@@ -298,7 +300,7 @@ fn simple(value: &Value) -> String {
     }
 }
 
-/// `hasDataController` as `Data controller`.
+/// The name of a member in words: `hasDataController` becomes `Data controller`.
 fn words(name: &str) -> String {
     let name = name.strip_prefix("has").filter(|rest| rest.starts_with(char::is_uppercase)).unwrap_or(name);
     let mut words = String::new();

@@ -1,5 +1,6 @@
-//! Webhooks: where alerts go, and how each is signed (Standard Webhooks 1.0: `webhook-id`, `webhook-timestamp`,
-//! `webhook-signature`). What is sent is what stands in the log about the alert; it names nobody.
+//! Webhooks: the endpoints to which alerts are sent, and how each message is signed (Standard Webhooks 1.0:
+//! `webhook-id`, `webhook-timestamp`, `webhook-signature`). A message says what the log says about the alert; it names
+//! nobody.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::data::place::{PlaceError, read_secret};
 
-/// One endpoint as the file has it.
+/// An endpoint as the file holds it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -26,18 +27,18 @@ struct File {
     endpoints: Vec<Line>,
 }
 
-/// An endpoint.
+/// An endpoint to which alerts are sent.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// Its name, by which deliveries are listed.
+    /// The name by which deliveries are listed: lower-case letters, digits, `-` and `_`.
     pub name: String,
-    /// Where it is.
+    /// The URL: https, or http on loopback.
     pub url: String,
     secret: Zeroizing<Vec<u8>>,
 }
 
 impl Endpoint {
-    /// An endpoint with its secret, as `whsec_` and base64 of 24 to 64 bytes.
+    /// Makes an endpoint; `secret` is `whsec_` and base64 of 24 to 64 bytes.
     pub fn new(name: &str, url: &str, secret: &str) -> Result<Self, String> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
         if name.is_empty() || !name.bytes().all(plain) {
@@ -57,7 +58,7 @@ impl Endpoint {
         Ok(Self { name: name.to_owned(), url: url.to_owned(), secret: Zeroizing::new(secret) })
     }
 
-    /// The endpoints of a file.
+    /// Reads the endpoints of a file; refuses a file that is malformed or names an endpoint twice.
     pub fn read(path: &Path) -> Result<Vec<Self>, PlaceError> {
         let malformed = |fault: String| PlaceError::Malformed(path.into(), fault);
         let text = std::fs::read_to_string(path).map_err(|error| PlaceError::Io(path.into(), error))?;
@@ -76,7 +77,7 @@ impl Endpoint {
         Ok(endpoints)
     }
 
-    /// The signature of a message.
+    /// The value of `webhook-signature` for a message.
     pub fn sign(&self, id: &str, timestamp: i64, body: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
         let mac = hmac::sign(&key, format!("{id}.{timestamp}.{body}").as_bytes());
@@ -88,7 +89,7 @@ impl Endpoint {
 mod tests {
     use super::*;
 
-    /// The example of the specification.
+    /// The example of the Standard Webhooks specification.
     #[test]
     fn a_message_is_signed_as_the_standard_says() {
         let endpoint =

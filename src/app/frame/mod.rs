@@ -1,12 +1,13 @@
-//! The frames in which transactions run. A capability names its operation, says what it reads and what must hold of the person,
-//! and decides; all else is here: the ticket and the locks, the standing, the answer to a repeated request, and the events and
-//! read models that follow.
+//! The frames in which transactions run. A capability names its operation, says what it reads and what must be true of
+//! the person, and decides. The frame does the rest: the ticket and the locks, the standing, the stored answer to a
+//! repeated request, the events, and the read models that follow from the events.
 //!
-//! - [`query`] reads what is a person's own, in one flight.
-//! - [`command`] decides something of a person; [`command_once`] does so once for an idempotency key, [`attempt`] where nobody has
-//!   signed in, [`first`] where the person begins.
-//! - [`system_query`], [`system_command`] and, in several flights, [`system_work`] do the same for what is about nobody.
-//! - [`ticket_query`] reads what needs no standing.
+//! - [`query`] reads a person's own data, in one flight.
+//! - [`command`] decides something for a person. [`command_once`] does so once for each idempotency key, [`attempt`]
+//!   does so while nobody has signed in, and [`first`] creates the person.
+//! - [`system_query`], [`system_command`] and, in several flights, [`system_work`] do the same for data that is about
+//!   nobody.
+//! - [`ticket_query`] reads without a standing.
 
 mod standing;
 
@@ -28,7 +29,7 @@ use crate::{
 };
 use projections::records::answer::AnswerRow;
 
-/// A transaction of a person before it begins: its operation, its locks, and what must hold.
+/// A person's transaction before it begins: its operation, its locks, and what must be true of the person.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame<'a> {
     operation: &'static str,
@@ -40,7 +41,7 @@ pub(crate) struct Frame<'a> {
     keeps_trail: bool,
 }
 
-/// What must hold of the person, besides that they are there and their session lives.
+/// What must be true of the person, besides that the person exists and the session is alive.
 #[derive(Clone, Copy, Default)]
 struct Demands {
     open: bool,
@@ -49,7 +50,8 @@ struct Demands {
     unheld: bool,
 }
 
-/// Whom events name who is not who the ticket is for, and what their trail says besides.
+/// The context whose actor the events name, if that is not the holder of the ticket, and the details of the events'
+/// trail.
 #[derive(Clone, Copy)]
 struct Author<'a> {
     ctx: &'a Ctx,
@@ -57,64 +59,66 @@ struct Author<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// An act, such as submitting, granting, or asking for a deletion: a suspension bars it. Without a lock.
+    /// An act, such as submitting, granting, or asking for a deletion: a suspension bars it. Takes no lock.
     pub(crate) fn act(operation: &'static str, ctx: &'a Ctx) -> Self {
         let (gate, demands) = (Gate::read(ctx), Demands::default());
         Self { operation, ctx, gate, is_act: true, demands, author: None, keeps_trail: true }
     }
 
-    /// A right over one's own data, which a suspension leaves open: to read it, to take it along, to withdraw a consent or object,
-    /// to restrict, to cancel a deletion, to sign out. Without a lock.
+    /// A right over one's own data, which a suspension leaves open: to read or export it, to withdraw a consent or
+    /// object, to restrict, to cancel a deletion, to sign out. Takes no lock.
     pub(crate) fn right(operation: &'static str, ctx: &'a Ctx) -> Self {
         Self { is_act: false, ..Self::act(operation, ctx) }
     }
 
-    /// An act or a right.
+    /// An act if `is_act` is true, otherwise a right.
     pub(crate) fn act_if(is_act: bool, operation: &'static str, ctx: &'a Ctx) -> Self {
         Self { is_act, ..Self::act(operation, ctx) }
     }
 
-    /// Shares the person's lock with all who write, or open what must not be wrapped anew meanwhile.
+    /// Shares the person's lock with other transactions that write, or that open sealed values, so that no transaction
+    /// wraps the person's keys anew meanwhile.
     pub(crate) fn shared(self) -> Self {
         Self { gate: self.gate.and_shared(), ..self }
     }
 
-    /// Has the person's lock alone, as what replaces or destroys keys must.
+    /// Takes the person's lock alone, which is necessary to replace or destroy keys.
     pub(crate) fn alone(self) -> Self {
         Self { gate: self.gate.and_alone(), ..self }
     }
 
-    /// Also reads and writes rows that are found by a keyed hash.
+    /// Also lets the transaction read and write rows that are found by a keyed hash.
     pub(crate) fn looking_up(self, lookup: Lookup) -> Self {
         Self { gate: self.gate.and_lookup(lookup), ..self }
     }
 
-    /// Each statement may take a quarter of an hour.
+    /// Lets each statement take a quarter of an hour, because it may change very many rows.
     pub(crate) fn with_long_statements(self) -> Self {
         Self { gate: self.gate.with_long_statements(), ..self }
     }
 
-    /// Refuses what adds to data that is restricted or about to be deleted, or whose purpose has no consent that counts.
+    /// For a transaction that adds data. Refuses if processing is restricted, if a confirmed deletion waits, or if
+    /// `consent` names a purpose without a consent on its current notice.
     pub(crate) fn open_for(self, consent: Option<Purpose>) -> Self {
         Self { demands: Demands { open: true, consent, ..self.demands }, ..self }
     }
 
-    /// Refuses while processing is restricted.
+    /// Refuses while processing is restricted (GDPR Art. 18).
     pub(crate) fn unrestricted(self) -> Self {
         Self { demands: Demands { unrestricted: true, ..self.demands }, ..self }
     }
 
-    /// Refuses while a legal hold stands.
+    /// Refuses while a legal hold is in force (GDPR Art. 17(3)).
     pub(crate) fn unheld(self) -> Self {
         Self { demands: Demands { unheld: true, ..self.demands }, ..self }
     }
 
-    /// Events name somebody else than whom the ticket is for; their sealed trail says `details` besides.
+    /// Lets the events name the actor of `ctx` instead of the holder of the ticket, and adds `details` to their trail.
     pub(crate) fn recorded_for(self, ctx: &'a Ctx, details: &'a str) -> Self {
         Self { author: Some(Author { ctx, details }), ..self }
     }
 
-    /// Events keep no trail: its key is about to go.
+    /// Adds no trail to the events, because the transaction destroys the key that would open the trail.
     pub(crate) fn without_trail(self) -> Self {
         Self { keeps_trail: false, ..self }
     }
@@ -156,22 +160,21 @@ impl Demands {
     }
 }
 
-/// What a decision works with: the open transaction, and the events that come of it.
+/// What a decision works with: the open transaction and the events that it has added.
 #[derive(Clone)]
 pub(crate) struct Work<'a> {
-    /// The application.
     pub app: &'a App,
-    /// Who decides, about whom.
+    /// The actor, and the person whom the work concerns.
     pub ctx: &'a Ctx,
-    /// The transaction.
     pub tx: Tx,
-    /// The events so far.
+    /// The events that this transaction has added so far.
     pub unit: Arc<Unit>,
 }
 
 impl Work<'_> {
-    /// Runs a command on a stream whose payloads stand in clear (states and times, no value), of which `newest` holds the newest
-    /// event; gives the event that came of it.
+    /// Runs a command on a stream whose payloads are stored in clear, because they hold states and times and no
+    /// personal value. `newest` is the row of the stream's newest event. Returns the event that the command added, if
+    /// any.
     pub(crate) async fn command<A>(
         &self,
         id: &str,
@@ -185,7 +188,7 @@ impl Work<'_> {
         self.command_after::<A>(id, newest_of(newest).as_ref(), command).await
     }
 
-    /// The same on a stream whose newest event is known.
+    /// The same, for a stream whose newest event is loaded already.
     pub(crate) async fn command_after<A>(
         &self,
         id: &str,
@@ -202,29 +205,30 @@ impl Work<'_> {
         Ok(self.unit.newest().filter(|_| self.unit.len() > before))
     }
 
-    /// Keeps a statement for the last flight.
+    /// Queues a statement for the last flight.
     pub(crate) fn queue(&self, query: Query) {
         self.tx.queue(query);
     }
 
-    /// Queues a letter: it is sent if the transaction is committed.
+    /// Queues a letter, which is sent only if the transaction is committed.
     pub(crate) fn post(&self, letter: &Letter) -> Result<(), AppError> {
         letter::post(self.app, self.ctx, &self.tx, letter)
     }
 
-    /// Drops events, statements and letters so far: the transaction ends without a change.
+    /// Drops the events, statements and letters so far, so that the transaction ends without a change.
     pub(crate) fn undo(&self) {
         self.unit.clear();
         self.tx.clear_queue();
     }
 
-    /// Queues the events so far, with the read models that follow; what is queued after it comes after them.
+    /// Queues the statements that store the events so far and update the read models. Statements that are queued later
+    /// run later.
     pub(crate) fn flush(&self) {
         self.unit.flush(&self.tx, INLINE);
     }
 }
 
-/// Reads what is a person's own, in one flight; gives the standing, whose keys open it.
+/// Reads a person's own data in one flight. Returns the rows with the standing, whose keys open them.
 pub(crate) async fn query<const N: usize>(
     app: &App,
     frame: Frame<'_>,
@@ -242,8 +246,8 @@ pub(crate) async fn query<const N: usize>(
     app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
 }
 
-/// Decides something of a person: `reads` go with the standing in the first flight, `decide` works with their answers, and what
-/// comes of it is stored by the last.
+/// Decides something for a person. The first flight sends `reads` and reads the standing; `decide` gets their rows; the
+/// last flight stores the events and statements that `decide` added.
 pub(crate) async fn command<'a, const N: usize, T, F, Fut>(
     app: &'a App,
     frame: Frame<'a>,
@@ -265,7 +269,8 @@ where
     app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
 }
 
-/// The same once: what the first request with an idempotency key came to is stored, sealed, and answers all later ones.
+/// Like [`command`], but once for each idempotency key: the result of the first request with the key is stored, sealed,
+/// and answers all later requests with it.
 pub(crate) async fn command_once<'a, const N: usize, T, F, Fut>(
     app: &'a App,
     frame: Frame<'a>,
@@ -293,7 +298,8 @@ where
             }
             work.queue(claim.forget(frame.ctx));
         }
-        // After the replay: the first request was answered when it could be.
+        // Checked after the replay, so that a repeated request gets its stored answer even if the command would be
+        // refused now.
         frame.demands.check(&standing)?;
         let keys = standing.keys.clone();
         let value = decide(work.clone(), standing, answers(rows)).await?;
@@ -304,7 +310,7 @@ where
     app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
 }
 
-/// The first flight of a person's command.
+/// Sends the first flight of a person's command, and reads the standing from its rows.
 async fn begin<'a>(
     app: &'a App,
     frame: &Frame<'a>,
@@ -321,8 +327,9 @@ async fn begin<'a>(
     Ok((Work { app, ctx: frame.ctx, tx, unit }, standing, rows))
 }
 
-/// What anybody may try who has not signed in, about a person or, where the context's subject is nil, about nobody. Both take the
-/// same statements, and as many keys are made for nobody and thrown away, so that the time of an answer does not tell which it was.
+/// Runs what somebody tries before signing in. It concerns the context's subject, or nobody if that is nil. Both cases
+/// send the same statements, and for nobody the same number of keys is made and thrown away, so that the time of an
+/// answer does not tell one case from the other.
 pub(crate) async fn attempt<'a, const N: usize, T, F, Fut>(
     app: &'a App,
     frame: Frame<'a>,
@@ -355,7 +362,8 @@ where
     app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
 }
 
-/// The transaction with which a person begins: keys are made, and what `decide` adds is the first that is kept under them.
+/// Runs the transaction that creates a person: it makes the person's keys, and the events that `decide` adds are the
+/// first under these keys.
 pub(crate) async fn first<'a, T, F, Fut>(app: &'a App, frame: Frame<'a>, decide: F) -> Result<T, AppError>
 where
     F: Fn(Work<'a>, Arc<SubjectKeys>) -> Fut + Sync,
@@ -363,7 +371,7 @@ where
 {
     let (decide, frame) = (&decide, &frame);
     let work = move |tx: Tx| async move {
-        // Made anew with every try: a rotation of the ring may have come in between.
+        // The keys are made anew with every try, because the ring may have been rotated in between.
         let (keys, wrapped) = app.vault.create_subject(frame.ctx.subject);
         let keys = Arc::new(keys);
         tx.queue(subject_insert(frame.ctx.subject, &wrapped));
@@ -379,18 +387,20 @@ where
     outcome
 }
 
-/// The keys of the context's subject for an act; refuses where the session, if one is named, has ended or is suspended.
+/// The keys of the context's subject, for an act. If the context names a session, refuses if it has ended or if the
+/// account is suspended.
 pub(crate) async fn acting_keys(app: &App, ctx: &Ctx) -> Result<Arc<SubjectKeys>, AppError> {
     Ok(query(app, Frame::act("standing_keys", ctx), || []).await?.0.keys)
 }
 
-/// The keys of the context's subject for a right over their own data; refuses where the session has ended.
+/// The keys of the context's subject, for a right over their own data. If the context names a session, refuses if it
+/// has ended.
 pub async fn right_keys(app: &App, ctx: &Ctx) -> Result<Arc<SubjectKeys>, AppError> {
     Ok(query(app, Frame::right("standing_keys", ctx), || []).await?.0.keys)
 }
 
-/// The person's index key, from memory or, once, from the database. What is found with it is read by a transaction of its own,
-/// which looks at the standing for what it does.
+/// The person's index key: from memory or, if it is not there yet, from the database. A right is enough here, because
+/// the transaction that reads rows with this key checks the standing for its own purpose.
 pub(crate) async fn index_key(app: &App, ctx: &Ctx) -> Result<IndexKey, AppError> {
     match app.vault.index_key(ctx.subject) {
         Some(key) => Ok(key),
@@ -398,7 +408,8 @@ pub(crate) async fn index_key(app: &App, ctx: &Ctx) -> Result<IndexKey, AppError
     }
 }
 
-/// One flight under the ticket of whoever asks, without a standing: what is public, or comes before it.
+/// Sends one flight under the ticket of `ctx` without a standing: for public data, and for reads that come before a
+/// standing.
 pub(crate) async fn ticket_query<const N: usize>(
     app: &App,
     operation: &'static str,
@@ -411,7 +422,7 @@ pub(crate) async fn ticket_query<const N: usize>(
     app.db.api.run_tx(operation, ctx, gate, work).await
 }
 
-/// Reads and writes what is about nobody, in one flight, under the system's ticket.
+/// Reads and writes data that is about nobody, in one flight, under the system's ticket.
 pub(crate) async fn system_query<const N: usize>(
     app: &App,
     operation: &'static str,
@@ -422,7 +433,7 @@ pub(crate) async fn system_query<const N: usize>(
     app.db.system.run_tx(operation, ctx, Gate::read(ctx), work).await
 }
 
-/// Works on what is about nobody in several flights, by a pool of one's choice, under the ticket of `ctx`.
+/// Works on data that is about nobody, in several flights, on the given pool, under the ticket of `ctx`.
 pub(crate) async fn system_work<'a, T, F, Fut>(
     app: &'a App,
     pool: &Db,
@@ -444,8 +455,8 @@ where
     pool.run_tx(operation, ctx, Gate::read(ctx), work).await
 }
 
-/// Runs a command on a stream that is about nobody, as whoever `ctx` says; gives the stream's newest event then, and whether the
-/// command added it.
+/// Runs a command on a stream that is about nobody, in the name of the actor of `ctx`. Returns the stream's newest
+/// event afterwards, and whether the command added it.
 pub(crate) async fn system_command<A>(
     app: &App,
     operation: &'static str,
@@ -474,7 +485,7 @@ pub(crate) fn own_id() -> String {
     EventId::random().to_string()
 }
 
-/// The newest event of a stream, of the rows that `projections::log::audit::newest` gives.
+/// The newest event of a stream, from the rows of `projections::log::audit::newest`.
 pub(crate) fn newest_of(rows: &[Row]) -> Option<Event> {
     rows.first().map(|row| Event::from_row(row))
 }

@@ -1,7 +1,7 @@
-//! Standing: what decides whether a person may act now. Read in the first flight of every transaction.
+//! Standing: what decides whether a person may act now. A person's query or command reads it in the first flight.
 //!
-//! A suspended account may not act, and keeps its rights: a suspension stops what a thief of the session would do, and never
-//! keeps a person from their data. Each frame says which of both it is.
+//! A suspended account may not act but keeps its rights. A suspension stops the acts of a thief who has the session,
+//! and never keeps a person from their own data. Each frame says whether it is an act or a right.
 
 use std::sync::Arc;
 
@@ -20,19 +20,19 @@ use crate::{
     auth::sessions::session_mac,
 };
 
-/// A person's keys and switches and, for one purpose, the consent.
+/// A person's keys and switches, and the consent to one purpose.
 pub struct Standing {
-    /// The person's keys, open.
+    /// The person's keys, opened.
     pub keys: Arc<SubjectKeys>,
-    /// The same as the database holds them.
+    /// The same keys, wrapped, as the database holds them.
     pub wrapped: WrappedSubject,
     consent: Option<Decided>,
     restricted: bool,
     deletion_at: Option<DateTime<Utc>>,
     held_until: Option<DateTime<Utc>>,
-    /// The end of a suspension that lasts.
+    /// The end of a suspension that is still in force.
     suspended_until: Option<DateTime<Utc>>,
-    /// Whether a session asks, and not a job of the server.
+    /// Whether a session asks; false if a job of the server does.
     in_session: bool,
 }
 
@@ -44,7 +44,7 @@ struct Decided {
 }
 
 impl Standing {
-    /// The statement: keys, switches, whether the session is alive, the consent to a purpose.
+    /// The statement that reads the keys, the switches, whether the session is alive, and the consent to `purpose`.
     pub(super) fn query(ctx: &Ctx, purpose: Option<Purpose>) -> Query {
         Query::new(
             "-- standing
@@ -63,7 +63,7 @@ impl Standing {
         .bind(purpose.map(Choice::as_str))
     }
 
-    /// Takes the answer. Refuses where the person is gone or the session has ended.
+    /// Reads the standing from the rows of its statement. Refuses if the person is erased or the session has ended.
     pub(super) fn take(app: &App, ctx: &Ctx, rows: &[Row]) -> Result<Self, AppError> {
         let Some(row) = rows.first() else {
             app.vault.forget(ctx.subject);
@@ -91,7 +91,7 @@ impl Standing {
         Ok(Self { keys, wrapped, consent, restricted, deletion_at, held_until, suspended_until, in_session })
     }
 
-    /// Refuses an act of a session while the account is suspended. Jobs on a suspended person go on.
+    /// Refuses an act of a session while the account is suspended. Jobs that concern a suspended person go on.
     pub(crate) fn require_acting(&self) -> Result<(), AppError> {
         match self.suspended_until {
             Some(until) if self.in_session => Err(AppError::Suspended { until }),
@@ -99,12 +99,12 @@ impl Standing {
         }
     }
 
-    /// The end of a suspension that lasts, whoever asks.
+    /// The end of a suspension that is still in force, no matter who asks.
     pub fn suspended_until(&self) -> Option<DateTime<Utc>> {
         self.suspended_until
     }
 
-    /// Refuses where the purpose that was asked for has no consent on the notice that counts today.
+    /// Refuses if `purpose` has no consent on its current notice.
     pub(super) fn require_consent(&self, purpose: Option<Purpose>) -> Result<(), AppError> {
         let Some(purpose) = purpose else { return Ok(()) };
         let reason = match &self.consent {
@@ -117,17 +117,18 @@ impl Standing {
         Err(AppError::ConsentNeeded { purpose, reason })
     }
 
-    /// Refuses while processing is restricted (GDPR Art. 18): what is there is stored, and nothing else happens to it.
+    /// Refuses while processing is restricted (GDPR Art. 18): restricted data is stored, and nothing else is done with
+    /// it.
     pub(crate) fn require_unrestricted(&self) -> Result<(), AppError> {
         if self.restricted { Err(AppError::Restricted) } else { Ok(()) }
     }
 
-    /// Refuses to delete while a legal hold stands (GDPR Art. 17(3)).
+    /// Refuses to delete while a legal hold is in force (GDPR Art. 17(3)).
     pub(crate) fn require_unheld(&self) -> Result<(), AppError> {
         self.held_until.map_or(Ok(()), |until| Err(AppError::Held { until }))
     }
 
-    /// Refuses what adds to data that is restricted, or about to be deleted.
+    /// Refuses to add to data that is restricted or about to be deleted.
     pub(super) fn require_open(&self) -> Result<(), AppError> {
         self.require_unrestricted()?;
         if self.deletion_at.is_some() { Err(AppError::DeletionWaiting) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! Accounts: making one, and what is recorded of it. Signing in and out is `sign_in.rs`.
+//! Accounts: making one, and recording what happens to it. `sign_in.rs` signs people in and out.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::{Ctx, Role, SessionId, SubjectId, UserId};
@@ -28,9 +28,9 @@ use crate::{
 pub struct Registration {
     /// The address, normalised.
     pub email: String,
-    /// The work profile; staff have none.
+    /// The work profile; `None` for staff.
     pub work: Option<WorkProfile>,
-    /// Purposes consented to with the registration.
+    /// The purposes to which the person consents with the registration.
     pub consents: Vec<Purpose>,
 }
 
@@ -42,13 +42,14 @@ impl Registration {
     }
 }
 
-/// Makes an account and signs its holder in: keys, ids, contact, work profile, consents, a session. All of it or nothing.
+/// Makes an account and signs its holder in. Keys, ids, contact, work profile, consents and session are stored in one
+/// transaction.
 pub async fn register(app: &App, ctx: &Ctx, person: &Registration, proof: &Proof) -> Result<Grant, AppError> {
     let grant = register_as(app, ctx, person, proof, Some(SessionId::random())).await?;
     grant.ok_or_else(|| AppError::Corrupt("a sign-in gave no token".to_owned()))
 }
 
-/// Makes an account for somebody else, who is not signed in by it. Only the command line does.
+/// Makes an account for somebody else without signing them in. Only the command line does this.
 pub async fn create(app: &App, ctx: &Ctx, person: &Registration) -> Result<(), AppError> {
     register_as(app, ctx, person, &Proof::Operator, None).await.map(drop)
 }
@@ -62,7 +63,7 @@ async fn register_as(
 ) -> Result<Option<Grant>, AppError> {
     person.check(ctx)?;
     let (address, pepper) = app.vault.ring().address_hash(&person.email);
-    // Whether the address is taken the unique key says; asking first would only ask twice.
+    // The unique key of addresses tells whether the address is taken, so no query asks before.
     match register_tx(app, ctx, person, proof, session, (address, pepper)).await {
         Err(AppError::Db(db::DbError::Conflict(what))) if what.starts_with("addresses_") => {
             Err(AppError::AccountExists)
@@ -117,7 +118,7 @@ async fn register_tx(
         for purpose in &person.consents {
             let (id, grant) = (stream_id(subject, *purpose), decision::command(*purpose, true, None));
             let granted = work.command::<Consent>(&id, &[], grant).await?;
-            // Who is registered by somebody else did not act, and gets no letter.
+            // An operator who makes the account acts, not the person, so the person gets no receipt.
             if let (Proof::Code(_), Some(event)) = (proof, granted) {
                 receipt::post(&work, &person.email, &event, user)?;
             }
@@ -128,7 +129,7 @@ async fn register_tx(
     .await
 }
 
-/// Runs commands on the account's own stream, one after the other.
+/// Runs commands on the account's stream, one after the other.
 pub(crate) async fn account_commands(
     work: &Work<'_>,
     newest: &[Row],
@@ -141,7 +142,7 @@ pub(crate) async fn account_commands(
     Ok(())
 }
 
-/// Submits the first record of a shape of which a person has one.
+/// Submits the first record of a kind of which a person has only one.
 async fn first_record<S: Shape>(work: &Work<'_>, keys: &SubjectKeys, shape: &S) -> Result<(), AppError> {
     let (kind, record, key) =
         (kind(S::NAME).expect("every shape is in the list"), context::RecordId::random(), RecordKey::generate());
@@ -157,7 +158,7 @@ async fn first_record<S: Shape>(work: &Work<'_>, keys: &SubjectKeys, shape: &S) 
     Ok(())
 }
 
-/// The day it is in a time zone.
+/// The current day in a time zone; the day in UTC if the zone is unknown.
 pub fn today(now: DateTime<Utc>, time_zone: &str) -> NaiveDate {
     time_zone.parse::<chrono_tz::Tz>().map_or(now.date_naive(), |zone| now.with_timezone(&zone).date_naive())
 }

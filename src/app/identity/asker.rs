@@ -1,4 +1,4 @@
-//! Who asks for a code or shows one: a device on which the person signed in before, or a client that is not known.
+//! Who asks for a code or shows one: a device on which the person signed in before, or an unknown client.
 
 use context::{Ctx, SubjectId};
 use db::Gate;
@@ -15,7 +15,8 @@ use crate::{
     },
 };
 
-/// Who asks: a device of the person `known`, where it shows the secret of one. For an address that nobody has, as much is asked.
+/// Returns the device of the person `known` if its secret was shown, otherwise the client. An address without an
+/// account takes the same statement, so that both look alike from outside.
 pub async fn find(app: &App, ctx: &Ctx, known: Option<&Known>, secret: Option<&str>) -> Result<Asker, AppError> {
     let stranger = || Asker::Client(client_key(ctx));
     let Some(secret) = secret else { return Ok(stranger()) };

@@ -1,9 +1,10 @@
-//! Mailed codes: asking for one, which is on record, and showing one. What a code is says `auth/codes.rs`.
+//! Mailed codes: asking for one, which is recorded in the log, and showing one. `auth/codes.rs` says what a code is.
 //!
-//! Promises that known and unknown addresses take the same path and get the same answer; that an attempt is counted, and the count
-//! committed, before a code is compared; and that what strangers try or have mailed keeps nobody out: a device that the person signed
-//! in on before has counters and a code of its own, and once strangers have tried too often, everybody else is mailed codes that are
-//! too long to guess, which no count bars.
+//! Promises: known and unknown addresses take the same path and get the same answer. A try is counted, and the count
+//! committed, before a code is compared. Strangers who try codes or have codes mailed keep nobody out, for two reasons.
+//! A device on which the person signed in before has its own counters and its own code. And once strangers have tried
+//! an address too often, everybody else is mailed codes that are too long to guess and that the counter of the address
+//! does not bar.
 
 use context::{Ctx, Role, SubjectId};
 use db::{Gate, Tx};
@@ -29,8 +30,8 @@ use crate::{
     mail::{Letter, letter_insert},
 };
 
-/// The person whom an address belongs to that is mailed a code. A row that was tampered with counts as none: the letter goes to the
-/// address all the same, and lets nobody in.
+/// Finds the person to whom a code is mailed. A row that was tampered with counts as nobody: the letter still goes to
+/// the address, but its code signs nobody in.
 pub async fn to_mail(app: &App, ctx: &Ctx, email: &str) -> Result<Option<Known>, AppError> {
     match known::account_of(app, ctx, email).await {
         Err(error @ AppError::Corrupt(_)) => {
@@ -41,7 +42,7 @@ pub async fn to_mail(app: &App, ctx: &Ctx, email: &str) -> Result<Option<Known>,
     }
 }
 
-/// Counts a request for a code; refuses where its mailbox or its client had too many.
+/// Counts a request for a code; refuses if its mailbox or its client had too many.
 pub async fn count(app: &App, ctx: &Ctx, email: &str, asker: &Asker) -> Result<Left, AppError> {
     let client = match asker {
         Asker::Device(device) => {
@@ -52,28 +53,29 @@ pub async fn count(app: &App, ctx: &Ctx, email: &str, asker: &Asker) -> Result<L
     };
     let mailbox = mailbox_of(email);
     let both = format!("{client} {mailbox}");
-    // The client's own limits first: who has used them up does not count against the mailbox.
+    // The client's own limits come first, so that a client that has used them up does not count against the mailbox.
     let own = [
         (Limit::CodesPerMailboxAndClient, both.as_str()),
         (Limit::CodesPerClient, client.as_str()),
         (Limit::CodesPerClientAndDay, client.as_str()),
     ];
     let left = limit::count(app, ctx, &own).await?;
-    // What is refused here sends no letter, and does not count as one of the day's.
+    // A request that is refused here sends no letter, so it does not count as one of the day's letters.
     let soon = limit::used(app, ctx, Limit::CodesPerMailbox, &mailbox).await?;
     if soon.is_over() {
         return Err(AppError::from(soon));
     }
     let day = limit::used(app, ctx, Limit::CodesPerMailboxAndDay, &mailbox).await?;
-    // Beyond the day's letters one a quarter of an hour still goes. Whoever asked for it, it comes to the owner, and lets them in.
+    // After the day's letters are used up, one letter a quarter of an hour still goes. Whoever asked for it, it reaches
+    // the owner of the mailbox, and lets the owner sign in.
     if day.is_over() && soon.used() > 1 { Err(AppError::from(soon)) } else { Ok(left) }
 }
 
-/// Mails a fresh code to an address; it replaces the one that the same asker was mailed before. That it was asked for is on
-/// record: in the person's own log where the address is known, else in the system's.
+/// Mails a fresh code to an address; it replaces the code that was mailed to the same asker before. The request is
+/// recorded in the person's own log if the address is known, otherwise in the system's.
 pub async fn send(app: &App, ctx: &Ctx, email: &str, known: Option<&Known>, asker: &Asker) -> Result<(), AppError> {
     match send_to(app, ctx, email, known, asker).await {
-        // Erased between the two looks.
+        // The person was erased after the address was looked up.
         Err(AppError::SignedOut) if known.is_some() => send_to(app, ctx, email, None, asker).await,
         outcome => outcome,
     }
@@ -96,7 +98,7 @@ async fn send_to(app: &App, ctx: &Ctx, email: &str, known: Option<&Known>, asker
     .await
 }
 
-/// Compares a code with those that were mailed to the address.
+/// Counts a try, then compares a code with the codes that were mailed to the address.
 pub async fn show(app: &App, ctx: &Ctx, email: &str, code: &str, asker: &Asker) -> Result<Shown, AppError> {
     let ring = app.vault.ring();
     let (address, _) = ring.address_hash(email);
@@ -126,10 +128,11 @@ pub async fn show(app: &App, ctx: &Ctx, email: &str, code: &str, asker: &Asker) 
     shown.next().ok_or(AppError::CodeRefused)
 }
 
-/// Records that somebody showed a wrong code: in the person's own log where the address is known, else in the system's.
+/// Records that somebody showed a wrong code: in the person's own log if the address is known, otherwise in the
+/// system's.
 pub async fn fail_sign_in(app: &App, ctx: &Ctx, known: Option<&Known>) -> Result<(), AppError> {
     match fail(app, ctx, known).await {
-        // Erased between the two looks.
+        // The person was erased after the address was looked up.
         Err(AppError::SignedOut) if known.is_some() => fail(app, ctx, None).await,
         outcome => outcome,
     }
@@ -142,13 +145,13 @@ async fn fail(app: &App, ctx: &Ctx, known: Option<&Known>) -> Result<(), AppErro
         .await
 }
 
-/// Queues the event of what anybody may try with an address. Each is a stream of its own, so that many at once wait for nothing:
-/// a queue before one address would tell that it is known.
+/// Adds the event of what somebody tries with an address. Each event is a stream of its own, so that many tries at once
+/// do not wait for each other: a wait would tell that the address is known.
 async fn record(work: &Work<'_>, command: AccountCommand) -> Result<(), AppError> {
     work.command::<Account>(&frame::own_id(), &[], command).await.map(drop)
 }
 
-/// The circumstances of what anybody may try with an address: about its person, or about nobody.
+/// The context of what somebody tries with an address: about its person, or about nobody.
 fn about(ctx: &Ctx, known: Option<&Known>) -> Ctx {
     let subject = known.map_or(SubjectId::NIL, |known| known.subject);
     ctx.for_subject(subject, None).acting_as(Role::Anonymous)

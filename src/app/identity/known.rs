@@ -1,4 +1,4 @@
-//! Who has an account: found by the keyed hash of an address.
+//! Finds who has an account by the keyed hash of an address.
 
 use context::{Ctx, SubjectId, UserId};
 use db::{Gate, Lookup, Query, Row};
@@ -10,23 +10,24 @@ use crate::app::{
     frame::{self},
 };
 
-/// Where an address leads.
+/// The person to whom an address leads.
 pub struct Known {
-    /// The person.
     pub subject: SubjectId,
 }
 
-/// The person whom a normal address belongs to, also where an earlier version filed it under another spelling.
+/// The person to whom a normalised address belongs, also if an earlier version filed it under another spelling.
 pub async fn account_of(app: &App, ctx: &Ctx, email: &str) -> Result<Option<Known>, AppError> {
     let ring = app.vault.ring();
     let found = account_at(app, ctx, ring.address_hash(email).0).await?;
     let Some(former) = former_spelling(email) else { return Ok(found) };
-    // Looked for in any case, so that the time of the answer does not tell what the first look found.
+    // The former spelling is looked up in any case, so that the time of the answer does not tell if the first lookup
+    // found somebody.
     let by_former = account_at(app, ctx, ring.address_hash(&former).0).await?;
     Ok(found.or(by_former))
 }
 
-/// The person whom an address is filed under. The row's MAC is checked: a moved row leads nowhere.
+/// The person under whom an address is filed. The row's MAC is checked, so that a row moved to another person is
+/// refused.
 async fn account_at(app: &App, ctx: &Ctx, address: Lookup) -> Result<Option<Known>, AppError> {
     let queries = || [address_get(address)];
     let [rows] = frame::ticket_query(app, "account_of", ctx, Gate::lookup(address), queries).await?;
@@ -49,7 +50,7 @@ pub(crate) fn user_id(app: &App, subject: SubjectId, row: &Row) -> Result<UserId
     Ok(UserId(user))
 }
 
-/// The public id of a person.
+/// Reads the public id of a person, with the MAC of its row.
 pub(crate) fn user_get(subject: SubjectId) -> Query {
     Query::new("-- user_get\nSELECT user_id, mac FROM auth.users WHERE subject_id = $1").bind(subject.0)
 }

@@ -1,4 +1,4 @@
-//! Counting requests against limits, each in a transaction of its own, so that a refused request counts as well.
+//! Counts requests against limits. Each count is a transaction of its own, so that a refused request counts as well.
 
 use context::Ctx;
 use db::{Gate, Query};
@@ -11,16 +11,17 @@ use crate::{
     auth::limits::{Left, Limit, query},
 };
 
-/// Counts a command of the context's subject that sends a letter; refuses where there were too many.
+/// Counts a command of the context's subject that sends a letter; refuses if there were too many.
 pub async fn count_letter(app: &App, ctx: &Ctx) -> Result<(), AppError> {
     let who = ctx.subject.to_string();
     let limits = [(Limit::LettersPerPerson, who.as_str()), (Limit::LettersPerPersonAndDay, who.as_str())];
     count(app, ctx, &limits).await.map(drop)
 }
 
-/// Counts one request against each limit and says what the tightest leaves; refuses where one is used up.
+/// Counts one request against each limit and returns what is left of the tightest; refuses if a limit is exceeded.
 pub async fn count(app: &App, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Left, AppError> {
-    // Under a transit key: what is left of a client's address in old copies tells nothing after 72 hours.
+    // Counted under a transit key, so that old copies of the database tell nothing of a client's address after 72
+    // hours.
     let (key, _) = app.vault.ring().transit(ctx.now())?;
     let queries =
         || -> Vec<Query> { limits.iter().map(|(limit, who)| query(app.vault.ring(), ctx, key, *limit, who)).collect() };
@@ -36,7 +37,7 @@ pub async fn count(app: &App, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Lef
     if tightest.is_over() { Err(AppError::from(tightest)) } else { Ok(tightest) }
 }
 
-/// Counts one request against a limit and says what that leaves, used up or not.
+/// Counts one request against a limit and returns what is left; does not refuse, even if the limit is exceeded.
 pub async fn used(app: &App, ctx: &Ctx, limit: Limit, who: &str) -> Result<Left, AppError> {
     let (key, _) = app.vault.ring().transit(ctx.now())?;
     let queries = || [query(app.vault.ring(), ctx, key, limit, who)];

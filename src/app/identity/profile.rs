@@ -1,4 +1,4 @@
-//! The records of which a person has one: contact and work profile.
+//! The two records of which a person has one each: contact and work profile.
 
 use std::sync::Arc;
 
@@ -21,19 +21,18 @@ use crate::app::{
     },
 };
 
-/// All that the account page shows.
+/// Everything that the account page shows.
 pub struct Profile {
-    /// Since when the account exists.
+    /// When the account was made.
     pub registered_at: DateTime<Utc>,
-    /// How to reach the person.
     pub contact: Contact,
-    /// Where and as what the person works, and the version of that record; staff have none.
+    /// The work profile and the version of its record; `None` for staff.
     pub work: Option<(WorkProfile, i64)>,
-    /// When a work day was submitted last.
+    /// When a work day was last submitted or changed; `None` if there is no work day.
     pub last_submission_at: Option<DateTime<Utc>>,
 }
 
-/// The account, the contact and the work profile.
+/// Reads the account, the contact and the work profile.
 pub async fn get(app: &App, ctx: &Ctx) -> Result<(Profile, Arc<SubjectKeys>), AppError> {
     let single_of = |kind: &Kind| record_list(ctx.subject, kind.name(), None);
     let last = || record_latest(ctx.subject, WORK_DAY.name());
@@ -46,7 +45,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Profile, Arc<SubjectKeys>), Ap
     Ok((Profile { registered_at, contact, work, last_submission_at: last[0].get(0) }, keys))
 }
 
-/// Rectifies the work profile; refuses where it is not of an expected version.
+/// Corrects the work profile (GDPR Art. 16); refuses if its version is not an expected one.
 pub async fn rectify(
     app: &App,
     ctx: &Ctx,

@@ -1,4 +1,4 @@
-//! A session as a sign-in makes it: rows, refresh token, access token.
+//! Makes a session at sign-in: its rows, its refresh token and its access token.
 
 use context::{Ctx, Role, SessionId, UserId};
 use db::{Lookup, Tx};
@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// Queues a session with its first refresh token, and makes the access token. Who showed a code is on a device that is known from
-/// then on.
+/// Queues a session with its first refresh token, and makes the access token. If a code was shown, the device is known
+/// from then on.
 pub(crate) fn grant(
     work: &Work<'_>,
     (session, proof): (SessionId, &Proof),
@@ -34,7 +34,7 @@ pub(crate) fn grant(
     Ok(Grant { device_secret, ..claims(app, ctx, session, user, role, time_zone, refresh.text)? })
 }
 
-/// The access token of a session, with its refresh token.
+/// The access token of a session, together with its refresh token.
 pub(crate) fn claims(
     app: &App,
     ctx: &Ctx,
@@ -49,7 +49,7 @@ pub(crate) fn claims(
     Ok(Grant { claims, token, refresh_token, expires_at, device_secret: None })
 }
 
-/// On what a person signs in, as the log says it; nothing where the command line does it.
+/// The device on which a person signs in, as the log names it; `None` if the command line makes the account.
 pub(crate) fn signs_in_on(proof: &Proof) -> Option<SignInDevice> {
     match proof {
         Proof::Code(shown) if shown.device.is_some() => Some(SignInDevice::Known),
@@ -58,7 +58,7 @@ pub(crate) fn signs_in_on(proof: &Proof) -> Option<SignInDevice> {
     }
 }
 
-/// Uses a code up; of several that show it at once, one gets through.
+/// Uses up a code. If several requests show the same code at once, one of them succeeds.
 pub async fn use_up(tx: &Tx, ctx: &Ctx, address: Lookup, proof: &Proof) -> Result<(), AppError> {
     let Proof::Code(shown) = proof else { return Ok(()) };
     let [used] = tx.flight([code_use(ctx, address, shown)]).await?;

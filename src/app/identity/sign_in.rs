@@ -1,7 +1,8 @@
 //! Signing in and out, and exchanging refresh tokens.
 //!
-//! Who signs in has shown a code mailed to the address (`auth/codes.rs`); the code is used up in the transaction that lets
-//! the person in, so that one code opens one session at most. Rows that lead to a person carry a MAC of the ring.
+//! A person who signs in has shown a code that was mailed to the address (`auth/codes.rs`). The code is used up in the
+//! transaction that opens the session, so that one code opens one session at most. Rows that lead to a person carry a
+//! MAC made with the ring.
 
 use context::{Ctx, Role, SessionId, SubjectId};
 use db::{Gate, Query, Row};
@@ -26,7 +27,7 @@ use crate::{
     auth::{Grant, codes::Proof, devices::devices_forget, sessions},
 };
 
-/// Signs a known person in.
+/// Signs in a person who has an account.
 pub async fn begin(app: &App, ctx: &Ctx, email: &str, known: &Known, proof: &Proof) -> Result<Grant, AppError> {
     let (address, _) = app.vault.ring().address_hash(email);
     let session = SessionId::random();
@@ -38,7 +39,8 @@ pub async fn begin(app: &App, ctx: &Ctx, email: &str, known: &Known, proof: &Pro
     frame::command(app, frame, reads, move |work, standing, [newest, contact, profile, roles, user]| async move {
         let keys = standing.keys;
         use_up(&work.tx, ctx, address, proof).await?;
-        // The lookup found a row; the sealed contact must name the same address, or the row was tampered with.
+        // The address hash led to this person. The sealed contact must name the same address, or somebody changed the
+        // row.
         let names_it = |contact: Contact| normalise_address(&contact.email).is_ok_and(|named| named == email);
         if !single::<Contact>(&keys, &contact)?.is_some_and(|(contact, _)| names_it(contact)) {
             return Err(AppError::Corrupt("an address leads to somebody else".to_owned()));
@@ -53,8 +55,8 @@ pub async fn begin(app: &App, ctx: &Ctx, email: &str, known: &Known, proof: &Pro
     .await
 }
 
-/// Exchanges a refresh token for a new pair. A token shown a second time ends its session, unless it is the same client's, a moment
-/// later: then it gets the same refresh token again.
+/// Exchanges a refresh token for a new pair of tokens. A token that is shown a second time ends its session. The
+/// exception is the same client that repeats its request a moment later: it gets the same refresh token again.
 pub async fn refresh(app: &App, ctx: &Ctx, token: &str, device_secret: Option<&str>) -> Result<Grant, AppError> {
     let ring = app.vault.ring();
     let lookup = sessions::refresh_lookup(ring, token);
@@ -76,12 +78,13 @@ pub async fn refresh(app: &App, ctx: &Ctx, token: &str, device_secret: Option<&s
             sessions::refresh_use(ring, ctx, lookup, user_of_token),
         ]
     };
-    // Who is suspended stays signed in, or could use no right.
+    // A right, because a suspended person must stay signed in to use their rights.
     let frame = Frame::right("auth_refresh", ctx).alone().looking_up(lookup);
     let grant = frame::command(app, frame, reads, move |work, standing, rows| async move {
         let [newest, profile, user, roles, ended, before, used] = rows;
         let keys = standing.keys;
-        // A role that was taken back, or a session whose end the log knows, is worth nothing, whatever the rows say.
+        // Gives no token if the person no longer has the role, or if the log knows that the session has ended, whatever
+        // the rows of sessions say.
         let held = staff_role(app, ctx.subject, &roles)?.unwrap_or(Role::Subject);
         if !ended.is_empty() || held != role {
             return Ok(None);
@@ -90,7 +93,8 @@ pub async fn refresh(app: &App, ctx: &Ctx, token: &str, device_secret: Option<&s
         if again && !sessions::is_answered_again(ring, ctx, user_of_token, &before) {
             account_commands(&work, &newest, [AccountCommand::ReuseRefresh(session)]).await?;
             work.queue(sessions::session_end(ctx, session));
-            // Whoever took the token may have taken a device's secret as well: none is known any more.
+            // A thief of the token may have taken a device's secret as well, so all devices of the person are
+            // forgotten.
             work.queue(devices_forget(ctx));
             return Ok(None);
         }
@@ -108,7 +112,7 @@ pub async fn refresh(app: &App, ctx: &Ctx, token: &str, device_secret: Option<&s
     }
 }
 
-/// Ends the caller's session, at once.
+/// Ends the caller's session at once.
 pub async fn end(app: &App, ctx: &Ctx) -> Result<(), AppError> {
     let session = ctx.session.ok_or(AppError::SignedOut)?;
     let frame = Frame::right("auth_logout", ctx).alone();

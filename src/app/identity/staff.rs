@@ -1,4 +1,5 @@
-//! Members of staff: made by the command line, never by the API; they sign in with a mailed code like everybody.
+//! Members of staff. Only the command line makes them, never the API; they sign in with a mailed code like everybody
+//! else.
 
 use context::{Ctx, Role, SubjectId};
 use db::Query;
@@ -14,7 +15,7 @@ use crate::app::{
     },
 };
 
-/// Gives somebody a staff role, making the account where there is none.
+/// Gives a person a staff role; makes the account if there is none.
 pub async fn add(app: &App, email: &str, role: Role) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     if known::account_of(app, ctx, email).await?.is_none() {
@@ -28,7 +29,7 @@ pub async fn add(app: &App, email: &str, role: Role) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Says whether the role is new.
+/// Stores the role; returns whether the person did not have it before.
 async fn insert(app: &App, subject: SubjectId, role: Role) -> Result<bool, AppError> {
     let mac = app.vault.ring().row_mac("staff_roles", &[subject.0.as_bytes(), role.as_str().as_bytes()]);
     let [added] = frame::system_query(app, "staff_add", || [role_add(subject, role, &mac)]).await?;

@@ -1,4 +1,4 @@
-//! Reads of personal data are events: the answer leaves when the read is on record.
+//! Reads of personal data are events: an answer leaves only once the read is on record.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::app::{
     log::access_log::Read,
 };
 
-/// That `count` values of `what` of somebody were read; stream, sequence and metadata are the batch's.
+/// The event that `count` values of `what` about a person were read. The batch fills in stream, sequence and metadata.
 pub(crate) fn access_event(ctx: &Ctx, subject: SubjectId, what: &str, count: usize) -> Event {
     Event {
         aggregate_type: ACCESS.to_owned(),
@@ -43,9 +43,10 @@ pub async fn note_read(
     record_access(app, ctx, event, keys, details).await
 }
 
-/// Records that whoever is signed in asked for what is not there, or not theirs; a session that has ended leaves no entry.
+/// Records that a signed-in caller asked for something that does not exist or is not theirs. A session that has ended
+/// leaves no entry.
 pub async fn record_refusal(app: &App, ctx: &Ctx, status: u16, path: &str) -> Result<(), AppError> {
-    // What is refused because of a suspension must not lead to the next one.
+    // A refusal because of a suspension is not counted, because it must not lead to the next suspension.
     if status == 403 && matches!(frame::acting_keys(app, ctx).await, Err(AppError::Suspended { .. })) {
         return Ok(());
     }
@@ -55,8 +56,8 @@ pub async fn record_refusal(app: &App, ctx: &Ctx, status: u16, path: &str) -> Re
     }
 }
 
-/// Records that something of `what` was refused with a status, though data was opened to decide so, or somebody tried what
-/// they may not; `details` are sealed.
+/// Records that a request for `what` was refused with a status, because data was opened to decide so or because the
+/// caller tried what they may not do; `details` are sealed.
 pub(crate) async fn note_refusal(app: &App, ctx: &Ctx, what: &str, status: u16, details: &str) -> Result<(), AppError> {
     let keys = frame::right_keys(app, ctx).await?;
     let mut event = access_event(ctx, ctx.subject, what, 1);
@@ -65,7 +66,8 @@ pub(crate) async fn note_refusal(app: &App, ctx: &Ctx, what: &str, status: u16, 
     record_access(app, ctx, event, keys, details.to_owned()).await
 }
 
-/// Records that whoever is signed in read `count` entries of `what` that no key opens. Refuses a session that has ended.
+/// Records that a signed-in caller read `count` entries of `what` that are not sealed. Refuses if the session has ended
+/// or is suspended.
 pub async fn note_session_read(
     app: &App,
     ctx: &Ctx,

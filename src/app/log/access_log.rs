@@ -1,8 +1,9 @@
-//! The log of reads. Reads that arrive while a batch is being stored make up the next one: a stream of its own, one insert,
-//! one commit for all, and no waiting when there is nothing to wait for.
+//! The log of reads. Reads that arrive while a batch is being stored make up the next batch. A batch is one stream, one
+//! insert and one commit; a read that finds no batch being stored does not wait.
 //!
-//! Where the database fails, staff's reads fail too; a person's own read goes on once it is in a local journal, sealed and
-//! flushed, which is replayed when the database is back. What a node that is lost for good had in its journal is lost.
+//! If the database fails, reads by staff fail too. A person's own read succeeds once it is in a local journal, sealed
+//! and flushed; the journal is stored when the database is back. If a server is lost for good, so are the reads in its
+//! journal.
 
 use std::{
     fs::OpenOptions,
@@ -24,21 +25,20 @@ use crate::{app::AppError, data::place::sync_folder};
 const BATCH: usize = 256;
 const REPLAY_EVERY: Duration = Duration::from_secs(5);
 
-/// One read: the event without its stream, and what its trail is sealed with.
+/// One read: the event without its stream, and what seals its trail.
 pub struct Read {
     /// The event; stream, sequence and metadata are filled in by the batch.
     pub event: Event,
-    /// Who read.
     pub actor: Actor,
-    /// Where from, and what was asked for.
+    /// The reader's address and agent, and what was asked for.
     pub trail: Trail,
-    /// The reader's keys.
+    /// The reader's keys, which seal the trail.
     pub keys: Arc<SubjectKeys>,
 }
 
 type Waiting = (Read, oneshot::Sender<bool>);
 
-/// Takes reads and answers once they are durable.
+/// Takes reads, and answers once they are durable.
 #[derive(Clone)]
 pub struct AccessLog {
     sender: mpsc::Sender<Waiting>,
@@ -52,7 +52,7 @@ impl AccessLog {
         Self { sender }
     }
 
-    /// Records a read. Fails where it could be stored nowhere: then the answer must not leave.
+    /// Records a read. Fails if the read could be stored nowhere; the answer must not leave then.
     pub async fn record(&self, read: Read) -> Result<(), AppError> {
         let (done, answer) = oneshot::channel();
         let lost = || AppError::Db(DbError::Unreachable("the log of reads".to_owned()));
@@ -100,7 +100,7 @@ impl Writer {
         if let Err(error) = &stored {
             tracing::error!(%error, reads = events.len(), "reads could not be logged");
         }
-        // What the database refuses of one must not stop all.
+        // One event that the database refuses must not stop the others, so each is then stored alone.
         let singly = events.len() > 1 && matches!(stored, Err(DbError::Fault { .. } | DbError::Conflict(_)));
         for (event, answer) in events.iter().zip(answers) {
             let own = event.actor().is_some_and(|actor| actor.role == Role::Subject.as_str());
@@ -120,7 +120,7 @@ impl Writer {
         self.db.run_tx("access_append", ctx, Gate::read(ctx), work).await
     }
 
-    /// Adds an event to the journal, durably and whole, or leaves the journal as it was.
+    /// Adds an event to the journal, durably and whole; on a failure the journal stays as it was.
     async fn journal(&self, event: &Event) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
@@ -128,8 +128,9 @@ impl Writer {
         beside(move || add_line(&journal, &line)).await
     }
 
-    /// Stores what the journal holds, each event once, and empties it. What can't be read is kept beside it; what a policy refuses
-    /// stays, since that ends: a right comes back, or the time that a wrong clock gave it has come.
+    /// Stores each event of the journal once, and empties the journal. Lines that can't be read are kept in a file
+    /// beside it. Events that a policy refuses stay in the journal, because such a refusal ends: a lost right is given
+    /// back, or the time arrives that a wrong clock gave the event.
     async fn replay(&self) {
         let journal = self.journal.clone();
         let Ok(text) = beside(move || std::fs::read(journal)).await else { return };
@@ -140,9 +141,9 @@ impl Writer {
                 continue;
             };
             match self.append(&[event]).await {
-                // A conflict says that an earlier replay got as far as this event.
+                // A conflict means that an earlier replay has stored this event already.
                 Ok(()) | Err(DbError::Conflict(_)) => {}
-                // What it can't store now it may store later: nothing of the journal is given up.
+                // The database may store this event later, so the whole journal stays.
                 Err(error) if error.is_passing() => return,
                 Err(DbError::Refused) => stays.extend([line, b"\n"].concat()),
                 Err(error) => {
@@ -158,7 +159,7 @@ impl Writer {
     }
 }
 
-/// Does something to a file beside the threads that serve.
+/// Works on a file on a thread of its own, so that requests do not wait for the disk.
 async fn beside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
@@ -173,7 +174,7 @@ fn add_line(journal: &Path, line: &[u8]) -> io::Result<()> {
     if before == 0 { sync_folder(journal) } else { Ok(()) }
 }
 
-/// Empties the journal but for what stays.
+/// Empties the journal except for the lines that stay; keeps damaged lines in a file of their own.
 fn empty(journal: &Path, damaged: &[u8], stays: &[u8]) -> io::Result<()> {
     if !damaged.is_empty() {
         tracing::error!("a part of the journal of reads is damaged, and kept");

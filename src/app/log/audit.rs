@@ -1,4 +1,4 @@
-//! The audit log, as the person it is about sees it.
+//! The audit log, as it is shown to the person whom it is about.
 
 use db::FromRow;
 use std::sync::Arc;
@@ -15,21 +15,20 @@ use crate::app::{
     statistics::considered::owners_trail,
 };
 
-/// One entry, open.
+/// One entry of the log, opened.
 pub struct AuditEntry {
-    /// Where it stands in the log.
+    /// The event's position in the log.
     pub position: i64,
-    /// The event, its payload as stored.
+    /// The event; its payload is as stored.
     pub event: Event,
-    /// The capacity of who acted.
+    /// The role in which the actor acted.
     pub role: String,
-    /// The request's id.
     pub request: String,
-    /// Address, agent and details.
+    /// Address, agent and details, opened.
     pub trail: Trail,
 }
 
-/// A page of the person's own entries, newest first.
+/// A page of the person's own entries, newest first, and the keys.
 pub async fn list(app: &App, ctx: &Ctx, filter: &AuditFilter) -> Result<(Vec<AuditEntry>, Arc<SubjectKeys>), AppError> {
     let reads = || [audit_list(ctx.subject, filter.clone())];
     let (Standing { keys, .. }, [rows]) = frame::query(app, Frame::right("audit_list", ctx), reads).await?;

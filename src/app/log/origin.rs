@@ -1,5 +1,6 @@
-//! The origin of the tree over the log after a restore: the tree goes on where the database holds all that was signed; otherwise a
-//! new one is opened, whose first leaf says what was kept and what is lost. Nothing else writes meanwhile.
+//! The origin of the tree over the log after a restore. If the database holds all that was signed, its tree goes on.
+//! Otherwise a new tree is opened, whose first leaf says what was kept and what is lost. Nothing else may write
+//! meanwhile.
 
 use context::{Ctx, SubjectId};
 use db::{FromRow, Query};
@@ -20,8 +21,9 @@ use crate::{
     data::watermark::tree_number,
 };
 
-/// Goes on with the tree of a database that was restored, where it holds all that was signed; otherwise opens a new one,
-/// whose first leaf says what was lost. Nothing else writes meanwhile. Doing it twice opens no second.
+/// Continues the tree of a restored database if it holds all that was signed. Otherwise opens a new tree, whose first
+/// leaf says what was lost, and returns its first checkpoint. Nothing else may write meanwhile. A second run opens no
+/// second tree.
 pub async fn reopen(app: &App) -> Result<Option<Checkpoint>, AppError> {
     let trees = tree::trees(app).await?;
     let known = app.log.watermark.read(app.vault.ring().log_public()?).await?;
@@ -35,7 +37,8 @@ pub async fn reopen(app: &App) -> Result<Option<Checkpoint>, AppError> {
         return first_checkpoint(app).await.map(Some);
     }
     let (tree, left) = if let Some(newest) = trees.first().filter(|newest| newest.tree > 1 && newest.size == 0) {
-        // Broken off before its first leaf was there: what it leaves is the tree before.
+        // An earlier run broke off before the new tree got its first leaf, so the tree that is left is the one before
+        // it.
         (newest.clone(), trees.get(1).cloned())
     } else {
         let tree = whole(app).await?;
@@ -45,8 +48,9 @@ pub async fn reopen(app: &App) -> Result<Option<Checkpoint>, AppError> {
         {
             return Ok(None);
         }
-        // A number that no signed tree has: that of the restored database may be older, and without the file nobody knows
-        // which was the last, but it was no moment of the present.
+        // The new tree's number must not be that of a signed tree. The restored database may have an older number than
+        // the signed one. If the checkpoint file is missing as well, nobody knows the last number, so the present time
+        // in seconds is taken, which is the number of no earlier tree.
         let first = trees.last().map_or_else(|| tree.origin.clone(), |tree| tree.origin.clone());
         let number = match known.as_ref().and_then(|signed| tree_number(&signed.origin, &first)) {
             Some((signed, _)) => tree.tree.max(i64::try_from(signed).unwrap_or(i64::MAX - 1)) + 1,
@@ -58,7 +62,7 @@ pub async fn reopen(app: &App) -> Result<Option<Checkpoint>, AppError> {
     };
     let left = left.ok_or_else(|| AppError::Corrupt("a tree behind no other".to_owned()))?;
     let kept_root = root(app, &left, left.size).await?.unwrap_or(EMPTY_HASH);
-    // Without a checkpoint from outside nobody knows what was signed: at least what was kept.
+    // Without a checkpoint from outside the database nobody knows what was signed: at least what was kept.
     let nothing =
         |origin: &str| Checkpoint { origin: origin.to_owned(), size: 0, root: EMPTY_HASH, note: String::new() };
     let signed = known.unwrap_or_else(|| Checkpoint { size: left.size, root: kept_root, ..nothing(&left.origin) });
@@ -77,7 +81,8 @@ pub async fn reopen(app: &App) -> Result<Option<Checkpoint>, AppError> {
     first_checkpoint(app).await.map(Some)
 }
 
-/// The first checkpoint of a tree that was opened. It is published by a server, which knows the witnesses.
+/// The first checkpoint of a tree that was just opened. A server publishes it later, because only a server knows the
+/// witnesses.
 async fn first_checkpoint(app: &App) -> Result<Checkpoint, AppError> {
     loop {
         if let Some((_, checkpoint)) = tree::integrate(app, Sign::Opening).await? {
@@ -90,7 +95,7 @@ async fn first_checkpoint(app: &App) -> Result<Checkpoint, AppError> {
     }
 }
 
-/// Whether a tree was opened behind this checkpoint.
+/// Whether `tree` was opened because of the checkpoint `signed`.
 async fn is_opened(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<bool, AppError> {
     let id = SubjectId::NIL.to_string();
     let [rows] = frame::system_query(app, "origin_get", || [newest(SubjectId::NIL, LogOrigin::TYPE, &id)]).await?;
@@ -100,7 +105,7 @@ async fn is_opened(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<boo
     }))
 }
 
-/// Whether a stored tree goes on from a checkpoint.
+/// Whether a stored tree continues the tree of a checkpoint.
 async fn tree_goes_on(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<bool, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     frame::system_work(app, &app.db.system, "tree_goes_on", ctx, move |work| async move {
@@ -110,7 +115,7 @@ async fn tree_goes_on(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<
     .await
 }
 
-/// Integrates without signing until the tree covers the log; gives it.
+/// Integrates events without signing until the tree covers the whole log; returns the tree.
 async fn whole(app: &App) -> Result<TreeRow, AppError> {
     loop {
         tree::integrate(app, Sign::No).await?;
@@ -132,7 +137,7 @@ async fn whole(app: &App) -> Result<TreeRow, AppError> {
     }
 }
 
-/// A stored tree's root at a size; none where it is smaller.
+/// The root that a stored tree had at a size; `None` if the tree is smaller.
 async fn root(app: &App, tree: &TreeRow, size: u64) -> Result<Option<Hash>, AppError> {
     if size > tree.size {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! What is read of the tree over the log: published checkpoints, tiles and entries, and the proofs that are made of them. Nothing goes
-//! beyond what a published checkpoint covers.
+//! Reads what is published of the tree over the log: checkpoints, tiles, entries, and the proofs made from them.
+//! Nothing is given that no published checkpoint covers.
 
 use chrono::TimeDelta;
 use context::{Ctx, EventId, SubjectId};
@@ -21,7 +21,7 @@ use crate::app::{
     log::tree,
 };
 
-/// The published checkpoint of a tree, or of the newest.
+/// The newest published checkpoint of a tree, or of the newest tree if none is named; `None` if none is published.
 pub async fn checkpoint(app: &App, tree: Option<i64>) -> Result<Option<StoredCheckpoint>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     frame::system_work(app, &app.db.system, "log_checkpoint", ctx, move |work| async move {
@@ -33,7 +33,7 @@ pub async fn checkpoint(app: &App, tree: Option<i64>) -> Result<Option<StoredChe
     .await
 }
 
-/// A tree, the newest where none is named, and its published checkpoint.
+/// A tree, or the newest tree if none is named, and its newest published checkpoint.
 pub(crate) async fn published_tree(
     app: &App,
     tx: &Tx,
@@ -47,7 +47,7 @@ pub(crate) async fn published_tree(
     Ok((row, stored))
 }
 
-/// The key of the newest tree, which its checkpoints verify with.
+/// The key that verifies the checkpoints of the newest tree.
 pub async fn vkey(app: &App) -> Result<LogKey, AppError> {
     let trees = tree::trees(app).await?;
     match trees.first() {
@@ -56,7 +56,8 @@ pub async fn vkey(app: &App) -> Result<LogKey, AppError> {
     }
 }
 
-/// A tile of the newest tree, or of an older one, as wide as is asked for; none where no published checkpoint covers it.
+/// The first `width` hashes of a tile of a tree, or of the newest tree if none is named; missing if no published
+/// checkpoint covers them.
 pub async fn tile_of(app: &App, tree: Option<i64>, level: u8, tile: u64, width: u64) -> Result<Vec<u8>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     frame::system_work(app, &app.db.system, "log_tile", ctx, move |work| async move {
@@ -72,7 +73,7 @@ pub async fn tile_of(app: &App, tree: Option<i64>, level: u8, tile: u64, width: 
     .await
 }
 
-/// The leaves of 256 indexes, or of the first `width` of them, as an entry bundle.
+/// An entry bundle: the 256 leaves with this number, or the first `width` of them.
 pub async fn bundle_of(app: &App, tree: Option<i64>, number: u64, width: u64) -> Result<Vec<u8>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     frame::system_work(app, &app.db.system, "log_bundle", ctx, move |work| async move {
@@ -88,8 +89,8 @@ pub async fn bundle_of(app: &App, tree: Option<i64>, number: u64, width: u64) ->
     .await
 }
 
-/// The proof that a leaf is in a tree, the newest where none is named, under its published checkpoint, with the hash that the
-/// tree has of the leaf.
+/// The proof that a leaf is in a tree, or in the newest tree if none is named, under its published checkpoint. The
+/// proof carries the hash of the leaf.
 pub async fn inclusion(app: &App, tree: Option<i64>, index: u64) -> Result<InclusionProof, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     frame::system_work(app, &app.db.system, "log_inclusion", ctx, move |work| async move {
@@ -105,8 +106,8 @@ pub async fn inclusion(app: &App, tree: Option<i64>, index: u64) -> Result<Inclu
     .await
 }
 
-/// The proof that an event of the caller is in its tree, with the hash of its leaf, or with the leaf itself, which names the
-/// caller by the log's own id.
+/// The proof that an event of the caller is in its tree. The proof carries the hash of the leaf or, with `with_leaf`,
+/// the leaf itself, which names the caller by the log's own id.
 pub async fn entry_proof(app: &App, ctx: &Ctx, event: EventId, with_leaf: bool) -> Result<InclusionProof, AppError> {
     let subject: SubjectId = ctx.subject;
     let queries = || [event_place(subject, event)];
@@ -121,7 +122,8 @@ pub async fn entry_proof(app: &App, ctx: &Ctx, event: EventId, with_leaf: bool) 
     Ok(InclusionProof { leaf: Some(extra), ..proof })
 }
 
-/// The proof that the published tree goes on from one of `older` leaves, or that the tree of `newer` leaves does.
+/// The proof that the newest tree with `newer` leaves continues the tree with `older` leaves; without `newer`, the
+/// published checkpoint's size counts. Returns the newer size as well.
 pub async fn consistency(app: &App, older: u64, newer: Option<u64>) -> Result<(u64, Vec<Hash>), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     frame::system_work(app, &app.db.system, "log_consistency", ctx, move |work| async move {
@@ -138,7 +140,7 @@ pub async fn consistency(app: &App, older: u64, newer: Option<u64>) -> Result<(u
     .await
 }
 
-/// The proof that a checkpoint of the newest tree goes on from one of `older` leaves.
+/// The proof that a checkpoint, published or not, continues the tree of the same origin with `older` leaves.
 pub async fn proof_between(app: &App, older: u64, checkpoint: &Checkpoint) -> Result<Vec<Hash>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     frame::system_work(app, &app.db.system, "log_proof_between", ctx, move |work| async move {
@@ -151,7 +153,7 @@ pub async fn proof_between(app: &App, older: u64, checkpoint: &Checkpoint) -> Re
     .await
 }
 
-/// For how long something has been waiting for a published checkpoint; none where nothing waits.
+/// For how long something has been waiting for a published checkpoint; `None` if nothing waits.
 pub async fn uncovered(app: &App) -> Result<Option<TimeDelta>, AppError> {
     let [rows] = frame::system_query(app, "log_uncovered", || [log_uncovered()]).await?;
     let UncoveredRow { event, checkpoint } = UncoveredRow::from_row(&rows[0]);

@@ -1,8 +1,10 @@
-//! The tree over the log: integrating events and signing checkpoints. What is read of it is `log.rs`, how one is opened `log_origin.rs`.
+//! The tree over the log: integrating events and signing checkpoints. `published.rs` reads the tree, `origin.rs` opens
+//! a new one.
 //!
-//! Promises: leaves are integrated in the order of the log, each once, by one server at a time, whichever dies; a checkpoint is
-//! signed in the transaction that stores its tiles, and leaves afterwards. Refuses: to sign what does not go on from the
-//! newest checkpoint outside the database, so that a database that was rolled back, cut or exchanged gets no signature.
+//! Promises: leaves are integrated in the order of the log, each once, by one server at a time, even if a server dies.
+//! A checkpoint is signed in the transaction that stores its tiles, and leaves the database after the commit. Refuses
+//! to sign a tree that does not continue the newest checkpoint outside the database, so that a database that was rolled
+//! back, cut or exchanged gets no signature.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -24,47 +26,47 @@ use crate::app::{
     frame::{self},
 };
 
-/// So many events are integrated at once.
+/// The most events that one step integrates.
 const PAGE: i64 = 4096;
-/// How long is waited for transactions that hold readers of the log back.
+/// How long to wait for open transactions, which hold back the readers of the log.
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
-/// Whether a step signs.
+/// Whether a step signs a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sign {
-    /// It integrates only.
+    /// The step only integrates events.
     No,
-    /// Where the tree goes on from what was signed last.
+    /// The step signs if the tree continues the checkpoint that was signed last.
     GoingOn,
-    /// Also the first of a tree that is being opened.
+    /// The step signs without that check, because the tree was just opened.
     Opening,
 }
 
 /// What one step did.
 #[derive(Clone, Debug, PartialEq)]
 enum Grown {
-    /// Another server integrates.
+    /// Nothing, because another server integrates.
     Elsewhere,
-    /// Integrated so many events; there are more.
+    /// Integrated so many events; more are left.
     More(usize),
-    /// Integrated so many events, all there were, and signed, where something was not signed yet.
+    /// Integrated so many events, and none are left. Holds the new checkpoint and its tree's number, if one was signed.
     Whole(usize, Option<(i64, Checkpoint)>),
 }
 
-/// The key of a tree of ours.
+/// The log's public key under the origin of one of our trees.
 pub(crate) fn log_key(app: &App, origin: &str) -> Result<LogKey, AppError> {
     let public = app.vault.ring().log_public()?;
     LogKey::new(origin, public).map_err(|_| AppError::Corrupt("the origin of the log is no name".to_owned()))
 }
 
-/// The origin of the first tree.
+/// The origin of the first tree: the configured one, or one derived from the log's key.
 pub(crate) fn first_origin(app: &App) -> Result<String, AppError> {
     let public = app.vault.ring().log_public()?;
     let named = app.log.origin.clone();
     Ok(named.unwrap_or_else(|| format!("lethe/{}", hex::encode(&record_hash(&public).0[..8]))))
 }
 
-/// Integrates the next page of events, and, where it is asked to and the page was the last, signs a checkpoint.
+/// Integrates the next page of events. Signs a checkpoint if `sign` asks for it and the page was the last.
 async fn step(app: &App, sign: Sign) -> Result<Grown, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let (grown, key) = frame::system_work(app, &app.db.system, "tree_step", ctx, move |work| async move {
@@ -98,13 +100,13 @@ async fn step(app: &App, sign: Sign) -> Result<Grown, AppError> {
         }
         let key = log_key(app, &tree.origin)?;
         let checkpoint = sign_checkpoint(&key, edge.size(), edge.root(), |body| app.vault.ring().sign_log(body))?;
-        // It is published once it stands outside the database as well.
+        // It is published only once it is stored outside the database as well.
         work.queue(checkpoint_add(tree.tree, &checkpoint, false, ctx.now()));
         crash_point("tree: integrated");
         Ok((Grown::Whole(events.len(), Some((tree.tree, checkpoint))), Some(key)))
     })
     .await?;
-    // After the commit: what is outside the database must never be ahead of it.
+    // Written after the commit, because the checkpoint outside the database must never be ahead of the database.
     if let (Grown::Whole(_, Some((_, checkpoint))), Some(key)) = (&grown, key) {
         crash_point("tree: signed");
         app.log.watermark.write(checkpoint, &key).await?;
@@ -113,7 +115,7 @@ async fn step(app: &App, sign: Sign) -> Result<Grown, AppError> {
     Ok(grown)
 }
 
-/// Makes the first tree, where there is none.
+/// Makes the first tree if there is none.
 async fn begin(app: &App, ctx: &Ctx, tx: &Tx) -> Result<(Grown, Option<LogKey>), AppError> {
     let origin = first_origin(app)?;
     log_key(app, &origin)?;
@@ -126,11 +128,11 @@ async fn begin(app: &App, ctx: &Ctx, tx: &Tx) -> Result<(Grown, Option<LogKey>),
     Ok((Grown::More(0), None))
 }
 
-/// Refuses a tree that does not go on from the newest checkpoint outside the database. `before` is size and root that the
-/// tree had before this step, `signed` whether the database has a checkpoint of it.
+/// Refuses a tree that does not continue the newest checkpoint outside the database. `before` is the size and root that
+/// the tree had before this step; `signed` says if the database has a checkpoint of the tree.
 async fn goes_on(app: &App, tx: &Tx, tree: &TreeRow, before: (u64, Hash), signed: bool) -> Result<(), AppError> {
     let Some(known) = app.log.watermark.read(app.vault.ring().log_public()?).await? else {
-        // Nothing was signed yet, or the file that says so is gone.
+        // Nothing was signed yet, or the file that would say so is missing.
         return if signed || tree.tree > 1 { Err(AppError::WatermarkMissing) } else { Ok(()) };
     };
     let stored = TreeRow { size: before.0, ..tree.clone() };
@@ -138,8 +140,8 @@ async fn goes_on(app: &App, tx: &Tx, tree: &TreeRow, before: (u64, Hash), signed
     if same { Ok(()) } else { Err(AppError::LogNotContinued { origin: known.origin, size: known.size }) }
 }
 
-/// Whether a checkpoint is of the beginning of a stored tree, whose root its right edge gives: proved, since the tiles that say
-/// what the tree was and those that say what it is are not all the same.
+/// Whether a checkpoint is of the beginning of a stored tree, whose root is given. A proof is necessary, because the
+/// older tree and the present one do not consist of the same tiles.
 pub(crate) async fn is_beginning(tx: &Tx, known: &Checkpoint, tree: &TreeRow, root: Hash) -> Result<bool, AppError> {
     if known.size > tree.size {
         return Ok(false);
@@ -148,7 +150,7 @@ pub(crate) async fn is_beginning(tx: &Tx, known: &Checkpoint, tree: &TreeRow, ro
     Ok(check_consistency(&proof, (known.size, known.root), (tree.size, root)))
 }
 
-/// Proves something of a stored tree, reading the tiles that it takes.
+/// Proves something about a stored tree, and reads the tiles that the proof needs.
 pub(crate) async fn prove<T>(
     tx: &Tx,
     tree: &TreeRow,
@@ -168,8 +170,8 @@ pub(crate) async fn prove<T>(
     }
 }
 
-/// Integrates everything that can be read now, signs, and, where no witness has to be asked first, publishes; gives the newest
-/// checkpoint, if it signed one.
+/// Integrates all events that can be read now, and signs a checkpoint. Publishes it if no witness has to be asked
+/// first. Returns the checkpoint, if it signed one.
 pub async fn grow(app: &App) -> Result<Option<Checkpoint>, AppError> {
     let Some((tree, checkpoint)) = integrate(app, Sign::GoingOn).await? else { return Ok(None) };
     if app.log.policy.as_ref().is_none_or(|policy| policy.is_witnessed(&checkpoint)) {
@@ -178,17 +180,17 @@ pub async fn grow(app: &App) -> Result<Option<Checkpoint>, AppError> {
     Ok(Some(checkpoint))
 }
 
-/// Stores what was added to a checkpoint, and whether it is published.
+/// Stores a checkpoint's cosignatures, and whether it is published.
 pub async fn publish(app: &App, tree: i64, checkpoint: &Checkpoint, published: bool) -> Result<(), AppError> {
     if published {
-        // Whoever signed it may have died before it stood outside the database.
+        // The server that signed it may have died before it wrote the file outside the database.
         app.log.watermark.write(checkpoint, &log_key(app, &checkpoint.origin)?).await?;
     }
     let cosign = || checkpoint_cosign(tree, checkpoint, published);
     frame::system_query(app, "checkpoint_cosign", || [cosign()]).await.map(drop)
 }
 
-/// A checkpoint that is not published yet, with its tree's number.
+/// The newest checkpoint with its tree's number, if it is not published yet.
 pub async fn unpublished(app: &App) -> Result<Option<(i64, Checkpoint)>, AppError> {
     let Some(tree) = trees(app).await?.into_iter().next() else { return Ok(None) };
     let [rows] = frame::system_query(app, "checkpoint_newest", || [checkpoint_newest(None, false)]).await?;
@@ -196,12 +198,14 @@ pub async fn unpublished(app: &App) -> Result<Option<(i64, Checkpoint)>, AppErro
         return Ok(None);
     };
     let checkpoint = own_checkpoint(app, &tree, &stored)?;
-    // Whoever signed it may have died before it stood outside the database, and nobody is shown it before.
+    // The server that signed it may have died before it wrote the file outside the database, and nobody may see the
+    // checkpoint before that.
     app.log.watermark.write(&checkpoint, &log_key(app, &tree.origin)?).await?;
     Ok(Some((stored.tree, checkpoint)))
 }
 
-/// What is stored as a checkpoint of a tree, if it is one: a row that somebody put there is not taken for ours.
+/// Reads a stored checkpoint of a tree and verifies it, so that a row that somebody else put there is not taken for
+/// ours.
 pub(crate) fn own_checkpoint(app: &App, tree: &TreeRow, stored: &StoredCheckpoint) -> Result<Checkpoint, AppError> {
     let checkpoint = Checkpoint::verify(&stored.note, &log_key(app, &tree.origin)?).ok();
     let fits = |it: &Checkpoint| stored.tree == tree.tree && it.size == stored.size && it.size <= tree.size;
@@ -218,7 +222,7 @@ pub(crate) async fn integrate(app: &App, sign: Sign) -> Result<Option<(i64, Chec
     }
 }
 
-/// The right edge of a tree, of the rows that `edge_get` gives.
+/// The right edge of a tree, from the rows of `edge_get`.
 pub(crate) fn edge_of(tree: &TreeRow, rows: &[Row]) -> Result<Edge, AppError> {
     let tiles: HashMap<_, _> =
         rows.iter().map(TileRow::from_row).map(|row| ((row.level, row.tile), row.hashes)).collect();

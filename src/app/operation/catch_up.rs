@@ -1,5 +1,5 @@
-//! One step of a catch-up projection: a page of the log, its rows, and the checkpoint behind it, in one transaction. Where the
-//! database refuses what follows from an event, that event alone is set aside.
+//! One step of a catch-up projection: a page of the log, the rows that follow from it, and the projection's new
+//! position, in one transaction. If the database refuses what follows from an event, only that event is set aside.
 
 use context::Ctx;
 use db::DbError;
@@ -14,23 +14,23 @@ use crate::app::{
     frame::{self},
 };
 
-/// So many events make a page.
+/// The most events in a page.
 pub(crate) const PAGE: usize = 2000;
 
-/// The database refused what follows from this event alone.
+/// The reason of a dead letter: the database refused what follows from this event alone.
 pub const REFUSED: &str = "refused_by_database";
 
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing: somebody else reads on for this generation.
+    /// Nothing, because another server has moved this generation on.
     Elsewhere,
-    /// Took so many events, dead letters among them.
+    /// Took so many events, including those that were set aside.
     Took(usize),
 }
 
-/// Takes the next page for a generation that stands where it was seen to stand. Where the database refuses what follows from it,
-/// smaller ones, down to the one event that is the cause: that is set aside.
+/// Takes the next page for a generation, from the position where it was seen. If the database refuses what follows from
+/// the page, takes smaller pages, down to the one event that is the cause, and sets that event aside.
 pub async fn step(app: &App, projection: &'static CatchUp, at: &Progress) -> Result<Step, AppError> {
     let mut limit = PAGE;
     loop {
@@ -42,17 +42,17 @@ pub async fn step(app: &App, projection: &'static CatchUp, at: &Progress) -> Res
     }
 }
 
-/// Applies nothing.
+/// Applies no event, so that each becomes a dead letter.
 fn refuse(_: i64, events: &[Placed]) -> Applied {
     Applied { statements: Vec::new(), unapplied: events.iter().map(|(position, _)| (*position, REFUSED)).collect() }
 }
 
-/// Whether the values of a statement are at fault (classes 22 and 23), and neither the statement nor the database.
+/// Whether the values of a statement are at fault (SQLSTATE classes 22 and 23), and not the statement or the database.
 pub fn is_refused_value(error: &AppError) -> bool {
     matches!(error, AppError::Db(DbError::Fault { code, .. }) if code.starts_with("22") || code.starts_with("23"))
 }
 
-/// One transaction: lock, read, write, move.
+/// Runs one transaction: it locks the generation's position, reads a page, queues the rows and moves the position.
 async fn take_page(
     app: &App,
     projection: &'static CatchUp,

@@ -1,8 +1,10 @@
-//! Generations of a catch-up projection: the first, one built beside the one that is shown, and the swap of the two.
+//! Generations of a catch-up projection: the first one, a new one that is built beside the one that is shown, and the
+//! swap of the two.
 //!
-//! A generation is begun by whoever wants one, caught up by any server whose code has the same version, and shown by whoever
-//! finds that it has come as far as the other. Each step is one transaction that the next goes on from, so that a rebuild that was
-//! killed is ended by a running server, or by the next rebuild. Refuses: to build with older code what newer code keeps.
+//! Any server may begin a generation. Every server whose code has the same version may catch it up, and show it once it
+//! has come as far as the shown one. Each step is one transaction, and the next step goes on from there, so that a
+//! running server or the next rebuild finishes a rebuild that was killed. Refuses to build with older code what newer
+//! code keeps.
 
 use context::Ctx;
 use db::{FromRow, Row};
@@ -16,7 +18,7 @@ use crate::app::{
     frame::{self},
 };
 
-/// The first generation, or, where the one that is shown is of older code, a new one beside it.
+/// Makes the first generation if there is none; begins a new one if the one that is shown is of older code.
 pub async fn enter(app: &App, projection: &'static CatchUp) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let versions = frame::system_work(app, &app.db.system, "projection_enter", ctx, move |work| async move {
@@ -33,7 +35,7 @@ pub async fn enter(app: &App, projection: &'static CatchUp) -> Result<(), AppErr
     Ok(())
 }
 
-/// The generations of a projection and the versions of the code that keeps them.
+/// The generation that is shown and the one that is being built, each with the version of the code that keeps it.
 struct Versions {
     active: (i64, i32),
     building: Option<(i64, i32)>,
@@ -47,14 +49,14 @@ impl Versions {
         Ok(Self { active: (row.active, version), building: row.building.zip(row.building_version) })
     }
 
-    /// Whether nobody has begun a generation of this code or newer.
+    /// Whether no generation of this version of the code, or of a newer one, has been begun.
     fn is_outdated(&self, projection: &CatchUp) -> bool {
         self.active.1.max(self.building.map_or(0, |(_, version)| version)) < projection.version
     }
 }
 
-/// Begins a generation beside the one that is shown, from the beginning of the log, or finds the one that was begun by the same
-/// version of the code and not finished. Refuses where newer code keeps the projection.
+/// Begins a generation beside the one that is shown, from the beginning of the log. If the same version of the code has
+/// begun one and not finished it, returns that one. Refuses if newer code keeps the projection.
 pub async fn begin(app: &App, projection: &'static CatchUp) -> Result<i64, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     frame::system_work(app, &app.db.system, "generation_begin", ctx, move |work| async move {
@@ -78,13 +80,13 @@ pub async fn begin(app: &App, projection: &'static CatchUp) -> Result<i64, AppEr
     .await
 }
 
-/// The generations that this version of the code keeps.
+/// How far the generations have come that this version of the code keeps.
 pub async fn all(app: &App, projection: &'static CatchUp) -> Result<Vec<Progress>, AppError> {
     let [rows] = frame::system_query(app, "projection_progress", || [progress(projection)]).await?;
     Ok(rows.iter().map(Progress::from_row).collect())
 }
 
-/// Shows the generation that was being built, once it has come as far as the one that is shown; says whether it did.
+/// Shows the generation that was being built, once it has come as far as the one that is shown; returns whether it did.
 pub async fn swap(app: &App, projection: &'static CatchUp) -> Result<bool, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let swapped = frame::system_work(app, &app.db.system, "generation_swap", ctx, move |work| async move {

@@ -1,4 +1,4 @@
-//! Jobs, as staff see them. What they are about is read by the system, and nobody is named.
+//! Jobs, as staff see them. The system reads them, and nobody whom a job is about is named.
 
 use chrono::{DateTime, Utc};
 use context::Ctx;
@@ -10,7 +10,7 @@ use crate::app::{
     frame::{self},
 };
 
-/// The newest jobs, of one state where one is named.
+/// The newest jobs; only those in one state, if a state is given.
 pub async fn list(app: &App, state: Option<String>, limit: i64) -> Result<Vec<JobRow>, AppError> {
     let (ctx, state) = (&Ctx::system(app.clock.clone()), &state);
     frame::system_work(app, &app.db.system, "job_list", ctx, move |work| async move {
@@ -20,13 +20,13 @@ pub async fn list(app: &App, state: Option<String>, limit: i64) -> Result<Vec<Jo
     .await
 }
 
-/// What is to become of a job.
+/// What happens to a job after a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// It is done.
+    /// The job is done.
     Done,
-    /// It cannot succeed, for a reason that names no value.
+    /// The job cannot succeed, for a reason that contains no value of a person.
     Failed(&'static str),
-    /// It comes again.
+    /// The job runs again at this time.
     Later(DateTime<Utc>),
 }

@@ -1,9 +1,10 @@
-//! The keys of the ring, in concert with the database and with all servers: rotating the key-encryption key and the signing key,
-//! and destroying what nothing is under any more. Called by the command line.
+//! The keys of the ring, together with the database and all servers: rotating the key-encryption key and the signing
+//! key, and destroying a version that protects nothing any more. Called by the command line.
 //!
-//! Promises: every step is durable and safe to repeat, so that a rotation which was broken off anywhere is gone on with by the
-//! next one; no value is unreadable and no request refused while it goes on. Refuses: to destroy a version under which anything
-//! is, or without an archive of the keys that took its place, where the caller does not insist.
+//! Promises: every step is durable and safe to repeat, so that the next rotation goes on with one that was broken off
+//! at any point. No value becomes unreadable and no request is refused meanwhile. Refuses to destroy a version that
+//! still protects keys. Refuses to destroy a version without an archive of the keys that replaced it, unless the caller
+//! insists.
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -18,42 +19,41 @@ use crate::app::{
     frame::{self},
 };
 
-/// How long is waited for every server to have read the ring; a server looks every second.
+/// How long to wait until every server has read the ring; a server looks every second.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// So many people's ids are read at once.
+/// How many people's ids are read at once.
 const PAGE: i64 = 500;
 
 /// Why keys are not rotated, or not destroyed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// Servers that live have not read the ring.
+    /// Living servers have not read the ring's newest state.
     #[error("{0} server(s) have not read the key ring's newest state; the same command goes on later")]
     Behind(i64),
-    /// A transaction that began before stays open.
+    /// A transaction that began before the rotation stays open.
     #[error("a transaction that began before the rotation stays open; the same command goes on later")]
     Busy,
-    /// The caller broke it off between two steps.
+    /// The caller broke the rotation off between two steps.
     #[error("broken off; the same command goes on")]
     BrokenOff,
-    /// Keys of people do not open.
+    /// The keys of so many people do not open.
     #[error("the keys of {0} people do not open and stay under an older version")]
     Damaged(i64),
-    /// There is no such version.
+    /// The ring has no such version.
     #[error("there is no version {0}")]
     Unknown(i32),
-    /// The rotation to the current version has not come to its end.
+    /// The rotation to the current version has not finished.
     #[error("the rotation to version {0} has not come to its end: `lethe keys rotate` goes on with it")]
     Unfinished(i32),
-    /// People's keys are under the version.
+    /// The version still protects people's keys.
     #[error("the keys of {rows} people are under version {version}")]
     InUse {
-        /// The version.
         version: i32,
-        /// How many people.
+        /// How many people's keys it protects.
         rows: i64,
     },
-    /// No archive of keys was taken after everything had left the version.
+    /// No archive of keys was taken since no key is under the version any more.
     #[error(
         "no archive of keys was taken since everything left version {0}: should the database be lost, backups from before \
          would open for nobody; take one, or insist with `--without-archive`"
@@ -62,7 +62,7 @@ pub enum KeysError {
     /// The ring can't be used.
     #[error(transparent)]
     Ring(#[from] RingError),
-    /// The database, or something in it.
+    /// The database failed, or data in it is damaged.
     #[error(transparent)]
     App(#[from] AppError),
 }
@@ -78,26 +78,25 @@ impl From<DbError> for KeysError {
 pub enum Progress {
     /// The new version is in the ring, and every server knows it.
     Published(i32),
-    /// Every server does new work under it.
+    /// Every server protects new keys with it.
     InUse(i32),
-    /// Writes under an older version are refused.
+    /// The database refuses keys under an older version.
     Floor(i32),
-    /// So many people's keys have come under it.
+    /// So many people's keys have been brought under it.
     Rewrapped(u64),
 }
 
-/// Is told how far a rotation has come, and may break it off.
+/// Called with how far a rotation has come; may break it off.
 pub type Watcher<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
 
-/// The ring and what is under its keys.
+/// The keys of the ring, and how many people's keys each version protects.
 pub struct KeyList {
-    /// All versions of the key-encryption key, the oldest first, and how many people's keys are under each.
+    /// All versions of the key-encryption key, oldest first, each with the number of people whose keys it protects.
     pub keks: Vec<(Kek, i64)>,
-    /// Below which version no keys are written.
+    /// The version below which the database refuses to write keys.
     pub floor: i32,
-    /// The signing keys.
     pub signing: Arc<Signing>,
-    /// The id of the evidence key, if it was needed yet.
+    /// The id of the evidence key; `None` if no document was signed with one yet.
     pub evidence: Option<String>,
 }
 
@@ -110,7 +109,7 @@ impl KeyList {
     }
 }
 
-/// What keys there are, and what is under them.
+/// Lists the keys of the ring, and how many people's keys each version protects.
 pub async fn list(app: &App) -> Result<KeyList, KeysError> {
     let ring = app.vault.ring();
     ring.reload()?;
@@ -128,13 +127,14 @@ pub async fn list(app: &App) -> Result<KeyList, KeysError> {
     Ok(KeyList { keks, floor, signing: ring.signing(), evidence: ring.evidence_kid() })
 }
 
-/// Brings everything under a new version of the key-encryption key, or goes on with a rotation that was broken off. Gives
-/// the version, and how many people's keys came under it now.
+/// Brings everybody's keys under a new version of the key-encryption key, or goes on with a rotation that was broken
+/// off. Returns the version, and how many people's keys came under it in this run.
 pub async fn rotate(app: &App, watch: Watcher<'_>) -> Result<(i32, u64), KeysError> {
     let ring = app.vault.ring();
     ring.reload()?;
     let told = |progress| if watch(progress).is_break() { Err(KeysError::BrokenOff) } else { Ok(()) };
-    // A version that is in use without everything being under it has been published: a rotation was broken off.
+    // A version that waits, or a current version that does not protect all keys yet, means that a rotation was broken
+    // off.
     let version = if ring.is_rotating() { ring.newest_kek() } else { ring.publish_kek(app.clock.now())? };
     let keks = ring.keks();
     let (current, living) = (ring.current().version, keks.iter().map(|kek| kek.version).collect());
@@ -150,13 +150,13 @@ pub async fn rotate(app: &App, watch: Watcher<'_>) -> Result<(i32, u64), KeysErr
     told(Progress::Floor(version))?;
     let mut rewrapped = 0;
     rewrap_all(app, version, &mut rewrapped, &told).await?;
-    // Before the ring notes it: a repetition records nothing twice, and does not miss it.
+    // Recorded before the ring notes the end: then a repeated run neither records the rotation twice nor misses it.
     record_ring(app, KeyRingCommand::Rotate { version, rewrapped }).await?;
     ring.note_rewrapped(version, app.clock.now())?;
     Ok((version, rewrapped))
 }
 
-/// Destroys a version of the key-encryption key under which nothing is.
+/// Destroys a version of the key-encryption key that protects nothing any more.
 pub async fn destroy(app: &App, version: i32, without_archive: bool) -> Result<(), KeysError> {
     let list = list(app).await?;
     let current = app.vault.ring().current();
@@ -176,7 +176,7 @@ pub async fn destroy(app: &App, version: i32, without_archive: bool) -> Result<(
         }
         app.vault.ring().destroy_kek(version)?;
     }
-    // Where it was broken off behind the ring's change, only the record is missing.
+    // If an earlier run was broken off after it had changed the ring, only the record is missing.
     let archived = current.is_archived();
     let recorded = record_ring(app, KeyRingCommand::Destroy { version, archived }).await?;
     if found.is_none() && !recorded {
@@ -185,7 +185,7 @@ pub async fn destroy(app: &App, version: i32, without_archive: bool) -> Result<(
     everybody_has(app, app.vault.ring().generation()).await
 }
 
-/// Publishes a fresh signing key, and makes it sign once every server knows it. Gives its id.
+/// Publishes a fresh signing key, and signs with it once every server knows it. Returns its id.
 pub async fn jwt_rotate(app: &App) -> Result<String, KeysError> {
     let ring = app.vault.ring();
     let kid = ring.publish_signing(app.clock.now())?;
@@ -195,7 +195,7 @@ pub async fn jwt_rotate(app: &App) -> Result<String, KeysError> {
     Ok(kid)
 }
 
-/// Waits until every server that lives has read this state of the ring, or a later one.
+/// Waits until every living server has read this state of the ring, or a later one.
 async fn everybody_has(app: &App, generation: u64) -> Result<(), KeysError> {
     let ctx = &Ctx::system(app.clock.clone());
     let generation = i64::try_from(generation).unwrap_or(i64::MAX);
@@ -219,7 +219,7 @@ async fn everybody_has(app: &App, generation: u64) -> Result<(), KeysError> {
     }
 }
 
-/// Raises the floor, and waits for transactions that began below it: what they still write is then there to be rewrapped.
+/// Raises the floor, and waits for transactions that began before that, so that the keys they write are rewrapped too.
 async fn floor_raise(app: &App, version: i32) -> Result<(), KeysError> {
     let ctx = &Ctx::system(app.clock.clone());
     let raised: String = frame::system_work(app, &app.db.system, "floor_raise", ctx, move |work| async move {
@@ -245,7 +245,7 @@ async fn floor_raise(app: &App, version: i32) -> Result<(), KeysError> {
     }
 }
 
-/// Brings all keys under `version`. What does not open is left, and told at the end.
+/// Brings all keys under `version`. Keys that do not open are left, and counted in the error at the end.
 async fn rewrap_all(
     app: &App,
     version: i32,
@@ -269,7 +269,7 @@ async fn rewrap_all(
     if damaged > 0 { Err(KeysError::Damaged(damaged)) } else { Ok(()) }
 }
 
-/// The next people whose keys are under an older version.
+/// The next page of people whose keys are under an older version.
 async fn under_older(app: &App, version: i32, after: SubjectId) -> Result<Vec<SubjectId>, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     frame::system_work(app, &app.db.system, "keys_under_older", ctx, move |work| async move {
@@ -284,8 +284,8 @@ async fn under_older(app: &App, version: i32, after: SubjectId) -> Result<Vec<Su
     .await
 }
 
-/// Brings one person's keys under the current version, while nobody else uses them. False where somebody else has, or
-/// where the person is gone.
+/// Brings one person's keys under the current version, while holding the person's lock alone. Returns false if that has
+/// been done already, or if the person is gone.
 async fn rewrap(app: &App, subject: SubjectId, version: i32) -> Result<bool, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
     app.db
@@ -302,7 +302,7 @@ async fn rewrap(app: &App, subject: SubjectId, version: i32) -> Result<bool, App
         .await
 }
 
-/// Records what was done to the ring; says whether it was not on record already.
+/// Records what was done to the ring; returns whether it was not recorded before.
 async fn record_ring(app: &App, command: KeyRingCommand) -> Result<bool, AppError> {
     let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
     Ok(frame::system_command::<KeyRing>(app, "key_ring_record", ctx, &id, command).await?.1)

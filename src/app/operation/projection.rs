@@ -1,7 +1,8 @@
-//! Projections: how they stand, what the activity is, building one anew, trying again what could not be applied.
+//! Projections: how far they have come, the activity they count, rebuilding one, and trying again what one could not
+//! apply.
 //!
-//! What staff may see here is about nobody. It is read by the system, once the caller's session is known to be alive: requests
-//! themselves have no right to these tables. Nothing that is asked here stops anything that goes on.
+//! What staff see here is about nobody. The system reads it, once the caller's session is known to be alive, because
+//! requests themselves have no right to these tables. Nothing here stops work that goes on.
 
 use std::time::Duration;
 
@@ -29,21 +30,21 @@ use crate::app::{
     },
 };
 
-/// Dead letters that are shown at most.
+/// The most dead letters that are shown.
 const SHOWN: i64 = 100;
-/// People a page, while their read models are made equal to the log.
+/// How many people make a page while their read models are made equal to the log.
 const PEOPLE: i64 = 1000;
-/// So many of them at the same time.
+/// How many of them are worked on at the same time.
 const LANES: usize = 4;
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// How all catch-up projections stand.
+/// How far all catch-up projections have come.
 pub struct Overview {
-    /// One entry a projection.
+    /// One entry for each projection.
     pub projections: Vec<lag::LagRow>,
-    /// The first dead letters of those generations that are shown.
+    /// The first 100 dead letters of the generations that are shown.
     pub dead_letters: Vec<DeadLetter>,
-    /// The backends whose open transactions hold readers back, while committed events wait for them.
+    /// The process ids of PostgreSQL's backends whose open transactions hold readers back while committed events wait.
     pub held_by: Vec<i32>,
 }
 
@@ -52,29 +53,29 @@ pub struct Overview {
 pub enum Rebuilt {
     /// A new generation is shown.
     Swapped {
-        /// Which one.
+        /// The number of the generation.
         generation: i64,
     },
     /// The rows of all people were compared with the log.
     Compared {
         /// How many people the log knows.
         people: usize,
-        /// What differed.
+        /// How many rows differed and were corrected.
         repaired: Repaired,
     },
 }
 
-/// The people of one page whose read model was made equal to the log.
+/// One page of people, whose read models were made equal to the log.
 pub struct Page {
-    /// The last of them, in the order of their ids.
+    /// The last person of the page, in the order of ids.
     pub last: SubjectId,
-    /// How many they are.
+    /// How many people the page has.
     pub people: usize,
-    /// What differed.
+    /// How many rows differed and were corrected.
     pub repaired: Repaired,
 }
 
-/// How the catch-up projections stand.
+/// Reads how far the catch-up projections have come.
 pub async fn list(app: &App) -> Result<Overview, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let [projections, dead_letters, held_by] = frame::system_query(app, "projection_list", || {
@@ -94,12 +95,13 @@ pub async fn activity(app: &App, from: NaiveDate, to: NaiveDate) -> Result<Vec<A
     Ok(rows.iter().map(ActivityRow::from_row).collect())
 }
 
-/// Refuses a member of staff whose session has ended.
+/// Refuses a member of staff whose session has ended, or whose account is suspended.
 pub async fn staff_standing(app: &App, ctx: &Ctx) -> Result<(), AppError> {
     frame::acting_keys(app, ctx).await.map(drop)
 }
 
-/// Builds a read model anew, while it goes on being read and written. It can be killed and run again at any point.
+/// Builds a read model anew, while others still read and write it. The rebuild can be killed and run again at any
+/// point.
 pub async fn rebuild(app: &App, name: &str) -> Result<Rebuilt, AppError> {
     if let Some(projection) = CATCH_UP.iter().find(|projection| projection.name == name) {
         return rebuild_beside(app, projection).await;
@@ -108,14 +110,14 @@ pub async fn rebuild(app: &App, name: &str) -> Result<Rebuilt, AppError> {
     rebuild_in_place(app, rebuild.ok_or(AppError::Missing("projection"))?).await
 }
 
-/// A new generation, caught up from the beginning of the log by pages: one statement over the whole log would be a transaction
-/// that holds every reader of the log back until it ends.
+/// Builds a new generation from the beginning of the log, page by page. One statement over the whole log would be a
+/// transaction that holds back every reader of the log until it ends.
 async fn rebuild_beside(app: &App, projection: &'static CatchUp) -> Result<Rebuilt, AppError> {
     generation::enter(app, projection).await?;
     let generation = generation::begin(app, projection).await?;
     loop {
         let all = generation::all(app, projection).await?;
-        // A server may have ended what was begun here, or a later rebuild taken its place.
+        // A server may have finished the generation that was begun here, or a later rebuild may have replaced it.
         let Some(mine) = all.iter().find(|it| it.generation >= generation) else {
             return Err(AppError::OutdatedCode);
         };
@@ -133,7 +135,7 @@ async fn rebuild_beside(app: &App, projection: &'static CatchUp) -> Result<Rebui
     }
 }
 
-/// Each person's rows, made equal to what log and register say of that person.
+/// Makes each person's rows equal to what the log and the register say of that person.
 async fn rebuild_in_place(app: &App, rebuild: &'static Rebuild) -> Result<Rebuilt, AppError> {
     let (mut after, mut people, mut repaired) = (SubjectId::NIL, 0, Repaired::default());
     while let Some(page) = rebuild_page(app, rebuild, after).await? {
@@ -143,7 +145,7 @@ async fn rebuild_in_place(app: &App, rebuild: &'static Rebuild) -> Result<Rebuil
     Ok(Rebuilt::Compared { people, repaired })
 }
 
-/// The same for the next people behind one; none where there are no more.
+/// Does the same for the next page of people behind `after`; `None` if there are no more.
 pub async fn rebuild_page(app: &App, rebuild: &'static Rebuild, after: SubjectId) -> Result<Option<Page>, AppError> {
     let [rows] = frame::system_query(app, "subject_page", || [subject_page(after, PEOPLE)]).await?;
     let subjects: Vec<SubjectId> = rows.iter().map(subject_of).collect();
@@ -178,13 +180,14 @@ async fn rebuild_person(app: &App, rebuild: &'static Rebuild, subject: SubjectId
         .await
 }
 
-/// Tries again what a projection could not apply; says how many events it could apply now, and how many still not.
+/// Tries again the events that a projection could not apply. Returns how many it applied now, and how many it still
+/// could not.
 pub async fn retry(app: &App, name: &str) -> Result<(usize, usize), AppError> {
     let projection = CATCH_UP.iter().find(|projection| projection.name == name);
     retry_all(app, projection.ok_or(AppError::Missing("catch-up projection"))?).await
 }
 
-/// The same for a projection at hand.
+/// The same, for a projection that is given by reference.
 pub async fn retry_all(app: &App, projection: &'static CatchUp) -> Result<(usize, usize), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let [rows] =
@@ -200,8 +203,8 @@ pub async fn retry_all(app: &App, projection: &'static CatchUp) -> Result<(usize
     Ok((applied, kept))
 }
 
-/// Applies a dead letter and lets go of it in one transaction, or keeps it; says which. With `apply` unset it is known that the
-/// database refuses it.
+/// Applies a dead letter and drops it in one transaction, or keeps it; returns whether it was applied. `apply` is false
+/// if the database is known to refuse it.
 async fn retry_one(
     app: &App,
     ctx: &Ctx,

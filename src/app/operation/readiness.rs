@@ -1,9 +1,9 @@
-//! Whether the server can do its work, as `/ready` tells it.
+//! Whether the server can do its work, which `/ready` tells.
 //!
-//! Promises: it is tried, not assumed. A backend of its own making reads the log and commits a write, so that files which are
-//! gone, a full disk or a lost right show although older connections still work. One look at a time, each kept for some
-//! seconds, so that however many ask, the database does not notice. Refuses: to say why to those who ask, because anybody may;
-//! the reason is in the server's log, once.
+//! Promises: the server tries instead of assuming. A fresh backend reads the log and commits a write, so that missing
+//! files, a full disk or a lost right show even while older connections still work. There is one look at a time, and
+//! its result is kept for some seconds, so that many callers do not load the database. Refuses to tell callers the
+//! reason, because anybody may ask; the reason is written to the server's log once.
 
 use std::{
     path::PathBuf,
@@ -16,18 +16,19 @@ use db::{Db, Gate, Query};
 
 use crate::{app::AppError, supervisor::Cluster};
 
-/// How long a look counts; a bad one shorter, so that the server is back as soon as its database is.
+/// How long the result of a look is kept; a bad one is kept for less time, so that the server is ready as soon as its
+/// database is.
 const KEPT_GOOD: Duration = Duration::from_secs(5);
 const KEPT_BAD: Duration = Duration::from_secs(1);
 /// How long one look at the database may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
-/// The tree is looked after once a second.
+/// How old the last growth of the tree may be; the tree is checked once a second.
 const TREE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Something that must hold where the server can do its work.
+/// A condition that must be true for the server to do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Our own PostgreSQL runs, where there is one.
+    /// The server's own PostgreSQL runs, if it has one.
     OwnPostgres,
     /// The database can be read.
     Read,
@@ -40,7 +41,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// The name by which `/ready` tells it.
+    /// The name of this need in the answer of `/ready`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OwnPostgres => "own_postgres",
@@ -52,7 +53,7 @@ impl Need {
     }
 }
 
-/// What the server knows of itself.
+/// What the server knows about its own state.
 pub struct Readiness {
     api: Db,
     probe: Db,
@@ -63,7 +64,7 @@ pub struct Readiness {
     look: tokio::sync::Mutex<Option<Look>>,
 }
 
-/// What a look at the database found wanting, and when.
+/// The result of a look at the database: what is lacking, and when it was found.
 #[derive(Clone)]
 struct Look {
     at: Instant,
@@ -72,16 +73,16 @@ struct Look {
 }
 
 impl Readiness {
-    /// Knows nothing yet. `api` is the pool of requests; `probe` is a pool of one connection of the system's login, for nothing
-    /// else.
+    /// Knows nothing yet. `api` is the pool of requests; `probe` is a pool with one connection of the system's login,
+    /// which is used for nothing else.
     pub fn new(api: Db, probe: Db, clock: Clock, journal: PathBuf) -> Self {
         let (cluster, tree_grew, look) = Default::default();
         Self { api, probe, clock, journal, cluster, tree_grew, look }
     }
 
-    /// Has our own cluster count.
+    /// Also checks the server's own PostgreSQL from now on.
     pub fn watch_cluster(&self, cluster: &Arc<Cluster>) {
-        // Set before: it is the same one, as a server has one.
+        // An error means that the cluster was set before; a server has only one, so it is the same.
         let _ = self.cluster.set(Arc::downgrade(cluster));
     }
 
@@ -100,13 +101,13 @@ impl Readiness {
         cluster.upgrade().is_some_and(|cluster| cluster.is_seen_running())
     }
 
-    /// Reads that wait are in a file that is removed when they are stored.
+    /// Whether reads wait in the journal, which is removed when they are stored.
     async fn journal_waits(&self) -> bool {
         tokio::fs::metadata(&self.journal).await.is_ok_and(|found| found.len() > 0)
     }
 }
 
-/// Everything that does not hold; nothing where the server can do its work.
+/// Everything that is lacking; empty if the server can do its work.
 pub async fn lacking(readiness: &Readiness) -> Vec<Need> {
     let look = look_kept(readiness).await;
     let now = [
@@ -118,7 +119,7 @@ pub async fn lacking(readiness: &Readiness) -> Vec<Need> {
     look.into_iter().chain(now).collect()
 }
 
-/// What the database lacks by the last look, which is taken anew where it is old.
+/// What the database lacked at the last look; looks again if that is too old.
 async fn look_kept(readiness: &Readiness) -> Vec<Need> {
     let mut last = readiness.look.lock().await;
     let kept = |look: &Look| if look.lacking.is_empty() { KEPT_GOOD } else { KEPT_BAD };
@@ -146,12 +147,12 @@ async fn look(readiness: &Readiness) -> Look {
         (_, Err(_)) => vec![Need::Write],
         _ => Vec::new(),
     };
-    // The next look has a fresh backend again.
+    // Closed, so that the next look gets a fresh backend again.
     readiness.probe.close_idle();
     Look { at: Instant::now(), lacking, reason: readable.and(writable).err() }
 }
 
-/// Reads by the pool of requests, and by a fresh backend.
+/// Reads once with the pool of requests and once with a fresh backend.
 async fn probe_read(readiness: &Readiness) -> Result<(), AppError> {
     let ctx = &Ctx::system(readiness.clock.clone());
     let read = |sql: &'static str| {
@@ -166,7 +167,7 @@ async fn probe_read(readiness: &Readiness) -> Result<(), AppError> {
     readiness.probe.run_tx("ready_read", ctx, Gate::read(ctx), fresh).await
 }
 
-/// Commits a row that is gone when others could see it.
+/// Commits the insertion and removal of a row, which no other transaction ever sees.
 async fn probe_write(readiness: &Readiness) -> Result<(), AppError> {
     let ctx = &Ctx::system(readiness.clock.clone());
     let node = NodeId::random().0;
@@ -179,7 +180,7 @@ async fn probe_write(readiness: &Readiness) -> Result<(), AppError> {
     readiness.probe.run_tx("ready_write", ctx, Gate::read(ctx), work).await
 }
 
-/// The outcome within the limit of a look, as a reason for the log.
+/// The outcome of `work`, or a reason for the log if it takes longer than a look may.
 async fn within_limit(work: impl Future<Output = Result<(), AppError>>) -> Result<(), String> {
     match tokio::time::timeout(LOOK_LIMIT, work).await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),

@@ -1,5 +1,5 @@
-//! What follows a restore, before anybody is served: read models are made from log and register, and the ledger takes away again
-//! what had been erased, removed, withdrawn or restricted after the backup was taken.
+//! What follows a restore, before anybody is served: the ledger is carried out again, so that nothing comes back which
+//! was erased, removed, withdrawn or restricted after the backup was taken.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -31,7 +31,7 @@ use crate::{
     data::ledger::Entry,
 };
 
-/// What the ledger had to do again.
+/// How much of the ledger had to be carried out again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
     /// People who were erased.
@@ -52,10 +52,10 @@ pub struct Replayed {
     pub released: usize,
 }
 
-/// The end of a hold and its reason, sealed; none where it was lifted.
+/// The end of a hold and its sealed reason; `None` if the hold was lifted.
 type SealedHold = Option<(DateTime<Utc>, String)>;
 
-/// The ledger, sorted by what must be so in the end: of each person the newest word on each thing.
+/// The ledger, reduced to what must be true in the end: for each person, the newest entry about each thing.
 #[derive(Default)]
 struct Digest {
     erased: BTreeMap<SubjectId, DeletionId>,
@@ -68,7 +68,7 @@ struct Digest {
     released: Vec<(String, u32)>,
 }
 
-/// The newest end of a request's grace.
+/// The newest end of the grace of a request to delete.
 struct Pause {
     paused_until: DateTime<Utc>,
     grace_ends_at: DateTime<Utc>,
@@ -85,7 +85,7 @@ impl Digest {
                 Entry::Erased { .. } => {}
                 Entry::Removed { subject, records, .. } => digest.removed.entry(subject).or_default().extend(records),
                 Entry::Withdrawn { subject, purpose, objected, at } => {
-                    // An objection is the stronger word: a withdrawal after it must not hide it.
+                    // An objection is stronger than a withdrawal, so a later withdrawal must not hide it.
                     let known = digest.withdrawn.entry((subject, purpose)).or_insert((objected, at));
                     *known = (known.0 || objected, at);
                 }
@@ -104,11 +104,12 @@ impl Digest {
     }
 }
 
-/// Carries out again what the ledger tells of and the database does not know. Doing it twice changes nothing.
+/// Carries out what the ledger tells and the database does not know. A second run changes nothing.
 pub async fn replay(app: &App) -> Result<Replayed, AppError> {
     let digest = Digest::of(app.ledger.read().await?);
     let mut replayed = Replayed::default();
-    // First what bars an erasure, so that none is carried out that was not.
+    // Holds, cancellations and pauses come first, because they bar an erasure that was not carried out before the
+    // backup was restored.
     for (subject, (hold, at)) in digest.held {
         let command = || match hold.clone() {
             Some((until, sealed)) => HoldCommand::Place { until, sealed, now: at },
@@ -164,7 +165,8 @@ async fn remove_again(app: &App, subject: SubjectId, records: &HashSet<RecordId>
     unless_gone(removed.await)
 }
 
-/// Runs a command again on a stream in which nothing newer happened; says how many events came of it.
+/// Runs a command again, unless its stream has an event that is as new as the ledger's entry; returns how many events
+/// it added.
 async fn repeat<A>(
     app: &App,
     operation: &'static str,
@@ -189,14 +191,14 @@ where
     unless_gone(repeated.await)
 }
 
-/// Whether a restore of this database has not come to its end.
+/// Whether a restore of this database has not finished.
 pub async fn unfinished(app: &App) -> Result<bool, AppError> {
     let unfinished = || Query::new("-- restore_unfinished\nSELECT FROM lethe.restoring");
     let [rows] = frame::system_query(app, "restore_unfinished", || [unfinished()]).await?;
     Ok(!rows.is_empty())
 }
 
-/// What concerns somebody who is gone, or a request that is closed, or a hold that is over, needs no repetition.
+/// An entry needs no repetition if its person is gone, its request is closed, or its hold is over.
 fn unless_gone(outcome: Result<usize, AppError>) -> Result<usize, AppError> {
     match outcome {
         Err(AppError::SignedOut | AppError::Deletion(_) | AppError::Missing("hold")) => Ok(0),

@@ -1,7 +1,8 @@
-//! Guests: what nobody in particular may have evaluated. Nothing of it reaches a table, a file, the log or tracing output.
+//! Guests, who have not signed in: what they send is evaluated and never stored. Nothing of it reaches a table, a file,
+//! the log or tracing output.
 //!
-//! So the limit on their requests is counted here, in memory, by each server on its own, and forgotten with its window; a
-//! restart forgets it too.
+//! For that reason each server counts the requests of guests by itself, in memory, and forgets the counts when the
+//! window ends or the server restarts.
 
 use std::{
     collections::HashMap,
@@ -16,13 +17,13 @@ use serde_json::Value;
 use crate::{app::AppError, auth::limits::client_key};
 
 const NAME: &str = "guests-per-client";
-/// Requests of one client in a window.
+/// How many requests a client may make in a window.
 const QUOTA: u32 = 60;
 const WINDOW: TimeDelta = TimeDelta::minutes(1);
-/// So many clients are told apart in a window; all further ones count as one, so that memory stays bounded.
+/// How many clients are told apart in a window; all others share one counter, so that memory stays bounded.
 const CLIENTS: usize = 10_000;
 
-/// How often each client asked in the present window.
+/// How many requests each client has made in the present window.
 #[derive(Default)]
 pub struct GuestCounter(Mutex<Window>);
 
@@ -52,7 +53,7 @@ impl GuestLeft {
 }
 
 impl GuestCounter {
-    /// Counts a request; refuses where the client has used its quota up.
+    /// Counts a request; refuses if the client has used up its quota.
     fn count(&self, client: String, now: DateTime<Utc>) -> Result<GuestLeft, AppError> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that was set back must not lock guests out.
@@ -70,17 +71,17 @@ impl GuestCounter {
     }
 }
 
-/// Counts a guest's request.
+/// Counts a guest's request; refuses if the client has used up its quota.
 pub fn count(guests: &GuestCounter, ctx: &Ctx) -> Result<GuestLeft, AppError> {
     guests.count(client_key(ctx), ctx.now())
 }
 
-/// What a body of a kind means. Refuses kinds that only who signs in may submit.
+/// Says what a body of a kind means, without storing it. Refuses kinds that only signed-in people may submit.
 pub fn evaluate(ctx: &Ctx, kind: &Kind, body: &Body) -> Result<Value, AppError> {
     if !kind.for_guests() {
         return Err(AppError::SignInNeeded);
     }
-    // Where a guest is, is not known: the day is that of UTC.
+    // The time zone of a guest is not known, so the day of UTC counts.
     let faults = kind.faults(body, ctx.now().date_naive());
     if !faults.is_empty() {
         return Err(AppError::Invalid(faults));

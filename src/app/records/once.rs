@@ -1,4 +1,5 @@
-//! Repeated requests: an `Idempotency-Key` makes a request answer as the first with that key did, for 24 hours.
+//! Repeated requests: for 24 hours, a request with an `Idempotency-Key` gets the answer of the first request with that
+//! key.
 
 use aws_lc_rs::constant_time;
 use context::Ctx;
@@ -9,15 +10,15 @@ use vault::{Aad, IndexKey, Ring, Sealed, SubjectKeys, TransitId};
 
 use crate::app::AppError;
 
-/// A key that makes a repeated request answer as the first did.
+/// An idempotency key, and the body that came with it.
 pub struct Once<'a> {
-    /// The caller's key.
+    /// The value of the `Idempotency-Key` header field.
     pub key: &'a str,
-    /// What tells this request's body from another's.
+    /// The request's content, which must be the same when the key is used again.
     pub body: Vec<u8>,
 }
 
-/// The claim of an idempotency key inside one person's keyed hashes.
+/// The claim of one person's request on an idempotency key, for one operation.
 pub(crate) struct Claim<'a> {
     operation: &'static str,
     once: &'a Once<'a>,
@@ -29,7 +30,7 @@ impl<'a> Claim<'a> {
         Self { operation, once, hash: index.answer_hash(operation, once.key) }
     }
 
-    /// By which one request at a time claims the key.
+    /// The number of the lock that lets one request at a time claim the key.
     pub(crate) fn lock_key(&self) -> i64 {
         i64::from_be_bytes(self.hash[..8].try_into().expect("a hash has 32 bytes"))
     }
@@ -38,14 +39,14 @@ impl<'a> Claim<'a> {
         Aad::of("answer").and(self.operation.as_bytes()).and(&self.hash)
     }
 
-    /// What tells this body from another, under a transit key: a day has few possible bodies, and a hash that could be
-    /// computed for ever would give a deleted one away.
+    /// Tells this body from another. It is a hash under a transit key, which is destroyed: a day has few possible
+    /// bodies, so a hash that could be computed for ever would give away a deleted one.
     fn fingerprint(&self, ring: &Ring, key: TransitId) -> Result<[u8; 32], AppError> {
         ring.transit_hash(key, &[b"fingerprint", &self.hash, &self.once.body])
             .ok_or_else(|| AppError::Corrupt("a stored answer outlived its key".to_owned()))
     }
 
-    /// What the first request was answered; refuses another body.
+    /// Opens the answer that the first request got; refuses if its body was another.
     pub(crate) fn replay<T: DeserializeOwned>(
         &self,
         ring: &Ring,
@@ -60,17 +61,17 @@ impl<'a> Claim<'a> {
         serde_json::from_slice(&text).map_err(|_| AppError::Corrupt("a stored answer does not load".to_owned()))
     }
 
-    /// Asks for the answer to an earlier request.
+    /// Reads the stored answer to an earlier request with the key.
     pub(crate) fn query(&self, ctx: &Ctx) -> Query {
         answer_get(ctx.subject, self.hash)
     }
 
-    /// Forgets an answer that has run out.
+    /// Deletes a stored answer that has run out.
     pub(crate) fn forget(&self, ctx: &Ctx) -> Query {
         answer_forget(ctx.subject, self.hash)
     }
 
-    /// Stores an answer, sealed.
+    /// Stores an answer, sealed under the person's trail key.
     pub(crate) fn store<T: Serialize>(
         &self,
         ctx: &Ctx,

@@ -1,4 +1,4 @@
-//! Records, open: what their sealed bodies say.
+//! Opens records, and reads what their sealed bodies say.
 
 use chrono::{DateTime, Utc};
 use context::{Personal, RecordId};
@@ -13,17 +13,15 @@ use vault::SubjectKeys;
 
 use crate::app::AppError;
 
-/// A living record, open.
+/// A living record, opened.
 pub struct OpenRecord {
-    /// Its id.
     pub record: RecordId,
-    /// What it says.
     pub body: Body,
-    /// When it was submitted first.
+    /// When the record was submitted first.
     pub submitted_at: DateTime<Utc>,
-    /// When it was changed last.
+    /// When the record was changed last.
     pub recorded_at: DateTime<Utc>,
-    /// The stream's version.
+    /// The sequence of the record's newest event.
     pub version: i64,
 }
 
@@ -42,7 +40,7 @@ pub fn open(keys: &SubjectKeys, row: &RecordRow) -> Result<OpenRecord, AppError>
     })
 }
 
-/// The single record of a shape, and its version.
+/// The only record of a shape, and its version; `None` if there is none.
 pub(crate) fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<(S, i64)>, AppError> {
     let Some(row) = rows.first() else { return Ok(None) };
     let record = open(keys, &RecordRow::from_row(row))?;
@@ -50,7 +48,7 @@ pub(crate) fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Optio
     Ok(Some((shape, record.version)))
 }
 
-/// Where a person is, as far as the work profile says.
+/// The time zone of the work profile, or the default one if there is no profile.
 pub(crate) fn time_zone(work: Option<&WorkProfile>) -> &str {
     work.map_or(WorkProfile::DEFAULT_TIME_ZONE, |work| &work.time_zone)
 }

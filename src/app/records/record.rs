@@ -42,25 +42,24 @@ use crate::{
     mail::Letter,
 };
 
-/// Longer ranges than this read all records of a kind: so many buckets would cost more than they spare.
+/// A range of so many years or more reads all records of a kind, because so many buckets would cost more than they
+/// save.
 pub(crate) const BUCKET_YEARS: i32 = 10;
 
-/// One record that somebody submits.
 pub struct Submission {
-    /// What it says.
     pub body: Body,
-    /// What the caller demands of the version that is there.
+    /// What the caller demands of the version that is stored; `None`: nothing.
     pub expected: Option<Expected>,
-    /// What it is called in faults, such as `events[3]`; none where there is only one.
+    /// How faults name this record, such as `events[3]`; `None` if there is only one.
     pub within: Option<String>,
 }
 
-/// Versions of a stream.
+/// Versions of a record that a condition names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Versions {
-    /// Whichever there is.
+    /// Any version.
     Any,
-    /// One of these.
+    /// One of these versions.
     These(Vec<i64>),
 }
 
@@ -79,12 +78,13 @@ impl Expected {
         Self { one_of: Some(Versions::These(vec![version])), none_of: None }
     }
 
-    /// No version at all: for a change that must only be checked, because a condition failed already.
+    /// A condition that no version meets: for a change that is only checked, because another condition has failed
+    /// already.
     pub fn nothing() -> Self {
         Self { one_of: Some(Versions::These(Vec::new())), none_of: None }
     }
 
-    /// Whether a record of this version may be changed; `None` where there is no record.
+    /// Whether a record of this version may be changed; `version` is `None` if there is no record.
     pub fn permits(&self, version: Option<i64>) -> bool {
         let named = |versions: &Versions| match (versions, version) {
             (_, None) => false,
@@ -95,47 +95,45 @@ impl Expected {
     }
 }
 
-/// What is submitted together: all of it is stored, or none.
+/// Records that are submitted together: all of them are stored, or none.
 pub struct Batch<'a> {
-    /// The operation that submits it, which gives the transaction its name.
+    /// The operation that submits them, which gives the transaction its name.
     pub operation: &'static str,
-    /// The kind of all of it.
+    /// The kind of all the records.
     pub kind: &'static Kind,
-    /// The records.
     pub submissions: &'a [Submission],
-    /// The day, where the person is.
+    /// The current day in the person's time zone.
     pub today: NaiveDate,
-    /// What was found wrong before; where there is something, nothing is stored, and all else that is wrong is found.
+    /// Faults that were found before. If there are any, nothing is stored, and the records are checked only to find all
+    /// further faults.
     pub faults: Vec<Fault>,
 }
 
-/// What became of a record.
+/// What a submission did to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// It is new.
+    /// The record is new.
     Created,
-    /// It says something else now.
+    /// The record has another body than before.
     Amended,
-    /// It said the same before.
+    /// The record had the same body before.
     Unchanged,
 }
 
 /// One record after a submission.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The record's id.
     pub record: RecordId,
-    /// What became of it.
     pub change: Change,
     /// When it was submitted first.
     pub submitted_at: DateTime<Utc>,
     /// When it was changed last.
     pub recorded_at: DateTime<Utc>,
-    /// The stream's version.
+    /// The sequence of the record's newest event.
     pub version: i64,
 }
 
-/// Submits records of one kind in one transaction; a natural key that is there already is amended.
+/// Submits records of one kind in one transaction. A record whose natural key is stored already is amended.
 pub async fn submit(
     app: &App,
     ctx: &Ctx,
@@ -161,7 +159,7 @@ pub async fn submit(
     .await
 }
 
-/// The living records of a kind; if days are given, those that lie in them.
+/// The living records of a kind; if a range is given, only those whose day lies in it.
 pub async fn list(
     app: &App,
     ctx: &Ctx,
@@ -211,15 +209,15 @@ pub async fn remove(
     if removed == 0 { Err(AppError::Missing("record")) } else { Ok(()) }
 }
 
-/// Removes all records of a kind; says how many there were. The person is told by letter, since whoever has their session can
-/// do this in one step.
+/// Removes all records of a kind and returns how many there were. A letter tells the person, because a thief of the
+/// session can do this in one step.
 pub async fn remove_all(app: &App, ctx: &Ctx, operation: &'static str, kind: &'static Kind) -> Result<usize, AppError> {
     let all = move |row: &RecordRow| row.entry.kind == kind.name();
     removal(app, operation, ctx, Some(kind), &all, &Expected::default()).await
 }
 
-/// A transaction that removes the records that `choose` names, unless a legal hold stands or one is of another version than
-/// expected. Where all of a kind go, it is named in a letter.
+/// Removes the records that `choose` selects in one transaction. Refuses if a legal hold is in force or the version of
+/// one of them is not an expected one. `all_of` is the kind for the letter, if all its records go.
 async fn removal(
     app: &App,
     operation: &'static str,
@@ -243,7 +241,7 @@ async fn removal(
                 Some(to) => {
                     work.post(&Letter::records_removed(&to, kind.title(), removed.len(), ctx.now()))?;
                 }
-                // Damaged data must not keep anybody from removing the rest.
+                // A damaged contact must not keep anybody from removing the records.
                 None => tracing::error!("a removal can't be told: the contact does not open"),
             }
         }
@@ -252,9 +250,9 @@ async fn removal(
     .await
 }
 
-/// Queues the removal of records. Their events stay, sealed; their keys are gone for good: rows leave the register
-/// (`register` is all of it), the person gets a new wrapping key, and the keys of what survives are wrapped anew with it.
-/// The transaction must hold the subject's lock alone.
+/// Queues the removal of records. Their events stay, sealed, and nothing opens them any more: their rows leave the
+/// register (`register` is all of it), the person gets a new wrapping key, and the keys of the records that stay are
+/// wrapped with the new key. The transaction must hold the person's lock alone.
 pub(crate) async fn remove_rows(
     work: &Work<'_>,
     standing: &Standing,
@@ -284,13 +282,13 @@ pub(crate) async fn remove_rows(
     tx.queue(record_delete(ctx.subject, gone.clone()));
     tx.queue(subject_rewrap(ctx.subject, &wrapped));
     tx.queue(record_rewrap(ctx.subject, rewrapped));
-    // A stored answer would go on saying that a record is there.
+    // A stored answer would still say that a removed record is there.
     tx.queue(answers_forget(ctx.subject));
     Ok(gone)
 }
 
-/// Notes in the ledger what a transaction is about to remove: before its commit, so that no restore ever brings back what
-/// somebody was told is gone.
+/// Notes in the ledger which records a transaction is about to remove. The entry is written before the commit, so that
+/// no restore brings back a record that somebody was told is gone.
 pub(crate) async fn note_removed(app: &App, ctx: &Ctx, records: &[RecordId]) -> Result<(), AppError> {
     if records.is_empty() {
         return Ok(());
@@ -299,13 +297,13 @@ pub(crate) async fn note_removed(app: &App, ctx: &Ctx, records: &[RecordId]) -> 
     Ok(app.ledger.append(entry).await?)
 }
 
-/// A person's address, among all their records.
+/// A person's address, from the contact among their records; `None` if the contact does not open.
 fn address_among(keys: &SubjectKeys, records: &[RecordRow]) -> Option<String> {
     let contact = records.iter().find(|row| row.entry.kind == CONTACT.name())?;
     Contact::from_body(&opened::open(keys, contact).ok()?.body).map(|contact| contact.email)
 }
 
-/// Runs the aggregate of each submission and queues what follows.
+/// Decides on each submission, and queues what follows from it.
 async fn decide(
     work: &Work<'_>,
     keys: &SubjectKeys,
@@ -368,7 +366,7 @@ async fn decide_one(
     execute::<Record>(Store::new(unit, stream, &[], now), &record.to_string(), command, ())
         .await
         .map_err(|error: AggregateError<RecordError>| AppError::from(error))?;
-    // What is wrong with the record itself goes before what is demanded of the one that is there (RFC 9110, 13.2.1).
+    // Faults of the submitted record come before a condition on the stored one (RFC 9110, 13.2.1).
     let found = present.map(|row| row.event.sequence);
     if submission.expected.as_ref().is_some_and(|expected| !expected.permits(found)) {
         return Err(AppError::PreconditionFailed);

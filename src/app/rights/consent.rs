@@ -1,4 +1,4 @@
-//! Consents: showing, giving and withdrawing them.
+//! Consents: showing, giving and withdrawing them, and objecting to a purpose.
 
 use db::FromRow;
 use std::sync::Arc;
@@ -28,25 +28,23 @@ use crate::{
     data::ledger::Entry,
 };
 
-/// One decision of the past.
+/// A decision of the past.
 pub struct PastDecision {
-    /// The decision's event, by which its receipt is found.
+    /// The event of the decision, by which its receipt is found.
     pub event: EventId,
-    /// Given or withdrawn.
+    /// Whether consent was given.
     pub granted: bool,
-    /// Whether it was an objection to the purpose.
     pub objected: bool,
-    /// Whether a consent lapsed, since its notice had changed.
+    /// Whether a consent lapsed, because its notice had changed.
     pub lapsed: bool,
-    /// On which notice.
+    /// The version of the notice that the decision was made on.
     pub notice_version: String,
-    /// The notice's hash.
+    /// The SHA-256 of that notice's text, in hexadecimal.
     pub notice_hash: String,
-    /// When.
     pub decided_at: DateTime<Utc>,
 }
 
-/// Gives or withdraws consent to a purpose. Deciding the same again changes nothing.
+/// Gives or withdraws consent to a purpose. A decision that changes nothing adds no event.
 pub async fn decide(
     app: &App,
     ctx: &Ctx,
@@ -57,7 +55,7 @@ pub async fn decide(
     decide_on(app, "consent_decide", ctx, purpose, granted, &|| decision::command(purpose, granted, version)).await
 }
 
-/// Objects to a purpose (GDPR Art. 21), or takes the objection back. Doing the same again changes nothing.
+/// Objects to a purpose (GDPR Art. 21), or lifts the objection. A decision that changes nothing adds no event.
 pub async fn objection_decide(app: &App, ctx: &Ctx, purpose: Purpose, objected: bool) -> Result<(), AppError> {
     let command = move || {
         let decision = decision::current(purpose);
@@ -66,7 +64,8 @@ pub async fn objection_decide(app: &App, ctx: &Ctx, purpose: Purpose, objected: 
     decide_on(app, "objection_decide", ctx, purpose, !objected, &command).await
 }
 
-/// One decision on a purpose. What `loosens` allows more than before and is an act; to withdraw and to object are rights.
+/// Decides on a purpose. A decision that `loosens` allows more than before and is an act; withdrawing and objecting are
+/// rights.
 async fn decide_on(
     app: &App,
     operation: &'static str,
@@ -85,7 +84,7 @@ async fn decide_on(
             let user = known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
             match address_of(&standing.keys, &contact) {
                 Ok(to) => receipt::post(&work, &to, &event, user)?,
-                // Damaged data must not keep anybody from withdrawing.
+                // A damaged contact must not keep anybody from withdrawing.
                 Err(error) => tracing::error!(%error, "a receipt can't be addressed"),
             }
         }
@@ -94,7 +93,7 @@ async fn decide_on(
     .await
 }
 
-/// Notes in the ledger that a consent ended, so that no restored backup brings it back.
+/// Notes in the ledger that a consent was withdrawn or a purpose objected to, so that no restored backup undoes it.
 async fn note_withdrawal(app: &App, ctx: &Ctx, purpose: Purpose, event: &Event) -> Result<(), AppError> {
     let objected = match event.event_type.as_str() {
         "consent.withdrawn" => false,
@@ -104,7 +103,7 @@ async fn note_withdrawal(app: &App, ctx: &Ctx, purpose: Purpose, event: &Event) 
     Ok(app.ledger.append(Entry::Withdrawn { subject: ctx.subject, purpose, objected, at: ctx.now() }).await?)
 }
 
-/// The decisions that stand.
+/// The current decision on each purpose.
 pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ConsentRow>, Arc<SubjectKeys>), AppError> {
     let reads = || [consent_list(ctx.subject)];
     let (standing, [rows]) = frame::query(app, Frame::right("consent_list", ctx), reads).await?;

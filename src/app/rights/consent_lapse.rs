@@ -1,5 +1,5 @@
-//! A changed notice asks again (requirements R6.5, R8.4): a consent on an older text does not count from the first moment; here
-//! it is noted in the log, and the person is written to, once for each change.
+//! A changed notice asks for consent again (requirements R6.5, R8.4). A consent on an older text does not count from
+//! the first moment. Here the lapse is recorded in the log and the person is told by letter, once for each change.
 
 use chrono::TimeDelta;
 use context::{Ctx, SubjectId};
@@ -29,17 +29,17 @@ use crate::{
 
 /// The kind of job that tells a person which consents have lapsed.
 pub const CONSENT_LAPSE_JOB: &str = "consent_lapse";
-/// The kind of job that looks, once a day, for whom there is such work.
+/// The kind of job that looks once a day for people whose consents have lapsed.
 pub const NOTICE_SWEEP_JOB: &str = "notice_sweep";
 
-/// Adds a job for each person with a consent on a notice that no longer counts. Comes again in a day.
+/// Adds a job for each person with a consent on an outdated notice. Runs again in a day.
 pub(crate) async fn sweep(app: &App) -> Result<Next, AppError> {
     let now = app.clock.now();
     frame::system_query(app, "notice_sweep", || [job_plan_lapses(CONSENT_LAPSE_JOB, now)]).await?;
     Ok(Next::Later(now + TimeDelta::days(1)))
 }
 
-/// Notes which of a person's consents have lapsed, and tells the person, a letter a purpose.
+/// Records which of a person's consents have lapsed, and sends the person a letter for each purpose.
 pub(crate) async fn lapse(app: &App, subject: SubjectId) -> Result<Next, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let reads = || [consent_list(subject), record_list(subject, CONTACT.name(), None)];
@@ -57,7 +57,7 @@ pub(crate) async fn lapse(app: &App, subject: SubjectId) -> Result<Next, AppErro
             let notice = Notice::current(purpose);
             match address_of(&standing.keys, &contact) {
                 Ok(to) => work.post(&Letter::notice_changed(&to, title(notice), notice.text))?,
-                // Damaged data must not keep what counts from being on record.
+                // A damaged contact must not keep a lapse from being recorded.
                 Err(error) => tracing::error!(%error, "a changed notice can't be addressed"),
             }
         }
@@ -65,7 +65,7 @@ pub(crate) async fn lapse(app: &App, subject: SubjectId) -> Result<Next, AppErro
     })
     .await
     {
-        // Erased since the job was added.
+        // The person was erased after the job was added.
         Err(AppError::SignedOut) => Ok(Next::Done),
         outcome => outcome.map(|()| Next::Done),
     }

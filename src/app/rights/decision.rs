@@ -1,4 +1,4 @@
-//! A decision on a purpose: the notice it is made on, the command, and what its event says.
+//! A decision on a purpose: the notice that it is made on, its command, and what its event says.
 
 use std::sync::OnceLock;
 
@@ -18,13 +18,14 @@ pub fn notice_hash(notice: &Notice) -> &'static str {
     &hashes[at.expect("every notice is one of the list")]
 }
 
-/// A decision on the notice that counts today.
+/// A decision on the current notice of a purpose.
 pub(crate) fn current(purpose: Purpose) -> Decision {
     let notice = Notice::current(purpose);
     Decision { purpose, notice_version: notice.version.to_owned(), notice_hash: notice_hash(notice).to_owned() }
 }
 
-/// The command that decides on a purpose, on the notice of `version` or the current one.
+/// The command that gives or withdraws consent to a purpose. `version` is the notice that was shown; `None`: the
+/// current one.
 pub(crate) fn command(purpose: Purpose, granted: bool, version: Option<&str>) -> ConsentCommand {
     let decision = current(purpose);
     if granted {
@@ -34,17 +35,17 @@ pub(crate) fn command(purpose: Purpose, granted: bool, version: Option<&str>) ->
     }
 }
 
-/// What an event of a consent's stream says.
+/// Reads an event of a consent's stream.
 pub(crate) fn decided(event: &Event) -> Result<ConsentEvent, AppError> {
     serde_json::from_str(&event.payload).map_err(|_| AppError::Corrupt("a consent has another shape".to_owned()))
 }
 
-/// What a purpose is called: the heading of the notice.
+/// The title of a purpose: the heading of its notice.
 pub(crate) fn title(notice: &Notice) -> &'static str {
     notice.text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
 }
 
-/// Who receives what is kept for a purpose, in plain words.
+/// Who receives the data that is kept for a purpose, in plain words; the empty list: nobody.
 pub fn recipients(purpose: Option<Purpose>) -> &'static [&'static str] {
     match purpose {
         Some(Purpose::Statistics) => &["the public, as statistics over many people with noise added"],

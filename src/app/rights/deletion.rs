@@ -1,5 +1,5 @@
-//! Deletion: asking for it, confirming it, cancelling it, seeing where it stands, and carrying it out. Whole erasures are
-//! carried out by `erasure.rs`.
+//! Deletion: asking for it, confirming it, cancelling it, seeing its state, and carrying it out. `erasure.rs` carries
+//! out the erasure of a whole person.
 
 use std::sync::Arc;
 
@@ -41,45 +41,42 @@ use crate::{
     mail::Letter,
 };
 
-/// How long a request can be confirmed.
+/// How long a request can be confirmed after it was made.
 const TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(24);
-/// The kind of job that carries deletions out.
+/// The kind of job that carries out deletions.
 pub const DELETION_JOB: &str = "deletion";
 
-/// What somebody asks to be deleted.
+/// What a person asks to delete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
     /// Which records.
     pub filter: Filter,
-    /// Why, where the person says so.
+    /// The person's reason; `None` if they give none.
     pub reason: Option<String>,
 }
 
 /// A request that was just made.
 pub struct Asked {
-    /// The request.
     pub deletion: DeletionId,
-    /// What to type to confirm.
+    /// The phrase that the person must type to confirm.
     pub phrase: &'static str,
-    /// Until when.
+    /// Until when the request can be confirmed.
     pub expires_at: DateTime<Utc>,
-    /// How long it can be cancelled after that.
+    /// How long the deletion can be cancelled after it was confirmed.
     pub grace: TimeDelta,
     /// How many records of each kind would go.
     pub goes: Vec<(&'static str, usize)>,
-    /// Until when a legal hold defers it.
+    /// The end of a legal hold that defers the deletion; `None` if there is none.
     pub held_until: Option<DateTime<Utc>>,
 }
 
-/// A request as it stands, and what it is about.
+/// A request in its present state, and what it asks to delete.
 pub struct DeletionRequest {
-    /// The request.
     pub row: DeletionRow,
-    /// What was asked for.
     pub wish: Wish,
 }
 
-/// The place that what was asked for belongs to.
+/// The place of the sealed wish of a request.
 fn place(deletion: DeletionId) -> Aad {
     Aad::of("deletion").and(deletion.0.as_bytes())
 }
@@ -89,7 +86,7 @@ fn unseal(keys: &SubjectKeys, row: &DeletionRow) -> Result<Wish, AppError> {
     serde_json::from_slice(&text).map_err(|_| AppError::Corrupt("a request does not load".to_owned()))
 }
 
-/// The filter of a request, or what is wrong with it.
+/// The filter of a request; refuses if its fields are wrong.
 fn filter_of(scope: Scope, filter: Filter) -> Result<Filter, AppError> {
     let names = filter.kinds.iter().flatten().enumerate().filter(|(_, name)| *name == CONTACT.name());
     let fault = |(number, _): (usize, &String)| {
@@ -103,7 +100,7 @@ fn filter_of(scope: Scope, filter: Filter) -> Result<Filter, AppError> {
     }
 }
 
-/// Whether a record is meant by a request. What signing in needs goes with the whole account only.
+/// Whether a request asks to delete a record. Records that signing in needs go only with the whole account.
 fn means(keys: &SubjectKeys, scope: Scope, filter: &Filter, row: &RecordRow) -> Result<bool, AppError> {
     if scope == Scope::Full {
         return Ok(true);
@@ -112,7 +109,7 @@ fn means(keys: &SubjectKeys, scope: Scope, filter: &Filter, row: &RecordRow) -> 
     Ok(filter.may_mean(kind) && filter.means(kind, &open(keys, row)?.body))
 }
 
-/// The records that a request means.
+/// The records that a request asks to delete.
 fn meant<'r>(
     keys: &SubjectKeys,
     scope: Scope,
@@ -123,7 +120,7 @@ fn meant<'r>(
     Ok(judged.collect::<Result<Vec<_>, AppError>>()?.into_iter().flatten().collect())
 }
 
-/// Whether the newest event of a person's requests left one that can still be confirmed.
+/// Whether the newest event of a person's requests is a request that can still be confirmed.
 fn waits_for_confirmation(ctx: &Ctx, newest: Option<&Event>) -> bool {
     let event = newest.map(|event| serde_json::from_str(&event.payload));
     matches!(event, Some(Ok(DeletionEvent::Requested { open, .. })) if ctx.now() < open.expires_at)
@@ -133,7 +130,7 @@ fn token_hash(app: &App, token: &str) -> [u8; 32] {
     app.vault.ring().lookup("deletion token", token.as_bytes()).0
 }
 
-/// Asks for a deletion: nothing goes yet. A token is mailed, with which it is confirmed or cancelled.
+/// Asks for a deletion; nothing is deleted yet. Mails a token, which confirms or cancels the deletion.
 pub async fn request(
     app: &App,
     ctx: &Ctx,
@@ -172,7 +169,8 @@ pub async fn request(
             };
             work.command::<Deletion>(id, &stream, command).await?;
             let to = letter::address_of(keys, &contact)?;
-            // An earlier token no longer confirms: whoever asked for that deletion must learn of it.
+            // The token of an earlier request no longer confirms it, so the letter tells the person that the request
+            // was replaced.
             let replaces = waits_for_confirmation(ctx, newest_of(&stream).as_ref());
             let letter = if replaces { Letter::deletion_requested_anew } else { Letter::deletion_requested };
             work.post(&letter(&to, &token, scope.phrase(), expires_at))?;
@@ -188,13 +186,13 @@ pub async fn request(
         })
         .await?;
     if asked.is_none() {
-        // Records were opened to tell.
+        // Recorded, because records were opened to decide this.
         access::note_refusal(app, ctx, Deletion::TYPE, 422, "filters that match nothing").await?;
     }
     asked.ok_or_else(|| AppError::parameter("filters", "match no record of yours"))
 }
 
-/// Confirms a deletion with the mailed token and the phrase. From now on its grace runs.
+/// Confirms a deletion with the mailed token and the phrase. Its grace begins.
 pub async fn confirm(app: &App, ctx: &Ctx, token: &str, phrase: &str) -> Result<DeletionRequest, AppError> {
     let confirm = |row: &DeletionRow| {
         if phrase.trim().to_lowercase() != row.scope.phrase() {
@@ -208,7 +206,7 @@ pub async fn confirm(app: &App, ctx: &Ctx, token: &str, phrase: &str) -> Result<
             Ok(confirmed)
         }
         Err(error @ AppError::Invalid(_)) => {
-            // Whoever has the token and not the phrase was one step from a deletion.
+            // Recorded, because somebody with the token and without the phrase was one step away from a deletion.
             access::note_refusal(app, ctx, Deletion::TYPE, 422, "a wrong phrase").await?;
             Err(error)
         }
@@ -216,14 +214,14 @@ pub async fn confirm(app: &App, ctx: &Ctx, token: &str, phrase: &str) -> Result<
     }
 }
 
-/// Cancels a deletion with the mailed token, as long as its grace runs; a right, also while the account is suspended.
+/// Cancels a deletion with the mailed token, as long as its grace runs. A right, so a suspended account can do it too.
 pub async fn cancel(app: &App, ctx: &Ctx, token: &str) -> Result<DeletionRequest, AppError> {
     let cancel = |row: &DeletionRow| Ok(DeletionCommand::Cancel { deletion: row.deletion, now: ctx.now() });
     step(app, "deletion_cancel", ctx, token, false, &cancel).await
 }
 
-/// One step on the request that a token belongs to, with the job and the letter that follow from it; `acts` says whether a
-/// suspension bars it.
+/// Takes one step on the request of a token, and queues the job and the letter that follow. `acts` says if a suspension
+/// bars the step.
 async fn step(
     app: &App,
     operation: &'static str,
@@ -284,14 +282,15 @@ async fn deletions(
     Ok((requests, keys))
 }
 
-/// Carries a confirmed deletion out, once its grace is over and no legal hold stands. What is done already is not done again.
+/// Carries out a confirmed deletion, once its grace is over and no legal hold is in force. A second run repeats nothing
+/// that is done.
 pub async fn execute(app: &App, subject: SubjectId, deletion: DeletionId) -> Result<Next, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let queries = || [deletion_get(subject, deletion), subject_erased(subject), switches_get(subject)];
     let [request, fence, switches] = frame::ticket_query(app, "deletion_due", ctx, Gate::read(ctx), queries).await?;
     let (row, switches) = (request.first().map(DeletionRow::from_row), SwitchesRow::of(&switches));
     if !fence.is_empty() {
-        // Erased, perhaps by a run that was killed before it had told the ledger.
+        // The person is erased, perhaps by a run that was killed before it could note that in the ledger.
         return erasure::finish(app, ctx).await;
     }
     let Some(row) = row.filter(|row| row.state == DeletionState::Confirmed) else {
@@ -304,7 +303,7 @@ pub async fn execute(app: &App, subject: SubjectId, deletion: DeletionId) -> Res
         return Ok(Next::Later(until));
     }
     if let Some(end) = row.grace_ends_at.filter(|end| *end > ctx.now()) {
-        // The job is older than a pause of the grace.
+        // The job is older than a pause that prolonged the grace.
         erasure::refused(app, subject, deletion).await?;
         return Ok(Next::Later(end));
     }
@@ -314,7 +313,7 @@ pub async fn execute(app: &App, subject: SubjectId, deletion: DeletionId) -> Res
     }
 }
 
-/// Tells the person that a legal hold defers the deletion, why, and until when.
+/// Tells the person by letter that a legal hold defers the deletion, until when and why.
 async fn defer(app: &App, ctx: &Ctx, switches: &SwitchesRow, until: DateTime<Utc>) -> Result<(), AppError> {
     let reads = || [record_list(ctx.subject, CONTACT.name(), None)];
     let frame = Frame::act("deletion_defer", ctx).shared();
@@ -325,8 +324,9 @@ async fn defer(app: &App, ctx: &Ctx, switches: &SwitchesRow, until: DateTime<Utc
     .await
 }
 
-/// Lets the grace of a confirmed deletion pause until a suspension of the account ends, in the transaction that suspends: the
-/// job is due later, and the person is told. `stream` and `contact` are the rows of the person's requests and address.
+/// Pauses the grace of a confirmed deletion until a suspension of the account ends, in the transaction that suspends.
+/// The job becomes due later, and a letter tells the person. `stream` and `contact` are the rows of the person's
+/// requests and contact.
 pub(crate) async fn pause(
     work: &Work<'_>,
     keys: &SubjectKeys,
@@ -352,7 +352,7 @@ pub(crate) async fn pause(
     work.queue(job_add(ctx.subject, DELETION_JOB, open.deletion.0, end, ctx.now()));
     match letter::address_of(keys, contact) {
         Ok(to) => work.post(&Letter::deletion_paused(&to, until, end)),
-        // Damaged data must not keep an account from being suspended.
+        // A damaged contact must not keep an account from being suspended.
         Err(error) => {
             tracing::error!(%error, request = %open.deletion, "a pause can't be told");
             Ok(())
@@ -360,7 +360,7 @@ pub(crate) async fn pause(
     }
 }
 
-/// Removes exactly the records that a request means.
+/// Removes exactly the records that a request asks to delete.
 async fn run(app: &App, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> {
     let id = &ctx.subject.to_string();
     let contact = || record_list(ctx.subject, CONTACT.name(), None);
@@ -390,21 +390,22 @@ async fn run(app: &App, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> 
     let outcome = work.await;
     crash_point("deletion: committed");
     match outcome {
-        // A hold was placed, the account was suspended, or the request was cancelled, since the job began.
+        // Since the job began, a hold was placed, the account was suspended, or the request was cancelled.
         Err(AppError::Held { until } | AppError::Suspended { until }) => Ok(Next::Later(until)),
         Err(AppError::Deletion(DeletionError::Closed)) => Ok(Next::Done),
-        // The grace pauses since the job began; the pause has added a job of its own.
+        // The grace was paused since the job began, and the pause has added a job of its own.
         Err(AppError::Deletion(DeletionError::GracePeriodRuns)) => Ok(Next::Done),
         outcome => outcome.map(|()| Next::Done),
     }
 }
 
-/// Goes on with erasures that a killed server left unfinished. Called before serving.
+/// Finishes erasures that a killed server left unfinished; returns how many there were. Called before serving.
 pub async fn resume(app: &App) -> Result<usize, AppError> {
     let unfinished = app.ledger.unfinished().await?;
     for (subject, deletion) in &unfinished {
         if let Err(error) = execute(app, *subject, *deletion).await {
-            // Its job tries again; one erasure that can't end must not keep the server from everybody else.
+            // The job tries again: one erasure that can't be finished must not keep the server from serving everybody
+            // else.
             tracing::error!(%error, request = %deletion, "an erasure that was left unfinished can't be ended yet");
         }
     }

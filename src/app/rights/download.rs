@@ -1,4 +1,5 @@
-//! Downloads of export files: by who is signed in, or by who holds a token for one file. Each is on record before it begins.
+//! Downloads of export files, by a person who is signed in or who has a token for one file. Each download is recorded
+//! before it begins.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,26 +19,25 @@ use crate::{
     export::{FileName, FilePlace, FileReader, format_of},
 };
 
-/// How long a download token is good.
+/// How long a download token is valid.
 const TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
-/// A file that can be downloaded.
+/// An export file that can be downloaded.
 pub struct ExportFile {
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Its entity tag, without quotes.
+    /// The entity tag, without quotes.
     pub etag: String,
-    /// Its media type.
     pub media_type: &'static str,
-    /// What to call it.
+    /// The file name for the `Content-Disposition` header field.
     pub name: String,
 }
 
-/// What a download token says to us.
+/// The content of a download token, which only the server can read.
 #[derive(Serialize, Deserialize)]
 struct Token {
     subject: SubjectId,
-    /// Who made it: it ends with that sign-in.
+    /// The session that made the token: the token ends with it.
     session: SessionId,
     export: ExportId,
     expires_at: DateTime<Utc>,
@@ -47,7 +47,8 @@ fn token_place() -> Aad {
     Aad::of("export token")
 }
 
-/// What can be downloaded of a request. Unknown, foreign, unfinished and run-out ones are alike: missing.
+/// The file of a request. A request that is unknown, somebody else's, unfinished or expired is missing, so that nothing
+/// tells them apart.
 pub async fn file(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportFile, AppError> {
     let reads = || [export_get(ctx.subject, export)];
     let (_, [rows]) = frame::query(app, Frame::right("export_file", ctx), reads).await?;
@@ -55,7 +56,7 @@ pub async fn file(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportFile, 
     file_of(ctx, &row).ok_or(AppError::Missing("export"))
 }
 
-/// Opens the file of a request for one download, which is on record before the first byte is read.
+/// Opens the file of a request for one download, which is recorded before the first byte is read.
 pub async fn open(app: &App, ctx: &Ctx, export: ExportId) -> Result<FileReader, AppError> {
     let (row, keys) =
         match export::step(app, "export_download", ctx, export, ExportCommand::Download, &|_, _, _| Ok(())).await {
@@ -71,13 +72,13 @@ pub async fn open(app: &App, ctx: &Ctx, export: ExportId) -> Result<FileReader, 
     Ok(FileReader::new(app.exports.clone(), name, key, file.size))
 }
 
-/// A token with which whoever holds it can download this one file for ten minutes, as long as the session lives that made it,
-/// and when it runs out.
+/// Makes a token that lets its holder download this one file, and returns the time when it expires. It is valid for ten
+/// minutes, and only while the session that made it is alive.
 pub async fn token(app: &App, ctx: &Ctx, export: ExportId) -> Result<(String, DateTime<Utc>), AppError> {
     let session = ctx.session.ok_or(AppError::SignedOut)?;
     file(app, ctx, export).await?;
     let token = Token { subject: ctx.subject, session, export, expires_at: ctx.now() + TOKEN_LIFETIME };
-    // On record before it leaves: whoever holds it needs no sign-in.
+    // Recorded before the token leaves, because its holder needs no sign-in.
     let command = ExportCommand::MakeToken { expires_at: token.expires_at };
     match export::step(app, "export_token", ctx, export, command, &|_, _, _| Ok(())).await {
         Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::Missing("export")),
@@ -88,8 +89,8 @@ pub async fn token(app: &App, ctx: &Ctx, export: ExportId) -> Result<(String, Da
     Ok((URL_SAFE_NO_PAD.encode(sealed.0), token.expires_at))
 }
 
-/// The circumstances of a request that shows a token: the person whose file it opens, and the session that made it, which every
-/// read then finds alive or refuses. None where the token is not ours, of another file, or has run out.
+/// The context of a request that shows a token: the person whose file it opens, and the session that made it, so that
+/// every read refuses if the session has ended. `None` if the token is not ours, is for another file, or has expired.
 pub fn token_holder(app: &App, ctx: &Ctx, token: &str, export: ExportId) -> Option<Ctx> {
     let sealed = Sealed(URL_SAFE_NO_PAD.decode(token).ok()?);
     let text = app.vault.ring().token_sealer().open(&token_place(), &sealed).ok()?;
@@ -102,7 +103,7 @@ fn name_of(subject: SubjectId, row: &ExportRow) -> Option<FileName> {
     Some(FileName { subject, export: row.export, etag: row.etag.clone()? })
 }
 
-/// The file of a request, where it is there and its time is not over.
+/// The file of a request, if it exists and has not expired.
 fn file_of(ctx: &Ctx, row: &ExportRow) -> Option<ExportFile> {
     let there = row.state == "completed" && row.expires_at.is_some_and(|at| ctx.now() < at) && row.file_key.is_some();
     let (size, etag) = row.size.zip(row.etag.clone()).filter(|_| there)?;

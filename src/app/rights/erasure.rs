@@ -1,5 +1,5 @@
-//! Erasing a person: ledger, keys and rows, files and caches, ledger. Each step can be done again, and the server can die
-//! between any two: whoever comes next goes on, and the person is erased once.
+//! Erasing a person, in this order: ledger, keys and rows, files and caches, ledger. Each step can be repeated, and the
+//! server may die between any two: another server then goes on, and the person is erased once.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use context::{Ctx, DeletionId, SubjectId, crash_point};
@@ -33,20 +33,20 @@ use crate::{
 /// Why a person is erased.
 #[derive(Clone, Copy)]
 enum Cause {
-    /// The person asked for it, and is told that it is done.
+    /// The person asked for it, and a letter says that it is done.
     Request,
-    /// The ledger says that it was done before, or the drill made the person: nobody is told.
+    /// The ledger says that the person was erased before, or the drill made the person: no letter is sent.
     Repetition,
 }
 
-/// What became of the attempt to erase.
+/// The result of an attempt to erase.
 #[derive(PartialEq, Eq)]
 enum Attempt {
     /// Keys and rows are gone.
     Erased,
-    /// There is nobody: erased before, or never known to this database.
+    /// The person does not exist: erased before, or never known to this database.
     Nobody,
-    /// A legal hold was placed, or the request is not what it was: nothing was changed.
+    /// Nothing was changed, because a legal hold was placed or the request has another state.
     Refused,
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn erase(app: &App, ctx: &Ctx, deletion: DeletionId) -> Result<
     }
 }
 
-/// Erases a person of the drill's own making: by the same transaction as everybody, at once and without a letter.
+/// Erases a person whom the drill made, in the same transaction as everybody else, at once and without a letter.
 pub async fn by_drill(app: &App, subject: SubjectId) -> Result<(), AppError> {
     let (ctx, request) = (&Ctx::job(app.clock.clone(), subject), DeletionId::random());
     app.ledger.append(Entry::Erasing { subject, request, at: ctx.now() }).await?;
@@ -72,7 +72,7 @@ pub async fn by_drill(app: &App, subject: SubjectId) -> Result<(), AppError> {
     finish(app, ctx).await.map(drop)
 }
 
-/// Erases a person whom a restored backup brought back; says whether it did.
+/// Erases a person whom a restored backup brought back; returns whether the person was there.
 pub(crate) async fn again(app: &App, subject: SubjectId, deletion: DeletionId) -> Result<bool, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let attempt = erase_subject(app, ctx, deletion, Cause::Repetition).await?;
@@ -85,7 +85,7 @@ async fn erase_subject(app: &App, ctx: &Ctx, deletion: DeletionId, cause: Cause)
     let contact = || record_list(ctx.subject, CONTACT.name(), None);
     let stream = || newest(ctx.subject, Deletion::TYPE, id);
     let reads = || [subject_erased(ctx.subject), stream(), record_ages(ctx.subject), contact()];
-    // The key of the trail is about to go.
+    // Without a trail, because this transaction destroys its key.
     let frame = Frame::act("subject_erase", ctx).without_trail().alone().with_long_statements();
     let erase = frame::command(app, frame, reads, move |work, standing, rows| async move {
         erase_rows(&work, &standing, rows, deletion, cause).await
@@ -96,7 +96,7 @@ async fn erase_subject(app: &App, ctx: &Ctx, deletion: DeletionId, cause: Cause)
     }
 }
 
-/// The decision: the fence, the last event, the last letter; then keys and rows go.
+/// Decides on the erasure: checks the fence, queues the last event and the last letter; then keys and rows go.
 async fn erase_rows(
     work: &Work<'_>,
     standing: &Standing,
@@ -120,8 +120,8 @@ async fn erase_rows(
         }
         outcome => drop(outcome?),
     }
-    // A hold was placed since the job began; or a suspension lasts, behind which somebody may have confirmed with a stolen
-    // session. What the ledger repeats was decided before.
+    // A hold was placed after the job began; or the account is suspended, and a thief may have confirmed the deletion
+    // with a stolen session. A repetition skips the check of the suspension, because it was decided before.
     let suspended = matches!(cause, Cause::Request) && standing.suspended_until().is_some();
     if suspended || standing.require_unheld().is_err() {
         work.undo();
@@ -131,19 +131,19 @@ async fn erase_rows(
         let certificate = certificate(app, ctx, deletion, Scope::Full, &counts)?;
         match address_of(&standing.keys, &contact) {
             Ok(to) => work.post(&Letter::erased(&to, &certificate))?,
-            // Damaged data must not keep a person from being erased.
+            // A damaged contact must not keep a person from being erased.
             Err(error) => tracing::error!(%error, request = %deletion, "the last letter can't be addressed"),
         }
     }
     work.queue(job_drop_others(ctx.subject, deletion.0));
-    // Before the rows go: an event of somebody who is gone is refused.
+    // Flushed before the rows go, because an event of an erased person is refused.
     work.flush();
     subject_erase(ctx.subject, ctx.now()).into_iter().for_each(|query| work.queue(query));
     crash_point("erasure: decided");
     Ok(Attempt::Erased)
 }
 
-/// What is left to do once keys and rows are gone: files, caches, and the end in the ledger.
+/// Does what is left once keys and rows are gone: files, caches, and the end in the ledger.
 pub(crate) async fn finish(app: &App, ctx: &Ctx) -> Result<Next, AppError> {
     crash_point("erasure: committed");
     app.vault.forget(ctx.subject);
@@ -154,7 +154,7 @@ pub(crate) async fn finish(app: &App, ctx: &Ctx) -> Result<Next, AppError> {
     Ok(Next::Done)
 }
 
-/// Notes that an erasure which the ledger announces will not come to pass.
+/// Notes in the ledger that an erasure which it announces will not be carried out.
 pub(crate) async fn refused(app: &App, subject: SubjectId, deletion: DeletionId) -> Result<(), AppError> {
     if app.ledger.unfinished().await?.contains(&(subject, deletion)) {
         app.ledger.append(Entry::NotErased { subject, at: app.clock.now() }).await?;
@@ -162,8 +162,8 @@ pub(crate) async fn refused(app: &App, subject: SubjectId, deletion: DeletionId)
     Ok(())
 }
 
-/// A signed certificate of what was erased, when, and by when no backup brings it back. It names nobody: the request's random
-/// id is known to who asked.
+/// A signed certificate of what was erased, when, and by when no backup can bring it back. It names nobody; the person
+/// who asked knows the random id of the request.
 pub(crate) fn certificate(
     app: &App,
     ctx: &Ctx,
@@ -190,7 +190,7 @@ pub(crate) fn certificate(
     Ok(serde_json::to_string_pretty(&signed).expect("a certificate can be written as JSON"))
 }
 
-/// What stays behind a deletion, in the words of certificates.
+/// What a deletion leaves, in the words of certificates.
 fn stays(scope: Scope) -> &'static [&'static str] {
     match scope {
         Scope::Full => &[
@@ -206,7 +206,7 @@ fn stays(scope: Scope) -> &'static [&'static str] {
     }
 }
 
-/// How many of these records there are of each kind, in the order of the kinds.
+/// How many of these records each kind has, in the order of the kinds; kinds without a record are left out.
 pub(crate) fn count<'r>(records: impl IntoIterator<Item = &'r RecordRow>) -> Vec<(&'static str, usize)> {
     let mut counts: Vec<(&'static str, usize)> = KINDS.iter().map(|kind| (kind.name(), 0)).collect();
     for row in records {
@@ -218,7 +218,7 @@ pub(crate) fn count<'r>(records: impl IntoIterator<Item = &'r RecordRow>) -> Vec
     counts
 }
 
-/// The same of the rows of [`record_ages`].
+/// The same from the rows of [`record_ages`].
 pub(crate) fn counts_of(ages: &[Row]) -> Vec<(&'static str, usize)> {
     let ages: Vec<AgesRow> = ages.iter().map(AgesRow::from_row).collect();
     let of = |name: &'static str| ages.iter().find(|row| row.kind == name).map(|row| row.count);

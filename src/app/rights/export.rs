@@ -1,5 +1,5 @@
-//! Export: asking for a file of one's own data, seeing how far it is, cancelling, and trying again. The file is written by
-//! `export_run.rs` and downloaded by `download.rs`. All of it is a right (GDPR Art. 20), which a suspension leaves open.
+//! Export: asking for a file of one's own data, seeing its state, cancelling, and trying again. `export_run.rs` writes
+//! the file, and `download.rs` sends it. All of this is a right (GDPR Art. 20), which a suspension leaves open.
 
 use projections::rights::export::IdsRow;
 use std::sync::Arc;
@@ -32,28 +32,27 @@ use crate::app::{
     records::{opened::open, record::BUCKET_YEARS},
 };
 
-/// The kind of job that writes files.
+/// The kind of job that writes export files.
 pub const EXPORT_JOB: &str = "export";
-/// So many records are looked at together for whether a filter means any.
+/// How many records are opened together to find out if a filter matches any.
 const PAGE: usize = 500;
 
-/// A request as it stands, and what it is about.
+/// A request in its present state, and the records that it asks for.
 pub struct ExportRequest {
-    /// The request.
     pub row: ExportRow,
-    /// Which records.
+    /// Which records the request asks for.
     pub filter: Filter,
 }
 
 impl ExportRequest {
-    /// Its state: a file whose time is over has expired, removed or not.
+    /// The state for the person: a file that has run out is `expired`, even if it is not removed yet.
     pub fn state(&self, now: DateTime<Utc>) -> &str {
         let over = self.row.state == "completed" && self.row.expires_at.is_some_and(|at| at <= now);
         if over { "expired" } else { &self.row.state }
     }
 }
 
-/// The place that a request's filters belong to.
+/// The place of the sealed filter of a request.
 fn place(export: ExportId) -> Aad {
     Aad::of("export").and(export.0.as_bytes())
 }
@@ -63,14 +62,14 @@ pub(crate) fn unseal(keys: &SubjectKeys, row: &ExportRow) -> Result<Filter, AppE
     serde_json::from_slice(&text).map_err(|_| AppError::Corrupt("a request does not load".to_owned()))
 }
 
-/// The statement that finds what a filter may mean: by kind, and by quarter where the days are bounded. What it finds is still to
-/// be held against the filter.
+/// The statement that finds records which may match a filter: by kind, and by quarter if the days are bounded. Each
+/// found record must still be compared with the filter.
 pub(crate) fn candidates(ctx: &Ctx, index: &IndexKey, filter: &Filter) -> Query {
     if filter.is_empty() {
         return export_ids(ctx.subject, None, None);
     }
     let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| filter.may_mean(kind)).copied().collect();
-    // No day that is submitted lies further in the future than tomorrow.
+    // A submitted day lies at most one day in the future.
     let last = filter.to.or_else(|| ctx.now().date_naive().checked_add_days(Days::new(2)));
     let range = filter.from.zip(last).filter(|(from, to)| to.year() - from.year() < BUCKET_YEARS);
     let buckets = range.map(|(first, last)| {
@@ -91,7 +90,7 @@ pub(crate) fn candidate(row: &Row) -> (String, Vec<RecordId>) {
     (kind, records.into_iter().map(RecordId).collect())
 }
 
-/// Asks for a file. It is written by a job; where it is to hold some records only, there must be one.
+/// Asks for a file, which a job writes. Refuses if the request has a filter that matches no record.
 pub async fn request(
     app: &App,
     ctx: &Ctx,
@@ -101,7 +100,7 @@ pub async fn request(
 ) -> Result<ExportRequest, AppError> {
     let filter = filter.settled(scope).map_err(AppError::Invalid)?;
     if !filter.is_empty() && !means_any(app, ctx, &filter).await? {
-        // Records were opened to tell.
+        // Recorded, because records were opened to decide this.
         access::note_refusal(app, ctx, Export::TYPE, 422, "filters that match nothing").await?;
         return Err(AppError::parameter("filters", "match no record of yours"));
     }
@@ -140,7 +139,7 @@ pub async fn request(
     Ok(ExportRequest { row, filter })
 }
 
-/// Whether a filter means any record. The first that it means ends the search.
+/// Whether a filter matches any record; the first match ends the search.
 async fn means_any(app: &App, ctx: &Ctx, filter: &Filter) -> Result<bool, AppError> {
     let index = &frame::index_key(app, ctx).await?;
     let frame = Frame::right("export_candidates", ctx).unrestricted();
@@ -176,7 +175,7 @@ pub async fn get(app: &App, ctx: &Ctx, export: ExportId) -> Result<(ExportReques
     Ok((ExportRequest { filter: unseal(&keys, &row)?, row }, keys))
 }
 
-/// Waits no longer for a file. A job that is writing it finds out, and removes what it has written.
+/// Cancels a request. A job that is writing the file notices it and removes the file.
 pub async fn cancel(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportRequest, AppError> {
     let drop_job = |work: &Work<'_>, _: &Standing, _: bool| {
         work.queue(job_drop(ctx.subject, export.0));
@@ -193,7 +192,7 @@ pub async fn retry(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportReque
         if others_wait {
             return Err(AppError::ExportWaits);
         }
-        // The job that failed may not have been told to have ended.
+        // The failed job may not have been marked as ended yet.
         work.queue(job_drop(ctx.subject, export.0));
         work.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
         Ok(())
@@ -203,7 +202,7 @@ pub async fn retry(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportReque
     Ok(get(app, ctx, export).await?.0)
 }
 
-/// One step on a request, with what follows from it; `follow` is told whether any request waits.
+/// Takes one step on a request; `follow` queues what follows from it, and is told if any request of the person waits.
 pub(crate) async fn step(
     app: &App,
     operation: &'static str,

@@ -1,4 +1,4 @@
-//! What a file says of one thing: a record, a decision, an entry of the log.
+//! How an export shows one thing: a record, a decision, an entry of the log.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use context::UserId;
@@ -15,17 +15,17 @@ use vault::SubjectKeys;
 
 use crate::app::{AppError, records::opened::OpenRecord, statistics::considered::owners_trail};
 
-/// A time to the microsecond.
+/// A time in RFC 3339, to the microsecond.
 pub fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// A time as requirements 332 to 335 show it.
+/// A time in RFC 3339 to the second, the form of requirements 332 to 335.
 pub fn seconds(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A record in its own shape.
+/// A record, with its body as it is stored.
 pub fn record(record: &OpenRecord) -> Value {
     json!({
         "id": record.record.to_string(), "submittedAt": time(record.submitted_at), "updatedAt": time(record.recorded_at),
@@ -33,7 +33,7 @@ pub fn record(record: &OpenRecord) -> Value {
     })
 }
 
-/// How the person learns words, in the shape of requirement 334.
+/// The person's settings for learning words, in the form of requirement 334.
 pub fn settings(record: &OpenRecord) -> Value {
     let body = record.body.reveal();
     json!({
@@ -42,7 +42,7 @@ pub fn settings(record: &OpenRecord) -> Value {
     })
 }
 
-/// A word, in the shape of requirement 335.
+/// A word, in the form of requirement 335.
 pub fn word(record: &OpenRecord) -> Value {
     let body = record.body.reveal();
     json!({
@@ -87,14 +87,14 @@ pub fn event(user: UserId, keys: &SubjectKeys, exported: &ExportedEvent) -> Resu
                 .map_err(|_| AppError::Corrupt("a record has another shape".to_owned()))?;
             said.body().map(context::Personal::into_inner)
         }
-        // Its key is gone, and what it said with it.
+        // The key of its record is destroyed, so nobody can read what the event said.
         None if event.aggregate_type == "record" => None,
         None => serde_json::from_str(&event.payload).ok(),
     };
-    // Towards clients a person has the public id only.
+    // Clients see a person only by the public id.
     let stream = event.aggregate_id.replace(&event.subject_id.to_string(), &user.to_string());
     let actor = event.actor().ok_or_else(|| AppError::Corrupt("an event does not say who acted".to_owned()))?;
-    // What staff did is sealed for them.
+    // The trail of a staff member's act is sealed for that member, so it does not open here.
     let trail = if event.event_type == STATS_CONSIDERED {
         Some(owners_trail(&event, keys))
     } else {

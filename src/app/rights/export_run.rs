@@ -1,5 +1,5 @@
-//! Writing an export's file, and letting files go. A run may be begun again at any point, by another server too: each attempt has
-//! a key and a file of its own, and the request's row says which one counts.
+//! Writes the file of an export, and removes files. A run can be started again at any point, also by another server:
+//! each attempt has a key and a file of its own, and the row of the request says which attempt counts.
 
 use projections::rights::export::FileRow;
 use std::collections::HashSet;
@@ -38,22 +38,22 @@ use crate::{
     mail::Letter,
 };
 
-/// How long a file can be downloaded.
+/// How long a file can be downloaded after it was written.
 const LIFETIME: TimeDelta = TimeDelta::days(7);
-/// After so many attempts that a server did not live to end, or the database did not bear, the person is told.
+/// After so many attempts that a dying server or the database broke off, the person is told that there will be no file.
 const ATTEMPTS: i32 = 5;
-/// So many files are looked up together by the sweep.
+/// How many files the sweep looks up together.
 const SWEEP: usize = 1000;
-/// How long a request waits at a time while processing is restricted.
+/// How long a request waits before the next try while processing is restricted.
 const RESTRICTED_PAUSE: TimeDelta = TimeDelta::hours(1);
 
-/// What an attempt has written.
+/// What an attempt has written: the number of records, and the size in bytes.
 struct Written {
     records: u64,
     size: u64,
 }
 
-/// Writes the file of a request. What is not waited for any more is not written.
+/// Writes the file of a request, if the person still waits for it.
 pub async fn run(app: &App, subject: SubjectId, export: ExportId, attempts: i32) -> Result<Next, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
     if attempts > ATTEMPTS {
@@ -61,10 +61,10 @@ pub async fn run(app: &App, subject: SubjectId, export: ExportId, attempts: i32)
     }
     let (mut source, key) = match begin(app, ctx, export).await {
         Ok(Some(begun)) => begun,
-        // The person is gone, and the file with them.
+        // The person or the request is gone, and its file with it.
         Ok(None) | Err(AppError::SignedOut) => return Ok(Next::Done),
         Err(AppError::Corrupt(_)) => return fail(app, ctx, export, None, ExportFailure::Damaged).await,
-        // Asked for before; it waits for the restriction to be lifted.
+        // The export was asked for before processing was restricted; it waits until the restriction is lifted.
         Err(AppError::Restricted) => return Ok(Next::Later(ctx.now() + RESTRICTED_PAUSE)),
         Err(error) => return Err(error),
     };
@@ -100,7 +100,7 @@ pub async fn run(app: &App, subject: SubjectId, export: ExportId, attempts: i32)
     }
 }
 
-/// Begins an attempt: what there is to write, and the file's key. None where nobody waits for it.
+/// Begins an attempt: returns what there is to write, and the key of its file. `None` if nobody waits for it.
 async fn begin<'a>(app: &'a App, ctx: &'a Ctx, export: ExportId) -> Result<Option<(Source<'a>, FileKey)>, AppError> {
     let index = &frame::index_key(app, ctx).await?;
     let frame = Frame::act("export_begin", ctx).unrestricted().shared();
@@ -171,7 +171,7 @@ async fn write(app: &App, source: &mut Source<'_>, name: &FileName, key: FileKey
     Ok(Written { records, size: file.finish().await? })
 }
 
-/// Says that the file is there, and tells the person; false where nobody waits for this attempt any more.
+/// Records that the file is complete, and tells the person; returns false if nobody waits for this attempt any more.
 async fn complete(app: &App, ctx: &Ctx, source: &Source<'_>, written: &Written) -> Result<bool, AppError> {
     let expires_at = ctx.now() + LIFETIME;
     let complete =
@@ -180,7 +180,7 @@ async fn complete(app: &App, ctx: &Ctx, source: &Source<'_>, written: &Written) 
     end(app, "export_complete", ctx, source.export, Some(&source.etag), complete, &letter).await
 }
 
-/// Says that there will be no file, and tells the person.
+/// Records that there will be no file, and tells the person.
 async fn fail(
     app: &App,
     ctx: &Ctx,
@@ -222,17 +222,18 @@ async fn end(
     .await
 }
 
-/// Lets go of files that have run out, and of what crashed runs left behind; says how many.
+/// Removes files that have expired, and files that crashed runs left behind; returns how many.
 pub async fn expire_all(app: &App) -> Result<usize, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
-    // Listed first: what is begun later is not among them, and each of them was in its row before it was begun.
+    // Files are listed first, so that a file of an attempt that begins later is not taken for an orphan: the row of a
+    // request names its attempt before the file is begun.
     let files = app.exports.list().await?;
     let expired = names(app, &|| exports_expired(ctx.now())).await?;
     for name in &expired {
         app.exports.remove(name).await?;
         let ctx = &Ctx::job(app.clock.clone(), name.subject);
         match expire(app, ctx, name.export).await {
-            // Another server was faster, or the person is gone.
+            // Another server was faster, or the person was erased.
             Err(AppError::Export(_) | AppError::SignedOut | AppError::Missing(_)) => {}
             outcome => outcome?,
         }
@@ -265,7 +266,7 @@ fn random_tag() -> String {
     hex::encode(bytes)
 }
 
-/// How many records and events there are to read.
+/// How many records and events the attempt has to read.
 fn total(source: &Source<'_>, events: &[Row]) -> i64 {
     let records: usize = source.ids.values().map(Vec::len).sum();
     let events = if source.filter.is_empty() { events.first().map_or(0, |row| row.get("events")) } else { 0 };

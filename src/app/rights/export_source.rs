@@ -1,5 +1,6 @@
-//! What is known of a person, as values, page by page. Each page is read under the ticket of a job, with the keys that count at
-//! that moment; what is removed meanwhile is left out, and what is amended meanwhile is there as amended.
+//! Everything that is known of a person, as JSON values, page by page. Each page is read under the ticket of a job with
+//! the person's current keys. A record that is removed meanwhile is left out; a record that is amended meanwhile is
+//! exported as amended.
 
 use projections::rights::export::ExportedEvent;
 use std::{collections::BTreeMap, sync::Arc};
@@ -38,15 +39,15 @@ use crate::{
     export::{Contents, Part, StoreError},
 };
 
-/// So many records or events are read at once.
+/// How many records or events are read at once.
 const PAGE: usize = 1000;
 
-/// Why no more comes.
+/// Why no further page comes.
 #[derive(Debug)]
 pub enum Stop {
-    /// Nobody waits for it any more, or another attempt has taken over.
+    /// Nobody waits for the file any more, or another attempt has taken over.
     Superseded,
-    /// It failed.
+    /// Reading or writing failed.
     Failed(AppError),
 }
 
@@ -68,31 +69,27 @@ impl From<std::io::Error> for Stop {
     }
 }
 
-/// Everything of a person that a request means.
+/// The data of a person that a request to export asks for.
 pub struct Source<'a> {
-    /// The application.
     pub app: &'a App,
-    /// The job.
+    /// The context of the job.
     pub ctx: &'a Ctx,
-    /// The person towards clients.
+    /// The person's public id.
     pub user: UserId,
-    /// The person's address.
     pub email: String,
-    /// Since when the account exists.
+    /// When the account was made.
     pub registered_at: DateTime<Utc>,
-    /// The request.
     pub export: ExportId,
-    /// How much it is about.
+    /// How much of the person's data the request asks for.
     pub scope: Scope,
-    /// In which form.
     pub format: ExportFormat,
-    /// When it was made.
+    /// When the request was made.
     pub requested_at: DateTime<Utc>,
-    /// What is meant.
+    /// Which records the request asks for.
     pub filter: Filter,
-    /// This attempt.
+    /// The tag of this attempt, which tells its file from those of other attempts.
     pub etag: String,
-    /// The records that lived when the attempt began, by kind, oldest first.
+    /// The ids of the records that were living when the attempt began, by kind, oldest first.
     pub ids: BTreeMap<String, Vec<RecordId>>,
     /// How many records and events have been read.
     pub done: i64,
@@ -100,18 +97,18 @@ pub struct Source<'a> {
 
 /// How far a part has been read.
 pub enum Cursor {
-    /// A part that is read at once, and was not yet.
+    /// A part that is read in one page, which was not read yet.
     Once(Part),
-    /// Records of a kind, from the next one on.
+    /// Records of a kind, from this index of `ids` on.
     Records(Part, String, usize),
-    /// Events, behind the last one.
+    /// Events behind this one.
     Events(After),
     /// Nothing more comes.
     End,
 }
 
 impl Source<'_> {
-    /// What the file is to hold.
+    /// What the file will hold.
     pub fn contents(&self) -> Contents {
         Contents::of(&self.filter, self.ids.keys().cloned())
     }
@@ -127,7 +124,7 @@ impl Source<'_> {
         }
     }
 
-    /// The next page of a part; none where nothing more comes.
+    /// The next page of a part; `None` if there are no more.
     pub async fn next(&mut self, cursor: &mut Cursor) -> Result<Option<Vec<Value>>, Stop> {
         match std::mem::replace(cursor, Cursor::End) {
             Cursor::Once(part) => self.once(&part).await.map(Some),
@@ -149,7 +146,8 @@ impl Source<'_> {
         }
     }
 
-    /// One statement of this job, with the keys, and the note of how far it has come.
+    /// Runs one statement of the job. Notes how far the export has come, and stops if nobody waits for this attempt any
+    /// more.
     async fn read(
         &self,
         operation: &'static str,
@@ -183,7 +181,7 @@ impl Source<'_> {
     fn means(&self, name: &str, record: &OpenRecord) -> bool {
         match kind(name) {
             Some(kind) => self.filter.means(kind, &record.body),
-            // A kind that is not known any more is meant where everything is.
+            // A record of a kind that is no longer known is exported only if the request has no filter.
             None => self.filter.is_empty(),
         }
     }

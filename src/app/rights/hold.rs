@@ -1,5 +1,5 @@
-//! Legal holds (GDPR Art. 17(3)): placed and lifted by the controller, with the command line. While one stands nothing of the
-//! person is deleted; the person sees why, and until when.
+//! Legal holds (GDPR Art. 17(3)). The controller places and lifts them with the command line. While a hold is in force,
+//! nothing of the person is deleted, and the person sees why and until when.
 
 use chrono::{DateTime, Utc};
 use context::Ctx;
@@ -26,8 +26,8 @@ use crate::{
     data::ledger::Entry,
 };
 
-/// Places a legal hold on the data behind an address, with its end and its reason, or lifts it. A deletion that waits is looked
-/// at again.
+/// Places a legal hold on the data of the person with this address, given its end and its reason; `None` lifts the
+/// hold. Waiting deletions are scheduled again.
 pub async fn decide(app: &App, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), AppError> {
     let hold = hold.map(|(until, reason)| Ok::<_, AppError>((until, reason::parse(reason)?))).transpose()?;
     let hold = &hold;
@@ -59,7 +59,8 @@ pub async fn decide(app: &App, email: &str, hold: Option<(DateTime<Utc>, &str)>)
         Ok(())
     })
     .await?;
-    // Lifting a hold is written to the ledger after the commit: a crash in between makes a restore keep too much, never too little.
+    // Lifting a hold is written to the ledger after the commit: a crash in between makes a restore keep too much, never
+    // too little.
     if lifted {
         app.ledger.append(Entry::Held { subject: ctx.subject, hold: None, at: ctx.now() }).await?;
     }

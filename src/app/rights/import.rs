@@ -1,5 +1,6 @@
-//! Import of one's own export: everything is checked first, and nothing is written where anything is wrong; then each record is
-//! submitted like any other. What is there already, as it is in the file, stays as it is, so importing twice changes nothing.
+//! Imports a person's own export. Everything is checked first, and nothing is written if anything is wrong. Then each
+//! record is submitted like any other. A record that is stored already with the same body stays unchanged, so that a
+//! second import changes nothing.
 
 use db::FromRow;
 use std::{
@@ -34,19 +35,19 @@ use crate::{
     export::{Document, read},
 };
 
-/// So many records are submitted together.
+/// How many records are submitted together.
 const BATCH: usize = 500;
-/// So many faults are named at most.
+/// How many faults are named at most.
 const FAULTS: usize = 100;
 
-/// What became of the records of a kind, or would become of them.
+/// What an import did to the records of a kind, or would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// New ones.
+    /// Records that are new.
     pub created: usize,
-    /// Those that say something else now.
+    /// Records that have another body than before.
     pub updated: usize,
-    /// Those that said the same before.
+    /// Records that had the same body before.
     pub unchanged: usize,
 }
 
@@ -60,27 +61,27 @@ impl Imported {
     }
 }
 
-/// What is read of a record in a file.
+/// The part of a file's record that is read.
 #[derive(Deserialize)]
 struct Item {
     body: Value,
 }
 
-/// Everything of one kind that a file holds.
+/// The records of one kind in a file.
 struct Chosen {
     kind: &'static Kind,
     records: Vec<Box<RawValue>>,
 }
 
-/// Takes the caller's turn to import, before their document is read. Refuses where nothing could be submitted now, and while
-/// another import of the same person runs on this server.
+/// Takes the caller's turn to import, before the document is read. Refuses if nothing could be submitted now, or if the
+/// same person has another import running on this server.
 pub async fn admit(app: &App, ctx: &Ctx) -> Result<ImportTurn, AppError> {
     allowed(app, ctx, &[]).await?;
     app.imports.turn(ctx.subject).ok_or(AppError::ImportRuns)
 }
 
-/// Imports a document that was exported here, to the same person; says what became of the records of each kind. With
-/// `dry_run` it says what would.
+/// Imports a document that this service exported for the same person; returns what became of the records of each kind.
+/// With `dry_run` nothing is written, and the result says what would be.
 pub async fn run(
     app: &App,
     ctx: &Ctx,
@@ -91,7 +92,7 @@ pub async fn run(
     let (email, keys) = own_address(app, ctx).await?;
     let chosen = check_document(app, text, email, today).await?;
     allowed(app, ctx, &chosen).await?;
-    // Whatever becomes of it: records are opened to be compared, also where nothing is written.
+    // Recorded in any case, because records are opened to be compared even if nothing is written.
     let count = chosen.iter().map(|chosen| chosen.records.len()).sum();
     access::note_read(app, ctx, keys, "import", count, if dry_run { "dry run".to_owned() } else { String::new() })
         .await?;
@@ -111,7 +112,7 @@ pub async fn run(
     Ok(counts)
 }
 
-/// Reads and checks a document on a thread of its own, because a large one takes seconds.
+/// Reads and checks a document on a thread of its own, because a large document takes seconds.
 async fn check_document(app: &App, text: String, email: String, today: NaiveDate) -> Result<Vec<Chosen>, AppError> {
     let _working = app.imports.working.acquire().await.expect("nothing closes the semaphore");
     let vault = app.vault.clone();
@@ -119,7 +120,7 @@ async fn check_document(app: &App, text: String, email: String, today: NaiveDate
     tokio::task::spawn_blocking(check).await.expect("the check of a document does not panic")
 }
 
-/// The caller's own address, and the keys.
+/// The caller's own address, and their keys.
 async fn own_address(app: &App, ctx: &Ctx) -> Result<(String, Arc<SubjectKeys>), AppError> {
     let reads = || [record_list(ctx.subject, CONTACT.name(), None)];
     let frame = Frame::act("import_address", ctx).shared();
@@ -127,7 +128,7 @@ async fn own_address(app: &App, ctx: &Ctx) -> Result<(String, Arc<SubjectKeys>),
     Ok((address_of(&keys, &contact)?, keys))
 }
 
-/// Refuses where a record could not be submitted: a consent is missing, or nothing new is taken now.
+/// Refuses if a record could not be submitted: a consent is missing, or nothing new is accepted now.
 async fn allowed(app: &App, ctx: &Ctx, chosen: &[Chosen]) -> Result<(), AppError> {
     let needed: HashSet<Purpose> =
         chosen.iter().filter(|chosen| !chosen.records.is_empty()).filter_map(|chosen| chosen.kind.purpose()).collect();
@@ -137,7 +138,7 @@ async fn allowed(app: &App, ctx: &Ctx, chosen: &[Chosen]) -> Result<(), AppError
     Ok(())
 }
 
-/// What submitting bodies would change.
+/// What submitting these bodies would change.
 async fn compare(app: &App, ctx: &Ctx, kind: &'static Kind, bodies: &[Body]) -> Result<Vec<Change>, AppError> {
     let index = frame::index_key(app, ctx).await?;
     let hash = |body: &Body| index.key_hash(kind.name(), &kind.natural_key(body)).to_vec();
@@ -170,13 +171,13 @@ async fn submit(
     Ok(record::submit(app, ctx, &batch, None).await?.into_iter().map(|outcome| outcome.change).collect())
 }
 
-/// The body of a record in a file, as it is stored.
+/// The body of a record in a file, in the form in which it would be stored.
 fn body_of(kind: &Kind, raw: &RawValue) -> Option<Body> {
     let item: Item = serde_json::from_str(raw.get()).ok()?;
     Some(kind.normal(Personal::new(item.body)))
 }
 
-/// What a document of the person with the address `email` submits; or everything that is wrong with it.
+/// The records that a document submits for the person with the address `email`; refuses with all faults that it has.
 fn check(ring: &Ring, text: &str, email: &str, today: NaiveDate) -> Result<Vec<Chosen>, AppError> {
     let refused = |mut faults: Vec<Fault>| {
         faults.truncate(FAULTS);
@@ -185,12 +186,13 @@ fn check(ring: &Ring, text: &str, email: &str, today: NaiveDate) -> Result<Vec<C
     let document = match read(ring, text)? {
         Ok(document) => document,
         Err(mut faults) => {
-            // Of a file that was changed, say as well which bodies no longer follow the rules.
+            // The file was changed after the export, so the faults also name the bodies that break the rules of their
+            // kinds.
             faults.extend(bodies_at_fault(text, today));
             return Err(refused(faults));
         }
     };
-    // Both by the one rule: a file may be older than it.
+    // Both addresses are normalised by the present rule, because the file may be older than the rule.
     let normal = |address: &str| normalise_address(address).ok();
     let is_own = normal(email).is_some() && normal(&document.email) == normal(email);
     let (chosen, found) = choose(document, today);
@@ -199,8 +201,8 @@ fn check(ring: &Ring, text: &str, email: &str, today: NaiveDate) -> Result<Vec<C
     if faults.is_empty() { Ok(chosen) } else { Err(refused(faults)) }
 }
 
-/// What is to be submitted, kind by kind, and what is wrong with it. How to reach the person is not imported: a sign-in is
-/// compared with it.
+/// The records to submit, kind by kind, and their faults. The contact is not imported, because a sign-in compares the
+/// address with it.
 fn choose(document: Document<'_>, today: NaiveDate) -> (Vec<Chosen>, Vec<Fault>) {
     let (mut chosen, mut faults) = (Vec::new(), Vec::new());
     for (name, records) in document.records {
@@ -239,10 +241,11 @@ fn faults_of(kind: &Kind, records: &[&RawValue], today: NaiveDate) -> Vec<Fault>
     faults
 }
 
-/// A file that is not as we gave it is looked through for bodies up to this length, in bytes: lists of it take a multiple.
+/// The longest changed file, in bytes, whose bodies are checked: lists of its records take a multiple of its size in
+/// memory.
 const LOOKED_THROUGH: usize = 1024 * 1024;
 
-/// Which bodies of a file break the rules of their kinds, as far as the file can be read.
+/// The faults of bodies that break the rules of their kinds, as far as the file can be read.
 fn bodies_at_fault(text: &str, today: NaiveDate) -> Vec<Fault> {
     if text.len() > LOOKED_THROUGH {
         return Vec::new();

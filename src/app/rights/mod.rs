@@ -1,4 +1,5 @@
-//! What a person may demand: consent, taking along, giving back, deletion, restriction, retention, an overview.
+//! What a person has a right to: consent, export and import, deletion and erasure, restriction, retention, and an
+//! overview.
 
 pub mod consent;
 pub mod consent_lapse;

@@ -1,5 +1,5 @@
-//! The overview (GDPR Art. 15): everything that is held about a person, by kind, derived from the registry of kinds, so that a
-//! new kind appears by itself.
+//! The overview (GDPR Art. 15): everything that is held about a person, by kind. It follows the list of kinds, so that
+//! a new kind appears by itself.
 
 use projections::records::record::AgesRow;
 use std::sync::Arc;
@@ -29,43 +29,41 @@ use crate::app::{
     rights::retention,
 };
 
-/// What is held of one kind.
+/// What is held of one kind of record.
 pub struct Held {
-    /// The kind.
     pub kind: &'static Kind,
-    /// How many records.
     pub count: i64,
-    /// When the first of them was submitted, and when one was changed last.
+    /// When the first record was submitted, and when one was last changed; `None` if there is no record.
     pub times: Option<(DateTime<Utc>, DateTime<Utc>)>,
-    /// For how many days after the last change; none: as long as the account.
+    /// How many days a record is kept after its last change; `None`: as long as the account.
     pub retention_days: Option<u32>,
-    /// When the first of them will have outlived that.
+    /// When the first record will be outlived; `None` if none will.
     pub next_due_at: Option<DateTime<Utc>>,
 }
 
 /// Everything that is held about a person.
 pub struct Overview {
-    /// Since when the account exists.
+    /// When the account was made.
     pub registered_at: DateTime<Utc>,
-    /// By kind, in the order of the registry; kinds of which there is nothing too.
+    /// All kinds, in the order of the list; kinds without a record too.
     pub kinds: Vec<Held>,
-    /// Decisions that stand, by purpose.
+    /// The current decisions, by purpose.
     pub consents: Vec<ConsentRow>,
-    /// Requests to delete that are not ended.
+    /// The requests to delete that have not ended.
     pub deletions: Vec<DeletionRow>,
-    /// How many requests to export wait or run, or have a file that can be downloaded.
+    /// How many requests to export wait, are being written, or have a file that can be downloaded.
     pub exports: i64,
-    /// Restriction, hold, and a deletion that waits.
+    /// Restriction, legal hold and waiting deletion.
     pub switches: SwitchesRow,
-    /// How many sign-ins are alive.
+    /// How many sessions are alive.
     pub sessions: i64,
-    /// How many devices are known, on which a sign-in is not held up by what strangers try.
+    /// How many devices are known; strangers who try codes do not hold up a sign-in on one of them.
     pub devices: i64,
     /// How many entries the log has about the person.
     pub entries: i64,
-    /// The version of the ring's key under which the person's keys are.
+    /// The version of the ring's key that wraps the person's keys.
     pub ring_version: i32,
-    /// How often the person's wrapping key was renewed, from 1: each time something was removed.
+    /// How often the person's wrapping key was renewed, counted from 1; each removal renews it.
     pub wrapping_version: i64,
 }
 
@@ -82,7 +80,7 @@ fn numbers(ctx: &Ctx) -> Query {
     .bind(ctx.now())
 }
 
-/// Everything that is held about the caller.
+/// Reads everything that is held about the caller.
 pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), AppError> {
     let subject = ctx.subject;
     let reads = || {
@@ -131,7 +129,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), A
     Ok((overview, keys))
 }
 
-/// The decision on a purpose among those that stand.
+/// The current decision on a purpose; `None` if there was none.
 pub fn decision_on(consents: &[ConsentRow], purpose: Purpose) -> Option<&ConsentRow> {
     consents.iter().find(|row| row.purpose == purpose.as_str())
 }

@@ -1,9 +1,11 @@
-//! Consent receipts: what somebody decided, on which text, about which data, signed so that anybody can check it without us.
+//! Consent receipts: what a person decided, on which text, about which data, signed so that anybody can check it
+//! without us.
 //!
 //! The fields are those of ISO/IEC TS 27560:2023, in the terms of the W3C Data Privacy Vocabulary (DPV), as JSON-LD
-//! with a Data Integrity proof. The context stands in the receipt itself, so that it says in twenty years what it says
-//! now. No receipt is stored: decision, time and text follow from the event; controller, kinds, retention and
-//! recipients are those of the server that is asked. As long as these and the evidence key stay, so does every byte.
+//! with a Data Integrity proof. The receipt carries its own JSON-LD context, so that it means the same in twenty years.
+//! No receipt is stored. Decision, time and text follow from the event; controller, kinds, retention and recipients are
+//! those of the server that is asked. As long as these and the evidence key do not change, every receipt has the same
+//! bytes.
 
 use std::sync::Arc;
 
@@ -29,9 +31,9 @@ use crate::{
     mail::Letter,
 };
 
-/// What is done with what somebody submits, in the vocabulary's terms.
+/// What is done with submitted data, in the vocabulary's terms.
 const METHODS: [&str; 4] = ["Collect", "Store", "Use", "Erase"];
-/// The rights of whoever consented, each with where it is exercised.
+/// The rights of a person who consented, each with the operation that exercises it.
 const RIGHTS: [&str; 8] = [
     "access (GDPR Art. 15): GET /v1/privacy/data-overview",
     "rectification (Art. 16): submit a record again",
@@ -49,7 +51,7 @@ fn notice(decision: &Decision) -> Result<&'static Notice, AppError> {
     NOTICES.iter().find(same).ok_or_else(|| AppError::Corrupt("a consent names an unknown notice".to_owned()))
 }
 
-/// What each member and each term means. What has no name in another vocabulary is named as the standard names it.
+/// The meaning of each member and term. A term that no other vocabulary has is named as in the standard.
 fn context() -> Value {
     let meanings = serde_json::from_str(include_str!("receipt.context.json")).expect("the context is JSON");
     Value::Array(vec![meanings, json!("https://w3id.org/security/data-integrity/v2")])
@@ -59,7 +61,7 @@ fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// What a decision is called in the vocabulary.
+/// The name of a decision in the vocabulary.
 fn state(event: &ConsentEvent) -> &'static str {
     match event {
         ConsentEvent::Granted(_) => "ConsentGiven",
@@ -107,7 +109,7 @@ pub(crate) fn make(app: &App, event: &Event, user: UserId) -> Result<Value, AppE
         "purposes": [{
             "purpose": name,
             "description": decision::title(notice),
-            // Explicit consent to what concerns health (Art. 9(2)(a)), consent to all else (Art. 6(1)(a)).
+            // Health data needs explicit consent (Art. 9(2)(a)); all other data needs consent (Art. 6(1)(a)).
             "lawfulBasis": if health { "eu-gdpr:A9-2-a" } else { "eu-gdpr:A6-1-a" },
             "piiInformation": information,
             "collectionMethod": "submitted by the person",
@@ -137,7 +139,7 @@ pub(crate) fn make(app: &App, event: &Event, user: UserId) -> Result<Value, AppE
     Ok(vault::seal_document(app.vault.ring(), receipt, event.recorded_at)?)
 }
 
-/// Mails the receipt of a decision that was just made, in its own transaction.
+/// Mails the receipt of a decision, in the transaction that makes the decision.
 pub(crate) fn post(work: &Work<'_>, to: &str, event: &Event, user: UserId) -> Result<(), AppError> {
     let decided = decided(event)?;
     let granted = match decided {

@@ -21,15 +21,14 @@ use crate::{
     data::ledger::Entry,
 };
 
-/// A person's switches, open.
+/// A person's switches, with the reason of a hold opened.
 pub struct Switches {
-    /// Since when processing is restricted.
+    /// Since when processing is restricted; `None` if it is not.
     pub restricted_at: Option<DateTime<Utc>>,
-    /// The end of a legal hold that stands, and its reason.
+    /// The end and the reason of a legal hold that is in force; `None` if there is none.
     pub hold: Option<(DateTime<Utc>, String)>,
 }
 
-/// A person's switches.
 pub async fn get(app: &App, ctx: &Ctx) -> Result<(Switches, Arc<SubjectKeys>), AppError> {
     let reads = || [switches_get(ctx.subject)];
     let (Standing { keys, .. }, [rows]) = frame::query(app, Frame::right("restriction_get", ctx), reads).await?;
@@ -39,7 +38,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Switches, Arc<SubjectKeys>), A
     Ok((Switches { restricted_at: row.restricted_at, hold }, keys))
 }
 
-/// Restricts processing of the person's data, or lifts the restriction. Doing the same again changes nothing.
+/// Restricts processing of the person's data, or lifts the restriction. A decision that changes nothing adds no event.
 pub async fn decide(app: &App, ctx: &Ctx, restricted: bool) -> Result<(), AppError> {
     let id = &ctx.subject.to_string();
     // To restrict is a right; to lift the restriction is an act, which a suspension bars.
@@ -54,8 +53,8 @@ pub async fn decide(app: &App, ctx: &Ctx, restricted: bool) -> Result<(), AppErr
         Ok(changed)
     })
     .await?;
-    // A restriction is written to the ledger before the commit and its end after it, so that no restore is looser than what the
-    // person was told.
+    // A restriction is written to the ledger before the commit, and its end after the commit, so that a restore is
+    // never looser than what the person was told.
     if changed && !restricted { note_restriction(app, ctx, restricted).await } else { Ok(()) }
 }
 

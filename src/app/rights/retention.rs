@@ -1,8 +1,9 @@
-//! Retention: how long each kind of record is kept, a person's own rules, what would go next, and the daily work that removes
-//! what has outlived its time. While processing is restricted, a legal hold stands or the account is suspended, nothing is removed.
+//! Retention: how long each kind of record is kept, a person's own rules, what will be removed next, and the daily work
+//! that removes outlived records. Nothing is removed while processing is restricted, a legal hold is in force, or the
+//! account is suspended.
 //!
-//! A rule that keeps for a shorter time takes effect after the grace of a deletion. Until then the person, who is told by letter,
-//! can set it back.
+//! A rule that keeps records for a shorter time takes effect only after the grace of a deletion. A letter tells the
+//! person, who can set the rule back until then.
 
 use db::FromRow;
 use std::sync::Arc;
@@ -36,37 +37,36 @@ use crate::{
     mail::Letter,
 };
 
-/// The kind of job that removes what a person's records have outlived.
+/// The kind of job that removes a person's outlived records.
 pub const RETENTION_JOB: &str = "retention";
-/// The kind of job that looks, once a day, for whom there is such work.
+/// The kind of job that looks once a day for people with outlived records.
 pub const SWEEP_JOB: &str = "retention_sweep";
 
-/// The rule of one kind for one person, and what it does next.
+/// The rule of one kind for one person, and what it will remove next.
 pub struct Rule {
-    /// The kind.
     pub kind: &'static Kind,
-    /// Days after the last change, as it counts now; none: as long as the account.
+    /// How many days a record is kept after its last change, as it counts now; `None`: as long as the account.
     pub days: Option<u32>,
-    /// Whether the person set it.
+    /// Whether the person set the rule.
     pub own: bool,
-    /// A shorter rule that waits: its days, and when it takes effect.
+    /// A shorter rule that waits: its days, and the time when it takes effect.
     pub waiting: Option<(Option<u32>, DateTime<Utc>)>,
-    /// How many records the next daily run removes.
+    /// How many records the next daily run will remove.
     pub due: usize,
-    /// When the next record that is still within its time will have outlived it.
+    /// When the next record that is not due yet will be outlived; `None` if there is none.
     pub next_at: Option<DateTime<Utc>>,
 }
 
-/// What came of setting a rule.
+/// The result of setting a rule.
 enum Outcome {
-    /// It is set, or was so before.
+    /// The rule is set, or was set before.
     Done,
-    /// It is shorter, and nothing was changed: the letter that tells of it is to be counted first.
+    /// The rule is shorter. Nothing was changed, because the letter about it must be counted first.
     Shortens,
 }
 
-/// Whether a record has outlived its time. What signing in needs never does. A shorter rule that waits does not count yet; of
-/// rules set before shorter ones waited, none removes anything while it is younger than the grace.
+/// Whether a record has outlived its time. Records that signing in needs never do. A shorter rule that waits does not
+/// count yet. Rules that were set before shorter rules had to wait remove nothing until they are older than the grace.
 fn outlived(app: &App, row: &RecordRow, own: &[RetentionRow], now: DateTime<Utc>) -> bool {
     let Some(kind) = kind(&row.entry.kind).filter(|kind| kind.open_to_clients()) else { return false };
     let young = |rule: &RetentionRow| rule.waits.is_none() && rule.changed_at > now - app.grace;
@@ -74,7 +74,7 @@ fn outlived(app: &App, row: &RecordRow, own: &[RetentionRow], now: DateTime<Utc>
     !fresh && days_of(kind, own, now).is_some_and(|days| row.event.recorded_at < limit(now, days))
 }
 
-/// The rule of each kind, and what it does next.
+/// The rule of each kind, and what it will remove next.
 pub async fn get(app: &App, ctx: &Ctx) -> Result<(Vec<Rule>, Arc<SubjectKeys>), AppError> {
     let reads = || [switches_get(ctx.subject), retention_list(ctx.subject), record_all(ctx.subject)];
     let frame = Frame::right("retention_get", ctx).shared();
@@ -88,8 +88,8 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Vec<Rule>, Arc<SubjectKeys>), 
     Ok((rules, standing.keys))
 }
 
-/// Sets a person's own rule for a kind, or takes it back. One that keeps for a shorter time waits for the grace, and is told
-/// by letter.
+/// Sets a person's own rule for a kind; `None` takes it back. A shorter rule waits for the grace, and a letter tells
+/// the person.
 pub async fn set(app: &App, ctx: &Ctx, kind: &'static Kind, days: Option<u32>) -> Result<(), AppError> {
     if !kind.open_to_clients() {
         return Err(AppError::parameter("kind", "is kept as long as the account: signing in needs it"));
@@ -97,14 +97,15 @@ pub async fn set(app: &App, ctx: &Ctx, kind: &'static Kind, days: Option<u32>) -
     match step(app, ctx, kind, days, false).await? {
         Outcome::Done => Ok(()),
         Outcome::Shortens => {
-            // Only what sends a letter is counted: nobody can use the letters up to keep the person from setting a rule back.
+            // Only a change that sends a letter is counted, so that nobody can keep the person from setting a rule back
+            // by using up the letters.
             limit::count_letter(app, ctx).await?;
             step(app, ctx, kind, days, true).await.map(drop)
         }
     }
 }
 
-/// Sets a rule in one transaction. What shortens changes nothing before its letter is counted.
+/// Sets a rule in one transaction. A shorter rule changes nothing unless its letter is `counted`.
 async fn step(
     app: &App,
     ctx: &Ctx,
@@ -122,7 +123,8 @@ async fn step(
     let id = &stream_id(ctx.subject, kind.name());
     let contact = || record_list(ctx.subject, CONTACT.name(), None);
     let reads = || [newest(ctx.subject, Retention::TYPE, id), contact()];
-    // To set a rule back is a right, since a thief may have shortened it; to shorten is an act.
+    // To set a rule back is a right, because a thief may have shortened it; to shorten is an act, which is checked
+    // below.
     let frame = Frame::right("retention_set", ctx).alone();
     frame::command(app, frame, reads, move |work, standing, [rows, contact]| async move {
         let set = work.command::<Retention>(id, &rows, command.clone()).await?;
@@ -141,14 +143,14 @@ async fn step(
     .await
 }
 
-/// Adds a job for each person with a record that has outlived its time. Comes again in a day.
+/// Adds a job for each person with an outlived record. Runs again in a day.
 pub(crate) async fn sweep(app: &App) -> Result<Next, AppError> {
     let now = app.clock.now();
     frame::system_query(app, "retention_sweep", || [job_plan_retention(RETENTION_JOB, now, app.grace)]).await?;
     Ok(Next::Later(now + TimeDelta::days(1)))
 }
 
-/// Removes a person's records that have outlived their time.
+/// Removes a person's outlived records.
 pub async fn run(app: &App, subject: SubjectId) -> Result<Next, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let reads = || [switches_get(subject), retention_list(subject), record_all(subject), record_register(subject)];
@@ -165,7 +167,7 @@ pub async fn run(app: &App, subject: SubjectId) -> Result<Next, AppError> {
     })
     .await
     {
-        // Erased since the job was added.
+        // The person was erased after the job was added.
         Err(AppError::SignedOut) => Ok(Next::Done),
         outcome => outcome.map(|()| Next::Done),
     }
@@ -187,7 +189,8 @@ fn rule_of(app: &App, kind: &'static Kind, own: &[RetentionRow], records: &[Reco
     }
 }
 
-/// When a record that was changed last at a time will have outlived what counts for its kind, or will count by then.
+/// When a record with this last change will be outlived, by the rule in force or by the shorter rule that waits; `None`
+/// if never.
 pub(crate) fn outlived_at(
     app: &App,
     kind: &'static Kind,
@@ -208,13 +211,15 @@ pub(crate) fn outlived_at(
     by_now.into_iter().chain(by_then).min()
 }
 
-/// What counts until the rule of an event takes effect.
+/// The rule that counts until the rule of this event takes effect, and the time until then; `None` if it takes effect
+/// at once.
 fn waits(event: &Event) -> Option<Waits> {
     let RetentionEvent::Set { waits, .. } = serde_json::from_str(&event.payload).ok()?;
     waits
 }
 
-/// A shorter rule that waits: its days, the kind's own where the person returns to it, and when it takes effect.
+/// The shorter rule that waits: its days (the kind's own if the person returns to them), and the time when it takes
+/// effect.
 fn waiting(kind: &Kind, row: &RetentionRow, now: DateTime<Utc>) -> Option<(Option<u32>, DateTime<Utc>)> {
     let until = row.waits.map(|waits| waits.until).filter(|until| now < *until)?;
     Some((row.days.or(kind.retention_days()), until))

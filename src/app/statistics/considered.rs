@@ -1,9 +1,10 @@
-//! What the log says of a release: one entry for every account, in order of the accounts' ids, whether anything of it was read or
-//! not. All are alike but for the sealed part, which only the account's owner opens: it says whether they are counted, and what was
-//! opened. Where no key may be opened, random bytes stand in its place, which open for nobody: nothing was read.
+//! What the log says of a release: one entry for every account, in the order of the accounts' ids, no matter if
+//! anything of the account was read. All entries look alike except for the sealed part, which only the account's owner
+//! can open: it says whether the statistics count the owner, and what was opened. If no key of the owner may be opened,
+//! random bytes are written instead, which nobody can open: nothing was read then.
 //!
-//! The entries are written when the pass over all people is through and before anything is drawn, so that their number, their order
-//! and their pace depend on the accounts alone.
+//! The entries are written after the pass over all people and before anything is drawn, so that their number, order and
+//! pace depend on the accounts alone.
 
 use projections::statistics::release::AccountRow;
 use std::sync::Arc;
@@ -26,34 +27,34 @@ use crate::app::{
     log::access::access_event,
 };
 
-/// So many people are read together.
+/// How many people are read together.
 pub(crate) const PAGE: i64 = 500;
 
-/// What was opened of somebody.
+/// What was opened of one person.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     subject: SubjectId,
-    /// Whether a table counts them.
+    /// Whether a table counts the person.
     pub counted: bool,
-    /// How many of their work days were opened.
+    /// How many of the person's work days were opened.
     pub work_days: usize,
-    /// How many versions of their work profile.
+    /// How many versions of the person's work profile were opened.
     pub profiles: usize,
 }
 
-/// A look, as its owner reads it.
+/// What was opened, as the person reads it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Considered {
-    /// Whether a table counts them.
+    /// Whether a table counts the person.
     pub counted: bool,
-    /// How many of their work days were opened.
+    /// How many of the person's work days were opened.
     pub work_days: usize,
-    /// How many versions of their work profile.
+    /// How many versions of the person's work profile were opened.
     pub profiles: usize,
 }
 
 impl Look {
-    /// That nothing was opened of somebody but their keys.
+    /// A look at a person of whom nothing was opened except the keys.
     pub fn of(subject: SubjectId) -> Self {
         Self { subject, counted: false, work_days: 0, profiles: 0 }
     }
@@ -65,9 +66,9 @@ impl Look {
 }
 
 impl Considered {
-    /// Every look has the same length, so that the sealed part tells nothing by its own.
+    /// The length of every look's text, in bytes, so that the length of the sealed part tells nothing.
     const WIDTH: usize = 64;
-    /// Counts beyond are told as this.
+    /// The highest count that is told; a higher count is told as this one.
     const MOST: usize = 99_999;
 
     /// The sealed part of an entry.
@@ -93,7 +94,8 @@ pub(crate) async fn consider(
     Ok(())
 }
 
-/// Writes the entries of the accounts that come after one; gives the last of them, or none where there are no more.
+/// Writes the entries of the next page of accounts; returns the last account of the page, or `None` if there are no
+/// more.
 async fn consider_page(
     app: &App,
     ctx: &Ctx,
@@ -105,7 +107,7 @@ async fn consider_page(
     frame::system_work(app, &app.db.stats, "release_considered", ctx, move |work| async move {
         let [accounts] = work.tx.flight([release_accounts(after, version, PAGE)]).await?;
         let mut events = Vec::with_capacity(accounts.len());
-        // One stream and one moment for all: how long each took to seal is told nowhere.
+        // One stream and one time for all, so that nothing tells how long each entry took to seal.
         let (stream, now) = (EventId::random().to_string(), ctx.now());
         for (row, sequence) in accounts.iter().zip(1..) {
             let AccountRow { subject, keys } = AccountRow::from_row(row);
@@ -123,8 +125,8 @@ async fn consider_page(
     .await
 }
 
-/// The keys of an account's entry. Whoever withdrew since their days were read is read about all the same: their keys are
-/// not open to statistics any more, and come by a ticket of their own.
+/// The keys that seal an account's entry. A person who withdrew consent after their days were read still gets a true
+/// entry. Statistics may not open that person's keys any more, so they are read under a ticket for that person.
 async fn keys_of(
     app: &App,
     subject: SubjectId,
@@ -140,7 +142,7 @@ async fn keys_of(
     let own = &Ctx::system(app.clock.clone()).for_subject(subject, None);
     match frame::acting_keys(app, own).await {
         Ok(keys) => Ok(Some(keys)),
-        // Erased in between: what the entry says would open for nobody.
+        // The person was erased meanwhile, so nobody could open the entry.
         Err(AppError::SignedOut) => Ok(None),
         Err(error) => Err(error),
     }
@@ -170,7 +172,7 @@ fn entry(
     event
 }
 
-/// What an entry says to its owner. What does not open says that nothing was read.
+/// What an entry says to its owner. If it does not open, nothing of the owner was read.
 pub(crate) fn owners_trail(event: &Event, keys: &SubjectKeys) -> Trail {
     let trail = event.open_trail(keys).ok().flatten().unwrap_or_else(|| Considered::default().trail());
     Trail { details: trail.details.map(|details| Personal::new(details.reveal().trim_end().to_owned())), ..trail }

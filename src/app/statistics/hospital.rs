@@ -1,4 +1,5 @@
-//! The public list of hospitals: what is added counts from the next quarter on, and the log holds the hash of each list.
+//! The public list of hospitals. A hospital that is added counts from the next quarter on; the log holds the hash of
+//! each list.
 
 use aws_lc_rs::digest;
 use context::{Ctx, SubjectId};
@@ -22,19 +23,19 @@ use crate::app::{
     statistics::loading::{self, of_rows},
 };
 
-/// The stream of lists.
+/// The id of the stream that holds the lists.
 const HOSPITALS: &str = "hospitals";
 
-/// What came of adding hospitals.
+/// The result of adding hospitals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Added {
-    /// How many were new.
+    /// How many hospitals were not on the list before.
     pub count: usize,
-    /// The first quarter that has cells for them.
+    /// The first quarter whose tables have cells for them.
     pub from: Quarter,
 }
 
-/// Adds hospitals to the public list, from the next quarter on; before anybody was here, for any quarter.
+/// Adds hospitals to the public list from the next quarter on, or for any quarter as long as the log knows nobody.
 pub async fn add(app: &App, hospitals: &[String]) -> Result<Added, AppError> {
     let ctx = &loading::ctx(app);
     let today = ctx.now().date_naive();
@@ -61,7 +62,7 @@ pub async fn add(app: &App, hospitals: &[String]) -> Result<Added, AppError> {
     .await
 }
 
-/// The hospitals that a quarter has cells for. Refuses a list other than the one on record.
+/// The hospitals for which a quarter's tables have cells. Refuses a list that differs from the one on record.
 pub(crate) async fn hospitals_of(app: &App, ctx: &Ctx, period: Quarter) -> Result<(Vec<String>, Listing), AppError> {
     let work = move |tx: db::Tx| async move {
         let known = newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
@@ -80,14 +81,14 @@ pub(crate) async fn hospitals_of(app: &App, ctx: &Ctx, period: Quarter) -> Resul
     app.db.stats.run_tx("hospital_list", ctx, Gate::snapshot(ctx), work).await
 }
 
-/// The lists that are on record.
+/// All lists on record.
 pub async fn lists(app: &App) -> Result<HospitalLists, AppError> {
     let query = || newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
     let [rows] = frame::system_query(app, "hospital_lists", || [query()]).await?;
     of_rows(&rows)
 }
 
-/// The list as the log knows it. The ids are in order.
+/// The list in the form that the log holds: its length and hash. The ids must be in order.
 fn listing_of(ids: &[String]) -> Listing {
     let mut context = digest::Context::new(&digest::SHA256);
     for id in ids {

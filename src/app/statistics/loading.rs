@@ -1,4 +1,5 @@
-//! What the releases of statistics and the lists of hospitals have in common: under which ticket they run, and how they are loaded.
+//! What releases of statistics and lists of hospitals have in common: the ticket under which they run, and how they are
+//! loaded.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::{Ctx, Role};
@@ -15,19 +16,19 @@ pub(crate) fn ctx(app: &App) -> Ctx {
     Ctx::system(app.clock.clone()).acting_as(Role::Statistics)
 }
 
-/// Whether the log has no event about anybody: then no choice can depend on what people did.
+/// Whether the log has no event about anybody; a choice made then cannot depend on what people did.
 pub(crate) async fn nobody_was_here(app: &App) -> Result<bool, AppError> {
     let [rows] = frame::system_query(app, "log_has_people", || [log_has_people()]).await?;
     Ok(rows.is_empty())
 }
 
-/// The day on which the log began.
+/// The day on which the log began; `None` if it is empty.
 pub(crate) async fn begin_of_log(app: &App) -> Result<Option<NaiveDate>, AppError> {
     let [rows] = frame::system_query(app, "log_begin", || [log_begin()]).await?;
     Ok(rows.first().map(|row| row.get::<_, DateTime<Utc>>("recorded_at").date_naive()))
 }
 
-/// The state that the newest event of a stream carries.
+/// The aggregate in the state that the newest event of its stream carries.
 pub(crate) fn of_rows<A: Aggregate>(rows: &[Row]) -> Result<A, AppError> {
     let mut aggregate = A::default();
     if let Some(event) = newest_of(rows) {

@@ -1,9 +1,10 @@
-//! Releasing statistics: one pass over those who consent unseals, adds up and forgets; then, in one transaction, what was added
-//! up is drawn, gated, stored and noted in the log. What is stored is returned ever after; nothing is drawn twice.
+//! Releasing statistics. One pass over the people who consent opens their records, adds them up and forgets them. Then
+//! one transaction draws the noise, decides what is published, stores it and notes it in the log. A stored release is
+//! returned for ever; nothing is drawn twice.
 //!
-//! Nothing true leaves memory: only noisy numbers are stored, and of each account that it was considered, with what was read of it
-//! sealed for its owner. The draw happens under the lock of the system's own streams, and only where the quarter is not released
-//! yet, so that two servers never both draw, and a crash leaves a release or none.
+//! Nothing true leaves memory. Only noisy numbers are stored and, for each account, that it was considered, with what
+//! was read of it sealed for its owner. The draw holds the lock of the system's own streams, and happens only if the
+//! quarter is not released yet. So two servers never both draw, and a crash leaves either a whole release or none.
 
 use projections::statistics::release::EarlierRow;
 use projections::statistics::release::PaidRelease;
@@ -63,23 +64,23 @@ use crate::{
     data::ledger::Entry,
 };
 
-/// The kind of job that releases what is due, every day at two in the morning, UTC.
+/// The kind of job that releases whatever is due, every day at two in the morning, UTC.
 pub const RELEASE_JOB: &str = "stats_release";
-/// The stream of plans.
+/// The id of the stream that holds the plans.
 const PLANS: &str = "statistics";
 
-/// What came of asking for a release.
+/// The result of asking for a release.
 #[derive(Clone, Debug)]
 pub struct Released {
-    /// The release, as it is stored.
+    /// The release as it is stored.
     pub row: ReleaseRow,
-    /// Whether it was drawn now; false where it had been before.
+    /// Whether it was drawn now; false if it was stored before.
     pub is_new: bool,
     /// How many cells of its tables are published.
     pub published: usize,
 }
 
-/// The body of a record of a known shape, in any of its events.
+/// The body of a record of a known shape, from an event that holds one.
 #[derive(Deserialize)]
 enum Submitted<B> {
     Submitted { body: B },
@@ -93,35 +94,35 @@ impl<B> Submitted<B> {
     }
 }
 
-/// A table that is being added up.
+/// A table that is being added up, cell by cell.
 struct Sums {
     table: Table,
     mechanism: Mechanism,
     cells: HashMap<String, Totals>,
 }
 
-/// People's sealed records of one page, with their keys.
+/// The sealed records of one page of people, with their keys.
 struct Page {
     people: Vec<(SubjectKeys, Vec<RecordRow>, Vec<RecordRow>)>,
 }
 
-/// What is added up, page by page.
+/// The sums so far, which grow page by page.
 struct Pass {
     sums: Vec<Sums>,
     hospitals: Arc<HashSet<String>>,
-    /// What was opened of whom, in order of their ids.
+    /// What was opened of each person, in the order of ids.
     looks: Vec<Look>,
-    /// Records that did not open.
+    /// How many records did not open.
     damaged: usize,
 }
 
 impl Pass {
-    /// Opens a page's records, adds what they say, and forgets it.
+    /// Opens the records of a page, adds them up and forgets them.
     fn add(mut self, page: Page) -> Self {
         for (keys, days, profiles) in page.people {
             let mut look = Look::of(keys.subject());
             if days.is_empty() {
-                // Where somebody works matters to no table then, and is not opened.
+                // Without a work day no table needs the work profile, so it is not opened.
                 self.looks.push(look);
                 continue;
             }
@@ -130,14 +131,14 @@ impl Pass {
                 .iter()
                 .filter_map(|row| {
                     let profile: WorkProfile = self.open(&keys, row)?;
-                    // Days are those of the person's calendar.
+                    // Days are those of the person's own calendar.
                     Some((account::today(row.event.recorded_at, &profile.time_zone), profile))
                 })
                 .collect();
             let mut sums = vec![DaySums::default(); versions.len()];
             for row in &days {
                 let Some(day) = self.open::<WorkDay>(&keys, row) else { continue };
-                // The newest profile of that day; before there was one, the first.
+                // The newest profile on that day; on days before the first profile, the first.
                 let at = versions.iter().rposition(|(since, _)| *since <= day.date).unwrap_or(0);
                 let Some(sums) = sums.get_mut(at) else { continue };
                 *sums += DaySums::of(&day);
@@ -166,7 +167,7 @@ impl Pass {
     }
 }
 
-/// Sets what is published from a quarter on that has not begun; before anybody was here, from any quarter on.
+/// Sets what is published from a quarter on that has not begun, or from any quarter on as long as the log knows nobody.
 pub async fn plan(app: &App, from: Quarter, policy: Policy) -> Result<(), AppError> {
     let ctx = &loading::ctx(app);
     let today = ctx.now().date_naive();
@@ -180,13 +181,13 @@ pub async fn plan(app: &App, from: Quarter, policy: Policy) -> Result<(), AppErr
     .await
 }
 
-/// All that is planned, the earliest first.
+/// All plans, earliest first.
 pub async fn plans(app: &App) -> Result<Vec<Planned>, AppError> {
     let [rows] = frame::system_query(app, "release_plans", || [newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
     Ok(of_rows::<Plans>(&rows)?.planned().to_vec())
 }
 
-/// Releases what is due and was not, first releases and revisions. Comes again the next night.
+/// Releases all first releases and revisions that are due and not released yet. The job runs again the next night.
 pub(crate) async fn due(app: &App) -> Result<Next, AppError> {
     let now = app.clock.now();
     let began = loading::begin_of_log(app).await?;
@@ -194,7 +195,8 @@ pub(crate) async fn due(app: &App) -> Result<Next, AppError> {
         Some(Quarter::last_closed_before(quarter.first_day()))
     });
     for period in quarters.take_while(|period| Policy::may_be_due(*period, now.date_naive())) {
-        // What was submitted later about quarters before this installation is released by hand or not at all.
+        // Quarters before this installation are released by hand or not at all, although days of them may be submitted
+        // later.
         if began.is_none_or(|began| period.last_day() < began) {
             break;
         }
@@ -207,7 +209,7 @@ pub(crate) async fn due(app: &App) -> Result<Next, AppError> {
                 Ok(released) => {
                     tracing::info!(%period, revision, published = released.published, "statistics are released");
                 }
-                // Nothing that waiting changes: what was kept for it is lost, or spent.
+                // Waiting does not help, because the release or the budget that was kept for it is lost or spent.
                 Err(error @ AppError::Invalid(_)) => tracing::warn!(%period, revision, %error, "not released"),
                 Err(error) => return Err(error),
             }
@@ -217,7 +219,7 @@ pub(crate) async fn due(app: &App) -> Result<Next, AppError> {
     Ok(Next::Later(night.and_time(NaiveTime::from_hms_opt(2, 0, 0).expect("two in the morning")).and_utc()))
 }
 
-/// The policy of a quarter, and how many releases of it there were.
+/// The policy of a quarter, and how many releases it has had.
 pub async fn state_of(app: &App, period: Quarter) -> Result<(Policy, u32), AppError> {
     let ctx = &loading::ctx(app);
     let (policy, release) = frame::system_work(app, &app.db.stats, "release_state", ctx, move |work| async move {
@@ -227,7 +229,7 @@ pub async fn state_of(app: &App, period: Quarter) -> Result<(Policy, u32), AppEr
     Ok((policy, release.releases()))
 }
 
-/// Releases a quarter, or gives what was released of it before.
+/// Releases a quarter, or returns the stored release if there is one.
 pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released, AppError> {
     let ctx = &loading::ctx(app);
     let today = ctx.now().date_naive();
@@ -258,7 +260,7 @@ pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released,
         let id = &period.to_string();
         let [_, rows] = work.tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
         if of_rows::<Release>(&rows)?.releases() > revision {
-            // Another server was faster while this one read.
+            // Another server released it while this one was reading.
             return stored(&work.tx, period, revision).await;
         }
         let mut row = ReleaseRow {
@@ -310,7 +312,7 @@ pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released,
     Ok(released)
 }
 
-/// Notes that a release of a quarter was made of which a restored database knows nothing; says whether that is so.
+/// Notes that a release was made which a restored database does not have; returns whether that is so.
 pub(crate) async fn lost(app: &App, period: Quarter, revision: u32) -> Result<bool, AppError> {
     let ctx = &loading::ctx(app);
     frame::system_work(app, &app.db.stats, "release_lost", ctx, move |work| async move {
@@ -322,7 +324,7 @@ pub(crate) async fn lost(app: &App, period: Quarter, revision: u32) -> Result<bo
     .await
 }
 
-/// One pass over everybody who consents, a page at a time: while one is opened, the next is read.
+/// Makes one pass over everybody who consents, page by page: while one page is opened, the next is read.
 async fn pass(
     app: &App,
     ctx: &Ctx,
@@ -349,7 +351,7 @@ async fn pass(
     Ok(pass)
 }
 
-/// The next people and their sealed records of a quarter, as of one moment. None where there are no more.
+/// The next page of people and their sealed records of a quarter, as of one moment. `None` if there are no more.
 async fn draw_page(app: &App, ctx: &Ctx, period: Quarter, after: SubjectId) -> Result<Option<Page>, AppError> {
     let version = Notice::current(Purpose::Statistics).version;
     app.db
@@ -378,7 +380,7 @@ async fn draw_page(app: &App, ctx: &Ctx, period: Quarter, after: SubjectId) -> R
         .await
 }
 
-/// Published rows of these releases, each a quarter's first day and a revision.
+/// The published rows of these releases, each given by the first day of its quarter and its revision.
 pub async fn published(
     app: &App,
     ctx: &Ctx,
@@ -412,7 +414,7 @@ async fn state(tx: &Tx, period: Quarter) -> Result<(Policy, Release), AppError> 
     Ok((of_rows::<Plans>(&plans)?.policy(period), loading::of_rows(&releases)?))
 }
 
-/// What was released before.
+/// The stored release.
 async fn stored(tx: &Tx, period: Quarter, revision: u32) -> Result<Released, AppError> {
     let revision = i32::try_from(revision).unwrap_or(i32::MAX);
     let [releases, published] = tx.flight([release_list(), published_count(period.first_day(), revision)]).await?;
@@ -432,13 +434,13 @@ fn by_person(rows: &[Row]) -> HashMap<Uuid, Vec<RecordRow>> {
     people
 }
 
-/// A table's cells, drawn, and what was published of it before.
+/// The drawn cells of a table, and what earlier releases published of it.
 struct Drawn {
     cells: Vec<Cell>,
     earlier: Earlier,
 }
 
-/// Draws every cell that a table can have, empty ones too.
+/// Draws the noise for every cell that a table can have, including empty cells.
 fn draw(sums: &[Sums], hospitals: &[String]) -> Vec<Drawn> {
     let mut source = Os::new();
     let mut of_table = |Sums { table, mechanism, cells }: &Sums| {
@@ -453,7 +455,7 @@ fn draw(sums: &[Sums], hospitals: &[String]) -> Vec<Drawn> {
     sums.iter().map(&mut of_table).collect()
 }
 
-/// What earlier releases of the same quarter published of a table.
+/// The cells and roll-ups of a table that earlier releases of the same quarter published.
 async fn earlier(tx: &Tx, release: &ReleaseRow, table: Table) -> Result<Earlier, AppError> {
     if release.revision == 0 {
         return Ok(Earlier::default());
@@ -468,7 +470,8 @@ async fn earlier(tx: &Tx, release: &ReleaseRow, table: Table) -> Result<Earlier,
     Ok(earlier)
 }
 
-/// What is published of what was drawn, and what follows from it without another draw.
+/// The rows that are published: drawn cells that passed the thresholds, and roll-ups of them, which need no further
+/// draw.
 fn publish(release: &ReleaseRow, sums: &[Sums], drawn: &[Drawn]) -> Vec<(Table, Vec<Published>)> {
     let mut tables = Vec::new();
     for (Sums { table, mechanism, .. }, Drawn { cells, earlier }) in sums.iter().zip(drawn) {

@@ -1,4 +1,5 @@
-//! Alerts and their deliveries, and openings of a person's data. Called by the compliance desk; alerts are seen by auditors too.
+//! Alerts and their deliveries, and openings of a person's data. Called by the compliance desk; auditors see alerts and
+//! deliveries too.
 
 use std::sync::Arc;
 
@@ -41,24 +42,24 @@ use crate::{
 #[derive(Object)]
 #[oai(example)]
 pub struct AlertAnswer {
-    /// By which it is acknowledged: one rule and one actor.
+    /// The id by which it is acknowledged; one for each rule and actor.
     alert_id: String,
     /// The rule that found a pattern.
     rule: String,
-    /// `warning` or `critical`.
+    /// How bad it is: `warning` or `critical`.
     severity: String,
-    /// Who did it: a session or a person, by the log's own ids, or `server`.
+    /// Who did it: a session or a person, by the log's own ids, or `server`, or a login of the database.
     actor: String,
-    /// How often.
+    /// How many events, or how many people, the rule counted.
     count: u64,
-    /// Since when.
+    /// When the first counted event was recorded.
     since: DateTime<Utc>,
-    /// When it was raised last.
+    /// When the alert was last raised.
     raised_at: DateTime<Utc>,
-    /// Until when the account was suspended.
+    /// Until when the account was suspended; absent if it was not.
     #[oai(skip_serializing_if_is_none)]
     suspended_until: Option<DateTime<Utc>>,
-    /// When somebody began to look after it.
+    /// When somebody began to look after it; absent if nobody has.
     #[oai(skip_serializing_if_is_none)]
     acknowledged_at: Option<DateTime<Utc>>,
 }
@@ -66,7 +67,7 @@ pub struct AlertAnswer {
 /// Alerts.
 #[derive(Object)]
 pub struct AlertsAnswer {
-    /// Newest first.
+    /// The alerts, newest first.
     alerts: Vec<AlertAnswer>,
 }
 
@@ -75,76 +76,76 @@ pub struct AlertsAnswer {
 pub struct DeliveryAnswer {
     /// The endpoint's name, or `mail`.
     endpoint: String,
-    /// The event that raised the alert.
+    /// The id of the event that raised the alert.
     event_id: Uuid,
-    /// `waiting`, `delivered` or `dead`.
+    /// The state: `waiting`, `delivered` or `dead`; a dead delivery was given up.
     state: String,
     /// How often it was tried.
     attempts: i32,
-    /// When it is tried next, where it waits.
+    /// When the next try is due, if the delivery waits.
     next_at: DateTime<Utc>,
-    /// Why it failed last.
+    /// Why the last try failed; absent if it did not.
     #[oai(skip_serializing_if_is_none)]
     failure: Option<String>,
-    /// When it was made.
+    /// When the delivery was added.
     created_at: DateTime<Utc>,
 }
 
 /// Deliveries.
 #[derive(Object)]
 pub struct DeliveriesAnswer {
-    /// Newest first.
+    /// The deliveries, newest first.
     deliveries: Vec<DeliveryAnswer>,
 }
 
-/// What is to be sent again.
+/// Which deliveries are to be sent again.
 #[derive(Object)]
 #[oai(example)]
 pub struct ReplayWish {
-    /// Only to this endpoint.
+    /// Only deliveries to this endpoint; absent: to all.
     #[oai(skip_serializing_if_is_none)]
     endpoint: Option<String>,
-    /// This alert's event, delivered or not; all that were given up where absent.
+    /// Only this alert's event, delivered or not; absent: all deliveries that were given up.
     #[oai(skip_serializing_if_is_none)]
     event_id: Option<Uuid>,
 }
 
-/// What is sent again.
+/// The deliveries that are sent again.
 #[derive(Object)]
 pub struct ReplayAnswer {
-    /// How many deliveries.
+    /// How many deliveries are sent again.
     deliveries: usize,
 }
 
-/// Whose data is to be opened, and why.
+/// The person whose data is to be opened, and why.
 #[derive(Object)]
 #[oai(example)]
 pub struct OpeningWish {
-    /// The person, by the log's own id; or `email`.
+    /// The log's own id of the person; either this or `email` must be given.
     #[oai(skip_serializing_if_is_none)]
     subject_id: Option<Uuid>,
-    /// The person's address; or `subject_id`.
+    /// The person's address; either this or `subject_id` must be given.
     #[oai(skip_serializing_if_is_none)]
     email: Option<String>,
-    /// Why, in 10 to 500 characters; the person sees it.
+    /// The reason, in 10 to 500 characters; the person can read it.
     reason: String,
 }
 
-/// An opening.
+/// An opening of a person's data.
 #[derive(Object)]
 pub struct OpeningAnswer {
-    /// By which records are asked for.
+    /// The id by which records are asked for.
     opening_id: Uuid,
-    /// Until when.
+    /// When the opening ends.
     expires_at: DateTime<Utc>,
 }
 
-/// A record of the person.
+/// A record of the person whose data is open.
 #[derive(Object)]
 pub struct OpenedRecord {
-    /// The record.
+    /// The id of the record.
     record_id: Uuid,
-    /// What it says, as a JSON text.
+    /// The body of the record, as a JSON text.
     body: String,
     /// When it was submitted first.
     submitted_at: DateTime<Utc>,
@@ -155,7 +156,7 @@ pub struct OpenedRecord {
 /// Records of one kind.
 #[derive(Object)]
 pub struct OpenedRecords {
-    /// All of them.
+    /// All records of the kind.
     records: Vec<OpenedRecord>,
 }
 
@@ -239,20 +240,19 @@ impl AlertAnswer {
     }
 }
 
-/// Alerts and openings.
 pub struct AlertApi;
 
 #[OpenApi(prefix_path = "/v1/compliance", tag = "Tag::Compliance")]
 impl AlertApi {
     /// See the alerts
     ///
-    /// What the rules found in the log, one entry a rule and actor.
+    /// What the rules found in the log; one entry for each rule and actor.
     #[oai(path = "/alerts", method = "get", operation_id = "alert_list")]
     async fn alerts(
         &self,
         app: Data<&Arc<App>>,
         caller: Staff,
-        /// Whether only those are shown that nobody looks after.
+        /// True: only alerts that nobody looks after; false or absent: all.
         open: Query<Option<bool>>,
     ) -> Result<Json<AlertsAnswer>, Refusal> {
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "alerts".to_owned()).await?;
@@ -262,13 +262,13 @@ impl AlertApi {
 
     /// Look after an alert
     ///
-    /// Notes that somebody does; a new alert of the same rule and actor opens it again.
+    /// Records that somebody looks after it; a new find of the same rule and actor opens it again.
     #[oai(path = "/alerts/:id/acknowledge", method = "post", operation_id = "alert_acknowledge")]
     async fn acknowledge(
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
-        /// The alert.
+        /// The id of the alert.
         #[oai(validator(max_length = 64))]
         id: Path<String>,
     ) -> Result<Json<AlertsAnswer>, Refusal> {
@@ -283,13 +283,13 @@ impl AlertApi {
 
     /// See deliveries of alerts
     ///
-    /// To webhooks and by mail; `dead` ones were given up after three days.
+    /// To webhooks and by mail. A delivery that is `dead` was given up after three days.
     #[oai(path = "/deliveries", method = "get", operation_id = "delivery_list")]
     async fn deliveries(
         &self,
         app: Data<&Arc<App>>,
         caller: Staff,
-        /// Only `waiting`, `delivered` or `dead` ones.
+        /// Only deliveries in this state: `waiting`, `delivered` or `dead`; absent: in any state.
         state: Query<Option<String>>,
     ) -> Result<Json<DeliveriesAnswer>, Refusal> {
         if state.0.as_deref().is_some_and(|state| !["waiting", "delivered", "dead"].contains(&state)) {
@@ -310,7 +310,7 @@ impl AlertApi {
 
     /// Send alerts again
     ///
-    /// What was given up, or one alert, delivered or not.
+    /// Deliveries that were given up, or those of one alert, delivered or not.
     #[oai(path = "/deliveries/replay", method = "post", operation_id = "delivery_replay")]
     async fn replay(
         &self,
@@ -325,7 +325,7 @@ impl AlertApi {
 
     /// Open a person's data
     ///
-    /// For a reason that the person sees, and a quarter of an hour. Each read after it is an event of the person too.
+    /// For a reason that the person can read, and for a quarter of an hour. Each read is an event of the person too.
     #[oai(path = "/openings", method = "post", operation_id = "data_open")]
     async fn open(
         &self,
@@ -353,7 +353,7 @@ impl AlertApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
-        /// The opening.
+        /// The id of the opening.
         id: Path<Uuid>,
         /// The kind of records, such as `work_day`.
         #[oai(validator(max_length = 64))]

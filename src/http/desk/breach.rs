@@ -1,4 +1,5 @@
-//! The breach desk (GDPR Art. 33 and 34): the clock of 72 hours, who is concerned, who was told. Called by the compliance desk.
+//! The breach desk (GDPR Art. 33 and 34): the 72 hours of the controller, who is concerned, who was told. Called by the
+//! compliance desk.
 
 use std::sync::Arc;
 
@@ -35,30 +36,31 @@ use crate::{
     },
 };
 
-/// So many people are listed.
+/// The most people that are listed.
 const SHOWN: i64 = 10_000;
 
-/// What is known of a breach; no free text, which would say things about people in clear.
+/// What is known of a breach. It has no free text, because that would say things about people in clear.
 #[derive(Object)]
 #[oai(example)]
 pub struct BreachFacts {
-    /// The controller's own file, such as `INC-2026-17`: 1 to 40 letters, digits, or one of - _ . /
+    /// The reference of the controller's own file, such as `INC-2026-17`: 1 to 40 letters, digits, or one of - _ . /
     reference: String,
-    /// Any of `confidentiality`, `integrity`, `availability`.
+    /// What was breached: any of `confidentiality`, `integrity`, `availability`.
     nature: Vec<String>,
-    /// Kinds of data that are concerned; any where empty.
+    /// The names of the kinds of data that are concerned; empty: any kind.
     kinds: Vec<String>,
-    /// From when on.
+    /// When the breach began.
     began_at: DateTime<Utc>,
-    /// Until when, where it has ended.
+    /// When the breach ended; absent if it has not.
     #[oai(skip_serializing_if_is_none)]
     ended_at: Option<DateTime<Utc>>,
-    /// `unknown`, `unlikely`, `risk` or `high` (Art. 33(1), 34(1)).
+    /// The risk to people: `unknown`, `unlikely`, `risk` or `high` (Art. 33(1), 34(1)).
     risk: String,
-    /// How many people, as far as it is known.
+    /// How many people are concerned, as far as is known; absent if that is not known.
     #[oai(skip_serializing_if_is_none)]
     affected: Option<u64>,
-    /// When the controller became aware; now where absent. It is taken when a breach is opened, and never moves.
+    /// When the controller became aware; if absent, now. It is read when a breach is opened, and never changes after
+    /// that.
     #[oai(skip_serializing_if_is_none)]
     aware_at: Option<DateTime<Utc>>,
 }
@@ -67,9 +69,9 @@ pub struct BreachFacts {
 #[derive(Object)]
 #[oai(example)]
 pub struct BreachStep {
-    /// `authority_notified`, `people_notified` or `closed`.
+    /// The step that was taken: `authority_notified`, `people_notified` or `closed`.
     step: String,
-    /// When; now where absent.
+    /// When the step was taken; if absent, now.
     #[oai(skip_serializing_if_is_none)]
     at: Option<DateTime<Utc>>,
 }
@@ -77,25 +79,25 @@ pub struct BreachStep {
 /// A breach.
 #[derive(Object)]
 pub struct BreachAnswer {
-    /// The breach.
+    /// The id of the breach.
     breach_id: Uuid,
-    /// What is known.
+    /// The facts that are known now.
     facts: BreachFacts,
     /// When the controller became aware.
     aware_at: DateTime<Utc>,
-    /// Until when the authority must be notified; absent where it was, or need not be.
+    /// Until when the authority must be notified; absent if it was notified, or need not be.
     #[oai(skip_serializing_if_is_none)]
     due_at: Option<DateTime<Utc>>,
-    /// How many seconds are left; negative where the time is over.
+    /// How many seconds are left until then; negative if the time is over.
     #[oai(skip_serializing_if_is_none)]
     left_s: Option<i64>,
-    /// When the authority was notified.
+    /// When the authority was notified; absent if it was not.
     #[oai(skip_serializing_if_is_none)]
     authority_notified_at: Option<DateTime<Utc>>,
-    /// When people were told.
+    /// When the people concerned were told; absent if they were not.
     #[oai(skip_serializing_if_is_none)]
     people_notified_at: Option<DateTime<Utc>>,
-    /// When it was closed.
+    /// When the breach was closed; absent if it is open.
     #[oai(skip_serializing_if_is_none)]
     closed_at: Option<DateTime<Utc>>,
 }
@@ -103,27 +105,27 @@ pub struct BreachAnswer {
 /// Breaches.
 #[derive(Object)]
 pub struct BreachesAnswer {
-    /// Newest first.
+    /// The breaches, newest first.
     breaches: Vec<BreachAnswer>,
 }
 
-/// Somebody who is concerned.
+/// A person concerned by a breach.
 #[derive(Object)]
 pub struct AffectedPerson {
-    /// Who, by the log's own id.
+    /// The log's own id of the person.
     subject_id: Uuid,
-    /// How many events fall into the time.
+    /// How many events about the person fall into the time.
     events: i64,
-    /// The first.
+    /// When the first of these events was recorded.
     first_at: DateTime<Utc>,
-    /// The last.
+    /// When the last of these events was recorded.
     last_at: DateTime<Utc>,
 }
 
-/// Who is concerned.
+/// The people concerned by a breach.
 #[derive(Object)]
 pub struct AffectedAnswer {
-    /// How many people.
+    /// How many people are concerned in all.
     people: i64,
     /// The first 10000 of them.
     affected: Vec<AffectedPerson>,
@@ -250,7 +252,6 @@ impl BreachAnswer {
     }
 }
 
-/// The breach desk.
 pub struct BreachApi;
 
 #[OpenApi(prefix_path = "/v1/compliance/breaches", tag = "Tag::Compliance")]
@@ -268,7 +269,7 @@ impl BreachApi {
 
     /// Open a breach
     ///
-    /// From the moment in which the controller became aware, 72 hours run (GDPR Art. 33(1)).
+    /// 72 hours run from the moment in which the controller became aware (GDPR Art. 33(1)).
     #[oai(path = "/", method = "post", operation_id = "breach_open")]
     async fn open(
         &self,
@@ -288,13 +289,13 @@ impl BreachApi {
 
     /// Put on record what is known now
     ///
-    /// All facts anew; when the controller became aware stays as it was.
+    /// Replaces all facts; the time when the controller became aware stays as it was.
     #[oai(path = "/:id", method = "put", operation_id = "breach_assess")]
     async fn assess(
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
-        /// The breach.
+        /// The id of the breach.
         id: Path<Uuid>,
         facts: Body<BreachFacts>,
     ) -> Result<Json<BreachAnswer>, Refusal> {
@@ -307,13 +308,14 @@ impl BreachApi {
 
     /// Take a step
     ///
-    /// The authority was notified, people were told, or nothing is left to do; closed is only what was told to whom it must be.
+    /// The authority was notified, people were told, or nothing is left to do. A breach can be closed only if everybody
+    /// was told who must be told.
     #[oai(path = "/:id/steps", method = "post", operation_id = "breach_step")]
     async fn step(
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
-        /// The breach.
+        /// The id of the breach.
         id: Path<Uuid>,
         step: Body<BreachStep>,
     ) -> Result<Json<BreachAnswer>, Refusal> {
@@ -338,17 +340,18 @@ impl BreachApi {
 
     /// Who is concerned
     ///
-    /// Everybody of whose data of these kinds something was written or read in the time, by the log's own ids. Each look is an event.
+    /// Everybody about whom data of these kinds was written or read in the time, by the log's own ids. Each look is an
+    /// event too.
     #[oai(path = "/:id/affected", method = "get", operation_id = "breach_affected")]
     async fn affected(
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
-        /// The breach.
+        /// The id of the breach.
         id: Path<Uuid>,
-        /// From here on; the beginning of the breach where absent.
+        /// The beginning, included; if absent, the beginning of the breach.
         from: Query<Option<DateTime<Utc>>>,
-        /// Until here; the end of the breach, or now, where absent.
+        /// The end, included; if absent, the end of the breach, or now.
         to: Query<Option<DateTime<Utc>>>,
     ) -> Result<Json<AffectedAnswer>, Refusal> {
         check_time("from", from.0)?;

@@ -1,5 +1,5 @@
-//! The compliance desk: everything at a glance, requests and their deadlines.
-//! Called by the compliance desk. About random ids, never about what data says.
+//! The compliance desk: everything at a glance, and open requests with their deadlines. Called by the compliance desk.
+//! Shows random ids, never personal values.
 
 use std::sync::Arc;
 
@@ -31,95 +31,96 @@ use crate::{
 #[derive(Object)]
 #[oai(example)]
 pub struct RequestAnswer {
-    /// The request.
+    /// The id of the request.
     request_id: Uuid,
-    /// The person, by the log's own id.
+    /// The log's own id of the person.
     subject_id: Uuid,
-    /// `erasure` or `export`.
+    /// What the person asked for: `erasure` or `export`.
     kind: String,
-    /// How far it has come.
+    /// The state of the request.
     state: String,
-    /// When it came.
+    /// When the request came in.
     received_at: DateTime<Utc>,
-    /// Until when it must be answered: one month from receipt, three where the person was told in time (GDPR Art. 12(3)).
+    /// Until when it must be answered: one month from receipt, or three if the person was told in time (GDPR Art.
+    /// 12(3)).
     due_at: DateTime<Utc>,
     /// Whether the person was told that it takes longer.
     extended: bool,
-    /// Whether that time is over.
+    /// Whether this time is over.
     overdue: bool,
 }
 
 /// Requests that are not answered yet.
 #[derive(Object)]
 pub struct RequestsAnswer {
-    /// The oldest first.
+    /// The requests, oldest first.
     requests: Vec<RequestAnswer>,
     /// How many are overdue.
     overdue: usize,
 }
 
-/// Why something takes longer.
+/// Why the answer to a request takes longer.
 #[derive(Object)]
 #[oai(example)]
 pub struct ExtensionDecision {
-    /// Why, in 10 to 500 characters; the person is told.
+    /// The reason, in 10 to 500 characters; the person is told.
     reason: String,
 }
 
-/// The new end.
+/// The new time by which a request must be answered.
 #[derive(Object)]
 pub struct ExtensionAnswer {
     /// Until when the request must be answered.
     due_at: DateTime<Utc>,
 }
 
-/// Consents of a purpose on one notice.
+/// How many people decided on one version of one purpose's notice.
 #[derive(Object)]
 pub struct ConsentCounts {
-    /// The purpose.
+    /// The name of the purpose.
     purpose: String,
-    /// The version of the notice that was decided on.
+    /// The version of the notice that the decisions were made on.
     notice_version: String,
-    /// Given, and not overruled.
+    /// Consents that are given, and that no objection overrules.
     granted: i64,
-    /// Withdrawn or refused.
+    /// Decisions under which no consent is given now: withdrawn, lapsed, or ended by an objection.
     withdrawn: i64,
-    /// Overruled by an objection.
+    /// Decisions that an objection overrules.
     objected: i64,
 }
 
 /// An erasure that waits, or was done in the last thirty days.
 #[derive(Object)]
 pub struct ErasureAnswer {
-    /// Who, by the log's own id.
+    /// The log's own id of the person.
     subject_id: Uuid,
-    /// The request, while it waits.
+    /// The id of the request, as long as it waits; absent after that.
     #[oai(skip_serializing_if_is_none)]
     request_id: Option<Uuid>,
     /// `confirmed`: it waits for the end of its grace; `erased`: it is done.
     state: String,
-    /// When the grace ends, or when it was done.
+    /// When the grace ends, or when the erasure was done.
     #[oai(skip_serializing_if_is_none)]
     at: Option<DateTime<Utc>>,
 }
 
-/// A legal hold that stands.
+/// A legal hold that is in force.
 #[derive(Object)]
 pub struct HoldRow {
-    /// Whose data is kept, by the log's own id.
+    /// The log's own id of the person whose data is kept.
     subject_id: Uuid,
-    /// Until when.
+    /// The end of the hold.
     until: DateTime<Utc>,
 }
 
-/// A privileged account.
+/// An account with a staff role.
 #[derive(Object)]
 pub struct PrivilegedAccount {
-    /// Who, by the log's own id.
+    /// The log's own id of the member of staff.
     subject_id: Uuid,
-    /// `compliance` or `auditor`.
+    /// The role: `compliance` or `auditor`.
     role: String,
-    /// When it signed in last.
+    /// When the member of staff last signed in; absent if never.
     #[oai(skip_serializing_if_is_none)]
     signed_in_at: Option<DateTime<Utc>>,
 }
@@ -127,28 +128,28 @@ pub struct PrivilegedAccount {
 /// A version of the key-encryption key.
 #[derive(Object)]
 pub struct KeyVersion {
-    /// The version.
+    /// The number of the version.
     version: i32,
-    /// Whether new work is done under it.
+    /// Whether new keys are wrapped by it.
     current: bool,
-    /// When it was made.
+    /// When it was made; absent if that is not known.
     #[oai(skip_serializing_if_is_none)]
     created_at: Option<DateTime<Utc>>,
-    /// Its age in days.
+    /// Its age in days; absent if that is not known.
     #[oai(skip_serializing_if_is_none)]
     age_days: Option<i64>,
 }
 
-/// A drill: a restore that showed whether what was erased stays away.
+/// A drill: a test restore that shows whether what was erased stays away.
 #[derive(Object)]
 pub struct DrillAnswer {
-    /// When.
+    /// When the drill was held.
     at: DateTime<Utc>,
-    /// How many promises were found to hold.
+    /// How many promises were found to be kept.
     holds: u32,
-    /// How many were not.
+    /// How many promises were found to be broken.
     fails: u32,
-    /// How many could not be looked at.
+    /// How many promises could not be examined.
     not_examined: u32,
 }
 
@@ -166,9 +167,9 @@ pub struct CheckpointAnswer {
 /// A witness of the log.
 #[derive(Object)]
 pub struct WitnessAnswer {
-    /// Its name in the policy.
+    /// The name of the witness in the policy.
     name: String,
-    /// When it cosigned the published checkpoint.
+    /// When it cosigned the published checkpoint; absent if it has not.
     #[oai(skip_serializing_if_is_none)]
     cosigned_at: Option<DateTime<Utc>>,
 }
@@ -176,45 +177,45 @@ pub struct WitnessAnswer {
 /// Everything at a glance.
 #[derive(Object)]
 pub struct ComplianceOverview {
-    /// Accounts.
+    /// How many accounts there are.
     accounts: i64,
-    /// Of them restricted (GDPR Art. 18).
+    /// How many accounts are restricted (GDPR Art. 18).
     restricted: i64,
-    /// Of them suspended for a suspicious pattern.
+    /// How many accounts are suspended because of a suspicious pattern.
     suspended: i64,
-    /// Requests that are not answered yet.
+    /// How many requests are not answered yet.
     requests_open: usize,
-    /// Of them overdue.
+    /// How many of these requests are overdue.
     requests_overdue: usize,
-    /// People erased since the beginning.
+    /// How many people were erased since the beginning.
     erased: i64,
-    /// When somebody was erased last.
+    /// When somebody was erased last; absent if never.
     #[oai(skip_serializing_if_is_none)]
     last_erased_at: Option<DateTime<Utc>>,
-    /// Confirmed deletions that wait for the end of their grace.
+    /// How many confirmed deletions wait for the end of their grace.
     erasures_waiting: i64,
-    /// Erasures that wait, and those of the last thirty days.
+    /// Erasures that wait, and those of the last thirty days that are done.
     erasures: Vec<ErasureAnswer>,
-    /// By when no backup brings back what is erased now, provided the rotation keeps to its calendar.
+    /// The time after which no backup brings back what is erased now, if the rotation keeps to its calendar.
     unrecoverable_by: DateTime<Utc>,
-    /// The last drill, if one was held.
+    /// The last drill; absent if none was held.
     #[oai(skip_serializing_if_is_none)]
     last_drill: Option<DrillAnswer>,
     /// Consents by purpose and notice.
     consents: Vec<ConsentCounts>,
-    /// Legal holds that stand.
+    /// Legal holds that are in force.
     holds: Vec<HoldRow>,
     /// Accounts with a staff role.
     privileged_accounts: Vec<PrivilegedAccount>,
     /// Versions of the key-encryption key.
     keys: Vec<KeyVersion>,
-    /// When the next rotation is due.
+    /// When the next rotation is due; absent if the age of the current version is unknown.
     #[oai(skip_serializing_if_is_none)]
     rotation_due_at: Option<DateTime<Utc>>,
-    /// The published checkpoint.
+    /// The published checkpoint; absent if there is none.
     #[oai(skip_serializing_if_is_none)]
     checkpoint: Option<CheckpointAnswer>,
-    /// For how many seconds an event has been waiting for a checkpoint; 0 where none waits.
+    /// For how many seconds something has been waiting for a checkpoint; 0 if nothing waits.
     uncovered_s: i64,
     /// Witnesses of the log.
     witnesses: Vec<WitnessAnswer>,
@@ -222,7 +223,7 @@ pub struct ComplianceOverview {
     postgres_version: String,
     /// Whether that minor release closes the known ways around row-level security.
     postgres_is_current: bool,
-    /// Alerts that nobody looks after.
+    /// How many alerts nobody has acknowledged.
     alerts_open: usize,
 }
 
@@ -248,7 +249,7 @@ impl Example for ExtensionDecision {
     }
 }
 
-/// A reason, as the person is to read it.
+/// Reads a reason that a person will read.
 pub(crate) fn reason(fields: &mut Fields) -> Option<String> {
     let value = fields.require("reason")?;
     let reason = fields.check("reason", value, |value| match value {
@@ -355,14 +356,14 @@ impl ComplianceOverview {
     }
 }
 
-/// The compliance desk.
 pub struct ComplianceApi;
 
 #[OpenApi(prefix_path = "/v1/compliance", tag = "Tag::Compliance")]
 impl ComplianceApi {
     /// Everything at a glance
     ///
-    /// What is due, what waits, what stands; how old drill, keys and checkpoint are; whether PostgreSQL is new enough.
+    /// What is due, what waits and what is in force; how old drill, keys and checkpoint are; whether PostgreSQL is new
+    /// enough.
     #[oai(path = "/overview", method = "get", operation_id = "compliance_overview")]
     async fn overview(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<ComplianceOverview>, Refusal> {
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "overview".to_owned()).await?;
@@ -371,7 +372,7 @@ impl ComplianceApi {
 
     /// Requests that are not answered yet
     ///
-    /// Due one month from receipt, three where the person was told in time (GDPR Art. 12(3)).
+    /// Due one month from receipt, or three if the person was told in time (GDPR Art. 12(3)).
     #[oai(path = "/requests", method = "get", operation_id = "request_list")]
     async fn requests(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<RequestsAnswer>, Refusal> {
         let now = caller.ctx().now();
@@ -383,13 +384,13 @@ impl ComplianceApi {
 
     /// Take longer for a request
     ///
-    /// Two months more, once, within the first month; the person is told why, by mail and in the audit log.
+    /// Two months more, once, within the first month; the person is told the reason, by mail and in the audit log.
     #[oai(path = "/requests/:id/extension", method = "post", operation_id = "request_extend")]
     async fn extend(
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
-        /// The request.
+        /// The id of the request.
         id: Path<Uuid>,
         decision: Body<ExtensionDecision>,
     ) -> Result<Json<ExtensionAnswer>, Refusal> {

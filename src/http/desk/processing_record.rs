@@ -1,5 +1,5 @@
-//! The documents that the law asks for: the record of processing activities and a draft of the impact assessment. Called by the
-//! compliance desk.
+//! The documents that the law asks for: the record of processing activities, and a draft of the impact assessment.
+//! Called by the compliance desk.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ pub enum DocumentAnswer {
     /// As JSON-LD (Data Privacy Vocabulary).
     #[oai(status = 200, content_type = "application/ld+json")]
     JsonLd(PlainText<String>),
-    /// As a page.
+    /// As an HTML page.
     #[oai(status = 200, content_type = "text/html; charset=utf-8")]
     Page(
         PlainText<String>,
-        /// That the page runs and loads nothing.
+        /// Lets the page run nothing and load nothing.
         #[oai(header = "Content-Security-Policy")]
         String,
     ),
@@ -39,20 +39,19 @@ fn document(value: &Value, format: Option<&str>) -> Result<DocumentAnswer, AppEr
     }
 }
 
-/// The documents.
 pub struct ProcessingRecordApi;
 
 #[OpenApi(prefix_path = "/v1/compliance", tag = "Tag::Compliance")]
 impl ProcessingRecordApi {
     /// The record of processing activities
     ///
-    /// As GDPR Art. 30 asks for it, made of what the server knows of itself; open points are marked.
+    /// As GDPR Art. 30 asks for it, made from what the server knows; open points are marked.
     #[oai(path = "/processing-record", method = "get", operation_id = "processing_record")]
     async fn processing_record(
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
-        /// `jsonld` or `html`; `jsonld` where absent.
+        /// `jsonld` or `html`; if absent, `jsonld`.
         format: Query<Option<String>>,
     ) -> Result<DocumentAnswer, Refusal> {
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "processing record".to_owned()).await?;
@@ -67,7 +66,7 @@ impl ProcessingRecordApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
-        /// `jsonld` or `html`; `jsonld` where absent.
+        /// `jsonld` or `html`; if absent, `jsonld`.
         format: Query<Option<String>>,
     ) -> Result<DocumentAnswer, Refusal> {
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "impact assessment".to_owned()).await?;

@@ -1,5 +1,5 @@
-//! The trail: every event of a span of time, searched and exported. Called by the compliance desk and by auditors. Random ids and
-//! clear fields only.
+//! The list of everybody's events in a span of time, which the API calls the trail: searched and exported. Called by
+//! the compliance desk and by auditors. Shows random ids and clear fields only.
 
 use std::sync::Arc;
 
@@ -30,48 +30,48 @@ use crate::{
     },
 };
 
-/// The longest span of time that is looked through at once.
+/// The longest span of time, in days, that is searched if no person is named.
 const MOST_DAYS: i64 = 366;
-/// One entry of the trail.
+/// One event of the list.
 #[derive(Object)]
 pub struct TrailEntry {
-    /// The event.
+    /// The id of the event.
     event_id: Uuid,
     /// When it was recorded, in UTC, to the microsecond.
     recorded_at: String,
-    /// What happened.
+    /// The type of the event, such as `consent.granted`.
     action: String,
-    /// To what: a kind of record, or the type of the stream.
+    /// What it happened to: a kind of record, or the type of the stream.
     kind: String,
-    /// The stream's type.
+    /// The type of the stream.
     stream_type: String,
-    /// The stream.
+    /// The id of the stream.
     stream_id: String,
-    /// The event's place in it.
+    /// The number of the event in its stream, from 1.
     sequence: i64,
-    /// Whom it is about, by the log's own id; the nil id for nobody.
+    /// The log's own id of the person whom it is about; the nil id if it is about nobody.
     subject_id: Uuid,
-    /// In which capacity somebody acted.
+    /// The role in which somebody acted.
     role: String,
-    /// The request.
+    /// The id of the request.
     request_id: String,
-    /// The session, where there was one; empty otherwise.
+    /// The id of the session; empty if there was none.
     session_id: String,
-    /// The event's payload where it stands in clear; empty where it is sealed.
+    /// The event's payload if it stands in clear; empty if it is sealed.
     payload: String,
 }
 
-/// A page of the trail.
+/// A page of events.
 #[derive(Object)]
 pub struct TrailPage {
-    /// In the order of the log.
+    /// The events, in the order of the log.
     entries: Vec<TrailEntry>,
-    /// What the next page is asked for with, where there is one.
+    /// The `cursor` that asks for the next page; absent on the last page.
     #[oai(skip_serializing_if_is_none)]
     next_cursor: Option<String>,
 }
 
-/// A page of the trail, in one of two forms.
+/// A page of events, in one of two forms.
 #[derive(ApiResponse)]
 pub enum TrailAnswer {
     /// As JSON.
@@ -81,7 +81,7 @@ pub enum TrailAnswer {
     #[oai(status = 200, content_type = "text/csv")]
     Csv(
         PlainText<String>,
-        /// What the next page is asked for with; empty where there is none.
+        /// The `cursor` that asks for the next page; empty on the last page.
         #[oai(header = "X-Next-Cursor")]
         String,
     ),
@@ -148,38 +148,37 @@ fn csv(entries: &[TrailEntry]) -> Result<String, AppError> {
     String::from_utf8(bytes).map_err(|_| AppError::Corrupt("a trail can't be written".to_owned()))
 }
 
-/// The trail.
 pub struct TrailApi;
 
 #[OpenApi(prefix_path = "/v1/compliance", tag = "Tag::Compliance")]
 impl TrailApi {
     /// Search and export the trail
     ///
-    /// Every event of a span of time, in the order of the log; random ids and clear fields only. For a span that is over, the same
-    /// question gives the same bytes. Each look is an event.
+    /// Every event of a span of time, in the order of the log, with random ids and clear fields only. For a span that
+    /// is over, the same question gives the same bytes. Each look is an event too.
     #[oai(path = "/trail", method = "get", operation_id = "trail_list")]
     #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn trail(
         &self,
         app: Data<&Arc<App>>,
         caller: Staff,
-        /// From here on; a day before `to` where absent, and at most 366 days where no person is named.
+        /// The beginning, included; if absent, a day before `to`. If no person is named, at most 366 days before `to`.
         from: Query<Option<DateTime<Utc>>>,
-        /// Before this; now where absent.
+        /// The end, excluded; if absent, now.
         to: Query<Option<DateTime<Utc>>>,
-        /// Only this action, such as `consent.granted`, or a family of them, such as `consent`.
+        /// Only this action, such as `consent.granted`, or a family of them, such as `consent`; absent: all.
         #[oai(validator(max_length = 64))]
         action: Query<Option<String>>,
-        /// Only about this person, by the log's own id.
+        /// Only events about this person, by the log's own id; absent: about anybody.
         subject_id: Query<Option<Uuid>>,
-        /// Only by somebody in this role.
+        /// Only events whose actor has this role; absent: any role.
         #[oai(validator(max_length = 16))]
         role: Query<Option<String>>,
-        /// `json` or `csv`; `json` where absent.
+        /// `json` or `csv`; if absent, `json`.
         format: Query<Option<String>>,
-        /// What the page before gave.
+        /// The `next_cursor` of the page before; absent: the first page.
         cursor: Query<Option<String>>,
-        /// How many entries at most, 1 to 5000; 500 where absent.
+        /// How many events at most, 1 to 5000; if absent, 500.
         limit: Query<Option<Whole<u32>>>,
     ) -> Result<TrailAnswer, Refusal> {
         let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 500, 5000)?;

@@ -1,4 +1,5 @@
-//! The caller's own account: seeing it, and rectifying the work profile (GDPR Art. 16). Called by whoever is signed in.
+//! The caller's own account: seeing it, and correcting the work profile (GDPR Art. 16). Called by anybody who is signed
+//! in.
 
 use std::sync::Arc;
 
@@ -31,53 +32,53 @@ use crate::{
 pub struct AccountAnswer {
     /// The account's public id.
     user_id: Uuid,
-    /// The e-mail address.
+    /// The e-mail address of the account.
     email: String,
-    /// The hospital; staff have none, nor what follows of a work profile.
+    /// The id of the hospital; absent if the account has no work profile, as for staff.
     #[oai(skip_serializing_if_is_none)]
     hospital_id: Option<String>,
-    /// The specialty.
+    /// The specialty; absent if the account has no work profile.
     #[oai(skip_serializing_if_is_none)]
     specialty: Option<OneOf<Specialty>>,
-    /// The level of the role.
+    /// The level of the role; absent if the account has no work profile.
     #[oai(skip_serializing_if_is_none)]
     role_level: Option<OneOf<RoleLevel>>,
-    /// The federal state.
+    /// The federal state; absent if it was not given.
     #[oai(skip_serializing_if_is_none)]
     state_code: Option<OneOf<StateCode>>,
-    /// The country, ISO 3166-1 alpha-3.
+    /// The country, ISO 3166-1 alpha-3; absent if the account has no work profile.
     #[oai(skip_serializing_if_is_none)]
     country_code: Option<String>,
-    /// The time zone, by its IANA name.
+    /// The time zone, by its IANA name; absent if the account has no work profile.
     #[oai(skip_serializing_if_is_none)]
     time_zone: Option<String>,
-    /// Since when the account exists.
+    /// When the account was made.
     created_at: DateTime<Utc>,
-    /// When a work day was submitted last.
+    /// When a work day was last submitted or changed; absent if there is no work day.
     #[oai(skip_serializing_if_is_none)]
     last_submission_at: Option<DateTime<Utc>>,
 }
 
-/// What to rectify, as a merge patch (RFC 7396): what is absent stays as it is.
+/// What to correct, as a merge patch (RFC 7396): an absent field stays as it is.
 #[derive(Object)]
 #[oai(example)]
 pub struct AccountPatch {
-    /// The hospital.
+    /// The id of the new hospital: 2 to 64 lower-case letters, digits and hyphens, beginning with a letter.
     #[oai(skip_serializing_if_is_none)]
     hospital_id: Option<String>,
-    /// The specialty.
+    /// The new specialty.
     #[oai(skip_serializing_if_is_none)]
     specialty: Option<OneOf<Specialty>>,
-    /// The level of the role.
+    /// The new level of the role.
     #[oai(skip_serializing_if_is_none)]
     role_level: Option<OneOf<RoleLevel>>,
-    /// The federal state; `null` removes it. No other field can be removed.
+    /// The new federal state; `null` removes it. No other field can be removed.
     #[oai(skip_serializing_if_is_none)]
     state_code: Option<Removable<OneOf<StateCode>>>,
-    /// The country, ISO 3166-1 alpha-3.
+    /// The new country, ISO 3166-1 alpha-3.
     #[oai(skip_serializing_if_is_none)]
     country_code: Option<String>,
-    /// The time zone, by its IANA name.
+    /// The new time zone, by its IANA name.
     #[oai(skip_serializing_if_is_none)]
     time_zone: Option<String>,
 }
@@ -151,7 +152,7 @@ pub enum AccountShown {
         #[oai(header = "ETag")]
         String,
     ),
-    /// The caller has this version.
+    /// The caller has this version already.
     #[oai(status = 304)]
     Unchanged(
         /// The account's tag.
@@ -173,10 +174,9 @@ pub enum AccountRectified {
     ),
 }
 
-/// How often a change is applied to what somebody else was faster to change.
+/// How often a change is tried again because somebody else changed the work profile in between.
 const RECTIFY_ATTEMPTS: usize = 5;
 
-/// The caller's own account.
 pub struct AccountApi;
 
 #[OpenApi(prefix_path = "/v1/auth", tag = "Tag::Account")]
@@ -187,10 +187,10 @@ impl AccountApi {
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The versions of which one must be there, or `*` for any; otherwise nothing is shown.
+        /// Tags of versions, one of which the account must have, or `*` for any; otherwise the answer is 412.
         #[oai(name = "If-Match")]
         if_match: HeaderList,
-        /// Versions that the caller has; where it is one of these, the answer is 304 without a body.
+        /// Tags of versions that the caller has; if the account has one of them, the answer is 304 without a body.
         #[oai(name = "If-None-Match")]
         if_none_match: HeaderList,
     ) -> Result<AccountShown, Refusal> {
@@ -202,22 +202,25 @@ impl AccountApi {
 
     /// Rectify the account
     ///
-    /// Changes what the body names, and removes what it names with `null`. The change takes effect for the time zone with the next access token.
+    /// Changes the fields that the body names, and removes those that it names with `null`. A new time zone takes
+    /// effect with the next access token.
     #[oai(path = "/me", method = "patch", operation_id = "account_rectify")]
     async fn rectify(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The versions of which one must be there, or `*` for any; otherwise nothing is changed.
+        /// Tags of versions, one of which the account must have, or `*` for any; otherwise nothing is changed and the
+        /// answer is 412.
         #[oai(name = "If-Match")]
         if_match: HeaderList,
-        /// Versions that must not be there; `*`: only create, change nothing that is there.
+        /// Tags of versions that the account must not have; with `*` nothing that exists is changed.
         #[oai(name = "If-None-Match")]
         if_none_match: HeaderList,
         body: Patch<AccountPatch>,
     ) -> Result<AccountRectified, Refusal> {
         let ctx = caller.ctx();
-        // Days that are submitted meanwhile change the account's tag, and nothing that is rectified.
+        // Only the work profile's part of the tag is compared: a day that is submitted meanwhile changes the tag, but
+        // nothing that is corrected here.
         let conditions = Conditions::read(&if_match, &if_none_match)?.expected_by(work_version);
         for _ in 0..RECTIFY_ATTEMPTS {
             let (profile, _) = profile::get(&app, ctx).await?;
@@ -225,7 +228,7 @@ impl AccountApi {
             let permitted = conditions.permits(Some(version));
             let expected = if permitted { Expected::version(version) } else { Expected::nothing() };
             match profile::rectify(&app, ctx, &body.0.apply(&work), expected, caller.today()).await {
-                // Somebody else was faster: what the caller demands is compared with what is there now.
+                // Somebody else was faster, so the condition is compared with the version that is there now.
                 Err(AppError::PreconditionFailed) if permitted => {}
                 outcome => {
                     outcome?;
@@ -239,17 +242,18 @@ impl AccountApi {
     }
 }
 
-/// The account's tag, which changes with all that the account shows: the work profile's version, and when a day was submitted last.
+/// The account's tag. It changes with everything that the account shows: the version of the work profile, and the time
+/// of the last submission.
 fn opaque(version: i64, last_submission_at: Option<DateTime<Utc>>) -> String {
     last_submission_at.map_or_else(|| version.to_string(), |at| format!("{version}.{}", at.timestamp_micros()))
 }
 
-/// The work profile's version in such a tag.
+/// The work profile's version in the account's tag.
 fn work_version(opaque: &str) -> &str {
     opaque.split_once('.').map_or(opaque, |(version, _)| version)
 }
 
-/// The account and its tag; no account where the caller has it already.
+/// The account and its tag; no account if the caller has it already.
 async fn open(
     app: &App,
     caller: &SignedIn,

@@ -1,4 +1,4 @@
-//! Signing in: codes, registration, login, refresh, logout. Called by anyone, but for the logout.
+//! Signing in: codes, registration, login, refresh, logout. Called by anyone; the logout needs a session.
 
 use std::sync::Arc;
 
@@ -44,10 +44,11 @@ use crate::{
 #[derive(Object)]
 #[oai(example, deny_unknown_fields)]
 pub struct CodeRequest {
-    /// The e-mail address that the code is sent to.
+    /// The e-mail address that the code is sent to, at most 254 characters.
     #[oai(validator(max_length = 254))]
     email: String,
-    /// The secret of a device on which this address signed in before, from the answer to that sign-in.
+    /// The secret of a device on which this address signed in before, from the answer to that sign-in; absent if there
+    /// is none.
     #[oai(skip_serializing_if_is_none)]
     device_secret: Option<String>,
 }
@@ -56,29 +57,30 @@ pub struct CodeRequest {
 #[derive(Object)]
 #[oai(example)]
 pub struct RegisterRequest {
-    /// The e-mail address.
+    /// The e-mail address of the account.
     email: String,
     /// The code that was mailed to it: six digits, or twelve letters and digits.
     code: String,
-    /// The hospital: 2 to 64 lower-case letters, digits and hyphens, beginning with a letter.
+    /// The id of the hospital: 2 to 64 lower-case letters, digits and hyphens, beginning with a letter.
     hospital_id: String,
-    /// The specialty.
+    /// The person's specialty.
     specialty: OneOf<Specialty>,
-    /// The level of the role.
+    /// The level of the person's role.
     role_level: OneOf<RoleLevel>,
-    /// The federal state.
+    /// The federal state; absent if it is not given. Without a state, no statistic by state counts the person.
     #[oai(skip_serializing_if_is_none)]
     state_code: Option<OneOf<StateCode>>,
-    /// The country, ISO 3166-1 alpha-3; `DEU` where absent.
+    /// The country, ISO 3166-1 alpha-3; if absent, `DEU`.
     #[oai(skip_serializing_if_is_none)]
     country_code: Option<String>,
-    /// The time zone by its IANA name; `Europe/Berlin` where absent.
+    /// The time zone by its IANA name; if absent, `Europe/Berlin`.
     #[oai(skip_serializing_if_is_none)]
     time_zone: Option<String>,
-    /// Purposes consented to, on their current notices.
+    /// The purposes that the person consents to, on their current notices; absent: none.
     #[oai(skip_serializing_if_is_none)]
     consents: Option<Vec<OneOf<Purpose>>>,
-    /// The secret of a device on which this address signed in before, from the answer to that sign-in.
+    /// The secret of a device on which this address signed in before, from the answer to that sign-in; absent if there
+    /// is none.
     #[oai(skip_serializing_if_is_none)]
     device_secret: Option<String>,
 }
@@ -87,11 +89,12 @@ pub struct RegisterRequest {
 #[derive(Object)]
 #[oai(example)]
 pub struct LoginRequest {
-    /// The e-mail address.
+    /// The e-mail address of the account.
     email: String,
     /// The code that was mailed to it: six digits, or twelve letters and digits.
     code: String,
-    /// The secret of a device on which this address signed in before, from the answer to that sign-in.
+    /// The secret of a device on which this address signed in before, from the answer to that sign-in; absent if there
+    /// is none.
     #[oai(skip_serializing_if_is_none)]
     device_secret: Option<String>,
 }
@@ -100,15 +103,15 @@ pub struct LoginRequest {
 #[derive(Object)]
 #[oai(example)]
 pub struct RefreshRequest {
-    /// The newest refresh token.
+    /// The newest refresh token of the session.
     refresh_token: String,
-    /// The secret of the device, if it keeps one. A client that has one should show it: an answer that got lost is given again to the
-    /// same device, whatever network it is in by then.
+    /// The secret of the device, if it keeps one. A client that has one should send it: if an answer gets lost, the
+    /// same device gets the same refresh token again, even from another network.
     #[oai(skip_serializing_if_is_none)]
     device_secret: Option<String>,
 }
 
-/// What a sign-in gives.
+/// What a sign-in or a refresh gives.
 #[derive(Object)]
 #[oai(example)]
 pub struct SignInAnswer {
@@ -116,13 +119,14 @@ pub struct SignInAnswer {
     user_id: Uuid,
     /// The access token, for `Authorization: Bearer …`.
     token: String,
-    /// The refresh token; it is used once, and answers with the next. The same client that shows it again within 30 seconds is given the
-    /// same next one.
+    /// The refresh token. It is used once, and the answer holds the next one. The same client that shows it again
+    /// within 30 seconds gets the same next one.
     refresh_token: String,
-    /// When the access token runs out.
+    /// When the access token expires.
     expires_at: DateTime<Utc>,
-    /// A secret for this device to keep, and to show when it asks for a code and signs in again: what strangers try with the address then
-    /// keeps it from nothing. It opens nothing by itself. Absent in the answer to a refresh.
+    /// A secret for this device to keep. The device shows it when it asks for a code and when it signs in again, so
+    /// that strangers who try codes for the address do not hold it up. The secret opens nothing by itself. Absent in
+    /// the answer to a refresh.
     #[oai(skip_serializing_if_is_none)]
     device_secret: Option<String>,
 }
@@ -296,10 +300,10 @@ pub enum CodeSent {
     /// A code is on its way, if the address can receive one. Known and unknown addresses are treated alike.
     #[oai(status = 202)]
     Accepted(
-        /// What is left of the limit.
+        /// How many requests the limit still allows, and in how many seconds it resets.
         #[oai(header = "RateLimit")]
         String,
-        /// The limit.
+        /// The quota of the limit, and its window in seconds.
         #[oai(header = "RateLimit-Policy")]
         String,
     ),
@@ -308,14 +312,14 @@ pub enum CodeSent {
 /// The answer to a registration.
 #[derive(ApiResponse)]
 pub enum Registered {
-    /// The account is there, and its holder signed in.
+    /// The account is made, and its holder is signed in.
     #[oai(status = 201)]
     Created(
         Json<SignInAnswer>,
-        /// What is left of the limit.
+        /// How many requests the limit still allows, and in how many seconds it resets.
         #[oai(header = "RateLimit")]
         String,
-        /// The limit.
+        /// The quota of the limit, and its window in seconds.
         #[oai(header = "RateLimit-Policy")]
         String,
     ),
@@ -332,14 +336,14 @@ pub enum Refreshed {
 /// The answer to a login.
 #[derive(ApiResponse)]
 pub enum SignedInNow {
-    /// Signed in.
+    /// The person is signed in.
     #[oai(status = 200)]
     Ok(
         Json<SignInAnswer>,
-        /// What is left of the limit.
+        /// How many requests the limit still allows, and in how many seconds it resets.
         #[oai(header = "RateLimit")]
         String,
-        /// The limit.
+        /// The quota of the limit, and its window in seconds.
         #[oai(header = "RateLimit-Policy")]
         String,
     ),
@@ -353,15 +357,15 @@ pub enum SignedOutNow {
     Done,
 }
 
-/// Signing in.
 pub struct AuthApi;
 
 #[OpenApi(prefix_path = "/v1/auth", tag = "Tag::SignIn")]
 impl AuthApi {
     /// Mail a code
     ///
-    /// Sends six digits to an address, good for ten minutes and one sign-in; or twelve letters and digits, where too many wrong codes
-    /// were tried on it. A newer code replaces the older one of the same client or device.
+    /// Sends a code to an address: six digits, valid for ten minutes and one sign-in; or twelve letters and digits, if
+    /// too many wrong codes were tried with the address. A newer code replaces the older one of the same client or
+    /// device.
     #[oai(path = "/code", method = "post", operation_id = "auth_code")]
     async fn code(&self, app: Data<&Arc<App>>, anyone: Anyone, body: Body<CodeRequest>) -> Result<CodeSent, Refusal> {
         let (ctx, CodeRequest { email, device_secret }) = (&anyone.0, &body.0);
@@ -416,8 +420,9 @@ impl AuthApi {
 
     /// Refresh
     ///
-    /// Exchanges a refresh token for a new pair. A refresh token that is shown a second time ends its session; shown again by the same
-    /// client within 30 seconds, since an answer got lost or two requests met, it gives the same refresh token again.
+    /// Exchanges a refresh token for a new pair. A refresh token that is shown a second time ends its session. The
+    /// exception is the same client that shows it again within 30 seconds, because an answer got lost or two requests
+    /// met: it gets the same refresh token again.
     #[oai(path = "/refresh", method = "post", operation_id = "auth_refresh")]
     async fn refresh(
         &self,
@@ -440,14 +445,14 @@ impl AuthApi {
     }
 }
 
-/// What somebody showed who knew a code.
+/// What a right code proves: the code itself, the person if the address has an account, and what is left of the limit.
 struct Proven {
     proof: Proof,
     known: Option<Known>,
     left: Left,
 }
 
-/// Checks a code; a wrong one is recorded. Whether the address is known is told only to who showed a right one.
+/// Checks a code, and records a wrong one. Only a caller who showed a right code learns if the address has an account.
 async fn prove(app: &App, ctx: &Ctx, email: &str, code: &str, device_secret: Option<&str>) -> Result<Proven, AppError> {
     let known = known::account_of(app, ctx, email).await?;
     let asker = asker::find(app, ctx, known.as_ref(), device_secret).await?;
@@ -460,7 +465,7 @@ async fn prove(app: &App, ctx: &Ctx, email: &str, code: &str, device_secret: Opt
     Ok(Proven { proof: Proof::Code(shown), known, left })
 }
 
-/// Records that a code was refused, where it was: wrong, too old, or used by somebody who was faster.
+/// Records that a code was refused: it was wrong, too old, or used by a request that was faster.
 async fn recorded<T>(app: &App, ctx: &Ctx, known: Option<&Known>, outcome: Result<T, AppError>) -> Result<T, AppError> {
     if let Err(AppError::CodeRefused) = outcome {
         code::fail_sign_in(app, ctx, known).await?;

@@ -1,4 +1,4 @@
-//! The caller's own audit log: who did what with their data, when, and from where. Called by whoever is signed in.
+//! The caller's own audit log: who did what with their data, when, and from where. Called by anybody who is signed in.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -37,42 +37,44 @@ use crate::{
     },
 };
 
-/// One entry.
+/// One entry of the audit log.
 #[derive(Object)]
 #[oai(example)]
 pub struct AuditAnswer {
-    /// The event's id.
+    /// The id of the event.
     id: Uuid,
     /// What happened, such as `record.submitted` or `data.accessed`.
     action: String,
-    /// What it happened to: a kind of record, `account` or `consent`.
+    /// What it happened to, such as a kind of record, `account` or `consent`.
     table_name: String,
-    /// Which one.
+    /// The id of the record or other stream that it happened to.
     record_id: String,
-    /// When.
+    /// When it happened.
     timestamp: DateTime<Utc>,
-    /// In which capacity somebody acted: `subject`, `compliance`, `auditor`, `anonymous` or `system`.
+    /// The role in which somebody acted: `subject`, `compliance`, `auditor`, `anonymous`, `job`, `statistics` or
+    /// `system`.
     actor: String,
-    /// The request.
+    /// The id of the request that caused it.
     request_id: String,
-    /// The client's address.
+    /// The client's address; absent if none was recorded.
     #[oai(skip_serializing_if_is_none)]
     ip_address: Option<String>,
-    /// The client's user agent.
+    /// The client's user agent; absent if none was recorded.
     #[oai(skip_serializing_if_is_none)]
     user_agent: Option<String>,
-    /// What the event says in clear: a purpose and its notice, how many values were read, what was asked for. Of
-    /// `stats.considered`, which every account gets, also what only the caller sees: whether the statistics count them
-    /// (`counted`), and how many of their work days and versions of their profile were read for it.
+    /// What the event says in clear, such as a purpose and its notice, how many values were read, or what was asked
+    /// for. For `stats.considered`, which every account gets, it also holds what only the caller can see: whether the
+    /// statistics count them (`counted`), and how many of their work days and versions of their profile were read for
+    /// it.
     details: BTreeMap<String, String>,
 }
 
 /// A page of entries.
 #[derive(Object)]
 pub struct AuditLogAnswer {
-    /// Newest first.
+    /// The entries, newest first.
     entries: Vec<AuditAnswer>,
-    /// What to ask for the next page with; absent on the last.
+    /// The `cursor` that asks for the next page; absent on the last page.
     #[oai(skip_serializing_if_is_none)]
     next_cursor: Option<String>,
 }
@@ -94,7 +96,7 @@ impl Example for AuditAnswer {
     }
 }
 
-/// The leaves of a payload in clear, by name; a sealed payload shows nothing.
+/// The values of a payload in clear, by name; a sealed payload gives none.
 fn leaves(value: &serde_json::Value, into: &mut BTreeMap<String, String>) {
     for (name, value) in value.as_object().into_iter().flatten().filter(|(name, _)| *name != "sealed") {
         match value {
@@ -106,8 +108,8 @@ fn leaves(value: &serde_json::Value, into: &mut BTreeMap<String, String>) {
 }
 
 impl AuditAnswer {
-    /// An entry as its owner sees it. Streams that are named by the log's own id of the person are shown by the public one:
-    /// the two must not meet outside.
+    /// An entry as its owner sees it. The log's own id of the person is replaced by the public id, because the two must
+    /// not meet outside.
     fn new(entry: AuditEntry, user: UserId) -> Self {
         let shown = |text: String| Some(text).filter(|text| !text.is_empty());
         let mut details = BTreeMap::new();
@@ -138,17 +140,16 @@ pub(crate) fn is_action(text: &str) -> bool {
     EVENT_TYPES.iter().any(|known| *known == text || known.split_once('.').is_some_and(|(family, _)| family == text))
 }
 
-/// The audit log.
 pub struct AuditApi;
 
 #[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Audit")]
 impl AuditApi {
     /// Prove an entry of the audit log
     ///
-    /// The proof that an entry is in the log (C2SP tlog-proof): whoever has the log's key can check it offline, whatever becomes
-    /// of this service. It covers sealed bytes, and holds after an erasure. Its extra line is the hash of the leaf; with `leaf`
-    /// it is the leaf itself, which names the caller by the log's own id: keep that to yourself. 409 where no checkpoint covers
-    /// the entry yet: ask again in a few seconds.
+    /// The proof that an entry is in the log (C2SP tlog-proof). Anybody who has the log's key can check it offline,
+    /// even if this service no longer exists. It covers sealed bytes, so it holds after an erasure. Its extra line is
+    /// the hash of the leaf or, with `leaf`, the leaf itself. The leaf names the caller by the log's own id: keep it to
+    /// yourself. 409 if no checkpoint covers the entry yet: ask again in a few seconds.
     #[oai(path = "/audit-log/:id/proof", method = "get", operation_id = "audit_proof")]
     async fn proof(
         &self,
@@ -156,12 +157,13 @@ impl AuditApi {
         caller: SignedIn,
         /// The entry's id.
         id: Path<Uuid>,
-        /// Whether the leaf itself is sent along; not where absent.
+        /// Whether to send the leaf itself; if absent, only its hash is sent.
         leaf: Query<Option<bool>>,
     ) -> Result<PlainText<String>, Refusal> {
         let keys = frame::right_keys(&app, caller.ctx()).await?;
         let proof = published::entry_proof(&app, caller.ctx(), EventId(id.0), leaf.0.unwrap_or(false)).await?;
-        // Once it is known to be the caller's: an id of somebody else's is repeated nowhere.
+        // Recorded only once the entry is known to be the caller's, so that an id of somebody else is never repeated in
+        // the log.
         access::note_read(&app, caller.ctx(), keys, "audit_log", 1, format!("proof of {}", id.0)).await?;
         Ok(PlainText(proof.to_text()))
     }
@@ -175,16 +177,16 @@ impl AuditApi {
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// Only this action, such as `record.submitted`, or a family of them, such as `record`.
+        /// Only this action, such as `record.submitted`, or a family of them, such as `record`; absent: all.
         #[oai(validator(max_length = 64))]
         action: Query<Option<String>>,
-        /// Not before.
+        /// Only entries at this time or later.
         from: Query<Option<DateTime<Utc>>>,
-        /// Not after.
+        /// Only entries at this time or earlier.
         to: Query<Option<DateTime<Utc>>>,
-        /// What the page before gave as `next_cursor`.
+        /// The `next_cursor` of the page before; absent: the first page.
         cursor: Query<Option<String>>,
-        /// How many entries at most, 1 to 200; 50 where absent.
+        /// How many entries at most, 1 to 200; if absent, 50.
         limit: Query<Option<Whole<u32>>>,
     ) -> Result<Json<AuditLogAnswer>, Refusal> {
         let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 50, 200)?;

@@ -1,5 +1,5 @@
-//! The verifiable log: its key, checkpoints, tiles and proofs (C2SP `tlog-tiles`, `tlog-proof`). Hashes are about nobody, and open
-//! to everybody, as cacheable files; entries are for auditors and the compliance desk.
+//! The verifiable log: its key, checkpoints, tiles and proofs (C2SP `tlog-tiles`, `tlog-proof`). Hashes are about
+//! nobody, so everybody may read them, as cacheable files. Entries are only for auditors and the compliance desk.
 
 use std::sync::Arc;
 
@@ -28,9 +28,9 @@ use crate::{
     },
 };
 
-/// What never changes may be kept for good.
+/// A file that never changes may be cached for ever.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
-/// After a restore the bare paths are those of another tree.
+/// After a restore, the paths without a tree's number lead to another tree.
 const A_WHILE: &str = "public, max-age=600";
 /// The newest checkpoint changes every second.
 const FRESH: &str = "public, max-age=1";
@@ -39,22 +39,22 @@ const FRESH: &str = "public, max-age=1";
 #[derive(Object)]
 #[oai(example)]
 pub struct TreeAnswer {
-    /// Its number, from 1; the highest grows. A restore of an old backup opens the next.
+    /// The tree's number, from 1; the tree with the highest number grows. A restore of an old backup opens a new tree.
     tree: i64,
-    /// The first line of its checkpoints.
+    /// The first line of the tree's checkpoints.
     origin: String,
-    /// So many events of the log come before its first leaf.
+    /// How many events of the log come before the tree's first leaf.
     begins: i64,
-    /// How many leaves it has, checkpoints aside.
+    /// How many leaves the tree has, whether or not a checkpoint covers them.
     size: u64,
 }
 
 /// The trees, newest first.
 #[derive(Object)]
 pub struct TreesAnswer {
-    /// The key of the newest, as a verifier key (C2SP signed-note).
+    /// The key that verifies the newest tree's checkpoints, as a verifier key (C2SP signed-note).
     vkey: String,
-    /// One entry a tree.
+    /// One entry for each tree, newest first.
     trees: Vec<TreeAnswer>,
 }
 
@@ -62,9 +62,9 @@ pub struct TreesAnswer {
 #[derive(Object)]
 #[oai(example)]
 pub struct ConsistencyAnswer {
-    /// The smaller size.
+    /// The smaller size, in leaves.
     from: u64,
-    /// The greater size.
+    /// The greater size, in leaves.
     to: u64,
     /// The hashes of the proof (RFC 6962, section 2.1.2), in base64.
     hashes: Vec<String>,
@@ -82,14 +82,14 @@ impl Example for ConsistencyAnswer {
     }
 }
 
-/// A text, and how long it may be kept.
+/// A text that may be cached.
 #[derive(ApiResponse)]
 pub enum TextAnswer {
     /// The text.
     #[oai(status = 200)]
     Ok(
         PlainText<String>,
-        /// How long it may be kept.
+        /// For how long the text may be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
@@ -101,15 +101,14 @@ impl TextAnswer {
     }
 }
 
-/// The verifiable log.
 pub struct LogApi;
 
 #[OpenApi(prefix_path = "/v1/log", tag = "Tag::Log")]
 impl LogApi {
     /// The newest checkpoint
     ///
-    /// A signed note (C2SP tlog-checkpoint): origin, number of leaves, root. It covers every event that was acknowledged a few
-    /// seconds ago. Tiles are files beneath `/v1/log/tile/` (C2SP tlog-tiles).
+    /// A signed note (C2SP tlog-checkpoint): origin, number of leaves, root. It covers every event that was
+    /// acknowledged a few seconds ago or earlier. Tiles are files beneath `/v1/log/tile/` (C2SP tlog-tiles).
     #[oai(path = "/checkpoint", method = "get", operation_id = "log_checkpoint")]
     async fn checkpoint(&self, app: Data<&Arc<App>>) -> Result<TextAnswer, Refusal> {
         let _turn = turn(&app).await;
@@ -119,7 +118,7 @@ impl LogApi {
 
     /// The log's key and trees
     ///
-    /// Get the key once, from whom you trust; then checkpoints need nobody's word.
+    /// Get the key once, from somebody you trust; after that you can verify checkpoints without trusting anybody.
     #[oai(path = "/trees", method = "get", operation_id = "log_trees")]
     async fn trees(&self, app: Data<&Arc<App>>) -> Result<Json<TreesAnswer>, Refusal> {
         let _turn = turn(&app).await;
@@ -130,7 +129,8 @@ impl LogApi {
 
     /// The proof that a leaf is in the tree
     ///
-    /// Under the newest checkpoint (C2SP tlog-proof). Its extra line is the hash of the leaf; what the leaf is, it does not say.
+    /// Under the newest checkpoint (C2SP tlog-proof). The extra line is the hash of the leaf; the proof does not show
+    /// the leaf itself.
     #[oai(path = "/proofs/:index", method = "get", operation_id = "log_inclusion")]
     async fn inclusion(
         &self,
@@ -144,14 +144,14 @@ impl LogApi {
 
     /// The proof that the tree only grew
     ///
-    /// Between two sizes, of which the greater is that of the newest checkpoint where none is named.
+    /// Between two sizes; if `to` is absent, the greater one is that of the newest checkpoint.
     #[oai(path = "/consistency", method = "get", operation_id = "log_consistency")]
     async fn consistency(
         &self,
         app: Data<&Arc<App>>,
-        /// The smaller size.
+        /// The smaller size, in leaves.
         from: Query<Whole<u64>>,
-        /// The greater size.
+        /// The greater size, in leaves; if absent, that of the newest checkpoint.
         to: Query<Option<Whole<u64>>>,
     ) -> Result<Json<ConsistencyAnswer>, Refusal> {
         let _turn = turn(&app).await;
@@ -162,13 +162,13 @@ impl LogApi {
     }
 }
 
-/// A tile of the newest tree, or of the tree whose number stands before it.
+/// Sends a tile or a bundle of entries of the newest tree.
 #[handler]
 pub async fn get_tile(app: Data<&Arc<App>>, request: &Request, Segments(path): Segments<String>) -> Result<Response> {
     send_tile(&app, request, None, &path).await
 }
 
-/// The published checkpoint of the tree whose number stands before: the last, where a later tree took its place.
+/// Sends the published checkpoint of the tree whose number is in the path; for an older tree that is its last one.
 #[handler]
 pub async fn get_checkpoint_of(app: Data<&Arc<App>>, Segments(tree): Segments<i64>) -> Result<Response> {
     let _turn = turn(&app).await;
@@ -178,7 +178,7 @@ pub async fn get_checkpoint_of(app: Data<&Arc<App>>, Segments(tree): Segments<i6
     Ok(response.body(stored.note))
 }
 
-/// The same of the tree whose number stands before.
+/// Sends a tile or a bundle of entries of the tree whose number is in the path.
 #[handler]
 pub async fn get_tile_of(
     app: Data<&Arc<App>>,
@@ -210,18 +210,18 @@ async fn send_tile(app: &Arc<App>, request: &Request, tree: Option<i64>, path: &
     Ok(response.body(bytes).into_response())
 }
 
-/// Public reads take turns, since they share connections with jobs.
+/// Waits for a turn, because public reads share connections with jobs, and only a few may go on at once.
 async fn turn(app: &App) -> Option<tokio::sync::SemaphorePermit<'_>> {
     app.log.readers.acquire().await.ok()
 }
 
-/// Which tile a path asks for.
+/// The tile or bundle that a path asks for.
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
-    /// None for a bundle of entries.
+    /// The level of a tile; `None` for a bundle of entries.
     level: Option<u8>,
     tile: u64,
-    /// 1 to 256.
+    /// How many hashes or entries are wanted, 1 to 256.
     width: u64,
 }
 

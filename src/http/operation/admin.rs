@@ -1,5 +1,5 @@
-//! The state of the service, for staff: projections and the activity of the log. Called by the compliance desk and by auditors;
-//! about nobody.
+//! The state of the service, for staff: projections and the activity of the log, about nobody. Called by the compliance
+//! desk and by auditors.
 
 use std::sync::Arc;
 
@@ -13,30 +13,30 @@ use crate::{
     http::{problem::Refusal, request::caller::Staff, tag::Tag},
 };
 
-/// Days of activity that are shown where none are asked for, and at most.
+/// How many days of activity are shown if no range is given, and how many at most.
 const USUAL_DAYS: u64 = 30;
 const MOST_DAYS: u64 = 366;
 
-/// How a projection stands that follows the log behind the commands.
+/// How far a projection has come that follows the log.
 #[derive(Object)]
 #[oai(example)]
 pub struct ProjectionAnswer {
-    /// Its name.
+    /// The name of the projection.
     name: String,
-    /// The generation that is shown.
+    /// The number of the generation that is shown.
     active_generation: i64,
-    /// The generation that is being built beside it.
+    /// The number of the generation that is being built beside it; absent if none is.
     #[oai(skip_serializing_if_is_none)]
     building_generation: Option<i64>,
     /// The version of the code that keeps the generation that is shown.
     code_version: i32,
-    /// The place in the log that it has come to.
+    /// The position in the log up to which it has read.
     position: i64,
-    /// When it moved last.
+    /// When it last moved on.
     moved_at: DateTime<Utc>,
     /// How many committed events wait for it, counted up to 100000.
     lag_events: i64,
-    /// For how long the oldest of them has been waiting, in milliseconds; 0 where none waits.
+    /// For how long the oldest of these events has been waiting, in milliseconds; 0 if none waits.
     lag_ms: i64,
     /// How many events it could not apply; `lethe projections retry` tries them again.
     dead_letters: i64,
@@ -46,9 +46,9 @@ pub struct ProjectionAnswer {
 #[derive(Object)]
 #[oai(example)]
 pub struct DeadLetterAnswer {
-    /// The projection.
+    /// The name of the projection.
     projection: String,
-    /// Where the event stands in the log.
+    /// The event's position in the log.
     position: i64,
     /// Why it could not be applied: `unknown_type`, `unknown_role` or `refused_by_database`.
     reason: String,
@@ -61,11 +61,11 @@ pub struct DeadLetterAnswer {
 /// All projections.
 #[derive(Object)]
 pub struct ProjectionsAnswer {
-    /// One entry a projection.
+    /// One entry for each projection.
     projections: Vec<ProjectionAnswer>,
-    /// The events that could not be applied, the first 100.
+    /// The first 100 events that could not be applied.
     dead_letters: Vec<DeadLetterAnswer>,
-    /// The backends of PostgreSQL whose open transactions hold all projections back, by process id.
+    /// The process ids of PostgreSQL's backends whose open transactions hold all projections back.
     held_by: Vec<i32>,
 }
 
@@ -75,22 +75,23 @@ pub struct ProjectionsAnswer {
 pub struct ActivityCount {
     /// The day, in UTC.
     date: NaiveDate,
-    /// What happened, such as `record.submitted`.
+    /// The type of the events, such as `record.submitted`.
     event_type: String,
-    /// In which capacity somebody acted: `subject`, `compliance`, `auditor`, `anonymous`, `job` or `system`.
+    /// The role in which somebody acted: `subject`, `compliance`, `auditor`, `anonymous`, `job`, `statistics` or
+    /// `system`.
     role: String,
-    /// How many events.
+    /// How many events of this type and role there were on the day.
     events: i64,
 }
 
 /// The activity of a range of days.
 #[derive(Object)]
 pub struct ActivityAnswer {
-    /// The first day.
+    /// The first day, in UTC.
     from: NaiveDate,
-    /// The last day.
+    /// The last day, in UTC, included.
     to: NaiveDate,
-    /// Oldest first; a day on which nothing happened has no entry.
+    /// The counts, oldest first; a day on which nothing happened has no entry.
     counts: Vec<ActivityCount>,
 }
 
@@ -167,15 +168,14 @@ impl From<ActivityRow> for ActivityCount {
     }
 }
 
-/// The state of the service.
 pub struct AdminApi;
 
 #[OpenApi(prefix_path = "/v1/admin", tag = "Tag::Admin")]
 impl AdminApi {
     /// See the projections
     ///
-    /// How far each read model that follows the log has come, how far it is behind, what it could not apply, and who holds it
-    /// back.
+    /// How far each read model that follows the log has come, how far it lags behind, what it could not apply, and
+    /// which open transactions hold it back.
     #[oai(path = "/projections", method = "get", operation_id = "projection_list")]
     async fn projections(&self, app: Data<&Arc<App>>, caller: Staff) -> Result<Json<ProjectionsAnswer>, Refusal> {
         let overview = projection::list(&app).await?;
@@ -191,15 +191,16 @@ impl AdminApi {
 
     /// See the activity
     ///
-    /// How many events of each type there were a day, and in which capacity somebody acted; nothing about who. At most 366 days.
+    /// How many events of each type there were on each day, and in which role somebody acted; nothing about who. At
+    /// most 366 days.
     #[oai(path = "/activity", method = "get", operation_id = "activity_list")]
     async fn activity(
         &self,
         app: Data<&Arc<App>>,
         caller: Staff,
-        /// The first day; 29 days before the last where absent.
+        /// The first day, in UTC; if absent, 29 days before the last.
         from: Query<Option<NaiveDate>>,
-        /// The last day, in UTC; today where absent.
+        /// The last day, in UTC, included; if absent, today.
         to: Query<Option<NaiveDate>>,
     ) -> Result<Json<ActivityAnswer>, Refusal> {
         let (from, to) = days(from.0, to.0, caller.ctx().now().date_naive())?;
@@ -210,7 +211,7 @@ impl AdminApi {
     }
 }
 
-/// A range of days that is neither empty nor too long.
+/// The range of days that is asked for; refuses one that is empty or too long.
 fn days(from: Option<NaiveDate>, to: Option<NaiveDate>, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), AppError> {
     let to = to.unwrap_or(today);
     let back = |days: u64| to.checked_sub_days(Days::new(days - 1)).unwrap_or(NaiveDate::MIN);

@@ -1,4 +1,4 @@
-//! Whether the server lives, and whether it can do its work. Called by anyone; says nothing but that.
+//! Whether the server lives, and whether it can do its work. Called by anyone; tells nothing else.
 
 use std::sync::Arc;
 
@@ -13,29 +13,28 @@ use crate::{
     },
 };
 
-/// That the server lives.
+/// The server lives.
 #[derive(Object)]
 pub struct Health {
     /// Always `ok`: a process that does not live gives no answer.
     status: String,
 }
 
-/// That the server can do its work.
+/// The server can do its work.
 #[derive(Object)]
 pub struct Ready {
-    /// Always `ready`; otherwise the answer is a problem.
+    /// Always `ready`: if the server is not ready, the answer is a problem.
     status: String,
 }
 
-/// Health.
 pub struct HealthApi;
 
 #[OpenApi(tag = "Tag::Service")]
 impl HealthApi {
     /// Ask whether the server lives
     ///
-    /// Answered without the database, for a supervisor that restarts what does not answer. Whether requests can be served says
-    /// `/ready`.
+    /// Answers without the database, for a supervisor that restarts a server which does not answer. `/ready` says if
+    /// the server can serve requests.
     #[oai(path = "/health", method = "get", operation_id = "health_get")]
     async fn get(&self) -> Result<Json<Health>, Refusal> {
         Ok(Json(Health { status: "ok".to_owned() }))
@@ -43,9 +42,9 @@ impl HealthApi {
 
     /// Ask whether the server can do its work
     ///
-    /// Answers 200 where the database was read and written by a fresh connection within the last five seconds, the tree over the log
-    /// grows, no reads wait for the database, and the server's own PostgreSQL runs, where it has one. Otherwise 503; `detail` names
-    /// what does not hold, of `read`, `write`, `tree`, `journal` and `own_postgres`.
+    /// Answers 200 if a fresh connection has read and written the database within the last five seconds, the tree over
+    /// the log grows, no reads wait for the database, and the server's own PostgreSQL runs, if it has one. Otherwise
+    /// answers 503; `detail` names what is lacking: `read`, `write`, `tree`, `journal` or `own_postgres`.
     #[oai(path = "/ready", method = "get", operation_id = "ready_get")]
     async fn ready(&self, app: Data<&Arc<App>>) -> Result<Json<Ready>, Refusal> {
         let lacking: Vec<_> = readiness::lacking(&app.readiness).await.into_iter().map(|need| need.as_str()).collect();

@@ -1,5 +1,5 @@
-//! The jobs, for staff: what is to be done, what a server is at, what failed; about nobody. Called by the compliance
-//! desk and by auditors.
+//! The jobs, for staff: what waits, what a server works on, what failed. Nobody whom a job is about is named. Called by
+//! the compliance desk and by auditors.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     http::{problem::Refusal, request::caller::Staff, tag::Tag},
 };
 
-/// So many jobs are shown.
+/// The most jobs that are shown.
 const SHOWN: i64 = 200;
 const STATES: [&str; 4] = ["waiting", "running", "done", "failed"];
 
@@ -22,25 +22,25 @@ const STATES: [&str; 4] = ["waiting", "running", "done", "failed"];
 #[derive(Object)]
 #[oai(example)]
 pub struct JobAnswer {
-    /// The job.
+    /// The job's id.
     job_id: Uuid,
-    /// What is to be done: `deletion`, `export`, `retention` or `retention_sweep`.
+    /// What the job does, such as `deletion`, `export`, `retention` or `retention_sweep`.
     kind: String,
-    /// `waiting`, `running`, `done` or `failed`.
+    /// The state: `waiting`, `running`, `done` or `failed`.
     state: String,
     /// When it is due.
     due_at: DateTime<Utc>,
-    /// How often it was tried.
+    /// How often a server has tried it.
     attempts: i32,
-    /// Until when the server that is at it holds it.
+    /// Until when the server that works on the job holds it; absent if no server works on it.
     #[oai(skip_serializing_if_is_none)]
     lease_until: Option<DateTime<Utc>>,
-    /// Why it failed last.
+    /// Why the last try failed; absent if it did not.
     #[oai(skip_serializing_if_is_none)]
     failure: Option<String>,
     /// When it was added.
     created_at: DateTime<Utc>,
-    /// When it ended.
+    /// When the job was done or failed for good; absent if it has not ended.
     #[oai(skip_serializing_if_is_none)]
     ended_at: Option<DateTime<Utc>>,
 }
@@ -84,20 +84,19 @@ impl From<JobRow> for JobAnswer {
     }
 }
 
-/// Jobs.
 pub struct JobApi;
 
 #[OpenApi(prefix_path = "/v1/admin", tag = "Tag::Admin")]
 impl JobApi {
     /// See the jobs
     ///
-    /// The newest jobs of all servers, of one state where one is asked for. Whom a job is about is not shown.
+    /// The newest jobs of all servers; with `state`, only those in that state. Nobody whom a job is about is named.
     #[oai(path = "/jobs", method = "get", operation_id = "job_list")]
     async fn list(
         &self,
         app: Data<&Arc<App>>,
         caller: Staff,
-        /// Only jobs that are `waiting`, `running`, `done` or `failed`.
+        /// Only jobs in this state: `waiting`, `running`, `done` or `failed`; absent: in any state.
         state: Query<Option<String>>,
     ) -> Result<Json<JobsAnswer>, Refusal> {
         if state.0.as_deref().is_some_and(|state| !STATES.contains(&state)) {

@@ -1,4 +1,4 @@
-//! Guests: a token that names nobody, and evaluations of what is never stored. Called without an account.
+//! Guests: a token that names nobody, and evaluations of records that are never stored. Called without an account.
 
 use std::sync::Arc;
 
@@ -30,23 +30,23 @@ use crate::{
 pub struct GuestAnswer {
     /// The token, for `Authorization: Bearer`. It names nobody and opens nothing that is stored.
     token: String,
-    /// When it runs out.
+    /// When the token expires.
     expires_at: DateTime<Utc>,
-    /// False: nothing that a guest submits is stored, and nothing of it can be seen again.
+    /// Always false: nothing that a guest submits is stored, and nothing of it can be seen again.
     stored: bool,
     /// How to sign in, to have records kept.
     sign_in: String,
 }
 
-/// What a record means.
+/// The evaluation of a record.
 #[derive(Object)]
 #[oai(example)]
 pub struct EvaluationAnswer {
-    /// The kind.
+    /// The name of the record's kind.
     kind: String,
-    /// What the record means: an object of the kind's own form.
+    /// What the record means: an object in the form of its kind.
     result: Value,
-    /// False: neither the record nor the result is stored.
+    /// Always false: neither the record nor the result is stored.
     stored: bool,
     /// How to sign in, to have records kept.
     sign_in: String,
@@ -76,17 +76,17 @@ impl EvaluationAnswer {
     }
 }
 
-/// The answer to a guest who arrives.
+/// The answer to a request for a guest's token.
 #[derive(ApiResponse)]
 pub enum GuestWelcomed {
-    /// A token.
+    /// The guest's token.
     #[oai(status = 201)]
     Created(
         Json<GuestAnswer>,
-        /// What is left of the limit.
+        /// How many requests the limit still allows, and in how many seconds it resets.
         #[oai(header = "RateLimit")]
         String,
-        /// The limit.
+        /// The quota of the limit, and its window in seconds.
         #[oai(header = "RateLimit-Policy")]
         String,
     ),
@@ -99,23 +99,22 @@ pub enum Evaluated {
     #[oai(status = 200)]
     Ok(
         Json<EvaluationAnswer>,
-        /// What is left of the limit.
+        /// How many requests the limit still allows, and in how many seconds it resets.
         #[oai(header = "RateLimit")]
         String,
-        /// The limit.
+        /// The quota of the limit, and its window in seconds.
         #[oai(header = "RateLimit-Policy")]
         String,
     ),
 }
 
-/// Guests.
 pub struct GuestApi;
 
 #[OpenApi(prefix_path = "/v1/guests", tag = "Tag::Guests")]
 impl GuestApi {
     /// Be a guest
     ///
-    /// Gives a token for an hour. It names nobody; the server keeps nothing of it.
+    /// Gives a token that is valid for an hour. It names nobody, and the server keeps nothing of it.
     #[oai(path = "/", method = "post", operation_id = "guest_token")]
     async fn token(&self, app: Data<&Arc<App>>, anyone: Anyone) -> Result<GuestWelcomed, Refusal> {
         let left = guest::count(&app.guests, &anyone.0)?;
@@ -126,14 +125,14 @@ impl GuestApi {
 
     /// Have a record evaluated
     ///
-    /// Says what a record means. Neither the record nor the result is stored. Kinds that are not for guests answer 403 and
-    /// how to sign in.
+    /// Says what a record means, and stores neither the record nor the result. A kind that is not for guests is
+    /// answered 403, with how to sign in.
     #[oai(path = "/evaluate/:kind", method = "post", operation_id = "guest_evaluate")]
     async fn evaluate(
         &self,
         app: Data<&Arc<App>>,
         guest: Guest,
-        /// The kind.
+        /// The name of the kind.
         #[oai(name = "kind")]
         kind_name: Path<String>,
         body: Body<RecordBody>,

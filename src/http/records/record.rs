@@ -1,7 +1,8 @@
-//! Records of every kind that clients may submit: which kinds there are, submitting, seeing and removing single records.
-//! Called by a person on their own data.
+//! Records of every kind that clients may submit: listing the kinds, and submitting, seeing and removing single
+//! records. Called by a person on their own data.
 //!
-//! A body is a free JSON object here; its kind alone decides what is wrong with it, so a new kind is served as it is.
+//! A body is any JSON object here. Only its kind decides what is wrong with it, so that a new kind is served without a
+//! change in this file.
 
 use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
@@ -49,7 +50,7 @@ use crate::{
     },
 };
 
-/// What a record says: a JSON object of its kind's form.
+/// The body of a record: a JSON object in the form of its kind.
 #[derive(Clone, Debug, Default)]
 pub struct RecordBody(pub domain::Body);
 
@@ -110,32 +111,33 @@ impl Input for RecordBody {
 #[derive(Object)]
 #[oai(example)]
 pub struct KindAnswer {
-    /// Its name, for the path.
+    /// The name of the kind, as it stands in the path.
     name: String,
-    /// What it is, in plain words.
+    /// What a record of this kind is, in plain words.
     title: String,
-    /// The purpose whose consent a submission needs; none where absent.
+    /// The purpose whose consent a submission needs; absent: it needs none.
     #[oai(skip_serializing_if_is_none)]
     purpose: Option<OneOf<Purpose>>,
-    /// Days for which a record is kept after its last change, where the person sets no other; as long as the account where
-    /// absent.
+    /// How many days a record is kept after its last change, if the person sets no other rule; absent: as long as the
+    /// account.
     #[oai(skip_serializing_if_is_none)]
     retention_days: Option<u32>,
-    /// Whether its records have a date, by which they can be asked for.
+    /// Whether records of this kind have a date, by which they can be listed.
     dated: bool,
-    /// The field by which a submission finds the record that it amends; absent where a person has one record only.
+    /// The field by which a submission finds the record that it amends; absent if a person has only one record of this
+    /// kind.
     #[oai(skip_serializing_if_is_none)]
     key_field: Option<String>,
-    /// Whether a guest may have one evaluated.
+    /// Whether a guest may have a record of this kind evaluated.
     for_guests: bool,
-    /// A body of this kind.
+    /// An example of a body.
     sample: RecordBody,
 }
 
 /// All kinds that clients may submit.
 #[derive(Object)]
 pub struct KindsAnswer {
-    /// One entry a kind.
+    /// One entry for each kind.
     kinds: Vec<KindAnswer>,
 }
 
@@ -145,22 +147,22 @@ pub struct KindsAnswer {
 pub struct RecordAnswer {
     /// The record's own id.
     record_id: Uuid,
-    /// Its kind.
+    /// The name of the record's kind.
     kind: String,
     /// When it was submitted first.
     submitted_at: DateTime<Utc>,
     /// When it was changed last.
     updated_at: DateTime<Utc>,
-    /// What it says, as it is stored: times in UTC to the second, absent fields left out.
+    /// The body as it is stored: times in UTC to the second, absent fields left out.
     body: RecordBody,
 }
 
 /// A page of records.
 #[derive(Object)]
 pub struct RecordsAnswer {
-    /// The records, by their date, or by their first submission where their kind has no dates; oldest first.
+    /// The records, oldest first: by date, or by first submission if their kind has no dates.
     records: Vec<RecordAnswer>,
-    /// What to ask for the next page with; absent on the last.
+    /// The `cursor` that asks for the next page; absent on the last page.
     #[oai(skip_serializing_if_is_none)]
     next_cursor: Option<String>,
 }
@@ -210,7 +212,7 @@ impl RecordAnswer {
     }
 }
 
-/// Where a record stands in a list.
+/// Where a record stands in the order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     date: Option<NaiveDate>,
@@ -250,7 +252,7 @@ impl FromStr for Place {
 /// The answer to a submission.
 #[derive(ApiResponse)]
 pub enum RecordSubmitted {
-    /// The record was there: it says something else now, or the same.
+    /// The record existed already: it was amended, or it stays as it was.
     #[oai(status = 200)]
     Amended(
         Json<RecordAnswer>,
@@ -279,7 +281,7 @@ pub enum RecordShown {
         #[oai(header = "ETag")]
         String,
     ),
-    /// The caller has this version.
+    /// The caller has this version already.
     #[oai(status = 304)]
     Unchanged(
         /// The record's version.
@@ -296,7 +298,6 @@ pub enum RecordRemoved {
     Done,
 }
 
-/// Records.
 pub struct RecordApi;
 
 #[OpenApi(prefix_path = "/v1/records", tag = "Tag::Records")]
@@ -312,24 +313,26 @@ impl RecordApi {
 
     /// Submit a record
     ///
-    /// A second submission with the same key field amends; the same again changes nothing. Needs consent to the purpose of
-    /// the kind.
+    /// A second submission with the same key field amends the record; the same body again changes nothing. Needs
+    /// consent to the purpose of the kind.
     #[oai(path = "/:kind", method = "put", operation_id = "record_submit")]
     #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn submit(
         &self,
         app: Data<&Arc<App>>,
         caller: Subject,
-        /// The kind.
+        /// The name of the kind.
         #[oai(name = "kind")]
         kind_name: Path<String>,
-        /// The versions of which one must be there, or `*` for any; otherwise nothing is changed.
+        /// Tags of versions, one of which the record must have, or `*` for any; otherwise nothing is changed and the
+        /// answer is 412.
         #[oai(name = "If-Match")]
         if_match: HeaderList,
-        /// Versions that must not be there; `*`: only create, change nothing that is there.
+        /// Tags of versions that the record must not have; with `*` a record can be created, but none is changed.
         #[oai(name = "If-None-Match")]
         if_none_match: HeaderList,
-        /// Makes a repeated request answer as the first did, for 24 hours.
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
         #[oai(name = "Idempotency-Key")]
         key: HeaderText,
         body: Body<RecordBody>,
@@ -365,24 +368,24 @@ impl RecordApi {
 
     /// See own records
     ///
-    /// The caller's records of a kind; where the kind has dates, those from `from` to `to`, both included. Days are those of the
-    /// time zone in the caller's work profile.
+    /// The caller's records of a kind. If the kind has dates, `from` and `to` choose the days, both included. Days are
+    /// those of the time zone in the caller's work profile.
     #[oai(path = "/:kind", method = "get", operation_id = "record_list")]
     #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn list(
         &self,
         app: Data<&Arc<App>>,
         caller: Subject,
-        /// The kind.
+        /// The name of the kind.
         #[oai(name = "kind")]
         kind_name: Path<String>,
-        /// The first day.
+        /// The first day; absent: no bound.
         from: Query<Option<NaiveDate>>,
-        /// The last day.
+        /// The last day, included; absent: no bound.
         to: Query<Option<NaiveDate>>,
-        /// What the page before gave as `next_cursor`.
+        /// The `next_cursor` of the page before; absent: the first page.
         cursor: Query<Option<String>>,
-        /// How many records at most, 1 to 1000; 100 where absent.
+        /// How many records at most, 1 to 1000; if absent, 100.
         limit: Query<Option<Whole<u32>>>,
     ) -> Result<Json<RecordsAnswer>, Refusal> {
         let kind = open_kind(&kind_name)?;
@@ -412,15 +415,15 @@ impl RecordApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Subject,
-        /// The kind.
+        /// The name of the kind.
         #[oai(name = "kind")]
         kind_name: Path<String>,
-        /// The record.
+        /// The record's id.
         record_id: Path<Uuid>,
-        /// The versions of which one must be there, or `*` for any; otherwise nothing is shown.
+        /// Tags of versions, one of which the record must have, or `*` for any; otherwise the answer is 412.
         #[oai(name = "If-Match")]
         if_match: HeaderList,
-        /// Versions that the caller has; where it is one of these, the answer is 304 without a body.
+        /// Tags of versions that the caller has; if the record has one of them, the answer is 304 without a body.
         #[oai(name = "If-None-Match")]
         if_none_match: HeaderList,
     ) -> Result<RecordShown, Refusal> {
@@ -437,22 +440,23 @@ impl RecordApi {
 
     /// Remove a record
     ///
-    /// Takes the record's key away, for good: nothing reads it any more. Copies of the database that hold an old key, wrapped,
-    /// follow when the server's own key is rotated.
+    /// Destroys the record's key for good, so that nothing can read the record any more. A copy of the database that
+    /// still holds the wrapped key becomes useless when the server's own key is rotated and its old version destroyed.
     #[oai(path = "/:kind/:record_id", method = "delete", operation_id = "record_remove")]
     async fn remove(
         &self,
         app: Data<&Arc<App>>,
         caller: Subject,
-        /// The kind.
+        /// The name of the kind.
         #[oai(name = "kind")]
         kind_name: Path<String>,
-        /// The record.
+        /// The record's id.
         record_id: Path<Uuid>,
-        /// The versions of which one must be there, or `*` for any; otherwise nothing is removed.
+        /// Tags of versions, one of which the record must have, or `*` for any; otherwise nothing is removed and the
+        /// answer is 412.
         #[oai(name = "If-Match")]
         if_match: HeaderList,
-        /// Versions that must not be there.
+        /// Tags of versions that the record must not have.
         #[oai(name = "If-None-Match")]
         if_none_match: HeaderList,
     ) -> Result<RecordRemoved, Refusal> {
@@ -462,7 +466,7 @@ impl RecordApi {
     }
 }
 
-/// A kind that clients may submit.
+/// The kind with this name; refuses a kind that clients may not submit.
 fn open_kind(name: &str) -> Result<&'static Kind, AppError> {
     kind(name).filter(|kind| kind.open_to_clients()).ok_or(AppError::Missing("kind"))
 }

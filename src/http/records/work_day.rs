@@ -39,36 +39,36 @@ use crate::{
 
 const BATCH_DAYS: usize = 366;
 
-/// One confirmed day. Planned and actual time are given in hours or in minutes; where both are given they must agree.
+/// One confirmed day. Planned and actual time are given in hours or in minutes; if both are given, they must agree.
 #[derive(Object)]
 #[oai(rename = "WorkDay", example)]
 pub struct WorkDayInput {
-    /// The day; not in the future where the person is.
+    /// The date of the day; it must not lie in the future in the person's time zone.
     date: NaiveDate,
-    /// Planned work in hours, 0 to 24; rounded to the minute.
+    /// Planned work in hours, 0 to 24, rounded to the minute; required if `planned_minutes` is absent.
     #[oai(skip_serializing_if_is_none)]
     planned_hours: Option<Hours>,
-    /// Actual work in hours, 0 to 24; rounded to the minute.
+    /// Actual work in hours, 0 to 24, rounded to the minute; required if `actual_minutes` is absent.
     #[oai(skip_serializing_if_is_none)]
     actual_hours: Option<Hours>,
-    /// Planned work in minutes, 0 to 1440.
+    /// Planned work in minutes, 0 to 1440; required if `planned_hours` is absent.
     #[oai(skip_serializing_if_is_none, validator(maximum(value = "1440")))]
     planned_minutes: Option<u16>,
-    /// Actual work in minutes, 0 to 1440.
+    /// Actual work in minutes, 0 to 1440; required if `actual_hours` is absent.
     #[oai(skip_serializing_if_is_none, validator(maximum(value = "1440")))]
     actual_minutes: Option<u16>,
-    /// How it was measured.
+    /// How the time was measured.
     source: OneOf<Source>,
 }
 
-/// Days that are stored together or not at all.
+/// Days that are stored together: all of them or none.
 #[derive(Object)]
 #[oai(example)]
 pub struct WorkDayBatch {
-    /// One to 366 days, each once.
+    /// One to 366 days, each date once.
     #[oai(validator(min_items = 1, max_items = 366))]
     events: Vec<WorkDayInput>,
-    /// The places of `events` in the list that was sent, and what is wrong with the others.
+    /// The index of each of `events` in the list that was sent; `faults` are those of the other entries.
     #[oai(skip)]
     places: Vec<usize>,
     #[oai(skip)]
@@ -79,13 +79,13 @@ pub struct WorkDayBatch {
 #[derive(Object)]
 #[oai(example)]
 pub struct WorkDayAnswer {
-    /// The day's own id.
+    /// The id of the day's record.
     event_id: Uuid,
     /// When it was submitted first.
     submitted_at: DateTime<Utc>,
     /// When it was changed last.
     updated_at: DateTime<Utc>,
-    /// The day.
+    /// The date of the day.
     date: NaiveDate,
     /// Planned work in hours, rounded to the minute.
     planned_hours: Hours,
@@ -95,19 +95,19 @@ pub struct WorkDayAnswer {
     planned_minutes: u16,
     /// Actual work in minutes.
     actual_minutes: u16,
-    /// How it was measured.
+    /// How the time was measured.
     source: OneOf<Source>,
 }
 
-/// What became of a batch.
+/// What a batch changed.
 #[derive(Object)]
 #[oai(example)]
 pub struct BatchAnswer {
     /// Days that are new.
     created_count: u32,
-    /// Days that say something else now.
+    /// Days that were amended.
     updated_count: u32,
-    /// Days that said the same before.
+    /// Days that were stored already with the same values.
     unchanged_count: u32,
 }
 
@@ -116,7 +116,7 @@ pub struct BatchAnswer {
 pub struct WorkDaysAnswer {
     /// The days, oldest first.
     events: Vec<WorkDayAnswer>,
-    /// What to ask for the next page with; absent on the last.
+    /// The `cursor` that asks for the next page; absent on the last page.
     #[oai(skip_serializing_if_is_none)]
     next_cursor: Option<String>,
 }
@@ -125,7 +125,7 @@ pub struct WorkDaysAnswer {
 #[derive(Object)]
 #[oai(example)]
 pub struct DeletedAnswer {
-    /// How many days are gone.
+    /// How many days were deleted.
     deleted_count: u32,
 }
 
@@ -172,7 +172,7 @@ impl Example for DeletedAnswer {
     }
 }
 
-/// Time in hours or minutes; in both where they agree.
+/// Reads a time in hours or in minutes; if both are given, they must agree.
 fn minutes(fields: &mut Fields, what: &str) -> Option<u16> {
     let (in_hours, in_minutes) = (format!("{what}_hours"), format!("{what}_minutes"));
     let hours = match fields.take(&in_hours) {
@@ -223,7 +223,8 @@ impl Input for WorkDayBatch {
         Some(Self { events, places, faults: Vec::new() })
     }
 
-    /// Days without a fault so far may still break a rule, or be repeated: all is named at once.
+    /// Keeps the days without a fault, because they may still break a rule or be repeated, and all faults are named at
+    /// once.
     fn with_faults(self, faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
         Ok(Self { faults, ..self })
     }
@@ -262,14 +263,14 @@ impl WorkDayAnswer {
     }
 }
 
-/// The answer to one day.
+/// The answer to the submission of one day.
 #[derive(ApiResponse)]
 pub enum DaySubmitted {
-    /// The day was there: it says something else now, or the same.
+    /// The day existed already: it was amended, or it stays as it was.
     #[oai(status = 200)]
     Amended(
         Json<WorkDayAnswer>,
-        /// The day's version.
+        /// The day's version, for `If-Match`.
         #[oai(header = "ETag")]
         String,
     ),
@@ -277,32 +278,33 @@ pub enum DaySubmitted {
     #[oai(status = 201)]
     Created(
         Json<WorkDayAnswer>,
-        /// The day's version.
+        /// The day's version, for `If-Match`.
         #[oai(header = "ETag")]
         String,
     ),
 }
 
-/// Work days.
 pub struct WorkDayApi;
 
 #[OpenApi(prefix_path = "/v1/work-events", tag = "Tag::WorkDays")]
 impl WorkDayApi {
     /// Submit a day
     ///
-    /// A second submission of a day amends it; the same again changes nothing. Needs consent to `work_hours`.
+    /// A second submission of a day amends it; the same values again change nothing. Needs consent to `work_hours`.
     #[oai(path = "/daily", method = "post", operation_id = "work_day_submit")]
     async fn submit(
         &self,
         app: Data<&Arc<App>>,
         caller: Subject,
-        /// The versions of which one must be there, or `*` for any; otherwise nothing is changed.
+        /// Tags of versions, one of which the day must have, or `*` for any; otherwise nothing is changed and the
+        /// answer is 412.
         #[oai(name = "If-Match")]
         if_match: HeaderList,
-        /// Versions that must not be there; `*`: only create, change nothing that is there.
+        /// Tags of versions that the day must not have; with `*` a day can be created, but none is changed.
         #[oai(name = "If-None-Match")]
         if_none_match: HeaderList,
-        /// Makes a repeated request answer as the first did, for 24 hours.
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
         #[oai(name = "Idempotency-Key")]
         key: HeaderText,
         body: Body<WorkDayInput>,
@@ -323,13 +325,14 @@ impl WorkDayApi {
 
     /// Submit many days
     ///
-    /// Up to 366 days in one transaction: all are stored, or none, with every fault named.
+    /// Up to 366 days in one transaction: either all are stored, or none is and every fault is named.
     #[oai(path = "/batch", method = "post", operation_id = "work_day_submit_batch")]
     async fn submit_batch(
         &self,
         app: Data<&Arc<App>>,
         caller: Subject,
-        /// Makes a repeated request answer as the first did, for 24 hours.
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
         #[oai(name = "Idempotency-Key")]
         key: HeaderText,
         body: Body<WorkDayBatch>,
@@ -357,13 +360,13 @@ impl WorkDayApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Subject,
-        /// The first day.
+        /// The first day; absent: no bound.
         from: Query<Option<NaiveDate>>,
-        /// The last day.
+        /// The last day, included; absent: no bound.
         to: Query<Option<NaiveDate>>,
-        /// What the page before gave as `next_cursor`.
+        /// The `next_cursor` of the page before; absent: the first page.
         cursor: Query<Option<String>>,
-        /// How many days at most, 1 to 1000; 100 where absent.
+        /// How many days at most, 1 to 1000; if absent, 100.
         limit: Query<Option<Whole<u32>>>,
     ) -> Result<Json<WorkDaysAnswer>, Refusal> {
         let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 100, 1000)?;
@@ -383,9 +386,9 @@ impl WorkDayApi {
 
     /// Delete all own days
     ///
-    /// Takes the keys of all days away, at once and for good: nothing reads them any more. Copies of the database that hold an
-    /// old key, wrapped, follow when the server's own key is rotated. A letter says that it was done.
-    /// `POST /v1/privacy/delete-data` asks twice.
+    /// Destroys the keys of all days at once and for good, so that nothing can read them any more. A copy of the
+    /// database that still holds a wrapped key becomes useless when the server's own key is rotated and its old version
+    /// destroyed. A letter tells the person. `POST /v1/privacy/delete-data` asks for a confirmation first.
     #[oai(path = "/me", method = "delete", operation_id = "work_day_delete_all")]
     async fn delete_all(
         &self,
@@ -393,7 +396,7 @@ impl WorkDayApi {
         caller: Subject,
         request: &Request,
     ) -> Result<Json<DeletedAnswer>, Refusal> {
-        // Whoever asks for a part must not lose all.
+        // A caller who asks to delete some days must not lose all of them.
         if request.uri().query().is_some_and(|query| !query.is_empty()) {
             return Err(AppError::parameter("", "takes no parameters: it deletes all days").into());
         }
@@ -405,11 +408,11 @@ impl WorkDayApi {
 
 /// Days that are submitted together.
 struct DayBatch<'a> {
-    /// Each with its name in faults.
+    /// Each day, with its name in faults.
     days: &'a [(Option<String>, WorkDay)],
-    /// What the caller demands of the version that is there.
+    /// What the caller demands of the version that is stored; `None`: nothing.
     expected: Option<Expected>,
-    /// What was found wrong before.
+    /// Faults that were found before.
     faults: Vec<Fault>,
 }
 
@@ -431,7 +434,8 @@ async fn submit(
         let days: Vec<&WorkDay> = days.iter().map(|(_, day)| day).collect();
         serde_json::to_vec(&days).expect("days can be written as JSON")
     };
-    // A request with faults is not stored under its Idempotency-Key, so that the client may correct it and use the key again.
+    // A request with faults is not stored under its Idempotency-Key, so that the client may correct it and use the key
+    // again.
     let once = key.filter(|_| faults.is_empty()).map(|key| Once { key, body: body() });
     let batch = Batch { operation, kind: WORK_DAY, submissions: &submissions, today: caller.today(), faults };
     Ok(record::submit(app, caller.ctx(), &batch, once.as_ref()).await?)

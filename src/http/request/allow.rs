@@ -1,11 +1,11 @@
-//! What the OpenAPI document says of a path: the methods that its resource allows, for the `Allow` header field of a 405 (RFC 9110,
-//! 15.5.6), and what its segments are called.
+//! What the OpenAPI document says of a path: the methods that its resource allows, for the `Allow` header field of a
+//! 405 (RFC 9110, 15.5.6), its operations, and the names of its parameters.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde_json::Value;
 
-/// A path of the document: its segments, parameters in braces, its methods, and the operation of each.
+/// A path of the document: its segments (parameters in braces), its methods, and the operation of each method.
 struct Known {
     segments: Vec<String>,
     methods: String,
@@ -33,7 +33,7 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
-/// The path of the document that a request's path is one of.
+/// The path of the document that a request's path matches.
 fn known(path: &str) -> Option<&'static Known> {
     let asked: Vec<&str> = segments(path).collect();
     let matches = |known: &&Known| {
@@ -43,7 +43,7 @@ fn known(path: &str) -> Option<&'static Known> {
     PATHS.iter().find(matches)
 }
 
-/// The methods that the resource at a path allows; `GET` for what the document does not describe.
+/// The methods that the resource at a path allows; `GET` if the document does not describe the path.
 pub fn methods(path: &str) -> String {
     known(path).map_or_else(|| "GET".to_owned(), |known| known.methods.clone())
 }
@@ -53,7 +53,7 @@ pub fn operation(method: &str, path: &str) -> Option<&'static str> {
     known(path)?.operations.get(method).map(String::as_str)
 }
 
-/// The path's parameters, each with its segment as it was sent; `None` where the document has no such path.
+/// The path's parameters by name, each with its segment as it was sent; `None` if the document has no such path.
 pub fn parameters(path: &str) -> Option<Vec<(&'static str, &str)>> {
     let name = |segment: &'static String| segment.strip_prefix('{')?.strip_suffix('}');
     let pairs = known(path)?.segments.iter().zip(segments(path));

@@ -1,4 +1,5 @@
-//! The caller's right as a parameter: an operation that takes a [`Subject`] can be called by a person on their own data only.
+//! The caller's right as the type of a parameter: an operation that takes a [`Subject`] can only be called by a person,
+//! and only on their own data.
 
 use std::sync::Arc;
 
@@ -20,10 +21,10 @@ use crate::{
     http::{problem::Refusal, request::client::client},
 };
 
-/// The client that nobody has signed in on.
+/// Any client; whether somebody is signed in is not checked.
 pub struct Anyone(pub Ctx);
 
-/// Whoever is signed in, in whatever role, on their own account.
+/// A person or a member of staff who is signed in, on their own account.
 #[derive(SecurityScheme)]
 #[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check")]
 pub struct SignedIn(Caller);
@@ -33,7 +34,7 @@ pub struct SignedIn(Caller);
 #[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check_subject")]
 pub struct Subject(Caller);
 
-/// Somebody with a guest's token: nobody in particular, of whom nothing is kept.
+/// A guest with a guest's token: nobody in particular, about whom nothing is kept.
 #[derive(SecurityScheme)]
 #[oai(ty = "bearer", bearer_format = "JWT", rename = "guest", checker = "check_guest")]
 pub struct Guest(pub Ctx);
@@ -48,7 +49,7 @@ pub struct Staff(Caller);
 #[oai(ty = "bearer", bearer_format = "JWT", rename = "bearer", checker = "check_compliance")]
 pub struct Compliance(Caller);
 
-/// Who is calling.
+/// The caller, as the access token names them.
 pub struct Caller {
     ctx: Ctx,
     claims: Claims,
@@ -83,7 +84,7 @@ impl std::ops::Deref for Staff {
 }
 
 impl Caller {
-    /// The circumstances of the request.
+    /// The context of the request.
     pub fn ctx(&self) -> &Ctx {
         &self.ctx
     }
@@ -93,7 +94,7 @@ impl Caller {
         self.claims.user
     }
 
-    /// Counts a command that sends a letter; refuses where there were too many.
+    /// Counts a command that sends a letter; refuses if there were too many.
     pub async fn count_letter(&self, app: &App) -> Result<(), AppError> {
         limit::count_letter(app, &self.ctx).await
     }
@@ -103,7 +104,7 @@ impl Caller {
         self.claims.time_zone.parse().unwrap_or(chrono_tz::Tz::UTC)
     }
 
-    /// The day, where the caller is.
+    /// The current day in the caller's time zone.
     pub fn today(&self) -> NaiveDate {
         today(self.ctx.now(), &self.claims.time_zone)
     }
@@ -137,7 +138,7 @@ async fn check_guest(request: &Request, bearer: Bearer) -> Result<Ctx> {
     if known { Ok(ctx) } else { Err(Refusal::from(AppError::SignedOut).into()) }
 }
 
-/// What is kept of a request that shows a token, in case it is refused.
+/// What is kept of a request with a token, so that its refusal can be recorded.
 pub struct Signed {
     app: Arc<App>,
     ctx: Ctx,
@@ -145,14 +146,14 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// None where it shows none. `Authorization` is read by the framework's own parser, here and in [`staff`] as wherever an
-    /// operation is called: no spelling lets somebody in whose refusals are not on record.
+    /// `None` if the request shows no token. `Authorization` is read by the framework's own parser, here, in [`staff`]
+    /// and in every operation, so that no spelling of it lets a caller in without a record of the refusals.
     pub fn of(request: &Request) -> Option<Self> {
         let Bearer { token } = Bearer::from_request(request).ok()?;
         Some(Self { app: app(request).ok()?.clone(), ctx: context(request).ok()?, token })
     }
 
-    /// Records a refusal in the log of whoever is signed in.
+    /// Records a refusal in the log of the person whom the token names.
     pub async fn record_refusal(self, status: u16, path: &str) {
         let Some(claims) = self.app.tokens.verify(&self.token, self.ctx.now()) else { return };
         let ctx = self.ctx.for_subject(claims.subject, Some(claims.session)).acting_as(claims.role);
@@ -162,7 +163,7 @@ impl Signed {
     }
 }
 
-/// The member of staff who makes a request that the framework does not check.
+/// The member of staff who calls a route that the framework does not check.
 pub async fn staff(request: &Request) -> Result<Caller> {
     let bearer = Bearer::from_request(request).map_err(|_| Refusal::from(AppError::SignedOut))?;
     check_staff(request, bearer).await

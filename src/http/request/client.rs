@@ -1,7 +1,8 @@
-//! Where a request came from: the client's address and agent. `X-Forwarded-For` and `User-Agent` are read here and nowhere else.
+//! Where a request came from: the client's address and agent. Only this file reads `X-Forwarded-For` and `User-Agent`.
 //!
-//! Promises one form for each address: an IPv4 address that arrives mapped into IPv6 (`::ffff:192.0.2.1`, as a socket that listens
-//! on both families shows it) is the IPv4 address. Refuses to believe `X-Forwarded-For` from a peer that is no trusted proxy.
+//! Promises one form for each address: an IPv4 address that arrives mapped into IPv6 (`::ffff:192.0.2.1`, as a socket
+//! for both families shows it) becomes the IPv4 address. Refuses to believe `X-Forwarded-For` from a peer that is not a
+//! trusted proxy.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -13,10 +14,10 @@ use poem::{
 };
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// So many characters of an agent are kept.
+/// How many characters of an agent are kept.
 const AGENT_CHARS: usize = 256;
 
-/// Proxies whose word on a client's address is taken.
+/// The proxies that are believed about the address of a client.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpAddr>);
 
@@ -31,22 +32,23 @@ impl TrustedProxies {
         &self.0
     }
 
-    /// Whom the connection's other end speaks for: where it is a trusted proxy, the last address that `X-Forwarded-For` names
-    /// and that is no trusted proxy itself. What stands before that, anybody may have written.
+    /// The client behind the connection's other end. If that end is a trusted proxy, the client is the last address in
+    /// `X-Forwarded-For` that is not a trusted proxy; the addresses before it may be written by anybody.
     fn behind<'a>(&self, peer: IpAddr, forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.0.contains(&peer) {
             return peer;
         }
-        // Bytes, not text: a client's own bytes beyond ASCII must not hide what the proxy wrote behind them.
+        // Bytes instead of text, so that a client's own bytes beyond ASCII do not hide what the proxy wrote behind
+        // them.
         let hops = forwarded_for.rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
         let named = hops.map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()).map_while(address_of);
         named.into_iter().find(|hop| !self.0.contains(hop)).unwrap_or(peer)
     }
 }
 
-/// The address of a hop, which may come with a port: `198.51.100.7`, `198.51.100.7:40112`, `2001:db8::7`, `[2001:db8::7]`,
-/// `[2001:db8::7]:40112`.
+/// The address of a hop, which may come with a port: `198.51.100.7`, `198.51.100.7:40112`, `2001:db8::7`,
+/// `[2001:db8::7]`, `[2001:db8::7]:40112`.
 fn address_of(hop: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(hop).ok()?;
     let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();
@@ -56,7 +58,7 @@ fn address_of(hop: &[u8]) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// Where a request came from.
+/// The address and the agent of the client that sent a request.
 pub(crate) fn client(request: &Request) -> Client {
     let address = match request.remote_addr() {
         RemoteAddr(poem::Addr::SocketAddr(address)) => {

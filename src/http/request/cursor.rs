@@ -1,4 +1,4 @@
-//! Cursors: where the next page begins, opaque to clients.
+//! Cursors, which say where the next page begins and are opaque to clients.
 
 use std::str::FromStr;
 
@@ -6,16 +6,16 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::app::AppError;
 
-/// Which page is asked for.
+/// The page that a request asks for.
 pub struct Page {
-    /// Behind what it begins.
+    /// The value behind which the page begins; `None`: the first page.
     pub after: Option<String>,
-    /// How many at most.
+    /// The most entries of the page.
     pub limit: usize,
 }
 
 impl Page {
-    /// Reads the parameters `cursor` and `limit`.
+    /// Reads the parameters `cursor` and `limit`. `usual` is the limit if none is given, and `most` is the highest.
     pub fn read(cursor: Option<&str>, limit: Option<u32>, usual: u32, most: u32) -> Result<Self, AppError> {
         let limit = limit.unwrap_or(usual);
         if limit == 0 || limit > most {
@@ -32,12 +32,12 @@ fn wrong() -> AppError {
     AppError::parameter("cursor", "is not one that we gave")
 }
 
-/// What a cursor says.
+/// Reads a part of a cursor; refuses a cursor that we never gave.
 pub fn part<T: FromStr>(text: &str) -> Result<T, AppError> {
     text.parse().map_err(|_| wrong())
 }
 
-/// The cursor behind a value.
+/// The cursor of the page behind a value.
 pub fn make(value: &str) -> String {
     URL_SAFE_NO_PAD.encode(value)
 }

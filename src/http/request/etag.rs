@@ -1,10 +1,10 @@
-//! Conditional requests (RFC 9110, section 13) and the entity tags that they compare (8.8.3): a stream's version, or the tag of a
-//! file, in quotes.
+//! Conditional requests (RFC 9110, section 13), and the entity tags that they compare (8.8.3): the version of a stream
+//! or the tag of a file, in quotes.
 //!
-//! Promises: `If-Match` compares strongly, so that a weak tag never matches; `If-None-Match` weakly. `If-Match` goes first (13.2.2).
-//! A condition decides only where the request would have succeeded without it (13.2.1): a fault is named, and a thing that is not
-//! there is missing, whatever the condition. There are no dates of modification here, so that conditions on dates do not count
-//! (13.1.3, 13.1.4). Refuses (400): a field that is no list of tags and no `*`.
+//! Promises: `If-Match` compares strongly, so that a weak tag never matches; `If-None-Match` compares weakly.
+//! `If-Match` is checked first (13.2.2). A condition decides only if the request would succeed without it (13.2.1):
+//! faults and missing things are named whatever the condition says. Nothing here has a date of modification, so
+//! conditions on dates do not count (13.1.3, 13.1.4). Refuses (400) a field that is neither `*` nor a list of tags.
 
 use crate::{
     app::{
@@ -19,7 +19,7 @@ pub fn tag(version: i64) -> String {
     quoted(&version.to_string())
 }
 
-/// A tag as a header field has it.
+/// A tag in quotes, as a header field has it.
 pub fn quoted(opaque: &str) -> String {
     format!("\"{opaque}\"")
 }
@@ -28,12 +28,12 @@ pub fn quoted(opaque: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
     weak: bool,
-    /// What stands between the quotes.
+    /// The text between the quotes.
     opaque: String,
 }
 
 impl Tag {
-    /// Reads a tag at the beginning of a text; gives what follows it as well.
+    /// Reads a tag at the beginning of a text; returns the rest of the text as well.
     fn read(text: &str) -> Option<(Self, &str)> {
         let (weak, quoted) = text.strip_prefix("W/").map_or((false, text), |rest| (true, rest));
         let (opaque, rest) = quoted.strip_prefix('"')?.split_once('"')?;
@@ -69,7 +69,7 @@ impl Tags {
         }
         let (mut rest, mut tags) = (text, Vec::new());
         loop {
-            // Empty elements of a list don't count (RFC 9110, 5.6.1.2).
+            // Empty elements of a list are ignored (RFC 9110, 5.6.1.2).
             rest = rest.trim_start_matches([' ', '\t', ',']);
             if rest.is_empty() {
                 break;
@@ -84,7 +84,8 @@ impl Tags {
         (!tags.is_empty()).then_some(Self::Listed(tags))
     }
 
-    /// The versions that are named, each read off its tag by `text`. A tag that is none of ours is no version, and matches nothing.
+    /// The versions that the tags name; `text` gives the part of a tag that is the version. A tag that we never gave
+    /// names no version, and matches nothing.
     fn versions(&self, weak_too: bool, text: fn(&str) -> &str) -> Versions {
         let version = |tag: &Tag| {
             let text = text(&tag.opaque);
@@ -98,26 +99,26 @@ impl Tags {
     }
 }
 
-/// What a request demands of the thing's present state.
+/// The conditions of a request on the present state of a thing.
 #[derive(Debug, Default)]
 pub struct Conditions {
     if_match: Option<Tags>,
     if_none_match: Option<Tags>,
 }
 
-/// What the conditions mean for reading a thing that is there.
+/// What the conditions mean for reading an existing thing.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// It is shown.
+    /// The thing is shown.
     Shown,
-    /// The caller has it already: 304.
+    /// The caller has the thing already: 304.
     Unchanged,
-    /// It is not what the caller demands: 412.
+    /// The thing is not one that the caller demands: 412.
     Failed,
 }
 
 impl Conditions {
-    /// Reads both fields.
+    /// Reads both header fields.
     pub fn read(if_match: &HeaderList, if_none_match: &HeaderList) -> Result<Self, Refusal> {
         let parse = |name: &str, field: &HeaderList| {
             let Some(text) = &field.0 else { return Ok(None) };
@@ -127,7 +128,7 @@ impl Conditions {
         Ok(Self { if_match: parse("If-Match", if_match)?, if_none_match: parse("If-None-Match", if_none_match)? })
     }
 
-    /// What they mean for reading a thing with this tag.
+    /// What the conditions mean for reading a thing with this tag.
     pub fn reading(&self, opaque: &str) -> Reading {
         let named = |tags: &Tags, same: &dyn Fn(&Tag) -> bool| match tags {
             Tags::Any => true,
@@ -140,7 +141,7 @@ impl Conditions {
         if has_it { Reading::Unchanged } else { Reading::Shown }
     }
 
-    /// The same as a refusal; true where the caller has the thing already.
+    /// The same, with a failed condition as an error. Returns true if the caller has the thing already.
     pub fn has(&self, opaque: &str) -> Result<bool, AppError> {
         match self.reading(opaque) {
             Reading::Shown => Ok(false),
@@ -149,12 +150,12 @@ impl Conditions {
         }
     }
 
-    /// What they demand of the version before a change.
+    /// What the conditions demand of the version before a change.
     pub fn expected(&self) -> Expected {
         self.expected_by(|opaque| opaque)
     }
 
-    /// The same for tags that hold more than the version: `text` gives the part that is the version.
+    /// The same, for tags that hold more than the version; `text` gives the part that is the version.
     pub fn expected_by(&self, text: fn(&str) -> &str) -> Expected {
         Expected {
             one_of: self.if_match.as_ref().map(|tags| tags.versions(false, text)),
@@ -250,7 +251,7 @@ mod tests {
             (None, Some("W/\"3\""), Some(3), false),
             (None, Some("\"x\", \"4\""), Some(3), true),
             (Some("\"3\""), Some("*"), Some(3), false),
-            // No version is 0: that is a record that is not there.
+            // A record that does not exist has no version, so it does not match `0`.
             (Some("\"0\""), None, None, false),
         ] {
             assert_eq!(

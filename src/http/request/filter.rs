@@ -7,20 +7,21 @@ use poem_openapi::{Object, types::Example};
 
 use crate::http::request::input::{Fields, Input};
 
-/// Which records are meant; what is absent narrows nothing.
+/// Which records are meant. An absent field does not narrow the choice.
 #[derive(Object, Default)]
 #[oai(rename = "RecordFilter", example)]
 pub struct FilterInput {
-    /// The first day, for kinds with days. Days are those of the time zone in the caller's work profile, when it is asked.
+    /// The first day, included. If a day is given, only kinds with days are meant. Days are those of the time zone that
+    /// the caller's work profile has when the request is made.
     #[oai(skip_serializing_if_is_none)]
     pub from: Option<NaiveDate>,
-    /// The last day, for kinds with days.
+    /// The last day, included. If a day is given, only kinds with days are meant.
     #[oai(skip_serializing_if_is_none)]
     pub to: Option<NaiveDate>,
-    /// Kinds of records.
+    /// The names of the kinds that are meant, at least one; absent: all kinds.
     #[oai(skip_serializing_if_is_none)]
     pub kinds: Option<Vec<String>>,
-    /// A type of test, for kinds that have such.
+    /// The type of test that is meant. If it is given, only kinds with tests are meant.
     #[oai(skip_serializing_if_is_none)]
     pub test_type: Option<String>,
 }
@@ -33,7 +34,7 @@ impl Example for FilterInput {
 }
 
 impl FilterInput {
-    /// The filter, by the days of the caller's time zone.
+    /// The filter, with days in the caller's time zone.
     pub fn filter(self, zone: Tz) -> Filter {
         let Self { from, to, kinds, test_type } = self;
         Filter { from, to, kinds, test_type, time_zone: None }.in_zone(zone)
@@ -52,7 +53,7 @@ impl Input for FilterInput {
     }
 }
 
-/// Reads a filter, as a field of something else or by itself.
+/// Reads a filter, either as a field of another object or by itself.
 pub fn read(fields: &mut Fields) -> Option<FilterInput> {
     Some(FilterInput {
         from: fields.date_or_none("from"),

@@ -1,8 +1,9 @@
 //! Header fields as parameters of operations.
 //!
-//! Promises: a field that an operation reads counts or is refused by its name. The framework's own parameter passes over what is no
-//! text, so that a condition or a key beyond ASCII would be as good as absent. Refuses (400): a value with bytes outside of visible
-//! ASCII, blanks and tabs (RFC 9110, 5.5), and a second line of a field that has one value.
+//! Promises: a header field that an operation reads either counts or is refused by its name. The framework's own
+//! parameter skips a value that is not text, so that a condition or a key beyond ASCII would count as absent. Refuses
+//! (400) a value with bytes other than visible ASCII, blanks and tabs (RFC 9110, 5.5), and a second line of a field
+//! that has one value.
 
 use poem::{Request, RequestBody, Result, http::HeaderValue};
 use poem_openapi::{
@@ -16,7 +17,7 @@ use crate::http::problem::Refusal;
 /// A field with one value.
 pub struct HeaderText(pub Option<String>);
 
-/// A field whose value is a list: several lines are one list (RFC 9110, 5.3).
+/// A field whose value is a list; several lines count as one list (RFC 9110, 5.3).
 pub struct HeaderList(pub Option<String>);
 
 fn lines(request: &Request, name: &str) -> Result<Vec<String>, Refusal> {

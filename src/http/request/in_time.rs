@@ -1,7 +1,8 @@
-//! Requests within time: none takes longer than it may, and none outlasts the stop of the server without an answer.
+//! Time limits: no request takes longer than it may, and the server does not stop before each request has an answer.
 //!
-//! What is given up is answered 503 with `Retry-After`. Its transaction is rolled back with its connection, unless the COMMIT had
-//! left already: a client that sent an `Idempotency-Key` learns from the next try which it was.
+//! A request that is given up is answered 503 with `Retry-After`. Its transaction is rolled back with its connection,
+//! unless the COMMIT had left already. A client that sent an `Idempotency-Key` learns from its next try which of both
+//! happened.
 
 use std::sync::Arc;
 
@@ -10,12 +11,12 @@ use poem::{Endpoint, IntoResponse, Request, Response, Result};
 
 use crate::http::problem;
 
-/// The connections that the request came with; none where it came without a server, as in tests.
+/// The server's connections; `None` if the request came without a server, as in tests.
 fn connections(request: &Request) -> Option<Arc<Connections>> {
     request.data::<Arc<Connections>>().cloned()
 }
 
-/// Lets the connection keep its place until the answer has left.
+/// Lets the connection keep its slot until the answer has been sent.
 pub async fn accompany<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let Some(connections) = connections(&request) else {
         return next.call(request).await.map(IntoResponse::into_response);
@@ -25,7 +26,7 @@ pub async fn accompany<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Re
     Ok(work.until_sent(answer.into_response()))
 }
 
-/// Answers in time, come what may.
+/// Answers within the time that a request may take; 503 if it takes longer.
 pub async fn limit<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let Some(connections) = connections(&request) else {
         return next.call(request).await.map(IntoResponse::into_response);

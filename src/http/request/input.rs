@@ -1,5 +1,5 @@
-//! Request bodies: JSON, at most 256 KiB, read field by field so that every fault is named at once, none of them quoted. A name that
-//! stands twice in an object, and U+0000 in a text, are faults wherever they are.
+//! Request bodies: JSON, at most 256 KiB, read field by field, so that all faults are named at once and no value is
+//! quoted. A name that stands twice in an object and U+0000 in a text are faults everywhere.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -16,28 +16,31 @@ use serde_json::{Map, Value};
 
 use crate::{app::AppError, http::problem::Refusal};
 
-/// The largest body that is read, in bytes. A batch of 366 days fits several times.
+/// The largest body that is read, in bytes; it has room for a batch of 366 days several times over.
 pub const BODY_BYTES: usize = 256 * 1024;
 const TEXT_BYTES: usize = 1024;
-/// So many faults are named at most.
+/// The most faults that are named.
 const FAULTS: usize = 100;
-/// So many entries has a list of texts at most.
+/// The most entries of a list of texts.
 const TEXTS: usize = 100;
-/// A body that takes longer than this to arrive is given up.
+/// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A body that is read field by field. Its documented shape is the type's own.
+/// A body that is read field by field. The type's schema is the documented shape.
 pub trait Input: Type + Sized {
-    /// Takes the fields; faults are kept in `fields`. Nothing comes of it where there was one.
+    /// Reads the fields; their faults are kept in `fields`. Returns `None` if a required field is missing or has a
+    /// fault.
     fn read(fields: &mut Fields) -> Option<Self>;
 
-    /// What becomes of an input in which there were faults: nothing, unless it can carry them to where more are found.
+    /// Decides what becomes of an input that was read in spite of faults. It is refused, unless its type can carry the
+    /// faults on to a check that finds more.
     fn with_faults(self, faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
         Err(faults)
     }
 }
 
-/// Refuses a time that no calendar of ours reaches, and a leap second: PostgreSQL would take it for the second after it.
+/// Refuses a time outside the years 1970 to 9999, and a leap second, because PostgreSQL would take it for the second
+/// after it.
 pub fn check_time(name: &str, time: Option<DateTime<Utc>>) -> Result<(), AppError> {
     if time.is_some_and(|time| time.nanosecond() >= 1_000_000_000) {
         return Err(AppError::parameter(name, "must have a second from 0 to 59"));
@@ -51,7 +54,7 @@ pub fn check_time(name: &str, time: Option<DateTime<Utc>>) -> Result<(), AppErro
 /// The JSON body of a request.
 pub struct Body<T>(pub T);
 
-/// The fields of one JSON object, and what was wrong with them.
+/// The fields of one JSON object, and the faults found in them.
 pub struct Fields {
     map: Map<String, Value>,
     path: String,
@@ -63,7 +66,7 @@ impl Fields {
         Self { map, path, faults: Vec::new() }
     }
 
-    /// Notes a fault of a field; of very many only the first.
+    /// Notes a fault of a field, unless a hundred are noted already.
     pub fn fault(&mut self, field: &str, message: impl Into<String>) {
         if self.faults.len() >= FAULTS {
             return;
@@ -85,7 +88,7 @@ impl Fields {
         value
     }
 
-    /// Makes something of a value, or notes why not.
+    /// Converts the value of a field, or notes its fault.
     pub fn check<T>(
         &mut self,
         field: &str,
@@ -107,7 +110,7 @@ impl Fields {
         self.check(field, value, as_text)
     }
 
-    /// What a person says in their own words, in at most so many characters; `None` if it is absent or blank.
+    /// A text in the person's own words, of at most `most` characters; `None` if it is absent or blank.
     pub fn prose_or_none(&mut self, field: &str, most: usize) -> Option<String> {
         let value = self.take(field)?;
         let prose = self.check(field, value, |value| match value {
@@ -117,7 +120,8 @@ impl Fields {
         prose.flatten()
     }
 
-    /// Whether a field is there with `null`: in a merge patch that removes it (RFC 7396); elsewhere it counts as absent.
+    /// Whether a field is there with `null`. In a merge patch that removes the field (RFC 7396); elsewhere it counts as
+    /// absent.
     pub fn is_null(&self, field: &str) -> bool {
         self.map.get(field).is_some_and(Value::is_null)
     }
@@ -140,7 +144,7 @@ impl Fields {
         self.check(field, value, |value| value.as_bool().ok_or_else(|| "must be true or false".into()))
     }
 
-    /// A date in the one form that is documented.
+    /// A date that must be there, in the one form that is documented.
     pub fn date(&mut self, field: &str) -> Option<NaiveDate> {
         let value = self.require(field)?;
         self.check(field, value, as_date)
@@ -184,7 +188,7 @@ impl Fields {
         item.filter(|_| sound)
     }
 
-    /// Holds the text of a field against a rule, which says what is wrong with it, if anything.
+    /// Checks the text of a field by `fault`, which returns what is wrong with the text, if anything.
     pub fn ruled(
         &mut self,
         field: &str,
@@ -201,7 +205,8 @@ impl Fields {
         }
     }
 
-    /// A list of one to `most` objects, each read by `read`; those without a fault, with their places in the list.
+    /// A list of one to `most` objects, each read by `read`. Returns those without a fault, with their indexes in the
+    /// list.
     pub fn objects<T>(
         &mut self,
         field: &str,
@@ -233,12 +238,12 @@ impl Fields {
         Some(items)
     }
 
-    /// All fields that are left, as they are: for bodies that somebody else holds against rules.
+    /// All fields that are left, as they are, for a body that its kind checks later.
     pub fn rest(&mut self) -> Map<String, Value> {
         std::mem::take(&mut self.map)
     }
 
-    /// What was wrong, fields that nobody asked for included.
+    /// All faults. A field that nobody has taken is a fault as well.
     fn finish(mut self) -> Vec<Fault> {
         for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
             self.fault(&json::plain(&name), "is not a field here");
@@ -257,7 +262,7 @@ fn as_text(value: Value) -> Result<String, Cow<'static, str>> {
 }
 
 fn as_date(value: Value) -> Result<NaiveDate, Cow<'static, str>> {
-    // The parser takes more than the form that is documented.
+    // The parser accepts more forms than the documented one.
     let date = value.as_str().and_then(|text| text.parse().ok().filter(|date: &NaiveDate| date.to_string() == text));
     date.ok_or_else(|| "must be a date, year-month-day".into())
 }
@@ -266,7 +271,7 @@ fn as_choice<C: Choice>(value: Value) -> Result<C, Cow<'static, str>> {
     value.as_str().and_then(C::parse).ok_or_else(|| format!("must be one of {}", C::NAMES.join(", ")).into())
 }
 
-/// The value of an `Idempotency-Key` header field.
+/// Checks the value of an `Idempotency-Key` header field: 1 to 255 characters, none of them a control character.
 pub fn idempotency_key(key: Option<&str>) -> Result<Option<&str>, AppError> {
     if key.is_some_and(|key| !(1..=255).contains(&key.len()) || key.chars().any(char::is_control)) {
         return Err(AppError::parameter("Idempotency-Key", "must have 1 to 255 characters"));
@@ -274,7 +279,8 @@ pub fn idempotency_key(key: Option<&str>) -> Result<Option<&str>, AppError> {
     Ok(key)
 }
 
-/// The days that the parameters `from` and `to` ask for, both included, and the same in words.
+/// The days that the parameters `from` and `to` ask for, both included, and the range in words; `None` if neither is
+/// given.
 pub fn days(
     from: Option<NaiveDate>,
     to: Option<NaiveDate>,
@@ -333,7 +339,8 @@ impl<T: Input> ParsePayload for Body<T> {
     }
 }
 
-/// All faults of a body, each field named once: a rule may have refused already what the text as such is refused for.
+/// All faults of a body, each field named once, because the rule of a field may have refused a text that is refused
+/// here too.
 fn with_doubtful(mut faults: Vec<Fault>, doubtful: Vec<Fault>) -> Vec<Fault> {
     for fault in doubtful {
         if faults.len() < FAULTS && faults.iter().all(|known| known.field != fault.field) {
@@ -343,10 +350,11 @@ fn with_doubtful(mut faults: Vec<Fault>, doubtful: Vec<Fault>) -> Vec<Fault> {
     faults
 }
 
-/// Refuses a body whose declared length is beyond a limit before any of it is waited for.
+/// Refuses a body whose declared length exceeds a limit, before any of it is read.
 pub fn check_length(request: &Request, limit: usize) -> Result<()> {
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    // A length that does not fit into a number is beyond every limit; the server below refuses what is no number.
+    // A length that does not fit into a number exceeds every limit. A value that is no number is refused by the server
+    // below.
     let beyond = |text: &str| text.parse().map_or(true, |length: u64| length > limit as u64);
     if declared.is_some_and(beyond) { Err(ReadBodyError::PayloadTooLarge.into()) } else { Ok(()) }
 }
@@ -363,7 +371,8 @@ pub fn require_json(request: &Request) -> Result<()> {
     Err(poem::Error::from_status(poem::http::StatusCode::UNSUPPORTED_MEDIA_TYPE))
 }
 
-/// What a request says its body is. Of two lines others may believe the other one, so that neither counts.
+/// The media type that a request gives for its body. `None` if two lines give one, because another reader may believe
+/// the other.
 pub fn said_once(request: &Request) -> Option<&str> {
     let mut said = request.headers().get_all(header::CONTENT_TYPE).iter();
     let only = said.next().filter(|_| said.next().is_none())?;

@@ -1,4 +1,4 @@
-//! Merge patches (RFC 7396): what is absent stays as it is, and `null` removes a field that may be absent.
+//! Merge patches (RFC 7396): a field that is absent stays as it is, and `null` removes a field that may be absent.
 
 use std::borrow::Cow;
 
@@ -47,7 +47,7 @@ impl<'a, T: Input + Send> ApiExtractor<'a> for Patch<T> {
     }
 }
 
-/// What a patch makes of a field that may be absent: another value, or none.
+/// What a patch makes of a field that may be absent: a new value, or no value.
 #[derive(Clone, Copy, Debug)]
 pub struct Removable<T>(pub Option<T>);
 
@@ -60,7 +60,7 @@ impl<T> Removable<T> {
     }
 }
 
-/// Refuses a patch that would remove a field that has to be there.
+/// Refuses a patch that would remove a required field.
 pub fn refuse_removal(fields: &mut Fields, names: &[&str]) {
     for name in names {
         if fields.is_null(name) {

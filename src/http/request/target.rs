@@ -1,9 +1,9 @@
-//! What a request's target says: its path parameters and its query are texts, and each stands there once.
+//! Checks a request's target: path parameters and query are texts, and each parameter of the query stands there once.
 //!
-//! Promises: an operation is only reached by parameters that are UTF-8 without control characters. PostgreSQL stores no U+0000, and a
-//! reader that replaces what it can't decode would look for something else than was asked for. Refuses, by the parameter's name:
-//! bytes that are no UTF-8 and a name that stands there twice (400, since two readers may take two different values), and control
-//! characters (422, as in bodies).
+//! Promises: only parameters that are UTF-8 without control characters reach an operation. PostgreSQL stores no U+0000,
+//! and a reader that replaces bytes that it can't decode would look for something else than what was asked for.
+//! Refuses, by the parameter's name: bytes that are not UTF-8 and a name that stands there twice (400, because two
+//! readers may take two different values), and control characters (422, as in bodies).
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use crate::{
     http::{problem::Refusal, request::allow},
 };
 
-/// So many parameters a query has at most; no operation has a third of them. What compares each with all others stays cheap.
+/// The most parameters of a query, so that it stays cheap to compare each with all others. No operation has a third of
+/// them.
 const MOST_PAIRS: usize = 32;
 
 /// Lets a request pass if its target can be read.
@@ -26,7 +27,7 @@ pub async fn check<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
     }
 }
 
-/// What is wrong with a target. Where there is no operation nothing is read, and nothing is wrong.
+/// The fault of a target, if it has one. A path without an operation has none, because nothing reads its parameters.
 fn fault(uri: &Uri) -> Option<Refusal> {
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
     for (name, segment) in allow::parameters(uri.path())? {
@@ -60,8 +61,8 @@ fn fault(uri: &Uri) -> Option<Refusal> {
     (!faults.is_empty()).then(|| AppError::Invalid(faults).into())
 }
 
-/// The bytes that a percent-encoded text stands for; in queries a plus is a blank. A percent sign without two digits stands for
-/// itself, as for those who read it after us.
+/// The bytes that a percent-encoded text stands for; in a query a plus is a blank. A percent sign without two digits
+/// stands for itself, as it does for the framework that reads the text later.
 fn decode(text: &str, plus_is_blank: bool) -> Vec<u8> {
     let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (bytes, mut decoded, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);

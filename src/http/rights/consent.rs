@@ -1,4 +1,5 @@
-//! Consents: what they are asked for, giving, withdrawing, looking back. Called by whoever is signed in, on their own.
+//! Consents: seeing the notices, giving and withdrawing consent, looking back. Called by anybody who is signed in, on
+//! their own consents.
 
 use std::sync::Arc;
 
@@ -39,22 +40,22 @@ use crate::{
 #[derive(Object)]
 #[oai(example)]
 pub struct ConsentAnswer {
-    /// The purpose.
+    /// The name of the purpose.
     purpose: OneOf<Purpose>,
-    /// Whether consent is given, on the current notice.
+    /// Whether consent is given on the current notice.
     granted: bool,
-    /// Whether the caller objected to the purpose; no consent can be given while that stands.
+    /// Whether the caller objected to the purpose. As long as they do, no consent can be given.
     objected: bool,
     /// The version of the current notice.
     notice_version: String,
-    /// SHA-256 of the current notice's text, hexadecimal.
+    /// SHA-256 of the current notice's text, in hexadecimal.
     notice_hash: String,
-    /// The current notice, Markdown.
+    /// The text of the current notice, in Markdown.
     notice_text: String,
-    /// The version of the notice that the last decision was made on.
+    /// The version of the notice that the last decision was made on; absent if there was no decision.
     #[oai(skip_serializing_if_is_none)]
     decided_notice_version: Option<String>,
-    /// When it was made.
+    /// When the last decision was made; absent if there was none.
     #[oai(skip_serializing_if_is_none)]
     decided_at: Option<DateTime<Utc>>,
 }
@@ -62,17 +63,17 @@ pub struct ConsentAnswer {
 /// All purposes.
 #[derive(Object)]
 pub struct ConsentsAnswer {
-    /// One entry a purpose.
+    /// One entry for each purpose.
     consents: Vec<ConsentAnswer>,
 }
 
-/// A decision.
+/// A decision on a purpose.
 #[derive(Object)]
 #[oai(example)]
 pub struct ConsentDecision {
     /// True to give consent, false to withdraw it.
     granted: bool,
-    /// The version of the notice that was shown; the current one where absent. An outdated one is refused.
+    /// The version of the notice that was shown; if absent, the current one. An outdated version is refused.
     #[oai(skip_serializing_if_is_none)]
     notice_version: Option<String>,
 }
@@ -81,26 +82,26 @@ pub struct ConsentDecision {
 #[derive(Object)]
 #[oai(example)]
 pub struct PastDecision {
-    /// By which its receipt is found: `GET /v1/consents/receipts/{receipt_id}`.
+    /// The id of the decision's receipt: `GET /v1/consents/receipts/{receipt_id}`.
     receipt_id: Uuid,
-    /// True where consent was given, false where it ended.
+    /// True if this decision gave consent.
     granted: bool,
-    /// True where the person objected to the purpose.
+    /// True if the person objected to the purpose.
     objected: bool,
-    /// True where nobody decided: the notice had changed, so that the consent no longer counted, and the person was told.
+    /// True if nobody decided: the notice had changed, so that the consent no longer counted, and the person was told.
     lapsed: bool,
-    /// The version of the notice.
+    /// The version of the notice that the decision was made on.
     notice_version: String,
-    /// SHA-256 of the notice's text, hexadecimal.
+    /// SHA-256 of that notice's text, in hexadecimal.
     notice_hash: String,
-    /// When.
+    /// When the decision was made.
     decided_at: DateTime<Utc>,
 }
 
 /// Every decision on a purpose.
 #[derive(Object)]
 pub struct ConsentHistory {
-    /// Newest first.
+    /// The decisions, newest first.
     decisions: Vec<PastDecision>,
 }
 
@@ -148,14 +149,13 @@ impl Input for ConsentDecision {
     }
 }
 
-/// Consents.
 pub struct ConsentApi;
 
 #[OpenApi(prefix_path = "/v1/consents", tag = "Tag::Consent")]
 impl ConsentApi {
     /// See all consents
     ///
-    /// Every purpose with its current notice and the caller's decision. Nothing is granted beforehand.
+    /// Every purpose with its current notice and the caller's decision. No consent is given in advance.
     #[oai(path = "/", method = "get", operation_id = "consent_list")]
     async fn list(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<ConsentsAnswer>, Refusal> {
         Ok(Json(ConsentsAnswer { consents: consents(&app, &caller).await? }))
@@ -163,19 +163,20 @@ impl ConsentApi {
 
     /// Decide on a purpose
     ///
-    /// Gives consent, or withdraws it; withdrawing is as easy as giving. Deciding the same again changes nothing.
+    /// Gives consent, or withdraws it; withdrawing is as easy as giving. A decision that was made already changes
+    /// nothing.
     #[oai(path = "/:purpose", method = "put", operation_id = "consent_decide")]
     async fn decide(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The purpose.
+        /// The name of the purpose.
         purpose: Path<String>,
         body: Body<ConsentDecision>,
     ) -> Result<Json<ConsentAnswer>, Refusal> {
         let purpose = known(&purpose.0)?;
         if body.0.granted {
-            // Withdrawing is never counted: nobody can use the letters up to keep the person from it.
+            // Withdrawing is never counted, so that nobody can keep the person from it by using up the letters.
             caller.count_letter(&app).await?;
         }
         consent::decide(&app, caller.ctx(), purpose, body.0.granted, body.0.notice_version.as_deref()).await?;
@@ -186,13 +187,13 @@ impl ConsentApi {
 
     /// Look back on a purpose
     ///
-    /// Every decision the caller made on it, newest first.
+    /// Every decision that the caller made on the purpose, newest first.
     #[oai(path = "/:purpose/history", method = "get", operation_id = "consent_history")]
     async fn history(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The purpose.
+        /// The name of the purpose.
         purpose: Path<String>,
     ) -> Result<Json<ConsentHistory>, Refusal> {
         let (past, keys) = consent::history(&app, caller.ctx(), known(&purpose.0)?).await?;
@@ -214,14 +215,14 @@ impl ConsentApi {
 
     /// Get the receipt of a decision
     ///
-    /// A signed JSON-LD document with the fields of ISO/IEC TS 27560, in the terms of the W3C Data Privacy Vocabulary; the public
-    /// key is at `/.well-known/receipt-keys.json`.
+    /// A signed JSON-LD document with the fields of ISO/IEC TS 27560, in the terms of the W3C Data Privacy Vocabulary;
+    /// the public key is at `/.well-known/receipt-keys.json`.
     #[oai(path = "/receipts/:receipt_id", method = "get", operation_id = "receipt_get")]
     async fn receipt(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The receipt, as the history names it.
+        /// The id of the receipt, as the history names it.
         receipt_id: Path<Uuid>,
     ) -> Result<Attachment<Vec<u8>>, Refusal> {
         let (receipt, keys) = receipt::get(&app, caller.ctx(), EventId(receipt_id.0)).await?;
@@ -231,7 +232,7 @@ impl ConsentApi {
     }
 }
 
-/// The purpose of a name.
+/// The purpose with this name.
 pub(crate) fn known(name: &str) -> Result<Purpose, AppError> {
     Purpose::parse(name).ok_or(AppError::Missing("purpose"))
 }

@@ -1,5 +1,5 @@
-//! Deletion: asking for it, confirming it with a mailed token and a typed phrase, cancelling it, and watching its grace run.
-//! Called by whoever is signed in, on their own data.
+//! Deletion: asking for it, confirming it with a mailed token and a typed phrase, cancelling it, and watching its grace
+//! run. Called by anybody who is signed in, on their own data.
 
 use std::sync::Arc;
 
@@ -38,13 +38,13 @@ const REASON: usize = 1000;
 #[derive(Object)]
 #[oai(rename = "DeletionRequest", example)]
 pub struct DeletionInput {
-    /// How much: `full`, the person with everything; `partial`, the records that `filters` name; `sessions_only`, the kinds
-    /// that are sessions.
+    /// How much: `full`, the account with everything; `partial`, the records that `filters` name; `sessions_only`, the
+    /// kinds that are sessions.
     deletion_type: OneOf<Scope>,
     /// Which records; required for `partial`, absent for `full`.
     #[oai(skip_serializing_if_is_none)]
     filters: Option<FilterInput>,
-    /// Why, in the person's own words; kept sealed.
+    /// The reason in the person's own words, at most 1000 characters; kept sealed. Absent if the person gives none.
     #[oai(skip_serializing_if_is_none, validator(max_length = 1000))]
     reason: Option<String>,
 }
@@ -53,25 +53,25 @@ pub struct DeletionInput {
 #[derive(Object)]
 #[oai(example)]
 pub struct DeletionConfirmation {
-    /// The phrase that the request was answered with.
+    /// The phrase that the answer to the request named.
     phrase: String,
 }
 
-/// How many records of a kind are meant.
+/// How many records of a kind would be deleted.
 #[derive(Object)]
 pub struct KindCount {
-    /// The kind.
+    /// The name of the kind.
     kind: String,
-    /// How many.
+    /// How many records.
     count: u32,
 }
 
 /// Something that stays, and why.
 #[derive(Object)]
 pub struct Remainder {
-    /// What.
+    /// The thing that stays.
     what: String,
-    /// Why.
+    /// The reason why it stays.
     why: String,
 }
 
@@ -79,54 +79,54 @@ pub struct Remainder {
 #[derive(Object)]
 #[oai(example)]
 pub struct DeletionAsked {
-    /// The request.
+    /// The id of the request.
     deletion_id: Uuid,
     /// Always `pending`: nothing is deleted yet.
     status: OneOf<DeletionState>,
-    /// That it cannot be undone, in words to show.
+    /// A warning to show to the person, that the deletion cannot be undone.
     warning: String,
-    /// What would go.
+    /// How many records of each kind would be deleted.
     would_go: Vec<KindCount>,
-    /// What would stay.
+    /// What would stay, and why.
     stays: Vec<Remainder>,
-    /// What to type to confirm.
+    /// The phrase that the person must type to confirm.
     confirmation_phrase: String,
-    /// Until when the mailed token confirms.
+    /// Until when the mailed token can confirm the request.
     token_expires_at: DateTime<Utc>,
-    /// How long it can be cancelled after it is confirmed, in seconds.
+    /// How long the deletion can be cancelled after it was confirmed, in seconds.
     grace_period_s: i64,
 }
 
-/// A request as it stands.
+/// A request in its present state.
 #[derive(Object)]
 #[oai(example)]
 pub struct DeletionAnswer {
-    /// The request.
+    /// The id of the request.
     deletion_id: Uuid,
-    /// How much.
+    /// How much is to be deleted.
     deletion_type: OneOf<Scope>,
-    /// Where it stands.
+    /// The state of the request.
     status: OneOf<DeletionState>,
-    /// When it was made.
+    /// When the request was made.
     requested_at: DateTime<Utc>,
-    /// Until when the mailed token confirms.
+    /// Until when the mailed token can confirm the request.
     token_expires_at: DateTime<Utc>,
-    /// Until when it can be cancelled, once it is confirmed.
+    /// Until when the confirmed deletion can be cancelled; absent if it was never confirmed.
     #[oai(skip_serializing_if_is_none)]
     grace_period_ends: Option<DateTime<Utc>>,
-    /// The same in seconds from now; 0 once it is over.
+    /// How many seconds of the grace period are left; 0 once it is over. Absent if the deletion is not confirmed.
     #[oai(skip_serializing_if_is_none)]
     seconds_left: Option<i64>,
-    /// When it was carried out, cancelled or replaced.
+    /// When it was carried out, cancelled or replaced; absent before that.
     #[oai(skip_serializing_if_is_none)]
     ended_at: Option<DateTime<Utc>>,
-    /// How many records were removed.
+    /// How many records were removed; absent before the deletion is carried out.
     #[oai(skip_serializing_if_is_none)]
     removed: Option<i64>,
-    /// Which records were asked for.
+    /// Which records were asked for; absent if the request has no filter.
     #[oai(skip_serializing_if_is_none)]
     filters: Option<FilterInput>,
-    /// Why, in the person's own words.
+    /// The reason in the person's own words; absent if the person gave none.
     #[oai(skip_serializing_if_is_none)]
     reason: Option<String>,
 }
@@ -134,7 +134,7 @@ pub struct DeletionAnswer {
 /// A person's requests.
 #[derive(Object)]
 pub struct DeletionsAnswer {
-    /// Newest first.
+    /// The requests, newest first.
     deletions: Vec<DeletionAnswer>,
 }
 
@@ -267,7 +267,7 @@ impl DeletionAnswer {
     }
 }
 
-/// A request that was taken.
+/// The answer to a request that was accepted.
 #[derive(ApiResponse)]
 pub enum DeletionTaken {
     /// A token is on its way to the address of the account.
@@ -275,15 +275,14 @@ pub enum DeletionTaken {
     Asked(Json<DeletionAsked>),
 }
 
-/// Deletion.
 pub struct DeletionApi;
 
 #[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Privacy")]
 impl DeletionApi {
     /// Ask for a deletion
     ///
-    /// Deletes nothing yet: the answer says what would go and what stays, and a token is mailed. A second request takes the
-    /// place of one that was not confirmed. After two cancelled requests the next waits a day.
+    /// Deletes nothing yet: the answer says what would go and what would stay, and a token is mailed. A second request
+    /// replaces one that was not confirmed. After two cancelled requests the next one must wait a day.
     #[oai(path = "/delete-data", method = "post", operation_id = "deletion_request")]
     async fn request(
         &self,
@@ -300,14 +299,14 @@ impl DeletionApi {
 
     /// Confirm a deletion
     ///
-    /// Takes the mailed token and the phrase. From now on the grace period runs: reading goes on, nothing new is taken, and
-    /// the same token cancels.
+    /// Takes the mailed token and the phrase. Then the grace period runs: the person can still read their data, nothing
+    /// new is accepted, and the same token cancels the deletion.
     #[oai(path = "/confirm-deletion/:token", method = "post", operation_id = "deletion_confirm")]
     async fn confirm(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The mailed token.
+        /// The token from the letter.
         token: Path<String>,
         body: Body<DeletionConfirmation>,
     ) -> Result<Json<DeletionAnswer>, Refusal> {
@@ -317,13 +316,13 @@ impl DeletionApi {
 
     /// Cancel a deletion
     ///
-    /// Takes the mailed token, until the grace period ends.
+    /// Takes the mailed token. Possible until the grace period ends.
     #[oai(path = "/cancel-deletion/:token", method = "post", operation_id = "deletion_cancel")]
     async fn cancel(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The mailed token.
+        /// The token from the letter.
         token: Path<String>,
     ) -> Result<Json<DeletionAnswer>, Refusal> {
         let request = deletion::cancel(&app, caller.ctx(), &token.0).await?;
@@ -344,13 +343,13 @@ impl DeletionApi {
 
     /// See a request to delete
     ///
-    /// Its status, and while its grace period runs how long it can still be cancelled.
+    /// Its status and, while its grace period runs, for how long it can still be cancelled.
     #[oai(path = "/deletions/:deletion_id", method = "get", operation_id = "deletion_get")]
     async fn get(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The request.
+        /// The id of the request.
         deletion_id: Path<Uuid>,
     ) -> Result<Json<DeletionAnswer>, Refusal> {
         let ctx = caller.ctx();

@@ -1,4 +1,4 @@
-//! Downloads: what a client asks for of a file (RFC 9110, sections 13 and 14), and answers that are streams.
+//! Downloads: which part of a file a client asks for (RFC 9110, sections 13 and 14), and answers that are streams.
 
 use std::{io, ops::Range};
 
@@ -21,35 +21,35 @@ use crate::{
     },
 };
 
-/// What a request's header fields say.
+/// What the header fields of a request ask for.
 pub struct Wishes {
     range: Option<String>,
-    /// Under which `range` counts: a tag, or something else that no file of ours fits.
+    /// The condition on `range`: a tag, or `Some(None)` for a value that no file of ours matches.
     if_range: Option<Option<Tag>>,
     conditions: Conditions,
 }
 
-/// What they mean for a file.
+/// What the header fields mean for a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// It is not the file that the caller demands.
+    /// The file is not one that the caller demands.
     Failed,
-    /// The caller has it.
+    /// The caller has the file already.
     Unchanged,
-    /// All of it.
+    /// The caller asks for the whole file.
     Whole,
-    /// These bytes.
+    /// The caller asks for these bytes.
     Part(Range<u64>),
-    /// Bytes that it does not have.
+    /// The caller asks for bytes that the file does not have.
     Outside,
 }
 
 impl Wishes {
-    /// Reads `If-Range`; what looks like a tag must be one.
+    /// Reads `If-Range`; refuses a value that looks like a tag and is none.
     pub fn read(range: HeaderText, if_range: &HeaderText, conditions: Conditions) -> Result<Self, Refusal> {
         let if_range = if_range.0.as_deref().map(str::trim);
         let tag = if_range.map(Tag::parse);
-        // RFC 9110, 13.1.5: otherwise it is a date, and our files have none.
+        // RFC 9110, 13.1.5: any other value is a date, and our files have no date.
         if tag == Some(None) && if_range.is_some_and(|text| text.is_empty() || text.contains('"')) {
             return Err(Refusal::unreadable("If-Range", "must be one tag in quotes, or a date"));
         }
@@ -63,7 +63,7 @@ impl Wishes {
             Reading::Unchanged => return Asked::Unchanged,
             Reading::Shown => {}
         }
-        // A date, or a weak tag, is never the same.
+        // A date or a weak tag never matches.
         let counts = |tag: &Option<Tag>| tag.as_ref().is_some_and(|tag| tag.is_strongly(etag));
         let counts = self.if_range.as_ref().is_none_or(counts);
         match self.range.as_deref().filter(|_| counts).and_then(one_range) {
@@ -77,7 +77,8 @@ impl Wishes {
     }
 }
 
-/// First and last byte of a range; without a first, how many from the end. None where it is not one range of bytes.
+/// The first and the last byte of a range; without a first byte, the second number says how many bytes from the end.
+/// `None` if the text is not one range of bytes.
 fn one_range(text: &str) -> Option<(Option<u64>, Option<u64>)> {
     let (first, last) = text.trim().strip_prefix("bytes=")?.trim().split_once('-')?;
     let number = |text: &str| match text.trim() {
@@ -92,7 +93,7 @@ fn one_range(text: &str) -> Option<(Option<u64>, Option<u64>)> {
     }
 }
 
-/// A file's bytes, as they are opened.
+/// The bytes of a file, which are opened while they are sent.
 pub struct FileBody {
     media_type: &'static str,
     stream: BoxStream<'static, io::Result<Vec<u8>>>,
@@ -115,7 +116,7 @@ impl IntoResponse for FileBody {
 /// The answer to a download.
 #[derive(ApiResponse)]
 pub enum Download {
-    /// The whole file, of the media type of its format: `application/json` or `application/zip`.
+    /// The whole file, with the media type of its format: `application/json` or `application/zip`.
     #[oai(status = 200)]
     Whole(
         FileBody,
@@ -125,10 +126,10 @@ pub enum Download {
         /// How many bytes follow.
         #[oai(header = "Content-Length")]
         u64,
-        /// What to call it.
+        /// The name under which to save the file.
         #[oai(header = "Content-Disposition")]
         String,
-        /// That ranges can be asked for.
+        /// `bytes`: ranges of bytes can be asked for.
         #[oai(header = "Accept-Ranges")]
         String,
     ),
@@ -142,14 +143,14 @@ pub enum Download {
         /// How many bytes follow.
         #[oai(header = "Content-Length")]
         u64,
-        /// What to call it.
+        /// The name under which to save the file.
         #[oai(header = "Content-Disposition")]
         String,
-        /// Which bytes follow, and how many there are.
+        /// Which bytes follow, and how many the file has.
         #[oai(header = "Content-Range")]
         String,
     ),
-    /// The caller has it already.
+    /// The caller has the file already.
     #[oai(status = 304)]
     Unchanged(
         /// The file's tag.
@@ -160,7 +161,7 @@ pub enum Download {
     #[oai(status = 416)]
     Outside(
         ProblemJson,
-        /// How many there are.
+        /// How many bytes the file has.
         #[oai(header = "Content-Range")]
         String,
     ),
@@ -180,12 +181,12 @@ impl Download {
         }
     }
 
-    /// That the caller has it.
+    /// The answer that the caller has the file already.
     pub fn unchanged(file: &ExportFile) -> Self {
         Self::Unchanged(tag(file))
     }
 
-    /// That the file does not have these bytes.
+    /// The answer that the file does not have these bytes.
     pub fn outside(file: &ExportFile) -> Self {
         Self::Outside(outside_of_file(StatusCode::RANGE_NOT_SATISFIABLE), format!("bytes */{}", file.size))
     }

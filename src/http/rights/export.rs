@@ -1,5 +1,5 @@
-//! Export: asking for a file of one's own data, watching it being written, downloading it. Called by whoever is signed in, on
-//! their own data; a download also by who holds a token for that one file.
+//! Export: asking for a file of one's own data, watching it being written, downloading it. Called by anybody who is
+//! signed in, on their own data; a file can also be downloaded by the holder of a token for it.
 
 use std::sync::Arc;
 
@@ -46,8 +46,8 @@ use crate::{
 #[derive(Object)]
 #[oai(rename = "ExportDataRequest", example)]
 pub struct ExportInput {
-    /// How much: `full`, everything that is known of the person; `partial`, the records that `filters` name; `sessions_only`,
-    /// the kinds that are sessions.
+    /// How much: `full`, everything that is known of the person; `partial`, the records that `filters` name;
+    /// `sessions_only`, the kinds that are sessions.
     request_type: OneOf<Scope>,
     /// `json`, one document that can be imported again; `csv`, a zip of tables.
     format: OneOf<ExportFormat>,
@@ -56,35 +56,36 @@ pub struct ExportInput {
     filters: Option<FilterInput>,
 }
 
-/// A request as it stands.
+/// A request in its present state.
 #[derive(Object)]
 #[oai(example)]
 pub struct ExportAnswer {
-    /// The request.
+    /// The id of the request.
     export_id: Uuid,
-    /// How much.
+    /// How much is exported.
     request_type: OneOf<Scope>,
-    /// In which form.
+    /// The form of the file.
     format: OneOf<ExportFormat>,
-    /// `pending`, `processing`, `completed`, `failed`, `expired` or `cancelled`.
+    /// The state: `pending`, `processing`, `completed`, `failed`, `expired` or `cancelled`.
     status: String,
-    /// When it was made.
+    /// When the request was made.
     requested_at: DateTime<Utc>,
     /// How much of the file is written, in percent.
     progress_percent: u32,
-    /// Why it failed: `store_unavailable`, `data_damaged` or `gave_up`. It can be tried again.
+    /// Why it failed: `store_unavailable`, `data_damaged` or `gave_up`. It can be tried again. Absent if it did not
+    /// fail.
     #[oai(skip_serializing_if_is_none)]
     reason: Option<String>,
-    /// When it was completed, failed, was cancelled or expired.
+    /// When it was completed, failed, was cancelled or expired; absent before that.
     #[oai(skip_serializing_if_is_none)]
     ended_at: Option<DateTime<Utc>>,
-    /// Until when the file can be downloaded.
+    /// Until when the file can be downloaded; absent before it is written.
     #[oai(skip_serializing_if_is_none)]
     expires_at: Option<DateTime<Utc>>,
-    /// The file's size in bytes.
+    /// The file's size in bytes; absent before it is written.
     #[oai(skip_serializing_if_is_none)]
     size: Option<i64>,
-    /// Which records were asked for.
+    /// Which records were asked for; absent if the request has no filter.
     #[oai(skip_serializing_if_is_none)]
     filters: Option<FilterInput>,
 }
@@ -92,7 +93,7 @@ pub struct ExportAnswer {
 /// A person's requests.
 #[derive(Object)]
 pub struct ExportsAnswer {
-    /// Newest first.
+    /// The requests, newest first.
     exports: Vec<ExportAnswer>,
 }
 
@@ -102,7 +103,7 @@ pub struct ExportsAnswer {
 pub struct ExportTokenAnswer {
     /// The token, for the parameter `token` of a download of this file.
     token: String,
-    /// When it runs out.
+    /// When the token expires.
     expires_at: DateTime<Utc>,
 }
 
@@ -152,7 +153,7 @@ impl ExportAnswer {
         let percent = match row.total {
             _ if row.size.is_some() => 100,
             0 => 0,
-            // Not whole before the file is there.
+            // Below 100 as long as the file is not complete.
             total => u32::try_from((row.done * 100 / total).clamp(0, 99)).unwrap_or_default(),
         };
         Self {
@@ -171,7 +172,7 @@ impl ExportAnswer {
     }
 }
 
-/// A request that was taken.
+/// The answer to a request that was accepted.
 #[derive(ApiResponse)]
 pub enum ExportTaken {
     /// The file will be written.
@@ -179,24 +180,23 @@ pub enum ExportTaken {
     Taken(Json<ExportAnswer>),
 }
 
-/// Somebody who is signed in, or nobody: then a token has to do.
+/// A signed-in caller, or nobody: then a download token is needed.
 #[derive(SecurityScheme)]
 pub enum Holder {
-    /// Who is signed in.
+    /// The signed-in caller.
     SignedIn(SignedIn),
-    /// Nobody.
+    /// Nobody is signed in.
     #[oai(fallback)]
     Nobody,
 }
 
-/// Export.
 pub struct ExportApi;
 
 #[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Privacy")]
 impl ExportApi {
     /// Ask for an export
     ///
-    /// The file is written beside this request; a letter says when it is there. One request a person waits at a time.
+    /// A job writes the file, and a letter says when it is ready. A person can have one waiting request at a time.
     #[oai(path = "/export-data", method = "post", operation_id = "export_request")]
     async fn request(
         &self,
@@ -224,13 +224,13 @@ impl ExportApi {
 
     /// See an export
     ///
-    /// Its status and progress, and once it is completed the file's size and until when it can be downloaded.
+    /// Its status and progress; once it is completed, also the file's size and the end of its download time.
     #[oai(path = "/exports/:export_id", method = "get", operation_id = "export_get")]
     async fn get(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The request.
+        /// The id of the request.
         export_id: Path<Uuid>,
     ) -> Result<Json<ExportAnswer>, Refusal> {
         let ctx = caller.ctx();
@@ -241,13 +241,13 @@ impl ExportApi {
 
     /// Cancel an export
     ///
-    /// While it waits or is being written.
+    /// Possible while it waits or is being written.
     #[oai(path = "/exports/:export_id/cancel", method = "post", operation_id = "export_cancel")]
     async fn cancel(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The request.
+        /// The id of the request.
         export_id: Path<Uuid>,
     ) -> Result<Json<ExportAnswer>, Refusal> {
         let request = export::cancel(&app, caller.ctx(), ExportId(export_id.0)).await?;
@@ -256,13 +256,13 @@ impl ExportApi {
 
     /// Try a failed export again
     ///
-    /// The file is begun anew, with what is known by then.
+    /// The file is written anew, with the data that is known by then.
     #[oai(path = "/exports/:export_id/retry", method = "post", operation_id = "export_retry")]
     async fn retry(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The request.
+        /// The id of the request.
         export_id: Path<Uuid>,
     ) -> Result<ExportTaken, Refusal> {
         let request = export::retry(&app, caller.ctx(), ExportId(export_id.0)).await?;
@@ -271,13 +271,14 @@ impl ExportApi {
 
     /// Make a download token
     ///
-    /// Whoever holds it can download this one file for ten minutes, without signing in. It ends with the session that made it.
+    /// Anybody who holds the token can download this one file for ten minutes, without signing in. The token ends with
+    /// the session that made it.
     #[oai(path = "/exports/:export_id/token", method = "post", operation_id = "export_token")]
     async fn token(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The request.
+        /// The id of the request.
         export_id: Path<Uuid>,
     ) -> Result<Json<ExportTokenAnswer>, Refusal> {
         let (token, expires_at) = download::token(&app, caller.ctx(), ExportId(export_id.0)).await?;
@@ -286,8 +287,8 @@ impl ExportApi {
 
     /// Download an export
     ///
-    /// The file, or the range of it that `Range` names; each download is an entry of the audit log. Unknown ids, those of others,
-    /// and files that are not there or no longer answer alike.
+    /// The file, or the range of it that `Range` names; each download is an entry of the audit log. An unknown id, an
+    /// id of somebody else, and a file that is not there or not there any more get the same answer.
     #[oai(path = "/exports/:export_id/download", method = "get", operation_id = "export_download")]
     #[expect(clippy::too_many_arguments, reason = "each is a part of the request that is documented")]
     async fn download(
@@ -295,20 +296,20 @@ impl ExportApi {
         app: Data<&Arc<App>>,
         holder: Holder,
         anyone: Anyone,
-        /// The request.
+        /// The id of the request.
         export_id: Path<Uuid>,
-        /// A download token, where nobody is signed in.
+        /// A download token; needed if nobody is signed in.
         token: Query<Option<String>>,
-        /// A range of bytes, such as `bytes=0-1023`; more than one are answered with the whole file.
+        /// A range of bytes, such as `bytes=0-1023`; more than one range is answered with the whole file.
         #[oai(name = "Range")]
         range: HeaderText,
-        /// The tag that the file must have for `Range` to count.
+        /// The tag that the file must have for `Range` to count; otherwise the whole file is sent.
         #[oai(name = "If-Range")]
         if_range: HeaderText,
-        /// Tags of which the file must have one, or `*` for any.
+        /// Tags, one of which the file must have, or `*` for any; otherwise the answer is 412.
         #[oai(name = "If-Match")]
         if_match: HeaderList,
-        /// Tags of files that the caller has already.
+        /// Tags of files that the caller has; if the file has one of them, the answer is 304 without a body.
         #[oai(name = "If-None-Match")]
         if_none_match: HeaderList,
     ) -> Result<Download, Refusal> {
@@ -324,7 +325,8 @@ impl ExportApi {
             (Holder::Nobody, None) => return Err(AppError::SignedOut.into()),
         };
         let missing = |error| match error {
-            // Who made the token is gone, signed out, or suspended: it opens no more than one that never was.
+            // The person who made the token is erased, signed out or suspended, so the token opens no more than one
+            // that never existed.
             AppError::SignedOut | AppError::Suspended { .. } if by_token => AppError::Missing("export"),
             other => other,
         };

@@ -1,7 +1,8 @@
-//! Import: a document that was exported here, given back. Called by a person on their own data.
+//! Import: takes back a document that was exported here. Called by a person on their own data.
 //!
-//! A document is large, so nobody may hold back others by sending one slowly. Whether the caller may import is known before the
-//! first byte is read; one document a person arrives at a time; and what has arrived is bounded in all.
+//! A document is large, so nobody must be able to hold others back by sending one slowly. The server knows whether the
+//! caller may import before it reads the first byte; a person can send one document at a time; and the memory for all
+//! arriving documents is bounded.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -34,19 +35,19 @@ use crate::{
     },
 };
 
-/// The largest document that is taken, in bytes.
+/// The largest document that is accepted, in bytes.
 const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
-/// A document that takes longer than this to arrive is given up.
+/// How long a document may take to arrive.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(120);
-/// So is one of which nothing arrives for this long.
+/// For how long a client may send nothing before its document is given up.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
-/// When to come again, in seconds, where too much has arrived from others.
+/// How many seconds a client should wait before the next try, if too much has arrived from others.
 const RETRY_AFTER_S: i64 = 15;
-/// So much of all documents is held in memory at once, in KiB: eight of the largest. It is taken as bytes arrive, so that a slow
-/// upload holds back what it has sent and no more.
+/// How much of all documents is held in memory at once, in KiB: as much as eight of the largest. A document takes
+/// memory as its bytes arrive, so that a slow upload holds no more than it has sent.
 static ARRIVED_KIB: Semaphore = Semaphore::const_new(512 * 1024);
 
-/// A document, as text, of somebody who may import it.
+/// The text of a document from a person who may import it.
 pub struct Document {
     text: String,
     _held: Held,
@@ -104,7 +105,7 @@ fn too_slow() -> poem::Error {
     poem::Error::from_status(StatusCode::REQUEST_TIMEOUT)
 }
 
-/// Takes a document in, and memory for it as it arrives.
+/// Receives a document, and takes memory for it as its bytes arrive.
 async fn arrive(body: Body) -> Result<(Vec<u8>, Held)> {
     let (mut bytes, mut held, mut held_kib) = (Vec::new(), Held::None, 0);
     let mut chunks = std::pin::pin!(body.into_bytes_stream());
@@ -127,17 +128,17 @@ async fn arrive(body: Body) -> Result<(Vec<u8>, Held)> {
     Ok((bytes, held))
 }
 
-/// What became of the records of a kind, or would become of them.
+/// What an import did to the records of a kind, or would do.
 #[derive(Object)]
 #[oai(example)]
 pub struct ImportCount {
-    /// The kind.
+    /// The name of the kind.
     kind: String,
-    /// New ones.
+    /// Records that are new.
     created_count: u32,
-    /// Those that say something else now.
+    /// Records that have another body than before.
     updated_count: u32,
-    /// Those that said the same before.
+    /// Records that had the same body before.
     unchanged_count: u32,
 }
 
@@ -145,9 +146,9 @@ pub struct ImportCount {
 #[derive(Object)]
 #[oai(example)]
 pub struct ImportAnswer {
-    /// Whether nothing was written.
+    /// True if nothing was written.
     dry_run: bool,
-    /// One entry a kind.
+    /// One entry for each kind in the document.
     kinds: Vec<ImportCount>,
 }
 
@@ -176,24 +177,24 @@ impl ImportAnswer {
     }
 }
 
-/// Import.
 pub struct ImportApi;
 
 #[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Privacy")]
 impl ImportApi {
     /// Import an export
     ///
-    /// Takes back a JSON document of the caller's own, of at most 64 MiB, as it was downloaded. It is checked as a whole, and
-    /// nothing is written where anything is wrong; consents are needed as for any submission. How to reach the person is not
-    /// imported. Importing twice changes nothing, so one that was broken off is sent again. What does not fit into one document is
-    /// exported and imported in parts: `filters` name kinds and periods. Decisions and settings are not records, and stay
-    /// as they are. One import a person runs at a time on each server: a second one is answered 409.
+    /// Takes back a JSON document of the caller's own, of at most 64 MiB, as it was downloaded. It is checked as a
+    /// whole, and nothing is written if anything is wrong; consents are needed as for any submission. The contact is
+    /// not imported. A second import changes nothing, so an import that was broken off can be sent again. Data that
+    /// does not fit into one document is exported and imported in parts: `filters` name kinds and periods. Decisions
+    /// and settings are not records, and stay as they are. A person can run one import at a time on each server: a
+    /// second one is answered 409.
     #[oai(path = "/import", method = "post", operation_id = "import")]
     async fn import(
         &self,
         app: Data<&Arc<App>>,
         caller: Subject,
-        /// Only say what it would do.
+        /// Whether to only say what the import would do; if absent, it is carried out.
         dry_run: Query<Option<bool>>,
         document: Document,
     ) -> Result<Json<ImportAnswer>, Refusal> {

@@ -1,4 +1,4 @@
-//! What a person may demand of their data.
+//! The rights of a person over their data.
 
 pub mod consent;
 pub mod deletion;

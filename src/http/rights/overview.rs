@@ -1,4 +1,5 @@
-//! The overview of everything that is held about the caller (GDPR Art. 15). Called by whoever is signed in, on their own.
+//! The overview of everything that is held about the caller (GDPR Art. 15). Called by anybody who is signed in, on
+//! their own data.
 
 use std::sync::Arc;
 
@@ -24,65 +25,65 @@ use crate::{
 /// What is held of one kind of record.
 #[derive(Object)]
 pub struct KindHeld {
-    /// The kind.
+    /// The name of the kind.
     kind: String,
-    /// What it is, in plain words.
+    /// What a record of this kind is, in plain words.
     title: String,
-    /// How many records.
+    /// How many records there are.
     count: i64,
-    /// When the first of them was submitted.
+    /// When the first of them was submitted; absent if there is none.
     #[oai(skip_serializing_if_is_none)]
     first_submitted_at: Option<DateTime<Utc>>,
-    /// When one of them was changed last.
+    /// When one of them was last changed; absent if there is none.
     #[oai(skip_serializing_if_is_none)]
     last_changed_at: Option<DateTime<Utc>>,
-    /// The purpose whose consent it needs; absent where it is kept because the account needs it.
+    /// The purpose whose consent this kind needs; absent if it is kept because the account needs it.
     #[oai(skip_serializing_if_is_none)]
     purpose: Option<OneOf<Purpose>>,
-    /// Days after the last change for which a record is kept; absent: as long as the account.
+    /// How many days a record is kept after its last change; absent: as long as the account.
     #[oai(skip_serializing_if_is_none)]
     retention_days: Option<u32>,
-    /// When the first of them is removed for its age, unless something holds that up.
+    /// When the first of them will be removed because of its age, unless something prevents that; absent if none will.
     #[oai(skip_serializing_if_is_none)]
     next_due_at: Option<DateTime<Utc>>,
 }
 
-/// What is done for one purpose.
+/// The decision on one purpose, and who receives the data.
 #[derive(Object)]
 pub struct PurposeHeld {
-    /// The purpose.
+    /// The name of the purpose.
     purpose: OneOf<Purpose>,
-    /// Whether consent is given, on the notice that counts today.
+    /// Whether consent is given on the current notice.
     granted: bool,
-    /// Whether an objection stands.
+    /// Whether the person has objected to the purpose.
     objected: bool,
-    /// The version of the notice that the last decision was made on.
+    /// The version of the notice that the last decision was made on; absent if there was no decision.
     #[oai(skip_serializing_if_is_none)]
     decided_notice_version: Option<String>,
-    /// When it was made.
+    /// When the last decision was made; absent if there was none.
     #[oai(skip_serializing_if_is_none)]
     decided_at: Option<DateTime<Utc>>,
-    /// Who receives what comes of it; empty: nobody.
+    /// Who receives the data, or what is made of it; empty: nobody.
     recipients: Vec<String>,
 }
 
-/// Requests that are not ended.
+/// The requests that have not ended.
 #[derive(Object)]
 pub struct OpenRequests {
-    /// Requests to delete that wait to be confirmed, or for the end of their grace.
+    /// The ids of requests to delete that wait for their confirmation, or for the end of their grace.
     deletions: Vec<Uuid>,
-    /// How many requests to export wait, run, or have a file that can be downloaded.
+    /// How many requests to export wait, are being written, or have a file that can be downloaded.
     exports: i64,
 }
 
 /// The state of the keys that the caller's data is sealed with.
 #[derive(Object)]
 pub struct KeysHeld {
-    /// Always `living`: who is erased has no keys, and no overview.
+    /// Always `living`: a person who is erased has no keys, and no overview.
     state: String,
-    /// The version of the server's key that the person's keys are wrapped by.
+    /// The version of the server's key that wraps the person's keys.
     server_key_version: i32,
-    /// How often the person's own wrapping key was made anew, from 1: each time something was removed.
+    /// How often the person's own wrapping key was renewed, counted from 1; each removal renews it.
     wrapping_key_version: i64,
 }
 
@@ -92,27 +93,28 @@ pub struct KeysHeld {
 pub struct OverviewAnswer {
     /// The account's public id.
     user_id: Uuid,
-    /// Since when the account exists.
+    /// When the account was made.
     registered_at: DateTime<Utc>,
-    /// By kind of record; kinds of which there is nothing too.
+    /// One entry for each kind of record; kinds without a record too.
     kinds: Vec<KindHeld>,
-    /// By purpose.
+    /// One entry for each purpose.
     purposes: Vec<PurposeHeld>,
-    /// Requests that are not ended.
+    /// The requests that have not ended.
     open_requests: OpenRequests,
-    /// Since when processing is restricted.
+    /// Since when processing is restricted; absent if it is not.
     #[oai(skip_serializing_if_is_none)]
     restricted_at: Option<DateTime<Utc>>,
-    /// Until when a legal hold defers a deletion.
+    /// Until when a legal hold defers a deletion; absent if there is none.
     #[oai(skip_serializing_if_is_none)]
     held_until: Option<DateTime<Utc>>,
-    /// How many sign-ins are alive.
+    /// How many sessions are alive.
     sessions: i64,
-    /// How many devices are known by a secret that they keep: on them a right code counts, whatever strangers tried.
+    /// How many devices are known by a secret that they keep. On such a device a right code counts, no matter what
+    /// strangers tried.
     devices: i64,
     /// How many entries the audit log has about the caller.
     audit_entries: i64,
-    /// The state of the keys.
+    /// The state of the keys that the caller's data is sealed with.
     keys: KeysHeld,
 }
 
@@ -205,15 +207,14 @@ impl Example for OverviewAnswer {
     }
 }
 
-/// The overview.
 pub struct OverviewApi;
 
 #[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Privacy")]
 impl OverviewApi {
     /// See everything that is held
     ///
-    /// Every kind of record with its count, times, purpose and retention; decisions and recipients by purpose; open requests;
-    /// the state of the keys. `POST /v1/privacy/export-data` gives the data itself.
+    /// Every kind of record with its count, times, purpose and retention; decisions and recipients by purpose; open
+    /// requests; the state of the keys. `POST /v1/privacy/export-data` gives the data itself.
     #[oai(path = "/data-overview", method = "get", operation_id = "overview_get")]
     async fn get(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<OverviewAnswer>, Refusal> {
         let ctx = caller.ctx();

@@ -1,5 +1,5 @@
-//! Restriction of processing (GDPR Art. 18) and objections (Art. 21): switches that every command obeys. Called by whoever is
-//! signed in, on their own data.
+//! Restriction of processing (GDPR Art. 18) and objections (Art. 21): switches that every command obeys. Called by
+//! anybody who is signed in, on their own data.
 
 use std::sync::Arc;
 
@@ -48,33 +48,34 @@ pub struct ObjectionDecision {
 /// A legal hold on the caller's data.
 #[derive(Object)]
 pub struct HoldAnswer {
-    /// Its end.
+    /// The end of the hold.
     until: DateTime<Utc>,
-    /// Why.
+    /// Why the hold was placed.
     reason: String,
 }
 
-/// What restricts what may be done with the caller's data.
+/// The switches that limit what may be done with the caller's data.
 #[derive(Object)]
 #[oai(example)]
 pub struct RestrictionAnswer {
-    /// Whether processing is restricted: data is stored, and nothing else; no submission, no export, no statistic.
+    /// Whether processing is restricted: data is stored, and nothing else is done with it; no submission, no export, no
+    /// statistic.
     restricted: bool,
-    /// Since when.
+    /// Since when processing is restricted; absent if it is not.
     #[oai(skip_serializing_if_is_none)]
     restricted_at: Option<DateTime<Utc>>,
-    /// A legal hold, which defers a deletion.
+    /// A legal hold, which defers a deletion; absent if there is none.
     #[oai(skip_serializing_if_is_none)]
     hold: Option<HoldAnswer>,
 }
 
-/// An objection as it stands.
+/// An objection in its present state.
 #[derive(Object)]
 #[oai(example)]
 pub struct ObjectionAnswer {
-    /// The purpose.
+    /// The name of the purpose.
     purpose: OneOf<Purpose>,
-    /// Whether the objection stands.
+    /// Whether the person objects to the purpose.
     objected: bool,
 }
 
@@ -124,14 +125,13 @@ impl From<Switches> for RestrictionAnswer {
     }
 }
 
-/// Restriction and objections.
 pub struct RestrictionApi;
 
 #[OpenApi(prefix_path = "/v1/privacy", tag = "Tag::Privacy")]
 impl RestrictionApi {
     /// See the restriction
     ///
-    /// Whether processing is restricted, and whether a legal hold stands, with its reason and its end.
+    /// Whether processing is restricted, and whether a legal hold is in force, with its reason and its end.
     #[oai(path = "/restriction", method = "get", operation_id = "restriction_get")]
     async fn get(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<RestrictionAnswer>, Refusal> {
         show(&app, &caller).await
@@ -139,8 +139,8 @@ impl RestrictionApi {
 
     /// Restrict processing, or lift the restriction
     ///
-    /// While it stands, submissions, exports and imports are refused, records take part in no statistic, and none is removed
-    /// because it outlived its time. Reading, deciding on consents and deleting stay possible.
+    /// While processing is restricted, submissions, exports and imports are refused, records take part in no statistic,
+    /// and no record is removed because it is outlived. Reading, deciding on consents and deleting stay possible.
     #[oai(path = "/restriction", method = "put", operation_id = "restriction_decide")]
     async fn decide(
         &self,
@@ -154,19 +154,20 @@ impl RestrictionApi {
 
     /// Object to a purpose, or take the objection back
     ///
-    /// An objection ends the consent, and none can be given while it stands. Taking it back gives no consent.
+    /// An objection ends the consent, and no consent can be given until it is taken back. Taking it back gives no
+    /// consent.
     #[oai(path = "/objections/:purpose", method = "put", operation_id = "objection_decide")]
     async fn object(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The purpose.
+        /// The name of the purpose.
         purpose: Path<String>,
         body: Body<ObjectionDecision>,
     ) -> Result<Json<ObjectionAnswer>, Refusal> {
         let purpose = known(&purpose.0)?;
         if !body.0.objected {
-            // Objecting is never counted: nobody can use the letters up to keep the person from it.
+            // Objecting is never counted, so that nobody can keep the person from it by using up the letters.
             caller.count_letter(&app).await?;
         }
         consent::objection_decide(&app, caller.ctx(), purpose, body.0.objected).await?;

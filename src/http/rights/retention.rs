@@ -1,5 +1,5 @@
-//! Retention: for how long each kind of record is kept, the caller's own rules, and what goes next. Called by whoever is signed
-//! in, on their own data.
+//! Retention: how long each kind of record is kept, the caller's own rules, and what will be removed next. Called by
+//! anybody who is signed in, on their own data.
 
 use std::sync::Arc;
 
@@ -28,37 +28,37 @@ use crate::{
 #[derive(Object)]
 #[oai(example)]
 pub struct RetentionRule {
-    /// The kind.
+    /// The name of the kind.
     kind: String,
-    /// Days after the last change for which a record is kept, as it counts now; absent: as long as the account.
+    /// How many days a record is kept after its last change, as it counts now; absent: as long as the account.
     #[oai(skip_serializing_if_is_none)]
     data_retention_days: Option<u32>,
-    /// Whether the caller set it.
+    /// Whether the caller set the rule.
     own: bool,
-    /// A shorter rule that was set, and does not count yet.
+    /// A shorter rule that the caller set and that does not count yet; absent if there is none.
     #[oai(skip_serializing_if_is_none)]
     waiting: Option<WaitingRule>,
-    /// How many records the next daily run removes.
+    /// How many records the next daily run will remove.
     due_count: u32,
-    /// When the next record after those will have outlived its time.
+    /// When the next record after those will be outlived; absent if there is none.
     #[oai(skip_serializing_if_is_none)]
     next_due_at: Option<DateTime<Utc>>,
 }
 
-/// A shorter rule that waits. Until it counts, setting the rule as it was takes it back.
+/// A shorter rule that waits. Until it counts, it can be taken back by setting the rule that was there before.
 #[derive(Object)]
 pub struct WaitingRule {
-    /// Days after the last change for which a record will be kept; absent: as long as the account.
+    /// How many days a record will be kept after its last change; absent: as long as the account.
     #[oai(skip_serializing_if_is_none)]
     data_retention_days: Option<u32>,
-    /// When it counts.
+    /// When the rule begins to count.
     counts_from: DateTime<Utc>,
 }
 
 /// The rules of all kinds.
 #[derive(Object)]
 pub struct RetentionAnswer {
-    /// One entry a kind.
+    /// One entry for each kind.
     rules: Vec<RetentionRule>,
 }
 
@@ -66,7 +66,7 @@ pub struct RetentionAnswer {
 #[derive(Object)]
 #[oai(example)]
 pub struct RetentionDecision {
-    /// Days after the last change for which a record is kept, 1 to 36500; absent or null: the kind's own rule.
+    /// How many days a record is kept after its last change, 1 to 36500; absent or null: the kind's own rule.
     #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "36500")))]
     data_retention_days: Option<u32>,
 }
@@ -117,14 +117,13 @@ impl RetentionRule {
     }
 }
 
-/// Retention.
 pub struct RetentionApi;
 
 #[OpenApi(prefix_path = "/v1/privacy/retention", tag = "Tag::Privacy")]
 impl RetentionApi {
     /// See for how long data is kept
     ///
-    /// The rule of each kind, and a preview: what the next daily run removes, and when more will be due.
+    /// The rule of each kind, and a preview: how much the next daily run will remove, and when more will be due.
     #[oai(path = "/", method = "get", operation_id = "retention_get")]
     async fn get(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<RetentionAnswer>, Refusal> {
         show(&app, &caller).await
@@ -132,15 +131,15 @@ impl RetentionApi {
 
     /// Set for how long a kind is kept
     ///
-    /// The caller's own rule takes the place of the kind's. One that keeps longer counts at once. One that keeps for a shorter time
-    /// counts after the grace of a deletion and is told by letter; until then the rule before it counts, and setting that again
-    /// takes the new one back, also while the account is suspended. What has outlived its time is removed once a day.
+    /// The caller's own rule replaces the kind's. A rule that keeps longer counts at once. A shorter rule counts after
+    /// the grace of a deletion, and a letter tells the person. Until then the rule before it counts, and setting that
+    /// rule again takes the new one back, even while the account is suspended. Outlived records are removed once a day.
     #[oai(path = "/:kind", method = "put", operation_id = "retention_set")]
     async fn set(
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
-        /// The kind of record.
+        /// The name of the kind of record.
         #[oai(name = "kind")]
         name: Path<String>,
         body: Body<RetentionDecision>,

@@ -1,4 +1,4 @@
-//! Published statistics. Called by anyone, without a sign-in: what is published is about nobody.
+//! Published statistics. Anyone may call, without a sign-in, because what is published is about nobody.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -26,127 +26,128 @@ use crate::{
     http::{problem::Refusal, statistics::parameters::Parameters, tag::Tag, types::OneOf},
 };
 
-/// Published figures change once a quarter.
+/// For how long an answer may be cached; published figures change once a quarter.
 const CACHED: &str = "public, max-age=3600";
 
-/// A published cell: means a day over the people in it, with noise, and where the true mean lies with 95 % probability over the
-/// noise.
+/// A published cell: means per day over the people in it, with noise. Each interval holds the true value with a
+/// probability of 95 %, over the noise.
 #[derive(Object)]
 #[oai(example, rename = "PublishedStatistic")]
 pub struct Statistic {
-    /// The country, ISO 3166-1 alpha-3.
+    /// The country, ISO 3166-1 alpha-3; absent if the table has none.
     #[oai(skip_serializing_if_is_none)]
     country_code: Option<String>,
-    /// The federal state.
+    /// The federal state, such as `BY`; absent if the table has none.
     #[oai(skip_serializing_if_is_none)]
     state_code: Option<String>,
-    /// The specialty; absent where the table has none.
+    /// The specialty; absent if the table has none.
     #[oai(skip_serializing_if_is_none)]
     specialty: Option<String>,
-    /// The role level.
+    /// The role level; absent if the table has none.
     #[oai(skip_serializing_if_is_none)]
     role_level: Option<String>,
-    /// The hospital.
+    /// The id of the hospital; absent if the table has none.
     #[oai(skip_serializing_if_is_none)]
     hospital_id: Option<String>,
-    /// The group of roles: `doctor`, `nurse` or `other`.
+    /// The group of roles: `doctor`, `nurse` or `other`; absent if the table has none.
     #[oai(skip_serializing_if_is_none)]
     role_group: Option<String>,
     /// The quarter, such as `2025-Q1`.
     period: String,
-    /// Its first day.
+    /// The quarter's first day.
     period_start: NaiveDate,
-    /// Its last day.
+    /// The quarter's last day.
     period_end: NaiveDate,
-    /// 0; 1 where a scheduled revision replaced it.
+    /// 0 for the first release; 1 if a scheduled revision replaced it.
     revision: i32,
-    /// How many people, with noise.
+    /// The number of people, with noise.
     n_users: i64,
-    /// The lower end of its interval.
+    /// The lower end of the interval of the number of people.
     n_users_low: i64,
-    /// The upper end.
+    /// The upper end of the interval of the number of people.
     n_users_high: i64,
-    /// Planned hours a day.
+    /// Mean planned hours per day, with noise.
     avg_planned_hours_noised: f64,
-    /// The lower end of its interval.
+    /// The lower end of the interval of planned hours.
     avg_planned_hours_low: f64,
-    /// The upper end.
+    /// The upper end of the interval of planned hours.
     avg_planned_hours_high: f64,
-    /// Actual hours a day.
+    /// Mean actual hours per day, with noise.
     avg_actual_hours_noised: f64,
-    /// The lower end of its interval.
+    /// The lower end of the interval of actual hours.
     avg_actual_hours_low: f64,
-    /// The upper end.
+    /// The upper end of the interval of actual hours.
     avg_actual_hours_high: f64,
-    /// Overtime a day, in hours.
+    /// Mean overtime per day, in hours, with noise.
     avg_overtime_hours_noised: f64,
-    /// The lower end of its interval.
+    /// The lower end of the interval of overtime.
     avg_overtime_hours_low: f64,
-    /// The upper end.
+    /// The upper end of the interval of overtime.
     avg_overtime_hours_high: f64,
-    /// No published cell has fewer people.
+    /// The least number of people in a published cell.
     k_min_threshold: i32,
-    /// What the table cost of each person's budget, ε.
+    /// What the table cost of each person's privacy budget, ε.
     noise_epsilon: f64,
-    /// When it was drawn.
+    /// When the noise was drawn.
     computed_at: DateTime<Utc>,
 }
 
-/// A cell of which nothing is published: too few people, or perhaps none. It says no more, since all cells are listed that the
-/// table can have.
+/// A cell of which nothing is published, because it has too few people or none. Its name tells nothing, because every
+/// cell is listed that the table can have.
 #[derive(Object)]
 pub struct SuppressedCell {
-    /// The quarter.
+    /// The quarter, such as `2025-Q1`.
     period: String,
-    /// The cell, as `BY/surgery/nurse`.
+    /// The name of the cell, such as `BY/surgery/nurse`.
     cell: String,
 }
 
-/// Of which release of a quarter an answer is.
+/// The release of a quarter that an answer shows.
 #[derive(Object)]
 pub struct AnsweredRelease {
-    /// The quarter.
+    /// The quarter, such as `2025-Q1`.
     period: String,
-    /// 0; 1 where a scheduled revision replaced it, also where the revision does not publish a cell that the first release did.
+    /// 0 for the first release; 1 if a scheduled revision replaced it, even if the revision does not publish a cell
+    /// that the first release did.
     revision: i32,
 }
 
-/// Published cells, of each quarter those of its newest release and of no other.
+/// Published cells; for each quarter only those of its newest release.
 #[derive(Object)]
 #[oai(example)]
 pub struct Statistics {
-    /// In order of quarter and cell.
+    /// The cells, in the order of quarter and cell.
     stats: Vec<Statistic>,
-    /// Of which release of each quarter the cells are, in order of the quarters.
+    /// The release of each quarter that the cells belong to, in the order of the quarters.
     releases: Vec<AnsweredRelease>,
-    /// Where they were asked for: the cells that are not published.
+    /// The cells that are not published; absent if they were not asked for.
     #[oai(skip_serializing_if_is_none)]
     suppressed: Option<Vec<SuppressedCell>>,
 }
 
-/// A release.
+/// One release of a quarter's statistics.
 #[derive(Object)]
 pub struct Period {
-    /// The quarter.
+    /// The quarter, such as `2025-Q1`.
     period: String,
-    /// Its first day.
+    /// The quarter's first day.
     period_start: NaiveDate,
-    /// Its last day.
+    /// The quarter's last day.
     period_end: NaiveDate,
     /// 0 for the first release, 1 for the scheduled revision.
     revision: i32,
     /// Which tables were drawn: `full` or `small`.
     plan: OneOf<Plan>,
-    /// When it was drawn.
+    /// When the noise was drawn.
     computed_at: DateTime<Utc>,
-    /// SHA-256 over what was published, as the log's event `stats.released` says it too.
+    /// SHA-256 over what was published, in hexadecimal; the log's event `stats.released` says it too.
     sha256: String,
-    /// What it cost each person at most, ε.
+    /// What the release cost each person at most, ε.
     epsilon: f64,
-    /// What it cost each person at most, δ.
+    /// What the release cost each person at most, δ.
     delta: f64,
-    /// SHA-256 of the list of hospitals that there were cells for, as the log's events say it too; absent of releases from before
-    /// lists were fixed.
+    /// SHA-256 of the list of hospitals that had cells, as the log's events say it too; absent for a release from
+    /// before lists were fixed.
     #[oai(skip_serializing_if_is_none)]
     hospitals_sha256: Option<String>,
 }
@@ -154,7 +155,7 @@ pub struct Period {
 /// All releases.
 #[derive(Object)]
 pub struct Periods {
-    /// Newest first.
+    /// The releases, newest first.
     periods: Vec<Period>,
 }
 
@@ -263,7 +264,7 @@ pub enum StatisticsAnswer {
     #[oai(status = 200)]
     Json(
         Json<Statistics>,
-        /// How long it may be kept.
+        /// For how long the answer may be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
@@ -271,20 +272,20 @@ pub enum StatisticsAnswer {
     #[oai(status = 200, content_type = "text/csv")]
     Csv(
         PlainText<String>,
-        /// How long it may be kept.
+        /// For how long the answer may be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
 }
 
-/// An answer that may be kept.
+/// An answer that may be cached.
 #[derive(ApiResponse)]
 pub enum Cached<T: poem_openapi::types::ToJSON> {
     /// The answer.
     #[oai(status = 200)]
     Ok(
         Json<T>,
-        /// How long it may be kept.
+        /// For how long the answer may be cached.
         #[oai(header = "Cache-Control")]
         String,
     ),
@@ -297,7 +298,7 @@ impl StatisticsAnswer {
     }
 }
 
-/// The columns of CSV, which are those of JSON.
+/// Writes the cells as CSV, with the same columns as in JSON.
 fn csv(answer: &Statistics) -> Result<String, AppError> {
     use poem_openapi::types::ToJSON;
     const COLUMNS: [&str; 25] = [
@@ -343,7 +344,7 @@ fn csv(answer: &Statistics) -> Result<String, AppError> {
     String::from_utf8(bytes).map_err(|_| failed())
 }
 
-/// What is asked for, as the parameters say it.
+/// What the parameters ask for.
 struct Wish {
     from: Option<String>,
     to: Option<String>,
@@ -352,7 +353,8 @@ struct Wish {
 }
 
 impl Wish {
-    /// A quarter or a date. A quarter that is not over has nothing published, and is a mistake.
+    /// Reads a bound, given as a quarter or a date. Refuses a quarter that is not over, because nothing of it can be
+    /// published.
     fn bound(name: &str, text: Option<&str>, today: NaiveDate, is_end: bool) -> Result<Option<NaiveDate>, AppError> {
         let Some(text) = text else { return Ok(None) };
         let quarter: Option<Quarter> = text.parse().ok();
@@ -404,7 +406,7 @@ fn newest_of(releases: Vec<PaidRelease>, asked: &Asked) -> Vec<ReleaseRow> {
     rows
 }
 
-/// Reads published cells, and those that are not, where they are asked for.
+/// Reads the published cells and, if they are asked for, the cells that are not published.
 async fn read(app: &App, tables: &[Table], wish: &Wish, more: Asked) -> Result<StatisticsAnswer, Refusal> {
     let ctx = &nobody(app);
     let (times, as_csv) = wish.asked(ctx.now().date_naive())?;
@@ -421,7 +423,7 @@ async fn read(app: &App, tables: &[Table], wish: &Wish, more: Asked) -> Result<S
         suppressed: wish.suppressed.then(Vec::new),
     };
     for table in tables {
-        // A table that a coarser one stands in for in the quarters whose plan draws that.
+        // If several tables are read, each quarter uses the one that its plan draws.
         let has_table = |release: &&ReleaseRow| {
             let plan = Plan::parse(&release.plan);
             tables.len() == 1 || plan.is_some_and(|plan| plan.tables().contains(table))
@@ -451,30 +453,30 @@ async fn read(app: &App, tables: &[Table], wish: &Wish, more: Asked) -> Result<S
     Ok(StatisticsAnswer::new(answer, as_csv)?)
 }
 
-/// Published statistics.
 pub struct AnalyticsApi;
 
 #[OpenApi(prefix_path = "/v1/analytics", tag = "Tag::Statistics")]
 impl AnalyticsApi {
     /// Statistics by federal state
     ///
-    /// By state, specialty and role; of quarters with the small plan by state and role. Public.
+    /// By state, specialty and role; for quarters with the small plan by state and role. Public.
     #[oai(path = "/by-state", method = "get", operation_id = "statistics_by_state")]
     #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn by_state(
         &self,
         app: Data<&Arc<App>>,
-        /// Only this federal state, such as `BY`.
+        /// Only this federal state, such as `BY`; absent: all.
         state: Query<Option<String>>,
-        /// Only this specialty.
+        /// Only this specialty; absent: all.
         specialty: Query<Option<String>>,
-        /// From this quarter on, such as `2025-Q1`, or from quarters that begin on this date or later.
+        /// From this quarter on, such as `2025-Q1`, or from quarters that begin on this date or later; absent: no
+        /// bound.
         from: Query<Option<String>>,
-        /// To this quarter, or quarters that end by this date.
+        /// To this quarter, or to quarters that end on this date or earlier; absent: no bound.
         to: Query<Option<String>>,
-        /// `json` or `csv`; `json` where absent.
+        /// `json` or `csv`; if absent, `json`.
         format: Query<Option<String>>,
-        /// Whether to list the cells of which nothing is published.
+        /// Whether to list the cells of which nothing is published; if absent, they are not listed.
         suppressed: Query<Option<bool>>,
     ) -> Result<StatisticsAnswer, Refusal> {
         let more = Asked {
@@ -488,20 +490,22 @@ impl AnalyticsApi {
 
     /// Statistics by federal state and role
     ///
-    /// Over all specialties: drawn by the small plan; by the full plan added up from the noisy numbers of the specialties.
+    /// Over all specialties. The small plan draws this table; the full plan adds it up from the noisy numbers of the
+    /// specialties.
     #[oai(path = "/by-state-role", method = "get", operation_id = "statistics_by_state_role")]
     async fn by_state_role(
         &self,
         app: Data<&Arc<App>>,
-        /// Only this federal state, such as `BY`.
+        /// Only this federal state, such as `BY`; absent: all.
         state: Query<Option<String>>,
-        /// From this quarter on, or from quarters that begin on this date or later.
+        /// From this quarter on, such as `2025-Q1`, or from quarters that begin on this date or later; absent: no
+        /// bound.
         from: Query<Option<String>>,
-        /// To this quarter, or quarters that end by this date.
+        /// To this quarter, or to quarters that end on this date or earlier; absent: no bound.
         to: Query<Option<String>>,
-        /// `json` or `csv`; `json` where absent.
+        /// `json` or `csv`; if absent, `json`.
         format: Query<Option<String>>,
-        /// Whether to list the cells of which nothing is published.
+        /// Whether to list the cells of which nothing is published; if absent, they are not listed.
         suppressed: Query<Option<bool>>,
     ) -> Result<StatisticsAnswer, Refusal> {
         let more = Asked { state_code: choice::<StateCode>("state", state.0)?, ..Asked::default() };
@@ -516,16 +520,17 @@ impl AnalyticsApi {
     async fn by_hospital(
         &self,
         app: Data<&Arc<App>>,
-        /// Only this hospital.
+        /// Only this hospital, by its id; absent: all.
         #[oai(validator(max_length = 64))]
         hospital_id: Query<Option<String>>,
-        /// From this quarter on, or from quarters that begin on this date or later.
+        /// From this quarter on, such as `2025-Q1`, or from quarters that begin on this date or later; absent: no
+        /// bound.
         from: Query<Option<String>>,
-        /// To this quarter, or quarters that end by this date.
+        /// To this quarter, or to quarters that end on this date or earlier; absent: no bound.
         to: Query<Option<String>>,
-        /// `json` or `csv`; `json` where absent.
+        /// `json` or `csv`; if absent, `json`.
         format: Query<Option<String>>,
-        /// Whether to list the cells of which nothing is published.
+        /// Whether to list the cells of which nothing is published; if absent, they are not listed.
         suppressed: Query<Option<bool>>,
     ) -> Result<StatisticsAnswer, Refusal> {
         let more = Asked { hospital_id: hospital_id.0, ..Asked::default() };
@@ -545,8 +550,8 @@ impl AnalyticsApi {
 
     /// The parameter sheet
     ///
-    /// What protects people in these statistics: the unit, the budget, the bounds, the thresholds, what is planned with what each
-    /// release costs and when it is made, and what is not guaranteed.
+    /// What protects people in these statistics: the unit of privacy, the budget, the bounds, the thresholds, the plans
+    /// with the cost and the date of each release, and what is not guaranteed.
     #[oai(path = "/parameters", method = "get", operation_id = "statistics_parameters")]
     async fn parameters(&self, app: Data<&Arc<App>>) -> Result<Cached<Parameters>, Refusal> {
         let sheet = Parameters::new(&release::plans(&app).await?, &hospital::lists(&app).await?);

@@ -1,5 +1,6 @@
-//! The parameter sheet of the published statistics. Called by anyone, without a sign-in, through `analytics`: what a release costs,
-//! when it is made, and what that guarantees. It is made from the code that uses the values, and from what is planned.
+//! The parameter sheet of the published statistics: what a release costs, when it is made, and what that guarantees.
+//! Called by anyone, without a sign-in, through `analytics`. It is made from the code that uses the values, and from
+//! what is planned.
 
 use std::{
     collections::BTreeMap,
@@ -23,48 +24,50 @@ use crate::http::types::OneOf;
 /// What a table costs and when a cell of it is published.
 #[derive(Object)]
 pub struct TableParameters {
-    /// The plan that draws it.
+    /// The plan that draws the table.
     plan: OneOf<Plan>,
-    /// The table.
+    /// The name of the table.
     table: OneOf<Table>,
-    /// ε of the count of people.
+    /// ε spent on the count of people.
     epsilon_users: f64,
-    /// ε of overtime.
+    /// ε spent on overtime.
     epsilon_overtime: f64,
-    /// ε of planned hours.
+    /// ε spent on planned hours.
     epsilon_planned: f64,
-    /// δ of the decision to publish a cell.
+    /// δ spent on the decision to publish a cell.
     delta: f64,
-    /// A cell is published only if its noisy count is at least τ.
+    /// τ: a cell is published only if its noisy count is at least this.
     threshold: i64,
-    /// δ of the decision to publish a roll-up, the sum of a cell with others; 0 where there are none.
+    /// δ spent on the decision to publish a roll-up, which is the sum of a cell with others; 0 if the table has none.
     roll_up_delta: f64,
-    /// A roll-up is published only if none of its cells is suppressed, or if the suppressed ones have k_min people together and
-    /// a noisy count of at least this: for one suppressed cell, for two, and so on. Empty where there are no roll-ups.
+    /// A roll-up is published only if none of its cells is suppressed, or if the suppressed cells together have at
+    /// least k_min people and a noisy count of at least this. The first value is for one suppressed cell, the second
+    /// for two, and so on. Empty if the table has no roll-ups.
     roll_up_thresholds: Vec<i64>,
 }
 
-/// A release of each quarter, as it is planned: what it costs each person, and when it is made.
+/// A planned release of each quarter: what it costs each person, and when it is made.
 #[derive(Object)]
 pub struct PlannedRelease {
     /// 0 for the first release, 1 for the revision.
     revision: u32,
-    /// Its part of the budget, in percent.
+    /// The release's part of the budget, in percent.
     percent: u32,
-    /// It is made so many days after the quarter's last day, or later.
+    /// The release is made so many days after the quarter's last day, or later.
     days_after_quarter: u32,
-    /// What it costs each person at most, ε.
+    /// What the release costs each person at most, ε.
     epsilon: f64,
-    /// What it costs each person at most, δ.
+    /// What the release costs each person at most, δ.
     delta: f64,
-    /// Its tables.
+    /// The tables that the release draws.
     tables: Vec<TableParameters>,
 }
 
-/// What is planned from a quarter on.
+/// What is planned for the quarters from one quarter on.
 #[derive(Object)]
 pub struct PlannedQuarters {
-    /// The first quarter, to the one in which the next plan begins; absent of what counts before any plan.
+    /// The first quarter. The plan counts until the quarter in which the next plan begins. Absent for the quarters
+    /// before the first plan.
     #[oai(skip_serializing_if_is_none)]
     from: Option<String>,
     /// Which tables are drawn: `full` or `small`.
@@ -73,63 +76,63 @@ pub struct PlannedQuarters {
     releases: Vec<PlannedRelease>,
 }
 
-/// A list of hospitals, as it was fixed before the quarter it begins to count for.
+/// A list of hospitals, which was fixed before the first quarter for which it counts.
 #[derive(Object)]
 pub struct HospitalListParameters {
-    /// The first quarter, to the one in which the next list begins.
+    /// The first quarter. The list counts until the quarter in which the next list begins.
     from: String,
-    /// How many hospitals.
+    /// How many hospitals the list has.
     count: u32,
-    /// SHA-256 over their ids in order, each followed by a line feed; hexadecimal.
+    /// SHA-256 over the ids in order, each followed by a line feed, in hexadecimal.
     sha256: String,
 }
 
-/// Which role levels a group holds.
+/// The group that a role level belongs to.
 #[derive(Object)]
 pub struct RoleGroupParameters {
-    /// The level.
+    /// The role level.
     role_level: OneOf<RoleLevel>,
-    /// The group.
+    /// The group of roles.
     role_group: OneOf<RoleGroup>,
 }
 
 /// The public parameter sheet.
 #[derive(Object)]
 pub struct Parameters {
-    /// What is protected.
+    /// The unit that is protected.
     unit_of_privacy: String,
-    /// ε that a quarter spends on a person at most, over all tables and revisions.
+    /// The most ε that a quarter spends on a person, over all tables and revisions.
     epsilon: f64,
-    /// δ that it spends at most.
+    /// The most δ that a quarter spends on a person, over all tables and revisions.
     delta: f64,
-    /// K: the least people in a published cell.
+    /// K: the least number of people in a published cell.
     k_min: u32,
-    /// So many days after its end a quarter is released.
+    /// How many days after its end a quarter is released.
     grace_days: u32,
-    /// Bounds of a person's mean overtime, in minutes a day.
+    /// The lower and the upper bound of a person's mean overtime, in minutes per day.
     overtime_minutes: Vec<i64>,
-    /// Bounds of a person's mean planned work, in minutes a day.
+    /// The lower and the upper bound of a person's mean planned work, in minutes per day.
     planned_minutes: Vec<i64>,
-    /// The tables by plan, at the whole budget: where a quarter is not revised.
+    /// The tables by plan, at the whole budget, as it counts for a quarter that is not revised.
     tables: Vec<TableParameters>,
-    /// What is planned, the earliest first, with what each release of a quarter costs and when it is made.
+    /// What is planned, earliest first, with what each release of a quarter costs and when it is made.
     planned: Vec<PlannedQuarters>,
-    /// The lists of hospitals that the table by hospital has cells for, the earliest first.
+    /// The lists of hospitals that give the table by hospital its cells, earliest first.
     hospital_lists: Vec<HospitalListParameters>,
-    /// How roles are grouped.
+    /// The group of each role level.
     role_groups: Vec<RoleGroupParameters>,
-    /// How noise is drawn.
+    /// How the noise is drawn.
     sampler: String,
-    /// What intervals mean.
+    /// What the intervals mean.
     intervals: String,
-    /// What holds.
+    /// What is guaranteed.
     guaranteed: Vec<String>,
-    /// What does not.
+    /// What is not guaranteed.
     not_guaranteed: Vec<String>,
 }
 
 impl TableParameters {
-    /// The tables of a plan, for so many percent of the budget.
+    /// The tables of a plan, at so many percent of the budget.
     fn of(plan: Plan, percent: u32) -> Vec<Self> {
         plan.tables().iter().map(|table| Self::new(plan, *table, percent)).collect()
     }
@@ -153,10 +156,11 @@ impl TableParameters {
 /// Thresholds of roll-ups, by plan, table and percent of the budget.
 type RollUpThresholds = BTreeMap<(&'static str, &'static str, u32), Vec<i64>>;
 
-/// Those that were computed. Each takes a convolution, and they never change.
+/// The thresholds that were computed so far. They are kept, because each takes a convolution and never changes.
 static ROLL_UP_THRESHOLDS: Mutex<RollUpThresholds> = Mutex::new(BTreeMap::new());
 
-/// The least noisy counts of suppressed cells together: of one, of two, and so on to one a specialty.
+/// The least noisy count with which suppressed cells pass together: for one cell, for two, and so on to one for each
+/// specialty.
 fn roll_up_thresholds(plan: Plan, table: Table, percent: u32) -> Vec<i64> {
     let mut known = ROLL_UP_THRESHOLDS.lock().unwrap_or_else(PoisonError::into_inner);
     let thresholds = known.entry((plan.as_str(), table.as_str(), percent)).or_insert_with(|| {
@@ -201,7 +205,7 @@ impl Parameters {
     }
 }
 
-/// What holds whatever is planned.
+/// The part of the sheet that does not depend on plans and lists.
 fn general() -> Parameters {
     let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
     Parameters {
