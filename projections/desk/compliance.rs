@@ -1,5 +1,5 @@
-//! What the compliance desk counts and lists: states, times and random ids, straight from log and read models. No personal data
-//! in clear; an erasure takes a person's rows out of all of it but the log.
+//! What the compliance desk counts and lists: states, times and random ids, straight from the log and read models. No
+//! personal data in clear. An erasure removes a person's rows from all of it except the log.
 
 use std::sync::LazyLock;
 
@@ -8,24 +8,20 @@ use context::SubjectId;
 use db::{Query, Row};
 use uuid::Uuid;
 
-/// A request of a person that is not answered yet.
 pub struct OpenRequest {
-    /// The person inside the log.
     pub subject: SubjectId,
-    /// The request.
     pub request: Uuid,
     /// `erasure` or `export`.
     pub kind: String,
-    /// How far it has come.
     pub state: String,
-    /// When it came.
+    /// When the request was received.
     pub received_at: DateTime<Utc>,
-    /// Whether the person was told that it takes longer.
+    /// Whether the deadline was extended, and the person told.
     pub extended: bool,
 }
 
-/// All requests that are not answered yet, the oldest first, or the one that is named. What was never confirmed is none once its
-/// token has run out.
+/// All requests that are not answered yet, the oldest first; or only the request with this id. A deletion that was not
+/// confirmed does not count once its token has expired.
 pub fn request_list(request: Option<Uuid>, now: DateTime<Utc>, limit: i64) -> Query {
     Query::new(
         "-- request_list
@@ -60,7 +56,7 @@ impl OpenRequest {
     }
 }
 
-/// Consents by purpose and version of the notice.
+/// How many consents are given, not given and objected to, by purpose and version of the notice.
 pub fn consents_count() -> Query {
     Query::new(
         "-- consents_count
@@ -70,7 +66,8 @@ pub fn consents_count() -> Query {
     )
 }
 
-/// How many accounts there are, are restricted, held, and suspended.
+/// How many accounts there are, are restricted, held, suspended, erased and wait for their deletion; and when the last
+/// erasure was.
 pub fn accounts_count(now: DateTime<Utc>) -> Query {
     Query::new(
         "-- accounts_count
@@ -82,7 +79,7 @@ pub fn accounts_count(now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
-/// Legal holds that stand.
+/// Legal holds that have not ended, by their end.
 pub fn holds_list(now: DateTime<Utc>) -> Query {
     Query::new(
         "-- holds_list\nSELECT subject_id, held_until FROM read.accounts WHERE held_until > $1 ORDER BY held_until",
@@ -90,7 +87,7 @@ pub fn holds_list(now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
-/// Erasures that were confirmed and wait for the end of their grace, and those of the last thirty days that are done.
+/// Confirmed erasures that wait for the end of their grace, and the erasures of the last thirty days.
 pub fn erasures_list(now: DateTime<Utc>) -> Query {
     Query::new(
         "-- erasures_list
@@ -102,7 +99,7 @@ pub fn erasures_list(now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
-/// Accounts with a staff role, and when each signed in last.
+/// Accounts with a staff role, and when each of them signed in last.
 pub fn staff_list() -> Query {
     Query::new(
         "-- staff_list
@@ -112,40 +109,41 @@ pub fn staff_list() -> Query {
     )
 }
 
-/// PostgreSQL's version: as text, and as a number.
+/// PostgreSQL's version, as text and as a number.
 pub fn server_version() -> Query {
     Query::new(
         "-- server_version\nSELECT current_setting('server_version'), current_setting('server_version_num')::int",
     )
 }
 
-/// Which entries of the trail are wanted.
+/// Which of everybody's events are searched for.
 #[derive(Clone, Debug)]
 pub struct TrailFilter {
-    /// From here on.
+    /// From this time on.
     pub from: DateTime<Utc>,
-    /// Before this.
+    /// Before this time.
     pub to: DateTime<Utc>,
-    /// Only this action, or a family of them.
+    /// Only this type of event, or all types that begin with this text and a dot.
     pub action: Option<String>,
-    /// Only about this person inside the log.
+    /// Only events about this person inside the log.
     pub subject: Option<Uuid>,
-    /// Only by somebody in this role.
+    /// Only events by somebody in this role.
     pub role: Option<String>,
-    /// Behind this place of the log.
+    /// Only events after this position of the log: transaction and position.
     pub after: (u64, i64),
-    /// How many at most.
+    /// The most events that are returned.
     pub limit: i64,
 }
 
-/// What is shown of an entry: a sealed payload says nothing, and is left out.
+/// The columns that are shown of an event. A sealed payload is left out, because nobody can read it here.
 const ENTRY: &str = "e.txid::text, e.position, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version,
                CASE WHEN e.payload->'sealed' IS NULL THEN e.payload::text ELSE '' END, e.metadata::text, e.event_id, e.subject_id,
                e.kind, e.recorded_at";
 
-/// Entries in the order of the log, below the oldest open transaction: of everybody in a span of time, or of one person.
+/// Events in the order of the log, below the oldest open transaction: of everybody in a span of time, or of one person.
 pub fn trail_list(filter: TrailFilter) -> Query {
-    // Of a person by the primary key; of everybody the places are sorted, and only the page's rows are read whole.
+    // One person's events are found by the primary key. For everybody's events the positions are sorted first, and only
+    // the rows of the page are read whole.
     static OF_ONE: LazyLock<String> = LazyLock::new(|| {
         format!(
             "-- trail_of_subject
@@ -182,8 +180,8 @@ pub fn trail_list(filter: TrailFilter) -> Query {
         .bind(filter.limit)
 }
 
-/// Who is concerned by a breach: everybody of whose data of these kinds something was written or read in a span of time, and how
-/// often. Without kinds, of any.
+/// The people whom a breach may concern: everybody about whom data of these kinds was written or read in a span of
+/// time, and how often. An empty list of kinds means all kinds.
 pub fn affected_list(from: DateTime<Utc>, to: DateTime<Utc>, kinds: Vec<String>, limit: i64) -> Query {
     Query::new(
         "-- affected_list
@@ -199,19 +197,18 @@ pub fn affected_list(from: DateTime<Utc>, to: DateTime<Utc>, kinds: Vec<String>,
     .bind(limit)
 }
 
-/// An opening of a person's data.
+/// An opening: a member of staff may read one person's data for a short time.
 pub struct OpeningRow {
-    /// Whose data.
+    /// The person whose data may be read.
     pub subject: SubjectId,
-    /// Who may read it.
+    /// The member of staff who may read it.
     pub staff: SubjectId,
-    /// Until when.
+    /// When the opening ends.
     pub expires_at: DateTime<Utc>,
-    /// The ring's MAC of all that.
+    /// The key ring's MAC over the fields above.
     pub mac: Vec<u8>,
 }
 
-/// An opening by its id.
 pub fn opening_get(opening: Uuid) -> Query {
     Query::new("-- opening_get\nSELECT subject_id, staff_id, expires_at, mac FROM auth.openings WHERE opening_id = $1")
         .bind(opening)
@@ -224,7 +221,6 @@ impl OpeningRow {
     }
 }
 
-/// Stores an opening.
 pub fn opening_add(opening: Uuid, session: Uuid, row: &OpeningRow) -> Query {
     Query::new(
         "-- opening_add

@@ -1,7 +1,7 @@
-//! Lag: how far each catch-up projection is behind the newest committed event, and who holds it back.
+//! Lag: how far each catch-up projection is behind the newest committed event, and which transactions hold the
+//! projection back.
 //!
-//! Counted over everything that is committed, also over events that may not be read yet because a transaction older than they
-//! are is still open.
+//! All committed events are counted, also events that may not be read yet because an older transaction is still open.
 
 use chrono::{DateTime, Utc};
 use db::{Query, Row};
@@ -9,28 +9,27 @@ use event_log::Position;
 
 use crate::catch_up::position_of;
 
-/// Events that wait are counted up to here.
+/// Waiting events are counted up to this number.
 pub const COUNTED: i64 = 100_000;
 
-/// How a projection stands.
+/// The state of a projection.
 pub struct LagRow {
-    /// Its name.
     pub name: String,
     /// The generation that is shown.
     pub active: i64,
     /// The generation that is being built.
     pub building: Option<i64>,
-    /// The version of the code that keeps the one that is shown.
+    /// The version of the code that keeps the generation that is shown.
     pub code_version: i32,
-    /// How far it has come in the log.
+    /// The position of the generation that is shown.
     pub position: Position,
-    /// When it moved last.
+    /// When the position moved last.
     pub moved_at: DateTime<Utc>,
     /// How many events wait, at most [`COUNTED`].
     pub lag_events: i64,
-    /// Since when the oldest of them waits.
+    /// When the oldest waiting event was recorded.
     pub waiting_since: Option<DateTime<Utc>>,
-    /// How many events it could not apply.
+    /// How many events the generation that is shown could not apply.
     pub dead_letters: i64,
 }
 
@@ -51,7 +50,6 @@ impl LagRow {
     }
 }
 
-/// All catch-up projections.
 pub fn projection_list() -> Query {
     Query::new(
         "-- projection_list
@@ -70,7 +68,8 @@ pub fn projection_list() -> Query {
     .bind(COUNTED)
 }
 
-/// The backends that hold readers back, by pid and login, where committed events have been waiting for them since `since`.
+/// The backends that hold readers back, by process id and login, if a committed event has been waiting for them since
+/// `since`.
 pub fn log_stalled(since: DateTime<Utc>) -> Query {
     Query::new(
         "-- log_stalled

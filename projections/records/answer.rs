@@ -1,5 +1,5 @@
-//! Stored answers: what a request with an `Idempotency-Key` was answered, sealed, for 24 hours. Not rebuildable; personal,
-//! sealed under the trail key; goes with the person.
+//! Stored answers: the sealed answer to a request with an `Idempotency-Key`, kept for 24 hours. Not rebuildable.
+//! Personal, sealed under the trail key; an erasure removes the row.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::SubjectId;
@@ -7,7 +7,6 @@ use db::{Query, Row};
 
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
-/// A stored answer.
 pub struct AnswerRow {
     /// The transit key under which the fingerprint was made.
     pub ring_key: i64,
@@ -15,7 +14,7 @@ pub struct AnswerRow {
     pub fingerprint: Vec<u8>,
     /// The sealed answer, in base64.
     pub sealed: String,
-    /// When it has run out.
+    /// When the answer expires.
     pub expires_at: DateTime<Utc>,
 }
 
@@ -26,7 +25,7 @@ impl AnswerRow {
     }
 }
 
-/// The answer to an earlier request with the same key, run out or not.
+/// The answer to an earlier request with the same key, also if it has expired.
 pub fn answer_get(subject: SubjectId, key_hash: [u8; 32]) -> Query {
     Query::new(
         "-- answer_get
@@ -36,7 +35,7 @@ pub fn answer_get(subject: SubjectId, key_hash: [u8; 32]) -> Query {
     .bind(key_hash.to_vec())
 }
 
-/// Forgets an answer that has run out, so that its key can be used anew.
+/// Removes an expired answer, so that its key can be used again.
 pub fn answer_forget(subject: SubjectId, key_hash: [u8; 32]) -> Query {
     Query::new(
         "-- answer_forget
@@ -46,7 +45,7 @@ pub fn answer_forget(subject: SubjectId, key_hash: [u8; 32]) -> Query {
     .bind(key_hash.to_vec())
 }
 
-/// Forgets all of a person's answers.
+/// Removes all of a person's answers.
 pub fn answers_forget(subject: SubjectId) -> Query {
     Query::new(
         "-- answers_forget

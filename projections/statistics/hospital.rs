@@ -1,4 +1,5 @@
-//! The public list of hospitals. Not rebuildable: the log holds the hashes of lists. About nobody; an erasure does not touch it.
+//! The public list of hospitals. Not rebuildable, because the log holds only the hashes of lists. About nobody; an
+//! erasure does not touch it.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use db::{Query, Row};
@@ -6,14 +7,12 @@ use domain::quarter::Quarter;
 
 use crate::statistics::release::ReleaseRow;
 
-/// A hospital on the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hospital {
-    /// Its id, as work profiles name it.
+    /// The hospital's id, as work profiles name it.
     pub hospital_id: String,
-    /// When it was added.
     pub added_at: DateTime<Utc>,
-    /// The first day of the first quarter that has cells for it.
+    /// The first day of the first quarter that has cells for the hospital.
     pub counts_from: NaiveDate,
 }
 
@@ -23,12 +22,13 @@ impl Hospital {
         Self { hospital_id: row.get(0), added_at: row.get(1), counts_from: row.get(2) }
     }
 
-    /// Whether a quarter has cells for it.
+    /// Whether a quarter has cells for the hospital.
     pub fn counts_in(&self, period: Quarter) -> bool {
         self.counts_from <= period.first_day()
     }
 
-    /// Whether a release had cells for it. Before lists were fixed, a release took the list as it was at that moment.
+    /// Whether a release had cells for the hospital. Before lists were fixed, a release took the list as it was at that
+    /// moment.
     pub fn was_in(&self, release: &ReleaseRow) -> bool {
         match release.hospitals_sha256 {
             Some(_) => self.counts_in(Quarter::of(release.period_start)),
@@ -37,7 +37,7 @@ impl Hospital {
     }
 }
 
-/// The whole list, in order.
+/// The whole list, in the order of the ids.
 pub fn hospital_list() -> Query {
     Query::new(
         "-- hospital_list
@@ -47,7 +47,6 @@ pub fn hospital_list() -> Query {
     )
 }
 
-/// Adds hospitals to the list.
 pub fn hospital_add(hospitals: Vec<String>, now: DateTime<Utc>, counts_from: NaiveDate) -> Query {
     Query::new(
         "-- hospital_add
