@@ -1,34 +1,32 @@
-//! Reading on: every event once, in commit order, none lost to a transaction that is still open.
+//! Reading on: every event once, in commit order, and none lost to a transaction that is still open.
 //!
-//! A page and its bound come from one statement. The bound is the oldest transaction still running: below it nothing can
-//! appear any more, so a reader never passes an event that commits later. `txid` orders by transaction, `position` within.
+//! A page and its bound come from one statement. The bound is the oldest transaction that is still running. No event
+//! can appear below the bound any more, so a reader never passes an event that commits later. `txid` orders the
+//! transactions, `position` the events within a transaction.
 
 use db::{Query, Row};
 
 use crate::Event;
 
-/// How far a reader has come.
+/// A position in the log. A reader at this position has read everything up to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// The transaction's id.
     pub txid: u64,
-    /// The place among all events.
+    /// The number of the event among all events.
     pub position: i64,
 }
 
-/// Pages through the log.
 pub struct Reader {
     after: Position,
     limit: i64,
 }
 
 impl Reader {
-    /// A reader that goes on behind `after`, `limit` events a page.
+    /// A reader that goes on after `after`, with `limit` events a page.
     pub fn new(after: Position, limit: i64) -> Self {
         Self { after, limit }
     }
 
-    /// The statement of the next page.
     pub fn page(&self) -> Query {
         Query::new(
             "-- log_page
@@ -43,7 +41,7 @@ impl Reader {
         .bind(self.limit)
     }
 
-    /// Takes a page's rows and moves on behind them.
+    /// Takes the rows of a page, and moves the reader behind them.
     pub fn take(&mut self, rows: &[Row]) -> Vec<(Position, Event)> {
         let page: Vec<_> = rows
             .iter()
@@ -56,13 +54,12 @@ impl Reader {
         page
     }
 
-    /// How far it has come.
     pub fn position(&self) -> Position {
         self.after
     }
 }
 
-/// Names the backends whose open transaction holds readers back, by pid.
+/// The process ids of the backends whose open transaction holds readers back.
 pub fn holders() -> Query {
     Query::new(
         "-- log_holders
