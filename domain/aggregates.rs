@@ -1,5 +1,5 @@
-//! All aggregates and all types of events. A new aggregate is a line in [`AGGREGATES`] and one in `whole_state/mod.rs`; tests
-//! refuse a missing one.
+//! Lists all aggregates and all types of events. A new aggregate needs a line in [`AGGREGATES`] and a line in
+//! `whole_state/mod.rs`; a test fails if either is missing.
 
 use cqrs_es::Aggregate;
 
@@ -20,14 +20,13 @@ use crate::{
     },
 };
 
-/// An aggregate, as the log sees it.
+/// An aggregate as the log sees it: the type of its streams and the types of its events.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
-    /// The name of its Rust type.
+    /// The name of the aggregate's Rust type.
     pub name: &'static str,
-    /// The type of its streams. Two aggregates may share one, if their streams have different ids.
+    /// The type of the aggregate's streams. Two aggregates may share a type if the ids of their streams differ.
     pub stream: &'static str,
-    /// The types of its events.
     pub events: &'static [&'static str],
 }
 
@@ -37,7 +36,6 @@ impl Description {
     }
 }
 
-/// All aggregates.
 pub const AGGREGATES: &[Description] = &[
     Description::of::<Account>("Account"),
     Description::of::<Suspension>("Suspension"),
@@ -59,7 +57,8 @@ pub const AGGREGATES: &[Description] = &[
     Description::of::<KeyRing>("KeyRing"),
 ];
 
-/// Every type of event that the log may hold: those of the aggregates, then the entries about reads, which have no aggregate.
+/// Every type of event that the log may hold: the types of all aggregates, then the types of entries about reads,
+/// because reads have no aggregate.
 pub const EVENT_TYPES: &[&str] = &ALL;
 
 const ALL: [&str; COUNT] = {
@@ -89,7 +88,8 @@ const COUNT: usize = {
     count
 };
 
-/// The event types of an aggregate by its place in [`AGGREGATES`]; behind the last one those of reads.
+/// The event types of the aggregate with this index in [`AGGREGATES`]. The index after the last aggregate stands for
+/// the entries about reads.
 const fn list_of_types(place: usize) -> &'static [&'static str] {
     if place < AGGREGATES.len() { AGGREGATES[place].events } else { access::EVENT_TYPES }
 }

@@ -1,16 +1,14 @@
-//! Closed lists: what a hospital, a role and a source may be. The API publishes them as enumerations.
+//! Closed lists of names, such as specialties, role levels and federal states. The API publishes them as enumerations.
 
 use serde::{Deserialize, Serialize};
 
 /// A closed list of names.
 pub trait Choice: Copy + Sized + Send + Sync + 'static {
-    /// The list's name in the API.
+    /// The name of the list in the API.
     const NAME: &'static str;
-    /// All names.
     const NAMES: &'static [&'static str];
-    /// The name.
     fn as_str(self) -> &'static str;
-    /// The choice of a name.
+    /// Returns `None` if the list does not hold the name.
     fn parse(name: &str) -> Option<Self>;
 }
 
@@ -38,7 +36,6 @@ macro_rules! choice {
 pub(crate) use choice;
 
 choice! {
-    /// A medical specialty.
     Specialty {
         Anaesthesiology = "anaesthesiology", Cardiology = "cardiology", Dermatology = "dermatology",
         EmergencyMedicine = "emergency_medicine", Gastroenterology = "gastroenterology", Geriatrics = "geriatrics",
@@ -50,7 +47,6 @@ choice! {
 }
 
 choice! {
-    /// The level of a role.
     RoleLevel {
         Assistant = "assistant", Specialist = "specialist", Senior = "senior", Chief = "chief", Nurse = "nurse",
         Other = "other",
@@ -58,7 +54,7 @@ choice! {
 }
 
 choice! {
-    /// A federal state of Germany (ISO 3166-2 without the country).
+    /// A federal state of Germany, by its ISO 3166-2 code without the country.
     StateCode {
         BadenWuerttemberg = "BW", Bavaria = "BY", Berlin = "BE", Brandenburg = "BB", Bremen = "HB", Hamburg = "HH",
         Hesse = "HE", MecklenburgVorpommern = "MV", LowerSaxony = "NI", NorthRhineWestphalia = "NW",
@@ -78,7 +74,7 @@ choice! {
 }
 
 choice! {
-    /// An age in years, in groups.
+    /// A group of ages, in years.
     AgeGroup {
         Under18 = "under_18", From18 = "18_to_29", From30 = "30_to_44", From45 = "45_to_59", From60 = "60_to_74",
         From75 = "75_and_over", NotSaid = "not_said",
@@ -86,6 +82,6 @@ choice! {
 }
 
 choice! {
-    /// A gender, as the person says it.
+    /// A gender, as the person states it.
     Gender { Female = "female", Male = "male", NonBinary = "non_binary", NotSaid = "not_said" }
 }

@@ -1,13 +1,14 @@
-//! Types of events: each aggregate lists its own once, beside the enum of its events. What the log stores under a type is never
-//! renamed.
+//! Types of events. Each aggregate lists its types once, beside the enum of its events. A type is never renamed,
+//! because the log holds events of this type for ever.
 
 /// The types of an aggregate's events.
 pub trait EventTypes {
-    /// All of them, in the order of the enum.
+    /// All types, in the order of the enum's variants.
     const ALL: &'static [&'static str];
 }
 
-/// Gives every variant of an enum of events its type, and all of them one version. The compiler refuses a variant without a type.
+/// Gives every variant of an enum of events its type, and gives all variants the same version. The compiler refuses a
+/// variant without a type.
 macro_rules! event_types {
     ($event:ident $version:literal { $($variant:ident = $name:literal),+ $(,)? }) => {
         impl $crate::event::EventTypes for $event {

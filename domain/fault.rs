@@ -2,17 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One fault of an input: the field, as a path (`events[3].date`), and the fact. It never repeats the value.
+/// One fault of an input: the path of the field, and what is wrong with the field. A fault never repeats the value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// The field's path.
+    /// The path of the field, such as `events[3].date`.
     pub field: String,
-    /// What is wrong with it.
     pub message: String,
 }
 
 impl Fault {
-    /// A fault of a field.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }

@@ -1,7 +1,8 @@
-//! Filters: which of a person's records an export or a deletion is about. Pure, and the same for both.
+//! Filters: which of a person's records an export or a deletion is about. Exports and deletions use the same filters.
 //!
-//! Days are those of a calendar in a time zone. Whether a moment lies in them is asked of its local day, which every moment has
-//! exactly one of: so days of 23 and 25 hours, and days that begin at one o'clock, need no rule of their own.
+//! Days are days of the calendar in a time zone. A moment is turned into its local day before it is compared. Every
+//! moment has exactly one local day, so days of 23 or 25 hours and days that begin at one o'clock need no rule of their
+//! own.
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -14,59 +15,57 @@ use crate::{
     rights::deletion::Scope,
 };
 
-/// Days from the first to the last, both included, of a calendar in a time zone.
+/// Days from the first to the last, both included, in the calendar of a time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Days {
-    /// The first.
     pub first: NaiveDate,
-    /// The last.
     pub last: NaiveDate,
-    /// Whose days they are.
+    /// The time zone of the calendar.
     pub zone: Tz,
 }
 
 impl Days {
-    /// Whether a record lies in them; one of a kind without days lies in all.
+    /// Whether a record lies in these days. A record of a kind without days always does.
     pub fn hold(&self, kind: &Kind, body: &Body) -> bool {
         kind.day(body, self.zone).is_none_or(|day| self.first <= day && day <= self.last)
     }
 
-    /// The quarters in which records of these days are filed. They are filed by their day in UTC, and no time zone was ever a
-    /// whole day apart from it.
+    /// The quarters in which records of these days are filed. Records are filed by their day in UTC, so one day is
+    /// added before the first and after the last: no time zone was ever a whole day apart from UTC.
     pub fn quarters(&self) -> impl Iterator<Item = Quarter> + use<> {
         Quarter::between(self.first.pred_opt().unwrap_or(self.first), self.last.succ_opt().unwrap_or(self.last))
     }
 }
 
-/// Which records are meant. What is absent narrows nothing.
+/// Which records are meant. An absent field narrows nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
-    /// The first day, for kinds with days.
+    /// The first day, included. If it is set, kinds without days are not meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<NaiveDate>,
-    /// The last day, for kinds with days.
+    /// The last day, included. If it is set, kinds without days are not meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<NaiveDate>,
-    /// Kinds, by name.
+    /// The names of kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kinds: Option<Vec<String>>,
-    /// A type of test, for kinds that have such.
+    /// The type of a test. If it is set, only kinds that are sessions of a test are meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_type: Option<String>,
-    /// The time zone whose days are meant, by its IANA name; UTC if absent. It is kept with the request, so that what was asked
-    /// for does not change when the person moves.
+    /// The time zone of the days, by its IANA name; UTC if absent. It is stored with the request, so that the request
+    /// does not change when the person moves to another time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
 }
 
 impl Filter {
-    /// The filter of `sessions_only`: the kinds that are sessions, on any day.
+    /// The filter of `sessions_only`: all kinds that are sessions, on any day.
     pub fn sessions() -> Self {
         let names = KINDS.iter().filter(|kind| kind.is_session()).map(|kind| kind.name().to_owned());
         Self { kinds: Some(names.collect()), ..Self::default() }
     }
 
-    /// What it means together with the scope of a request, or what is wrong with it.
+    /// Combines the filter with the scope of a request, or returns what is wrong with the two.
     pub fn settled(self, scope: Scope) -> Result<Self, Vec<Fault>> {
         let mut faults: Vec<Fault> = self.faults().into_iter().map(|fault| fault.within("filters")).collect();
         match scope {
@@ -84,29 +83,28 @@ impl Filter {
         }
     }
 
-    /// The same filter, by the days of a time zone.
+    /// The same filter with its days in this time zone. A filter without days keeps no time zone.
     pub fn in_zone(self, zone: Tz) -> Self {
         let dated = self.from.is_some() || self.to.is_some();
         Self { time_zone: dated.then(|| zone.name().to_owned()), ..self }
     }
 
-    /// Whether it narrows anything.
+    /// Whether the filter narrows nothing. A time zone alone narrows nothing.
     pub fn is_empty(&self) -> bool {
         self.from.is_none() && self.to.is_none() && self.kinds.is_none() && self.test_type.is_none()
     }
 
-    /// The zone whose days are meant.
+    /// UTC if the filter names no time zone, or an unknown one.
     pub fn zone(&self) -> Tz {
         self.time_zone.as_deref().and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC)
     }
 
-    /// The days that are meant; `None` if it is all of them.
+    /// `None` if records of all days are meant.
     pub fn days(&self) -> Option<Days> {
         let (first, last) = (self.from.unwrap_or(NaiveDate::MIN), self.to.unwrap_or(NaiveDate::MAX));
         (self.from.is_some() || self.to.is_some()).then(|| Days { first, last, zone: self.zone() })
     }
 
-    /// What is wrong with it.
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         if let (Some(from), Some(to)) = (self.from, self.to)
@@ -128,14 +126,14 @@ impl Filter {
         faults
     }
 
-    /// Whether records of this kind can be meant at all: a filter by day or by test means only kinds that have them.
+    /// Whether the filter can mean records of this kind at all: a filter by day or by test only means kinds that have
+    /// days or tests.
     pub fn may_mean(&self, kind: &Kind) -> bool {
         let named = self.kinds.as_ref().is_none_or(|names| names.iter().any(|name| name == kind.name()));
         let dated = self.from.is_none() && self.to.is_none() || kind.is_dated();
         named && dated && (self.test_type.is_none() || kind.is_session())
     }
 
-    /// Whether a record is meant.
     pub fn means(&self, kind: &Kind, body: &Body) -> bool {
         let inside = self.days().is_none_or(|days| days.hold(kind, body));
         let tested = self.test_type.is_none() || self.test_type == kind.test_type(body);
@@ -177,7 +175,7 @@ mod tests {
         Screening { taken_at: UtcTime::parse(taken_at).expect("a time"), ..Screening::example() }.to_body()
     }
 
-    /// The days from `first` to `last` in a zone, and whether they hold a screening at each of these times.
+    /// Whether a filter from `first` to `last` in a time zone means a screening at each of these times.
     fn held(zone: &str, first: &str, last: &str, taken_at: &[&str]) -> Vec<bool> {
         let filter = Filter { from: Some(date(first)), to: Some(date(last)), ..Filter::default() };
         let filter = filter.in_zone(zone.parse().expect("a zone"));
@@ -200,7 +198,7 @@ mod tests {
         let auckland = held("Pacific/Auckland", "2026-03-02", "2026-03-02", &eight_o_clock);
         assert_eq!(auckland, [true, false, true, false], "a day of UTC+13");
         assert_eq!(held("UTC", "2026-03-02", "2026-03-02", &eight_o_clock), [false, false, true, true]);
-        // A quarter there begins in the quarter before here, and the other way round.
+        // The first hours of a quarter there lie in the quarter before in UTC, and the other way round.
         assert_eq!(held("Pacific/Kiritimati", "2026-04-01", "2026-04-01", &["2026-03-31T10:00:00Z"]), [true]);
         assert_eq!(held("Pacific/Pago_Pago", "2026-03-31", "2026-03-31", &["2026-04-01T10:59:59Z"]), [true]);
     }
@@ -212,7 +210,7 @@ mod tests {
         assert_eq!(held("Pacific/Auckland", "2026-04-05", "2026-04-05", &long), [false, true, true, false]);
         let short = ["2026-09-26T11:59:59Z", "2026-09-26T12:00:00Z", "2026-09-27T10:59:59Z", "2026-09-27T11:00:00Z"];
         assert_eq!(held("Pacific/Auckland", "2026-09-27", "2026-09-27", &short), [false, true, true, false]);
-        // On these days there was no midnight: the clocks went from 24:00 to 1:00.
+        // These days had no midnight: the clocks went from 24:00 to 1:00.
         let sao_paulo =
             ["2017-10-15T02:59:59Z", "2017-10-15T03:00:00Z", "2017-10-16T01:59:59Z", "2017-10-16T02:00:00Z"];
         assert_eq!(held("America/Sao_Paulo", "2017-10-15", "2017-10-15", &sao_paulo), [false, true, true, false]);

@@ -1,8 +1,9 @@
-//! JSON from outside, looked through before anything is made of it: every name of an object stands there once, and no text holds
-//! U+0000.
+//! Checks JSON from outside before it is read into types: every name of an object may occur only once, and no text may
+//! hold U+0000.
 //!
-//! RFC 8259 leaves open what a repeated name means, and two readers may take two different values: whoever checked the first would
-//! let the second pass. U+0000 is refused because PostgreSQL stores it in no text. Both are refused at any depth, with the place named.
+//! RFC 8259 leaves open what a repeated name means, so two readers may take two different values: one value is checked,
+//! and the other is used. U+0000 is refused because PostgreSQL cannot store it in a text. Both are refused at any
+//! depth, and the fault names the field.
 
 use std::{collections::HashSet, fmt::Write as _};
 
@@ -10,20 +11,20 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 
 use crate::Fault;
 
-/// So many faults are named at most.
+/// The most faults that are reported for one text.
 const FAULTS: usize = 100;
-/// Names by which `serde_json` makes something else of an object than it says.
+/// `serde_json` does not read an object with such a name as a plain object.
 const PRIVATE: &str = "$serde_json::private::";
 
-/// So many names an object has at most, all of which are kept until it ends.
+/// The most names that one object may have, because all of its names are kept in memory until it ends.
 const NAMES: usize = 10_000;
 
-/// An object has more names than are read.
 #[derive(Debug, thiserror::Error)]
 #[error("an object has more than {NAMES} names")]
 struct TooMany;
 
-/// What is wrong with a JSON text, place by place; an error where it is not JSON, is nested too deep, or has too large an object.
+/// All faults of a JSON text. Returns an error if the text is not JSON, is nested too deep, or holds an object with too
+/// many names.
 pub fn faults(text: &[u8]) -> Result<Vec<Fault>, serde_json::Error> {
     let (mut path, mut faults) = (String::new(), Vec::new());
     let mut reader = serde_json::Deserializer::from_slice(text);
@@ -32,18 +33,19 @@ pub fn faults(text: &[u8]) -> Result<Vec<Fault>, serde_json::Error> {
     Ok(faults)
 }
 
-/// The same for a file that the server reads: the first fault in words, for whoever wrote the file.
+/// Checks a file that the server reads. The error describes the first fault, for the person who wrote the file.
 pub fn check(text: &str) -> Result<(), String> {
     let faults = faults(text.as_bytes()).map_err(|error| error.to_string())?;
     faults.first().map_or(Ok(()), |fault| Err(format!("`{}` {}", fault.field, fault.message)))
 }
 
-/// The name of a field as far as it can't be mistaken for more, since faults repeat it.
+/// The part of a field's name that a fault may repeat: at most 64 ASCII letters, digits and underscores, so that the
+/// name cannot be mistaken for a longer path.
 pub fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect()
 }
 
-/// One value and the way to it, such as `events[3].date`.
+/// A value, and the path that leads to the value, such as `events[3].date`.
 struct Place<'a> {
     path: &'a mut String,
     faults: &'a mut Vec<Fault>,
@@ -62,7 +64,7 @@ impl Place<'_> {
         }
     }
 
-    /// The name of a field, read; notes what is wrong with it.
+    /// Adds a field's name to the path, and notes what is wrong with the name.
     fn enter(&mut self, name: &str, known: &mut HashSet<String>) -> Result<(), TooMany> {
         if known.len() == NAMES {
             return Err(TooMany);
@@ -176,7 +178,7 @@ mod tests {
 
     #[test]
     fn an_object_means_what_it_says() {
-        // `serde_json::Value` would read the text as JSON, with its repeated name.
+        // `serde_json::Value` would parse the text inside the object as JSON, with its repeated name.
         let hidden = r#"{"a":{"$serde_json::private::RawValue":"{\"b\":1,\"b\":2}"}}"#;
         assert_eq!(named(hidden), ["a.serde_jsonprivateRawValue"]);
     }

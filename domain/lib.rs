@@ -1,7 +1,7 @@
 //! What may happen: accounts, consents, records and their kinds. Pure: no I/O, no clock, no randomness.
 //!
-//! Every event here carries the whole state of its stream, so loading a stream reads its newest event only. `whole_state` checks
-//! it for every aggregate.
+//! Every event here carries the whole state of its stream, so loading a stream reads its newest event only.
+//! `whole_state` checks this property for every aggregate.
 
 pub mod aggregates;
 pub mod choice;

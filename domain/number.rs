@@ -1,11 +1,11 @@
-//! Whole numbers in JSON. To JSON Schema `480.0` and `4.8e2` are the integer 480; after this they are written so.
+//! Whole numbers in JSON. In JSON Schema `480.0` and `4.8e2` are the integer 480, so both are turned into `480`.
 
 use serde_json::{Number, Value};
 
-/// Below this every whole number has a double of its own (2^53); beyond, a double may stand for several.
+/// Below 2^53 every whole number has a double of its own. Above, one double may stand for several whole numbers.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The same value, with every number that has no fraction as an integer.
+/// Turns every number without a fraction into an integer, at any depth.
 pub fn whole(mut value: Value) -> Value {
     settle(&mut value);
     value
@@ -24,16 +24,17 @@ fn settle(value: &mut Value) {
     }
 }
 
-/// The integer that a number with a decimal point or an exponent is; `None` if it has a fraction, or is not exact.
+/// The integer that equals a number with a decimal point or an exponent; `None` if the number has a fraction, or is too
+/// large to be exact.
 fn integer(number: &Number) -> Option<i64> {
     let double = number.as_f64().filter(|_| number.is_f64())?;
     #[expect(clippy::cast_possible_truncation, reason = "it is whole, and smaller than 2^53")]
     (double.fract() == 0.0 && double.abs() <= EXACT).then_some(double as i64)
 }
 
-/// The whole number that the text of a parameter is, as JSON would write it.
+/// Reads the text of a parameter as a whole number, in any form that JSON allows.
 pub fn whole_text(text: &str) -> Option<u64> {
-    // The reader of JSON skips white space.
+    // The JSON parser would skip white space, which a parameter must not hold.
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     let number: Number = serde_json::from_str(text).ok().filter(|_| plain)?;
     whole(Value::Number(number)).as_u64()

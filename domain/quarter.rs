@@ -12,12 +12,10 @@ pub struct Quarter {
 }
 
 impl Quarter {
-    /// The quarter a date lies in.
     pub fn of(date: NaiveDate) -> Self {
         Self { year: date.year(), number: date.month0() / 3 + 1 }
     }
 
-    /// The quarter after this one.
     pub fn next(self) -> Self {
         if self.number == 4 {
             Self { year: self.year + 1, number: 1 }
@@ -26,17 +24,15 @@ impl Quarter {
         }
     }
 
-    /// The first day.
     pub fn first_day(self) -> NaiveDate {
         NaiveDate::from_ymd_opt(self.year, self.number * 3 - 2, 1).expect("a quarter begins on a date")
     }
 
-    /// The last day.
     pub fn last_day(self) -> NaiveDate {
         self.next().first_day().pred_opt().expect("a day comes before every quarter but the first of all time")
     }
 
-    /// The newest quarter that is over on a day; a quarter is not over on its last day.
+    /// The newest quarter that is over on a day. A quarter is not over on its last day.
     pub fn last_closed_before(today: NaiveDate) -> Self {
         let before = Self::of(today).first_day().pred_opt();
         Self::of(before.expect("a day comes before every quarter but the first of all time"))

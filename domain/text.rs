@@ -1,10 +1,10 @@
 //! Texts that people read: names, words, reasons, and what people say in their own words.
 //!
-//! A text is kept in Unicode's normalization form C, so that one word is always the same bytes. A least length is counted in
-//! characters that can be seen, so that a text that looks empty counts as empty. Refused are control characters; characters
-//! that turn the direction of writing (UAX 9: embeddings, overrides and isolates), because with them a text reads otherwise
-//! than it is; and invisible characters that join nothing. Emoji sequences, and the joiners that Persian, Hindi and others
-//! need inside a word, are taken.
+//! A text is kept in Unicode's normalization form C, so that one word is always the same bytes. A minimum length is
+//! counted in visible characters, so that a text that looks empty counts as empty. Three groups of characters are
+//! refused: control characters; characters that turn the direction of writing (UAX 9: embeddings, overrides and
+//! isolates), because they make a text look different from what it is; and invisible characters that join nothing.
+//! Emoji sequences are taken, and also the joiners that Persian, Hindi and others need inside a word.
 
 use icu_properties::{
     CodePointMapData, CodePointMapDataBorrowed, CodePointSetData, CodePointSetDataBorrowed,
@@ -18,35 +18,33 @@ use crate::Fault;
 const INVISIBLE: CodePointSetDataBorrowed<'static> = CodePointSetData::new::<DefaultIgnorableCodePoint>();
 const CATEGORY: CodePointMapDataBorrowed<'static, GeneralCategory> = CodePointMapData::<GeneralCategory>::new();
 
-/// So many invisible characters stand together at most: an emoji's style and the joiner to the next.
+/// The most invisible characters in a row: the style of an emoji and the joiner to the next emoji.
 const MOST_INVISIBLE: usize = 2;
 /// The black flag, which is followed by the invisible letters of a region, such as those of Scotland.
 const FLAG: char = '\u{1F3F4}';
 const MOST_TAGS: usize = 8;
 
-/// How a character looks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     /// It stands there by itself: letters, digits, punctuation, symbols.
     Seen,
-    /// It changes the character before it, or nobody can say how it looks.
+    /// It changes the character before it, or its look is not defined.
     Attached,
     /// White space.
     Blank,
     /// The end of a line.
     Break,
-    /// Nothing is to be seen of it.
     Invisible,
-    /// It turns the direction of what follows.
+    /// It turns the direction of the text that follows.
     Turning,
-    /// It is no part of a text.
+    /// It does not belong in a text.
     Control,
 }
 
 fn look(c: char) -> Look {
     match c {
         '\n' | '\r' => return Look::Break,
-        // The Braille pattern without a dot is a symbol by its category, and looks like a blank.
+        // The Braille pattern without dots is a symbol by its category, but looks like a blank.
         '\u{2800}' => return Look::Blank,
         '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => return Look::Turning,
         _ if INVISIBLE.contains(c) => return Look::Invisible,
@@ -68,12 +66,13 @@ fn look(c: char) -> Look {
     }
 }
 
-/// Whether a character can be seen, and stands there by itself.
+/// Whether a character can be seen and stands by itself.
 pub fn is_seen(c: char) -> bool {
     look(c) == Look::Seen
 }
 
-/// How many characters of a text can be seen. Marks belong to their letters; blanks between two words count as one character.
+/// How many characters of a text can be seen. Marks belong to their letters, and the blanks between two words count as
+/// one character.
 pub fn seen(text: &str) -> usize {
     let (mut count, mut parted) = (0, false);
     for c in text.chars() {
@@ -95,7 +94,7 @@ fn normal(text: &str) -> String {
 
 /// What is wrong with the characters of a text, if anything.
 fn character_fault(text: &str, breaks: bool) -> Option<&'static str> {
-    // What invisible characters may follow, and how many of them have followed it.
+    // The character that invisible characters may follow, and how many of them have followed it.
     let (mut base, mut run) = (None, 0);
     for c in text.chars() {
         match look(c) {
@@ -118,10 +117,11 @@ fn character_fault(text: &str, breaks: bool) -> Option<&'static str> {
     None
 }
 
-/// Whether an invisible character has its place after `base`, as the one of that number in a row.
+/// Whether an invisible character may stand after `base`, as the `number`th in a row.
 fn joins(c: char, base: Option<char>, number: usize) -> bool {
     match c {
-        // The marks of direction stand beside punctuation in Hebrew and Arabic, after blanks too; they turn nothing.
+        // The marks of direction stand beside punctuation in Hebrew and Arabic, also after blanks. They do not turn the
+        // direction of other text.
         '\u{200E}' | '\u{200F}' | '\u{61C}' => number <= MOST_INVISIBLE,
         '\u{E0020}'..='\u{E007F}' => base == Some(FLAG) && number <= MOST_TAGS,
         _ => base.is_some() && number <= MOST_INVISIBLE,
@@ -137,30 +137,29 @@ fn fault(text: &str, least: usize, most: usize, breaks: bool) -> Option<String> 
     (!fits).then(|| format!("must have {least} to {most} characters that can be seen"))
 }
 
-/// A text of one line: a name, a word. Reading it from JSON normalises it and refuses nothing; its validation does, so that all
-/// faults of a body are told together, and what was stored before a rule is still read.
+/// A text of one line, such as a name or a word. Reading it from JSON normalises the text and refuses nothing. Faults
+/// are found by validation, so that all faults of a body are reported together, and texts that were stored before a
+/// rule existed can still be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Line(String);
 
 impl Line {
-    /// The text, normalised.
     pub fn new(text: &str) -> Self {
         Self(normal(text))
     }
 
-    /// A text of 1 to `most` characters, or what is wrong with it.
+    /// Reads a text of 1 to `most` characters; the error says what is wrong with it.
     pub fn parse(text: &str, most: usize) -> Result<Self, String> {
         let line = Self::new(text.trim());
         fault(&line.0, 1, most, false).map_or(Ok(line), Err)
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What is wrong with it as a field of 1 to `most` characters, if anything.
+    /// What is wrong with the text as a field of 1 to `most` characters, if anything.
     pub(crate) fn fault(&self, field: &str, most: usize) -> Option<Fault> {
         fault(&self.0, 1, most, false).map(|message| Fault::new(field, message))
     }
@@ -172,7 +171,7 @@ impl<'de> Deserialize<'de> for Line {
     }
 }
 
-/// Why somebody else than the person did something with the person's data: 10 to 500 characters, which the person reads.
+/// The reason for which somebody else did something with a person's data: 10 to 500 characters. The person can read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(String);
 
@@ -182,19 +181,19 @@ impl Reason {
     /// The longest reason, in characters.
     pub const MOST: usize = 500;
 
-    /// A reason, or what is wrong with it. Blanks around it are taken away, and the mark that some editors put in front of a file.
+    /// Reads a reason; the error says what is wrong with it. Blanks around the reason are removed, and so is the byte
+    /// order mark that some editors put in front of a file.
     pub fn parse(text: &str) -> Result<Self, String> {
         let reason = Self(normal(text.trim_start_matches('\u{FEFF}').trim()));
         fault(&reason.0, Self::LEAST, Self::MOST, true).map_or(Ok(reason), Err)
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What a person says in their own words, in at most `most` characters; `None` if the text is empty or blank.
+/// What a person says in their own words, in at most `most` characters; `None` if the text is empty.
 pub fn prose(text: &str, most: usize) -> Result<Option<String>, String> {
     let text = normal(text.trim());
     if text.is_empty() {

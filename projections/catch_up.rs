@@ -1,9 +1,11 @@
-//! Catch-up projections: read models that follow the log behind the commands, each event once, whatever crashes.
+//! Catch-up projections: read models that follow the log behind the commands and apply each event once, also after a
+//! crash.
 //!
 //! A projection is a name, a version of its code and a pure function from events to statements. Its rows belong to a
-//! *generation*; each generation has a checkpoint, which moves in the transaction that writes the rows. One generation is shown;
-//! another can be built beside it and takes its place in one transaction. Refuses: to lose an event that it can't apply, which
-//! becomes a dead letter by its position and a reason, never by what it says; and to move a checkpoint back.
+//! *generation*. Each generation has a position in the log, which moves in the transaction that writes the rows. One
+//! generation is shown; another can be built beside it and replaces it in one transaction. Refuses to lose an event
+//! that cannot be applied: the event becomes a dead letter, which holds its position and a reason but not its content.
+//! Refuses to move a position back.
 //!
 //! Rebuildable from the log. No personal data. An erasure does not touch it.
 
@@ -11,50 +13,55 @@ use chrono::{DateTime, Utc};
 use db::{FromRow, Query, sql};
 use event_log::{Event, Position};
 
-/// An event and where it stands in the log.
+/// An event and its position in the log.
 pub type Placed = (Position, Event);
 
-/// A catch-up projection.
 pub struct CatchUp {
-    /// Its name, under which the database knows it.
+    /// The name under which the database knows the projection.
     pub name: &'static str,
-    /// The version of its code. A server with a higher one builds a new generation by itself; one with a lower one stands still.
+    /// The version of the projection's code. A server with a higher version builds a new generation by itself; a server
+    /// with a lower version does not move the projection.
     pub version: i32,
-    /// What follows from events for the rows of a generation. Retried dead letters arrive late, and alone.
+    /// Turns events into statements that write the rows of a generation. A dead letter that is tried again comes late,
+    /// and as the only event.
     pub apply: fn(generation: i64, events: &[Placed]) -> Applied,
-    /// Removes the rows of generations that have no checkpoint any more.
+    /// Removes the rows of generations that have no position any more.
     pub sweep: fn() -> Query,
 }
 
-/// What follows from a page of events.
+/// The result of applying a page of events.
 #[derive(Default)]
 pub struct Applied {
     /// The statements that write the rows.
     pub statements: Vec<Query>,
-    /// The events that can't be applied, each with a code that says why.
+    /// The events that cannot be applied, each with a code for the reason.
     pub unapplied: Vec<(Position, &'static str)>,
 }
 
 /// How far a generation has come, and whether there is more for it.
 #[derive(FromRow)]
+/// The position of a generation, and whether events wait for the generation.
 pub struct Progress {
     /// Where its checkpoint stands.
     #[row(flatten)]
+    /// The position up to which the generation has read the log.
     pub position: Position,
-    /// Which generation it is.
     pub generation: i64,
     /// Whether it is being built; otherwise it is the one that is shown.
     #[row(sql = "c.generation IS NOT DISTINCT FROM p.building")]
+    /// Whether the generation is being built. Otherwise it is the generation that is shown.
     pub building: bool,
     /// Whether events wait for it that can be read.
     #[row(sql = "(SELECT true FROM log.events e
                 WHERE (e.txid, e.position) > (c.txid, c.position) AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
                 ORDER BY e.txid, e.position LIMIT 1) IS NOT NULL")]
+    /// Whether events that may be read wait for the generation.
     pub due: bool,
 }
 
-/// The generations that this version of the code keeps, and whether there is something to do. Takes no lock. The order asked for
-/// is that of the index, by which alone the first event behind a checkpoint is found at once, or found missing.
+/// The generations that this version of the code keeps, and whether events wait for them. Takes no lock. The query asks
+/// for the order of the index, because only by that order PostgreSQL finds the first event after a position at once, or
+/// finds that there is none.
 pub fn progress(projection: &CatchUp) -> Query {
     Query::new(sql!(
         "-- projection_progress
@@ -68,7 +75,7 @@ pub fn progress(projection: &CatchUp) -> Query {
     .bind(projection.version)
 }
 
-/// Makes the first generation, where there is none.
+/// Makes the first generation, if the projection has none.
 pub fn generation_enter(projection: &CatchUp, now: DateTime<Utc>) -> Query {
     Query::new(
         "-- generation_enter
@@ -80,7 +87,8 @@ pub fn generation_enter(projection: &CatchUp, now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
-/// Locks a generation's checkpoint, unless somebody else reads on for it, or has moved it since it was looked at.
+/// Locks the position of a generation. Returns no row if another server has it locked, or has moved it since `at` was
+/// read.
 pub fn checkpoint_lock(projection: &CatchUp, at: &Progress) -> Query {
     Query::new(
         "-- checkpoint_lock
@@ -93,7 +101,7 @@ pub fn checkpoint_lock(projection: &CatchUp, at: &Progress) -> Query {
     .bind(at.position.position)
 }
 
-/// Moves a locked checkpoint on, never back.
+/// Moves a locked position on, never back.
 pub fn checkpoint_move(projection: &CatchUp, generation: i64, to: Position, now: DateTime<Utc>) -> Query {
     Query::new(
         "-- checkpoint_move
@@ -108,8 +116,8 @@ pub fn checkpoint_move(projection: &CatchUp, generation: i64, to: Position, now:
     .bind(now)
 }
 
-/// Has the commit of a page not wait for the disk. Should the database crash, rows and checkpoint are lost together, and the page
-/// is read again.
+/// Lets the commit of a page not wait for the disk. If the database crashes, rows and position are lost together, and
+/// the page is read again.
 pub fn commit_lazily() -> Query {
     Query::new("-- commit_lazily\nSELECT set_config('synchronous_commit', 'off', true)")
 }
@@ -126,7 +134,7 @@ pub struct GenerationsRow {
     pub building_version: Option<i32>,
 }
 
-/// The state of a projection's generations, locked: the one that is shown, the one being built, and the versions of both.
+/// Locks a projection and reads the generation that is shown, the one that is being built, and the versions of both.
 pub fn generations_lock(projection: &CatchUp) -> Query {
     Query::new(sql!(
         "-- generations_lock
@@ -141,7 +149,7 @@ pub fn generations_lock(projection: &CatchUp) -> Query {
     .bind(projection.name)
 }
 
-/// Begins a generation in the place of one whose building is given up, if there was one.
+/// Begins a generation. If another one was being built, it is given up.
 pub fn generation_begin(projection: &CatchUp, given_up: Option<i64>, next: i64, now: DateTime<Utc>) -> [Query; 3] {
     let drop = Query::new("-- generation_give_up\nDELETE FROM read.checkpoints WHERE name = $1 AND generation = $2");
     let mark = Query::new("-- generation_mark\nUPDATE read.projections SET building = $2 WHERE name = $1");
@@ -166,7 +174,8 @@ pub struct SwapRow {
     pub is_new: bool,
 }
 
-/// Locks the checkpoints of the generation that is shown and of the one being built, and says of each whether it is being built.
+/// Locks the positions of the generation that is shown and of the generation that is being built. The last column says
+/// whether a row is the one that is being built.
 pub fn swap_lock(projection: &CatchUp) -> Query {
     Query::new(sql!(
         "-- swap_lock
@@ -179,7 +188,7 @@ pub fn swap_lock(projection: &CatchUp) -> Query {
     .bind(projection.name)
 }
 
-/// Shows the generation that was being built, and lets the other go.
+/// Shows the generation that was being built, and removes the position of the other.
 pub fn generation_swap(projection: &CatchUp, new: i64) -> [Query; 2] {
     let swap = Query::new(
         "-- generation_swap

@@ -1,7 +1,8 @@
 //! What we show: read models that follow the log, and the queries that read them.
 //!
-//! Inline read models are written in the command's own transaction; they match on the stored event's type and move sealed
-//! bytes, so they need no key. Unsealing happens at the edges. Catch-up read models follow behind, each event once.
+//! Inline read models are written in the transaction of the command. They match on the type of the stored event and
+//! move sealed bytes, so they need no key; values are unsealed elsewhere, before they are shown. Catch-up read models
+//! follow behind the commands and apply each event once.
 
 pub mod catch_up;
 mod choice;
@@ -30,10 +31,9 @@ pub const INLINE: &[&dyn Inline] = &[
     &rights::retention::Retentions,
 ];
 
-/// All catch-up projections.
 pub const CATCH_UP: &[&CatchUp] = &[&operation::activity::ACTIVITY];
 
-/// The inline read models that can be made equal to log and register.
+/// The inline read models that can be made equal to the log and the register.
 pub const REBUILDS: &[&Rebuild] = &[
     &records::record::REBUILD,
     &rights::consent::REBUILD,

@@ -1,23 +1,24 @@
-//! Rebuilding the read models about people: making them equal to what log and register say, person by person.
+//! Rebuilding the read models about people: making them equal to the log and the register, person by person.
 //!
-//! One set-based statement a person and model compares the rows with what must be, and adds, corrects and removes exactly what
-//! differs; of sealed values it moves the ciphertext. It runs under a ticket of role `job` for that one person, as `lethe_api`,
-//! whose policies for a person's own rows hold here too: a login that reaches everybody's rows at once would be a second way to
-//! them, open for good. The person's lock, taken alone, keeps the person's own commands out for the length of that statement:
-//! whoever writes these rows takes it, so that nothing newer can be overwritten. Everybody else is served all the while.
+//! For each person and read model, one statement compares the rows with what they must be, and adds, corrects and
+//! removes exactly the rows that differ. Sealed values stay sealed. The statement runs under a ticket of role `job` for
+//! that one person, as `lethe_api`, so that the policies for a person's own rows hold here too: a login that reaches
+//! everybody's rows at once would be a second way to them that is always open. The person's lock is taken alone, so the
+//! person's own commands wait for the length of that statement. Everything that writes these rows takes the lock, so
+//! nothing newer can be overwritten. Everybody else is served meanwhile.
 //!
-//! Whom there is to visit the log says, which the system may read: who was ever in it, the erased included, whose rows, were
-//! there any, must go. No key is used, and nothing but the ids of people leaves the database.
+//! The log says which people there are to visit, and the system may read that. Erased people are visited too, because
+//! rows of theirs, if there were any, must be removed. No key is used, and nothing but the ids of people leaves the
+//! database.
 
 use context::SubjectId;
 use db::{FromRow, Query, Row};
 use uuid::Uuid;
 
-/// A read model about people.
 pub struct Rebuild {
-    /// Its name, as `lethe projections rebuild` takes it.
+    /// The name that `lethe projections rebuild` takes.
     pub name: &'static str,
-    /// The statement for one person; it answers with one row of [`Repaired`].
+    /// The statement for one person. It returns one row, which [`Repaired::from_row`] reads.
     pub statement: fn(SubjectId) -> Query,
 }
 
@@ -26,9 +27,9 @@ pub struct Rebuild {
 pub struct Repaired {
     /// Rows that were missing.
     pub added: i64,
-    /// Rows that said something else.
+    /// Rows with other values than they should have.
     pub corrected: i64,
-    /// Rows that should not have been there.
+    /// Rows that should not exist.
     pub removed: i64,
 }
 
@@ -40,8 +41,8 @@ impl std::ops::AddAssign for Repaired {
     }
 }
 
-/// The next people that the log knows, behind `after`, in the order of their ids. Goes from one to the next by the primary key, so
-/// that their events are not read.
+/// The next people after `after` that the log knows, in the order of their ids. The query steps from one person to the
+/// next by the primary key, so that it does not read all their events.
 pub fn subject_page(after: SubjectId, limit: i64) -> Query {
     Query::new(
         "-- subject_page

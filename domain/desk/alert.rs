@@ -1,5 +1,5 @@
-//! Alerts: something in the log looks wrong. Each pattern of each actor is a stream, in which an alert is raised once in a while
-//! however often the pattern is found. About random ids, never about what data says.
+//! Alerts about suspicious patterns in the log. Each pattern of each actor is a stream. However often the pattern is
+//! found, an alert is raised only once in a quiet period. An alert names random ids and never the content of data.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::event_types;
 
-/// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -17,25 +16,24 @@ pub enum Severity {
     Critical,
 }
 
-/// What was noticed.
+/// A suspicious pattern that a rule found in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pattern {
-    /// The rule that found it.
+    /// The name of the rule that found the pattern.
     pub rule: String,
-    /// How bad it is.
     pub severity: Severity,
-    /// Who did it: the id of a session or of a person inside the log, a login of the database, or `server`.
+    /// The id of a session or of a person inside the log, a login of the database, or `server`.
     pub actor: String,
-    /// How often.
+    /// How often the actor did what the rule counts.
     pub count: u64,
-    /// Since when.
+    /// When the actor did it for the first time, within the time that the rule looks back.
     pub since: DateTime<Utc>,
-    /// Until when the actor is suspended, where it is.
+    /// When the suspension of the actor ends; `None` if the actor is not suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended_until: Option<DateTime<Utc>>,
 }
 
-/// One pattern of one actor.
+/// The newest alert about one pattern of one actor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     raised_at: Option<DateTime<Utc>>,
@@ -43,44 +41,34 @@ pub struct Alert {
     open: bool,
 }
 
-/// What may be done.
 #[derive(Clone, Debug)]
 pub enum AlertCommand {
-    /// Raise an alert, unless one was raised so short a time ago.
+    /// Raises an alert, unless the last one was raised less than `quiet` ago.
     Raise {
-        /// What was noticed.
         pattern: Pattern,
-        /// The present time.
         now: DateTime<Utc>,
         /// How long no second alert is raised.
         quiet: TimeDelta,
     },
-    /// Say that somebody looks after it.
+    /// Notes that somebody takes care of the open alert.
     Acknowledge {
-        /// The present time.
+        /// The time of the acknowledgement.
         now: DateTime<Utc>,
     },
 }
 
-/// What happened. Each event carries the whole state.
+/// Each event carries the whole state of the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AlertEvent {
-    /// An alert was raised.
     Raised {
-        /// When.
         raised_at: DateTime<Utc>,
-        /// What was noticed.
         #[serde(flatten)]
         pattern: Pattern,
     },
-    /// Somebody looks after it.
     Acknowledged {
-        /// When it was raised.
         raised_at: DateTime<Utc>,
-        /// What was noticed.
         #[serde(flatten)]
         pattern: Pattern,
-        /// When it was acknowledged.
         acknowledged_at: DateTime<Utc>,
     },
 }
@@ -92,10 +80,9 @@ event_types! {
     }
 }
 
-/// Why it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AlertError {
-    /// There is none, or it is acknowledged.
+    /// No alert was raised, or the newest one is acknowledged already.
     #[error("there is no open alert")]
     NotOpen,
 }

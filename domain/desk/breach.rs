@@ -1,6 +1,7 @@
-//! The breach desk (GDPR Art. 33 and 34): from the moment in which the controller becomes aware, 72 hours to notify the authority.
-//! Each breach is a stream. It holds no free text, since that would say things about people in clear: what is known beyond these
-//! fields stands in the controller's own file, whose reference it names.
+//! Personal data breaches (GDPR Art. 33 and 34). The controller has 72 hours to notify the authority, from the moment
+//! in which the controller becomes aware of the breach. Each breach is a stream. A breach holds no free text, because
+//! free text would say things about people in clear. Everything else that is known stands in the controller's own file;
+//! `reference` names that file.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
@@ -11,55 +12,52 @@ use crate::{Fault, event::event_types};
 /// How long the controller has to notify the authority (Art. 33(1)).
 pub const NOTIFY_WITHIN: TimeDelta = TimeDelta::hours(72);
 
-/// What of the data was breached (Art. 4(12)).
+/// The property of the data that was breached (Art. 4(12)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Nature {
-    /// Somebody saw it who must not.
+    /// Somebody saw data without the right to see it.
     Confidentiality,
-    /// Somebody changed it who must not.
+    /// Somebody changed data without the right to change it.
     Integrity,
-    /// It is lost, or can't be reached.
+    /// Data is lost or cannot be reached.
     Availability,
 }
 
-/// What it may mean for people (Art. 33(1), 34(1)).
+/// The risk that a breach means for people (Art. 33(1), 34(1)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Risk {
-    /// It is not known yet; the clock runs.
+    /// Not assessed yet. The 72 hours run all the same.
     Unknown,
-    /// Unlikely: the authority need not be told, the breach is documented all the same (Art. 33(5)).
+    /// The authority need not be told, but the breach is documented (Art. 33(5)).
     Unlikely,
-    /// There is a risk: the authority must be told.
+    /// The authority must be told.
     Risk,
-    /// There is a high risk: people must be told as well (Art. 34).
+    /// The authority must be told, and the people concerned as well (Art. 34).
     High,
 }
 
-/// All that is on record.
+/// The facts of a breach. A new assessment replaces all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// The controller's own file, such as `INC-2026-17`.
+    /// The name of the controller's own file, such as `INC-2026-17`; 1 to 40 characters.
     pub reference: String,
-    /// What was breached.
     pub nature: Vec<Nature>,
-    /// Kinds of data that are concerned.
+    /// The kinds of data that the breach concerns.
     pub kinds: Vec<String>,
-    /// From when on.
     pub began_at: DateTime<Utc>,
-    /// Until when, where it has ended.
+    /// `None` if the breach has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<DateTime<Utc>>,
-    /// What it may mean.
     pub risk: Risk,
-    /// How many people, as far as it is known.
+    /// How many people are affected; `None` if the number is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affected: Option<u64>,
 }
 
 impl Facts {
-    /// What is wrong with them.
+    /// What is wrong with the facts. `kinds` are the kinds of data that a breach may name.
     pub fn faults(&self, kinds: &[&str]) -> Vec<Fault> {
         let mut faults = Vec::new();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
@@ -80,74 +78,65 @@ impl Facts {
     }
 }
 
-/// How far it has come.
+/// A breach after its newest event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// When the controller became aware; the clock runs from here.
+    /// When the controller became aware of the breach. The 72 hours run from here.
     pub aware_at: DateTime<Utc>,
-    /// When the authority was notified.
+    /// `None` until the authority is notified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority_at: Option<DateTime<Utc>>,
-    /// When people were told.
+    /// `None` until the people concerned are told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub people_at: Option<DateTime<Utc>>,
-    /// When it was closed.
+    /// `None` as long as the breach is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<DateTime<Utc>>,
-    /// All that is known.
     #[serde(flatten)]
     pub facts: Facts,
 }
 
 impl Progress {
-    /// Until when the authority must be notified; none where it was, or need not be.
+    /// Until when the authority must be notified. `None` if the authority was notified, the breach is closed, or the
+    /// risk is unlikely.
     pub fn due_at(&self) -> Option<DateTime<Utc>> {
         let open = self.authority_at.is_none() && self.closed_at.is_none() && self.facts.risk != Risk::Unlikely;
         open.then(|| self.aware_at + NOTIFY_WITHIN)
     }
 }
 
-/// A breach.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breach {
     progress: Option<Progress>,
 }
 
-/// What may be done.
 #[derive(Clone, Debug)]
 pub enum BreachCommand {
-    /// Open one.
+    /// Opens a breach. Opening it a second time changes nothing.
     Open {
-        /// When the controller became aware.
         aware_at: DateTime<Utc>,
-        /// What is known.
         facts: Facts,
     },
-    /// Put on record what is known now.
+    /// Replaces the facts by what is known now.
     Assess(Facts),
-    /// The authority was notified.
     NotifyAuthority(DateTime<Utc>),
-    /// People were told.
     NotifyPeople(DateTime<Utc>),
-    /// Nothing is left to do.
+    /// Closes the breach. Refused with `NotTold` as long as the risk requires a notification that was not made.
     Close(DateTime<Utc>),
 }
 
-/// What happened. Each event carries the whole state.
+/// Each event carries the whole state of the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BreachEvent {
-    /// A breach was put on record.
     Opened(Progress),
-    /// More is known.
     Assessed(Progress),
-    /// The authority, or people, were told.
+    /// The authority or the people concerned were told.
     Notified(Progress),
-    /// Nothing is left to do.
     Closed(Progress),
 }
 
 impl BreachEvent {
-    /// How far it had come then.
+    /// The state of the breach after this event.
     pub fn progress(&self) -> &Progress {
         let (Self::Opened(progress) | Self::Assessed(progress) | Self::Notified(progress) | Self::Closed(progress)) =
             self;
@@ -164,16 +153,13 @@ event_types! {
     }
 }
 
-/// Why it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BreachError {
-    /// There is no such breach.
     #[error("there is no such breach")]
     Missing,
-    /// It is closed.
     #[error("the breach is closed")]
     Closed,
-    /// What must be told was not told.
+    /// The risk requires a notification that was not made, or the risk is not assessed yet.
     #[error("the authority, or people, must be told first, or the risk assessed as unlikely")]
     NotTold,
 }

@@ -1,4 +1,5 @@
-//! The drill: that a copy of the living system was restored, and whether what was erased stayed away. About no person.
+//! Drills: a copy of the living system is restored, to see whether erased data stays away. The events are about no
+//! person.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
@@ -6,27 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::event_types;
 
-/// The newest drill.
+/// A drill. No command depends on an earlier drill, so the state is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drill;
 
-/// A drill came to its end.
+/// The result of a finished drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// When.
     pub at: DateTime<Utc>,
-    /// How many promises were found to hold.
+    /// How many promises held.
     pub holds: u32,
-    /// How many were not.
+    /// How many promises did not hold.
     pub fails: u32,
-    /// How many could not be looked at.
+    /// How many promises could not be examined.
     pub not_examined: u32,
 }
 
-/// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DrillEvent {
-    /// A drill came to its end.
     Completed(Outcome),
 }
 

@@ -1,5 +1,5 @@
-//! Deadlines of requests (GDPR Art. 12(3)): one month from receipt, two more where the person is told why within that month. The
-//! reason stands in the event's trail, sealed.
+//! Deadlines of requests (GDPR Art. 12(3)): one month from receipt, and two more months if the person is told the
+//! reason within the first month. The reason is sealed in the trail of the event.
 
 use chrono::{DateTime, Months, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
@@ -7,32 +7,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::event_types;
 
-/// Until when a request must be answered that came at a time.
+/// The deadline of a request: one month after `received_at`, or three months if it was extended.
 pub fn due_at(received_at: DateTime<Utc>, extended: bool) -> DateTime<Utc> {
     received_at.checked_add_months(Months::new(if extended { 3 } else { 1 })).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// Whether a request has more time.
+/// Whether the deadline of a request was extended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extension {
     extended: bool,
 }
 
-/// Take two months more, and tell the person why.
+/// Extends the deadline of a request by two months.
 #[derive(Clone, Debug)]
 pub struct Extend {
-    /// When the request came.
     pub received_at: DateTime<Utc>,
-    /// The present time.
     pub now: DateTime<Utc>,
 }
 
-/// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExtensionEvent {
-    /// The request has more time.
     Extended {
-        /// Until then.
+        /// The new deadline.
         due_at: DateTime<Utc>,
     },
 }
@@ -43,13 +39,10 @@ event_types! {
     }
 }
 
-/// Why it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExtensionError {
-    /// The month is over.
     #[error("the month in which a person can be told is over")]
     TooLate,
-    /// It was extended before.
     #[error("a request is extended once")]
     Twice,
 }

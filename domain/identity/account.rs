@@ -1,8 +1,10 @@
-//! Accounts: that somebody registered, signed in, failed to, and signed out. No personal value: ids, states and times.
+//! Accounts: a person registers, signs in, fails to sign in, and signs out. The events hold ids, states and times, and
+//! no personal value.
 //!
-//! Three events are streams of their own, each with a fresh id: an asked code, a wrong code, and exchanged tokens. Anybody may
-//! cause the first two, for an address that nobody registered too, and the third comes every few minutes. No later command has to
-//! know of them. In the account's stream they would make commands of the same person wait for one another.
+//! Three events are streams of their own, each with a fresh id: a code was requested, a code was wrong, and tokens were
+//! exchanged. Anybody can cause the first two, also for an address that nobody registered, and the third happens every
+//! few minutes. No later command depends on these events. In the account's stream they would make commands of the same
+//! person wait for one another.
 
 use context::SessionId;
 use cqrs_es::{Aggregate, event_sink::EventSink};
@@ -10,84 +12,63 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::event_types;
 
-/// What a stream of the type `account` is.
+/// The state of a stream of the type `account`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Account {
-    /// Nothing yet.
     #[default]
     Absent,
-    /// An account, which exists.
     Registered,
-    /// One event that is a stream of its own. No event follows it.
+    /// The stream consists of one event. No event follows it.
     Single,
 }
 
-/// What may be done with an account.
 #[derive(Clone, Debug)]
 pub enum AccountCommand {
-    /// Make it.
     Register,
-    /// Begin a session; on which device, where it is the person's own doing.
+    /// Begins a session. The device is absent if the command line begins it.
     SignIn(SessionId, Option<SignInDevice>),
-    /// Somebody asks for a code.
     RequestCode,
-    /// Exchange a session's tokens.
     Refresh(SessionId),
-    /// A sign-in with a wrong code.
+    /// Somebody signs in with a wrong code.
     FailSignIn,
-    /// End a session.
     SignOut(SessionId),
-    /// A refresh token was shown a second time: the session ends.
+    /// A refresh token was shown a second time, so the session ends.
     ReuseRefresh(SessionId),
-    /// Give a staff role.
     GiveRole(&'static str),
 }
 
-/// On what somebody signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignInDevice {
-    /// A device that is known from now on.
+    /// A device that nobody had signed in on before. It is known from now on.
     New,
-    /// One that was known.
     Known,
 }
 
-/// What happened to an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AccountEvent {
-    /// It was made.
     Registered {},
-    /// A session began.
     SignedIn {
-        /// The session.
         session: SessionId,
-        /// Whether the device was known. Absent of what the command line did, and of events of before devices were known.
+        /// Whether the device was known. Absent if the command line began the session, and in events from before
+        /// devices were known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         device: Option<SignInDevice>,
     },
-    /// Somebody asked for a code.
     CodeRequested {},
-    /// A session's tokens were exchanged.
     Refreshed {
-        /// The session.
         session: SessionId,
     },
-    /// Somebody showed a wrong code.
     SignInFailed {},
-    /// A session ended.
     SignedOut {
-        /// The session.
         session: SessionId,
     },
-    /// A staff role was given, by the command line.
+    /// The command line gave the person a staff role.
     RoleGiven {
-        /// The role.
         role: String,
     },
-    /// A refresh token was shown a second time, and the session ended.
+    /// A refresh token was shown a second time, so the session ended.
     RefreshReused {
-        /// The session.
         session: SessionId,
     },
 }
@@ -105,19 +86,18 @@ event_types! {
     }
 }
 
-/// Why it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
-    /// The stream is an account's already.
     #[error("the account exists")]
     Exists,
-    /// The stream is no account's.
+    /// The stream is not the stream of an account.
     #[error("there is no such account")]
     Unknown,
 }
 
 impl AccountCommand {
-    /// Whether its event must be the first of a stream: it makes the account, or is a stream of its own.
+    /// Whether the event of this command must be the first of a stream, because it creates the account or is a stream
+    /// of its own.
     fn begins_a_stream(&self) -> bool {
         matches!(self, Self::Register | Self::RequestCode | Self::FailSignIn | Self::Refresh(_))
     }
@@ -138,7 +118,7 @@ impl Aggregate for Account {
         }
         let event = match command {
             AccountCommand::Register => AccountEvent::Registered {},
-            // What is tried with an address that nobody registered is recorded too, under the system itself.
+            // A wrong code for an address that nobody registered is recorded too, in the name of the system.
             AccountCommand::FailSignIn => AccountEvent::SignInFailed {},
             AccountCommand::RequestCode => AccountEvent::CodeRequested {},
             AccountCommand::Refresh(session) => AccountEvent::Refreshed { session },

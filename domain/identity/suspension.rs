@@ -1,4 +1,4 @@
-//! Suspension: an account of which the log shows a suspicious pattern can't act for a while. It ends by itself.
+//! Suspension: an account with a suspicious pattern in the log cannot act for a while. A suspension ends by itself.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
@@ -12,23 +12,19 @@ pub struct Suspension {
     until: Option<DateTime<Utc>>,
 }
 
-/// Suspend until a time; an earlier one changes nothing.
+/// Suspends the account. An end before the end of an earlier suspension changes nothing.
 #[derive(Clone, Debug)]
 pub struct Suspend {
-    /// The rule that asks for it.
+    /// The name of the rule that asks for the suspension.
     pub rule: String,
-    /// Its end.
     pub until: DateTime<Utc>,
 }
 
-/// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SuspensionEvent {
-    /// The account can't act.
     Suspended {
-        /// The rule that asked for it.
+        /// The name of the rule that asked for the suspension.
         rule: String,
-        /// Until then.
         until: DateTime<Utc>,
     },
 }

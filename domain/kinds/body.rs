@@ -3,5 +3,5 @@
 use context::Personal;
 use serde_json::Value;
 
-/// What a record says: one JSON object, in clear text.
+/// The content of a record: one JSON object, in clear.
 pub type Body = Personal<Value>;

@@ -1,4 +1,4 @@
-//! The contact kind: how to reach a person. One a person; the address in it is what a sign-in is compared with.
+//! The contact kind: how to reach a person. A person has one contact record, and signs in with the address in it.
 
 use chrono::NaiveDate;
 use idna::{
@@ -13,14 +13,12 @@ use crate::{
     kinds::{Shape, kind::Kind},
 };
 
-/// The kind.
 pub const CONTACT: &Kind = &Kind::of_shape::<Contact>();
 
-/// How to reach a person.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contact {
-    /// The e-mail address, normalised.
+    /// The e-mail address, as [`normalise_address`] returns it.
     pub email: String,
 }
 
@@ -42,16 +40,17 @@ impl Shape for Contact {
     }
 }
 
-/// At most so many bytes has an address (RFC 5321 with its erratum 1690).
+/// The most bytes in an address (RFC 5321 with its erratum 1690).
 const ADDRESS_BYTES: usize = 254;
-/// At most so many bytes stand before the `@` (RFC 5321, 4.5.3.1.1).
+/// The most bytes before the `@` (RFC 5321, 4.5.3.1.1).
 const LOCAL_BYTES: usize = 64;
 
-/// An e-mail address as we keep it and look it up, the only way to read one: what people write differently and mail systems deliver
-/// to the same mailbox is the same text.
+/// Turns an e-mail address into the form in which it is stored and looked up. All addresses go through this function,
+/// so that two spellings that mail systems deliver to the same mailbox become the same text.
 ///
-/// The domain is its ASCII form by UTS 46 (`xn--…`), the part before the `@` is composed (NFC) and in lower case (requirement 339).
-/// Refused is what letters can't be sent to: quoted parts, address literals, characters that no mail program takes.
+/// The domain becomes its ASCII form by UTS 46 (`xn--…`). The part before the `@` is composed (NFC) and put in lower
+/// case (requirement 339). Addresses that letters cannot be sent to are refused: quoted parts, address literals, and
+/// characters that no mail program takes.
 pub fn normalise_address(text: &str) -> Result<String, Fault> {
     let fault = |message: &str| Err(Fault::new("email", message));
     let text = text.trim();
@@ -76,8 +75,8 @@ pub fn normalise_address(text: &str) -> Result<String, Fault> {
     Ok(address)
 }
 
-/// How an earlier version kept a normal address, where it did so differently: with the domain's own letters in place of `xn--…`.
-/// Accounts that were made then are filed under this spelling.
+/// The form in which an earlier version stored a normalised address, if that form differs: it kept the domain's own
+/// letters instead of `xn--…`. Accounts from that time are filed under the earlier form.
 pub fn former_spelling(address: &str) -> Option<String> {
     let (local, domain) = address.split_once('@')?;
     let (domain, sound) = idna::domain_to_unicode(domain);
@@ -85,25 +84,26 @@ pub fn former_spelling(address: &str) -> Option<String> {
     (sound.is_ok() && former != address).then_some(former)
 }
 
-/// The mailbox that a normal address leads to: without the `+tag` that many mail systems let people add.
+/// The mailbox that a normalised address leads to: the address without the `+tag` that many mail systems let people
+/// add.
 pub fn mailbox_of(address: &str) -> String {
     let Some((local, domain)) = address.split_once('@') else { return address.to_owned() };
     let name = local.split('+').next().unwrap_or_default();
-    // An address that begins with the sign has no other name.
+    // An address that begins with `+` has no name before the sign, so the sign is kept.
     format!("{}@{domain}", if name.is_empty() { local } else { name })
 }
 
-/// A run between dots (RFC 5322's `atext`, and letters and digits of any script by RFC 6531).
+/// Whether a text between two dots is an atom (RFC 5322's `atext`, and letters and digits of any script by RFC 6531).
 fn is_atom(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c))
 }
 
-/// A domain of two labels or more, in ASCII.
+/// The ASCII form of a domain; `None` if the domain is not valid or has only one label.
 fn ascii_domain(domain: &str) -> Option<String> {
     let (hyphens, length) = (Hyphens::CheckFirstLast, DnsLength::Verify);
     let ascii = Uts46::new().to_ascii(domain.as_bytes(), AsciiDenyList::STD3, hyphens, length).ok()?;
     let (_, last) = ascii.rsplit_once('.')?;
-    // Numbers at the end are an address literal without its brackets.
+    // A last label of digits only would make the domain an address literal without its brackets.
     let named = last.chars().any(|c| !c.is_ascii_digit());
     named.then(|| ascii.into_owned())
 }
@@ -171,7 +171,8 @@ mod tests {
             ("jürgen@klinik.example", "jürgen@klinik.example"),
             ("ju\u{308}rgen@klinik.example", "jürgen@klinik.example"),
             ("JU\u{308}RGEN@klinik.example", "jürgen@klinik.example"),
-            // The sharp s is a letter of its own (UTS 46, nontransitional), and written out another domain.
+            // The sharp s is a letter of its own (UTS 46, nontransitional). A domain written with `ss` is another
+            // domain.
             ("a@straße.example", "a@xn--strae-oqa.example"),
             ("a@strasse.example", "a@strasse.example"),
         ];

@@ -1,5 +1,5 @@
-//! The demographics kind: what a person chooses to say about themselves. One a person; kept only with consent of its own, and
-//! every field may be left out.
+//! The demographics kind: what a person chooses to say about themselves. A person has one such record. It is kept only
+//! with a consent of its own, and every field may be left out.
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -11,12 +11,11 @@ use crate::{
     text::Line,
 };
 
-/// The kind.
 pub const DEMOGRAPHICS: &Kind = &Kind::of_shape::<Demographics>();
 
 const NAME_CHARS: usize = 100;
 
-/// What a person says about themselves; at least one field.
+/// At least one field is present.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Demographics {
@@ -26,10 +25,8 @@ pub struct Demographics {
     /// The surname, 1 to 100 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surname: Option<Line>,
-    /// The age, in groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_group: Option<AgeGroup>,
-    /// The gender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gender: Option<Gender>,
 }

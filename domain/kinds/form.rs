@@ -1,7 +1,9 @@
-//! The form of a body: what is wrong with one that is not of its kind's shape, every field at once, and no value repeated.
+//! Explains why a body does not have the shape of its kind. All faulty fields are named at once, and no value is
+//! repeated.
 //!
-//! Each field is tried alone, in an example of the kind that is sound otherwise; so one that is missing or of a wrong type
-//! hides no other. The messages of `serde_json` quote values: only what they expected is taken over.
+//! Each field is tried alone, in an example of the kind that is valid otherwise, so that a missing field or a wrong
+//! type hides no other fault. The messages of `serde_json` quote values, so only the part that says what was expected
+//! is used.
 
 use std::collections::BTreeSet;
 
@@ -15,12 +17,12 @@ use crate::{
     number,
 };
 
-/// So many faults are named at most.
+/// The most faults that are reported for one body.
 const FAULTS: usize = 100;
-/// So many letters of a name that a client made up are repeated at most.
+/// The most characters of a client's field name that a fault repeats.
 const NAME_LETTERS: usize = 64;
 
-/// Everything that is wrong with a body that is no `S`, the rules of its sound fields included.
+/// All faults of a body that is not of shape `S`. The rules of `S` are checked too, for the fields that are valid.
 pub(super) fn faults<S: Shape>(body: &Body, today: NaiveDate) -> Vec<Fault> {
     let (Value::Object(given), Value::Object(example)) =
         (number::whole(body.reveal().clone()), S::example().to_body().into_inner())
@@ -59,7 +61,7 @@ fn top(path: &str) -> &str {
     path.split(['.', '[']).next().unwrap_or_default()
 }
 
-/// What is wrong with an object in which one field may be.
+/// The fault of an object in which only the field `name` can be faulty.
 fn fault<S: Shape>(tried: Map<String, Value>, name: &str) -> Option<Fault> {
     let error = serde_path_to_error::deserialize::<_, S>(Value::Object(tried)).err()?;
     let mut path = String::new();
@@ -79,7 +81,7 @@ fn fault<S: Shape>(tried: Map<String, Value>, name: &str) -> Option<Fault> {
     Some(Fault::new(path, message))
 }
 
-/// Adds a field to a path; of a name that a client made up only what cannot be mistaken for more.
+/// Adds a field to a path. A client may have made up the name, so only ASCII letters, digits and underscores are added.
 fn append(path: &mut String, name: &str) {
     if !path.is_empty() {
         path.push('.');
@@ -87,12 +89,13 @@ fn append(path: &mut String, name: &str) {
     path.extend(name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(NAME_LETTERS));
 }
 
-/// The fact of an error, in plain words, and the field that is missing, if one is.
+/// Describes an error of `serde_json` in plain words. Also returns the name of the missing field, if a field is
+/// missing.
 fn plain(error: &str) -> (Option<String>, String) {
     if let Some(rest) = error.strip_prefix("missing field `") {
         return (Some(rest.split('`').next().unwrap_or_default().to_owned()), "is required".to_owned());
     }
-    // A value may hold these words too; ours come last.
+    // The quoted value may hold these words too, so the last occurrence is used.
     let expected = error.rsplit_once(", expected ").map_or("", |(_, expected)| expected);
     let is = |start: &str| error.starts_with(start);
     let fact = if is("unknown field") {

@@ -1,4 +1,4 @@
-//! What a kind of record says of itself, and the rules by which its bodies are read.
+//! The properties of a kind of record, and the rules for its bodies.
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -10,8 +10,8 @@ use crate::{
     rights::consent::Purpose,
 };
 
-/// A kind of record: what the rest of the system asks of one. Everything that handles records is written once and asks a value of
-/// this type, so that no caller knows the Rust type behind it.
+/// A kind of record, as the rest of the system sees it. Code that handles records is written once and asks a value of
+/// this type, so that no caller needs to know the Rust type behind the kind.
 pub struct Kind {
     name: &'static str,
     title: &'static str,
@@ -47,82 +47,84 @@ impl Kind {
         self.name
     }
 
-    /// What it is, in plain words.
+    /// What the kind is, in words for the person.
     pub fn title(&self) -> &'static str {
         self.title
     }
 
-    /// The purpose whose consent a submission needs; `None` if the account itself needs the record.
+    /// The purpose for which the person must consent before submitting; `None` if the account itself needs the record.
     pub fn purpose(&self) -> Option<Purpose> {
         self.purpose
     }
 
-    /// Days for which a record is kept after its last change, unless the person sets others; `None`: as long as the account.
+    /// Days for which a record is kept after its last change, unless the person sets another number. `None`: as long as
+    /// the account exists.
     pub fn retention_days(&self) -> Option<u32> {
         self.retention_days
     }
 
-    /// Whether a guest may have one evaluated without storing it.
+    /// Whether a guest may have a body evaluated without storing it.
     pub fn for_guests(&self) -> bool {
         self.for_guests
     }
 
-    /// Whether clients submit, see and remove it like any other record; otherwise the server alone keeps it.
+    /// Whether clients submit, see and remove records of this kind. Otherwise only the server itself writes them.
     pub fn open_to_clients(&self) -> bool {
         self.open_to_clients
     }
 
-    /// Whether its records have a date.
     pub fn is_dated(&self) -> bool {
         self.is_dated
     }
 
-    /// Whether one record is one session of a test: requests for sessions only mean these.
+    /// Whether one record is one session of a test. Requests for sessions only mean records of such kinds.
     pub fn is_session(&self) -> bool {
         self.is_session
     }
 
-    /// The field that the natural key is made of; empty if a person has one record only.
+    /// The field that the natural key is made of; empty if a person has only one record of the kind.
     pub fn key_field(&self) -> &'static str {
         self.key_field
     }
 
-    /// A sound body, to learn the form from.
+    /// A valid body, from which clients can learn the form.
     pub fn example(&self) -> Body {
         (self.rules.example)()
     }
 
-    /// The same body as it is stored: two that say the same become one. A body that is not sound stays as it is.
+    /// The body as it is stored: two bodies that mean the same become equal. A body that is not valid stays as it is.
     pub fn normal(&self, body: Body) -> Body {
         (self.rules.normal)(body)
     }
 
-    /// Everything that is wrong with a body, on a day (`today`, where the person is).
+    /// All faults of a body. `today` is the date where the person is.
     pub fn faults(&self, body: &Body, today: NaiveDate) -> Vec<Fault> {
         (self.rules.faults)(body, today)
     }
 
-    /// What makes one record of a person the same as another: submitting it again amends.
+    /// The natural key of a record. A second submission with the same key amends the first record.
     pub fn natural_key(&self, body: &Body) -> String {
         (self.rules.natural_key)(body)
     }
 
-    /// The day it is about, for kinds with days; of a moment its day in UTC. By it records are filed in quarters.
+    /// The day that the record is about, for kinds with days; of a moment, its day in UTC. Records are filed in
+    /// quarters by this day.
     pub fn date(&self, body: &Body) -> Option<NaiveDate> {
         (self.rules.date)(body)
     }
 
-    /// The day it is about, as a calendar in a time zone has it: a moment falls on another day in another zone.
+    /// The day that the record is about, in the calendar of a time zone: a moment lies on different days in different
+    /// zones.
     pub fn day(&self, body: &Body, zone: Tz) -> Option<NaiveDate> {
         (self.rules.day)(body, zone)
     }
 
-    /// The type of test it is a result of, for kinds that are results of tests.
+    /// The type of the test, for kinds that hold results of tests.
     pub fn test_type(&self, body: &Body) -> Option<String> {
         (self.rules.test_type)(body)
     }
 
-    /// What a sound body means, for kinds that can be evaluated. Computed from the body alone.
+    /// The evaluation of a valid body, for kinds that can be evaluated. It is computed from the body alone.
     pub fn evaluate(&self, body: &Body) -> Option<Value> {
         (self.rules.evaluate)(body)
     }

@@ -1,7 +1,7 @@
-//! Kinds: what a record may be. Everything that handles records is written once and asks the kind for the rest.
+//! Kinds: what a record may be. Code that handles records is written once and asks the kind for the rest.
 //!
-//! A kind whose rules are Rust is a [`Shape`]; [`KINDS`] is the only list of them. A new one needs a file here and a line in
-//! that list: no table, policy, projection or command.
+//! A kind whose rules are Rust is a [`Shape`]; [`KINDS`] is the only list of kinds. A new kind needs a file here and a
+//! line in that list, and no table, policy, projection or command.
 
 mod body;
 mod contact;
@@ -28,11 +28,9 @@ pub use wordbook::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS, WordbookEntry, WordbookSet
 pub use work_day::{WORK_DAY, WorkDay};
 pub use work_profile::{WORK_PROFILE, WorkProfile};
 
-/// All kinds.
 pub const KINDS: &[&Kind] =
     &[CONTACT, WORK_PROFILE, WORK_DAY, SCREENING, DEMOGRAPHICS, WORDBOOK_ENTRY, WORDBOOK_SETTINGS];
 
-/// The kind of a name.
 pub fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().copied().find(|kind| kind.name() == name)
 }

@@ -1,9 +1,9 @@
-//! The screening kind: the hearing thresholds of one test and when it was taken, and nothing about who took it. One a test
-//! and moment.
+//! The screening kind: the hearing thresholds of one test and when the test was taken, and nothing about who took it. A
+//! person has one record for each type of test and moment.
 //!
-//! An evaluation is computed from the thresholds alone: the pure-tone average at 500, 1000, 2000 and 4000 Hz of each ear, and
-//! the grade of hearing loss of the World Health Organization (World report on hearing, 2021, table 1.3, page 38). It is an
-//! orientation, no diagnosis, and names what is missing for it.
+//! An evaluation is computed from the thresholds alone: the pure-tone average at 500, 1000, 2000 and 4000 Hz of each
+//! ear, and the grade of hearing loss of the World Health Organization (World report on hearing, 2021, table 1.3, page
+//! 38). The evaluation is an orientation and no diagnosis. It says which thresholds are missing.
 
 use chrono::{DateTime, Days, Months, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -15,17 +15,16 @@ use crate::{
     rights::consent::Purpose,
 };
 
-/// The kind.
 pub const SCREENING: &Kind = &Kind::of_shape::<Screening>();
 
 /// The frequencies that audiometers test (ISO 8253-1).
 const FREQUENCIES_HZ: [u16; 11] = [125, 250, 500, 750, 1000, 1500, 2000, 3000, 4000, 6000, 8000];
-/// The frequencies that are averaged.
+/// The frequencies whose thresholds are averaged.
 const AVERAGED_HZ: [u16; 4] = [500, 1000, 2000, 4000];
 const SOFTEST_DB: i16 = -10;
 const LOUDEST_DB: i16 = 120;
 const OLDEST_YEARS: u32 = 10;
-/// The grades, each up to, and without, so many dB.
+/// The grades of hearing loss. A grade holds for averages below its number of decibels.
 const GRADES: [(f64, &str); 6] = [
     (20.0, "normal"),
     (35.0, "mild"),
@@ -37,13 +36,10 @@ const GRADES: [(f64, &str); 6] = [
 const METHOD: &str =
     "pure-tone average at 500, 1000, 2000 and 4000 Hz; grades of the WHO's World report on hearing (2021)";
 
-/// The thresholds of one test.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Screening {
-    /// When it was taken.
     pub taken_at: UtcTime,
-    /// How.
     pub test_type: TestType,
     /// The thresholds of the left ear; empty where it was not tested.
     pub left: Vec<Threshold>,
@@ -51,13 +47,12 @@ pub struct Screening {
     pub right: Vec<Threshold>,
 }
 
-/// The softest tone of a frequency that was heard.
+/// The softest tone of one frequency that the person heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Threshold {
-    /// The frequency in hertz.
     pub frequency_hz: u16,
-    /// The hearing level in decibels.
+    /// The hearing level in decibels, -10 to 120.
     pub threshold_db: i16,
 }
 
@@ -157,7 +152,7 @@ fn ear_faults(ear: &str, thresholds: &[Threshold]) -> Vec<Fault> {
         if !(SOFTEST_DB..=LOUDEST_DB).contains(&threshold.threshold_db) {
             fault("threshold_db", "must be -10 to 120");
         }
-        // Each frequency once: more entries than frequencies are wrong anyway, and need no message each.
+        // Each frequency may occur once, so a longer list is wrong anyway and its other entries need no messages.
         if place == FREQUENCIES_HZ.len() {
             break;
         }
@@ -165,7 +160,7 @@ fn ear_faults(ear: &str, thresholds: &[Threshold]) -> Vec<Fault> {
     faults
 }
 
-/// The average of an ear in decibels, or the frequencies that are missing for it.
+/// The average of an ear in decibels, or the frequencies that are missing for the average.
 fn average(thresholds: &[Threshold]) -> Result<f64, Vec<u16>> {
     let level = |hz: u16| thresholds.iter().find(|known| known.frequency_hz == hz).map(|known| known.threshold_db);
     let missing: Vec<u16> = AVERAGED_HZ.into_iter().filter(|hz| level(*hz).is_none()).collect();
@@ -187,7 +182,7 @@ fn grade(average: f64) -> &'static str {
     GRADES.iter().find(|(below, _)| average < *below).map_or("complete", |(_, grade)| grade)
 }
 
-/// The grade of a person: that of the better ear, unless only the worse ear is affected, by 35 dB or more.
+/// The grade of a person: the grade of the better ear, unless only the worse ear is affected, by 35 dB or more.
 fn overall(better: f64, worse: f64) -> &'static str {
     if better < 20.0 && worse >= 35.0 { "unilateral" } else { grade(better) }
 }

@@ -1,4 +1,4 @@
-//! The rules of a Rust type, as functions that read bodies.
+//! The rules of a Rust type, as functions that take bodies.
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -9,7 +9,7 @@ use crate::{
     kinds::{body::Body, form, shape::Shape},
 };
 
-/// What a kind asks of a [`Shape`], with the body in place of the type; `kinds/kind.rs` says what each gives.
+/// What a kind asks of a [`Shape`], with a body instead of the Rust type. `Kind` says what each function returns.
 pub(super) struct ShapeRules {
     pub example: fn() -> Body,
     pub normal: fn(Body) -> Body,
@@ -22,7 +22,6 @@ pub(super) struct ShapeRules {
 }
 
 impl ShapeRules {
-    /// The rules of a type.
     pub const fn of<S: Shape>() -> Self {
         Self {
             example: example::<S>,

@@ -1,7 +1,7 @@
 //! Times in bodies: RFC 3339 with any offset is read; UTC to the second is kept and written.
 //!
-//! A leap second (`23:59:60`) is refused: neither clocks that follow POSIX nor PostgreSQL have one, so it would be kept as
-//! another second than it says.
+//! A leap second (`23:59:60`) is refused, because neither POSIX clocks nor PostgreSQL have one: another second would be
+//! stored.
 
 use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, Timelike, Utc};
 use serde::{
@@ -9,16 +9,16 @@ use serde::{
     de::{Error, Unexpected},
 };
 
-/// What the reader expects, as its errors say.
+/// The text by which `form.rs` recognises that a time was expected.
 pub(super) const EXPECTED: &str = "a time";
 
-/// The moment that a text says in the form of RFC 3339, section 5.6; `None` if it says none. The letters `T` and `Z` may be
-/// small, an offset is below 24 hours, and of a fraction nine digits count.
+/// Reads a moment in the form of RFC 3339, section 5.6; `None` if the text has another form. The letters `T` and `Z`
+/// may be in lower case, an offset must be below 24 hours, and nine digits of a fraction count.
 pub fn instant(text: &str) -> Option<DateTime<Utc>> {
-    // The parser takes a blank in place of the T.
+    // The parser would also take a blank instead of the T.
     let parted = text.as_bytes().get(10).is_some_and(|letter| letter.eq_ignore_ascii_case(&b'T'));
     let time = DateTime::parse_from_rfc3339(text).ok().filter(|_| parted)?.to_utc();
-    // A leap second is written as a fraction of more than a second.
+    // The parser turns a leap second into a fraction of more than a second.
     (time.nanosecond() < 1_000_000_000).then_some(time)
 }
 
@@ -27,13 +27,12 @@ pub fn instant(text: &str) -> Option<DateTime<Utc>> {
 pub struct UtcTime(DateTime<Utc>);
 
 impl UtcTime {
-    /// The time that a text says; none where it says none.
+    /// `None` if the text is no time, or if the year is not from 1900 to 9999. Fractions of a second are cut off.
     pub fn parse(text: &str) -> Option<Self> {
         let time = instant(text)?.trunc_subsecs(0);
         (1900..=9999).contains(&time.year()).then_some(Self(time))
     }
 
-    /// The time itself.
     pub fn get(self) -> DateTime<Utc> {
         self.0
     }
@@ -54,7 +53,7 @@ impl Serialize for UtcTime {
 impl<'de> Deserialize<'de> for UtcTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        // The text itself stays out of the error.
+        // The error must not repeat the text.
         Self::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Other("text"), &EXPECTED))
     }
 }
@@ -99,7 +98,7 @@ mod tests {
             "-2026-03-02T10:15:00Z",
             "+12026-03-02T10:15:00Z",
             "26-03-02T10:15:00Z",
-            // A second 60 that no calendar had, and one that it had.
+            // A leap second that no calendar had, and one that did exist.
             "2026-03-02T10:15:60Z",
             "2016-12-31T23:59:60Z",
             "2017-01-01T00:59:60.5+01:00",

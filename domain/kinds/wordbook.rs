@@ -1,5 +1,5 @@
-//! The wordbook kinds: the words that a person learns with the state of their reviews, one a word, and how the person wants to
-//! learn, one a person.
+//! The wordbook kinds. `wordbook_entry` holds one word that a person learns, with the state of its reviews.
+//! `wordbook_settings` holds how the person wants to learn; a person has one such record.
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -11,19 +11,15 @@ use crate::{
     text::Line,
 };
 
-/// The kind of words.
 pub const WORDBOOK_ENTRY: &Kind = &Kind::of_shape::<WordbookEntry>();
-/// The kind of settings.
 pub const WORDBOOK_SETTINGS: &Kind = &Kind::of_shape::<WordbookSettings>();
 
 const ID_CHARS: usize = 100;
 const WORD_CHARS: usize = 200;
 const MOST_REVIEWS: u32 = 1_000_000;
 const MOST_DAILY: u32 = 1_000;
-/// How new words are chosen: not at all, at random, frequent ones first, oldest first.
 const MOST_AUTO_NEW_REVIEW: u8 = 3;
 
-/// A word that a person learns.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WordbookEntry {
@@ -31,17 +27,17 @@ pub struct WordbookEntry {
     pub word_id: Line,
     /// The word itself, 1 to 200 characters.
     pub lemma: Line,
-    /// Its part of speech, 1 to 100 characters.
+    /// The word's part of speech, 1 to 100 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of_speech: Option<Line>,
-    /// How often it was recognised.
+    /// How often the person recognised the word, at most 1000000.
     pub passive_review_count: u32,
-    /// When it is to be recognised next; absent where it is not.
+    /// When the word is to be recognised next; absent if no such review is planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_passive_review_time: Option<UtcTime>,
-    /// How often it was used.
+    /// How often the person used the word, at most 1000000.
     pub active_review_count: u32,
-    /// When it is to be used next; absent where it is not.
+    /// When the word is to be used next; absent if no such review is planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_active_review_time: Option<UtcTime>,
 }
@@ -82,13 +78,12 @@ impl Shape for WordbookEntry {
     }
 }
 
-/// How a person wants to learn.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WordbookSettings {
     /// How new words are chosen: 0 not at all, 1 at random, 2 frequent ones first, 3 oldest first.
     pub auto_new_review: u8,
-    /// How many new words a day, 0 to 1000.
+    /// How many new words a day are chosen, 0 to 1000.
     pub daily_new_review_count: u32,
 }
 

@@ -1,4 +1,5 @@
-//! The work day kind: one confirmed day, planned and actual time in whole minutes. One a person and date.
+//! The work day kind: one confirmed day, with planned and actual time in whole minutes. A person has one record for
+//! each date.
 
 use chrono::{Months, NaiveDate};
 use serde::{Deserialize, Serialize};
@@ -9,23 +10,19 @@ use crate::{
     rights::consent::Purpose,
 };
 
-/// The kind.
 pub const WORK_DAY: &Kind = &Kind::of_shape::<WorkDay>();
 
 const DAY_MINUTES: u16 = 24 * 60;
 const OLDEST_YEARS: u32 = 10;
 
-/// One confirmed day.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkDay {
-    /// The day.
     pub date: NaiveDate,
     /// Planned work, 0 to 1440 minutes.
     pub planned_minutes: u16,
     /// Actual work, 0 to 1440 minutes.
     pub actual_minutes: u16,
-    /// How it was measured.
     pub source: Source,
 }
 

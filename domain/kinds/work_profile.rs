@@ -1,4 +1,5 @@
-//! The work profile kind: where and as what a person works. One a person; statistics group by it.
+//! The work profile kind: where and as what a person works. A person has one such record. Statistics group people by
+//! it.
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -8,20 +9,16 @@ use crate::{
     kinds::{Shape, kind::Kind},
 };
 
-/// The kind.
 pub const WORK_PROFILE: &Kind = &Kind::of_shape::<WorkProfile>();
 
-/// Where and as what a person works.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkProfile {
     /// The hospital: 2 to 64 lower-case letters, digits and hyphens, beginning with a letter.
     pub hospital_id: String,
-    /// The specialty.
     pub specialty: Specialty,
-    /// The level of the role.
     pub role_level: RoleLevel,
-    /// The federal state, where it is known.
+    /// The federal state; absent if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_code: Option<StateCode>,
     /// The country, ISO 3166-1 alpha-3.
@@ -31,9 +28,9 @@ pub struct WorkProfile {
 }
 
 impl WorkProfile {
-    /// The country where none is named.
+    /// The country if the client names none.
     pub const DEFAULT_COUNTRY: &str = "DEU";
-    /// The time zone where none is named.
+    /// The time zone if the client names none.
     pub const DEFAULT_TIME_ZONE: &str = "Europe/Berlin";
 
     /// What is wrong with the text of a field, if anything.

@@ -1,62 +1,63 @@
-//! The origin of the tree over the log: a restore of a backup that is older than what was signed can't go on with the old tree,
-//! and opens a new one. Its first leaf says so: what was signed, what was kept, what was lost. About no person.
+//! The origin of the tree over the log. After a restore of a backup that is older than the newest signed checkpoint,
+//! the old tree cannot go on, so a new tree is opened. Its first leaf says what was signed, what was kept and what was
+//! lost. The events are about no person.
 
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
 use crate::event::event_types;
 
-/// The tree that grows.
+/// The origin of the tree that grows now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogOrigin {
     origin: String,
 }
 
-/// A tree that was left, as it was and as far as it was kept. Roots are in base64.
+/// A tree that was left: what was signed of it, and what the log still holds of it. Roots are in base64.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
-    /// The first line of its checkpoints.
+    /// The origin of the tree: the first line of its checkpoints.
     pub previous: String,
-    /// So many events of the log come before its first leaf.
+    /// How many events of the log come before the first leaf of the tree.
     pub previous_begins: u64,
     /// How many of its leaves the log still holds.
     pub kept_size: u64,
-    /// The root of these.
+    /// The root of the leaves that the log still holds.
     pub kept_root: String,
-    /// The first line of the newest checkpoint that was signed: of this tree, or of one that is lost altogether.
+    /// The origin of the newest signed checkpoint: of this tree, or of a tree that is lost altogether.
     pub signed_origin: String,
-    /// How many leaves that covers.
+    /// How many leaves the newest signed checkpoint covers.
     pub signed_size: u64,
-    /// Its root.
+    /// The root of the newest signed checkpoint.
     pub signed_root: String,
 }
 
-/// What is done to the origin. A step may be repeated.
+/// A command may be repeated; the second time it changes nothing.
 #[derive(Clone, Debug)]
 pub enum LogOriginCommand {
-    /// Open a new tree.
     Open {
-        /// The first line of its checkpoints.
+        /// The origin of the new tree: the first line of its checkpoints.
         origin: String,
-        /// The tree before.
+        /// The tree that is left.
         left: Left,
     },
 }
 
-/// What happened to the origin. Each event carries the whole state.
+/// Each event carries the whole state of the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogOriginEvent {
-    /// A new tree was opened; this is its first leaf.
+    /// A new tree was opened. This event is the first leaf of the new tree.
     OriginOpened {
-        /// The first line of its checkpoints.
+        /// The origin of the new tree: the first line of its checkpoints.
         origin: String,
-        /// The tree before.
+        /// The tree that was left.
         #[serde(flatten)]
         left: Left,
-        /// The first leaf of the tree before that is lost, where one is.
+        /// The first leaf of the old tree that is lost; absent if none is lost.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost_from: Option<u64>,
-        /// How many leaves are lost, where that is known.
+        /// How many leaves are lost; absent if the newest signed checkpoint belongs to another tree, because then the
+        /// number is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost: Option<u64>,
     },

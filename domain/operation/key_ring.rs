@@ -1,76 +1,65 @@
-//! The key ring: that versions of its key-encryption key were published, came into use and were destroyed. About no person:
-//! versions and counts only. What a server may do with its keys the vault decides; here stands what it did.
+//! The history of the key ring: versions of its key-encryption key are published, come into use and are destroyed. The
+//! events hold versions and counts and are about no person. The vault decides what a server may do with its keys; this
+//! stream records what the server did.
 
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
 use crate::event::event_types;
 
-/// Which versions there are.
+/// The versions in the ring, and the current version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRing {
     current: i32,
     living: Vec<i32>,
 }
 
-/// What was done to the ring. What is on record already is not recorded again, so that a step may be repeated.
+/// What the log holds already is not recorded again, so that a step may be repeated.
 #[derive(Clone, Debug)]
 pub enum KeyRingCommand {
-    /// A version was published.
     Publish {
-        /// It.
         version: i32,
-        /// The version that was current then.
+        /// The version that was current at the time.
         current: i32,
-        /// All versions in the ring, it included.
+        /// All versions in the ring, including the new one.
         living: Vec<i32>,
     },
-    /// A version became the current one, and nothing is under an older one any more.
+    /// A version became the current one, and no key is wrapped under an older version any more.
     Rotate {
-        /// It.
         version: i32,
-        /// How many people's keys came under it at last.
+        /// How many people's keys were wrapped anew by the run that finished the rotation.
         rewrapped: u64,
     },
-    /// A version was destroyed.
     Destroy {
-        /// It.
         version: i32,
-        /// Whether an archive of keys had been taken after everything had left it.
+        /// Whether an archive of the keys had been taken after no key was under this version any more.
         archived: bool,
     },
 }
 
-/// What happened to the ring. Each event carries the whole state.
+/// Each event carries the whole state of the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyRingEvent {
-    /// A version was published.
     Published {
-        /// It.
         version: i32,
-        /// The version under which new work is done.
+        /// The version under which keys are wrapped now.
         current: i32,
-        /// All versions in the ring.
+        /// All versions in the ring, including the new one.
         living: Vec<i32>,
     },
-    /// A version became the current one for everything.
+    /// A version became the current one, and no key is wrapped under an older version any more.
     Rotated {
-        /// How many people's keys came under it at last.
+        /// How many people's keys were wrapped anew by the run that finished the rotation.
         rewrapped: u64,
-        /// It.
         current: i32,
-        /// All versions in the ring.
         living: Vec<i32>,
     },
-    /// A version was destroyed.
     Destroyed {
-        /// It.
         version: i32,
-        /// Whether an archive of keys had been taken after everything had left it.
+        /// Whether an archive of the keys had been taken after no key was under this version any more.
         archived: bool,
-        /// The version under which new work is done.
         current: i32,
-        /// All versions in the ring.
+        /// The versions that are left in the ring.
         living: Vec<i32>,
     },
 }
@@ -83,10 +72,9 @@ event_types! {
     }
 }
 
-/// Why it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
-    /// The version is the current one, as far as the log knows.
+    /// The version is the current one, or newer than the current one that the log knows.
     #[error("version {0} of the key-encryption key is the current one")]
     Current(i32),
 }

@@ -1,4 +1,5 @@
-//! Records: one thing a person gave us. Submitting again amends; each event carries the whole body, or that it is gone.
+//! Records: one thing that a person gave us. A second submission amends the record. Each event carries the whole body,
+//! or says that the record was removed.
 
 use chrono::NaiveDate;
 use cqrs_es::{Aggregate, event_sink::EventSink};
@@ -6,48 +7,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Body, Fault, Kind, event::event_types};
 
-/// One record as its newest event leaves it.
+/// A record after its newest event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
-    /// Nothing was submitted yet.
     #[default]
     Absent,
-    /// It is there.
     Living(Body),
-    /// It was removed.
     Removed,
 }
 
-/// What may be done with a record.
 #[derive(Clone)]
 pub enum RecordCommand {
-    /// Submit it, or amend it where it is there.
+    /// Submits the record, or amends it if it exists.
     Submit {
-        /// The kind whose rules hold.
+        /// The kind whose rules the body must follow.
         kind: &'static Kind,
-        /// What it says.
         body: Body,
-        /// The day, where the person is.
+        /// The date where the person is.
         today: NaiveDate,
     },
-    /// Remove it.
     Remove,
 }
 
-/// What happened to a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordEvent {
-    /// It was submitted.
     Submitted {
-        /// What it says.
+        /// The whole body.
         body: Body,
     },
-    /// It was amended.
     Amended {
-        /// What it says now.
+        /// The whole new body.
         body: Body,
     },
-    /// It was removed.
     Removed {},
 }
 
@@ -60,7 +51,7 @@ event_types! {
 }
 
 impl RecordEvent {
-    /// What the record says after this event.
+    /// The body after this event; `None` if the record was removed.
     pub fn body(self) -> Option<Body> {
         match self {
             Self::Submitted { body } | Self::Amended { body } => Some(body),
@@ -69,13 +60,12 @@ impl RecordEvent {
     }
 }
 
-/// Why it is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// The body breaks rules of its kind.
     #[error("{} faults in the body", .0.len())]
     Invalid(Vec<Fault>),
-    /// There is no such record, or no longer.
+    /// The record was never submitted, or it was removed.
     #[error("there is no such record")]
     Missing,
 }

@@ -1,35 +1,37 @@
-//! Consents: one stream a person and purpose. Evidence in clear: purpose, notice version, its hash and the decision.
+//! Consents: one stream for each person and purpose. Purpose, version and hash of the notice, and the decision stand in
+//! clear, because they are evidence.
 //!
-//! GDPR Art. 7: given per purpose, on a text that can be shown, and withdrawn as easily. A newer notice asks again: a consent
-//! to an older text no longer counts from the moment the newer one does; that it lapsed is an event, once the person is told. An objection (Art. 21) stands on the same stream: while it does, no consent is given,
-//! and after it consent is asked for anew.
+//! GDPR Art. 7: consent is given per purpose, on a text that can be shown later, and is withdrawn as easily as it was
+//! given. After a newer notice the person is asked again: a consent to an older text stops counting at the moment in
+//! which the newer notice begins to count. An event says that the consent lapsed, once the person was told. An
+//! objection (Art. 21) belongs to the same stream: while it stands, no consent can be given, and after it consent must
+//! be asked for anew.
 
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
 use crate::{Choice, event::event_types};
 
-/// What data may be used for, each with a notice of its own.
+/// A purpose for which data may be used. Each purpose has a notice of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// Keeping a person's work days for that person.
     WorkHours,
-    /// Counting them in published statistics.
+    /// Counting a person's work days in published statistics.
     Statistics,
     /// Keeping a person's hearing screenings for that person.
     Hearing,
     /// Keeping what a person says about themselves.
     Demographics,
-    /// Keeping the words that a person learns, and how.
+    /// Keeping the words that a person learns, and how the person wants to learn.
     Wordbook,
 }
 
 impl Purpose {
-    /// All purposes.
     pub const ALL: [Self; 5] = [Self::WorkHours, Self::Statistics, Self::Hearing, Self::Demographics, Self::Wordbook];
 
-    /// Whether it is about data concerning health, for which consent has to be explicit (GDPR Art. 9).
+    /// Whether the purpose is about data concerning health, for which consent has to be explicit (GDPR Art. 9).
     pub fn is_about_health(self) -> bool {
         self == Self::Hearing
     }
@@ -55,11 +57,10 @@ impl Choice for Purpose {
 /// A text that a person consents to.
 #[derive(Clone, Copy, Debug)]
 pub struct Notice {
-    /// What for.
     pub purpose: Purpose,
-    /// Its version; the highest of a purpose is current.
+    /// The version. The last notice of a purpose in [`NOTICES`] is the current one.
     pub version: &'static str,
-    /// The text, Markdown.
+    /// The text, in Markdown.
     pub text: &'static str,
 }
 
@@ -74,7 +75,7 @@ pub const NOTICES: &[Notice] = &[
 ];
 
 impl Notice {
-    /// The notice that consents are given on today.
+    /// The notice on which consent is given today.
     pub fn current(purpose: Purpose) -> &'static Self {
         NOTICES.iter().rfind(|notice| notice.purpose == purpose).expect("every purpose has a notice")
     }
@@ -87,66 +88,56 @@ pub struct Consent {
     objected: bool,
 }
 
-/// What was decided, on which text.
+/// A purpose, and the notice on which a person decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// What for.
     pub purpose: Purpose,
-    /// The version of the notice.
     pub notice_version: String,
     /// SHA-256 of the notice's text, hexadecimal.
     pub notice_hash: String,
 }
 
-/// What a person may decide.
 #[derive(Clone, Debug)]
 pub enum ConsentCommand {
-    /// Give consent on the notice that counts today.
     Grant {
         /// The decision, on the notice that counts today.
         decision: Decision,
-        /// The version that the person was shown, where the client says so. It is compared and never stored.
+        /// The version that the person was shown, if the client says so. It is compared with the version that counts
+        /// today and never stored.
         shown: Option<String>,
     },
-    /// Take it back.
     Withdraw {
         /// The notice that counts today.
         decision: Decision,
     },
-    /// Object to the purpose.
     Object {
         /// The notice that counts today.
         decision: Decision,
     },
-    /// Take the objection back. Consent does not come back with it.
+    /// Takes the objection back. The consent from before the objection does not come back.
     LiftObjection {
         /// The notice that counts today.
         decision: Decision,
     },
-    /// Note that a consent no longer counts, since the notice has changed.
+    /// Notes that a consent no longer counts, because the notice has changed.
     Lapse {
         /// The notice that counts today.
         decision: Decision,
     },
 }
 
-/// What was decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConsentEvent {
-    /// Consent was given.
     Granted(Decision),
-    /// Consent was taken back.
     Withdrawn(Decision),
-    /// The person objected to the purpose.
     Objected(Decision),
-    /// The objection was taken back.
     ObjectionLifted(Decision),
-    /// The notice that consent had been given on no longer counts; the person was told.
+    /// The notice on which consent had been given no longer counts, and the person was told.
     Lapsed(Decision),
 }
 
 impl ConsentEvent {
-    /// What was decided on, and on which text.
+    /// The purpose and the notice that the event is about.
     pub fn decision(&self) -> &Decision {
         let (Self::Granted(decision)
         | Self::Withdrawn(decision)
@@ -167,16 +158,14 @@ event_types! {
     }
 }
 
-/// Why a decision is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConsentError {
-    /// The notice is not the one that counts today.
+    /// The person was shown a notice that does not count today.
     #[error("the notice that counts is version {current}")]
     NoticeOutdated {
-        /// The version that counts.
+        /// The version of the notice that counts today.
         current: String,
     },
-    /// An objection to the purpose stands.
     #[error("an objection to the purpose stands")]
     ObjectionStands,
 }

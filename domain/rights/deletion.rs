@@ -1,10 +1,10 @@
-//! Deletion: asking for it, confirming, cancelling, and its one execution. One stream a person, so that there is one request
-//! at a time. In clear stand scopes, states and times; what filters and reason say comes in sealed.
+//! Deletion: asking for it, confirming it, cancelling it, and carrying it out once. A person has one stream, so that
+//! there is one request at a time. Scopes, states and times stand in clear; filters and reason are sealed.
 //!
-//! Nothing is deleted without a second step (requirement R10): the request mails a token, and only who shows the token and
-//! types the phrase confirms. Then a grace runs, in which the same token cancels. Two cancelled requests are followed by a day's
-//! wait (R10.5). While the person's account is suspended the grace pauses: nobody loses time to cancel because a thief used their
-//! session.
+//! Nothing is deleted without a second step (requirement R10): the request mails a token, and only a person who shows
+//! the token and types the phrase can confirm. Then a grace runs, in which the same token cancels. After two cancelled
+//! requests the next request must wait for a day (R10.5). While the person's account is suspended the grace pauses, so
+//! that nobody loses time to cancel because a thief used their session.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::DeletionId;
@@ -22,20 +22,20 @@ choice! {
 }
 
 choice! {
-    /// Where a request stands.
+    /// The state of a request.
     DeletionState {
         Pending = "pending", Confirmed = "confirmed", Completed = "completed", Cancelled = "cancelled",
         Replaced = "replaced",
     }
 }
 
-/// So many cancelled requests in a row are followed by a wait.
+/// The number of cancelled requests after which the next request must wait.
 const CANCELLED_BEFORE_WAIT: usize = 2;
-/// How long the wait is, from the last of them.
+/// How long the next request must wait, from the last cancellation on.
 const WAIT: TimeDelta = TimeDelta::days(1);
 
 impl Scope {
-    /// What to type to confirm.
+    /// The phrase that a person types to confirm a deletion.
     pub fn phrase(self) -> &'static str {
         match self {
             Self::Full => "delete everything about me",
@@ -44,102 +44,88 @@ impl Scope {
     }
 }
 
-/// A request as it stands.
+/// A request that is not cancelled, replaced or carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
-    /// The request.
     pub deletion: DeletionId,
-    /// How much it is about.
     pub scope: Scope,
-    /// Until when it can be confirmed.
+    /// Until when the request can be confirmed.
     pub expires_at: DateTime<Utc>,
-    /// When its grace ends, once it is confirmed.
+    /// When the grace ends; `None` until the request is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_ends_at: Option<DateTime<Utc>>,
-    /// Until when the grace pauses, where a suspension began while it ran.
+    /// Until when the grace pauses; `None` if no suspension began while the grace ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<DateTime<Utc>>,
 }
 
-/// A person's requests: the open one, and when others were cancelled.
+/// A person's requests: the open one, and the times at which others were cancelled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
     open: Option<Open>,
     cancelled: Vec<DateTime<Utc>>,
 }
 
-/// What may be done.
 #[derive(Clone, Debug)]
 pub enum DeletionCommand {
-    /// Ask for a deletion. It takes the place of a request that was not confirmed.
+    /// Asks for a deletion. The new request replaces a request that was not confirmed.
     Request {
-        /// The new request, not confirmed.
+        /// The new request, which is not confirmed.
         open: Open,
         /// The keyed hash of the mailed token, hexadecimal.
         token_hash: String,
-        /// Filters and reason, sealed.
+        /// Filters and reason, sealed under the person's trail key.
         sealed: String,
-        /// The present time.
         now: DateTime<Utc>,
     },
-    /// Confirm it, with token and phrase.
+    /// Confirms the request. The caller has checked token and phrase.
     Confirm {
-        /// Which.
         deletion: DeletionId,
-        /// How long it can be cancelled from now on.
+        /// How long the request can be cancelled from now on.
         grace: TimeDelta,
-        /// The present time.
         now: DateTime<Utc>,
     },
-    /// Cancel it, before its grace is over.
+    /// Cancels the request, before its grace is over.
     Cancel {
-        /// Which.
         deletion: DeletionId,
-        /// The present time.
+        /// Must lie before the end of the grace.
         now: DateTime<Utc>,
     },
-    /// Let the grace of a confirmed request pause, since the account is suspended: what is left of it runs from the end of the
-    /// suspension on. Where no request is confirmed, or it pauses as long already, nothing changes.
+    /// Pauses the grace of a confirmed request, because the account is suspended: the rest of the grace runs from the
+    /// end of the suspension on. Nothing changes if no request is confirmed, or if the grace pauses as long already.
     Pause {
         /// The end of the suspension.
         until: DateTime<Utc>,
-        /// The present time.
         now: DateTime<Utc>,
     },
-    /// Prolong the grace again: of a confirmed request that a restored backup brought back with an earlier end.
+    /// Prolongs the grace of a confirmed request again, because a restored backup brought the request back with an
+    /// earlier end.
     PauseAgain {
-        /// Which.
         deletion: DeletionId,
         /// The end of the suspension.
         paused_until: DateTime<Utc>,
-        /// The end of the grace from then on.
+        /// When the grace ends now.
         grace_ends_at: DateTime<Utc>,
     },
-    /// Carry it out, once its grace is over.
+    /// Carries the request out, once its grace is over.
     Execute {
-        /// Which.
         deletion: DeletionId,
         /// How many records are removed.
         removed: u64,
-        /// The present time.
         now: DateTime<Utc>,
     },
-    /// Erase a person without a request in this log: one whom a restored backup brought back, though the ledger says that they
-    /// were erased; or the drill's own.
+    /// Erases a person without a request in this log. The person came back with a restored backup although the ledger
+    /// says that they were erased, or was made up by the drill.
     Repeat {
-        /// Which.
         deletion: DeletionId,
         /// How many records are removed.
         removed: u64,
     },
 }
 
-/// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeletionEvent {
-    /// A deletion was asked for.
     Requested {
-        /// The request.
         #[serde(flatten)]
         open: Open,
         /// The keyed hash of the mailed token, hexadecimal.
@@ -149,7 +135,6 @@ pub enum DeletionEvent {
         /// When earlier requests were cancelled.
         cancelled: Vec<DateTime<Utc>>,
     },
-    /// It was confirmed.
     Confirmed {
         /// The request, with the end of its grace.
         #[serde(flatten)]
@@ -157,7 +142,7 @@ pub enum DeletionEvent {
         /// When earlier requests were cancelled.
         cancelled: Vec<DateTime<Utc>>,
     },
-    /// Its grace pauses and ends later.
+    /// The grace pauses and ends later.
     Paused {
         /// The request, with the new end of its grace.
         #[serde(flatten)]
@@ -165,23 +150,19 @@ pub enum DeletionEvent {
         /// When earlier requests were cancelled.
         cancelled: Vec<DateTime<Utc>>,
     },
-    /// It was cancelled.
     Cancelled {
-        /// Which.
         deletion: DeletionId,
-        /// When requests were cancelled, this one last.
+        /// The times at which requests were cancelled, this request last.
         cancelled: Vec<DateTime<Utc>>,
     },
-    /// It was carried out, and the account stays.
+    /// The request was carried out, and the account stays.
     Completed {
-        /// Which.
         deletion: DeletionId,
         /// How many records were removed.
         removed: u64,
     },
-    /// It was carried out, and the person is erased. No event follows in any stream of theirs.
+    /// The request was carried out, and the person is erased. No event follows in any stream of this person.
     Erased {
-        /// Which.
         deletion: DeletionId,
         /// How many records were removed.
         removed: u64,
@@ -199,28 +180,23 @@ event_types! {
     }
 }
 
-/// Why it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeletionError {
     /// A confirmed request waits for the end of its grace.
     #[error("a confirmed request is waiting")]
     Waiting,
-    /// Two requests were cancelled; the next may come after a day.
     #[error("two requests were cancelled; the next may come at {until}")]
     CoolingOff {
-        /// When.
+        /// When the next request may come.
         until: DateTime<Utc>,
     },
-    /// It is confirmed already.
     #[error("the request is confirmed already")]
     Confirmed,
-    /// It was cancelled, replaced or carried out, or its time to confirm is over.
+    /// The request was cancelled, replaced or carried out, or the time to confirm it is over.
     #[error("the request is closed")]
     Closed,
-    /// It cannot be cancelled any more.
     #[error("the grace period is over")]
     GracePeriodOver,
-    /// It cannot be carried out yet.
     #[error("the grace period is not over")]
     GracePeriodRuns,
 }
@@ -230,17 +206,17 @@ impl Deletion {
         self.open.as_ref().filter(|open| open.deletion == deletion).ok_or(DeletionError::Closed)
     }
 
-    /// The event that lets the grace pause; none where there is nothing to pause.
+    /// The event that pauses the grace; `None` if there is nothing to pause.
     fn pause(&self, until: DateTime<Utc>, now: DateTime<Utc>) -> Option<DeletionEvent> {
         let open = self.open.as_ref()?;
-        // Of a grace that pauses already, nothing has run since.
+        // If the grace pauses already, none of it has run since the pause began.
         let from = open.paused_until.map_or(now, |paused| paused.max(now));
         let left = (open.grace_ends_at? - from).max(TimeDelta::zero());
         let open = Open { grace_ends_at: Some(until + left), paused_until: Some(until), ..open.clone() };
         (until > from).then(|| DeletionEvent::Paused { open, cancelled: self.cancelled.clone() })
     }
 
-    /// The event of a command; none where a command changes nothing.
+    /// The event of a command; `None` if the command changes nothing.
     fn decide(&self, command: DeletionCommand) -> Result<Option<DeletionEvent>, DeletionError> {
         let event = match command {
             DeletionCommand::Pause { until, now } => return Ok(self.pause(until, now)),
@@ -400,7 +376,7 @@ mod tests {
         given(vec![confirmed(Scope::Full)]).when(again(20, 59)).then_expect_events(vec![paused(20, 59)]);
         given(vec![paused(20, 59)]).when(again(20, 59)).then_expect_events(vec![]);
         given(vec![paused(30, 69)]).when(again(20, 59)).then_expect_events(vec![]);
-        // A request that is not confirmed has no grace, and one that is closed needs none.
+        // A request that is not confirmed has no grace, and a closed request needs none.
         given(vec![requested(vec![])]).when(again(20, 59)).then_expect_events(vec![]);
         given(vec![]).when(again(20, 59)).then_expect_error(DeletionError::Closed);
     }
@@ -414,12 +390,12 @@ mod tests {
     fn what_is_left_of_a_grace_runs_from_the_end_of_a_suspension() {
         let pause = |until, now| DeletionCommand::Pause { until: at(until), now: at(now) };
         given(vec![confirmed(Scope::Full)]).when(pause(20, 10)).then_expect_events(vec![paused(20, 59)]);
-        // Lengthened while it lasts: nothing of the grace has run since it began.
+        // The suspension is lengthened while it lasts: none of the grace has run since it began.
         given(vec![paused(20, 59)]).when(pause(30, 15)).then_expect_events(vec![paused(30, 69)]);
         given(vec![paused(20, 59)]).when(pause(18, 15)).then_expect_events(vec![]);
-        // Another one, after the first has ended.
+        // Another suspension begins after the first has ended.
         given(vec![paused(20, 59)]).when(pause(40, 25)).then_expect_events(vec![paused(40, 74)]);
-        // Over and not yet carried out: it waits for the end of the suspension.
+        // The grace is over and the request is not carried out yet: it waits for the end of the suspension.
         given(vec![confirmed(Scope::Full)]).when(pause(60, 50)).then_expect_events(vec![paused(60, 60)]);
         for events in [vec![], vec![requested(vec![])]] {
             given(events).when(pause(20, 10)).then_expect_events(vec![]);

@@ -1,8 +1,8 @@
-//! Export: asking for a file of one's own data, and what becomes of it. One stream a request, named by its id. In clear stand
-//! scopes, formats, states, counts and times; what filters say comes in sealed.
+//! Export: asking for a file of one's own data, and what becomes of the request. Each request is a stream, named by the
+//! request's id. Scopes, formats, states, counts and times stand in clear; filters are sealed.
 //!
-//! A request waits until it is completed, failed or cancelled. A failed one can be tried again; a completed one can be
-//! downloaded until it expires. Each event carries what the next decision needs.
+//! A request waits until it is completed, failed or cancelled. A failed request can be tried again; a completed one can
+//! be downloaded until it expires. Each event carries everything that the next decision needs.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
@@ -15,7 +15,6 @@ use crate::{
 };
 
 choice! {
-    /// The form of a file.
     ExportFormat { Json = "json", Csv = "csv" }
 }
 
@@ -24,100 +23,84 @@ choice! {
     ExportFailure { Store = "store_unavailable", Damaged = "data_damaged", GaveUp = "gave_up" }
 }
 
-/// What was asked for.
+/// What a person asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
-    /// How much of a person's data.
     pub scope: Scope,
-    /// In which form.
     pub format: ExportFormat,
     /// The filters, sealed under the person's trail key.
     pub sealed: String,
 }
 
-/// A request as its newest event leaves it.
+/// A request after its newest event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Export {
-    /// Nothing was asked for yet.
     #[default]
     Absent,
-    /// The file is waited for.
+    /// The file is not made yet.
     Waiting(Wanted),
-    /// The file is there.
+    /// The file can be downloaded.
     Completed,
-    /// There is no file, and it can be tried again.
+    /// The file could not be made. The request can be tried again.
     Failed(Wanted),
-    /// It was cancelled, or the file has expired.
+    /// The request was cancelled, or the file has expired.
     Closed,
 }
 
-/// What may be done.
 #[derive(Clone, Debug)]
 pub enum ExportCommand {
-    /// Ask for a file.
     Request(Wanted),
-    /// Ask again for one that failed.
+    /// Asks again for a file that could not be made.
     Retry,
-    /// Say that the file is there.
+    /// Notes that the file can be downloaded.
     Complete {
         /// How many records it holds.
         records: u64,
         /// Its size in bytes.
         size: u64,
-        /// Its entity tag, which is random.
+        /// The entity tag of the file, which is random.
         etag: String,
         /// Until when it can be downloaded.
         expires_at: DateTime<Utc>,
     },
-    /// Say that there will be no file.
+    /// Notes that the file could not be made.
     Fail(ExportFailure),
-    /// Wait no longer.
     Cancel,
-    /// Download the file.
     Download,
-    /// Make a token with which whoever holds it can download the file.
+    /// Makes a token. Anybody who holds the token can download the file.
     MakeToken {
-        /// Until when.
+        /// Until when the token can be used.
         expires_at: DateTime<Utc>,
     },
-    /// Let the file go.
+    /// Notes that the time to download the file is over.
     Expire,
 }
 
-/// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExportEvent {
-    /// A file was asked for.
     Requested(Wanted),
-    /// The file is there.
     Completed {
         /// How many records it holds.
         records: u64,
         /// Its size in bytes.
         size: u64,
-        /// Its entity tag.
         etag: String,
         /// Until when it can be downloaded.
         expires_at: DateTime<Utc>,
     },
-    /// The file could not be made.
     Failed {
-        /// Why.
         reason: ExportFailure,
-        /// What was asked for.
         #[serde(flatten)]
         wanted: Wanted,
     },
-    /// The request was cancelled.
     Cancelled {},
-    /// The file was downloaded, or a part of it.
+    /// The file, or a part of it, was downloaded.
     Downloaded {},
-    /// A token was made, with which whoever holds it can download the file.
+    /// A token was made. Anybody who holds the token can download the file.
     TokenMade {
-        /// Until when.
+        /// Until when the token can be used.
         expires_at: DateTime<Utc>,
     },
-    /// The file has run out.
     Expired {},
 }
 
@@ -133,16 +116,14 @@ event_types! {
     }
 }
 
-/// Why it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExportError {
-    /// The request is not waiting any more.
     #[error("the export does not wait any more")]
     NotWaiting,
     /// Only a failed request can be tried again.
     #[error("the export did not fail")]
     NotFailed,
-    /// There is no file, not yet or no longer.
+    /// The file is not made yet, or is gone.
     #[error("there is no file")]
     NoFile,
 }

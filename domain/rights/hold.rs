@@ -1,6 +1,6 @@
-//! Legal holds: a duty to keep a person's data for a time (GDPR Art. 17(3)). While one stands nothing is deleted, and a deletion
-//! that is asked for waits. The controller places it, with a reason and an end; whoever asks is told both. The reason comes in
-//! sealed.
+//! Legal holds: a duty to keep a person's data for a time (GDPR Art. 17(3)). While a hold stands nothing is deleted,
+//! and a deletion that is asked for waits. The controller places a hold with a reason and an end, and a person who asks
+//! for a deletion is told both. The reason is sealed.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
@@ -8,39 +8,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::event_types;
 
-/// Whether a hold stands.
+/// The end of a hold, or `None` if no hold was placed or the last one was lifted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     until: Option<DateTime<Utc>>,
 }
 
-/// What may be done.
 #[derive(Clone, Debug)]
 pub enum HoldCommand {
-    /// Place a hold, or another in its place.
+    /// Places a hold. It replaces an earlier hold.
     Place {
-        /// Its end.
         until: DateTime<Utc>,
-        /// Its reason, sealed.
+        /// The reason, sealed under the person's trail key.
         sealed: String,
-        /// The present time.
         now: DateTime<Utc>,
     },
-    /// Lift it.
     Lift,
 }
 
-/// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HoldEvent {
-    /// A hold was placed.
     Placed {
-        /// Its end.
         until: DateTime<Utc>,
-        /// Its reason, sealed under the person's trail key.
+        /// The reason, sealed under the person's trail key.
         sealed: String,
     },
-    /// It was lifted.
     Lifted {},
 }
 
@@ -51,13 +43,11 @@ event_types! {
     }
 }
 
-/// Why it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HoldError {
-    /// A hold that is over before it begins.
+    /// The end of the hold lies in the past.
     #[error("the end of a hold must lie ahead")]
     Past,
-    /// There is none to lift.
     #[error("there is no hold")]
     Missing,
 }

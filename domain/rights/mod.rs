@@ -1,4 +1,5 @@
-//! What a person may demand: consent, export, deletion, restriction, retention; and the legal hold that bars a deletion.
+//! What a person may demand: consent, export, deletion, restriction, retention; and the legal hold that bars a
+//! deletion.
 
 pub mod consent;
 pub mod deletion;

@@ -1,5 +1,5 @@
-//! Restriction (GDPR Art. 18): while it stands, a person's data is stored and nothing else. Set and lifted by the person; one
-//! stream each. States and times only.
+//! Restriction (GDPR Art. 18): while it stands, a person's data is stored and not used otherwise. The person sets and
+//! lifts it. Each person has one stream, which holds states and times only.
 
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
@@ -12,21 +12,15 @@ pub struct Restriction {
     set: bool,
 }
 
-/// What may be done.
 #[derive(Clone, Copy, Debug)]
 pub enum RestrictionCommand {
-    /// Restrict processing.
     Set,
-    /// Lift the restriction.
     Lift,
 }
 
-/// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RestrictionEvent {
-    /// Processing was restricted.
     Set {},
-    /// The restriction was lifted.
     Lifted {},
 }
 
@@ -37,7 +31,7 @@ event_types! {
     }
 }
 
-/// It is never refused: setting or lifting twice changes nothing.
+/// No command is refused: setting or lifting twice changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestrictionError {}
 

@@ -1,8 +1,9 @@
-//! Retention: for how long records of a kind are kept after their last change. The kind has a rule; a person may set another
-//! for themselves (requirement 252, R11.3). One stream a person and kind.
+//! Retention: how long records of a kind are kept after their last change. The kind has a rule, and a person may set
+//! another rule for themselves (requirement 252, R11.3). There is one stream for each person and kind.
 //!
-//! A rule that keeps longer counts at once. One that keeps shorter leads to a loss of data, so it waits for a grace, in which the
-//! rule before it counts and can be set again: whoever has somebody's session for a moment deletes nothing by it.
+//! A rule that keeps records longer counts at once. A rule that keeps them for a shorter time deletes data, so it waits
+//! for a grace. During the grace the rule before it counts and can be set again, so that a thief who has somebody's
+//! session for a moment cannot delete data.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::event_types;
 
-/// The longest time that can be set: a hundred years.
+/// The longest time that can be set, in days: a hundred years.
 pub const MOST_DAYS: u32 = 36_500;
 
 /// A person's own rule for a kind.
@@ -20,40 +21,35 @@ pub struct Retention {
     waits: Option<Waits>,
 }
 
-/// What counts until a shorter rule takes effect.
+/// The rule that counts until a shorter rule takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waits {
-    /// The rule before it, in days; none: the kind's own.
+    /// The rule before, in days. `None`: the kind's own rule.
     pub before: Option<u32>,
     /// When the new rule takes effect.
     pub until: DateTime<Utc>,
 }
 
-/// What may be done.
 #[derive(Clone, Debug)]
 pub struct RetentionCommand {
-    /// The kind's name.
     pub kind: String,
-    /// Days after the last change; none: the kind's own rule again.
+    /// Days after the last change. `None`: the kind's own rule again.
     pub days: Option<u32>,
-    /// The kind's own rule, in days; none: as long as the account.
+    /// The kind's own rule, in days. `None`: as long as the account exists.
     pub kind_days: Option<u32>,
     /// How long a shorter rule waits.
     pub grace: TimeDelta,
-    /// The present time.
     pub now: DateTime<Utc>,
 }
 
-/// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RetentionEvent {
     /// A rule was set, or taken back.
     Set {
-        /// The kind's name.
         kind: String,
-        /// Days after the last change; none: the kind's own rule again.
+        /// Days after the last change. `None`: the kind's own rule again.
         days: Option<u32>,
-        /// What counts meanwhile, where the rule is shorter than the one before.
+        /// The rule that counts during the grace; absent if the new rule is not shorter.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         waits: Option<Waits>,
     },
@@ -65,10 +61,8 @@ event_types! {
     }
 }
 
-/// Why it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RetentionError {
-    /// The number of days cannot be kept.
     #[error("days must be 1 to {MOST_DAYS}")]
     OutOfRange,
 }
@@ -106,7 +100,8 @@ impl Aggregate for Retention {
     }
 }
 
-/// The person's own rule that counts at a time: the newest one, or the one before it while that waits. None: the kind's own.
+/// The person's own rule that counts at a time: the newest rule, or the one before it while the newest waits. `None`:
+/// the kind's own rule.
 pub fn in_force(days: Option<u32>, waits: Option<Waits>, now: DateTime<Utc>) -> Option<u32> {
     match waits {
         Some(Waits { before, until }) if now < until => before,
@@ -114,7 +109,7 @@ pub fn in_force(days: Option<u32>, waits: Option<Waits>, now: DateTime<Utc>) -> 
     }
 }
 
-/// Whether a rule keeps for a shorter time than another; none keeps as long as the account.
+/// Whether a rule keeps records for a shorter time than another rule. `None` keeps them as long as the account exists.
 fn is_shorter(days: Option<u32>, than: Option<u32>) -> bool {
     match (days, than) {
         (Some(days), Some(than)) => days < than,
@@ -139,7 +134,7 @@ mod tests {
         TestFramework::<Retention>::with(()).given(events)
     }
 
-    /// Sets a rule for a kind that is kept as long as the account, or by a rule of its own.
+    /// Sets a rule. `kind_days` is the kind's own rule; `None`: as long as the account exists.
     fn set(days: Option<u32>, kind_days: Option<u32>, hours: i64) -> RetentionCommand {
         RetentionCommand { kind: "work_day".to_owned(), days, kind_days, grace: GRACE, now: at(hours) }
     }
@@ -170,7 +165,7 @@ mod tests {
         given(vec![done(Some(30))]).when(set(Some(31), None, 0)).then_expect_events(vec![done(Some(31))]);
         given(vec![done(Some(30))]).when(set(None, None, 0)).then_expect_events(vec![done(None)]);
         given(vec![done(Some(365))]).when(set(None, Some(365), 0)).then_expect_events(vec![done(None)]);
-        // Back to a kind's own rule, which is the shorter one.
+        // Back to the kind's own rule, which is the shorter one.
         let back = waits(None, Some(400), 48);
         given(vec![done(Some(400))]).when(set(None, Some(365), 0)).then_expect_events(vec![back]);
     }
@@ -178,12 +173,13 @@ mod tests {
     #[test]
     fn while_a_rule_waits_the_one_before_it_counts_whatever_is_set_meanwhile() {
         let waiting = || vec![waits(Some(30), Some(400), 48)];
-        // Shortened again and again: each waits anew, behind the rule that counted all the time.
+        // Shortened again and again: each new rule waits for a whole grace, and the rule that counted before goes on
+        // counting.
         given(waiting()).when(set(Some(1), None, 47)).then_expect_events(vec![waits(Some(1), Some(400), 95)]);
         given(waiting()).when(set(Some(60), None, 47)).then_expect_events(vec![waits(Some(60), Some(400), 95)]);
         given(waiting()).when(set(Some(400), None, 47)).then_expect_events(vec![done(Some(400))]);
         given(waiting()).when(set(None, None, 47)).then_expect_events(vec![done(None)]);
-        // Once it has taken effect it is the rule that counts.
+        // Once the new rule has taken effect, it is the rule that counts.
         given(waiting()).when(set(Some(60), None, 48)).then_expect_events(vec![done(Some(60))]);
         given(waiting()).when(set(Some(1), None, 48)).then_expect_events(vec![waits(Some(1), Some(30), 96)]);
     }

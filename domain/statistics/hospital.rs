@@ -1,7 +1,9 @@
-//! The public list of hospitals that the table by hospital has cells for, and from which quarter on it counts.
+//! The public list of hospitals that have cells in the table by hospital, and the quarter from which on the list
+//! counts.
 //!
-//! A list is fixed before its quarter begins, so that nobody can choose cells after seeing who submitted what: a hospital that is
-//! added counts from the next quarter on. The log holds the hash of each list; a release refuses another one.
+//! A list is fixed before its quarter begins, so that nobody can choose cells after seeing who submitted data: a
+//! hospital that is added counts from the next quarter on. The log holds the hash of each list, and a release with
+//! another list is refused.
 
 use chrono::NaiveDate;
 use cqrs_es::{Aggregate, event_sink::EventSink};
@@ -9,21 +11,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{event::event_types, quarter::Quarter};
 
-/// A list, as the log knows it.
+/// A list, as the log holds it: its length and its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
-    /// How many hospitals.
     pub count: u32,
     /// SHA-256 over their ids in order, each followed by a line feed; hexadecimal.
     pub sha256: String,
 }
 
-/// A list, from a quarter on.
+/// A list that counts from a quarter on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fixed {
-    /// The first quarter.
+    /// The first quarter, such as `2025-Q1`.
     pub from: String,
-    /// The list.
     #[serde(flatten)]
     pub listing: Listing,
 }
@@ -35,40 +35,38 @@ pub struct HospitalLists {
 }
 
 impl HospitalLists {
-    /// From which quarter on a hospital counts that is added today: the next one. Before anybody was here, from any.
+    /// The quarter from which on a hospital that is added today counts: the next quarter. As long as nobody has
+    /// registered, it counts for any quarter.
     pub fn counts_from(today: NaiveDate, is_first: bool) -> Quarter {
         if is_first { Quarter::of(NaiveDate::default()) } else { Quarter::of(today).next() }
     }
 
-    /// The list of a quarter, where one is on record.
+    /// The list of a quarter; `None` if the log holds none.
     pub fn of(&self, period: Quarter) -> Option<&Listing> {
         let covers = |fixed: &&Fixed| fixed.from.parse().is_ok_and(|from: Quarter| from <= period);
         self.fixed.iter().rfind(covers).map(|fixed| &fixed.listing)
     }
 
-    /// All of them.
     pub fn fixed(&self) -> &[Fixed] {
         &self.fixed
     }
 }
 
-/// The list that counts from a quarter on.
+/// Fixes the list that counts from a quarter on.
 #[derive(Clone, Debug)]
 pub struct FixList {
-    /// The first quarter.
     pub from: Quarter,
-    /// The whole list, with what was on it before.
+    /// The whole list, including the hospitals that were on it before.
     pub listing: Listing,
-    /// The day, in UTC.
+    /// The present day, in UTC.
     pub today: NaiveDate,
-    /// Whether nobody was ever here, of whom the choice could depend.
+    /// Whether nobody has registered yet, so that the choice cannot depend on anybody's data.
     pub is_first: bool,
 }
 
-/// What was fixed. Each event carries all lists.
+/// Each event carries all lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ListEvent {
-    /// A list was fixed.
     Listed(Vec<Fixed>),
 }
 
@@ -78,10 +76,8 @@ event_types! {
     }
 }
 
-/// Why a list is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
-    /// The quarter has begun.
     #[error("{0} has begun; the hospitals are fixed before the quarter they count for")]
     Begun(Quarter),
 }
@@ -151,7 +147,7 @@ mod tests {
         let begun = ListError::Begun("2026-Q1".parse().expect("a quarter"));
         given(known()).when(fix("2026-Q1", 4, "2026-01-01", false)).then_expect_error(begun);
         given(known()).when(fix("1970-Q1", 3, "2026-01-01", false)).then_expect_events(vec![]);
-        // Before anybody was here, and again before the quarter begins.
+        // Allowed before anybody registered, and later until the quarter begins.
         given(vec![]).when(fix("1970-Q1", 3, "2026-01-01", true)).then_expect_events(known());
         given(vec![listed(&[("1970-Q1", 3), ("2026-Q1", 4)])])
             .when(fix("2026-Q1", 5, "2025-12-31", false))

@@ -1,8 +1,8 @@
-//! Published statistics: what is planned for a quarter, what a release of it may spend, and which cell a person counts in.
+//! Published statistics: what is planned for a quarter, what its releases may spend, and in which cell a person counts.
 //!
-//! Unit of privacy: one account's presence in one closed quarter. All tables and all revisions of a quarter together spend at
-//! most [`BUDGET`] on anybody, since each person is in one cell of each table. What is drawn is never drawn again. The plan is
-//! fixed before the quarter begins, so that it cannot depend on what people submitted.
+//! The unit of privacy is one account's presence in one closed quarter. All tables and all revisions of a quarter
+//! together spend at most [`BUDGET`] on any person, because each person is in one cell of each table. What was drawn is
+//! never drawn again. The plan is fixed before the quarter begins, so that it cannot depend on what people submitted.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
@@ -20,41 +20,41 @@ use crate::{
     statistics::hospital::Listing,
 };
 
-/// What may be spent on one person in one quarter.
+/// The most that all releases of one quarter may spend on one person.
 pub const BUDGET: Budget = Budget { epsilon: Epsilon::from_micros(1_000_000), delta: Delta::from_picos(1_000_000) };
-/// The least people in a published cell.
+/// The smallest number of people in a published cell.
 pub const K_MIN: u32 = 10;
-/// So many days after its end a quarter is closed: until then late days are taken into account.
+/// Days between the end of a quarter and its first release. Late days are taken into account until then.
 pub const GRACE_DAYS: u32 = 14;
-/// So many days after the first release a revision may be planned.
+/// Days after the first release on which a revision may be planned.
 pub const REVISION_DAYS: RangeInclusive<u32> = 30..=730;
 /// The part of the budget that a revision may take, in percent.
 pub const REVISION_PERCENT: RangeInclusive<u32> = 10..=50;
-/// A policy is set for a quarter that begins within so many quarters: nobody knows what will be right after that.
+/// How many quarters ahead a policy can be set, because nobody knows what will be right after that.
 pub const PLANNED_AHEAD: usize = 8;
-/// So many days after it was due a release is still made by itself: a server that stood still for a year makes up for it.
+/// For so many days after it was due, a release is still made by itself, so that a server that stood still for a year
+/// makes up for it.
 const OVERDUE_DAYS: u32 = 366;
-/// Within which bounds a person's mean overtime counts, in minutes a day.
+/// The bounds within which a person's mean overtime counts, in minutes a day.
 pub const OVERTIME_BOUNDS: Bounds = Bounds { low: -60, high: 180 };
-/// Within which bounds a person's mean planned work counts, in minutes a day.
+/// The bounds within which a person's mean planned work counts, in minutes a day.
 pub const PLANNED_BOUNDS: Bounds = Bounds { low: 240, high: 720 };
 
 choice! {
-    /// Which tables are published of a quarter.
+    /// Which tables are published for a quarter.
     Plan { Full = "full", Small = "small" }
 }
 
 choice! {
-    /// A published table.
     Table { StateSpecialty = "stats_by_state_specialty", HospitalRole = "stats_by_hospital_role", StateRole = "stats_by_state_role" }
 }
 
 choice! {
-    /// Roles as the table of hospitals groups them.
+    /// The groups of role levels in the table by hospital.
     RoleGroup { Doctor = "doctor", Nurse = "nurse", Other = "other" }
 }
 
-/// Which group each role level counts in.
+/// The group in which each role level counts.
 pub const ROLE_GROUPS: [(RoleLevel, RoleGroup); 6] = [
     (RoleLevel::Assistant, RoleGroup::Doctor),
     (RoleLevel::Specialist, RoleGroup::Doctor),
@@ -65,7 +65,8 @@ pub const ROLE_GROUPS: [(RoleLevel, RoleGroup); 6] = [
 ];
 
 impl Plan {
-    /// The tables that are drawn, each person in one cell of each. Coarser tables follow from these without a draw.
+    /// The tables that are drawn. Each person is in one cell of each table. Coarser tables are added up from these,
+    /// without another draw.
     pub fn tables(self) -> &'static [Table] {
         match self {
             Self::Full => &[Table::StateSpecialty, Table::HospitalRole],
@@ -73,9 +74,10 @@ impl Plan {
         }
     }
 
-    /// What a release of a table spends, for so many percent of the budget.
+    /// What a release of a table spends if it may take `percent` percent of the budget.
     pub fn mechanism(self, table: Table, percent: u32) -> Mechanism {
-        // In millionths: the count, overtime, planned work. In parts of 10¹²: the decision on a cell, and on the roll-up it is in.
+        // ε is in millionths: for the count, overtime and planned work. δ is in parts of 10¹²: for the decision on a
+        // cell, and for the decision on the roll-up that the cell is in.
         let (users, overtime, planned, delta, sum_delta) = match table {
             Table::StateSpecialty => (250_000, 300_000, 100_000, 475_000, 50_000),
             Table::HospitalRole => (150_000, 150_000, 50_000, 475_000, 0),
@@ -96,30 +98,30 @@ impl Plan {
     }
 }
 
-/// One later release of a quarter, with late days and corrections, that a part of the budget is kept for.
+/// One later release of a quarter, with late days and corrections. A part of the budget is kept for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
     /// The part of the budget, in percent.
     pub percent: u32,
-    /// So many days after the first release.
+    /// Days between the first release and the revision.
     pub after_days: u32,
 }
 
-/// What is done with a quarter.
+/// The plan for a quarter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// The tables.
     pub plan: Plan,
-    /// Whether it is revised.
+    /// Absent if the quarter is not revised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Revision>,
 }
 
 impl Policy {
-    /// What counts where nothing was planned.
+    /// The policy of quarters for which nothing was planned.
     pub const DEFAULT: Self = Self { plan: Plan::Full, revision: None };
 
-    /// The part of the budget for a release, in percent; none where there is no such release. The first is number 0.
+    /// The part of the budget for a release, in percent; `None` if there is no such release. The first release has
+    /// number 0.
     pub fn percent(&self, revision: u32) -> Option<u32> {
         match (revision, self.revision) {
             (0, None) => Some(100),
@@ -129,24 +131,25 @@ impl Policy {
         }
     }
 
-    /// From which day on a release is made.
+    /// The first day on which a release may be made.
     pub fn due_on(&self, period: Quarter, revision: u32) -> NaiveDate {
         period.last_day() + Days::new(u64::from(self.days_after_quarter(revision)))
     }
 
-    /// So many days after its last day a release of a quarter is made, or later.
+    /// The number of days from the last day of a quarter to the first day on which a release may be made.
     pub fn days_after_quarter(&self, revision: u32) -> u32 {
         let later = self.revision.filter(|_| revision > 0).map_or(0, |later| later.after_days);
         GRACE_DAYS + 1 + later
     }
 
-    /// Whether a release of a quarter may still be due, whatever is planned for it: the nightly job looks no further back.
+    /// Whether a release of a quarter may still be due, whatever is planned for the quarter. The nightly job looks no
+    /// further back.
     pub fn may_be_due(period: Quarter, today: NaiveDate) -> bool {
         let latest = GRACE_DAYS + 1 + REVISION_DAYS.end() + OVERDUE_DAYS;
         today <= period.last_day() + Days::new(u64::from(latest))
     }
 
-    /// What a release spends on a person who is in every table.
+    /// What a release spends on a person who is in every table; `None` if there is no such release.
     pub fn price(&self, revision: u32) -> Option<(Epsilon, Delta)> {
         let percent = self.percent(revision)?;
         let mechanisms = self.plan.tables().iter().map(|table| self.plan.mechanism(*table, percent));
@@ -157,8 +160,8 @@ impl Policy {
 }
 
 impl Table {
-    /// The cell of a work profile, or none where the table has no place for it: no state, another country, or a hospital that is
-    /// not on the public list.
+    /// The cell of a work profile. `None` if the table has no cell for it: no state, another country, or a hospital
+    /// that is not on the public list.
     pub fn cell(self, work: &WorkProfile, is_listed: impl Fn(&str) -> bool) -> Option<String> {
         let state =
             || work.state_code.filter(|_| work.country_code == WorkProfile::DEFAULT_COUNTRY).map(Choice::as_str);
@@ -171,7 +174,8 @@ impl Table {
         }
     }
 
-    /// The cell of the coarser table that a cell is added up in: state and role, over the specialties.
+    /// The cell of the coarser table to which a cell is added: state and role, over all specialties. `None` if no
+    /// coarser table exists.
     pub fn rolled_up(self, cell: &str) -> Option<String> {
         match self {
             Self::StateSpecialty => {
@@ -182,7 +186,7 @@ impl Table {
         }
     }
 
-    /// All cells that the table can have, in order. They are public: no person adds one.
+    /// All cells that the table can have, in order. They are public, because no cell depends on a person.
     pub fn cells(self, hospitals: &[String]) -> Vec<String> {
         let (states, roles) = (StateCode::NAMES, RoleLevel::NAMES);
         let mut cells: Vec<String> = match self {
@@ -201,24 +205,21 @@ fn product<'a, A: AsRef<str>>(some: &'a [A], others: &'a [&str]) -> impl Iterato
     some.iter().flat_map(move |one| others.iter().map(move |other| format!("{}/{other}", one.as_ref())))
 }
 
-/// Which group a role level counts in.
 pub fn group_of(role: RoleLevel) -> RoleGroup {
     ROLE_GROUPS.into_iter().find(|(level, _)| *level == role).map_or(RoleGroup::Other, |(_, group)| group)
 }
 
-/// Some of a person's submitted days, added up.
+/// The sums over some of a person's submitted days.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DaySums {
-    /// How many.
     pub days: i64,
-    /// Minutes of overtime: actual less planned.
+    /// Overtime in minutes: actual work less planned work.
     pub overtime: i64,
-    /// Planned minutes.
+    /// Planned work in minutes.
     pub planned: i64,
 }
 
 impl DaySums {
-    /// One day.
     pub fn of(day: &WorkDay) -> Self {
         let (planned, actual) = (i64::from(day.planned_minutes), i64::from(day.actual_minutes));
         Self { days: 1, overtime: actual - planned, planned }
@@ -233,18 +234,16 @@ impl std::ops::AddAssign for DaySums {
     }
 }
 
-/// What a person adds to a table: one cell, and means a day in whole minutes.
+/// What a person adds to a table: one cell, and the means of a day in whole minutes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contribution {
-    /// The cell.
     pub cell: String,
-    /// Mean overtime.
     pub overtime: i64,
-    /// Mean planned work.
     pub planned: i64,
 }
 
-/// The cell in which most of a person's days lie (of several, the first by name), with the means of these days.
+/// The cell in which most of a person's days lie, with the means of these days. Of cells with equally many days, the
+/// first by name is taken. `None` if no day lies in a cell.
 pub fn contribution(days: impl IntoIterator<Item = (Option<String>, DaySums)>) -> Option<Contribution> {
     let mut cells: BTreeMap<String, DaySums> = BTreeMap::new();
     for (cell, sums) in days {
@@ -257,51 +256,46 @@ pub fn contribution(days: impl IntoIterator<Item = (Option<String>, DaySums)>) -
     Some(Contribution { cell, overtime: mean(sums.overtime), planned: mean(sums.planned) })
 }
 
-/// What is planned, from which quarter on.
+/// The policies that are planned, each from a quarter on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plans {
     planned: Vec<Planned>,
 }
 
-/// A policy, from a quarter on.
+/// A policy that counts from a quarter on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
-    /// The first quarter.
+    /// The first quarter, such as `2025-Q1`.
     pub from: String,
-    /// The policy.
     pub policy: Policy,
 }
 
 impl Plans {
-    /// All that is planned, the earliest first. [`Policy::DEFAULT`] counts before.
+    /// All planned policies, the earliest first. [`Policy::DEFAULT`] counts before the first of them.
     pub fn planned(&self) -> &[Planned] {
         &self.planned
     }
 
-    /// The policy of a quarter.
     pub fn policy(&self, period: Quarter) -> Policy {
         let covers = |planned: &&Planned| planned.from.parse().is_ok_and(|from: Quarter| from <= period);
         self.planned.iter().rfind(covers).map_or(Policy::DEFAULT, |planned| planned.policy)
     }
 }
 
-/// Plans for a quarter and those after it.
+/// Sets the policy for a quarter and the quarters after it.
 #[derive(Clone, Debug)]
 pub struct PlanCommand {
-    /// The first quarter.
     pub from: Quarter,
-    /// The policy.
     pub policy: Policy,
-    /// The day, in UTC.
+    /// The present day, in UTC.
     pub today: NaiveDate,
-    /// Whether nobody was ever here, of whom the choice could depend.
+    /// Whether nobody has registered yet, so that the choice cannot depend on anybody's data.
     pub is_first: bool,
 }
 
-/// What was planned. Each event carries all plans.
+/// Each event carries all plans.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlanEvent {
-    /// A policy was set.
     Planned(Vec<Planned>),
 }
 
@@ -311,16 +305,14 @@ event_types! {
     }
 }
 
-/// Why a policy is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The quarter has begun: what people submitted in it could have led to the choice.
+    /// The quarter has begun, so the choice could depend on what people submitted in it.
     #[error("{0} has begun; a policy is fixed before the quarter it is for")]
     Begun(Quarter),
-    /// The quarter is too far away.
     #[error("{0} is too far away; a policy is set for a quarter that begins within {ahead} quarters", ahead = PLANNED_AHEAD)]
     Far(Quarter),
-    /// A revision's part or time is out of bounds.
+    /// The part or the time of a revision is out of bounds.
     #[error("a revision takes {} to {} percent of the budget, {} to {} days after the first release",
             REVISION_PERCENT.start(), REVISION_PERCENT.end(), REVISION_DAYS.start(), REVISION_DAYS.end())]
     Revision,
@@ -365,23 +357,22 @@ impl Aggregate for Plans {
 /// The releases of one quarter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
-    /// How many there were.
+    /// How many releases the quarter had, including a lost one.
     releases: u32,
     epsilon_micros: u32,
     delta_picos: u64,
     is_lost: bool,
 }
 
-/// What may be done with a quarter.
 #[derive(Clone, Debug)]
 pub enum ReleaseCommand {
-    /// Publish it, or revise it.
+    /// Publishes the quarter, or revises it.
     Publish(Draw),
-    /// Note that a release was made which a restored database does not have. What it cost is spent; nothing more is.
+    /// Notes that a release was made that a restored database does not hold. The whole budget of the quarter counts as
+    /// spent then.
     Lose {
-        /// The quarter.
         period: Quarter,
-        /// Which release.
+        /// 0 for the first release, 1 for the revision.
         revision: u32,
     },
 }
@@ -389,13 +380,11 @@ pub enum ReleaseCommand {
 /// A draw of a quarter.
 #[derive(Clone, Debug)]
 pub struct Draw {
-    /// Which hospitals there were cells for.
+    /// The list of hospitals that had cells.
     pub hospitals: Listing,
-    /// The quarter.
     pub period: Quarter,
     /// 0 for the first release, 1 for the revision.
     pub revision: u32,
-    /// The quarter's policy.
     pub policy: Policy,
     /// How many cells were drawn.
     pub drawn: u32,
@@ -403,24 +392,22 @@ pub struct Draw {
     pub published: u32,
     /// SHA-256 of what is published, hexadecimal.
     pub sha256: String,
-    /// The day, in UTC.
+    /// The present day, in UTC.
     pub today: NaiveDate,
 }
 
-/// What was released. Each event says what the quarter has cost until then.
+/// Each event carries what the quarter has cost so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReleaseEvent {
-    /// A quarter was published, or revised.
     Released {
-        /// The quarter, as `2025-Q1`.
+        /// The quarter, such as `2025-Q1`.
         period: String,
-        /// 0 for the first release.
+        /// 0 for the first release, 1 for the revision.
         revision: u32,
-        /// The policy.
         policy: Policy,
-        /// ε that is spent on the quarter, this release included, in millionths.
+        /// ε spent on the quarter so far, including this release, in millionths.
         epsilon_micros: u32,
-        /// δ that is spent on the quarter, in parts of 10¹².
+        /// δ spent on the quarter so far, including this release, in parts of 10¹².
         delta_picos: u64,
         /// How many cells were drawn.
         drawn: u32,
@@ -428,15 +415,15 @@ pub enum ReleaseEvent {
         published: u32,
         /// SHA-256 of what is published, hexadecimal.
         sha256: String,
-        /// Which hospitals there were cells for; absent of releases before lists were fixed.
+        /// The list of hospitals that had cells; absent in releases from before lists were fixed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hospitals: Option<Listing>,
     },
-    /// A release was lost with a database, and the quarter is closed for good.
+    /// A release was lost with a database. The quarter is never drawn again.
     Lost {
-        /// The quarter.
+        /// The quarter, such as `2025-Q1`.
         period: String,
-        /// Which release.
+        /// 0 for the first release, 1 for the revision.
         revision: u32,
     },
 }
@@ -448,33 +435,28 @@ event_types! {
     }
 }
 
-/// Why a quarter is not released.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseError {
-    /// It has not ended, or late days are still taken into account.
+    /// The quarter has not ended, or late days are still taken into account.
     #[error("{period} is open: it is released from {from} on")]
     Open {
-        /// The quarter.
         period: Quarter,
-        /// From when on.
+        /// The first day on which the quarter may be released.
         from: NaiveDate,
     },
-    /// It is released already.
     #[error("{0} is released, and what is released is never drawn again")]
     Released(Quarter),
-    /// It was released, and what was drawn is lost with a database: drawing again would spend the budget twice.
+    /// The quarter was released, and the result was lost with a database. A second draw would spend the budget twice.
     #[error("{0} was released, and that release is lost with an earlier database; it is never drawn again")]
     Lost(Quarter),
-    /// No revision of it was scheduled before it began.
     #[error("no such revision of {0} was scheduled before it began")]
     NotScheduled(Quarter),
-    /// The budget does not suffice.
     #[error(transparent)]
     Overspent(#[from] noise::Overspent),
 }
 
 impl Release {
-    /// What releasing costs, or why it is refused.
+    /// What a release costs, or why it is refused.
     pub fn check(
         &self,
         period: Quarter,
@@ -502,7 +484,7 @@ impl Release {
         Ok((epsilon, delta))
     }
 
-    /// How many releases there were.
+    /// How many releases the quarter had, including a lost one.
     pub fn releases(&self) -> u32 {
         self.releases
     }
@@ -651,7 +633,7 @@ mod tests {
         given(first())
             .when(command(1, REVISED, "2025-07-14"))
             .then_expect_events(vec![released(1, REVISED, 1_000_000, 1_000_000)]);
-        // Whatever a policy says: what was spent is not there any more.
+        // Whatever the policy says, nothing of the budget is left.
         given(vec![released(0, Policy::DEFAULT, 1_000_000, 1_000_000)])
             .when(command(1, REVISED, "2026-01-01"))
             .then_expect_error_message("the budget does not suffice: ε = 0 is left, and 0.3 was asked for");
@@ -715,7 +697,7 @@ mod tests {
         }
     }
 
-    /// The nightly job comes to every release that can be planned, on the day it is due and for a year after.
+    /// The nightly job makes every release that can be planned, from the day on which it is due until a year later.
     #[test]
     fn no_release_is_due_too_late_to_be_made() {
         let period = quarter("2025-Q1");

@@ -1,14 +1,16 @@
-//! Roll-ups: the sum of cells of a drawn table, from noisy numbers alone. Which of them are published, and which cells they keep
-//! back.
+//! Roll-ups: sums over cells of a drawn table, from noisy numbers alone. Decides which roll-ups are published, and
+//! which cells must be kept back for them.
 //!
-//! Whoever subtracts the published cells from a published sum learns the rest of it. So a sum is published only where nothing is
-//! left, or where the cells that are left pass together the gates that a cell passes alone: K people for certain, and a noisy count
-//! that few people reach seldom enough (secondary suppression). A revision counts what an earlier release of the quarter
-//! published as known, and publishes no new cell of a sum that stands already.
+//! Anybody can subtract the published cells from a published sum, and so learns the rest. Therefore a sum is published
+//! only if no cells are left, or if the cells that are left together pass the two thresholds that a single cell passes:
+//! at least K people in truth, and a noisy count that few people reach seldom enough (secondary suppression). A
+//! revision treats cells that an earlier release of the quarter published as known, and publishes no new cell of a sum
+//! that is published already.
 //!
-//! Only the decision on the sum that somebody's own cell is in depends on them beyond the noise: it adds
-//! [`Mechanism::sum_delta`] to what the cells spend. (For the decision to hang on one person the rest must have exactly K people in
-//! truth; then it is the cells of fewer than K people, and at most one of exactly K: one set, whose noise nobody has selected.)
+//! Beyond the noise, only the decision on one sum depends on a person: the sum that their own cell is in. This decision
+//! adds [`Mechanism::sum_delta`] to what the cells spend. (The decision depends on a single person only if the cells
+//! that are left have exactly K people in truth. Then these are the cells of fewer than K people, and at most one cell
+//! of exactly K: one set, whose noise nobody has selected.)
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,39 +18,37 @@ use noise::{Mechanism, Noisy};
 
 use crate::statistics::release::Table;
 
-/// A cell that was drawn. It never leaves memory whole: how many people it has in truth is stored nowhere.
+/// A drawn cell. Its true number of people never leaves memory and is stored nowhere.
 pub struct Cell {
-    /// Its name in the table.
     pub name: String,
-    /// How many people it has in truth.
+    /// The true number of people.
     pub people: i64,
-    /// The noisy numbers.
     pub noisy: Noisy,
-    /// Whether it is published.
     pub published: bool,
 }
 
 /// What earlier releases of the same quarter published of a table and of its roll-ups.
 #[derive(Clone, Debug, Default)]
 pub struct Earlier {
-    /// Cells.
+    /// The names of published cells.
     pub cells: HashSet<String>,
-    /// Roll-ups.
+    /// The names of published roll-ups.
     pub roll_ups: HashSet<String>,
 }
 
 /// A published sum of cells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RollUp {
-    /// Its name in the coarser table.
+    /// The name of the sum in the coarser table.
     pub name: String,
     /// The noisy numbers, added up.
     pub noisy: Noisy,
-    /// How many cells.
+    /// How many cells were added up.
     pub cells: u32,
 }
 
-/// Keeps back each new cell of a roll-up that an earlier release published: subtracted from it, it would uncover the others.
+/// Keeps back each new cell of a roll-up that an earlier release published, because subtracting this cell from the
+/// roll-up would uncover the other cells.
 pub fn withhold(table: Table, cells: &mut [Cell], earlier: &Earlier) {
     for cell in cells.iter_mut().filter(|cell| !earlier.cells.contains(&cell.name)) {
         let stands = table.rolled_up(&cell.name).is_some_and(|name| earlier.roll_ups.contains(&name));
@@ -56,14 +56,15 @@ pub fn withhold(table: Table, cells: &mut [Cell], earlier: &Earlier) {
     }
 }
 
-/// Cells that are added up, and those of them that nobody can tell apart.
+/// A sum of cells, and the numbers of those cells in it that stay hidden.
 #[derive(Default)]
 struct Sum {
     noisy: Noisy,
     cells: u32,
-    /// How many are not published by this release.
+    /// How many of the cells this release does not publish.
     hidden: u32,
-    /// How many of these no earlier release published either; their people in truth, and with noise.
+    /// How many of the hidden cells no earlier release published either. `people` is their true number of people,
+    /// `users` the noisy number.
     unknown: u32,
     people: i64,
     users: i64,
@@ -112,7 +113,7 @@ mod tests {
         Plan::Full.mechanism(TABLE, 100)
     }
 
-    /// Cells of two roles in one state, by true people and noise.
+    /// The cells of two roles in one state, from true numbers of people and noise.
     fn cells(numbers: &[(i64, i64)]) -> Vec<Cell> {
         let roles = ["nurse", "senior"];
         let cell = |(at, (people, noise)): (usize, &(i64, i64))| {
@@ -132,22 +133,23 @@ mod tests {
     fn a_single_suppressed_cell_keeps_its_roll_up_back() {
         let of = |numbers: &[(i64, i64)]| roll_ups(TABLE, &mechanism(), &cells(numbers), &Earlier::default());
         let least = mechanism().threshold_of_sum(2).expect("kept for it");
-        // Nurses: 100, 100 and 12 people; the 12 would follow. Senior physicians: all three are published.
+        // Nurses: 100, 100 and 12 people; the sum would uncover the 12. Senior physicians: all three cells are
+        // published.
         let found = of(&[(100, 0), (90, 0), (100, 0), (90, 0), (12, 0), (90, 0)]);
         assert_eq!(names(&found), ["BY/senior"]);
         assert_eq!((found[0].noisy.users, found[0].cells), (270, 3));
-        // Two suppressed cells that are many people together, and just too few by their noisy count.
+        // Two suppressed cells with many people together: their noisy count is just enough, then one too few.
         let two = |short: i64| of(&[(100, 0), (90, 0), (60, 0), (90, 0), (60, least - 120 - short), (90, 0)]);
         assert_eq!(names(&two(0)), ["BY/nurse", "BY/senior"]);
         assert_eq!(names(&two(1)), ["BY/senior"]);
-        // A high noisy count of too few people in truth; and a roll-up of nobody.
+        // A high noisy count of too few people in truth, and a roll-up without people.
         assert_eq!(names(&of(&[(100, 0), (90, 0), (5, 50), (90, 0), (4, 60), (90, 0)])), ["BY/senior"]);
         assert_eq!(names(&of(&[(0, 0), (0, 0), (0, 0), (0, 0)])), [""; 0]);
     }
 
     #[test]
     fn a_revision_uncovers_nothing_of_the_release_before() {
-        // Two cells stood suppressed below a published sum; one of them passes now.
+        // Two cells were suppressed below a published sum; one of them passes the thresholds now.
         let earlier = Earlier {
             cells: HashSet::from(["BY/s0/nurse".to_owned()]),
             roll_ups: HashSet::from(["BY/nurse".to_owned()]),
@@ -156,13 +158,15 @@ mod tests {
         withhold(TABLE, &mut now, &earlier);
         let shown: Vec<&str> = now.iter().filter(|cell| cell.published).map(|cell| cell.name.as_str()).collect();
         assert_eq!(shown, ["BY/s0/nurse", "BY/s0/senior", "BY/s1/senior", "BY/s2/senior"]);
-        // A cell that was published and is not any more is known; without it one cell would be left.
+        // A cell that was published before is known, although it is suppressed now. Without it only one cell would be
+        // left.
         let earlier = Earlier { cells: HashSet::from(["BY/s1/nurse".to_owned()]), ..Earlier::default() };
         let now = cells(&[(100, 0), (90, 0), (60, 0), (90, 0), (60, 150), (90, 0)]);
         assert_eq!(names(&roll_ups(TABLE, &mechanism(), &now, &earlier)), ["BY/senior"]);
     }
 
-    /// What is left of a sum when all that was ever published of it is subtracted is nothing, or passes the gates.
+    /// Whether subtracting everything that was ever published of a sum leaves no cell, or leaves cells that pass the
+    /// thresholds.
     fn isolates_nobody(cells: &[Cell], ever: &HashSet<String>, sum: &str) -> bool {
         let of = |cell: &&Cell| TABLE.rolled_up(&cell.name).as_deref() == Some(sum);
         let left: Vec<&Cell> = cells.iter().filter(of).filter(|cell| !cell.published).collect();

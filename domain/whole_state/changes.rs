@@ -1,18 +1,17 @@
-//! What an event did to the fields of a state, and what it may do.
+//! What an event changed in the fields of a state, and what it may change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// What a type of event may do to the fields of the state, once something is known of the stream. The first event of a stream may
-/// set every field. `open` stands for `open.scope` too.
+/// The fields of the state that a type of event may change. The first event of a stream may set every field. An
+/// object's name, such as `open`, stands for all fields in it, such as `open.scope`.
 #[derive(Clone, Copy)]
 pub(super) struct Changes {
-    /// The type of the event.
     pub(super) event: &'static str,
-    /// Fields that get a value, or another one.
+    /// Fields that the event may give a value, or another value.
     pub(super) sets: &'static [&'static str],
-    /// Fields that lose their value: what is then null, false, zero or empty.
+    /// Fields that the event may clear: they become null, false, zero or empty.
     pub(super) clears: &'static [&'static str],
 }
 
@@ -24,7 +23,7 @@ pub(super) fn changed(before: &Value, after: &Value) -> Vec<(String, bool)> {
     differ.map(|path| (path.clone(), !after.contains_key(path))).collect()
 }
 
-/// The values of an object, and of the objects in it, by path. Null, false, zero and what is empty are no values.
+/// The values of an object, and of the objects in it, by path. Null, false, zero and empty values are left out.
 fn values(object: &Value) -> BTreeMap<String, Value> {
     let nothing = [Value::Null, false.into(), 0.into(), "".into(), Value::Array(Vec::new())];
     let mut found = BTreeMap::new();
@@ -40,7 +39,7 @@ fn values(object: &Value) -> BTreeMap<String, Value> {
     found
 }
 
-/// Whether an entry of `CHANGES` names a field or an object that the field is in.
+/// Whether an entry of `CHANGES` names the field, or an object that holds the field.
 pub(super) fn covers(entry: &str, field: &str) -> bool {
     field.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

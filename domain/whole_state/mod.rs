@@ -2,14 +2,14 @@
 //!
 //! Histories of commands are made at random. After each event three things must be true:
 //!
-//! - The newest event alone, stored as JSON and loaded, gives the same state as all events. Otherwise `apply` looks at what was
-//!   there before, and a stream that is loaded by its newest event has another state.
-//! - The event set and cleared only those fields of the state that [`Checked::CHANGES`] names. Otherwise the event forgot a field,
-//!   and `apply` resets it: both ways of loading then come to the same wrong state.
+//! - The newest event alone, stored as JSON and loaded, gives the same state as all events. Otherwise `apply` looks at
+//!   what was there before, and a stream that is loaded by its newest event has another state.
+//! - The event set and cleared only those fields of the state that [`Checked::CHANGES`] names. Otherwise the event
+//!   forgot a field, and `apply` resets it: both ways of loading then come to the same wrong state.
 //! - An event that is a stream of its own is the only event of its stream.
 //!
-//! Over all histories every type of event must occur, and every change that is named must be made, so that the property is never
-//! empty and the table never allows too much.
+//! Over all histories every type of event must occur, and every change that is named must be made, so that the property
+//! is never empty and the table never allows too much.
 
 mod changes;
 mod desk;
@@ -58,26 +58,25 @@ use crate::{
 
 const HISTORIES: u32 = 256;
 const MOST_COMMANDS: usize = 60;
-/// More histories are made if a rare change was not among the first, so that chance fails no test.
+/// More rounds of histories are made if a rare change did not occur in the first, so that no test fails by chance.
 const MOST_ROUNDS: u32 = 8;
 
-/// An aggregate that is checked.
 trait Checked: Aggregate<Services = (), Command: Debug, Event: EventTypes> + Clone + PartialEq + Debug + 'static {
     /// A line for each type of event.
     const CHANGES: &'static [Changes];
     /// The types of events that are streams of their own.
     const ALONE: &'static [&'static str] = &[];
 
-    /// Commands of few ids, times and values, so that many of a history are about the same.
+    /// Commands with few different ids, times and values, so that many commands of a history are about the same thing.
     fn commands() -> BoxedStrategy<Self::Command>;
 
-    /// The fields of the state.
+    /// The fields of the state, as JSON.
     fn fields(&self) -> Value {
         serde_json::to_value(self).expect("a state can be written as JSON")
     }
 }
 
-/// One test an aggregate, and the names of all that are checked.
+/// Makes one test for each aggregate, and the list of all aggregates that are checked.
 macro_rules! whole_state {
     ($($test:ident: $aggregate:ident),+ $(,)?) => {
         $(
@@ -113,7 +112,7 @@ whole_state! {
     key_ring: KeyRing,
 }
 
-/// What events did, by their type: the entries of `sets` and of `clears` that were needed.
+/// What events did, by their type: the entries of `sets` and of `clears` that occurred.
 type Seen = BTreeMap<String, [BTreeSet<&'static str>; 2]>;
 
 fn check<A: Checked>(name: &str) {
@@ -184,7 +183,7 @@ fn decide<A: Checked>(state: &A, command: A::Command) -> Vec<A::Event> {
     if outcome.is_ok() { at_once(sink.collect()) } else { Vec::new() }
 }
 
-/// The result of a future that waits for nothing.
+/// The result of a future that never has to wait.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,
@@ -192,7 +191,7 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// The state that a server loads: the newest event as it is stored, applied to nothing.
+/// The state that a server loads: the newest event, as it is stored, applied to an empty state.
 fn newest_alone<A: Checked>(events: &[A::Event]) -> A {
     let mut state = A::default();
     if let Some(newest) = events.last() {
@@ -207,7 +206,7 @@ fn time() -> impl Strategy<Value = DateTime<Utc>> {
     (0..240_i64).prop_map(|hours| DateTime::UNIX_EPOCH + TimeDelta::hours(hours))
 }
 
-/// Few words: filters, hashes and names whose text nothing depends on.
+/// One of a few words, for filters, hashes and names whose text does not matter.
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![Just("a"), Just("b")].prop_map(str::to_owned)
 }
@@ -222,7 +221,7 @@ fn every_aggregate_is_described_and_checked() {
     assert_eq!(written, checked, "left: `impl Aggregate for` in domain/; right: `whole_state!` in this file");
 }
 
-/// The types of a folder's files that are aggregates.
+/// Finds the names of all types in a folder's files that implement `Aggregate`.
 fn collect(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).expect("the sources are there") {
         let path = entry.expect("the sources can be listed").path();

@@ -27,8 +27,8 @@ impl Checked for Record {
         Changes { event: "record.removed", sets: &["state"], clears: &["body"] },
     ];
 
-    /// A record has one kind, and examples of a kind are alike. So the days of one work day are most commands, and the examples of
-    /// all kinds show that each body survives being stored.
+    /// A record has one kind, and examples of a kind are alike. So most commands submit the same work day with
+    /// different minutes, and the examples of all kinds show that each body can be stored and loaded again.
     fn commands() -> BoxedStrategy<RecordCommand> {
         let today = "2026-03-02".parse().expect("a date");
         let day = (0..3_u16).prop_map(move |minutes| {

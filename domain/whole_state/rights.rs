@@ -103,7 +103,7 @@ impl Checked for Deletion {
     ];
 
     fn commands() -> BoxedStrategy<DeletionCommand> {
-        // Mostly the same request, because a command for another one is refused.
+        // Mostly the id of the same request, because a command for another request is refused.
         let id = || {
             prop_oneof![
                 9 => Just("00000000-0000-0000-0000-000000000001"),

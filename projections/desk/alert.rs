@@ -1,5 +1,6 @@
-//! Alerts: what rules find in the log, the alerts that stand there, and their deliveries to endpoints. No personal data; an
-//! erasure does not touch them. Deliveries follow from the log and an endpoint's name, so that a lost row is made again.
+//! Alerts: what rules find in the log, the alerts on record, and their deliveries to endpoints. No personal data; an
+//! erasure does not touch them. A lost delivery is made again, because deliveries follow from the log and the name of
+//! an endpoint.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::SubjectId;
@@ -7,39 +8,40 @@ use db::{FromRow, Query, sql};
 use event_log::Event;
 use uuid::Uuid;
 
-/// What a rule looks for.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The type of the events that are counted.
     pub event_type: String,
-    /// Only those of this kind.
+    /// Only events of this kind; `None` counts all kinds.
     pub kind: Option<String>,
-    /// Only those by somebody in one of these roles; all where there are none.
+    /// Only events by somebody in one of these roles; an empty list counts all roles.
     pub roles: Vec<String>,
-    /// Whether events of a session belong together, or those about a person.
+    /// Groups events by session if true, and by the person whom they are about if false.
     pub by_session: bool,
-    /// Whether the people are counted that the events are about, instead of the events.
+    /// Counts the people whom the events are about, instead of the events.
     pub people: bool,
-    /// How many are too many.
+    /// A count from which on the pattern is found.
     pub at_least: i64,
-    /// Not before.
+    /// Only events after this time.
     pub since: DateTime<Utc>,
 }
 
 /// A pattern that a rule found.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Found {
-    /// The session, or the person inside the log, as the log says it.
+    /// The id of the session, or of the person inside the log.
     pub actor: String,
     /// How many.
     #[row(sql = "count(*)", with = i64::unsigned_abs)]
+    /// The number of events, or of people if the rule counts people.
     pub count: u64,
     /// The first.
     #[row(sql = "min(recorded_at)")]
+    /// The time of the first counted event.
     pub since: DateTime<Utc>,
 }
 
-/// Who did too much of something lately. Events of nobody in particular belong together.
+/// Finds who did too much of something lately. Events about nobody in particular count together, under the nil id.
 pub fn pattern_find(wanted: Wanted) -> Query {
     Query::new(
         sql!("-- pattern_find
@@ -60,12 +62,12 @@ pub fn pattern_find(wanted: Wanted) -> Query {
     .bind(wanted.kind)
 }
 
-/// Whose session it is.
+/// The person to whom a session belongs.
 pub fn session_subject(session: Uuid) -> Query {
     Query::new("-- session_subject\nSELECT subject_id FROM auth.sessions WHERE session_id = $1").bind(session)
 }
 
-/// Suspends an account, never for a shorter time than it is.
+/// Suspends an account. An earlier suspension that ends later is kept.
 pub fn suspension_put(subject: SubjectId, until: DateTime<Utc>) -> Query {
     Query::new(
         "-- suspension_put
@@ -76,7 +78,7 @@ pub fn suspension_put(subject: SubjectId, until: DateTime<Utc>) -> Query {
     .bind(until)
 }
 
-/// The newest event of each stream of a type that is about nobody, newest first.
+/// The newest event of each stream of a type, for streams that are about no person; newest first.
 pub fn newest_of_type(aggregate_type: &'static str, limit: i64) -> Query {
     Query::new(
         sql!("-- newest_of_type
@@ -89,7 +91,7 @@ pub fn newest_of_type(aggregate_type: &'static str, limit: i64) -> Query {
     .bind(limit)
 }
 
-/// Makes deliveries of the alerts of the last day that an endpoint has none of.
+/// Adds a delivery for each endpoint and each alert of the last day, unless the delivery exists.
 pub fn deliveries_plan(endpoints: Vec<String>, now: DateTime<Utc>) -> Query {
     Query::new(
         "-- deliveries_plan
@@ -106,17 +108,19 @@ pub fn deliveries_plan(endpoints: Vec<String>, now: DateTime<Utc>) -> Query {
 
 /// A delivery, and the alert that is to be delivered.
 #[derive(FromRow)]
+/// A delivery, and the alert that it delivers.
 pub struct Delivery {
-    /// To where.
+    /// The name of the endpoint.
     pub endpoint: String,
-    /// How often it was tried, this time included.
+    /// How often the delivery was tried, this time included.
     pub attempts: i32,
     /// The alert.
     #[row(flatten)]
+    /// The event of the alert.
     pub event: Event,
 }
 
-/// Takes one of an endpoint that is due, and puts it off for as long as an attempt may take.
+/// Takes a delivery of an endpoint that is due, and moves its next attempt behind the time that this attempt may take.
 pub fn delivery_take(endpoint: &str, now: DateTime<Utc>, lease: TimeDelta) -> Query {
     Query::new(sql!(
         "-- delivery_take
@@ -138,7 +142,8 @@ pub fn delivery_take(endpoint: &str, now: DateTime<Utc>, lease: TimeDelta) -> Qu
     .bind(endpoint.to_owned())
 }
 
-/// What became of an attempt.
+/// Stores the result of an attempt. After a failure, the time is that of the next attempt; `None` gives the delivery
+/// up.
 pub fn delivery_settle(
     endpoint: &str,
     event: Uuid,
@@ -162,7 +167,8 @@ pub fn delivery_settle(
     .bind(ended)
 }
 
-/// Sends again what was given up, or was sent: of one endpoint where it is named, of one alert where that is.
+/// Sends deliveries again. With an alert's event, all deliveries of this alert; otherwise those that were given up.
+/// With an endpoint, only those to this endpoint.
 pub fn deliveries_replay(endpoint: Option<String>, event: Option<Uuid>, now: DateTime<Utc>) -> Query {
     Query::new(
         "-- deliveries_replay
@@ -176,25 +182,26 @@ pub fn deliveries_replay(endpoint: Option<String>, event: Option<Uuid>, now: Dat
 
 /// How a delivery stands.
 #[derive(FromRow)]
+/// The state of a delivery.
 pub struct DeliveryRow {
-    /// To where.
+    /// The name of the endpoint.
     pub endpoint: String,
     /// The alert's event.
     #[row(sql = "event_id")]
+    /// The id of the alert's event.
     pub event: Uuid,
     /// `waiting`, `delivered` or `dead`.
     pub state: String,
-    /// How often it was tried.
     pub attempts: i32,
-    /// When it is tried next, where it waits.
+    /// When the delivery is tried next, if it waits.
     pub next_at: DateTime<Utc>,
-    /// Why it failed last.
+    /// Why the last attempt failed.
     pub failure: Option<String>,
-    /// When it was made.
+    /// When the delivery was added.
     pub created_at: DateTime<Utc>,
 }
 
-/// The newest deliveries, of one state where it is named.
+/// The newest deliveries; with a state, only those in this state.
 pub fn delivery_list(state: Option<String>, limit: i64) -> Query {
     Query::new(sql!(
         "-- delivery_list

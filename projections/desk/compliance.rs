@@ -1,5 +1,5 @@
-//! What the compliance desk counts and lists: states, times and random ids, straight from log and read models. No personal data
-//! in clear; an erasure takes a person's rows out of all of it but the log.
+//! What the compliance desk counts and lists: states, times and random ids, straight from the log and read models. No
+//! personal data in clear. An erasure removes a person's rows from all of it except the log.
 
 use chrono::{DateTime, Utc};
 use context::SubjectId;
@@ -18,21 +18,22 @@ pub struct OpenRequest {
     pub request: Uuid,
     /// `erasure` or `export`.
     pub kind: String,
-    /// How far it has come.
     pub state: String,
     /// When it came.
     #[row(sql = "requested_at")]
+    /// When the request was received.
     pub received_at: DateTime<Utc>,
     /// Whether the person was told that it takes longer.
     #[row(
         sql = "EXISTS (SELECT FROM log.events e WHERE e.subject_id = r.subject_id AND e.aggregate_type = 'extension'
                    AND e.aggregate_id = r.stream)"
     )]
+    /// Whether the deadline was extended, and the person told.
     pub extended: bool,
 }
 
-/// All requests that are not answered yet, the oldest first, or the one that is named. What was never confirmed is none once its
-/// token has run out.
+/// All requests that are not answered yet, the oldest first; or only the request with this id. A deletion that was not
+/// confirmed does not count once its token has expired.
 pub fn request_list(request: Option<Uuid>, now: DateTime<Utc>, limit: i64) -> Query {
     Query::new(
         sql!("-- request_list
@@ -66,7 +67,7 @@ pub struct ConsentCount {
     pub objected: i64,
 }
 
-/// Consents by purpose and version of the notice.
+/// How many consents are given, not given and objected to, by purpose and version of the notice.
 pub fn consents_count() -> Query {
     Query::new(sql!(
         "-- consents_count
@@ -101,7 +102,8 @@ pub struct AccountCount {
     pub waiting: i64,
 }
 
-/// How many accounts there are, are restricted, held, and suspended.
+/// How many accounts there are, are restricted, held, suspended, erased and wait for their deletion; and when the last
+/// erasure was.
 pub fn accounts_count(now: DateTime<Utc>) -> Query {
     Query::new(sql!(
         "-- accounts_count
@@ -123,7 +125,7 @@ pub struct HoldRow {
     pub until: DateTime<Utc>,
 }
 
-/// Legal holds that stand.
+/// Legal holds that have not ended, by their end.
 pub fn holds_list(now: DateTime<Utc>) -> Query {
     Query::new(sql!(
         "-- holds_list\nSELECT ",
@@ -148,7 +150,7 @@ pub struct ErasureRow {
     pub at: Option<DateTime<Utc>>,
 }
 
-/// Erasures that were confirmed and wait for the end of their grace, and those of the last thirty days that are done.
+/// Confirmed erasures that wait for the end of their grace, and the erasures of the last thirty days.
 pub fn erasures_list(now: DateTime<Utc>) -> Query {
     Query::new(sql!(
         "-- erasures_list
@@ -178,7 +180,7 @@ pub struct StaffRow {
     pub signed_in_at: Option<DateTime<Utc>>,
 }
 
-/// Accounts with a staff role, and when each signed in last.
+/// Accounts with a staff role, and when each of them signed in last.
 pub fn staff_list() -> Query {
     Query::new(sql!(
         "-- staff_list
@@ -199,27 +201,27 @@ pub struct VersionRow {
     pub number: i32,
 }
 
-/// PostgreSQL's version.
+/// PostgreSQL's version, as text and as a number.
 pub fn server_version() -> Query {
     Query::new(sql!("-- server_version\nSELECT ", VersionRow::COLUMNS, ""))
 }
 
-/// Which entries of the trail are wanted.
+/// Which of everybody's events are searched for.
 #[derive(Clone, Debug)]
 pub struct TrailFilter {
-    /// From here on.
+    /// From this time on.
     pub from: DateTime<Utc>,
-    /// Before this.
+    /// Before this time.
     pub to: DateTime<Utc>,
-    /// Only this action, or a family of them.
+    /// Only this type of event, or all types that begin with this text and a dot.
     pub action: Option<String>,
-    /// Only about this person inside the log.
+    /// Only events about this person inside the log.
     pub subject: Option<Uuid>,
-    /// Only by somebody in this role.
+    /// Only events by somebody in this role.
     pub role: Option<String>,
-    /// Behind this place of the log.
+    /// Only events after this position of the log: transaction and position.
     pub after: (u64, i64),
-    /// How many at most.
+    /// The most events that are returned.
     pub limit: i64,
 }
 
@@ -237,7 +239,7 @@ const UNSEALED: &str = "SELECT e.txid, e.position, e.aggregate_type, e.aggregate
                    e.subject_id, e.kind, e.recorded_at
             FROM log.events e";
 
-/// Entries in the order of the log, below the oldest open transaction: of everybody in a span of time, or of one person.
+/// Events in the order of the log, below the oldest open transaction: of everybody in a span of time, or of one person.
 pub fn trail_list(filter: TrailFilter) -> Query {
     // Of a person by the primary key; of everybody the positions are sorted, and only the page's rows are read whole.
     const OF_ONE: &str = sql!(
@@ -299,8 +301,8 @@ pub struct AffectedRow {
     pub people: i64,
 }
 
-/// Who is concerned by a breach: everybody of whose data of these kinds something was written or read in a span of time, and how
-/// often. Without kinds, of any.
+/// The people whom a breach may concern: everybody about whom data of these kinds was written or read in a span of
+/// time, and how often. An empty list of kinds means all kinds.
 pub fn affected_list(from: DateTime<Utc>, to: DateTime<Utc>, kinds: Vec<String>, limit: i64) -> Query {
     Query::new(sql!(
         "-- affected_list
@@ -320,20 +322,22 @@ pub fn affected_list(from: DateTime<Utc>, to: DateTime<Utc>, kinds: Vec<String>,
 
 /// An opening of a person's data.
 #[derive(FromRow)]
+/// An opening: a member of staff may read one person's data for a short time.
 pub struct OpeningRow {
     /// Whose data.
     #[row(sql = "subject_id", with = SubjectId)]
+    /// The person whose data may be read.
     pub subject: SubjectId,
     /// Who may read it.
     #[row(sql = "staff_id", with = SubjectId)]
+    /// The member of staff who may read it.
     pub staff: SubjectId,
-    /// Until when.
+    /// When the opening ends.
     pub expires_at: DateTime<Utc>,
-    /// The ring's MAC of all that.
+    /// The key ring's MAC over the fields above.
     pub mac: Vec<u8>,
 }
 
-/// An opening by its id.
 pub fn opening_get(opening: Uuid) -> Query {
     Query::new(sql!("-- opening_get\nSELECT ", OpeningRow::COLUMNS, " FROM auth.openings WHERE opening_id = $1"))
         .bind(opening)

@@ -1,4 +1,4 @@
-//! What the compliance desk asks of the log.
+//! What the compliance desk reads from the log.
 
 pub mod alert;
 pub mod compliance;

@@ -1,4 +1,4 @@
-//! Accounts: since when an account exists. Rebuildable from the log; no personal value; an erasure removes the row.
+//! Accounts: when an account was registered. Rebuildable from the log. No personal value; an erasure removes the row.
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, SubjectId};
@@ -7,7 +7,7 @@ use event_log::{Event, Inline};
 
 use crate::rebuild::Rebuild;
 
-/// Keeps `read.accounts`.
+/// Writes `read.accounts`.
 pub struct Accounts;
 
 impl Inline for Accounts {
@@ -29,7 +29,7 @@ impl Inline for Accounts {
     }
 }
 
-/// Since when the account exists.
+/// When the account was registered.
 pub fn account_get(subject: SubjectId) -> Query {
     Query::new(
         "-- account_get
@@ -41,32 +41,31 @@ pub fn account_get(subject: SubjectId) -> Query {
 /// The switches of an account as they stand.
 #[derive(Clone, Debug, Default, FromRow)]
 pub struct SwitchesRow {
-    /// Since when processing is restricted.
+    /// When processing was restricted; `None` if it is not restricted.
     pub restricted_at: Option<DateTime<Utc>>,
-    /// The end of a legal hold, over or not.
+    /// The end of a legal hold, also if it is over.
     pub held_until: Option<DateTime<Utc>>,
-    /// The hold's reason, sealed under the trail key.
+    /// The reason of the hold, sealed under the person's trail key.
     pub hold_sealed: Option<String>,
 }
 
 impl SwitchesRow {
-    /// Reads the row of [`switches_get`]; nothing is set where there is none.
+    /// Reads the row of [`switches_get`]. Without a row, no switch is set.
     pub fn of(rows: &[Row]) -> Self {
         rows.first().map(Self::from_row).unwrap_or_default()
     }
 
-    /// The end of a legal hold that stands.
+    /// The end of a legal hold that has not ended.
     pub fn held(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.held_until.filter(|until| *until > now)
     }
 
-    /// Whether records are kept although they outlived their time: processing is restricted, or a hold stands.
+    /// Whether records are kept although their retention is over, because processing is restricted or a hold stands.
     pub fn keeps(&self, now: DateTime<Utc>) -> bool {
         self.restricted_at.is_some() || self.held(now).is_some()
     }
 }
 
-/// A person's switches.
 pub fn switches_get(subject: SubjectId) -> Query {
     Query::new(sql!(
         "-- switches_get
@@ -82,10 +81,11 @@ pub fn account_newest(ctx: &Ctx) -> Query {
     crate::log::audit::newest(ctx.subject, "account", &ctx.subject.to_string())
 }
 
-/// Makes a person's row what the log says, switches included; none where the person is gone.
+/// Makes a person's row equal to the log, switches included. A person who was erased has no row.
 pub const REBUILD: Rebuild = Rebuild { name: "accounts", statement: rebuild };
 
-/// Each switch follows from the newest event that sets or clears it; `Restrictions`, `Holds` and `Deletions` keep them from day to day.
+/// Each switch follows from the newest event that sets or clears it. `Restrictions`, `Holds` and `Deletions` write the
+/// switches in daily use.
 fn rebuild(subject: SubjectId) -> Query {
     Query::new(
         "-- accounts_rebuild

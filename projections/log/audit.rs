@@ -5,18 +5,18 @@ use context::{EventId, SubjectId};
 use db::{FromRow, Query, sql};
 use event_log::{Event, PlacedEvent};
 
-/// Which entries are wanted.
+/// Which entries of a person are searched for.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
-    /// Only this action, or all whose name begins with `action.`.
+    /// Only this action, or all actions whose name begins with it and a dot.
     pub action: Option<String>,
-    /// Not before.
+    /// From this time on.
     pub from: Option<DateTime<Utc>>,
-    /// Not after.
+    /// Up to this time, included.
     pub to: Option<DateTime<Utc>>,
     /// Only entries before this position of the log.
     pub before: Option<i64>,
-    /// How many at most.
+    /// The most entries that are returned.
     pub limit: i64,
 }
 
@@ -28,7 +28,7 @@ pub struct AuditRow {
     pub event: Event,
 }
 
-/// A page of a person's entries.
+/// A page of a person's entries, newest first.
 pub fn audit_list(subject: SubjectId, filter: AuditFilter) -> Query {
     Query::new(sql!(
         "-- audit_list
@@ -51,7 +51,7 @@ pub fn audit_list(subject: SubjectId, filter: AuditFilter) -> Query {
     .bind(filter.limit)
 }
 
-/// A person's event and its place in the log: transaction, position, then the event.
+/// A person's event and its position in the log: transaction, position, then the event.
 pub fn event_place(subject: SubjectId, event: EventId) -> Query {
     Query::new(sql!(
         "-- event_place
@@ -64,7 +64,6 @@ pub fn event_place(subject: SubjectId, event: EventId) -> Query {
     .bind(event.0)
 }
 
-/// The newest event of a stream.
 pub fn newest(subject: SubjectId, aggregate_type: &'static str, aggregate_id: &str) -> Query {
     Query::new(sql!(
         "-- stream_newest

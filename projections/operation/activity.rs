@@ -1,8 +1,8 @@
-//! Activity: how many events of each type a day, and in which capacity somebody acted. For those who run the service and those who
-//! watch over it.
+//! Activity: how many events of each type and role there were on each day. For operators and supervisors.
 //!
-//! Rebuildable from the log. About no person: who reads it learns that something happened on a day, not to whom. An erasure does
-//! not touch it. A type of event that this version does not know waits as a dead letter for one that does.
+//! Rebuildable from the log. About no person: a reader learns that something happened on a day, and not to whom. An
+//! erasure does not touch it. An event of a type that this version does not know becomes a dead letter and waits for a
+//! version that knows the type.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use domain::EVENT_TYPES;
 
 use crate::catch_up::{Applied, CatchUp, Placed};
 
-/// Keeps `read.activity`.
+/// Writes `read.activity`.
 pub const ACTIVITY: CatchUp = CatchUp { name: "activity", version: 1, apply, sweep };
 
-/// A newer server wrote it.
+/// A newer server wrote the event.
 pub const UNKNOWN_TYPE: &str = "unknown_type";
-/// Its metadata do not say in which capacity somebody acted.
+/// The metadata do not name a role that this version knows.
 pub const UNKNOWN_ROLE: &str = "unknown_role";
 
 fn apply(generation: i64, events: &[Placed]) -> Applied {
@@ -41,7 +41,7 @@ fn apply(generation: i64, events: &[Placed]) -> Applied {
     applied
 }
 
-/// Adds to the counts; in the order of the key, so that two who add never wait for each other in a circle.
+/// Adds to the counts in the order of the key, so that two transactions that add never wait for each other in a circle.
 fn count(generation: i64, counts: &BTreeMap<(NaiveDate, &str, &str), i64>) -> Query {
     Query::new(
         "-- activity_count
@@ -67,18 +67,17 @@ fn sweep() -> Query {
 
 /// One count.
 #[derive(FromRow)]
+/// The number of events of one type and role on one day.
 pub struct ActivityRow {
     /// The day, in UTC.
     pub day: NaiveDate,
-    /// What happened.
     pub event_type: String,
-    /// In which capacity somebody acted.
+    /// The role in which somebody acted.
     pub role: String,
-    /// How often.
     pub events: i64,
 }
 
-/// The counts of a range of days, both ends included, of the generation that is shown.
+/// The counts of a range of days, both ends included, from the generation that is shown.
 pub fn activity_list(from: NaiveDate, to: NaiveDate) -> Query {
     Query::new(sql!(
         "-- activity_list

@@ -1,5 +1,5 @@
-//! Dead letters: events that a catch-up projection could not apply, until a newer version of its code can. Each is a position and
-//! a reason; what the event says stays in the log.
+//! Dead letters: events that a catch-up projection could not apply, until a newer version of its code can. A dead
+//! letter is a position and a reason; the content of the event stays in the log.
 
 use chrono::{DateTime, Utc};
 use db::{FromRow, Query, sql};
@@ -12,17 +12,19 @@ use crate::catch_up::CatchUp;
 pub struct DeadLetter {
     /// The projection.
     #[row(sql = "d.name")]
+    /// The name of the projection.
     pub projection: String,
-    /// The generation that misses it.
+    /// The generation that lacks the event.
     pub generation: i64,
     /// Where it stands in the log.
     #[row(flatten)]
+    /// The position of the event in the log.
     pub position: Position,
-    /// Why, as a code.
+    /// A code for the reason.
     pub reason: String,
-    /// How often it was tried.
+    /// How often the projection tried to apply the event.
     pub attempts: i32,
-    /// When it was tried last.
+    /// When the projection tried last.
     pub tried_at: DateTime<Utc>,
 }
 
@@ -48,7 +50,7 @@ pub fn dead_letter_add(
     .bind(now)
 }
 
-/// What the generations that are shown could not apply; of one projection, where one is named.
+/// The events that the shown generations could not apply; with a projection, only its events.
 pub fn dead_letter_list(projection: Option<&'static str>, limit: i64) -> Query {
     Query::new(sql!(
         "-- dead_letter_list
@@ -62,7 +64,7 @@ pub fn dead_letter_list(projection: Option<&'static str>, limit: i64) -> Query {
     .bind(limit)
 }
 
-/// Locks a dead letter, unless somebody else tries it, is done with it, or its generation has gone.
+/// Locks a dead letter. Returns no row if somebody else tries it or applied it, or if its generation is gone.
 pub fn dead_letter_lock(projection: &CatchUp, letter: &DeadLetter) -> Query {
     Query::new(
         "-- dead_letter_lock
@@ -74,7 +76,7 @@ pub fn dead_letter_lock(projection: &CatchUp, letter: &DeadLetter) -> Query {
     .bind(letter.position.position)
 }
 
-/// Keeps a dead letter that was tried again for nothing.
+/// Keeps a dead letter after another attempt that failed.
 pub fn dead_letter_keep(projection: &CatchUp, letter: &DeadLetter, reason: &'static str, now: DateTime<Utc>) -> Query {
     Query::new(
         "-- dead_letter_keep
@@ -88,7 +90,7 @@ pub fn dead_letter_keep(projection: &CatchUp, letter: &DeadLetter, reason: &'sta
     .bind(now)
 }
 
-/// Lets go of a dead letter that could be applied.
+/// Removes a dead letter that was applied.
 pub fn dead_letter_drop(projection: &CatchUp, letter: &DeadLetter) -> Query {
     Query::new(
         "-- dead_letter_drop

@@ -1,5 +1,6 @@
-//! Jobs: work that a server leases. Not rebuildable: what is to be done follows from requests, which are events. Holds random
-//! ids, kinds, states and times. An erasure removes a person's jobs but its own, which goes when it has run out.
+//! Jobs: work that a server leases. Not rebuildable, because the requests, which are events, say what is to be done.
+//! Holds random ids, kinds, states and times. An erasure removes a person's jobs except its own job, which is removed
+//! later.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{JobId, SubjectId};
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use crate::rights::retention::limit;
 
-/// How long a server may go without renewing its lease before another takes the work.
+/// How long a server may go without renewing its lease before another server takes the job.
 pub const LEASE: TimeDelta = TimeDelta::seconds(30);
 
 /// A job that this server has leased.
@@ -17,22 +18,23 @@ pub const LEASE: TimeDelta = TimeDelta::seconds(30);
 pub struct Leased {
     /// Whom it is about; nil for the system's own.
     #[row(sql = "j.subject_id", with = SubjectId)]
+    /// The person whom the job is about; nil for the system's own jobs.
     pub subject: SubjectId,
     /// The job.
     #[row(sql = "j.job_id", with = JobId)]
     pub job: JobId,
-    /// What is to be done.
     pub kind: String,
     /// The request it carries out.
     #[row(sql = "request_id")]
+    /// The id of the request that the job carries out.
     pub request: Uuid,
-    /// How often it was tried, this time included.
+    /// How often the job was tried, this time included.
     pub attempts: i32,
-    /// The lease, without which nobody ends the job.
+    /// The id of the lease. Only a server that knows it can renew, end or put back the job.
     pub lease: Uuid,
 }
 
-/// Adds a job. Where one of the same kind waits for the same request, it is the same job.
+/// Adds a job. If a job of the same kind is open for the same request, nothing is added.
 pub fn job_add(
     subject: SubjectId,
     kind: &'static str,
@@ -55,8 +57,8 @@ pub fn job_add(
     .bind(now)
 }
 
-/// Sees to it that work of the system's own that comes again and again is among the jobs, once for all servers: its id follows
-/// from its kind.
+/// Adds a job of the system's own that comes again and again. The id of the job follows from its kind, so that all
+/// servers together add one.
 pub fn job_plan(kind: &'static str, now: DateTime<Utc>) -> Query {
     Query::new(
         "-- job_plan
@@ -70,7 +72,7 @@ pub fn job_plan(kind: &'static str, now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
-/// Sees to it that every confirmed deletion is among the jobs, which no backup holds.
+/// Adds a job for every confirmed deletion that has none. A restored database has no jobs, because backups hold none.
 pub fn job_plan_deletions(kind: &'static str, now: DateTime<Utc>) -> Query {
     Query::new(
         "-- job_plan_deletions
@@ -85,9 +87,9 @@ pub fn job_plan_deletions(kind: &'static str, now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
-/// Adds a job for each person with a record that has outlived its time, by the rules that count now: the person's own, the one
-/// before it where that waits, or the kind's. Rules from before shorter ones waited count once they are older than `grace`. Which
-/// records go the job decides itself.
+/// Adds a job for each person with a record whose retention is over, by the rule that counts now: the person's own
+/// rule, the rule before it while the new rule waits, or the kind's rule. Old rules that were set before shorter rules
+/// had to wait count once they are older than `grace`. The job itself decides which records are removed.
 pub fn job_plan_retention(kind: &'static str, now: DateTime<Utc>, grace: TimeDelta) -> Query {
     let rule = |kind: &&Kind| Some((kind.name().to_owned(), limit(now, kind.retention_days()?)));
     let (kinds, limits): (Vec<String>, Vec<DateTime<Utc>>) = KINDS.iter().filter_map(rule).unzip();
@@ -116,7 +118,7 @@ pub fn job_plan_retention(kind: &'static str, now: DateTime<Utc>, grace: TimeDel
     .bind(now - grace)
 }
 
-/// Removes the jobs of a request that have not ended.
+/// Removes the open jobs of a request.
 pub fn job_drop(subject: SubjectId, request: Uuid) -> Query {
     Query::new(
         "-- job_drop
@@ -126,7 +128,7 @@ pub fn job_drop(subject: SubjectId, request: Uuid) -> Query {
     .bind(request)
 }
 
-/// Removes a person's jobs but those of one request.
+/// Removes a person's jobs except those of one request.
 pub fn job_drop_others(subject: SubjectId, request: Uuid) -> Query {
     Query::new(
         "-- job_drop_others
@@ -136,8 +138,8 @@ pub fn job_drop_others(subject: SubjectId, request: Uuid) -> Query {
     .bind(request)
 }
 
-/// Leases up to `most` jobs that are due, or whose lease has run out. They are chosen once, whatever the plan: a subquery with a
-/// LIMIT and SKIP LOCKED that a join runs again for each row would choose others each time.
+/// Leases up to `most` jobs that are due or whose lease has expired. `MATERIALIZED` makes PostgreSQL choose the jobs
+/// once: a join may run a subquery with LIMIT and SKIP LOCKED again for each row, and would get other jobs each time.
 pub fn job_lease(lease: Uuid, now: DateTime<Utc>, most: i64) -> Query {
     Query::new(sql!(
         "-- job_lease
@@ -158,7 +160,7 @@ pub fn job_lease(lease: Uuid, now: DateTime<Utc>, most: i64) -> Query {
 }
 
 impl Leased {
-    /// Renews the lease; no row where it was lost.
+    /// Renews the lease. Returns no row if the lease was lost.
     pub fn renew(&self, now: DateTime<Utc>) -> Query {
         Query::new(
             "-- job_renew
@@ -170,7 +172,7 @@ impl Leased {
         .bind(now + LEASE)
     }
 
-    /// Ends the job: done, or failed for good with a reason that names no value.
+    /// Ends the job: done, or failed for good with a reason that holds no value of a person.
     pub fn end(&self, failure: Option<&'static str>, now: DateTime<Utc>) -> Query {
         Query::new(
             "-- job_end
@@ -186,7 +188,8 @@ impl Leased {
         .bind(now)
     }
 
-    /// Puts the job back for later. Where it did not fail it waits for something, and what it did was no attempt.
+    /// Puts the job back until `due_at`. Without a failure the job only waits for something, so its attempts count from
+    /// 0 again.
     pub fn later(&self, due_at: DateTime<Utc>, failure: Option<&'static str>) -> Query {
         Query::new(
             "-- job_later
@@ -205,29 +208,26 @@ impl Leased {
 
 /// A job as an administrator sees it; of the person nothing.
 #[derive(FromRow)]
+/// A job as an administrator sees it, without the person.
 pub struct JobRow {
     /// The job.
     #[row(sql = "job_id")]
     pub job: Uuid,
-    /// What is to be done.
     pub kind: String,
     /// `waiting`, `running`, `done` or `failed`.
     pub state: String,
-    /// When it is due.
     pub due_at: DateTime<Utc>,
-    /// How often it was tried.
+    /// How often the job was tried.
     pub attempts: i32,
-    /// Until when a server holds it.
+    /// When the lease of a server ends.
     pub lease_until: Option<DateTime<Utc>>,
-    /// Why it failed last.
+    /// Why the job failed last.
     pub failure: Option<String>,
-    /// When it was added.
     pub created_at: DateTime<Utc>,
-    /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// The newest jobs, of one state where one is named.
+/// The newest jobs; with a state, only those in this state.
 pub fn job_list(state: Option<String>, limit: i64) -> Query {
     Query::new(sql!(
         "-- job_list

@@ -1,17 +1,18 @@
-//! Lag: how far each catch-up projection is behind the newest committed event, and who holds it back.
+//! Lag: how far each catch-up projection is behind the newest committed event, and which transactions hold the
+//! projection back.
 //!
-//! Counted over everything that is committed, also over events that may not be read yet because a transaction older than they
-//! are is still open.
+//! All committed events are counted, also events that may not be read yet because an older transaction is still open.
 
 use chrono::{DateTime, Utc};
 use db::{FromRow, Query, sql};
 use event_log::Position;
 
-/// Events that wait are counted up to here.
+/// Waiting events are counted up to this number.
 pub const COUNTED: i64 = 100_000;
 
 /// How a projection stands.
 #[derive(FromRow)]
+/// The state of a projection.
 pub struct LagRow {
     /// Its name.
     #[row(sql = "p.name")]
@@ -20,21 +21,24 @@ pub struct LagRow {
     pub active: i64,
     /// The generation that is being built.
     pub building: Option<i64>,
-    /// The version of the code that keeps the one that is shown.
+    /// The version of the code that keeps the generation that is shown.
     pub code_version: i32,
     /// How far it has come in the log.
     #[row(flatten)]
+    /// The position of the generation that is shown.
     pub position: Position,
-    /// When it moved last.
+    /// When the position moved last.
     pub moved_at: DateTime<Utc>,
     /// How many events wait, at most [`COUNTED`].
     #[row(sql = "waiting.events")]
     pub lag_events: i64,
     /// Since when the oldest of them waits.
     #[row(sql = "waiting.since")]
+    /// When the oldest waiting event was recorded.
     pub waiting_since: Option<DateTime<Utc>>,
     /// How many events it could not apply.
     #[row(sql = "dead.letters")]
+    /// How many events the generation that is shown could not apply.
     pub dead_letters: i64,
 }
 
@@ -68,7 +72,8 @@ pub struct HolderRow {
     pub login: Option<String>,
 }
 
-/// The backends that hold readers back, by pid and login, where committed events have been waiting for them since `since`.
+/// The backends that hold readers back, by process id and login, if a committed event has been waiting for them since
+/// `since`.
 pub fn log_stalled(since: DateTime<Utc>) -> Query {
     Query::new(sql!(
         "-- log_stalled

@@ -1,4 +1,4 @@
-//! Jobs, the activity of the log, how far projections are, and events that they set aside.
+//! Jobs, counts of events, the lag of projections, and events that projections set aside.
 
 pub mod activity;
 pub mod dead_letter;

@@ -1,5 +1,5 @@
-//! Stored answers: what a request with an `Idempotency-Key` was answered, sealed, for 24 hours. Not rebuildable; personal,
-//! sealed under the trail key; goes with the person.
+//! Stored answers: the sealed answer to a request with an `Idempotency-Key`, kept for 24 hours. Not rebuildable.
+//! Personal, sealed under the trail key; an erasure removes the row.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::SubjectId;
@@ -16,11 +16,11 @@ pub struct AnswerRow {
     pub fingerprint: Vec<u8>,
     /// The sealed answer, in base64.
     pub sealed: String,
-    /// When it has run out.
+    /// When the answer expires.
     pub expires_at: DateTime<Utc>,
 }
 
-/// The answer to an earlier request with the same key, run out or not.
+/// The answer to an earlier request with the same key, also if it has expired.
 pub fn answer_get(subject: SubjectId, key_hash: [u8; 32]) -> Query {
     Query::new(sql!(
         "-- answer_get
@@ -32,7 +32,7 @@ pub fn answer_get(subject: SubjectId, key_hash: [u8; 32]) -> Query {
     .bind(key_hash.to_vec())
 }
 
-/// Forgets an answer that has run out, so that its key can be used anew.
+/// Removes an expired answer, so that its key can be used again.
 pub fn answer_forget(subject: SubjectId, key_hash: [u8; 32]) -> Query {
     Query::new(
         "-- answer_forget
@@ -42,7 +42,7 @@ pub fn answer_forget(subject: SubjectId, key_hash: [u8; 32]) -> Query {
     .bind(key_hash.to_vec())
 }
 
-/// Forgets all of a person's answers.
+/// Removes all of a person's answers.
 pub fn answers_forget(subject: SubjectId) -> Query {
     Query::new(
         "-- answers_forget

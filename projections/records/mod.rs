@@ -1,4 +1,4 @@
-//! Living records, and stored answers to repeated requests.
+//! Records that are not removed, and stored answers to repeated requests.
 
 pub mod answer;
 pub mod record;

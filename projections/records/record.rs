@@ -1,5 +1,6 @@
-//! Records: the sealed newest event of each living record, for all kinds. Rebuildable by one statement over log and register;
-//! holds sealed bytes only; a row goes with its entry in the register, so an erasure leaves nothing.
+//! Records: the sealed newest event of each living record, for all kinds. Rebuildable from the log and the register by
+//! one statement. Holds sealed bytes only. A row is removed with its entry in the register, so that an erasure leaves
+//! nothing.
 
 use chrono::{DateTime, Utc};
 use context::{EventId, RecordId, SubjectId};
@@ -11,7 +12,7 @@ use vault::RecordEntry;
 
 use crate::rebuild::Rebuild;
 
-/// Keeps `read.records`.
+/// Writes `read.records`.
 pub struct Records;
 
 impl Inline for Records {
@@ -33,7 +34,7 @@ fn id(event: &Event) -> Uuid {
     event.aggregate_id.parse().expect("a record's stream is named by its id")
 }
 
-/// A record's first event: there is no row yet, or, where the event is written a second time, the same one.
+/// Writes the first event of a record. If the event is written a second time, the row exists already and stays.
 fn record_submitted(events: &[&Event]) -> Query {
     Query::new(
         "-- record_submitted
@@ -54,7 +55,7 @@ fn record_submitted(events: &[&Event]) -> Query {
     .bind(events.iter().map(|event| event.recorded_at).collect::<Vec<_>>())
 }
 
-/// Later events of one person's records: each row takes the newest.
+/// Writes later events of one person's records. A row takes the newest event.
 pub fn record_amended(events: &[&Event]) -> Query {
     Query::new(
         "-- record_amended
@@ -83,11 +84,12 @@ fn record_unproject(events: &[&Event]) -> Query {
     .bind(events.iter().map(|event| id(event)).collect::<Vec<_>>())
 }
 
-/// A living record: its sealed newest event and its wrapped key.
+/// A living record: its newest event, sealed, and its wrapped key.
 pub struct RecordRow {
-    /// The newest event; its metadata are not read.
+    /// The newest event. Its metadata and event id are not read.
     pub event: Event,
     pub entry: RecordEntry,
+    /// When the record was submitted first.
     pub submitted_at: DateTime<Utc>,
 }
 
@@ -147,7 +149,6 @@ pub fn record_all(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// One living record of a kind.
 pub fn record_get(subject: SubjectId, kind: &'static str, record: RecordId) -> Query {
     Query::new(sql!(
         "-- record_get
@@ -162,7 +163,7 @@ pub fn record_get(subject: SubjectId, kind: &'static str, record: RecordId) -> Q
     .bind(record.0)
 }
 
-/// The living records of a kind; of certain buckets only, where some are named.
+/// The living records of a kind; with buckets, only those in these buckets.
 pub fn record_list(subject: SubjectId, kind: &'static str, buckets: Option<Vec<Vec<u8>>>) -> Query {
     Query::new(sql!(
         "-- record_list
@@ -177,11 +178,12 @@ pub fn record_list(subject: SubjectId, kind: &'static str, buckets: Option<Vec<V
     .bind(buckets)
 }
 
-/// The newest event and the wrapped key of the records with these natural keys, straight from log and register.
+/// The newest event and the wrapped key of the records with these natural keys, straight from the log and the register.
 ///
-/// A record's id is cast to the text that names its stream in a step of its own. Compared in place, the cast would keep the
-/// comparison out of the index under row-level security, and each record would read all of the person's events. `OFFSET 0` keeps
-/// the planner from reading all of the person's register instead of the keys that were asked for.
+/// A record's id is cast in a separate step to the text that names its stream. A cast inside the comparison would keep
+/// PostgreSQL from using the index under row-level security, and for each record it would read all of the person's
+/// events. `OFFSET 0` keeps the planner from reading the person's whole register instead of the keys that were asked
+/// for.
 pub fn record_newest(subject: SubjectId, kind: &'static str, key_hashes: Vec<Vec<u8>>) -> Query {
     Query::new(sql!(
         "-- record_newest
@@ -206,7 +208,7 @@ pub fn record_newest(subject: SubjectId, kind: &'static str, key_hashes: Vec<Vec
     .bind(key_hashes)
 }
 
-/// When a record of a kind was changed last.
+/// When a record of this kind was changed last.
 pub fn record_latest(subject: SubjectId, kind: &'static str) -> Query {
     Query::new(
         "-- record_latest
@@ -216,7 +218,7 @@ pub fn record_latest(subject: SubjectId, kind: &'static str) -> Query {
     .bind(kind)
 }
 
-/// Makes a person's rows what log and register say: the newest event of each record that the register holds.
+/// Makes a person's rows equal to the log and the register: the newest event of each record that the register holds.
 pub const REBUILD: Rebuild = Rebuild { name: "records", statement: rebuild };
 
 fn rebuild(subject: SubjectId) -> Query {
@@ -276,8 +278,8 @@ pub struct AgesRow {
     pub unchanged_since: DateTime<Utc>,
 }
 
-/// How many records of each kind a person has, when the first was submitted, when one was changed last, and since when the one
-/// that was left alone longest has not been changed.
+/// For each kind: how many records a person has, when the first was submitted, when one was changed last, and the last
+/// change of the record that has not been changed for the longest time.
 pub fn record_ages(subject: SubjectId) -> Query {
     Query::new(sql!(
         "-- record_ages

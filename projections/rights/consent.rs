@@ -1,5 +1,5 @@
-//! Consents: the newest decision of each purpose. Rebuildable from the log; no personal value beside the random id; the events
-//! outlive an erasure as evidence, this row goes with it.
+//! Consents: the newest decision on each purpose. Rebuildable from the log. No personal value beside the random id. An
+//! erasure removes the row; the events stay as evidence.
 
 use chrono::{DateTime, Utc};
 use context::{EventId, SubjectId};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::rebuild::Rebuild;
 
-/// Keeps `read.consents`.
+/// Writes `read.consents`.
 pub struct Consents;
 
 impl Inline for Consents {
@@ -47,12 +47,12 @@ fn upsert(event: &Event, decided: &ConsentEvent) -> Query {
     .bind(event.recorded_at)
 }
 
-/// The stream of a person's decisions on a purpose.
+/// The id of the stream of a person's decisions on a purpose.
 pub fn stream_id(subject: SubjectId, purpose: Purpose) -> String {
     format!("{subject}/{}", Choice::as_str(purpose))
 }
 
-/// All decisions of a person that stand.
+/// The newest decision of a person on each purpose.
 pub fn consent_list(subject: SubjectId) -> Query {
     Query::new(sql!(
         "-- consent_list
@@ -84,28 +84,26 @@ pub fn job_plan_lapses(kind: &'static str, now: DateTime<Utc>) -> Query {
 
 /// One decision that stands.
 #[derive(FromRow)]
+/// The newest decision on a purpose.
 pub struct ConsentRow {
-    /// The purpose's name.
     pub purpose: String,
-    /// Whether consent is given.
     pub granted: bool,
-    /// The version of the notice it was decided on.
+    /// The version of the notice on which the person decided.
     pub notice_version: String,
-    /// When.
+    /// When the person decided.
     pub changed_at: DateTime<Utc>,
     /// Whether an objection to the purpose stands.
     pub objected: bool,
 }
 
 impl ConsentRow {
-    /// Whether consent is given, on the notice that counts today.
+    /// Whether consent is given on the notice that counts today.
     pub fn counts_today(&self) -> bool {
         let current = Purpose::parse(&self.purpose).map(Notice::current);
         self.granted && !self.objected && current.is_some_and(|notice| notice.version == self.notice_version)
     }
 }
 
-/// Every decision of a person on a purpose, newest first.
 pub fn consent_history(subject: SubjectId, purpose: Purpose) -> Query {
     const SQL: &str = sql!(
         "-- consent_history
@@ -118,10 +116,10 @@ pub fn consent_history(subject: SubjectId, purpose: Purpose) -> Query {
     Query::new(SQL).bind(subject.0).bind(stream_id(subject, purpose))
 }
 
-/// Makes a person's rows what the log says: the newest event of each stream; none where the person is gone.
+/// Makes a person's rows equal to the newest event of each stream. A person who was erased has no rows.
 pub const REBUILD: Rebuild = Rebuild { name: "consents", statement: rebuild };
 
-/// A payload is an object of one field, named by what was decided, that holds the decision.
+/// A payload is an object with one field, which is named by the type of decision and holds the purpose and the notice.
 fn rebuild(subject: SubjectId) -> Query {
     Query::new(
         "-- consents_rebuild
@@ -158,7 +156,7 @@ fn rebuild(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// One of a person's decisions, by its event's id.
+/// A person's decision with this event id.
 pub fn consent_event(subject: SubjectId, event: EventId) -> Query {
     const SQL: &str = sql!(
         "-- consent_event

@@ -1,5 +1,5 @@
-//! Requests to delete: each with its state, and on the account until when a confirmed one can be cancelled. Rebuildable from the
-//! log; filters and reason are sealed; an erasure removes the rows.
+//! Requests to delete, each with its state; and on the account, until when a confirmed request can be cancelled.
+//! Rebuildable from the log. Filters and reason are sealed. An erasure removes the rows.
 
 use chrono::{DateTime, Utc};
 use context::{DeletionId, SubjectId};
@@ -12,7 +12,7 @@ use event_log::{Event, Inline, cqrs_es::Aggregate};
 
 use crate::{choice::choice, rebuild::Rebuild};
 
-/// Keeps `read.deletions`, and `deletion_at` of `read.accounts`.
+/// Writes `read.deletions`, and `deletion_at` of `read.accounts`.
 pub struct Deletions;
 
 impl Inline for Deletions {
@@ -35,14 +35,14 @@ impl Inline for Deletions {
                     tx.queue(ended(event, deletion, DeletionState::Completed, Some(removed)));
                     tx.queue(graced(event, None));
                 }
-                // The rows go with the person.
+                // An erasure removes all rows of the person.
                 Ok(DeletionEvent::Erased { .. }) | Err(_) => {}
             }
         }
     }
 }
 
-/// A request takes the place of one that was not confirmed.
+/// Marks a request that was not confirmed as replaced by the new request.
 fn replace(event: &Event) -> Query {
     Query::new(
         "-- deletion_replaced
@@ -108,7 +108,7 @@ fn graced(event: &Event, deletion_at: Option<DateTime<Utc>>) -> Query {
     .bind(deletion_at)
 }
 
-/// Makes a person's requests what the log says.
+/// Makes a person's requests equal to the log.
 pub const REBUILD: Rebuild = Rebuild { name: "deletions", statement: rebuild };
 
 fn rebuild(subject: SubjectId) -> Query {
@@ -169,31 +169,33 @@ fn rebuild(subject: SubjectId) -> Query {
 
 /// A request as its owner sees it; what filters and reason say is sealed.
 #[derive(FromRow)]
+/// A request as its owner sees it.
 pub struct DeletionRow {
     /// The request.
     #[row(sql = "deletion_id", with = DeletionId)]
     pub deletion: DeletionId,
     /// How much it is about.
     #[row(with = choice)]
+    /// How much of the person's data the request is about.
     pub scope: Scope,
     /// Where it stands.
     #[row(with = choice)]
     pub state: DeletionState,
     /// Filters and reason, sealed under the trail key.
     pub sealed: String,
-    /// When it was made.
+    /// When the person asked.
     pub requested_at: DateTime<Utc>,
-    /// Until when it can be confirmed.
+    /// Until when the request can be confirmed.
     pub expires_at: DateTime<Utc>,
-    /// Until when it can be cancelled, once it is confirmed.
+    /// Until when the request can be cancelled; `None` until it is confirmed.
     pub grace_ends_at: Option<DateTime<Utc>>,
-    /// When it was carried out, cancelled or replaced.
+    /// When the request was carried out, cancelled or replaced.
     pub ended_at: Option<DateTime<Utc>>,
-    /// How many records were removed.
+    /// How many records were removed; `None` unless the request was carried out.
     pub removed: Option<i64>,
 }
 
-/// A person's requests, newest first.
+/// The newest 100 requests of a person, newest first.
 pub fn deletion_list(subject: SubjectId) -> Query {
     Query::new(sql!(
         "-- deletion_list
@@ -204,7 +206,6 @@ pub fn deletion_list(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// One request.
 pub fn deletion_get(subject: SubjectId, deletion: DeletionId) -> Query {
     Query::new(sql!(
         "-- deletion_get

@@ -1,11 +1,12 @@
-//! Erasure: what of a person goes, and the fence around who is gone. The fence is not rebuildable; it holds a random id and a time.
+//! Erasure: what an erasure removes of a person, and the fence for erased people. The fence is not rebuildable; it
+//! holds a random id and a time.
 
 use chrono::{DateTime, Utc};
 use context::SubjectId;
 use db::Query;
 
-/// Removes everything in the database that leads to a person, keys first: what refers to them goes with them. The log stays. The
-/// keys must have been there, and nothing may be left, or the transaction fails.
+/// Removes everything in the database that leads to a person, except the log. The keys are removed first, and rows that
+/// refer to the keys are removed with them. The transaction fails if there were no keys, or if anything is left.
 pub fn subject_erase(subject: SubjectId, now: DateTime<Utc>) -> Vec<Query> {
     let fence = Query::new("-- subject_fence\nINSERT INTO vault.erased (subject_id, erased_at) VALUES ($1, $2)");
     let keys = Query::new("-- subject_erase\nDELETE FROM vault.subjects WHERE subject_id = $1").exactly(1);
@@ -21,7 +22,7 @@ pub fn subject_erase(subject: SubjectId, now: DateTime<Utc>) -> Vec<Query> {
     [fence.bind(subject.0).bind(now), keys.bind(subject.0)].into_iter().chain(gone).chain(rest).collect()
 }
 
-/// The tables that still hold something of a person; those that refer to the keys are emptied with them.
+/// The tables that still hold a row of a person. Rows that refer to the keys are removed with the keys.
 fn subject_left(subject: SubjectId) -> Query {
     Query::new(
         "-- subject_left
@@ -45,7 +46,7 @@ fn subject_left(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// Whether a person is erased.
+/// When a person was erased; no row if they were not.
 pub fn subject_erased(subject: SubjectId) -> Query {
     Query::new("-- subject_erased\nSELECT erased_at FROM vault.erased WHERE subject_id = $1").bind(subject.0)
 }

@@ -1,6 +1,7 @@
-//! Requests to export: each with its state, its progress and where its file is, and the queries by which a person's data is read
-//! for one. States follow from the log. Progress, tag and key of the file that is being written are the running job's: they are
-//! not rebuildable on purpose, since a file whose key is gone is gone. Filters and keys are sealed; an erasure removes the rows.
+//! Requests to export, each with its state, its progress and its file; and the queries that read a person's data for an
+//! export. States follow from the log. Progress, tag and key of a file are written by the running job and are not
+//! rebuildable on purpose, because a file whose key is gone must stay unreadable. Filters and keys are sealed. An
+//! erasure removes the rows.
 
 use chrono::{DateTime, Utc};
 use context::{ExportId, RecordId, SubjectId};
@@ -18,7 +19,7 @@ use vault::RecordEntry;
 
 use crate::{choice::choice, records::record::RecordRow};
 
-/// Keeps `read.exports`.
+/// Writes `read.exports`.
 pub struct Exports;
 
 impl Inline for Exports {
@@ -42,7 +43,7 @@ impl Inline for Exports {
     }
 }
 
-/// A request; the second time it is a retry, which begins anew.
+/// Writes a request. The second time it is a retry, which begins anew.
 fn requested(event: &Event, export: ExportId, wanted: Wanted) -> Query {
     Query::new(
         "-- export_requested
@@ -76,7 +77,7 @@ fn completed(event: &Event, export: ExportId, size: u64, expires_at: DateTime<Ut
     .bind(i64::try_from(size).unwrap_or(i64::MAX))
 }
 
-/// No file, or no longer: its key goes.
+/// Ends a request that has no file, or no file any more. The key of the file is removed.
 fn ended(event: &Event, export: ExportId, state: &'static str, failure: Option<&'static str>) -> Query {
     Query::new(
         "-- export_ended
@@ -110,6 +111,7 @@ pub struct ExportRow {
     pub export: ExportId,
     /// How much it is about.
     #[row(with = choice)]
+    /// How much of the person's data the request is about.
     pub scope: Scope,
     /// The form of the file.
     #[row(with = choice)]
@@ -118,27 +120,27 @@ pub struct ExportRow {
     pub state: String,
     /// The filters, sealed under the trail key.
     pub sealed: String,
-    /// When it was made.
+    /// When the person asked.
     pub requested_at: DateTime<Utc>,
-    /// When it was completed, failed, was cancelled or expired.
+    /// When the request was completed, failed, was cancelled or expired.
     pub ended_at: Option<DateTime<Utc>>,
-    /// Until when the file can be downloaded.
+    /// Until when the file can be downloaded; `None` until it is completed.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Why it failed.
+    /// Why the export failed, as a code.
     pub failure: Option<String>,
-    /// How many records and events are in the file so far.
+    /// How many records and events the file holds so far.
     pub done: i64,
-    /// How many there were when the file was begun.
+    /// How many records and events there were when the file was begun.
     pub total: i64,
-    /// The file's size in bytes.
+    /// The size of the file in bytes.
     pub size: Option<i64>,
-    /// The file's key, sealed under the trail key.
+    /// The key of the file, sealed under the trail key.
     pub file_key: Option<String>,
-    /// The tag of the file, or of the attempt that is writing it.
+    /// The entity tag of the file, or of the attempt that is writing it.
     pub etag: Option<String>,
 }
 
-/// A person's requests, newest first.
+/// The newest 100 requests of a person, newest first.
 pub fn export_list(subject: SubjectId) -> Query {
     Query::new(sql!(
         "-- export_list
@@ -150,7 +152,6 @@ pub fn export_list(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// One request.
 pub fn export_get(subject: SubjectId, export: ExportId) -> Query {
     Query::new(sql!(
         "-- export_get
@@ -163,7 +164,7 @@ pub fn export_get(subject: SubjectId, export: ExportId) -> Query {
     .bind(export.0)
 }
 
-/// Whether a person has a request that waits or is being worked on.
+/// A request of a person that waits or is being worked on, if there is one.
 pub fn export_open(subject: SubjectId) -> Query {
     Query::new(
         "-- export_open
@@ -172,7 +173,8 @@ pub fn export_open(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// Begins an attempt: from now on the row knows this attempt's file only. No row where nothing is waited for.
+/// Begins an attempt. From now on the row only knows the file of this attempt. Returns no row if the request does not
+/// wait any more.
 pub fn export_begin(subject: SubjectId, export: ExportId, etag: String, file_key: String, total: i64) -> Query {
     Query::new(
         "-- export_begin
@@ -186,7 +188,8 @@ pub fn export_begin(subject: SubjectId, export: ExportId, etag: String, file_key
     .bind(total)
 }
 
-/// Notes how far an attempt has come. No row where it is not waited for any more, or another attempt has taken over.
+/// Notes the progress of an attempt. Returns no row if the request does not wait any more, or if another attempt has
+/// taken over.
 pub fn export_progress(subject: SubjectId, export: ExportId, etag: String, done: i64) -> Query {
     Query::new(
         "-- export_progress
@@ -210,7 +213,7 @@ pub struct FileRow {
     pub etag: Option<String>,
 }
 
-/// Files of all people that have run out.
+/// The expired files of all people.
 pub fn exports_expired(now: DateTime<Utc>) -> Query {
     Query::new(sql!(
         "-- exports_expired
@@ -221,7 +224,7 @@ pub fn exports_expired(now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
-/// Which of these files belong to a request: those that are there, or are being written.
+/// Which of these exports still need their file: those that are completed or being written.
 pub fn exports_kept(exports: Vec<Uuid>) -> Query {
     Query::new(sql!(
         "-- exports_kept
@@ -242,7 +245,7 @@ pub struct IdsRow {
     pub records: Vec<Uuid>,
 }
 
-/// The ids of a person's living records by kind, oldest first; of some kinds or buckets only, where they are named.
+/// The ids of a person's living records by kind, oldest first; with kinds or buckets, only those.
 pub fn export_ids(subject: SubjectId, kinds: Option<Vec<String>>, buckets: Option<Vec<Vec<u8>>>) -> Query {
     Query::new(sql!(
         "-- export_ids
@@ -259,8 +262,8 @@ pub fn export_ids(subject: SubjectId, kinds: Option<Vec<String>>, buckets: Optio
     .bind(buckets)
 }
 
-/// The records of these ids that still live, in the order of the ids. `OFFSET 0` keeps the planner from reading all of the person's
-/// records for each page.
+/// The records with these ids that still live, in the order of the ids. `OFFSET 0` keeps the planner from reading all
+/// of the person's records for each page.
 pub fn export_records(subject: SubjectId, records: &[RecordId]) -> Query {
     let ids: Vec<Uuid> = records.iter().map(|record| record.0).collect();
     Query::new(
@@ -276,14 +279,11 @@ pub fn export_records(subject: SubjectId, records: &[RecordId]) -> Query {
     .bind(ids)
 }
 
-/// Where a page of events begins: behind this stream and sequence.
+/// The end of the page before: a stream and a sequence in it. The next page begins after it.
 #[derive(Clone, Debug, Default)]
 pub struct After {
-    /// The stream's type.
     pub aggregate_type: String,
-    /// The stream's id.
     pub aggregate_id: String,
-    /// The place in it.
     pub sequence: i64,
 }
 
@@ -309,9 +309,10 @@ impl FromRow for ExportedEvent {
     }
 }
 
-/// A page of a person's events, stream by stream, each with its record's entry in the register where that lives. A stream's name
-/// is cast to the record's id in the inner step, behind `OFFSET 0`: compared in place, the cast would keep the comparison out of the
-/// index under row-level security, and each event would read all of the person's register.
+/// A page of a person's events, stream by stream. An event of a living record comes with the record's entry in the
+/// register. The name of a stream is cast to the record's id in the inner query, behind `OFFSET 0`: a cast inside the
+/// comparison would keep PostgreSQL from using the index under row-level security, and for each event it would read the
+/// person's whole register.
 pub fn export_events(subject: SubjectId, after: After, limit: i64) -> Query {
     Query::new(sql!(
         "-- export_events
@@ -333,7 +334,6 @@ pub fn export_events(subject: SubjectId, after: After, limit: i64) -> Query {
     .bind(limit)
 }
 
-/// How many events a person has.
 pub fn export_event_count(subject: SubjectId) -> Query {
     Query::new("-- export_event_count\nSELECT count(*) AS events FROM log.events WHERE subject_id = $1").bind(subject.0)
 }

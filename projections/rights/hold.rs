@@ -1,5 +1,6 @@
-//! Legal holds: until when a person's data must be kept. Rebuildable from the log (with `accounts`); the reason is sealed; an erasure
-//! removes the row it stands in. Written in order under the person's lock, as all switches are (see `restriction.rs`).
+//! Legal holds: until when a person's data must be kept. Rebuildable from the log (with `accounts`). The reason is
+//! sealed. An erasure removes the row. Events are written in order under the person's lock, as for all switches (see
+//! `restriction.rs`).
 
 use chrono::{DateTime, Utc};
 use context::SubjectId;
@@ -7,7 +8,7 @@ use db::{Query, Tx};
 use domain::rights::hold::{Hold, HoldEvent};
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 
-/// Keeps `held_until` and `hold_sealed` of `read.accounts`.
+/// Writes `held_until` and `hold_sealed` of `read.accounts`.
 pub struct Holds;
 
 impl Inline for Holds {

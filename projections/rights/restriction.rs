@@ -1,8 +1,8 @@
-//! Restriction: since when a person's data is only stored. Rebuildable from the log (with `accounts`); a time beside the random id; an
-//! erasure removes the row it stands in.
+//! Restriction: since when a person's data is only stored. Rebuildable from the log (with `accounts`). Holds a time
+//! beside the random id. An erasure removes the row.
 //!
-//! The switches of an account have no sequence of their own to guard by: the events of one person are written under that person's
-//! lock, one transaction after the other, and each says the whole state of its switch.
+//! The switches of an account have no sequence of their own, and need none: the events of one person are written under
+//! that person's lock, one transaction after the other, and each event carries the whole state of its switch.
 
 use chrono::{DateTime, Utc};
 use context::SubjectId;
@@ -10,7 +10,7 @@ use db::{Query, Tx};
 use domain::rights::restriction::{Restriction, RestrictionEvent};
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 
-/// Keeps `restricted_at` of `read.accounts`.
+/// Writes `restricted_at` of `read.accounts`.
 pub struct Restrictions;
 
 impl Inline for Restrictions {

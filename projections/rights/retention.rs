@@ -1,5 +1,5 @@
-//! Retention: a person's own rules a kind. Rebuildable from the log; kinds and numbers of days
-//! beside the random id; an erasure removes the rows.
+//! Retention: a person's own rules, one for each kind. Rebuildable from the log. Holds kinds and numbers of days beside
+//! the random id. An erasure removes the rows.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::SubjectId;
@@ -9,7 +9,7 @@ use event_log::{Event, Inline, cqrs_es::Aggregate};
 
 use crate::rebuild::Rebuild;
 
-/// Keeps `read.retention`.
+/// Writes `read.retention`.
 pub struct Retentions;
 
 impl Inline for Retentions {
@@ -57,7 +57,7 @@ fn unset(event: &Event, kind: String) -> Query {
     .bind(event.sequence)
 }
 
-/// Makes a person's own rules what the log says.
+/// Makes a person's own rules equal to the log.
 pub const REBUILD: Rebuild = Rebuild { name: "retention", statement: rebuild };
 
 fn rebuild(subject: SubjectId) -> Query {
@@ -95,20 +95,18 @@ fn rebuild(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// The stream of a person's rule for a kind.
+/// The id of the stream of a person's rule for a kind.
 pub fn stream_id(subject: SubjectId, kind: &str) -> String {
     format!("{subject}/{kind}")
 }
 
-/// A person's own rule.
+/// A person's own rule for a kind.
 pub struct RetentionRow {
-    /// The kind's name.
     pub kind: String,
-    /// Days after the last change; none: the kind's own rule, once the person's has ceased to count.
+    /// Days after the last change. `None`: the kind's own rule, once the person's earlier rule has stopped counting.
     pub days: Option<u32>,
-    /// When the person set it.
     pub changed_at: DateTime<Utc>,
-    /// What counts until it takes effect, where it keeps for a shorter time than the rule before.
+    /// The rule that counts until this rule takes effect; `None` if this rule does not wait.
     pub waits: Option<Waits>,
 }
 
@@ -132,13 +130,12 @@ struct Columns {
 }
 
 impl RetentionRow {
-    /// The person's rule that counts at a time, in days; none: the kind's own.
+    /// The person's rule that counts at a time, in days. `None`: the kind's own rule.
     pub fn in_force(&self, now: DateTime<Utc>) -> Option<u32> {
         in_force(self.days, self.waits, now)
     }
 }
 
-/// A person's own rules.
 pub fn retention_list(subject: SubjectId) -> Query {
     Query::new(sql!(
         "-- retention_list
@@ -149,13 +146,13 @@ pub fn retention_list(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// For how many days a kind's records are kept at a time, given a person's own rules; none: as long as the account.
+/// For how many days a kind's records are kept, given a person's own rules. `None`: as long as the account exists.
 pub fn days_of(kind: &domain::Kind, own: &[RetentionRow], now: DateTime<Utc>) -> Option<u32> {
     let mine = own.iter().find(|row| row.kind == kind.name());
     mine.and_then(|row| row.in_force(now)).or(kind.retention_days())
 }
 
-/// The time before which the last change must lie for a record to have outlived `days`.
+/// A record whose last change lies before this time has been kept longer than `days`.
 pub fn limit(now: DateTime<Utc>, days: u32) -> DateTime<Utc> {
     now.checked_sub_signed(TimeDelta::days(i64::from(days))).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }

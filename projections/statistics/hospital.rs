@@ -1,4 +1,5 @@
-//! The public list of hospitals. Not rebuildable: the log holds the hashes of lists. About nobody; an erasure does not touch it.
+//! The public list of hospitals. Not rebuildable, because the log holds only the hashes of lists. About nobody; an
+//! erasure does not touch it.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use db::{FromRow, Query, sql};
@@ -9,24 +10,25 @@ use crate::statistics::release::ReleaseRow;
 /// A hospital on the list.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Hospital {
-    /// Its id, as work profiles name it.
+    /// The hospital's id, as work profiles name it.
     pub hospital_id: String,
-    /// When it was added.
     pub added_at: DateTime<Utc>,
     /// The first day of the first quarter that has cells for it.
     #[row(
         sql = "coalesce(counts_from, (date_trunc('quarter', added_at AT TIME ZONE 'UTC') + interval '3 months')::date)"
     )]
+    /// The first day of the first quarter that has cells for the hospital.
     pub counts_from: NaiveDate,
 }
 
 impl Hospital {
-    /// Whether a quarter has cells for it.
+    /// Whether a quarter has cells for the hospital.
     pub fn counts_in(&self, period: Quarter) -> bool {
         self.counts_from <= period.first_day()
     }
 
-    /// Whether a release had cells for it. Before lists were fixed, a release took the list as it was at that moment.
+    /// Whether a release had cells for the hospital. Before lists were fixed, a release took the list as it was at that
+    /// moment.
     pub fn was_in(&self, release: &ReleaseRow) -> bool {
         match release.hospitals_sha256 {
             Some(_) => self.counts_in(Quarter::of(release.period_start)),
@@ -35,7 +37,7 @@ impl Hospital {
     }
 }
 
-/// The whole list, in order.
+/// The whole list, in the order of the ids.
 pub fn hospital_list() -> Query {
     Query::new(sql!(
         "-- hospital_list
@@ -46,7 +48,6 @@ pub fn hospital_list() -> Query {
     ))
 }
 
-/// Adds hospitals to the list.
 pub fn hospital_add(hospitals: Vec<String>, now: DateTime<Utc>, counts_from: NaiveDate) -> Query {
     Query::new(
         "-- hospital_add

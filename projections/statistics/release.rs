@@ -1,5 +1,6 @@
-//! Published statistics: what a release reads of people, what it stores, and what everybody may read of it. Not rebuildable:
-//! drawing again would be another release. The published tables are about nobody; an erasure does not touch them.
+//! Published statistics: what a release reads about people, what it stores, and what everybody may read of it. Not
+//! rebuildable, because a second draw would be another release. The published tables are about nobody; an erasure does
+//! not touch them.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::SubjectId;
@@ -40,8 +41,8 @@ impl FromRow for AccountRow {
     }
 }
 
-/// Those who are counted, in order of their ids: the ids and keys of so many who come after one. The policies leave out who is
-/// restricted or waits for a deletion.
+/// The ids and keys of people who are counted, in the order of their ids: at most `most` people after `after`. The
+/// policies leave out people whose data is restricted or who wait for a deletion.
 pub fn release_people(after: SubjectId, notice_version: &'static str, most: i64) -> Query {
     Query::new(sql!(
         "-- release_people
@@ -57,7 +58,8 @@ pub fn release_people(after: SubjectId, notice_version: &'static str, most: i64)
     .bind(most)
 }
 
-/// So many accounts that come after one, in order of their ids, whoever they are: the ids, and keys of those who are counted.
+/// The ids of all accounts, in the order of the ids: at most `most` after `after`. Accounts of people who are counted
+/// come with their keys.
 pub fn release_accounts(after: SubjectId, notice_version: &'static str, most: i64) -> Query {
     Query::new(sql!(
         "-- release_accounts
@@ -75,8 +77,9 @@ pub fn release_accounts(after: SubjectId, notice_version: &'static str, most: i6
     .bind(most)
 }
 
-/// Work days of a quarter: of each person those in one bucket. Each `OFFSET 0` keeps the planner
-/// from turning the loop over people into a scan over everybody's records, whatever it believes of the tables' sizes.
+/// The work days of a quarter: for each person, those in one bucket. The columns are those that `RecordRow` reads. Each
+/// `OFFSET 0` keeps the planner from turning the loop over people into a scan over everybody's records, whatever it
+/// believes about the sizes of the tables.
 pub fn release_days(subjects: Vec<Uuid>, buckets: Vec<Vec<u8>>) -> Query {
     Query::new(
         sql!("-- release_days
@@ -91,7 +94,8 @@ pub fn release_days(subjects: Vec<Uuid>, buckets: Vec<Vec<u8>>) -> Query {
     .bind(buckets)
 }
 
-/// Every version of people's work profiles, oldest first: where somebody worked on a day is what the profile said then.
+/// All versions of people's work profiles, oldest first, because a day counts where the profile of that time said that
+/// the person worked.
 pub fn release_profiles(subjects: Vec<Uuid>) -> Query {
     Query::new(
         sql!("-- release_profiles
@@ -111,19 +115,18 @@ pub fn release_profiles(subjects: Vec<Uuid>) -> Query {
 /// A release, as it is stored.
 #[derive(Clone, Debug, FromRow)]
 pub struct ReleaseRow {
-    /// The quarter's first day.
+    /// The first day of the quarter.
     pub period_start: NaiveDate,
-    /// Its last.
+    /// The last day of the quarter.
     pub period_end: NaiveDate,
-    /// 0 for the first release.
+    /// 0 for the first release, 1 for the revision.
     pub revision: i32,
-    /// The plan's name.
     pub plan: String,
-    /// When it was drawn.
+    /// When the release was drawn.
     pub computed_at: DateTime<Utc>,
     /// SHA-256 of what was published, hexadecimal.
     pub sha256: String,
-    /// SHA-256 of the list of hospitals that there were cells for; absent of releases before lists were fixed.
+    /// SHA-256 of the list of hospitals that had cells; absent in releases from before lists were fixed.
     pub hospitals_sha256: Option<String>,
 }
 
@@ -155,7 +158,7 @@ fn delta_of(picos: i64) -> Delta {
     Delta::from_picos(u64::try_from(picos).unwrap_or(u64::MAX))
 }
 
-/// All releases, newest quarter first, of each quarter the newest revision first; and what each spent.
+/// All releases with what each spent: the newest quarter first, and of each quarter the newest revision first.
 pub fn release_list() -> Query {
     Query::new(
         sql!("-- release_list
@@ -175,7 +178,8 @@ pub struct EarlierRow {
     pub cell: String,
 }
 
-/// What earlier releases of a quarter published of a table and of the coarser one: whether it is the coarser one, and the cell.
+/// What earlier releases of a quarter published of a table and of its coarser table. The first column says whether a
+/// row is of the coarser table; the second is the cell.
 pub fn release_earlier(period_start: NaiveDate, revision: i32, table: Table) -> Query {
     Query::new(
         "-- release_earlier
@@ -190,12 +194,11 @@ pub fn release_earlier(period_start: NaiveDate, revision: i32, table: Table) -> 
     .bind(table.as_str())
 }
 
-/// Waits until no other transaction of a release is open; it lets go at its end.
+/// Waits until no other transaction makes a release. The lock is released at the end of the transaction.
 pub fn release_alone() -> Query {
     Query::new("-- release_alone\nSELECT stats.alone()")
 }
 
-/// Stores a release.
 pub fn release_insert(row: &ReleaseRow) -> Query {
     Query::new(
         "-- release_insert
@@ -211,7 +214,7 @@ pub fn release_insert(row: &ReleaseRow) -> Query {
     .bind(row.hospitals_sha256.clone())
 }
 
-/// Stores what a table of a release spends. The database refuses what exceeds the quarter's budget.
+/// Stores what a table of a release spends. The database refuses a row that exceeds the budget of the quarter.
 pub fn spending_insert(release: &ReleaseRow, table: Table, mechanism: &Mechanism) -> Query {
     let micros = |epsilon: noise::Epsilon| i32::try_from(epsilon.micros()).unwrap_or(i32::MAX);
     Query::new(
@@ -231,7 +234,7 @@ pub fn spending_insert(release: &ReleaseRow, table: Table, mechanism: &Mechanism
     .bind(mechanism.threshold())
 }
 
-/// Stores what was drawn for the cells of a table.
+/// Stores the noisy numbers of all cells of a table, published or not.
 pub fn ledger_insert(release: &ReleaseRow, table: Table, drawn: &[Cell]) -> Query {
     Query::new(
         "-- ledger_insert
@@ -251,28 +254,23 @@ pub fn ledger_insert(release: &ReleaseRow, table: Table, drawn: &[Cell]) -> Quer
 /// Which cell a published row is of; what its table has no column for is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, FromRow)]
 pub struct CellKey {
-    /// ISO 3166-1 alpha-3.
+    /// The country, ISO 3166-1 alpha-3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub country_code: Option<String>,
-    /// The federal state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_code: Option<String>,
-    /// The specialty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub specialty: Option<String>,
-    /// The role level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role_level: Option<String>,
-    /// The hospital.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hospital_id: Option<String>,
-    /// The group of roles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role_group: Option<String>,
 }
 
 impl CellKey {
-    /// The columns of a cell's name.
+    /// The columns that the name of a cell stands for.
     pub fn of(table: Table, cell: &str) -> Self {
         let mut parts = cell.split('/').map(str::to_owned);
         let mut next = || parts.next();
@@ -290,11 +288,11 @@ impl CellKey {
 /// A published figure in hours, rounded to hundredths.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Hours {
-    /// The figure.
+    /// The noisy figure.
     pub noised: f64,
-    /// The lower end of its interval.
+    /// The lower end of the interval around the figure.
     pub low: f64,
-    /// The upper end.
+    /// The upper end of the interval around the figure.
     pub high: f64,
 }
 
@@ -311,40 +309,37 @@ impl Hours {
     }
 }
 
-/// A published row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Published {
-    /// Which cell.
     #[serde(flatten)]
     pub key: CellKey,
-    /// The quarter's first day.
+    /// The first day of the quarter.
     pub period_start: NaiveDate,
-    /// Its last.
+    /// The last day of the quarter.
     pub period_end: NaiveDate,
-    /// 0 for the first release.
+    /// 0 for the first release, 1 for the revision.
     pub revision: i32,
-    /// The noisy count of people.
+    /// The noisy number of people.
     pub n_users: i64,
-    /// Its interval.
+    /// The lower end of its interval.
     pub n_users_low: i64,
-    /// Its interval.
+    /// The upper end of its interval.
     pub n_users_high: i64,
-    /// Planned work a day.
+    /// Planned work in hours a day.
     pub planned: Hours,
-    /// Actual work a day.
+    /// Actual work in hours a day.
     pub actual: Hours,
-    /// Overtime a day.
+    /// Overtime in hours a day.
     pub overtime: Hours,
-    /// The least people in a published cell.
+    /// The smallest number of people in a published cell.
     pub k_min_threshold: i32,
-    /// What the row cost, ε.
+    /// What the row cost, as ε.
     pub noise_epsilon: f64,
-    /// When it was drawn.
+    /// When the release was drawn.
     pub computed_at: DateTime<Utc>,
 }
 
 impl Published {
-    /// The row of a cell.
     pub fn new(
         release: &ReleaseRow,
         table: Table,
@@ -371,7 +366,8 @@ impl Published {
     }
 }
 
-/// The columns that the published tables share, after those of the key.
+/// Makes the statement that inserts published rows of a table: the columns of the key, then the columns that all tables
+/// share.
 macro_rules! insert {
     ($table:literal, $keys:literal, $selected:literal) => {
         concat!(
@@ -396,7 +392,7 @@ macro_rules! insert {
     };
 }
 
-/// Stores the published rows of a table, given as the JSON of a list of [`Published`].
+/// Stores the published rows of a table. `rows` is a list of [`Published`] as JSON.
 pub fn published_insert(table: Table, rows: String) -> Query {
     Query::new(match table {
         Table::StateSpecialty => insert!(
@@ -416,14 +412,11 @@ pub fn published_insert(table: Table, rows: String) -> Query {
     .bind(rows)
 }
 
-/// Which published rows are asked for; what is absent does not restrict.
+/// Which published rows are asked for. An absent field narrows nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
-    /// A federal state.
     pub state_code: Option<String>,
-    /// A specialty.
     pub specialty: Option<String>,
-    /// A hospital.
     pub hospital_id: Option<String>,
     /// Quarters that begin on this day or later.
     pub from: Option<NaiveDate>,
@@ -489,7 +482,7 @@ macro_rules! select {
     };
 }
 
-/// Published rows of these releases, each a quarter's first day and a revision.
+/// The published rows of these releases. A release is named by the first day of its quarter and its revision.
 pub fn published_list(table: Table, asked: &Asked, releases: &[(NaiveDate, i32)]) -> Query {
     let (starts, revisions): (Vec<NaiveDate>, Vec<i32>) = releases.iter().copied().unzip();
     let query = Query::new(match table {
@@ -539,7 +532,7 @@ impl FromRow for Published {
     }
 }
 
-/// How many rows a release published, over all tables.
+/// How many rows a release published, in all tables together.
 pub fn published_count(period_start: NaiveDate, revision: i32) -> Query {
     Query::new(
         "-- published_count
@@ -551,7 +544,8 @@ pub fn published_count(period_start: NaiveDate, revision: i32) -> Query {
     .bind(revision)
 }
 
-/// Whether anybody was ever here: one row where the log has an event about somebody. The nil id is the smallest.
+/// Whether the log has ever held an event about a person: one row if so. The nil id, which stands for nobody, is the
+/// smallest id.
 pub fn log_has_people() -> Query {
     Query::new(
         "-- log_has_people
@@ -560,7 +554,7 @@ pub fn log_has_people() -> Query {
     )
 }
 
-/// When the log begins.
+/// When the first event of the log was recorded.
 pub fn log_begin() -> Query {
     Query::new("-- log_begin\nSELECT recorded_at FROM log.events ORDER BY txid, position LIMIT 1")
 }

@@ -1,83 +1,81 @@
-//! What can be wrong with a log, each with the first index that is not as it was signed, as far as that is known.
+//! What can be wrong with a log. A finding names the first index that differs from what was signed, if that index is
+//! known.
 
 use serde::Serialize;
 
-/// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Finding {
-    /// The event at this index is not the one that was logged.
+    /// The event at this index is not the event that was logged.
     Edited {
-        /// Its index.
         index: u64,
-        /// Which columns differ, where a copy tells.
+        /// The columns that differ; empty if there is no copy to compare with.
         columns: Vec<String>,
     },
-    /// The event at this index is not the one that was logged, and its time does not fit those around it.
+    /// The event at this index is not the event that was logged, and its time lies more than five minutes before the
+    /// time of the event before it.
     BackDated {
-        /// Its index.
+        /// The index of the event.
         index: u64,
     },
-    /// Events that were logged are not there.
+    /// Events that were logged are missing.
     Removed {
-        /// The first of them.
+        /// The index of the first missing event.
         index: u64,
-        /// How many.
+        /// How many events are missing.
         count: u64,
     },
-    /// Events stand where others were logged first.
+    /// An event stands where another event was logged.
     Reordered {
         /// The first index where another event stands.
         index: u64,
-        /// Where the event that was logged there stands now.
+        /// The index at which the event that was logged there stands now.
         found_at: u64,
     },
-    /// Events stand there that were not logged.
+    /// Events were added that were not logged.
     Inserted {
-        /// The index of the first.
+        /// The index of the first added event.
         index: u64,
-        /// How many.
+        /// How many events were added.
         count: u64,
-        /// The index of the event that the first repeats, where it does.
+        /// The index of the event that the first added event repeats; `None` if it repeats no event.
         repeats: Option<u64>,
     },
-    /// The log ends before the checkpoint's last leaf.
+    /// The log ends before the last leaf of the checkpoint.
     CutOff {
-        /// The first index that is not there.
+        /// The first missing index.
         index: u64,
         /// How many leaves the checkpoint covers.
         size: u64,
     },
-    /// Events and tiles agree, and are not what was signed: the tree was built anew.
+    /// Events and tiles agree with each other, but not with what was signed: the tree was built anew.
     Rebuilt {
-        /// Up to here the log is what was signed.
+        /// Up to this size the log is what was signed.
         from: u64,
-        /// The first checkpoint that does not hold has so many leaves.
+        /// The size of the first checkpoint that does not hold.
         to: u64,
     },
-    /// The log's key has signed trees that contradict each other.
+    /// The log's key has signed two trees that contradict each other.
     Forked {
-        /// The size of the one that the events do not have, or of both.
+        /// The size of the tree that the events do not have, or of both trees.
         size: u64,
     },
-    /// Events stand before the tree's first leaf that it does not account for.
+    /// Events before the first leaf of the tree are covered by no tree.
     Uncovered {
-        /// How many, in front of or instead of those that were kept.
+        /// How many such events there are: in front of the events that were kept, or instead of them.
         count: u64,
     },
-    /// The events are sound, and a stored tile is not.
+    /// The events are what was signed, but a stored tile is not.
     TileAltered {
-        /// Its level.
         level: u8,
-        /// Its number.
+        /// The number of the tile in its level.
         tile: u64,
     },
-    /// What an earlier tree kept is not what the first leaf of this one says.
+    /// The events that an earlier tree kept are not those that the first leaf of this tree commits to.
     KeptAltered {
         /// How many events were kept.
         size: u64,
     },
-    /// Too few witnesses have cosigned.
     NotWitnessed,
 }
 
@@ -127,7 +125,7 @@ impl std::fmt::Display for Finding {
 }
 
 impl Finding {
-    /// The first index that is not as it was signed, as far as it is known.
+    /// The first index that differs from what was signed, if it is known.
     pub fn index(&self) -> Option<u64> {
         match self {
             Self::Edited { index, .. }

@@ -1,5 +1,5 @@
-//! Folding: counts out of events, and what does not fit. Pure, but for its memory: one entry a stream of the type at hand,
-//! and one a printed line.
+//! Folding: counts events and notes what does not fit. Pure. Memory grows by one entry for each stream of the type at
+//! hand, and by one for each printed line.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::stream::AnyEvent;
 
-/// How many findings of one sort are told; of the rest, the number.
+/// How many findings of one sort are listed. The rest is only counted.
 const TOLD: usize = 10;
 
-/// What is counted by.
+/// What events are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dimension {
@@ -26,9 +26,8 @@ pub enum Dimension {
 /// The events of one type that the repository gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// How many.
     pub events: u64,
-    /// How many of them have a sealed payload.
+    /// How many of these events have a sealed payload.
     pub sealed: u64,
 }
 
@@ -42,12 +41,11 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Nothing seen yet.
     pub fn new(aggregate_type: &'static str) -> Self {
         Self { aggregate_type, seen: HashMap::new(), tallies: BTreeMap::new(), findings: Findings::default() }
     }
 
-    /// Takes the next event; a stream's events come in the order of their sequence.
+    /// Takes the next event. The events of a stream must come in the order of their sequence.
     pub fn take(&mut self, stream: &str, sequence: usize, event: &AnyEvent) {
         let last = match self.seen.get_mut(stream) {
             Some(last) => last,
@@ -79,18 +77,16 @@ impl Replay {
         self.findings.tell("unreadable", || format!("{kind}: an event does not load: {error}"));
     }
 
-    /// How many streams there are.
     pub fn streams(&self) -> usize {
         self.seen.len()
     }
 
-    /// What did not fit.
     pub fn findings(&self) -> Vec<String> {
         self.findings.list()
     }
 }
 
-/// Findings, by sort, the first few in words.
+/// Findings by sort. The first few of each sort are kept as text, the rest is counted.
 #[derive(Default)]
 struct Findings(BTreeMap<&'static str, (Vec<String>, usize)>);
 
@@ -112,19 +108,15 @@ impl Findings {
 /// One row of the plain query: how many events of one type, person and day the table holds.
 #[derive(Clone, Debug)]
 pub struct Cell {
-    /// The stream's type.
     pub aggregate_type: String,
-    /// The event's type.
     pub event_type: String,
-    /// The random id of the person.
     pub subject: String,
     /// The day, in UTC.
     pub day: String,
-    /// How many.
     pub events: u64,
 }
 
-/// What the table holds, counted by plain SQL.
+/// What the table holds, counted with plain SQL.
 pub struct Census {
     by: BTreeSet<Dimension>,
     /// Counts by aggregate type and event type, to compare with the replay's.
@@ -134,17 +126,14 @@ pub struct Census {
 }
 
 impl Census {
-    /// Nothing counted yet.
     pub fn new(by: &[Dimension]) -> Self {
         Self { by: by.iter().copied().collect(), types: BTreeMap::new(), groups: BTreeMap::new() }
     }
 
-    /// What is counted by.
     pub fn by(&self) -> Vec<Dimension> {
         self.by.iter().copied().collect()
     }
 
-    /// Adds a row.
     pub fn take(&mut self, cell: Cell) {
         let value = |dimension: &Dimension| match dimension {
             Dimension::Type => cell.event_type.clone(),

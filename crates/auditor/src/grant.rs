@@ -1,9 +1,10 @@
-//! A granted key: with it an auditor reads what one person's records say, and nothing else. The controller grants it with
-//! `lethe keys grant`, for a reason that the person sees.
+//! A granted key lets an auditor read the records of one person, and nothing else. The controller grants it by
+//! `lethe keys grant`, for a reason that the person can read.
 //!
-//! Record payloads are sealed with AES-256-GCM under a key of their own: a format byte (1), a nonce of twelve bytes, ciphertext
-//! and tag, in base64. The plaintext is padded by a byte 0x80 and zeros. Associated data are the parts of the place, each behind
-//! its length in 32 bits, big-endian: `event`, subject (16 bytes), stream type, stream, sequence (64 bits), event type, version.
+//! Record payloads are sealed with AES-256-GCM under a key of their own: a format byte (1), a nonce of twelve bytes,
+//! ciphertext and tag, in base64. The plaintext is padded by a byte 0x80 and zeros. The associated data is the place of
+//! the event: its parts in this order, each after its length in 32 bits, big-endian: `event`, subject (16 bytes),
+//! stream type, stream, sequence (64 bits), event type, version.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -29,21 +30,19 @@ pub struct Grant {
     keys: BTreeMap<String, LessSafeKey>,
 }
 
-/// What a sealed event says.
+/// The content of a sealed event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Shown {
-    /// The record.
     pub record: String,
-    /// The event's place in its stream.
+    /// The number of the event in its stream, from 1.
     pub sequence: usize,
-    /// What happened.
     pub event_type: String,
-    /// What it says; none where the key does not open it.
+    /// `None` if the key does not open the event.
     pub body: Option<Value>,
 }
 
 impl Grant {
-    /// Reads a file of mode 0600.
+    /// Reads a grant from a file, which must have mode 0600.
     pub fn read(path: &Path) -> Result<Self, AuditError> {
         let malformed = || AuditError::Grant(path.into());
         let file: File = serde_json::from_str(&read_secret(path)?).map_err(|_| malformed())?;
@@ -56,7 +55,7 @@ impl Grant {
         Ok(Self { subject, keys: keys.collect::<Option<_>>().ok_or_else(malformed)? })
     }
 
-    /// What an event of a record says; none where the grant has no key of that record.
+    /// The content of an event of a record; `None` if the grant has no key of that record.
     pub fn show(&self, record: &str, sequence: usize, event: &AnyEvent) -> Option<Shown> {
         let key = self.keys.get(record)?;
         let body = event.payload.get("sealed").and_then(Value::as_str).and_then(|sealed| {

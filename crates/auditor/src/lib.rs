@@ -1,8 +1,8 @@
 //! Replays the log of a Lethe database with a stock `postgres-es` repository and counts what it finds.
 //!
 //! Promises: no code of the server takes part, so that an auditor need not trust it; the log is read in one read-only
-//! snapshot; the same counts are taken twice, by the repository and by plain SQL, and a difference is a finding. It opens no
-//! sealed value and needs no key.
+//! snapshot; the same counts are taken twice, by the repository and by plain SQL, and a difference is a finding. It
+//! needs no key, and opens sealed values only with a granted key.
 
 pub mod error;
 pub mod finding;

@@ -1,4 +1,4 @@
-//! `lethe-audit`: the command line of the auditor. Refuses: a password on it.
+//! `lethe-audit`: the command line of the auditor. Refuses a password on the command line.
 
 use std::{
     io::{self, Write},
@@ -27,7 +27,7 @@ use poem::{Endpoint, EndpointExt, http::StatusCode};
 use tokio::net::TcpListener;
 use transparency::{LogKey, Policy};
 
-/// Verifies, copies, witnesses and replays the log of a Lethe server, whom it need not trust.
+/// Verifies, copies, witnesses and replays the log of a Lethe server without trusting the server.
 #[derive(Parser)]
 #[command(name = "lethe-audit", version)]
 struct Cli {
@@ -37,28 +37,29 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Stream every event and count; ends with 1 where something does not fit
+    /// Stream every event and count; exits with 1 if something does not fit
     Replay(ReplayArgs),
-    /// Compare every event with a signed checkpoint; ends with 1 where something does not fit, and says where first
+    /// Compare every event with a signed checkpoint; exits with 1 if something does not fit, and names the first
+    /// difference
     Verify(VerifyArgs),
-    /// Copy a log into a folder, to verify later ones against
+    /// Copy a log into a folder, so that later logs can be verified against the copy
     Mirror(MirrorArgs),
     /// Check the proof that an event is in the log, without the log
     Proof(ProofArgs),
-    /// Cosign checkpoints that go on from what was cosigned before (C2SP tlog-witness)
+    /// Cosign checkpoints that go on from the checkpoint that was cosigned before (C2SP tlog-witness)
     Witness(WitnessArgs),
 }
 
-/// Where a log is, and by what it is entered.
+/// Where a log is, and how to get access to it.
 #[derive(Args)]
 struct LogArgs {
     /// The log: a folder, http(s)://host/v1/log, or postgresql://lethe_auditor@host:port/name without a password
     #[arg(long, value_name = "DIR|URL|DATABASE")]
     log: String,
-    /// The file of the database's password, mode 0600
+    /// The file with the password of the database, mode 0600
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// The file of an access token of a member of staff, mode 0600, which a server gives entries for
+    /// The file with an access token of a member of staff, mode 0600; a server gives entries only for a token
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
@@ -73,16 +74,16 @@ impl LogArgs {
 struct VerifyArgs {
     #[command(flatten)]
     log: LogArgs,
-    /// A checkpoint that came to you from outside; may be given several times
+    /// A checkpoint that you received from outside; may be given several times
     #[arg(long, value_name = "FILE", required = true)]
     checkpoint: Vec<PathBuf>,
     /// The log's key, or a file that holds it
     #[arg(long, value_name = "VKEY", required_unless_present = "policy")]
     key: Option<String>,
-    /// A policy in place of a key (C2SP tlog-policy): logs, witnesses, and how many of them must have cosigned
+    /// A policy instead of a key (C2SP tlog-policy): logs, witnesses, and how many of them must have cosigned
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     policy: Option<PathBuf>,
-    /// A copy that was taken while the log was sound: what differs from it is named by index and column
+    /// A copy that was taken while the log was sound; differences from the copy are named by index and column
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     /// Print one JSON object instead of lines
@@ -97,7 +98,7 @@ struct MirrorArgs {
     /// The log's key, or a file that holds it
     #[arg(long, value_name = "VKEY")]
     key: String,
-    /// The folder
+    /// The folder for the copy
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
 }
@@ -107,10 +108,10 @@ struct ReplayArgs {
     /// A database, as postgresql://lethe_auditor@host:port/name, without a password
     #[arg(long)]
     database: String,
-    /// The file of the password, mode 0600; without it, PGPASSWORD or the password file of libpq
+    /// The file with the password, mode 0600; without it, PGPASSWORD or the password file of libpq
     #[arg(long)]
     password_file: Option<PathBuf>,
-    /// The file of a key that was granted with `lethe keys grant`: what one person's records say is shown as well
+    /// The file of a key that was granted with `lethe keys grant`; the content of one person's records is shown as well
     #[arg(long, value_name = "FILE")]
     subject_key: Option<PathBuf>,
     /// What to count by
@@ -126,7 +127,8 @@ struct ProofArgs {
     /// The proof (C2SP tlog-proof), as /v1/privacy/audit-log/{id}/proof and /v1/log/proofs/{index} give it
     #[arg(long, value_name = "FILE")]
     proof: PathBuf,
-    /// The hash of the leaf in base64, as you know it from elsewhere: the proof must be of this leaf. Needed where the proof names none
+    /// The hash of the leaf in base64, as you know it from elsewhere: the proof must be of this leaf. Needed if the
+    /// proof names none
     #[arg(long, value_name = "BASE64")]
     leaf_hash: Option<String>,
     /// The log's key, or a file that holds it
@@ -136,10 +138,10 @@ struct ProofArgs {
 
 #[derive(Args)]
 struct WitnessArgs {
-    /// The folder of its key and of what it has seen; the key is made where there is none
+    /// The folder with the witness's key and the checkpoints that it has seen; a key is made if there is none
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
-    /// Its name, as cosignatures show it, such as witness.example.org
+    /// The name of the witness, as cosignatures show it, such as witness.example.org
     #[arg(long)]
     name: String,
     /// The key of a log to cosign, or a file that holds it; may be given several times
@@ -169,13 +171,13 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A key, or the one that a file holds.
+/// The key in `text`, or in the file that `text` names.
 fn key(text: &str) -> Result<LogKey, AuditError> {
     let held = std::fs::read_to_string(text).unwrap_or_else(|_| text.to_owned());
     Ok(LogKey::parse(held.trim())?)
 }
 
-/// Verifies and prints; says whether everything fits.
+/// Verifies and prints the findings. Returns whether everything fits.
 async fn verified(args: &VerifyArgs) -> Result<bool, AuditError> {
     let policy = match (&args.key, &args.policy) {
         (Some(text), _) => Policy::of(key(text)?),
@@ -217,7 +219,7 @@ async fn copied(args: &MirrorArgs) -> Result<bool, AuditError> {
     Ok(true)
 }
 
-/// Checks a proof by what it holds and the log's key.
+/// Checks a proof with the log's key, without the log. Returns whether the proof holds.
 fn proved(args: &ProofArgs) -> Result<bool, AuditError> {
     let checked = Checked::of(&std::fs::read_to_string(&args.proof)?, &key(&args.key)?, args.leaf_hash.as_deref())?;
     print(&format!("{checked}\n"))?;
@@ -235,7 +237,7 @@ async fn witness(args: &WitnessArgs) -> Result<bool, AuditError> {
     print(&format!("{}\n", witness.vkey()))?;
     let stopping = connections.clone();
     let stop = async move {
-        // Without the signal it serves on.
+        // If waiting for the signal fails, the witness goes on serving.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -255,13 +257,13 @@ async fn witness(args: &WitnessArgs) -> Result<bool, AuditError> {
 
 fn print(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
+        // The reader has closed the pipe, so it needs no more output.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
 }
 
-/// Replays and prints; says whether everything fits.
+/// Replays and prints the report. Returns whether everything fits.
 async fn replay(args: &ReplayArgs) -> Result<bool, AuditError> {
     let options = place::options(&args.database, args.password_file.as_deref())?;
     let grant = args.subject_key.as_deref().map(Grant::read).transpose()?;

@@ -1,5 +1,6 @@
-//! A copy of a log as files (C2SP `tlog-tiles`): tiles and entries first, the checkpoint last, each whole and on disk before the next
-//! step, so that a folder with a checkpoint is whole, after a crash too. What it holds is sealed and pseudonymous, as the log is.
+//! A copy of a log as files (C2SP `tlog-tiles`). Tiles and entries are written first and the checkpoint last, each
+//! whole and on disk before the next step, so that a folder with a checkpoint is complete, also after a crash. The
+//! content is sealed and pseudonymous, as the log is.
 
 use std::{collections::BTreeMap, fs, io::Write, os::unix::fs::PermissionsExt, path::Path};
 
@@ -7,8 +8,9 @@ use transparency::{Checkpoint, Edge, Grown, Hash, LogKey, TILE_HASHES, bundle, t
 
 use crate::{error::AuditError, source::Source};
 
-/// Copies a log up to its newest checkpoint; gives that. Before anything is written, all leaves are compared with what was signed,
-/// and with the checkpoint of the copy that is there, which is only ever added to.
+/// Copies a log up to its newest checkpoint, and returns that checkpoint. Before anything is written, all leaves are
+/// compared with what was signed, and with the checkpoint of an earlier copy in the folder. An earlier copy is only
+/// ever extended.
 pub async fn mirror(source: &Source, key: &LogKey, folder: &Path) -> Result<Checkpoint, AuditError> {
     let described = source.describe(key.origin()).await?;
     let signed = described.notes.iter().filter_map(|note| Checkpoint::verify(note, key).ok());
@@ -21,7 +23,8 @@ pub async fn mirror(source: &Source, key: &LogKey, folder: &Path) -> Result<Chec
     let known = [before.as_ref(), Some(&newest)].into_iter().flatten().map(|it| (it.size, it.root)).collect();
     let mut walk = Copying { edge: Edge::default(), known, full: Vec::new() };
     walk.run(source, described.begins, newest.size, &mut |_, _, _| Ok(())).await?;
-    // The source may say something else the second time: what it says then is put in place once it is compared as well.
+    // The source may give other leaves the second time, so they are compared again before they are moved into the
+    // folder.
     let staging = tempfile::Builder::new().prefix(".mirror-").tempdir_in(existing(folder)?)?;
     let mut walk = Copying { edge: Edge::default(), known: walk.known, full: Vec::new() };
     let write_part = &mut |number, leaves: &[Vec<u8>], full: &[Grown]| {
@@ -39,10 +42,10 @@ pub async fn mirror(source: &Source, key: &LogKey, folder: &Path) -> Result<Chec
     Ok(newest)
 }
 
-/// One way through a log.
+/// One pass over a log.
 struct Copying {
     edge: Edge,
-    /// Roots that must come true, by size.
+    /// The roots that the log must have, by size.
     known: BTreeMap<u64, Hash>,
     full: Vec<Grown>,
 }
@@ -80,7 +83,7 @@ fn existing(folder: &Path) -> Result<&Path, AuditError> {
     Ok(folder)
 }
 
-/// Moves every file below a folder to the same place below another, durably.
+/// Moves all files below a folder to the same paths below another folder, durably.
 fn put_in_place(from: &Path, to: &Path) -> Result<(), AuditError> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -95,11 +98,11 @@ fn put_in_place(from: &Path, to: &Path) -> Result<(), AuditError> {
     Ok(fs::File::open(to)?.sync_all()?)
 }
 
-/// Writes a file whole or not at all, durably.
+/// Writes a file whole or not at all, and waits until it is on disk.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), AuditError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    // Readable to whom the umask says, as any file: a mirror may be served by another login.
+    // The umask decides who may read the file, because another login may serve the mirror.
     let mode = fs::Permissions::from_mode(0o666);
     let mut file = tempfile::Builder::new().prefix(".new-").permissions(mode).tempfile_in(folder)?;
     file.write_all(bytes)?;

@@ -1,4 +1,5 @@
-//! Where the log is: a connection string without a password, and a password out of a file that only its owner reads.
+//! How the log is reached: a connection string without a password, and a password from a file that only its owner can
+//! read.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, str::FromStr};
 
@@ -6,7 +7,6 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::error::AuditError;
 
-/// The settings of a connection.
 pub fn options(url: &str, password_file: Option<&Path>) -> Result<PgConnectOptions, AuditError> {
     if holds_password(url) {
         return Err(AuditError::PasswordInArgument);
@@ -27,7 +27,7 @@ fn holds_password(url: &str) -> bool {
     in_authority || parameters.split('&').any(|parameter| parameter.starts_with("password="))
 }
 
-/// A secret of a file, mode 0600, without its last line break.
+/// Reads a secret from a file of mode 0600, without the line breaks at its end.
 pub fn read_secret(path: &Path) -> Result<String, AuditError> {
     let io = |error| AuditError::PasswordFile(path.into(), error);
     if fs::metadata(path).map_err(io)?.permissions().mode() & 0o077 != 0 {

@@ -1,4 +1,4 @@
-//! Checking a proof of inclusion offline: by what it holds, the log's key, and the leaf's hash where somebody knows it.
+//! Checks a proof of inclusion offline, with the log's key and, if somebody knows it, the hash of the leaf.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use transparency::{Checkpoint, Hash, InclusionProof, Leaf, LogKey, check_inclusi
 
 use crate::error::AuditError;
 
-/// A proof that was checked.
+/// The result of checking a proof.
 #[derive(Debug)]
 pub struct Checked {
-    /// Whether the leaf is where the proof says.
+    /// Whether the leaf stands in the log where the proof says.
     pub holds: bool,
     what: String,
     index: u64,
@@ -18,7 +18,8 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Checks a proof. The leaf is the one of that hash where one is given, else the one that the proof names.
+    /// Checks a proof. With a hash, the proof must be of the leaf with that hash; without one, of the leaf that the
+    /// proof names.
     pub fn of(text: &str, key: &LogKey, leaf_hash: Option<&str>) -> Result<Self, AuditError> {
         let proof = InclusionProof::parse(text)?;
         let Checkpoint { size, root, origin, .. } = Checkpoint::verify(&proof.checkpoint, key)?;
@@ -35,7 +36,7 @@ impl Checked {
     }
 }
 
-/// The hash of the leaf that a proof names in its extra line: by the leaf itself, or by its hash.
+/// The hash of the leaf that a proof names in its extra line. The line holds the leaf itself or its hash.
 fn named(extra: &[u8]) -> Result<Hash, AuditError> {
     match (Leaf::parse(extra), <[u8; 32]>::try_from(extra)) {
         (Some(_), _) => Ok(record_hash(extra)),

@@ -1,8 +1,9 @@
-//! Replaying: every event of every type through the stock repository, then the census by plain SQL, in one snapshot.
+//! Replaying: all events of all types are read through the stock repository, and then counted by plain SQL, in one
+//! snapshot.
 //!
-//! The repository streams with whatever connection its pool gives. This pool has one, and that one begins a read-only
-//! transaction when it is made: so all statements see the same log, however much is appended meanwhile. The repository ends a
-//! stream without a word where its statement fails; the comparison of both counts finds that.
+//! The repository takes any connection of its pool. This pool has one connection, which begins a read-only transaction
+//! when it is made, so that all statements see the same log, however much is appended meanwhile. If its statement
+//! fails, the repository ends a stream without an error. The comparison of the two counts finds that.
 
 use cqrs_es::persist::{EventUpcaster, PersistedEventRepository};
 use futures_util::TryStreamExt;
@@ -25,7 +26,6 @@ const CENSUS: &str = "-- audit_census
 SELECT aggregate_type, event_type, subject_id::text, to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)
 FROM events GROUP BY 1, 2, 3, 4";
 
-/// Replays the log and counts.
 pub async fn run(options: PgConnectOptions, by: &[Dimension], grant: Option<&Grant>) -> Result<Report, AuditError> {
     let mut shown = Vec::new();
     let pool = PgPoolOptions::new()

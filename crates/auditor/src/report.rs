@@ -1,4 +1,5 @@
-//! The report: what was replayed, the counts that were asked for, and what does not fit; as tables or as one JSON object.
+//! The report: what was replayed, the counts that were asked for, and what does not fit; as tables or as one JSON
+//! object.
 
 use std::fmt::Write;
 
@@ -11,37 +12,34 @@ use crate::{
     stream::TYPES,
 };
 
-/// All that is printed.
 #[derive(Serialize)]
 pub struct Report {
     /// How many events were replayed.
     pub events: u64,
-    /// By aggregate type.
+    /// The replayed events, one entry for each type of stream.
     pub replayed: Vec<Replayed>,
-    /// What the counts are by.
+    /// What the events are counted by.
     pub by: Vec<Dimension>,
     /// The counts, each with its dimensions by name.
     pub counts: Vec<Map<String, Value>>,
-    /// What a granted key opens: the events of one person's records.
+    /// The events of one person's records, opened with a granted key.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<Shown>,
-    /// What does not fit; empty where everything does.
+    /// What does not fit; empty if everything fits.
     pub findings: Vec<String>,
 }
 
-/// One aggregate type.
+/// The replayed events of one type of stream.
 #[derive(Serialize)]
 pub struct Replayed {
-    /// Its name.
     aggregate_type: &'static str,
-    /// How many streams.
     streams: usize,
-    /// By event type.
+    /// Counts by event type.
     event_types: std::collections::BTreeMap<String, Tally>,
 }
 
 impl Report {
-    /// Puts the replay and the census side by side.
+    /// Combines the replay with the census, and notes where they differ.
     pub fn new(replays: &[Replay], census: &Census) -> Self {
         let replayed: Vec<Replayed> = TYPES
             .iter()
@@ -68,13 +66,13 @@ impl Report {
         }
     }
 
-    /// As JSON, with a line break at the end.
+    /// The report as JSON, with a line break at the end.
     pub fn json(&self) -> String {
         let text = serde_json::to_string_pretty(self).expect("a report can be written as JSON");
         text + "\n"
     }
 
-    /// As tables for people.
+    /// The report as tables for people.
     pub fn table(&self) -> String {
         let mut text = String::new();
         let mut rows = vec![["stream", "streams", "event", "events", "sealed"].map(str::to_owned).to_vec()];

@@ -1,6 +1,6 @@
-//! Where a log is read from: a folder, a server, or its database. A folder is laid out as C2SP `tlog-tiles` has it, beside
-//! `checkpoint` (and `checkpoints`, older ones); a server gives entries to who shows a token; a database is read as
-//! `lethe_auditor`.
+//! Where a log is read from: a folder, a server, or its database. A folder has the layout of C2SP `tlog-tiles`, with
+//! the newest checkpoint in `checkpoint` and older ones in `checkpoints`. A server gives entries only to a client with
+//! a token. A database is read as `lethe_auditor`.
 
 use std::{
     fs,
@@ -18,38 +18,34 @@ use transparency::{Hash, Leaf, TILE_HASHES, entries, record_hash, tile_path};
 
 use crate::{error::AuditError, place};
 
-/// Microseconds between 1970, by which leaves count, and 2000, by which PostgreSQL does.
+/// Microseconds between 1970, from which leaves count time, and 2000, from which PostgreSQL does.
 const EPOCHS_APART_US: i64 = 946_684_800_000_000;
-/// So many bundles are read ahead of a folder.
+/// How many bundles of a folder are read ahead.
 const AHEAD: usize = 64;
 
 /// A log that can be read.
 pub enum Source {
-    /// A folder.
     Folder(PathBuf),
     /// A server's log.
     Server {
-        /// The client.
         client: reqwest::Client,
         /// The prefix, such as `https://log.example.com/v1/log`.
         prefix: String,
-        /// Shown for entries.
+        /// The access token, which is sent with requests for entries only.
         token: Option<String>,
     },
-    /// A database.
     Database {
-        /// For the one long COPY.
+        /// The settings for the connection of the one long COPY.
         options: Box<PgConnectOptions>,
-        /// For everything else.
+        /// The connection for all other statements.
         pool: PgPool,
     },
 }
 
-/// Up to 256 leaves that follow each other.
+/// Up to 256 leaves that follow one another.
 pub struct Part {
-    /// Their canonical forms.
+    /// The leaves in their canonical form.
     pub leaves: Vec<Vec<u8>>,
-    /// Their hashes.
     pub hashes: Vec<Hash>,
 }
 
@@ -60,20 +56,20 @@ impl Part {
     }
 }
 
-/// One tree, as its source describes it.
+/// A tree, as its source describes it.
 pub struct Described {
-    /// Its number; 0 where the source knows one tree only.
+    /// The number of the tree; 0 if the source holds only one tree.
     pub tree: i64,
-    /// So many events of the log come before its first leaf.
+    /// How many events of the log come before the first leaf of the tree.
     pub begins: u64,
-    /// How many leaves it has for good, where a later tree took its place.
+    /// The final number of leaves, if a later tree has replaced this tree.
     pub ends: Option<u64>,
-    /// Checkpoints that the source keeps, of which nothing is believed yet.
+    /// The checkpoints that the source keeps. They are not verified yet.
     pub notes: Vec<String>,
 }
 
 impl Source {
-    /// A folder, `http(s)://…` or `postgresql://…`, by its text.
+    /// Opens a folder, `http(s)://…` or `postgresql://…`.
     pub fn open(text: &str, password: Option<&Path>, token: Option<&Path>) -> Result<Self, AuditError> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             let options = place::options(text, password)?;
@@ -88,7 +84,7 @@ impl Source {
         Ok(Self::Folder(text.into()))
     }
 
-    /// The tree of an origin.
+    /// Describes the tree with this origin.
     pub async fn describe(&self, origin: &str) -> Result<Described, AuditError> {
         match self {
             Self::Folder(path) => {
@@ -118,7 +114,7 @@ impl Source {
         }
     }
 
-    /// A tile of hashes, if the source has it that wide.
+    /// A tile of hashes; `None` if the source has no tile that is at least `width` wide.
     pub async fn tile(&self, tree: i64, level: u8, tile: u64, width: u64) -> Result<Option<Vec<u8>>, AuditError> {
         let length = usize::try_from(width * 32).unwrap_or(usize::MAX);
         let cut = |bytes: Vec<u8>| bytes.get(..length).map(<[u8]>::to_vec);
@@ -151,7 +147,8 @@ impl Source {
         }
     }
 
-    /// The leaves behind the first `begins` events of the log, in order, as many as `size`; a source that has fewer ends earlier.
+    /// The leaves after the first `begins` events of the log, in order, at most `size`. A source with fewer leaves ends
+    /// earlier.
     pub async fn leaves(&self, begins: u64, size: u64) -> Result<Leaves<'_>, AuditError> {
         Ok(match self {
             Self::Folder(path) => Leaves::Folder(read_ahead(path.clone(), size)),
@@ -161,25 +158,24 @@ impl Source {
     }
 }
 
-/// Leaves on their way.
+/// Leaves while they are being read.
 pub enum Leaves<'s> {
-    /// Read ahead by threads.
+    /// Bundles that threads read ahead.
     Folder(Receiver<Receiver<Option<Part>>>),
-    /// Bundle after bundle.
+    /// One bundle after the other, from a server.
     Server {
-        /// From where.
         source: &'s Source,
-        /// The next bundle.
+        /// The number of the next bundle.
         next: u64,
-        /// How many leaves are wanted.
+        /// How many leaves are wanted in all.
         size: u64,
     },
-    /// One COPY.
+    /// The rows of one COPY.
     Database(Box<Rows>),
 }
 
 impl Leaves<'_> {
-    /// The next up to 256 leaves; none at the end, or where a bundle is missing or damaged.
+    /// The next leaves, at most 256; `None` at the end, or if a bundle is missing or damaged.
     pub async fn next(&mut self) -> Result<Option<Part>, AuditError> {
         match self {
             Self::Folder(parts) => Ok(parts.recv().ok().and_then(|part| part.recv().ok()).flatten()),
@@ -203,7 +199,8 @@ fn parsed(bytes: &[u8], width: u64) -> Option<Part> {
     Some(Part::of(entries(bytes)?.into_iter().take(wanted).map(<[u8]>::to_vec).collect()))
 }
 
-/// A file of a folder that is at least as wide: the full one, the one of that width, or one that was taken later.
+/// Reads a file of a folder that is at least this wide: the full file, the file of exactly this width, or a file that
+/// was written later.
 fn read_as_wide(folder: &Path, level: &str, tile: u64, width: u64) -> Option<Vec<u8>> {
     let read = |width| fs::read(folder.join(tile_path(level, tile, width)));
     if let Ok(bytes) = read(TILE_HASHES).or_else(|_| read(width)) {
@@ -215,7 +212,7 @@ fn read_as_wide(folder: &Path, level: &str, tile: u64, width: u64) -> Option<Vec
     read(widths.filter(|other| *other > width).min()?).ok()
 }
 
-/// Reads and hashes a folder's bundles on all cores, in order.
+/// Reads and hashes the bundles of a folder on all cores. The results come in order.
 fn read_ahead(folder: PathBuf, size: u64) -> Receiver<Receiver<Option<Part>>> {
     let (ordered, results) = mpsc::sync_channel(AHEAD);
     std::thread::spawn(move || {
@@ -230,7 +227,7 @@ fn read_ahead(folder: PathBuf, size: u64) -> Receiver<Receiver<Option<Part>>> {
                     let Ok((number, done)) = job else { return };
                     let width = (size - number * TILE_HASHES).min(TILE_HASHES);
                     let bytes = read_as_wide(&folder, "entries", number, width);
-                    // Whoever waited may have seen enough.
+                    // Sending fails if the receiver has seen enough and is gone.
                     let _ = done.send(bytes.and_then(|bytes| parsed(&bytes, width)));
                 }
             });
@@ -245,7 +242,7 @@ fn read_ahead(folder: PathBuf, size: u64) -> Receiver<Receiver<Option<Part>>> {
     results
 }
 
-/// The events of a database in the order of the log, out of one binary COPY.
+/// The events of a database in the order of the log, read by one binary COPY.
 pub struct Rows {
     parts: futures_util::stream::BoxStream<'static, Result<bytes::Bytes, sqlx::Error>>,
     buffer: BytesMut,
@@ -257,7 +254,7 @@ impl Rows {
     async fn start(options: &PgConnectOptions, skipped: u64, size: u64) -> Result<Self, AuditError> {
         let mut connection = PgConnection::connect_with(options).await?;
         let limit = i64::try_from(size).unwrap_or(i64::MAX);
-        // The order of the log; numbers of ours, no text of anybody's.
+        // The statement holds numbers of ours and no text from outside, so binding is not needed.
         let sql = format!(
             "COPY (SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id, \
              subject_id, kind, recorded_at FROM log.events ORDER BY txid, position OFFSET {skipped} LIMIT {limit}) \
@@ -275,7 +272,7 @@ impl Rows {
                 Ok(())
             };
             if let Err(error) = outcome.await {
-                // Whoever read has gone away.
+                // Sending fails if the reader is gone, and then nobody needs the error.
                 let _ = sender.send(Err(error)).await;
             }
         });
@@ -295,7 +292,7 @@ impl Rows {
         Ok((!leaves.is_empty()).then(|| Part::of(leaves)))
     }
 
-    /// Sees to it that so many bytes are there; false at the end.
+    /// Reads until `bytes` bytes are in the buffer. Returns false if the end comes before.
     async fn fill(&mut self, bytes: usize) -> Result<bool, AuditError> {
         while self.buffer.len() < bytes {
             match self.parts.try_next().await? {
@@ -306,7 +303,7 @@ impl Rows {
         Ok(true)
     }
 
-    /// One row of PostgreSQL's binary COPY format: how many fields, then each behind its length.
+    /// Reads one row of PostgreSQL's binary COPY format: the number of fields, then each field after its length.
     async fn row(&mut self) -> Result<Option<Vec<u8>>, AuditError> {
         if !self.begun {
             if !self.fill(19).await? {
@@ -348,7 +345,7 @@ fn leaf_of(fields: &[bytes::Bytes; 11]) -> Option<Vec<u8>> {
         event_id: id(7)?,
         subject_id: id(8)?,
         kind: text(9)?,
-        // A time beyond all others is no reason to stop: what is not as it was logged has another hash.
+        // A time that is out of range is no reason to stop: an event that was changed has another hash anyway.
         recorded_at_us: number(10)?.saturating_add(EPOCHS_APART_US),
     };
     Some(leaf.to_bytes())

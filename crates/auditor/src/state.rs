@@ -1,8 +1,8 @@
-//! The folder of a witness: its key, and the checkpoint that it cosigned last of each log.
+//! The folder of a witness: its key, and for each log the checkpoint that it cosigned last.
 //!
-//! Promises: one process at a time has the folder; a checkpoint takes the place of the one that it was compared with and of no
-//! other; it is on disk, and so is its name in the folder, before anybody hears of it. Refuses: a folder that another witness has,
-//! and to write once the lock in the folder is not the one that this process holds.
+//! Promises: one process at a time has the folder. A checkpoint replaces only the checkpoint that it was compared with.
+//! The checkpoint and its name in the folder are on disk before anybody learns of it. Refuses a folder that another
+//! witness has, and refuses to write once the lock file in the folder is not the one that this process holds.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -19,10 +19,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{error::AuditError, place::read_secret};
 
-/// The file whose lock the one process holds.
+/// The file that the one process keeps locked.
 const LOCK: &str = "witness.lock";
 const KEY: &str = "witness.key";
-/// Anybody may read what a witness cosigned and the key that its cosignatures are verified with.
+/// The mode of files that anybody may read: the checkpoints that a witness cosigned, and the key that verifies its
+/// cosignatures.
 const PUBLIC: u32 = 0o644;
 
 /// A witness's folder, held by this process until it is dropped.
@@ -32,10 +33,11 @@ pub struct State {
 }
 
 impl State {
-    /// Takes a folder, which is made where there is none.
+    /// Takes a folder. The folder is made if there is none.
     pub fn open(folder: &Path) -> Result<Self, AuditError> {
         fs::create_dir_all(folder)?;
-        // Nobody else may open it: whoever can may also lock it, and keep the witness from starting.
+        // Nobody else may open the lock file, because anybody who can open it can also lock it and keep the witness
+        // from starting.
         let path = folder.join(LOCK);
         let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match lock.try_lock() {
@@ -44,12 +46,12 @@ impl State {
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         let state = Self { folder: folder.into(), lock };
-        // The file may have been taken away between opening and locking it.
+        // The lock file may have been removed between opening and locking it.
         state.require_lock().map_err(|_| AuditError::FolderInUse(folder.into()))?;
         Ok(state)
     }
 
-    /// The seed of the witness's private key, made where there is none.
+    /// The seed of the witness's private key. A seed is made if there is none.
     pub fn seed(&self) -> Result<Vec<u8>, AuditError> {
         let path = self.folder.join(KEY);
         if !path.try_exists()? {
@@ -61,7 +63,7 @@ impl State {
         Ok(seed.ok_or_else(|| io::Error::other(format!("{}: not the key of a witness", path.display())))?)
     }
 
-    /// Leaves the verifier key in the folder, for whoever sets up a policy.
+    /// Writes the verifier key into the folder, for people who set up a policy.
     pub fn show_vkey(&self, vkey: &str) -> io::Result<()> {
         self.put("witness.vkey", PUBLIC, format!("{vkey}\n").as_bytes())
     }
@@ -77,7 +79,7 @@ impl State {
         }
     }
 
-    /// Puts a note in the place of the one that it was compared with, durably; fails where another stands there by now.
+    /// Replaces the note that the new note was compared with, durably. Fails if another note stands there by now.
     pub fn replace(&self, origin_hash: &str, seen: Option<&str>, note: &str) -> io::Result<()> {
         self.require_lock()?;
         if self.newest(origin_hash)?.as_deref() != seen {
@@ -86,7 +88,8 @@ impl State {
         self.put(&name_of(origin_hash), PUBLIC, note.as_bytes())
     }
 
-    /// Fails where the lock in the folder is not the one that is held: it was taken away, and another process may hold a new one.
+    /// Fails if the lock file in the folder is not the one that this process holds: it was removed, and another process
+    /// may hold a new one.
     fn require_lock(&self) -> io::Result<()> {
         let id = |found: fs::Metadata| (found.dev(), found.ino());
         let there = fs::metadata(self.folder.join(LOCK)).map(id).ok();
@@ -98,7 +101,7 @@ impl State {
         )))
     }
 
-    /// Writes a file whole or not at all, durably.
+    /// Writes a file whole or not at all, and waits until it is on disk.
     fn put(&self, name: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.folder)?;
         file.write_all(bytes)?;

@@ -1,6 +1,8 @@
-//! The log's streams as `cqrs-es` wants them: aggregates that decide nothing, with an event that takes any JSON object.
+//! The log's streams in the form that `cqrs-es` needs: aggregates that decide nothing, with an event that takes any
+//! JSON object.
 //!
-//! A replayed envelope no longer says its event's type. [`Label`], an upcaster, writes it beside the payload first.
+//! A replayed envelope does not say the type of its event, so [`Label`], an upcaster, writes the type beside the
+//! payload first.
 
 use std::convert::Infallible;
 
@@ -41,11 +43,9 @@ pub struct Stream<const N: usize>;
 /// Any event: its type, its version, and its payload as stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AnyEvent {
-    /// What happened.
     pub event_type: String,
     /// Version of the payload's shape.
     pub event_version: String,
-    /// A JSON object.
     pub payload: Map<String, Value>,
 }
 

@@ -1,9 +1,10 @@
-//! Verifying: the events of a log against checkpoints that its operator signed, without a key of any person.
+//! Verifying: the events of a log are compared with checkpoints that its operator signed, without a key of any person.
 //!
-//! Two trees are grown side by side: one of the events as they stand, one of the hashes that the tiles claim. A checkpoint whose
-//! root the tiles have makes the tiles trustworthy, and an event that differs from its tile is named by its index. Where neither
-//! has the root, checkpoints that were signed earlier say between which sizes the change lies; `against`, a copy that was
-//! taken while the log was sound, takes the place of the tiles and names the index again, and the columns too.
+//! Two trees are grown side by side: one of the events as they stand, one of the hashes that the tiles claim. If the
+//! tiles have the root of a checkpoint, they can be trusted, and an event that differs from its tile is named by its
+//! index. If neither tree has the root, checkpoints that were signed earlier say between which sizes the change lies.
+//! `against`, a copy that was taken while the log was sound, is used instead of the tiles: it names the index again,
+//! and the columns too.
 
 use std::collections::BTreeMap;
 
@@ -16,27 +17,26 @@ use crate::{
     source::{Described, Source},
 };
 
-/// A time so far from its neighbours' does not fit.
+/// An event is back-dated if its time lies more than this before the time of the event before it.
 const OUT_OF_TIME_US: i64 = 5 * 60 * 1_000_000;
 
-/// What was verified.
+/// The result of a verification.
 #[derive(Debug, Serialize)]
 pub struct Verified {
-    /// The log.
     pub origin: String,
     /// How many leaves the newest checkpoint covers.
     pub size: u64,
-    /// How many checkpoints hold, or do not.
+    /// How many checkpoints the events were compared with.
     pub checkpoints: usize,
-    /// What the tree's first leaf says of an earlier one, where it says so.
+    /// What the first leaf of the tree says about an earlier tree; `None` if there was none.
     pub goes_on_from: Option<serde_json::Value>,
-    /// What is wrong; empty where nothing is.
+    /// What is wrong; empty if nothing is.
     pub findings: Vec<Finding>,
 }
 
-/// What is verified by.
+/// What an auditor trusts.
 pub struct Trust<'t> {
-    /// Whose checkpoints are believed, and which witnesses must have cosigned.
+    /// The logs whose checkpoints are believed, and the witnesses that must have cosigned.
     pub policy: &'t Policy,
     /// Checkpoints from outside.
     pub checkpoints: &'t [String],
@@ -44,7 +44,6 @@ pub struct Trust<'t> {
     pub against: Option<&'t Source>,
 }
 
-/// Verifies a log.
 pub async fn verify(source: &Source, trust: &Trust<'_>) -> Result<Verified, AuditError> {
     let newest = trust.newest()?;
     let key = trust.key(&newest)?;
@@ -57,7 +56,7 @@ pub async fn verify(source: &Source, trust: &Trust<'_>) -> Result<Verified, Audi
     let claimed = claims.describe(&newest.origin).await?;
     let (known, forked) = trust.known(key, [&described, &claimed], &newest);
     findings.extend(forked);
-    // A copy is as long as it was when it was taken.
+    // The copy holds only the events up to the time at which it was taken.
     let copied = trust
         .against
         .and(claimed.notes.iter().filter_map(|note| Checkpoint::verify(note, key).ok()).map(|it| it.size).max());
@@ -101,7 +100,7 @@ pub async fn verify(source: &Source, trust: &Trust<'_>) -> Result<Verified, Audi
 }
 
 impl Trust<'_> {
-    /// The checkpoint from outside that covers most.
+    /// The checkpoint from outside that covers the most leaves.
     fn newest(&self) -> Result<Checkpoint, AuditError> {
         let mut newest: Option<Checkpoint> = None;
         for note in self.checkpoints {
@@ -122,7 +121,7 @@ impl Trust<'_> {
         known.ok_or_else(|| AuditError::UnknownOrigin(checkpoint.origin.clone()))
     }
 
-    /// All checkpoints that the log's key signed, by size; and sizes for which it signed two.
+    /// All checkpoints that the log's key signed, by size; and the sizes for which the key signed two different roots.
     fn known(
         &self,
         key: &LogKey,
@@ -131,7 +130,7 @@ impl Trust<'_> {
     ) -> (BTreeMap<u64, Hash>, Vec<Finding>) {
         let (mut known, mut forked) = (BTreeMap::from([(newest.size, newest.root)]), Vec::new());
         for note in self.checkpoints.iter().chain(described.into_iter().flat_map(|it| &it.notes)) {
-            // A note that does not verify says nothing: anybody may have written it.
+            // A note that does not verify is skipped, because anybody may have written it.
             let Ok(checkpoint) = Checkpoint::verify(note, key) else { continue };
             match known.get(&checkpoint.size) {
                 Some(root) if *root != checkpoint.root => forked.push(Finding::Forked { size: checkpoint.size }),
@@ -143,12 +142,12 @@ impl Trust<'_> {
     }
 }
 
-/// Where events and claims part.
+/// The part of the log from the first difference between events and claims on.
 struct Window {
     index: u64,
-    /// The event before the first that differs, and that one.
+    /// The event before the first difference, and the event at the first difference.
     around: [Option<Vec<u8>>; 2],
-    /// All events from there on.
+    /// The hashes of all events from the first difference on.
     events: Vec<Hash>,
 }
 
@@ -157,14 +156,14 @@ struct Walk {
     known: BTreeMap<u64, Hash>,
     events: Edge,
     claims: Edge,
-    /// Whether each had the root of a checkpoint, by its size.
+    /// For each checkpoint, by its size: whether the events and whether the claims had its root.
     held: BTreeMap<u64, (bool, bool)>,
     window: Option<Window>,
     previous: Option<Vec<u8>>,
     all_claims: Vec<Hash>,
     /// How many claims there can be.
     claimable: u64,
-    /// Full tiles above the leaves, as they must be.
+    /// Full tiles above the leaves, as they follow from the events.
     inner: Vec<transparency::Grown>,
 }
 
@@ -183,7 +182,7 @@ impl Walk {
         }
     }
 
-    /// Takes the next bundle of both; says whether nothing more can be learned.
+    /// Takes the next bundle of events and of claims. Returns true at the end of both.
     fn take(&mut self, leaves: Vec<Vec<u8>>, events: Vec<Hash>, tile: Option<&[u8]>) -> bool {
         let claims: Vec<Hash> = tile
             .into_iter()
@@ -192,7 +191,7 @@ impl Walk {
             .collect();
         let first = self.events.size().max(self.claims.size());
         let before = std::mem::replace(&mut self.previous, leaves.last().cloned());
-        // Behind the end of a copy there is nothing to compare with.
+        // After the end of a copy there is nothing to compare with.
         let comparable = usize::try_from(self.claimable.saturating_sub(first)).unwrap_or(usize::MAX);
         let compared = |hashes: &[Hash]| hashes.len().min(comparable);
         if self.window.is_none() && events[..compared(&events)] != claims[..compared(&claims)] {
@@ -227,7 +226,7 @@ impl Walk {
         events.is_empty() && claims.is_empty()
     }
 
-    /// What is wrong, if anything is.
+    /// What is wrong with the events, if anything is.
     fn finding(&self, size: u64) -> Option<Finding> {
         let (events, claims) = self.held.get(&size).copied().unwrap_or((false, false));
         match (&self.window, events, claims) {
@@ -245,7 +244,8 @@ impl Walk {
                 }
                 let to = self.held.iter().find(|(_, held)| !held.0).map_or(size, |(size, _)| *size);
                 match &self.window {
-                    // The tiles held at a later checkpoint than the events did: up to there they can be trusted.
+                    // The tiles held at a later checkpoint than the events did, so the tiles can be trusted up to
+                    // there.
                     Some(window) if self.held.iter().any(|(at, held)| held.1 && window.index < *at) => {
                         Some(self.told(window, size))
                     }
@@ -255,7 +255,7 @@ impl Walk {
         }
     }
 
-    /// What was done, by what stands behind the first difference.
+    /// Tells what was done, from the events after the first difference.
     fn told(&self, window: &Window, size: u64) -> Finding {
         let index = window.index;
         let at = |offset: usize| index + u64::try_from(offset).unwrap_or_default();
@@ -282,14 +282,14 @@ impl Walk {
     }
 }
 
-/// Whether an event's time lies before that of the event in front of it, by far.
+/// Whether an event's time lies far before the time of the event before it.
 fn is_back_dated([before, leaf]: &[Option<Vec<u8>>; 2]) -> bool {
     let time = |leaf: &Vec<u8>| Leaf::parse(leaf).map(|leaf| leaf.recorded_at_us);
     let (before, own) = (before.as_ref().and_then(time), leaf.as_ref().and_then(time));
     before.zip(own).is_some_and(|(before, own)| own < before - OUT_OF_TIME_US)
 }
 
-/// Whether the stored tiles above the leaves are what follows from the events: proofs are made of them.
+/// Whether the stored tiles above the leaves follow from the events. Proofs are made of these tiles.
 async fn inner_tiles(
     source: &Source,
     described: &Described,
@@ -334,14 +334,15 @@ async fn leaf_at(source: &Source, described: &Described, index: u64, size: u64) 
     Ok(None)
 }
 
-/// What the first leaf says of an earlier tree, where it opens a new one.
+/// What the first leaf says about an earlier tree; `None` if the leaf opens no new tree.
 fn opening(leaf: &[u8]) -> Option<serde_json::Value> {
     let leaf = Leaf::parse(leaf)?;
     let payload: serde_json::Value = serde_json::from_str(leaf.payload).ok()?;
     (leaf.event_type == "log.origin_opened").then(|| payload.get("OriginOpened").cloned()).flatten()
 }
 
-/// Whether what stands before a tree's first leaf is what that leaf commits to, and what the trees before it do.
+/// Whether the events before the first leaf of a tree are those that the leaf commits to. The same is checked for each
+/// earlier tree.
 async fn before_first(
     source: &Source,
     begins: u64,

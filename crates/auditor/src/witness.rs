@@ -1,9 +1,9 @@
-//! The witness: cosigns a checkpoint where it goes on from the one it saw last (C2SP `tlog-witness`), so that a log can't show
-//! different histories to different people.
+//! The witness: cosigns a checkpoint only if it goes on from the checkpoint that the witness saw last (C2SP
+//! `tlog-witness`), so that a log cannot show different histories to different people.
 //!
-//! Promises: what it has cosigned is durable before the answer leaves; one checkpoint at a time is looked at, by one process. It
-//! answers with the codes of `tlog-witness` v1.0.0. Refuses: logs that it was not told of, and whatever contradicts what it has
-//! cosigned.
+//! Promises: a cosigned checkpoint is durable before the answer is sent; one process looks at one checkpoint at a time;
+//! answers have the codes of `tlog-witness` v1.0.0. Refuses logs that it was not told of, and everything that
+//! contradicts what it has cosigned.
 
 use std::{
     io,
@@ -26,28 +26,27 @@ use crate::{
     state::{State, hash_of},
 };
 
-/// The longest request that is read.
+/// The most bytes of a request that are read.
 const LONGEST: usize = 64 * 1024;
-/// More hashes than a proof can have.
+/// A proof never has more hashes than this.
 const MOST_HASHES: usize = 63;
 
 type Signer = Box<dyn Fn(&[u8]) -> [u8; 64] + Send + Sync>;
 
-/// A witness of some logs.
 pub struct Witness {
     logs: Vec<LogKey>,
     cosigner: Cosigner<Signer>,
     state: State,
-    /// Held from the look at what was seen last until the next is durable.
+    /// Held from the look at the checkpoint that was seen last until the next one is durable.
     one_at_a_time: Mutex<()>,
 }
 
-/// What is answered.
+/// The answer to a request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The status of HTTP.
+    /// The HTTP status.
     pub status: u16,
-    /// A signature line, a size, or why not.
+    /// A signature line, a size, or the reason of a refusal.
     pub text: String,
 }
 
@@ -56,7 +55,7 @@ fn answer(status: u16, text: impl Into<String>) -> Answer {
 }
 
 impl Witness {
-    /// Opens a witness's folder, which no other process may have; makes its key where there is none.
+    /// Opens a witness's folder, which no other process may have. A key is made if there is none.
     pub fn open(folder: &Path, name: &str, logs: Vec<LogKey>) -> Result<Self, AuditError> {
         let state = State::open(folder)?;
         let malformed = || io::Error::other("the key of the witness can't be used");
@@ -69,12 +68,12 @@ impl Witness {
         Ok(Self { logs, cosigner, state, one_at_a_time: Mutex::default() })
     }
 
-    /// The key that its cosignatures are verified with.
+    /// The key that verifies the witness's cosignatures.
     pub fn vkey(&self) -> String {
         self.cosigner.vkey()
     }
 
-    /// Answers a request to cosign at a time, in seconds since 1970.
+    /// Answers a request to cosign. `now` is in seconds since 1970.
     pub fn add_checkpoint(&self, body: &[u8], now: u64) -> Answer {
         let Some((old, proof, note)) = parse(body) else { return answer(400, "not an add-checkpoint request\n") };
         let Ok(checkpoint) = Checkpoint::unverified(note) else { return answer(400, "not a checkpoint\n") };
@@ -119,8 +118,9 @@ impl Witness {
     }
 }
 
-/// Why a checkpoint is not cosigned beside one of that size and root, if it isn't. Another root of the same size is a conflict, and
-/// answered with the size as every conflict is (`tlog-witness` v1.0.0); all else is no proof.
+/// Why a checkpoint is not cosigned after a checkpoint of that size and root, if it is not. Another root of the same
+/// size is a conflict and, as every conflict, is answered with the size (`tlog-witness` v1.0.0). In all other cases the
+/// proof does not hold.
 fn contradiction(checkpoint: &Checkpoint, proof: &[Hash], (size, root): (u64, Hash)) -> Option<Answer> {
     if checkpoint.size == 0 && checkpoint.root != EMPTY_HASH {
         return Some(answer(422, "a tree without leaves has another root\n"));
@@ -148,7 +148,7 @@ fn parse(body: &[u8]) -> Option<(u64, Vec<Hash>, &str)> {
     (proof.len() <= MOST_HASHES).then_some((old, proof, note))
 }
 
-/// What a witness serves.
+/// The endpoints of a witness.
 pub fn routes(witness: Arc<Witness>) -> impl Endpoint<Output = Response> {
     Route::new()
         .at("/add-checkpoint", post(post_checkpoint))
@@ -159,7 +159,7 @@ pub fn routes(witness: Arc<Witness>) -> impl Endpoint<Output = Response> {
 
 #[handler]
 async fn post_checkpoint(witness: Data<&Arc<Witness>>, request: &Request, body: poem::Body) -> Response {
-    // What says that it is too large is not waited for.
+    // A request that declares a body that is too large is refused before its body is read.
     let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > LONGEST) {
         return StatusCode::PAYLOAD_TOO_LARGE.into();
@@ -172,7 +172,7 @@ async fn post_checkpoint(witness: Data<&Arc<Witness>>, request: &Request, body: 
     // A cosignature without a time would say that the tree never grew.
     let Ok(now) = now.map(|since| since.as_secs()) else { return StatusCode::INTERNAL_SERVER_ERROR.into() };
     let witness = witness.0.clone();
-    // It waits for the disk.
+    // Cosigning waits for the disk, so it must not block the runtime.
     let answer = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body, now)).await;
     let Ok(Answer { status, text }) = answer else { return StatusCode::INTERNAL_SERVER_ERROR.into() };
     let kind = if status == 409 { "text/x.tlog.size" } else { "text/plain; charset=utf-8" };
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(witness.newest(&hash).expect("read").as_deref(), Some(kept.note.as_str()));
         assert_eq!(witness.newest("../witness.key").expect("refused"), None);
 
-        // What was seen is known after a restart.
+        // The witness remembers what it has seen after a restart.
         drop(witness);
         let witness = open();
         assert_eq!(ask(&witness, 0, &log.at("one", 0, 9)), answer(409, "5\n"));
@@ -321,7 +321,7 @@ mod tests {
         let one = open().expect("opens");
         assert!(matches!(open(), Err(AuditError::FolderInUse(_))), "the folder is taken");
         assert_eq!(ask(&one, 0, &log.at("one", 0, 5)), 200);
-        // Somebody forces the second one in. What the first would cosign by now could contradict the second.
+        // Somebody forces a second witness in. What the first witness would cosign now could contradict the second.
         std::fs::remove_file(folder.path().join("witness.lock")).expect("taken away");
         let two = open().expect("opens");
         assert_eq!(ask(&two, 5, &log.at("one", 5, 9)), 200);

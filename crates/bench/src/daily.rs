@@ -1,4 +1,5 @@
-//! The daily submission: every request a new day of somebody, with an idempotency key, everything on.
+//! The daily submission: each request submits a new day of a person, with an idempotency key and everything switched
+//! on.
 
 use std::{
     sync::{Arc, atomic::AtomicUsize},
@@ -17,7 +18,7 @@ use crate::{
 
 const PEOPLE: usize = 256;
 
-/// One row of the table.
+/// One row of the printed table.
 struct Row {
     clients: usize,
     http: Rate,
@@ -25,7 +26,6 @@ struct Row {
     variable: Rate,
 }
 
-/// Measures and prints.
 pub async fn run(seconds: u64, rounds: usize, clients: &[usize], connections: usize) -> Outcome<()> {
     let length = Duration::from_secs(seconds);
     let stage = Stage::set(PEOPLE, connections).await?;
@@ -51,7 +51,7 @@ fn median(mut rates: Vec<Rate>) -> Rate {
     rates.swap_remove(rates.len() / 2)
 }
 
-/// The n-th request: people take turns, and each goes back a day a turn.
+/// The n-th request. People take turns, and in each turn a person goes back one day.
 pub(crate) fn submissions(stage: &Stage) -> Arc<Request> {
     let (tokens, today) = (stage.tokens.clone(), Clock::system().now().date_naive());
     Arc::new(move |number| {

@@ -1,5 +1,5 @@
-//! Erasures: from the confirmation to the moment in which the person's own token opens nothing, over HTTP, for somebody with very
-//! many events.
+//! Erasures over HTTP of a person with very many events: the time from the confirmation until the person's own token
+//! opens nothing.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -9,10 +9,9 @@ use tokio::net::TcpStream;
 
 use crate::{load::answer_to, outcome::Outcome, stage::Stage};
 
-/// Days of one batch; the same days are amended by the next.
+/// Days in one batch. The next batch amends the same days.
 const DAYS: u64 = 366;
 
-/// Measures and prints.
 pub async fn run(people: usize, events: usize) -> Outcome<()> {
     let stage = Stage::set_with(people, 8, &["--grace", "0"]).await?;
     let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).await?;
@@ -28,7 +27,7 @@ pub async fn run(people: usize, events: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// Submits days, and amends them until there are so many events.
+/// Submits days, and amends them until there are `events` events.
 async fn fill(stream: &mut TcpStream, token: &str, events: usize) -> Outcome<()> {
     let last = NaiveDate::from_ymd_opt(2025, 12, 31).ok_or("a date")?;
     let (mut left, mut minutes) = (events, 400);
@@ -48,8 +47,8 @@ async fn fill(stream: &mut TcpStream, token: &str, events: usize) -> Outcome<()>
     Ok(())
 }
 
-/// Asks, reads the token from the mail, confirms, and waits until the person is gone; gives the milliseconds from the
-/// confirmation on.
+/// Asks for the erasure, reads the token from the mail, confirms, and waits until the person is erased. Returns the
+/// milliseconds from the confirmation on.
 async fn erase(stream: &mut TcpStream, stage: &Stage, person: usize) -> Outcome<f64> {
     let token = &stage.tokens[person];
     post(stream, token, "/v1/privacy/delete-data", &json!({ "deletion_type": "full" })).await?;
@@ -77,7 +76,7 @@ async fn post(stream: &mut TcpStream, token: &str, target: &str, body: &Value) -
     answer_to(stream, &request).await
 }
 
-/// The token of the only letter, which is taken out of the folder.
+/// The token in the only letter. The letter is removed from the folder.
 async fn mailed_token(folder: &Path) -> Outcome<String> {
     let is_token = |line: &&str| line.len() == 43 && !line.contains(' ');
     for _ in 0..500 {

@@ -1,5 +1,5 @@
-//! Exports: from the request to the completed file over HTTP, for a thousand records; and how much memory the server takes while it
-//! writes a file of very many.
+//! Exports: the time from the request to the completed file over HTTP for a thousand records, and the memory that the
+//! server takes while it writes a file of very many records.
 
 use std::{sync::Arc, time::Instant};
 
@@ -20,13 +20,12 @@ use vault::Vault;
 
 use crate::{load::answer_to, outcome::Outcome, stage::Stage};
 
-/// So many records are submitted in one transaction.
+/// How many records are submitted in one transaction.
 const BATCH: usize = 1000;
-/// The records whose export is timed.
+/// How many records the timed export has.
 const TIMED: usize = 1000;
 const FORMATS: [&str; 2] = ["json", "csv"];
 
-/// Measures and prints.
 pub async fn run(rounds: usize, many: usize) -> Outcome<()> {
     let stage = Stage::set(2, 8).await?;
     let filler = Filler::open(&stage).await?;
@@ -62,7 +61,8 @@ pub async fn run(rounds: usize, many: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// Asks for a file and waits until it is there; gives its size, and in `most` the most memory that the server took meanwhile.
+/// Asks for a file and waits until it is complete. Returns its size, and in `most` the most memory that the server took
+/// meanwhile.
 async fn export(stream: &mut TcpStream, stage: &Stage, person: usize, format: &str, most: &mut u64) -> Outcome<u64> {
     let head = format!("host: localhost\r\nauthorization: Bearer {}\r\n", stage.tokens[person]);
     let body = format!(r#"{{"request_type":"full","format":"{format}"}}"#);
@@ -84,13 +84,13 @@ async fn export(stream: &mut TcpStream, stage: &Stage, person: usize, format: &s
     }
 }
 
-/// The value of a field in the JSON of an answer, as it stands there.
+/// The value of a field, as text, in the JSON of an answer.
 fn field<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = answer.split_once(&format!("\"{name}\":"))?;
     Some(rest.split([',', '}']).next()?.trim_matches('"'))
 }
 
-/// Submits words behind the server's back, on the same database.
+/// Submits words directly to the server's database, without the server.
 struct Filler {
     app: Arc<App>,
     tokens: Tokens,

@@ -1,5 +1,5 @@
-//! The load: connections that send a request, wait for its answer, and send the next. HTTP/1.1 with as little work as possible,
-//! since it runs on the same cores as what it measures.
+//! The load: connections that send a request, wait for its answer, and send the next one. HTTP/1.1 with as little work
+//! as possible, because the load runs on the same cores as the server that it measures.
 
 use std::{
     sync::{
@@ -16,10 +16,9 @@ use tokio::{
 
 use crate::outcome::Outcome;
 
-/// What a measurement found.
+/// The result of a measurement.
 #[derive(Clone, Debug, Default)]
 pub struct Rate {
-    /// Requests a second.
     pub per_second: f64,
     /// Median latency in milliseconds.
     pub median_ms: f64,
@@ -47,7 +46,7 @@ impl Rate {
     }
 }
 
-/// Makes the n-th request.
+/// Makes the request with this number.
 pub type Request = dyn Fn(usize) -> String + Send + Sync;
 
 /// Sends requests over `clients` connections for some time. Every answer must be of class 2xx.
@@ -86,7 +85,7 @@ async fn connection(port: u16, until: Instant, counter: Arc<AtomicUsize>, reques
     Ok(latencies)
 }
 
-/// Sends one request and gives the answer, head and all.
+/// Sends one request and returns the answer, including its head.
 pub async fn answer_to(stream: &mut TcpStream, request: &str) -> Outcome<String> {
     let mut answer = Vec::with_capacity(4096);
     stream.write_all(request.as_bytes()).await?;
@@ -94,7 +93,7 @@ pub async fn answer_to(stream: &mut TcpStream, request: &str) -> Outcome<String>
     Ok(String::from_utf8(answer)?)
 }
 
-/// Reads one answer: a head, and as many bytes as it says.
+/// Reads one answer: a head, and as many bytes of body as the head says.
 async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Outcome<()> {
     answer.clear();
     loop {

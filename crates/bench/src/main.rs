@@ -28,7 +28,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum What {
-    /// `POST /v1/work-events/daily` over HTTP, everything on, against pgbench with the same rows (P)
+    /// `POST /v1/work-events/daily` over HTTP, everything switched on, against pgbench with the same rows (P)
     Daily {
         /// Seconds of each measurement
         #[arg(long, default_value_t = 5)]
@@ -57,7 +57,7 @@ enum What {
         /// How many people, of whom the median counts
         #[arg(long, default_value_t = 5)]
         people: usize,
-        /// Events of each
+        /// Events of each person
         #[arg(long, default_value_t = 10_000)]
         events: usize,
     },
@@ -79,9 +79,9 @@ enum What {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
-    /// A restore of a backup that holds one person with 50,000 events, and what is done with such a person
+    /// A backup and a restore of a large log that holds one person with 50,000 events
     Restore {
-        /// How many events there are in all, about
+        /// How many events there are in all, roughly
         #[arg(long, default_value_t = 1_000_000)]
         events: u64,
     },
@@ -90,7 +90,7 @@ enum What {
         /// How many people
         #[arg(long, default_value_t = 50_000)]
         people: usize,
-        /// Days of each
+        /// Work days of each person
         #[arg(long, default_value_t = 60)]
         days: usize,
     },

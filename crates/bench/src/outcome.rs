@@ -1,4 +1,4 @@
-//! How a measurement ends.
+//! The result of a measurement.
 
-/// Whatever went wrong: a bench only says so.
+/// Any error, because a bench only prints it.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -1,5 +1,5 @@
-//! P: what PostgreSQL does with the rows of one submitted day, by pgbench, prepared, one statement at a time, as `lethe_api`
-//! under a valid ticket: the event, the register's row, the read model's row, the stored answer, in one transaction.
+//! P: pgbench writes the rows of one submitted day, prepared, one statement at a time, as `lethe_api` under a valid
+//! ticket: the event, the register's row, the read model's row and the stored answer, in one transaction.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use lethe::data::place::Database;
 
 use crate::{load::Rate, outcome::Outcome, stage::Stage};
 
-/// The rows as long as ours: sealed payload and metadata of a work day.
+/// The rows are as long as the server's: sealed payload and metadata of a work day.
 const SCRIPT: &str = r#"\if :minted = 0
 SELECT bench.mint(:client_id) AS ticket, bench.subject(:client_id) AS subject \gset
 \set minted 1
@@ -28,7 +28,7 @@ INSERT INTO read.answers (subject_id, key_hash, ring_key, fingerprint, sealed, e
 COMMIT;
 "#;
 
-/// What the script needs: people of its own, and a function that mints a ticket for the asking backend.
+/// What the script needs: people of its own, and a function that mints a ticket for the backend that asks.
 const HELPERS: &str = "
 CREATE SCHEMA bench;
 GRANT USAGE ON SCHEMA bench TO lethe_api;
@@ -45,27 +45,25 @@ BEGIN
 END $$;
 INSERT INTO vault.subjects SELECT bench.subject(n), 1, 1, '', '', '' FROM generate_series(0, 255) n;";
 
-/// The variant in which policies believe a variable.
+/// The variant in which policies trust a plain variable.
 const PLAIN: &str = "CREATE OR REPLACE FUNCTION lethe.subject_id() RETURNS uuid
 LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ SELECT nullif(split_part(current_setting('lethe.ticket', true), '|', 2), '')::uuid $$;";
 
-/// Databases prepared for P: with tickets, and with a plain variable.
+/// The databases for P: one with tickets, and one with a plain variable.
 pub struct Pgbench<'s> {
     stage: &'s Stage,
 }
 
-/// Which context the policies trust.
+/// What the policies trust.
 #[derive(Clone, Copy)]
 pub enum Trust {
-    /// A ticket.
     Ticket,
-    /// A plain variable.
     Variable,
 }
 
 impl<'s> Pgbench<'s> {
-    /// Copies the database twice and prepares the copies.
+    /// Makes the two databases.
     pub async fn prepare(stage: &'s Stage) -> Outcome<Self> {
         let Database { address, admin } = &stage.database;
         let client = db::admin(&Address { database: "postgres".to_owned(), ..address.clone() }, admin, None).await?;
@@ -83,7 +81,7 @@ impl<'s> Pgbench<'s> {
         Ok(Self { stage })
     }
 
-    /// Runs P for some time.
+    /// Runs P for `length`.
     pub fn measure(&self, trust: Trust, clients: usize, length: Duration) -> Outcome<Rate> {
         let folder = self.stage.scratch();
         let database = match trust {

@@ -1,4 +1,5 @@
-//! A release of statistics: how long one of many people takes, unsealing included, and how much memory, in a process of its own.
+//! A release of statistics for many people: how long it takes, including unsealing, and how much memory, in a process
+//! of its own.
 
 use std::{
     process::{Command, Stdio},
@@ -37,7 +38,7 @@ const AT_ONCE: usize = 8;
 pub async fn run(people: usize, days: usize) -> Outcome<()> {
     let dir = tempfile::tempdir()?;
     let folder = Folder::open(dir.path())?;
-    // What is filled is not what is measured.
+    // Filling is not measured, so it may be fast and unsafe.
     let quick = [("fsync", "off"), ("max_wal_size", "8GB"), ("shared_buffers", "512MB")];
     let store = Store::start(&folder, &quick.map(|(name, value)| (name, value.to_owned()))).await?;
     let vault = Arc::new(Vault::new(folder.ring(None)?));
@@ -47,7 +48,7 @@ pub async fn run(people: usize, days: usize) -> Outcome<()> {
     let today = app.clock.now().date_naive();
     let quarter = Quarter::last_closed_before(today - Days::new(u64::from(GRACE_DAYS) + 1));
     let started = Instant::now();
-    // Before anybody is here, so that they count for the quarter.
+    // The hospitals are added before anybody registers, so that they count for the quarter.
     hospital::add(&app, &(0..50).map(|number| format!("hospital-{number}")).collect::<Vec<_>>()).await?;
     fill(&app, people, days, quarter).await?;
     eprintln!("filled in {:.0} s", started.elapsed().as_secs_f64());
@@ -83,7 +84,7 @@ pub async fn run(people: usize, days: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// The most memory that a process has had, in MiB.
+/// The most memory that a process has had so far, in MiB.
 fn peak_mib(id: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

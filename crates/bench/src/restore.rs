@@ -1,5 +1,5 @@
-//! A backup and a restore of a large log that holds a busy person: 3,642 records and 50,000 events. Events are made by hand, about as
-//! long as those of work days are.
+//! A backup and a restore of a large log that holds a busy person: 3,642 records and 50,000 events. The events are made
+//! up, about as long as events of work days.
 
 use std::{
     sync::{Arc, Mutex},
@@ -16,14 +16,13 @@ use vault::Vault;
 
 use crate::outcome::Outcome;
 
-/// Records of the busy person, and versions of each: with reads of them 50,000 events.
+/// Records of the busy person, and versions of each record. With the reads of them this makes 50,000 events.
 const RECORDS: u64 = 3_642;
 const VERSIONS: u64 = 13;
-/// Records of everybody else: with two versions, reads and the registration 48 events.
+/// Records of everybody else. With two versions of each, reads and the registration this makes 47 events.
 const EACH: u64 = 17;
 const EVENTS_OF_EACH: u64 = 47;
 
-/// Measures and prints.
 pub async fn run(events: u64) -> Outcome<()> {
     let dir = tempfile::tempdir()?;
     let folder = Folder::open(dir.path())?;

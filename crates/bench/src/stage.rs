@@ -22,18 +22,16 @@ use vault::Vault;
 
 use crate::outcome::Outcome;
 
-/// Everything a measurement needs. Dropped, it stops the server and the cluster.
+/// Everything that a measurement needs. Dropping it stops the server and the cluster.
 pub struct Stage {
     server: Child,
-    /// Where the server listens.
+    /// The port on which the server listens, on 127.0.0.1.
     pub port: u16,
-    /// Access tokens of people with consent, one each, good for hours.
+    /// Access tokens of people with consent, one for each person, valid for twelve hours.
     pub tokens: Vec<String>,
-    /// The database.
     pub database: Database,
-    /// The logins' passwords.
     pub passwords: Passwords,
-    /// Where PostgreSQL's programs are.
+    /// The folder of PostgreSQL's programs.
     pub bin_dir: PathBuf,
     _store: Store,
     folder: tempfile::TempDir,
@@ -45,11 +43,11 @@ impl Stage {
         Self::set_with(people, connections, &[]).await
     }
 
-    /// The same, with more arguments for the server.
+    /// The same with more arguments for the server.
     pub async fn set_with(people: usize, connections: usize, more: &[&str]) -> Outcome<Self> {
         let dir = tempfile::tempdir()?;
         let folder = Folder::open(dir.path())?;
-        // pgbench and the server log in as the same role, of which the limit is a share of these.
+        // pgbench and the server log in as the same role, whose limit is a share of these connections.
         let store = Store::start(&folder, &[("max_connections", "200".to_owned())]).await?;
         let cluster = store.cluster.as_ref().ok_or("the cluster is not ours")?;
         let bin_dir = cluster.bin_dir().to_owned();
@@ -73,7 +71,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// A folder for what a measurement writes.
+    /// A folder for the files of a measurement.
     pub fn scratch(&self) -> &Path {
         self.folder.path()
     }
@@ -134,7 +132,7 @@ async fn register(
     Ok(tokens)
 }
 
-/// Starts the server binary that lies beside this one.
+/// Starts the server binary that lies in the same folder as this binary.
 fn serve(folder: &Path, database: &Database, port: u16, connections: usize, more: &[&str]) -> Outcome<Child> {
     let binary = std::env::current_exe()?.with_file_name("lethe");
     if !binary.exists() {

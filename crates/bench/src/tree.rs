@@ -12,7 +12,6 @@ use crate::{daily::submissions, load::drive, outcome::Outcome, stage::Stage};
 const PEOPLE: usize = 256;
 const CLIENTS: usize = 8;
 
-/// Measures and prints.
 pub async fn run(seconds: u64, rounds: usize) -> Outcome<()> {
     let length = Duration::from_secs(seconds);
     let stage = Stage::set(PEOPLE, 16).await?;
@@ -24,7 +23,7 @@ pub async fn run(seconds: u64, rounds: usize) -> Outcome<()> {
         whole(&client).await?;
         with.push(drive(stage.port, CLIENTS, length, &counter, &request).await?.per_second);
         whole(&client).await?;
-        // Such a lock holds neither commands nor readers of the log back.
+        // This lock keeps neither commands nor readers of the log waiting.
         client.batch_execute("BEGIN; LOCK TABLE log.trees IN EXCLUSIVE MODE").await?;
         without.push(drive(stage.port, CLIENTS, length, &counter, &request).await?.per_second);
         client.batch_execute("ROLLBACK").await?;

@@ -1,5 +1,6 @@
-//! Verification: how fast a log is verified, beside how fast the same leaves can merely be read and hashed with SHA-256: from the same
-//! files, by as many threads as `lethe-audit` has, which is one a core. Events are made by hand, as long as a sealed work day is.
+//! Verification: how fast a log is verified, compared with only reading and hashing the same leaves with SHA-256, from
+//! the same files and with as many threads as `lethe-audit` has, which is one for each core. The events are made up, as
+//! long as a sealed work day.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -12,7 +13,6 @@ use transparency::{Edge, LogKey, Policy, TILE_HASHES, bundle, entries, record_ha
 
 use crate::outcome::Outcome;
 
-/// Measures and prints.
 pub async fn run(events: u64, rounds: usize) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
     let (note, key) = make(folder.path(), events)?;
@@ -48,7 +48,7 @@ pub async fn run(events: u64, rounds: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// Writes a log as a folder; gives its checkpoint and key.
+/// Writes a log as a folder. Returns its checkpoint and key.
 fn make(folder: &Path, events: u64) -> Outcome<(String, LogKey)> {
     let mut edge = Edge::default();
     let write = |path: String, bytes: &[u8]| -> Outcome<()> {
@@ -99,7 +99,7 @@ fn leaf(number: u64) -> Vec<u8> {
     .to_bytes()
 }
 
-/// Reads and hashes all leaves, every thread its share of the bundles; gives how many bytes there were.
+/// Reads and hashes all leaves; each thread takes its share of the bundles. Returns the number of bytes.
 fn hash(folder: &Path, events: u64, threads: u64) -> Outcome<u64> {
     std::thread::scope(|scope| {
         let shares: Vec<_> =

@@ -1,4 +1,4 @@
-//! The one place that reads the time of day.
+//! The only code that reads the time of day.
 
 use std::sync::{
     Arc,
@@ -7,14 +7,13 @@ use std::sync::{
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-/// A source of time: the machine's, shifted by an offset that tests move.
+/// A source of time: the machine's clock, plus an offset that tests move.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     offset_us: Arc<AtomicI64>,
 }
 
 impl Clock {
-    /// The machine's clock.
     pub fn system() -> Self {
         Self::default()
     }
@@ -25,7 +24,7 @@ impl Clock {
         (Utc::now() + TimeDelta::microseconds(self.offset_us.load(Ordering::Relaxed))).trunc_subsecs(6)
     }
 
-    /// Moves this clock and all its clones forward; only tests do.
+    /// Moves this clock and all its clones forward. Only tests do that.
     pub fn advance(&self, by: TimeDelta) {
         self.offset_us.fetch_add(by.num_microseconds().unwrap_or(0), Ordering::Relaxed);
     }

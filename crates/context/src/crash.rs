@@ -1,6 +1,6 @@
-//! Where tests kill the server: between any two steps of work that must survive that. Not in release builds.
+//! Points at which tests kill the server, between two steps of work that must survive a crash. Not in release builds.
 
-/// Ends the process at once, as a kill does, where `LETHE_CRASH_AT` names this point.
+/// Ends the process at once, as a kill does, if `LETHE_CRASH_AT` names this point.
 #[cfg(debug_assertions)]
 pub fn crash_point(name: &str) {
     if std::env::var("LETHE_CRASH_AT").is_ok_and(|wanted| wanted == name) {
@@ -9,6 +9,6 @@ pub fn crash_point(name: &str) {
     }
 }
 
-/// Nothing: tests run unoptimised builds.
+/// Does nothing, because tests run unoptimised builds.
 #[cfg(not(debug_assertions))]
 pub fn crash_point(_: &str) {}

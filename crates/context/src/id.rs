@@ -1,4 +1,5 @@
-//! Ids are types, so that one is never taken for another. All are random (UUID version 4, from the operating system).
+//! Ids are types, so that an id of one kind is never taken for an id of another kind. All ids are random (UUID version
+//! 4, from the operating system).
 
 use std::{fmt, str::FromStr};
 
@@ -13,7 +14,7 @@ macro_rules! id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A fresh id that nothing can be read from.
+            /// A fresh id, which says nothing about its owner.
             #[expect(clippy::disallowed_methods, reason = "ids are made here only")]
             pub fn random() -> Self {
                 Self(Uuid::new_v4())
@@ -42,19 +43,20 @@ macro_rules! id {
 }
 
 id! {
-    /// A data subject inside the log, the vault and the read models; never shown outside with the [`UserId`].
+    /// A data subject inside the log, the vault and the read models. It is never shown outside together with the
+    /// [`UserId`].
     SubjectId
 }
 id! {
-    /// The same person towards clients: the `sub` of tokens and `user_id` of answers.
+    /// The same person towards clients: the `sub` of tokens and the `user_id` of answers.
     UserId
 }
 id! {
-    /// One thing a person gave us, and the stream of its events.
+    /// One thing that a person gave us, and the stream of its events.
     RecordId
 }
 id! {
-    /// One sign-in, until it is ended or runs out.
+    /// One sign-in, until the session is ended or expires.
     SessionId
 }
 id! {
@@ -75,15 +77,15 @@ id! {
     ExportId
 }
 id! {
-    /// One piece of work that a server leases.
+    /// One job, which a server leases.
     JobId
 }
 id! {
-    /// One running server, as the others see it.
+    /// One running server, as the other servers see it.
     NodeId
 }
 
 impl SubjectId {
-    /// The system itself: events that are about no person known to us.
+    /// The system itself, for events that are about no person.
     pub const NIL: Self = Self(Uuid::nil());
 }

@@ -1,7 +1,8 @@
-//! Who acts, for whom, from where and when: the ids, the clock and the [`Ctx`] that every command and query takes first.
+//! Who acts, for whom, from where and when: the ids, the clock and the [`Ctx`] that every command and query takes
+//! first.
 //!
-//! Promises: an id of one kind is never taken for another; nothing here prints an address or a user agent.
-//! Refuses: ambient time. The clock is asked through [`Ctx::now`] only, so that tests can hold it still.
+//! Promises: an id of one kind is never taken for another; nothing here prints an address or a user agent. Refuses
+//! ambient time: the clock is read through [`Ctx::now`] only, so that tests can hold it still.
 
 mod clock;
 mod crash;
@@ -15,7 +16,7 @@ pub use personal::Personal;
 
 use chrono::{DateTime, Utc};
 
-/// In which capacity somebody acts; it stands in the ticket, in the token and in every event's metadata.
+/// The role in which somebody acts. It is part of the ticket, the token and every event's metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// A data subject, acting on their own data.
@@ -28,7 +29,7 @@ pub enum Role {
     Anonymous,
     /// A job on one person's data, leased by a server.
     Job,
-    /// The release of statistics, on the data of those who consent to it.
+    /// The release of statistics, on the data of people who consent to it.
     Statistics,
     /// The server itself.
     System,
@@ -48,7 +49,7 @@ impl Role {
         }
     }
 
-    /// The inverse of [`Role::as_str`].
+    /// The role with this name; `None` if there is none.
     pub fn parse(name: &str) -> Option<Self> {
         let all = [
             Self::Subject,
@@ -72,18 +73,16 @@ pub struct Client {
     pub agent: Personal<String>,
 }
 
-/// The circumstances of one command or query.
+/// The circumstances of one command or query: who acts, for whom, and from where.
 #[derive(Clone, Debug)]
 pub struct Ctx {
-    /// In which capacity the caller acts.
     pub role: Role,
     /// The person whose data is touched; the nil id stands for the system itself.
     pub subject: SubjectId,
-    /// The sign-in under which the caller acts, where there is one.
+    /// The session of the caller; `None` without a sign-in.
     pub session: Option<SessionId>,
     /// One id for this request in tracing output, answers and events.
     pub request: RequestId,
-    /// Where the request came from.
     pub client: Client,
     clock: Clock,
 }
@@ -101,22 +100,22 @@ impl Ctx {
         }
     }
 
-    /// A request of a client of whom nothing more is known yet.
+    /// The context of a request by a client of whom nothing more is known yet.
     pub fn anonymous(clock: Clock, client: Client, request: RequestId) -> Self {
         Self { role: Role::Anonymous, client, request, ..Self::system(clock) }
     }
 
-    /// The same circumstances for the data of `subject`.
+    /// The same circumstances for the data of `subject`, in the role of a data subject.
     pub fn for_subject(&self, subject: SubjectId, session: Option<SessionId>) -> Self {
         Self { role: Role::Subject, subject, session, ..self.clone() }
     }
 
-    /// A job on the data of `subject`: the server acts, on what the person or the law asked for earlier.
+    /// The context of a job on the data of `subject`: the server does what the person or the law asked for earlier.
     pub fn job(clock: Clock, subject: SubjectId) -> Self {
         Self { role: Role::Job, subject, ..Self::system(clock) }
     }
 
-    /// The same circumstances in another capacity.
+    /// The same circumstances in another role.
     pub fn acting_as(self, role: Role) -> Self {
         Self { role, ..self }
     }

@@ -1,26 +1,25 @@
-//! Clear text about a person, which no debug output shows.
+//! Clear text about a person, which debug output never shows.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Clear text about a person. It serialises as what it holds (so that it can be sealed) and prints as nothing.
+/// Clear text about a person. It serialises like its content, so that it can be sealed, and its debug output hides the
+/// content.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Personal<T>(T);
 
 impl<T> Personal<T> {
-    /// Marks a value as personal.
     pub fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// The value, for those who have to read it.
+    /// The value, for code that has to read it.
     pub fn reveal(&self) -> &T {
         &self.0
     }
 
-    /// The value itself.
     pub fn into_inner(self) -> T {
         self.0
     }

@@ -1,11 +1,12 @@
-//! The catalogue as it stands: who may do what, read off a live database, one line a fact.
+//! The catalogue of a live database: who may do what, as text with one line for each fact.
 //!
-//! `policies/matrix.snap` is what it must be. A test compares the two after a migration; the server compares them when it
-//! starts and from time to time, and stops where they differ: it never opens further to stay available. One difference does not
-//! stop it: what a login has set for its own sessions, which it may, and which changes nothing in the server's (`pool.rs`).
+//! `policies/matrix.snap` is what the catalogue must be. A test compares the two after a migration. The server compares
+//! them when it starts and from time to time, and stops if they differ: it never opens further to stay available. One
+//! difference does not stop it: what a login has set for its own sessions. A login may do that, and it changes nothing
+//! in the server's sessions (`pool.rs`).
 //!
-//! A fact says the same on every version of PostgreSQL that we support. Of the server's own catalogue only what was granted
-//! beyond what `initdb` left is a fact, so that what a version brings itself makes no difference.
+//! A fact reads the same on every version of PostgreSQL that we support. Of PostgreSQL's own catalogue, only grants
+//! beyond those that `initdb` makes are facts, so that what a version brings itself makes no difference.
 
 use crate::{Query, Row};
 
@@ -14,35 +15,35 @@ pub const MATRIX: &str = include_str!("../../../policies/matrix.snap");
 
 const SQL: &str = include_str!("catalogue.sql");
 
-/// The words with which a line begins that says what a login has set for its own sessions.
+/// The beginning of a line that says what a login has set for its own sessions.
 const OWN_SETTING: &str = "own setting ";
 
-/// The statement that reads the catalogue; any login may.
+/// The statement that reads the catalogue. Any login may run it.
 pub fn catalogue() -> Query {
     Query::new(SQL)
 }
 
-/// The same for a superuser's connection.
+/// The same statement as text, for a superuser's connection.
 pub fn catalogue_sql() -> &'static str {
     SQL
 }
 
-/// The catalogue as text, one line a fact.
+/// The catalogue as text, one line for each fact.
 pub fn matrix(rows: &[Row]) -> String {
     rows.iter().map(|row| format!("{}\n", row.get::<_, &str>(0))).collect()
 }
 
-/// How a catalogue differs from what it must be. Each line begins with `-` where it is missing, with `+` where it is too much.
+/// How a catalogue differs from what it must be. A line begins with `-` if it is missing, and with `+` if it is too
+/// much.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
-    /// What the server must not serve with.
+    /// Differences with which the server must not serve.
     pub lines: Vec<String>,
-    /// What logins have set for sessions of their own; it does the server no harm.
+    /// What logins have set for their own sessions. It does the server no harm.
     pub own_settings: Vec<String>,
 }
 
 impl Drift {
-    /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.own_settings.is_empty()
     }

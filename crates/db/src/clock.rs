@@ -1,5 +1,5 @@
-//! How far a database's clock is from ours. Tickets run out, and the log takes events, by the database's time; the events'
-//! times are ours.
+//! How far the database's clock is from ours. Tickets expire by the database's clock, and the log accepts events by it,
+//! but the times of events are ours.
 
 use std::time::{Duration, Instant};
 
@@ -11,18 +11,18 @@ use crate::{Db, DbError};
 
 const SAMPLES: usize = 5;
 
-/// What both clocks said at one moment.
+/// What both clocks showed at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clocks {
-    /// Ours.
+    /// The time of the server's clock.
     pub ours: DateTime<Utc>,
-    /// The database's.
+    /// The time of the database's clock.
     pub theirs: DateTime<Utc>,
 }
 
 impl Clocks {
-    /// Asks a database for its time, several times. The answer that came soonest counts, and the half of its round trip is taken
-    /// for the way back.
+    /// Asks a database for its time, several times. The fastest answer counts, and half of its round trip is taken for
+    /// the way back.
     pub async fn compare(client: &Client, clock: &Clock) -> Result<Self, DbError> {
         let statement = client.prepare("SELECT pg_catalog.clock_timestamp()").await?;
         let mut best: Option<(Duration, Self)> = None;
@@ -37,7 +37,6 @@ impl Clocks {
         Ok(best.expect("there was a sample").1)
     }
 
-    /// How far they are apart.
     pub fn apart(&self) -> TimeDelta {
         (self.theirs - self.ours).abs()
     }

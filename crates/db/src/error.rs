@@ -1,29 +1,30 @@
-//! What can go wrong between us and PostgreSQL, told apart by what the caller can do about it.
+//! What can go wrong between us and PostgreSQL, sorted by what the caller can do about it.
 
 use tokio_postgres::error::SqlState;
 
 /// A failed statement or connection. Its text never holds a bound value.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// Another transaction was faster: a unique key or a serialisation failure. Worth another try.
+    /// Another transaction was faster: a unique key or a serialisation failure. The transaction can be tried again.
     #[error("another transaction was faster ({0})")]
     Conflict(String),
     /// A policy or a grant refused the statement.
     #[error("row-level security refused the statement")]
     Refused,
-    /// The transaction's ticket ran out before a statement of it began. Worth another try, with a fresh one.
+    /// The ticket of the transaction expired before a statement began. The transaction can be tried again, with a fresh
+    /// ticket.
     #[error("the ticket ran out before a statement began")]
     TicketRanOut,
-    /// No connection could be had, or it broke.
+    /// No connection could be made, or the connection broke.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
-    /// The database refused the login: its password, its right to connect, or the way it came.
+    /// The database refused the login: its password, its right to connect, or the way of the connection.
     #[error("the database refused the login ({code})")]
     LoginRefused {
         /// The SQLSTATE.
         code: String,
     },
-    /// A lock, a turn, memory or the time for a statement ran out. The same may succeed in a moment.
+    /// A lock, a connection, memory or the time for a statement ran out. The same statement may succeed in a moment.
     #[error("the database is busy ({code}): {message}")]
     Busy {
         /// The SQLSTATE.
@@ -31,7 +32,7 @@ pub enum DbError {
         /// The primary message.
         message: String,
     },
-    /// The database's disk is full: it reads, and writes nothing until somebody makes room.
+    /// The database's disk is full. It can be read, but writes nothing until somebody makes room.
     #[error("the database's disk is full ({code}): {message}")]
     StorageFull {
         /// The SQLSTATE.
@@ -39,8 +40,8 @@ pub enum DbError {
         /// The primary message.
         message: String,
     },
-    /// The database misses a file, can't read or write one, or takes no writes. It works again once its operator mended it, mostly
-    /// by a restart.
+    /// The database lacks a file, cannot read or write one, or accepts no writes. It works again after its operator has
+    /// repaired it, mostly by a restart.
     #[error("the database is out of order ({code}): {message}")]
     OutOfOrder {
         /// The SQLSTATE.
@@ -48,7 +49,7 @@ pub enum DbError {
         /// The primary message.
         message: String,
     },
-    /// Anything else: a fault of ours.
+    /// Any other error, which is a fault of ours.
     #[error("the database refused a statement ({code}): {message}")]
     Fault {
         /// The SQLSTATE.
@@ -58,10 +59,10 @@ pub enum DbError {
     },
 }
 
-/// How the names of the policies begin that refuse keys under a version which a rotation has left behind. Such a transaction
-/// began before the rotation came by; tried again, it takes the newest version.
+/// How the names of the policies begin that refuse keys under a version that a rotation has left. A transaction that is
+/// refused so began before the rotation. When it is tried again, it takes the newest version.
 const RING_FLOOR: &str = "\"subjects_floor_";
-/// The SQLSTATE by which the database says that a ticket ran out (`sql/V13`).
+/// The SQLSTATE by which the database says that a ticket expired (`sql/V13`).
 const TICKET_RAN_OUT: &str = "LT001";
 
 /// The SQLSTATE of a transaction that took longer than `transaction_timeout` (PostgreSQL 17).
@@ -71,7 +72,7 @@ const IDLE_IN_TRANSACTION: &str = "25P03";
 
 /// Whether trying the whole transaction again may help.
 pub trait Transient {
-    /// True for conflicts, and for tickets that ran out.
+    /// True for conflicts and for expired tickets.
     fn is_transient(&self) -> bool;
 }
 
@@ -82,7 +83,8 @@ impl Transient for DbError {
 }
 
 impl DbError {
-    /// Whether the fault lies with the database's state and not with the statement: the same statement may succeed later.
+    /// Whether the fault lies with the database's state and not with the statement: the same statement may succeed
+    /// later.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Conflict(_)
@@ -108,7 +110,7 @@ impl DbError {
             (_, "53100") => Self::StorageFull { code, message },
             // 53: out of memory, or beyond another limit of the server. 57014: a statement took too long.
             (_, "57014" | "55P03" | TRANSACTION_TIMEOUT) | ("53", _) => Self::Busy { code, message },
-            // 58: files that are missing or can't be read. 25006: the database takes no writes, as a standby does.
+            // 58: files that are missing or cannot be read. 25006: the database takes no writes, as a standby does.
             (_, "25006") | ("58", _) => Self::OutOfOrder { code, message },
             _ => Self::Fault { code, message },
         }

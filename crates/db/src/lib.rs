@@ -1,7 +1,8 @@
-//! The only way to PostgreSQL: pools of single logins, tickets, transactions in flights, migrations.
+//! The only way to PostgreSQL: one pool for each login, tickets, transactions in flights, migrations.
 //!
-//! Promises: every statement runs inside [`Db::run_tx`], under a ticket that names one person (or none) and dies with the
-//! transaction; a cancelled or failed transaction never returns to its pool. Refuses: connections for free use.
+//! Promises: every statement runs inside [`Db::run_tx`], under a ticket that names one person (or none) and ends with
+//! the transaction; a cancelled or failed transaction never returns its connection to the pool. Refuses to hand out
+//! connections for free use.
 
 mod catalogue;
 mod clock;

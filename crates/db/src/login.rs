@@ -1,4 +1,4 @@
-//! The logins of the server, and of those who read beside it.
+//! The logins of the server, and of people and programs that read beside it.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,21 @@ use std::collections::BTreeMap;
 pub enum Login {
     /// Requests of persons and staff, under their tickets.
     Api,
-    /// Jobs; reads no key.
+    /// Jobs. This login cannot read keys.
     System,
     /// Writes reads of personal data to the log, and nothing else.
     Access,
     /// The release of statistics.
     Stats,
-    /// Auditors, with SQL of their own.
+    /// Auditors, who write their own SQL.
     Auditor,
-    /// The compliance desk, with SQL of its own.
+    /// The compliance desk, which writes its own SQL.
     Compliance,
     /// Dashboards that read published statistics.
     Dashboard,
 }
 
 impl Login {
-    /// Every login.
     pub const ALL: [Self; 7] =
         [Self::Api, Self::System, Self::Access, Self::Stats, Self::Auditor, Self::Compliance, Self::Dashboard];
 

@@ -1,7 +1,8 @@
-//! Brings a database to this version: roles, numbered migrations, then every policy anew, in one transaction each.
+//! Brings a database to this version: roles, numbered migrations, then all policies anew, each in a transaction of its
+//! own.
 //!
-//! Needs a superuser, whom nothing else here knows. Refuses a database whose landed migrations differ from ours. Secrets
-//! (pads, passwords) are written with statement logging off, passwords as SCRAM verifiers.
+//! Needs a superuser's connection, which nothing else here uses. Refuses a database whose landed migrations differ from
+//! ours. Secrets (pads, passwords) are written with statement logging switched off, passwords as SCRAM verifiers.
 
 use postgres_protocol::password::scram_sha_256;
 use tokio_postgres::{Client, Config, NoTls};
@@ -27,10 +28,8 @@ pub enum MigrateError {
     /// A migration failed, or a landed one differs from ours.
     #[error("migration: {0}")]
     Migration(#[from] refinery::Error),
-    /// The database belongs to another key ring.
     #[error("the database belongs to another key ring: bring back the ring.json that it was made with")]
     ForeignRing,
-    /// A policy file failed.
     #[error("policies/{0}.sql: {1}")]
     Policy(&'static str, DbError),
 }
@@ -41,16 +40,17 @@ impl From<tokio_postgres::Error> for MigrateError {
     }
 }
 
-/// What the database may have set for all sessions must not hold up the superuser, because migrating takes such settings back.
+/// Settings that the database has for all sessions must not stop the superuser, because migrating removes such
+/// settings.
 const ADMIN_OPTIONS: &str = "-c row_security=on -c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off \
                              -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0";
 
-/// Connects as the superuser who migrates, without what the database sets for all sessions.
+/// Connects as the superuser who migrates, without the settings that the database has for all sessions.
 pub async fn admin(address: &Address, user: &str, password: Option<&str>) -> Result<Client, DbError> {
     open(address.config(user, password).options(ADMIN_OPTIONS)).await
 }
 
-/// Connects with what role and database set, as any client of PostgreSQL does.
+/// Connects with the settings of role and database, as any client of PostgreSQL does.
 pub async fn client(address: &Address, user: &str, password: Option<&str>) -> Result<Client, DbError> {
     open(&address.config(user, password)).await
 }
@@ -71,7 +71,7 @@ pub fn newest_migration() -> i32 {
         .unwrap_or_default()
 }
 
-/// Roles, migrations, policies. Safe to run again, and from several places at once.
+/// Applies roles, migrations and policies. Safe to run again, and by several processes at once.
 pub async fn migrate(client: &mut Client) -> Result<(), MigrateError> {
     client.batch_execute("SELECT pg_advisory_lock(7310868735420)").await?;
     apply_to_cluster(client, ROLES).await?;
@@ -88,13 +88,14 @@ pub async fn migrate(client: &mut Client) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Takes away what the planner learnt of columns before `policies/frame/estimates.sql` kept it from them. Only a superuser may.
+/// Removes what the planner learnt about columns before `policies/frame/estimates.sql` kept it from learning. Only a
+/// superuser may do that.
 const FORGET_ESTIMATES: &str = "-- estimates_forget
     DELETE FROM pg_statistic s USING pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     WHERE s.starelid = a.attrelid AND s.staattnum = a.attnum AND a.attstattarget = 0
       AND c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('log', 'vault', 'auth', 'read', 'jobs'))";
 
-/// Every policy anew, in one transaction.
+/// Applies all policies anew, in one transaction.
 async fn apply_policies(client: &mut Client) -> Result<(), MigrateError> {
     let tx = client.transaction().await?;
     tx.batch_execute("SET LOCAL ROLE lethe_owner").await?;
@@ -105,8 +106,9 @@ async fn apply_policies(client: &mut Client) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Roles belong to the cluster: whoever migrates another database of it may change the same rows at the same moment, which our
-/// lock, of one database, does not see. Then they are applied again.
+/// Applies SQL about roles, which belong to the cluster. Another process that migrates another database of the cluster
+/// may change the same rows at the same moment, because our lock belongs to one database. Then the SQL is applied
+/// again.
 async fn apply_to_cluster(client: &mut Client, (name, sql): (&'static str, &str)) -> Result<(), MigrateError> {
     let mut attempts = 0;
     loop {
@@ -123,7 +125,7 @@ async fn apply_to_cluster(client: &mut Client, (name, sql): (&'static str, &str)
     }
 }
 
-/// Whether somebody else changed the same row of the cluster's catalogue, or added it.
+/// Whether another process changed or added the same row of the cluster's catalogue.
 fn was_overtaken(error: &DbError) -> bool {
     match error {
         DbError::Fault { message, .. } => message.contains("concurrently"),
@@ -136,8 +138,8 @@ const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement 
 const LOUD: &str = "RESET log_statement; RESET log_min_duration_statement; RESET log_min_error_statement; \
                     RESET log_duration; RESET log_parameter_max_length; RESET log_parameter_max_length_on_error";
 
-/// Installs the pads of the ring's ticket key, by which the database checks tickets. Refuses another ring than the first:
-/// a database whose ring is lost must not look as if it were fresh.
+/// Installs the pads of the ring's ticket key, with which the database checks tickets. Refuses any ring but the first,
+/// because a database whose ring is lost must not look as if it were fresh.
 pub async fn install_pads(client: &Client, key: &TicketKey) -> Result<(), MigrateError> {
     let (inner, outer) = key.pads();
     client.batch_execute(QUIET).await?;
@@ -162,7 +164,8 @@ pub async fn set_passwords(client: &Client, passwords: &Passwords) -> Result<(),
             format!("ALTER ROLE {} PASSWORD '{}';", login.as_str(), scram_sha_256(password.as_bytes()))
         })
         .collect();
-    // Roles belong to the cluster: whoever migrates another database of it may set the same passwords at the same moment.
+    // Roles belong to the cluster: a process that migrates another database of it may set the same passwords at the
+    // same moment.
     let mut attempts = 0;
     let outcome = loop {
         match client.batch_execute(&statements).await.map_err(DbError::from) {

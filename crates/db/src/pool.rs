@@ -1,6 +1,6 @@
-//! One pool a login. A connection knows its backend, which every ticket names, and the database's time, by which tickets run
-//! out. It starts with the settings that the server needs: no setting of a role or of a database changes them, so that a login
-//! that alters itself does the server no harm.
+//! One pool for each login. A connection knows its backend, which every ticket names, and the database's time, by which
+//! tickets expire. It starts with the settings that the server needs. No setting of a role or of a database changes
+//! them, so that a login that alters itself does the server no harm.
 
 use std::{
     sync::{
@@ -20,8 +20,9 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::{Backend, DbError, Login, TicketKey};
 
-/// Options of a session's start, which outrank what `ALTER ROLE` and `ALTER DATABASE` set. `policies/frame/roles.sql` gives the reason
-/// of those that roles have too. A lock is waited for less long than a statement may take, so that the refusal names the lock.
+/// Options for the start of a session. They outrank what `ALTER ROLE` and `ALTER DATABASE` set.
+/// `policies/frame/roles.sql` gives the reasons for options that roles have too. `lock_timeout` is shorter than
+/// `statement_timeout`, so that the error names the lock.
 const PINNED: &[(&str, &str)] = &[
     ("search_path", "pg_catalog"),
     ("row_security", "on"),
@@ -40,31 +41,31 @@ const PINNED: &[(&str, &str)] = &[
     ("local_preload_libraries", ""),
     ("lethe.ticket", ""),
 ];
-/// A release reads each person's rows once: remembering them would only cost.
+/// A release reads each person's rows once, so memoizing them would only cost.
 const PINNED_FOR_STATS: &[(&str, &str)] = &[("enable_memoize", "off")];
 
-/// Undoes every other setting that a role or a database has and a session may change: hundreds could be listed, and new releases
-/// of PostgreSQL bring more. `transaction_timeout`, of PostgreSQL 17, comes first, since it would end this too.
+/// Undoes every other setting that a role or a database has and a session may change. They are not listed, because
+/// there are hundreds and new releases of PostgreSQL bring more. `transaction_timeout` (PostgreSQL 17) comes first,
+/// because it could end this statement too.
 const UNDO: &str = "-- session_undo
 SELECT set_config('transaction_timeout', '0', false) WHERE current_setting('server_version_num')::int >= 170000;
 SELECT set_config(name, coalesce(boot_val, ''), false) FROM pg_settings
 WHERE source IN ('database', 'user', 'database user') AND context = 'user'";
 
-/// The options of [`PINNED`], as a connection string takes them.
+/// The options of [`PINNED`], in the form of a connection string.
 fn options(login: Login) -> String {
     let more = if login == Login::Stats { PINNED_FOR_STATS } else { &[] };
     let option = |(name, value): &(&str, &str)| format!("-c {name}={}", value.replace(' ', "\\ "));
     PINNED.iter().chain(more).map(option).collect::<Vec<_>>().join(" ")
 }
 
-/// Where a database is, without a login.
+/// The address of a database, without a login.
 #[derive(Clone, Debug)]
 pub struct Address {
     /// A host name, or the folder of a Unix socket.
     pub host: String,
     /// The TCP port, or the number in the socket's name.
     pub port: u16,
-    /// The database's name.
     pub database: String,
 }
 
@@ -87,7 +88,7 @@ fn pinned(address: &Address, login: Login, password: Option<&str>) -> Config {
     config
 }
 
-/// One connection of a login that begins as those of a pool do, without a ticket.
+/// Opens one connection of a login with the same settings as the connections of a pool, but without a ticket.
 pub async fn session(address: &Address, login: Login, password: Option<&str>) -> Result<Client, DbError> {
     let (client, connection) = pinned(address, login, password).connect(NoTls).await?;
     tokio::spawn(connection);
@@ -95,17 +96,17 @@ pub async fn session(address: &Address, login: Login, password: Option<&str>) ->
     Ok(client)
 }
 
-/// All connections of one login.
+/// The pool of one login.
 #[derive(Clone)]
 pub struct Db {
     pub(crate) pool: managed::Pool<Connections>,
     pub(crate) key: Arc<TicketKey>,
-    /// Connections of another age are made anew before their next use.
+    /// The age of new connections. A connection of another age is made anew before its next use.
     pub(crate) age: Arc<AtomicU64>,
 }
 
 impl Db {
-    /// Opens a pool of at most `size` connections; none is made before it is needed.
+    /// Makes a pool of at most `size` connections. A connection is opened only when it is needed.
     pub fn connect(address: &Address, login: Login, password: &str, size: usize, key: Arc<TicketKey>) -> Self {
         let config = pinned(address, login, Some(password));
         let inner = deadpool_postgres::Manager::from_config(
@@ -124,7 +125,7 @@ impl Db {
         Self { pool, key, age }
     }
 
-    /// Closes the connections that nobody uses, so that the next transaction has a backend of its own making.
+    /// Closes all idle connections, so that the next transaction gets a new backend.
     pub fn close_idle(&self) {
         self.pool.retain(|_, _| false);
     }
@@ -132,7 +133,7 @@ impl Db {
     pub(crate) async fn get(&self) -> Result<managed::Object<Connections>, DbError> {
         self.pool.get().await.map_err(|error| match error {
             managed::PoolError::Backend(error) => error,
-            // All connections are in use: the database is there, and busy with others.
+            // All connections are in use: the database can be reached, but it is busy.
             managed::PoolError::Timeout(managed::TimeoutType::Wait) => {
                 DbError::Busy { code: "pool".to_owned(), message: "no connection became free in time".to_owned() }
             }
@@ -141,7 +142,7 @@ impl Db {
     }
 }
 
-/// Makes connections with deadpool-postgres and asks each for its backend and its time.
+/// Makes connections with deadpool-postgres, and asks each for its backend and its time.
 pub(crate) struct Connections {
     inner: deadpool_postgres::Manager,
     age: Arc<AtomicU64>,
@@ -151,13 +152,13 @@ pub(crate) struct Connections {
 pub(crate) struct Connection {
     pub client: ClientWrapper,
     pub backend: Backend,
-    /// What the database's clock said, and when.
+    /// What the database's clock showed, and when it was asked.
     time: (DateTime<Utc>, Instant),
     age: u64,
 }
 
 impl Connection {
-    /// The database's time, as long as nobody sets its clock.
+    /// The database's time. It is right as long as nobody sets the database's clock.
     pub fn now(&self) -> DateTime<Utc> {
         let (then, at) = self.time;
         then + at.elapsed()

@@ -1,9 +1,9 @@
 //! Tickets: what row-level security trusts instead of a variable that any SQL could set.
 //!
-//! `v2|subject|lookup|role|expiry|pid|slot|started|mac`: the subject's id (nil for none), a keyed hash by which rows may be
-//! found before a subject is known (hex, or empty), the role, the expiry in seconds since 1970 by the database's clock, the
-//! backend that it is made for, and an HMAC-SHA256 in hex. `sql/V13` checks it with core `sha256()` and the two pads of
-//! [`TicketKey::pads`].
+//! `v2|subject|lookup|role|expiry|pid|slot|started|mac`: the subject's id (nil for none), a keyed hash by which rows
+//! may be found before a subject is known (hex, or empty), the role, the expiry in seconds since 1970 by the database's
+//! clock, the backend that it is made for, and an HMAC-SHA256 in hex. `sql/V13` checks it with core `sha256()` and the
+//! two pads of [`TicketKey::pads`].
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,23 +14,24 @@ use zeroize::Zeroizing;
 use crate::DbError;
 
 const BLOCK_BYTES: usize = 64;
-/// How long a ticket is good.
+/// How long a ticket is valid.
 pub(crate) const LIFETIME: TimeDelta = TimeDelta::seconds(60);
 
-/// The backend behind a connection, as tickets name it. The number of its process may soon be another backend's; together with
-/// its start it is nobody else's.
+/// The backend behind a connection, as tickets name it. Another backend may soon have the same process id; process id
+/// and start together belong to one backend only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// The process.
+    /// The process id.
     pub pid: i32,
-    /// Where the database keeps the backend's state, which spares the check a search; it may have moved since.
+    /// The slot in which the database keeps the backend's state. It spares the check of a ticket a search. The backend
+    /// may have moved to another slot since.
     pub slot: i32,
-    /// Since when it runs, in seconds since 1970, as the database writes it.
+    /// When the backend started, in seconds since 1970, as the database writes it.
     pub started: String,
 }
 
 impl Backend {
-    /// The backend of a connection, and what its clock says.
+    /// The backend of a connection, and the time that its database's clock shows.
     pub async fn of(client: &Client) -> Result<(Self, DateTime<Utc>), DbError> {
         let row = client
             .query_one(
@@ -47,11 +48,11 @@ impl Backend {
     }
 }
 
-/// A keyed hash by which rows are found before a subject is known: of an address, or of a refresh token.
+/// A keyed hash of an address or of a refresh token, by which rows are found before a subject is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lookup(pub [u8; 32]);
 
-/// The key that makes tickets. It comes from the ring; the database holds its pads only.
+/// The key that makes tickets. It comes from the ring; the database holds only its pads.
 pub struct TicketKey {
     key: hmac::Key,
     secret: Zeroizing<[u8; 32]>,
@@ -73,7 +74,7 @@ impl TicketKey {
         (pad(0x36), pad(0x5c))
     }
 
-    /// Makes a ticket for one backend, good for a minute from `now` on, which is the database's time.
+    /// Makes a ticket for one backend, valid for a minute from `now`, which is the database's time.
     pub fn mint(
         &self,
         subject: SubjectId,
@@ -85,7 +86,7 @@ impl TicketKey {
         self.mint_until(subject, lookup, role, now + LIFETIME, backend)
     }
 
-    /// The same, good until a time of the database.
+    /// Makes a ticket that is valid until `until`, which is the database's time.
     pub(crate) fn mint_until(
         &self,
         subject: SubjectId,

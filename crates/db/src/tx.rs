@@ -1,11 +1,12 @@
-//! Transactions in flights: statements that leave together, in order, in one round trip.
+//! Transactions in flights. A flight is statements that are sent together, in order, in one round trip.
 //!
-//! A transaction opens with its first flight (BEGIN, ticket and locks go ahead of the first statements) and commits with
-//! its last (what was queued, then COMMIT). All statements of a flight are prepared before the first of them leaves, so
-//! that none is overtaken. A refusal rolls back; a cancelled future closes its connection.
+//! A transaction opens with its first flight (BEGIN, ticket and locks go ahead of the first statements) and commits
+//! with its last flight (the queued statements, then COMMIT). All statements of a flight are prepared before the first
+//! of them is sent, so that none overtakes another. An error rolls the transaction back; a cancelled future closes its
+//! connection.
 //!
-//! A ticket runs out after a minute: a flight that leaves later brings a fresh one along. One that runs out all the same, behind
-//! a lock or a long statement, is an error of the database, and the transaction begins again; nothing is half done.
+//! A ticket expires after a minute, so a later flight brings a fresh one. If a ticket expires all the same, behind a
+//! lock or a long statement, the database reports an error and the transaction begins again; nothing is half done.
 
 use std::{
     sync::{
@@ -28,18 +29,19 @@ use crate::{
 };
 
 const ATTEMPTS: u32 = 5;
-/// So many statements leave together at most: `join_all` polls no more than these strictly in their order.
+/// The most statements in one flight, because `join_all` polls at most so many strictly in their order.
 const FLIGHT: usize = 30;
 const SHARED: i32 = 1;
 const ALONE: i32 = 2;
 
-/// A ticket older than this is replaced by the next flight.
+/// The next flight replaces a ticket that is older than this.
 const FRESH: Duration = Duration::from_secs(20);
-/// How long a statement may take where a transaction asks for long ones, and how much longer its tickets are good.
+/// How long a statement may take in a transaction that asks for long statements, and how much longer the tickets of
+/// that transaction are valid.
 const LONG: TimeDelta = TimeDelta::minutes(15);
 
 const SHOW: &str = "-- tx_show\nSELECT set_config('lethe.ticket', $1, true)";
-/// The same where locks are to be taken; only logins that take some may call these functions.
+/// Sets the ticket and takes locks. Only logins that take locks may call these functions.
 const OPEN: &str = "-- tx_open
 SELECT set_config('lethe.ticket', $1, true),
        CASE $2::int WHEN 1 THEN pg_advisory_xact_lock_shared($3::bigint) WHEN 2 THEN pg_advisory_xact_lock($3::bigint) END,
@@ -69,14 +71,15 @@ impl Query {
         self
     }
 
-    /// The statement must change, or find, exactly so many rows; otherwise the transaction fails before its COMMIT leaves. For
-    /// statements of which fewer rows would mean that something stays which must go. They give no rows back.
+    /// Requires the statement to change or find exactly so many rows. Otherwise the transaction fails before its COMMIT
+    /// is sent. For statements where fewer rows would mean that something stays that must be removed. Such a statement
+    /// returns no rows.
     pub fn exactly(self, rows: usize) -> Self {
         Self { exactly: Some(rows as u64), ..self }
     }
 }
 
-/// What a transaction may touch and which locks it takes first.
+/// Which rows a transaction may touch, and which locks it takes first.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate {
     subject: SubjectId,
@@ -88,23 +91,24 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// The rows of the context's subject, without a lock: reading what no key change can make unreadable.
+    /// The rows of the context's subject, without a lock. For reads that stay readable whatever happens to keys.
     pub fn read(ctx: &Ctx) -> Self {
         Self { subject: ctx.subject, lookup: None, lock: 0, claim: None, snapshot: false, long_statements: false }
     }
 
-    /// The same, and all statements see the database as it is at the first: keys, and what they open, belong together.
+    /// Like [`Gate::read`], and all statements see the database as the first one sees it, because keys and the values
+    /// that they open must belong together.
     pub fn snapshot(ctx: &Ctx) -> Self {
         Self { snapshot: true, ..Self::read(ctx) }
     }
 
-    /// The rows of the context's subject, sharing the subject's lock with all who write, or open what must not be rewrapped
-    /// meanwhile.
+    /// The rows of the context's subject, with the subject's lock shared. For writing, and for opening values that must
+    /// not be rewrapped meanwhile.
     pub fn shared(ctx: &Ctx) -> Self {
         Self { lock: SHARED, ..Self::read(ctx) }
     }
 
-    /// The rows of the context's subject, alone: what replaces or destroys keys.
+    /// The rows of the context's subject, with the subject's lock held alone. For replacing or destroying keys.
     pub fn alone(ctx: &Ctx) -> Self {
         Self { lock: ALONE, ..Self::read(ctx) }
     }
@@ -121,27 +125,27 @@ impl Gate {
         }
     }
 
-    /// The same, sharing the subject's lock.
+    /// The same gate, with the subject's lock shared.
     pub fn and_shared(self) -> Self {
         Self { lock: SHARED, ..self }
     }
 
-    /// The same, with the subject's lock alone.
+    /// The same gate, with the subject's lock held alone.
     pub fn and_alone(self) -> Self {
         Self { lock: ALONE, ..self }
     }
 
-    /// The same, and the rows found by a keyed hash as well.
+    /// The same gate, which also opens the rows found by a keyed hash.
     pub fn and_lookup(self, lookup: Lookup) -> Self {
         Self { lookup: Some(lookup), ..self }
     }
 
-    /// Also claims a key for the length of the transaction; see [`Tx::claimed`].
+    /// The same gate, which also claims a key for the length of the transaction; see [`Tx::claimed`].
     pub fn claim(self, key: Option<i64>) -> Self {
         Self { claim: key, ..self }
     }
 
-    /// The same, and each statement may take a quarter of an hour: very many rows may take longer than a request's may.
+    /// The same gate, with 15 minutes for each statement, because very many rows may take longer than a request may.
     pub fn with_long_statements(self) -> Self {
         Self { long_statements: true, ..self }
     }
@@ -160,7 +164,7 @@ impl Gate {
     }
 }
 
-/// The code of a statement that concerned another number of rows than it must; no code of PostgreSQL's.
+/// The code of a statement that changed or found another number of rows than required. PostgreSQL has no such code.
 const UNMATCHED: &str = "LT002";
 
 const UNOPENED: u8 = 0;
@@ -168,8 +172,8 @@ const OPENED: u8 = 1;
 const CLOSED: u8 = 2;
 const CLAIM_REFUSED: u8 = 3;
 
-/// An open transaction; clones are handles of the same one. Dropped before its end, it takes its connection out of the pool
-/// and closes it.
+/// An open transaction. Clones are handles of the same transaction. If it is dropped before its end, its connection is
+/// taken out of the pool and closed.
 #[derive(Clone)]
 pub struct Tx(Arc<Inner>);
 
@@ -190,7 +194,7 @@ struct Minter {
 }
 
 impl Minter {
-    /// A ticket, where the transaction has none yet, or an old one.
+    /// A ticket, if the transaction has none yet or an old one; otherwise `None`.
     fn next(&self, gate: &Gate, connection: &Connection) -> Option<String> {
         let mut minted = self.minted.lock().expect("no one panics while minting");
         if minted.is_some_and(|minted| minted.elapsed() < FRESH) {
@@ -209,39 +213,41 @@ impl Tx {
         Self(Arc::new(Inner { connection: Some(connection), minter, gate, state, queue: Mutex::default() }))
     }
 
-    /// Sends statements together and returns the rows of each.
+    /// Sends statements in one flight, and returns the rows of each.
     pub async fn flight<const N: usize>(&self, queries: [Query; N]) -> Result<[Vec<Row>; N], DbError> {
         let rows = self.send(queries.into(), false).await?;
         Ok(rows.try_into().expect("as many answers as statements"))
     }
 
-    /// The same for a number of statements that is not known beforehand.
+    /// The same for a number of statements that is not known when the code is compiled.
     pub async fn flight_all(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, DbError> {
         self.send(queries, false).await
     }
 
-    /// Sends statements together with the COMMIT: one round trip for reading. Nothing may be sent or queued after it.
+    /// Sends statements together with the COMMIT, so that a read takes one round trip. Nothing may be sent or queued
+    /// after it.
     pub async fn finish<const N: usize>(&self, queries: [Query; N]) -> Result<[Vec<Row>; N], DbError> {
         let rows = self.send(queries.into(), true).await?;
         Ok(rows.try_into().expect("as many answers as statements"))
     }
 
-    /// The same for a number of statements that is not known beforehand.
+    /// The same for a number of statements that is not known when the code is compiled.
     pub async fn finish_all(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, DbError> {
         self.send(queries, true).await
     }
 
-    /// Keeps a statement for the last flight, in which the COMMIT leaves too.
+    /// Keeps a statement for the last flight, which also sends the COMMIT.
     pub fn queue(&self, query: Query) {
         self.0.queue.lock().expect("no one panics while queueing").push(query);
     }
 
-    /// Drops what was queued so far.
+    /// Drops all queued statements.
     pub fn clear_queue(&self) {
         self.0.queue.lock().expect("no one panics while queueing").clear();
     }
 
-    /// Whether the key of [`Gate::claim`] is ours; false where another transaction holds it. Known after the first flight.
+    /// Whether this transaction holds the key of [`Gate::claim`]; false if another transaction holds it. Known after
+    /// the first flight.
     pub fn claimed(&self) -> bool {
         self.0.state.load(Ordering::Acquire) != CLAIM_REFUSED
     }
@@ -256,7 +262,7 @@ impl Tx {
             return Err(DbError::Fault { code: "54000".to_owned(), message });
         }
         let outcome = if commit && queries.iter().any(|query| query.exactly.is_some()) {
-            // What is counted is counted before the COMMIT leaves.
+            // The rows are counted before the COMMIT is sent.
             let rows = self.send_flight(queries, false).await;
             match rows {
                 Ok(rows) => self.send_flight(Vec::new(), true).await.map(|_| rows),
@@ -266,7 +272,7 @@ impl Tx {
             self.send_flight(queries, commit).await
         };
         if let Err(DbError::TicketRanOut) = &outcome {
-            // Perhaps the database's clock was set: every connection of the pool asks for its time anew.
+            // The database's clock may have been set, so every connection of the pool asks for the time anew.
             self.0.minter.pool_age.fetch_add(1, Ordering::Relaxed);
         }
         outcome
@@ -288,7 +294,7 @@ impl Tx {
             statements.push(client.prepare_cached(query.sql).await?);
         }
         if opening {
-            // From here on the server may be inside a transaction, whatever becomes of this future.
+            // From here on the database may be inside a transaction, even if this future is dropped.
             state.store(OPENED, Ordering::Release);
         }
         let begin = async {
@@ -307,7 +313,8 @@ impl Tx {
         let end = async { if commit { client.batch_execute("COMMIT").await } else { Ok(()) } };
         let (claimed, rows, ended) = future::join3(begin, body, end).await;
         if commit {
-            // Answered: the transaction is over, be it that a failed statement made a rollback of the COMMIT.
+            // The COMMIT was answered, so the transaction is over, even if a failed statement turned the COMMIT into a
+            // rollback.
             state.store(CLOSED, Ordering::Release);
         }
         let claimed = claimed?;
@@ -332,7 +339,7 @@ impl Tx {
         Err(DbError::Fault { code: UNMATCHED.to_owned(), message })
     }
 
-    /// Sends what was queued, with the COMMIT.
+    /// Sends the queued statements, with the COMMIT.
     async fn commit(&self) -> Result<(), DbError> {
         let queue = std::mem::take(&mut *self.0.queue.lock().expect("no one panics while queueing"));
         match self.0.state.load(Ordering::Acquire) {
@@ -373,8 +380,8 @@ impl Drop for Inner {
 }
 
 impl Db {
-    /// Runs one transaction, again where another was faster. `work` must be repeatable. (An `AsyncFn` would read better; its
-    /// futures are not provably `Send` yet.)
+    /// Runs one transaction, and again if another transaction was faster. `work` must be repeatable. (An `AsyncFn`
+    /// would read better; its futures are not provably `Send` yet.)
     pub async fn run_tx<T, E, F, Fut>(&self, name: &'static str, ctx: &Ctx, gate: Gate, work: F) -> Result<T, E>
     where
         F: Fn(Tx) -> Fut,
@@ -384,7 +391,8 @@ impl Db {
         let started = Instant::now();
         let mut attempt = 1;
         loop {
-            // Where another was faster, the next attempt has the subject to itself, so that each round lets somebody through.
+            // After a conflict the next attempt holds the subject's lock alone, so that each round lets one transaction
+            // through.
             let gate = if attempt > 1 && gate.lock == SHARED { Gate { lock: ALONE, ..gate } } else { gate };
             let outcome = self.attempt(ctx, gate, &work).await;
             match outcome {

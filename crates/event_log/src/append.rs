@@ -9,13 +9,14 @@ use vault::SubjectKeys;
 
 use crate::{Actor, Event, Trail};
 
-/// A read model kept in the command's own transaction. It matches on the stored event's type and moves sealed bytes.
+/// A read model that is written in the transaction of the command. It matches on the type of the stored event and moves
+/// sealed bytes.
 pub trait Inline: Sync {
-    /// Queues the statements that follow from events, in one statement a table.
+    /// Queues the statements that follow from events, one statement for each table.
     fn project(&self, events: &[Event], tx: &Tx);
 }
 
-/// The events of one transaction, in the order in which commands made them.
+/// The events that one transaction adds to the log, in the order in which commands made them.
 pub struct Unit {
     pub(crate) actor: Actor,
     pub(crate) trail: Trail,
@@ -24,12 +25,13 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// A unit for a context; with keys, the client's address and agent are kept, sealed.
+    /// A unit for a context. With keys, the address and agent of the client are kept, sealed; without keys they are
+    /// not.
     pub fn new(ctx: &Ctx, keys: Option<Arc<SubjectKeys>>) -> Self {
         Self { actor: Actor::of(ctx), trail: Trail::of(&ctx.client), keys, events: Mutex::default() }
     }
 
-    /// The same, whose events say more in their sealed trail, such as a reason. Without keys it is not kept.
+    /// Adds details, such as a reason, to the sealed trail of the events. Without keys they are not kept.
     pub fn with_details(mut self, details: String) -> Self {
         self.trail.details = Some(Personal::new(details));
         self
@@ -39,7 +41,6 @@ impl Unit {
         self.events.lock().expect("no one panics while adding events").extend(events);
     }
 
-    /// How many events there are so far.
     pub fn len(&self) -> usize {
         self.events.lock().expect("no one panics while adding events").len()
     }
@@ -49,17 +50,17 @@ impl Unit {
         self.events.lock().expect("no one panics while adding events").last().cloned()
     }
 
-    /// Whether there are none so far.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Drops the events so far.
+    /// Drops all events that were added and not flushed yet.
     pub fn clear(&self) {
         self.events.lock().expect("no one panics while adding events").clear();
     }
 
-    /// Queues the events since the last time and all inline read models for the transaction's last flight.
+    /// Queues the events since the last call, and the statements of all inline read models, for the last flight of the
+    /// transaction.
     pub fn flush(&self, tx: &Tx, projections: &[&dyn Inline]) {
         let events = std::mem::take(&mut *self.events.lock().expect("no one panics while adding events"));
         if events.is_empty() {

@@ -1,4 +1,4 @@
-//! One event as it is stored, and the places its sealed parts belong to.
+//! An event as it is stored, and the places of its sealed parts.
 
 use std::collections::BTreeMap;
 
@@ -11,54 +11,53 @@ use vault::{Aad, RecordKey, Sealed, SubjectKeys, Unreadable};
 /// An event as it stands in `log.events`; payload and metadata are the exact text.
 #[derive(Clone, Debug, Serialize, Deserialize, FromRow)]
 pub struct Event {
-    /// Type of the stream: `account`, `consent`, `record` or `access`.
+    /// Type of the stream, such as `account` or `record`.
     pub aggregate_type: String,
-    /// Id of the stream.
     pub aggregate_id: String,
-    /// Place in the stream, from 1.
+    /// Number of the event in its stream, from 1.
     pub sequence: i64,
-    /// What happened, past tense, dotted: `record.submitted`.
+    /// What happened, in the past tense and with a dot: `record.submitted`.
     pub event_type: String,
     /// Version of the payload's shape.
     pub event_version: String,
     /// A JSON object; `{"sealed": "…"}` where it describes a person.
     #[row(sql = "payload::text")]
+    /// A JSON object; `{"sealed": "…"}` if it describes a person.
     pub payload: String,
     /// A JSON object of strings: who, under which request, and the sealed trail.
     #[row(sql = "metadata::text")]
+    /// A JSON object of strings: who acted, in which request, and the sealed trail.
     pub metadata: String,
     /// The event's own id.
     #[row(with = EventId)]
     pub event_id: EventId,
     /// Whom it is about; nil for the system.
     #[row(with = SubjectId)]
+    /// The person whom the event is about; nil for the system.
     pub subject_id: SubjectId,
     /// The record's kind, or the aggregate's type.
     pub kind: String,
-    /// When it was recorded, to the microsecond.
+    /// When the event was recorded, to the microsecond.
     pub recorded_at: DateTime<Utc>,
 }
 
 /// Who acted, as far as the log says it in clear.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Actor {
-    /// The capacity: `subject`, `compliance`, `auditor`, `anonymous` or `system`.
+    /// The role in which somebody acted, such as `subject`, `compliance` or `system`.
     pub role: String,
-    /// The request's id.
     pub request: String,
-    /// The sign-in's id, where there was one.
+    /// The id of the session; absent without a sign-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
 }
 
-/// Where it came from and what it touched; sealed under the actor's trail key.
+/// Where a request came from and what it touched. It is sealed under the actor's trail key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Trail {
-    /// The client's address.
     pub address: Personal<String>,
-    /// The client's user agent.
     pub agent: Personal<String>,
-    /// What a read asked for.
+    /// What a read asked for, or a reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Personal<String>>,
 }
@@ -78,7 +77,7 @@ fn text_of(trail: &Trail) -> Vec<u8> {
 }
 
 impl Event {
-    /// The place a sealed payload belongs to: subject, stream, sequence, type and version.
+    /// The place of a sealed payload: subject, stream, sequence, type and version.
     pub fn place(&self) -> Aad {
         self.place_of("event")
     }
@@ -100,7 +99,7 @@ impl Event {
         Ok(Personal::new(body.to_vec()))
     }
 
-    /// Writes who acted, in clear, and the trail, sealed, into the metadata.
+    /// Writes the metadata: who acted, in clear, and the trail, sealed.
     pub fn set_metadata(&mut self, actor: &Actor, trail: Option<(&SubjectKeys, &Trail)>) {
         self.write_metadata(
             actor,
@@ -108,8 +107,8 @@ impl Event {
         );
     }
 
-    /// Writes who acted, and in place of a trail as many random bytes as this one would have, sealed: only the owner of the
-    /// event can tell that there is none.
+    /// Writes the metadata: who acted, and instead of a trail as many random bytes as `as_long_as` would have when
+    /// sealed, so that only the owner of the event can tell that there is no trail.
     pub fn set_metadata_without_trail(&mut self, actor: &Actor, as_long_as: &Trail) {
         self.write_metadata(actor, Some(Sealed::decoy(text_of(as_long_as).len())));
     }
@@ -123,12 +122,12 @@ impl Event {
         self.metadata = serde_json::to_string(&metadata).expect("strings can be written as JSON");
     }
 
-    /// Who acted.
+    /// `None` if the metadata cannot be read.
     pub fn actor(&self) -> Option<Actor> {
         serde_json::from_str(&self.metadata).ok()
     }
 
-    /// Opens the trail, where the event has one.
+    /// Opens the trail; `None` if the event has none.
     pub fn open_trail(&self, keys: &SubjectKeys) -> Result<Option<Trail>, Unreadable> {
         let metadata: BTreeMap<String, String> = serde_json::from_str(&self.metadata).map_err(|_| Unreadable)?;
         let Some(trail) = metadata.get("trail") else { return Ok(None) };
@@ -138,7 +137,6 @@ impl Event {
 }
 
 impl Actor {
-    /// Who acts in this context.
     pub fn of(ctx: &Ctx) -> Self {
         Self {
             role: ctx.role.as_str().to_owned(),
@@ -149,7 +147,6 @@ impl Actor {
 }
 
 impl Trail {
-    /// Where this client's request came from.
     pub fn of(client: &Client) -> Self {
         Self { address: client.address.clone(), agent: client.agent.clone(), details: None }
     }

@@ -1,8 +1,8 @@
-//! The log: appending events with whatever follows from them, loading streams, reading on in commit order.
+//! The log: appending events together with their read models, loading streams, and reading on in commit order.
 //!
-//! Promises: a command's events, its read models and its answer are stored together or not at all; a reader that pages by
-//! [`Position`] loses nothing, repeats nothing and keeps the order. Refuses: to change or remove an event. Events that
-//! describe a person are sealed here, on the way in; nothing else of the server sees how.
+//! Promises: a command's events, its read models and its answer are stored together or not at all; a reader that pages
+//! by [`Position`] loses nothing, repeats nothing and keeps the order. Refuses to change or remove an event. Events
+//! that describe a person are sealed here when they are added; no other part of the server knows how.
 
 mod append;
 mod event;
@@ -15,5 +15,5 @@ pub use event::{Actor, Event, Trail, stored_json};
 pub use reader::{PlacedEvent, Position, Reader, holders};
 pub use store::{Sealing, Store, Stream, execute};
 
-/// `cqrs-es`'s traits, as this log takes them.
+/// The traits of `cqrs-es` that this log uses.
 pub use cqrs_es;

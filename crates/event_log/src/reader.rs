@@ -1,7 +1,8 @@
-//! Reading on: every event once, in commit order, none lost to a transaction that is still open.
+//! Reading on: every event once, in commit order, and none lost to a transaction that is still open.
 //!
-//! A page and its bound come from one statement. The bound is the oldest transaction still running: below it nothing can
-//! appear any more, so a reader never passes an event that commits later. `txid` orders by transaction, `position` within.
+//! A page and its bound come from one statement. The bound is the oldest transaction that is still running. No event
+//! can appear below the bound any more, so a reader never passes an event that commits later. `txid` orders the
+//! transactions, `position` the events within a transaction.
 
 use db::{FromRow, Query, Row, sql};
 
@@ -13,7 +14,7 @@ pub struct Position {
     /// The transaction's id.
     #[row(sql = "txid::text", with = txid_of)]
     pub txid: u64,
-    /// The place among all events.
+    /// The number of the event among all events.
     pub position: i64,
 }
 
@@ -37,12 +38,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader that goes on behind `after`, `limit` events a page.
+    /// A reader that goes on after `after`, with `limit` events a page.
     pub fn new(after: Position, limit: i64) -> Self {
         Self { after, limit }
     }
 
-    /// The statement of the next page.
     pub fn page(&self) -> Query {
         Query::new(sql!(
             "-- log_page
@@ -58,7 +58,7 @@ impl Reader {
         .bind(self.limit)
     }
 
-    /// Takes a page's rows and moves on behind them.
+    /// Takes the rows of a page, and moves the reader behind them.
     pub fn take(&mut self, rows: &[Row]) -> Vec<(Position, Event)> {
         let page: Vec<_> =
             rows.iter().map(PlacedEvent::from_row).map(|placed| (placed.position, placed.event)).collect();
@@ -66,13 +66,12 @@ impl Reader {
         page
     }
 
-    /// How far it has come.
     pub fn position(&self) -> Position {
         self.after
     }
 }
 
-/// Names the backends whose open transaction holds readers back, by pid.
+/// The process ids of the backends whose open transaction holds readers back.
 pub fn holders() -> Query {
     Query::new(
         "-- log_holders

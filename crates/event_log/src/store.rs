@@ -1,4 +1,5 @@
-//! cqrs-es's [`EventStore`] over one transaction: loading is prepared by the first flight, committing only queues.
+//! cqrs-es's [`EventStore`] over one transaction: loading takes what the first flight has read, and committing only
+//! queues.
 
 use std::collections::HashMap;
 
@@ -15,22 +16,22 @@ use crate::{Event, Unit, stored_json};
 /// Whether a stream's payloads describe a person.
 #[derive(Clone, Copy)]
 pub enum Sealing<'k> {
-    /// No: purposes, versions, states and times.
+    /// The payloads describe nobody: purposes, versions, states and times.
     Clear,
-    /// Yes: every payload is sealed with the record's key.
+    /// Every payload is sealed with the record's key.
     Record(&'k RecordKey),
 }
 
-/// One stream and what is known of it.
+/// One stream, and what is known of it before a command.
 #[derive(Clone, Copy)]
 pub struct Stream<'k> {
-    /// Whom it is about.
+    /// The person whom the stream is about.
     pub subject: SubjectId,
-    /// What `kind` says of its events.
+    /// The column `kind` of the stream's events.
     pub kind: &'static str,
-    /// Whether its payloads are sealed.
     pub sealing: Sealing<'k>,
-    /// Its newest event, or none where the stream begins. Every event here carries the whole state.
+    /// The newest event of the stream; `None` if the stream begins. Every event carries the whole state, so no older
+    /// event is loaded.
     pub newest: Option<&'k Event>,
 }
 
@@ -43,7 +44,7 @@ pub struct Store<'u> {
 }
 
 impl<'u> Store<'u> {
-    /// A store that adds to `unit` what a command on `stream` makes, stamped `now`.
+    /// A store that adds the events of a command on `stream` to `unit`, recorded at `now`.
     pub fn new(
         unit: &'u Unit,
         stream: Stream<'u>,
@@ -145,7 +146,7 @@ impl<A: Aggregate> EventStore<A> for Store<'_> {
     }
 }
 
-/// Runs one command: load, decide, queue. Nothing is stored before the transaction's last flight.
+/// Runs one command: loads, decides and queues. Nothing is stored before the last flight of the transaction.
 pub async fn execute<A>(
     store: Store<'_>,
     id: &str,

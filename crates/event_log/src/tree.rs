@@ -1,6 +1,6 @@
-//! The tree's tables: which of them one step reads and writes, and what is read for whoever asks.
+//! The tables of the tree: what one step reads and writes, and what is read to answer requests.
 //!
-//! Leaves are the events in the order of the [`Reader`](crate::Reader), from behind the place where the newest tree begins. A
+//! Leaves are the events in the order of the [`Reader`](crate::Reader), from the first event of the newest tree on. A
 //! step holds the tree's row, so that of several servers one integrates and none waits.
 
 use chrono::{DateTime, Utc};
@@ -12,38 +12,36 @@ use crate::{Event, Position};
 /// A tree as its row says.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct TreeRow {
-    /// Its number, from 1; the highest grows.
+    /// The number of the tree, from 1. The tree with the highest number grows.
     pub tree: i64,
-    /// Its origin.
     pub origin: String,
-    /// So many events of the log come before its first leaf.
+    /// How many events of the log come before the first leaf of the tree.
     pub begins: i64,
     /// How many leaves it has.
     #[row(with = size_of)]
+    /// How many leaves the tree has.
     pub size: u64,
     /// Up to where the log is integrated.
     #[row(flatten)]
+    /// The position up to which the log is in the tree.
     pub position: Position,
 }
 
 /// A signed checkpoint as it is stored.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct StoredCheckpoint {
-    /// The tree's number.
     pub tree: i64,
     /// How many leaves it covers.
     #[row(with = size_of)]
+    /// How many leaves the checkpoint covers.
     pub size: u64,
-    /// The signed note.
     pub note: String,
     /// Whether enough witnesses have cosigned.
     pub witnessed: bool,
-    /// When it was signed.
     pub signed_at: DateTime<Utc>,
 }
 
 impl Event {
-    /// The event as a leaf.
     pub fn leaf(&self) -> Leaf<'_> {
         Leaf {
             aggregate_type: &self.aggregate_type,
@@ -69,7 +67,8 @@ fn size_of(count: i64) -> u64 {
     u64::try_from(count).expect("a size is not negative")
 }
 
-/// Takes the newest tree for the length of the transaction; no row where another server has it, or where there is none.
+/// Locks the newest tree for the length of the transaction. Returns no row if another server has it, or if there is no
+/// tree.
 pub fn tree_lock() -> Query {
     Query::new(sql!(
         "-- tree_lock
@@ -85,7 +84,7 @@ pub fn tree_list() -> Query {
     Query::new(sql!("-- tree_list\nSELECT ", TreeRow::COLUMNS, " FROM log.trees ORDER BY tree DESC"))
 }
 
-/// Begins a tree behind a place of the log; nothing where that number is taken.
+/// Begins a tree after a position of the log. Returns no row if the number is taken.
 pub fn tree_add(tree: &TreeRow, now: DateTime<Utc>) -> Query {
     Query::new(
         "-- tree_add
@@ -114,7 +113,7 @@ fn level_of(level: i16) -> u8 {
     u8::try_from(level).expect("a level is 0 to 7")
 }
 
-/// Tiles by their coordinates.
+/// The tiles with these levels and numbers.
 pub fn tiles_get(tree: i64, coordinates: &[(u8, u64)]) -> Query {
     let (levels, tiles): (Vec<i16>, Vec<i64>) =
         coordinates.iter().map(|(level, tile)| (i16::from(*level), count(*tile))).unzip();
@@ -130,7 +129,7 @@ pub fn tiles_get(tree: i64, coordinates: &[(u8, u64)]) -> Query {
     .bind(tiles)
 }
 
-/// The tiles by which a tree of that size goes on growing.
+/// The tiles that a tree of this size needs to go on growing.
 pub fn edge_get(tree: &TreeRow) -> Query {
     tiles_get(tree.tree, &Edge::coordinates(tree.size))
 }
@@ -155,7 +154,7 @@ pub fn tiles_put(tree: i64, grown: Vec<Grown>) -> Query {
     .bind(hashes)
 }
 
-/// Stores where bundles begin: of the leaves from `first` on, each that is the first of 256.
+/// Stores the positions at which bundles begin. Of the leaves from `first` on, these are the first of each 256.
 pub fn bundles_put(tree: i64, first: u64, positions: impl Iterator<Item = Position>) -> Query {
     let (mut bundles, mut txids, mut places) = (Vec::new(), Vec::new(), Vec::new());
     for (index, position) in (first..).zip(positions).filter(|(index, _)| index % TILE_HASHES == 0) {
@@ -174,7 +173,7 @@ pub fn bundles_put(tree: i64, first: u64, positions: impl Iterator<Item = Positi
     .bind(places)
 }
 
-/// Moves a tree on.
+/// Stores the new size and position of a tree.
 pub fn tree_move(tree: &TreeRow, now: DateTime<Utc>) -> Query {
     Query::new(
         "-- tree_move
@@ -188,7 +187,6 @@ pub fn tree_move(tree: &TreeRow, now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
-/// Stores a signed checkpoint.
 pub fn checkpoint_add(tree: i64, checkpoint: &Checkpoint, witnessed: bool, now: DateTime<Utc>) -> Query {
     Query::new(
         "-- checkpoint_add
@@ -202,7 +200,7 @@ pub fn checkpoint_add(tree: i64, checkpoint: &Checkpoint, witnessed: bool, now: 
     .bind(now)
 }
 
-/// Stores what witnesses have added to a checkpoint.
+/// Stores the cosignatures that witnesses have added to a checkpoint.
 pub fn checkpoint_cosign(tree: i64, checkpoint: &Checkpoint, witnessed: bool) -> Query {
     Query::new(
         "-- checkpoint_cosign\nUPDATE log.checkpoints SET note = $3, witnessed = $4\n        WHERE tree = $1 AND size = $2 AND NOT witnessed",
@@ -213,7 +211,7 @@ pub fn checkpoint_cosign(tree: i64, checkpoint: &Checkpoint, witnessed: bool) ->
     .bind(witnessed)
 }
 
-/// The newest checkpoint of a tree, or of the newest tree where none is named; with `published`, only one that is.
+/// The newest checkpoint of a tree; without a tree, of the newest tree. With `published`, only a published checkpoint.
 pub fn checkpoint_newest(tree: Option<i64>, published: bool) -> Query {
     Query::new(
         sql!("-- checkpoint_newest
@@ -224,7 +222,7 @@ pub fn checkpoint_newest(tree: Option<i64>, published: bool) -> Query {
     .bind(tree)
 }
 
-/// Of checkpoints older than a day one an hour stays, the last of it.
+/// Removes checkpoints that are older than a day, except the last one of each hour.
 pub fn checkpoints_thin(now: DateTime<Utc>) -> Query {
     Query::new(
         "-- checkpoints_thin
@@ -260,8 +258,8 @@ pub struct LeafRow {
     pub index: u64,
 }
 
-/// The tree and the index of the leaf that an event is, by the event's place in the log: the start of its bundle, and how many
-/// events stand between.
+/// The tree and the leaf index of the event at a position: the start of its bundle, plus the number of events in
+/// between.
 pub fn leaf_index(position: Position) -> Query {
     Query::new(
         "-- leaf_index
@@ -283,9 +281,10 @@ pub struct UncoveredRow {
     pub checkpoint: Option<DateTime<Utc>>,
 }
 
-/// Since when something waits for a published checkpoint: the time of the first event that is not integrated, and of the oldest
-/// checkpoint that witnesses did not cosign, each none where nothing waits. What is compared with a column is a value of its own:
-/// an expression around it would keep the index from being used, since under row-level security it may not be known to be safe.
+/// Since when something waits for a published checkpoint: the time of the first event that is not in the tree, and of
+/// the oldest checkpoint that witnesses did not cosign. Each is NULL if nothing waits. A column is compared with a
+/// plain value, because under row-level security an expression that is not known to be safe would keep the index from
+/// being used.
 pub fn log_uncovered() -> Query {
     Query::new(
         "-- log_uncovered

@@ -1,4 +1,5 @@
-//! Accepting connections: each takes a place first, and a lack of descriptors is waited out.
+//! Accepting connections: each connection takes a slot first, and accepting pauses while the process has no descriptors
+//! left.
 
 use std::{
     io::{self, ErrorKind},
@@ -15,11 +16,11 @@ use tokio::{net::TcpListener, time::Instant};
 
 use crate::{LimitedStream, Peer, connections::Connections};
 
-/// How long accepting rests where the operating system has nothing left to give.
+/// How long accepting pauses if the operating system has nothing left to give.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often the log says that there is no room.
+/// The shortest time between two warnings that there is no room.
 const SAY_EVERY: Duration = Duration::from_secs(10);
-/// What a client gets that has its share of connections already.
+/// The answer to a client that has its share of connections already.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -31,12 +32,11 @@ pub struct LimitedAcceptor {
 }
 
 impl LimitedAcceptor {
-    /// Accepts what comes to `listener`.
     pub fn new(listener: TcpListener, connections: Arc<Connections>) -> Self {
         Self { listener, connections, said: None }
     }
 
-    /// Tells the log that there is no room, once in a while.
+    /// Warns that there is no room, at most once in [`SAY_EVERY`].
     fn say(&mut self, why: &str) {
         if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
             self.said = Some(Instant::now());
@@ -67,7 +67,7 @@ impl LimitedAcceptor {
             };
             let Some(taken) = self.connections.places.take(peer, permit) else {
                 self.say("a client has its share of connections already; more are refused");
-                // Whoever does not read it is refused all the same.
+                // A client that does not read the answer is refused all the same.
                 let _ = stream.try_write(TOO_MANY);
                 continue;
             };
@@ -76,7 +76,7 @@ impl LimitedAcceptor {
     }
 }
 
-/// For how long accepting rests after an error: not at all where only the one connection failed.
+/// How long accepting pauses after an error; `None` if only the one connection failed.
 fn pause_after(error: &io::Error) -> Option<Duration> {
     let of_the_connection = matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! The connections of one server: their limits, their places, and the work in progress on them.
+//! The connections of one server: their limits, their slots, and the requests in progress on them.
 
 use std::{
     sync::{Arc, Weak},
@@ -11,29 +11,29 @@ use tokio::sync::watch;
 
 use crate::places::{Peer, Place, Places, most_connections};
 
-/// How long things may take, and how many there may be.
+/// How long things may take, and how many connections there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once.
+    /// The most connections at once.
     pub connections: usize,
-    /// Connections of one client at once: an IPv4 address, or an IPv6 network of 64 bits.
+    /// The most connections of one client at once. A client is an IPv4 address, or an IPv6 network of 64 bits.
     pub connections_per_client: usize,
-    /// A connection without a request, and without a byte of one.
+    /// How long a connection may last without a byte of a request.
     pub idle: Duration,
-    /// The head of a request, from its first byte on.
+    /// How long the head of a request may take, from its first byte on.
     pub head: Duration,
-    /// A client that takes nothing of an answer.
+    /// How long a client may take nothing of an answer.
     pub stall: Duration,
-    /// A request, its body included, until its answer begins.
+    /// How long a request, including its body, may take until its answer begins.
     pub request: Duration,
-    /// The same once the server stops. Below [`Limits::stop`], so that the answer still leaves.
+    /// The same once the server stops. It is below [`Limits::stop`], so that the answer can still be sent.
     pub last_call: Duration,
-    /// The stop of the server: what goes on for longer is cut off.
+    /// How long the stop of the server may take. What goes on for longer is cut off.
     pub stop: Duration,
 }
 
 impl Limits {
-    /// What is usual where a process may have so many connections.
+    /// The usual limits for a process that may have so many connections.
     pub fn of(connections: usize) -> Self {
         Self {
             connections,
@@ -54,7 +54,6 @@ impl Default for Limits {
     }
 }
 
-/// All connections of a server.
 #[derive(Debug)]
 pub struct Connections {
     limits: Limits,
@@ -63,18 +62,17 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// None yet. Peers that `exempt` names have no share of their own: proxies, which speak for many clients.
+    /// No connection yet. Peers in `exempt` are not limited per client: they are proxies, which speak for many clients.
     pub fn new(limits: Limits, exempt: Vec<std::net::IpAddr>) -> Arc<Self> {
         let places = Places::new(limits.connections, limits.connections_per_client, exempt);
         Arc::new(Self { limits, places, stopping: watch::Sender::new(false) })
     }
 
-    /// The limits that count.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Begins the stop: connections without a request end, requests have until the last call.
+    /// Begins the stop: connections without a request end, and requests may go on until the last call.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
     }
@@ -83,12 +81,12 @@ impl Connections {
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stopping = self.stopping.subscribe();
         async move {
-            // An error says that there are no connections any more, which is as good as a stop.
+            // An error says that there are no connections any more, which means the same as a stop.
             let _ = stopping.wait_for(|stopping| *stopping).await;
         }
     }
 
-    /// Marks the connection that a request came on as at work, until the value is dropped.
+    /// Marks the connection of a request as at work, until the returned value is dropped.
     pub fn begin(&self, request: &Request) -> Work {
         let peer = Peer::of(request);
         let place = peer.and_then(|peer| self.places.find(&peer)).unwrap_or_default();
@@ -98,7 +96,8 @@ impl Connections {
         Work(place)
     }
 
-    /// Waits for an answer as long as a request may take, or until the last call of the stop; `None` where it came too late.
+    /// Waits for an answer as long as a request may take, or until the last call of the stop; `None` if the answer came
+    /// too late.
     pub async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         let last_call = async {
             self.stopped().await;
@@ -112,13 +111,13 @@ impl Connections {
     }
 }
 
-/// A request that is being worked on; its connection keeps its place meanwhile.
+/// A request that is being worked on. Its connection keeps its slot meanwhile.
 #[derive(Debug)]
 pub struct Work(Weak<Place>);
 
 impl Work {
-    /// Goes on until the body of an answer has left, where that is written piece by piece. Such an answer says how long it is;
-    /// others are whole before their first byte leaves.
+    /// Keeps the mark until the body of an answer is sent, if the body is written piece by piece. Such an answer
+    /// declares its length; other answers are complete before their first byte is sent.
     pub fn until_sent(self, mut response: Response) -> Response {
         if !response.headers().contains_key(header::CONTENT_LENGTH) {
             return response;

@@ -1,9 +1,10 @@
-//! Connections from outside: how many there may be, and how long one may keep its place.
+//! Connections from outside: how many there may be, and how long one may keep its slot.
 //!
-//! Promises: half a request, an idle connection, and a client that takes no answer lose their place after a while; one client never has
-//! more than its share; where the process has no descriptor left, accepting pauses instead of trying without end; when the server
-//! stops, connections without a request end at once, and a request that would outlast the stop is answered before it. A download that
-//! makes progress is never cut, however long it takes. Refuses nothing that was accepted: what a request says is others' business.
+//! Promises: half a request, an idle connection, and a client that takes no answer lose their slot after a while. One
+//! client never has more than its share. If the process has no descriptor left, accepting pauses instead of trying
+//! without end. When the server stops, connections without a request end at once, and a request that would outlast the
+//! stop is answered before it. A download that makes progress is never cut, however long it takes. Refuses no request:
+//! the content of a request is checked elsewhere.
 
 mod accept;
 mod connections;

@@ -1,4 +1,4 @@
-//! Places of connections: so many in all, so many a client, and what each is doing.
+//! Slots of connections: how many there are in all and for each client, and what each connection is doing.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-/// The ends of a connection: theirs and ours.
+/// The two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// The client's end.
@@ -27,7 +27,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// On which connection a request came; `None` where it came on none, as in tests.
+    /// The connection on which a request came; `None` if it came on none, as in tests.
     pub fn of(request: &Request) -> Option<Self> {
         let RemoteAddr(theirs) = request.remote_addr();
         let ours = &request.local_addr().0;
@@ -35,11 +35,11 @@ impl Peer {
     }
 }
 
-/// Who counts as one client.
+/// What counts as one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Client {
     V4([u8; 4]),
-    /// A network of 64 bits, since one client may have all of it.
+    /// A network of 64 bits, because one client may have all of its addresses.
     V6([u8; 8]),
 }
 
@@ -55,28 +55,29 @@ impl Client {
     }
 }
 
-/// So many descriptors a process keeps for files and its database.
+/// How many descriptors a process keeps for files and its database.
 const RESERVED: u64 = 64;
-/// More connections than this are never held, whatever the operating system allows.
+/// The most connections that are ever held, whatever the operating system allows.
 const MOST: u64 = 4096;
 
-/// How many connections this process may hold: half of the descriptors that it may have, since requests need some too.
+/// How many connections this process may hold: half of its descriptors, because requests need some too.
 pub fn most_connections() -> usize {
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(2 * MOST);
     let most = (descriptors / 2).min(descriptors.saturating_sub(RESERVED)).clamp(8, MOST);
     usize::try_from(most).expect("a small number")
 }
 
-/// What one connection is doing.
+/// The slot of one connection: what the connection is doing.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// Requests that are being worked on; several on a connection of HTTP/2.
+    /// Requests that are being worked on. A connection of HTTP/2 may have several.
     working: AtomicUsize,
-    /// Requests that have begun so far.
+    /// How many requests have begun so far.
     begun: AtomicUsize,
-    /// When it last opened, ended a request, or sent something.
+    /// When the connection last opened, ended a request, or sent something.
     moved: Mutex<Instant>,
-    /// Who reads from the connection, to be woken when no request is worked on any more: only then does time run.
+    /// The task that reads from the connection. It is woken when no request is worked on any more, because only then
+    /// the time limits run.
     reader: Mutex<Option<Waker>>,
 }
 
@@ -99,7 +100,7 @@ impl Place {
         }
     }
 
-    /// Has a reader woken at the next end. It must look afterwards whether that has been meanwhile.
+    /// Wakes a reader when the last request ends. The reader must check afterwards whether that has happened already.
     pub(crate) fn wake_at_end(&self, reader: &Waker) {
         *self.reader.lock().expect("no one panics with the lock") = Some(reader.clone());
     }
@@ -112,7 +113,7 @@ impl Place {
         *self.moved.lock().expect("no one panics with the lock") = Instant::now();
     }
 
-    /// When it has done nothing for so long.
+    /// The time at which the connection will have done nothing for `time`.
     pub(crate) fn after(&self, time: Duration) -> Instant {
         *self.moved.lock().expect("no one panics with the lock") + time
     }
@@ -124,7 +125,6 @@ struct Held {
     by_peer: HashMap<Peer, Weak<Place>>,
 }
 
-/// All places.
 #[derive(Debug)]
 pub(crate) struct Places {
     free: Arc<Semaphore>,
@@ -139,17 +139,17 @@ impl Places {
         Self { free: Arc::new(Semaphore::new(most)), share, exempt, held: Arc::default() }
     }
 
-    /// Whether all places are taken.
+    /// Whether all slots are taken.
     pub(crate) fn is_full(&self) -> bool {
         self.free.available_permits() == 0
     }
 
-    /// Waits for a free place.
+    /// Waits for a free slot.
     pub(crate) async fn free(&self) -> OwnedSemaphorePermit {
         self.free.clone().acquire_owned().await.expect("it is never closed")
     }
 
-    /// Gives a place to a connection; none where its client has its share already.
+    /// Gives a slot to a connection; `None` if its client has its share already.
     pub(crate) fn take(&self, peer: Peer, permit: OwnedSemaphorePermit) -> Option<Taken> {
         let client = Client::of(peer.theirs.ip());
         let mut held = self.held.lock().expect("no one panics with the lock");
@@ -173,7 +173,7 @@ impl Places {
     }
 }
 
-/// A connection's place, given back when it is dropped.
+/// A connection's slot. It is given back when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) place: Arc<Place>,

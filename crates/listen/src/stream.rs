@@ -1,8 +1,9 @@
-//! One connection, with the times that it may take.
+//! One connection, with its time limits.
 //!
-//! While no request is being worked on, reading ends with an error once the connection has been idle, or at half a head, for too long.
-//! Writing ends with an error once the client takes nothing for too long. At the end the client is read away for a moment, since a
-//! connection that is closed while the client still sends is reset, and the answer is lost with it.
+//! While no request is being worked on, reading ends with an error once the connection has been idle for too long, or
+//! once the head of a request takes too long. Writing ends with an error once the client takes nothing for too long. At
+//! the end the stream reads for a moment what the client still sends, because a connection that is closed while the
+//! client sends is reset, and the answer is lost with it.
 
 use std::{
     io::{self, ErrorKind},
@@ -23,9 +24,9 @@ use crate::{
     places::{Place, Taken},
 };
 
-/// How long a connection without a request lives on once the server stops: an answer may be leaving.
+/// How long a connection without a request stays open once the server stops, because an answer may still be leaving.
 const REST: Duration = Duration::from_secs(1);
-/// How long what a client still sends is read away at the end of its connection.
+/// How long the stream reads what a client still sends at the end of its connection.
 const LINGER: Duration = Duration::from_secs(2);
 
 type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -44,12 +45,12 @@ pub struct LimitedStream {
     lingering: Timer,
 }
 
-/// A point in time that may move, and that wakes who waits for it.
+/// A point in time that may move, and that wakes the task that waits for it.
 #[derive(Default)]
 struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
-    /// Whether the time has come; the task is woken when it does.
+    /// Whether the time has come. If not, the task is woken when it comes.
     fn has_come(&mut self, at: Instant, cx: &mut Context<'_>) -> bool {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if sleep.deadline() != at {
@@ -58,7 +59,7 @@ impl Timer {
         sleep.as_mut().poll(cx).is_ready()
     }
 
-    /// The same, so much after the first call since the last [`Timer::forget`].
+    /// The same for `time` after the first call since the last [`Timer::forget`].
     fn has_passed(&mut self, time: Duration, cx: &mut Context<'_>) -> bool {
         let at = self.0.as_ref().map_or_else(|| Instant::now() + time, |sleep| sleep.deadline());
         self.has_come(at, cx)
@@ -87,12 +88,12 @@ impl LimitedStream {
         &self.taken.place
     }
 
-    /// Since when a head is coming that is not whole yet.
+    /// When the first byte came of a head that is not complete yet.
     fn head_since(&self) -> Option<Instant> {
         self.head.filter(|(_, begun)| *begun == self.place().begun()).map(|(since, _)| since)
     }
 
-    /// Whether the connection has kept its place for too long without a request.
+    /// Whether the connection has kept its slot for too long without a request.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(stop) = &mut self.stop
             && stop.as_mut().poll(cx).is_ready()
@@ -107,7 +108,7 @@ impl LimitedStream {
         self.reading.has_come(until, cx)
     }
 
-    /// Notes the outcome of a write; ends a connection whose client takes nothing.
+    /// Notes the outcome of a write. Ends a connection whose client takes nothing.
     fn written<T>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.place().touch();
@@ -125,7 +126,8 @@ impl AsyncRead for LimitedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let outcome = Pin::new(&mut this.stream).poll_read(cx, buf);
-        // Those who read don't come back by themselves when an answer has left, since they wait for the socket already.
+        // The reader waits for the socket and would not come back by itself when an answer has left, so it is woken
+        // then.
         this.place().wake_at_end(cx.waker());
         if this.place().is_working() {
             // Bodies have time limits of their own, and so has the request as a whole.

@@ -1,4 +1,4 @@
-//! Budgets: ε in millionths and δ in parts of 10¹², so that sums are exact, and what is spent adds up.
+//! Budgets: ε in millionths and δ in parts of 10¹², so that sums are exact.
 
 use std::{fmt, iter::Sum, ops::Add};
 
@@ -7,15 +7,13 @@ use std::{fmt, iter::Sum, ops::Add};
 pub struct Epsilon(u32);
 
 impl Epsilon {
-    /// Millionths in 1.
+    /// How many millionths 1 has.
     pub const ONE: u32 = 1_000_000;
 
-    /// So many millionths.
     pub const fn from_micros(micros: u32) -> Self {
         Self(micros)
     }
 
-    /// In millionths.
     pub const fn micros(self) -> u32 {
         self.0
     }
@@ -25,7 +23,7 @@ impl Epsilon {
         f64::from(self.0) / f64::from(Self::ONE)
     }
 
-    /// So many percent of it, rounded down.
+    /// `percent` percent of this ε, rounded down.
     pub const fn percent(self, percent: u32) -> Self {
         Self((self.0 as u64 * percent as u64 / 100) as u32)
     }
@@ -55,22 +53,19 @@ impl Sum for Epsilon {
 pub struct Delta(u64);
 
 impl Delta {
-    /// So many parts of 10¹².
     pub const fn from_picos(picos: u64) -> Self {
         Self(picos)
     }
 
-    /// In parts of 10¹².
     pub const fn picos(self) -> u64 {
         self.0
     }
 
-    /// As a number.
     pub fn value(self) -> f64 {
         self.0 as f64 / 1e12
     }
 
-    /// So many percent of it, rounded down.
+    /// `percent` percent of this δ, rounded down.
     pub const fn percent(self, percent: u32) -> Self {
         Self(self.0 / 100 * percent as u64)
     }
@@ -83,28 +78,25 @@ impl Add for Delta {
     }
 }
 
-/// What may be spent on one person in one period.
+/// The most that may be spent on one person in one period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// At most this ε.
     pub epsilon: Epsilon,
-    /// At most this δ.
     pub delta: Delta,
 }
 
-/// More was to be spent than is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the budget does not suffice: ε = {left} is left, and {wanted} was asked for")]
 pub struct Overspent {
     /// What is left of ε.
     pub left: Epsilon,
-    /// What was asked for.
+    /// The ε that was asked for.
     pub wanted: Epsilon,
 }
 
 impl Budget {
-    /// Takes part of it; gives what is left. One person is in each of the spent-on tables once, so that what is spent on
-    /// them adds up.
+    /// Takes a part of the budget, and returns what is left. A person is in each table once, so that what is spent on
+    /// the tables adds up.
     pub fn spend(self, epsilon: Epsilon, delta: Delta) -> Result<Self, Overspent> {
         let left = self.epsilon.0.checked_sub(epsilon.0).zip(self.delta.0.checked_sub(delta.0));
         let (left, delta) = left.ok_or(Overspent { left: self.epsilon, wanted: epsilon })?;

@@ -1,27 +1,24 @@
-//! Intervals for the noise: where a true value lies, given what was published, with 95 % probability over the noise alone.
+//! Intervals for the noise: where a true value lies, given what was published, with 95 % probability over the noise
+//! alone.
 //!
-//! They say nothing about sampling: the people who take part are the whole, not a sample of it.
+//! The intervals say nothing about sampling, because the people who take part are the whole and not a sample.
 
-/// The part of the noise that an interval may miss.
+/// The probability with which an interval may miss the true value.
 pub(crate) const MISSED: f64 = 0.05;
 
-/// From where to where.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
-    /// The lower end.
     pub low: f64,
-    /// The upper end.
     pub high: f64,
 }
 
 impl Interval {
-    /// Whether it holds a value.
     pub fn holds(self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
 
-    /// The values within `bounds` that a test does not reject, around one that it does not; `excess` is positive where a value
-    /// is rejected, and grows away from the middle.
+    /// The interval of the values within `bounds` that a test does not reject, around `middle`, which it does not
+    /// reject. `excess` is positive for a rejected value, and grows with the distance from the middle.
     pub(crate) fn of_accepted(middle: f64, bounds: Self, excess: impl Fn(f64) -> f64) -> Self {
         let middle = middle.clamp(bounds.low, bounds.high);
         let end = |bound: f64| {
@@ -39,12 +36,12 @@ impl Interval {
     }
 }
 
-/// How large the sum of independent Laplace variables of these scales is at most, but for a part `missed` of the cases. The
-/// discrete variables are as good as continuous at scales of 4 and more.
+/// The size that the absolute value of a sum of independent Laplace variables with these scales exceeds with
+/// probability `missed`. At scales of 4 and more the discrete variables are as good as continuous ones.
 pub fn quantile(scales: &[f64], missed: f64) -> f64 {
     let mut scales: Vec<f64> = scales.iter().copied().filter(|scale| *scale > 0.0).collect();
     scales.sort_by(f64::total_cmp);
-    // The formula divides by differences of scales; equal ones are moved apart by a thousandth.
+    // The formula divides by differences of scales, so equal scales are moved apart by a thousandth.
     for at in 1..scales.len() {
         scales[at] = scales[at].max(scales[at - 1] * 1.001);
     }

@@ -1,8 +1,8 @@
 //! Exact discrete Laplace noise: P(x) ∝ exp(−|x| / scale) on all integers.
 //!
-//! Algorithms 1 and 2 of Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy" (2020): only uniform integers
-//! and comparisons, so that what is drawn has exactly this distribution. A sum that one person moves by at most `s` and noise of
-//! scale `s / ε` together are ε-differentially private.
+//! Algorithms 1 and 2 of Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy" (2020): only
+//! uniform integers and comparisons, so that what is drawn has exactly this distribution. A sum that one person moves
+//! by at most `s` and noise of scale `s / ε` together are ε-differentially private.
 
 use crate::{Epsilon, Source};
 
@@ -14,7 +14,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// A fraction.
+    /// Makes a scale from a fraction.
     ///
     /// # Panics
     /// If one of the two is 0, or the numerator is not below 2³².
@@ -36,11 +36,10 @@ impl Scale {
         self.numerator as f64 / self.denominator as f64
     }
 
-    /// Draws once.
     pub fn draw(self, source: &mut impl Source) -> i64 {
         loop {
-            // |x| · denominator + a remainder is geometric with ratio exp(−1/numerator): a part below the numerator by
-            // rejection, and how many whole numerators.
+            // |x| · denominator + a remainder is geometric with ratio exp(−1/numerator). It is drawn in two parts: a
+            // part below the numerator, by rejection, and a number of whole numerators.
             let part = source.below(self.numerator);
             if !bernoulli_exp(part, self.numerator, source) {
                 continue;
@@ -53,7 +52,7 @@ impl Scale {
                 (u128::from(part) + u128::from(self.numerator) * u128::from(wholes)) / u128::from(self.denominator);
             let size = i64::try_from(size).expect("a draw of more than 2^63 does not happen");
             let negative = source.bits(1) == 1;
-            // Else zero, which has two signs, would come twice as often.
+            // Zero has two signs, and would come twice as often without this line.
             if negative && size == 0 {
                 continue;
             }
@@ -151,7 +150,8 @@ mod tests {
     #[test]
     fn the_test_of_the_distribution_notices_small_faults() {
         let mut source = Seeded::new(1);
-        // Zero with both of its signs, rounding instead of exactness, a scale that is off by a fiftieth.
+        // Three faults: zero with both of its signs, rounding instead of exactness, and a scale that is off by a
+        // fiftieth.
         let two_zeros = |source: &mut Seeded| loop {
             let draw = Scale::new(5, 1).draw(source);
             if draw == 0 || source.bits(1) == 1 {
@@ -167,7 +167,7 @@ mod tests {
         assert!(distance(1.0, (0..400_000).map(|_| float(&mut source))) > 5.0);
     }
 
-    /// A tape of bits that is read once; what is read beyond its end is made up, and noted.
+    /// A tape of bits that is read once. Bits beyond its end are made up, and it is noted that they were read.
     struct Tape<'a> {
         bits: &'a [bool],
         at: usize,
@@ -189,7 +189,8 @@ mod tests {
         }
     }
 
-    /// The exact probability of each draw, as far as tapes of `length` bits decide it, and what they leave undecided.
+    /// The exact probability of each draw that tapes of `length` bits decide, and the probability that they leave
+    /// undecided.
     fn enumerate(scale: Scale, length: usize) -> (BTreeMap<i64, f64>, f64) {
         let (mut found, mut open) = (BTreeMap::new(), 0.0);
         let mut tapes = vec![Vec::new()];
@@ -223,14 +224,15 @@ mod tests {
             }
             let sum: f64 = found.values().sum();
             assert!((sum + open - 1.0).abs() < 1e-9);
-            // Signs are even, tape for tape.
+            // Both signs come from equally many tapes.
             for x in 1..=3 {
                 assert_eq!(found.get(&x), found.get(&-x));
             }
         }
     }
 
-    /// The largest ratio of how often two neighbours give the same output, among outputs that came often enough.
+    /// The largest ratio between the frequencies of the same output for two neighbours, among outputs that came often
+    /// enough.
     fn ratio(draw: impl Fn(&mut Seeded) -> i64) -> f64 {
         const DRAWS: u32 = 1_000_000;
         let histogram = |seed: u64, value: i64| {

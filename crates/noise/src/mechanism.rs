@@ -1,34 +1,34 @@
-//! The release of one cell: how many people, and the means of two values of theirs.
+//! The release of one cell: how many people there are, and the means of two of their values.
 //!
-//! A person's value x, in whole minutes, is clamped to bounds with middle m and radius r. Released are, with Z discrete Laplace:
+//! A person's value x, in whole minutes, is clamped to bounds with middle m and radius r. With Z as discrete Laplace
+//! noise, these numbers are released:
 //!
 //! ```text
 //! ñ = n + Z(1/ε_n)     S̃ = Σ(x − m) + Z(r/ε_s)     mean = m + S̃ / max(ñ, 1), clamped
 //! ```
 //!
-//! Adding or removing one person moves n by 1 and each sum by at most r, so that the three together are (ε_n + ε_o + ε_p)-
-//! differentially private. A cell is published only if n ≥ K and ñ ≥ τ: the first is k-anonymity without an exception; the
-//! second keeps the first from telling anything, but for a probability of δ (see [`Mechanism::threshold`], and for sums of cells
-//! [`Mechanism::threshold_of_sum`]).
+//! Adding or removing one person moves n by 1 and each sum by at most r, so that the three together are (ε_n + ε_o +
+//! ε_p)-differentially private. A cell is published only if n ≥ K and ñ ≥ τ. The first condition is k-anonymity without
+//! an exception. The second keeps the first from telling anything, except with probability δ (see
+//! [`Mechanism::threshold`], and [`Mechanism::threshold_of_sum`] for sums of cells).
 
 use crate::{Delta, Epsilon, Interval, Scale, Source, interval::MISSED, quantile};
 
-/// Within which bounds a value counts, in minutes; their middle is a whole number.
+/// The bounds within which a value counts, in minutes. Their middle is a whole number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// What is less counts as this.
+    /// A smaller value counts as this.
     pub low: i64,
-    /// What is more counts as this.
+    /// A larger value counts as this.
     pub high: i64,
 }
 
 impl Bounds {
-    /// Half way.
     pub const fn middle(self) -> i64 {
         (self.low + self.high) / 2
     }
 
-    /// By how much one person moves a sum at most.
+    /// The most by which one person moves a sum.
     pub const fn radius(self) -> u32 {
         ((self.high - self.low) / 2) as u32
     }
@@ -38,39 +38,37 @@ impl Bounds {
     }
 }
 
-/// What is released of a cell, and at which price.
+/// How a cell is released, and what that costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mechanism {
-    /// The price of the count.
+    /// The ε that the count costs.
     pub users: Epsilon,
-    /// The price of the sum of overtime.
+    /// The ε that the sum of overtime costs.
     pub overtime: Epsilon,
-    /// The price of the sum of planned work.
+    /// The ε that the sum of planned work costs.
     pub planned: Epsilon,
-    /// The probability that the decision to publish a cell tells more.
+    /// The δ that the decision to publish a cell costs.
     pub delta: Delta,
-    /// The same of the decision to publish a sum of cells from which those that are not published follow together; 0 where
-    /// no sums are published.
+    /// The δ that the decision to publish a sum of cells costs, from which the cells that are not published follow
+    /// together; 0 if no sums are published.
     pub sum_delta: Delta,
-    /// The least people in a published cell.
+    /// The smallest number of people in a published cell.
     pub k_min: u32,
-    /// The bounds of overtime.
     pub overtime_bounds: Bounds,
-    /// The bounds of planned work.
     pub planned_bounds: Bounds,
 }
 
-/// What a cell's people sum up to. It never leaves memory.
+/// The sums over a cell's people. They never leave memory.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// How many they are.
+    /// How many people there are.
     pub users: i64,
     overtime: i64,
     planned: i64,
 }
 
 impl Totals {
-    /// Adds a person, by means in whole minutes.
+    /// Adds a person, by their means in whole minutes.
     pub fn add(&mut self, mechanism: &Mechanism, overtime: i64, planned: i64) {
         let centred = |value: i64, bounds: Bounds| value.clamp(bounds.low, bounds.high) - bounds.middle();
         self.users += 1;
@@ -79,14 +77,13 @@ impl Totals {
     }
 }
 
-/// What was drawn for a cell.
+/// The noisy numbers that were drawn for a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Noisy {
-    /// The count.
     pub users: i64,
-    /// The sum of overtime beyond the middle of its bounds, in minutes.
+    /// The noisy sum over people of their overtime minus the middle of its bounds, in minutes.
     pub overtime: i64,
-    /// The same of planned work.
+    /// The same for planned work.
     pub planned: i64,
 }
 
@@ -104,32 +101,30 @@ impl std::ops::Add for Noisy {
 /// A mean in minutes, with its interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figure {
-    /// The mean.
     pub mean: f64,
-    /// Where the true mean lies, with 95 % probability over the noise.
+    /// The true mean lies in this interval with 95 % probability over the noise.
     pub interval: Interval,
 }
 
 /// Everything that is published of a cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figures {
-    /// Where the true count lies, with 95 % probability over the noise.
+    /// The true count lies in this interval with 95 % probability over the noise.
     pub users: Interval,
-    /// Planned work.
     pub planned: Figure,
-    /// Actual work: planned work and overtime.
+    /// Actual work: planned work plus overtime.
     pub actual: Figure,
-    /// Overtime.
     pub overtime: Figure,
 }
 
 impl Mechanism {
-    /// What a release of a cell spends of the budget of everybody in it.
+    /// The ε that the release of a cell spends on everybody in it.
     pub fn epsilon(&self) -> Epsilon {
         self.users + self.overtime + self.planned
     }
 
-    /// The δ that it spends: the decision on the cell, and on the one sum that the cell is in.
+    /// The δ that the release of a cell spends: for the decision on the cell, and for the decision on the one sum that
+    /// the cell is in.
     pub fn all_delta(&self) -> Delta {
         self.delta + self.sum_delta
     }
@@ -144,7 +139,8 @@ impl Mechanism {
         Scale::of(self.planned_bounds.radius(), self.planned)
     }
 
-    /// Draws a cell, an empty one too. Once: each draw spends its price anew.
+    /// Draws the noisy numbers of a cell, also of an empty one. A cell must be drawn only once, because each draw
+    /// spends its price again.
     pub fn draw(&self, totals: &Totals, source: &mut impl Source) -> Noisy {
         Noisy {
             users: totals.users + self.users_scale().draw(source),
@@ -153,7 +149,8 @@ impl Mechanism {
         }
     }
 
-    /// Means and intervals of what was drawn, or of the sum of `cells` draws. It costs nothing: only noisy values go in.
+    /// Means and intervals of what was drawn, or of the sum of `cells` draws. This costs nothing, because only noisy
+    /// values are used.
     pub fn figures(&self, noisy: &Noisy, cells: u32) -> Figures {
         let overtime = (noisy.overtime, self.overtime_bounds, self.overtime_scale().value());
         let planned = (noisy.planned, self.planned_bounds, self.planned_scale().value());
@@ -171,8 +168,9 @@ impl Mechanism {
         }
     }
 
-    /// The mean of a sum of values. A true mean θ is rejected where S̃ − (θ − m) ñ is larger than the noise in it, Z_s − (θ − m) Z_n,
-    /// is in all but one of twenty cases: an exact test for each θ, so that the interval holds however small the cell is.
+    /// The mean of a sum of values. A true mean θ is rejected if S̃ − (θ − m) ñ is larger than the noise in it, Z_s −
+    /// (θ − m) Z_n, is in all but one of twenty cases. This is an exact test for each θ, so that the interval holds
+    /// however small the cell is.
     fn figure(&self, users: i64, cells: u32, values: &[(i64, Bounds, f64)]) -> Figure {
         let sum: i64 = values.iter().map(|(noisy, ..)| noisy).sum();
         let low: i64 = values.iter().map(|(_, bounds, _)| bounds.low).sum();
@@ -190,7 +188,8 @@ impl Mechanism {
     }
 }
 
-/// What the sum of `cells` draws of each scale stays below in all but one of twenty cases. Of many cells together it is normal.
+/// The size below which the sum of `cells` draws of each scale stays in all but one of twenty cases. A sum over many
+/// cells is treated as normal.
 fn spread(cells: u32, scales: &[f64]) -> f64 {
     const NORMAL: f64 = 1.959_964;
     match cells {

@@ -4,10 +4,10 @@ use zeroize::Zeroize;
 
 /// A source of independent, uniform bits.
 pub trait Source {
-    /// So many bits, 0 to 64, in the lowest places. It takes no more bits than it gives.
+    /// `count` bits, 0 to 64, in the lowest positions. It takes no more bits than it returns.
     fn bits(&mut self, count: u32) -> u64;
 
-    /// A uniform number below `bound`, by rejection, without a division that would prefer some.
+    /// A uniform number below `bound`, drawn by rejection, because a division would prefer some numbers.
     ///
     /// # Panics
     /// If the bound is 0.
@@ -25,14 +25,15 @@ pub trait Source {
 
 const BUFFER: usize = 4096;
 
-/// The operating system's generator, a page at a time; what was used is wiped at once, the rest when it is dropped.
+/// The operating system's generator, which is asked for a page at a time. Bytes are wiped as soon as they are used, and
+/// the rest when the source is dropped.
 pub struct Os {
     buffer: [u8; BUFFER],
     at: usize,
 }
 
 impl Os {
-    /// A source that asks the operating system once it is asked.
+    /// A source that asks the operating system when it is first used.
     pub fn new() -> Self {
         Self { buffer: [0; BUFFER], at: BUFFER }
     }

@@ -1,13 +1,15 @@
-//! When a cell is published, and when a sum of cells is that are not published themselves.
+//! When a cell is published, and when a sum of cells is published whose cells are not.
 //!
-//! Two gates each: at least K people, without an exception, and a noisy count of at least τ. The first alone would tell whether
-//! the K-th person is there; the second makes a decision in which that matters rarer than δ.
+//! Both must pass two thresholds: at least K people, without an exception, and a noisy count of at least τ. The first
+//! alone would tell whether the K-th person is there. The second makes a decision that depends on that person rarer
+//! than δ.
 
 use crate::{Mechanism, Noisy, Totals};
 
 impl Mechanism {
-    /// The least noisy count of a published cell: τ = K + ⌈ln(1 / (δ (1 + e^−ε))) / ε⌉. A cell of K people, which would not be
-    /// published were there one less, reaches it with probability δ at most: P(Z ≥ t) = e^−εt / (1 + e^−ε).
+    /// The smallest noisy count of a published cell: τ = K + ⌈ln(1 / (δ (1 + e^−ε))) / ε⌉. A cell of K people, which
+    /// would not be published with one person less, reaches it with probability δ at most: P(Z ≥ t) = e^−εt / (1 +
+    /// e^−ε).
     pub fn threshold(&self) -> i64 {
         let epsilon = self.users.value();
         let beyond = |size: f64| (-epsilon * size).exp() / (1.0 + (-epsilon).exp());
@@ -23,16 +25,16 @@ impl Mechanism {
         totals.users >= i64::from(self.k_min) && noisy.users >= self.threshold()
     }
 
-    /// The least noisy count of so many cells together, so that whoever works out their sum learns of no set of fewer than K
-    /// people: K and the least t with P(Z₁ + … + Zₘ ≥ t) ≤ [`Mechanism::sum_delta`]. `None` where nothing is kept for such
-    /// decisions.
+    /// The smallest noisy count of so many cells together, so that nobody who works out their sum learns of a set of
+    /// fewer than K people: K plus the smallest t with P(Z₁ + … + Zₘ ≥ t) ≤ [`Mechanism::sum_delta`]. `None` if no δ is
+    /// kept for such decisions.
     pub fn threshold_of_sum(&self, cells: u32) -> Option<i64> {
         let delta = self.sum_delta.value();
         if delta <= 0.0 || cells == 0 {
             return None;
         }
         let ratio = (-self.users.value()).exp();
-        // What lies beyond so many scales has a probability far below any δ.
+        // A sum beyond so many scales has a probability far below any δ.
         let reach = (f64::from(64 + 4 * cells) / self.users.value()).ceil() as usize;
         let odds = probabilities_of_sum(ratio, cells, reach);
         let mut beyond = 0.0;
@@ -46,14 +48,16 @@ impl Mechanism {
         None
     }
 
-    /// Whether so many cells, none of which is published, may be worked out as a sum: it has `people` in truth.
+    /// Whether the sum of so many cells, none of which is published, may become known. `people` is its true number of
+    /// people.
     pub fn decides_sum(&self, people: i64, noisy: i64, cells: u32) -> bool {
         people >= i64::from(self.k_min) && self.threshold_of_sum(cells).is_some_and(|least| noisy >= least)
     }
 }
 
-/// The probabilities of the sum of so many draws with P(x) ∝ ratio^|x|, from `-reach` to `reach`. A convolution with that
-/// distribution is one sum that runs from the left and one from the right; all terms are positive, so that nothing cancels.
+/// The probabilities of the sum of `cells` draws with P(x) ∝ ratio^|x|, from `-reach` to `reach`. A convolution with
+/// that distribution is one running sum from the left and one from the right. All terms are positive, so that nothing
+/// cancels.
 fn probabilities_of_sum(ratio: f64, cells: u32, reach: usize) -> Vec<f64> {
     let scale = (1.0 - ratio) / (1.0 + ratio);
     let mut odds = vec![0.0; 2 * reach + 1];
@@ -109,7 +113,7 @@ mod tests {
         assert_eq!(mechanism(250_000, 50_000).threshold_of_sum(0), None);
     }
 
-    /// At a δ that draws can reach: the threshold is the least that so few of them pass.
+    /// At a δ that draws can reach, the threshold is the smallest that so few draws pass.
     #[test]
     fn a_sum_of_cells_passes_as_seldom_as_its_delta_says() {
         const TIMES: usize = 100_000;

@@ -1,4 +1,5 @@
-//! Cosignatures: a witness says that it has seen a checkpoint, and none that contradicts it (C2SP `tlog-cosignature`, Ed25519).
+//! Cosignatures: a witness states that it has seen a checkpoint, and none that contradicts it (C2SP `tlog-cosignature`,
+//! Ed25519).
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use signed_note::{Signature, is_key_name_valid};
@@ -19,23 +20,21 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Reads a verifier key.
     pub fn parse(vkey: &str) -> Result<Self, NoteError> {
         let (name, public) = parse_vkey(vkey, COSIGNATURE).ok_or(NoteError::Key)?;
         Ok(Self { name, public })
     }
 
-    /// Its name, as signature lines have it.
+    /// The name of the witness, as signature lines have it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The public key.
     pub fn public(&self) -> &[u8; 32] {
         &self.public
     }
 
-    /// When this witness cosigned the checkpoint, in seconds since 1970; none where it did not.
+    /// When this witness cosigned the checkpoint, in seconds since 1970; `None` if it did not.
     pub fn cosigned_at(&self, checkpoint: &Checkpoint) -> Option<u64> {
         let id = signature_id(&self.name, COSIGNATURE, &self.public);
         checkpoint.signatures().into_iter().filter(|(name, other, _)| *name == self.name && *other == id).find_map(
@@ -56,13 +55,13 @@ pub struct Cosigner<S> {
 }
 
 impl<S: Fn(&[u8]) -> [u8; 64]> Cosigner<S> {
-    /// The witness of that name and public key, whose private part `sign` signs with.
+    /// The witness with this name and public key. `sign` signs with the private key.
     pub fn new(name: &str, public: [u8; 32], sign: S) -> Result<Self, NoteError> {
         let witness = Witness { name: name.to_owned(), public };
         if is_key_name_valid(name) { Ok(Self { witness, sign }) } else { Err(NoteError::Key) }
     }
 
-    /// Its verifier key.
+    /// The verifier key of the witness.
     pub fn vkey(&self) -> String {
         vkey(&self.witness.name, COSIGNATURE, &self.witness.public)
     }
@@ -78,7 +77,8 @@ impl<S: Fn(&[u8]) -> [u8; 64]> Cosigner<S> {
 }
 
 impl Checkpoint {
-    /// The same with more signature lines, as a witness answered them, of which only those are taken that the witness made.
+    /// The checkpoint with the signature lines that a witness answered. Only lines of this witness are taken. `None` if
+    /// the witness has not cosigned the checkpoint.
     pub fn with_cosignature(&self, lines: &str, witness: &Witness) -> Option<Self> {
         let mine = |line: &&str| {
             let signature = Signature::from_bytes(line.as_bytes()).ok();

@@ -1,34 +1,33 @@
-//! The right edge of a growing tree: the tile of each level that is not full yet. It is all that is needed to add leaves and to
-//! know the root.
+//! The right edge of a growing tree: for each level the tile that is not full yet. The edge is all that is needed to
+//! add leaves and to compute the root.
 
 use tlog_tiles::{EMPTY_HASH, HASH_SIZE, Hash, Tile, node_hash};
 
-/// A full tile holds so many hashes (C2SP `tlog-tiles`).
+/// The number of hashes in a full tile (C2SP `tlog-tiles`).
 pub const TILE_HASHES: u64 = 256;
 const HEIGHT: u8 = 8;
 const TILE_BYTES: usize = 256 * HASH_SIZE;
 
-/// The right edge of a tree.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Edge {
     size: u64,
-    /// By level, from the leaves up; each 0 to 255 hashes.
+    /// The hashes of each level, from the leaves up; 0 to 255 hashes for each level.
     levels: Vec<Vec<u8>>,
 }
 
-/// A tile that was changed by growing.
+/// A tile that changed because the tree grew.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grown {
     /// 0 for leaf hashes.
     pub level: u8,
-    /// Its number within the level.
+    /// The number of the tile within its level.
     pub tile: u64,
     /// 1 to 256 hashes.
     pub hashes: Vec<u8>,
 }
 
 impl Edge {
-    /// The edge of a tree of that size, of whose tiles `read` gives the rightmost of each level; none where one is missing or
+    /// The edge of a tree of this size. `read` returns the rightmost tile of a level. `None` if a tile is missing or
     /// too short.
     pub fn load(size: u64, read: impl Fn(u8, u64) -> Option<Vec<u8>>) -> Option<Self> {
         let mut levels = Vec::new();
@@ -43,19 +42,19 @@ impl Edge {
         Some(Self { size, levels })
     }
 
-    /// The coordinates of the tiles that [`Edge::load`] reads.
+    /// The levels and numbers of the tiles that [`Edge::load`] reads.
     pub fn coordinates(size: u64) -> Vec<(u8, u64)> {
         let levels = (0..).map(|level| (level, size.checked_shr(8 * u32::from(level)).unwrap_or(0)));
         let levels = levels.take_while(|(_, hashes)| *hashes > 0);
         levels.filter(|(_, hashes)| hashes % TILE_HASHES > 0).map(|(level, n)| (level, n / TILE_HASHES)).collect()
     }
 
-    /// How many leaves there are.
+    /// How many leaves the tree has.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Adds a leaf; gives each tile that it makes full.
+    /// Adds a leaf, and calls `full` with each tile that becomes full.
     pub fn push(&mut self, leaf: Hash, full: &mut impl FnMut(Grown)) {
         self.size += 1;
         let (mut hash, mut level) = (leaf, 0);
@@ -76,7 +75,7 @@ impl Edge {
         }
     }
 
-    /// Adds leaves; gives every tile that changed, full or not.
+    /// Adds leaves, and returns every tile that changed, full or not.
     pub fn grow(&mut self, leaves: impl IntoIterator<Item = Hash>) -> Vec<Grown> {
         let (before, mut grown) = (self.size, Vec::new());
         leaves.into_iter().for_each(|leaf| self.push(leaf, &mut |tile| grown.push(tile)));
@@ -109,13 +108,13 @@ impl Edge {
     }
 }
 
-/// How many hashes a tile of a tree of that size has, 0 for none.
+/// How many hashes a tile has in a tree of this size; 0 if the tree has no such tile.
 pub fn tile_width(size: u64, level: u8, tile: u64) -> u64 {
     let hashes = size.checked_shr(u32::from(HEIGHT) * u32::from(level)).unwrap_or(0);
     tile.checked_mul(TILE_HASHES).map_or(0, |first| hashes.saturating_sub(first).min(TILE_HASHES))
 }
 
-/// The path of a tile behind a log's prefix; `level` is a number, or `entries`. A full tile has no width.
+/// The path of a tile below a log's prefix. `level` is a number or `entries`. The path of a full tile names no width.
 pub fn tile_path(level: &str, tile: u64, width: u64) -> String {
     let (mut rest, mut number) = (tile / 1000, format!("{:03}", tile % 1000));
     while rest > 0 {
@@ -154,7 +153,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(100))]
 
-        /// However it grows, and however often its edge is read back from tiles, a tree has the root of the definition.
+        /// A tree has the root of the definition, however it grows, and however often its edge is read back from tiles.
         #[test]
         fn the_root_is_that_of_the_definition(steps in proptest::collection::vec(0_u64..700, 1..6)) {
             let (mut tiles, mut size) = (HashMap::new(), 0);

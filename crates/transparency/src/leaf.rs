@@ -1,12 +1,13 @@
-//! The canonical form of an event, whose hash is its leaf.
+//! The canonical form of an event. The hash of this form is the leaf.
 //!
-//! Twelve fields, each as its length in bytes (32 bits, big-endian) and its bytes: the name of the form, `aggregate_type`,
-//! `aggregate_id`, `sequence`, `event_type`, `event_version`, `payload`, `metadata`, `event_id`, `subject_id`, `kind`,
-//! `recorded_at`. Texts are UTF-8, payload and metadata exactly as stored; ids are their sixteen bytes; `sequence`, and
-//! `recorded_at` in microseconds since 1970, are signed 64-bit integers, big-endian. The leaf's hash is SHA-256 of a zero byte
-//! and these bytes (RFC 6962, section 2.1). Everything personal in it is sealed, so that a leaf outlives every key.
+//! Twelve fields, each as its length in bytes (32 bits, big-endian) and its bytes: the name of the form,
+//! `aggregate_type`, `aggregate_id`, `sequence`, `event_type`, `event_version`, `payload`, `metadata`, `event_id`,
+//! `subject_id`, `kind`, `recorded_at`. Texts are UTF-8, payload and metadata exactly as stored; ids are their sixteen
+//! bytes; `sequence`, and `recorded_at` in microseconds since 1970, are signed 64-bit integers, big-endian. The leaf's
+//! hash is SHA-256 of a zero byte and these bytes (RFC 6962, section 2.1). Everything personal in it is sealed, so that
+//! a leaf outlives every key.
 
-/// The name of the form, which every leaf begins with.
+/// The name of the form, with which every leaf begins.
 pub const FORM: &str = "lethe-event/1";
 
 /// The longest leaf that an entry bundle can hold (C2SP `tlog-tiles`).
@@ -17,13 +18,10 @@ const FIELDS: usize = 12;
 /// An event, as far as the tree commits to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf<'a> {
-    /// Type of the stream.
     pub aggregate_type: &'a str,
-    /// Id of the stream.
     pub aggregate_id: &'a str,
-    /// Place in the stream, from 1.
+    /// Number of the event in its stream, from 1.
     pub sequence: i64,
-    /// What happened.
     pub event_type: &'a str,
     /// Version of the payload's shape.
     pub event_version: &'a str,
@@ -31,18 +29,16 @@ pub struct Leaf<'a> {
     pub payload: &'a str,
     /// The exact text of the metadata.
     pub metadata: &'a str,
-    /// The event's own id.
     pub event_id: [u8; 16],
-    /// Whom it is about.
+    /// The person whom the event is about; nil for the system.
     pub subject_id: [u8; 16],
     /// The record's kind, or the aggregate's type.
     pub kind: &'a str,
-    /// When it was recorded, in microseconds since 1970.
+    /// When the event was recorded, in microseconds since 1970.
     pub recorded_at_us: i64,
 }
 
 impl<'a> Leaf<'a> {
-    /// The canonical form.
     pub fn to_bytes(&self) -> Vec<u8> {
         let (sequence, recorded_at) = (self.sequence.to_be_bytes(), self.recorded_at_us.to_be_bytes());
         let fields: [&[u8]; FIELDS] = [
@@ -68,7 +64,7 @@ impl<'a> Leaf<'a> {
         bytes
     }
 
-    /// Reads the canonical form; none where the bytes are anything else.
+    /// Reads the canonical form; `None` if the bytes have another form.
     pub fn parse(mut bytes: &'a [u8]) -> Option<Self> {
         let mut field = || {
             let (length, rest) = bytes.split_first_chunk::<4>()?;
@@ -118,7 +114,7 @@ impl<'a> Leaf<'a> {
     }
 }
 
-/// An entry bundle: leaves, each behind its length (16 bits, big-endian). None where one is too long for it.
+/// An entry bundle: leaves, each after its length (16 bits, big-endian). `None` if a leaf is too long.
 pub fn bundle<'a>(leaves: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for leaf in leaves {
@@ -128,7 +124,7 @@ pub fn bundle<'a>(leaves: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>>
     Some(bytes)
 }
 
-/// The leaves of an entry bundle; none where it is cut off.
+/// The leaves of an entry bundle; `None` if the bundle is cut off.
 pub fn entries(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut leaves = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<2>() {
@@ -161,7 +157,7 @@ mod tests {
         }
     }
 
-    /// The form never changes: old proofs stand on it.
+    /// The form never changes, because old proofs depend on it.
     #[test]
     fn the_form_is_written_down() {
         let bytes = leaf("{}", "a", 7).to_bytes();

@@ -1,10 +1,10 @@
-//! The log as a Merkle tree (RFC 6962): what a leaf is, how the tree grows and is stored in tiles, how inclusion and consistency
-//! are proved, and how a checkpoint is signed and cosigned (C2SP `tlog-checkpoint`, `tlog-tiles`, `tlog-proof`,
-//! `tlog-cosignature`, `tlog-policy`).
+//! The log as a Merkle tree (RFC 6962): what a leaf is, how the tree grows and is stored in tiles, how inclusion and
+//! consistency are proved, and how a checkpoint is signed and cosigned (C2SP `tlog-checkpoint`, `tlog-tiles`,
+//! `tlog-proof`, `tlog-cosignature`, `tlog-policy`).
 //!
-//! Promises: pure functions on bytes, shared by the server that grows the tree and by the auditor who doubts it; nothing here
-//! reaches a database, a clock or a key ring. Refuses: to parse what is not in canonical form. Notes, tiles and proofs are those
-//! of the crates `signed_note` and `tlog_tiles`.
+//! Promises: pure functions on bytes, shared by the server, which grows the tree, and by the auditor, who does not
+//! trust the server; nothing here reaches a database, a clock or a key ring. Refuses to parse anything that is not in
+//! canonical form. Notes, tiles and proofs come from the crates `signed_note` and `tlog_tiles`.
 
 mod cosignature;
 mod edge;

@@ -7,19 +7,17 @@ use tlog_tiles::Hash;
 /// The type of an Ed25519 signature by a log.
 const ED25519: u8 = 0x01;
 
-/// Why a note is not taken.
+/// Why a note is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
-    /// The text is no signed note, or its body no checkpoint.
+    /// The text is no signed note, or its body is no checkpoint.
     #[error("not a signed checkpoint")]
     Malformed,
-    /// It is of another log.
     #[error("a checkpoint of another origin than the key's")]
     Origin,
     /// The log's key did not sign it, or the signature does not hold.
     #[error("not signed by the log's key")]
     Unsigned,
-    /// The text is no verifier key.
     #[error("not a verifier key of an Ed25519 log (name+id+key)")]
     Key,
 }
@@ -32,7 +30,7 @@ pub struct LogKey {
 }
 
 impl LogKey {
-    /// The key of the log of that origin.
+    /// The key of the log with this origin.
     pub fn new(origin: &str, public: [u8; 32]) -> Result<Self, NoteError> {
         let key = Self { name: origin.to_owned(), public };
         if is_key_name_valid(origin) { Ok(key) } else { Err(NoteError::Key) }
@@ -44,17 +42,15 @@ impl LogKey {
         Self::new(&name, public)
     }
 
-    /// As a verifier key.
+    /// The key as a verifier key: `name+id+key`.
     pub fn vkey(&self) -> String {
         vkey(&self.name, ED25519, &self.public)
     }
 
-    /// The log's origin.
     pub fn origin(&self) -> &str {
         &self.name
     }
 
-    /// The public key.
     pub fn public(&self) -> &[u8; 32] {
         &self.public
     }
@@ -75,12 +71,12 @@ pub(crate) fn parse_vkey(text: &str, kind: u8) -> Option<(String, [u8; 32])> {
     (is_key_name_valid(name) && vkey(name, kind, &public) == text).then(|| (name.to_owned(), public))
 }
 
-/// The id under which a key's signatures stand in a note.
+/// The id that signatures of a key have in a note.
 pub(crate) fn signature_id(name: &str, kind: u8, public: &[u8; 32]) -> u32 {
     key_id(name, &[&[kind], public.as_slice()].concat())
 }
 
-/// Signs a checkpoint; `sign` signs with the private part of `key` (RFC 8032).
+/// Signs a checkpoint. `sign` signs with the private part of `key` (RFC 8032).
 pub fn sign_checkpoint<E>(
     key: &LogKey,
     size: u64,
@@ -96,16 +92,16 @@ pub fn sign_checkpoint<E>(
     Ok(Checkpoint { origin: key.name.clone(), size, root, note })
 }
 
-/// A checkpoint, whose signature was checked where it came from elsewhere.
+/// A checkpoint. Unless [`Checkpoint::unverified`] read it, its signature was made or checked here.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Whose it is.
+    /// The origin of the log.
     pub origin: String,
-    /// How many leaves.
+    /// How many leaves the tree has.
     pub size: u64,
-    /// The root.
+    /// The root of the tree.
     pub root: Hash,
-    /// The note as it stands: body and signature lines.
+    /// The whole note: body and signature lines.
     pub note: String,
 }
 
@@ -115,8 +111,8 @@ impl Checkpoint {
         Self::verify_by_any(note, &[key])
     }
 
-    /// Reads a note that one of a log's keys has signed. A signature of one of them that does not hold makes the note malformed,
-    /// whatever the others say (C2SP `signed-note`).
+    /// Reads a note that one of a log's keys has signed. If a signature of one of these keys does not hold, the note is
+    /// refused, whatever the other signatures say (C2SP `signed-note`).
     pub fn verify_by_any(note: &str, keys: &[&LogKey]) -> Result<Self, NoteError> {
         let checkpoint = Self::unverified(note)?;
         if keys.iter().any(|key| checkpoint.origin != key.name) {
@@ -130,7 +126,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Reads a note of which nothing is believed yet.
+    /// Reads a note without checking its signatures.
     pub fn unverified(note: &str) -> Result<Self, NoteError> {
         let parsed = Note::from_bytes(note.as_bytes()).map_err(|_| NoteError::Malformed)?;
         let body = tlog_tiles::Checkpoint::from_bytes(parsed.text()).map_err(|_| NoteError::Malformed)?;
@@ -138,12 +134,12 @@ impl Checkpoint {
         Ok(Self { origin, size, root, note: note.to_owned() })
     }
 
-    /// What signatures sign.
+    /// The text that the signatures sign.
     pub fn body(&self) -> &str {
         self.note.split_once("\n\n").map_or("", |(body, _)| &self.note[..=body.len()])
     }
 
-    /// Its signatures: name, key id, bytes.
+    /// The signatures of the note: name, key id, bytes.
     pub(crate) fn signatures(&self) -> Vec<(String, u32, Vec<u8>)> {
         let lines = self.note.rsplit_once("\n\n").map_or("", |(_, lines)| lines);
         let signatures = lines.lines().filter_map(|line| Signature::from_bytes(line.as_bytes()).ok());

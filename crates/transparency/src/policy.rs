@@ -1,6 +1,6 @@
 //! Which logs are accepted, and which witnesses must have seen a checkpoint (C2SP `tlog-policy`).
 //!
-//! Refuses, by its line, whatever could count a witness twice or be read in two ways.
+//! Refuses everything that could count a witness twice or be read in two ways. The error names the line.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,11 +17,10 @@ pub struct PolicyError {
 /// One witness of a policy.
 #[derive(Clone, Debug)]
 pub struct WitnessLine {
-    /// Its name within the policy.
+    /// The name of the witness within the policy.
     pub name: String,
-    /// Its key.
     pub witness: Witness,
-    /// The prefix under which it takes checkpoints, where that is said.
+    /// The prefix under which the witness takes checkpoints; `None` if the policy names no prefix.
     pub url: Option<String>,
 }
 
@@ -32,12 +31,10 @@ enum Rule {
     AtLeast(usize, Vec<Rule>),
 }
 
-/// A policy.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The logs that are accepted.
     pub logs: Vec<LogKey>,
-    /// All witnesses.
     pub witnesses: Vec<WitnessLine>,
     quorum: Rule,
 }
@@ -48,7 +45,6 @@ impl Policy {
         Self { logs: vec![key], witnesses: Vec::new(), quorum: Rule::None }
     }
 
-    /// Reads a policy.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let (mut reader, mut last) = (Reading::default(), 0);
         for (at, line) in text.split('\n').enumerate() {
@@ -59,24 +55,24 @@ impl Policy {
         Ok(Self { logs: reader.logs, witnesses: reader.witnesses, quorum })
     }
 
-    /// Whether enough witnesses have cosigned.
+    /// Whether enough witnesses have cosigned the checkpoint.
     pub fn is_witnessed(&self, checkpoint: &Checkpoint) -> bool {
         holds(&self.quorum, &|witness| self.witnesses[witness].witness.cosigned_at(checkpoint).is_some())
     }
 
-    /// Whether the witnesses that can be asked, since their URL is known, could be enough.
+    /// Whether the witnesses that can be asked, because their URL is known, could be enough.
     pub fn can_be_asked(&self) -> bool {
         holds(&self.quorum, &|witness| self.witnesses[witness].url.is_some())
     }
 }
 
-/// A policy, as far as it is read.
+/// A policy while it is being read.
 #[derive(Default)]
 struct Reading {
     logs: Vec<LogKey>,
     witnesses: Vec<WitnessLine>,
     quorum: Option<Rule>,
-    /// Witnesses and groups share their names.
+    /// The rules by name. Witnesses and groups share their names.
     rules: HashMap<String, Rule>,
     /// Names that are members of a group.
     members: HashSet<String>,
@@ -84,7 +80,7 @@ struct Reading {
 
 impl Reading {
     fn line(&mut self, line: &str) -> Result<(), String> {
-        // A carriage return would be the end of a name, and so another name than the same without it.
+        // A carriage return would belong to the name before it, and so make it another name.
         if line.chars().any(|letter| letter.is_ascii_control() && letter != '\t') {
             return Err("a control character: lines end with a line feed alone".to_owned());
         }
@@ -139,7 +135,8 @@ impl Reading {
         for member in members {
             let rule = self.rules.get(*member).ok_or_else(|| format!("`{member}` is not defined above"))?;
             rules.push(rule.clone());
-            // Once only, in this group and in all: otherwise one witness could meet a quorum that asks for several.
+            // A name may be a member only once, in this group and in all groups. Otherwise one witness could meet a
+            // quorum that asks for several.
             if !self.members.insert((*member).to_owned()) {
                 return Err(format!("`{member}` is a member of a group already"));
             }

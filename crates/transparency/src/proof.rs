@@ -1,16 +1,16 @@
-//! Inclusion and consistency proofs: checking them, and the text in which an inclusion proof travels (C2SP `tlog-proof`).
+//! Inclusion and consistency proofs: checking them, and the text form of an inclusion proof (C2SP `tlog-proof`).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tlog_tiles::{EMPTY_HASH, Hash, check_record, check_tree};
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
-/// Whether `proof` shows that the tree of that size and root has `leaf` at `index`.
+/// Whether `proof` shows that the tree of this size and root has `leaf` at `index`.
 pub fn check_inclusion(proof: &[Hash], size: u64, root: Hash, index: u64, leaf: Hash) -> bool {
     index < size && check_record(&proof.to_vec(), size, root, index, leaf).is_ok()
 }
 
-/// Whether `proof` shows that the tree of the first size and root is a beginning of the tree of the second.
+/// Whether `proof` shows that the older tree, by its size and root, is a beginning of the newer one.
 pub fn check_consistency(proof: &[Hash], older: (u64, Hash), newer: (u64, Hash)) -> bool {
     match (older, newer) {
         ((0, root), _) => proof.is_empty() && root == EMPTY_HASH,
@@ -20,7 +20,6 @@ pub fn check_consistency(proof: &[Hash], older: (u64, Hash), newer: (u64, Hash))
     }
 }
 
-/// Why a text is no inclusion proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an inclusion proof (c2sp.org/tlog-proof@v1)")]
 pub struct ProofError;
@@ -28,25 +27,23 @@ pub struct ProofError;
 /// An inclusion proof that needs nothing but the log's key to be checked offline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InclusionProof {
-    /// The leaf itself, where it is sent along.
+    /// The content of the extra line, if there is one: the leaf itself, or its hash.
     pub leaf: Option<Vec<u8>>,
-    /// The leaf's place in the tree, from 0.
+    /// The index of the leaf in the tree, from 0.
     pub index: u64,
-    /// From the leaf's sibling to the root's child.
+    /// The hashes from the leaf's sibling up to the root's child.
     pub hashes: Vec<Hash>,
     /// The signed checkpoint, as it was published.
     pub checkpoint: String,
 }
 
 impl InclusionProof {
-    /// As text.
     pub fn to_text(&self) -> String {
         let extra = self.leaf.as_ref().map(|leaf| format!("extra {}\n", STANDARD.encode(leaf))).unwrap_or_default();
         let hashes: String = self.hashes.iter().map(|hash| format!("{hash}\n")).collect();
         format!("{HEADER}\n{extra}index {}\n{hashes}\n{}", self.index, self.checkpoint)
     }
 
-    /// From text.
     pub fn parse(text: &str) -> Result<Self, ProofError> {
         let (head, checkpoint) = text.split_once("\n\n").ok_or(ProofError)?;
         let mut lines = head.split('\n');

@@ -1,4 +1,4 @@
-//! Proofs out of stored tiles: which tiles a proof needs, then the proof.
+//! Proofs from stored tiles: which tiles a proof needs, and then the proof.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -8,24 +8,24 @@ use crate::{TILE_HASHES, tile_width};
 
 const HEIGHT: u8 = 8;
 
-/// Tiles by level and number, each as wide as it is stored.
+/// Tiles by level and number, each with as many hashes as are stored.
 #[derive(Default)]
 pub struct StoredTiles {
     tiles: HashMap<(u8, u64), Vec<u8>>,
     missing: RefCell<Vec<(u8, u64)>>,
 }
 
-/// Tiles that are needed first, or, where none are named, tiles that do not hold what a tree of that size must.
+/// Tiles that are needed first. An empty list means that a stored tile does not hold what a tree of this size must
+/// hold.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Missing(pub Vec<(u8, u64)>);
 
 impl StoredTiles {
-    /// Takes a tile.
     pub fn insert(&mut self, level: u8, tile: u64, hashes: Vec<u8>) {
         self.tiles.insert((level, tile), hashes);
     }
 
-    /// The root at a size.
+    /// The root of the tree at a size.
     pub fn root(&self, size: u64) -> Result<Hash, Missing> {
         self.attempt(|reader| tree_hash(size, reader), size)
     }
@@ -42,7 +42,7 @@ impl StoredTiles {
         self.attempt(|reader| prove_record(size, index, reader), size)
     }
 
-    /// The consistency proof between two sizes; empty where they are equal, or the older is 0.
+    /// The consistency proof between two sizes; empty if they are equal, or if the older is 0.
     pub fn consistency(&self, newer: u64, older: u64) -> Result<Vec<Hash>, Missing> {
         if older == 0 || older == newer {
             return Ok(Vec::new());
@@ -100,7 +100,7 @@ mod tests {
         tiles.into_iter().map(|tile| ((tile.level, tile.tile), tile.hashes)).collect()
     }
 
-    /// Asks until nothing is missing, as a server does.
+    /// Asks again until no tile is missing, as a server does.
     fn asked<T>(all: &HashMap<(u8, u64), Vec<u8>>, prove: impl Fn(&StoredTiles) -> Result<T, Missing>) -> T {
         let mut stored = StoredTiles::default();
         loop {
@@ -124,7 +124,7 @@ mod tests {
             let (old_root, root) = (asked(&all, |stored| stored.root(older)), asked(&all, |stored| stored.root(newer)));
             let index = pick % older;
             let leaf = record_hash(&index.to_be_bytes());
-            // Tiles that have grown since prove the smaller tree as well.
+            // Tiles that have grown since then prove the smaller tree as well.
             for (size, root) in [(older, old_root), (newer, root)] {
                 prop_assert_eq!(asked(&all, |stored| stored.leaf(size, index)), leaf);
                 let proof = asked(&all, |stored| stored.inclusion(size, index));

@@ -1,7 +1,8 @@
-//! The evidence key: signs what people take away and show others, receipts of consent and certificates of erasure.
+//! The evidence key: signs documents that people take away and show to others, such as receipts of consent and
+//! certificates of erasure.
 //!
-//! One Ed25519 key a ring, made durable before it first signs and kept for good: a receipt must be verifiable for as long as
-//! somebody may need it.
+//! Each ring has one Ed25519 key for this. It is durable before it first signs and is kept for good, because a receipt
+//! must be verifiable for as long as somebody may need it.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -18,9 +19,8 @@ const ED25519_PUBLIC: [u8; 2] = [0xed, 0x01];
 /// The public part of the evidence key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvidenceKey {
-    /// Its id in the published key set: `evidence-…`.
+    /// The id of the key in the published key set: `evidence-…`.
     pub kid: String,
-    /// The public key.
     pub public: [u8; 32],
 }
 
@@ -31,13 +31,13 @@ impl EvidenceKey {
         format!("z{}", bs58::encode(bytes).into_string())
     }
 
-    /// The key as a verification method that any verifier resolves without asking us (`did:key`).
+    /// The key as a verification method that any verifier resolves without asking the server (`did:key`).
     pub fn verification_method(&self) -> String {
         let key = self.multikey();
         format!("did:key:{key}#{key}")
     }
 
-    /// The key set that is published, as a JSON Web Key Set (RFC 7517, RFC 8037).
+    /// The published key set, as a JSON Web Key Set (RFC 7517, RFC 8037).
     pub fn jwks(&self) -> Value {
         json!({ "keys": [{
             "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA",
@@ -47,14 +47,13 @@ impl EvidenceKey {
 }
 
 impl Ring {
-    /// The public part of the evidence key.
     pub fn evidence(&self) -> Result<EvidenceKey, RingError> {
         let secret = self.evidence_secret()?;
         let public = self.evidence_pair(&secret)?.public_key().as_ref().try_into();
         Ok(EvidenceKey { kid: secret.kid, public: public.expect("an Ed25519 public key has 32 bytes") })
     }
 
-    /// The id of the evidence key, where it was needed yet.
+    /// The id of the evidence key; `None` if the key was not needed yet.
     pub fn evidence_kid(&self) -> Option<String> {
         self.find(|opened| opened.file.evidence.as_ref().map(|secret| secret.kid.clone()))
     }
@@ -69,7 +68,7 @@ impl Ring {
         if let Some(secret) = self.find(|opened| opened.file.evidence.clone()) {
             return Ok(secret);
         }
-        // Another server may have made it just now: the change begins with what the file holds.
+        // Another server may have made the key just now, so the change begins with what the file holds.
         let make =
             |file: &mut RingFile| Ok(file.evidence.get_or_insert_with(|| SigningSecret::generate("evidence-")).clone());
         self.change(false, make)

@@ -1,5 +1,6 @@
-//! The key of one file: it seals the file's pieces, each bound to its place, and is itself sealed under a person's trail key, so
-//! that the file goes with the person, or earlier with its key.
+//! The key of one file. It seals the pieces of the file, each bound to its place. The key itself is sealed under a
+//! person's trail key, so that the file cannot be opened once the person's keys are gone, or earlier, once its own key
+//! is removed.
 
 use zeroize::Zeroizing;
 
@@ -8,17 +9,15 @@ use crate::{
     seal::{SealKey, Unreadable, random_secret},
 };
 
-/// The key of one file.
 pub struct FileKey {
     key: SealKey,
     secret: Zeroizing<[u8; 32]>,
 }
 
 impl FileKey {
-    /// By so many bytes a sealed piece is longer than the piece.
+    /// How many bytes longer a sealed piece is than the piece.
     pub const OVERHEAD: usize = SealKey::OVERHEAD;
 
-    /// A fresh key.
     pub fn generate() -> Self {
         Self::from_secret(random_secret())
     }
@@ -38,7 +37,7 @@ impl FileKey {
         Ok(Self::from_secret(Zeroizing::new(secret.as_slice().try_into().map_err(|_| Unreadable)?)))
     }
 
-    /// Seals a piece. Its length is not hidden: that of a file is known anyway.
+    /// Seals a piece. The length of a piece is not hidden, because the length of the file is known anyway.
     pub fn seal(&self, place: &Aad, piece: &[u8]) -> Vec<u8> {
         self.key.encrypt(place, piece).0
     }

@@ -1,4 +1,5 @@
-//! Locks on files that several servers share: waited for as long as the caller says, never for good. Waiting blocks the thread.
+//! Locks on files that several servers share. A caller waits for a lock as long as it says, and never for good. Waiting
+//! blocks the thread.
 
 use std::{
     fs::{File, TryLockError},
@@ -8,8 +9,8 @@ use std::{
 
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Takes the lock of a file, which closing the file gives back. Fails with [`io::ErrorKind::TimedOut`] where another process
-/// holds it for all of `patience`.
+/// Takes the lock of a file; closing the file gives the lock back. Fails with [`io::ErrorKind::TimedOut`] if another
+/// process holds the lock for all of `patience`.
 pub fn lock_within(file: &File, patience: Duration) -> io::Result<()> {
     let started = Instant::now();
     loop {

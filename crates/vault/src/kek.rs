@@ -1,7 +1,9 @@
-//! Key-encryption keys: one wraps every person's keys, older ones are kept until nothing is under them any more.
+//! Key-encryption keys: the current one wraps every person's keys, and older ones are kept until no key is under them
+//! any more.
 //!
-//! A rotation is steps, each durable, each safe to repeat: publish a version; use it, once every server knows it; note that
-//! nothing is under an older one; archive the keys; destroy the older one. `src/app/keys.rs` takes them, with the database.
+//! A rotation is a sequence of steps, each of which is durable and may be repeated: publish a version; use it once
+//! every server knows it; note that no key is under an older version; archive the keys; destroy the older version.
+//! `src/app/operation/keys.rs` takes these steps, together with the database.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,26 +15,27 @@ use crate::{
 
 /// How often the key-encryption key is to be rotated.
 pub const ROTATION: TimeDelta = TimeDelta::days(30);
-/// How long a rotation may take from its beginning to the destruction of the version before it.
+/// How long a rotation may take, from its beginning until the version before it is destroyed.
 const FINISH: TimeDelta = TimeDelta::days(1);
 
 /// One version of the key-encryption key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kek {
-    /// Its number, from 1.
+    /// The number of the version, from 1.
     pub version: i32,
-    /// Whether new work is done under it. A newer one is published and waits; an older one opens old work.
+    /// Whether keys are wrapped under this version now. A newer version is published and waits; an older version only
+    /// opens what is under it.
     pub is_current: bool,
-    /// When it was made; unknown in rings of the first version.
+    /// When the version was made; `None` in rings of the first version of this program.
     pub created_at: Option<DateTime<Utc>>,
-    /// Since when nothing is under an older version.
+    /// Since when no key is under an older version.
     pub rewrapped_at: Option<DateTime<Utc>>,
-    /// When the newest archive of keys was taken while it was the current one.
+    /// When the newest archive of keys was taken while this version was the current one.
     pub archived_at: Option<DateTime<Utc>>,
 }
 
 impl Kek {
-    /// Whether an archive of keys was taken after everything had come under this version.
+    /// Whether an archive of keys was taken after all keys had come under this version.
     pub fn is_archived(&self) -> bool {
         self.rewrapped_at.is_some_and(|rewrapped| self.archived_at.is_some_and(|archived| rewrapped <= archived))
     }
@@ -50,12 +53,12 @@ impl Ring {
         keks.keys.keys().map(|version| kek(*version)).collect()
     }
 
-    /// The version under which new work is done.
+    /// The version under which keys are wrapped now.
     pub fn current(&self) -> Kek {
         self.keks().into_iter().find(|kek| kek.is_current).expect("a ring opens only with its current version")
     }
 
-    /// Whether a rotation was begun and has not come to its end: a version waits, or not everything is under the current one.
+    /// Whether a rotation was begun and has not ended: a version waits, or some keys are not under the current version.
     pub fn is_rotating(&self) -> bool {
         let keks = self.keks();
         let current = self.current();
@@ -68,7 +71,8 @@ impl Ring {
         self.opened().file.keks.newest()
     }
 
-    /// Publishes a new version: known, not yet used. Where one waits already, that one. Gives its number.
+    /// Publishes a new version, which is known but not used yet, and returns its number. If a version waits already,
+    /// returns its number.
     pub fn publish_kek(&self, now: DateTime<Utc>) -> Result<i32, RingError> {
         self.change(false, |file| {
             let keks = &mut file.keks;
@@ -81,7 +85,7 @@ impl Ring {
         })
     }
 
-    /// Makes the newest version the current one; gives its number.
+    /// Makes the newest version the current one, and returns its number.
     pub fn use_newest_kek(&self) -> Result<i32, RingError> {
         self.change(false, |file| {
             file.keks.current = file.keks.newest();
@@ -89,7 +93,7 @@ impl Ring {
         })
     }
 
-    /// Notes that nothing is under a version older than this one any more.
+    /// Notes that no key is under a version older than this one any more.
     pub fn note_rewrapped(&self, version: i32, now: DateTime<Utc>) -> Result<(), RingError> {
         self.change(false, |file| {
             file.keks.notes.entry(version).or_default().rewrapped_at = Some(now);
@@ -97,7 +101,8 @@ impl Ring {
         })
     }
 
-    /// Notes that an archive of all keys was taken: of this ring, and of the database's wrapped keys as they were at `now`.
+    /// Notes that an archive of all keys was taken: of this ring, and of the wrapped keys in the database as they were
+    /// at `now`.
     pub fn note_archive(&self, now: DateTime<Utc>) -> Result<(), RingError> {
         self.change(false, |file| {
             file.keks.notes.entry(file.keks.current).or_default().archived_at = Some(now);
@@ -105,8 +110,9 @@ impl Ring {
         })
     }
 
-    /// Destroys an older version: it leaves the file durably, and the file before is overwritten as far as a program can do
-    /// that. Refuses the current version and a newer one. Whether anything is under it the caller has to ask the database.
+    /// Destroys an older version: it is removed from the file durably, and the file before is overwritten as far as a
+    /// program can do that. Refuses the current version and newer ones. The caller has to ask the database whether a
+    /// key is still under the version.
     pub fn destroy_kek(&self, version: i32) -> Result<(), RingError> {
         self.change(true, |file| {
             if version >= file.keks.current {
@@ -118,15 +124,15 @@ impl Ring {
         })
     }
 
-    /// When the current version is to be replaced; nothing where its age is unknown, and it should be replaced now.
+    /// When the current version should be replaced; `None` if its age is unknown, and then it should be replaced now.
     pub fn rotation_due(&self) -> Option<DateTime<Utc>> {
         self.current().created_at.map(|created| created + ROTATION)
     }
 
-    /// When what is erased `now` can come back from no older backup, provided that the ring is rotated as it should be: a day
-    /// after the rotation of the current version is due, for by then that version, under which every copy made until now is
-    /// wrapped, is destroyed. Where that rotation is overdue, or the key's age unknown, nobody kept to the calendar so far,
-    /// and a whole period is counted from `now`.
+    /// The time after which no older backup can bring back what is erased `now`, if the ring is rotated as it should
+    /// be: one day after the rotation of the current version is due. By then the current version is destroyed, and
+    /// every copy made until now is wrapped under it. If that rotation is overdue, or the age of the key is unknown,
+    /// nobody kept to the calendar so far, so a whole period is counted from `now`.
     pub fn unrecoverable_by(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         self.rotation_due().filter(|due| now <= *due).unwrap_or(now + ROTATION) + FINISH
     }
@@ -206,7 +212,7 @@ mod tests {
         let ring = folder.open();
         ring.publish_kek(noon()).expect("written");
         ring.use_newest_kek().expect("written");
-        // After the second name was made, before the new file took the first.
+        // A crash after the second name was made, and before the new file took the first name.
         std::fs::hard_link(folder.ring(), folder.ring().with_extension("old")).expect("linked");
         let stood = std::fs::File::open(folder.ring()).expect("opens");
         let before = folder.text();
@@ -214,7 +220,7 @@ mod tests {
         let after = std::io::read_to_string(stood).expect("read");
         assert_eq!(after, before, "what stood was not overwritten: a second crash would have left no ring");
         assert!(!folder.ring().with_extension("old").exists());
-        // After the new file took its place, before the old one was overwritten.
+        // A crash after the new file replaced the old one, and before the old one was overwritten.
         std::fs::copy(folder.ring(), folder.ring().with_extension("old")).expect("copied");
         ring.destroy_kek(1).expect("destroyed");
         assert!(!folder.ring().with_extension("old").exists());

@@ -10,7 +10,7 @@ use crate::{
     seal::{self, SealKey, Unreadable, random_secret},
 };
 
-/// Makes keyed hashes that can be found again, and linked to the person only by who holds the key.
+/// Makes keyed hashes by which rows are found. Only somebody with the key can link such a hash to the person.
 #[derive(Clone)]
 pub struct IndexKey(hmac::Key);
 
@@ -19,17 +19,17 @@ impl IndexKey {
         seal::keyed_hash(&self.0, parts)
     }
 
-    /// By which the record of a natural key is found.
+    /// The hash by which the record with a natural key is found.
     pub fn key_hash(&self, kind: &str, natural_key: &str) -> [u8; 32] {
         self.hash(&[b"natural key", kind.as_bytes(), natural_key.as_bytes()])
     }
 
-    /// By which the records of a quarter (`2025-Q1`) are found.
+    /// The hash by which the records of a quarter (`2025-Q1`) are found.
     pub fn bucket(&self, kind: &str, quarter: &str) -> [u8; 32] {
         self.hash(&[b"bucket", kind.as_bytes(), quarter.as_bytes()])
     }
 
-    /// By which the answer to a request with an `Idempotency-Key` is found.
+    /// The hash by which the answer to a request with an `Idempotency-Key` is found.
     pub fn answer_hash(&self, operation: &str, key: &str) -> [u8; 32] {
         self.hash(&[b"idempotency key", operation.as_bytes(), key.as_bytes()])
     }
@@ -38,7 +38,7 @@ impl IndexKey {
 /// A person's keys as the database holds them.
 #[derive(Clone, FromRow)]
 pub struct WrappedSubject {
-    /// Version of the ring's key-encryption key.
+    /// The version of the ring's key-encryption key under which the keys are wrapped.
     pub ring_version: i32,
     /// How often the wrapping key was renewed, from 1.
     pub wrapping_version: i64,
@@ -53,7 +53,7 @@ pub struct WrappedSubject {
     pub wrapping: Vec<u8>,
 }
 
-/// A person's keys, open. They wipe themselves when dropped.
+/// A person's keys, unwrapped. They wipe themselves when dropped.
 pub struct SubjectKeys {
     subject: SubjectId,
     index: IndexKey,
@@ -63,13 +63,13 @@ pub struct SubjectKeys {
 }
 
 impl WrappedSubject {
-    /// The same keys under the ring's current key-encryption key.
+    /// The same keys, wrapped under the ring's current key-encryption key.
     pub(crate) fn wrap_again(&self, ring: &Ring, subject: SubjectId) -> Result<Self, Unreadable> {
         Ok(Secrets::unwrap(ring, subject, self)?.wrap(ring, subject))
     }
 }
 
-/// A person's three keys in clear, on their way between two wrappings.
+/// A person's three keys in clear, after one wrapping is opened and before the next is made.
 struct Secrets {
     index: Zeroizing<[u8; 32]>,
     trail: Zeroizing<[u8; 32]>,
@@ -88,7 +88,7 @@ impl Secrets {
         })
     }
 
-    /// Under the ring's current key-encryption key.
+    /// Wraps the keys under the ring's current key-encryption key.
     fn wrap(&self, ring: &Ring, subject: SubjectId) -> WrappedSubject {
         let (ring_version, kek) = ring.current_kek();
         WrappedSubject {
@@ -123,12 +123,11 @@ impl SubjectKeys {
         }
     }
 
-    /// Whose keys they are.
     pub fn subject(&self) -> SubjectId {
         self.subject
     }
 
-    /// The key of keyed hashes.
+    /// The key that makes keyed hashes.
     pub fn index(&self) -> &IndexKey {
         &self.index
     }
@@ -143,7 +142,7 @@ impl SubjectKeys {
         self.trail.open(aad, sealed)
     }
 
-    /// The register's entry of a record, with its key wrapped.
+    /// Makes the register's entry of a record, with the record's key wrapped.
     pub fn enter(
         &self,
         record: RecordId,
@@ -156,19 +155,19 @@ impl SubjectKeys {
         self.wrap_again(entry, key)
     }
 
-    /// The same entry with the key wrapped by this wrapping key.
+    /// The same entry, with the record's key wrapped by this wrapping key.
     pub fn wrap_again(&self, entry: RecordEntry, key: &RecordKey) -> RecordEntry {
         let wrapped_key = self.wrapping.wrap(&self.record_place(&entry), &key.secret);
         RecordEntry { wrapped_key, ..entry }
     }
 
-    /// Opens a record's key. An entry whose kind, hash or bucket was exchanged does not open.
+    /// Opens a record's key. Fails if the kind, the hash or the bucket of the entry was exchanged.
     pub fn open_record(&self, entry: &RecordEntry) -> Result<RecordKey, Unreadable> {
         Ok(RecordKey::from_secret(self.wrapping.unwrap(&self.record_place(entry), &entry.wrapped_key)?))
     }
 
-    /// The same person with a new wrapping key, and its wrapped form. The old one opens nothing that is wrapped anew. All three
-    /// keys come under the ring's current key-encryption key with it.
+    /// The same person's keys with a new wrapping key, and their wrapped form. The old wrapping key opens nothing that
+    /// is wrapped anew. All three keys come under the ring's current key-encryption key.
     pub fn renew_wrapping(&self, ring: &Ring, wrapped: &WrappedSubject) -> Result<(Self, WrappedSubject), Unreadable> {
         let secrets = Secrets {
             wrapping: random_secret(),
@@ -201,7 +200,6 @@ pub struct RecordKey {
 }
 
 impl RecordKey {
-    /// A fresh key.
     pub fn generate() -> Self {
         Self::from_secret(random_secret())
     }
@@ -210,7 +208,7 @@ impl RecordKey {
         Self { key: SealKey::new(&secret), secret }
     }
 
-    /// The key itself, in base64, to be handed to an auditor.
+    /// The key itself in base64, for an auditor.
     pub fn granted(&self) -> Zeroizing<String> {
         use base64::{Engine, engine::general_purpose::STANDARD};
         Zeroizing::new(STANDARD.encode(self.secret.as_slice()))

@@ -1,4 +1,5 @@
-//! Keys and sealing: what makes a value a person's, and its loss an erasure.
+//! Keys and sealing. A value is a person's because it is sealed under that person's keys; when the keys are gone, the
+//! value is erased.
 //!
 //! ```text
 //! ring (outside the database) ── key-encryption key ── wraps ─┬─ index key    keyed hashes of natural keys and dates
@@ -6,8 +7,8 @@
 //!                                                             └─ wrapping key ── wraps ── one key a record ── seals events
 //! ```
 //!
-//! Promises: AES-256-GCM with fresh random nonces; what is sealed for one place does not open in another (associated data);
-//! lengths are hidden in steps; keys are wiped from memory. Refuses: to name a key, or a plaintext, in any error.
+//! Promises: AES-256-GCM with fresh random nonces; what is sealed for one place does not open in another (associated
+//! data); lengths are hidden in steps; keys are wiped from memory. Refuses to name a key or a plaintext in any error.
 
 mod evidence;
 mod file_key;
@@ -46,19 +47,17 @@ use quick_cache::sync::Cache;
 
 const INDEX_KEYS: usize = 100_000;
 
-/// The ring, and the index keys of people who were here lately.
+/// The ring, and the index keys of people who were active lately.
 pub struct Vault {
     ring: Ring,
     index_keys: Cache<SubjectId, IndexKey>,
 }
 
 impl Vault {
-    /// A vault over an open ring.
     pub fn new(ring: Ring) -> Self {
         Self { ring, index_keys: Cache::new(INDEX_KEYS) }
     }
 
-    /// The ring itself.
     pub fn ring(&self) -> &Ring {
         &self.ring
     }
@@ -70,29 +69,29 @@ impl Vault {
         (keys, wrapped)
     }
 
-    /// Opens a person's keys.
+    /// Opens a person's keys, and keeps the index key in memory.
     pub fn open_subject(&self, subject: SubjectId, wrapped: &WrappedSubject) -> Result<SubjectKeys, Unreadable> {
         let keys = SubjectKeys::open(&self.ring, subject, wrapped)?;
         self.index_keys.insert(subject, keys.index().clone());
         Ok(keys)
     }
 
-    /// The same for one use: nothing of it stays in memory.
+    /// Opens a person's keys for one use. Nothing of them stays in memory.
     pub fn open_once(&self, subject: SubjectId, wrapped: &WrappedSubject) -> Result<SubjectKeys, Unreadable> {
         SubjectKeys::open(&self.ring, subject, wrapped)
     }
 
-    /// Forgets the keys of somebody who is gone.
+    /// Removes the index key of an erased person from memory.
     pub fn forget(&self, subject: SubjectId) {
         self.index_keys.remove(&subject);
     }
 
-    /// A person's keys as the database holds them, under the ring's current key-encryption key.
+    /// Wraps a person's keys under the ring's current key-encryption key.
     pub fn rewrap_subject(&self, subject: SubjectId, wrapped: &WrappedSubject) -> Result<WrappedSubject, Unreadable> {
         wrapped.wrap_again(&self.ring, subject)
     }
 
-    /// The person's index key, if it is at hand. It never changes while the person exists.
+    /// The person's index key, if it is in memory. It never changes while the person exists.
     pub fn index_key(&self, subject: SubjectId) -> Option<IndexKey> {
         self.index_keys.get(&subject)
     }

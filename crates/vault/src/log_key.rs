@@ -1,7 +1,7 @@
 //! The log's key: signs the checkpoints of the tree over the log.
 //!
-//! One Ed25519 key a ring, made durable before it first signs and kept for good: whoever verifies the log has been given its
-//! public part, and a checkpoint under another key is another log.
+//! Each ring has one Ed25519 key for this. It is durable before it first signs and is kept for good, because everybody
+//! who verifies the log has been given its public part: a checkpoint under another key belongs to another log.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 
@@ -17,7 +17,7 @@ impl Ring {
         Ok(pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes"))
     }
 
-    /// Signs for the log (RFC 8032).
+    /// Signs a message with the log's key (RFC 8032).
     pub fn sign_log(&self, message: &[u8]) -> Result<[u8; 64], RingError> {
         let signature = self.log_pair()?.sign(message);
         Ok(signature.as_ref().try_into().expect("an Ed25519 signature has 64 bytes"))
@@ -26,7 +26,7 @@ impl Ring {
     fn log_pair(&self) -> Result<Ed25519KeyPair, RingError> {
         let secret = match self.find(|opened| opened.file.log.clone()) {
             Some(secret) => secret,
-            // Another server may have made it just now: the change begins with what the file holds.
+            // Another server may have made the key just now, so the change begins with what the file holds.
             None => self.change(false, |file: &mut RingFile| {
                 Ok(file.log.get_or_insert_with(|| SigningSecret::generate("log-")).clone())
             })?,

@@ -1,8 +1,8 @@
 //! Documents with a proof that anybody can check: W3C Data Integrity with the cryptosuite `eddsa-jcs-2022`.
 //!
-//! A document and the proof's options are each brought into RFC 8785's canonical form and hashed with SHA-256; the evidence
-//! key signs both hashes ("Data Integrity EdDSA Cryptosuites v1.0", section 3.3). Checking refuses every proof that is not of
-//! this suite, of another context than the document's, or for another purpose than `assertionMethod`.
+//! A document and the proof's options are each brought into RFC 8785's canonical form and hashed with SHA-256; the
+//! evidence key signs both hashes ("Data Integrity EdDSA Cryptosuites v1.0", section 3.3). Checking refuses every proof
+//! that is not of this suite, of another context than the document's, or for another purpose than `assertionMethod`.
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
@@ -15,11 +15,12 @@ use crate::{Ring, RingError};
 
 const SUITE: &str = "eddsa-jcs-2022";
 
-/// Adds a proof to a document, made with the ring's evidence key. The document is an object, and what stood in its `proof` is
-/// replaced; its numbers are integers that a double holds exactly, since the canonical form knows no others.
+/// Adds a proof to a document, made with the ring's evidence key. The document must be an object; a `proof` that it has
+/// is replaced. Its numbers must be integers that a double holds exactly, because the canonical form knows no other
+/// numbers.
 ///
 /// # Panics
-/// Where the document is not an object.
+/// If the document is not an object.
 pub fn seal_document(ring: &Ring, document: Value, now: DateTime<Utc>) -> Result<Value, RingError> {
     let Value::Object(mut document) = document else { panic!("a document with a proof is an object") };
     document.remove("proof");
@@ -40,7 +41,7 @@ pub fn seal_document(ring: &Ring, document: Value, now: DateTime<Utc>) -> Result
     Ok(Value::Object(document))
 }
 
-/// Whether a document is as the holder of this Ed25519 key sealed it.
+/// Whether the document is as the holder of this Ed25519 key sealed it.
 pub fn check_document(document: &Value, public_key: &[u8]) -> bool {
     check(document, public_key).is_some()
 }
@@ -59,7 +60,7 @@ fn check(document: &Value, public_key: &[u8]) -> Option<()> {
     UnparsedPublicKey::new(&ED25519, public_key).verify(&signed_bytes(&document, &proof), &signature).ok()
 }
 
-/// What is signed: the hash of the proof's options, then that of the document.
+/// The bytes that are signed: the hash of the proof's options, then the hash of the document.
 fn signed_bytes(document: &Map<String, Value>, options: &Map<String, Value>) -> Vec<u8> {
     [options, document].iter().flat_map(|part| digest(&SHA256, &canonical(part)).as_ref().to_vec()).collect()
 }
@@ -75,8 +76,8 @@ mod tests {
     use super::*;
     use crate::ring::tests::Folder;
 
-    /// The signed document of the suite's specification (appendix "Representation: eddsa-jcs-2022"; `TestVectors` of the
-    /// repository w3c/vc-di-eddsa), the pair of keys that signed it, and the hashes on the way.
+    /// The signed document of the suite's specification (appendix "Representation: eddsa-jcs-2022"; `TestVectors` of
+    /// the repository w3c/vc-di-eddsa), the pair of keys that signed it, and the hashes on the way.
     const SIGNED: &str = r#"{
       "@context": ["https://www.w3.org/ns/credentials/v2", "https://www.w3.org/ns/credentials/examples/v2"],
       "id": "urn:uuid:58172aac-d8ba-11ed-83dd-0b3aef56cc33",
@@ -132,7 +133,7 @@ mod tests {
         assert!(check_document(&sealed, &key.public));
         assert_eq!(sealed["proof"]["verificationMethod"], json!(key.verification_method()));
         assert_eq!(sealed["proof"]["created"], "2027-01-15T08:00:00Z");
-        // What a reader's own JSON library makes of the same document.
+        // The same document, written and read by another JSON library.
         let read: Value = serde_json::from_str(&serde_json::to_string_pretty(&sealed).expect("text")).expect("JSON");
         assert!(check_document(&read, &key.public));
         let alter = |pointer: &str, value: Value| {

@@ -1,4 +1,4 @@
-//! A record as the register of living records knows it.
+//! A living record in the register.
 
 use context::RecordId;
 use db::FromRow;
@@ -9,12 +9,11 @@ pub struct RecordEntry {
     /// Its random id.
     #[row(sql = "record_id", with = RecordId)]
     pub record: RecordId,
-    /// Its kind's name.
     pub kind: String,
-    /// The keyed hash of its natural key.
+    /// The keyed hash of the record's natural key.
     pub key_hash: Vec<u8>,
-    /// The keyed hash of the quarter it lies in, for kinds with dates.
+    /// The keyed hash of the quarter in which the record lies; `None` for kinds without dates.
     pub bucket: Option<Vec<u8>>,
-    /// Its key, wrapped by the person's wrapping key and bound to all of the above.
+    /// The record's key, wrapped by the person's wrapping key and bound to all fields above.
     pub wrapped_key: Vec<u8>,
 }

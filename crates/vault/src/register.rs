@@ -32,7 +32,7 @@ pub fn subject_get(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// Replaces a person's wrapped keys, which must be there.
+/// Replaces a person's wrapped keys. Fails if there are none.
 pub fn subject_rewrap(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
     Query::new(
         "-- subject_rewrap
@@ -49,7 +49,7 @@ pub fn subject_rewrap(subject: SubjectId, wrapped: &WrappedSubject) -> Query {
     .bind(wrapped.wrapping.clone())
 }
 
-/// All of a person's entries.
+/// All entries of a person in the register.
 pub fn record_register(subject: SubjectId) -> Query {
     Query::new(sql!(
         "-- record_register
@@ -84,7 +84,8 @@ pub fn record_insert(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
     .bind(keys)
 }
 
-/// Takes records out of the register, all of which must be in it: their keys, hashes and, by reference, read models.
+/// Removes records from the register, and with them their keys, hashes and, by reference, read models. All of them must
+/// be in the register.
 pub fn record_delete(subject: SubjectId, records: Vec<RecordId>) -> Query {
     let ids: Vec<Uuid> = records.into_iter().map(|record| record.0).collect();
     Query::new(
@@ -96,7 +97,8 @@ pub fn record_delete(subject: SubjectId, records: Vec<RecordId>) -> Query {
     .bind(ids)
 }
 
-/// Replaces the wrapped keys of records, all of which must be there: one that kept its old wrapping would open no more.
+/// Replaces the wrapped keys of records. All of them must be there, because a record that kept its old wrapping could
+/// not be opened any more.
 pub fn record_rewrap(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
     let (ids, keys): (Vec<Uuid>, Vec<Vec<u8>>) =
         entries.into_iter().map(|entry| (entry.record.0, entry.wrapped_key)).unzip();

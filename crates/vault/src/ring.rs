@@ -1,11 +1,11 @@
 //! The ring: keys that belong to the server and live outside the database.
 //!
-//! Key-encryption keys (versions), peppers of address hashes (versions), the ticket key, the key of row MACs, the key of
-//! token claims, signing keys, the evidence key, and transit keys for what has no subject yet.
+//! Key-encryption keys (versions), peppers of address hashes (versions), the ticket key, the key of row MACs, the key
+//! of token claims, signing keys, the evidence key, and transit keys for what has no subject yet.
 //!
-//! Promises: what other servers changed in the file is taken over, all keys at once ([`Ring::reload`]); a change begins with
-//! what the file holds, under its lock, and is durable before it is used. Refuses: another ring in the place of the one that
-//! was opened; what it cannot read it leaves alone and goes on with the keys it has.
+//! Promises: changes that other servers made in the file are taken over, all keys at once ([`Ring::reload`]); a change
+//! begins with what the file holds, under its lock, and is durable before it is used. Refuses another ring than the one
+//! that was opened. A file that cannot be read is left alone, and the keys in memory are used.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ use crate::{
     signing_key::Signing,
 };
 
-/// A file that could not be read is not tried again for an unknown key before this.
+/// A file that could not be read is read again for an unknown key only after this time.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Seals and opens under one key of the ring.
@@ -37,12 +37,12 @@ impl Sealer {
         Self(SealKey::new(&secret.0))
     }
 
-    /// Seals for a place.
+    /// Seals a value for a place.
     pub fn seal(&self, aad: &Aad, plaintext: &[u8]) -> Sealed {
         self.0.seal(aad, plaintext)
     }
 
-    /// Opens what was sealed for the same place.
+    /// Opens a value that was sealed for the same place.
     pub fn open(&self, aad: &Aad, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
         self.0.open(aad, sealed)
     }
@@ -59,7 +59,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Takes over what did not change from the state `before`, so that who remembers by it need not forget.
+    /// Keeps the same signing object if the signing keys did not change, so that what is cached by it stays valid.
     fn new(path: &Path, file: RingFile, before: Option<&Self>) -> Result<Self, RingError> {
         let malformed = || RingError::Malformed(path.into());
         let pepper = file.peppers.keys.get(&file.peppers.current).ok_or_else(malformed)?;
@@ -83,7 +83,7 @@ impl Opened {
     }
 }
 
-/// Which state of the file was read last, and whether reading failed.
+/// The state of the file that was read last, and when reading failed.
 struct Seen {
     stamp: Stamp,
     failed: Option<Instant>,
@@ -98,7 +98,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Opens the ring, or makes one where there is none.
+    /// Opens the ring, or makes one if there is none.
     pub fn open_or_create(path: &Path, passphrase: Option<&[u8]>) -> Result<Self, RingError> {
         match path.try_exists() {
             Ok(true) => Self::open(path, passphrase),
@@ -107,7 +107,6 @@ impl Ring {
         }
     }
 
-    /// Opens the ring.
     pub fn open(path: &Path, passphrase: Option<&[u8]>) -> Result<Self, RingError> {
         let (file, lock, stamp) = ring_file::read(path, passphrase)?;
         let opened = RwLock::new(Arc::new(Opened::new(path, file, None)?));
@@ -136,7 +135,7 @@ impl Ring {
         Self::open(path, passphrase)
     }
 
-    /// Reads the file again where it changed, and swaps all keys at once; says whether it did.
+    /// Reads the file again if it changed, and exchanges all keys at once. Returns whether it did.
     pub fn reload(&self) -> Result<bool, RingError> {
         let mut seen = self.seen.lock().expect("no one panics while reading the ring");
         self.reload_seen(&mut seen)
@@ -147,7 +146,8 @@ impl Ring {
             return Ok(false);
         }
         seen.failed = Some(Instant::now());
-        // A file that was replaced and overwritten between its opening and its reading is not the one that stands there now.
+        // The file may have been replaced and overwritten after it was opened and before it was read, so reading is
+        // tried twice.
         let (file, stamp) = ring_file::read_again(&self.path, self.lock.as_ref())
             .or_else(|_| ring_file::read_again(&self.path, self.lock.as_ref()))?;
         let before = self.opened();
@@ -160,17 +160,17 @@ impl Ring {
         Ok(true)
     }
 
-    /// Looks whether the file has a key that is not known here. An unchanged file costs a look at its metadata; one that
-    /// can't be read is tried once a second.
+    /// Looks whether the file has a key that is not known here. For an unchanged file this costs a look at its
+    /// metadata. A file that cannot be read is tried once a second.
     pub fn look_again(&self) {
         let mut seen = self.seen.lock().expect("no one panics while reading the ring");
         if seen.failed.is_none_or(|failed| failed.elapsed() >= TRY_AGAIN) {
-            // The caller finds the key missing, and says so; who watches the file tells why.
+            // The caller finds the key missing and says so; the task that watches the file reports the reason.
             let _ = self.reload_seen(&mut seen);
         }
     }
 
-    /// What `find` finds in the ring as it is known, or as the file has it now.
+    /// The result of `find` in the ring as it is known here, or else as the file has it now.
     pub(crate) fn find<T>(&self, find: impl Fn(&Opened) -> Option<T>) -> Option<T> {
         find(&self.opened()).or_else(|| {
             self.look_again();
@@ -178,8 +178,8 @@ impl Ring {
         })
     }
 
-    /// Changes the file under its lock, beginning with what is there now. With `destroys`, see [`ring_file::write`]. A refusal
-    /// of `change` leaves everything as it was.
+    /// Changes the file under its lock, beginning with what it holds now. For `destroys`, see [`ring_file::write`]. If
+    /// `change` fails, everything stays as it was.
     pub(crate) fn change<T>(
         &self,
         destroys: bool,
@@ -206,7 +206,7 @@ impl Ring {
         self.opened.read().expect("no one panics while swapping keys").clone()
     }
 
-    /// Which state of the file was read last: a counter that grows with every change.
+    /// A counter that grows with every change of the file: its value in the state that was read last.
     pub fn generation(&self) -> u64 {
         self.opened().file.generation
     }
@@ -216,7 +216,7 @@ impl Ring {
         TicketKey::new(*self.opened().file.ticket.0)
     }
 
-    /// The key-encryption key for new work, as the file has it now.
+    /// The current key-encryption key, as the file has it now.
     pub(crate) fn current_kek(&self) -> (i32, Arc<SealKey>) {
         self.look_again();
         let opened = self.opened();
@@ -224,18 +224,18 @@ impl Ring {
         (version, opened.keks[&version].clone())
     }
 
-    /// A key-encryption key, as long as it lives.
+    /// A key-encryption key; `None` if it is destroyed or unknown.
     pub(crate) fn kek(&self, version: i32) -> Option<Arc<SealKey>> {
         self.find(|opened| opened.keks.get(&version).cloned())
     }
 
-    /// By which an e-mail address is looked up, and the version of the pepper in it.
+    /// The hash by which an e-mail address is looked up, and the version of the pepper in it.
     pub fn address_hash(&self, address: &str) -> (Lookup, i32) {
         let opened = self.opened();
         (Lookup(keyed_hash(&opened.pepper, &[b"address", address.as_bytes()])), opened.file.peppers.current)
     }
 
-    /// By which a refresh token, or a counter of requests, is looked up.
+    /// The hash by which a refresh token, or a counter of requests, is looked up.
     pub fn lookup(&self, what: &str, value: &[u8]) -> Lookup {
         Lookup(keyed_hash(&self.opened().mac, &[b"lookup", what.as_bytes(), value]))
     }
@@ -247,12 +247,12 @@ impl Ring {
         keyed_hash(&self.opened().mac, &parts)
     }
 
-    /// Whether a row is as we wrote it; in constant time.
+    /// Whether a row is as the server wrote it. Compares in constant time.
     pub fn check_row(&self, table: &str, columns: &[&[u8]], mac: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(&self.row_mac(table, columns), mac).is_ok()
     }
 
-    /// Seals what an access token says only to us.
+    /// Seals the part of an access token that only the server can read.
     pub fn token_sealer(&self) -> Arc<Sealer> {
         self.opened().token.clone()
     }
@@ -397,7 +397,7 @@ pub(crate) mod tests {
         let good = folder.text();
         put(&folder.ring(), "half a r");
         assert!(other.kek(2).is_none());
-        // As if it had been tried just now, however long this test takes.
+        // As if reading had been tried just now, however long this test takes.
         let failed = other.seen.lock().expect("no one panics").failed.replace(Instant::now() + TRY_AGAIN * 3600);
         assert!(failed.is_some());
         put(&folder.ring(), &good);

@@ -1,7 +1,7 @@
 //! The ring at rest: one JSON file, mode 0600, optionally locked with a passphrase (argon2id, AES-256-GCM).
 //!
-//! Every write goes to a sibling file, is flushed, and replaces the old one whole, so that a crash leaves one of the two.
-//! Where a key is destroyed, the bytes of the file before it are overwritten once the new one stands ([`write`]).
+//! Every write goes to a file beside it, is flushed, and replaces the old file whole, so that a crash leaves one of the
+//! two. If a key is destroyed, the bytes of the old file are overwritten once the new file has replaced it ([`write`]).
 
 use std::{
     collections::BTreeMap,
@@ -25,22 +25,17 @@ use crate::{
     seal::{SealKey, fill_random, random_secret},
 };
 
-/// Why the ring can't be used.
+/// Why the ring cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
-    /// The file can't be read or written.
     #[error("key ring {0}: {1}")]
     Io(PathBuf, #[source] io::Error),
-    /// Others may read the file.
     #[error("key ring {0}: mode {1:o} lets others read it; it must be 0600")]
     TooOpen(PathBuf, u32),
-    /// The file is not a ring of this version.
     #[error("key ring {0}: not a key ring of this version")]
     Malformed(PathBuf),
-    /// A passphrase was given for a ring that is not locked with one.
     #[error("key ring {0}: not locked, though a passphrase was given")]
     NotLocked(PathBuf),
-    /// The passphrase is missing or wrong.
     #[error("key ring {0}: locked, and the passphrase is missing or wrong")]
     Locked(PathBuf),
     /// The file now holds another ring than the one that was opened: tickets, rows and tokens of ours would not fit it.
@@ -76,12 +71,12 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Keys that are replaced from time to time: one is used for new work, the others open old work.
+/// Keys that are replaced from time to time: the current one is used for new work, and the others open old work.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Versions {
     pub current: i32,
     pub keys: BTreeMap<i32, Secret>,
-    /// By version. A ring that was written before there were notes has none.
+    /// Notes by version. A ring that was written before there were notes has none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<i32, Note>,
 }
@@ -98,7 +93,7 @@ impl Versions {
 pub(crate) struct Note {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTime<Utc>>,
-    /// Since when nothing is under an older version any more.
+    /// Since when no key is under an older version any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrapped_at: Option<DateTime<Utc>>,
     /// When the newest archive of keys was taken while this version was the current one.
@@ -106,28 +101,27 @@ pub(crate) struct Note {
     pub archived_at: Option<DateTime<Utc>>,
 }
 
-/// An Ed25519 key: of access tokens, or of evidence.
+/// An Ed25519 key: of access tokens, of evidence, or of the log.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SigningSecret {
     pub kid: String,
     pub seed: Secret,
-    /// The longest that a token signed with it may live, in seconds, where it is longer than usual.
+    /// The longest life of a token that is signed with the key, in seconds; absent if it is not longer than usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_token_s: Option<i64>,
-    /// Until when tokens that it signed may live; a key that has this signs no more.
+    /// Until when tokens that the key signed may live. A key with this field does not sign any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_until: Option<DateTime<Utc>>,
 }
 
 impl SigningSecret {
-    /// A fresh key; its id begins with `prefix`.
+    /// A fresh key, whose id begins with `prefix`.
     pub fn generate(prefix: &str) -> Self {
         let kid = format!("{prefix}{}", hex::encode(&random_secret()[..8]));
         Self { kid, seed: Secret(random_secret()), longest_token_s: None, accepted_until: None }
     }
 }
 
-/// Everything the ring holds.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct RingFile {
     pub format: u32,
@@ -139,20 +133,20 @@ pub(crate) struct RingFile {
     pub ticket: Secret,
     pub mac: Secret,
     pub token: Secret,
-    /// By day since 1970; none lives longer than 72 hours.
+    /// Transit keys, by day since 1970. None is kept longer than 72 hours.
     pub transit: BTreeMap<i64, Secret>,
-    /// The first signs; all are accepted.
+    /// The first key signs; tokens of all keys are accepted.
     pub signing: Vec<SigningSecret>,
-    /// Signs consent receipts and certificates of erasure; made when it is first needed.
+    /// Signs consent receipts and certificates of erasure. It is made when it is first needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<SigningSecret>,
-    /// Signs the checkpoints of the log; made when it is first needed.
+    /// Signs the checkpoints of the log. It is made when it is first needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<SigningSecret>,
 }
 
 impl RingFile {
-    /// Whether this is a later state of the same ring: what never changes must be the same.
+    /// Whether this is a state of the same ring: the keys that never change must be equal.
     pub fn is_same_ring(&self, other: &Self) -> bool {
         let pairs = [(&self.ticket, &other.ticket), (&self.mac, &other.mac), (&self.token, &other.token)];
         pairs.into_iter().all(|(ours, theirs)| ours == theirs)
@@ -175,7 +169,7 @@ struct Cost {
 
 const COST: Cost = Cost { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
 
-/// The key a passphrase stands for, and how it was found.
+/// The key that a passphrase stands for, and how it was derived.
 pub(crate) struct Lock {
     key: SealKey,
     salt: [u8; 16],
@@ -203,7 +197,7 @@ fn place() -> Aad {
     Aad::of("key ring")
 }
 
-/// By which one state of the file is told from another without reading it: every change makes a new file.
+/// Tells one state of the file from another without reading it, because every change makes a new file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     inode: u64,
@@ -212,7 +206,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// Of the file that stands there now.
+    /// The stamp of the file that has this path now.
     pub fn of(path: &Path) -> Result<Self, RingError> {
         fs::metadata(path).map(|found| Self::from(&found)).map_err(|error| RingError::Io(path.into(), error))
     }
@@ -222,7 +216,7 @@ impl Stamp {
     }
 }
 
-/// The file's bytes and stamp, of one and the same file. Refuses a file that others may read.
+/// The bytes and the stamp of one and the same file. Refuses a file that others may read.
 fn bytes(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Stamp), RingError> {
     let io = |error| RingError::Io(path.into(), error);
     let mut file = File::open(path).map_err(io)?;
@@ -231,13 +225,13 @@ fn bytes(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Stamp), RingError> {
     if mode & 0o077 != 0 {
         return Err(RingError::TooOpen(path.into(), mode));
     }
-    // Of the right size from the start: a buffer that grew would leave copies behind.
+    // The buffer has the right size from the start, because a buffer that grew would leave copies of secrets behind.
     let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(found.len()).unwrap_or_default() + 1));
     file.read_to_end(&mut text).map_err(io)?;
     Ok((text, Stamp::from(&found)))
 }
 
-/// Reads a ring, unlocking it where it is locked.
+/// Reads a ring, and unlocks it if it is locked.
 pub(crate) fn read(path: &Path, passphrase: Option<&[u8]>) -> Result<(RingFile, Option<Lock>, Stamp), RingError> {
     let malformed = || RingError::Malformed(path.into());
     let (text, stamp) = bytes(path)?;
@@ -271,7 +265,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<RingFile, RingError> {
     file.filter(|file| file.format == 1).ok_or_else(|| RingError::Malformed(path.into()))
 }
 
-/// How long another server's change of the ring is waited for.
+/// How long a server waits for another server's change of the ring.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Holds the ring's lock file until dropped, so that servers which share a ring change it one after the other.
@@ -284,12 +278,14 @@ pub(crate) fn hold(path: &Path) -> Result<File, RingError> {
     Ok(file)
 }
 
-/// Writes a ring durably, locked where a lock is given; the caller holds the lock file. With `destroys`, the bytes of the file
-/// before it are overwritten once the new one stands; should a crash come between, the next write does it.
+/// Writes a ring durably, locked if a lock is given. The caller holds the lock file. With `destroys`, the bytes of the
+/// old file are overwritten once the new file has replaced it. If a crash comes in between, the next write overwrites
+/// them.
 ///
-/// That reaches file systems which write in place (ext4, XFS). It does not reach what a file system that copies on write
-/// (btrfs, ZFS), a snapshot, a backup or the spare cells of a flash disk still hold: a destroyed key is gone there when they
-/// are, or at once where ring or disk are encrypted with a key that is destroyed as well.
+/// This works on file systems that write in place (ext4, XFS). It does not reach copies that a file system that copies
+/// on write (btrfs, ZFS), a snapshot, a backup or the spare cells of a flash disk still hold. A destroyed key is gone
+/// from there when these copies are gone, or at once if the ring or the disk is encrypted with a key that is destroyed
+/// as well.
 pub(crate) fn write(path: &Path, file: &RingFile, lock: Option<&Lock>, destroys: bool) -> Result<(), RingError> {
     let io = |error| RingError::Io(path.into(), error);
     overwrite_old(path).map_err(io)?;
@@ -301,8 +297,8 @@ pub(crate) fn write(path: &Path, file: &RingFile, lock: Option<&Lock>, destroys:
     overwrite_old(path).map_err(io)
 }
 
-/// Overwrites, in place, the bytes of the ring that was replaced, and removes it, where one is kept. After a crash it may be
-/// a second name of the ring that stands: then only the name goes.
+/// Overwrites, in place, the bytes of the ring that was replaced, if it was kept, and removes the file. After a crash
+/// the file may be a second name of the present ring; then only the name is removed.
 fn overwrite_old(path: &Path) -> io::Result<()> {
     let old = path.with_extension("old");
     let mut file = match OpenOptions::new().write(true).open(&old) {
@@ -321,7 +317,7 @@ fn overwrite_old(path: &Path) -> io::Result<()> {
     sync_folder(path)
 }
 
-/// Writes a ring where there is none; refuses to replace one.
+/// Writes a ring if there is none. Refuses to replace one.
 pub(crate) fn create(path: &Path, file: &RingFile, lock: Option<&Lock>) -> Result<(), RingError> {
     let io = |error| RingError::Io(path.into(), error);
     let sibling = write_sibling(path, &to_text(file, lock)).map_err(io)?;

@@ -1,7 +1,8 @@
 //! Sealing: AES-256-GCM over padded plaintext, bound to its place by associated data.
 //!
-//! Sealed bytes are `1 | nonce (12) | ciphertext | tag (16)`. Plaintext is padded (ISO/IEC 7816-4) to 64, 128, … 4096 bytes
-//! and to multiples of 4096 beyond, so that a length says little. Nothing is compressed: a length would say more.
+//! Sealed bytes are `1 | nonce (12) | ciphertext | tag (16)`. Plaintext is padded (ISO/IEC 7816-4) to 64, 128, … 4096
+//! bytes and to multiples of 4096 beyond, so that a length says little. Nothing is compressed, because a compressed
+//! length would say more.
 
 use std::fmt;
 
@@ -16,7 +17,7 @@ const FORMAT: u8 = 1;
 const SMALLEST_STEP: usize = 64;
 const LARGEST_STEP: usize = 4096;
 
-/// Ciphertext. It may stand anywhere.
+/// Ciphertext. It may be stored anywhere.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Sealed(pub Vec<u8>);
 
@@ -33,8 +34,8 @@ impl Sealed {
 }
 
 impl Sealed {
-    /// As many bytes as a sealed text of this length has, and no text: no key opens them, and without the key nobody tells the
-    /// two apart. For entries whose sealed part must not tell whom they are about.
+    /// As many random bytes as a sealed text of this length has, and no text. No key opens them, and without the key
+    /// nobody can tell them from sealed text. For events whose sealed part must not tell whom they are about.
     pub fn decoy(plaintext: usize) -> Self {
         let mut bytes = vec![0; SealKey::OVERHEAD + padded_len(plaintext)];
         fill_random(&mut bytes);
@@ -49,12 +50,12 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// The place a sealed value belongs to, as associated data: parts with their lengths, so that none runs into the next.
+/// The place of a sealed value, as associated data: parts with their lengths, so that no part runs into the next.
 #[derive(Clone, Debug)]
 pub struct Aad(Vec<u8>);
 
 impl Aad {
-    /// Starts with what kind of place it is.
+    /// Begins a place with its kind.
     pub fn of(place: &str) -> Self {
         Self(Vec::with_capacity(128)).and(place.as_bytes())
     }
@@ -72,14 +73,14 @@ impl Aad {
 pub(crate) struct SealKey(LessSafeKey);
 
 impl SealKey {
-    /// By so many bytes sealed bytes are longer than what was sealed, padding aside.
+    /// How many bytes longer sealed bytes are than their plaintext, padding aside.
     pub const OVERHEAD: usize = 1 + NONCE_LEN + 16;
 
     pub fn new(secret: &[u8; 32]) -> Self {
         Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, secret).expect("the key has 32 bytes")))
     }
 
-    /// Seals padded plaintext.
+    /// Pads the plaintext and seals it.
     pub fn seal(&self, aad: &Aad, plaintext: &[u8]) -> Sealed {
         let mut padded = Zeroizing::new(Vec::with_capacity(padded_len(plaintext.len())));
         padded.extend_from_slice(plaintext);
@@ -99,7 +100,7 @@ impl SealKey {
         Ok(plaintext)
     }
 
-    /// Wraps a key: the same without padding, since every key has the same length.
+    /// Wraps a key. A key is not padded, because every key has the same length.
     pub fn wrap(&self, aad: &Aad, key: &[u8; 32]) -> Vec<u8> {
         self.encrypt(aad, key).0
     }
@@ -143,12 +144,11 @@ impl SealKey {
     }
 }
 
-/// Fills with bytes of the operating system's generator.
+/// Fills `bytes` with bytes of the operating system's generator.
 pub(crate) fn fill_random(bytes: &mut [u8]) {
     rand::fill(bytes).expect("the operating system gives random bytes");
 }
 
-/// Fresh secret bytes.
 pub(crate) fn random_secret() -> Zeroizing<[u8; 32]> {
     let mut secret = Zeroizing::new([0; 32]);
     fill_random(secret.as_mut());
@@ -164,7 +164,8 @@ fn padded_len(plaintext: usize) -> usize {
     }
 }
 
-/// A value could not be opened: altered, of another place, or its key is gone. It says no more.
+/// A value could not be opened: it was altered, it belongs to another place, or its key is gone. The error does not
+/// tell these apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a sealed value does not open")]
 pub struct Unreadable;

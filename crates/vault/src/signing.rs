@@ -1,8 +1,8 @@
-//! The keys that sign access tokens: the first signs, all are accepted.
+//! The keys that sign access tokens. The first key signs; tokens of all keys are accepted.
 //!
-//! A rotation takes two steps, so that no token meets a server that does not know its key: a fresh key is published, and once
-//! every server has read it, it signs. The key before it is accepted until the last token that it signed has run out. To that
-//! end each key notes the longest life of its tokens, before the first such token is signed.
+//! A rotation takes two steps, so that no token meets a server that does not know its key: a fresh key is published,
+//! and once every server has read it, it signs. The key before it is accepted until the last token that it signed has
+//! expired. For this, each key notes the longest life of its tokens before the first such token is signed.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::{
     signing_key::{self, Signing, SigningKey},
 };
 
-/// How much longer a key is accepted than its tokens live: servers read the ring a moment later than it was written.
+/// How much longer a key is accepted than its tokens live, because servers read the ring a moment after it was written.
 const MARGIN: TimeDelta = TimeDelta::minutes(1);
 
-/// The place of the key that is published and does not sign yet.
+/// The index of the key that is published and does not sign yet.
 fn waiting(file: &RingFile) -> Option<usize> {
     file.signing.iter().skip(1).position(|key| key.accepted_until.is_none()).map(|place| place + 1)
 }
@@ -27,13 +27,13 @@ fn drop_retired(file: &mut RingFile, now: DateTime<Utc>) {
 }
 
 impl Ring {
-    /// The signing keys. The same `Arc` as before where none of them changed.
+    /// The signing keys. Returns the same `Arc` as before if none of them changed.
     pub fn signing(&self) -> Arc<Signing> {
         self.opened().signing.clone()
     }
 
-    /// Publishes a fresh key, which is accepted and does not sign yet; drops keys whose tokens have run out. Where a rotation
-    /// did not come to its end, the key that it published is taken. Gives the key's id.
+    /// Publishes a fresh key, which is accepted and does not sign yet, and drops keys whose tokens have expired. If a
+    /// rotation was not finished, takes the key that it published. Returns the id of the key.
     pub fn publish_signing(&self, now: DateTime<Utc>) -> Result<String, RingError> {
         self.change(true, |file| {
             drop_retired(file, now);
@@ -45,7 +45,7 @@ impl Ring {
         })
     }
 
-    /// Makes the published key sign, where there is one. The one before it is accepted until its tokens have run out.
+    /// Makes the published key sign, if there is one. The key before it is accepted until its tokens have expired.
     pub fn use_published_signing(&self, now: DateTime<Utc>) -> Result<(), RingError> {
         self.change(false, |file| {
             if let Some(place) = waiting(file) {
@@ -58,7 +58,7 @@ impl Ring {
         })
     }
 
-    /// Notes, durably, that the key which signs now may sign tokens that live so long.
+    /// Notes, durably, that the key which signs now may sign tokens that live for `lifetime`.
     pub fn promise_token_lifetime(&self, lifetime: TimeDelta) -> Result<(), RingError> {
         self.change(false, |file| {
             let signer = &mut file.signing[0];
@@ -69,7 +69,7 @@ impl Ring {
         })
     }
 
-    /// Destroys keys whose tokens have run out; says how many.
+    /// Destroys keys whose tokens have expired. Returns their number.
     pub fn destroy_old_signing(&self, now: DateTime<Utc>) -> Result<usize, RingError> {
         let old = |key: &&SigningKey| key.accepted_until.is_some_and(|until| until <= now);
         let destroyed = self.signing().keys.iter().filter(old).count();

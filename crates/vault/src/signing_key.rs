@@ -14,26 +14,25 @@ pub struct SigningKey {
     pub pkcs8: Zeroizing<Vec<u8>>,
     /// The public key, 32 bytes.
     pub public: Vec<u8>,
-    /// The longest that a token signed with it may live.
+    /// The longest life of a token that is signed with the key.
     pub longest_token: TimeDelta,
-    /// Until when its tokens may live, where it signs no more.
+    /// Until when tokens of the key may live; `None` unless another key has replaced it.
     pub accepted_until: Option<DateTime<Utc>>,
 }
 
 /// All signing keys of one state of the ring.
 pub struct Signing {
-    /// The first signs; all are accepted.
+    /// The first key signs; tokens of all keys are accepted.
     pub keys: Vec<SigningKey>,
 }
 
 impl Signing {
-    /// Nothing where there is no key, or one that is none.
+    /// `None` if there is no key, or if one of them is malformed.
     pub(crate) fn new(secrets: &[SigningSecret]) -> Option<Self> {
         let keys: Vec<SigningKey> = secrets.iter().map(signing_key).collect::<Option<_>>()?;
         (!keys.is_empty()).then_some(Self { keys })
     }
 
-    /// The key that signs.
     pub fn signer(&self) -> &SigningKey {
         &self.keys[0]
     }
@@ -50,7 +49,7 @@ fn signing_key(secret: &SigningSecret) -> Option<SigningKey> {
     })
 }
 
-/// How long a token lives at most where its key notes nothing else: as long as a guest's.
+/// The longest life of a token if its key notes no other: as long as a guest's token.
 pub const LONGEST_TOKEN: TimeDelta = TimeDelta::hours(1);
 
 pub(crate) fn longest(secret: &SigningSecret) -> TimeDelta {

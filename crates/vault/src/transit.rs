@@ -1,4 +1,5 @@
-//! Transit keys: what seals letters and codes, which have no subject yet. One a day; none outlives 72 hours.
+//! Transit keys seal letters and codes, which have no subject yet. There is one key for each day, and none is kept
+//! longer than 72 hours.
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, Utc};
@@ -12,7 +13,7 @@ use crate::{
 const DAY_S: i64 = 86_400;
 const TRANSIT_DAYS: i64 = 3;
 
-/// Which transit key sealed something: the day since 1970 on which it was made.
+/// The day since 1970 on which a transit key was made. It names the key.
 pub type TransitId = i64;
 
 impl Ring {
@@ -27,23 +28,23 @@ impl Ring {
         Ok((id, Sealer::new(&secret)))
     }
 
-    /// An earlier transit key, as long as it lives.
+    /// An earlier transit key; `None` if it is destroyed.
     pub fn transit_of(&self, id: TransitId) -> Option<Sealer> {
         self.transit_secret(id).map(|secret| Sealer::new(&secret))
     }
 
-    /// A transit key; one that another server made is read from the file.
+    /// A transit key. A key that another server made is read from the file.
     fn transit_secret(&self, id: TransitId) -> Option<Secret> {
         self.find(|opened| opened.file.transit.get(&id).cloned())
     }
 
-    /// A keyed hash under the transit key `id`, as long as it lives.
+    /// A keyed hash under the transit key `id`; `None` if the key is destroyed.
     pub fn transit_hash(&self, id: TransitId, parts: &[&[u8]]) -> Option<[u8; 32]> {
         let secret = self.transit_secret(id)?;
         Some(keyed_hash(&hmac::Key::new(hmac::HMAC_SHA256, secret.0.as_slice()), parts))
     }
 
-    /// Destroys transit keys that are 72 hours old; says how many.
+    /// Destroys transit keys that are 72 hours old. Returns their number.
     pub fn destroy_old_transit(&self, now: DateTime<Utc>) -> Result<usize, RingError> {
         let oldest = now.timestamp().div_euclid(DAY_S) - TRANSIT_DAYS + 1;
         let destroyed = self.opened().file.transit.range(..oldest).count();

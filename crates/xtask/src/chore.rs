@@ -1,5 +1,6 @@
-//! Chores that run other programs, most of them cargo, in the root of the repository. They name targets and no package: so
-//! dependencies keep the features that they have in the whole workspace, and what was built for the tests serves again.
+//! Chores that run other programs, most of them cargo, in the root of the repository. They name targets and no package,
+//! so that dependencies keep the features that they have in the whole workspace, and builds for the tests are used
+//! again.
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -11,7 +12,7 @@ use crate::{
 /// The test that compares the live catalogue with `policies/matrix.snap`, or writes it.
 const MATRIX_TEST: &str = "policies::the_catalogue_is_what_the_matrix_says";
 
-/// Writes the OpenAPI document; the old one stays where the server does not build.
+/// Writes the OpenAPI document. If the server does not build, the old document stays.
 pub fn openapi(root: &Path) -> Result<(), String> {
     let document = output(cargo(root, &["run", "-q", "--bin", "lethe", "--", "openapi"]))?;
     let path = root.join("openapi/openapi.json");
@@ -26,7 +27,7 @@ pub fn matrix(root: &Path) -> Result<(), String> {
     run(command.env("UPDATE_MATRIX", "1"))
 }
 
-/// Format, lints, documentation, landed migrations, layers, dependencies.
+/// Checks format, lints, documentation, landed migrations, layers and dependencies.
 pub fn check(root: &Path) -> Result<(), String> {
     setup::components(root)?;
     run(&mut cargo(root, &["fmt", "--all", "--check"]))?;
@@ -41,10 +42,10 @@ pub fn check(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// All tests, on a machine that has what they need; `more` goes to `cargo test`.
+/// Runs all tests, after it has installed what they need. `more` goes to `cargo test`.
 pub fn test(root: &Path, more: &[String]) -> Result<(), String> {
     setup::packages(root)?;
-    // What a test lacks all the same, such as a way to PyPI, is a failure here.
+    // With this variable, a test fails if something that it needs is missing, such as access to PyPI.
     run(cargo(root, &["test", "--workspace"]).args(more).env("LETHE_TEST_ALL", "1"))
 }
 

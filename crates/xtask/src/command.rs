@@ -1,4 +1,4 @@
-//! Other programs: each command is said before it runs, and one that fails is named with its status.
+//! Other programs: each command is printed before it runs, and a command that fails is named with its status.
 
 use std::{
     env,
@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// The cargo that runs us, or the one that is found.
+/// The cargo that runs this program, or else the cargo in the path.
 pub fn cargo(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root);
@@ -20,14 +20,14 @@ pub fn run(command: &mut Command) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("{}: {status}", typed(command))) }
 }
 
-/// Runs a command to its end, and gives what it writes to standard output.
+/// Runs a command to its end, and returns what it writes to standard output.
 pub fn output(mut command: Command) -> Result<Vec<u8>, String> {
     eprintln!("xtask: {}", typed(&command));
     let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("{}: {error}", typed(&command)))?;
     if output.status.success() { Ok(output.stdout) } else { Err(format!("{}: {}", typed(&command), output.status)) }
 }
 
-/// The command as one would type it.
+/// The command as a person would type it.
 fn typed(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args());

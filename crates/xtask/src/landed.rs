@@ -1,8 +1,9 @@
-//! Landed migrations are never edited: databases that ran one would refuse the next start, or differ from new ones.
+//! Landed migrations are never edited, because databases that ran one would refuse the next start, or differ from new
+//! ones.
 //!
-//! `sql/landed.sha256` lists each landed migration with its SHA-256, in the form that `sha256sum -c` takes, so that a fresh
-//! clone without history can tell. Refused: a listed file that changed or is gone, a file that is not listed, one whose name
-//! is no migration's, and a number that is taken or lies below a landed one.
+//! `sql/landed.sha256` lists each landed migration with its SHA-256, in the form that `sha256sum -c` takes, so that a
+//! fresh clone without history can tell. Refuses a listed file that changed or is gone, a file that is not listed, a
+//! file whose name is no migration's name, and a number that is taken or lies below a landed number.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -10,7 +11,7 @@ use aws_lc_rs::digest;
 
 const LIST: &str = "landed.sha256";
 
-/// Checks the migrations of a folder against its list; with `seal`, adds those that are not listed yet.
+/// Checks the migrations of a folder against its list; with `seal`, adds the migrations that are not listed yet.
 pub fn run(folder: &Path, seal: bool) -> Result<(), String> {
     let listed = read_list(folder)?;
     let found = read_migrations(folder)?;
@@ -28,7 +29,7 @@ pub fn run(folder: &Path, seal: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// One file of `sql/`, in the order of the numbers.
+/// One migration file of `sql/`.
 #[derive(Debug, PartialEq, Eq)]
 struct Migration {
     number: u32,

@@ -1,12 +1,14 @@
-//! The order of layers: an import goes to its own layer or to a lower one, and files do not import one another in a circle.
+//! The order of layers: an import goes to its own layer or to a lower one, and files do not import one another in a
+//! circle.
 //!
-//! Reads the server, `domain`, `projections` and every crate, without their tests, and resolves each `use` and each path in
-//! the code to the file that defines the item: a `mod.rs` or `lib.rs` that only declares modules and re-exports stands for
-//! the files behind it. Refused, with file and line: an import that climbs, one between two layers that must not know one
-//! another, a circle of files, a file that has no layer, and a file that no module declares. A `pub use` must not climb either;
-//! it gives a name and uses nothing, so that it is no part of a circle.
+//! Reads the server, `domain`, `projections` and every crate, without their tests, and resolves each `use` and each
+//! path in the code to the file that defines the item: a `mod.rs` or `lib.rs` that only declares modules and re-exports
+//! stands for the files behind it. Refuses, with file and line: an import that climbs to a higher layer, an import
+//! between two layers that must not know one another, a circle of files, a file that has no layer, and a file that no
+//! module declares. A `pub use` must not climb either, but it is no part of a circle, because it gives a name and uses
+//! nothing.
 //!
-//! Types are not inferred. A method call names no file, so that it is no import; the type that it is called on is one.
+//! Types are not inferred. A method call names no file, so it is no import; the type on which it is called is one.
 
 mod circles;
 mod faults;
@@ -24,9 +26,9 @@ use std::path::Path;
 use order::{Layer, Order};
 use tree::Tree;
 
-/// The table. A layer imports from itself and from the layers below it.
+/// The order of the layers. A layer imports from itself and from the layers below it.
 const ORDER: Order = Order {
-    // From the top.
+    // From the top layer down.
     layers: &[
         Layer("cli", &["src/main.rs", "src/cli.rs", "src/cli/"]),
         Layer("demo", &["src/demo/"]),

@@ -1,4 +1,5 @@
-//! Chores of the repository, as `cargo xtask …`. Each says what it runs, stops at the first failure, and ends with 1 then.
+//! Chores of the repository, as `cargo xtask …`. Each says what it runs, stops at the first failure, and then ends with
+//! status 1.
 
 mod chore;
 mod command;
@@ -39,11 +40,11 @@ enum Chore {
         #[arg(long)]
         graph: bool,
     },
-    /// Everything short of the tests: format, lints, documentation, landed migrations, layers, dependencies
+    /// Run all checks except the tests: format, lints, documentation, landed migrations, layers, dependencies
     Check,
-    /// All tests; installs first what they lack, on Debian and Ubuntu
+    /// Run all tests; installs first what they lack, on Debian and Ubuntu
     Test {
-        /// More for `cargo test`, such as a test's name or `-- --nocapture`
+        /// More arguments for `cargo test`, such as a test's name or `-- --nocapture`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         more: Vec<String>,
     },

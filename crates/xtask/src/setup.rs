@@ -1,7 +1,8 @@
-//! What a machine needs for all tests, and getting it: the one list of packages, for `cargo xtask test` and so for CI.
+//! What a machine needs for all tests, and how to install it: the one list of packages, for `cargo xtask test` and so
+//! for CI.
 //!
-//! Promises: says what is missing and for what, before it installs it; installs nothing where nothing is missing; says what is
-//! still missing afterwards. Refuses: to install anything but Debian's and Ubuntu's packages.
+//! Promises: says what is missing and for what, before it installs it; installs nothing if nothing is missing; says
+//! what is still missing afterwards. Refuses to install anything but packages of Debian and Ubuntu.
 
 use std::{
     env,
@@ -13,7 +14,7 @@ use std::{
 
 use crate::command::{cargo, run};
 
-/// PostgreSQL is looked for by its major version, because an older one does not serve.
+/// The oldest major version of PostgreSQL that serves.
 const OLDEST_POSTGRES: u32 = 15;
 
 /// A package of Debian and Ubuntu.
@@ -81,7 +82,8 @@ impl Machine {
         command.status().is_ok_and(|status| status.success())
     }
 
-    /// As the server looks for it: a folder that is named counts alone, else the path, else the packages' folders.
+    /// Looks where the server looks: only in the named folder if one is named; else in the path, then in the packages'
+    /// folders.
     fn has_postgres(&self) -> bool {
         if let Some(dir) = &self.postgres_bin {
             return dir.join("postgres").is_file();
@@ -106,7 +108,7 @@ fn is_new_postgres(program: &Path) -> bool {
     major.is_some_and(|major| major >= OLDEST_POSTGRES)
 }
 
-/// Installs what is missing, with apt, as root or by sudo.
+/// Installs missing packages with apt, as root or by sudo.
 pub fn packages(root: &Path) -> Result<(), String> {
     let machine = Machine::this();
     let missing = machine.missing();
@@ -138,7 +140,7 @@ pub fn packages(root: &Path) -> Result<(), String> {
     ))
 }
 
-/// Adds cargo's components that the checks need.
+/// Adds the components of cargo that the checks need.
 pub fn components(root: &Path) -> Result<(), String> {
     let there = |component: &str| {
         let mut command = cargo(root, &[component, "--version"]);

@@ -26,7 +26,8 @@ struct Search<'g> {
 }
 
 impl Search<'_> {
-    /// Visits a node and what it reaches; gives when the earliest node on the stack that it reaches was met.
+    /// Visits a node and everything that it reaches. Returns when the earliest node on the stack that it reaches was
+    /// met.
     fn visit(&mut self, node: usize) -> usize {
         let met = self.order.len();
         self.order.insert(node, met);

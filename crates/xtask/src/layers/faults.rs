@@ -1,4 +1,4 @@
-//! The rules, and what breaks them, in words.
+//! The rules of the layers, and what breaks them, in words.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::layers::{
     tree::{FileId, Tree},
 };
 
-/// The numbers of a sound tree, or everything that is wrong.
+/// The numbers of a tree without faults, or everything that is wrong.
 pub fn check(order: &Order, tree: &Tree, imports: &[Import]) -> Result<String, String> {
     let unplaced = unplaced(order, tree);
     let climbs: Vec<String> = imports.iter().filter_map(|import| climb(order, tree, import)).collect();
@@ -70,7 +70,7 @@ fn circles(tree: &Tree, imports: &[Import]) -> Vec<String> {
     circles::of(&graph).iter().map(text).collect()
 }
 
-/// File and line.
+/// The file and line of an import.
 fn place(tree: &Tree, import: &Import) -> String {
     format!("{}:{}", tree.files[import.from].path, import.line)
 }

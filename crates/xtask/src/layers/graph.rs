@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::layers::{imports::Import, order::Order, tree::Tree};
 
-/// A line for each pair that has imports, with their number, from the top layer down.
+/// A line for each pair of layers or areas with imports between them, with their number, from the top layer down.
 pub fn text(order: &Order, tree: &Tree, imports: &[Import]) -> String {
     let mut edges: BTreeMap<_, usize> = BTreeMap::new();
     for Import { from, to, .. } in imports {

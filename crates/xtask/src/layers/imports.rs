@@ -1,7 +1,7 @@
 //! The imports of the repository: each `use`, and each path in the code, that leads from one file to another.
 //!
-//! Paths count in types, expressions and patterns, and in what macros and attributes are given. Comments, documentation and
-//! text in quotes do not count, nor does what only tests have.
+//! Paths count in types, expressions and patterns, and in the arguments of macros and attributes. Comments,
+//! documentation and text in quotes do not count, and neither does code that only tests have.
 
 use std::collections::BTreeSet;
 
@@ -23,12 +23,13 @@ use crate::layers::{
 pub struct Import {
     pub from: FileId,
     pub line: usize,
-    /// As it is written, with groups spread out.
+    /// The path as it is written, with groups spread out.
     pub path: String,
     pub to: FileId,
-    /// Whether a `use` in the same module binds its first name, so that the `use` counts already.
+    /// Whether a `use` in the same module binds the first name of the path, so that the `use` counts already.
     is_by_use: bool,
-    /// Whether it is a `pub use`, which gives a name and uses nothing. It has a layer, and is no part of a circle.
+    /// Whether it is a `pub use`, which gives a name and uses nothing. It must keep to the layers, but is no part of a
+    /// circle.
     pub is_re_export: bool,
 }
 
@@ -98,7 +99,7 @@ impl Finder<'_> {
                 at += 1;
                 continue;
             }
-            // `.name` is a field or a method; `$name` is what a macro is given.
+            // `.name` is a field or a method; `$name` is a parameter of a macro.
             let is_part = begins > 0 && (is(begins - 1, '.') || is(begins - 1, '$') && path[0] != "crate");
             if !is_part {
                 self.note_path(&path, tokens[begins].span().start().line);
@@ -121,7 +122,7 @@ impl Visit<'_> for Finder<'_> {
         }
     }
 
-    /// Modules are visited on their own; those within functions are not known.
+    /// Modules are visited on their own; modules within functions are not known.
     fn visit_item_mod(&mut self, _: &ItemMod) {}
 
     fn visit_item_use(&mut self, item: &ItemUse) {

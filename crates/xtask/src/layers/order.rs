@@ -1,9 +1,9 @@
 //! The form of the table of layers.
 
-/// A layer: its name, and the files and folders (these end with `/`) that it consists of.
+/// A layer: its name, and the files and folders that it consists of. A folder ends with `/`.
 pub struct Layer(pub &'static str, pub &'static [&'static str]);
 
-/// Which layer imports which.
+/// Which layer may import which.
 pub struct Order {
     pub layers: &'static [Layer],
     pub apart: &'static [(&'static str, &'static str)],
@@ -12,7 +12,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// All layers that a file belongs to, and all outsiders. More or fewer than one is a fault of the table.
+    /// All layers and outsiders to which a file belongs. A file must belong to exactly one.
     pub fn layers_of(&self, file: &str) -> Vec<&'static str> {
         let holds = |prefix: &str| if prefix.ends_with('/') { file.starts_with(prefix) } else { file == prefix };
         let theirs = self.all().filter(|Layer(_, prefixes)| prefixes.iter().any(|prefix| holds(prefix)));

@@ -5,7 +5,6 @@ use crate::layers::{
     use_tree::CRATES,
 };
 
-/// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Module(ModuleId),
@@ -13,11 +12,11 @@ pub enum Place {
     Item(FileId),
 }
 
-/// Lookups that are under way.
+/// Lookups that have not ended.
 type Open = Vec<(ModuleId, String)>;
 
 impl Tree {
-    /// Everything that a path in a module leads to; nothing if it leads out of the repository.
+    /// Everything to which a path in a module leads; nothing if it leads out of the repository.
     ///
     /// A name that the module at hand does not bind counts as defined in it, because a macro may define it.
     pub fn resolve(&self, from: ModuleId, path: &[String]) -> Vec<Place> {
@@ -63,7 +62,7 @@ impl Tree {
             }
         };
         for name in rest {
-            // A module comes first: of two things with one name, only the module is followed by more.
+            // A module comes first: if two things have one name, only the module can be followed by more names.
             let module = places.iter().find_map(|place| match place {
                 Place::Module(module) => Some(*module),
                 Place::Item(_) => None,
@@ -80,8 +79,8 @@ impl Tree {
         places
     }
 
-    /// Everything that a name stands for in a module. A `use` that is under way is not asked again: in `use run::run` the
-    /// first name is a module, or a crate.
+    /// Everything that a name stands for in a module. A `use` whose lookup has not ended is not asked again: in
+    /// `use run::run` the first name is a module or a crate.
     fn look_up(&self, module: ModuleId, name: &str, open: &mut Open) -> Vec<Place> {
         let step = (module, name.to_owned());
         let is_open = open.contains(&step);
@@ -94,7 +93,8 @@ impl Tree {
                 Binding::Item => places.push(Place::Item(*file)),
                 Binding::Use(_) if is_open => {}
                 Binding::Use(path) => match self.follow(module, path, open) {
-                    // From outside of the repository: the file that re-exports it is where it is found.
+                    // The path leads out of the repository, so the item counts as defined in the file that re-exports
+                    // it.
                     found if found.is_empty() => places.push(Place::Item(*file)),
                     found => places.extend(found),
                 },

@@ -1,4 +1,4 @@
-//! A small repository that is sound, and each way to break it.
+//! A small repository without faults, and each way to break it.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ const ORDER: Order = Order {
     areas: &["rights"],
 };
 
-/// Sound, although its comments, texts and tests name what they must not.
+/// A repository without faults, although its comments, texts and tests name files that they must not import.
 const SOUND: &[(&str, &str)] = &[
     ("src/main.rs", "mod cli;\nfn main() { lethe::http::serve(); cli::run(); }"),
     ("src/cli.rs", "use lethe::app::{self, App};\npub fn run() { app::rights::erasure::run(&App) }"),
@@ -136,7 +136,7 @@ fn a_path_in_the_code_that_climbs_is_refused_wherever_it_stands() {
 #[test]
 fn a_crate_below_must_not_import_a_crate_above() {
     let faults = Repository::with("crates/context/src/lib.rs", "pub struct Ctx;\npub use ::domain::Id;").faults();
-    // Refused for its layer; as a circle it does not count, because a re-export uses nothing.
+    // Refused for its layer. It does not count as a circle, because a re-export uses nothing.
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert_eq!(faults[0], must_not("crates/context/src/lib.rs:2", "context", "domain", "::domain::Id"));
     let faults = Repository::with("crates/context/src/lib.rs", "pub struct Ctx;\nuse ::domain::Id;").faults();

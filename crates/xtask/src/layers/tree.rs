@@ -1,6 +1,6 @@
 //! The modules of all crates, as their `mod` items declare them, with the names that each one binds.
 //!
-//! What is under `#[cfg(test)]` is left out, with the files that it declares.
+//! Code under `#[cfg(test)]` is left out, and so are the files that it declares.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ pub struct Tree {
     pub modules: Vec<Module>,
     /// The root module of each library, by the crate's name.
     pub libraries: BTreeMap<String, ModuleId>,
-    /// Files that cannot be read as Rust or have no place in the tree of modules, in words.
+    /// Files that cannot be read as Rust or that no module declares, in words.
     pub faults: Vec<String>,
     /// Files, and folders with a `/` at the end, that only tests declare.
     left_out: BTreeSet<String>,
@@ -32,7 +32,7 @@ pub struct Tree {
 pub struct File {
     /// Its path from the root of the repository.
     pub path: String,
-    /// Whether it holds nothing but `mod` and `use`: it stands for the files behind it.
+    /// Whether the file holds nothing but `mod` and `use`, so that it stands for the files behind it.
     pub is_facade: bool,
 }
 
@@ -93,7 +93,7 @@ impl Tree {
         self.faults.extend(faults);
     }
 
-    /// Reads a file with all modules that it declares. A file that is no Rust is a module without items.
+    /// Reads a file with all modules that it declares. A file that is not Rust becomes a module without items.
     fn add_file(&mut self, root: &Path, path: &str, folder: Folder, parent: Option<ModuleId>) -> ModuleId {
         let text = fs::read_to_string(root.join(path)).map_err(|error| format!("{path}: {error}"));
         let parsed = text.and_then(|text| {
