@@ -4,11 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, JobId, Role, SubjectId};
 use db::{FromRow, Gate};
-use lethe::{
-    app::identity::staff,
-    jobs::{letter_take, run_due},
-    server::Settings,
-};
+use lethe::{app::identity::staff, jobs::run_due, mail::letter_take, server::Settings};
 use poem::http::StatusCode;
 use projections::{
     desk::alert::delivery_take,

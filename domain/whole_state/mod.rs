@@ -37,7 +37,6 @@ use proptest::{
 };
 use serde_json::Value;
 
-use self::changes::{Changes, changed, covers};
 use crate::{
     aggregates::AGGREGATES,
     desk::{alert::Alert, breach::Breach, drill::Drill, extension::Extension},
@@ -54,6 +53,7 @@ use crate::{
         hospital::HospitalLists,
         release::{Plans, Release},
     },
+    whole_state::changes::{Changes, changed, covers},
 };
 
 const HISTORIES: u32 = 256;

@@ -5,10 +5,10 @@ use std::fmt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Changes, Checked};
 use crate::{
     kinds::{KINDS, Shape, WORK_DAY, WorkDay},
     records::record::{Record, RecordCommand},
+    whole_state::{Changes, Checked},
 };
 
 impl fmt::Debug for RecordCommand {

@@ -5,14 +5,16 @@ use context::DeletionId;
 use proptest::{option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::{Changes, Checked, time, word};
-use crate::rights::{
-    consent::{Consent, ConsentCommand, Decision, Purpose},
-    deletion::{Deletion, DeletionCommand, Open, Scope},
-    export::{Export, ExportCommand, ExportFailure, ExportFormat, Wanted},
-    hold::{Hold, HoldCommand},
-    restriction::{Restriction, RestrictionCommand},
-    retention::{Retention, RetentionCommand},
+use crate::{
+    rights::{
+        consent::{Consent, ConsentCommand, Decision, Purpose},
+        deletion::{Deletion, DeletionCommand, Open, Scope},
+        export::{Export, ExportCommand, ExportFailure, ExportFormat, Wanted},
+        hold::{Hold, HoldCommand},
+        restriction::{Restriction, RestrictionCommand},
+        retention::{Retention, RetentionCommand},
+    },
+    whole_state::{Changes, Checked, time, word},
 };
 
 impl Checked for Consent {

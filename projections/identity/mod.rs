@@ -1,3 +1,4 @@
-//! Accounts and their switches.
+//! Accounts, their switches, and what decides whether a person may act.
 
 pub mod account;
+pub mod standing;

@@ -5,5 +5,6 @@ pub mod deletion;
 pub mod erasure;
 pub mod export;
 pub mod hold;
+pub mod overview;
 pub mod restriction;
 pub mod retention;

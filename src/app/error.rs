@@ -299,7 +299,7 @@ impl From<HoldError> for AppError {
 impl From<RefreshFault> for AppError {
     fn from(fault: RefreshFault) -> Self {
         match fault {
-            RefreshFault::Moved => Self::Corrupt("a refresh token was moved to another person".to_owned()),
+            RefreshFault::NotOurs => Self::Corrupt("a refresh token was moved to another person".to_owned()),
             RefreshFault::RanOut => Self::RefreshRefused,
         }
     }

@@ -8,7 +8,7 @@
 use aws_lc_rs::{constant_time, rand};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, Personal};
-use db::{Lookup, Query, Row};
+use db::{FromRow, Lookup, Query, sql};
 use vault::{Ring, TransitId};
 
 use crate::auth::devices::{Asker, Device};
@@ -74,7 +74,9 @@ pub fn code_typed(text: &str) -> Option<String> {
 }
 
 /// A stored code that was not used yet.
+#[derive(FromRow)]
 pub struct Waiting {
+    #[row(sql = "ring_key")]
     key: TransitId,
     code_hash: Vec<u8>,
     expires_at: DateTime<Utc>,
@@ -83,11 +85,6 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Reads a row of [`codes_get`].
-    pub fn from_row(row: &Row) -> Self {
-        Self { key: row.get(0), code_hash: row.get(1), expires_at: row.get(2), is_long: row.get(3) }
-    }
-
     /// The name under which tries of this code are counted.
     pub fn key(&self) -> String {
         hex::encode(&self.code_hash)
@@ -134,12 +131,14 @@ pub fn code_store(ring: &Ring, ctx: &Ctx, key: TransitId, address: Lookup, asker
 
 /// Up to two codes that an asker may show: its own, and the newest of the others.
 pub fn codes_get(ring: &Ring, ctx: &Ctx, key: TransitId, address: Lookup, asker: &Asker) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- codes_get
-        SELECT ring_key, code_hash, expires_at, is_long FROM auth.codes
+        SELECT ",
+        Waiting::COLUMNS,
+        " FROM auth.codes
         WHERE address_hash = $1 AND used_at IS NULL AND expires_at > $2
-        ORDER BY asker_hash = $3 DESC, expires_at DESC LIMIT 2",
-    )
+        ORDER BY asker_hash = $3 DESC, expires_at DESC LIMIT 2"
+    ))
     .bind(address.0.to_vec())
     .bind(ctx.now())
     .bind(asker_hash(ring, key, address, asker))

@@ -7,7 +7,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, Personal};
-use db::{Lookup, Query, Row, Tx};
+use db::{FromRow, Lookup, Query, Row, Tx, sql};
 use vault::Ring;
 
 use crate::data::random::random_text;
@@ -74,9 +74,15 @@ fn device_mac(ring: &Ring, ctx: &Ctx, lookup: Lookup, expires_at: DateTime<Utc>)
     ring.row_mac("devices", &[ctx.subject.0.as_bytes(), &lookup.0, &expiry])
 }
 
+#[derive(FromRow)]
+struct DeviceRow {
+    expires_at: DateTime<Utc>,
+    mac: Vec<u8>,
+}
+
 /// Whether a row of [`device_get`] carries our MAC and has not expired.
 pub fn is_ours(ring: &Ring, ctx: &Ctx, lookup: Lookup, row: &Row) -> bool {
-    let (expires_at, mac): (DateTime<Utc>, Vec<u8>) = (row.get(0), row.get(1));
+    let DeviceRow { expires_at, mac } = DeviceRow::from_row(row);
     let expiry = expires_at.timestamp_micros().to_be_bytes();
     let ours = ring.check_row("devices", &[ctx.subject.0.as_bytes(), &lookup.0, &expiry], &mac);
     ours && ctx.now() < expires_at
@@ -84,9 +90,13 @@ pub fn is_ours(ring: &Ring, ctx: &Ctx, lookup: Lookup, row: &Row) -> bool {
 
 /// Finds a device of the context's subject.
 pub fn device_get(ctx: &Ctx, lookup: Lookup) -> Query {
-    Query::new("-- device_get\nSELECT expires_at, mac FROM auth.devices WHERE subject_id = $1 AND device_hash = $2")
-        .bind(ctx.subject.0)
-        .bind(lookup.0.to_vec())
+    Query::new(sql!(
+        "-- device_get\nSELECT ",
+        DeviceRow::COLUMNS,
+        " FROM auth.devices WHERE subject_id = $1 AND device_hash = $2"
+    ))
+    .bind(ctx.subject.0)
+    .bind(lookup.0.to_vec())
 }
 
 pub fn devices_forget(ctx: &Ctx) -> Query {

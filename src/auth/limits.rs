@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::Ctx;
-use db::{Query, Row};
+use db::{FromRow, Query, Row, sql};
 use vault::{Ring, TransitId};
 
 /// The limits. A window lasts 15 minutes, or up to 24 hours where the comment says "in a day".
@@ -88,6 +88,12 @@ impl Limit {
     }
 }
 
+#[derive(FromRow)]
+struct CountRow {
+    used: i32,
+    window_end: DateTime<Utc>,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Left {
     limit: Limit,
@@ -98,7 +104,7 @@ pub struct Left {
 impl Left {
     /// Reads the row that [`query`] returns.
     pub fn of(ctx: &Ctx, limit: Limit, rows: &[Row]) -> Self {
-        let (used, window_end): (i32, DateTime<Utc>) = (rows[0].get(0), rows[0].get(1));
+        let CountRow { used, window_end } = CountRow::from_row(&rows[0]);
         Self { limit, used, reset_s: (window_end - ctx.now()).num_seconds().max(1) }
     }
 
@@ -135,14 +141,15 @@ impl Left {
 
 /// Counts one request of `who` against a limit, under today's transit key.
 pub fn query(ring: &Ring, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- limit_count
         INSERT INTO auth.limits AS l (limit_hash, window_end, used) VALUES ($1, $2, 1)
         ON CONFLICT (limit_hash) DO UPDATE
         SET used = CASE WHEN l.window_end <= $3 THEN 1 ELSE l.used + 1 END,
             window_end = CASE WHEN l.window_end <= $3 THEN excluded.window_end ELSE l.window_end END
-        RETURNING used, window_end",
-    )
+        RETURNING ",
+        CountRow::COLUMNS
+    ))
     .bind(limit_hash(ring, key, limit, who))
     .bind(ctx.now() + limit.window())
     .bind(ctx.now())

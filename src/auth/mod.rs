@@ -1,5 +1,6 @@
 //! Who is asking: mailed codes, known devices, access tokens, sessions with refresh tokens, and limits on trying.
 
+pub mod accounts;
 pub mod codes;
 pub mod devices;
 pub mod limits;

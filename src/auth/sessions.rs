@@ -4,7 +4,7 @@ use aws_lc_rs::constant_time;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, Role, SessionId, SubjectId};
-use db::{Lookup, Query, Row};
+use db::{FromRow, Lookup, Query, Row, sql};
 use uuid::Uuid;
 use vault::{Ring, TransitId};
 
@@ -123,10 +123,12 @@ pub fn refresh_insert(ring: &Ring, ctx: &Ctx, session: SessionId, role: Role, to
 
 /// Finds the person and the session of a refresh token.
 pub fn refresh_get(lookup: Lookup) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- refresh_get
-        SELECT subject_id, session_id, role, expires_at, mac FROM auth.refresh_tokens WHERE token_hash = $1",
-    )
+        SELECT ",
+        RefreshRow::COLUMNS,
+        " FROM auth.refresh_tokens WHERE token_hash = $1"
+    ))
     .bind(lookup.0.to_vec())
 }
 
@@ -134,27 +136,36 @@ pub fn refresh_get(lookup: Lookup) -> Query {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshFault {
     /// The row was moved to another person, or altered.
-    Moved,
+    NotOurs,
     RanOut,
 }
 
-/// Reads a row of [`refresh_get`]. Refuses a row without our MAC, and a token that has expired.
-pub fn refresh_row(
-    ring: &Ring,
-    ctx: &Ctx,
-    lookup: Lookup,
-    row: &Row,
-) -> Result<(SubjectId, SessionId, Role), RefreshFault> {
-    let (subject, session, role, expires_at): (Uuid, Uuid, &str, DateTime<Utc>) =
-        (row.get(0), row.get(1), row.get(2), row.get(3));
-    let mac = token_mac(ring, subject, lookup, session, role, expires_at);
-    let ours = constant_time::verify_slices_are_equal(&mac, &row.get::<_, Vec<u8>>(4)).is_ok();
-    let role = Role::parse(role).filter(|_| ours);
-    let role = role.ok_or(RefreshFault::Moved)?;
-    if expires_at <= ctx.now() {
-        return Err(RefreshFault::RanOut);
+/// Whom a refresh token belongs to.
+#[derive(FromRow)]
+pub struct RefreshRow {
+    subject_id: Uuid,
+    session_id: Uuid,
+    role: String,
+    expires_at: DateTime<Utc>,
+    mac: Vec<u8>,
+}
+
+impl RefreshRow {
+    /// Whose session the token is of, and in which role. Refuses a row without our MAC, and a token that has expired.
+    pub fn verified(
+        &self,
+        ring: &Ring,
+        ctx: &Ctx,
+        lookup: Lookup,
+    ) -> Result<(SubjectId, SessionId, Role), RefreshFault> {
+        let mac = token_mac(ring, self.subject_id, lookup, self.session_id, &self.role, self.expires_at);
+        let ours = constant_time::verify_slices_are_equal(&mac, &self.mac).is_ok();
+        let role = Role::parse(&self.role).filter(|_| ours).ok_or(RefreshFault::NotOurs)?;
+        if self.expires_at <= ctx.now() {
+            return Err(RefreshFault::RanOut);
+        }
+        Ok((SubjectId(self.subject_id), SessionId(self.session_id), role))
     }
-    Ok((SubjectId(subject), SessionId(session), role))
 }
 
 /// The client that uses a refresh token: the device whose secret it shows, known or not, or else its address and agent.
@@ -180,15 +191,31 @@ impl User {
     }
 }
 
+/// How a refresh token was used.
+#[derive(FromRow)]
+struct UsedRow {
+    /// `None` while the token is unused; so are the two below.
+    #[row(sql = "t.used_at")]
+    used_at: Option<DateTime<Utc>>,
+    #[row(sql = "t.used_key")]
+    used_key: Option<TransitId>,
+    #[row(sql = "t.used_by")]
+    used_by: Option<Vec<u8>>,
+    #[row(sql = "n.token_hash IS NOT NULL")]
+    is_successor_unused: bool,
+}
+
 /// When and by whom a refresh token was used, and whether its successor exists and is unused.
 pub fn refresh_used(ctx: &Ctx, lookup: Lookup, successor: &RefreshToken) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- refresh_used
-        SELECT t.used_at, t.used_key, t.used_by, n.token_hash IS NOT NULL
+        SELECT ",
+        UsedRow::COLUMNS,
+        "
         FROM auth.refresh_tokens t
         LEFT JOIN auth.refresh_tokens n ON n.subject_id = t.subject_id AND n.token_hash = $3 AND n.used_at IS NULL
-        WHERE t.subject_id = $1 AND t.token_hash = $2",
-    )
+        WHERE t.subject_id = $1 AND t.token_hash = $2"
+    ))
     .bind(ctx.subject.0)
     .bind(lookup.0.to_vec())
     .bind(successor.lookup.0.to_vec())
@@ -198,8 +225,11 @@ pub fn refresh_used(ctx: &Ctx, lookup: Lookup, successor: &RefreshToken) -> Quer
 /// the successor is still unused. Reads the row of [`refresh_used`].
 pub fn is_answered_again(ring: &Ring, ctx: &Ctx, user: &User, rows: &[Row]) -> bool {
     let Some(row) = rows.first() else { return false };
-    let used: (Option<DateTime<Utc>>, Option<TransitId>, Option<Vec<u8>>) = (row.get(0), row.get(1), row.get(2));
-    let ((Some(at), Some(key), Some(by)), true) = (used, row.get(3)) else { return false };
+    let UsedRow { used_at: Some(at), used_key: Some(key), used_by: Some(by), is_successor_unused: true } =
+        UsedRow::from_row(row)
+    else {
+        return false;
+    };
     let since = ctx.now() - at;
     let same = user.hash(ring, key).is_some_and(|hash| constant_time::verify_slices_are_equal(&hash, &by).is_ok());
     same && TimeDelta::zero() <= since && since <= ANSWERED_AGAIN

@@ -94,14 +94,14 @@ async fn write_tables(
     (content, tables): (Content, &[(&str, &str)]),
     ledger_entries: usize,
 ) -> Result<(Manifest, NewFile), ServerError> {
-    let sql = "SELECT max(version), clock_timestamp() FROM lethe.schema_history";
+    let sql = "SELECT max(version) AS version, clock_timestamp() AS now FROM lethe.schema_history";
     let row = client.query_one(sql, &[]).await.map_err(db::DbError::from)?;
-    let mut writer = Writer::create(path, content, row.get(1), row.get(0))?;
+    let mut writer = Writer::create(path, content, row.get("now"), row.get("version"))?;
     writer.note_ledger(ledger_entries);
     if content == Content::Keys {
         let sql = "SELECT DISTINCT ring_version FROM vault.subjects ORDER BY 1";
         let rows = client.query(sql, &[]).await.map_err(db::DbError::from)?;
-        writer.note_ring_versions(rows.iter().map(|row| row.get(0)).collect());
+        writer.note_ring_versions(rows.iter().map(|row| row.get("ring_version")).collect());
     }
     for (name, order) in tables {
         let columns = archived_columns(client, name).await?;
@@ -126,8 +126,8 @@ async fn archived_columns(client: &Client, table: &str) -> Result<Vec<String>, S
 
 /// All columns of a table, quoted, in their order.
 pub(super) async fn columns(client: &Client, table: &str) -> Result<Vec<String>, ServerError> {
-    let sql = "SELECT quote_ident(attname) FROM pg_attribute
+    let sql = "SELECT quote_ident(attname) AS quoted FROM pg_attribute
                WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
     let rows = client.query(sql, &[&table]).await.map_err(db::DbError::from)?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(rows.iter().map(|row| row.get("quoted")).collect())
 }

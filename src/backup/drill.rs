@@ -7,7 +7,6 @@
 //! keys. Last, the raw bytes of everything in reach are searched for the text. Nobody else's data is touched, but the
 //! rotation is a real one, and the second backup is the newest there is.
 
-use db::FromRow;
 use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -17,6 +16,7 @@ use std::{
 
 use chrono::NaiveDate;
 use context::{Client, Ctx, Personal, RequestId, SubjectId};
+use db::FromRow;
 use domain::{
     RoleLevel, Source, Specialty,
     desk::drill::Outcome,

@@ -247,18 +247,18 @@ async fn of_postgres(
     now: DateTime<Utc>,
 ) -> Result<Manifest, LegacyError> {
     let tx = client.transaction().await?;
-    let known = "SELECT a.attname::text, quote_ident(a.attname), t.typcategory NOT IN ('N', 'D', 'T', 'B')
+    let known = "SELECT a.attname::text AS name, quote_ident(a.attname) AS quoted, t.typcategory NOT IN ('N', 'D', 'T', 'B') AS is_text
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
         WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
     let known = tx.query(known, &[&WEEKLY]).await?;
-    let columns: Vec<String> = known.iter().map(|row| row.get(0)).collect();
+    let columns: Vec<String> = known.iter().map(|row| row.get("name")).collect();
     require_anonymous(&columns)?;
-    let quoted: Vec<&str> = known.iter().map(|row| row.get(1)).collect();
-    let is_text: Vec<bool> = known.iter().map(|row| row.get(2)).collect();
+    let quoted: Vec<&str> = known.iter().map(|row| row.get("quoted")).collect();
+    let is_text: Vec<bool> = known.iter().map(|row| row.get("is_text")).collect();
     if drop {
         tx.batch_execute(&format!("LOCK TABLE {WEEKLY} IN ACCESS EXCLUSIVE MODE")).await?;
     }
-    let count: i64 = tx.query_one(&format!("SELECT count(*) FROM {WEEKLY}"), &[]).await?.get(0);
+    let count: i64 = tx.query_one(&format!("SELECT count(*) AS rows FROM {WEEKLY}"), &[]).await?.get("rows");
     let mut archive = Archive::create(csv)?;
     archive.heading(&columns)?;
     let texts: Vec<String> = quoted.iter().map(|name| format!("w.{name}::text")).collect();

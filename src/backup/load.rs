@@ -75,16 +75,16 @@ fn identity(log: &Reader, keys: &Reader) -> String {
 
 /// Refuses a database that is not empty, and one that servers are connected to. Changes nothing.
 pub(super) async fn check_target(client: &Client) -> Result<(), ServerError> {
-    let migrated = "SELECT to_regclass('lethe.restoring') IS NOT NULL";
-    if !client.query_one(migrated, &[]).await.map_err(fault)?.get::<_, bool>(0) {
+    let migrated = "SELECT to_regclass('lethe.restoring') IS NOT NULL AS is_migrated";
+    if !client.query_one(migrated, &[]).await.map_err(fault)?.get::<_, bool>("is_migrated") {
         return Ok(());
     }
     refuse_full(client).await?;
-    let servers = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename IN ('lethe_api', 'lethe_system')";
+    let servers = "SELECT count(*) AS servers FROM pg_stat_activity WHERE datname = current_database() AND usename IN ('lethe_api', 'lethe_system')";
     let mut connected: i64 = 0;
     // Connections of a killed run end by themselves after a moment.
     for _ in 0..LOOKS {
-        connected = client.query_one(servers, &[]).await.map_err(fault)?.get(0);
+        connected = client.query_one(servers, &[]).await.map_err(fault)?.get("servers");
         if connected == 0 {
             return Ok(());
         }
@@ -96,8 +96,8 @@ pub(super) async fn check_target(client: &Client) -> Result<(), ServerError> {
 /// Refuses a database with events or keys, unless a restore brought them in.
 async fn refuse_full(client: &Client) -> Result<(), ServerError> {
     let full = "SELECT NOT EXISTS (SELECT FROM lethe.restoring)
-                   AND (EXISTS (SELECT FROM log.events) OR EXISTS (SELECT FROM vault.subjects))";
-    if client.query_one(full, &[]).await.map_err(fault)?.get(0) {
+                   AND (EXISTS (SELECT FROM log.events) OR EXISTS (SELECT FROM vault.subjects)) AS is_full";
+    if client.query_one(full, &[]).await.map_err(fault)?.get("is_full") {
         return refuse("the database holds something; name an empty one");
     }
     Ok(())
@@ -316,8 +316,9 @@ fn whole_rows(text: &[u8], limit: u64) -> (usize, u64) {
 async fn settle(client: &Client, mark: &mut Mark) -> Result<(), ServerError> {
     // Fresh tables have no statistics, and the statements below join them.
     client.batch_execute("ANALYZE log.events, vault.subjects, vault.records; BEGIN").await.map_err(fault)?;
-    let short = "SELECT EXISTS (SELECT FROM log.trees WHERE begins + size > (SELECT count(*) FROM log.events))";
-    if client.query_one(short, &[]).await.map_err(fault)?.get(0) {
+    let short =
+        "SELECT EXISTS (SELECT FROM log.trees WHERE begins + size > (SELECT count(*) FROM log.events)) AS is_short";
+    if client.query_one(short, &[]).await.map_err(fault)?.get("is_short") {
         return refuse(
             "the archive of the log holds fewer events than its tree has leaves; nothing can be restored from it",
         );

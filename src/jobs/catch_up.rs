@@ -5,17 +5,19 @@
 //! free. So each event counts exactly once. A generation that is being built is caught up in the same way, and then
 //! shown. An event that can't be applied is set aside, and the projection goes on.
 
-use db::FromRow;
-use projections::operation::lag::HolderRow;
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use projections::{CATCH_UP, catch_up::CatchUp, operation::lag::log_stalled};
+use db::FromRow;
+use projections::{
+    CATCH_UP,
+    catch_up::CatchUp,
+    operation::lag::{HolderRow, log_stalled},
+};
 use tokio::time::Instant;
 
 use crate::app::{
-    App, AppError,
-    frame::{self},
+    App, AppError, frame,
     operation::{
         catch_up::{self, PAGE, Step},
         generation::{self, enter, swap},

@@ -2,11 +2,11 @@
 //! then given up until somebody asks for a replay. Deliveries are planned from the log, so that none is lost with a
 //! server.
 
-use db::FromRow;
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::Ctx;
+use db::FromRow;
 use domain::desk::alert::AlertEvent;
 use event_log::Event;
 use futures_util::future::join_all;
@@ -14,11 +14,7 @@ use projections::desk::alert::{Delivery, deliveries_plan, delivery_settle, deliv
 use serde_json::{Value, json};
 
 use crate::{
-    app::{
-        App, AppError,
-        desk::webhook::Endpoint,
-        frame::{self},
-    },
+    app::{App, AppError, desk::webhook::Endpoint, frame},
     mail::Letter,
 };
 

@@ -5,33 +5,15 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use context::Ctx;
-use db::Query;
+use projections::operation::expired::expired_clear;
 use vault::RingError;
 
-use crate::app::{
-    App, AppError,
-    frame::{self},
-    rights::export_run,
-};
+use crate::app::{App, AppError, frame, rights::export_run};
 
 const EVERY: Duration = Duration::from_secs(600);
 /// How long before a day begins its transit key is made. It is longer than the pause between two rounds, so that no day
 /// begins without its key.
 const AHEAD: TimeDelta = TimeDelta::minutes(20);
-
-/// The statements that remove rows once they have expired.
-const EXPIRED: [&str; 10] = [
-    "-- codes_clear\nDELETE FROM auth.codes WHERE expires_at <= $1",
-    "-- limits_clear\nDELETE FROM auth.limits WHERE window_end <= $1",
-    "-- letters_clear\nDELETE FROM auth.letters WHERE expires_at <= $1",
-    "-- sessions_clear\nDELETE FROM auth.sessions WHERE expires_at <= $1",
-    "-- devices_clear\nDELETE FROM auth.devices WHERE expires_at <= $1",
-    "-- answers_clear\nDELETE FROM read.answers WHERE expires_at <= $1",
-    "-- openings_clear\nDELETE FROM auth.openings WHERE expires_at <= $1",
-    "-- suspensions_clear\nDELETE FROM auth.suspensions WHERE until <= $1",
-    "-- deliveries_clear\nDELETE FROM jobs.deliveries WHERE ended_at <= $1::timestamptz - interval '90 days'",
-    "-- jobs_clear\nDELETE FROM jobs.jobs WHERE ended_at <= $1::timestamptz - interval '30 days'",
-];
 
 /// Keeps house every ten minutes until the task is ended.
 pub async fn keep_house(app: Arc<App>) {
@@ -74,7 +56,7 @@ pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
         );
     }
     let now = app.clock.now();
-    frame::system_query(app, "keep_house", || EXPIRED.map(|sql| Query::new(sql).bind(now))).await?;
+    frame::system_query(app, "keep_house", || expired_clear(now)).await?;
     let files = export_run::expire_all(app).await?;
     if files > 0 {
         tracing::info!(files, "export files removed");

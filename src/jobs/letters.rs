@@ -9,18 +9,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
-use context::Ctx;
-use db::Query;
-use uuid::Uuid;
-use vault::{Sealed, TransitId};
+use db::FromRow;
 
 use crate::{
-    app::{
-        App, AppError,
-        frame::{self},
-    },
-    mail::{Letter, MailError, Mailbox, Round, place},
+    app::{App, AppError, frame},
+    mail::{Leased, Letter, MailError, Mailbox, Round, letter_done, letter_later, letter_take, place},
 };
 
 const PAUSE: Duration = Duration::from_millis(100);
@@ -70,41 +63,14 @@ async fn deliver_round(app: &App, mailbox: &Mailbox) -> Result<Outcome, AppError
     Ok(outcome)
 }
 
-/// A letter that is ours until its lease ends. The number of attempts tells our lease from a later one.
-struct Taken {
-    id: Uuid,
-    key: TransitId,
-    sealed: Sealed,
-    attempts: i32,
-}
-
-async fn take(app: &App, mailbox: &Mailbox) -> Result<Option<Taken>, AppError> {
+async fn take(app: &App, mailbox: &Mailbox) -> Result<Option<Leased>, AppError> {
     let now = app.clock.now();
-    let lease_ends: DateTime<Utc> = now + mailbox.patience();
+    let lease_ends = now + mailbox.timeout();
     let [rows] = frame::system_query(app, "letter_take", || [letter_take(now, lease_ends)]).await?;
-    let taken = |row: &tokio_postgres::Row| Taken {
-        id: row.get(0),
-        key: row.get(1),
-        sealed: Sealed(row.get(2)),
-        attempts: row.get(3),
-    };
-    Ok(rows.first().map(taken))
+    Ok(rows.first().map(Leased::from_row))
 }
 
-/// Takes one letter that is due, and sets its next time to the end of the lease.
-pub fn letter_take(now: DateTime<Utc>, lease_ends: DateTime<Utc>) -> Query {
-    Query::new(
-        "-- letter_take
-        WITH due AS MATERIALIZED (SELECT letter_id FROM auth.letters WHERE next_at <= $1 AND expires_at > $1
-                                  ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-        UPDATE auth.letters l SET attempts = attempts + 1, next_at = $2 FROM due WHERE l.letter_id = due.letter_id
-        RETURNING l.letter_id, ring_key, sealed, attempts",
-    )
-    .bind(now)
-    .bind(lease_ends)
-}
-
-async fn hand_over(app: &App, round: &mut Round<'_>, taken: &Taken) -> Result<(), MailError> {
+async fn hand_over(app: &App, round: &mut Round<'_>, taken: &Leased) -> Result<(), MailError> {
     let sealer = app.vault.ring().transit_of(taken.key).ok_or(MailError::Malformed)?;
     let text = sealer.open(&place(taken.id), &taken.sealed).map_err(|_| MailError::Malformed)?;
     let letter: Letter = serde_json::from_slice(&text).map_err(|_| MailError::Malformed)?;
@@ -112,8 +78,8 @@ async fn hand_over(app: &App, round: &mut Round<'_>, taken: &Taken) -> Result<()
 }
 
 /// Deletes a letter that was handed over or can't be, and puts off any other.
-async fn settle(app: &App, taken: &Taken, handed_over: Result<(), MailError>) -> Result<(), AppError> {
-    let (ctx, &Taken { id, attempts, .. }) = (&Ctx::system(app.clock.clone()), taken);
+async fn settle(app: &App, taken: &Leased, handed_over: Result<(), MailError>) -> Result<(), AppError> {
+    let (now, &Leased { id, attempts, .. }) = (app.clock.now(), taken);
     let waits = match handed_over {
         Ok(()) => false,
         Err(error) if error.is_final() => {
@@ -125,22 +91,6 @@ async fn settle(app: &App, taken: &Taken, handed_over: Result<(), MailError>) ->
             true
         }
     };
-    let settle = || if waits { letter_later(ctx, id, attempts) } else { letter_done(id) };
+    let settle = || if waits { letter_later(id, attempts, now) } else { letter_done(id) };
     frame::system_query(app, "letter_settle", || [settle()]).await.map(drop)
-}
-
-fn letter_done(id: Uuid) -> Query {
-    Query::new("-- letter_done\nDELETE FROM auth.letters WHERE letter_id = $1").bind(id)
-}
-
-/// Tries again five seconds after the first attempt, and twice as long after each further one, up to 21 minutes.
-fn letter_later(ctx: &Ctx, id: Uuid, attempts: i32) -> Query {
-    Query::new(
-        "-- letter_later
-        UPDATE auth.letters SET next_at = $3::timestamptz + interval '5 seconds' * power(2, least(attempts - 1, 8))
-        WHERE letter_id = $1 AND attempts = $2",
-    )
-    .bind(id)
-    .bind(attempts)
-    .bind(ctx.now())
 }

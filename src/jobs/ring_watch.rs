@@ -9,13 +9,12 @@
 use std::{sync::Arc, time::Duration};
 
 use context::NodeId;
-use db::Query;
-use vault::RingError;
-
-use crate::app::{
-    App, AppError,
-    frame::{self},
+use vault::{
+    RingError,
+    nodes::{node_beat, node_leave, nodes_clear},
 };
+
+use crate::app::{App, AppError, frame};
 
 /// How often the file is looked at. The row is renewed every second time, and with every change.
 const EVERY: Duration = Duration::from_secs(1);
@@ -64,24 +63,12 @@ async fn reload(app: &App) -> Result<bool, RingError> {
 
 /// Deletes the row of a server that stops in order.
 pub async fn leave_ring(app: &App, node: NodeId) -> Result<(), AppError> {
-    let leave = || Query::new("-- node_leave\nDELETE FROM vault.nodes WHERE node_id = $1").bind(node.0);
-    frame::system_query(app, "node_leave", || [leave()]).await.map(drop)
+    frame::system_query(app, "node_leave", || [node_leave(node)]).await.map(drop)
 }
 
 /// Renews a server's row, and deletes rows of servers that have been gone for an hour. The time is the database's,
 /// because all servers share it.
 async fn beat(app: &App, node: NodeId) -> Result<(), AppError> {
     let generation = i64::try_from(app.vault.ring().generation()).unwrap_or(i64::MAX);
-    let beat = || {
-        Query::new(
-            "-- node_beat
-            INSERT INTO vault.nodes (node_id, ring_generation, seen_at) VALUES ($1, $2, statement_timestamp())
-            ON CONFLICT (node_id) DO UPDATE
-            SET ring_generation = excluded.ring_generation, seen_at = excluded.seen_at",
-        )
-        .bind(node.0)
-        .bind(generation)
-    };
-    let clear = "-- nodes_clear\nDELETE FROM vault.nodes WHERE seen_at < statement_timestamp() - interval '1 hour'";
-    frame::system_query(app, "node_beat", || [beat(), Query::new(clear)]).await.map(drop)
+    frame::system_query(app, "node_beat", || [node_beat(node, generation), nodes_clear()]).await.map(drop)
 }

@@ -13,8 +13,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tracing::{Instrument, field::Empty};
 
 use crate::app::{
-    App, AppError,
-    frame::{self},
+    App, AppError, frame,
     operation::job::Next,
     rights::{
         consent_lapse::{self, CONSENT_LAPSE_JOB, NOTICE_SWEEP_JOB},

@@ -4,32 +4,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use db::{Query, Row};
+use db::FromRow;
 use domain::desk::alert::Severity;
+use projections::operation::ended_session::{EndedSession, sessions_end};
 
-use crate::app::{
-    App, AppError,
-    desk::alert,
-    frame::{self},
-};
+use crate::app::{App, AppError, desk::alert, frame};
 
 const EVERY: Duration = Duration::from_secs(5);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// The login that the session belonged to.
-    pub login: String,
-    /// The age of its transaction, in seconds.
-    pub age_s: i32,
-    /// The session's state in `pg_stat_activity`, such as `idle in transaction`.
-    pub state: String,
-}
-
-impl Ended {
-    fn from_row(row: &Row) -> Self {
-        Self { login: row.get("login"), age_s: row.get("age_s"), state: row.get("state") }
-    }
-}
 
 /// Looks every five seconds until the task is ended. Logs a failure only when it begins.
 pub async fn watch_sessions(app: Arc<App>) {
@@ -51,11 +32,10 @@ pub async fn watch_sessions(app: Arc<App>) {
 
 /// Ends the sessions that have held a transaction for too long, and raises an alert for each of their logins. Returns
 /// the sessions.
-pub async fn watch_sessions_once(app: &App) -> Result<Vec<Ended>, AppError> {
-    let end = || Query::new("-- sessions_end\nSELECT login, age_s, state FROM watch.end_sessions()");
-    let [rows] = frame::system_query(app, "sessions_end", || [end()]).await?;
-    let ended: Vec<Ended> = rows.iter().map(Ended::from_row).collect();
-    for Ended { login, age_s, state } in &ended {
+pub async fn watch_sessions_once(app: &App) -> Result<Vec<EndedSession>, AppError> {
+    let [rows] = frame::system_query(app, "sessions_end", || [sessions_end()]).await?;
+    let ended: Vec<EndedSession> = rows.iter().map(EndedSession::from_row).collect();
+    for EndedSession { login, age_s, state } in &ended {
         tracing::warn!(login, age_s, state, "a session held a transaction for too long, and was ended");
         let of_login = ended.iter().filter(|other| other.login == *login).count();
         alert::alarm_about(app, login, "session_ended", Severity::Critical, of_login as u64).await;

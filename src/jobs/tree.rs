@@ -13,7 +13,7 @@ use crate::{
     app::{
         App, AppError,
         desk::alert,
-        frame::{self},
+        frame,
         log::{published, tree},
     },
     jobs::witness::Witnesses,

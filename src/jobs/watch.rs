@@ -9,11 +9,7 @@ use context::Ctx;
 use db::{Clocks, Drift, Gate, catalogue, drift, matrix};
 use domain::desk::alert::Severity;
 
-use crate::app::{
-    App, AppError,
-    desk::alert,
-    frame::{self},
-};
+use crate::app::{App, AppError, desk::alert, frame};
 
 /// How far the database's clock may be from ours. The log refuses events whose time is two minutes off.
 pub const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);

@@ -5,16 +5,14 @@ mod error;
 mod folder;
 mod letter;
 mod message;
+mod queue;
 mod relay;
 mod smtp;
 mod template;
 
 use std::{path::Path, time::Duration};
 
-use context::{Ctx, EventId};
-use db::Query;
 use uuid::Uuid;
-use vault::{Aad, Sealer, TransitId};
 
 use crate::mail::{
     folder::Folder,
@@ -24,28 +22,9 @@ use crate::mail::{
 pub use self::{
     error::{MailError, SetupError},
     letter::Letter,
+    queue::{Leased, letter_done, letter_insert, letter_later, letter_take, place},
     relay::Relay,
 };
-
-/// The place that binds a sealed letter to its row.
-pub fn place(letter: Uuid) -> Aad {
-    Aad::of("letter").and(letter.as_bytes())
-}
-
-/// Puts a letter into the queue; it is sent if the transaction commits. Works under any ticket.
-pub fn letter_insert(ctx: &Ctx, letter: &Letter, key: TransitId, sealer: &Sealer) -> Query {
-    let id = EventId::random().0;
-    let text = serde_json::to_vec(letter).expect("a letter can be written as JSON");
-    Query::new(
-        "-- letter_insert
-        INSERT INTO auth.letters (letter_id, ring_key, sealed, next_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(id)
-    .bind(key)
-    .bind(sealer.seal(&place(id), &text).0)
-    .bind(ctx.now())
-    .bind(ctx.now() + letter.lifetime)
-}
 
 /// The sender's address, and the folder or relay that letters go to.
 #[derive(Clone, Debug)]
@@ -73,7 +52,7 @@ impl Mailbox {
 
     /// How long handing over one letter may take at most. Its lease lasts as long, so that another server may try
     /// afterwards.
-    pub fn patience(&self) -> Duration {
+    pub fn timeout(&self) -> Duration {
         match self.way {
             Way::Folder(_) => Duration::from_secs(10),
             Way::Relay(_) => LONGEST,

@@ -97,8 +97,8 @@ async fn accepts_tickets(client: &Client, vault: &Vault) -> Result<Result<String
     let ticket = vault.ring().ticket_key().mint(SubjectId::NIL, None, Role::System, now, &backend);
     let shown = "SELECT set_config('lethe.ticket', $1, false)";
     client.query(shown, &[&ticket]).await.map_err(DbError::from)?;
-    let row = client.query_one("SELECT lethe.ticket_role()", &[]).await.map_err(DbError::from)?;
-    let accepted = row.get::<_, Option<&str>>(0) == Some(Role::System.as_str());
+    let row = client.query_one("SELECT lethe.ticket_role() AS role", &[]).await.map_err(DbError::from)?;
+    let accepted = row.get::<_, Option<&str>>("role") == Some(Role::System.as_str());
     let foreign = || "the database does not accept this ring's tickets".to_owned();
     Ok(accepted.then(|| "are accepted".to_owned()).ok_or_else(foreign))
 }
@@ -114,8 +114,8 @@ fn settings(altered: &[String]) -> Result<String, String> {
 /// Prepared transactions must be off: such a transaction outlives its session, and holds readers of the log back until
 /// somebody ends it by hand.
 async fn no_prepared(client: &Client) -> Result<Result<String, String>, ServerError> {
-    let sql = "SELECT current_setting('max_prepared_transactions')::int";
-    let most: i32 = client.query_one(sql, &[]).await.map_err(DbError::from)?.get(0);
+    let sql = "SELECT current_setting('max_prepared_transactions')::int AS most";
+    let most: i32 = client.query_one(sql, &[]).await.map_err(DbError::from)?.get("most");
     let fault =
         || "max_prepared_transactions must be 0: such a transaction holds the log's readers back for good".to_owned();
     Ok(if most == 0 { Ok("are off".to_owned()) } else { Err(fault()) })

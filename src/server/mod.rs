@@ -459,9 +459,11 @@ pub fn mail_folder(folder: &Folder) -> PathBuf {
 pub async fn check_version(database: &Database, passwords: &Passwords) -> Result<(), ServerError> {
     let password = passwords.get(Login::Api.as_str()).map(String::as_str);
     let client = db::session(&database.address, Login::Api, password).await?;
-    let row =
-        client.query_one("SELECT current_setting('server_version_num')::int", &[]).await.map_err(db::DbError::from)?;
-    let number: i32 = row.get(0);
+    let row = client
+        .query_one("SELECT current_setting('server_version_num')::int AS number", &[])
+        .await
+        .map_err(db::DbError::from)?;
+    let number: i32 = row.get("number");
     let (major, minor) = (number / 10_000, number % 10_000);
     let needed = version::newest_minor(major);
     if major >= 15 && minor >= needed {

@@ -23,7 +23,8 @@ use crate::{
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const CENSUS: &str = "-- audit_census
-SELECT aggregate_type, event_type, subject_id::text, to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)
+SELECT aggregate_type, event_type, subject_id::text AS subject,
+       to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, count(*) AS events
 FROM events GROUP BY 1, 2, 3, 4";
 
 pub async fn run(options: PgConnectOptions, by: &[Dimension], grant: Option<&Grant>) -> Result<Report, AuditError> {
@@ -86,12 +87,12 @@ async fn census(pool: &PgPool, by: &[Dimension]) -> Result<Census, AuditError> {
     let mut census = Census::new(by);
     let mut rows = sqlx::query(CENSUS).fetch(pool);
     while let Some(row) = rows.try_next().await? {
-        let events: i64 = row.try_get(4)?;
+        let events: i64 = row.try_get("events")?;
         census.take(Cell {
-            aggregate_type: row.try_get(0)?,
-            event_type: row.try_get(1)?,
-            subject: row.try_get(2)?,
-            day: row.try_get(3)?,
+            aggregate_type: row.try_get("aggregate_type")?,
+            event_type: row.try_get("event_type")?,
+            subject: row.try_get("subject")?,
+            day: row.try_get("day")?,
             events: events.unsigned_abs(),
         });
     }

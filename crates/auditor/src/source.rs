@@ -101,14 +101,15 @@ impl Source {
             }
             Self::Database { pool, .. } => {
                 let sql = "-- audit_tree
-                    SELECT tree, begins, CASE WHEN tree < (SELECT max(tree) FROM log.trees) THEN size END
+                    SELECT tree, begins, CASE WHEN tree < (SELECT max(tree) FROM log.trees) THEN size END AS ends
                     FROM log.trees WHERE origin = $1";
                 let row = sqlx::query(sql).bind(origin).fetch_optional(pool).await?;
                 let Some(row) = row else { return Err(AuditError::UnknownOrigin(origin.to_owned())) };
-                let (tree, begins, ends): (i64, i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+                let (tree, begins, ends): (i64, i64, Option<i64>) =
+                    (row.try_get("tree")?, row.try_get("begins")?, row.try_get("ends")?);
                 let sql = "-- audit_checkpoints\nSELECT note FROM log.checkpoints WHERE tree = $1 ORDER BY size";
                 let notes = sqlx::query(sql).bind(tree).fetch_all(pool).await?;
-                let notes = notes.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+                let notes = notes.iter().map(|row| row.try_get("note")).collect::<Result<_, _>>()?;
                 Ok(Described { tree, begins: begins.unsigned_abs(), ends: ends.map(i64::unsigned_abs), notes })
             }
         }
@@ -127,7 +128,7 @@ impl Source {
                 let number = i64::try_from(tile).unwrap_or(i64::MAX);
                 let query = sqlx::query(sql).bind(tree).bind(i16::from(level)).bind(number);
                 let row = query.fetch_optional(pool).await?;
-                Ok(row.map(|row| row.try_get(0)).transpose()?.and_then(cut))
+                Ok(row.map(|row| row.try_get("hashes")).transpose()?.and_then(cut))
             }
         }
     }

@@ -30,7 +30,7 @@ pub fn catalogue_sql() -> &'static str {
 
 /// The catalogue as text, one line for each fact.
 pub fn matrix(rows: &[Row]) -> String {
-    rows.iter().map(|row| format!("{}\n", row.get::<_, &str>(0))).collect()
+    rows.iter().map(|row| format!("{}\n", row.get::<_, &str>("line"))).collect()
 }
 
 /// How a catalogue differs from what it must be. A line begins with `-` if it is missing, and with `+` if it is too

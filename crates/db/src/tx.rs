@@ -45,7 +45,7 @@ const SHOW: &str = "-- tx_show\nSELECT set_config('lethe.ticket', $1, true)";
 const OPEN: &str = "-- tx_open
 SELECT set_config('lethe.ticket', $1, true),
        CASE $2::int WHEN 1 THEN pg_advisory_xact_lock_shared($3::bigint) WHEN 2 THEN pg_advisory_xact_lock($3::bigint) END,
-       CASE WHEN $4::bigint IS NULL THEN true ELSE pg_try_advisory_xact_lock($4::bigint) END";
+       CASE WHEN $4::bigint IS NULL THEN true ELSE pg_try_advisory_xact_lock($4::bigint) END AS claimed";
 
 /// One statement and the values bound to it.
 pub struct Query {
@@ -306,7 +306,7 @@ impl Tx {
                 client.query(show, if with_locks { &values[..] } else { &values[..1] }).await
             };
             let ((), rows) = future::try_join(started, shown).await?;
-            if with_locks { rows[0].try_get::<_, bool>(2) } else { Ok(true) }
+            if with_locks { rows[0].try_get::<_, bool>("claimed") } else { Ok(true) }
         };
         let body =
             future::join_all(statements.iter().zip(&queries).map(|(statement, query)| self.run(statement, query)));

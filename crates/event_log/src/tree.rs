@@ -300,3 +300,12 @@ pub fn log_uncovered() -> Query {
                 WHERE c.tree = (SELECT tree FROM newest) AND c.size > (SELECT size FROM covered)) AS checkpoint",
     )
 }
+
+/// Whether, as `is_whole`, the newest tree covers all of the log.
+pub fn tree_whole() -> Query {
+    Query::new(
+        "-- tree_whole
+        SELECT NOT EXISTS (SELECT FROM log.events e WHERE (e.txid, e.position) >
+                           (SELECT t.txid, t.position FROM log.trees t ORDER BY t.tree DESC LIMIT 1)) AS is_whole",
+    )
+}

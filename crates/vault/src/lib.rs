@@ -13,9 +13,11 @@
 mod evidence;
 mod file_key;
 mod file_lock;
+pub mod floor;
 mod kek;
 mod keys;
 mod log_key;
+pub mod nodes;
 mod proof;
 mod record_entry;
 mod register;

@@ -2,11 +2,11 @@
 //! for a quarter of an hour. The person sees that their data was opened, by which role, and why. Each read is an event
 //! of the person too, and its answer leaves only once that event is durable.
 
-use db::FromRow;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Client, Ctx, Personal, SubjectId};
+use db::FromRow;
 use domain::{
     Kind,
     log::access::{ACCESS, DATA_OPENED},

@@ -17,7 +17,7 @@ use context::{Ctx, EventId, SubjectId};
 use db::{Db, FromRow, Gate, Lookup, Query, Row, Tx};
 use domain::rights::consent::Purpose;
 use event_log::{Event, Sealing, Store, Stream, Unit, cqrs_es::Aggregate, execute};
-use projections::{INLINE, log::audit::newest};
+use projections::{INLINE, identity::standing::standing, log::audit::newest, records::answer::AnswerRow};
 use serde::{Serialize, de::DeserializeOwned};
 use vault::{IndexKey, SubjectKeys, subject_insert};
 
@@ -27,7 +27,6 @@ use crate::{
     app::{App, AppError, letter, records::once::Claim},
     mail::Letter,
 };
-use projections::records::answer::AnswerRow;
 
 /// A person's transaction before it begins: its operation, its locks, and what must be true of the person.
 #[derive(Clone, Copy)]
@@ -123,8 +122,8 @@ impl<'a> Frame<'a> {
         Self { keeps_trail: false, ..self }
     }
 
-    fn standing(&self) -> Query {
-        Standing::query(self.ctx, self.demands.consent)
+    fn standing_query(&self) -> Query {
+        standing(self.ctx, self.demands.consent)
     }
 
     fn take(&self, app: &App, rows: &[Row]) -> Result<Standing, AppError> {
@@ -237,7 +236,7 @@ pub(crate) async fn query<const N: usize>(
     let (reads, frame) = (&reads, &frame);
     let work = move |tx: Tx| async move {
         let mut queries: Vec<Query> = reads().into();
-        queries.push(frame.standing());
+        queries.push(frame.standing_query());
         let mut rows = tx.finish_all(queries).await?;
         let standing = frame.take(app, &rows.pop().expect("each statement is answered"))?;
         frame.demands.check(&standing)?;
@@ -317,7 +316,7 @@ async fn begin<'a>(
     mut queries: Vec<Query>,
     tx: Tx,
 ) -> Result<(Work<'a>, Standing, Vec<Vec<Row>>), AppError> {
-    queries.push(frame.standing());
+    queries.push(frame.standing_query());
     let mut rows = tx.flight_all(queries).await?;
     if !tx.claimed() {
         return Err(AppError::InFlight);
@@ -343,7 +342,7 @@ where
     let (reads, decide, frame) = (&reads, &decide, &frame);
     let work = move |tx: Tx| async move {
         let mut queries: Vec<Query> = reads().into();
-        queries.push(frame.standing());
+        queries.push(frame.standing_query());
         let mut rows = tx.flight_all(queries).await?;
         let standing = rows.pop().expect("each statement is answered");
         let keys = if frame.ctx.subject == SubjectId::NIL {

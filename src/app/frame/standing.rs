@@ -8,11 +8,9 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time;
 use chrono::{DateTime, Utc};
 use context::Ctx;
-use db::{FromRow, Query, Row};
-use domain::{
-    Choice,
-    rights::consent::{Notice, Purpose},
-};
+use db::{FromRow, Row};
+use domain::rights::consent::{Notice, Purpose};
+use projections::identity::standing::StandingRow;
 use vault::{SubjectKeys, WrappedSubject};
 
 use crate::{
@@ -44,50 +42,29 @@ struct Decided {
 }
 
 impl Standing {
-    /// The statement that reads the keys, the switches, whether the session is alive, and the consent to `purpose`.
-    pub(super) fn query(ctx: &Ctx, purpose: Option<Purpose>) -> Query {
-        Query::new(
-            "-- standing
-            SELECT s.ring_version, s.wrapping_version, s.index_key, s.trail_key, s.wrapping_key,
-                   c.granted, c.notice_version, e.expires_at, e.mac, c.objected, a.restricted_at, a.deletion_at, a.held_until,
-                   p.until
-            FROM vault.subjects s
-            LEFT JOIN read.accounts a ON a.subject_id = s.subject_id
-            LEFT JOIN read.consents c ON c.subject_id = s.subject_id AND c.purpose = $3
-            LEFT JOIN auth.suspensions p ON p.subject_id = s.subject_id
-            LEFT JOIN auth.sessions e ON e.subject_id = s.subject_id AND e.session_id = $2 AND e.ended_at IS NULL
-            WHERE s.subject_id = $1",
-        )
-        .bind(ctx.subject.0)
-        .bind(ctx.session.map(|session| session.0))
-        .bind(purpose.map(Choice::as_str))
-    }
-
     /// Reads the standing from the rows of its statement. Refuses if the person is erased or the session has ended.
     pub(super) fn take(app: &App, ctx: &Ctx, rows: &[Row]) -> Result<Self, AppError> {
-        let Some(row) = rows.first() else {
+        let Some(row) = rows.first().map(StandingRow::from_row) else {
             app.vault.forget(ctx.subject);
             return Err(AppError::SignedOut);
         };
         if let Some(session) = ctx.session {
-            let expires_at: DateTime<Utc> = row.get::<_, Option<_>>(7).ok_or(AppError::SignedOut)?;
-            let mac = session_mac(app.vault.ring(), ctx.subject, session, expires_at);
-            let ours = constant_time::verify_slices_are_equal(&mac, &row.get::<_, Vec<u8>>(8)).is_ok();
+            let (expires_at, mac) = row.session_expires_at.zip(row.session_mac).ok_or(AppError::SignedOut)?;
+            let expected = session_mac(app.vault.ring(), ctx.subject, session, expires_at);
+            let ours = constant_time::verify_slices_are_equal(&expected, &mac).is_ok();
             if !ours || expires_at <= ctx.now() {
                 return Err(AppError::SignedOut);
             }
         }
-        let wrapped = WrappedSubject::from_row(row);
+        let wrapped = row.keys;
         let keys = Arc::new(app.vault.open_subject(ctx.subject, &wrapped)?);
-        let consent = row.get::<_, Option<bool>>(5).map(|granted| Decided {
-            granted,
-            objected: row.get(9),
-            notice_version: row.get(6),
-        });
-        let restricted = row.get::<_, Option<DateTime<Utc>>>(10).is_some();
-        let held_until = row.get::<_, Option<DateTime<Utc>>>(12).filter(|until| *until > ctx.now());
-        let suspended_until = row.get::<_, Option<DateTime<Utc>>>(13).filter(|until| *until > ctx.now());
-        let (deletion_at, in_session) = (row.get(11), ctx.session.is_some());
+        let consent = row.granted.zip(row.objected).zip(row.notice_version);
+        let consent =
+            consent.map(|((granted, objected), notice_version)| Decided { granted, objected, notice_version });
+        let lasts = |until: &DateTime<Utc>| *until > ctx.now();
+        let (held_until, suspended_until) = (row.held_until.filter(lasts), row.suspended_until.filter(lasts));
+        let (restricted, deletion_at) = (row.restricted_at.is_some(), row.deletion_at);
+        let in_session = ctx.session.is_some();
         Ok(Self { keys, wrapped, consent, restricted, deletion_at, held_until, suspended_until, in_session })
     }
 

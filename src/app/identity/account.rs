@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::{Ctx, Role, SessionId, SubjectId, UserId};
-use db::{Lookup, Query, Row};
+use db::{Lookup, Row};
 use domain::{
     identity::account::{Account, AccountCommand},
     kinds::{Contact, Shape, WorkProfile, kind},
@@ -21,7 +21,11 @@ use crate::{
         records::opened::time_zone,
         rights::{decision, receipt},
     },
-    auth::{Grant, codes::Proof},
+    auth::{
+        Grant,
+        accounts::{address_insert, user_insert},
+        codes::Proof,
+    },
 };
 
 /// What a person gives when registering.
@@ -87,24 +91,8 @@ async fn register_tx(
     frame::first(app, frame, move |work, keys| async move {
         use_up(&work.tx, ctx, address, proof).await?;
         let ring = app.vault.ring();
-        let mac = ring.row_mac("users", &[subject.0.as_bytes(), user.0.as_bytes()]);
-        work.queue(
-            Query::new("-- user_insert\nINSERT INTO auth.users (subject_id, user_id, mac) VALUES ($1, $2, $3)")
-                .bind(subject.0)
-                .bind(user.0)
-                .bind(mac.to_vec()),
-        );
-        let mac = ring.row_mac("addresses", &[subject.0.as_bytes(), &address.0]);
-        work.queue(
-            Query::new(
-                "-- address_insert
-                    INSERT INTO auth.addresses (subject_id, address_hash, pepper_version, mac) VALUES ($1, $2, $3, $4)",
-            )
-            .bind(subject.0)
-            .bind(address.0.to_vec())
-            .bind(pepper)
-            .bind(mac.to_vec()),
-        );
+        work.queue(user_insert(ring, subject, user));
+        work.queue(address_insert(ring, subject, address, pepper));
         let commands = [
             Some(AccountCommand::Register),
             session.map(|session| AccountCommand::SignIn(session, signs_in_on(proof))),

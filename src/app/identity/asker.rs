@@ -4,11 +4,7 @@ use context::{Ctx, SubjectId};
 use db::Gate;
 
 use crate::{
-    app::{
-        App, AppError,
-        frame::{self},
-        identity::known::Known,
-    },
+    app::{App, AppError, frame, identity::known::Known},
     auth::{
         devices::{Asker, Device, device_get, is_ours},
         limits::client_key,

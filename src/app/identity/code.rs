@@ -7,7 +7,7 @@
 //! does not bar.
 
 use context::{Ctx, Role, SubjectId};
-use db::{Gate, Tx};
+use db::{FromRow, Gate, Tx};
 use domain::{
     identity::account::{Account, AccountCommand},
     kinds::mailbox_of,

@@ -1,13 +1,12 @@
 //! Finds who has an account by the keyed hash of an address.
 
 use context::{Ctx, SubjectId, UserId};
-use db::{Gate, Lookup, Query, Row};
+use db::{FromRow, Gate, Lookup, Row};
 use domain::kinds::former_spelling;
-use uuid::Uuid;
 
-use crate::app::{
-    App, AppError,
-    frame::{self},
+use crate::{
+    app::{App, AppError, frame},
+    auth::accounts::{AddressRow, UserRow, address_get},
 };
 
 /// The person to whom an address leads.
@@ -35,27 +34,13 @@ async fn account_at(app: &App, ctx: &Ctx, address: Lookup) -> Result<Option<Know
 }
 
 fn known(app: &App, address: Lookup, row: &Row) -> Result<Known, AppError> {
-    let (subject, mac): (Uuid, Vec<u8>) = (row.get(0), row.get(1));
-    if !app.vault.ring().check_row("addresses", &[subject.as_bytes(), &address.0], &mac) {
-        return Err(AppError::Corrupt("an address was moved to another person".to_owned()));
-    }
-    Ok(Known { subject: SubjectId(subject) })
+    let subject = AddressRow::from_row(row).verified(app.vault.ring(), address);
+    let subject = subject.ok_or_else(|| AppError::Corrupt("an address was moved to another person".to_owned()))?;
+    Ok(Known { subject })
 }
 
-pub(crate) fn user_id(app: &App, subject: SubjectId, row: &Row) -> Result<UserId, AppError> {
-    let (user, mac): (Uuid, Vec<u8>) = (row.get(0), row.get(1));
-    if !app.vault.ring().check_row("users", &[subject.0.as_bytes(), user.as_bytes()], &mac) {
-        return Err(AppError::Corrupt("a public id was moved to another person".to_owned()));
-    }
-    Ok(UserId(user))
-}
-
-/// Reads the public id of a person, with the MAC of its row.
-pub(crate) fn user_get(subject: SubjectId) -> Query {
-    Query::new("-- user_get\nSELECT user_id, mac FROM auth.users WHERE subject_id = $1").bind(subject.0)
-}
-
-fn address_get(address: Lookup) -> Query {
-    Query::new("-- address_get\nSELECT subject_id, mac FROM auth.addresses WHERE address_hash = $1")
-        .bind(address.0.to_vec())
+/// The public id of a person, of the rows of [`user_get`](crate::auth::accounts::user_get). Refuses if the person is erased.
+pub(crate) fn user_id(app: &App, subject: SubjectId, rows: &[Row]) -> Result<UserId, AppError> {
+    let user = UserRow::from_row(rows.first().ok_or(AppError::SignedOut)?).verified(app.vault.ring(), subject);
+    user.ok_or_else(|| AppError::Corrupt("a public id was moved to another person".to_owned()))
 }

@@ -4,10 +4,7 @@ use context::Ctx;
 use db::{Gate, Query};
 
 use crate::{
-    app::{
-        App, AppError,
-        frame::{self},
-    },
+    app::{App, AppError, frame},
     auth::limits::{Left, Limit, query},
 };
 

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::Ctx;
-use domain::Kind;
-use domain::kinds::{CONTACT, Contact, Shape, WORK_DAY, WORK_PROFILE, WorkProfile};
+use domain::{
+    Kind,
+    kinds::{CONTACT, Contact, Shape, WORK_DAY, WORK_PROFILE, WorkProfile},
+};
 use projections::{
     identity::account::account_get,
     records::record::{record_latest, record_list},
@@ -39,10 +41,10 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Profile, Arc<SubjectKeys>), Ap
     let reads = || [account_get(ctx.subject), single_of(CONTACT), single_of(WORK_PROFILE), last()];
     let frame = Frame::right("account_get", ctx).shared();
     let (Standing { keys, .. }, [account, contact, work, last]) = frame::query(app, frame, reads).await?;
-    let registered_at = account.first().ok_or(AppError::Missing("account"))?.get(0);
+    let registered_at = account.first().ok_or(AppError::Missing("account"))?.get("registered_at");
     let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
     let work = single::<WorkProfile>(&keys, &work)?;
-    Ok((Profile { registered_at, contact, work, last_submission_at: last[0].get(0) }, keys))
+    Ok((Profile { registered_at, contact, work, last_submission_at: last[0].get("recorded_at") }, keys))
 }
 
 /// Corrects the work profile (GDPR Art. 16); refuses if its version is not an expected one.

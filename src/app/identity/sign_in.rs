@@ -5,7 +5,7 @@
 //! MAC made with the ring.
 
 use context::{Ctx, Role, SessionId, SubjectId};
-use db::{Gate, Query, Row};
+use db::{FromRow, Gate, Row};
 use domain::{
     Kind,
     identity::account::{Account, AccountCommand},
@@ -24,7 +24,13 @@ use crate::{
         },
         records::opened::{single, time_zone},
     },
-    auth::{Grant, codes::Proof, devices::devices_forget, sessions},
+    auth::{
+        Grant,
+        accounts::{RoleRow, roles_get, user_get},
+        codes::Proof,
+        devices::devices_forget,
+        sessions,
+    },
 };
 
 /// Signs in a person who has an account.
@@ -33,7 +39,7 @@ pub async fn begin(app: &App, ctx: &Ctx, email: &str, known: &Known, proof: &Pro
     let session = SessionId::random();
     let ctx = &ctx.for_subject(known.subject, None);
     let single_of = |kind: &Kind| record_list(ctx.subject, kind.name(), None);
-    let (roles, user) = (|| roles_get(ctx.subject), || known::user_get(ctx.subject));
+    let (roles, user) = (|| roles_get(ctx.subject), || user_get(ctx.subject));
     let reads = || [account_newest(ctx), single_of(CONTACT), single_of(WORK_PROFILE), roles(), user()];
     let frame = Frame::act("auth_login", ctx).alone().looking_up(address);
     frame::command(app, frame, reads, move |work, standing, [newest, contact, profile, roles, user]| async move {
@@ -47,7 +53,7 @@ pub async fn begin(app: &App, ctx: &Ctx, email: &str, known: &Known, proof: &Pro
         }
         let profile = single::<WorkProfile>(&keys, &profile)?.map(|(profile, _)| profile);
         let role = staff_role(app, ctx.subject, &roles)?.unwrap_or(Role::Subject);
-        let user = known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
+        let user = known::user_id(app, ctx.subject, &user)?;
         let command = AccountCommand::SignIn(session, session::signs_in_on(proof));
         account_commands(&work, &newest, [command]).await?;
         session::grant(&work, (session, proof), user, role, time_zone(profile.as_ref()))
@@ -64,14 +70,14 @@ pub async fn refresh(app: &App, ctx: &Ctx, token: &str, device_secret: Option<&s
     let successor = &sessions::RefreshToken::after(ring, token);
     let queries = || [sessions::refresh_get(lookup)];
     let [rows] = frame::ticket_query(app, "refresh_of", ctx, Gate::lookup(lookup), queries).await?;
-    let row = rows.first().ok_or(AppError::RefreshRefused)?;
-    let (subject, session, role) = sessions::refresh_row(app.vault.ring(), ctx, lookup, row)?;
+    let row = rows.first().map(sessions::RefreshRow::from_row).ok_or(AppError::RefreshRefused)?;
+    let (subject, session, role) = row.verified(ring, ctx, lookup)?;
     let ctx = &ctx.for_subject(subject, Some(session));
     let reads = || {
         [
             account_newest(ctx),
             record_list(ctx.subject, WORK_PROFILE.name(), None),
-            known::user_get(ctx.subject),
+            user_get(ctx.subject),
             roles_get(ctx.subject),
             sessions::session_ended(ctx, session),
             sessions::refresh_used(ctx, lookup, successor),
@@ -99,7 +105,7 @@ pub async fn refresh(app: &App, ctx: &Ctx, token: &str, device_secret: Option<&s
             return Ok(None);
         }
         let profile = single::<WorkProfile>(&keys, &profile)?.map(|(profile, _)| profile);
-        let user = known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
+        let user = known::user_id(app, ctx.subject, &user)?;
         work.command::<Account>(&frame::own_id(), &[], AccountCommand::Refresh(session)).await?;
         if !again {
             work.queue(sessions::refresh_insert(ring, ctx, session, role, successor));
@@ -127,14 +133,6 @@ pub async fn end(app: &App, ctx: &Ctx) -> Result<(), AppError> {
 
 fn staff_role(app: &App, subject: SubjectId, rows: &[Row]) -> Result<Option<Role>, AppError> {
     let Some(row) = rows.first() else { return Ok(None) };
-    let (role, mac): (&str, Vec<u8>) = (row.get(0), row.get(1));
-    if !app.vault.ring().check_row("staff_roles", &[subject.0.as_bytes(), role.as_bytes()], &mac) {
-        return Err(AppError::Corrupt("a staff role was not given by us".to_owned()));
-    }
-    Ok(Role::parse(role))
-}
-
-fn roles_get(subject: SubjectId) -> Query {
-    Query::new("-- roles_get\nSELECT role, mac FROM auth.staff_roles WHERE subject_id = $1 ORDER BY role")
-        .bind(subject.0)
+    let role = RoleRow::from_row(row).verified(app.vault.ring(), subject);
+    role.map(Some).ok_or_else(|| AppError::Corrupt("a staff role was not given by us".to_owned()))
 }

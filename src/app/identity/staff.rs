@@ -2,17 +2,19 @@
 //! else.
 
 use context::{Ctx, Role, SubjectId};
-use db::Query;
 use domain::identity::account::AccountCommand;
 use projections::identity::account::account_newest;
 
-use crate::app::{
-    App, AppError,
-    frame::{self, Frame},
-    identity::{
-        account::{self, Registration, account_commands},
-        known,
+use crate::{
+    app::{
+        App, AppError,
+        frame::{self, Frame},
+        identity::{
+            account::{self, Registration, account_commands},
+            known,
+        },
     },
+    auth::accounts::role_add,
 };
 
 /// Gives a person a staff role; makes the account if there is none.
@@ -31,8 +33,7 @@ pub async fn add(app: &App, email: &str, role: Role) -> Result<(), AppError> {
 
 /// Stores the role; returns whether the person did not have it before.
 async fn insert(app: &App, subject: SubjectId, role: Role) -> Result<bool, AppError> {
-    let mac = app.vault.ring().row_mac("staff_roles", &[subject.0.as_bytes(), role.as_str().as_bytes()]);
-    let [added] = frame::system_query(app, "staff_add", || [role_add(subject, role, &mac)]).await?;
+    let [added] = frame::system_query(app, "staff_add", || [role_add(app.vault.ring(), subject, role)]).await?;
     Ok(!added.is_empty())
 }
 
@@ -44,15 +45,4 @@ async fn record_role(app: &App, ctx: &Ctx, subject: SubjectId, role: Role) -> Re
         account_commands(&work, &newest, [AccountCommand::GiveRole(role.as_str())]).await
     })
     .await
-}
-
-fn role_add(subject: SubjectId, role: Role, mac: &[u8; 32]) -> Query {
-    Query::new(
-        "-- role_add
-        INSERT INTO auth.staff_roles (subject_id, role, mac) VALUES ($1, $2, $3)
-        ON CONFLICT DO NOTHING RETURNING true",
-    )
-    .bind(subject.0)
-    .bind(role.as_str())
-    .bind(mac.to_vec())
 }

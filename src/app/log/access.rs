@@ -7,11 +7,7 @@ use domain::log::access::{ACCESS, ACCESS_REFUSED, DATA_ACCESSED};
 use event_log::{Actor, Event, Trail};
 use vault::SubjectKeys;
 
-use crate::app::{
-    App, AppError,
-    frame::{self},
-    log::access_log::Read,
-};
+use crate::app::{App, AppError, frame, log::access_log::Read};
 
 /// The event that `count` values of `what` about a person were read. The batch fills in stream, sequence and metadata.
 pub(crate) fn access_event(ctx: &Ctx, subject: SubjectId, what: &str, count: usize) -> Event {

@@ -1,9 +1,9 @@
 //! The audit log, as it is shown to the person whom it is about.
 
-use db::FromRow;
 use std::sync::Arc;
 
 use context::Ctx;
+use db::FromRow;
 use domain::log::access::STATS_CONSIDERED;
 use event_log::{Event, Trail};
 use projections::log::audit::{AuditFilter, AuditRow, audit_list};

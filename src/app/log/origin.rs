@@ -3,11 +3,11 @@
 //! meanwhile.
 
 use context::{Ctx, SubjectId};
-use db::{FromRow, Query};
+use db::FromRow;
 use domain::log::origin::{Left, LogOrigin, LogOriginCommand, LogOriginEvent};
 use event_log::{
     cqrs_es::Aggregate,
-    tree::{TreeRow, edge_get, tree_add, tree_list},
+    tree::{TreeRow, edge_get, tree_add, tree_list, tree_whole},
 };
 use projections::log::audit::newest;
 use transparency::{Checkpoint, EMPTY_HASH, Hash};
@@ -119,19 +119,9 @@ async fn tree_goes_on(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<
 async fn whole(app: &App) -> Result<TreeRow, AppError> {
     loop {
         tree::integrate(app, Sign::No).await?;
-        let ctx = &Ctx::system(app.clock.clone());
-        if let Some(tree) = frame::system_work(app, &app.db.system, "tree_whole", ctx, move |work| async move {
-            let whole = Query::new(
-                "-- tree_whole
-                SELECT NOT EXISTS (SELECT FROM log.events e WHERE (e.txid, e.position) >
-                                   (SELECT t.txid, t.position FROM log.trees t ORDER BY t.tree DESC LIMIT 1))",
-            );
-            let [trees, whole] = work.tx.finish([tree_list(), whole]).await?;
-            Ok::<_, AppError>(trees.first().filter(|_| whole[0].get(0)).map(TreeRow::from_row))
-        })
-        .await?
-        {
-            return Ok(tree);
+        let [trees, whole] = frame::system_query(app, "tree_whole", || [tree_list(), tree_whole()]).await?;
+        if let Some(tree) = trees.first().filter(|_| whole[0].get("is_whole")) {
+            return Ok(TreeRow::from_row(tree));
         }
         tokio::time::sleep(PAUSE).await;
     }

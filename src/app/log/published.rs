@@ -4,9 +4,8 @@
 use chrono::TimeDelta;
 use context::{Ctx, EventId, SubjectId};
 use db::{FromRow, Gate, Tx};
-use event_log::PlacedEvent;
 use event_log::{
-    Event,
+    Event, PlacedEvent,
     tree::{
         LeafRow, StoredCheckpoint, TileRow, TreeRow, UncoveredRow, bundle_events, checkpoint_newest, leaf_index,
         log_uncovered, tiles_get, tree_list,
@@ -15,11 +14,7 @@ use event_log::{
 use projections::log::audit::event_place;
 use transparency::{Checkpoint, Hash, InclusionProof, LogKey, bundle, record_hash, tile_width};
 
-use crate::app::{
-    App, AppError,
-    frame::{self},
-    log::tree,
-};
+use crate::app::{App, AppError, frame, log::tree};
 
 /// The newest published checkpoint of a tree, or of the newest tree if none is named; `None` if none is published.
 pub async fn checkpoint(app: &App, tree: Option<i64>) -> Result<Option<StoredCheckpoint>, AppError> {

@@ -21,10 +21,7 @@ use transparency::{
     Checkpoint, Edge, Hash, LogKey, Missing, StoredTiles, check_consistency, record_hash, sign_checkpoint,
 };
 
-use crate::app::{
-    App, AppError,
-    frame::{self},
-};
+use crate::app::{App, AppError, frame};
 
 /// The most events that one step integrates.
 const PAGE: i64 = 4096;

@@ -9,10 +9,7 @@ use projections::{
     operation::dead_letter::dead_letter_add,
 };
 
-use crate::app::{
-    App, AppError,
-    frame::{self},
-};
+use crate::app::{App, AppError, frame};
 
 /// The most events in a page.
 pub(crate) const PAGE: usize = 2000;

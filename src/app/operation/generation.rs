@@ -13,10 +13,7 @@ use projections::catch_up::{
     progress, swap_lock,
 };
 
-use crate::app::{
-    App, AppError,
-    frame::{self},
-};
+use crate::app::{App, AppError, frame};
 
 /// Makes the first generation if there is none; begins a new one if the one that is shown is of older code.
 pub async fn enter(app: &App, projection: &'static CatchUp) -> Result<(), AppError> {

@@ -5,10 +5,7 @@ use context::Ctx;
 use db::FromRow;
 use projections::operation::job::{JobRow, job_list};
 
-use crate::app::{
-    App, AppError,
-    frame::{self},
-};
+use crate::app::{App, AppError, frame};
 
 /// The newest jobs; only those in one state, if a state is given.
 pub async fn list(app: &App, state: Option<String>, limit: i64) -> Result<Vec<JobRow>, AppError> {

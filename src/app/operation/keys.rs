@@ -9,15 +9,16 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use context::{Ctx, SubjectId};
-use db::{DbError, FromRow, Gate, Query};
+use db::{DbError, FromRow, Gate};
 use domain::operation::key_ring::{KeyRing, KeyRingCommand};
-use uuid::Uuid;
-use vault::{Kek, RingError, Signing, WrappedSubject, subject_get, subject_rewrap};
-
-use crate::app::{
-    App, AppError,
-    frame::{self},
+use vault::{
+    Kek, RingError, Signing, WrappedSubject,
+    floor::{self, OlderRow, VersionRow, floor_raised, floor_settled, keys_count, keys_under_older, ring_floor},
+    nodes::nodes_behind,
+    subject_get, subject_rewrap,
 };
+
+use crate::app::{App, AppError, frame};
 
 /// How long to wait until every server has read the ring; a server looks every second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -113,16 +114,10 @@ impl KeyList {
 pub async fn list(app: &App) -> Result<KeyList, KeysError> {
     let ring = app.vault.ring();
     ring.reload()?;
-    let ctx = &Ctx::system(app.clock.clone());
-    let (counts, floor) = frame::system_work(app, &app.db.system, "keys_list", ctx, move |work| async move {
-        let count = "-- keys_count\nSELECT ring_version, count(*) FROM vault.subjects GROUP BY 1";
-        let floor = "-- ring_floor\nSELECT version FROM vault.ring_floor";
-        let [counts, floor] = work.tx.finish([Query::new(count), Query::new(floor)]).await?;
-        let counts: Vec<(i32, i64)> = counts.iter().map(|row| (row.get(0), row.get(1))).collect();
-        Ok::<_, AppError>((counts, floor.first().map_or(0, |row| row.get(0))))
-    })
-    .await?;
-    let rows = |version: i32| counts.iter().find(|(other, _)| *other == version).map_or(0, |(_, rows)| *rows);
+    let [counts, floor] = frame::system_query(app, "keys_list", || [keys_count(), ring_floor()]).await?;
+    let counts: Vec<VersionRow> = counts.iter().map(VersionRow::from_row).collect();
+    let floor = floor.first().map_or(0, |row| row.get("version"));
+    let rows = |version: i32| counts.iter().find(|row| row.ring_version == version).map_or(0, |row| row.people);
     let keks = ring.keks().into_iter().map(|kek| (kek, rows(kek.version))).collect();
     Ok(KeyList { keks, floor, signing: ring.signing(), evidence: ring.evidence_kid() })
 }
@@ -197,20 +192,11 @@ pub async fn jwt_rotate(app: &App) -> Result<String, KeysError> {
 
 /// Waits until every living server has read this state of the ring, or a later one.
 async fn everybody_has(app: &App, generation: u64) -> Result<(), KeysError> {
-    let ctx = &Ctx::system(app.clock.clone());
     let generation = i64::try_from(generation).unwrap_or(i64::MAX);
     let started = std::time::Instant::now();
     loop {
-        let behind: i64 = frame::system_work(app, &app.db.system, "nodes_behind", ctx, move |work| async move {
-            let behind = Query::new(
-                "-- nodes_behind
-                    SELECT count(*) FROM vault.nodes
-                    WHERE ring_generation < $1 AND seen_at > statement_timestamp() - interval '15 seconds'",
-            );
-            let [rows] = work.tx.finish([behind.bind(generation)]).await?;
-            Ok::<_, AppError>(rows.first().map_or(0, |row| row.get(0)))
-        })
-        .await?;
+        let [rows] = frame::system_query(app, "nodes_behind", || [nodes_behind(generation)]).await?;
+        let behind: i64 = rows.first().map_or(0, |row| row.get("servers"));
         match behind {
             0 => return Ok(()),
             _ if started.elapsed() > PATIENCE => return Err(KeysError::Behind(behind)),
@@ -221,22 +207,11 @@ async fn everybody_has(app: &App, generation: u64) -> Result<(), KeysError> {
 
 /// Raises the floor, and waits for transactions that began before that, so that the keys they write are rewrapped too.
 async fn floor_raise(app: &App, version: i32) -> Result<(), KeysError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    let raised: String = frame::system_work(app, &app.db.system, "floor_raise", ctx, move |work| async move {
-        let raise = Query::new("-- floor_raise\nUPDATE vault.ring_floor SET version = $1 WHERE version < $1");
-        let id = Query::new("-- floor_raised\nSELECT pg_current_xact_id()::text");
-        let [_, rows] = work.tx.flight([raise.bind(version), id]).await?;
-        Ok::<_, AppError>(rows[0].get(0))
-    })
-    .await?;
-    let (started, raised) = (std::time::Instant::now(), &raised);
+    let [_, rows] = frame::system_query(app, "floor_raise", || [floor::floor_raise(version), floor_raised()]).await?;
+    let (started, raised): (_, String) = (std::time::Instant::now(), rows[0].get("txid"));
     loop {
-        let over: bool = frame::system_work(app, &app.db.system, "floor_settled", ctx, move |work| async move {
-            let over = "-- floor_settled\nSELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8";
-            let [rows] = work.tx.finish([Query::new(over).bind(raised.clone())]).await?;
-            Ok::<_, AppError>(rows[0].get(0))
-        })
-        .await?;
+        let [rows] = frame::system_query(app, "floor_settled", || [floor_settled(raised.clone())]).await?;
+        let over: bool = rows[0].get("is_settled");
         match over {
             true => return Ok(()),
             false if started.elapsed() > PATIENCE => return Err(KeysError::Busy),
@@ -271,17 +246,8 @@ async fn rewrap_all(
 
 /// The next page of people whose keys are under an older version.
 async fn under_older(app: &App, version: i32, after: SubjectId) -> Result<Vec<SubjectId>, AppError> {
-    let ctx = &Ctx::system(app.clock.clone());
-    frame::system_work(app, &app.db.system, "keys_under_older", ctx, move |work| async move {
-        let page = Query::new(
-            "-- keys_under_older
-                SELECT subject_id FROM vault.subjects WHERE subject_id > $1 AND ring_version < $2
-                ORDER BY subject_id LIMIT $3",
-        );
-        let [rows] = work.tx.finish([page.bind(after.0).bind(version).bind(PAGE)]).await?;
-        Ok(rows.iter().map(|row| SubjectId(row.get::<_, Uuid>(0))).collect())
-    })
-    .await
+    let [rows] = frame::system_query(app, "keys_under_older", || [keys_under_older(after, version, PAGE)]).await?;
+    Ok(rows.iter().map(|row| SubjectId(OlderRow::from_row(row).subject_id)).collect())
 }
 
 /// Brings one person's keys under the current version, while holding the person's lock alone. Returns false if that has

@@ -22,8 +22,7 @@ use projections::{
 };
 
 use crate::app::{
-    App, AppError,
-    frame::{self},
+    App, AppError, frame,
     operation::{
         catch_up::{self, REFUSED, Step},
         generation,
@@ -85,7 +84,7 @@ pub async fn list(app: &App) -> Result<Overview, AppError> {
     Ok(Overview {
         projections: projections.iter().map(lag::LagRow::from_row).collect(),
         dead_letters: dead_letters.iter().map(DeadLetter::from_row).collect(),
-        held_by: held_by.iter().map(|row| row.get(0)).collect(),
+        held_by: held_by.iter().map(|row| row.get("pid")).collect(),
     })
 }
 

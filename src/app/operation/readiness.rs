@@ -13,6 +13,7 @@ use std::{
 
 use context::{Clock, Ctx, NodeId};
 use db::{Db, Gate, Query};
+use projections::operation::readiness::{ready_answer, ready_read, ready_write};
 
 use crate::{app::AppError, supervisor::Cluster};
 
@@ -154,30 +155,25 @@ async fn look(readiness: &Readiness) -> Look {
 
 /// Reads once with the pool of requests and once with a fresh backend.
 async fn probe_read(readiness: &Readiness) -> Result<(), AppError> {
-    let ctx = &Ctx::system(readiness.clock.clone());
-    let read = |sql: &'static str| {
-        move |tx: db::Tx| async move {
-            tx.finish([Query::new(sql)]).await?;
-            Ok::<_, AppError>(())
-        }
-    };
-    let by_pool = read("-- ready_answer\nSELECT lethe.ticket_role()");
-    readiness.api.run_tx("ready_answer", ctx, Gate::read(ctx), by_pool).await?;
-    let fresh = read("-- ready_read\nSELECT EXISTS (SELECT FROM log.events), EXISTS (SELECT FROM vault.nodes)");
-    readiness.probe.run_tx("ready_read", ctx, Gate::read(ctx), fresh).await
+    probe(readiness, &readiness.api, "ready_answer", &|| [ready_answer()]).await?;
+    probe(readiness, &readiness.probe, "ready_read", &|| [ready_read()]).await
 }
 
 /// Commits the insertion and removal of a row, which no other transaction ever sees.
 async fn probe_write(readiness: &Readiness) -> Result<(), AppError> {
+    let node = NodeId::random();
+    probe(readiness, &readiness.probe, "ready_write", &|| ready_write(node)).await
+}
+
+async fn probe<const N: usize>(
+    readiness: &Readiness,
+    pool: &Db,
+    operation: &'static str,
+    queries: &(dyn Fn() -> [Query; N] + Sync),
+) -> Result<(), AppError> {
     let ctx = &Ctx::system(readiness.clock.clone());
-    let node = NodeId::random().0;
-    let work = move |tx: db::Tx| async move {
-        let add = "-- ready_write\nINSERT INTO vault.nodes (node_id, ring_generation, seen_at) VALUES ($1, 0, statement_timestamp())";
-        tx.queue(Query::new(add).bind(node));
-        tx.queue(Query::new("-- ready_unwrite\nDELETE FROM vault.nodes WHERE node_id = $1").bind(node));
-        Ok::<_, AppError>(())
-    };
-    readiness.probe.run_tx("ready_write", ctx, Gate::read(ctx), work).await
+    let work = move |tx: db::Tx| async move { Ok(tx.finish(queries()).await.map(drop)?) };
+    pool.run_tx(operation, ctx, Gate::read(ctx), work).await
 }
 
 /// The outcome of `work`, or a reason for the log if it takes longer than a look may.

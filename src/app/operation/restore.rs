@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, DeletionId, RecordId, SubjectId};
-use db::{FromRow, Query};
+use db::FromRow;
 use domain::rights::{
     consent::{Consent, ConsentCommand, Purpose},
     deletion::{Deletion, DeletionCommand},
@@ -15,6 +15,7 @@ use domain::rights::{
 use event_log::cqrs_es::Aggregate;
 use projections::{
     log::audit::newest,
+    operation::restore::restore_unfinished,
     records::record::{RecordRow, record_all},
     rights::consent::stream_id,
 };
@@ -193,8 +194,7 @@ where
 
 /// Whether a restore of this database has not finished.
 pub async fn unfinished(app: &App) -> Result<bool, AppError> {
-    let unfinished = || Query::new("-- restore_unfinished\nSELECT FROM lethe.restoring");
-    let [rows] = frame::system_query(app, "restore_unfinished", || [unfinished()]).await?;
+    let [rows] = frame::system_query(app, "restore_unfinished", || [restore_unfinished()]).await?;
     Ok(!rows.is_empty())
 }
 

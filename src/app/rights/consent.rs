@@ -1,10 +1,10 @@
 //! Consents: showing, giving and withdrawing them, and objecting to a purpose.
 
-use db::FromRow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, EventId};
+use db::FromRow;
 use domain::{
     kinds::CONTACT,
     rights::consent::{Consent, ConsentCommand, ConsentEvent, Purpose},
@@ -21,10 +21,11 @@ use crate::{
     app::{
         App, AppError,
         frame::{self, Frame},
-        identity::known::{self, user_get},
+        identity::known,
         letter::address_of,
         rights::{decision, receipt},
     },
+    auth::accounts::user_get,
     data::ledger::Entry,
 };
 
@@ -81,7 +82,7 @@ async fn decide_on(
     frame::command(app, frame, reads, move |work, standing, [rows, contact, user]| async move {
         if let Some(event) = work.command::<Consent>(id, &rows, command()).await? {
             note_withdrawal(app, ctx, purpose, &event).await?;
-            let user = known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
+            let user = known::user_id(app, ctx.subject, &user)?;
             match address_of(&standing.keys, &contact) {
                 Ok(to) => receipt::post(&work, &to, &event, user)?,
                 // A damaged contact must not keep anybody from withdrawing.

@@ -10,11 +10,10 @@ use domain::{
     rights::deletion::{Deletion, DeletionCommand, DeletionError, Scope},
 };
 use event_log::cqrs_es::Aggregate;
-use projections::records::record::AgesRow;
 use projections::{
     log::audit::newest,
     operation::job::job_drop_others,
-    records::record::{RecordRow, record_ages, record_list},
+    records::record::{AgesRow, RecordRow, record_ages, record_list},
     rights::erasure::{subject_erase, subject_erased},
 };
 use serde_json::json;

@@ -1,7 +1,6 @@
 //! Export: asking for a file of one's own data, seeing its state, cancelling, and trying again. `export_run.rs` writes
 //! the file, and `download.rs` sends it. All of this is a right (GDPR Art. 20), which a suspension leaves open.
 
-use projections::rights::export::IdsRow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, Days, Utc};
@@ -21,7 +20,7 @@ use projections::{
     log::audit::newest,
     operation::job::{job_add, job_drop},
     records::record::RecordRow,
-    rights::export::{ExportRow, export_get, export_ids, export_list, export_open, export_records},
+    rights::export::{ExportRow, IdsRow, export_get, export_ids, export_list, export_open, export_records},
 };
 use vault::{Aad, IndexKey, Sealed, SubjectKeys};
 

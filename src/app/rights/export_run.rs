@@ -1,7 +1,6 @@
 //! Writes the file of an export, and removes files. A run can be started again at any point, also by another server:
 //! each attempt has a key and a file of its own, and the row of the request says which attempt counts.
 
-use projections::rights::export::FileRow;
 use std::collections::HashSet;
 
 use aws_lc_rs::rand;
@@ -17,7 +16,7 @@ use projections::{
     identity::account::account_get,
     log::audit::newest,
     records::record::record_list,
-    rights::export::{ExportRow, export_begin, export_event_count, export_get, exports_expired, exports_kept},
+    rights::export::{ExportRow, FileRow, export_begin, export_event_count, export_get, exports_expired, exports_kept},
 };
 use uuid::Uuid;
 use vault::FileKey;
@@ -26,7 +25,7 @@ use crate::{
     app::{
         App, AppError,
         frame::{self, Frame},
-        identity::known::{self, user_get},
+        identity::known,
         operation::job::Next,
         records::opened::single,
         rights::{
@@ -34,6 +33,7 @@ use crate::{
             export_source::{Source, Stop},
         },
     },
+    auth::accounts::user_get,
     export::{FileName, FilePlace, FileWriter, format_of, prove},
     mail::Letter,
 };
@@ -123,9 +123,9 @@ async fn begin<'a>(app: &'a App, ctx: &'a Ctx, export: ExportId) -> Result<Optio
         let source = Source {
             app,
             ctx,
-            user: known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?,
+            user: known::user_id(app, ctx.subject, &user)?,
             email: contact.email,
-            registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
+            registered_at: account.first().ok_or(AppError::Missing("account"))?.get("registered_at"),
             export,
             scope: row.scope,
             format: row.format,

@@ -2,7 +2,6 @@
 //! the person's current keys. A record that is removed meanwhile is left out; a record that is amended meanwhile is
 //! exported as amended.
 
-use projections::rights::export::ExportedEvent;
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
@@ -18,7 +17,7 @@ use event_log::Event;
 use projections::{
     records::record::RecordRow,
     rights::{
-        export::{After, export_consents, export_events, export_progress, export_records},
+        export::{After, ExportedEvent, export_consents, export_events, export_progress, export_records},
         retention::{RetentionRow, days_of, retention_list},
     },
 };

@@ -2,7 +2,6 @@
 //! record is submitted like any other. A record that is stored already with the same body stays unchanged, so that a
 //! second import changes nothing.
 
-use db::FromRow;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -10,6 +9,7 @@ use std::{
 
 use chrono::NaiveDate;
 use context::{Ctx, Personal};
+use db::FromRow;
 use domain::{
     Body, Fault, Kind,
     kinds::{CONTACT, kind, normalise_address},

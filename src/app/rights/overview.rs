@@ -1,12 +1,11 @@
 //! The overview (GDPR Art. 15): everything that is held about a person, by kind. It follows the list of kinds, so that
 //! a new kind appears by itself.
 
-use projections::records::record::AgesRow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use context::Ctx;
-use db::{FromRow, Query};
+use db::FromRow;
 use domain::{
     Choice, Kind,
     kinds::KINDS,
@@ -14,10 +13,11 @@ use domain::{
 };
 use projections::{
     identity::account::{SwitchesRow, account_get, switches_get},
-    records::record::record_ages,
+    records::record::{AgesRow, record_ages},
     rights::{
         consent::{ConsentRow, consent_list},
         deletion::{DeletionRow, deletion_list},
+        overview::{CountsRow, overview_get},
         retention::{RetentionRow, days_of, retention_list},
     },
 };
@@ -67,19 +67,6 @@ pub struct Overview {
     pub wrapping_version: i64,
 }
 
-fn numbers(ctx: &Ctx) -> Query {
-    Query::new(
-        "-- overview_get
-        SELECT (SELECT count(*) FROM auth.sessions WHERE subject_id = $1 AND ended_at IS NULL AND expires_at > $2),
-               (SELECT count(*) FROM log.events WHERE subject_id = $1),
-               (SELECT count(*) FROM read.exports
-                WHERE subject_id = $1 AND (state IN ('pending', 'processing') OR state = 'completed' AND expires_at > $2)),
-               (SELECT count(*) FROM auth.devices WHERE subject_id = $1 AND expires_at > $2)",
-    )
-    .bind(ctx.subject.0)
-    .bind(ctx.now())
-}
-
 /// Reads everything that is held about the caller.
 pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), AppError> {
     let subject = ctx.subject;
@@ -91,11 +78,12 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), A
             consent_list(subject),
             deletion_list(subject),
             switches_get(subject),
-            numbers(ctx),
+            overview_get(subject, ctx.now()),
         ]
     };
     let (Standing { keys, wrapped, .. }, [account, ages, rules, consents, deletions, switches, counted]) =
         frame::query(app, Frame::right("overview_get", ctx), reads).await?;
+    let counted = CountsRow::from_row(&counted[0]);
     let ages: Vec<AgesRow> = ages.iter().map(AgesRow::from_row).collect();
     let own: Vec<RetentionRow> = rules.iter().map(RetentionRow::from_row).collect();
     let held = |kind: &'static Kind| {
@@ -114,15 +102,15 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), A
         DeletionState::Completed | DeletionState::Cancelled | DeletionState::Replaced => false,
     };
     let overview = Overview {
-        registered_at: account.first().ok_or(AppError::Missing("account"))?.get(0),
+        registered_at: account.first().ok_or(AppError::Missing("account"))?.get("registered_at"),
         kinds: KINDS.iter().map(|kind| held(kind)).collect(),
         consents: consents.iter().map(ConsentRow::from_row).collect(),
         deletions: deletions.iter().map(DeletionRow::from_row).filter(waits).collect(),
-        exports: counted[0].get(2),
+        exports: counted.exports,
         switches: SwitchesRow::of(&switches),
-        sessions: counted[0].get(0),
-        devices: counted[0].get(3),
-        entries: counted[0].get(1),
+        sessions: counted.sessions,
+        devices: counted.devices,
+        entries: counted.entries,
         ring_version: wrapped.ring_version,
         wrapping_version: wrapped.wrapping_version,
     };

@@ -25,9 +25,10 @@ use crate::{
     app::{
         App, AppError,
         frame::{self, Frame, Work, newest_of},
-        identity::known::{self, user_get},
+        identity::known,
         rights::decision::{self, decided, recipients},
     },
+    auth::accounts::user_get,
     mail::Letter,
 };
 
@@ -156,6 +157,6 @@ pub async fn get(app: &App, ctx: &Ctx, event: EventId) -> Result<(Value, Arc<Sub
     let reads = || [consent_event(ctx.subject, event), user_get(ctx.subject)];
     let (standing, [rows, user]) = frame::query(app, Frame::right("receipt_get", ctx), reads).await?;
     let event = newest_of(&rows).ok_or(AppError::Missing("receipt"))?;
-    let user = known::user_id(app, ctx.subject, user.first().ok_or(AppError::SignedOut)?)?;
+    let user = known::user_id(app, ctx.subject, &user)?;
     Ok((make(app, &event, user)?, standing.keys))
 }

@@ -5,11 +5,11 @@
 //! A rule that keeps records for a shorter time takes effect only after the grace of a deletion. A letter tells the
 //! person, who can set the rule back until then.
 
-use db::FromRow;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, SubjectId};
+use db::FromRow;
 use domain::{
     Kind,
     kinds::{CONTACT, KINDS, kind},

@@ -6,7 +6,6 @@
 //! The entries are written after the pass over all people and before anything is drawn, so that their number, order and
 //! pace depend on the accounts alone.
 
-use projections::statistics::release::AccountRow;
 use std::sync::Arc;
 
 use context::{Ctx, EventId, Personal, SubjectId};
@@ -17,15 +16,11 @@ use domain::{
     rights::consent::{Notice, Purpose},
 };
 use event_log::{Actor, Event, Trail, append};
-use projections::statistics::release::release_accounts;
+use projections::statistics::release::{AccountRow, release_accounts};
 use serde::{Deserialize, Serialize};
 use vault::{SubjectKeys, WrappedSubject};
 
-use crate::app::{
-    App, AppError,
-    frame::{self},
-    log::access::access_event,
-};
+use crate::app::{App, AppError, frame, log::access::access_event};
 
 /// How many people are read together.
 pub(crate) const PAGE: i64 = 500;

@@ -18,8 +18,7 @@ use projections::{
 };
 
 use crate::app::{
-    App, AppError,
-    frame::{self},
+    App, AppError, frame,
     statistics::loading::{self, of_rows},
 };
 

@@ -6,9 +6,6 @@
 //! was read of it sealed for its owner. The draw holds the lock of the system's own streams, and happens only if the
 //! quarter is not released yet. So two servers never both draw, and a crash leaves either a whole release or none.
 
-use projections::statistics::release::EarlierRow;
-use projections::statistics::release::PaidRelease;
-use projections::statistics::release::PersonRow;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -39,9 +36,9 @@ use projections::{
     statistics::{
         hospital::{Hospital, hospital_list},
         release::{
-            Asked, Published, ReleaseRow, ledger_insert, published_count, published_insert, published_list,
-            release_alone, release_days, release_earlier, release_insert, release_list, release_people,
-            release_profiles, spending_insert,
+            Asked, EarlierRow, PaidRelease, PersonRow, Published, ReleaseRow, ledger_insert, published_count,
+            published_insert, published_list, release_alone, release_days, release_earlier, release_insert,
+            release_list, release_people, release_profiles, spending_insert,
         },
     },
 };
@@ -51,8 +48,7 @@ use vault::SubjectKeys;
 
 use crate::{
     app::{
-        App, AppError,
-        frame::{self},
+        App, AppError, frame,
         identity::account,
         operation::job::Next,
         statistics::{

@@ -17,8 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     app::{
-        App, AppError,
-        frame::{self},
+        App, AppError, frame,
         log::{
             access,
             audit::{self, AuditEntry},

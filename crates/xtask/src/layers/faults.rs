@@ -6,6 +6,7 @@ use crate::layers::{
     circles,
     imports::Import,
     order::Order,
+    statements,
     tree::{FileId, Tree},
 };
 
@@ -13,19 +14,20 @@ use crate::layers::{
 pub fn check(order: &Order, tree: &Tree, imports: &[Import]) -> Result<String, String> {
     let unplaced = unplaced(order, tree);
     let climbs: Vec<String> = imports.iter().filter_map(|import| climb(order, tree, import)).collect();
-    let circles = circles(tree, imports);
-    if tree.faults.is_empty() && unplaced.is_empty() && climbs.is_empty() && circles.is_empty() {
+    let (circles, statements) = (circles(tree, imports), statements::faults(order, tree));
+    let all = [&tree.faults, &unplaced, &climbs, &circles, &statements];
+    if all.iter().all(|faults| faults.is_empty()) {
         return Ok(format!("layers: {} files, {} imports, 0 circles", tree.files.len(), imports.len()));
     }
     let numbers = format!(
-        "layers: {} files cannot be read or are not declared, {} have no layer of their own, {} imports climb, {} circles",
+        "layers: {} files cannot be read or are not declared, {} have no layer of their own, {} imports climb, {} circles, {} statements out of place or without a name",
         tree.faults.len(),
         unplaced.len(),
         climbs.len(),
-        circles.len()
+        circles.len(),
+        statements.len()
     );
-    let faults = [&tree.faults, &unplaced, &climbs, &circles].into_iter().flatten();
-    Err(faults.fold(numbers, |text, fault| format!("{text}\n  {fault}")))
+    Err(all.into_iter().flatten().fold(numbers, |text, fault| format!("{text}\n  {fault}")))
 }
 
 /// Files that belong to no layer, or to more than one.

@@ -9,6 +9,7 @@ pub struct Order {
     pub apart: &'static [(&'static str, &'static str)],
     pub outside: &'static [Layer],
     pub areas: &'static [&'static str],
+    pub without_statements: &'static [&'static str],
 }
 
 impl Order {
@@ -24,6 +25,11 @@ impl Order {
         let row = |name| self.layers.iter().position(|Layer(layer, _)| *layer == name);
         let climbs = row(from).zip(row(to)).is_some_and(|(from, to)| to < from);
         climbs || self.apart.contains(&(from, to)) || self.apart.contains(&(to, from))
+    }
+
+    /// Whether a layer must hold no SQL.
+    pub fn holds_no_statements(&self, layer: &str) -> bool {
+        self.without_statements.contains(&layer)
     }
 
     /// The row of a layer, or of an outsider, in the table.

@@ -22,6 +22,7 @@ const ORDER: Order = Order {
     apart: &[("http", "jobs")],
     outside: &[Layer("lethe", &["src/lib.rs"])],
     areas: &["rights"],
+    without_statements: &["http", "app"],
 };
 
 /// A repository without faults, although its comments, texts and tests name files that they must not import.
@@ -141,6 +142,41 @@ fn a_crate_below_must_not_import_a_crate_above() {
     assert_eq!(faults[0], must_not("crates/context/src/lib.rs:2", "context", "domain", "::domain::Id"));
     let faults = Repository::with("crates/context/src/lib.rs", "pub struct Ctx;\nuse ::domain::Id;").faults();
     assert!(faults[1].starts_with("domain/id.rs, crates/context/src/lib.rs: 2 files import one another"), "{faults:?}");
+}
+
+#[test]
+fn a_statement_outside_its_layer_is_refused() {
+    for text in [
+        "fn query() -> Query {\n    Query::new(\"-- hold_get\\nSELECT 1\")\n}",
+        "fn query() -> Query {\n    db::Query::new(sql!(\"-- hold_get\\nSELECT \", COLUMNS))\n}",
+        "\nconst SQL: &str = \"SELECT 1\";",
+        "fn run() {\n    client.execute(\"  DELETE FROM holds\", &[]) }",
+        "fn run() {\n    format!(\"UPDATE {table} SET a = 1\") }",
+    ] {
+        let faults = Repository::with("src/app/rights/hold.rs", &format!("pub struct Hold;{text}")).faults();
+        assert_eq!(faults.len(), 1, "{text}: {faults:?}");
+        assert!(faults[0].starts_with("src/app/rights/hold.rs:2: app must not hold SQL"), "{text}: {faults:?}");
+    }
+    for text in
+        ["const TEXT: &str = \"Select a file\";", "#[cfg(test)]\nconst SQL: &str = \"SELECT 1\";", "// SELECT 1"]
+    {
+        let repository = Repository::with("src/app/rights/hold.rs", &format!("pub struct Hold;{text}"));
+        repository.check().expect("no statement stands there");
+    }
+}
+
+#[test]
+fn a_statement_has_a_name_of_its_own() {
+    let named = |name: &str| format!("pub struct Id;\nfn get() {{ Query::new(\"{name}SELECT 1\"); }}");
+    Repository::with("domain/id.rs", &named("-- id_get\\n")).check().expect("it has");
+    for without in ["", "-- Id get\\n", "-- id_get "] {
+        let faults = Repository::with("domain/id.rs", &named(without)).faults();
+        assert!(faults[0].starts_with("domain/id.rs:2: the statement's first line must be its name"), "{faults:?}");
+    }
+    let repository = Repository::with("domain/id.rs", &named("-- id_get\\n"));
+    repository.put("domain/kinds.rs", "pub const KINDS: () = ();\nfn get() { Query::new(\"-- id_get\\nSELECT 2\"); }");
+    let faults = repository.faults();
+    assert_eq!(faults, ["domain/kinds.rs:2: the statement at domain/id.rs:2 is named `id_get` too"]);
 }
 
 #[test]
