@@ -38,24 +38,20 @@ pub struct Applied {
     pub unapplied: Vec<(Position, &'static str)>,
 }
 
-/// How far a generation has come, and whether there is more for it.
-#[derive(FromRow)]
 /// The position of a generation, and whether events wait for the generation.
+#[derive(FromRow)]
 pub struct Progress {
-    /// Where its checkpoint stands.
-    #[row(flatten)]
     /// The position up to which the generation has read the log.
+    #[row(flatten)]
     pub position: Position,
     pub generation: i64,
-    /// Whether it is being built; otherwise it is the one that is shown.
-    #[row(sql = "c.generation IS NOT DISTINCT FROM p.building")]
     /// Whether the generation is being built. Otherwise it is the generation that is shown.
+    #[row(sql = "c.generation IS NOT DISTINCT FROM p.building")]
     pub building: bool,
-    /// Whether events wait for it that can be read.
+    /// Whether events that may be read wait for the generation.
     #[row(sql = "(SELECT true FROM log.events e
                 WHERE (e.txid, e.position) > (c.txid, c.position) AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
                 ORDER BY e.txid, e.position LIMIT 1) IS NOT NULL")]
-    /// Whether events that may be read wait for the generation.
     pub due: bool,
 }
 

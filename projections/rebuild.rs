@@ -1,29 +1,54 @@
 //! Rebuilding the read models about people: making them equal to the log and the register, person by person.
 //!
-//! For each person and read model, one statement compares the rows with what they must be, and adds, corrects and
-//! removes exactly the rows that differ. Sealed values stay sealed. The statement runs under a ticket of role `job` for
-//! that one person, as `lethe_api`, so that the policies for a person's own rows hold here too: a login that reaches
-//! everybody's rows at once would be a second way to them that is always open. The person's lock is taken alone, so the
-//! person's own commands wait for the length of that statement. Everything that writes these rows takes the lock, so
-//! nothing newer can be overwritten. Everybody else is served meanwhile.
+//! A person's rows are removed, and the person's events are projected again by the same code that projects them when they are
+//! written, in one transaction. The rows before and after are compared, so that a rebuild says what it repaired. Sealed values stay
+//! sealed, and no key is used. The transaction runs under a ticket of role `job` for that one person, as `lethe_api`, so that the
+//! policies for a person's own rows hold here too: a login that reaches everybody's rows at once would be a second way to them that is
+//! always open. The person's lock is taken alone, so the person's own commands wait for that transaction. Everything that writes these
+//! rows takes the lock, so nothing newer can be overwritten. Everybody else is served meanwhile.
 //!
-//! The log says which people there are to visit, and the system may read that. Erased people are visited too, because
-//! rows of theirs, if there were any, must be removed. No key is used, and nothing but the ids of people leaves the
-//! database.
+//! The log says which people there are to visit, and the system may read that. Erased people are visited too, because rows of theirs,
+//! if there were any, must be removed.
+
+use std::collections::BTreeMap;
 
 use context::SubjectId;
-use db::{FromRow, Query, Row};
+use db::{FromRow, Query, Row, Tx, sql};
+use event_log::{Event, Inline};
 use uuid::Uuid;
 
+/// A read model about people that can be rebuilt.
 pub struct Rebuild {
     /// The name that `lethe projections rebuild` takes.
     pub name: &'static str,
-    /// The statement for one person. It returns one row, which [`Repaired::from_row`] reads.
-    pub statement: fn(SubjectId) -> Query,
+    /// Selects the events of a person from which the rows follow, as [`Turn`]s. None of an erased person.
+    pub events: fn(SubjectId) -> Query,
+    /// What projects them. Their statements write nothing that is there already.
+    pub projections: &'static [&'static dyn Inline],
+    /// Selects a person's rows, as [`ModelRow`]s.
+    pub rows: &'static str,
+    /// Removes a person's rows.
+    pub clear: &'static str,
+}
+
+/// An event, and when it is its turn to be projected. The events of one turn are of different streams, because a statement over
+/// several rows must not meet one row twice.
+#[derive(FromRow)]
+pub struct Turn {
+    turn: i64,
+    #[row(flatten)]
+    event: Event,
+}
+
+/// A row of any read model: its key within the person's rows, and all of it.
+#[derive(FromRow)]
+struct ModelRow {
+    key: String,
+    row: String,
 }
 
 /// What a rebuild found different.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
     /// Rows that were missing.
     pub added: i64,
@@ -31,6 +56,63 @@ pub struct Repaired {
     pub corrected: i64,
     /// Rows that should not exist.
     pub removed: i64,
+}
+
+impl Rebuild {
+    /// The statements that read what a rebuild of a person begins with: the rows as they are, and the person's events. An erased
+    /// person has no events here.
+    pub fn reads(&self, subject: SubjectId) -> [Query; 2] {
+        [Query::new(self.rows).bind(subject.0), (self.events)(subject)]
+    }
+
+    /// The statements that make the rows anew, and the last of which reads them.
+    pub fn statements(&self, subject: SubjectId, events: &[Row], tx: &Tx) -> Vec<Query> {
+        let turns: Vec<Turn> = events.iter().map(Turn::from_row).collect();
+        let mut statements = vec![Query::new(self.clear).bind(subject.0)];
+        for turn in turns.chunk_by(|one, next| one.turn == next.turn) {
+            let events: Vec<Event> = turn.iter().map(|turn| turn.event.clone()).collect();
+            self.projections.iter().for_each(|projection| projection.project(&events, tx));
+        }
+        statements.extend(tx.take_queue());
+        statements.push(Query::new(self.rows).bind(subject.0));
+        statements
+    }
+}
+
+/// All events of a person's streams of these types, in turns: the first of each stream, then the second of each, and so on. Of an
+/// account's stream only the registration, because nothing else of it leaves a row.
+pub fn whole_streams(subject: SubjectId, types: &'static [&'static str]) -> Query {
+    Query::new(sql!(
+        "-- rebuild_events
+        SELECT ",
+        Turn::COLUMNS,
+        " FROM (SELECT sequence AS turn, e.* FROM log.events e) turns
+        WHERE subject_id = $1 AND aggregate_type = ANY ($2) AND EXISTS (SELECT FROM vault.subjects WHERE subject_id = $1)
+          AND (aggregate_type <> 'account' OR event_type = 'account.registered')
+        ORDER BY turn, aggregate_type, aggregate_id"
+    ))
+    .bind(subject.0)
+    .bind(types)
+}
+
+impl Repaired {
+    /// Compares a person's rows before and after.
+    pub fn between(before: &[Row], after: &[Row]) -> Self {
+        let of = |rows: &[Row]| -> BTreeMap<String, String> {
+            rows.iter().map(ModelRow::from_row).map(|ModelRow { key, row }| (key, row)).collect()
+        };
+        let (before, after) = (of(before), of(after));
+        let mut repaired = Self::default();
+        for (key, row) in &after {
+            match before.get(key) {
+                None => repaired.added += 1,
+                Some(other) if other != row => repaired.corrected += 1,
+                Some(_) => {}
+            }
+        }
+        repaired.removed = before.keys().filter(|key| !after.contains_key(*key)).count() as i64;
+        repaired
+    }
 }
 
 impl std::ops::AddAssign for Repaired {

@@ -35,6 +35,3 @@ CREATE POLICY activity_audit_read ON read.activity FOR SELECT TO lethe_auditor
     USING (generation = (SELECT p.active FROM read.projections p WHERE p.name = 'activity'));
 CREATE POLICY activity_compliance_read ON read.activity FOR SELECT TO lethe_compliance
     USING (generation = (SELECT p.active FROM read.projections p WHERE p.name = 'activity'));
-
--- What `lethe projections rebuild accounts` may put right besides the switches.
-GRANT UPDATE (sequence, registered_at) ON read.accounts TO lethe_api;

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::SubjectId;
-use db::{FromRow, Query, sql};
+use db::{FromRow, Query, Row, sql};
 use event_log::Event;
 use uuid::Uuid;
 
@@ -31,13 +31,11 @@ pub struct Wanted {
 pub struct Found {
     /// The id of the session, or of the person inside the log.
     pub actor: String,
-    /// How many.
-    #[row(sql = "count(*)", with = i64::unsigned_abs)]
     /// The number of events, or of people if the rule counts people.
+    #[row(sql = "count(*)", with = i64::unsigned_abs)]
     pub count: u64,
-    /// The first.
-    #[row(sql = "min(recorded_at)")]
     /// The time of the first counted event.
+    #[row(sql = "min(recorded_at)")]
     pub since: DateTime<Utc>,
 }
 
@@ -106,18 +104,23 @@ pub fn deliveries_plan(endpoints: Vec<String>, now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
-/// A delivery, and the alert that is to be delivered.
-#[derive(FromRow)]
-/// A delivery, and the alert that it delivers.
+/// A delivery that is ours until its lease ends.
 pub struct Delivery {
-    /// The name of the endpoint.
     pub endpoint: String,
-    /// How often the delivery was tried, this time included.
+    /// How often it was tried, this time included.
     pub attempts: i32,
-    /// The alert.
-    #[row(flatten)]
-    /// The event of the alert.
-    pub event: Event,
+    /// The alert; `None` if the log does not hold it.
+    pub event: Option<Event>,
+}
+
+impl FromRow for Delivery {
+    const COLUMNS: &'static str = sql!("endpoint, attempts, ", Event::COLUMNS);
+
+    fn from_row(row: &Row) -> Self {
+        let is_there = row.get::<_, Option<&str>>("aggregate_type").is_some();
+        let event = is_there.then(|| Event::from_row(row));
+        Self { endpoint: row.get("endpoint"), attempts: row.get("attempts"), event }
+    }
 }
 
 /// Takes a delivery of an endpoint that is due, and moves its next attempt behind the time that this attempt may take.
@@ -134,8 +137,8 @@ pub fn delivery_take(endpoint: &str, now: DateTime<Utc>, lease: TimeDelta) -> Qu
         SELECT ",
         Delivery::COLUMNS,
         "
-        FROM taken t JOIN log.events e ON e.subject_id = '00000000-0000-0000-0000-000000000000'
-                                      AND e.aggregate_type = 'alert' AND e.event_id = t.taken_id"
+        FROM taken t LEFT JOIN log.events e ON e.subject_id = '00000000-0000-0000-0000-000000000000'
+                                           AND e.aggregate_type = 'alert' AND e.event_id = t.taken_id"
     ))
     .bind(now)
     .bind(now + lease)
@@ -180,15 +183,13 @@ pub fn deliveries_replay(endpoint: Option<String>, event: Option<Uuid>, now: Dat
     .bind(now)
 }
 
-/// How a delivery stands.
-#[derive(FromRow)]
 /// The state of a delivery.
+#[derive(FromRow)]
 pub struct DeliveryRow {
     /// The name of the endpoint.
     pub endpoint: String,
-    /// The alert's event.
-    #[row(sql = "event_id")]
     /// The id of the alert's event.
+    #[row(sql = "event_id")]
     pub event: Uuid,
     /// `waiting`, `delivered` or `dead`.
     pub state: String,

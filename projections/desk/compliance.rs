@@ -19,16 +19,14 @@ pub struct OpenRequest {
     /// `erasure` or `export`.
     pub kind: String,
     pub state: String,
-    /// When it came.
-    #[row(sql = "requested_at")]
     /// When the request was received.
+    #[row(sql = "requested_at")]
     pub received_at: DateTime<Utc>,
-    /// Whether the person was told that it takes longer.
+    /// Whether the deadline was extended, and the person told.
     #[row(
         sql = "EXISTS (SELECT FROM log.events e WHERE e.subject_id = r.subject_id AND e.aggregate_type = 'extension'
                    AND e.aggregate_id = r.stream)"
     )]
-    /// Whether the deadline was extended, and the person told.
     pub extended: bool,
 }
 
@@ -320,17 +318,14 @@ pub fn affected_list(from: DateTime<Utc>, to: DateTime<Utc>, kinds: Vec<String>,
     .bind(limit)
 }
 
-/// An opening of a person's data.
-#[derive(FromRow)]
 /// An opening: a member of staff may read one person's data for a short time.
+#[derive(FromRow)]
 pub struct OpeningRow {
-    /// Whose data.
-    #[row(sql = "subject_id", with = SubjectId)]
     /// The person whose data may be read.
+    #[row(sql = "subject_id", with = SubjectId)]
     pub subject: SubjectId,
-    /// Who may read it.
-    #[row(sql = "staff_id", with = SubjectId)]
     /// The member of staff who may read it.
+    #[row(sql = "staff_id", with = SubjectId)]
     pub staff: SubjectId,
     /// When the opening ends.
     pub expires_at: DateTime<Utc>,

@@ -3,9 +3,16 @@
 use chrono::{DateTime, Utc};
 use context::{Ctx, SubjectId};
 use db::{FromRow, Query, Row, Tx, sql};
-use event_log::{Event, Inline};
+use domain::{
+    identity::account::Account,
+    rights::{deletion::Deletion, hold::Hold, restriction::Restriction},
+};
+use event_log::{Event, Inline, cqrs_es::Aggregate};
 
-use crate::rebuild::Rebuild;
+use crate::{
+    rebuild::{Rebuild, whole_streams},
+    rights::{deletion::Deletions, hold::Holds, restriction::Restrictions},
+};
 
 /// Writes `read.accounts`.
 pub struct Accounts;
@@ -81,54 +88,11 @@ pub fn account_newest(ctx: &Ctx) -> Query {
     crate::log::audit::newest(ctx.subject, "account", &ctx.subject.to_string())
 }
 
-/// Makes a person's row equal to the log, switches included. A person who was erased has no row.
-pub const REBUILD: Rebuild = Rebuild { name: "accounts", statement: rebuild };
-
-/// Each switch follows from the newest event that sets or clears it. `Restrictions`, `Holds` and `Deletions` write the
-/// switches in daily use.
-fn rebuild(subject: SubjectId) -> Query {
-    Query::new(
-        "-- accounts_rebuild
-        WITH newest AS MATERIALIZED (
-            SELECT DISTINCT ON (aggregate_type) aggregate_type, event_type, payload, recorded_at
-            FROM log.events
-            WHERE subject_id = $1 AND aggregate_type IN ('restriction', 'hold', 'deletion')
-              AND event_type IN ('restriction.set', 'restriction.lifted', 'hold.placed', 'hold.lifted',
-                                 'deletion.confirmed', 'deletion.paused', 'deletion.cancelled', 'deletion.completed')
-            ORDER BY aggregate_type, sequence DESC),
-        truth AS MATERIALIZED (
-            SELECT e.sequence, e.recorded_at AS registered_at,
-                   (SELECT n.recorded_at FROM newest n WHERE n.event_type = 'restriction.set') AS restricted_at,
-                   (SELECT coalesce(n.payload#>>'{Confirmed,grace_ends_at}', n.payload#>>'{Paused,grace_ends_at}')::timestamptz
-                    FROM newest n WHERE n.event_type IN ('deletion.confirmed', 'deletion.paused')) AS deletion_at,
-                   (SELECT (n.payload#>>'{Placed,until}')::timestamptz FROM newest n
-                    WHERE n.event_type = 'hold.placed') AS held_until,
-                   (SELECT n.payload#>>'{Placed,sealed}' FROM newest n WHERE n.event_type = 'hold.placed') AS hold_sealed
-            FROM log.events e
-            WHERE e.subject_id = $1 AND e.aggregate_type = 'account' AND e.aggregate_id = $1::text
-              AND e.event_type = 'account.registered'
-              AND EXISTS (SELECT FROM vault.subjects s WHERE s.subject_id = e.subject_id)
-            ORDER BY e.sequence LIMIT 1),
-        removed AS (
-            DELETE FROM read.accounts a WHERE a.subject_id = $1 AND NOT EXISTS (SELECT FROM truth) RETURNING 1),
-        corrected AS (
-            UPDATE read.accounts a
-            SET sequence = t.sequence, registered_at = t.registered_at, restricted_at = t.restricted_at,
-                deletion_at = t.deletion_at, held_until = t.held_until, hold_sealed = t.hold_sealed
-            FROM truth t
-            WHERE a.subject_id = $1
-              AND (a.sequence, a.registered_at, a.restricted_at, a.deletion_at, a.held_until, a.hold_sealed)
-                  IS DISTINCT FROM
-                  (t.sequence, t.registered_at, t.restricted_at, t.deletion_at, t.held_until, t.hold_sealed)
-            RETURNING 1),
-        added AS (
-            INSERT INTO read.accounts
-                   (subject_id, sequence, registered_at, restricted_at, deletion_at, held_until, hold_sealed)
-            SELECT $1, t.* FROM truth t
-            WHERE NOT EXISTS (SELECT FROM read.accounts a WHERE a.subject_id = $1)
-            RETURNING 1)
-        SELECT (SELECT count(*) FROM added) AS added, (SELECT count(*) FROM corrected) AS corrected,
-               (SELECT count(*) FROM removed) AS removed",
-    )
-    .bind(subject.0)
-}
+/// Makes a person's row equal to the log, switches included.
+pub const REBUILD: Rebuild = Rebuild {
+    name: "accounts",
+    events: |subject| whole_streams(subject, &[Account::TYPE, Restriction::TYPE, Hold::TYPE, Deletion::TYPE]),
+    projections: &[&Accounts, &Restrictions, &Holds, &Deletions],
+    rows: "-- accounts_rows\nSELECT 'account' AS key, to_json(r)::text AS row FROM read.accounts r WHERE subject_id = $1",
+    clear: "-- accounts_clear\nDELETE FROM read.accounts WHERE subject_id = $1",
+};

@@ -65,9 +65,8 @@ fn sweep() -> Query {
     )
 }
 
-/// One count.
-#[derive(FromRow)]
 /// The number of events of one type and role on one day.
+#[derive(FromRow)]
 pub struct ActivityRow {
     /// The day, in UTC.
     pub day: NaiveDate,

@@ -10,15 +10,13 @@ use crate::catch_up::CatchUp;
 /// An event that could not be applied.
 #[derive(FromRow)]
 pub struct DeadLetter {
-    /// The projection.
-    #[row(sql = "d.name")]
     /// The name of the projection.
+    #[row(sql = "d.name")]
     pub projection: String,
     /// The generation that lacks the event.
     pub generation: i64,
-    /// Where it stands in the log.
-    #[row(flatten)]
     /// The position of the event in the log.
+    #[row(flatten)]
     pub position: Position,
     /// A code for the reason.
     pub reason: String,

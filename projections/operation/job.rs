@@ -16,17 +16,15 @@ pub const LEASE: TimeDelta = TimeDelta::seconds(30);
 /// A job that this server has leased.
 #[derive(Clone, Debug, FromRow)]
 pub struct Leased {
-    /// Whom it is about; nil for the system's own.
-    #[row(sql = "j.subject_id", with = SubjectId)]
     /// The person whom the job is about; nil for the system's own jobs.
+    #[row(sql = "j.subject_id", with = SubjectId)]
     pub subject: SubjectId,
     /// The job.
     #[row(sql = "j.job_id", with = JobId)]
     pub job: JobId,
     pub kind: String,
-    /// The request it carries out.
-    #[row(sql = "request_id")]
     /// The id of the request that the job carries out.
+    #[row(sql = "request_id")]
     pub request: Uuid,
     /// How often the job was tried, this time included.
     pub attempts: i32,
@@ -206,9 +204,8 @@ impl Leased {
     }
 }
 
-/// A job as an administrator sees it; of the person nothing.
-#[derive(FromRow)]
 /// A job as an administrator sees it, without the person.
+#[derive(FromRow)]
 pub struct JobRow {
     /// The job.
     #[row(sql = "job_id")]

@@ -10,9 +10,8 @@ use event_log::Position;
 /// Waiting events are counted up to this number.
 pub const COUNTED: i64 = 100_000;
 
-/// How a projection stands.
-#[derive(FromRow)]
 /// The state of a projection.
+#[derive(FromRow)]
 pub struct LagRow {
     /// Its name.
     #[row(sql = "p.name")]
@@ -23,22 +22,19 @@ pub struct LagRow {
     pub building: Option<i64>,
     /// The version of the code that keeps the generation that is shown.
     pub code_version: i32,
-    /// How far it has come in the log.
-    #[row(flatten)]
     /// The position of the generation that is shown.
+    #[row(flatten)]
     pub position: Position,
     /// When the position moved last.
     pub moved_at: DateTime<Utc>,
     /// How many events wait, at most [`COUNTED`].
     #[row(sql = "waiting.events")]
     pub lag_events: i64,
-    /// Since when the oldest of them waits.
-    #[row(sql = "waiting.since")]
     /// When the oldest waiting event was recorded.
+    #[row(sql = "waiting.since")]
     pub waiting_since: Option<DateTime<Utc>>,
-    /// How many events it could not apply.
-    #[row(sql = "dead.letters")]
     /// How many events the generation that is shown could not apply.
+    #[row(sql = "dead.letters")]
     pub dead_letters: i64,
 }
 

@@ -10,7 +10,7 @@ use event_log::{Event, Inline, cqrs_es::Aggregate};
 use uuid::Uuid;
 use vault::RecordEntry;
 
-use crate::rebuild::Rebuild;
+use crate::rebuild::{Rebuild, Turn};
 
 /// Writes `read.records`.
 pub struct Records;
@@ -218,48 +218,32 @@ pub fn record_latest(subject: SubjectId, kind: &'static str) -> Query {
     .bind(kind)
 }
 
-/// Makes a person's rows equal to the log and the register: the newest event of each record that the register holds.
-pub const REBUILD: Rebuild = Rebuild { name: "records", statement: rebuild };
+/// Makes a person's rows equal to the log and the register.
+pub const REBUILD: Rebuild = Rebuild {
+    name: "records",
+    events: ends_of_streams,
+    projections: &[&Records],
+    rows: "-- records_rows\nSELECT record_id::text AS key, to_json(r)::text AS row FROM read.records r WHERE subject_id = $1",
+    clear: "-- records_clear\nDELETE FROM read.records WHERE subject_id = $1",
+};
 
-fn rebuild(subject: SubjectId) -> Query {
-    Query::new(
-        "-- records_rebuild
-        WITH named AS MATERIALIZED (
-            SELECT record_id, record_id::text AS stream FROM vault.records WHERE subject_id = $1),
-        truth AS MATERIALIZED (
-            SELECT n.record_id, e.kind, e.sequence, e.event_type, e.event_version, e.payload, f.recorded_at AS submitted_at, e.recorded_at
-            FROM named n
-            CROSS JOIN LATERAL (
-                SELECT kind, sequence, event_type, event_version, payload, recorded_at FROM log.events
-                WHERE subject_id = $1 AND aggregate_type = 'record' AND aggregate_id = n.stream
-                ORDER BY sequence DESC LIMIT 1) e
-            CROSS JOIN LATERAL (
-                SELECT recorded_at FROM log.events
-                WHERE subject_id = $1 AND aggregate_type = 'record' AND aggregate_id = n.stream
-                ORDER BY sequence LIMIT 1) f
-            WHERE e.event_type <> 'record.removed'),
-        removed AS (
-            DELETE FROM read.records r
-            WHERE r.subject_id = $1 AND NOT EXISTS (SELECT FROM truth t WHERE t.record_id = r.record_id) RETURNING 1),
-        corrected AS (
-            UPDATE read.records r
-            SET kind = t.kind, sequence = t.sequence, event_type = t.event_type, event_version = t.event_version,
-                payload = t.payload, submitted_at = t.submitted_at, recorded_at = t.recorded_at
-            FROM truth t
-            WHERE r.subject_id = $1 AND r.record_id = t.record_id
-              AND (r.kind, r.sequence, r.event_type, r.event_version, r.payload::text, r.submitted_at, r.recorded_at)
-                  IS DISTINCT FROM
-                  (t.kind, t.sequence, t.event_type, t.event_version, t.payload::text, t.submitted_at, t.recorded_at)
-            RETURNING 1),
-        added AS (
-            INSERT INTO read.records (subject_id, record_id, kind, sequence, event_type, event_version, payload, submitted_at,
-                                      recorded_at)
-            SELECT $1, t.* FROM truth t
-            WHERE NOT EXISTS (SELECT FROM read.records r WHERE r.subject_id = $1 AND r.record_id = t.record_id)
-            RETURNING 1)
-        SELECT (SELECT count(*) FROM added) AS added, (SELECT count(*) FROM corrected) AS corrected,
-               (SELECT count(*) FROM removed) AS removed",
-    )
+/// The first and the newest event of each record that the register holds: the newest event is the whole state.
+fn ends_of_streams(subject: SubjectId) -> Query {
+    Query::new(sql!(
+        "-- rebuild_records
+        WITH named AS MATERIALIZED (SELECT record_id::text AS stream FROM vault.records WHERE subject_id = $1)
+        SELECT ",
+        Turn::COLUMNS,
+        " FROM (
+            SELECT 1::bigint AS turn, e.* FROM named n
+            CROSS JOIN LATERAL (SELECT * FROM log.events WHERE subject_id = $1 AND aggregate_type = 'record'
+                                AND aggregate_id = n.stream ORDER BY sequence LIMIT 1) e
+            UNION ALL
+            SELECT 2, e.* FROM named n
+            CROSS JOIN LATERAL (SELECT * FROM log.events WHERE subject_id = $1 AND aggregate_type = 'record'
+                                AND aggregate_id = n.stream ORDER BY sequence DESC LIMIT 1) e) turns
+        ORDER BY turn"
+    ))
     .bind(subject.0)
 }
 

@@ -11,7 +11,7 @@ use domain::{
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 use uuid::Uuid;
 
-use crate::rebuild::Rebuild;
+use crate::rebuild::{Rebuild, whole_streams};
 
 /// Writes `read.consents`.
 pub struct Consents;
@@ -82,9 +82,8 @@ pub fn job_plan_lapses(kind: &'static str, now: DateTime<Utc>) -> Query {
     .bind(current.map(|notice| notice.version.to_owned()).to_vec())
 }
 
-/// One decision that stands.
-#[derive(FromRow)]
 /// The newest decision on a purpose.
+#[derive(FromRow)]
 pub struct ConsentRow {
     pub purpose: String,
     pub granted: bool,
@@ -116,45 +115,14 @@ pub fn consent_history(subject: SubjectId, purpose: Purpose) -> Query {
     Query::new(SQL).bind(subject.0).bind(stream_id(subject, purpose))
 }
 
-/// Makes a person's rows equal to the newest event of each stream. A person who was erased has no rows.
-pub const REBUILD: Rebuild = Rebuild { name: "consents", statement: rebuild };
-
-/// A payload is an object with one field, which is named by the type of decision and holds the purpose and the notice.
-fn rebuild(subject: SubjectId) -> Query {
-    Query::new(
-        "-- consents_rebuild
-        WITH truth AS MATERIALIZED (
-            SELECT DISTINCT ON (e.aggregate_id)
-                   d.value->>'purpose' AS purpose, e.event_type = 'consent.granted' AS granted,
-                   e.event_type = 'objection.raised' AS objected, d.value->>'notice_version' AS notice_version,
-                   d.value->>'notice_hash' AS notice_hash, e.sequence, e.recorded_at AS changed_at
-            FROM log.events e CROSS JOIN LATERAL json_each(e.payload) d
-            WHERE e.subject_id = $1 AND e.aggregate_type = 'consent'
-              AND EXISTS (SELECT FROM vault.subjects s WHERE s.subject_id = e.subject_id)
-            ORDER BY e.aggregate_id, e.sequence DESC),
-        removed AS (
-            DELETE FROM read.consents c
-            WHERE c.subject_id = $1 AND NOT EXISTS (SELECT FROM truth t WHERE t.purpose = c.purpose) RETURNING 1),
-        corrected AS (
-            UPDATE read.consents c
-            SET granted = t.granted, objected = t.objected, notice_version = t.notice_version, notice_hash = t.notice_hash,
-                sequence = t.sequence, changed_at = t.changed_at
-            FROM truth t
-            WHERE c.subject_id = $1 AND c.purpose = t.purpose
-              AND (c.granted, c.objected, c.notice_version, c.notice_hash, c.sequence, c.changed_at)
-                  IS DISTINCT FROM (t.granted, t.objected, t.notice_version, t.notice_hash, t.sequence, t.changed_at)
-            RETURNING 1),
-        added AS (
-            INSERT INTO read.consents
-                   (subject_id, purpose, granted, objected, notice_version, notice_hash, sequence, changed_at)
-            SELECT $1, t.* FROM truth t
-            WHERE NOT EXISTS (SELECT FROM read.consents c WHERE c.subject_id = $1 AND c.purpose = t.purpose)
-            RETURNING 1)
-        SELECT (SELECT count(*) FROM added) AS added, (SELECT count(*) FROM corrected) AS corrected,
-               (SELECT count(*) FROM removed) AS removed",
-    )
-    .bind(subject.0)
-}
+/// Makes a person's rows equal to the log.
+pub const REBUILD: Rebuild = Rebuild {
+    name: "consents",
+    events: |subject| whole_streams(subject, &[Consent::TYPE]),
+    projections: &[&Consents],
+    rows: "-- consents_rows\nSELECT purpose AS key, to_json(r)::text AS row FROM read.consents r WHERE subject_id = $1",
+    clear: "-- consents_clear\nDELETE FROM read.consents WHERE subject_id = $1",
+};
 
 /// A person's decision with this event id.
 pub fn consent_event(subject: SubjectId, event: EventId) -> Query {

@@ -10,7 +10,10 @@ use domain::{
 };
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 
-use crate::{choice::choice, rebuild::Rebuild};
+use crate::{
+    choice::choice,
+    rebuild::{Rebuild, whole_streams},
+};
 
 /// Writes `read.deletions`, and `deletion_at` of `read.accounts`.
 pub struct Deletions;
@@ -108,75 +111,23 @@ fn graced(event: &Event, deletion_at: Option<DateTime<Utc>>) -> Query {
     .bind(deletion_at)
 }
 
-/// Makes a person's requests equal to the log.
-pub const REBUILD: Rebuild = Rebuild { name: "deletions", statement: rebuild };
+/// Makes a person's requests equal to the log. The account's row must be there, because a confirmed request is noted in it.
+pub const REBUILD: Rebuild = Rebuild {
+    name: "deletions",
+    events: |subject| whole_streams(subject, &[Deletion::TYPE]),
+    projections: &[&Deletions],
+    rows: "-- deletions_rows\nSELECT deletion_id::text AS key, to_json(r)::text AS row FROM read.deletions r WHERE subject_id = $1",
+    clear: "-- deletions_clear\nDELETE FROM read.deletions WHERE subject_id = $1",
+};
 
-fn rebuild(subject: SubjectId) -> Query {
-    Query::new(
-        "-- deletions_rebuild
-        WITH happened AS MATERIALIZED (
-            SELECT sequence, event_type, recorded_at, (SELECT value FROM json_each(payload) LIMIT 1) AS body
-            FROM log.events WHERE subject_id = $1 AND aggregate_type = 'deletion'
-              AND EXISTS (SELECT FROM vault.subjects s WHERE s.subject_id = $1)),
-        truth AS MATERIALIZED (
-            SELECT (r.body->>'deletion')::uuid AS deletion_id, coalesce(e.sequence, n.sequence, c.sequence, r.sequence) AS sequence,
-                   r.body->>'scope' AS scope,
-                   CASE e.event_type WHEN 'deletion.cancelled' THEN 'cancelled' WHEN 'deletion.completed' THEN 'completed'
-                        ELSE CASE WHEN c.sequence IS NOT NULL THEN 'confirmed' WHEN n.sequence IS NOT NULL THEN 'replaced'
-                             ELSE 'pending' END END AS state,
-                   decode(r.body->>'token_hash', 'hex') AS token_hash, r.body->>'sealed' AS sealed,
-                   r.recorded_at AS requested_at, (r.body->>'expires_at')::timestamptz AS expires_at,
-                   (c.body->>'grace_ends_at')::timestamptz AS grace_ends_at,
-                   coalesce(e.recorded_at, CASE WHEN c.sequence IS NULL THEN n.recorded_at END) AS ended_at,
-                   (e.body->>'removed')::bigint AS removed
-            FROM happened r
-            LEFT JOIN LATERAL (SELECT sequence, body FROM happened x
-                               WHERE x.event_type IN ('deletion.confirmed', 'deletion.paused')
-                                 AND x.body->>'deletion' = r.body->>'deletion'
-                               ORDER BY x.sequence DESC LIMIT 1) c ON true
-            LEFT JOIN happened e ON e.event_type IN ('deletion.cancelled', 'deletion.completed')
-                                AND e.body->>'deletion' = r.body->>'deletion'
-            LEFT JOIN LATERAL (SELECT sequence, recorded_at FROM happened x WHERE x.event_type = 'deletion.requested'
-                               AND x.sequence > r.sequence AND e.sequence IS NULL AND c.sequence IS NULL
-                               ORDER BY x.sequence LIMIT 1) n ON true
-            WHERE r.event_type = 'deletion.requested'),
-        removed AS (
-            DELETE FROM read.deletions d WHERE d.subject_id = $1
-            AND NOT EXISTS (SELECT FROM truth t WHERE t.deletion_id = d.deletion_id) RETURNING 1),
-        corrected AS (
-            UPDATE read.deletions d
-            SET sequence = t.sequence, scope = t.scope, state = t.state, token_hash = t.token_hash, sealed = t.sealed,
-                requested_at = t.requested_at, expires_at = t.expires_at, grace_ends_at = t.grace_ends_at,
-                ended_at = t.ended_at, removed = t.removed
-            FROM truth t
-            WHERE d.subject_id = $1 AND d.deletion_id = t.deletion_id
-              AND (d.sequence, d.scope, d.state, d.token_hash, d.sealed, d.requested_at, d.expires_at, d.grace_ends_at,
-                   d.ended_at, d.removed) IS DISTINCT FROM
-                  (t.sequence, t.scope, t.state, t.token_hash, t.sealed, t.requested_at, t.expires_at, t.grace_ends_at,
-                   t.ended_at, t.removed)
-            RETURNING 1),
-        added AS (
-            INSERT INTO read.deletions (subject_id, deletion_id, sequence, scope, state, token_hash, sealed, requested_at,
-                                        expires_at, grace_ends_at, ended_at, removed)
-            SELECT $1, t.* FROM truth t
-            WHERE NOT EXISTS (SELECT FROM read.deletions d WHERE d.subject_id = $1 AND d.deletion_id = t.deletion_id)
-            RETURNING 1)
-        SELECT (SELECT count(*) FROM added) AS added, (SELECT count(*) FROM corrected) AS corrected,
-               (SELECT count(*) FROM removed) AS removed",
-    )
-    .bind(subject.0)
-}
-
-/// A request as its owner sees it; what filters and reason say is sealed.
-#[derive(FromRow)]
 /// A request as its owner sees it.
+#[derive(FromRow)]
 pub struct DeletionRow {
     /// The request.
     #[row(sql = "deletion_id", with = DeletionId)]
     pub deletion: DeletionId,
-    /// How much it is about.
-    #[row(with = choice)]
     /// How much of the person's data the request is about.
+    #[row(with = choice)]
     pub scope: Scope,
     /// Where it stands.
     #[row(with = choice)]

@@ -109,9 +109,8 @@ pub struct ExportRow {
     /// The request.
     #[row(sql = "export_id", with = ExportId)]
     pub export: ExportId,
-    /// How much it is about.
-    #[row(with = choice)]
     /// How much of the person's data the request is about.
+    #[row(with = choice)]
     pub scope: Scope,
     /// The form of the file.
     #[row(with = choice)]

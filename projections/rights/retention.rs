@@ -7,7 +7,7 @@ use db::{FromRow, Query, Row, Tx, sql};
 use domain::rights::retention::{Retention, RetentionEvent, Waits, in_force};
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 
-use crate::rebuild::Rebuild;
+use crate::rebuild::{Rebuild, whole_streams};
 
 /// Writes `read.retention`.
 pub struct Retentions;
@@ -58,42 +58,13 @@ fn unset(event: &Event, kind: String) -> Query {
 }
 
 /// Makes a person's own rules equal to the log.
-pub const REBUILD: Rebuild = Rebuild { name: "retention", statement: rebuild };
-
-fn rebuild(subject: SubjectId) -> Query {
-    Query::new(
-        "-- retention_rebuild
-        WITH truth AS MATERIALIZED (
-            SELECT kind, days, sequence, changed_at, before_days, counts_from FROM (
-                SELECT DISTINCT ON (aggregate_id) payload#>>'{Set,kind}' AS kind, (payload#>>'{Set,days}')::int AS days,
-                       sequence, recorded_at AS changed_at, (payload#>>'{Set,waits,before}')::int AS before_days,
-                       (payload#>>'{Set,waits,until}')::timestamptz AS counts_from
-                FROM log.events WHERE subject_id = $1 AND aggregate_type = 'retention'
-                  AND EXISTS (SELECT FROM vault.subjects s WHERE s.subject_id = $1)
-                ORDER BY aggregate_id, sequence DESC) newest
-            WHERE days IS NOT NULL OR counts_from IS NOT NULL),
-        removed AS (
-            DELETE FROM read.retention r WHERE r.subject_id = $1
-            AND NOT EXISTS (SELECT FROM truth t WHERE t.kind = r.kind) RETURNING 1),
-        corrected AS (
-            UPDATE read.retention r
-            SET days = t.days, sequence = t.sequence, changed_at = t.changed_at, before_days = t.before_days,
-                counts_from = t.counts_from
-            FROM truth t
-            WHERE r.subject_id = $1 AND r.kind = t.kind
-              AND (r.days, r.sequence, r.changed_at, r.before_days, r.counts_from) IS DISTINCT FROM
-                  (t.days, t.sequence, t.changed_at, t.before_days, t.counts_from)
-            RETURNING 1),
-        added AS (
-            INSERT INTO read.retention (subject_id, kind, days, sequence, changed_at, before_days, counts_from)
-            SELECT $1, t.* FROM truth t
-            WHERE NOT EXISTS (SELECT FROM read.retention r WHERE r.subject_id = $1 AND r.kind = t.kind)
-            RETURNING 1)
-        SELECT (SELECT count(*) FROM added) AS added, (SELECT count(*) FROM corrected) AS corrected,
-               (SELECT count(*) FROM removed) AS removed",
-    )
-    .bind(subject.0)
-}
+pub const REBUILD: Rebuild = Rebuild {
+    name: "retention",
+    events: |subject| whole_streams(subject, &[Retention::TYPE]),
+    projections: &[&Retentions],
+    rows: "-- retention_rows\nSELECT kind AS key, to_json(r)::text AS row FROM read.retention r WHERE subject_id = $1",
+    clear: "-- retention_clear\nDELETE FROM read.retention WHERE subject_id = $1",
+};
 
 /// The id of the stream of a person's rule for a kind.
 pub fn stream_id(subject: SubjectId, kind: &str) -> String {

@@ -13,11 +13,10 @@ pub struct Hospital {
     /// The hospital's id, as work profiles name it.
     pub hospital_id: String,
     pub added_at: DateTime<Utc>,
-    /// The first day of the first quarter that has cells for it.
+    /// The first day of the first quarter that has cells for the hospital.
     #[row(
         sql = "coalesce(counts_from, (date_trunc('quarter', added_at AT TIME ZONE 'UTC') + interval '3 months')::date)"
     )]
-    /// The first day of the first quarter that has cells for the hospital.
     pub counts_from: NaiveDate,
 }
 

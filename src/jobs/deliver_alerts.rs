@@ -65,17 +65,17 @@ async fn deliver_all(app: &App, client: &reqwest::Client, endpoint: &str) -> Res
     loop {
         let now = app.clock.now();
         let [rows] = frame::system_query(app, "delivery_take", || [delivery_take(endpoint, now, LEASE)]).await?;
-        let Some(delivery) = rows.first().map(Delivery::from_row) else { return Ok(tried) };
+        let delivery = rows.first().map(Delivery::from_row);
+        let Some(Delivery { endpoint, attempts, event: Some(event) }) = delivery else { return Ok(tried) };
         tried += 1;
-        let outcome = deliver(app, client, &delivery).await;
+        let outcome = deliver(app, client, &endpoint, &event).await;
         let settled = outcome.map_err(|failure| {
-            tracing::warn!(endpoint = delivery.endpoint, failure, "an alert was not delivered");
-            (next(delivery.attempts, app.clock.now()), failure)
+            tracing::warn!(endpoint, failure, "an alert was not delivered");
+            (next(attempts, app.clock.now()), failure)
         });
         let now = app.clock.now();
-        let (endpoint, event) = (&delivery.endpoint, delivery.event.event_id.0);
-        frame::system_query(app, "delivery_settle", || [delivery_settle(endpoint, event, settled.clone(), now)])
-            .await?;
+        let settle = || [delivery_settle(&endpoint, event.event_id.0, settled.clone(), now)];
+        frame::system_query(app, "delivery_settle", settle).await?;
     }
 }
 
@@ -85,14 +85,14 @@ fn next(attempts: i32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     Some(now + TimeDelta::seconds(*pause))
 }
 
-async fn deliver(app: &App, client: &reqwest::Client, delivery: &Delivery) -> Result<(), String> {
-    let message = message(&delivery.event)?;
-    if delivery.endpoint == MAIL {
+async fn deliver(app: &App, client: &reqwest::Client, endpoint: &str, event: &Event) -> Result<(), String> {
+    let message = message(event)?;
+    if endpoint == MAIL {
         return by_mail(app, &message).await;
     }
-    let known = app.alerts.endpoints.iter().find(|endpoint| endpoint.name == delivery.endpoint);
+    let known = app.alerts.endpoints.iter().find(|known| known.name == endpoint);
     let endpoint = known.ok_or("this server does not know the endpoint")?;
-    send(client, endpoint, &delivery.event, &message, app.clock.now()).await
+    send(client, endpoint, event, &message, app.clock.now()).await
 }
 
 /// The message of a delivery: type, time, and the alert as it stands in the log.

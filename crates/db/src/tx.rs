@@ -224,6 +224,15 @@ impl Tx {
         self.send(queries, false).await
     }
 
+    /// Sends any number of statements in as many flights as they take, and returns the rows of each.
+    pub async fn flights(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, DbError> {
+        let (mut queries, mut rows) = (queries.into_iter().peekable(), Vec::new());
+        while queries.peek().is_some() {
+            rows.extend(self.send(queries.by_ref().take(FLIGHT).collect(), false).await?);
+        }
+        Ok(rows)
+    }
+
     /// Sends statements together with the COMMIT, so that a read takes one round trip. Nothing may be sent or queued
     /// after it.
     pub async fn finish<const N: usize>(&self, queries: [Query; N]) -> Result<[Vec<Row>; N], DbError> {
@@ -241,9 +250,9 @@ impl Tx {
         self.0.queue.lock().expect("no one panics while queueing").push(query);
     }
 
-    /// Drops all queued statements.
-    pub fn clear_queue(&self) {
-        self.0.queue.lock().expect("no one panics while queueing").clear();
+    /// Takes all queued statements out of the queue.
+    pub fn take_queue(&self) -> Vec<Query> {
+        std::mem::take(&mut *self.0.queue.lock().expect("no one panics while queueing"))
     }
 
     /// Whether this transaction holds the key of [`Gate::claim`]; false if another transaction holds it. Known after
@@ -341,7 +350,7 @@ impl Tx {
 
     /// Sends the queued statements, with the COMMIT.
     async fn commit(&self) -> Result<(), DbError> {
-        let queue = std::mem::take(&mut *self.0.queue.lock().expect("no one panics while queueing"));
+        let queue = self.take_queue();
         match self.0.state.load(Ordering::Acquire) {
             CLOSED if queue.is_empty() => {}
             CLOSED => {

@@ -20,20 +20,17 @@ pub struct Event {
     pub event_type: String,
     /// Version of the payload's shape.
     pub event_version: String,
-    /// A JSON object; `{"sealed": "…"}` where it describes a person.
-    #[row(sql = "payload::text")]
     /// A JSON object; `{"sealed": "…"}` if it describes a person.
+    #[row(sql = "payload::text")]
     pub payload: String,
-    /// A JSON object of strings: who, under which request, and the sealed trail.
-    #[row(sql = "metadata::text")]
     /// A JSON object of strings: who acted, in which request, and the sealed trail.
+    #[row(sql = "metadata::text")]
     pub metadata: String,
     /// The event's own id.
     #[row(with = EventId)]
     pub event_id: EventId,
-    /// Whom it is about; nil for the system.
-    #[row(with = SubjectId)]
     /// The person whom the event is about; nil for the system.
+    #[row(with = SubjectId)]
     pub subject_id: SubjectId,
     /// The record's kind, or the aggregate's type.
     pub kind: String,

@@ -17,13 +17,11 @@ pub struct TreeRow {
     pub origin: String,
     /// How many events of the log come before the first leaf of the tree.
     pub begins: i64,
-    /// How many leaves it has.
-    #[row(with = size_of)]
     /// How many leaves the tree has.
+    #[row(with = size_of)]
     pub size: u64,
-    /// Up to where the log is integrated.
-    #[row(flatten)]
     /// The position up to which the log is in the tree.
+    #[row(flatten)]
     pub position: Position,
 }
 
@@ -31,9 +29,8 @@ pub struct TreeRow {
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct StoredCheckpoint {
     pub tree: i64,
-    /// How many leaves it covers.
-    #[row(with = size_of)]
     /// How many leaves the checkpoint covers.
+    #[row(with = size_of)]
     pub size: u64,
     pub note: String,
     /// Whether enough witnesses have cosigned.

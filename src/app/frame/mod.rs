@@ -217,7 +217,7 @@ impl Work<'_> {
     /// Drops the events, statements and letters so far, so that the transaction ends without a change.
     pub(crate) fn undo(&self) {
         self.unit.clear();
-        self.tx.clear_queue();
+        drop(self.tx.take_queue());
     }
 
     /// Queues the statements that store the events so far and update the read models. Statements that are queued later

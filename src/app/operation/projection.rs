@@ -170,13 +170,14 @@ async fn rebuild_people(
 
 async fn rebuild_person(app: &App, rebuild: &'static Rebuild, subject: SubjectId) -> Result<Repaired, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
-    app.db
-        .api
-        .run_tx("projection_rebuild", ctx, Gate::alone(ctx).with_long_statements(), move |tx| async move {
-            let [rows] = tx.finish([(rebuild.statement)(subject)]).await?;
-            Ok(rows.first().map(Repaired::from_row).unwrap_or_default())
-        })
-        .await
+    let work = move |tx: db::Tx| async move {
+        let [before, events] = tx.flight(rebuild.reads(subject)).await?;
+        let answers = tx.flights(rebuild.statements(subject, &events, &tx)).await?;
+        let after = answers.last().map(Vec::as_slice).unwrap_or_default();
+        Ok(Repaired::between(&before, after))
+    };
+    let gate = Gate::alone(ctx).with_long_statements();
+    app.db.api.run_tx("projection_rebuild", ctx, gate, work).await
 }
 
 /// Tries again the events that a projection could not apply. Returns how many it applied now, and how many it still
