@@ -253,7 +253,11 @@ async fn every_attack_of_a_superuser_is_named_by_its_index() {
     attacker.put_back("now").await;
     attacker.run(&change).await;
     rebuild(&attacker, true).await;
-    assert_eq!(said(&world, &[&newest], None).await, between, "the checkpoints that were left tell as much");
+    // The checkpoints that were left tell as much, or more if one was signed between the two.
+    let found = said(&world, &[&newest], None).await;
+    let fits =
+        |found: &Finding| matches!(found, Finding::Rebuilt { from, to } if *from == first.size && *to > first.size + 3);
+    assert!(found.len() == 1 && fits(&found[0]), "{found:?}");
     attacker.put_back("now").await;
 
     // A tree that claims to begin later, and thereby hides the events in front.
