@@ -5,7 +5,7 @@ use cqrs_es::Aggregate;
 
 use crate::{
     desk::{alert::Alert, breach::Breach, drill::Drill, extension::Extension},
-    event::EventTypes,
+    event::{About, Described, EventTypes},
     identity::{account::Account, suspension::Suspension},
     log::{access, origin::LogOrigin},
     operation::key_ring::KeyRing,
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// An aggregate as the log sees it: the type of its streams and the types of its events.
+/// An aggregate as the log sees it: the type of its streams, the types of its events, and what follows from them.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
     /// The name of the aggregate's Rust type.
@@ -28,11 +28,23 @@ pub struct Description {
     /// The type of the aggregate's streams. Two aggregates may share a type if the ids of their streams differ.
     pub stream: &'static str,
     pub events: &'static [&'static str],
+    pub about: About,
+    pub is_sealed: bool,
+    pub ledger: &'static [&'static str],
+    pub rebuilt_in: &'static [&'static str],
 }
 
 impl Description {
-    const fn of<A: Aggregate<Event: EventTypes>>(name: &'static str) -> Self {
-        Self { name, stream: A::TYPE, events: A::Event::ALL }
+    const fn of<A: Described>(name: &'static str) -> Self {
+        Self {
+            name,
+            stream: A::TYPE,
+            events: A::Event::ALL,
+            about: A::ABOUT,
+            is_sealed: A::IS_SEALED,
+            ledger: A::LEDGER,
+            rebuilt_in: A::REBUILT_IN,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, EventId, SubjectId};
 use db::{Db, DbError, Gate, Login, Query, Tx};
 use domain::{
-    aggregates::AGGREGATES,
+    aggregates::{AGGREGATES, Description},
     desk::{
         alert::Severity,
         breach::{BreachCommand, Facts, Nature, Risk},
@@ -37,10 +37,11 @@ use lethe::{
         rights::{deletion, hold},
         statistics::release,
     },
-    data::place::write_secret,
+    data::{ledger::Entry, place::write_secret},
     jobs::run_due,
 };
 use poem::http::StatusCode;
+use projections::REBUILDS;
 use rand::RngExt;
 use serde_json::json;
 use tokio_postgres::error::SqlState;
@@ -377,4 +378,19 @@ async fn an_open_transaction_holds_a_reader_back_and_is_named() {
 fn the_auditor_replays_every_type_of_stream() {
     let streams: BTreeSet<&str> = AGGREGATES.iter().map(|aggregate| aggregate.stream).chain(["access"]).collect();
     assert_eq!(BTreeSet::from(auditor::stream::TYPES), streams);
+}
+
+/// What the ledger repeats after a restore and what can be rebuilt is said by the aggregates; nothing of it may be forgotten.
+#[test]
+fn the_ledger_and_the_rebuilds_are_what_the_aggregates_say() {
+    let said = |of: &dyn Fn(&Description) -> &'static [&'static str]| -> BTreeSet<&str> {
+        AGGREGATES.iter().flat_map(|aggregate| of(aggregate).iter().copied()).collect()
+    };
+    // Serde names all entries where it is asked for one that there is not.
+    let unknown = serde_json::from_str::<Entry>(r#"{"entry":"?"}"#).expect_err("there is no such entry").to_string();
+    let entries: BTreeSet<&str> = unknown.split('`').skip(1).step_by(2).filter(|name| *name != "?").collect();
+    assert!(entries.contains("erasing"), "{unknown}");
+    assert_eq!(said(&|aggregate| aggregate.ledger), entries, "left: the aggregates; right: the entries of the ledger");
+    let rebuilds: BTreeSet<&str> = REBUILDS.iter().map(|rebuild| rebuild.name).collect();
+    assert_eq!(said(&|aggregate| aggregate.rebuilt_in), rebuilds, "left: the aggregates; right: REBUILDS");
 }

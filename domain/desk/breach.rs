@@ -7,7 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, event::event_types};
+use crate::{
+    Fault,
+    event::{About, Described, event_types},
+};
 
 /// How long the controller has to notify the authority (Art. 33(1)).
 pub const NOTIFY_WITHIN: TimeDelta = TimeDelta::hours(72);
@@ -151,6 +154,13 @@ event_types! {
         Notified = "breach.notified",
         Closed = "breach.closed",
     }
+}
+
+impl Described for Breach {
+    const ABOUT: About = About::Nobody;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &[];
+    const REBUILT_IN: &'static [&'static str] = &[];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::event_types;
+use crate::event::{About, Described, event_types};
 
 /// A drill. No command depends on an earlier drill, so the state is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,13 @@ event_types! {
     DrillEvent "1.0" {
         Completed = "drill.completed",
     }
+}
+
+impl Described for Drill {
+    const ABOUT: About = About::Nobody;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &[];
+    const REBUILT_IN: &'static [&'static str] = &[];
 }
 
 impl Aggregate for Drill {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Months, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::event_types;
+use crate::event::{About, Described, event_types};
 
 /// The deadline of a request: one month after `received_at`, or three months if it was extended.
 pub fn due_at(received_at: DateTime<Utc>, extended: bool) -> DateTime<Utc> {
@@ -37,6 +37,13 @@ event_types! {
     ExtensionEvent "1.0" {
         Extended = "request.extended",
     }
+}
+
+impl Described for Extension {
+    const ABOUT: About = About::Person;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &[];
+    const REBUILT_IN: &'static [&'static str] = &[];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

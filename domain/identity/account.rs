@@ -10,7 +10,7 @@ use context::SessionId;
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::event_types;
+use crate::event::{About, Described, event_types};
 
 /// The state of a stream of the type `account`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,13 @@ event_types! {
         RefreshReused = "account.refresh_reused",
         RoleGiven = "account.role_given",
     }
+}
+
+impl Described for Account {
+    const ABOUT: About = About::Either;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &[];
+    const REBUILT_IN: &'static [&'static str] = &["accounts"];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

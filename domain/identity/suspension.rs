@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::event_types;
+use crate::event::{About, Described, event_types};
 
 /// Until when an account is suspended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,13 @@ event_types! {
     SuspensionEvent "1.0" {
         Suspended = "account.suspended",
     }
+}
+
+impl Described for Suspension {
+    const ABOUT: About = About::Person;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &[];
+    const REBUILT_IN: &'static [&'static str] = &[];
 }
 
 impl Aggregate for Suspension {

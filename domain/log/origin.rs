@@ -5,7 +5,7 @@
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::event_types;
+use crate::event::{About, Described, event_types};
 
 /// The origin of the tree that grows now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,13 @@ event_types! {
     LogOriginEvent "1.0" {
         OriginOpened = "log.origin_opened",
     }
+}
+
+impl Described for LogOrigin {
+    const ABOUT: About = About::Nobody;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &[];
+    const REBUILT_IN: &'static [&'static str] = &[];
 }
 
 impl Aggregate for LogOrigin {

@@ -5,7 +5,7 @@
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::event_types;
+use crate::event::{About, Described, event_types};
 
 /// The versions in the ring, and the current version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,13 @@ event_types! {
         Rotated = "key_ring.rotated",
         Destroyed = "key_ring.destroyed",
     }
+}
+
+impl Described for KeyRing {
+    const ABOUT: About = About::Nobody;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &[];
+    const REBUILT_IN: &'static [&'static str] = &[];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,10 @@ use chrono::NaiveDate;
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::{Body, Fault, Kind, event::event_types};
+use crate::{
+    Body, Fault, Kind,
+    event::{About, Described, event_types},
+};
 
 /// A record after its newest event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +51,13 @@ event_types! {
         Amended = "record.amended",
         Removed = "record.removed",
     }
+}
+
+impl Described for Record {
+    const ABOUT: About = About::Person;
+    const IS_SEALED: bool = true;
+    const LEDGER: &'static [&'static str] = &["removed"];
+    const REBUILT_IN: &'static [&'static str] = &["records"];
 }
 
 impl RecordEvent {

@@ -10,7 +10,10 @@
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::{Choice, event::event_types};
+use crate::{
+    Choice,
+    event::{About, Described, event_types},
+};
 
 /// A purpose for which data may be used. Each purpose has a notice of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -156,6 +159,13 @@ event_types! {
         ObjectionLifted = "objection.lifted",
         Lapsed = "consent.lapsed",
     }
+}
+
+impl Described for Consent {
+    const ABOUT: About = About::Person;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &["withdrawn"];
+    const REBUILT_IN: &'static [&'static str] = &["consents"];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

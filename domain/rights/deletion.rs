@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     choice::{Choice, choice},
-    event::event_types,
+    event::{About, Described, event_types},
 };
 
 choice! {
@@ -178,6 +178,13 @@ event_types! {
         Completed = "deletion.completed",
         Erased = "subject.erased",
     }
+}
+
+impl Described for Deletion {
+    const ABOUT: About = About::Person;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &["erasing", "not_erased", "erased", "cancelled", "paused"];
+    const REBUILT_IN: &'static [&'static str] = &["deletions", "accounts"];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     choice::{Choice, choice},
-    event::event_types,
+    event::{About, Described, event_types},
     rights::deletion::Scope,
 };
 
@@ -114,6 +114,13 @@ event_types! {
         TokenMade = "export.token_made",
         Expired = "export.expired",
     }
+}
+
+impl Described for Export {
+    const ABOUT: About = About::Person;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &[];
+    const REBUILT_IN: &'static [&'static str] = &[];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

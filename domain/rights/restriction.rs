@@ -4,7 +4,7 @@
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::event_types;
+use crate::event::{About, Described, event_types};
 
 /// Whether a person's data is restricted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,13 @@ event_types! {
         Set = "restriction.set",
         Lifted = "restriction.lifted",
     }
+}
+
+impl Described for Restriction {
+    const ABOUT: About = About::Person;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &["restricted"];
+    const REBUILT_IN: &'static [&'static str] = &["accounts"];
 }
 
 /// No command is refused: setting or lifting twice changes nothing.

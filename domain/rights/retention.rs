@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::event_types;
+use crate::event::{About, Described, event_types};
 
 /// The longest time that can be set, in days: a hundred years.
 pub const MOST_DAYS: u32 = 36_500;
@@ -59,6 +59,13 @@ event_types! {
     RetentionEvent "1.0" {
         Set = "retention.set",
     }
+}
+
+impl Described for Retention {
+    const ABOUT: About = About::Person;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &[];
+    const REBUILT_IN: &'static [&'static str] = &["retention"];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,10 @@ use chrono::NaiveDate;
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::{event::event_types, quarter::Quarter};
+use crate::{
+    event::{About, Described, event_types},
+    quarter::Quarter,
+};
 
 /// A list, as the log holds it: its length and its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,13 @@ event_types! {
     ListEvent "1.0" {
         Listed = "stats.hospitals_listed",
     }
+}
+
+impl Described for HospitalLists {
+    const ABOUT: About = About::Nobody;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &[];
+    const REBUILT_IN: &'static [&'static str] = &[];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Choice, RoleLevel, Specialty, StateCode,
     choice::choice,
-    event::event_types,
+    event::{About, Described, event_types},
     kinds::{WorkDay, WorkProfile},
     quarter::Quarter,
     statistics::hospital::Listing,
@@ -305,6 +305,13 @@ event_types! {
     }
 }
 
+impl Described for Plans {
+    const ABOUT: About = About::Nobody;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &[];
+    const REBUILT_IN: &'static [&'static str] = &[];
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// The quarter has begun, so the choice could depend on what people submitted in it.
@@ -433,6 +440,13 @@ event_types! {
         Released = "stats.released",
         Lost = "stats.lost",
     }
+}
+
+impl Described for Release {
+    const ABOUT: About = About::Nobody;
+    const IS_SEALED: bool = false;
+    const LEDGER: &'static [&'static str] = &["released"];
+    const REBUILT_IN: &'static [&'static str] = &[];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,6 +12,7 @@
 //! is never empty and the table never allows too much.
 
 mod changes;
+mod columns;
 mod desk;
 mod identity;
 mod operation;
@@ -40,7 +41,7 @@ use serde_json::Value;
 use crate::{
     aggregates::AGGREGATES,
     desk::{alert::Alert, breach::Breach, drill::Drill, extension::Extension},
-    event::EventTypes,
+    event::{Described, EventTypes},
     identity::{account::Account, suspension::Suspension},
     log::origin::LogOrigin,
     operation::key_ring::KeyRing,
@@ -61,7 +62,7 @@ const MOST_COMMANDS: usize = 60;
 /// More rounds of histories are made if a rare change did not occur in the first, so that no test fails by chance.
 const MOST_ROUNDS: u32 = 8;
 
-trait Checked: Aggregate<Services = (), Command: Debug, Event: EventTypes> + Clone + PartialEq + Debug + 'static {
+trait Checked: Described<Services = (), Command: Debug, Event: EventTypes> + Clone + PartialEq + Debug + 'static {
     /// A line for each type of event.
     const CHANGES: &'static [Changes];
     /// The types of events that are streams of their own.
@@ -158,6 +159,10 @@ fn history<A: Checked>(commands: Vec<A::Command>, seen: &mut Seen) -> TestCaseRe
                 events
             );
 
+            if !A::IS_SEALED {
+                let stored = serde_json::to_value(events.last()).expect("an event can be stored");
+                columns::argue_for(&name, &stored);
+            }
             let made = seen.entry(name.clone()).or_default();
             let line = A::CHANGES.iter().find(|line| line.event == name).expect("a line for each type of event");
             // The first event may set everything.

@@ -15,7 +15,10 @@ use std::sync::Arc;
 
 use context::{Ctx, EventId, SubjectId};
 use db::{Db, FromRow, Gate, Lookup, Query, Row, Tx};
-use domain::rights::consent::Purpose;
+use domain::{
+    event::{About, Described},
+    rights::consent::Purpose,
+};
 use event_log::{Event, Sealing, Store, Stream, Unit, cqrs_es::Aggregate, execute};
 use projections::{INLINE, identity::standing::standing, log::audit::newest, records::answer::AnswerRow};
 use serde::{Serialize, de::DeserializeOwned};
@@ -181,7 +184,7 @@ impl Work<'_> {
         command: A::Command,
     ) -> Result<Option<Event>, AppError>
     where
-        A: Aggregate<Services = ()>,
+        A: Described<Services = ()>,
         A::Error: Into<AppError>,
     {
         self.command_after::<A>(id, newest_of(newest).as_ref(), command).await
@@ -195,9 +198,10 @@ impl Work<'_> {
         command: A::Command,
     ) -> Result<Option<Event>, AppError>
     where
-        A: Aggregate<Services = ()>,
+        A: Described<Services = ()>,
         A::Error: Into<AppError>,
     {
+        const { assert!(!A::IS_SEALED, "a sealed stream needs the record's key") }
         let before = self.unit.len();
         let stream = Stream { subject: self.ctx.subject, kind: A::TYPE, sealing: Sealing::Clear, newest };
         execute::<A>(Store::new(&self.unit, stream, &[], self.ctx.now()), id, command, ()).await?;
@@ -464,9 +468,10 @@ pub(crate) async fn system_command<A>(
     command: A::Command,
 ) -> Result<(Option<Event>, bool), AppError>
 where
-    A: Aggregate<Services = (), Command: Clone + Sync>,
+    A: Described<Services = (), Command: Clone + Sync>,
     A::Error: Into<AppError>,
 {
+    const { assert!(matches!(A::ABOUT, About::Nobody), "a person's stream needs the person's standing") }
     let (ctx, command) = (&ctx.for_subject(SubjectId::NIL, ctx.session).acting_as(ctx.role), &command);
     let work = move |tx: Tx| async move {
         let [rows] = tx.flight([newest(SubjectId::NIL, A::TYPE, id)]).await?;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use chrono::{DateTime, Utc};
 use context::{Ctx, DeletionId, RecordId, SubjectId};
 use db::FromRow;
+use domain::event::Described;
 use domain::rights::{
     consent::{Consent, ConsentCommand, Purpose},
     deletion::{Deletion, DeletionCommand},
@@ -177,7 +178,7 @@ async fn repeat<A>(
     command: &(dyn Fn() -> A::Command + Sync),
 ) -> Result<usize, AppError>
 where
-    A: Aggregate<Services = ()>,
+    A: Described<Services = ()>,
     A::Error: Into<AppError>,
 {
     let (ctx, id) = (&Ctx::job(app.clock.clone(), subject), &id);
