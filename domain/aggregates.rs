@@ -1,8 +1,6 @@
 //! Lists all aggregates and all types of events. A new aggregate needs a line in [`AGGREGATES`] and a line in
 //! `whole_state/mod.rs`; a test fails if either is missing.
 
-use cqrs_es::Aggregate;
-
 use crate::{
     desk::{alert::Alert, breach::Breach, drill::Drill, extension::Extension},
     event::{About, Described, EventTypes},

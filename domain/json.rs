@@ -28,7 +28,7 @@ struct TooMany;
 pub fn faults(text: &[u8]) -> Result<Vec<Fault>, serde_json::Error> {
     let (mut path, mut faults) = (String::new(), Vec::new());
     let mut reader = serde_json::Deserializer::from_slice(text);
-    Place { path: &mut path, faults: &mut faults }.deserialize(&mut reader)?;
+    ValuePath { path: &mut path, faults: &mut faults }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(faults)
 }
@@ -46,12 +46,12 @@ pub fn plain(name: &str) -> String {
 }
 
 /// A value, and the path that leads to the value, such as `events[3].date`.
-struct Place<'a> {
+struct ValuePath<'a> {
     path: &'a mut String,
     faults: &'a mut Vec<Fault>,
 }
 
-impl Place<'_> {
+impl ValuePath<'_> {
     fn fault(&mut self, message: &str) {
         if self.faults.len() < FAULTS {
             self.faults.push(Fault::new(self.path.clone(), message));
@@ -84,7 +84,7 @@ impl Place<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Place<'_> {
+impl<'de> DeserializeSeed<'de> for ValuePath<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -92,7 +92,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Place<'_> {
+impl<'de> Visitor<'de> for ValuePath<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -128,7 +128,7 @@ impl<'de> Visitor<'de> for Place<'_> {
         let here = self.path.len();
         for number in 0_usize.. {
             write!(self.path, "[{number}]").expect("a text takes more text");
-            let more = list.next_element_seed(Place { path: &mut *self.path, faults: &mut *self.faults })?;
+            let more = list.next_element_seed(ValuePath { path: &mut *self.path, faults: &mut *self.faults })?;
             self.path.truncate(here);
             if more.is_none() {
                 break;
@@ -141,7 +141,7 @@ impl<'de> Visitor<'de> for Place<'_> {
         let (here, mut known) = (self.path.len(), HashSet::new());
         while let Some(name) = object.next_key::<String>()? {
             self.enter(&name, &mut known).map_err(de::Error::custom)?;
-            object.next_value_seed(Place { path: &mut *self.path, faults: &mut *self.faults })?;
+            object.next_value_seed(ValuePath { path: &mut *self.path, faults: &mut *self.faults })?;
             self.path.truncate(here);
         }
         Ok(())

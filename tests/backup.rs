@@ -25,7 +25,7 @@ use lethe::{
     },
     backup::{create, restore},
     data::{
-        place::{Database, Folder},
+        home::{Database, Folder},
         watermark::Watermark,
     },
     jobs::run_due,
@@ -593,7 +593,7 @@ async fn a_restore_below_the_newest_checkpoint_opens_a_new_tree_that_says_what_i
 
 async fn verified(world: &World, back: &Back, by: &Checkpoint) -> (Vec<Finding>, Option<Value>) {
     let (login, password) = (db::Login::Auditor.as_str(), world.folder.join("auditor.password"));
-    lethe::data::place::write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");
+    lethe::data::home::write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");
     let source = Source::open(&back.database.url(login, None), Some(&password), None).expect("a source");
     let public = world.app.vault.ring().log_public().expect("a key");
     let policy = Policy::of(LogKey::new(&by.origin, public).expect("a name"));

@@ -12,7 +12,7 @@ use std::{
 use context::{ExportId, SubjectId};
 use futures_util::TryStreamExt;
 use lethe::{
-    data::place::write_secret,
+    data::home::write_secret,
     export::{Bucket, FileName, FilePlace, FileReader, FileWriter, Store},
 };
 use tokio::task::spawn_blocking;

@@ -17,7 +17,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
-use lethe::{data::place::Database, server::Store};
+use lethe::{data::home::Database, server::Store};
 use serde_json::{Value, json};
 
 use crate::{
@@ -46,7 +46,7 @@ const ZEROS: [u8; 8192] = [0; 8192];
 
 /// The texts that are searched for: each in every encoding, with the file in which it may be.
 #[derive(Default)]
-struct Wanted {
+struct Needle {
     things: Vec<(String, Option<&'static str>)>,
     needles: Vec<(usize, &'static str, Vec<u8>)>,
     by_head: HashMap<[u8; 4], Vec<usize>>,
@@ -59,7 +59,7 @@ struct Finding {
     file: PathBuf,
 }
 
-impl Wanted {
+impl Needle {
     /// A new random text of 18 small letters, to be submitted at the field or header that `place` names.
     fn canary(&mut self, place: &str) -> String {
         let letters = context::EventId::random().0.into_bytes().map(|byte| char::from(b'a' + byte % 26));
@@ -156,7 +156,7 @@ fn encodings(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn the_scanner_finds_every_encoding_at_every_place() {
     let secret = [0xfb, 0xff, 0xbf, b'K', b'a', b'n', b'a', b'r', b'i', b'e', b'n', b'v'];
-    let mut wanted = Wanted::default();
+    let mut wanted = Needle::default();
     let canary = wanted.canary("text");
     wanted.add("bytes", &secret, Some("ring.json"));
     let found = |bytes: &[u8], file: &str| {
@@ -220,7 +220,7 @@ impl Stage {
 #[tokio::test]
 async fn what_was_submitted_stands_nowhere_in_clear() {
     let stage = Stage::set(DataFolder::new("")).await;
-    let (mut wanted, mut control) = (Wanted::default(), Wanted::default());
+    let (mut wanted, mut control) = (Needle::default(), Needle::default());
     let in_clear = control.canary("the control");
     stage
         .superuser
@@ -276,7 +276,7 @@ struct Person {
 }
 
 impl Person {
-    fn new(email: String, grant: &Value, wanted: &mut Wanted) -> Self {
+    fn new(email: String, grant: &Value, wanted: &mut Needle) -> Self {
         let issued = |name: &str| grant[name].as_str().expect("issued").to_owned();
         let person = Self { email, token: issued("token"), refresh_token: issued("refresh_token") };
         for (what, part) in ["header", "claims", "signature"].into_iter().zip(person.token.split('.')).skip(1) {
@@ -291,7 +291,7 @@ impl Person {
 }
 
 /// All requests that need no sign-in, and signing in.
-async fn strangers_and_sign_in(stage: &Stage, wanted: &mut Wanted) -> Person {
+async fn strangers_and_sign_in(stage: &Stage, wanted: &mut Needle) -> Person {
     let unknown = format!("{}@klinik.example", wanted.canary("unknown address asks for a code"));
     stage.code(&unknown).await;
     let body = json!({ "email": unknown, "code": "000000" });
@@ -359,7 +359,7 @@ async fn strangers_and_sign_in(stage: &Stage, wanted: &mut Wanted) -> Person {
 }
 
 /// A person's submissions, accepted and refused.
-async fn submissions(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
+async fn submissions(stage: &Stage, wanted: &mut Needle, anna: &Person) {
     let day = |date: &str| json!({ "date": date, "planned_hours": 8.5, "actual_hours": 9.2, "source": "geofence" });
     let agent = wanted.canary("user agent of a submission");
     let key = wanted.canary("Idempotency-Key");
@@ -419,7 +419,7 @@ async fn submissions(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
 }
 
 /// Records of other kinds, and a guest's evaluations.
-async fn records(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
+async fn records(stage: &Stage, wanted: &mut Needle, anna: &Person) {
     for purpose in ["demographics", "wordbook"] {
         let consent = stage.call("PUT", &format!("/v1/consents/{purpose}")).token(&anna.token);
         consent.json(&json!({ "granted": true })).send().await.expect(200);
@@ -453,7 +453,7 @@ async fn records(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
 }
 
 /// A person's questions, and every header that anybody can fill.
-async fn questions(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
+async fn questions(stage: &Stage, wanted: &mut Needle, anna: &Person) {
     let agent = wanted.canary("user agent of a question");
     let get = |target: &str| stage.call("GET", target).token(&anna.token).header("user-agent", &agent);
     assert_eq!(get("/v1/work-events/me").send().await.expect(200)["events"].as_array().map(Vec::len), Some(3));
@@ -469,7 +469,7 @@ async fn questions(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
     get("/v1/privacy/audit-log?action=record").send().await.expect(200);
     // Another test decides whether an unknown action is refused or finds nothing.
     get(&format!("/v1/privacy/audit-log?action={}", wanted.canary("filter of the audit log"))).send().await;
-    let cursor = |wanted: &mut Wanted, place: &str| URL_SAFE.encode(wanted.canary(place)).replace('=', "");
+    let cursor = |wanted: &mut Needle, place: &str| URL_SAFE.encode(wanted.canary(place)).replace('=', "");
     for target in ["/v1/privacy/audit-log", "/v1/work-events/me"] {
         get(&format!("{target}?cursor={}", wanted.canary("cursor"))).send().await.expect(422);
         get(&format!("{target}?cursor={}", cursor(wanted, "well-formed cursor"))).send().await.expect(422);
@@ -504,7 +504,7 @@ async fn questions(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
 }
 
 /// The command line adds a member of staff.
-fn staff(stage: &Stage, wanted: &mut Wanted) -> Vec<u8> {
+fn staff(stage: &Stage, wanted: &mut Needle) -> Vec<u8> {
     let url = stage.store.database.url(&stage.store.database.admin, None);
     let email = format!("{}@lethe.example", wanted.canary("address of a member of staff"));
     let place = ["staff", "add", "--data", stage.data.text(), "--database", &url, "--role", "auditor"];
@@ -517,7 +517,7 @@ fn staff(stage: &Stage, wanted: &mut Wanted) -> Vec<u8> {
 }
 
 /// Reads that can't be logged in the database are logged in the journal.
-async fn reads_without_their_log(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
+async fn reads_without_their_log(stage: &Stage, wanted: &mut Needle, anna: &Person) {
     stage
         .superuser
         .batch_execute(
@@ -541,7 +541,7 @@ async fn farewell(stage: &Stage, anna: &Person) {
 }
 
 /// Keys and passwords, which may be in their own files only.
-fn kept_apart(data: &Path, wanted: &mut Wanted) {
+fn kept_apart(data: &Path, wanted: &mut Needle) {
     let read = |name: &str| -> Value {
         serde_json::from_slice(&std::fs::read(data.join(name)).expect("we may read it")).expect("JSON")
     };

@@ -3,7 +3,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use lethe::{data::place::Folder, server::Store};
+use lethe::{data::home::Folder, server::Store};
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
@@ -279,7 +279,7 @@ async fn what_is_in_the_way_is_said_in_a_sentence() {
     let read = || -> Value { serde_json::from_slice(&std::fs::read(&file).expect("read")).expect("JSON") };
     let mut before = read();
     before.as_object_mut().expect("an object").remove("lethe_dashboard").expect("it was there");
-    lethe::data::place::write_secret(&file, before.to_string().as_bytes()).expect("written");
+    lethe::data::home::write_secret(&file, before.to_string().as_bytes()).expect("written");
     // A newer version has migrated the database.
     let superuser = db::admin(&store.database.address, "postgres", None).await.expect("the superuser connects");
     let newer =

@@ -22,7 +22,7 @@ use lethe::{
         identity::staff,
         operation::keys::{self, KeysError, Progress},
     },
-    data::place::write_secret,
+    data::home::write_secret,
     http::{self, TrustedProxies},
     jobs,
     mail::Mailbox,

@@ -16,7 +16,7 @@ use domain::{
     desk::{
         alert::Severity,
         breach::{BreachCommand, Facts, Nature, Risk},
-        drill::Outcome,
+        drill::DrillResult,
     },
     filter::Filter,
     quarter::Quarter,
@@ -37,7 +37,7 @@ use lethe::{
         rights::{deletion, hold},
         statistics::release,
     },
-    data::{ledger::Entry, place::write_secret},
+    data::{home::write_secret, ledger::Entry},
     jobs::run_due,
 };
 use poem::http::StatusCode;
@@ -157,7 +157,8 @@ async fn the_auditor_replays_every_sort_of_event_that_a_server_writes() {
 
     let (login, password) = (Login::Auditor.as_str(), world.folder.join("auditor.password"));
     write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");
-    let place = auditor::place::options(&world.database.url(login, None), Some(&password)).expect("a place");
+    let place =
+        auditor::connection::connect_options(&world.database.url(login, None), Some(&password)).expect("a place");
     let report = auditor::replay::run(place, &[Dimension::Type], None).await.expect("the log is replayed");
     assert_eq!(report.findings, [""; 0]);
     let sql = "SELECT count(*), count(DISTINCT aggregate_type) FROM log.events";
@@ -181,7 +182,8 @@ async fn a_granted_key_shows_one_persons_records_and_the_person_sees_that_it_was
     write_secret(&file, grant.as_bytes()).expect("written");
     let (login, password) = (Login::Auditor.as_str(), world.folder.join("auditor.password"));
     write_secret(&password, world.suite.passwords[login].as_bytes()).expect("written");
-    let place = auditor::place::options(&world.database.url(login, None), Some(&password)).expect("a place");
+    let place =
+        auditor::connection::connect_options(&world.database.url(login, None), Some(&password)).expect("a place");
     let grant = auditor::grant::Grant::read(&file).expect("a grant");
     let report = auditor::replay::run(place, &[Dimension::Type], Some(&grant)).await.expect("replayed");
     let day = report.shown.iter().find(|shown| shown.record == record).expect("the day is shown");
@@ -218,7 +220,7 @@ async fn every_sort_of_staff_event(world: &World) {
     };
     let open = BreachCommand::Open { aware_at: world.clock.now(), facts };
     breach::decide(&world.app, staff, "breach_open", EventId::random().0, open).await.expect("opened");
-    let outcome = Outcome { at: world.clock.now(), holds: 1, fails: 0, not_examined: 0 };
+    let outcome = DrillResult { at: world.clock.now(), holds: 1, fails: 0, not_examined: 0 };
     compliance::drill_record(&world.app, outcome).await.expect("recorded");
     let carla = subject_of(world, &carla).await;
     let ctx = Ctx::job(world.clock.clone(), SubjectId(carla));

@@ -12,7 +12,7 @@ use context::{Ctx, EventId, SubjectId};
 use db::{Gate, Query};
 use lethe::{
     app::{App, AppError},
-    data::place::write_secret,
+    data::home::write_secret,
     jobs,
     mail::{Letter, Mailbox, letter_insert},
     server::Settings,

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lethe::{data::place::Folder, server::Store};
+use lethe::{data::home::Folder, server::Store};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

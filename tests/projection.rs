@@ -21,7 +21,7 @@ use lethe::{
             projection::{self, Rebuilt},
         },
     },
-    data::place::write_secret,
+    data::home::write_secret,
     jobs,
 };
 use poem::http::StatusCode;

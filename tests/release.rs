@@ -22,7 +22,7 @@ use lethe::{
         statistics::{hospital, release},
     },
     auth::codes::Proof,
-    data::place::Folder,
+    data::home::Folder,
     jobs::{plan, run_due},
     server::{self, Settings},
 };

@@ -5,7 +5,7 @@ use context::{Role, SubjectId};
 use db::{Backend, Login, Query};
 use event_log::{Position, Reader, tree::log_uncovered};
 use projections::{
-    desk::alert::{Wanted, deliveries_plan, pattern_find},
+    desk::alert::{PatternQuery, deliveries_plan, pattern_find},
     operation::lag::log_stalled,
 };
 use serde_json::Value;
@@ -64,7 +64,7 @@ async fn what_a_server_repeats_reads_what_is_new() {
     let (backend, now) = Backend::of(&client).await.expect("a backend");
     let ticket = world.app.vault.ring().ticket_key().mint(SubjectId::NIL, None, Role::System, now, &backend);
     client.query("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
-    let wanted = Wanted {
+    let wanted = PatternQuery {
         event_type: String::new(),
         kind: None,
         roles: Vec::new(),

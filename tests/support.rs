@@ -12,7 +12,7 @@ use context::Clock;
 use db::{Address, Login, Passwords};
 use lethe::{
     app::App,
-    data::place::{Database, Folder},
+    data::home::{Database, Folder},
     http, jobs,
     mail::Mailbox,
     server::{self, Settings, Store},

@@ -22,7 +22,7 @@ use lethe::{
         rights::erasure,
     },
     auth::codes::Proof,
-    data::place::write_secret,
+    data::home::write_secret,
     jobs::{Cover, Witnesses, grow_once, watch_cover},
     server::Settings,
 };

@@ -16,7 +16,7 @@ use lethe::{
         log::{published, tree},
     },
     data::{
-        place::{Folder, write_secret},
+        home::{Folder, write_secret},
         watermark::Watermark,
     },
     jobs::{Witnesses, grow_once},

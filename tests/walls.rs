@@ -15,7 +15,7 @@ use lethe::{
         log::access,
         rights::{consent, erasure},
     },
-    data::place::Folder,
+    data::home::Folder,
     http::TrustedProxies,
     jobs::{check_clock, check_policies, tell_own_settings, watch_sessions_once},
     mail::Mailbox,

@@ -13,7 +13,7 @@ pub struct Drill;
 
 /// The result of a finished drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct DrillResult {
     pub at: DateTime<Utc>,
     /// How many promises held.
     pub holds: u32,
@@ -25,7 +25,7 @@ pub struct Outcome {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DrillEvent {
-    Completed(Outcome),
+    Completed(DrillResult),
 }
 
 event_types! {
@@ -43,12 +43,12 @@ impl Described for Drill {
 
 impl Aggregate for Drill {
     const TYPE: &'static str = "drill";
-    type Command = Outcome;
+    type Command = DrillResult;
     type Event = DrillEvent;
     type Error = std::convert::Infallible;
     type Services = ();
 
-    async fn handle(&mut self, outcome: Outcome, _: &(), sink: &EventSink<Self>) -> Result<(), Self::Error> {
+    async fn handle(&mut self, outcome: DrillResult, _: &(), sink: &EventSink<Self>) -> Result<(), Self::Error> {
         sink.write(DrillEvent::Completed(outcome), self).await;
         Ok(())
     }

@@ -15,7 +15,7 @@ pub struct LogOrigin {
 
 /// A tree that was left: what was signed of it, and what the log still holds of it. Roots are in base64.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Left {
+pub struct AbandonedTree {
     /// The origin of the tree: the first line of its checkpoints.
     pub previous: String,
     /// How many events of the log come before the first leaf of the tree.
@@ -39,7 +39,7 @@ pub enum LogOriginCommand {
         /// The origin of the new tree: the first line of its checkpoints.
         origin: String,
         /// The tree that is left.
-        left: Left,
+        left: AbandonedTree,
     },
 }
 
@@ -52,7 +52,7 @@ pub enum LogOriginEvent {
         origin: String,
         /// The tree that was left.
         #[serde(flatten)]
-        left: Left,
+        left: AbandonedTree,
         /// The first leaf of the old tree that is lost; absent if none is lost.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost_from: Option<u64>,
@@ -106,9 +106,9 @@ mod tests {
 
     use super::*;
 
-    fn left() -> Left {
+    fn left() -> AbandonedTree {
         let text = |text: &str| text.to_owned();
-        Left {
+        AbandonedTree {
             previous: text("lethe/a"),
             previous_begins: 0,
             kept_size: 7,

@@ -25,7 +25,7 @@ choice! {
 
 /// What a person asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct ExportSpec {
     pub scope: Scope,
     pub format: ExportFormat,
     /// The filters, sealed under the person's trail key.
@@ -38,18 +38,18 @@ pub enum Export {
     #[default]
     Absent,
     /// The file is not made yet.
-    Waiting(Wanted),
+    Waiting(ExportSpec),
     /// The file can be downloaded.
     Completed,
     /// The file could not be made. The request can be tried again.
-    Failed(Wanted),
+    Failed(ExportSpec),
     /// The request was cancelled, or the file has expired.
     Closed,
 }
 
 #[derive(Clone, Debug)]
 pub enum ExportCommand {
-    Request(Wanted),
+    Request(ExportSpec),
     /// Asks again for a file that could not be made.
     Retry,
     /// Notes that the file can be downloaded.
@@ -78,7 +78,7 @@ pub enum ExportCommand {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExportEvent {
-    Requested(Wanted),
+    Requested(ExportSpec),
     Completed {
         /// How many records it holds.
         records: u64,
@@ -91,7 +91,7 @@ pub enum ExportEvent {
     Failed {
         reason: ExportFailure,
         #[serde(flatten)]
-        wanted: Wanted,
+        wanted: ExportSpec,
     },
     Cancelled {},
     /// The file, or a part of it, was downloaded.
@@ -194,8 +194,8 @@ mod tests {
         TestFramework::<Export>::with(()).given(events)
     }
 
-    fn wanted() -> Wanted {
-        Wanted { scope: Scope::Full, format: ExportFormat::Json, sealed: "c2VhbGVk".to_owned() }
+    fn wanted() -> ExportSpec {
+        ExportSpec { scope: Scope::Full, format: ExportFormat::Json, sealed: "c2VhbGVk".to_owned() }
     }
 
     fn completed() -> ExportEvent {

@@ -31,7 +31,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cqrs_es::{Aggregate, DomainEvent, event_sink::EventSink};
+use cqrs_es::{DomainEvent, event_sink::EventSink};
 use proptest::{
     prelude::*,
     test_runner::{TestCaseResult, TestRunner},

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::{Changes, Checked, time, word};
 use crate::{
-    desk::drill::{Drill, Outcome},
-    log::origin::{Left, LogOrigin, LogOriginCommand},
+    desk::drill::{Drill, DrillResult},
+    log::origin::{AbandonedTree, LogOrigin, LogOriginCommand},
     operation::key_ring::{KeyRing, KeyRingCommand},
 };
 
@@ -35,9 +35,9 @@ impl Checked for KeyRing {
 impl Checked for Drill {
     const CHANGES: &[Changes] = &[Changes { event: "drill.completed", sets: &[], clears: &[] }];
 
-    fn commands() -> BoxedStrategy<Outcome> {
+    fn commands() -> BoxedStrategy<DrillResult> {
         (time(), 0..9_u32, 0..9_u32, 0..9_u32)
-            .prop_map(|(at, holds, fails, not_examined)| Outcome { at, holds, fails, not_examined })
+            .prop_map(|(at, holds, fails, not_examined)| DrillResult { at, holds, fails, not_examined })
             .boxed()
     }
 }
@@ -47,14 +47,16 @@ impl Checked for LogOrigin {
 
     fn commands() -> BoxedStrategy<LogOriginCommand> {
         let left =
-            (word(), word(), 0..9_u64, 0..9_u64).prop_map(|(previous, signed_origin, kept_size, signed_size)| Left {
-                previous,
-                previous_begins: kept_size,
-                kept_size,
-                kept_root: "AAA=".to_owned(),
-                signed_origin,
-                signed_size,
-                signed_root: "BBB=".to_owned(),
+            (word(), word(), 0..9_u64, 0..9_u64).prop_map(|(previous, signed_origin, kept_size, signed_size)| {
+                AbandonedTree {
+                    previous,
+                    previous_begins: kept_size,
+                    kept_size,
+                    kept_root: "AAA=".to_owned(),
+                    signed_origin,
+                    signed_size,
+                    signed_root: "BBB=".to_owned(),
+                }
             });
         (word(), left).prop_map(|(origin, left)| LogOriginCommand::Open { origin, left }).boxed()
     }

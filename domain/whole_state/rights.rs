@@ -9,7 +9,7 @@ use crate::{
     rights::{
         consent::{Consent, ConsentCommand, Decision, Purpose},
         deletion::{Deletion, DeletionCommand, Open, Scope},
-        export::{Export, ExportCommand, ExportFailure, ExportFormat, Wanted},
+        export::{Export, ExportCommand, ExportFailure, ExportFormat, ExportSpec},
         hold::{Hold, HoldCommand},
         restriction::{Restriction, RestrictionCommand},
         retention::{Retention, RetentionCommand},
@@ -58,7 +58,7 @@ impl Checked for Export {
 
     fn commands() -> BoxedStrategy<ExportCommand> {
         let format = select(vec![ExportFormat::Json, ExportFormat::Csv]);
-        let wanted = (scope(), format, word()).prop_map(|(scope, format, sealed)| Wanted { scope, format, sealed });
+        let wanted = (scope(), format, word()).prop_map(|(scope, format, sealed)| ExportSpec { scope, format, sealed });
         let failure = select(vec![ExportFailure::Store, ExportFailure::Damaged, ExportFailure::GaveUp]);
         let complete = (0..9_u64, word(), time()).prop_map(|(records, etag, expires_at)| ExportCommand::Complete {
             records,

@@ -9,7 +9,7 @@ use event_log::Event;
 use uuid::Uuid;
 
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct PatternQuery {
     /// The type of the events that are counted.
     pub event_type: String,
     /// Only events of this kind; `None` counts all kinds.
@@ -40,7 +40,7 @@ pub struct Found {
 }
 
 /// Finds who did too much of something lately. Events about nobody in particular count together, under the nil id.
-pub fn pattern_find(wanted: Wanted) -> Query {
+pub fn pattern_find(wanted: PatternQuery) -> Query {
     Query::new(
         sql!("-- pattern_find
         SELECT ", Found::COLUMNS, " FROM (

@@ -10,7 +10,7 @@ use domain::{
     Choice,
     rights::{
         deletion::Scope,
-        export::{Export, ExportEvent, ExportFormat, Wanted},
+        export::{Export, ExportEvent, ExportFormat, ExportSpec},
     },
 };
 use event_log::{Event, Inline, cqrs_es::Aggregate};
@@ -44,7 +44,7 @@ impl Inline for Exports {
 }
 
 /// Writes a request. The second time it is a retry, which begins anew.
-fn requested(event: &Event, export: ExportId, wanted: Wanted) -> Query {
+fn requested(event: &Event, export: ExportId, wanted: ExportSpec) -> Query {
     Query::new(
         "-- export_requested
         INSERT INTO read.exports AS e (subject_id, export_id, sequence, scope, format, state, sealed, requested_at)

@@ -414,7 +414,7 @@ pub fn published_insert(table: Table, rows: String) -> Query {
 
 /// Which published rows are asked for. An absent field narrows nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct PublishedFilter {
     pub state_code: Option<String>,
     pub specialty: Option<String>,
     pub hospital_id: Option<String>,
@@ -483,7 +483,7 @@ macro_rules! select {
 }
 
 /// The published rows of these releases. A release is named by the first day of its quarter and its revision.
-pub fn published_list(table: Table, asked: &Asked, releases: &[(NaiveDate, i32)]) -> Query {
+pub fn published_list(table: Table, asked: &PublishedFilter, releases: &[(NaiveDate, i32)]) -> Query {
     let (starts, revisions): (Vec<NaiveDate>, Vec<i32>) = releases.iter().copied().unzip();
     let query = Query::new(match table {
         Table::StateSpecialty => select!(

@@ -169,12 +169,12 @@ impl RefreshRow {
 }
 
 /// The client that uses a refresh token: the device whose secret it shows, known or not, or else its address and agent.
-pub struct User {
+pub struct TokenUser {
     key: TransitId,
     parts: Vec<String>,
 }
 
-impl User {
+impl TokenUser {
     /// Reads the client from a request. `key` is today's transit key, so that a hash of an address in old copies tells
     /// nothing after 72 hours.
     pub fn of(ctx: &Ctx, key: TransitId, device_secret: Option<&str>) -> Self {
@@ -223,7 +223,7 @@ pub fn refresh_used(ctx: &Ctx, lookup: Lookup, successor: &RefreshToken) -> Quer
 
 /// Whether a used token may be answered again with the same successor: the same client shows it, within 30 seconds, and
 /// the successor is still unused. Reads the row of [`refresh_used`].
-pub fn is_answered_again(ring: &Ring, ctx: &Ctx, user: &User, rows: &[Row]) -> bool {
+pub fn is_answered_again(ring: &Ring, ctx: &Ctx, user: &TokenUser, rows: &[Row]) -> bool {
     let Some(row) = rows.first() else { return false };
     let UsedRow { used_at: Some(at), used_key: Some(key), used_by: Some(by), is_successor_unused: true } =
         UsedRow::from_row(row)
@@ -236,7 +236,7 @@ pub fn is_answered_again(ring: &Ring, ctx: &Ctx, user: &User, rows: &[Row]) -> b
 }
 
 /// Marks a refresh token as used. Returns no row when it was used before.
-pub fn refresh_use(ring: &Ring, ctx: &Ctx, lookup: Lookup, user: &User) -> Query {
+pub fn refresh_use(ring: &Ring, ctx: &Ctx, lookup: Lookup, user: &TokenUser) -> Query {
     let by = user.hash(ring, user.key).expect("today's transit key is there");
     Query::new(
         "-- refresh_use

@@ -70,7 +70,7 @@ pub async fn create(
     let (keys, keys_file) = write(&client, vault, keys, (Content::Keys, KEYS), entries).await?;
     put_in_place(log_file)?;
     put_in_place(keys_file)?;
-    vault.ring().note_archive(now).map_err(crate::data::place::PlaceError::from)?;
+    vault.ring().note_archive(now).map_err(crate::data::home::HomeError::from)?;
     Ok((log, keys))
 }
 

@@ -19,7 +19,7 @@ use context::{Client, Ctx, Personal, RequestId, SubjectId};
 use db::FromRow;
 use domain::{
     RoleLevel, Source, Specialty,
-    desk::drill::Outcome,
+    desk::drill::DrillResult,
     filter::Filter,
     kinds::{Shape, WORK_DAY, WorkDay, WorkProfile},
     rights::{consent::Purpose, deletion::Scope, export::ExportFormat},
@@ -47,9 +47,9 @@ use crate::{
         create,
         load::{begin, load},
         restore,
-        scan::Wanted,
+        scan::Needle,
     },
-    data::place::{Database, Folder},
+    data::home::{Database, Folder},
     server::{ServerError, Settings, Store, exports_folder},
 };
 
@@ -159,7 +159,7 @@ pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, Serve
     let (holds, fails) = (count(Verdict::Holds), count(Verdict::Fails));
     compliance::drill_record(
         app,
-        Outcome { at: app.clock.now(), holds, fails, not_examined: count(Verdict::NotExamined) },
+        DrillResult { at: app.clock.now(), holds, fails, not_examined: count(Verdict::NotExamined) },
     )
     .await?;
     Ok(findings.0)
@@ -195,7 +195,7 @@ async fn take_along(
     let parts: Vec<Vec<u8>> =
         download::open(app, ctx, export).await?.range(0..size).await.map_err(AppError::from)?.try_collect().await?;
     let opens = memmem::find(&parts.concat(), canary.as_bytes()).is_some();
-    let (found, searched) = Wanted::new(canary).below(&exports_folder(ground.folder), &[])?;
+    let (found, searched) = Needle::new(canary).below(&exports_folder(ground.folder), &[])?;
     let fact = format!("{size} bytes; {searched} stored files searched");
     findings.add(what, fact, opens && found.is_empty() && searched > 0);
     Ok(true)
@@ -260,7 +260,7 @@ async fn in_scratch(
 
 /// Searches the raw bytes of the data folder, the archives and the scratch cluster for the text.
 fn search(ground: &Ground<'_>, to: &Path, canary: &str, findings: &mut Findings) -> Result<(), ServerError> {
-    let wanted = Wanted::new(canary);
+    let wanted = Needle::new(canary);
     for (what, place, but) in [
         ("the text stands nowhere in the data folder, waiting mail aside", ground.folder.path(), &["mail", "run"][..]),
         ("the text stands nowhere in the archives and the scratch cluster", to, &["run"][..]),

@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     data::{
+        home::Database,
         new_file::{NewFile, refuse_taken},
-        place::Database,
     },
     export::spreadsheet::guarded,
     server::ServerError,

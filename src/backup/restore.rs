@@ -28,7 +28,7 @@ use crate::{
         load::{Mark, Step, begin, check_target, load},
         progress::{Progress, Watch},
     },
-    data::place::Folder,
+    data::home::Folder,
     server::{self, ServerError, Settings, Store},
 };
 

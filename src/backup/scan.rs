@@ -12,12 +12,12 @@ use memchr::memmem::Finder;
 const PART: usize = 1 << 20;
 
 /// A text in all encodings that are searched for.
-pub struct Wanted {
+pub struct Needle {
     finders: Vec<Finder<'static>>,
     longest: usize,
 }
 
-impl Wanted {
+impl Needle {
     /// The text in UTF-8, UTF-16 and hexadecimal, and in base64 at each of its three offsets.
     pub fn new(text: &str) -> Self {
         let hex = hex::encode(text);
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_text_is_found_in_every_encoding_and_across_parts() {
         let folder = tempfile::tempdir().expect("a folder");
-        let wanted = Wanted::new("zqkanarienvogel");
+        let wanted = Needle::new("zqkanarienvogel");
         let stands = |bytes: &[u8]| {
             std::fs::write(folder.path().join("file"), bytes).expect("written");
             wanted.below(folder.path(), &[]).expect("searched").0.len() == 1

@@ -7,18 +7,18 @@ use clap::{Args, Subcommand};
 use context::Clock;
 use lethe::{
     backup::{self, Finding, Ground, Verdict},
-    data::place::PlaceError,
+    data::home::HomeError,
     server::ServerError,
 };
 
-use crate::cli::{place::PlaceArgs, progress};
+use crate::cli::{home::HomeArgs, progress};
 
 #[derive(Subcommand)]
 pub(super) enum BackupCommand {
     /// Write an archive of the log and one of the keys; keep them in different places
     Create {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
         #[command(flatten)]
         pair: Pair,
     },
@@ -38,7 +38,7 @@ pub(super) struct Pair {
 #[derive(Args)]
 pub(super) struct RestoreArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    home: HomeArgs,
     #[command(flatten)]
     pair: Pair,
     /// A checkpoint of the log that is newer than the data folder's own, as an auditor or a witness holds it
@@ -49,7 +49,7 @@ pub(super) struct RestoreArgs {
 #[derive(Args)]
 pub(super) struct DrillArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    home: HomeArgs,
     /// The folder that the drill's archives go to
     #[arg(long)]
     to: PathBuf,
@@ -57,37 +57,36 @@ pub(super) struct DrillArgs {
 
 impl BackupCommand {
     pub(super) async fn run(self) -> Result<(), ServerError> {
-        let Self::Create { place, pair } = self;
-        place
-            .on_store(false, async |place| {
-                let now = Clock::system().now();
-                let password = place.password();
-                let ledger = place.settings().ledger();
-                let (store, vault) = (&place.store, &place.vault);
-                let (log, keys) = backup::create(store, password, vault, &ledger, &pair.log, &pair.keys, now).await?;
-                for (path, manifest) in [(&pair.log, log), (&pair.keys, keys)] {
-                    let rows: u64 = manifest.tables.values().map(|table| table.rows).sum();
-                    println!("{}: {rows} rows, as of {}", path.display(), manifest.taken_at.format("%FT%TZ"));
-                }
-                Ok(())
-            })
-            .await
+        let Self::Create { home, pair } = self;
+        home.on_store(false, async |home| {
+            let now = Clock::system().now();
+            let password = home.password();
+            let ledger = home.settings().ledger();
+            let (store, vault) = (&home.store, &home.vault);
+            let (log, keys) = backup::create(store, password, vault, &ledger, &pair.log, &pair.keys, now).await?;
+            for (path, manifest) in [(&pair.log, log), (&pair.keys, keys)] {
+                let rows: u64 = manifest.tables.values().map(|table| table.rows).sum();
+                println!("{}: {rows} rows, as of {}", path.display(), manifest.taken_at.format("%FT%TZ"));
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
 impl RestoreArgs {
     pub(super) async fn run(self) -> Result<(), ServerError> {
-        let Self { place, pair, checkpoint } = self;
-        place
-            .on_store(false, async |place| {
-                let settings = place.settings();
+        let Self { home, pair, checkpoint } = self;
+        home
+            .on_store(false, async |home| {
+                let settings = home.settings();
                 if let Some(path) = &checkpoint {
-                    settings.watermark().adopt(path, place.vault.ring().log_public().map_err(PlaceError::from)?)?;
+                    settings.watermark().adopt(path, home.vault.ring().log_public().map_err(HomeError::from)?)?;
                 }
-                let (password, vault) = (place.password(), place.vault.clone());
+                let (password, vault) = (home.password(), home.vault.clone());
                 let (log, keys) = (&pair.log, &pair.keys);
                 let watch = progress::watch();
-                let restored = backup::restore(&settings, &place.store, password, vault, log, keys, &watch).await?;
+                let restored = backup::restore(&settings, &home.store, password, vault, log, keys, &watch).await?;
                 println!("{} events and the keys of {} people are back", restored.events, restored.people);
                 let (people, records) = (restored.lost_people, restored.lost_records);
                 if let Some(origin) = &restored.opened {
@@ -109,30 +108,29 @@ impl RestoreArgs {
 
 impl DrillArgs {
     pub(super) async fn run(self) -> Result<(), ServerError> {
-        let Self { place, to } = self;
-        place
-            .on_store(false, async |place| {
-                let app = place.open().await?;
-                let ground = Ground {
-                    app: &app,
-                    vault: &place.vault,
-                    folder: &place.folder,
-                    store: &place.store,
-                    password: place.password(),
+        let Self { home, to } = self;
+        home.on_store(false, async |home| {
+            let app = home.open().await?;
+            let ground = Ground {
+                app: &app,
+                vault: &home.vault,
+                folder: &home.folder,
+                store: &home.store,
+                password: home.password(),
+            };
+            let findings = backup::drill(&ground, &to).await?;
+            for finding in &findings {
+                let verdict = match finding.verdict {
+                    Verdict::Holds => "ok  ",
+                    Verdict::Fails => "FAIL",
+                    Verdict::NotExamined => "not examined",
                 };
-                let findings = backup::drill(&ground, &to).await?;
-                for finding in &findings {
-                    let verdict = match finding.verdict {
-                        Verdict::Holds => "ok  ",
-                        Verdict::Fails => "FAIL",
-                        Verdict::NotExamined => "not examined",
-                    };
-                    println!("{verdict}  {}: {}", finding.what, finding.fact);
-                }
-                let fails = |it: &&Finding| it.verdict == Verdict::Fails;
-                let failed: Vec<&str> = findings.iter().filter(fails).map(|it| it.what).collect();
-                if failed.is_empty() { Ok(()) } else { Err(ServerError::Sick(failed.join(", "))) }
-            })
-            .await
+                println!("{verdict}  {}: {}", finding.what, finding.fact);
+            }
+            let fails = |it: &&Finding| it.verdict == Verdict::Fails;
+            let failed: Vec<&str> = findings.iter().filter(fails).map(|it| it.what).collect();
+            if failed.is_empty() { Ok(()) } else { Err(ServerError::Sick(failed.join(", "))) }
+        })
+        .await
     }
 }

@@ -7,14 +7,14 @@ use clap::Subcommand;
 use domain::kinds::instant;
 use lethe::{app::rights::hold, server::ServerError};
 
-use crate::cli::place::{PlaceArgs, normalise, required_secret};
+use crate::cli::home::{HomeArgs, normalise, required_secret};
 
 #[derive(Subcommand)]
 pub enum HoldCommand {
     /// Place a hold, or another in its place; a person who asks, or whose deletion waits for it, is told its reason and its end
     Place {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
         /// The person's e-mail address
         #[arg(long)]
         email: String,
@@ -28,7 +28,7 @@ pub enum HoldCommand {
     /// Lift it
     Lift {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
         /// The person's e-mail address
         #[arg(long)]
         email: String,
@@ -38,11 +38,11 @@ pub enum HoldCommand {
 impl HoldCommand {
     pub async fn run(self) -> Result<(), ServerError> {
         match self {
-            Self::Place { place, email, until, reason_file } => {
+            Self::Place { home, email, until, reason_file } => {
                 let reason = required_secret(&reason_file)?;
-                hold(place, &email, Some((until, reason.trim()))).await
+                hold(home, &email, Some((until, reason.trim()))).await
             }
-            Self::Lift { place, email } => hold(place, &email, None).await,
+            Self::Lift { home, email } => hold(home, &email, None).await,
         }
     }
 }
@@ -51,7 +51,7 @@ fn until(text: &str) -> Result<DateTime<Utc>, &'static str> {
     instant(text).ok_or("must be a time such as 2027-01-31T00:00:00Z")
 }
 
-async fn hold(place: PlaceArgs, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), ServerError> {
+async fn hold(home: HomeArgs, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), ServerError> {
     let email = &normalise(email)?;
-    place.on_store(false, async |place| Ok(hold::decide(&*place.open().await?, email, hold).await?)).await
+    home.on_store(false, async |home| Ok(hold::decide(&*home.open().await?, email, hold).await?)).await
 }

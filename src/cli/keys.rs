@@ -15,24 +15,24 @@ use lethe::{
         desk::opening,
         operation::keys::{self, KeyList, Progress},
     },
-    data::{new_file::NewFile, place::PlaceError},
+    data::{home::HomeError, new_file::NewFile},
     server::ServerError,
 };
 use vault::{Kek, Signing};
 
-use crate::cli::place::{PlaceArgs, asked_to_stop, normalise, required_secret};
+use crate::cli::home::{HomeArgs, asked_to_stop, normalise, required_secret};
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {
     /// Show the versions of the key-encryption key, what is under each, and the other keys by their ids
     List {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
     },
     /// Grant the keys of one person's records to an auditor, for a reason that the person sees. It can't be taken back
     Grant {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
         /// The person's e-mail address
         #[arg(long)]
         email: String,
@@ -46,12 +46,12 @@ pub(super) enum KeysCommand {
     /// Bring everybody's keys under a new version of the key-encryption key, or go on with a rotation that was broken off
     Rotate {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
     },
     /// Destroy a version under which nothing is any more: what was erased before comes back from no older backup
     Destroy {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
         /// The version
         #[arg(long)]
         version: i32,
@@ -67,18 +67,18 @@ pub(super) enum JwtCommand {
     /// Show the keys that sign access tokens
     List {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
     },
     /// Make a fresh key sign access tokens. Tokens of the key before it are accepted until they run out
     Rotate {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
     },
 }
 
 impl KeysCommand {
     pub(super) async fn run(self) -> Result<(), ServerError> {
-        let (Self::List { place } | Self::Rotate { place } | Self::Destroy { place, .. } | Self::Grant { place, .. }) =
+        let (Self::List { home } | Self::Rotate { home } | Self::Destroy { home, .. } | Self::Grant { home, .. }) =
             &self;
         // A rotation stops only between two steps, so that nothing is half done; the next rotation goes on from there.
         let stop = asked_to_stop()?;
@@ -88,60 +88,51 @@ impl KeysCommand {
             stop.await;
             told.store(true, Ordering::Relaxed);
         });
-        place
-            .on_store(false, async |place| {
-                let app = place.open().await?;
-                match &self {
-                    Self::List { .. } => print(&keys::list(&app).await?),
-                    Self::Grant { email, reason_file, to, .. } => {
-                        let reason = required_secret(reason_file)?;
-                        let io = |error| PlaceError::Io(to.clone(), error);
-                        // The file is begun before the grant, so that nothing is granted and nobody is told when it
-                        // can't be written.
-                        let mut file = NewFile::create(to).map_err(io)?;
-                        let grant = opening::keys_grant(&app, &normalise(email)?, reason.trim()).await?;
-                        file.write_all(grant.as_bytes()).and_then(|()| file.finish()).map_err(io)?;
-                        println!(
-                            "{}: as long as it exists it opens these records, whatever is erased here",
-                            to.display()
-                        );
-                    }
-                    Self::Rotate { .. } => {
-                        let watch = |progress| {
-                            say(progress);
-                            if stopped.load(Ordering::Relaxed) {
-                                ControlFlow::Break(())
-                            } else {
-                                ControlFlow::Continue(())
-                            }
-                        };
-                        let (version, rewrapped) = keys::rotate(&app, &watch).await?;
-                        println!("version {version} is in use; the keys of {rewrapped} people came under it");
-                    }
-                    Self::Destroy { version, without_archive, .. } => {
-                        keys::destroy(&app, *version, *without_archive).await?;
-                        println!("version {version} is destroyed");
-                    }
+        home.on_store(false, async |home| {
+            let app = home.open().await?;
+            match &self {
+                Self::List { .. } => print(&keys::list(&app).await?),
+                Self::Grant { email, reason_file, to, .. } => {
+                    let reason = required_secret(reason_file)?;
+                    let io = |error| HomeError::Io(to.clone(), error);
+                    // The file is begun before the grant, so that nothing is granted and nobody is told when it
+                    // can't be written.
+                    let mut file = NewFile::create(to).map_err(io)?;
+                    let grant = opening::keys_grant(&app, &normalise(email)?, reason.trim()).await?;
+                    file.write_all(grant.as_bytes()).and_then(|()| file.finish()).map_err(io)?;
+                    println!("{}: as long as it exists it opens these records, whatever is erased here", to.display());
                 }
-                Ok(())
-            })
-            .await
+                Self::Rotate { .. } => {
+                    let watch = |progress| {
+                        say(progress);
+                        if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    };
+                    let (version, rewrapped) = keys::rotate(&app, &watch).await?;
+                    println!("version {version} is in use; the keys of {rewrapped} people came under it");
+                }
+                Self::Destroy { version, without_archive, .. } => {
+                    keys::destroy(&app, *version, *without_archive).await?;
+                    println!("version {version} is destroyed");
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
 impl JwtCommand {
     pub(super) async fn run(self) -> Result<(), ServerError> {
-        let (Self::List { place } | Self::Rotate { place }) = &self;
-        place
-            .on_store(false, async |place| {
-                let app = place.open().await?;
-                match &self {
-                    Self::List { .. } => print_signing(&keys::list(&app).await?.signing),
-                    Self::Rotate { .. } => println!("{} signs access tokens", keys::jwt_rotate(&app).await?),
-                }
-                Ok(())
-            })
-            .await
+        let (Self::List { home } | Self::Rotate { home }) = &self;
+        home.on_store(false, async |home| {
+            let app = home.open().await?;
+            match &self {
+                Self::List { .. } => print_signing(&keys::list(&app).await?.signing),
+                Self::Rotate { .. } => println!("{} signs access tokens", keys::jwt_rotate(&app).await?),
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -175,9 +166,9 @@ fn print(list: &KeyList) {
 }
 
 fn print_signing(signing: &Signing) {
-    for (place, key) in signing.keys.iter().enumerate() {
+    for (home, key) in signing.keys.iter().enumerate() {
         let state = match key.accepted_until {
-            _ if place == 0 => "signs".to_owned(),
+            _ if home == 0 => "signs".to_owned(),
             Some(until) => format!("accepted until {until:?}"),
             None => "published, does not sign yet".to_owned(),
         };

@@ -6,17 +6,17 @@ use clap::{Args, Subcommand};
 use context::Clock;
 use lethe::{
     backup::legacy::{self, Source, manifest_path},
-    data::place::Database,
+    data::home::Database,
     server::ServerError,
 };
 
-use crate::cli::place::{PlaceArgs, required_secret};
+use crate::cli::home::{HomeArgs, required_secret};
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct MigrateArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    home: HomeArgs,
     #[command(subcommand)]
     legacy: Option<LegacyCommand>,
 }
@@ -42,7 +42,7 @@ enum LegacyCommand {
 impl MigrateArgs {
     pub(super) async fn run(self) -> Result<(), ServerError> {
         let Some(LegacyCommand::LegacyWeekly { source, to, source_password_file, drop }) = self.legacy else {
-            return self.place.on_store(true, async |place| place.migrate().await).await;
+            return self.home.on_store(true, async |home| home.migrate().await).await;
         };
         let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| source.starts_with(scheme));
         let source = if is_url {

@@ -2,9 +2,9 @@
 
 mod backup;
 mod hold;
+mod home;
 mod keys;
 mod migrate;
-mod place;
 mod progress;
 mod projection;
 mod serve;
@@ -16,13 +16,13 @@ use std::path::PathBuf;
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use lethe::{
-    data::place::Folder,
+    data::home::Folder,
     demo::{self, Demo},
     http,
     server::{ServerError, doctor},
 };
 
-use crate::cli::place::PlaceArgs;
+use crate::cli::home::HomeArgs;
 
 /// An event-sourced server that remembers what happened and can forget who it happened to.
 #[derive(Parser)]
@@ -41,7 +41,7 @@ enum Command {
     /// Bring a database to this version: roles, tables, policies; or archive what the service before kept
     Migrate(migrate::MigrateArgs),
     /// Check roles, policies, PostgreSQL's version, the key ring and the clock
-    Doctor(PlaceArgs),
+    Doctor(HomeArgs),
     /// Manage members of staff
     #[command(subcommand)]
     Staff(staff::StaffCommand),
@@ -106,13 +106,13 @@ impl Cli {
                     grace: TimeDelta::seconds(i64::from(args.grace)),
                     sender: "Lethe <lethe@localhost.example>".to_owned(),
                 };
-                demo::run(&demo, &folder, crate::cli::place::asked_to_stop()?).await
+                demo::run(&demo, &folder, crate::cli::home::asked_to_stop()?).await
             }
             Command::Serve(args) => args.run().await,
             Command::Migrate(args) => args.run().await,
             Command::Doctor(args) => {
-                args.on_store(false, async |place| {
-                    doctor::examine(&place.folder, &place.store.database, &place.vault).await
+                args.on_store(false, async |home| {
+                    doctor::examine(&home.folder, &home.store.database, &home.vault).await
                 })
                 .await
             }

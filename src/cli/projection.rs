@@ -7,26 +7,26 @@ use lethe::{
     server::ServerError,
 };
 
-use crate::cli::place::PlaceArgs;
+use crate::cli::home::HomeArgs;
 
 #[derive(Subcommand)]
 pub(super) enum ProjectionCommand {
     /// Show how far each projection has come, how far it is behind, and what it could not apply
     List {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
     },
     /// Build a read model anew from the log, while it goes on being read and written
     Rebuild {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
         /// activity, records, consents or accounts
         name: String,
     },
     /// Try again the events that a projection could not apply
     Retry {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
         /// activity
         name: String,
     },
@@ -34,21 +34,20 @@ pub(super) enum ProjectionCommand {
 
 impl ProjectionCommand {
     pub(super) async fn run(self) -> Result<(), ServerError> {
-        let (Self::List { place } | Self::Rebuild { place, .. } | Self::Retry { place, .. }) = &self;
-        place
-            .on_store(false, async |place| {
-                let app = place.open().await?;
-                match &self {
-                    Self::List { .. } => print(&projection::list(&app).await?, app.clock.now()),
-                    Self::Rebuild { name, .. } => report(name, projection::rebuild(&app, name).await?),
-                    Self::Retry { name, .. } => {
-                        let (applied, kept) = projection::retry(&app, name).await?;
-                        println!("{name}: {applied} applied, {kept} still not");
-                    }
+        let (Self::List { home } | Self::Rebuild { home, .. } | Self::Retry { home, .. }) = &self;
+        home.on_store(false, async |home| {
+            let app = home.open().await?;
+            match &self {
+                Self::List { .. } => print(&projection::list(&app).await?, app.clock.now()),
+                Self::Rebuild { name, .. } => report(name, projection::rebuild(&app, name).await?),
+                Self::Retry { name, .. } => {
+                    let (applied, kept) = projection::retry(&app, name).await?;
+                    println!("{name}: {applied} applied, {kept} still not");
                 }
-                Ok(())
-            })
-            .await
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -14,7 +14,7 @@ use lethe::{
         desk::{alert_rules::Rules, webhook::Endpoint},
         rights::controller::Controller,
     },
-    data::place::PlaceError,
+    data::home::HomeError,
     export::Bucket,
     http,
     mail::{Mailbox, Relay},
@@ -23,12 +23,12 @@ use lethe::{
 use tokio::net::TcpListener;
 use transparency::Policy;
 
-use crate::cli::place::{PlaceArgs, asked_to_stop, required_secret};
+use crate::cli::home::{HomeArgs, asked_to_stop, required_secret};
 
 #[derive(Args)]
 pub struct ServeArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    home: HomeArgs,
     /// The address to listen on
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -131,8 +131,8 @@ fn origin(text: &str) -> Result<String, &'static str> {
 impl LogArgs {
     fn witnesses(&self) -> Result<Option<Policy>, ServerError> {
         let Some(path) = &self.witness_policy else { return Ok(None) };
-        let text = std::fs::read_to_string(path).map_err(|error| PlaceError::Io(path.clone(), error))?;
-        let malformed = |fault: String| PlaceError::Malformed(path.clone(), fault);
+        let text = std::fs::read_to_string(path).map_err(|error| HomeError::Io(path.clone(), error))?;
+        let malformed = |fault: String| HomeError::Malformed(path.clone(), fault);
         let policy = Policy::parse(&text).map_err(|error| malformed(error.to_string()))?;
         if !policy.can_be_asked() {
             return Err(malformed("too few witnesses have a URL: the quorum can't be met".to_owned()).into());
@@ -198,12 +198,12 @@ impl ServeArgs {
         let relay = self.relay()?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| ServerError::Listen(self.listen, error))?;
         let stop = asked_to_stop()?;
-        self.place
-            .on_store(true, async |place| {
-                if place.store.cluster.is_some() {
-                    place.migrate().await?;
+        self.home
+            .on_store(true, async |home| {
+                if home.store.cluster.is_some() {
+                    home.migrate().await?;
                 }
-                if let Err(error) = server::check_version(&place.store.database, &place.folder.passwords()?).await {
+                if let Err(error) = server::check_version(&home.store.database, &home.folder.passwords()?).await {
                     if !self.allow_old_postgres {
                         return Err(error);
                     }
@@ -217,16 +217,16 @@ impl ServeArgs {
                     witnesses: self.log.witnesses()?,
                     alerts: self.alerts.alerts()?,
                     log_origin: self.log.log_origin,
-                    ..place.settings()
+                    ..home.settings()
                 };
-                let app = place.open_with(&settings).await?;
+                let app = home.open_with(&settings).await?;
                 let mailbox = match relay {
                     Some(relay) => Mailbox::smtp(relay, &self.sender)?,
-                    None => Mailbox::new(&server::mail_folder(&place.folder), &self.sender)?,
+                    None => Mailbox::new(&server::mail_folder(&home.folder), &self.sender)?,
                 };
                 tracing::info!(listen = %listener.local_addr()?, "serving");
                 let proxies = http::TrustedProxies::new(self.trusted_proxy);
-                place.store.serve(app, mailbox, listener, proxies, stop).await
+                home.store.serve(app, mailbox, listener, proxies, stop).await
             })
             .await
     }

@@ -4,14 +4,14 @@ use clap::{Subcommand, ValueEnum};
 use context::Role;
 use lethe::{app::identity::staff, server::ServerError};
 
-use crate::cli::place::{PlaceArgs, normalise};
+use crate::cli::home::{HomeArgs, normalise};
 
 #[derive(Subcommand)]
 pub enum StaffCommand {
     /// Give somebody a role; they sign in with a mailed code like everybody
     Add {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
         /// Their e-mail address
         #[arg(long)]
         email: String,
@@ -29,12 +29,12 @@ pub enum StaffRole {
 
 impl StaffCommand {
     pub async fn run(self) -> Result<(), ServerError> {
-        let Self::Add { place, email, role } = self;
+        let Self::Add { home, email, role } = self;
         let role = match role {
             StaffRole::Compliance => Role::Compliance,
             StaffRole::Auditor => Role::Auditor,
         };
         let email = normalise(&email)?;
-        place.on_store(false, async |place| Ok(staff::add(&*place.open().await?, &email, role).await?)).await
+        home.on_store(false, async |home| Ok(staff::add(&*home.open().await?, &email, role).await?)).await
     }
 }

@@ -13,19 +13,19 @@ use domain::{
 };
 use lethe::{
     app::statistics::{hospital, release},
-    data::{new_file::NewFile, place::PlaceError},
+    data::{home::HomeError, new_file::NewFile},
     demo::{evaluate, hospitals},
     server::ServerError,
 };
 
-use crate::cli::place::PlaceArgs;
+use crate::cli::home::HomeArgs;
 
 #[derive(Subcommand)]
 pub(super) enum StatsCommand {
     /// Release a closed quarter, or show what was released of it
     Release {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
         /// The quarter, as 2025-Q1
         #[arg(long, value_parser = quarter)]
         period: Quarter,
@@ -36,7 +36,7 @@ pub(super) enum StatsCommand {
     /// Say what is published from a quarter on that has not begun
     Plan {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
         /// The first quarter, as 2026-Q1
         #[arg(long, value_parser = quarter)]
         from: Quarter,
@@ -65,7 +65,7 @@ pub(super) enum StatsCommand {
     /// Add to the public list of hospitals that there are cells for, from the next quarter on
     Hospitals {
         #[command(flatten)]
-        place: PlaceArgs,
+        home: HomeArgs,
         /// A CSV with the columns `name` and `state`; a hospital's id is made of its name
         #[arg(long)]
         file: PathBuf,
@@ -84,60 +84,59 @@ fn quarter(text: &str) -> Result<Quarter, &'static str> {
 
 impl StatsCommand {
     pub(super) async fn run(self) -> Result<(), ServerError> {
-        let place = match &self {
+        let home = match &self {
             Self::Evaluate { seed, hospitals, figure } => {
                 return evaluated(*seed, hospitals.as_deref(), figure.as_deref());
             }
-            Self::Release { place, .. } | Self::Plan { place, .. } | Self::Hospitals { place, .. } => place,
+            Self::Release { home, .. } | Self::Plan { home, .. } | Self::Hospitals { home, .. } => home,
         };
-        place
-            .on_store(false, async |place| {
-                let app = place.open().await?;
-                match &self {
-                    Self::Release { period, revision, .. } => {
-                        let released = release::make(&app, *period, *revision).await?;
-                        let how = if released.is_new { "released now" } else { "was released before, and stays" };
-                        println!(
-                            "{period}, revision {revision}: {how}; {} cells are published, drawn {}, sha256 {}",
-                            released.published,
-                            released.row.computed_at.format("%Y-%m-%d %H:%M UTC"),
-                            released.row.sha256
-                        );
-                    }
-                    Self::Plan { from, plan, revision_percent, revision_after_days, .. } => {
-                        let revision = revision_percent.zip(*revision_after_days);
-                        let revision = revision.map(|(percent, after_days)| Revision { percent, after_days });
-                        let plan = match plan {
-                            PlanName::Full => Plan::Full,
-                            PlanName::Small => Plan::Small,
-                        };
-                        release::plan(&app, *from, Policy { plan, revision }).await?;
-                        println!("planned from {from} on");
-                    }
-                    Self::Evaluate { .. } => {}
-                    Self::Hospitals { file, .. } => {
-                        let hospitals = listed(file)?;
-                        let ids: Vec<String> = hospitals.into_iter().map(|hospital| hospital.hospital_id).collect();
-                        let added = hospital::add(&app, &ids).await?;
-                        let known = ids.len().saturating_sub(added.count);
-                        println!("{} added, from {} on; {known} were on the list", added.count, added.from);
-                    }
+        home.on_store(false, async |home| {
+            let app = home.open().await?;
+            match &self {
+                Self::Release { period, revision, .. } => {
+                    let released = release::make(&app, *period, *revision).await?;
+                    let how = if released.is_new { "released now" } else { "was released before, and stays" };
+                    println!(
+                        "{period}, revision {revision}: {how}; {} cells are published, drawn {}, sha256 {}",
+                        released.published,
+                        released.row.computed_at.format("%Y-%m-%d %H:%M UTC"),
+                        released.row.sha256
+                    );
                 }
-                Ok(())
-            })
-            .await
+                Self::Plan { from, plan, revision_percent, revision_after_days, .. } => {
+                    let revision = revision_percent.zip(*revision_after_days);
+                    let revision = revision.map(|(percent, after_days)| Revision { percent, after_days });
+                    let plan = match plan {
+                        PlanName::Full => Plan::Full,
+                        PlanName::Small => Plan::Small,
+                    };
+                    release::plan(&app, *from, Policy { plan, revision }).await?;
+                    println!("planned from {from} on");
+                }
+                Self::Evaluate { .. } => {}
+                Self::Hospitals { file, .. } => {
+                    let hospitals = listed(file)?;
+                    let ids: Vec<String> = hospitals.into_iter().map(|hospital| hospital.hospital_id).collect();
+                    let added = hospital::add(&app, &ids).await?;
+                    let known = ids.len().saturating_sub(added.count);
+                    println!("{} added, from {} on; {known} were on the list", added.count, added.from);
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
-fn listed(file: &Path) -> Result<Vec<hospitals::Hospital>, PlaceError> {
-    hospitals::read(file).map_err(|error| PlaceError::Malformed(file.into(), error.to_string()))
+fn listed(file: &Path) -> Result<Vec<hospitals::Hospital>, HomeError> {
+    hospitals::read(file).map_err(|error| HomeError::Malformed(file.into(), error.to_string()))
 }
 
 /// Prints the evaluation, and writes its figure if a file is named.
 fn evaluated(seed: u64, hospitals: Option<&Path>, figure: Option<&Path>) -> Result<(), ServerError> {
     let hospitals = hospitals.map_or_else(|| Ok(hospitals::built_in()), listed)?;
     let figure =
-        figure.map(|path| NewFile::create(path).map_err(|error| PlaceError::Io(path.into(), error))).transpose()?;
+        figure.map(|path| NewFile::create(path).map_err(|error| HomeError::Io(path.into(), error))).transpose()?;
     let quarter = quarter("2025-Q2").expect("a quarter");
     let evaluations = [(50_000, Plan::Full), (5_000, Plan::Small)];
     let evaluations = evaluations.map(|(people, plan)| evaluate::evaluate(seed, people, quarter, plan, &hospitals));
@@ -145,7 +144,7 @@ fn evaluated(seed: u64, hospitals: Option<&Path>, figure: Option<&Path>) -> Resu
     if let Some(mut file) = figure {
         let path = file.path().to_owned();
         let written = file.write_all(evaluate::figure(&evaluations[0]).as_bytes()).and_then(|()| file.finish());
-        written.map_err(|error| PlaceError::Io(path, error))?;
+        written.map_err(|error| HomeError::Io(path, error))?;
     }
     Ok(())
 }

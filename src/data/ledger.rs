@@ -21,10 +21,10 @@ use context::{DeletionId, RecordId, SubjectId};
 use domain::rights::consent::Purpose;
 use serde::{Deserialize, Serialize};
 
-use crate::data::place::sync_folder;
+use crate::data::home::sync_folder;
 
 /// How long a write waits for another server that holds the file's lock.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
@@ -155,7 +155,7 @@ impl Ledger {
         line.push(b'\n');
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
-        vault::lock_within(&file, PATIENCE)?;
+        vault::lock_within(&file, LOCK_TIMEOUT)?;
         let end = end_of_last_line(&mut file)?;
         let fresh = end == 0;
         file.set_len(end)?;

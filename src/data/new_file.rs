@@ -13,7 +13,7 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use crate::data::place::sync_folder;
+use crate::data::home::sync_folder;
 
 /// A file that is being written, with mode 0600.
 pub struct NewFile {

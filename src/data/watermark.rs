@@ -15,7 +15,7 @@ use std::{
 
 use transparency::{Checkpoint, LogKey, NoteError};
 
-use crate::data::place::sync_folder;
+use crate::data::home::sync_folder;
 
 #[derive(Debug, thiserror::Error)]
 pub enum WatermarkError {
@@ -34,7 +34,7 @@ pub enum WatermarkError {
 }
 
 /// How long a write waits for another server that writes.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The files `checkpoint` and `log.vkey` of a data folder.
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ impl Watermark {
         if file.metadata().map_err(io)?.permissions().mode() & 0o077 != 0 {
             file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(io)?;
         }
-        vault::lock_within(&file, PATIENCE).map_err(io)?;
+        vault::lock_within(&file, LOCK_TIMEOUT).map_err(io)?;
         Ok(file)
     }
 }

@@ -54,7 +54,7 @@ impl Whose {
 
 /// The measured utility of one mechanism.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Outcome {
+pub struct Utility {
     /// The share of cells with people that are published, from 0 to 1.
     pub cells: f64,
     /// The share of people who are in published cells, from 0 to 1.
@@ -73,7 +73,7 @@ pub struct Evaluation {
     /// The plan of our mechanism for this number of people.
     pub plan: Plan,
     /// The outcomes, in the order of [`Whose::ALL`].
-    pub outcomes: [Outcome; 3],
+    pub outcomes: [Utility; 3],
 }
 
 /// A source of random bits that the seed decides.
@@ -163,7 +163,7 @@ fn of_the_seed(
     total: f64,
     nightly: bool,
     source: &mut Seeded,
-) -> Outcome {
+) -> Utility {
     let published: Vec<&Cell> = cells.values().filter(|cell| cell.overtime.len() >= K_MIN as usize).collect();
     let mut attack = [0.0; NIGHTS as usize];
     for cell in &published {
@@ -181,7 +181,7 @@ fn of_the_seed(
     }
     let draws = published.len() as f64 * f64::from(TIMES);
     attack.iter_mut().for_each(|error| *error /= draws);
-    Outcome {
+    Utility {
         cells: published.len() as f64 / cells.len() as f64,
         people: published.iter().map(|cell| cell.overtime.len()).sum::<usize>() as f64 / count as f64,
         error: attack[0],
@@ -203,7 +203,7 @@ fn ours(
     mechanism: &Mechanism,
     nightly: bool,
     source: &mut Seeded,
-) -> Outcome {
+) -> Utility {
     let (mut published, mut covered, mut error, mut held) = (0_u32, 0, 0.0, 0_u32);
     let mut attack = [0.0; NIGHTS as usize];
     for cell in cells.values() {
@@ -239,7 +239,7 @@ fn ours(
     }
     let (published, times) = (f64::from(published), f64::from(TIMES));
     attack.iter_mut().for_each(|error| *error /= published);
-    Outcome {
+    Utility {
         cells: published / (cells.len() as f64 * times),
         people: covered as f64 / (count as f64 * times),
         error: error / published,

@@ -22,7 +22,7 @@ use crate::{
         records::record::{self, Batch, Submission},
     },
     auth::{Grant, codes::Proof},
-    data::place::{Folder, write_secret},
+    data::home::{Folder, write_secret},
     demo::{
         hospitals::Hospital,
         options::{Demo, Progress, progress_of},

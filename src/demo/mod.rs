@@ -30,7 +30,7 @@ use crate::{
         statistics::{hospital, release},
     },
     auth::{Grant, Tokens},
-    data::place::{Database, Folder, PlaceError, write_secret},
+    data::home::{Database, Folder, HomeError, write_secret},
     http::TrustedProxies,
     mail::Mailbox,
     server::{self, ServerError, Settings, Store},
@@ -48,12 +48,12 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
     let hospitals = match &demo.hospitals {
-        Some(path) => hospitals::read(path).map_err(|error| PlaceError::Malformed(path.clone(), error.to_string()))?,
+        Some(path) => hospitals::read(path).map_err(|error| HomeError::Malformed(path.clone(), error.to_string()))?,
         None => hospitals::built_in(),
     };
     if hospitals.is_empty() {
         return Err(
-            PlaceError::Malformed(demo.hospitals.clone().unwrap_or_default(), "no hospital in it".to_owned()).into()
+            HomeError::Malformed(demo.hospitals.clone().unwrap_or_default(), "no hospital in it".to_owned()).into()
         );
     }
     let listener = listen(demo.port).await?;

@@ -3,7 +3,7 @@
 use chrono::{NaiveDate, TimeDelta};
 use serde::{Deserialize, Serialize};
 
-use crate::data::place::{Folder, PlaceError, read_secret};
+use crate::data::home::{Folder, HomeError, read_secret};
 
 #[derive(Clone, Debug)]
 pub struct Demo {
@@ -26,13 +26,13 @@ pub(crate) struct Progress {
     pub(crate) people: usize,
 }
 
-pub(crate) fn progress_of(folder: &Folder) -> Result<Option<Progress>, PlaceError> {
+pub(crate) fn progress_of(folder: &Folder) -> Result<Option<Progress>, HomeError> {
     let path = folder.join("progress.json");
     let Some(text) = read_secret(&path)? else { return Ok(None) };
     let foreign = || {
         let advice =
             "another version of the demonstration wrote it: name another folder with --data, or remove this one";
-        PlaceError::Malformed(path, advice.to_owned())
+        HomeError::Malformed(path, advice.to_owned())
     };
     serde_json::from_str(&text).map(Some).map_err(|_| foreign())
 }

@@ -20,7 +20,7 @@ use object_store::{
 };
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
-use crate::data::place::{PlaceError, read_secret};
+use crate::data::home::{HomeError, read_secret};
 
 /// The most bytes that are read from a file at once.
 const PIECE: usize = 64 * 1024;
@@ -103,15 +103,15 @@ impl Store {
     }
 
     /// A bucket. Reads the credentials; does not connect.
-    pub fn bucket(bucket: &Bucket) -> Result<Self, PlaceError> {
-        let wrong = |text: &str| PlaceError::Malformed(PathBuf::from(&bucket.url), text.to_owned());
+    pub fn bucket(bucket: &Bucket) -> Result<Self, HomeError> {
+        let wrong = |text: &str| HomeError::Malformed(PathBuf::from(&bucket.url), text.to_owned());
         let rest = bucket.url.strip_prefix("s3://").ok_or_else(|| wrong("must look like s3://bucket/prefix"))?;
         let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let missing = || PlaceError::Malformed(bucket.credentials.clone(), "there is no such file".to_owned());
+        let missing = || HomeError::Malformed(bucket.credentials.clone(), "there is no such file".to_owned());
         let text = read_secret(&bucket.credentials)?.ok_or_else(missing)?;
         let secrets: HashMap<&str, &str> = text.lines().filter_map(|line| line.trim().split_once('=')).collect();
         let secret = |name: &str| {
-            let lacks = || PlaceError::Malformed(bucket.credentials.clone(), format!("lacks the line {name}=…"));
+            let lacks = || HomeError::Malformed(bucket.credentials.clone(), format!("lacks the line {name}=…"));
             secrets.get(name).copied().ok_or_else(lacks)
         };
         let mut builder = AmazonS3Builder::new()

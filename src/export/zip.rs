@@ -34,7 +34,7 @@ pub struct Zip {
 /// A finished file, for the directory at the end.
 struct File {
     name: String,
-    place: u64,
+    offset: u64,
     crc: u32,
     size: u64,
     packed: u64,
@@ -42,7 +42,7 @@ struct File {
 
 struct Open {
     name: String,
-    place: u64,
+    offset: u64,
     crc: crc32fast::Hasher,
     size: u64,
     packed: u64,
@@ -57,20 +57,20 @@ fn put(out: &mut Vec<u8>, numbers: &[(u64, usize)]) {
 }
 
 impl Zip {
-    fn place(&self) -> u64 {
+    fn offset(&self) -> u64 {
         self.taken + self.out.len() as u64
     }
 
     /// Begins a file, and ends the file before it.
     pub fn begin(&mut self, name: &str) {
         self.end();
-        let place = self.place();
+        let offset = self.offset();
         let lengths = [(0, 4), (0, 4), (0, 4), (name.len() as u64, 2), (0, 2)];
         put(&mut self.out, &[(0x0403_4b50, 4), (VERSION, 2), (FLAGS, 2), (DEFLATE, 2), (0, 2), (DAY, 2)]);
         put(&mut self.out, &lengths);
         self.out.extend_from_slice(name.as_bytes());
         let (crc, block) = (crc32fast::Hasher::new(), Vec::with_capacity(BLOCK));
-        self.open = Some(Open { name: name.to_owned(), place, crc, size: 0, packed: 0, block });
+        self.open = Some(Open { name: name.to_owned(), offset, crc, size: 0, packed: 0, block });
     }
 
     /// Adds to the open file. Does nothing if no file is open.
@@ -91,20 +91,20 @@ impl Zip {
     fn end(&mut self) {
         let Some(mut open) = self.open.take() else { return };
         open.flush(&mut self.out, true);
-        let Open { name, place, crc, size, packed, .. } = open;
+        let Open { name, offset, crc, size, packed, .. } = open;
         let crc = crc.finalize();
         let bytes = if size.max(packed) >= ELSEWHERE { 8 } else { 4 };
         put(&mut self.out, &[(0x0807_4b50, 4), (crc.into(), 4), (packed, bytes), (size, bytes)]);
-        self.files.push(File { name, place, crc, size, packed });
+        self.files.push(File { name, offset, crc, size, packed });
     }
 
     pub fn finish(&mut self) {
         self.end();
-        let begins = self.place();
+        let begins = self.offset();
         for file in &self.files {
             file.list(&mut self.out);
         }
-        let (ends, count) = (self.place(), self.files.len() as u64);
+        let (ends, count) = (self.offset(), self.files.len() as u64);
         let length = ends - begins;
         if begins.max(length) >= ELSEWHERE || count >= 0xffff {
             put(&mut self.out, &[(0x0606_4b50, 4), (44, 8), (MADE_BY, 2), (VERSION_64, 2), (0, 4), (0, 4)]);
@@ -137,7 +137,7 @@ impl File {
     /// Writes the file's entry in the directory.
     fn list(&self, out: &mut Vec<u8>) {
         let mut extra = Vec::new();
-        for number in [self.size, self.packed, self.place] {
+        for number in [self.size, self.packed, self.offset] {
             if number >= ELSEWHERE {
                 put(&mut extra, &[(number, 8)]);
             }
@@ -147,7 +147,7 @@ impl File {
         put(out, &[(0x0201_4b50, 4), (MADE_BY, 2), (version, 2), (FLAGS, 2), (DEFLATE, 2), (0, 2), (DAY, 2)]);
         put(out, &[(self.crc.into(), 4), (self.packed.min(ELSEWHERE), 4), (self.size.min(ELSEWHERE), 4)]);
         put(out, &[(self.name.len() as u64, 2), (extra_length, 2), (0, 2), (0, 2), (0, 2), (MODE, 4)]);
-        put(out, &[(self.place.min(ELSEWHERE), 4)]);
+        put(out, &[(self.offset.min(ELSEWHERE), 4)]);
         out.extend_from_slice(self.name.as_bytes());
         if is_large {
             put(out, &[(1, 2), (extra.len() as u64, 2)]);

@@ -20,7 +20,7 @@ use crate::{
 
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long an endpoint may take to answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// The pauses that Standard Webhooks recommends; a delivery that fails after the last one is dead.
 const PAUSES_S: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
@@ -40,7 +40,8 @@ pub async fn deliver_alerts(app: Arc<App>) {
 
 /// A client that follows no redirects.
 pub fn client() -> reqwest::Client {
-    let client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
+    let client =
+        reqwest::Client::builder().timeout(REQUEST_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build();
     client.expect("a client with these settings can be built")
 }
 

@@ -25,8 +25,8 @@ const AT_ONCE: usize = 16;
 pub async fn deliver_letters(app: Arc<App>, mailbox: Mailbox) {
     loop {
         let pause = match deliver_round(&app, &mailbox).await {
-            Ok(Outcome { failed: true, .. }) => LONG_PAUSE,
-            Ok(Outcome { taken: 0, .. }) => PAUSE,
+            Ok(Delivered { failed: true, .. }) => LONG_PAUSE,
+            Ok(Delivered { taken: 0, .. }) => PAUSE,
             Ok(_) => continue,
             Err(error) => {
                 tracing::error!(%error, "letters can't be handed over");
@@ -43,15 +43,15 @@ pub async fn deliver_some(app: &App, mailbox: &Mailbox) -> Result<usize, AppErro
 }
 
 /// The outcome of one round of letters.
-struct Outcome {
+struct Delivered {
     taken: usize,
     /// Whether the last letter failed for a reason that concerns all letters.
     failed: bool,
 }
 
-async fn deliver_round(app: &App, mailbox: &Mailbox) -> Result<Outcome, AppError> {
+async fn deliver_round(app: &App, mailbox: &Mailbox) -> Result<Delivered, AppError> {
     let mut round = mailbox.round();
-    let mut outcome = Outcome { taken: 0, failed: false };
+    let mut outcome = Delivered { taken: 0, failed: false };
     while outcome.taken < AT_ONCE && !outcome.failed {
         let Some(taken) = take(app, mailbox).await? else { break };
         outcome.taken += 1;

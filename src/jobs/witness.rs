@@ -9,7 +9,7 @@ use transparency::{Checkpoint, Hash, Policy, WitnessLine};
 use crate::app::{App, AppError, log::published};
 
 /// How long a witness may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
@@ -29,7 +29,8 @@ enum Answer {
 impl Witnesses {
     /// The witnesses of the application's policy; none without a policy.
     pub fn of(app: &App) -> Self {
-        let client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
+        let client =
+            reqwest::Client::builder().timeout(REQUEST_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build();
         let client = client.expect("a client with these settings can be built");
         Self { policy: app.log.policy.clone(), client, seen: HashMap::new() }
     }

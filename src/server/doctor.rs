@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use vault::Vault;
 
 use crate::{
-    data::place::{Database, Folder},
+    data::home::{Database, Folder},
     jobs::{CLOCKS_APART, ClocksApart, PolicyDrift},
     server::{self, ServerError},
 };

@@ -24,8 +24,8 @@ use crate::{
     },
     auth::Tokens,
     data::{
+        home::{Database, Folder, HomeError},
         ledger::{Ledger, LedgerError},
-        place::{Database, Folder, PlaceError},
         watermark::{Watermark, WatermarkError},
     },
     export,
@@ -39,7 +39,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    Place(#[from] HomeError),
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),
     #[error(transparent)]

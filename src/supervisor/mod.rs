@@ -82,7 +82,7 @@ impl Cluster {
         let dir = make_dir(dir, if uid == 0 { 0o711 } else { 0o700 })?;
         let mut locks = vec![lock(&dir)?];
         let account = Account::for_cluster(uid, &dir.join("postgres"))?;
-        let data = place(&dir, &account)?;
+        let data = locate(&dir, &account)?;
         let home = data.parent().unwrap_or(&dir);
         if home != dir {
             // Two copies of a data folder may point to one cluster.
@@ -203,7 +203,7 @@ fn lock(dir: &Path) -> Result<File, SupervisorError> {
 }
 
 /// Decides where the cluster is: in the data folder, or where the data folder's link leads.
-fn place(dir: &Path, account: &Account) -> Result<PathBuf, SupervisorError> {
+fn locate(dir: &Path, account: &Account) -> Result<PathBuf, SupervisorError> {
     let link = dir.join("postgres");
     if let Ok(target) = fs::read_link(&link) {
         let home = target.parent().and_then(|home| fs::canonicalize(dir.join(home)).ok());

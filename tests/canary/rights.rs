@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::{
-    canary::{Person, Stage, Wanted},
+    canary::{Needle, Person, Stage},
     program::{run, take_code, take_token, text},
     steps::rows_of,
 };
@@ -12,7 +12,7 @@ use crate::{
 const PATIENCE: usize = 500;
 
 /// Exports, deletions that are cancelled, retention, restriction and imports; accepted and refused.
-pub(super) async fn exercised(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
+pub(super) async fn exercised(stage: &Stage, wanted: &mut Needle, anna: &Person) {
     let agent = wanted.canary("user agent of a request about rights");
     let call = |method: &str, target: &str| stage.call(method, target).token(&anna.token).header("user-agent", &agent);
     call("GET", "/v1/privacy/data-overview").send().await.expect(200);
@@ -60,7 +60,7 @@ pub(super) async fn exercised(stage: &Stage, wanted: &mut Wanted, anna: &Person)
 }
 
 /// A legal hold by the command line. Only the person is told its reason.
-pub(super) fn held(stage: &Stage, wanted: &mut Wanted, anna: &Person) -> Vec<u8> {
+pub(super) fn held(stage: &Stage, wanted: &mut Needle, anna: &Person) -> Vec<u8> {
     use std::os::unix::fs::PermissionsExt;
     let outside = tempfile::tempdir().expect("a folder");
     let reason = outside.path().join("reason");
@@ -78,7 +78,7 @@ pub(super) fn held(stage: &Stage, wanted: &mut Wanted, anna: &Person) -> Vec<u8>
 }
 
 /// The end: the person signs in once more and is erased, with all files.
-pub(super) async fn erased(stage: &Stage, wanted: &mut Wanted, anna: &Person) {
+pub(super) async fn erased(stage: &Stage, wanted: &mut Needle, anna: &Person) {
     stage.post("/v1/auth/code", &json!({ "email": anna.email })).await.expect(202);
     let code = take_code(&stage.data.path().join("mail"), &anna.email).await;
     let grant = stage.post("/v1/auth/login", &json!({ "email": anna.email, "code": code })).await.expect(200);

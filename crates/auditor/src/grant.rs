@@ -13,7 +13,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{error::AuditError, place::read_secret, stream::AnyEvent};
+use crate::{connection::read_secret, error::AuditError, stream::AnyEvent};
 
 const FORMAT: &str = "lethe-grant/1";
 

@@ -4,12 +4,12 @@
 //! snapshot; the same counts are taken twice, by the repository and by plain SQL, and a difference is a finding. It
 //! needs no key, and opens sealed values only with a granted key.
 
+pub mod connection;
 pub mod error;
 pub mod finding;
 pub mod fold;
 pub mod grant;
 pub mod mirror;
-pub mod place;
 pub mod proof;
 pub mod replay;
 pub mod report;

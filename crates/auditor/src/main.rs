@@ -9,11 +9,11 @@ use std::{
 };
 
 use auditor::{
+    connection,
     error::AuditError,
     fold::Dimension,
     grant::Grant,
     mirror::mirror,
-    place,
     proof::Checked,
     replay,
     report::Report,
@@ -265,7 +265,7 @@ fn print(text: &str) -> io::Result<()> {
 
 /// Replays and prints the report. Returns whether everything fits.
 async fn replay(args: &ReplayArgs) -> Result<bool, AuditError> {
-    let options = place::options(&args.database, args.password_file.as_deref())?;
+    let options = connection::connect_options(&args.database, args.password_file.as_deref())?;
     let grant = args.subject_key.as_deref().map(Grant::read).transpose()?;
     let report: Report = replay::run(options, &args.by, grant.as_ref()).await?;
     let text = if args.json { report.json() } else { report.table() };

@@ -16,7 +16,7 @@ use sqlx::{
 };
 use transparency::{Hash, Leaf, TILE_HASHES, entries, record_hash, tile_path};
 
-use crate::{error::AuditError, place};
+use crate::{connection, error::AuditError};
 
 /// Microseconds between 1970, from which leaves count time, and 2000, from which PostgreSQL does.
 const EPOCHS_APART_US: i64 = 946_684_800_000_000;
@@ -72,13 +72,13 @@ impl Source {
     /// Opens a folder, `http(s)://…` or `postgresql://…`.
     pub fn open(text: &str, password: Option<&Path>, token: Option<&Path>) -> Result<Self, AuditError> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            let options = place::options(text, password)?;
+            let options = connection::connect_options(text, password)?;
             let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
             return Ok(Self::Database { options: Box::new(options), pool });
         }
         if text.starts_with("http://") || text.starts_with("https://") {
             let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
-            let token = token.map(place::read_secret).transpose()?;
+            let token = token.map(connection::read_secret).transpose()?;
             return Ok(Self::Server { client, prefix: text.trim_end_matches('/').to_owned(), token });
         }
         Ok(Self::Folder(text.into()))

@@ -17,7 +17,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::{error::AuditError, place::read_secret};
+use crate::{connection::read_secret, error::AuditError};
 
 /// The file that the one process keeps locked.
 const LOCK: &str = "witness.lock";

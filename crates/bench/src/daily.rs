@@ -11,7 +11,7 @@ use context::Clock;
 
 use crate::{
     load::{Rate, Request, drive},
-    outcome::Outcome,
+    outcome::BenchResult,
     pgbench::{Pgbench, Trust},
     stage::Stage,
 };
@@ -26,7 +26,7 @@ struct Row {
     variable: Rate,
 }
 
-pub async fn run(seconds: u64, rounds: usize, clients: &[usize], connections: usize) -> Outcome<()> {
+pub async fn run(seconds: u64, rounds: usize, clients: &[usize], connections: usize) -> BenchResult<()> {
     let length = Duration::from_secs(seconds);
     let stage = Stage::set(PEOPLE, connections).await?;
     let pgbench = Pgbench::prepare(&stage).await?;

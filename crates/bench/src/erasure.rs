@@ -7,12 +7,12 @@ use chrono::{Days, NaiveDate};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::{load::answer_to, outcome::Outcome, stage::Stage};
+use crate::{load::answer_to, outcome::BenchResult, stage::Stage};
 
 /// Days in one batch. The next batch amends the same days.
 const DAYS: u64 = 366;
 
-pub async fn run(people: usize, events: usize) -> Outcome<()> {
+pub async fn run(people: usize, events: usize) -> BenchResult<()> {
     let stage = Stage::set_with(people, 8, &["--grace", "0"]).await?;
     let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).await?;
     let mut times = Vec::with_capacity(people);
@@ -28,7 +28,7 @@ pub async fn run(people: usize, events: usize) -> Outcome<()> {
 }
 
 /// Submits days, and amends them until there are `events` events.
-async fn fill(stream: &mut TcpStream, token: &str, events: usize) -> Outcome<()> {
+async fn fill(stream: &mut TcpStream, token: &str, events: usize) -> BenchResult<()> {
     let last = NaiveDate::from_ymd_opt(2025, 12, 31).ok_or("a date")?;
     let (mut left, mut minutes) = (events, 400);
     while left > 0 {
@@ -49,7 +49,7 @@ async fn fill(stream: &mut TcpStream, token: &str, events: usize) -> Outcome<()>
 
 /// Asks for the erasure, reads the token from the mail, confirms, and waits until the person is erased. Returns the
 /// milliseconds from the confirmation on.
-async fn erase(stream: &mut TcpStream, stage: &Stage, person: usize) -> Outcome<f64> {
+async fn erase(stream: &mut TcpStream, stage: &Stage, person: usize) -> BenchResult<f64> {
     let token = &stage.tokens[person];
     post(stream, token, "/v1/privacy/delete-data", &json!({ "deletion_type": "full" })).await?;
     let mailed = mailed_token(&stage.scratch().join("mail")).await?;
@@ -66,7 +66,7 @@ async fn erase(stream: &mut TcpStream, stage: &Stage, person: usize) -> Outcome<
     Ok(started.elapsed().as_secs_f64() * 1000.0)
 }
 
-async fn post(stream: &mut TcpStream, token: &str, target: &str, body: &Value) -> Outcome<String> {
+async fn post(stream: &mut TcpStream, token: &str, target: &str, body: &Value) -> BenchResult<String> {
     let body = body.to_string();
     let request = format!(
         "POST {target} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
@@ -77,7 +77,7 @@ async fn post(stream: &mut TcpStream, token: &str, target: &str, body: &Value) -
 }
 
 /// The token in the only letter. The letter is removed from the folder.
-async fn mailed_token(folder: &Path) -> Outcome<String> {
+async fn mailed_token(folder: &Path) -> BenchResult<String> {
     let is_token = |line: &&str| line.len() == 43 && !line.contains(' ');
     for _ in 0..500 {
         for entry in fs::read_dir(folder)? {

@@ -12,13 +12,13 @@ use lethe::{
         rights::consent,
     },
     auth::Tokens,
-    data::place::Folder,
+    data::home::Folder,
     server::{self, Settings},
 };
 use tokio::net::TcpStream;
 use vault::Vault;
 
-use crate::{load::answer_to, outcome::Outcome, stage::Stage};
+use crate::{load::answer_to, outcome::BenchResult, stage::Stage};
 
 /// How many records are submitted in one transaction.
 const BATCH: usize = 1000;
@@ -26,7 +26,7 @@ const BATCH: usize = 1000;
 const TIMED: usize = 1000;
 const FORMATS: [&str; 2] = ["json", "csv"];
 
-pub async fn run(rounds: usize, many: usize) -> Outcome<()> {
+pub async fn run(rounds: usize, many: usize) -> BenchResult<()> {
     let stage = Stage::set(2, 8).await?;
     let filler = Filler::open(&stage).await?;
     filler.fill(&stage.tokens[0], TIMED).await?;
@@ -63,7 +63,13 @@ pub async fn run(rounds: usize, many: usize) -> Outcome<()> {
 
 /// Asks for a file and waits until it is complete. Returns its size, and in `most` the most memory that the server took
 /// meanwhile.
-async fn export(stream: &mut TcpStream, stage: &Stage, person: usize, format: &str, most: &mut u64) -> Outcome<u64> {
+async fn export(
+    stream: &mut TcpStream,
+    stage: &Stage,
+    person: usize,
+    format: &str,
+    most: &mut u64,
+) -> BenchResult<u64> {
     let head = format!("host: localhost\r\nauthorization: Bearer {}\r\n", stage.tokens[person]);
     let body = format!(r#"{{"request_type":"full","format":"{format}"}}"#);
     let ask = format!(
@@ -97,7 +103,7 @@ struct Filler {
 }
 
 impl Filler {
-    async fn open(stage: &Stage) -> Outcome<Self> {
+    async fn open(stage: &Stage) -> BenchResult<Self> {
         let folder = Folder::open(stage.scratch())?;
         let vault = Arc::new(Vault::new(folder.present_ring(None)?));
         let settings = Settings::new(folder, Clock::system());
@@ -105,7 +111,7 @@ impl Filler {
         Ok(Self { app, tokens: Tokens::new(vault, None) })
     }
 
-    async fn fill(&self, token: &str, count: usize) -> Outcome<()> {
+    async fn fill(&self, token: &str, count: usize) -> BenchResult<()> {
         let claims = self.tokens.verify(token, self.app.clock.now()).ok_or("a token of ours")?;
         let ctx = Ctx::system(self.app.clock.clone()).for_subject(claims.subject, Some(claims.session));
         consent::decide(&self.app, &ctx, Purpose::Wordbook, true, None).await?;

@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::outcome::Outcome;
+use crate::outcome::BenchResult;
 
 /// The result of a measurement.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,7 @@ pub async fn drive(
     length: Duration,
     counter: &Arc<AtomicUsize>,
     request: &Arc<Request>,
-) -> Outcome<Rate> {
+) -> BenchResult<Rate> {
     let started = Instant::now();
     let tasks: Vec<_> = (0..clients)
         .map(|_| tokio::spawn(connection(port, started + length, counter.clone(), request.clone())))
@@ -68,7 +68,12 @@ pub async fn drive(
     Ok(Rate::of(latencies, started.elapsed()))
 }
 
-async fn connection(port: u16, until: Instant, counter: Arc<AtomicUsize>, request: Arc<Request>) -> Outcome<Vec<f64>> {
+async fn connection(
+    port: u16,
+    until: Instant,
+    counter: Arc<AtomicUsize>,
+    request: Arc<Request>,
+) -> BenchResult<Vec<f64>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
     let (mut latencies, mut answer) = (Vec::new(), Vec::with_capacity(4096));
@@ -86,7 +91,7 @@ async fn connection(port: u16, until: Instant, counter: Arc<AtomicUsize>, reques
 }
 
 /// Sends one request and returns the answer, including its head.
-pub async fn answer_to(stream: &mut TcpStream, request: &str) -> Outcome<String> {
+pub async fn answer_to(stream: &mut TcpStream, request: &str) -> BenchResult<String> {
     let mut answer = Vec::with_capacity(4096);
     stream.write_all(request.as_bytes()).await?;
     read_answer(stream, &mut answer).await?;
@@ -94,7 +99,7 @@ pub async fn answer_to(stream: &mut TcpStream, request: &str) -> Outcome<String>
 }
 
 /// Reads one answer: a head, and as many bytes of body as the head says.
-async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Outcome<()> {
+async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> BenchResult<()> {
     answer.clear();
     loop {
         if stream.read_buf(answer).await? == 0 {

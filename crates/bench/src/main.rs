@@ -16,7 +16,7 @@ mod verify;
 
 use clap::{Parser, Subcommand};
 
-use crate::outcome::Outcome;
+use crate::outcome::BenchResult;
 
 /// How fast the server is.
 #[derive(Parser)]
@@ -97,7 +97,7 @@ enum What {
 }
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
+async fn main() -> BenchResult<()> {
     match Cli::parse().what {
         What::Daily { seconds, rounds, clients, connections } => {
             daily::run(seconds, rounds, &clients, connections).await

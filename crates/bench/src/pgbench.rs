@@ -9,9 +9,9 @@ use std::{
 };
 
 use db::{Address, Login};
-use lethe::data::place::Database;
+use lethe::data::home::Database;
 
-use crate::{load::Rate, outcome::Outcome, stage::Stage};
+use crate::{load::Rate, outcome::BenchResult, stage::Stage};
 
 /// The rows are as long as the server's: sealed payload and metadata of a work day.
 const SCRIPT: &str = r#"\if :minted = 0
@@ -64,7 +64,7 @@ pub enum Trust {
 
 impl<'s> Pgbench<'s> {
     /// Makes the two databases.
-    pub async fn prepare(stage: &'s Stage) -> Outcome<Self> {
+    pub async fn prepare(stage: &'s Stage) -> BenchResult<Self> {
         let Database { address, admin } = &stage.database;
         let client = db::admin(&Address { database: "postgres".to_owned(), ..address.clone() }, admin, None).await?;
         for (name, more) in [("p_ticket", ""), ("p_variable", PLAIN)] {
@@ -72,7 +72,7 @@ impl<'s> Pgbench<'s> {
             let copy = Address { database: name.to_owned(), ..address.clone() };
             let mut migrated = db::admin(&copy, admin, None).await?;
             db::migrate(&mut migrated).await?;
-            let ring = lethe::data::place::Folder::open(stage.scratch())?.ring(None)?;
+            let ring = lethe::data::home::Folder::open(stage.scratch())?.ring(None)?;
             db::install_pads(&migrated, &ring.ticket_key()).await?;
             migrated.batch_execute(HELPERS).await?;
             migrated.batch_execute(more).await?;
@@ -82,7 +82,7 @@ impl<'s> Pgbench<'s> {
     }
 
     /// Runs P for `length`.
-    pub fn measure(&self, trust: Trust, clients: usize, length: Duration) -> Outcome<Rate> {
+    pub fn measure(&self, trust: Trust, clients: usize, length: Duration) -> BenchResult<Rate> {
         let folder = self.stage.scratch();
         let database = match trust {
             Trust::Ticket => "p_ticket",
@@ -105,7 +105,7 @@ impl<'s> Pgbench<'s> {
 }
 
 /// Reads and removes pgbench's logs: the third column is the latency in microseconds.
-fn latencies_ms(folder: &Path) -> Outcome<Vec<f64>> {
+fn latencies_ms(folder: &Path) -> BenchResult<Vec<f64>> {
     let mut latencies = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -24,18 +24,18 @@ use lethe::{
         statistics::hospital,
     },
     auth::codes::Proof,
-    data::place::Folder,
+    data::home::Folder,
     server::{self, Settings, Store},
 };
 use tokio::task::JoinSet;
 use vault::Vault;
 
-use crate::outcome::Outcome;
+use crate::outcome::BenchResult;
 
 const AT_ONCE: usize = 8;
 
 /// Fills a database, releases, and prints.
-pub async fn run(people: usize, days: usize) -> Outcome<()> {
+pub async fn run(people: usize, days: usize) -> BenchResult<()> {
     let dir = tempfile::tempdir()?;
     let folder = Folder::open(dir.path())?;
     // Filling is not measured, so it may be fast and unsafe.
@@ -91,7 +91,7 @@ fn peak_mib(id: u32) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
-async fn fill(app: &Arc<App>, people: usize, days: usize, quarter: Quarter) -> Outcome<()> {
+async fn fill(app: &Arc<App>, people: usize, days: usize, quarter: Quarter) -> BenchResult<()> {
     let mut tasks = JoinSet::new();
     for number in 0..people {
         if tasks.len() >= AT_ONCE {
@@ -110,7 +110,7 @@ fn nth<C: Choice>(number: usize) -> C {
     C::parse(C::NAMES[number % C::NAMES.len()]).expect("a name of the list")
 }
 
-async fn submit(app: &App, number: usize, days: usize, quarter: Quarter) -> Outcome<()> {
+async fn submit(app: &App, number: usize, days: usize, quarter: Quarter) -> BenchResult<()> {
     let ctx = Ctx::anonymous(app.clock.clone(), Client::default(), RequestId::random());
     let work = WorkProfile {
         hospital_id: format!("hospital-{}", number % 50),

@@ -9,12 +9,12 @@ use std::{
 use context::Clock;
 use lethe::{
     backup::{self, Progress},
-    data::place::{Database, Folder},
+    data::home::{Database, Folder},
     server::{Settings, Store},
 };
 use vault::Vault;
 
-use crate::outcome::Outcome;
+use crate::outcome::BenchResult;
 
 /// Records of the busy person, and versions of each record. With the reads of them this makes 50,000 events.
 const RECORDS: u64 = 3_642;
@@ -23,7 +23,7 @@ const VERSIONS: u64 = 13;
 const EACH: u64 = 17;
 const EVENTS_OF_EACH: u64 = 47;
 
-pub async fn run(events: u64) -> Outcome<()> {
+pub async fn run(events: u64) -> BenchResult<()> {
     let dir = tempfile::tempdir()?;
     let folder = Folder::open(dir.path())?;
     let store = Store::start(&folder, &[]).await?;

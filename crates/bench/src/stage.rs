@@ -14,13 +14,13 @@ use domain::{RoleLevel, Specialty, StateCode, kinds::WorkProfile, rights::consen
 use lethe::{
     app::identity::account::{self, Registration},
     auth::{Tokens, codes::Proof},
-    data::place::{Database, Folder},
+    data::home::{Database, Folder},
     server::{self, Settings, Store},
 };
 use tokio::net::TcpStream;
 use vault::Vault;
 
-use crate::outcome::Outcome;
+use crate::outcome::BenchResult;
 
 /// Everything that a measurement needs. Dropping it stops the server and the cluster.
 pub struct Stage {
@@ -39,12 +39,12 @@ pub struct Stage {
 
 impl Stage {
     /// Sets up `people` signed-in people and a server with `connections` connections.
-    pub async fn set(people: usize, connections: usize) -> Outcome<Self> {
+    pub async fn set(people: usize, connections: usize) -> BenchResult<Self> {
         Self::set_with(people, connections, &[]).await
     }
 
     /// The same with more arguments for the server.
-    pub async fn set_with(people: usize, connections: usize, more: &[&str]) -> Outcome<Self> {
+    pub async fn set_with(people: usize, connections: usize, more: &[&str]) -> BenchResult<Self> {
         let dir = tempfile::tempdir()?;
         let folder = Folder::open(dir.path())?;
         // pgbench and the server log in as the same role, whose limit is a share of these connections.
@@ -77,14 +77,14 @@ impl Stage {
     }
 
     /// The server's resident memory in MiB.
-    pub fn resident_mib(&self) -> Outcome<u64> {
+    pub fn resident_mib(&self) -> BenchResult<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.id()))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
         let kib: u64 = line.split_whitespace().nth(1).ok_or("no VmRSS")?.parse()?;
         Ok(kib / 1024)
     }
 
-    async fn wait(&self) -> Outcome<()> {
+    async fn wait(&self) -> BenchResult<()> {
         for _ in 0..200 {
             if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
                 return Ok(());
@@ -109,7 +109,7 @@ async fn register(
     vault: Arc<Vault>,
     passwords: &Passwords,
     people: usize,
-) -> Outcome<Vec<String>> {
+) -> BenchResult<Vec<String>> {
     let settings = Settings::new(folder.clone(), Clock::system());
     let app = server::open(&settings, database, vault.clone(), passwords).await?;
     let long = Tokens::new(vault, Some(TimeDelta::hours(12)));
@@ -133,7 +133,7 @@ async fn register(
 }
 
 /// Starts the server binary that lies in the same folder as this binary.
-fn serve(folder: &Path, database: &Database, port: u16, connections: usize, more: &[&str]) -> Outcome<Child> {
+fn serve(folder: &Path, database: &Database, port: u16, connections: usize, more: &[&str]) -> BenchResult<Child> {
     let binary = std::env::current_exe()?.with_file_name("lethe");
     if !binary.exists() {
         return Err(format!("{} is missing: run `cargo build --release` first", binary.display()).into());

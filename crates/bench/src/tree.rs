@@ -7,12 +7,12 @@ use std::{
 
 use tokio_postgres::Client;
 
-use crate::{daily::submissions, load::drive, outcome::Outcome, stage::Stage};
+use crate::{daily::submissions, load::drive, outcome::BenchResult, stage::Stage};
 
 const PEOPLE: usize = 256;
 const CLIENTS: usize = 8;
 
-pub async fn run(seconds: u64, rounds: usize) -> Outcome<()> {
+pub async fn run(seconds: u64, rounds: usize) -> BenchResult<()> {
     let length = Duration::from_secs(seconds);
     let stage = Stage::set(PEOPLE, 16).await?;
     let (counter, request) = (Arc::new(AtomicUsize::new(0)), submissions(&stage));
@@ -40,7 +40,7 @@ pub async fn run(seconds: u64, rounds: usize) -> Outcome<()> {
 }
 
 /// Waits until the tree covers the log.
-async fn whole(client: &Client) -> Outcome<()> {
+async fn whole(client: &Client) -> BenchResult<()> {
     let sql = "SELECT (SELECT count(*) FROM log.events) - coalesce((SELECT size FROM log.trees WHERE tree = 1), 0)";
     for _ in 0..1200 {
         if client.query_one(sql, &[]).await?.get::<_, i64>(0) <= 0 {

@@ -11,9 +11,9 @@ use auditor::{
 use aws_lc_rs::digest;
 use transparency::{Edge, LogKey, Policy, TILE_HASHES, bundle, entries, record_hash, sign_checkpoint, tile_path};
 
-use crate::outcome::Outcome;
+use crate::outcome::BenchResult;
 
-pub async fn run(events: u64, rounds: usize) -> Outcome<()> {
+pub async fn run(events: u64, rounds: usize) -> BenchResult<()> {
     let folder = tempfile::tempdir()?;
     let (note, key) = make(folder.path(), events)?;
     let (policy, notes) = (Policy::of(key), [note]);
@@ -49,9 +49,9 @@ pub async fn run(events: u64, rounds: usize) -> Outcome<()> {
 }
 
 /// Writes a log as a folder. Returns its checkpoint and key.
-fn make(folder: &Path, events: u64) -> Outcome<(String, LogKey)> {
+fn make(folder: &Path, events: u64) -> BenchResult<(String, LogKey)> {
     let mut edge = Edge::default();
-    let write = |path: String, bytes: &[u8]| -> Outcome<()> {
+    let write = |path: String, bytes: &[u8]| -> BenchResult<()> {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().ok_or("a path has a folder")?)?;
         Ok(fs::write(path, bytes)?)
@@ -100,7 +100,7 @@ fn leaf(number: u64) -> Vec<u8> {
 }
 
 /// Reads and hashes all leaves; each thread takes its share of the bundles. Returns the number of bytes.
-fn hash(folder: &Path, events: u64, threads: u64) -> Outcome<u64> {
+fn hash(folder: &Path, events: u64, threads: u64) -> BenchResult<u64> {
     std::thread::scope(|scope| {
         let shares: Vec<_> =
             (0..threads).map(|share| scope.spawn(move || hash_share(folder, events, share, threads))).collect();
@@ -108,7 +108,7 @@ fn hash(folder: &Path, events: u64, threads: u64) -> Outcome<u64> {
     })
 }
 
-fn hash_share(folder: &Path, events: u64, share: u64, threads: u64) -> Outcome<u64> {
+fn hash_share(folder: &Path, events: u64, share: u64, threads: u64) -> BenchResult<u64> {
     let mut bytes = 0;
     for number in (share..events.div_ceil(TILE_HASHES)).step_by(usize::try_from(threads)?) {
         let width = (events - number * TILE_HASHES).min(TILE_HASHES);

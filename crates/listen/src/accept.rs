@@ -46,10 +46,10 @@ impl LimitedAcceptor {
 
     async fn next(&mut self) -> (LimitedStream, Peer) {
         loop {
-            if self.connections.places.is_full() {
+            if self.connections.slots.is_full() {
                 self.say("all connections are taken; others wait");
             }
-            let permit = self.connections.places.free().await;
+            let permit = self.connections.slots.free().await;
             let accepted = self.listener.accept().await;
             let accepted = accepted.and_then(|(stream, theirs)| {
                 let ours = stream.local_addr()?;
@@ -65,7 +65,7 @@ impl LimitedAcceptor {
                     continue;
                 }
             };
-            let Some(taken) = self.connections.places.take(peer, permit) else {
+            let Some(taken) = self.connections.slots.take(peer, permit) else {
                 self.say("a client has its share of connections already; more are refused");
                 // A client that does not read the answer is refused all the same.
                 let _ = stream.try_write(TOO_MANY);

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use poem::{Request, Response, http::header};
 use tokio::sync::watch;
 
-use crate::places::{Peer, Place, Places, most_connections};
+use crate::slots::{Peer, Slot, Slots, most_connections};
 
 /// How long things may take, and how many connections there may be.
 #[derive(Clone, Copy, Debug)]
@@ -57,15 +57,15 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Connections {
     limits: Limits,
-    pub(crate) places: Places,
+    pub(crate) slots: Slots,
     stopping: watch::Sender<bool>,
 }
 
 impl Connections {
     /// No connection yet. Peers in `exempt` are not limited per client: they are proxies, which speak for many clients.
     pub fn new(limits: Limits, exempt: Vec<std::net::IpAddr>) -> Arc<Self> {
-        let places = Places::new(limits.connections, limits.connections_per_client, exempt);
-        Arc::new(Self { limits, places, stopping: watch::Sender::new(false) })
+        let slots = Slots::new(limits.connections, limits.connections_per_client, exempt);
+        Arc::new(Self { limits, slots, stopping: watch::Sender::new(false) })
     }
 
     pub fn limits(&self) -> Limits {
@@ -89,11 +89,11 @@ impl Connections {
     /// Marks the connection of a request as at work, until the returned value is dropped.
     pub fn begin(&self, request: &Request) -> Work {
         let peer = Peer::of(request);
-        let place = peer.and_then(|peer| self.places.find(&peer)).unwrap_or_default();
-        if let Some(place) = place.upgrade() {
-            place.begin();
+        let slot = peer.and_then(|peer| self.slots.find(&peer)).unwrap_or_default();
+        if let Some(slot) = slot.upgrade() {
+            slot.begin();
         }
-        Work(place)
+        Work(slot)
     }
 
     /// Waits for an answer as long as a request may take, or until the last call of the stop; `None` if the answer came
@@ -113,7 +113,7 @@ impl Connections {
 
 /// A request that is being worked on. Its connection keeps its slot meanwhile.
 #[derive(Debug)]
-pub struct Work(Weak<Place>);
+pub struct Work(Weak<Slot>);
 
 impl Work {
     /// Keeps the mark until the body of an answer is sent, if the body is written piece by piece. Such an answer
@@ -133,8 +133,8 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        if let Some(place) = self.0.upgrade() {
-            place.end();
+        if let Some(slot) = self.0.upgrade() {
+            slot.end();
         }
     }
 }

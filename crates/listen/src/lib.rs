@@ -8,11 +8,11 @@
 
 mod accept;
 mod connections;
-mod places;
+mod slots;
 mod stream;
 
 pub use connections::{Connections, Limits, Work};
 
 pub use accept::LimitedAcceptor;
-pub use places::{Peer, most_connections};
+pub use slots::{Peer, most_connections};
 pub use stream::LimitedStream;

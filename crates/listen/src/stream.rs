@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     connections::{Connections, Limits},
-    places::{Place, Taken},
+    slots::{HeldSlot, Slot},
 };
 
 /// How long a connection without a request stays open once the server stops, because an answer may still be leaving.
@@ -34,7 +34,7 @@ type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A TCP connection that keeps to [`Limits`].
 pub struct LimitedStream {
     stream: TcpStream,
-    taken: Taken,
+    taken: HeldSlot,
     limits: Limits,
     /// `None` once the stop has begun.
     stop: Option<Stop>,
@@ -71,7 +71,7 @@ impl Timer {
 }
 
 impl LimitedStream {
-    pub(crate) fn new(stream: TcpStream, taken: Taken, connections: &Connections) -> Self {
+    pub(crate) fn new(stream: TcpStream, taken: HeldSlot, connections: &Connections) -> Self {
         Self {
             stream,
             taken,
@@ -84,13 +84,13 @@ impl LimitedStream {
         }
     }
 
-    fn place(&self) -> &Arc<Place> {
-        &self.taken.place
+    fn slot(&self) -> &Arc<Slot> {
+        &self.taken.slot
     }
 
     /// When the first byte came of a head that is not complete yet.
     fn head_since(&self) -> Option<Instant> {
-        self.head.filter(|(_, begun)| *begun == self.place().begun()).map(|(since, _)| since)
+        self.head.filter(|(_, begun)| *begun == self.slot().begun()).map(|(since, _)| since)
     }
 
     /// Whether the connection has kept its slot for too long without a request.
@@ -100,10 +100,10 @@ impl LimitedStream {
         {
             self.stop = None;
         }
-        let idle = self.place().after(self.limits.idle);
+        let idle = self.slot().after(self.limits.idle);
         let mut until = self.head_since().map_or(idle, |since| since + self.limits.head);
         if self.stop.is_none() {
-            until = until.min(self.place().after(REST));
+            until = until.min(self.slot().after(REST));
         }
         self.reading.has_come(until, cx)
     }
@@ -111,7 +111,7 @@ impl LimitedStream {
     /// Notes the outcome of a write. Ends a connection whose client takes nothing.
     fn written<T>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.place().touch();
+            self.slot().touch();
             self.writing.forget();
             return outcome;
         }
@@ -128,14 +128,14 @@ impl AsyncRead for LimitedStream {
         let outcome = Pin::new(&mut this.stream).poll_read(cx, buf);
         // The reader waits for the socket and would not come back by itself when an answer has left, so it is woken
         // then.
-        this.place().wake_at_end(cx.waker());
-        if this.place().is_working() {
+        this.slot().wake_at_end(cx.waker());
+        if this.slot().is_working() {
             // Bodies have time limits of their own, and so has the request as a whole.
             return outcome;
         }
         if outcome.is_ready() {
             if this.head_since().is_none() {
-                this.head = Some((Instant::now(), this.place().begun()));
+                this.head = Some((Instant::now(), this.slot().begun()));
             }
             return outcome;
         }

@@ -10,15 +10,15 @@ use std::{
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Takes the lock of a file; closing the file gives the lock back. Fails with [`io::ErrorKind::TimedOut`] if another
-/// process holds the lock for all of `patience`.
-pub fn lock_within(file: &File, patience: Duration) -> io::Result<()> {
+/// process holds the lock for all of `timeout`.
+pub fn lock_within(file: &File, timeout: Duration) -> io::Result<()> {
     let started = Instant::now();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) if started.elapsed() < patience => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) if started.elapsed() < timeout => thread::sleep(PAUSE),
             Err(TryLockError::WouldBlock) => {
-                let text = format!("another process has held its lock for {} s (`fuser` names it)", patience.as_secs());
+                let text = format!("another process has held its lock for {} s (`fuser` names it)", timeout.as_secs());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
             Err(TryLockError::Error(error)) => return Err(error),

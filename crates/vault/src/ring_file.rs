@@ -266,7 +266,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<RingFile, RingError> {
 }
 
 /// How long a server waits for another server's change of the ring.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Holds the ring's lock file until dropped, so that servers which share a ring change it one after the other.
 pub(crate) fn hold(path: &Path) -> Result<File, RingError> {
@@ -274,7 +274,7 @@ pub(crate) fn hold(path: &Path) -> Result<File, RingError> {
     let options =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.with_extension("lock"));
     let file = options.map_err(io)?;
-    lock_within(&file, PATIENCE).map_err(io)?;
+    lock_within(&file, LOCK_TIMEOUT).map_err(io)?;
     Ok(file)
 }
 

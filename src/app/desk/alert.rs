@@ -13,8 +13,8 @@ use domain::{
 use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
     desk::alert::{
-        DeliveryRow, Found, Wanted, deliveries_replay, delivery_list, newest_of_type, pattern_find, session_subject,
-        suspension_put,
+        DeliveryRow, Found, PatternQuery, deliveries_replay, delivery_list, newest_of_type, pattern_find,
+        session_subject, suspension_put,
     },
     log::audit::newest,
     records::record::record_list,
@@ -44,7 +44,7 @@ pub struct Raised {
 /// Looks for the pattern of a rule and raises an alert for each find; returns how many alerts it raised.
 pub async fn look(app: &App, rule: &Rule) -> Result<usize, AppError> {
     let now = app.clock.now();
-    let wanted = Wanted {
+    let wanted = PatternQuery {
         event_type: rule.event.clone(),
         kind: rule.kind.clone(),
         roles: rule.roles.clone(),

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use domain::{EVENT_TYPES, desk::alert::Severity, json};
 use serde::Deserialize;
 
-use crate::data::place::PlaceError;
+use crate::data::home::HomeError;
 
 /// Whose events are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -79,9 +79,9 @@ impl Rules {
     }
 
     /// Reads the rules of a file.
-    pub fn read(path: &Path) -> Result<Self, PlaceError> {
-        let text = std::fs::read_to_string(path).map_err(|error| PlaceError::Io(path.into(), error))?;
-        Self::parse(&text).map_err(|fault| PlaceError::Malformed(path.into(), fault))
+    pub fn read(path: &Path) -> Result<Self, HomeError> {
+        let text = std::fs::read_to_string(path).map_err(|error| HomeError::Io(path.into(), error))?;
+        Self::parse(&text).map_err(|fault| HomeError::Malformed(path.into(), fault))
     }
 
     fn parse(text: &str) -> Result<Self, String> {

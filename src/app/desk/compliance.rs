@@ -7,7 +7,7 @@ use db::FromRow;
 use domain::{
     desk::{
         alert::{Alert, AlertEvent},
-        drill::{Drill, DrillEvent, Outcome},
+        drill::{Drill, DrillEvent, DrillResult},
         extension::{self, Extend, Extension},
     },
     kinds::CONTACT,
@@ -57,7 +57,7 @@ pub struct Overview {
     /// Privileged accounts.
     pub staff: Vec<StaffRow>,
     /// The result of the last drill; `None` if there was none.
-    pub drill: Option<Outcome>,
+    pub drill: Option<DrillResult>,
     /// Versions of the key-encryption key: number, whether it is the current one, and when it was made.
     pub keys: Vec<(i32, bool, Option<DateTime<Utc>>)>,
     /// When the next rotation is due; `None` if the age of the current version is unknown.
@@ -176,7 +176,7 @@ pub async fn affected(
 }
 
 /// Records the outcome of a drill.
-pub async fn drill_record(app: &App, outcome: Outcome) -> Result<(), AppError> {
+pub async fn drill_record(app: &App, outcome: DrillResult) -> Result<(), AppError> {
     let (ctx, id) = (&Ctx::system(app.clock.clone()), SubjectId::NIL.to_string());
     frame::system_command::<Drill>(app, "drill_record", ctx, &id, outcome).await.map(drop)
 }

@@ -10,7 +10,7 @@ use domain::json;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::data::place::{PlaceError, read_secret};
+use crate::data::home::{HomeError, read_secret};
 
 /// An endpoint as the file holds it.
 #[derive(Deserialize)]
@@ -59,9 +59,9 @@ impl Endpoint {
     }
 
     /// Reads the endpoints of a file; refuses a file that is malformed or names an endpoint twice.
-    pub fn read(path: &Path) -> Result<Vec<Self>, PlaceError> {
-        let malformed = |fault: String| PlaceError::Malformed(path.into(), fault);
-        let text = std::fs::read_to_string(path).map_err(|error| PlaceError::Io(path.into(), error))?;
+    pub fn read(path: &Path) -> Result<Vec<Self>, HomeError> {
+        let malformed = |fault: String| HomeError::Malformed(path.into(), fault);
+        let text = std::fs::read_to_string(path).map_err(|error| HomeError::Io(path.into(), error))?;
         json::check(&text).map_err(malformed)?;
         let file: File = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         let mut endpoints: Vec<Self> = Vec::new();

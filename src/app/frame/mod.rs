@@ -19,7 +19,7 @@ use domain::{
     event::{About, Described},
     rights::consent::Purpose,
 };
-use event_log::{Event, Sealing, Store, Stream, Unit, cqrs_es::Aggregate, execute};
+use event_log::{Event, Sealing, Store, Stream, Unit, execute};
 use projections::{INLINE, identity::standing::standing, log::audit::newest, records::answer::AnswerRow};
 use serde::{Serialize, de::DeserializeOwned};
 use vault::{IndexKey, SubjectKeys, subject_insert};

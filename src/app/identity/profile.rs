@@ -19,7 +19,7 @@ use crate::app::{
     frame::{self, Frame, Standing},
     records::{
         opened::single,
-        record::{self, Batch, Expected, Outcome, Submission},
+        record::{self, Batch, Expected, Submission, Submitted},
     },
 };
 
@@ -54,7 +54,7 @@ pub async fn rectify(
     work: &WorkProfile,
     expected: Expected,
     today: NaiveDate,
-) -> Result<Outcome, AppError> {
+) -> Result<Submitted, AppError> {
     let submissions = [Submission { body: work.to_body(), expected: Some(expected), within: None }];
     let batch = Batch {
         operation: "account_rectify",

@@ -66,7 +66,7 @@ pub async fn begin(app: &App, ctx: &Ctx, email: &str, known: &Known, proof: &Pro
 pub async fn refresh(app: &App, ctx: &Ctx, token: &str, device_secret: Option<&str>) -> Result<Grant, AppError> {
     let ring = app.vault.ring();
     let lookup = sessions::refresh_lookup(ring, token);
-    let user_of_token = &sessions::User::of(ctx, ring.transit(ctx.now())?.0, device_secret);
+    let user_of_token = &sessions::TokenUser::of(ctx, ring.transit(ctx.now())?.0, device_secret);
     let successor = &sessions::RefreshToken::after(ring, token);
     let queries = || [sessions::refresh_get(lookup)];
     let [rows] = frame::ticket_query(app, "refresh_of", ctx, Gate::lookup(lookup), queries).await?;

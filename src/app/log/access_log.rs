@@ -20,7 +20,7 @@ use event_log::{Actor, Event, Trail, append};
 use tokio::sync::{mpsc, oneshot};
 use vault::SubjectKeys;
 
-use crate::{app::AppError, data::place::sync_folder};
+use crate::{app::AppError, data::home::sync_folder};
 
 const BATCH: usize = 256;
 const REPLAY_EVERY: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@
 
 use context::{Ctx, SubjectId};
 use db::FromRow;
-use domain::log::origin::{Left, LogOrigin, LogOriginCommand, LogOriginEvent};
+use domain::log::origin::{AbandonedTree, LogOrigin, LogOriginCommand, LogOriginEvent};
 use event_log::{
     cqrs_es::Aggregate,
     tree::{TreeRow, edge_get, tree_add, tree_list, tree_whole},
@@ -68,7 +68,7 @@ pub async fn reopen(app: &App) -> Result<Option<Checkpoint>, AppError> {
     let signed = known.unwrap_or_else(|| Checkpoint { size: left.size, root: kept_root, ..nothing(&left.origin) });
     let now = app.clock.now();
     frame::system_query(app, "tree_add", || [tree_add(&tree, now)]).await?;
-    let left = Left {
+    let left = AbandonedTree {
         previous: left.origin,
         previous_begins: left.begins.unsigned_abs(),
         kept_size: left.size,

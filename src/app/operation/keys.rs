@@ -21,7 +21,7 @@ use vault::{
 use crate::app::{App, AppError, frame};
 
 /// How long to wait until every server has read the ring; a server looks every second.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many people's ids are read at once.
 const PAGE: i64 = 500;
@@ -199,7 +199,7 @@ async fn everybody_has(app: &App, generation: u64) -> Result<(), KeysError> {
         let behind: i64 = rows.first().map_or(0, |row| row.get("servers"));
         match behind {
             0 => return Ok(()),
-            _ if started.elapsed() > PATIENCE => return Err(KeysError::Behind(behind)),
+            _ if started.elapsed() > WAIT_LIMIT => return Err(KeysError::Behind(behind)),
             _ => tokio::time::sleep(LOOK_EVERY).await,
         }
     }
@@ -214,7 +214,7 @@ async fn floor_raise(app: &App, version: i32) -> Result<(), KeysError> {
         let over: bool = rows[0].get("is_settled");
         match over {
             true => return Ok(()),
-            false if started.elapsed() > PATIENCE => return Err(KeysError::Busy),
+            false if started.elapsed() > WAIT_LIMIT => return Err(KeysError::Busy),
             false => tokio::time::sleep(LOOK_EVERY).await,
         }
     }

@@ -13,7 +13,6 @@ use domain::rights::{
     hold::{Hold, HoldCommand},
     restriction::{Restriction, RestrictionCommand},
 };
-use event_log::cqrs_es::Aggregate;
 use projections::{
     log::audit::newest,
     operation::restore::restore_unfinished,

@@ -122,7 +122,7 @@ pub enum Change {
 
 /// One record after a submission.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct Submitted {
     pub record: RecordId,
     pub change: Change,
     /// When it was submitted first.
@@ -139,7 +139,7 @@ pub async fn submit(
     ctx: &Ctx,
     batch: &Batch<'_>,
     once: Option<&Once<'_>>,
-) -> Result<Vec<Outcome>, AppError> {
+) -> Result<Vec<Submitted>, AppError> {
     let index = frame::index_key(app, ctx).await?;
     let claim = once.map(|once| Claim::new(batch.operation, once, &index));
     let kind = batch.kind;
@@ -310,7 +310,7 @@ async fn decide(
     batch: &Batch<'_>,
     hashes: &[[u8; 32]],
     present: &HashMap<Vec<u8>, RecordRow>,
-) -> Result<Vec<Outcome>, AppError> {
+) -> Result<Vec<Submitted>, AppError> {
     let (mut outcomes, mut entries, mut faults) = (Vec::new(), Vec::new(), batch.faults.clone());
     let mut seen = HashSet::new();
     for (submission, hash) in batch.submissions.iter().zip(hashes) {
@@ -347,7 +347,7 @@ async fn decide_one(
     submission: &Submission,
     hash: [u8; 32],
     present: Option<&RecordRow>,
-) -> Result<(Outcome, Option<RecordEntry>), AppError> {
+) -> Result<(Submitted, Option<RecordEntry>), AppError> {
     let (kind, ctx, unit) = (batch.kind, work.ctx, &work.unit);
     let now = ctx.now();
     let version = present.map_or(0, |row| row.event.sequence);
@@ -377,7 +377,7 @@ async fn decide_one(
         (None, _) => Change::Created,
         (Some(_), _) => Change::Amended,
     };
-    let outcome = Outcome {
+    let outcome = Submitted {
         record,
         change,
         submitted_at: present.map_or(now, |row| row.submitted_at),

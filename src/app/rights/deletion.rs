@@ -56,7 +56,7 @@ pub struct Wish {
 }
 
 /// A request that was just made.
-pub struct Asked {
+pub struct Requested {
     pub deletion: DeletionId,
     /// The phrase that the person must type to confirm.
     pub phrase: &'static str,
@@ -137,7 +137,7 @@ pub async fn request(
     scope: Scope,
     filter: Filter,
     reason: Option<String>,
-) -> Result<Asked, AppError> {
+) -> Result<Requested, AppError> {
     let wish = &Wish { filter: filter_of(scope, filter)?, reason };
     let (id, is_full) = (&ctx.subject.to_string(), scope == Scope::Full);
     let records = || if is_full { record_ages(ctx.subject) } else { record_all(ctx.subject) };
@@ -175,7 +175,7 @@ pub async fn request(
             let letter = if replaces { Letter::deletion_requested_anew } else { Letter::deletion_requested };
             work.post(&letter(&to, &token, scope.phrase(), expires_at))?;
             let held_until = SwitchesRow::of(&switches).held(ctx.now());
-            Ok::<_, AppError>(Some(Asked {
+            Ok::<_, AppError>(Some(Requested {
                 deletion,
                 phrase: scope.phrase(),
                 expires_at,

@@ -12,7 +12,7 @@ use domain::{
     kinds::{KINDS, kind},
     rights::{
         deletion::Scope,
-        export::{Export, ExportCommand, ExportFormat, Wanted},
+        export::{Export, ExportCommand, ExportFormat, ExportSpec},
     },
 };
 use event_log::cqrs_es::Aggregate;
@@ -112,7 +112,7 @@ pub async fn request(
         }
         let text = serde_json::to_vec(means).expect("a filter can be written as JSON");
         let sealed = standing.keys.seal_trail(&place(export), &text).to_base64();
-        let wanted = Wanted { scope, format, sealed: sealed.clone() };
+        let wanted = ExportSpec { scope, format, sealed: sealed.clone() };
         let request = ExportCommand::Request(wanted);
         work.command::<Export>(&export.to_string(), &[], request).await?;
         work.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));

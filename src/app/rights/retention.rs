@@ -58,11 +58,11 @@ pub struct Rule {
 }
 
 /// The result of setting a rule.
-enum Outcome {
+enum Setting {
     /// The rule is set, or was set before.
     Done,
     /// The rule is shorter. Nothing was changed, because the letter about it must be counted first.
-    Shortens,
+    NeedsLetter,
 }
 
 /// Whether a record has outlived its time. Records that signing in needs never do. A shorter rule that waits does not
@@ -95,8 +95,8 @@ pub async fn set(app: &App, ctx: &Ctx, kind: &'static Kind, days: Option<u32>) -
         return Err(AppError::parameter("kind", "is kept as long as the account: signing in needs it"));
     }
     match step(app, ctx, kind, days, false).await? {
-        Outcome::Done => Ok(()),
-        Outcome::Shortens => {
+        Setting::Done => Ok(()),
+        Setting::NeedsLetter => {
             // Only a change that sends a letter is counted, so that nobody can keep the person from setting a rule back
             // by using up the letters.
             limit::count_letter(app, ctx).await?;
@@ -112,7 +112,7 @@ async fn step(
     kind: &'static Kind,
     days: Option<u32>,
     counted: bool,
-) -> Result<Outcome, AppError> {
+) -> Result<Setting, AppError> {
     let command = &RetentionCommand {
         kind: kind.name().to_owned(),
         days,
@@ -132,13 +132,13 @@ async fn step(
             standing.require_acting()?;
             if !counted {
                 work.undo();
-                return Ok(Outcome::Shortens);
+                return Ok(Setting::NeedsLetter);
             }
             let (before, after) = (before.or(kind.retention_days()), days.or(kind.retention_days()));
             let to = address_of(&standing.keys, &contact)?;
             work.post(&Letter::retention_shortened(&to, kind.title(), before, after, until))?;
         }
-        Ok(Outcome::Done)
+        Ok(Setting::Done)
     })
     .await
 }

@@ -36,7 +36,7 @@ use projections::{
     statistics::{
         hospital::{Hospital, hospital_list},
         release::{
-            Asked, EarlierRow, PaidRelease, PersonRow, Published, ReleaseRow, ledger_insert, published_count,
+            EarlierRow, PaidRelease, PersonRow, Published, PublishedFilter, ReleaseRow, ledger_insert, published_count,
             published_insert, published_list, release_alone, release_days, release_earlier, release_insert,
             release_list, release_people, release_profiles, spending_insert,
         },
@@ -381,7 +381,7 @@ pub async fn published(
     app: &App,
     ctx: &Ctx,
     table: Table,
-    asked: &Asked,
+    asked: &PublishedFilter,
     releases: &[(NaiveDate, i32)],
 ) -> Result<Vec<Published>, AppError> {
     frame::system_work(app, &app.db.api, "published_list", ctx, move |work| async move {

@@ -189,7 +189,7 @@ pub async fn get_tile_of(
 }
 
 async fn send_tile(app: &Arc<App>, request: &Request, tree: Option<i64>, path: &str) -> Result<Response> {
-    let wanted = Wanted::parse(path).ok_or_else(|| Refusal::from(AppError::Missing("tile")))?;
+    let wanted = TileRequest::parse(path).ok_or_else(|| Refusal::from(AppError::Missing("tile")))?;
     let _turn = turn(app).await;
     let (bytes, kept) = match wanted.level {
         Some(level) => {
@@ -217,7 +217,7 @@ async fn turn(app: &App) -> Option<tokio::sync::SemaphorePermit<'_>> {
 
 /// The tile or bundle that a path asks for.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted {
+struct TileRequest {
     /// The level of a tile; `None` for a bundle of entries.
     level: Option<u8>,
     tile: u64,
@@ -225,7 +225,7 @@ struct Wanted {
     width: u64,
 }
 
-impl Wanted {
+impl TileRequest {
     /// Reads `<level>/<number>[.p/<width>]`, in the one form in which it can be written.
     fn parse(path: &str) -> Option<Self> {
         let (level, rest) = path.split_once('/')?;
@@ -251,10 +251,10 @@ mod tests {
 
     #[test]
     fn a_path_is_read_in_its_one_form() {
-        let wanted = |level, tile, width| Some(Wanted { level, tile, width });
-        assert_eq!(Wanted::parse("0/000"), wanted(Some(0), 0, 256));
-        assert_eq!(Wanted::parse("1/x001/x234/067.p/8"), wanted(Some(1), 1_234_067, 8));
-        assert_eq!(Wanted::parse("entries/005.p/17"), wanted(None, 5, 17));
+        let wanted = |level, tile, width| Some(TileRequest { level, tile, width });
+        assert_eq!(TileRequest::parse("0/000"), wanted(Some(0), 0, 256));
+        assert_eq!(TileRequest::parse("1/x001/x234/067.p/8"), wanted(Some(1), 1_234_067, 8));
+        assert_eq!(TileRequest::parse("entries/005.p/17"), wanted(None, 5, 17));
         for wrong in [
             "",
             "0",
@@ -273,7 +273,7 @@ mod tests {
             "0/000/",
             "0/x999/x999/x999/x999/x999/x999/x999/999",
         ] {
-            assert_eq!(Wanted::parse(wrong), None, "{wrong}");
+            assert_eq!(TileRequest::parse(wrong), None, "{wrong}");
         }
     }
 }

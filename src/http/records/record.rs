@@ -214,27 +214,27 @@ impl RecordAnswer {
 
 /// Where a record stands in the order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct SortKey {
     date: Option<NaiveDate>,
     submitted_us: i64,
     record: RecordId,
 }
 
-impl Place {
+impl SortKey {
     fn of(kind: &Kind, record: &OpenRecord) -> Self {
         let submitted_us = record.submitted_at.timestamp_micros();
         Self { date: kind.date(&record.body), submitted_us, record: record.record }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SortKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let date = self.date.map_or_else(String::new, |date| date.to_string());
         write!(f, "{date} {} {}", self.submitted_us, self.record)
     }
 }
 
-impl FromStr for Place {
+impl FromStr for SortKey {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -390,7 +390,7 @@ impl RecordApi {
     ) -> Result<Json<RecordsAnswer>, Refusal> {
         let kind = open_kind(&kind_name)?;
         let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 100, 1000)?;
-        let after: Option<Place> = page.after.as_deref().map(cursor::part).transpose()?;
+        let after: Option<SortKey> = page.after.as_deref().map(cursor::part).transpose()?;
         let (range, asked) = days(from.0, to.0)?;
         if range.is_some() && !kind.is_dated() {
             let named = if from.0.is_some() { "from" } else { "to" };
@@ -398,7 +398,7 @@ impl RecordApi {
         }
         let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
         let (records, keys) = record::list(&app, caller.ctx(), "record_list", kind, range).await?;
-        let mut records: Vec<_> = records.into_iter().map(|record| (Place::of(kind, &record), record)).collect();
+        let mut records: Vec<_> = records.into_iter().map(|record| (SortKey::of(kind, &record), record)).collect();
         records.retain(|(place, _)| after.is_none_or(|after| *place > after));
         records.sort_by_key(|(place, _)| *place);
         let more = records.len() > page.limit;
@@ -477,14 +477,14 @@ mod tests {
 
     #[test]
     fn a_cursor_says_where_a_record_stands() {
-        let place = |date: &str| format!("{date} 12 {}", Uuid::nil()).parse::<Place>().ok();
+        let place = |date: &str| format!("{date} 12 {}", Uuid::nil()).parse::<SortKey>().ok();
         for date in ["", "2026-03-02"] {
             let known = place(date).expect("a place");
-            assert_eq!(known.to_string().parse::<Place>(), Ok(known));
+            assert_eq!(known.to_string().parse::<SortKey>(), Ok(known));
         }
         assert!(place("") < place("2026-03-02") && place("2026-03-02") < place("2026-03-03"));
         for wrong in ["", "x", "2026-03-02", "2026-03-02 x", "2026-03-02 12 x", "2026-13-02 12 x"] {
-            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+            assert!(wrong.parse::<SortKey>().is_err(), "{wrong}");
         }
     }
 }

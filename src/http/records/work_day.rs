@@ -19,7 +19,7 @@ use crate::{
         records::{
             once::Once,
             opened::OpenRecord,
-            record::{self, Batch, Change, Expected, Outcome, Submission},
+            record::{self, Batch, Change, Expected, Submission, Submitted},
         },
     },
     http::{
@@ -422,7 +422,7 @@ async fn submit(
     operation: &'static str,
     key: Option<&str>,
     DayBatch { days, expected, faults }: DayBatch<'_>,
-) -> Result<Vec<Outcome>, Refusal> {
+) -> Result<Vec<Submitted>, Refusal> {
     let key = idempotency_key(key)?;
     let submission = |(within, day): &(Option<String>, WorkDay)| Submission {
         body: day.to_body(),

@@ -17,7 +17,7 @@ use crate::{
     app::{
         App,
         log::access,
-        rights::deletion::{self, Asked, DeletionRequest},
+        rights::deletion::{self, DeletionRequest, Requested},
     },
     http::{
         problem::Refusal,
@@ -229,7 +229,7 @@ fn stays(scope: Scope, held_until: Option<DateTime<Utc>>) -> Vec<Remainder> {
 }
 
 impl DeletionAsked {
-    fn new(scope: Scope, asked: Asked) -> Self {
+    fn new(scope: Scope, asked: Requested) -> Self {
         let count = |(kind, count): (&'static str, usize)| KindCount {
             kind: kind.to_owned(),
             count: u32::try_from(count).unwrap_or(u32::MAX),
@@ -272,7 +272,7 @@ impl DeletionAnswer {
 pub enum DeletionTaken {
     /// A token is on its way to the address of the account.
     #[oai(status = 202)]
-    Asked(Json<DeletionAsked>),
+    Requested(Json<DeletionAsked>),
 }
 
 pub struct DeletionApi;
@@ -294,7 +294,7 @@ impl DeletionApi {
         let filter = filters.map(|filters| filters.filter(caller.zone())).unwrap_or_default();
         caller.count_letter(&app).await?;
         let asked = deletion::request(&app, caller.ctx(), scope, filter, reason).await?;
-        Ok(DeletionTaken::Asked(Json(DeletionAsked::new(scope, asked))))
+        Ok(DeletionTaken::Requested(Json(DeletionAsked::new(scope, asked))))
     }
 
     /// Confirm a deletion

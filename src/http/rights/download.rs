@@ -31,7 +31,7 @@ pub struct Wishes {
 
 /// What the header fields mean for a file.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum RangeAnswer {
     /// The file is not one that the caller demands.
     Failed,
     /// The caller has the file already.
@@ -57,22 +57,24 @@ impl Wishes {
     }
 
     /// What is asked for of a file with this tag and size, in the order of RFC 9110, 13.2.2.
-    pub fn ask(&self, etag: &str, size: u64) -> Asked {
+    pub fn ask(&self, etag: &str, size: u64) -> RangeAnswer {
         match self.conditions.reading(etag) {
-            Reading::Failed => return Asked::Failed,
-            Reading::Unchanged => return Asked::Unchanged,
+            Reading::Failed => return RangeAnswer::Failed,
+            Reading::Unchanged => return RangeAnswer::Unchanged,
             Reading::Shown => {}
         }
         // A date or a weak tag never matches.
         let counts = |tag: &Option<Tag>| tag.as_ref().is_some_and(|tag| tag.is_strongly(etag));
         let counts = self.if_range.as_ref().is_none_or(counts);
         match self.range.as_deref().filter(|_| counts).and_then(one_range) {
-            None => Asked::Whole,
-            Some((Some(first), _)) if first >= size => Asked::Outside,
-            Some((Some(first), last)) => Asked::Part(first..last.map_or(size, |last| last.saturating_add(1).min(size))),
-            Some((None, None | Some(0))) => Asked::Outside,
-            Some((None, Some(_))) if size == 0 => Asked::Outside,
-            Some((None, Some(count))) => Asked::Part(size.saturating_sub(count)..size),
+            None => RangeAnswer::Whole,
+            Some((Some(first), _)) if first >= size => RangeAnswer::Outside,
+            Some((Some(first), last)) => {
+                RangeAnswer::Part(first..last.map_or(size, |last| last.saturating_add(1).min(size)))
+            }
+            Some((None, None | Some(0))) => RangeAnswer::Outside,
+            Some((None, Some(_))) if size == 0 => RangeAnswer::Outside,
+            Some((None, Some(count))) => RangeAnswer::Part(size.saturating_sub(count)..size),
         }
     }
 }
@@ -208,48 +210,48 @@ mod tests {
         Wishes::read(HeaderText(range), &HeaderText(if_range), conditions)
     }
 
-    fn asked(fields: [Option<&str>; 4], size: u64) -> Asked {
+    fn asked(fields: [Option<&str>; 4], size: u64) -> RangeAnswer {
         wishes(fields).unwrap_or_else(|_| panic!("{fields:?} is refused")).ask("t", size)
     }
 
-    fn ask(range: &str) -> Asked {
+    fn ask(range: &str) -> RangeAnswer {
         asked([Some(range), None, None, None], 100)
     }
 
     #[test]
     fn one_range_is_taken_at_its_word_and_what_is_none_means_the_whole() {
-        assert_eq!(ask("bytes=0-0"), Asked::Part(0..1));
-        assert_eq!(ask("bytes=10-19"), Asked::Part(10..20));
-        assert_eq!(ask("bytes=90-"), Asked::Part(90..100));
-        assert_eq!(ask("bytes=90-1000"), Asked::Part(90..100));
-        assert_eq!(ask("bytes=-10"), Asked::Part(90..100));
-        assert_eq!(ask("bytes=-1000"), Asked::Part(0..100));
-        assert_eq!(ask("bytes=0-18446744073709551615"), Asked::Part(0..100));
+        assert_eq!(ask("bytes=0-0"), RangeAnswer::Part(0..1));
+        assert_eq!(ask("bytes=10-19"), RangeAnswer::Part(10..20));
+        assert_eq!(ask("bytes=90-"), RangeAnswer::Part(90..100));
+        assert_eq!(ask("bytes=90-1000"), RangeAnswer::Part(90..100));
+        assert_eq!(ask("bytes=-10"), RangeAnswer::Part(90..100));
+        assert_eq!(ask("bytes=-1000"), RangeAnswer::Part(0..100));
+        assert_eq!(ask("bytes=0-18446744073709551615"), RangeAnswer::Part(0..100));
         for outside in ["bytes=100-", "bytes=100-200", "bytes=-0"] {
-            assert_eq!(ask(outside), Asked::Outside, "{outside}");
+            assert_eq!(ask(outside), RangeAnswer::Outside, "{outside}");
         }
         for whole in ["bytes=9-8", "bytes=-", "bytes=0-1,5-6", "lines=1-2", "bytes=a-b", "bytes=+1-2", "", "bytes=1--2"]
         {
-            assert_eq!(ask(whole), Asked::Whole, "{whole}");
+            assert_eq!(ask(whole), RangeAnswer::Whole, "{whole}");
         }
-        assert_eq!(asked([Some("bytes=-5"), None, None, None], 0), Asked::Outside);
+        assert_eq!(asked([Some("bytes=-5"), None, None, None], 0), RangeAnswer::Outside);
     }
 
     #[test]
     fn tags_decide_what_counts() {
         let asked =
             |if_range, if_match, if_none_match| asked([Some("bytes=0-9"), if_range, if_match, if_none_match], 100);
-        assert_eq!(asked(Some("\"t\""), None, None), Asked::Part(0..10));
+        assert_eq!(asked(Some("\"t\""), None, None), RangeAnswer::Part(0..10));
         for other in ["\"u\"", "W/\"t\"", "Wed, 21 Oct 2015 07:28:00 GMT"] {
-            assert_eq!(asked(Some(other), None, None), Asked::Whole, "{other}");
+            assert_eq!(asked(Some(other), None, None), RangeAnswer::Whole, "{other}");
         }
         for same in ["\"t\"", "W/\"t\"", "\"a\", \"t\"", "*"] {
-            assert_eq!(asked(None, None, Some(same)), Asked::Unchanged, "{same}");
+            assert_eq!(asked(None, None, Some(same)), RangeAnswer::Unchanged, "{same}");
         }
-        assert_eq!(asked(None, None, Some("\"a\", \"b\"")), Asked::Part(0..10));
-        assert_eq!(asked(None, Some("*"), None), Asked::Part(0..10));
+        assert_eq!(asked(None, None, Some("\"a\", \"b\"")), RangeAnswer::Part(0..10));
+        assert_eq!(asked(None, Some("*"), None), RangeAnswer::Part(0..10));
         for other in ["\"u\"", "W/\"t\""] {
-            assert_eq!(asked(None, Some(other), Some("\"t\"")), Asked::Failed, "{other}");
+            assert_eq!(asked(None, Some(other), Some("\"t\"")), RangeAnswer::Failed, "{other}");
         }
         for wrong in ["", "\"t", "\"t\", \"u\"", "t\""] {
             assert!(wishes([None, Some(wrong), None, None]).is_err(), "{wrong}");

@@ -36,7 +36,7 @@ use crate::{
             header_field::{HeaderList, HeaderText},
             input::{Body, Fields, Input},
         },
-        rights::download::{Asked, Download, Wishes},
+        rights::download::{Download, RangeAnswer, Wishes},
         tag::Tag,
         types::OneOf,
     },
@@ -332,11 +332,11 @@ impl ExportApi {
         };
         let file = download::file(&app, &ctx, export).await.map_err(missing)?;
         let span = match wishes.ask(&file.etag, file.size) {
-            Asked::Failed => return Err(AppError::PreconditionFailed.into()),
-            Asked::Unchanged => return Ok(Download::unchanged(&file)),
-            Asked::Outside => return Ok(Download::outside(&file)),
-            Asked::Whole => None,
-            Asked::Part(span) => Some(span),
+            RangeAnswer::Failed => return Err(AppError::PreconditionFailed.into()),
+            RangeAnswer::Unchanged => return Ok(Download::unchanged(&file)),
+            RangeAnswer::Outside => return Ok(Download::outside(&file)),
+            RangeAnswer::Whole => None,
+            RangeAnswer::Part(span) => Some(span),
         };
         let reader = download::open(&app, &ctx, export).await.map_err(missing)?;
         let stream = reader.range(span.clone().unwrap_or(0..file.size)).await.map_err(AppError::from)?;

@@ -16,7 +16,7 @@ use poem_openapi::{
     payload::{Json, PlainText},
     types::Example,
 };
-use projections::statistics::release::{Asked, PaidRelease, Published, ReleaseRow};
+use projections::statistics::release::{PaidRelease, Published, PublishedFilter, ReleaseRow};
 
 use crate::{
     app::{
@@ -367,7 +367,7 @@ impl Wish {
         date.map(Some).ok_or_else(|| AppError::parameter(name, "must be a quarter such as 2025-Q1, or a date"))
     }
 
-    fn asked(&self, today: NaiveDate) -> Result<(Asked, bool), AppError> {
+    fn asked(&self, today: NaiveDate) -> Result<(PublishedFilter, bool), AppError> {
         let from = Self::bound("from", self.from.as_deref(), today, false)?;
         let to = Self::bound("to", self.to.as_deref(), today, true)?;
         if from.zip(to).is_some_and(|(from, to)| from > to) {
@@ -378,7 +378,7 @@ impl Wish {
             Some("csv") => true,
             Some(_) => return Err(AppError::parameter("format", "must be json or csv")),
         };
-        Ok((Asked { from, to, ..Asked::default() }, as_csv))
+        Ok((PublishedFilter { from, to, ..PublishedFilter::default() }, as_csv))
     }
 }
 
@@ -395,7 +395,7 @@ fn nobody(app: &App) -> Ctx {
 }
 
 /// Of each quarter that is asked for the newest release, and no other, so that no answer mixes two of one quarter.
-fn newest_of(releases: Vec<PaidRelease>, asked: &Asked) -> Vec<ReleaseRow> {
+fn newest_of(releases: Vec<PaidRelease>, asked: &PublishedFilter) -> Vec<ReleaseRow> {
     let within = |row: &ReleaseRow| {
         asked.from.is_none_or(|from| row.period_start >= from) && asked.to.is_none_or(|to| row.period_end <= to)
     };
@@ -407,10 +407,10 @@ fn newest_of(releases: Vec<PaidRelease>, asked: &Asked) -> Vec<ReleaseRow> {
 }
 
 /// Reads the published cells and, if they are asked for, the cells that are not published.
-async fn read(app: &App, tables: &[Table], wish: &Wish, more: Asked) -> Result<StatisticsAnswer, Refusal> {
+async fn read(app: &App, tables: &[Table], wish: &Wish, more: PublishedFilter) -> Result<StatisticsAnswer, Refusal> {
     let ctx = &nobody(app);
     let (times, as_csv) = wish.asked(ctx.now().date_naive())?;
-    let asked = Asked { from: times.from, to: times.to, ..more };
+    let asked = PublishedFilter { from: times.from, to: times.to, ..more };
     let (releases, hospitals) = release::releases(app, ctx).await?;
     let releases = newest_of(releases, &asked);
     let answered = |row: &ReleaseRow| AnsweredRelease {
@@ -479,10 +479,10 @@ impl AnalyticsApi {
         /// Whether to list the cells of which nothing is published; if absent, they are not listed.
         suppressed: Query<Option<bool>>,
     ) -> Result<StatisticsAnswer, Refusal> {
-        let more = Asked {
+        let more = PublishedFilter {
             state_code: choice::<StateCode>("state", state.0)?,
             specialty: choice::<Specialty>("specialty", specialty.0)?,
-            ..Asked::default()
+            ..PublishedFilter::default()
         };
         let wish = Wish { from: from.0, to: to.0, format: format.0, suppressed: suppressed.0.unwrap_or(false) };
         read(&app, &[Table::StateSpecialty, Table::StateRole], &wish, more).await
@@ -508,7 +508,7 @@ impl AnalyticsApi {
         /// Whether to list the cells of which nothing is published; if absent, they are not listed.
         suppressed: Query<Option<bool>>,
     ) -> Result<StatisticsAnswer, Refusal> {
-        let more = Asked { state_code: choice::<StateCode>("state", state.0)?, ..Asked::default() };
+        let more = PublishedFilter { state_code: choice::<StateCode>("state", state.0)?, ..PublishedFilter::default() };
         let wish = Wish { from: from.0, to: to.0, format: format.0, suppressed: suppressed.0.unwrap_or(false) };
         read(&app, &[Table::StateRole], &wish, more).await
     }
@@ -533,7 +533,7 @@ impl AnalyticsApi {
         /// Whether to list the cells of which nothing is published; if absent, they are not listed.
         suppressed: Query<Option<bool>>,
     ) -> Result<StatisticsAnswer, Refusal> {
-        let more = Asked { hospital_id: hospital_id.0, ..Asked::default() };
+        let more = PublishedFilter { hospital_id: hospital_id.0, ..PublishedFilter::default() };
         let wish = Wish { from: from.0, to: to.0, format: format.0, suppressed: suppressed.0.unwrap_or(false) };
         read(&app, &[Table::HospitalRole], &wish, more).await
     }

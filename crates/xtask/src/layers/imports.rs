@@ -13,7 +13,7 @@ use syn::{
 };
 
 use crate::layers::{
-    resolve::Place,
+    resolve::Target,
     tree::{FileId, ModuleId, Tree, attributes, is_for_tests},
     use_tree::{CRATES, leaves},
 };
@@ -63,7 +63,7 @@ impl Finder<'_> {
         }
     }
 
-    fn note(&mut self, places: &[Place], path: String, line: usize, is_by_use: bool, is_re_export: bool) {
+    fn note(&mut self, places: &[Target], path: String, line: usize, is_by_use: bool, is_re_export: bool) {
         let from = self.tree.modules[self.module].file;
         for to in places.iter().map(|place| self.tree.file_of(*place)).filter(|to| *to != from) {
             self.found.insert(Import { from, line, path: path.clone(), to, is_by_use, is_re_export });

@@ -6,7 +6,7 @@ use crate::layers::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Target {
     Module(ModuleId),
     /// An item, or a part of one, that this file defines.
     Item(FileId),
@@ -19,12 +19,12 @@ impl Tree {
     /// Everything to which a path in a module leads; nothing if it leads out of the repository.
     ///
     /// A name that the module at hand does not bind counts as defined in it, because a macro may define it.
-    pub fn resolve(&self, from: ModuleId, path: &[String]) -> Vec<Place> {
+    pub fn resolve(&self, from: ModuleId, path: &[String]) -> Vec<Target> {
         self.follow(from, path, &mut Open::new())
     }
 
     /// What a single name means through `use path::*` alone.
-    pub fn resolve_by_glob(&self, from: ModuleId, name: &str) -> Vec<Place> {
+    pub fn resolve_by_glob(&self, from: ModuleId, name: &str) -> Vec<Target> {
         if self.modules[from].globs.is_empty() || self.modules[from].names.contains_key(name) {
             return Vec::new();
         }
@@ -37,19 +37,19 @@ impl Tree {
         bindings.is_some_and(|bindings| bindings.iter().any(|binding| matches!(binding, Binding::Use(_))))
     }
 
-    pub fn file_of(&self, place: Place) -> FileId {
+    pub fn file_of(&self, place: Target) -> FileId {
         match place {
-            Place::Module(module) => self.modules[module].file,
-            Place::Item(file) => file,
+            Target::Module(module) => self.modules[module].file,
+            Target::Item(file) => file,
         }
     }
 
-    fn follow(&self, from: ModuleId, path: &[String], open: &mut Open) -> Vec<Place> {
+    fn follow(&self, from: ModuleId, path: &[String], open: &mut Open) -> Vec<Target> {
         let Some((first, mut rest)) = path.split_first() else { return Vec::new() };
         let module = &self.modules[from];
         let mut places = match first.as_str() {
-            "crate" => vec![Place::Module(module.root)],
-            "self" => vec![Place::Module(from)],
+            "crate" => vec![Target::Module(module.root)],
+            "self" => vec![Target::Module(from)],
             "super" => self.above(from),
             CRATES => {
                 let Some((name, after)) = rest.split_first() else { return Vec::new() };
@@ -64,8 +64,8 @@ impl Tree {
         for name in rest {
             // A module comes first: if two things have one name, only the module can be followed by more names.
             let module = places.iter().find_map(|place| match place {
-                Place::Module(module) => Some(*module),
-                Place::Item(_) => None,
+                Target::Module(module) => Some(*module),
+                Target::Item(_) => None,
             });
             let Some(module) = module else { break };
             places = match name.as_str() {
@@ -73,7 +73,7 @@ impl Tree {
                 name => self.look_up(module, name, open),
             };
             if places.is_empty() {
-                places.push(Place::Item(self.modules[module].file));
+                places.push(Target::Item(self.modules[module].file));
             }
         }
         places
@@ -81,7 +81,7 @@ impl Tree {
 
     /// Everything that a name stands for in a module. A `use` whose lookup has not ended is not asked again: in
     /// `use run::run` the first name is a module or a crate.
-    fn look_up(&self, module: ModuleId, name: &str, open: &mut Open) -> Vec<Place> {
+    fn look_up(&self, module: ModuleId, name: &str, open: &mut Open) -> Vec<Target> {
         let step = (module, name.to_owned());
         let is_open = open.contains(&step);
         open.push(step);
@@ -89,13 +89,13 @@ impl Tree {
         let mut places = Vec::new();
         for binding in names.get(name).into_iter().flatten() {
             match binding {
-                Binding::Module(child) => places.push(Place::Module(*child)),
-                Binding::Item => places.push(Place::Item(*file)),
+                Binding::Module(child) => places.push(Target::Module(*child)),
+                Binding::Item => places.push(Target::Item(*file)),
                 Binding::Use(_) if is_open => {}
                 Binding::Use(path) => match self.follow(module, path, open) {
                     // The path leads out of the repository, so the item counts as defined in the file that re-exports
                     // it.
-                    found if found.is_empty() => places.push(Place::Item(*file)),
+                    found if found.is_empty() => places.push(Target::Item(*file)),
                     found => places.extend(found),
                 },
             }
@@ -103,7 +103,7 @@ impl Tree {
         if places.is_empty() && !is_open {
             for path in globs {
                 for place in self.follow(module, path, open) {
-                    if let Place::Module(other) = place {
+                    if let Target::Module(other) = place {
                         places.extend(self.look_up(other, name, open));
                     }
                 }
@@ -113,11 +113,11 @@ impl Tree {
         places
     }
 
-    fn library(&self, name: &str) -> Vec<Place> {
-        self.libraries.get(name).map(|root| Place::Module(*root)).into_iter().collect()
+    fn library(&self, name: &str) -> Vec<Target> {
+        self.libraries.get(name).map(|root| Target::Module(*root)).into_iter().collect()
     }
 
-    fn above(&self, module: ModuleId) -> Vec<Place> {
-        self.modules[module].parent.map(Place::Module).into_iter().collect()
+    fn above(&self, module: ModuleId) -> Vec<Target> {
+        self.modules[module].parent.map(Target::Module).into_iter().collect()
     }
 }

@@ -69,7 +69,7 @@ pub fn most_connections() -> usize {
 
 /// The slot of one connection: what the connection is doing.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Slot {
     /// Requests that are being worked on. A connection of HTTP/2 may have several.
     working: AtomicUsize,
     /// How many requests have begun so far.
@@ -81,7 +81,7 @@ pub(crate) struct Place {
     reader: Mutex<Option<Waker>>,
 }
 
-impl Place {
+impl Slot {
     pub(crate) fn begun(&self) -> usize {
         self.begun.load(Ordering::Acquire)
     }
@@ -122,18 +122,18 @@ impl Place {
 #[derive(Debug, Default)]
 struct Held {
     by_client: HashMap<Client, usize>,
-    by_peer: HashMap<Peer, Weak<Place>>,
+    by_peer: HashMap<Peer, Weak<Slot>>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct Slots {
     free: Arc<Semaphore>,
     share: usize,
     exempt: Vec<IpAddr>,
     held: Arc<Mutex<Held>>,
 }
 
-impl Places {
+impl Slots {
     pub(crate) fn new(most: usize, share: usize, exempt: Vec<IpAddr>) -> Self {
         let exempt = exempt.into_iter().map(|address| address.to_canonical()).collect();
         Self { free: Arc::new(Semaphore::new(most)), share, exempt, held: Arc::default() }
@@ -150,7 +150,7 @@ impl Places {
     }
 
     /// Gives a slot to a connection; `None` if its client has its share already.
-    pub(crate) fn take(&self, peer: Peer, permit: OwnedSemaphorePermit) -> Option<Taken> {
+    pub(crate) fn take(&self, peer: Peer, permit: OwnedSemaphorePermit) -> Option<HeldSlot> {
         let client = Client::of(peer.theirs.ip());
         let mut held = self.held.lock().expect("no one panics with the lock");
         let count = held.by_client.entry(client).or_default();
@@ -158,32 +158,32 @@ impl Places {
             return None;
         }
         *count += 1;
-        let place = Arc::new(Place {
+        let slot = Arc::new(Slot {
             working: AtomicUsize::new(0),
             begun: AtomicUsize::new(0),
             moved: Mutex::new(Instant::now()),
             reader: Mutex::default(),
         });
-        held.by_peer.insert(peer, Arc::downgrade(&place));
-        Some(Taken { place, peer, client, held: self.held.clone(), _permit: permit })
+        held.by_peer.insert(peer, Arc::downgrade(&slot));
+        Some(HeldSlot { slot, peer, client, held: self.held.clone(), _permit: permit })
     }
 
-    pub(crate) fn find(&self, peer: &Peer) -> Option<Weak<Place>> {
+    pub(crate) fn find(&self, peer: &Peer) -> Option<Weak<Slot>> {
         self.held.lock().expect("no one panics with the lock").by_peer.get(peer).cloned()
     }
 }
 
 /// A connection's slot. It is given back when this value is dropped.
 #[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) place: Arc<Place>,
+pub(crate) struct HeldSlot {
+    pub(crate) slot: Arc<Slot>,
     peer: Peer,
     client: Client,
     held: Arc<Mutex<Held>>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Taken {
+impl Drop for HeldSlot {
     fn drop(&mut self) {
         let mut held = self.held.lock().expect("no one panics with the lock");
         held.by_peer.remove(&self.peer);
@@ -207,34 +207,34 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_has_its_share_and_gives_places_back() {
-        let places = Places::new(4, 2, vec!["192.0.2.9".parse().expect("an address")]);
+        let slots = Slots::new(4, 2, vec!["192.0.2.9".parse().expect("an address")]);
         let mut taken = Vec::new();
         for theirs in ["198.51.100.7:1", "[::ffff:198.51.100.7]:2"] {
-            taken.push(places.take(peer(theirs), places.free().await).expect("a place"));
+            taken.push(slots.take(peer(theirs), slots.free().await).expect("a slot"));
         }
-        assert!(places.take(peer("198.51.100.7:3"), places.free().await).is_none(), "its share is used up");
-        assert!(!places.is_full(), "what was refused gave its place back");
-        taken.push(places.take(peer("198.51.100.8:3"), places.free().await).expect("another client"));
-        taken.push(places.take(peer("[2001:db8::1]:1"), places.free().await).expect("another client"));
-        assert!(places.is_full());
-        assert!(places.find(&peer("198.51.100.7:1")).is_some_and(|place| place.upgrade().is_some()));
+        assert!(slots.take(peer("198.51.100.7:3"), slots.free().await).is_none(), "its share is used up");
+        assert!(!slots.is_full(), "what was refused gave its slot back");
+        taken.push(slots.take(peer("198.51.100.8:3"), slots.free().await).expect("another client"));
+        taken.push(slots.take(peer("[2001:db8::1]:1"), slots.free().await).expect("another client"));
+        assert!(slots.is_full());
+        assert!(slots.find(&peer("198.51.100.7:1")).is_some_and(|slot| slot.upgrade().is_some()));
         taken.clear();
-        assert!(places.find(&peer("198.51.100.7:1")).is_none());
-        assert_eq!(places.free.available_permits(), 4);
-        assert!(places.held.lock().expect("no one panics").by_client.is_empty());
+        assert!(slots.find(&peer("198.51.100.7:1")).is_none());
+        assert_eq!(slots.free.available_permits(), 4);
+        assert!(slots.held.lock().expect("no one panics").by_client.is_empty());
     }
 
     #[tokio::test]
     async fn a_network_is_one_client_and_a_proxy_is_none() {
-        let places = Places::new(9, 1, vec!["192.0.2.9".parse().expect("an address")]);
-        let first = places.take(peer("[2001:db8::1]:1"), places.free().await);
+        let slots = Slots::new(9, 1, vec!["192.0.2.9".parse().expect("an address")]);
+        let first = slots.take(peer("[2001:db8::1]:1"), slots.free().await);
         assert!(first.is_some());
-        assert!(places.take(peer("[2001:db8::ffff:1]:1"), places.free().await).is_none(), "the same network");
-        let other = places.take(peer("[2001:db8:0:1::1]:1"), places.free().await);
+        assert!(slots.take(peer("[2001:db8::ffff:1]:1"), slots.free().await).is_none(), "the same network");
+        let other = slots.take(peer("[2001:db8:0:1::1]:1"), slots.free().await);
         assert!(other.is_some(), "another network");
         let proxied: Vec<_> = ["192.0.2.9:1", "192.0.2.9:2", "[::ffff:192.0.2.9]:3"].map(peer).into();
         for peer in proxied {
-            let taken = places.take(peer, places.free().await).expect("a proxy speaks for many");
+            let taken = slots.take(peer, slots.free().await).expect("a proxy speaks for many");
             std::mem::forget(taken);
         }
     }

@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::error::AuditError;
 
-pub fn options(url: &str, password_file: Option<&Path>) -> Result<PgConnectOptions, AuditError> {
+pub fn connect_options(url: &str, password_file: Option<&Path>) -> Result<PgConnectOptions, AuditError> {
     if holds_password(url) {
         return Err(AuditError::PasswordInArgument);
     }
@@ -50,11 +50,11 @@ mod tests {
             "postgresql:///lethe?host=/run&user=lethe_auditor&password=secret",
             "postgresql://db?password=secret",
         ] {
-            assert!(matches!(options(wrong, None), Err(AuditError::PasswordInArgument)), "{wrong}");
+            assert!(matches!(connect_options(wrong, None), Err(AuditError::PasswordInArgument)), "{wrong}");
         }
         for right in ["postgresql://lethe_auditor@db:5433/lethe", "postgresql:///lethe?host=/run/l&user=lethe_auditor"]
         {
-            assert_eq!(options(right, None).expect(right).get_username(), "lethe_auditor");
+            assert_eq!(connect_options(right, None).expect(right).get_username(), "lethe_auditor");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::data::random::random_text;
 
 /// Why a data folder or a database can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
+pub enum HomeError {
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] std::io::Error),
     /// A file has the wrong content or the wrong mode; the text says the fault.
@@ -41,8 +41,8 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     /// Opens a folder, and creates it if it does not exist.
-    pub fn open(path: &Path) -> Result<Self, PlaceError> {
-        let io = |error| PlaceError::Io(path.into(), error);
+    pub fn open(path: &Path) -> Result<Self, HomeError> {
+        let io = |error| HomeError::Io(path.into(), error);
         if !path.exists() {
             // Others may pass through, because PostgreSQL's own account must reach its folder inside; they may not list
             // the folder.
@@ -61,14 +61,14 @@ impl Folder {
     }
 
     /// Notes, durably, that a restore has begun. From now on no server starts on this folder.
-    pub fn mark_restoring(&self) -> Result<(), PlaceError> {
+    pub fn mark_restoring(&self) -> Result<(), HomeError> {
         write_secret(&self.join(RESTORING), b"A restore is unfinished. Run the same `lethe restore` again.\n")
     }
 
     /// Removes the note of [`Folder::mark_restoring`].
-    pub fn unmark_restoring(&self) -> Result<(), PlaceError> {
+    pub fn unmark_restoring(&self) -> Result<(), HomeError> {
         let path = self.join(RESTORING);
-        let io = |error| PlaceError::Io(path.clone(), error);
+        let io = |error| HomeError::Io(path.clone(), error);
         match fs::remove_file(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             removed => removed.and_then(|()| sync_folder(&path)).map_err(io),
@@ -80,23 +80,23 @@ impl Folder {
     }
 
     /// Opens the key ring, and creates it if there is none.
-    pub fn ring(&self, passphrase: Option<&[u8]>) -> Result<Ring, PlaceError> {
+    pub fn ring(&self, passphrase: Option<&[u8]>) -> Result<Ring, HomeError> {
         Ok(Ring::open_or_create(&self.join("ring.json"), passphrase)?)
     }
 
     /// Opens the key ring; fails if there is none.
-    pub fn present_ring(&self, passphrase: Option<&[u8]>) -> Result<Ring, PlaceError> {
+    pub fn present_ring(&self, passphrase: Option<&[u8]>) -> Result<Ring, HomeError> {
         Ok(Ring::open(&self.join("ring.json"), passphrase)?)
     }
 
     /// Reads the logins' passwords. Makes and stores a password for each login that has none, also for a login that an
     /// older version did not have.
-    pub fn passwords(&self) -> Result<Passwords, PlaceError> {
+    pub fn passwords(&self) -> Result<Passwords, HomeError> {
         let path = self.join("logins.json");
         let mut passwords = match read_secret(&path)? {
             Some(text) => json::check(&text)
                 .and_then(|()| serde_json::from_str(&text).map_err(|error| format!("no list of logins: {error}")))
-                .map_err(|fault| PlaceError::Malformed(path.clone(), fault))?,
+                .map_err(|fault| HomeError::Malformed(path.clone(), fault))?,
             None => Passwords::default(),
         };
         let known = passwords.len();
@@ -113,21 +113,21 @@ impl Folder {
 
 /// Reads a secret without its trailing line breaks. `None` when the file does not exist. Refuses a file that others may
 /// read.
-pub fn read_secret(path: &Path) -> Result<Option<String>, PlaceError> {
-    let io = |error| PlaceError::Io(path.into(), error);
+pub fn read_secret(path: &Path) -> Result<Option<String>, HomeError> {
+    let io = |error| HomeError::Io(path.into(), error);
     match fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io(error)),
         Ok(found) if found.permissions().mode() & 0o077 != 0 => {
-            Err(PlaceError::Malformed(path.into(), "others may read it; its mode must be 0600".to_owned()))
+            Err(HomeError::Malformed(path.into(), "others may read it; its mode must be 0600".to_owned()))
         }
         Ok(_) => fs::read_to_string(path).map(|text| Some(text.trim_end_matches(['\r', '\n']).to_owned())).map_err(io),
     }
 }
 
 /// Writes a secret whole or not at all, with mode 0600.
-pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), PlaceError> {
-    let io = |error| PlaceError::Io(path.into(), error);
+pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
+    let io = |error| HomeError::Io(path.into(), error);
     let sibling = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&sibling).map_err(io)?;
     file.write_all(bytes).map_err(io)?;
@@ -151,21 +151,21 @@ pub struct Database {
 
 impl Database {
     /// Reads a connection string. Refuses one that holds a password.
-    pub fn parse(url: &str) -> Result<Self, PlaceError> {
+    pub fn parse(url: &str) -> Result<Self, HomeError> {
         let config: tokio_postgres::Config =
-            url.parse().map_err(|error: tokio_postgres::Error| PlaceError::Database(error.to_string()))?;
+            url.parse().map_err(|error: tokio_postgres::Error| HomeError::Database(error.to_string()))?;
         if config.get_password().is_some() {
-            return Err(PlaceError::PasswordInArgument);
+            return Err(HomeError::PasswordInArgument);
         }
         if config.get_ssl_mode() == SslMode::Require || config.get_hosts().len() > 1 {
-            return Err(PlaceError::Database(
+            return Err(HomeError::Database(
                 "TLS and several hosts are not supported; use a socket or a tunnel".to_owned(),
             ));
         }
         let host = match config.get_hosts().first() {
             Some(Host::Tcp(name)) => name.clone(),
             Some(Host::Unix(path)) => path.display().to_string(),
-            None => return Err(PlaceError::Database("no host".to_owned())),
+            None => return Err(HomeError::Database("no host".to_owned())),
         };
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let database = config.get_dbname().unwrap_or("lethe").to_owned();

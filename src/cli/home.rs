@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use context::Clock;
 use lethe::{
-    data::place::{Database, Folder, PlaceError, read_secret},
+    data::home::{Database, Folder, HomeError, read_secret},
     jobs,
     server::{self, ServerError, Settings, Store},
 };
@@ -17,7 +17,7 @@ use vault::Vault;
 use zeroize::Zeroizing;
 
 #[derive(Args)]
-pub(crate) struct PlaceArgs {
+pub(crate) struct HomeArgs {
     /// The data folder: key ring, passwords of logins, mail
     #[arg(long, default_value = ".lethe")]
     data: PathBuf,
@@ -33,16 +33,16 @@ pub(crate) struct PlaceArgs {
 }
 
 /// An opened data folder and its database.
-pub(crate) struct Place {
+pub(crate) struct Home {
     pub(crate) folder: Folder,
     pub(crate) store: Store,
     pub(crate) vault: Arc<Vault>,
     pub(crate) password: Option<Zeroizing<String>>,
 }
 
-impl PlaceArgs {
+impl HomeArgs {
     /// Opens folder, key ring and database. A missing key ring is created only if `create` is true.
-    pub(crate) async fn open(&self, create: bool) -> Result<Place, ServerError> {
+    pub(crate) async fn open(&self, create: bool) -> Result<Home, ServerError> {
         let folder = Folder::open(&self.data)?;
         let passphrase = self.passphrase_file.as_deref().map(required_secret).transpose()?;
         let password = self.password_file.as_deref().map(required_secret).transpose()?;
@@ -52,23 +52,23 @@ impl PlaceArgs {
             Some(url) => Store { database: Database::parse(url)?, cluster: None },
             None => Store::start(&folder, &[]).await?,
         };
-        Ok(Place { folder, store, vault: Arc::new(Vault::new(ring)), password })
+        Ok(Home { folder, store, vault: Arc::new(Vault::new(ring)), password })
     }
 
     /// Runs `work` on the opened database, and stops our own cluster afterwards, also when `work` failed.
     pub(crate) async fn on_store(
         &self,
         create: bool,
-        work: impl AsyncFnOnce(&Place) -> Result<(), ServerError>,
+        work: impl AsyncFnOnce(&Home) -> Result<(), ServerError>,
     ) -> Result<(), ServerError> {
-        let place = self.open(create).await?;
-        let outcome = work(&place).await;
-        let stopped = place.store.stop().await;
+        let home = self.open(create).await?;
+        let outcome = work(&home).await;
+        let stopped = home.store.stop().await;
         outcome.and(stopped)
     }
 }
 
-impl Place {
+impl Home {
     pub(crate) fn password(&self) -> Option<&str> {
         self.password.as_ref().map(|password| password.as_str())
     }
@@ -94,8 +94,8 @@ impl Place {
     }
 }
 
-pub(crate) fn required_secret(path: &Path) -> Result<Zeroizing<String>, PlaceError> {
-    let missing = || PlaceError::Io(path.into(), std::io::ErrorKind::NotFound.into());
+pub(crate) fn required_secret(path: &Path) -> Result<Zeroizing<String>, HomeError> {
+    let missing = || HomeError::Io(path.into(), std::io::ErrorKind::NotFound.into());
     Ok(Zeroizing::new(read_secret(path)?.ok_or_else(missing)?))
 }
 
