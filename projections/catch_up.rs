@@ -58,7 +58,7 @@ pub struct Progress {
 /// The generations that this version of the code keeps, and whether events wait for them. Takes no lock. The query asks
 /// for the order of the index, because only by that order PostgreSQL finds the first event after a position at once, or
 /// finds that there is none.
-pub fn progress(projection: &CatchUp) -> Query {
+pub fn projection_progress(projection: &CatchUp) -> Query {
     Query::new(sql!(
         "-- projection_progress
         SELECT ",

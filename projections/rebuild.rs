@@ -81,7 +81,7 @@ impl Rebuild {
 
 /// All events of a person's streams of these types, in turns: the first of each stream, then the second of each, and so on. Of an
 /// account's stream only the registration, because nothing else of it leaves a row.
-pub fn whole_streams(subject: SubjectId, types: &'static [&'static str]) -> Query {
+pub fn rebuild_events(subject: SubjectId, types: &'static [&'static str]) -> Query {
     Query::new(sql!(
         "-- rebuild_events
         SELECT ",

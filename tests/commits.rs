@@ -3,7 +3,7 @@
 
 use context::{Ctx, RecordId, SubjectId};
 use db::{DbError, Gate, Query, Tx};
-use event_log::append;
+use event_log::event_append;
 use futures_util::future::join_all;
 use poem::http::StatusCode;
 use projections::INLINE;
@@ -61,7 +61,7 @@ async fn a_transaction_that_fails_stores_nothing_of_it() {
                 };
                 tx.queue(record_insert(anna, vec![entry]));
                 INLINE.iter().for_each(|projection| projection.project(&events, &tx));
-                tx.queue(append(events.to_vec()));
+                tx.queue(event_append(events.to_vec()));
                 if fails {
                     tx.queue(Query::new("-- fail\nSELECT 1 / 0"));
                 }

@@ -8,7 +8,7 @@ use domain::{
     Choice,
     rights::consent::{Consent, ConsentEvent, Decision, NOTICES, Notice, Purpose},
 };
-use event_log::{Event, append, cqrs_es::Aggregate};
+use event_log::{Event, cqrs_es::Aggregate, event_append};
 use lethe::{
     app::rights::decision::notice_hash,
     jobs::{plan, run_due},
@@ -194,7 +194,7 @@ async fn grant_before(world: &World, person: &Person, notice: &'static Notice) {
     let events = &vec![event];
     let write = async move |tx: Tx| {
         INLINE.iter().for_each(|projection| projection.project(events, &tx));
-        tx.queue(append(events.clone()));
+        tx.queue(event_append(events.clone()));
         Ok::<_, DbError>(())
     };
     world.app.db.api.run_tx("grant_before", ctx, Gate::shared(ctx), write).await.expect("stored");
@@ -330,4 +330,19 @@ async fn whoever_uses_the_letters_up_keeps_nobody_from_withdrawing_or_objecting(
     expect(decide(false).await, StatusCode::OK).await;
     let object = json!({ "objected": true });
     expect(world.put(&anna, "/v1/privacy/objections/work_hours", &object).await, StatusCode::OK).await;
+}
+
+/// People consented to these texts, and their receipts name the hashes: a notice is never edited. A change is a new version.
+#[test]
+fn a_notice_that_landed_is_never_edited() {
+    const LANDED: &[(Purpose, &str, &str)] = &[
+        (Purpose::WorkHours, "1", "d1d2f84eba35eaccecfc6b3d8ac5daa5bc3719593fdf6cf52e10733fa21cb3aa"),
+        (Purpose::Statistics, "1", "7b84c94202417c529af68444a15d30950022d6135d48d35e810e4d82b952c855"),
+        (Purpose::Statistics, "2", "a85dcf382abb42a92c84da8cb007fb3243dec45894fdcc44eb639c472f091fc1"),
+        (Purpose::Hearing, "1", "15da30df577602a7a898b58363cce3817ff09554ffc51f7c5d514ae6d02c20e0"),
+        (Purpose::Demographics, "1", "7c49ce6c5bd1bb7c683d3a90f82b1c00918494b19b973dea99726dd4d1a8d010"),
+        (Purpose::Wordbook, "1", "c8ecab819dd47484726a4e6f348dd53709eb00c46f7221d089d2718a8fb3dc18"),
+    ];
+    let notices: Vec<_> = NOTICES.iter().map(|notice| (notice.purpose, notice.version, notice_hash(notice))).collect();
+    assert_eq!(notices, LANDED, "left: the notices; right: those that landed, each with the SHA-256 of its text");
 }

@@ -23,7 +23,7 @@ use domain::{
     rights::deletion::Scope,
     statistics::release::{Plan, Policy},
 };
-use event_log::{Event, Position, Reader, append, holders};
+use event_log::{Event, Position, Reader, event_append, log_holders};
 use futures_util::future::join_all;
 use lethe::{
     app::{
@@ -244,7 +244,7 @@ async fn write(api: &Db, clock: &context::Clock) -> Vec<EventId> {
         let events: Vec<Event> = sequences.map(|at| event_of(subject, "record", "day", at, ctx.now())).collect();
         let (held_us, events) = (rand::rng().random_range(0..20_000), &events);
         api.run_tx("write", ctx, Gate::shared(ctx), move |tx: Tx| async move {
-            tx.flight([append(events.clone())]).await?;
+            tx.flight([event_append(events.clone())]).await?;
             tokio::time::sleep(Duration::from_micros(held_us)).await;
             Ok::<_, DbError>(())
         })
@@ -349,7 +349,7 @@ async fn an_open_transaction_holds_a_reader_back_and_is_named() {
     };
     let held_by = async || {
         let work = |tx: Tx| async move {
-            let [rows] = tx.finish([holders()]).await?;
+            let [rows] = tx.finish([log_holders()]).await?;
             Ok::<_, DbError>(rows.iter().map(|row| row.get(0)).collect::<Vec<i32>>())
         };
         world.app.db.system.run_tx("holders", ctx, Gate::read(ctx), work).await.expect("holders are read")

@@ -13,7 +13,7 @@ use event_log::Event;
 use projections::{
     REBUILDS,
     desk::compliance::request_list,
-    log::audit::newest,
+    log::audit::stream_newest,
     rebuild::Rebuild,
     records::record::{record_all, record_amended, record_get, record_list, record_newest},
     rights::export::{After, export_events, export_ids, export_records},
@@ -173,7 +173,7 @@ async fn statements_about_a_person_visit_what_they_need_and_no_more() {
         case(record_all(busy), "uuid", SUBJECT.to_owned(), &[("vault.records", RECORDS), ("read.records", RECORDS)]),
         case(record_register(busy), "uuid", SUBJECT.to_owned(), &[("vault.records", RECORDS)]),
         case(
-            newest(busy, "record", &one),
+            stream_newest(busy, "record", &one),
             "uuid, text, text",
             format!("{SUBJECT}, 'record', '{one}'"),
             &[("log.events", 1)],

@@ -9,7 +9,7 @@ use std::{
 use chrono::Days;
 use context::{Ctx, Role, SubjectId};
 use db::{Db, DbError, Gate, Login, Query, Tx};
-use event_log::{Event, append};
+use event_log::{Event, event_append};
 use futures_util::future::{join, join_all};
 use lethe::{
     app::{
@@ -84,7 +84,7 @@ fn events(ctx: &Ctx, stream: &str, sequences: std::ops::RangeInclusive<i64>) -> 
 
 async fn store(api: &Db, ctx: &Ctx, events: &[Event], held_us: u64) {
     api.run_tx("write", ctx, Gate::shared(ctx), move |tx: Tx| async move {
-        tx.flight([append(events.to_vec())]).await?;
+        tx.flight([event_append(events.to_vec())]).await?;
         tokio::time::sleep(Duration::from_micros(held_us)).await;
         Ok::<_, DbError>(())
     })

@@ -13,8 +13,9 @@ use domain::rights::{
     restriction::{Restriction, RestrictionEvent},
 };
 use event_log::{
-    Event, append,
+    Event,
     cqrs_es::{Aggregate, DomainEvent},
+    event_append,
 };
 use futures_util::future::join;
 use lethe::app::operation::projection::{self, Rebuilt};
@@ -160,7 +161,7 @@ async fn switches_and_objections_follow_from_the_log() {
             .api
             .run_tx("write", ctx, Gate::shared(ctx), move |tx: Tx| async move {
                 INLINE.iter().for_each(|projection| projection.project(events, &tx));
-                tx.queue(append(events.to_vec()));
+                tx.queue(event_append(events.to_vec()));
                 Ok::<_, DbError>(())
             })
             .await

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{TimeDelta, Utc};
 use context::{Clock, Ctx, Role, SubjectId};
 use db::{Backend, Db, DbError, Gate, Login, Lookup, Query, TicketKey, Tx};
-use event_log::append;
+use event_log::event_append;
 use tokio_postgres::{Client, error::SqlState};
 use uuid::Uuid;
 
@@ -228,7 +228,7 @@ enum End {
 async fn end_early(db: &Db, clock: &Clock, subject: SubjectId, end: End) -> Result<(), DbError> {
     let ctx = &Ctx::system(clock.clone()).for_subject(subject, None);
     let work = move |tx: Tx| async move {
-        tx.flight([append(vec![event_of(subject, "account", "early end", 1, ctx.now())])]).await?;
+        tx.flight([event_append(vec![event_of(subject, "account", "early end", 1, ctx.now())])]).await?;
         match end {
             End::Refusal => return Err(DbError::Refused),
             End::Failure => drop(tx.flight([Query::new("-- fail\nSELECT 1 / 0")]).await?),

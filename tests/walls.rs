@@ -1,7 +1,7 @@
 //! The walls between logins: whatever a login changes for itself, holds or takes stops neither the server nor another
 //! login, and is reported.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use context::{Clock, Ctx, SubjectId};
@@ -22,6 +22,7 @@ use lethe::{
     server::{self, ServerError, Settings, Store, doctor},
 };
 use poem::http::StatusCode;
+use projections::rights::erasure::subject_left;
 use tokio_postgres::{Client, error::SqlState};
 use vault::Vault;
 
@@ -327,6 +328,23 @@ async fn an_erasure_that_leaves_a_row_is_none() {
     superuser.batch_execute(policy).await.expect("made again");
     erasure::by_drill(&world.app, subject).await.expect("erased");
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 0);
+}
+
+/// What an erasure looks through at its end is every table about people that its login may read.
+#[tokio::test]
+async fn an_erasure_looks_through_every_table_about_people() {
+    let superuser = World::new().await.superuser().await;
+    let tables = "SELECT c.oid::regclass::text AS name FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+                  JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE a.attname = 'subject_id' AND c.relkind = 'r' AND n.nspname !~ '^pg_'
+                    AND has_any_column_privilege('lethe_api', c.oid, 'SELECT')";
+    let found = superuser.query(tables, &[]).await.expect("the catalogue is read");
+    let found: BTreeSet<String> = found.iter().map(|row| row.get("name")).collect();
+    // The log, the fence, and jobs, of which the erasure is one, stay.
+    let stays = ["log.events", "vault.erased", "jobs.jobs"].map(str::to_owned).into();
+    let left = subject_left(SubjectId::NIL);
+    let looked: BTreeSet<String> = left.sql().split('\'').skip(1).step_by(2).map(str::to_owned).collect();
+    assert_eq!(looked, found.difference(&stays).cloned().collect(), "left: subject_left; right: the catalogue");
 }
 
 /// A server whose clock is far from its database's does not start, and reports both times.

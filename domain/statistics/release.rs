@@ -556,6 +556,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rights::consent::{Notice, Purpose};
+
+    #[test]
+    fn the_notice_promises_the_budget_and_the_smallest_group() {
+        let notice = Notice::current(Purpose::Statistics).text.replace('\n', " ");
+        assert_eq!((K_MIN, BUDGET.epsilon.micros(), BUDGET.delta.picos()), (10, 1_000_000, 1_000_000));
+        for promise in ["at least ten people", "ε = 1 and δ = 0.000001 for all tables"] {
+            assert!(notice.contains(promise), "{promise}: {notice}");
+        }
+    }
     use crate::kinds::Shape;
 
     fn quarter(text: &str) -> Quarter {

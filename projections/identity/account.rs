@@ -10,7 +10,7 @@ use domain::{
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 
 use crate::{
-    rebuild::{Rebuild, whole_streams},
+    rebuild::{Rebuild, rebuild_events},
     rights::{deletion::Deletions, hold::Holds, restriction::Restrictions},
 };
 
@@ -85,13 +85,13 @@ pub fn switches_get(subject: SubjectId) -> Query {
 
 /// The newest event of the account's stream.
 pub fn account_newest(ctx: &Ctx) -> Query {
-    crate::log::audit::newest(ctx.subject, "account", &ctx.subject.to_string())
+    crate::log::audit::stream_newest(ctx.subject, "account", &ctx.subject.to_string())
 }
 
 /// Makes a person's row equal to the log, switches included.
 pub const REBUILD: Rebuild = Rebuild {
     name: "accounts",
-    events: |subject| whole_streams(subject, &[Account::TYPE, Restriction::TYPE, Hold::TYPE, Deletion::TYPE]),
+    events: |subject| rebuild_events(subject, &[Account::TYPE, Restriction::TYPE, Hold::TYPE, Deletion::TYPE]),
     projections: &[&Accounts, &Restrictions, &Holds, &Deletions],
     rows: "-- accounts_rows\nSELECT 'account' AS key, to_json(r)::text AS row FROM read.accounts r WHERE subject_id = $1",
     clear: "-- accounts_clear\nDELETE FROM read.accounts WHERE subject_id = $1",

@@ -64,7 +64,7 @@ pub fn event_place(subject: SubjectId, event: EventId) -> Query {
     .bind(event.0)
 }
 
-pub fn newest(subject: SubjectId, aggregate_type: &'static str, aggregate_id: &str) -> Query {
+pub fn stream_newest(subject: SubjectId, aggregate_type: &'static str, aggregate_id: &str) -> Query {
     Query::new(sql!(
         "-- stream_newest
         SELECT ",

@@ -14,7 +14,7 @@ use domain::EVENT_TYPES;
 use crate::catch_up::{Applied, CatchUp, Placed};
 
 /// Writes `read.activity`.
-pub const ACTIVITY: CatchUp = CatchUp { name: "activity", version: 1, apply, sweep };
+pub const ACTIVITY: CatchUp = CatchUp { name: "activity", version: 1, apply, sweep: activity_sweep };
 
 /// A newer server wrote the event.
 pub const UNKNOWN_TYPE: &str = "unknown_type";
@@ -36,13 +36,13 @@ fn apply(generation: i64, events: &[Placed]) -> Applied {
         }
     }
     if !counts.is_empty() {
-        applied.statements.push(count(generation, &counts));
+        applied.statements.push(activity_count(generation, &counts));
     }
     applied
 }
 
 /// Adds to the counts in the order of the key, so that two transactions that add never wait for each other in a circle.
-fn count(generation: i64, counts: &BTreeMap<(NaiveDate, &str, &str), i64>) -> Query {
+fn activity_count(generation: i64, counts: &BTreeMap<(NaiveDate, &str, &str), i64>) -> Query {
     Query::new(
         "-- activity_count
         INSERT INTO read.activity AS a (generation, day, event_type, role, events)
@@ -57,7 +57,7 @@ fn count(generation: i64, counts: &BTreeMap<(NaiveDate, &str, &str), i64>) -> Qu
     .bind(counts.values().copied().collect::<Vec<_>>())
 }
 
-fn sweep() -> Query {
+fn activity_sweep() -> Query {
     Query::new(
         "-- activity_sweep
         DELETE FROM read.activity a

@@ -221,14 +221,14 @@ pub fn record_latest(subject: SubjectId, kind: &'static str) -> Query {
 /// Makes a person's rows equal to the log and the register.
 pub const REBUILD: Rebuild = Rebuild {
     name: "records",
-    events: ends_of_streams,
+    events: rebuild_records,
     projections: &[&Records],
     rows: "-- records_rows\nSELECT record_id::text AS key, to_json(r)::text AS row FROM read.records r WHERE subject_id = $1",
     clear: "-- records_clear\nDELETE FROM read.records WHERE subject_id = $1",
 };
 
 /// The first and the newest event of each record that the register holds: the newest event is the whole state.
-fn ends_of_streams(subject: SubjectId) -> Query {
+fn rebuild_records(subject: SubjectId) -> Query {
     Query::new(sql!(
         "-- rebuild_records
         WITH named AS MATERIALIZED (SELECT record_id::text AS stream FROM vault.records WHERE subject_id = $1)

@@ -11,7 +11,7 @@ use domain::{
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 use uuid::Uuid;
 
-use crate::rebuild::{Rebuild, whole_streams};
+use crate::rebuild::{Rebuild, rebuild_events};
 
 /// Writes `read.consents`.
 pub struct Consents;
@@ -20,12 +20,12 @@ impl Inline for Consents {
     fn project(&self, events: &[Event], tx: &Tx) {
         for event in events.iter().filter(|event| event.aggregate_type == Consent::TYPE) {
             let Ok(decided) = serde_json::from_str::<ConsentEvent>(&event.payload) else { continue };
-            tx.queue(upsert(event, &decided));
+            tx.queue(consent_decided(event, &decided));
         }
     }
 }
 
-fn upsert(event: &Event, decided: &ConsentEvent) -> Query {
+fn consent_decided(event: &Event, decided: &ConsentEvent) -> Query {
     let decision = decided.decision();
     Query::new(
         "-- consent_decided
@@ -118,7 +118,7 @@ pub fn consent_history(subject: SubjectId, purpose: Purpose) -> Query {
 /// Makes a person's rows equal to the log.
 pub const REBUILD: Rebuild = Rebuild {
     name: "consents",
-    events: |subject| whole_streams(subject, &[Consent::TYPE]),
+    events: |subject| rebuild_events(subject, &[Consent::TYPE]),
     projections: &[&Consents],
     rows: "-- consents_rows\nSELECT purpose AS key, to_json(r)::text AS row FROM read.consents r WHERE subject_id = $1",
     clear: "-- consents_clear\nDELETE FROM read.consents WHERE subject_id = $1",

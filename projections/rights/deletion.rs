@@ -12,7 +12,7 @@ use event_log::{Event, Inline, cqrs_es::Aggregate};
 
 use crate::{
     choice::choice,
-    rebuild::{Rebuild, whole_streams},
+    rebuild::{Rebuild, rebuild_events},
 };
 
 /// Writes `read.deletions`, and `deletion_at` of `read.accounts`.
@@ -23,20 +23,20 @@ impl Inline for Deletions {
         for event in events.iter().filter(|event| event.aggregate_type == Deletion::TYPE) {
             match serde_json::from_str::<DeletionEvent>(&event.payload) {
                 Ok(DeletionEvent::Requested { open, token_hash, sealed, .. }) => {
-                    tx.queue(replace(event));
-                    tx.queue(requested(event, &open, &token_hash, sealed));
+                    tx.queue(deletion_replaced(event));
+                    tx.queue(deletion_requested(event, &open, &token_hash, sealed));
                 }
                 Ok(DeletionEvent::Confirmed { open, .. } | DeletionEvent::Paused { open, .. }) => {
-                    tx.queue(confirmed(event, &open));
-                    tx.queue(graced(event, open.grace_ends_at));
+                    tx.queue(deletion_confirmed(event, &open));
+                    tx.queue(account_graced(event, open.grace_ends_at));
                 }
                 Ok(DeletionEvent::Cancelled { deletion, .. }) => {
-                    tx.queue(ended(event, deletion, DeletionState::Cancelled, None));
-                    tx.queue(graced(event, None));
+                    tx.queue(deletion_ended(event, deletion, DeletionState::Cancelled, None));
+                    tx.queue(account_graced(event, None));
                 }
                 Ok(DeletionEvent::Completed { deletion, removed }) => {
-                    tx.queue(ended(event, deletion, DeletionState::Completed, Some(removed)));
-                    tx.queue(graced(event, None));
+                    tx.queue(deletion_ended(event, deletion, DeletionState::Completed, Some(removed)));
+                    tx.queue(account_graced(event, None));
                 }
                 // An erasure removes all rows of the person.
                 Ok(DeletionEvent::Erased { .. }) | Err(_) => {}
@@ -46,7 +46,7 @@ impl Inline for Deletions {
 }
 
 /// Marks a request that was not confirmed as replaced by the new request.
-fn replace(event: &Event) -> Query {
+fn deletion_replaced(event: &Event) -> Query {
     Query::new(
         "-- deletion_replaced
         UPDATE read.deletions SET state = 'replaced', ended_at = $3, sequence = $2
@@ -57,7 +57,7 @@ fn replace(event: &Event) -> Query {
     .bind(event.recorded_at)
 }
 
-fn requested(event: &Event, open: &Open, token_hash: &str, sealed: String) -> Query {
+fn deletion_requested(event: &Event, open: &Open, token_hash: &str, sealed: String) -> Query {
     Query::new(
         "-- deletion_requested
         INSERT INTO read.deletions
@@ -75,7 +75,7 @@ fn requested(event: &Event, open: &Open, token_hash: &str, sealed: String) -> Qu
     .bind(open.expires_at)
 }
 
-fn confirmed(event: &Event, open: &Open) -> Query {
+fn deletion_confirmed(event: &Event, open: &Open) -> Query {
     Query::new(
         "-- deletion_confirmed
         UPDATE read.deletions SET state = 'confirmed', grace_ends_at = $4, sequence = $3
@@ -87,7 +87,7 @@ fn confirmed(event: &Event, open: &Open) -> Query {
     .bind(open.grace_ends_at)
 }
 
-fn ended(event: &Event, deletion: DeletionId, state: DeletionState, removed: Option<u64>) -> Query {
+fn deletion_ended(event: &Event, deletion: DeletionId, state: DeletionState, removed: Option<u64>) -> Query {
     Query::new(
         "-- deletion_ended
         UPDATE read.deletions SET state = $4, ended_at = $5, removed = $6, sequence = $3
@@ -101,7 +101,7 @@ fn ended(event: &Event, deletion: DeletionId, state: DeletionState, removed: Opt
     .bind(removed.map(|removed| i64::try_from(removed).unwrap_or(i64::MAX)))
 }
 
-fn graced(event: &Event, deletion_at: Option<DateTime<Utc>>) -> Query {
+fn account_graced(event: &Event, deletion_at: Option<DateTime<Utc>>) -> Query {
     Query::new(
         "-- account_graced
         UPDATE read.accounts SET deletion_at = $2 WHERE subject_id = $1",
@@ -114,7 +114,7 @@ fn graced(event: &Event, deletion_at: Option<DateTime<Utc>>) -> Query {
 /// Makes a person's requests equal to the log. The account's row must be there, because a confirmed request is noted in it.
 pub const REBUILD: Rebuild = Rebuild {
     name: "deletions",
-    events: |subject| whole_streams(subject, &[Deletion::TYPE]),
+    events: |subject| rebuild_events(subject, &[Deletion::TYPE]),
     projections: &[&Deletions],
     rows: "-- deletions_rows\nSELECT deletion_id::text AS key, to_json(r)::text AS row FROM read.deletions r WHERE subject_id = $1",
     clear: "-- deletions_clear\nDELETE FROM read.deletions WHERE subject_id = $1",

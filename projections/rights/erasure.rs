@@ -22,8 +22,8 @@ pub fn subject_erase(subject: SubjectId, now: DateTime<Utc>) -> Vec<Query> {
     [fence.bind(subject.0).bind(now), keys.bind(subject.0)].into_iter().chain(gone).chain(rest).collect()
 }
 
-/// The tables that still hold a row of a person. Rows that refer to the keys are removed with the keys.
-fn subject_left(subject: SubjectId) -> Query {
+/// The tables that still hold a row of a person. A test compares the list with the catalogue. Rows that refer to the keys are removed with the keys.
+pub fn subject_left(subject: SubjectId) -> Query {
     Query::new(
         "-- subject_left
         SELECT 'vault.subjects' FROM vault.subjects WHERE subject_id = $1

@@ -27,16 +27,18 @@ impl Inline for Exports {
         for event in events.iter().filter(|event| event.aggregate_type == Export::TYPE) {
             let Ok(export) = event.aggregate_id.parse().map(ExportId) else { continue };
             match serde_json::from_str::<ExportEvent>(&event.payload) {
-                Ok(ExportEvent::Requested(wanted)) => tx.queue(requested(event, export, wanted)),
+                Ok(ExportEvent::Requested(wanted)) => tx.queue(export_requested(event, export, wanted)),
                 Ok(ExportEvent::Completed { size, expires_at, .. }) => {
-                    tx.queue(completed(event, export, size, expires_at));
+                    tx.queue(export_completed(event, export, size, expires_at));
                 }
                 Ok(ExportEvent::Failed { reason, .. }) => {
-                    tx.queue(ended(event, export, "failed", Some(reason.as_str())));
+                    tx.queue(export_ended(event, export, "failed", Some(reason.as_str())));
                 }
-                Ok(ExportEvent::Cancelled {}) => tx.queue(ended(event, export, "cancelled", None)),
-                Ok(ExportEvent::Expired {}) => tx.queue(ended(event, export, "expired", None)),
-                Ok(ExportEvent::Downloaded {} | ExportEvent::TokenMade { .. }) => tx.queue(downloaded(event, export)),
+                Ok(ExportEvent::Cancelled {}) => tx.queue(export_ended(event, export, "cancelled", None)),
+                Ok(ExportEvent::Expired {}) => tx.queue(export_ended(event, export, "expired", None)),
+                Ok(ExportEvent::Downloaded {} | ExportEvent::TokenMade { .. }) => {
+                    tx.queue(export_downloaded(event, export))
+                }
                 Err(_) => {}
             }
         }
@@ -44,7 +46,7 @@ impl Inline for Exports {
 }
 
 /// Writes a request. The second time it is a retry, which begins anew.
-fn requested(event: &Event, export: ExportId, wanted: ExportSpec) -> Query {
+fn export_requested(event: &Event, export: ExportId, wanted: ExportSpec) -> Query {
     Query::new(
         "-- export_requested
         INSERT INTO read.exports AS e (subject_id, export_id, sequence, scope, format, state, sealed, requested_at)
@@ -62,7 +64,7 @@ fn requested(event: &Event, export: ExportId, wanted: ExportSpec) -> Query {
     .bind(event.recorded_at)
 }
 
-fn completed(event: &Event, export: ExportId, size: u64, expires_at: DateTime<Utc>) -> Query {
+fn export_completed(event: &Event, export: ExportId, size: u64, expires_at: DateTime<Utc>) -> Query {
     Query::new(
         "-- export_completed
         UPDATE read.exports
@@ -78,7 +80,7 @@ fn completed(event: &Event, export: ExportId, size: u64, expires_at: DateTime<Ut
 }
 
 /// Ends a request that has no file, or no file any more. The key of the file is removed.
-fn ended(event: &Event, export: ExportId, state: &'static str, failure: Option<&'static str>) -> Query {
+fn export_ended(event: &Event, export: ExportId, state: &'static str, failure: Option<&'static str>) -> Query {
     Query::new(
         "-- export_ended
         UPDATE read.exports
@@ -93,7 +95,7 @@ fn ended(event: &Event, export: ExportId, state: &'static str, failure: Option<&
     .bind(failure)
 }
 
-fn downloaded(event: &Event, export: ExportId) -> Query {
+fn export_downloaded(event: &Event, export: ExportId) -> Query {
     Query::new(
         "-- export_downloaded
         UPDATE read.exports SET sequence = $3 WHERE subject_id = $1 AND export_id = $2 AND sequence < $3",

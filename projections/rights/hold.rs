@@ -15,15 +15,17 @@ impl Inline for Holds {
     fn project(&self, events: &[Event], tx: &Tx) {
         for event in events.iter().filter(|event| event.aggregate_type == Hold::TYPE) {
             match serde_json::from_str::<HoldEvent>(&event.payload) {
-                Ok(HoldEvent::Placed { until, sealed }) => tx.queue(held(event.subject_id, Some(until), Some(sealed))),
-                Ok(HoldEvent::Lifted {}) => tx.queue(held(event.subject_id, None, None)),
+                Ok(HoldEvent::Placed { until, sealed }) => {
+                    tx.queue(account_held(event.subject_id, Some(until), Some(sealed)))
+                }
+                Ok(HoldEvent::Lifted {}) => tx.queue(account_held(event.subject_id, None, None)),
                 Err(_) => {}
             }
         }
     }
 }
 
-fn held(subject: SubjectId, until: Option<DateTime<Utc>>, sealed: Option<String>) -> Query {
+fn account_held(subject: SubjectId, until: Option<DateTime<Utc>>, sealed: Option<String>) -> Query {
     Query::new(
         "-- account_held
         UPDATE read.accounts SET held_until = $2, hold_sealed = $3 WHERE subject_id = $1",

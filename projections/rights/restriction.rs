@@ -18,12 +18,12 @@ impl Inline for Restrictions {
         for event in events.iter().filter(|event| event.aggregate_type == Restriction::TYPE) {
             let Ok(restriction) = serde_json::from_str::<RestrictionEvent>(&event.payload) else { continue };
             let since = matches!(restriction, RestrictionEvent::Set {}).then_some(event.recorded_at);
-            tx.queue(restricted(event.subject_id, since));
+            tx.queue(account_restricted(event.subject_id, since));
         }
     }
 }
 
-fn restricted(subject: SubjectId, since: Option<DateTime<Utc>>) -> Query {
+fn account_restricted(subject: SubjectId, since: Option<DateTime<Utc>>) -> Query {
     Query::new(
         "-- account_restricted
         UPDATE read.accounts SET restricted_at = $2 WHERE subject_id = $1",

@@ -7,7 +7,7 @@ use db::{FromRow, Query, Row, Tx, sql};
 use domain::rights::retention::{Retention, RetentionEvent, Waits, in_force};
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 
-use crate::rebuild::{Rebuild, whole_streams};
+use crate::rebuild::{Rebuild, rebuild_events};
 
 /// Writes `read.retention`.
 pub struct Retentions;
@@ -16,8 +16,8 @@ impl Inline for Retentions {
     fn project(&self, events: &[Event], tx: &Tx) {
         for event in events.iter().filter(|event| event.aggregate_type == Retention::TYPE) {
             match serde_json::from_str::<RetentionEvent>(&event.payload) {
-                Ok(RetentionEvent::Set { kind, days: None, waits: None }) => tx.queue(unset(event, kind)),
-                Ok(RetentionEvent::Set { kind, days, waits }) => tx.queue(set(event, kind, days, waits)),
+                Ok(RetentionEvent::Set { kind, days: None, waits: None }) => tx.queue(retention_unset(event, kind)),
+                Ok(RetentionEvent::Set { kind, days, waits }) => tx.queue(retention_set(event, kind, days, waits)),
                 Err(_) => {}
             }
         }
@@ -28,7 +28,7 @@ fn number(days: Option<u32>) -> Option<i32> {
     days.map(|days| i32::try_from(days).unwrap_or(i32::MAX))
 }
 
-fn set(event: &Event, kind: String, days: Option<u32>, waits: Option<Waits>) -> Query {
+fn retention_set(event: &Event, kind: String, days: Option<u32>, waits: Option<Waits>) -> Query {
     Query::new(
         "-- retention_set
         INSERT INTO read.retention AS r (subject_id, kind, days, sequence, changed_at, before_days, counts_from)
@@ -47,7 +47,7 @@ fn set(event: &Event, kind: String, days: Option<u32>, waits: Option<Waits>) -> 
     .bind(waits.map(|waits| waits.until))
 }
 
-fn unset(event: &Event, kind: String) -> Query {
+fn retention_unset(event: &Event, kind: String) -> Query {
     Query::new(
         "-- retention_unset
         DELETE FROM read.retention WHERE subject_id = $1 AND kind = $2 AND sequence < $3",
@@ -60,7 +60,7 @@ fn unset(event: &Event, kind: String) -> Query {
 /// Makes a person's own rules equal to the log.
 pub const REBUILD: Rebuild = Rebuild {
     name: "retention",
-    events: |subject| whole_streams(subject, &[Retention::TYPE]),
+    events: |subject| rebuild_events(subject, &[Retention::TYPE]),
     projections: &[&Retentions],
     rows: "-- retention_rows\nSELECT kind AS key, to_json(r)::text AS row FROM read.retention r WHERE subject_id = $1",
     clear: "-- retention_clear\nDELETE FROM read.retention WHERE subject_id = $1",

@@ -7,6 +7,7 @@ use context::SubjectId;
 use db::{FromRow, Query, Row, sql};
 use domain::{
     Choice,
+    kinds::WorkProfile,
     statistics::{release::Table, roll_up::Cell},
 };
 use noise::{Delta, Epsilon, Figure, Figures, Interval, Mechanism};
@@ -274,7 +275,7 @@ impl CellKey {
     pub fn of(table: Table, cell: &str) -> Self {
         let mut parts = cell.split('/').map(str::to_owned);
         let mut next = || parts.next();
-        let country_code = Some("DEU".to_owned());
+        let country_code = Some(WorkProfile::DEFAULT_COUNTRY.to_owned());
         match table {
             Table::StateSpecialty => {
                 Self { country_code, state_code: next(), specialty: next(), role_level: next(), ..Self::default() }

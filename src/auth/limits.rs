@@ -83,7 +83,14 @@ impl Limit {
             | Self::TriesPerAddress
             | Self::TriesPerDevice
             | Self::LettersPerPersonAndDay => TimeDelta::hours(24),
-            _ => TimeDelta::minutes(15),
+            Self::CodesPerMailboxAndClient
+            | Self::CodesPerMailbox
+            | Self::CodesPerClient
+            | Self::CodesPerDevice
+            | Self::TriesPerCode
+            | Self::SignInsPerClient
+            | Self::SignInsPerDevice
+            | Self::LettersPerPerson => TimeDelta::minutes(15),
         }
     }
 }
@@ -102,7 +109,7 @@ pub struct Left {
 }
 
 impl Left {
-    /// Reads the row that [`query`] returns.
+    /// Reads the row that [`limit_count`] returns.
     pub fn of(ctx: &Ctx, limit: Limit, rows: &[Row]) -> Self {
         let CountRow { used, window_end } = CountRow::from_row(&rows[0]);
         Self { limit, used, reset_s: (window_end - ctx.now()).num_seconds().max(1) }
@@ -140,7 +147,7 @@ impl Left {
 }
 
 /// Counts one request of `who` against a limit, under today's transit key.
-pub fn query(ring: &Ring, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
+pub fn limit_count(ring: &Ring, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
     Query::new(sql!(
         "-- limit_count
         INSERT INTO auth.limits AS l (limit_hash, window_end, used) VALUES ($1, $2, 1)
@@ -156,7 +163,7 @@ pub fn query(ring: &Ring, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) ->
 }
 
 /// Returns a row when a limit is used up. Counts nothing.
-pub fn is_used_up(ring: &Ring, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
+pub fn limit_get(ring: &Ring, ctx: &Ctx, key: TransitId, limit: Limit, who: &str) -> Query {
     Query::new("-- limit_get\nSELECT true FROM auth.limits WHERE limit_hash = $1 AND window_end > $2 AND used >= $3")
         .bind(limit_hash(ring, key, limit, who))
         .bind(ctx.now())

@@ -60,7 +60,7 @@ pub struct ServeArgs {
     #[command(flatten)]
     exports: ExportStoreArgs,
     /// How long a confirmed deletion can be cancelled, in seconds; 0: it is carried out at once
-    #[arg(long, default_value_t = 48 * 3600)]
+    #[arg(long, default_value_t = server::GRACE_S)]
     grace: u32,
     /// Serve although PostgreSQL's minor release has known ways around row-level security
     #[arg(long)]

@@ -276,7 +276,7 @@ impl Settings {
             folder,
             connections: 4,
             controller: unnamed,
-            grace: GRACE,
+            grace: TimeDelta::seconds(i64::from(GRACE_S)),
             exports: None,
             log_origin: None,
             witnesses: None,
@@ -290,8 +290,8 @@ impl Settings {
 
 /// The controller's name on receipts when no name is given.
 pub const CONTROLLER: &str = "the controller of this service";
-/// The usual grace of a confirmed deletion (requirement R10.3).
-pub const GRACE: TimeDelta = TimeDelta::hours(48);
+/// How long a confirmed deletion can be cancelled, in seconds, if nothing else is set.
+pub const GRACE_S: u32 = 48 * 3600;
 
 /// Opens the application on a migrated database. Refuses a database whose policies are not what they must be, and one
 /// whose restore is unfinished.

@@ -36,6 +36,9 @@ pub enum Role {
 }
 
 impl Role {
+    pub const ALL: [Self; 7] =
+        [Self::Subject, Self::Compliance, Self::Auditor, Self::Anonymous, Self::Job, Self::Statistics, Self::System];
+
     /// The name used in tickets, tokens, events and the database.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,16 +54,7 @@ impl Role {
 
     /// The role with this name; `None` if there is none.
     pub fn parse(name: &str) -> Option<Self> {
-        let all = [
-            Self::Subject,
-            Self::Compliance,
-            Self::Auditor,
-            Self::Anonymous,
-            Self::Job,
-            Self::Statistics,
-            Self::System,
-        ];
-        all.into_iter().find(|role| role.as_str() == name)
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
     }
 }
 

@@ -69,12 +69,12 @@ impl Unit {
         for projection in projections {
             projection.project(&events, tx);
         }
-        tx.queue(append(events));
+        tx.queue(event_append(events));
     }
 }
 
 /// Adds events in one statement.
-pub fn append(events: Vec<Event>) -> Query {
+pub fn event_append(events: Vec<Event>) -> Query {
     let count = events.len();
     let (mut types, mut ids, mut sequences) =
         (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));

@@ -10,9 +10,9 @@ mod reader;
 mod store;
 pub mod tree;
 
-pub use append::{Inline, Unit, append};
+pub use append::{Inline, Unit, event_append};
 pub use event::{Actor, Event, Trail, stored_json};
-pub use reader::{PlacedEvent, Position, Reader, holders};
+pub use reader::{PlacedEvent, Position, Reader, log_holders};
 pub use store::{Sealing, Store, Stream, execute};
 
 /// The traits of `cqrs-es` that this log uses.

@@ -72,7 +72,7 @@ impl Reader {
 }
 
 /// The process ids of the backends whose open transaction holds readers back.
-pub fn holders() -> Query {
+pub fn log_holders() -> Query {
     Query::new(
         "-- log_holders
         SELECT DISTINCT pid FROM pg_locks

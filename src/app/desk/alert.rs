@@ -16,7 +16,7 @@ use projections::{
         DeliveryRow, Found, PatternQuery, deliveries_replay, delivery_list, newest_of_type, pattern_find,
         session_subject, suspension_put,
     },
-    log::audit::newest,
+    log::audit::stream_newest,
     records::record::record_list,
 };
 use uuid::Uuid;
@@ -102,7 +102,7 @@ async fn suspend_actor(
 /// Whether the same alert was raised so recently that it is not raised again.
 async fn is_quiet(app: &App, rule: &str, actor: &str, quiet: TimeDelta) -> Result<bool, AppError> {
     let id = stream_of(rule, actor);
-    let [rows] = frame::system_query(app, "alert_get", || [newest(SubjectId::NIL, Alert::TYPE, &id)]).await?;
+    let [rows] = frame::system_query(app, "alert_get", || [stream_newest(SubjectId::NIL, Alert::TYPE, &id)]).await?;
     let event = newest_of(&rows).and_then(|event| serde_json::from_str(&event.payload).ok());
     let (Some(AlertEvent::Raised { raised_at, .. }) | Some(AlertEvent::Acknowledged { raised_at, .. })) = event else {
         return Ok(false);
@@ -145,7 +145,8 @@ async fn suspend(app: &App, subject: SubjectId, rule: &str, until: DateTime<Utc>
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let id = &subject.to_string();
     let contact = || record_list(subject, CONTACT.name(), None);
-    let reads = || [newest(subject, Suspension::TYPE, id), newest(subject, Deletion::TYPE, id), contact()];
+    let reads =
+        || [stream_newest(subject, Suspension::TYPE, id), stream_newest(subject, Deletion::TYPE, id), contact()];
     let frame = Frame::act("account_suspend", ctx).alone();
     let suspend = frame::command(app, frame, reads, move |work, standing, [rows, requests, contact]| async move {
         let command = Suspend { rule: rule.to_owned(), until };

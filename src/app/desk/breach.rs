@@ -4,7 +4,7 @@ use context::{Ctx, SubjectId};
 use db::FromRow;
 use domain::desk::breach::{Breach, BreachCommand, BreachEvent, Progress};
 use event_log::{Event, cqrs_es::Aggregate};
-use projections::{desk::alert::newest_of_type, log::audit::newest};
+use projections::{desk::alert::newest_of_type, log::audit::stream_newest};
 use uuid::Uuid;
 
 use crate::app::{
@@ -30,7 +30,7 @@ pub async fn decide(
 /// The state of one breach.
 pub async fn get(app: &App, breach: Uuid) -> Result<Progress, AppError> {
     let id = breach.to_string();
-    let [rows] = frame::system_query(app, "breach_get", || [newest(SubjectId::NIL, Breach::TYPE, &id)]).await?;
+    let [rows] = frame::system_query(app, "breach_get", || [stream_newest(SubjectId::NIL, Breach::TYPE, &id)]).await?;
     progress(&newest_of(&rows).ok_or(AppError::Missing("breach"))?)
 }
 

@@ -22,7 +22,7 @@ use projections::{
             server_version, staff_list, trail_list,
         },
     },
-    log::audit::newest,
+    log::audit::stream_newest,
     records::record::record_list,
 };
 use uuid::Uuid;
@@ -85,7 +85,7 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
             consents_count(),
             holds_list(now),
             staff_list(),
-            newest(SubjectId::NIL, Drill::TYPE, &id),
+            stream_newest(SubjectId::NIL, Drill::TYPE, &id),
             server_version(),
             newest_of_type(Alert::TYPE, SHOWN),
         ]
@@ -144,7 +144,7 @@ pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str)
     let ctx = &staff.for_subject(open.subject, None).acting_as(Role::Job);
     let received_at = open.received_at;
     let (id, author, details) = (&request.to_string(), by_staff(staff, ctx.subject), format!("reason: {reason}"));
-    let reads = || [record_list(ctx.subject, CONTACT.name(), None), newest(ctx.subject, Extension::TYPE, id)];
+    let reads = || [record_list(ctx.subject, CONTACT.name(), None), stream_newest(ctx.subject, Extension::TYPE, id)];
     let frame = Frame::act("request_extend", ctx).recorded_for(&author, &details).alone();
     frame::command(app, frame, reads, move |work, standing, [contact, rows]| async move {
         work.command::<Extension>(id, &rows, Extend { received_at, now: ctx.now() }).await?;

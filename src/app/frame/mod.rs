@@ -20,7 +20,7 @@ use domain::{
     rights::consent::Purpose,
 };
 use event_log::{Event, Sealing, Store, Stream, Unit, execute};
-use projections::{INLINE, identity::standing::standing, log::audit::newest, records::answer::AnswerRow};
+use projections::{INLINE, identity::standing::standing, log::audit::stream_newest, records::answer::AnswerRow};
 use serde::{Serialize, de::DeserializeOwned};
 use vault::{IndexKey, SubjectKeys, subject_insert};
 
@@ -474,7 +474,7 @@ where
     const { assert!(matches!(A::ABOUT, About::Nobody), "a person's stream needs the person's standing") }
     let (ctx, command) = (&ctx.for_subject(SubjectId::NIL, ctx.session).acting_as(ctx.role), &command);
     let work = move |tx: Tx| async move {
-        let [rows] = tx.flight([newest(SubjectId::NIL, A::TYPE, id)]).await?;
+        let [rows] = tx.flight([stream_newest(SubjectId::NIL, A::TYPE, id)]).await?;
         let work = Work { app, ctx, tx, unit: Arc::new(Unit::new(ctx, None)) };
         let added = work.command::<A>(id, &rows, command.clone()).await?;
         work.flush();
@@ -489,7 +489,7 @@ pub(crate) fn own_id() -> String {
     EventId::random().to_string()
 }
 
-/// The newest event of a stream, from the rows of `projections::log::audit::newest`.
+/// The newest event of a stream, from the rows of `projections::log::audit::stream_newest`.
 pub(crate) fn newest_of(rows: &[Row]) -> Option<Event> {
     rows.first().map(|row| Event::from_row(row))
 }

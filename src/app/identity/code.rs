@@ -87,7 +87,7 @@ async fn send_to(app: &App, ctx: &Ctx, email: &str, known: Option<&Known>, asker
     let (key, sealer) = ring.transit(ctx.now())?;
     let (sealer, ctx) = (&sealer, &about(ctx, known));
     let frame = Frame::act("auth_code", ctx).shared().looking_up(address);
-    let reads = || [limits::is_used_up(ring, ctx, key, Limit::TriesPerAddress, email)];
+    let reads = || [limits::limit_get(ring, ctx, key, Limit::TriesPerAddress, email)];
     frame::attempt(app, frame, reads, move |work, [tried_often]| async move {
         let guessable = asker.device().is_some() || tried_often.is_empty();
         let code = if guessable { short_code() } else { long_code() };
@@ -113,9 +113,9 @@ pub async fn show(app: &App, ctx: &Ctx, email: &str, code: &str, asker: &Asker) 
         let waiting: Vec<Waiting> = rows.iter().map(Waiting::from_row).collect();
         let of_one = |code: &Waiting| {
             let who = format!("{email} {} {}", code.key(), asker.key());
-            limits::query(app.vault.ring(), ctx, key, Limit::TriesPerCode, &who)
+            limits::limit_count(app.vault.ring(), ctx, key, Limit::TriesPerCode, &who)
         };
-        let mut counts = vec![limits::query(app.vault.ring(), ctx, key, of_all, who)];
+        let mut counts = vec![limits::limit_count(app.vault.ring(), ctx, key, of_all, who)];
         counts.extend(waiting.iter().map(of_one));
         Ok::<_, AppError>((waiting, tx.flight_all(counts).await?))
     };

@@ -5,7 +5,7 @@ use db::{Gate, Query};
 
 use crate::{
     app::{App, AppError, frame},
-    auth::limits::{Left, Limit, query},
+    auth::limits::{Left, Limit, limit_count},
 };
 
 /// Counts a command of the context's subject that sends a letter; refuses if there were too many.
@@ -20,8 +20,9 @@ pub async fn count(app: &App, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Lef
     // Counted under a transit key, so that old copies of the database tell nothing of a client's address after 72
     // hours.
     let (key, _) = app.vault.ring().transit(ctx.now())?;
-    let queries =
-        || -> Vec<Query> { limits.iter().map(|(limit, who)| query(app.vault.ring(), ctx, key, *limit, who)).collect() };
+    let queries = || -> Vec<Query> {
+        limits.iter().map(|(limit, who)| limit_count(app.vault.ring(), ctx, key, *limit, who)).collect()
+    };
     let rows = app
         .db
         .api
@@ -37,7 +38,7 @@ pub async fn count(app: &App, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Lef
 /// Counts one request against a limit and returns what is left; does not refuse, even if the limit is exceeded.
 pub async fn used(app: &App, ctx: &Ctx, limit: Limit, who: &str) -> Result<Left, AppError> {
     let (key, _) = app.vault.ring().transit(ctx.now())?;
-    let queries = || [query(app.vault.ring(), ctx, key, limit, who)];
+    let queries = || [limit_count(app.vault.ring(), ctx, key, limit, who)];
     let [rows] = frame::ticket_query(app, "limit_count", ctx, Gate::read(ctx), queries).await?;
     Ok(Left::of(ctx, limit, &rows))
 }

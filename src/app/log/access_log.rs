@@ -16,7 +16,7 @@ use std::{
 
 use context::{Clock, Ctx, EventId, Role};
 use db::{Db, DbError, Gate};
-use event_log::{Actor, Event, Trail, append};
+use event_log::{Actor, Event, Trail, event_append};
 use tokio::sync::{mpsc, oneshot};
 use vault::SubjectKeys;
 
@@ -114,7 +114,7 @@ impl Writer {
     async fn append(&self, events: &[Event]) -> Result<(), DbError> {
         let ctx = &Ctx::system(self.clock.clone());
         let work = move |tx: db::Tx| async move {
-            tx.queue(append(events.to_vec()));
+            tx.queue(event_append(events.to_vec()));
             Ok(())
         };
         self.db.run_tx("access_append", ctx, Gate::read(ctx), work).await

@@ -9,7 +9,7 @@ use event_log::{
     cqrs_es::Aggregate,
     tree::{TreeRow, edge_get, tree_add, tree_list, tree_whole},
 };
-use projections::log::audit::newest;
+use projections::log::audit::stream_newest;
 use transparency::{Checkpoint, EMPTY_HASH, Hash};
 
 use crate::{
@@ -98,7 +98,8 @@ async fn first_checkpoint(app: &App) -> Result<Checkpoint, AppError> {
 /// Whether `tree` was opened because of the checkpoint `signed`.
 async fn is_opened(app: &App, tree: &TreeRow, signed: &Checkpoint) -> Result<bool, AppError> {
     let id = SubjectId::NIL.to_string();
-    let [rows] = frame::system_query(app, "origin_get", || [newest(SubjectId::NIL, LogOrigin::TYPE, &id)]).await?;
+    let [rows] =
+        frame::system_query(app, "origin_get", || [stream_newest(SubjectId::NIL, LogOrigin::TYPE, &id)]).await?;
     let event = newest_of(&rows).and_then(|event| serde_json::from_str(&event.payload).ok());
     Ok(event.is_some_and(|LogOriginEvent::OriginOpened { origin, left, .. }| {
         origin == tree.origin && left.signed_origin == signed.origin && left.signed_size == signed.size

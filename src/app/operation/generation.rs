@@ -10,7 +10,7 @@ use context::Ctx;
 use db::{FromRow, Row};
 use projections::catch_up::{
     CatchUp, GenerationsRow, Progress, SwapRow, generation_begin, generation_enter, generation_swap, generations_lock,
-    progress, swap_lock,
+    projection_progress, swap_lock,
 };
 
 use crate::app::{App, AppError, frame};
@@ -79,7 +79,7 @@ pub async fn begin(app: &App, projection: &'static CatchUp) -> Result<i64, AppEr
 
 /// How far the generations have come that this version of the code keeps.
 pub async fn all(app: &App, projection: &'static CatchUp) -> Result<Vec<Progress>, AppError> {
-    let [rows] = frame::system_query(app, "projection_progress", || [progress(projection)]).await?;
+    let [rows] = frame::system_query(app, "projection_progress", || [projection_progress(projection)]).await?;
     Ok(rows.iter().map(Progress::from_row).collect())
 }
 

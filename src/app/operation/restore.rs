@@ -14,7 +14,7 @@ use domain::rights::{
     restriction::{Restriction, RestrictionCommand},
 };
 use projections::{
-    log::audit::newest,
+    log::audit::stream_newest,
     operation::restore::restore_unfinished,
     records::record::{RecordRow, record_all},
     rights::consent::stream_id,
@@ -182,7 +182,7 @@ where
 {
     let (ctx, id) = (&Ctx::job(app.clock.clone(), subject), &id);
     let frame = Frame::act(operation, ctx).alone();
-    let reads = || [newest(subject, A::TYPE, id)];
+    let reads = || [stream_newest(subject, A::TYPE, id)];
     let repeated = frame::command(app, frame, reads, move |work, _, [stream]| async move {
         if newest_of(&stream).is_some_and(|event| event.recorded_at >= at) {
             return Ok(0);

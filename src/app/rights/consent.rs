@@ -11,7 +11,7 @@ use domain::{
 };
 use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
-    log::audit::newest,
+    log::audit::stream_newest,
     records::record::record_list,
     rights::consent::{ConsentRow, consent_history, consent_list, stream_id},
 };
@@ -77,7 +77,7 @@ async fn decide_on(
 ) -> Result<(), AppError> {
     let id = &stream_id(ctx.subject, purpose);
     let contact = || record_list(ctx.subject, CONTACT.name(), None);
-    let reads = || [newest(ctx.subject, Consent::TYPE, id), contact(), user_get(ctx.subject)];
+    let reads = || [stream_newest(ctx.subject, Consent::TYPE, id), contact(), user_get(ctx.subject)];
     let frame = Frame::act_if(loosens, operation, ctx).shared();
     frame::command(app, frame, reads, move |work, standing, [rows, contact, user]| async move {
         if let Some(event) = work.command::<Consent>(id, &rows, command()).await? {

@@ -11,7 +11,7 @@ use domain::{
 };
 use event_log::cqrs_es::Aggregate;
 use projections::{
-    log::audit::newest,
+    log::audit::stream_newest,
     records::record::record_list,
     rights::consent::{ConsentRow, consent_list, job_plan_lapses, stream_id},
 };
@@ -49,7 +49,7 @@ pub(crate) async fn lapse(app: &App, subject: SubjectId) -> Result<Next, AppErro
         for row in consents.iter().map(ConsentRow::from_row).filter(outdated) {
             let Some(purpose) = Purpose::parse(&row.purpose) else { continue };
             let id = stream_id(subject, purpose);
-            let [rows] = work.tx.flight([newest(subject, Consent::TYPE, &id)]).await?;
+            let [rows] = work.tx.flight([stream_newest(subject, Consent::TYPE, &id)]).await?;
             let lapse = ConsentCommand::Lapse { decision: current(purpose) };
             if work.command::<Consent>(&id, &rows, lapse).await?.is_none() {
                 continue;

@@ -15,7 +15,7 @@ use domain::{
 use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
     identity::account::{SwitchesRow, switches_get},
-    log::audit::newest,
+    log::audit::stream_newest,
     operation::job::{job_add, job_drop},
     records::record::{RecordRow, record_ages, record_all, record_list},
     rights::{
@@ -142,7 +142,7 @@ pub async fn request(
     let (id, is_full) = (&ctx.subject.to_string(), scope == Scope::Full);
     let records = || if is_full { record_ages(ctx.subject) } else { record_all(ctx.subject) };
     let contact = || record_list(ctx.subject, CONTACT.name(), None);
-    let stream = || newest(ctx.subject, Deletion::TYPE, id);
+    let stream = || stream_newest(ctx.subject, Deletion::TYPE, id);
     let reads = || [stream(), records(), contact(), switches_get(ctx.subject)];
     let frame = Frame::act("deletion_request", ctx).alone();
     let asked =
@@ -232,7 +232,7 @@ async fn step(
 ) -> Result<DeletionRequest, AppError> {
     let (hash, id) = (token_hash(app, token), &ctx.subject.to_string());
     let contact = || record_list(ctx.subject, CONTACT.name(), None);
-    let reads = || [deletion_by_token(ctx.subject, hash), newest(ctx.subject, Deletion::TYPE, id), contact()];
+    let reads = || [deletion_by_token(ctx.subject, hash), stream_newest(ctx.subject, Deletion::TYPE, id), contact()];
     let frame = Frame::act_if(acts, operation, ctx).alone();
     frame::command(app, frame, reads, move |work, standing, [found, stream, contact]| async move {
         let keys = standing.keys;
@@ -364,7 +364,7 @@ pub(crate) async fn pause(
 async fn run(app: &App, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> {
     let id = &ctx.subject.to_string();
     let contact = || record_list(ctx.subject, CONTACT.name(), None);
-    let stream = || newest(ctx.subject, Deletion::TYPE, id);
+    let stream = || stream_newest(ctx.subject, Deletion::TYPE, id);
     let reads = || [stream(), record_all(ctx.subject), record_register(ctx.subject), contact()];
     let frame = Frame::act("deletion_run", ctx).unheld().alone();
     let work =

@@ -11,7 +11,7 @@ use domain::{
 };
 use event_log::cqrs_es::Aggregate;
 use projections::{
-    log::audit::newest,
+    log::audit::stream_newest,
     operation::job::job_drop_others,
     records::record::{AgesRow, RecordRow, record_ages, record_list},
     rights::erasure::{subject_erase, subject_erased},
@@ -82,7 +82,7 @@ pub(crate) async fn again(app: &App, subject: SubjectId, deletion: DeletionId) -
 async fn erase_subject(app: &App, ctx: &Ctx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
     let id = &ctx.subject.to_string();
     let contact = || record_list(ctx.subject, CONTACT.name(), None);
-    let stream = || newest(ctx.subject, Deletion::TYPE, id);
+    let stream = || stream_newest(ctx.subject, Deletion::TYPE, id);
     let reads = || [subject_erased(ctx.subject), stream(), record_ages(ctx.subject), contact()];
     // Without a trail, because this transaction destroys its key.
     let frame = Frame::act("subject_erase", ctx).without_trail().alone().with_long_statements();

@@ -17,7 +17,7 @@ use domain::{
 };
 use event_log::cqrs_es::Aggregate;
 use projections::{
-    log::audit::newest,
+    log::audit::stream_newest,
     operation::job::{job_add, job_drop},
     records::record::RecordRow,
     rights::export::{ExportRow, IdsRow, export_get, export_ids, export_list, export_open, export_records},
@@ -211,7 +211,8 @@ pub(crate) async fn step(
     follow: &(dyn Fn(&Work<'_>, &Standing, bool) -> Result<(), AppError> + Sync),
 ) -> Result<(ExportRow, Arc<SubjectKeys>), AppError> {
     let (command, id) = (&command, &export.to_string());
-    let reads = || [export_get(ctx.subject, export), newest(ctx.subject, Export::TYPE, id), export_open(ctx.subject)];
+    let reads =
+        || [export_get(ctx.subject, export), stream_newest(ctx.subject, Export::TYPE, id), export_open(ctx.subject)];
     let frame = Frame::right(operation, ctx).alone();
     frame::command(app, frame, reads, move |work, standing, [found, stream, open]| async move {
         let row = found.first().map(ExportRow::from_row).ok_or(AppError::Missing("export"))?;

@@ -14,7 +14,7 @@ use domain::{
 use event_log::cqrs_es::Aggregate;
 use projections::{
     identity::account::account_get,
-    log::audit::newest,
+    log::audit::stream_newest,
     records::record::record_list,
     rights::export::{ExportRow, FileRow, export_begin, export_event_count, export_get, exports_expired, exports_kept},
 };
@@ -204,7 +204,7 @@ async fn end(
 ) -> Result<bool, AppError> {
     let (command, id) = (&command, &export.to_string());
     let contact = || record_list(ctx.subject, CONTACT.name(), None);
-    let reads = || [export_get(ctx.subject, export), newest(ctx.subject, Export::TYPE, id), contact()];
+    let reads = || [export_get(ctx.subject, export), stream_newest(ctx.subject, Export::TYPE, id), contact()];
     let frame = Frame::act(operation, ctx).shared();
     frame::command(app, frame, reads, move |work, standing, [found, stream, contact]| async move {
         let row = found.first().map(ExportRow::from_row);

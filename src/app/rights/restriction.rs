@@ -8,7 +8,7 @@ use domain::rights::restriction::{Restriction, RestrictionCommand};
 use event_log::cqrs_es::Aggregate;
 use projections::{
     identity::account::{SwitchesRow, switches_get},
-    log::audit::newest,
+    log::audit::stream_newest,
 };
 use vault::SubjectKeys;
 
@@ -43,7 +43,7 @@ pub async fn decide(app: &App, ctx: &Ctx, restricted: bool) -> Result<(), AppErr
     let id = &ctx.subject.to_string();
     // To restrict is a right; to lift the restriction is an act, which a suspension bars.
     let frame = Frame::act_if(!restricted, "restriction_decide", ctx).alone();
-    let reads = || [newest(ctx.subject, Restriction::TYPE, id)];
+    let reads = || [stream_newest(ctx.subject, Restriction::TYPE, id)];
     let changed = frame::command(app, frame, reads, move |work, _, [rows]| async move {
         let command = if restricted { RestrictionCommand::Set } else { RestrictionCommand::Lift };
         let changed = work.command::<Restriction>(id, &rows, command).await?.is_some();

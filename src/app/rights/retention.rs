@@ -18,7 +18,7 @@ use domain::{
 use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
     identity::account::{SwitchesRow, switches_get},
-    log::audit::newest,
+    log::audit::stream_newest,
     operation::job::job_plan_retention,
     records::record::{RecordRow, record_all, record_list},
     rights::retention::{RetentionRow, days_of, limit, retention_list, stream_id},
@@ -122,7 +122,7 @@ async fn step(
     };
     let id = &stream_id(ctx.subject, kind.name());
     let contact = || record_list(ctx.subject, CONTACT.name(), None);
-    let reads = || [newest(ctx.subject, Retention::TYPE, id), contact()];
+    let reads = || [stream_newest(ctx.subject, Retention::TYPE, id), contact()];
     // To set a rule back is a right, because a thief may have shortened it; to shorten is an act, which is checked
     // below.
     let frame = Frame::right("retention_set", ctx).alone();

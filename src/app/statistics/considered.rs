@@ -15,7 +15,7 @@ use domain::{
     quarter::Quarter,
     rights::consent::{Notice, Purpose},
 };
-use event_log::{Actor, Event, Trail, append};
+use event_log::{Actor, Event, Trail, event_append};
 use projections::statistics::release::{AccountRow, release_accounts};
 use serde::{Deserialize, Serialize};
 use vault::{SubjectKeys, WrappedSubject};
@@ -113,7 +113,7 @@ async fn consider_page(
         }
         let last = events.last().map(|event| event.subject_id);
         if !events.is_empty() {
-            work.queue(append(events));
+            work.queue(event_append(events));
         }
         Ok(last)
     })

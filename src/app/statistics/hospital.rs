@@ -10,7 +10,7 @@ use domain::{
 };
 use event_log::cqrs_es::Aggregate;
 use projections::{
-    log::audit::newest,
+    log::audit::stream_newest,
     statistics::{
         hospital::{Hospital, hospital_add, hospital_list},
         release::release_alone,
@@ -41,7 +41,7 @@ pub async fn add(app: &App, hospitals: &[String]) -> Result<Added, AppError> {
     let is_first = loading::nobody_was_here(app).await?;
     let from = HospitalLists::counts_from(today, is_first);
     frame::system_work(app, &app.db.stats, "hospitals_add", ctx, move |work| async move {
-        let known = newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
+        let known = stream_newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
         let [_, newest, listed] = work.tx.flight([release_alone(), known, hospital_list()]).await?;
         let mut ids: Vec<String> = listed.iter().map(|row| Hospital::from_row(row).hospital_id).collect();
         let mut added: Vec<String> = hospitals.iter().filter(|id| !ids.contains(id)).cloned().collect();
@@ -64,7 +64,7 @@ pub async fn add(app: &App, hospitals: &[String]) -> Result<Added, AppError> {
 /// The hospitals for which a quarter's tables have cells. Refuses a list that differs from the one on record.
 pub(crate) async fn hospitals_of(app: &App, ctx: &Ctx, period: Quarter) -> Result<(Vec<String>, Listing), AppError> {
     let work = move |tx: db::Tx| async move {
-        let known = newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
+        let known = stream_newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
         let [newest, rows] = tx.finish([known, hospital_list()]).await?;
         let listed = rows.iter().map(Hospital::from_row).filter(|hospital| hospital.counts_in(period));
         let ids: Vec<String> = listed.map(|hospital| hospital.hospital_id).collect();
@@ -82,7 +82,7 @@ pub(crate) async fn hospitals_of(app: &App, ctx: &Ctx, period: Quarter) -> Resul
 
 /// All lists on record.
 pub async fn lists(app: &App) -> Result<HospitalLists, AppError> {
-    let query = || newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
+    let query = || stream_newest(SubjectId::NIL, HospitalLists::TYPE, HOSPITALS);
     let [rows] = frame::system_query(app, "hospital_lists", || [query()]).await?;
     of_rows(&rows)
 }

@@ -31,7 +31,7 @@ use domain::{
 use event_log::cqrs_es::Aggregate;
 use noise::{Mechanism, Os, Totals};
 use projections::{
-    log::audit::newest,
+    log::audit::stream_newest,
     records::record::RecordRow,
     statistics::{
         hospital::{Hospital, hospital_list},
@@ -169,7 +169,7 @@ pub async fn plan(app: &App, from: Quarter, policy: Policy) -> Result<(), AppErr
     let today = ctx.now().date_naive();
     let is_first = loading::nobody_was_here(app).await?;
     frame::system_work(app, &app.db.stats, "release_plan", ctx, move |work| async move {
-        let [_, rows] = work.tx.flight([release_alone(), newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
+        let [_, rows] = work.tx.flight([release_alone(), stream_newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
         let command = PlanCommand { from, policy, today, is_first };
         work.command::<Plans>(PLANS, &rows, command).await?;
         Ok(())
@@ -179,7 +179,8 @@ pub async fn plan(app: &App, from: Quarter, policy: Policy) -> Result<(), AppErr
 
 /// All plans, earliest first.
 pub async fn plans(app: &App) -> Result<Vec<Planned>, AppError> {
-    let [rows] = frame::system_query(app, "release_plans", || [newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
+    let [rows] =
+        frame::system_query(app, "release_plans", || [stream_newest(SubjectId::NIL, Plans::TYPE, PLANS)]).await?;
     Ok(of_rows::<Plans>(&rows)?.planned().to_vec())
 }
 
@@ -254,7 +255,7 @@ pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released,
     let (sums, hospitals, listing) = (&pass.sums, &hospitals, &listing);
     let released = frame::system_work(app, &app.db.stats, "release", ctx, move |work| async move {
         let id = &period.to_string();
-        let [_, rows] = work.tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+        let [_, rows] = work.tx.flight([release_alone(), stream_newest(SubjectId::NIL, Release::TYPE, id)]).await?;
         if of_rows::<Release>(&rows)?.releases() > revision {
             // Another server released it while this one was reading.
             return stored(&work.tx, period, revision).await;
@@ -313,7 +314,7 @@ pub(crate) async fn lost(app: &App, period: Quarter, revision: u32) -> Result<bo
     let ctx = &loading::ctx(app);
     frame::system_work(app, &app.db.stats, "release_lost", ctx, move |work| async move {
         let id = &period.to_string();
-        let [_, rows] = work.tx.flight([release_alone(), newest(SubjectId::NIL, Release::TYPE, id)]).await?;
+        let [_, rows] = work.tx.flight([release_alone(), stream_newest(SubjectId::NIL, Release::TYPE, id)]).await?;
         let command = ReleaseCommand::Lose { period, revision };
         Ok(work.command::<Release>(id, &rows, command).await?.is_some())
     })
@@ -404,8 +405,8 @@ pub async fn releases(app: &App, ctx: &Ctx) -> Result<(Vec<PaidRelease>, Vec<Hos
 }
 
 async fn state(tx: &Tx, period: Quarter) -> Result<(Policy, Release), AppError> {
-    let plans = newest(SubjectId::NIL, Plans::TYPE, PLANS);
-    let releases = newest(SubjectId::NIL, Release::TYPE, &period.to_string());
+    let plans = stream_newest(SubjectId::NIL, Plans::TYPE, PLANS);
+    let releases = stream_newest(SubjectId::NIL, Release::TYPE, &period.to_string());
     let [plans, releases] = tx.flight([plans, releases]).await?;
     Ok((of_rows::<Plans>(&plans)?.policy(period), loading::of_rows(&releases)?))
 }

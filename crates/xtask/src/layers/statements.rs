@@ -1,4 +1,5 @@
-//! SQL: which layers may hold statements, and that each is named by its first line.
+//! SQL: which layers may hold statements, and that each is named by its first line. A function that makes one statement has the
+//! name of the statement, so that a name in PostgreSQL's log leads to the code.
 //!
 //! A text counts as a statement if it begins with a name (`-- record_list`) or with a verb of SQL. A statement that is joined of
 //! several texts is known by its first.
@@ -19,7 +20,13 @@ use crate::layers::{
 /// What is wrong with the statements of a tree, in words.
 pub fn faults(order: &Order, tree: &Tree) -> Vec<String> {
     let (mut faults, mut names) = (Vec::new(), BTreeMap::<String, String>::new());
-    for statement in of(tree) {
+    let statements = of(tree);
+    let mut made = BTreeMap::<(FileId, String), usize>::new();
+    for function in statements.iter().filter(|statement| statement.is_query).filter_map(|it| it.function.clone()) {
+        *made.entry(function).or_default() += 1;
+    }
+    let is_alone = |function: &(FileId, String)| made.get(function) == Some(&1);
+    for statement in statements {
         let path = &tree.files[statement.file].path;
         let place = format!("{path}:{}", statement.line);
         if let [layer] = order.layers_of(path).as_slice()
@@ -35,6 +42,13 @@ pub fn faults(order: &Order, tree: &Tree) -> Vec<String> {
         match statement.name {
             None => faults.push(format!("{place}: the statement's first line must be its name: `-- record_list`")),
             Some(name) => {
+                if let Some(function) = statement.function.filter(|function| is_alone(function) && *function.1 != name)
+                {
+                    faults.push(format!(
+                        "{place}: the function `{}` makes the statement `{name}` and must have its name",
+                        function.1
+                    ));
+                }
                 if let Some(other) = names.insert(name.clone(), place.clone()) {
                     faults.push(format!("{place}: the statement at {other} is named `{name}` too"));
                 }
@@ -51,10 +65,12 @@ struct Statement {
     name: Option<String>,
     /// Whether it is an argument of `Query::new`.
     is_query: bool,
+    /// The free function around it.
+    function: Option<(FileId, String)>,
 }
 
 fn of(tree: &Tree) -> Vec<Statement> {
-    let mut finder = Finder { file: 0, found: Vec::new() };
+    let mut finder = Finder { file: 0, function: None, found: Vec::new() };
     for module in &tree.modules {
         finder.file = module.file;
         module.items.iter().for_each(|item| finder.visit_item(item));
@@ -76,20 +92,28 @@ impl Text {
 
 struct Finder {
     file: FileId,
+    function: Option<String>,
     found: Vec<Statement>,
 }
 
 impl Finder {
     fn note(&mut self, text: &Text, is_query: bool) {
-        self.found.push(Statement { file: self.file, line: text.line, name: name_of(&text.value), is_query });
+        let function = self.function.clone().map(|name| (self.file, name));
+        self.found.push(Statement { file: self.file, line: text.line, name: name_of(&text.value), is_query, function });
     }
 }
 
 impl<'ast> Visit<'ast> for Finder {
     fn visit_item(&mut self, item: &'ast Item) {
-        if !is_for_tests(attributes(item)) {
-            visit::visit_item(self, item);
+        if is_for_tests(attributes(item)) {
+            return;
         }
+        self.function = match item {
+            Item::Fn(function) => Some(function.sig.ident.to_string()),
+            _ => None,
+        };
+        visit::visit_item(self, item);
+        self.function = None;
     }
 
     /// Modules are visited on their own.
