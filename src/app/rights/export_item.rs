@@ -96,7 +96,7 @@ pub fn event(user: UserId, keys: &SubjectKeys, exported: &ExportedEvent) -> Resu
     let actor = event.actor().ok_or_else(|| AppError::Corrupt("an event does not say who acted".to_owned()))?;
     // The trail of a staff member's act is sealed for that member, so it does not open here.
     let trail = if event.event_type == STATS_CONSIDERED {
-        Some(owners_trail(&event, keys))
+        Some(owners_trail(event, keys))
     } else {
         event.open_trail(keys).ok().flatten()
     };

@@ -1,0 +1,199 @@
+//! The frames of a person's transactions. All begin with the standing in the first flight.
+
+use std::sync::Arc;
+
+use context::{Ctx, SubjectId};
+use db::{FromRow, Query, Row, Tx};
+use projections::records::answer::AnswerRow;
+use serde::{Serialize, de::DeserializeOwned};
+use vault::{IndexKey, SubjectKeys, subject_insert};
+
+use crate::app::{
+    App, AppError,
+    frame::{demand::Frame, standing::Standing, work::Work},
+    records::once::Claim,
+};
+
+/// Reads a person's own data in one flight. Returns the rows with the standing, whose keys open them.
+pub(crate) async fn query<const N: usize>(
+    app: &App,
+    frame: Frame<'_>,
+    reads: impl Fn() -> [Query; N] + Sync,
+) -> Result<(Standing, [Vec<Row>; N]), AppError> {
+    let (reads, frame) = (&reads, &frame);
+    let work = move |tx: Tx| async move {
+        let mut queries: Vec<Query> = reads().into();
+        queries.push(frame.standing_query());
+        let mut rows = tx.finish_all(queries).await?;
+        let standing = frame.take(app, &rows.pop().expect("each statement is answered"))?;
+        frame.demands.check(&standing)?;
+        Ok((standing, answers(rows)))
+    };
+    app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
+}
+
+/// Decides something for a person. The first flight sends `reads` and reads the standing; `decide` gets their rows; the
+/// last flight stores the events and statements that `decide` added.
+pub(crate) async fn command<'a, const N: usize, T, F, Fut>(
+    app: &'a App,
+    frame: Frame<'a>,
+    reads: impl Fn() -> [Query; N] + Sync,
+    decide: F,
+) -> Result<T, AppError>
+where
+    F: Fn(Work<'a>, Standing, [Vec<Row>; N]) -> Fut + Sync,
+    Fut: Future<Output = Result<T, AppError>>,
+{
+    let (reads, decide, frame) = (&reads, &decide, &frame);
+    let work = move |tx: Tx| async move {
+        let (work, standing, rows) = begin(app, frame, reads().into(), tx).await?;
+        frame.demands.check(&standing)?;
+        let value = decide(work.clone(), standing, answers(rows)).await?;
+        work.flush();
+        Ok(value)
+    };
+    app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
+}
+
+/// Like [`command`], but once for each idempotency key: the result of the first request with the key is stored, sealed,
+/// and answers all later requests with it.
+pub(crate) async fn command_once<'a, const N: usize, T, F, Fut>(
+    app: &'a App,
+    frame: Frame<'a>,
+    claim: Option<Claim<'a>>,
+    reads: impl Fn() -> [Query; N] + Sync,
+    decide: F,
+) -> Result<T, AppError>
+where
+    F: Fn(Work<'a>, Standing, [Vec<Row>; N]) -> Fut + Sync,
+    Fut: Future<Output = Result<T, AppError>>,
+    T: Serialize + DeserializeOwned,
+{
+    let Some(claim) = claim else { return command(app, frame, reads, decide).await };
+    let frame = Frame { gate: frame.gate.claim(Some(claim.lock_key())), ..frame };
+    let (reads, decide, frame, claim) = (&reads, &decide, &frame, &claim);
+    let work = move |tx: Tx| async move {
+        let mut queries: Vec<Query> = reads().into();
+        queries.push(claim.query(frame.ctx));
+        let (work, standing, mut rows) = begin(app, frame, queries, tx).await?;
+        let ring = app.vault.ring();
+        let stored = rows.pop().expect("each statement is answered");
+        if let Some(row) = stored.first().map(AnswerRow::from_row) {
+            if row.expires_at > frame.ctx.now() {
+                return claim.replay(ring, &standing.keys, &row);
+            }
+            work.queue(claim.forget(frame.ctx));
+        }
+        // Checked after the replay, so that a repeated request gets its stored answer even if the command would be
+        // refused now.
+        frame.demands.check(&standing)?;
+        let keys = standing.keys.clone();
+        let value = decide(work.clone(), standing, answers(rows)).await?;
+        work.flush();
+        work.queue(claim.store(frame.ctx, ring, &keys, &value)?);
+        Ok(value)
+    };
+    app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
+}
+
+/// Sends the first flight of a person's command, and reads the standing from its rows.
+async fn begin<'a>(
+    app: &'a App,
+    frame: &Frame<'a>,
+    mut queries: Vec<Query>,
+    tx: Tx,
+) -> Result<(Work<'a>, Standing, Vec<Vec<Row>>), AppError> {
+    queries.push(frame.standing_query());
+    let mut rows = tx.flight_all(queries).await?;
+    if !tx.claimed() {
+        return Err(AppError::InFlight);
+    }
+    let standing = frame.take(app, &rows.pop().expect("each statement is answered"))?;
+    let unit = Arc::new(frame.unit(Some(&standing.keys)));
+    Ok((Work { app, ctx: frame.ctx, tx, unit }, standing, rows))
+}
+
+/// Runs what somebody tries before signing in. It concerns the context's subject, or nobody if that is nil. Both cases
+/// send the same statements, and for nobody the same number of keys is made and thrown away, so that the time of an
+/// answer does not tell one case from the other.
+pub(crate) async fn attempt<'a, const N: usize, T, F, Fut>(
+    app: &'a App,
+    frame: Frame<'a>,
+    reads: impl Fn() -> [Query; N] + Sync,
+    decide: F,
+) -> Result<T, AppError>
+where
+    F: Fn(Work<'a>, [Vec<Row>; N]) -> Fut + Sync,
+    Fut: Future<Output = Result<T, AppError>>,
+{
+    let (reads, decide, frame) = (&reads, &decide, &frame);
+    let work = move |tx: Tx| async move {
+        let mut queries: Vec<Query> = reads().into();
+        queries.push(frame.standing_query());
+        let mut rows = tx.flight_all(queries).await?;
+        let standing = rows.pop().expect("each statement is answered");
+        let keys = if frame.ctx.subject == SubjectId::NIL {
+            let nobody = SubjectId::random();
+            drop(app.vault.create_subject(nobody));
+            app.vault.forget(nobody);
+            None
+        } else {
+            Some(frame.take(app, &standing)?.keys)
+        };
+        let work = Work { app, ctx: frame.ctx, tx, unit: Arc::new(frame.unit(keys.as_ref())) };
+        let value = decide(work.clone(), answers(rows)).await?;
+        work.flush();
+        Ok(value)
+    };
+    app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
+}
+
+/// Runs the transaction that creates a person: it makes the person's keys, and the events that `decide` adds are the
+/// first under these keys.
+pub(crate) async fn first<'a, T, F, Fut>(app: &'a App, frame: Frame<'a>, decide: F) -> Result<T, AppError>
+where
+    F: Fn(Work<'a>, Arc<SubjectKeys>) -> Fut + Sync,
+    Fut: Future<Output = Result<T, AppError>>,
+{
+    let (decide, frame) = (&decide, &frame);
+    let work = move |tx: Tx| async move {
+        // The keys are made anew with every try, because the ring may have been rotated in between.
+        let (keys, wrapped) = app.vault.create_subject(frame.ctx.subject);
+        let keys = Arc::new(keys);
+        tx.queue(subject_insert(frame.ctx.subject, &wrapped));
+        let work = Work { app, ctx: frame.ctx, tx, unit: Arc::new(frame.unit(Some(&keys))) };
+        let value = decide(work.clone(), keys).await?;
+        work.flush();
+        Ok(value)
+    };
+    let outcome = app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await;
+    if outcome.is_err() {
+        app.vault.forget(frame.ctx.subject);
+    }
+    outcome
+}
+
+/// The keys of the context's subject, for an act. If the context names a session, refuses if it has ended or if the
+/// account is suspended.
+pub(crate) async fn acting_keys(app: &App, ctx: &Ctx) -> Result<Arc<SubjectKeys>, AppError> {
+    Ok(query(app, Frame::act("standing_keys", ctx), || []).await?.0.keys)
+}
+
+/// The keys of the context's subject, for a right over their own data. If the context names a session, refuses if it
+/// has ended.
+pub async fn right_keys(app: &App, ctx: &Ctx) -> Result<Arc<SubjectKeys>, AppError> {
+    Ok(query(app, Frame::right("standing_keys", ctx), || []).await?.0.keys)
+}
+
+/// The person's index key: from memory or, if it is not there yet, from the database. A right is enough here, because
+/// the transaction that reads rows with this key checks the standing for its own purpose.
+pub(crate) async fn index_key(app: &App, ctx: &Ctx) -> Result<IndexKey, AppError> {
+    match app.vault.index_key(ctx.subject) {
+        Some(key) => Ok(key),
+        None => Ok(query(app, Frame::right("index_key", ctx), || []).await?.0.keys.index().clone()),
+    }
+}
+
+fn answers<const N: usize>(rows: Vec<Vec<Row>>) -> [Vec<Row>; N] {
+    rows.try_into().expect("as many answers as statements")
+}
