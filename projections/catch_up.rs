@@ -85,9 +85,9 @@ pub fn generation_enter(projection: &CatchUp, now: DateTime<Utc>) -> Query {
 
 /// Locks the position of a generation. Returns no row if another server has it locked, or has moved it since `at` was
 /// read.
-pub fn checkpoint_lock(projection: &CatchUp, at: &Progress) -> Query {
+pub fn position_lock(projection: &CatchUp, at: &Progress) -> Query {
     Query::new(
-        "-- checkpoint_lock
+        "-- position_lock
         SELECT true FROM read.checkpoints
         WHERE name = $1 AND generation = $2 AND (txid, position) = ($3::text::xid8, $4) FOR UPDATE SKIP LOCKED",
     )
@@ -98,9 +98,9 @@ pub fn checkpoint_lock(projection: &CatchUp, at: &Progress) -> Query {
 }
 
 /// Moves a locked position on, never back.
-pub fn checkpoint_move(projection: &CatchUp, generation: i64, to: Position, now: DateTime<Utc>) -> Query {
+pub fn position_move(projection: &CatchUp, generation: i64, to: Position, now: DateTime<Utc>) -> Query {
     Query::new(
-        "-- checkpoint_move
+        "-- position_move
         UPDATE read.checkpoints SET txid = $3::text::xid8, position = $4, moved_at = $5
         WHERE name = $1 AND generation = $2 AND (txid, position) < ($3::text::xid8, $4)",
     )

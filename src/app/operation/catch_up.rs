@@ -5,7 +5,7 @@ use context::Ctx;
 use db::DbError;
 use event_log::{Position, Reader};
 use projections::{
-    catch_up::{Applied, CatchUp, Placed, Progress, checkpoint_lock, checkpoint_move, commit_lazily},
+    catch_up::{Applied, CatchUp, Placed, Progress, position_lock, position_move, commit_lazily},
     operation::dead_letter::dead_letter_add,
 };
 
@@ -62,7 +62,7 @@ async fn take_page(
     frame::system_work(app, &app.db.system, "projection_step", ctx, move |work| async move {
         let mut reader = Reader::new(at.position, limit);
         let [locked, rows, _] =
-            work.tx.flight([checkpoint_lock(projection, at), reader.page(), commit_lazily()]).await?;
+            work.tx.flight([position_lock(projection, at), reader.page(), commit_lazily()]).await?;
         if locked.is_empty() {
             return Ok(Step::Elsewhere);
         }
@@ -76,7 +76,7 @@ async fn take_page(
             warn_of_dead_letters(projection, &applied.unapplied);
             work.queue(dead_letter_add(projection, at.generation, applied.unapplied, ctx.now()));
         }
-        work.queue(checkpoint_move(projection, at.generation, reader.position(), ctx.now()));
+        work.queue(position_move(projection, at.generation, reader.position(), ctx.now()));
         Ok(Step::Took(events.len()))
     })
     .await
