@@ -5,7 +5,7 @@ use context::Ctx;
 use db::DbError;
 use event_log::{Position, Reader};
 use projections::{
-    catch_up::{Applied, CatchUp, Placed, Progress, position_lock, position_move, commit_lazily},
+    catch_up::{Applied, CatchUp, Placed, Progress, commit_lazily, position_lock, position_move},
     operation::dead_letter::dead_letter_add,
 };
 
@@ -61,8 +61,7 @@ async fn take_page(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     frame::system_work(app, &app.db.system, "projection_step", ctx, move |work| async move {
         let mut reader = Reader::new(at.position, limit);
-        let [locked, rows, _] =
-            work.tx.flight([position_lock(projection, at), reader.page(), commit_lazily()]).await?;
+        let [locked, rows, _] = work.tx.flight([position_lock(projection, at), reader.page(), commit_lazily()]).await?;
         if locked.is_empty() {
             return Ok(Step::Elsewhere);
         }
