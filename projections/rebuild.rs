@@ -25,7 +25,7 @@ pub struct Rebuild {
     pub events: fn(SubjectId) -> Query,
     /// What projects them. Their statements write nothing that is there already.
     pub projections: &'static [&'static dyn Inline],
-    /// Selects a person's rows, as [`ModelRow`]s.
+    /// Selects a person's rows, as `ModelRow`s.
     pub rows: &'static str,
     /// Removes a person's rows.
     pub clear: &'static str,

@@ -131,7 +131,7 @@ impl Store {
         Ok(Self(Kind::Bucket { store: Arc::new(store), prefix: prefix.trim_matches('/').to_owned() }))
     }
 
-    /// Begins a file. It appears under its name once [`Upload::finish`] has returned.
+    /// Begins a file. It appears under its name once `Upload::finish` has returned.
     pub async fn create(&self, name: &FileName) -> Result<Upload, StoreError> {
         match &self.0 {
             Kind::Folder(folder) => {

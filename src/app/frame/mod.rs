@@ -2,12 +2,12 @@
 //! the person, and decides. The frame does the rest: the ticket and the locks, the standing, the stored answer to a
 //! repeated request, the events, and the read models that follow from the events.
 //!
-//! - [`query`] reads a person's own data, in one flight.
-//! - [`command`] decides something for a person. [`command_once`] does so once for each idempotency key, [`attempt`]
-//!   does so while nobody has signed in, and [`first`] creates the person.
-//! - [`system_query`], [`system_command`] and, in several flights, [`system_work`] do the same for data that is about
+//! - `query` reads a person's own data, in one flight.
+//! - `command` decides something for a person. `command_once` does so once for each idempotency key, `attempt`
+//!   does so while nobody has signed in, and `first` creates the person.
+//! - `system_query`, `system_command` and, in several flights, `system_work` do the same for data that is about
 //!   nobody.
-//! - [`ticket_query`] reads without a standing.
+//! - `ticket_query` reads without a standing.
 
 mod demand;
 mod person;
