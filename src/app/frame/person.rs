@@ -100,17 +100,28 @@ where
 async fn begin<'a>(
     app: &'a App,
     frame: &Frame<'a>,
-    mut queries: Vec<Query>,
+    queries: Vec<Query>,
     tx: Tx,
 ) -> Result<(Work<'a>, Standing, Vec<Vec<Row>>), AppError> {
-    queries.push(frame.standing_query());
-    let mut rows = tx.flight_all(queries).await?;
+    let (rows, standing) = first_flight(frame, queries, &tx).await?;
     if !tx.claimed() {
         return Err(AppError::InFlight);
     }
-    let standing = frame.take(app, &rows.pop().expect("each statement is answered"))?;
+    let standing = frame.take(app, &standing)?;
     let unit = Arc::new(frame.unit(Some(&standing.keys)));
     Ok((Work { app, ctx: frame.ctx, tx, unit }, standing, rows))
+}
+
+/// Sends `queries` and the standing's query in one flight. Returns their rows, and the standing's apart.
+async fn first_flight(
+    frame: &Frame<'_>,
+    mut queries: Vec<Query>,
+    tx: &Tx,
+) -> Result<(Vec<Vec<Row>>, Vec<Row>), AppError> {
+    queries.push(frame.standing_query());
+    let mut rows = tx.flight_all(queries).await?;
+    let standing = rows.pop().expect("each statement is answered");
+    Ok((rows, standing))
 }
 
 /// Runs what somebody tries before signing in. It concerns the context's subject, or nobody if that is nil. Both cases
@@ -128,10 +139,7 @@ where
 {
     let (reads, decide, frame) = (&reads, &decide, &frame);
     let work = move |tx: Tx| async move {
-        let mut queries: Vec<Query> = reads().into();
-        queries.push(frame.standing_query());
-        let mut rows = tx.flight_all(queries).await?;
-        let standing = rows.pop().expect("each statement is answered");
+        let (rows, standing) = first_flight(frame, reads().into(), &tx).await?;
         let keys = if frame.ctx.subject == SubjectId::NIL {
             let nobody = SubjectId::random();
             drop(app.vault.create_subject(nobody));

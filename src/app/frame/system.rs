@@ -22,9 +22,7 @@ pub(crate) async fn ticket_query<const N: usize>(
     gate: Gate,
     queries: impl Fn() -> [Query; N] + Sync,
 ) -> Result<[Vec<Row>; N], AppError> {
-    let queries = &queries;
-    let work = move |tx: Tx| async move { Ok(tx.finish(queries()).await?) };
-    app.db.api.run_tx(operation, ctx, gate, work).await
+    one_flight(&app.db.api, operation, ctx, gate, queries).await
 }
 
 /// Reads and writes data that is about nobody, in one flight, under the system's ticket.
@@ -33,9 +31,20 @@ pub(crate) async fn system_query<const N: usize>(
     operation: &'static str,
     queries: impl Fn() -> [Query; N] + Sync,
 ) -> Result<[Vec<Row>; N], AppError> {
-    let (ctx, queries) = (&Ctx::system(app.clock.clone()), &queries);
+    let ctx = &Ctx::system(app.clock.clone());
+    one_flight(&app.db.system, operation, ctx, Gate::read(ctx), queries).await
+}
+
+async fn one_flight<const N: usize>(
+    pool: &Db,
+    operation: &'static str,
+    ctx: &Ctx,
+    gate: Gate,
+    queries: impl Fn() -> [Query; N] + Sync,
+) -> Result<[Vec<Row>; N], AppError> {
+    let queries = &queries;
     let work = move |tx: Tx| async move { Ok(tx.finish(queries()).await?) };
-    app.db.system.run_tx(operation, ctx, Gate::read(ctx), work).await
+    pool.run_tx(operation, ctx, gate, work).await
 }
 
 /// Works on data that is about nobody, in several flights, on the given pool, under the ticket of `ctx`.
