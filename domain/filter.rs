@@ -26,7 +26,7 @@ pub struct Days {
 
 impl Days {
     /// Whether a record lies in these days. A record of a kind without days always does.
-    pub fn hold(&self, kind: &Kind, body: &Body) -> bool {
+    pub fn contain(&self, kind: &Kind, body: &Body) -> bool {
         kind.day(body, self.zone).is_none_or(|day| self.first <= day && day <= self.last)
     }
 
@@ -126,18 +126,18 @@ impl Filter {
         faults
     }
 
-    /// Whether the filter can mean records of this kind at all: a filter by day or by test only means kinds that have
+    /// Whether the filter can match records of this kind at all: a filter by day or by test only matches kinds that have
     /// days or tests.
-    pub fn may_mean(&self, kind: &Kind) -> bool {
+    pub fn may_match(&self, kind: &Kind) -> bool {
         let named = self.kinds.as_ref().is_none_or(|names| names.iter().any(|name| name == kind.name()));
         let dated = self.from.is_none() && self.to.is_none() || kind.is_dated();
         named && dated && (self.test_type.is_none() || kind.is_session())
     }
 
-    pub fn means(&self, kind: &Kind, body: &Body) -> bool {
-        let inside = self.days().is_none_or(|days| days.hold(kind, body));
+    pub fn matches(&self, kind: &Kind, body: &Body) -> bool {
+        let inside = self.days().is_none_or(|days| days.contain(kind, body));
         let tested = self.test_type.is_none() || self.test_type == kind.test_type(body);
-        self.may_mean(kind) && inside && tested
+        self.may_match(kind) && inside && tested
     }
 }
 
@@ -158,24 +158,24 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_means_what_every_part_of_it_means() {
+    fn a_filter_matches_what_every_part_of_it_matches() {
         let march = Filter { from: Some(date("2026-03-01")), to: Some(date("2026-03-31")), ..Filter::default() };
-        assert!(march.means(WORK_DAY, &day("2026-03-01")) && march.means(WORK_DAY, &day("2026-03-31")));
-        assert!(!march.means(WORK_DAY, &day("2026-02-28")) && !march.means(WORK_DAY, &day("2026-04-01")));
+        assert!(march.matches(WORK_DAY, &day("2026-03-01")) && march.matches(WORK_DAY, &day("2026-03-31")));
+        assert!(!march.matches(WORK_DAY, &day("2026-02-28")) && !march.matches(WORK_DAY, &day("2026-04-01")));
         let contact = Contact { email: "anna@klinik.example".to_owned() }.to_body();
-        assert!(!march.means(CONTACT, &contact), "what has no day lies in no range");
-        assert!(Filter::default().means(CONTACT, &contact));
+        assert!(!march.matches(CONTACT, &contact), "what has no day lies in no range");
+        assert!(Filter::default().matches(CONTACT, &contact));
         let days = Filter { kinds: Some(vec!["work_day".to_owned()]), ..Filter::default() };
-        assert!(days.means(WORK_DAY, &day("2020-01-01")) && !days.means(CONTACT, &contact));
+        assert!(days.matches(WORK_DAY, &day("2020-01-01")) && !days.matches(CONTACT, &contact));
         let tests = Filter { test_type: Some("pure_tone".to_owned()), ..Filter::default() };
-        assert!(!tests.means(WORK_DAY, &day("2026-03-01")), "what is no test is not of a type");
+        assert!(!tests.matches(WORK_DAY, &day("2026-03-01")), "what is no test is not of a type");
     }
 
     fn screening(taken_at: &str) -> Body {
         Screening { taken_at: UtcTime::parse(taken_at).expect("a time"), ..Screening::example() }.to_body()
     }
 
-    /// Whether a filter from `first` to `last` in a time zone means a screening at each of these times.
+    /// Whether a filter from `first` to `last` in a time zone matches a screening at each of these times.
     fn held(zone: &str, first: &str, last: &str, taken_at: &[&str]) -> Vec<bool> {
         let filter = Filter { from: Some(date(first)), to: Some(date(last)), ..Filter::default() };
         let filter = filter.in_zone(zone.parse().expect("a zone"));
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(loaded, filter, "the zone is kept with the request");
         let quarters: Vec<Quarter> = filter.days().expect("days").quarters().collect();
         let holds = |time: &&str| {
-            let (body, means) = (screening(time), loaded.means(SCREENING, &screening(time)));
+            let (body, means) = (screening(time), loaded.matches(SCREENING, &screening(time)));
             let filed = Quarter::of(SCREENING.date(&body).expect("a date"));
             assert!(!means || quarters.contains(&filed), "{time} is filed in {filed}");
             means

@@ -323,7 +323,7 @@ async fn a_legal_hold_defers_and_the_person_is_told() {
     hold::decide(&world.app, &anna.email, None).await.expect("lifted");
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
     let gone = hold::decide(&world.app, &anna.email, None).await;
-    assert!(matches!(gone, Err(AppError::Missing("account"))), "the person is erased");
+    assert!(matches!(gone, Err(AppError::NotFound("account"))), "the person is erased");
 }
 
 /// A step that a person may take about a deletion.
@@ -595,5 +595,5 @@ async fn what_is_not_due_or_not_there_is_left_alone() {
     expect(world.get(&anna, "/v1/auth/me").await, StatusCode::OK).await;
     let ctx = Ctx::system(world.clock.clone()).for_subject(subject, None);
     let refused = deletion::cancel(&world.app, &ctx, "no token").await;
-    assert!(matches!(refused, Err(AppError::Missing("request"))));
+    assert!(matches!(refused, Err(AppError::NotFound("request"))));
 }

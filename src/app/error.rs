@@ -23,7 +23,7 @@ use event_log::cqrs_es::AggregateError;
 use vault::{RingError, Unreadable};
 
 use crate::{
-    auth::{limits::Left, sessions::RefreshFault},
+    auth::{limits::Allowance, sessions::RefreshFault},
     data::{ledger::LedgerError, watermark::WatermarkError},
     export::StoreError,
 };
@@ -85,7 +85,7 @@ pub enum AppError {
     Extension(#[from] ExtensionError),
     /// A legal hold is in force.
     #[error("a legal hold stands until {until}")]
-    Held {
+    HoldStands {
         /// The end of the hold.
         until: DateTime<Utc>,
     },
@@ -97,7 +97,7 @@ pub enum AppError {
     NoticeOutdated(String),
     /// The thing with this name does not exist.
     #[error("there is no such {0}")]
-    Missing(&'static str),
+    NotFound(&'static str),
     #[error("the address has an account")]
     AccountExists,
     /// The version of the record is not one that the caller expects.
@@ -239,7 +239,7 @@ impl From<RecordError> for AppError {
     fn from(error: RecordError) -> Self {
         match error {
             RecordError::Invalid(faults) => Self::Invalid(faults),
-            RecordError::Missing => Self::Missing("record"),
+            RecordError::Missing => Self::NotFound("record"),
         }
     }
 }
@@ -248,7 +248,7 @@ impl From<AccountError> for AppError {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::Exists => Self::AccountExists,
-            AccountError::Unknown => Self::Missing("account"),
+            AccountError::Unknown => Self::NotFound("account"),
         }
     }
 }
@@ -291,7 +291,7 @@ impl From<HoldError> for AppError {
     fn from(error: HoldError) -> Self {
         match error {
             HoldError::Past => Self::parameter("until", "must lie in the future"),
-            HoldError::Missing => Self::Missing("hold"),
+            HoldError::Missing => Self::NotFound("hold"),
         }
     }
 }
@@ -305,9 +305,9 @@ impl From<RefreshFault> for AppError {
     }
 }
 
-impl From<Left> for AppError {
+impl From<Allowance> for AppError {
     /// The refusal of a request that exceeds a limit.
-    fn from(left: Left) -> Self {
+    fn from(left: Allowance) -> Self {
         Self::Limited { retry_after_s: left.retry_after_s() }
     }
 }

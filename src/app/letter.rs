@@ -13,7 +13,7 @@ use crate::{
 
 /// The person's email address, from the rows of their contact record.
 pub(crate) fn address_of(keys: &SubjectKeys, contact: &[Row]) -> Result<String, AppError> {
-    Ok(single::<Contact>(keys, contact)?.ok_or(AppError::Missing("contact"))?.0.email)
+    Ok(single::<Contact>(keys, contact)?.ok_or(AppError::NotFound("contact"))?.0.email)
 }
 
 /// Queues a letter in the transaction whose change it tells of.

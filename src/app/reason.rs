@@ -3,7 +3,7 @@
 use context::SubjectId;
 use domain::text::Reason;
 use projections::identity::account::SwitchesRow;
-use vault::{Aad, Sealed, SubjectKeys};
+use vault::{Place, Sealed, SubjectKeys};
 
 use crate::app::AppError;
 
@@ -13,8 +13,8 @@ pub(crate) fn parse(text: &str) -> Result<Reason, AppError> {
 }
 
 /// The place of the sealed reason of a hold, which binds the reason to one person.
-pub(crate) fn hold_place(subject: SubjectId) -> Aad {
-    Aad::of("hold").and(subject.0.as_bytes())
+pub(crate) fn hold_place(subject: SubjectId) -> Place {
+    Place::of("hold").and(subject.0.as_bytes())
 }
 
 /// Opens the reason of the person's legal hold; `None` if no reason is stored.

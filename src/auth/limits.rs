@@ -101,14 +101,15 @@ struct CountRow {
     window_end: DateTime<Utc>,
 }
 
+/// How much of a limit is left to a caller.
 #[derive(Clone, Copy, Debug)]
-pub struct Left {
+pub struct Allowance {
     limit: Limit,
     used: i32,
     reset_s: i64,
 }
 
-impl Left {
+impl Allowance {
     /// Reads the row that [`limit_count`] returns.
     pub fn of(ctx: &Ctx, limit: Limit, rows: &[Row]) -> Self {
         let CountRow { used, window_end } = CountRow::from_row(&rows[0]);

@@ -16,7 +16,7 @@ use context::{Role, SessionId, SubjectId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use vault::{Aad, Sealed, Signing, Vault};
+use vault::{Place, Sealed, Signing, Vault};
 
 const ISSUER: &str = "lethe";
 const AUDIENCE: &str = "lethe-api";
@@ -252,8 +252,8 @@ impl Tokens {
     }
 }
 
-fn place(user: UserId) -> Aad {
-    Aad::of("token").and(user.0.as_bytes())
+fn place(user: UserId) -> Place {
+    Place::of("token").and(user.0.as_bytes())
 }
 
 #[cfg(test)]

@@ -303,7 +303,7 @@ async fn enter(app: &Arc<App>, canary: &str) -> Result<SubjectId, AppError> {
     };
     let person = Registration { email: email.clone(), work: Some(work), consents: vec![Purpose::WorkHours] };
     account::create(app, ctx, &person).await?;
-    let subject = known::account_of(app, ctx, &email).await?.ok_or(AppError::Missing("account"))?.subject;
+    let subject = known::account_of(app, ctx, &email).await?.ok_or(AppError::NotFound("account"))?.subject;
     let ctx = &ctx.for_subject(subject, None);
     let today = ctx.now().date_naive();
     let day = |back: u32| {

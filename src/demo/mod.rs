@@ -155,7 +155,7 @@ async fn sheet(
     let tokens = Tokens::new(vault.clone(), Some(TimeDelta::hours(TOKEN_HOURS)));
     let mut subjects = Vec::new();
     for person in fill::cast(demo, hospitals).take(SHOWN.min(demo.people)) {
-        let grant = fill::sign_in(app, &person.email).await?.ok_or(AppError::Missing("account"))?;
+        let grant = fill::sign_in(app, &person.email).await?.ok_or(AppError::NotFound("account"))?;
         let (token, _) = tokens.issue(&grant.claims, app.clock.now());
         subjects.push(json!({ "email": person.email, "user_id": grant.claims.user, "token": token }));
     }
@@ -182,7 +182,7 @@ async fn sheet(
 
 async fn staff_sign_in(app: &App, email: &str, role: Role) -> Result<Grant, AppError> {
     staff::add(app, email, role).await?;
-    fill::sign_in(app, email).await?.ok_or(AppError::Missing("account"))
+    fill::sign_in(app, email).await?.ok_or(AppError::NotFound("account"))
 }
 
 fn welcome(folder: &Path, base_url: &str, auditor: &str) {

@@ -70,7 +70,7 @@ impl Contents {
     /// The contents that a filter chooses. Every kind that the filter may match has its section, even when it is empty.
     /// `present` adds kinds that the person has records of and this version does not know.
     pub fn of(filter: &Filter, present: impl IntoIterator<Item = String>) -> Self {
-        let meant = KINDS.iter().filter(|kind| filter.may_mean(kind)).map(|kind| kind.name().to_owned());
+        let meant = KINDS.iter().filter(|kind| filter.may_match(kind)).map(|kind| kind.name().to_owned());
         let mut kinds: Vec<String> = meant.collect();
         kinds.extend(present.into_iter().filter(|name| !KINDS.iter().any(|kind| kind.name() == name)));
         Self { kinds, whole: filter.is_empty() }

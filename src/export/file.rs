@@ -9,7 +9,7 @@ use futures_util::{
     Stream, StreamExt,
     stream::{self, BoxStream},
 };
-use vault::{Aad, FileKey};
+use vault::{FileKey, Place};
 
 use crate::export::store::{FileName, Store, StoreError, Upload};
 
@@ -26,12 +26,12 @@ pub struct FilePlace {
 
 impl FilePlace {
     /// The place that binds the wrapped key of the file.
-    pub fn key(&self) -> Aad {
-        Aad::of("export key").and(self.subject.0.as_bytes()).and(self.export.0.as_bytes())
+    pub fn key(&self) -> Place {
+        Place::of("export key").and(self.subject.0.as_bytes()).and(self.export.0.as_bytes())
     }
 
-    fn piece(&self, number: u64, last: bool) -> Aad {
-        Aad::of("export piece")
+    fn piece(&self, number: u64, last: bool) -> Place {
+        Place::of("export piece")
             .and(self.subject.0.as_bytes())
             .and(self.export.0.as_bytes())
             .and(&number.to_be_bytes())

@@ -225,7 +225,7 @@ impl From<AppError> for Refusal {
                 let problem = problem(409, "restricted", "Processing of your data is restricted");
                 Self::Conflict(with(problem, "Lift the restriction first: PUT /v1/privacy/restriction."))
             }
-            AppError::Held { until } => {
+            AppError::HoldStands { until } => {
                 let problem = problem(409, "held", "A legal hold stands");
                 let detail = format!(
                     "Nothing can be deleted until {}: GET /v1/privacy/restriction says why.",
@@ -238,7 +238,7 @@ impl From<AppError> for Refusal {
                 Self::Conflict(with(problem, "Until it is carried out or cancelled nothing new is taken."))
             }
             AppError::Deletion(error) => deletion(error),
-            AppError::Export(ExportError::NoFile) => Self::from(AppError::Missing("export")),
+            AppError::Export(ExportError::NoFile) => Self::from(AppError::NotFound("export")),
             AppError::Export(error) => {
                 let problem = problem(409, "export-closed", "The export is not in a state for this");
                 Self::Conflict(with(problem, format!("As asked it cannot go on: {error}.")))
@@ -255,7 +255,7 @@ impl From<AppError> for Refusal {
                 let problem = problem(409, "notice-outdated", "The notice is not the one that counts");
                 Self::Conflict(with(problem, format!("The notice that counts is version {current}.")))
             }
-            AppError::Missing(what) => Self::Missing(with(
+            AppError::NotFound(what) => Self::Missing(with(
                 problem(404, "missing", "There is no such thing"),
                 format!("There is no such {what}."),
             )),

@@ -5,13 +5,13 @@ use chrono::{DateTime, Utc};
 use context::{Ctx, EventId};
 use db::{FromRow, Query, sql};
 use uuid::Uuid;
-use vault::{Aad, Sealed, Sealer, TransitId};
+use vault::{Place, Sealed, Sealer, TransitId};
 
 use crate::mail::Letter;
 
 /// The place that binds a sealed letter to its row.
-pub fn place(letter: Uuid) -> Aad {
-    Aad::of("letter").and(letter.as_bytes())
+pub fn place(letter: Uuid) -> Place {
+    Place::of("letter").and(letter.as_bytes())
 }
 
 /// Puts a letter into the queue; it is sent if the transaction commits. Works under any ticket.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use context::{Client, Ctx, EventId, Personal, SubjectId};
 use db::FromRow;
 use serde::{Deserialize, Serialize};
-use vault::{Aad, RecordKey, Sealed, SubjectKeys, Unreadable};
+use vault::{Place, RecordKey, Sealed, SubjectKeys, Unreadable};
 
 /// An event as it stands in `log.events`; payload and metadata are the exact text.
 #[derive(Clone, Debug, Serialize, Deserialize, FromRow)]
@@ -75,12 +75,12 @@ fn text_of(trail: &Trail) -> Vec<u8> {
 
 impl Event {
     /// The place of a sealed payload: subject, stream, sequence, type and version.
-    pub fn place(&self) -> Aad {
+    pub fn place(&self) -> Place {
         self.place_of("event")
     }
 
-    fn place_of(&self, what: &str) -> Aad {
-        Aad::of(what)
+    fn place_of(&self, what: &str) -> Place {
+        Place::of(what)
             .and(self.subject_id.0.as_bytes())
             .and(self.aggregate_type.as_bytes())
             .and(self.aggregate_id.as_bytes())

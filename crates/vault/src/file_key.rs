@@ -5,7 +5,7 @@
 use zeroize::Zeroizing;
 
 use crate::{
-    Aad, Sealed, SubjectKeys,
+    Place, Sealed, SubjectKeys,
     seal::{SealKey, Unreadable, random_secret},
 };
 
@@ -27,23 +27,23 @@ impl FileKey {
     }
 
     /// The key itself, sealed under a person's trail key.
-    pub fn wrap(&self, keys: &SubjectKeys, place: &Aad) -> Sealed {
+    pub fn wrap(&self, keys: &SubjectKeys, place: &Place) -> Sealed {
         keys.seal_trail(place, self.secret.as_slice())
     }
 
     /// Opens what [`FileKey::wrap`] made.
-    pub fn unwrap(keys: &SubjectKeys, place: &Aad, sealed: &Sealed) -> Result<Self, Unreadable> {
+    pub fn unwrap(keys: &SubjectKeys, place: &Place, sealed: &Sealed) -> Result<Self, Unreadable> {
         let secret = keys.open_trail(place, sealed)?;
         Ok(Self::from_secret(Zeroizing::new(secret.as_slice().try_into().map_err(|_| Unreadable)?)))
     }
 
     /// Seals a piece. The length of a piece is not hidden, because the length of the file is known anyway.
-    pub fn seal(&self, place: &Aad, piece: &[u8]) -> Vec<u8> {
+    pub fn seal(&self, place: &Place, piece: &[u8]) -> Vec<u8> {
         self.key.encrypt(place, piece).0
     }
 
     /// Opens what [`FileKey::seal`] made for the same place.
-    pub fn open(&self, place: &Aad, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    pub fn open(&self, place: &Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
         self.key.decrypt(place, sealed)
     }
 }
@@ -61,7 +61,7 @@ mod tests {
         let vault = Vault::new(folder.open());
         let (anna, _) = vault.create_subject(SubjectId::random());
         let (ben, _) = vault.create_subject(SubjectId::random());
-        let (place, other) = (Aad::of("file").and(b"1"), Aad::of("file").and(b"2"));
+        let (place, other) = (Place::of("file").and(b"1"), Place::of("file").and(b"2"));
         let key = FileKey::generate();
         let wrapped = key.wrap(&anna, &place);
         assert!(FileKey::unwrap(&ben, &place, &wrapped).is_err());

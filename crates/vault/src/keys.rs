@@ -6,7 +6,7 @@ use db::FromRow;
 use zeroize::Zeroizing;
 
 use crate::{
-    Aad, RecordEntry, Ring, Sealed,
+    Place, RecordEntry, Ring, Sealed,
     seal::{self, SealKey, Unreadable, random_secret},
 };
 
@@ -133,13 +133,13 @@ impl SubjectKeys {
     }
 
     /// Seals an address, an agent or an answer of this person.
-    pub fn seal_trail(&self, aad: &Aad, plaintext: &[u8]) -> Sealed {
-        self.trail.seal(aad, plaintext)
+    pub fn seal_trail(&self, place: &Place, plaintext: &[u8]) -> Sealed {
+        self.trail.seal(place, plaintext)
     }
 
     /// Opens what [`SubjectKeys::seal_trail`] made.
-    pub fn open_trail(&self, aad: &Aad, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-        self.trail.open(aad, sealed)
+    pub fn open_trail(&self, place: &Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+        self.trail.open(place, sealed)
     }
 
     /// Makes the register's entry of a record, with the record's key wrapped.
@@ -178,8 +178,8 @@ impl SubjectKeys {
         Ok((Self::from_secrets(self.subject, &secrets), renewed))
     }
 
-    fn record_place(&self, entry: &RecordEntry) -> Aad {
-        Aad::of("record key")
+    fn record_place(&self, entry: &RecordEntry) -> Place {
+        Place::of("record key")
             .and(self.subject.0.as_bytes())
             .and(entry.record.0.as_bytes())
             .and(&self.wrapping_version.to_be_bytes())
@@ -189,8 +189,8 @@ impl SubjectKeys {
     }
 }
 
-fn place(subject: SubjectId, which: &str, version: i64) -> Aad {
-    Aad::of("subject key").and(subject.0.as_bytes()).and(which.as_bytes()).and(&version.to_be_bytes())
+fn place(subject: SubjectId, which: &str, version: i64) -> Place {
+    Place::of("subject key").and(subject.0.as_bytes()).and(which.as_bytes()).and(&version.to_be_bytes())
 }
 
 /// The key of one record: it seals every event of the record's stream.
@@ -215,13 +215,13 @@ impl RecordKey {
     }
 
     /// Seals an event's body.
-    pub fn seal(&self, aad: &Aad, plaintext: &[u8]) -> Sealed {
-        self.key.seal(aad, plaintext)
+    pub fn seal(&self, place: &Place, plaintext: &[u8]) -> Sealed {
+        self.key.seal(place, plaintext)
     }
 
     /// Opens what [`RecordKey::seal`] made.
-    pub fn open(&self, aad: &Aad, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-        self.key.open(aad, sealed)
+    pub fn open(&self, place: &Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+        self.key.open(place, sealed)
     }
 }
 
@@ -257,7 +257,7 @@ mod tests {
         let (subject, ring) = (SubjectId::random(), vault.ring());
         let (keys, wrapped) = vault.create_subject(subject);
         let hash = keys.index().key_hash("kind", "1");
-        let sealed = keys.seal_trail(&Aad::of("trail"), b"an address");
+        let sealed = keys.seal_trail(&Place::of("trail"), b"an address");
         ring.publish_kek(DateTime::UNIX_EPOCH).expect("written");
         ring.use_newest_kek().expect("written");
         let (_, renewed) = keys.renew_wrapping(ring, &wrapped).expect("renewed");
@@ -265,7 +265,7 @@ mod tests {
         ring.destroy_kek(1).expect("nothing is under it");
         let opened = vault.open_subject(subject, &renewed).expect("opens");
         assert_eq!(opened.index().key_hash("kind", "1"), hash);
-        assert!(opened.open_trail(&Aad::of("trail"), &sealed).is_ok());
+        assert!(opened.open_trail(&Place::of("trail"), &sealed).is_ok());
         assert!(vault.open_subject(subject, &wrapped).is_err());
     }
 }

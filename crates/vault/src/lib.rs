@@ -40,7 +40,7 @@ pub use register::{
 };
 pub use ring::{Ring, Sealer};
 pub use ring_file::RingError;
-pub use seal::{Aad, Sealed, Unreadable};
+pub use seal::{Place, Sealed, Unreadable};
 pub use signing_key::{LONGEST_TOKEN, Signing, SigningKey};
 pub use transit::TransitId;
 

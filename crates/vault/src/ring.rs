@@ -20,7 +20,7 @@ use db::{Lookup, TicketKey};
 use zeroize::Zeroizing;
 
 use crate::{
-    Aad, RingError, Sealed,
+    Place, RingError, Sealed,
     ring_file::{self, Lock, Note, RingFile, Secret, SigningSecret, Stamp, Versions},
     seal::{SealKey, Unreadable, keyed_hash, random_secret},
     signing_key::Signing,
@@ -38,13 +38,13 @@ impl Sealer {
     }
 
     /// Seals a value for a place.
-    pub fn seal(&self, aad: &Aad, plaintext: &[u8]) -> Sealed {
-        self.0.seal(aad, plaintext)
+    pub fn seal(&self, place: &Place, plaintext: &[u8]) -> Sealed {
+        self.0.seal(place, plaintext)
     }
 
     /// Opens a value that was sealed for the same place.
-    pub fn open(&self, aad: &Aad, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-        self.0.open(aad, sealed)
+    pub fn open(&self, place: &Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+        self.0.open(place, sealed)
     }
 }
 

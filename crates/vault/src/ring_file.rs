@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
 use crate::{
-    Aad, Sealed,
+    Place, Sealed,
     file_lock::lock_within,
     seal::{SealKey, fill_random, random_secret},
 };
@@ -193,8 +193,8 @@ impl Lock {
     }
 }
 
-fn place() -> Aad {
-    Aad::of("key ring")
+fn place() -> Place {
+    Place::of("key ring")
 }
 
 /// Tells one state of the file from another without reading it, because every change makes a new file.

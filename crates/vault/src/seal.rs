@@ -50,14 +50,15 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// The place of a sealed value, as associated data: parts with their lengths, so that no part runs into the next.
+/// The place of a sealed value, which binds the value to it: the associated data (AAD) of the seal. Parts with their
+/// lengths, so that no part runs into the next.
 #[derive(Clone, Debug)]
-pub struct Aad(Vec<u8>);
+pub struct Place(Vec<u8>);
 
-impl Aad {
+impl Place {
     /// Begins a place with its kind.
-    pub fn of(place: &str) -> Self {
-        Self(Vec::with_capacity(128)).and(place.as_bytes())
+    pub fn of(kind: &str) -> Self {
+        Self(Vec::with_capacity(128)).and(kind.as_bytes())
     }
 
     /// Adds a part.
@@ -81,17 +82,17 @@ impl SealKey {
     }
 
     /// Pads the plaintext and seals it.
-    pub fn seal(&self, aad: &Aad, plaintext: &[u8]) -> Sealed {
+    pub fn seal(&self, place: &Place, plaintext: &[u8]) -> Sealed {
         let mut padded = Zeroizing::new(Vec::with_capacity(padded_len(plaintext.len())));
         padded.extend_from_slice(plaintext);
         padded.push(0x80);
         padded.resize(padded_len(plaintext.len()), 0);
-        self.encrypt(aad, &padded)
+        self.encrypt(place, &padded)
     }
 
     /// Opens what [`SealKey::seal`] made.
-    pub fn open(&self, aad: &Aad, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-        let mut plaintext = self.decrypt(aad, &sealed.0)?;
+    pub fn open(&self, place: &Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+        let mut plaintext = self.decrypt(place, &sealed.0)?;
         let end = plaintext.iter().rposition(|byte| *byte != 0).ok_or(Unreadable)?;
         if plaintext[end] != 0x80 {
             return Err(Unreadable);
@@ -101,18 +102,18 @@ impl SealKey {
     }
 
     /// Wraps a key. A key is not padded, because every key has the same length.
-    pub fn wrap(&self, aad: &Aad, key: &[u8; 32]) -> Vec<u8> {
-        self.encrypt(aad, key).0
+    pub fn wrap(&self, place: &Place, key: &[u8; 32]) -> Vec<u8> {
+        self.encrypt(place, key).0
     }
 
     /// Opens what [`SealKey::wrap`] made.
-    pub fn unwrap(&self, aad: &Aad, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, Unreadable> {
-        let key = self.decrypt(aad, wrapped)?;
+    pub fn unwrap(&self, place: &Place, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, Unreadable> {
+        let key = self.decrypt(place, wrapped)?;
         Ok(Zeroizing::new(key.as_slice().try_into().map_err(|_| Unreadable)?))
     }
 
     /// Seals without padding.
-    pub fn encrypt(&self, aad: &Aad, plaintext: &[u8]) -> Sealed {
+    pub fn encrypt(&self, place: &Place, plaintext: &[u8]) -> Sealed {
         let mut nonce = [0; NONCE_LEN];
         fill_random(&mut nonce);
         let mut out = Vec::with_capacity(1 + NONCE_LEN + plaintext.len() + AES_256_GCM.tag_len());
@@ -123,14 +124,14 @@ impl SealKey {
         let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = self
             .0
-            .seal_in_place_separate_tag(nonce, aead::Aad::from(&aad.0), body)
+            .seal_in_place_separate_tag(nonce, aead::Aad::from(&place.0), body)
             .expect("a value of less than 64 GiB can be sealed");
         out.extend_from_slice(tag.as_ref());
         Sealed(out)
     }
 
     /// Opens what [`SealKey::encrypt`] made.
-    pub fn decrypt(&self, aad: &Aad, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    pub fn decrypt(&self, place: &Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
         let (format, rest) = sealed.split_first().ok_or(Unreadable)?;
         let (nonce, body) = rest.split_at_checked(NONCE_LEN).ok_or(Unreadable)?;
         if *format != FORMAT {
@@ -138,7 +139,7 @@ impl SealKey {
         }
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unreadable)?;
         let mut buffer = Zeroizing::new(body.to_vec());
-        let length = self.0.open_in_place(nonce, aead::Aad::from(&aad.0), &mut buffer).map_err(|_| Unreadable)?.len();
+        let length = self.0.open_in_place(nonce, aead::Aad::from(&place.0), &mut buffer).map_err(|_| Unreadable)?.len();
         buffer.truncate(length);
         Ok(buffer)
     }
@@ -187,11 +188,11 @@ mod tests {
     #[test]
     fn opens_in_its_place_only() {
         let key = SealKey::new(&random_secret());
-        let here = Aad::of("here").and(b"1");
+        let here = Place::of("here").and(b"1");
         let sealed = key.seal(&here, b"a value");
         assert_eq!(key.open(&here, &sealed).expect("opens").as_slice(), b"a value");
-        assert_eq!(key.open(&Aad::of("here").and(b"2"), &sealed), Err(Unreadable));
-        assert_eq!(key.open(&Aad::of("her").and(b"e1"), &sealed), Err(Unreadable));
+        assert_eq!(key.open(&Place::of("here").and(b"2"), &sealed), Err(Unreadable));
+        assert_eq!(key.open(&Place::of("her").and(b"e1"), &sealed), Err(Unreadable));
         let mut altered = sealed.clone();
         *altered.0.last_mut().expect("not empty") ^= 1;
         assert_eq!(key.open(&here, &altered), Err(Unreadable));
@@ -202,7 +203,7 @@ mod tests {
     #[test]
     fn lengths_are_told_in_steps() {
         let key = SealKey::new(&random_secret());
-        let length = |n: usize| key.seal(&Aad::of("x"), &vec![b'x'; n]).0.len();
+        let length = |n: usize| key.seal(&Place::of("x"), &vec![b'x'; n]).0.len();
         assert_eq!(length(0), length(63));
         assert_eq!(length(64), length(127));
         assert_eq!(length(4096), length(8191));
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_decoy_looks_like_a_sealed_text_and_opens_for_nobody() {
-        let (key, place) = (SealKey::new(&random_secret()), Aad::of("x"));
+        let (key, place) = (SealKey::new(&random_secret()), Place::of("x"));
         for length in [0, 63, 64, 108, 5_000] {
             let (real, decoy) = (key.seal(&place, &vec![b'x'; length]), Sealed::decoy(length));
             assert_eq!((decoy.0.len(), decoy.0[0]), (real.0.len(), real.0[0]), "{length}");
@@ -223,7 +224,7 @@ mod tests {
     #[test]
     fn trailing_zeros_of_a_value_survive() {
         let key = SealKey::new(&random_secret());
-        let sealed = key.seal(&Aad::of("x"), &[1, 0x80, 0, 0]);
-        assert_eq!(key.open(&Aad::of("x"), &sealed).expect("opens").as_slice(), [1, 0x80, 0, 0]);
+        let sealed = key.seal(&Place::of("x"), &[1, 0x80, 0, 0]);
+        assert_eq!(key.open(&Place::of("x"), &sealed).expect("opens").as_slice(), [1, 0x80, 0, 0]);
     }
 }

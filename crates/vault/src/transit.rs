@@ -63,7 +63,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::{Aad, ring::tests::Folder};
+    use crate::{Place, ring::tests::Folder};
 
     #[test]
     fn no_transit_key_outlives_72_hours() {
@@ -71,9 +71,9 @@ mod tests {
         let ring = folder.open();
         let now = DateTime::from_timestamp(20_000 * DAY_S, 0).expect("a time");
         let (id, sealer) = ring.transit(now).expect("made");
-        let sealed = sealer.seal(&Aad::of("x"), b"letter");
+        let sealed = sealer.seal(&Place::of("x"), b"letter");
         assert_eq!(ring.destroy_old_transit(now + TimeDelta::hours(71)).expect("written"), 0);
-        assert!(folder.open().transit_of(id).expect("alive").open(&Aad::of("x"), &sealed).is_ok());
+        assert!(folder.open().transit_of(id).expect("alive").open(&Place::of("x"), &sealed).is_ok());
         assert_eq!(ring.destroy_old_transit(now + TimeDelta::hours(72)).expect("written"), 1);
         assert!(ring.transit_of(id).is_none());
         assert!(folder.open().transit_of(id).is_none());
@@ -85,8 +85,8 @@ mod tests {
         let (one, other) = (folder.open(), folder.open());
         let now = DateTime::from_timestamp(20_000 * DAY_S, 0).expect("a time");
         let (id, sealer) = one.transit(now).expect("made");
-        let sealed = sealer.seal(&Aad::of("x"), b"letter");
-        assert!(other.transit_of(id).expect("found in the file").open(&Aad::of("x"), &sealed).is_ok());
+        let sealed = sealer.seal(&Place::of("x"), b"letter");
+        assert!(other.transit_of(id).expect("found in the file").open(&Place::of("x"), &sealed).is_ok());
         assert_eq!(other.transit(now).expect("found").0, id);
         assert_eq!(one.generation(), other.generation(), "it was made once");
     }

@@ -24,14 +24,14 @@ pub async fn decide(
     command: BreachCommand,
 ) -> Result<Progress, AppError> {
     let outcome = frame::system_command::<Breach>(app, operation, staff, &breach.to_string(), command).await?;
-    progress(&outcome.0.ok_or(AppError::Missing("breach"))?)
+    progress(&outcome.0.ok_or(AppError::NotFound("breach"))?)
 }
 
 /// The state of one breach.
 pub async fn get(app: &App, breach: Uuid) -> Result<Progress, AppError> {
     let id = breach.to_string();
     let [rows] = frame::system_query(app, "breach_get", || [stream_newest(SubjectId::NIL, Breach::TYPE, &id)]).await?;
-    progress(&newest_of(&rows).ok_or(AppError::Missing("breach"))?)
+    progress(&newest_of(&rows).ok_or(AppError::NotFound("breach"))?)
 }
 
 /// All breaches, newest first.

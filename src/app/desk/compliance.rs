@@ -139,7 +139,7 @@ pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str)
     let reason = reason::parse(reason)?;
     let reason = reason.as_str();
     let [rows] = frame::system_query(app, "request_get", || [request_list(Some(request), staff.now(), 1)]).await?;
-    let open = rows.first().map(OpenRequest::from_row).ok_or(AppError::Missing("open request"))?;
+    let open = rows.first().map(OpenRequest::from_row).ok_or(AppError::NotFound("open request"))?;
     let due_at = extension::due_at(open.received_at, true);
     let ctx = &staff.for_subject(open.subject, None).acting_as(Role::Job);
     let received_at = open.received_at;

@@ -50,12 +50,12 @@ pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(U
     let subject = match whom {
         Whom::Subject(subject) => subject,
         Whom::Address(email) => {
-            known::account_of(app, staff, &email).await?.ok_or(AppError::Missing("account"))?.subject
+            known::account_of(app, staff, &email).await?.ok_or(AppError::NotFound("account"))?.subject
         }
     };
     let person = &opened_by(staff, subject);
     let keys = match frame::acting_keys(app, person).await {
-        Err(AppError::SignedOut) => return Err(AppError::Missing("account")),
+        Err(AppError::SignedOut) => return Err(AppError::NotFound("account")),
         keys => keys?,
     };
     opened_read(app, staff, opened_event(person), keys, format!("reason: {}", reason.as_str())).await?;
@@ -71,7 +71,7 @@ pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(U
 pub async fn keys_grant(app: &App, email: &str, reason: &str) -> Result<Zeroizing<String>, AppError> {
     let reason = reason::parse(reason)?;
     let system = &Ctx::system(app.clock.clone());
-    let subject = known::account_of(app, system, email).await?.ok_or(AppError::Missing("account"))?.subject;
+    let subject = known::account_of(app, system, email).await?.ok_or(AppError::NotFound("account"))?.subject;
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let frame = Frame::act("keys_grant", ctx).shared();
     let (Standing { keys, .. }, [register]) = frame::query(app, frame, || [record_register(subject)]).await?;
@@ -94,11 +94,11 @@ pub async fn keys_grant(app: &App, email: &str, reason: &str) -> Result<Zeroizin
 /// The records of one kind of the person whose data this opening lets the member of staff read.
 pub async fn records(app: &App, staff: &Ctx, opening: Uuid, kind: &'static Kind) -> Result<Vec<OpenRecord>, AppError> {
     let [rows] = frame::system_query(app, "opening_get", || [opening_get(opening)]).await?;
-    let row = rows.first().map(OpeningRow::from_row).ok_or(AppError::Missing("opening"))?;
+    let row = rows.first().map(OpeningRow::from_row).ok_or(AppError::NotFound("opening"))?;
     let mac = opening_mac(app, opening, row.subject, row.staff, row.expires_at);
     let ours = aws_lc_rs::constant_time::verify_slices_are_equal(&mac, &row.mac).is_ok();
     if !ours || row.staff != staff.subject || row.expires_at <= staff.now() {
-        return Err(AppError::Missing("opening"));
+        return Err(AppError::NotFound("opening"));
     }
     access::note_session_read(app, staff, "person", 1, format!("{opening} {}", kind.name())).await?;
     let person = &opened_by(staff, row.subject);

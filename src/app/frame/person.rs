@@ -11,7 +11,7 @@ use vault::{IndexKey, SubjectKeys, subject_insert};
 use crate::app::{
     App, AppError,
     frame::{demand::Frame, standing::Standing, work::Work},
-    records::once::Claim,
+    records::idempotency::Claim,
 };
 
 /// Reads a person's own data in one flight. Returns the rows with the standing, whose keys open them.

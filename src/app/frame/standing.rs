@@ -102,7 +102,7 @@ impl Standing {
 
     /// Refuses to delete while a legal hold is in force (GDPR Art. 17(3)).
     pub(crate) fn require_unheld(&self) -> Result<(), AppError> {
-        self.held_until.map_or(Ok(()), |until| Err(AppError::Held { until }))
+        self.held_until.map_or(Ok(()), |until| Err(AppError::HoldStands { until }))
     }
 
     /// Refuses to add to data that is restricted or about to be deleted.

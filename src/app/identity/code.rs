@@ -25,7 +25,7 @@ use crate::{
     auth::{
         codes::{Shown, Waiting, code_shown, code_store, codes_get, long_code, short_code},
         devices::Asker,
-        limits::{self, Left, Limit},
+        limits::{self, Allowance, Limit},
     },
     mail::{Letter, letter_insert},
 };
@@ -43,7 +43,7 @@ pub async fn to_mail(app: &App, ctx: &Ctx, email: &str) -> Result<Option<Known>,
 }
 
 /// Counts a request for a code; refuses if its mailbox or its client had too many.
-pub async fn count(app: &App, ctx: &Ctx, email: &str, asker: &Asker) -> Result<Left, AppError> {
+pub async fn count(app: &App, ctx: &Ctx, email: &str, asker: &Asker) -> Result<Allowance, AppError> {
     let client = match asker {
         Asker::Device(device) => {
             let key = device.key();
@@ -120,9 +120,9 @@ pub async fn show(app: &App, ctx: &Ctx, email: &str, code: &str, asker: &Asker) 
         Ok::<_, AppError>((waiting, tx.flight_all(counts).await?))
     };
     let (waiting, counts) = app.db.api.run_tx("code_show", ctx, Gate::lookup(address), work).await?;
-    let tried_often = Left::of(ctx, of_all, &counts[0]).is_over();
+    let tried_often = Allowance::of(ctx, of_all, &counts[0]).is_over();
     let open = (waiting.iter().zip(&counts[1..]))
-        .filter(|(_, count)| !Left::of(ctx, Limit::TriesPerCode, count).is_over())
+        .filter(|(_, count)| !Allowance::of(ctx, Limit::TriesPerCode, count).is_over())
         .filter(|(code, _)| code.is_long || !tried_often);
     let mut shown = open.filter_map(|(waiting, _)| waiting.compare(ring, address, code, asker));
     shown.next().ok_or(AppError::CodeRefused)

@@ -5,7 +5,7 @@ use db::{Gate, Query};
 
 use crate::{
     app::{App, AppError, frame},
-    auth::limits::{Left, Limit, limit_count},
+    auth::limits::{Allowance, Limit, limit_count},
 };
 
 /// Counts a command of the context's subject that sends a letter; refuses if there were too many.
@@ -16,7 +16,7 @@ pub async fn count_letter(app: &App, ctx: &Ctx) -> Result<(), AppError> {
 }
 
 /// Counts one request against each limit and returns what is left of the tightest; refuses if a limit is exceeded.
-pub async fn count(app: &App, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Left, AppError> {
+pub async fn count(app: &App, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Allowance, AppError> {
     // Counted under a transit key, so that old copies of the database tell nothing of a client's address after 72
     // hours.
     let (key, _) = app.vault.ring().transit(ctx.now())?;
@@ -30,15 +30,15 @@ pub async fn count(app: &App, ctx: &Ctx, limits: &[(Limit, &str)]) -> Result<Lef
             Ok::<_, AppError>(tx.flight_all(queries()).await?)
         })
         .await?;
-    let lefts = limits.iter().zip(&rows).map(|((limit, _), rows)| Left::of(ctx, *limit, rows));
-    let tightest = lefts.min_by_key(Left::remaining).expect("at least one limit is counted");
+    let allowances = limits.iter().zip(&rows).map(|((limit, _), rows)| Allowance::of(ctx, *limit, rows));
+    let tightest = allowances.min_by_key(Allowance::remaining).expect("at least one limit is counted");
     if tightest.is_over() { Err(AppError::from(tightest)) } else { Ok(tightest) }
 }
 
 /// Counts one request against a limit and returns what is left; does not refuse, even if the limit is exceeded.
-pub async fn used(app: &App, ctx: &Ctx, limit: Limit, who: &str) -> Result<Left, AppError> {
+pub async fn used(app: &App, ctx: &Ctx, limit: Limit, who: &str) -> Result<Allowance, AppError> {
     let (key, _) = app.vault.ring().transit(ctx.now())?;
     let queries = || [limit_count(app.vault.ring(), ctx, key, limit, who)];
     let [rows] = frame::ticket_query(app, "limit_count", ctx, Gate::read(ctx), queries).await?;
-    Ok(Left::of(ctx, limit, &rows))
+    Ok(Allowance::of(ctx, limit, &rows))
 }

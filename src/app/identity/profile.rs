@@ -41,8 +41,8 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Profile, Arc<SubjectKeys>), Ap
     let reads = || [account_get(ctx.subject), single_of(CONTACT), single_of(WORK_PROFILE), last()];
     let frame = Frame::right("account_get", ctx).shared();
     let (Standing { keys, .. }, [account, contact, work, last]) = frame::query(app, frame, reads).await?;
-    let registered_at = account.first().ok_or(AppError::Missing("account"))?.get("registered_at");
-    let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
+    let registered_at = account.first().ok_or(AppError::NotFound("account"))?.get("registered_at");
+    let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::NotFound("contact"))?;
     let work = single::<WorkProfile>(&keys, &work)?;
     Ok((Profile { registered_at, contact, work, last_submission_at: last[0].get("recorded_at") }, keys))
 }

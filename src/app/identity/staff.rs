@@ -24,7 +24,7 @@ pub async fn add(app: &App, email: &str, role: Role) -> Result<(), AppError> {
         let person = Registration { email: email.to_owned(), work: None, consents: Vec::new() };
         account::create(app, ctx, &person).await?;
     }
-    let known = known::account_of(app, ctx, email).await?.ok_or(AppError::Missing("account"))?;
+    let known = known::account_of(app, ctx, email).await?.ok_or(AppError::NotFound("account"))?;
     if insert(app, known.subject, role).await? {
         record_role(app, ctx, known.subject, role).await?;
     }

@@ -21,7 +21,7 @@ pub async fn checkpoint(app: &App, tree: Option<i64>) -> Result<Option<StoredChe
     let ctx = &Ctx::system(app.clock.clone());
     frame::system_work(app, &app.db.system, "log_checkpoint", ctx, move |work| async move {
         match published_tree(app, &work.tx, tree).await {
-            Err(AppError::Missing(_)) => Ok(None),
+            Err(AppError::NotFound(_)) => Ok(None),
             found => found.map(|(_, stored)| Some(stored)),
         }
     })
@@ -35,9 +35,9 @@ pub(crate) async fn published_tree(
     tree: Option<i64>,
 ) -> Result<(TreeRow, StoredCheckpoint), AppError> {
     let [trees, newest] = tx.flight([tree_list(), checkpoint_newest(tree, true)]).await?;
-    let stored = newest.first().map(StoredCheckpoint::from_row).ok_or(AppError::Missing("checkpoint"))?;
+    let stored = newest.first().map(StoredCheckpoint::from_row).ok_or(AppError::NotFound("checkpoint"))?;
     let row = trees.iter().map(TreeRow::from_row).find(|row| row.tree == stored.tree);
-    let row = row.ok_or(AppError::Missing("tree"))?;
+    let row = row.ok_or(AppError::NotFound("tree"))?;
     tree::own_checkpoint(app, &row, &stored)?;
     Ok((row, stored))
 }
@@ -58,12 +58,12 @@ pub async fn tile_of(app: &App, tree: Option<i64>, level: u8, tile: u64, width: 
     frame::system_work(app, &app.db.system, "log_tile", ctx, move |work| async move {
         let (tree, covers) = published_tree(app, &work.tx, tree).await?;
         if tile_width(covers.size, level, tile) < width {
-            return Err(AppError::Missing("tile"));
+            return Err(AppError::NotFound("tile"));
         }
         let [rows] = work.tx.finish([tiles_get(tree.tree, &[(level, tile)])]).await?;
         let hashes = rows.first().map(|row| TileRow::from_row(row).hashes).unwrap_or_default();
         let bytes = usize::try_from(width * 32).unwrap_or(usize::MAX);
-        hashes.get(..bytes).map(<[u8]>::to_vec).ok_or(AppError::Missing("tile"))
+        hashes.get(..bytes).map(<[u8]>::to_vec).ok_or(AppError::NotFound("tile"))
     })
     .await
 }
@@ -74,12 +74,12 @@ pub async fn bundle_of(app: &App, tree: Option<i64>, number: u64, width: u64) ->
     frame::system_work(app, &app.db.system, "log_bundle", ctx, move |work| async move {
         let (tree, covers) = published_tree(app, &work.tx, tree).await?;
         if tile_width(covers.size, 0, number) < width {
-            return Err(AppError::Missing("bundle"));
+            return Err(AppError::NotFound("bundle"));
         }
         let [rows] = work.tx.finish([bundle_events(tree.tree, number, width)]).await?;
         let leaves: Vec<Vec<u8>> = rows.iter().map(|row| Event::from_row(row).leaf().to_bytes()).collect();
         let whole = u64::try_from(leaves.len()).unwrap_or(u64::MAX) == width;
-        bundle(leaves.iter().map(Vec::as_slice)).filter(|_| whole).ok_or(AppError::Missing("bundle"))
+        bundle(leaves.iter().map(Vec::as_slice)).filter(|_| whole).ok_or(AppError::NotFound("bundle"))
     })
     .await
 }
@@ -91,7 +91,7 @@ pub async fn inclusion(app: &App, tree: Option<i64>, index: u64) -> Result<Inclu
     frame::system_work(app, &app.db.system, "log_inclusion", ctx, move |work| async move {
         let (row, stored) = published_tree(app, &work.tx, tree).await?;
         if index >= stored.size {
-            return Err(if index < row.size { AppError::Uncovered } else { AppError::Missing("leaf") });
+            return Err(if index < row.size { AppError::Uncovered } else { AppError::NotFound("leaf") });
         }
         let size = stored.size;
         let proof = tree::prove(&work.tx, &row, |tiles| Ok((tiles.leaf(size, index)?, tiles.inclusion(size, index)?)));
@@ -107,7 +107,7 @@ pub async fn entry_proof(app: &App, ctx: &Ctx, event: EventId, with_leaf: bool) 
     let subject: SubjectId = ctx.subject;
     let queries = || [event_place(subject, event)];
     let [rows] = frame::ticket_query(app, "audit_proof", ctx, Gate::read(ctx), queries).await?;
-    let row = rows.first().ok_or(AppError::Missing("event"))?;
+    let row = rows.first().ok_or(AppError::NotFound("event"))?;
     let PlacedEvent { position, event } = PlacedEvent::from_row(row);
     let [rows] = frame::system_query(app, "leaf_index", || [leaf_index(position)]).await?;
     let leaf = rows.first().map(LeafRow::from_row).ok_or(AppError::Uncovered)?;
@@ -142,7 +142,7 @@ pub async fn proof_between(app: &App, older: u64, checkpoint: &Checkpoint) -> Re
         let [trees] = work.tx.flight([tree_list()]).await?;
         let row = trees.iter().map(TreeRow::from_row).find(|row| row.origin == checkpoint.origin);
         let row = row.filter(|row| older <= checkpoint.size && checkpoint.size <= row.size);
-        let row = row.ok_or(AppError::Missing("tree"))?;
+        let row = row.ok_or(AppError::NotFound("tree"))?;
         tree::prove(&work.tx, &row, |tiles| tiles.consistency(checkpoint.size, older)).await
     })
     .await

@@ -40,7 +40,7 @@ struct Versions {
 
 impl Versions {
     fn of(rows: &[Row]) -> Result<Self, AppError> {
-        let row = rows.first().map(GenerationsRow::from_row).ok_or(AppError::Missing("projection"))?;
+        let row = rows.first().map(GenerationsRow::from_row).ok_or(AppError::NotFound("projection"))?;
         let version =
             row.active_version.ok_or_else(|| AppError::Corrupt("a projection has no checkpoint".to_owned()))?;
         Ok(Self { active: (row.active, version), building: row.building.zip(row.building_version) })

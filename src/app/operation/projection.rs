@@ -106,7 +106,7 @@ pub async fn rebuild(app: &App, name: &str) -> Result<Rebuilt, AppError> {
         return rebuild_beside(app, projection).await;
     }
     let rebuild = REBUILDS.iter().find(|rebuild| rebuild.name == name);
-    rebuild_in_place(app, rebuild.ok_or(AppError::Missing("projection"))?).await
+    rebuild_in_place(app, rebuild.ok_or(AppError::NotFound("projection"))?).await
 }
 
 /// Builds a new generation from the beginning of the log, page by page. One statement over the whole log would be a
@@ -184,7 +184,7 @@ async fn rebuild_person(app: &App, rebuild: &'static Rebuild, subject: SubjectId
 /// could not.
 pub async fn retry(app: &App, name: &str) -> Result<(usize, usize), AppError> {
     let projection = CATCH_UP.iter().find(|projection| projection.name == name);
-    retry_all(app, projection.ok_or(AppError::Missing("catch-up projection"))?).await
+    retry_all(app, projection.ok_or(AppError::NotFound("catch-up projection"))?).await
 }
 
 /// The same, for a projection that is given by reference.

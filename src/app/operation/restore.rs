@@ -201,7 +201,7 @@ pub async fn unfinished(app: &App) -> Result<bool, AppError> {
 /// An entry needs no repetition if its person is gone, its request is closed, or its hold is over.
 fn unless_gone(outcome: Result<usize, AppError>) -> Result<usize, AppError> {
     match outcome {
-        Err(AppError::SignedOut | AppError::Deletion(_) | AppError::Missing("hold")) => Ok(0),
+        Err(AppError::SignedOut | AppError::Deletion(_) | AppError::NotFound("hold")) => Ok(0),
         outcome => outcome,
     }
 }

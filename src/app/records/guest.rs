@@ -35,12 +35,12 @@ struct Window {
 
 /// How much of the limit is left, for the `RateLimit` header fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GuestLeft {
+pub struct GuestAllowance {
     remaining: u32,
     reset_s: i64,
 }
 
-impl GuestLeft {
+impl GuestAllowance {
     /// The value of the `RateLimit` header field.
     pub fn header(&self) -> String {
         format!("\"{NAME}\";r={};t={}", self.remaining, self.reset_s)
@@ -54,7 +54,7 @@ impl GuestLeft {
 
 impl GuestCounter {
     /// Counts a request; refuses if the client has used up its quota.
-    fn count(&self, client: String, now: DateTime<Utc>) -> Result<GuestLeft, AppError> {
+    fn count(&self, client: String, now: DateTime<Utc>) -> Result<GuestAllowance, AppError> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that was set back must not lock guests out.
         if now >= window.ends_at || now + WINDOW < window.ends_at {
@@ -67,12 +67,12 @@ impl GuestCounter {
             return Err(AppError::Limited { retry_after_s: reset_s });
         }
         *used += 1;
-        Ok(GuestLeft { remaining: QUOTA - *used, reset_s })
+        Ok(GuestAllowance { remaining: QUOTA - *used, reset_s })
     }
 }
 
 /// Counts a guest's request; refuses if the client has used up its quota.
-pub fn count(guests: &GuestCounter, ctx: &Ctx) -> Result<GuestLeft, AppError> {
+pub fn count(guests: &GuestCounter, ctx: &Ctx) -> Result<GuestAllowance, AppError> {
     guests.count(client_key(ctx), ctx.now())
 }
 
@@ -102,7 +102,7 @@ mod tests {
         let counter = GuestCounter::default();
         let ask = |client: &str, seconds| counter.count(client.to_owned(), at(seconds));
         for left in (0..QUOTA).rev() {
-            assert_eq!(ask("a", 0).expect("within the quota"), GuestLeft { remaining: left, reset_s: 60 });
+            assert_eq!(ask("a", 0).expect("within the quota"), GuestAllowance { remaining: left, reset_s: 60 });
         }
         assert!(matches!(ask("a", 45), Err(AppError::Limited { retry_after_s: 15 })));
         assert!(ask("b", 45).is_ok(), "another client");

@@ -1,6 +1,6 @@
 //! What people submit, of every kind alike, and what guests have evaluated.
 
 pub mod guest;
-pub mod once;
+pub mod idempotency;
 pub mod opened;
 pub mod record;

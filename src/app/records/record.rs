@@ -34,7 +34,7 @@ use crate::{
         App, AppError,
         frame::{self, Frame, Standing, Work},
         records::{
-            once::{Claim, Once},
+            idempotency::{Claim, IdempotentRequest},
             opened::{self, OpenRecord},
         },
     },
@@ -138,10 +138,10 @@ pub async fn submit(
     app: &App,
     ctx: &Ctx,
     batch: &Batch<'_>,
-    once: Option<&Once<'_>>,
+    request: Option<&IdempotentRequest<'_>>,
 ) -> Result<Vec<Submitted>, AppError> {
     let index = frame::index_key(app, ctx).await?;
-    let claim = once.map(|once| Claim::new(batch.operation, once, &index));
+    let claim = request.map(|request| Claim::new(batch.operation, request, &index));
     let kind = batch.kind;
     let hashes: Vec<[u8; 32]> = batch
         .submissions
@@ -176,7 +176,7 @@ pub async fn list(
     let mut records = Vec::with_capacity(rows.len());
     for row in &rows {
         let record = opened::open(&standing.keys, &RecordRow::from_row(row))?;
-        if range.is_none_or(|days| days.hold(kind, &record.body)) {
+        if range.is_none_or(|days| days.contain(kind, &record.body)) {
             records.push(record);
         }
     }
@@ -192,7 +192,7 @@ pub async fn get(
 ) -> Result<(OpenRecord, Arc<SubjectKeys>), AppError> {
     let reads = || [record_get(ctx.subject, kind.name(), record)];
     let (standing, [rows]) = frame::query(app, Frame::right("record_get", ctx).shared(), reads).await?;
-    let row = rows.first().ok_or(AppError::Missing("record"))?;
+    let row = rows.first().ok_or(AppError::NotFound("record"))?;
     Ok((opened::open(&standing.keys, &RecordRow::from_row(row))?, standing.keys))
 }
 
@@ -206,7 +206,7 @@ pub async fn remove(
 ) -> Result<(), AppError> {
     let chosen = move |row: &RecordRow| row.entry.kind == kind.name() && row.entry.record == record;
     let removed = removal(app, "record_remove", ctx, None, &chosen, expected).await?;
-    if removed == 0 { Err(AppError::Missing("record")) } else { Ok(()) }
+    if removed == 0 { Err(AppError::NotFound("record")) } else { Ok(()) }
 }
 
 /// Removes all records of a kind and returns how many there were. A letter tells the person, because a thief of the

@@ -24,7 +24,7 @@ use projections::{
     },
 };
 use serde::{Deserialize, Serialize};
-use vault::{Aad, Sealed, SubjectKeys, record_register};
+use vault::{Place, Sealed, SubjectKeys, record_register};
 
 use crate::{
     app::{
@@ -77,8 +77,8 @@ pub struct DeletionRequest {
 }
 
 /// The place of the sealed wish of a request.
-fn place(deletion: DeletionId) -> Aad {
-    Aad::of("deletion").and(deletion.0.as_bytes())
+fn place(deletion: DeletionId) -> Place {
+    Place::of("deletion").and(deletion.0.as_bytes())
 }
 
 fn unseal(keys: &SubjectKeys, row: &DeletionRow) -> Result<Wish, AppError> {
@@ -101,12 +101,12 @@ fn filter_of(scope: Scope, filter: Filter) -> Result<Filter, AppError> {
 }
 
 /// Whether a request asks to delete a record. Records that signing in needs go only with the whole account.
-fn means(keys: &SubjectKeys, scope: Scope, filter: &Filter, row: &RecordRow) -> Result<bool, AppError> {
+fn matches(keys: &SubjectKeys, scope: Scope, filter: &Filter, row: &RecordRow) -> Result<bool, AppError> {
     if scope == Scope::Full {
         return Ok(true);
     }
     let Some(kind) = kind(&row.entry.kind).filter(|kind| kind.open_to_clients()) else { return Ok(false) };
-    Ok(filter.may_mean(kind) && filter.means(kind, &open(keys, row)?.body))
+    Ok(filter.may_match(kind) && filter.matches(kind, &open(keys, row)?.body))
 }
 
 /// The records that a request asks to delete.
@@ -116,7 +116,7 @@ fn meant<'r>(
     filter: &Filter,
     records: &'r [RecordRow],
 ) -> Result<Vec<&'r RecordRow>, AppError> {
-    let judged = records.iter().map(|row| Ok(means(keys, scope, filter, row)?.then_some(row)));
+    let judged = records.iter().map(|row| Ok(matches(keys, scope, filter, row)?.then_some(row)));
     Ok(judged.collect::<Result<Vec<_>, AppError>>()?.into_iter().flatten().collect())
 }
 
@@ -236,7 +236,7 @@ async fn step(
     let frame = Frame::act_if(acts, operation, ctx).alone();
     frame::command(app, frame, reads, move |work, standing, [found, stream, contact]| async move {
         let keys = standing.keys;
-        let mut row = found.first().map(DeletionRow::from_row).ok_or(AppError::Missing("request"))?;
+        let mut row = found.first().map(DeletionRow::from_row).ok_or(AppError::NotFound("request"))?;
         let command = step(&row)?;
         let to = letter::address_of(&keys, &contact)?;
         let confirmed = matches!(command, DeletionCommand::Confirm { .. });
@@ -266,7 +266,7 @@ pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<DeletionRequest>, Arc<Sub
 /// One of a person's requests.
 pub async fn get(app: &App, ctx: &Ctx, deletion: DeletionId) -> Result<(DeletionRequest, Arc<SubjectKeys>), AppError> {
     let (mut found, keys) = deletions(app, "deletion_get", ctx, &|| deletion_get(ctx.subject, deletion)).await?;
-    Ok((found.pop().ok_or(AppError::Missing("request"))?, keys))
+    Ok((found.pop().ok_or(AppError::NotFound("request"))?, keys))
 }
 
 async fn deletions(
@@ -391,7 +391,7 @@ async fn run(app: &App, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> 
     crash_point("deletion: committed");
     match outcome {
         // Since the job began, a hold was placed, the account was suspended, or the request was cancelled.
-        Err(AppError::Held { until } | AppError::Suspended { until }) => Ok(Next::Later(until)),
+        Err(AppError::HoldStands { until } | AppError::Suspended { until }) => Ok(Next::Later(until)),
         Err(AppError::Deletion(DeletionError::Closed)) => Ok(Next::Done),
         // The grace was paused since the job began, and the pause has added a job of its own.
         Err(AppError::Deletion(DeletionError::GracePeriodRuns)) => Ok(Next::Done),

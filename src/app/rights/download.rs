@@ -8,7 +8,7 @@ use db::FromRow;
 use domain::rights::export::{ExportCommand, ExportError};
 use projections::rights::export::{ExportRow, export_get};
 use serde::{Deserialize, Serialize};
-use vault::{Aad, FileKey, Sealed};
+use vault::{FileKey, Place, Sealed};
 
 use crate::{
     app::{
@@ -43,8 +43,8 @@ struct Token {
     expires_at: DateTime<Utc>,
 }
 
-fn token_place() -> Aad {
-    Aad::of("export token")
+fn token_place() -> Place {
+    Place::of("export token")
 }
 
 /// The file of a request. A request that is unknown, somebody else's, unfinished or expired is missing, so that nothing
@@ -52,20 +52,20 @@ fn token_place() -> Aad {
 pub async fn file(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportFile, AppError> {
     let reads = || [export_get(ctx.subject, export)];
     let (_, [rows]) = frame::query(app, Frame::right("export_file", ctx), reads).await?;
-    let row = rows.first().map(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
-    file_of(ctx, &row).ok_or(AppError::Missing("export"))
+    let row = rows.first().map(ExportRow::from_row).ok_or(AppError::NotFound("export"))?;
+    file_of(ctx, &row).ok_or(AppError::NotFound("export"))
 }
 
 /// Opens the file of a request for one download, which is recorded before the first byte is read.
 pub async fn open(app: &App, ctx: &Ctx, export: ExportId) -> Result<FileReader, AppError> {
     let (row, keys) =
         match export::step(app, "export_download", ctx, export, ExportCommand::Download, &|_, _, _| Ok(())).await {
-            Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::Missing("export")),
+            Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::NotFound("export")),
             outcome => outcome?,
         };
     let file = file_of(ctx, &row);
     let (Some(file), Some(name), Some(key)) = (file, name_of(ctx.subject, &row), &row.file_key) else {
-        return Err(AppError::Missing("export"));
+        return Err(AppError::NotFound("export"));
     };
     let place = FilePlace { subject: ctx.subject, export };
     let key = FileKey::unwrap(&keys, &place.key(), &Sealed::from_base64(key)?)?;
@@ -81,7 +81,7 @@ pub async fn token(app: &App, ctx: &Ctx, export: ExportId) -> Result<(String, Da
     // Recorded before the token leaves, because its holder needs no sign-in.
     let command = ExportCommand::MakeToken { expires_at: token.expires_at };
     match export::step(app, "export_token", ctx, export, command, &|_, _, _| Ok(())).await {
-        Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::Missing("export")),
+        Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::NotFound("export")),
         outcome => outcome.map(drop)?,
     }
     let text = serde_json::to_vec(&token).expect("a token can be written as JSON");

@@ -22,7 +22,7 @@ use projections::{
     records::record::RecordRow,
     rights::export::{ExportRow, IdsRow, export_get, export_ids, export_list, export_open, export_records},
 };
-use vault::{Aad, IndexKey, Sealed, SubjectKeys};
+use vault::{IndexKey, Place, Sealed, SubjectKeys};
 
 use crate::app::{
     App, AppError,
@@ -52,8 +52,8 @@ impl ExportRequest {
 }
 
 /// The place of the sealed filter of a request.
-fn place(export: ExportId) -> Aad {
-    Aad::of("export").and(export.0.as_bytes())
+fn place(export: ExportId) -> Place {
+    Place::of("export").and(export.0.as_bytes())
 }
 
 pub(crate) fn unseal(keys: &SubjectKeys, row: &ExportRow) -> Result<Filter, AppError> {
@@ -67,7 +67,7 @@ pub(crate) fn candidates(ctx: &Ctx, index: &IndexKey, filter: &Filter) -> Query 
     if filter.is_empty() {
         return export_ids(ctx.subject, None, None);
     }
-    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| filter.may_mean(kind)).copied().collect();
+    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| filter.may_match(kind)).copied().collect();
     // A submitted day lies at most one day in the future.
     let last = filter.to.or_else(|| ctx.now().date_naive().checked_add_days(Days::new(2)));
     let range = filter.from.zip(last).filter(|(from, to)| to.year() - from.year() < BUCKET_YEARS);
@@ -149,7 +149,7 @@ async fn means_any(app: &App, ctx: &Ctx, filter: &Filter) -> Result<bool, AppErr
         let (standing, [rows]) = frame::query(app, frame, || [export_records(ctx.subject, page)]).await?;
         for row in rows.iter().map(RecordRow::from_row) {
             let body = open(&standing.keys, &row)?.body;
-            if kind(&row.entry.kind).is_some_and(|kind| filter.means(kind, &body)) {
+            if kind(&row.entry.kind).is_some_and(|kind| filter.matches(kind, &body)) {
                 return Ok(true);
             }
         }
@@ -170,7 +170,7 @@ pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ExportRequest>, Arc<Subje
 pub async fn get(app: &App, ctx: &Ctx, export: ExportId) -> Result<(ExportRequest, Arc<SubjectKeys>), AppError> {
     let reads = || [export_get(ctx.subject, export)];
     let (Standing { keys, .. }, [rows]) = frame::query(app, Frame::right("export_get", ctx), reads).await?;
-    let row = rows.first().map(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+    let row = rows.first().map(ExportRow::from_row).ok_or(AppError::NotFound("export"))?;
     Ok((ExportRequest { filter: unseal(&keys, &row)?, row }, keys))
 }
 
@@ -215,7 +215,7 @@ pub(crate) async fn step(
         || [export_get(ctx.subject, export), stream_newest(ctx.subject, Export::TYPE, id), export_open(ctx.subject)];
     let frame = Frame::right(operation, ctx).alone();
     frame::command(app, frame, reads, move |work, standing, [found, stream, open]| async move {
-        let row = found.first().map(ExportRow::from_row).ok_or(AppError::Missing("export"))?;
+        let row = found.first().map(ExportRow::from_row).ok_or(AppError::NotFound("export"))?;
         work.command::<Export>(id, &stream, command.clone()).await?;
         follow(&work, &standing, !open.is_empty())?;
         Ok((row, standing.keys))

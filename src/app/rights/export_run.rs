@@ -119,13 +119,13 @@ async fn begin<'a>(app: &'a App, ctx: &'a Ctx, export: ExportId) -> Result<Optio
                 export_event_count(ctx.subject),
             ])
             .await?;
-        let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::Missing("contact"))?;
+        let (contact, _) = single::<Contact>(&keys, &contact)?.ok_or(AppError::NotFound("contact"))?;
         let source = Source {
             app,
             ctx,
             user: known::user_id(app, ctx.subject, &user)?,
             email: contact.email,
-            registered_at: account.first().ok_or(AppError::Missing("account"))?.get("registered_at"),
+            registered_at: account.first().ok_or(AppError::NotFound("account"))?.get("registered_at"),
             export,
             scope: row.scope,
             format: row.format,
@@ -234,7 +234,7 @@ pub async fn expire_all(app: &App) -> Result<usize, AppError> {
         let ctx = &Ctx::job(app.clock.clone(), name.subject);
         match expire(app, ctx, name.export).await {
             // Another server was faster, or the person was erased.
-            Err(AppError::Export(_) | AppError::SignedOut | AppError::Missing(_)) => {}
+            Err(AppError::Export(_) | AppError::SignedOut | AppError::NotFound(_)) => {}
             outcome => outcome?,
         }
     }

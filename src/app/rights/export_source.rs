@@ -166,7 +166,7 @@ impl Source<'_> {
         let mut items = Vec::with_capacity(rows.len());
         for row in rows.iter().map(RecordRow::from_row) {
             let record = open(&keys, &row)?;
-            if self.means(&row.entry.kind, &record) {
+            if self.matches(&row.entry.kind, &record) {
                 items.push(match part {
                     Part::Settings => export_item::settings(&record),
                     Part::Wordbook => export_item::word(&record),
@@ -177,9 +177,9 @@ impl Source<'_> {
         Ok(items)
     }
 
-    fn means(&self, name: &str, record: &OpenRecord) -> bool {
+    fn matches(&self, name: &str, record: &OpenRecord) -> bool {
         match kind(name) {
-            Some(kind) => self.filter.means(kind, &record.body),
+            Some(kind) => self.filter.matches(kind, &record.body),
             // A record of a kind that is no longer known is exported only if the request has no filter.
             None => self.filter.is_empty(),
         }

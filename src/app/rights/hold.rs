@@ -32,7 +32,7 @@ pub async fn decide(app: &App, email: &str, hold: Option<(DateTime<Utc>, &str)>)
     let hold = hold.map(|(until, reason)| Ok::<_, AppError>((until, reason::parse(reason)?))).transpose()?;
     let hold = &hold;
     let ctx = &Ctx::system(app.clock.clone());
-    let known = known::account_of(app, ctx, email).await?.ok_or(AppError::Missing("account"))?;
+    let known = known::account_of(app, ctx, email).await?.ok_or(AppError::NotFound("account"))?;
     let ctx = &Ctx::job(app.clock.clone(), known.subject);
     let lifted = hold.is_none();
     let id = &ctx.subject.to_string();

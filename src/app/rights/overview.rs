@@ -37,7 +37,7 @@ pub struct Held {
     pub times: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// How many days a record is kept after its last change; `None`: as long as the account.
     pub retention_days: Option<u32>,
-    /// When the first record will be outlived; `None` if none will.
+    /// When the first record expires; `None` if none will.
     pub next_due_at: Option<DateTime<Utc>>,
 }
 
@@ -93,7 +93,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), A
             count: row.map_or(0, |row| row.count),
             times: row.map(|row| (row.first_submitted_at, row.last_changed_at)),
             retention_days: days_of(kind, &own, ctx.now()),
-            next_due_at: retention::outlived_at(app, kind, &own, row.map(|row| row.unchanged_since), ctx.now()),
+            next_due_at: retention::expires_at(app, kind, &own, row.map(|row| row.unchanged_since), ctx.now()),
         }
     };
     let waits = |row: &DeletionRow| match row.state {
@@ -102,7 +102,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), A
         DeletionState::Completed | DeletionState::Cancelled | DeletionState::Replaced => false,
     };
     let overview = Overview {
-        registered_at: account.first().ok_or(AppError::Missing("account"))?.get("registered_at"),
+        registered_at: account.first().ok_or(AppError::NotFound("account"))?.get("registered_at"),
         kinds: KINDS.iter().map(|kind| held(kind)).collect(),
         consents: consents.iter().map(ConsentRow::from_row).collect(),
         deletions: deletions.iter().map(DeletionRow::from_row).filter(waits).collect(),

@@ -156,7 +156,7 @@ pub(crate) fn post(work: &Work<'_>, to: &str, event: &Event, user: UserId) -> Re
 pub async fn get(app: &App, ctx: &Ctx, event: EventId) -> Result<(Value, Arc<SubjectKeys>), AppError> {
     let reads = || [consent_event(ctx.subject, event), user_get(ctx.subject)];
     let (standing, [rows, user]) = frame::query(app, Frame::right("receipt_get", ctx), reads).await?;
-    let event = newest_of(&rows).ok_or(AppError::Missing("receipt"))?;
+    let event = newest_of(&rows).ok_or(AppError::NotFound("receipt"))?;
     let user = known::user_id(app, ctx.subject, &user)?;
     Ok((make(app, &event, user)?, standing.keys))
 }

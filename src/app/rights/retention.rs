@@ -1,5 +1,5 @@
 //! Retention: how long each kind of record is kept, a person's own rules, what will be removed next, and the daily work
-//! that removes outlived records. Nothing is removed while processing is restricted, a legal hold is in force, or the
+//! that removes expired records. Nothing is removed while processing is restricted, a legal hold is in force, or the
 //! account is suspended.
 //!
 //! A rule that keeps records for a shorter time takes effect only after the grace of a deletion. A letter tells the
@@ -37,9 +37,9 @@ use crate::{
     mail::Letter,
 };
 
-/// The kind of job that removes a person's outlived records.
+/// The kind of job that removes a person's expired records.
 pub const RETENTION_JOB: &str = "retention";
-/// The kind of job that looks once a day for people with outlived records.
+/// The kind of job that looks once a day for people with expired records.
 pub const SWEEP_JOB: &str = "retention_sweep";
 
 /// The rule of one kind for one person, and what it will remove next.
@@ -53,7 +53,7 @@ pub struct Rule {
     pub waiting: Option<(Option<u32>, DateTime<Utc>)>,
     /// How many records the next daily run will remove.
     pub due: usize,
-    /// When the next record that is not due yet will be outlived; `None` if there is none.
+    /// When the next record that is not due yet expires; `None` if there is none.
     pub next_at: Option<DateTime<Utc>>,
 }
 
@@ -67,7 +67,7 @@ enum Setting {
 
 /// Whether a record has outlived its time. Records that signing in needs never do. A shorter rule that waits does not
 /// count yet. Rules that were set before shorter rules had to wait remove nothing until they are older than the grace.
-fn outlived(app: &App, row: &RecordRow, own: &[RetentionRow], now: DateTime<Utc>) -> bool {
+fn is_expired(app: &App, row: &RecordRow, own: &[RetentionRow], now: DateTime<Utc>) -> bool {
     let Some(kind) = kind(&row.entry.kind).filter(|kind| kind.open_to_clients()) else { return false };
     let young = |rule: &RetentionRow| rule.waits.is_none() && rule.changed_at > now - app.grace;
     let fresh = own.iter().any(|rule| rule.kind == kind.name() && young(rule));
@@ -143,14 +143,14 @@ async fn step(
     .await
 }
 
-/// Adds a job for each person with an outlived record. Runs again in a day.
+/// Adds a job for each person with an expired record. Runs again in a day.
 pub(crate) async fn sweep(app: &App) -> Result<Next, AppError> {
     let now = app.clock.now();
     frame::system_query(app, "retention_sweep", || [job_plan_retention(RETENTION_JOB, now, app.grace)]).await?;
     Ok(Next::Later(now + TimeDelta::days(1)))
 }
 
-/// Removes a person's outlived records.
+/// Removes a person's expired records.
 pub async fn run(app: &App, subject: SubjectId) -> Result<Next, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let reads = || [switches_get(subject), retention_list(subject), record_all(subject), record_register(subject)];
@@ -161,7 +161,7 @@ pub async fn run(app: &App, subject: SubjectId) -> Result<Next, AppError> {
         }
         let own: Vec<RetentionRow> = own.iter().map(RetentionRow::from_row).collect();
         let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
-        let gone: Vec<&RecordRow> = records.iter().filter(|row| outlived(app, row, &own, ctx.now())).collect();
+        let gone: Vec<&RecordRow> = records.iter().filter(|row| is_expired(app, row, &own, ctx.now())).collect();
         let removed = record::remove_rows(&work, &standing, &gone, &register).await?;
         record::note_removed(app, ctx, &removed).await
     })
@@ -175,7 +175,7 @@ pub async fn run(app: &App, subject: SubjectId) -> Result<Next, AppError> {
 
 fn rule_of(app: &App, kind: &'static Kind, own: &[RetentionRow], records: &[RecordRow], now: DateTime<Utc>) -> Rule {
     let (due, living): (Vec<_>, Vec<_>) =
-        records.iter().filter(|row| row.entry.kind == kind.name()).partition(|row| outlived(app, row, own, now));
+        records.iter().filter(|row| row.entry.kind == kind.name()).partition(|row| is_expired(app, row, own, now));
     let oldest = living.iter().map(|row| row.event.recorded_at).min();
     let mine = own.iter().find(|row| row.kind == kind.name());
     let days = days_of(kind, own, now).filter(|_| kind.open_to_clients());
@@ -185,13 +185,13 @@ fn rule_of(app: &App, kind: &'static Kind, own: &[RetentionRow], records: &[Reco
         own: mine.is_some_and(|row| row.in_force(now).is_some()),
         waiting: mine.and_then(|row| waiting(kind, row, now)),
         due: due.len(),
-        next_at: outlived_at(app, kind, own, oldest, now),
+        next_at: expires_at(app, kind, own, oldest, now),
     }
 }
 
-/// When a record with this last change will be outlived, by the rule in force or by the shorter rule that waits; `None`
+/// When a record with this last change expires, by the rule in force or by the shorter rule that waits; `None`
 /// if never.
-pub(crate) fn outlived_at(
+pub(crate) fn expires_at(
     app: &App,
     kind: &'static Kind,
     own: &[RetentionRow],

@@ -274,7 +274,7 @@ impl AlertApi {
     ) -> Result<Json<AlertsAnswer>, Refusal> {
         projection::staff_standing(&app, caller.ctx()).await?;
         if id.0.len() != 32 || !id.0.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(AppError::Missing("alert").into());
+            return Err(AppError::NotFound("alert").into());
         }
         alert::acknowledge(&app, caller.ctx(), &id.0).await?;
         let alerts = alert::list(&app, true).await?;

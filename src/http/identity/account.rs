@@ -224,7 +224,7 @@ impl AccountApi {
         let conditions = Conditions::read(&if_match, &if_none_match)?.expected_by(work_version);
         for _ in 0..RECTIFY_ATTEMPTS {
             let (profile, _) = profile::get(&app, ctx).await?;
-            let (work, version) = profile.work.ok_or(AppError::Missing("work profile"))?;
+            let (work, version) = profile.work.ok_or(AppError::NotFound("work profile"))?;
             let permitted = conditions.permits(Some(version));
             let expected = if permitted { Expected::version(version) } else { Expected::nothing() };
             match profile::rectify(&app, ctx, &body.0.apply(&work), expected, caller.today()).await {

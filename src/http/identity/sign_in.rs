@@ -27,7 +27,7 @@ use crate::{
         Grant,
         codes::{Proof, code_typed},
         devices::Asker,
-        limits::{Left, Limit},
+        limits::{Allowance, Limit},
     },
     http::{
         problem::Refusal,
@@ -412,7 +412,7 @@ impl AuthApi {
         let ctx = &anyone.0;
         let LoginRequest { email, code, device_secret } = &body.0;
         let Proven { proof, known, left } = prove(&app, ctx, email, code, device_secret.as_deref()).await?;
-        let known = known.ok_or(AppError::Missing("account"))?;
+        let known = known.ok_or(AppError::NotFound("account"))?;
         let outcome = sign_in::begin(&app, ctx, email, &known, &proof).await;
         let grant = recorded(&app, ctx, Some(&known), outcome).await?;
         Ok(SignedInNow::Ok(Json(grant.into()), left.header(), left.policy_header()))
@@ -449,7 +449,7 @@ impl AuthApi {
 struct Proven {
     proof: Proof,
     known: Option<Known>,
-    left: Left,
+    left: Allowance,
 }
 
 /// Checks a code, and records a wrong one. Only a caller who showed a right code learns if the address has an account.

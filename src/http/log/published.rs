@@ -112,7 +112,7 @@ impl LogApi {
     #[oai(path = "/checkpoint", method = "get", operation_id = "log_checkpoint")]
     async fn checkpoint(&self, app: Data<&Arc<App>>) -> Result<TextAnswer, Refusal> {
         let _turn = turn(&app).await;
-        let stored = published::checkpoint(&app, None).await?.ok_or(AppError::Missing("checkpoint"))?;
+        let stored = published::checkpoint(&app, None).await?.ok_or(AppError::NotFound("checkpoint"))?;
         Ok(TextAnswer::new(stored.note, FRESH))
     }
 
@@ -173,7 +173,7 @@ pub async fn get_tile(app: Data<&Arc<App>>, request: &Request, Segments(path): S
 pub async fn get_checkpoint_of(app: Data<&Arc<App>>, Segments(tree): Segments<i64>) -> Result<Response> {
     let _turn = turn(&app).await;
     let stored = published::checkpoint(&app, Some(tree)).await.map_err(Refusal::from)?;
-    let stored = stored.ok_or_else(|| Refusal::from(AppError::Missing("checkpoint")))?;
+    let stored = stored.ok_or_else(|| Refusal::from(AppError::NotFound("checkpoint")))?;
     let response = Response::builder().content_type("text/plain; charset=utf-8").header(header::CACHE_CONTROL, FRESH);
     Ok(response.body(stored.note))
 }
@@ -189,7 +189,7 @@ pub async fn get_tile_of(
 }
 
 async fn send_tile(app: &Arc<App>, request: &Request, tree: Option<i64>, path: &str) -> Result<Response> {
-    let wanted = TileRequest::parse(path).ok_or_else(|| Refusal::from(AppError::Missing("tile")))?;
+    let wanted = TileRequest::parse(path).ok_or_else(|| Refusal::from(AppError::NotFound("tile")))?;
     let _turn = turn(app).await;
     let (bytes, kept) = match wanted.level {
         Some(level) => {

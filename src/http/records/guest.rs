@@ -138,7 +138,7 @@ impl GuestApi {
         body: Body<RecordBody>,
     ) -> Result<Evaluated, Refusal> {
         let left = guest::count(&app.guests, &guest.0)?;
-        let kind = kind(&kind_name).ok_or(AppError::Missing("kind"))?;
+        let kind = kind(&kind_name).ok_or(AppError::NotFound("kind"))?;
         let result = guest::evaluate(&guest.0, kind, &body.0.0)?;
         let answer = Json(EvaluationAnswer::new(kind, result));
         Ok(Evaluated::Ok(answer, left.header(), left.policy_header()))

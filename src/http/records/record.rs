@@ -30,7 +30,7 @@ use crate::{
         App, AppError,
         log::access,
         records::{
-            once::Once,
+            idempotency::IdempotentRequest,
             opened::OpenRecord,
             record::{self, Batch, Change, Submission},
         },
@@ -339,8 +339,8 @@ impl RecordApi {
     ) -> Result<RecordSubmitted, Refusal> {
         let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
         let body = kind.normal(body.0.0);
-        let once = idempotency_key(key.0.as_deref())?
-            .map(|key| Once { key, body: format!("{} {}", kind.name(), body.reveal()).into_bytes() });
+        let request = idempotency_key(key.0.as_deref())?
+            .map(|key| IdempotentRequest { key, body: format!("{} {}", kind.name(), body.reveal()).into_bytes() });
         let submissions = [Submission { body, expected: Some(conditions.expected()), within: None }];
         let batch = Batch {
             operation: "record_submit",
@@ -349,7 +349,7 @@ impl RecordApi {
             today: caller.today(),
             faults: Vec::new(),
         };
-        let outcomes = record::submit(&app, caller.ctx(), &batch, once.as_ref()).await?;
+        let outcomes = record::submit(&app, caller.ctx(), &batch, request.as_ref()).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
         let [Submission { body, .. }] = submissions;
         let answer = Json(RecordAnswer {
@@ -468,7 +468,7 @@ impl RecordApi {
 
 /// The kind with this name; refuses a kind that clients may not submit.
 fn open_kind(name: &str) -> Result<&'static Kind, AppError> {
-    kind(name).filter(|kind| kind.open_to_clients()).ok_or(AppError::Missing("kind"))
+    kind(name).filter(|kind| kind.open_to_clients()).ok_or(AppError::NotFound("kind"))
 }
 
 #[cfg(test)]

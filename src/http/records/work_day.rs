@@ -17,7 +17,7 @@ use crate::{
         App, AppError,
         log::access,
         records::{
-            once::Once,
+            idempotency::IdempotentRequest,
             opened::OpenRecord,
             record::{self, Batch, Change, Expected, Submission, Submitted},
         },
@@ -436,7 +436,7 @@ async fn submit(
     };
     // A request with faults is not stored under its Idempotency-Key, so that the client may correct it and use the key
     // again.
-    let once = key.filter(|_| faults.is_empty()).map(|key| Once { key, body: body() });
+    let request = key.filter(|_| faults.is_empty()).map(|key| IdempotentRequest { key, body: body() });
     let batch = Batch { operation, kind: WORK_DAY, submissions: &submissions, today: caller.today(), faults };
-    Ok(record::submit(app, caller.ctx(), &batch, once.as_ref()).await?)
+    Ok(record::submit(app, caller.ctx(), &batch, request.as_ref()).await?)
 }

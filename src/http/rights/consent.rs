@@ -182,7 +182,7 @@ impl ConsentApi {
         consent::decide(&app, caller.ctx(), purpose, body.0.granted, body.0.notice_version.as_deref()).await?;
         let all = consents(&app, &caller).await?;
         let one = all.into_iter().find(|consent| consent.purpose.0 == purpose);
-        Ok(Json(one.ok_or(AppError::Missing("purpose"))?))
+        Ok(Json(one.ok_or(AppError::NotFound("purpose"))?))
     }
 
     /// Look back on a purpose
@@ -234,7 +234,7 @@ impl ConsentApi {
 
 /// The purpose with this name.
 pub(crate) fn known(name: &str) -> Result<Purpose, AppError> {
-    Purpose::parse(name).ok_or(AppError::Missing("purpose"))
+    Purpose::parse(name).ok_or(AppError::NotFound("purpose"))
 }
 
 async fn consents(app: &App, caller: &SignedIn) -> Result<Vec<ConsentAnswer>, AppError> {

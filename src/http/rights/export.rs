@@ -319,7 +319,7 @@ impl ExportApi {
         let (ctx, by_token) = match (&holder, token.0.as_deref()) {
             (Holder::SignedIn(caller), _) => (caller.ctx().clone(), false),
             (Holder::Nobody, Some(token)) => {
-                let ctx = download::token_holder(&app, &anyone.0, token, export).ok_or(AppError::Missing("export"))?;
+                let ctx = download::token_holder(&app, &anyone.0, token, export).ok_or(AppError::NotFound("export"))?;
                 (ctx, true)
             }
             (Holder::Nobody, None) => return Err(AppError::SignedOut.into()),
@@ -327,7 +327,7 @@ impl ExportApi {
         let missing = |error| match error {
             // The person who made the token is erased, signed out or suspended, so the token opens no more than one
             // that never existed.
-            AppError::SignedOut | AppError::Suspended { .. } if by_token => AppError::Missing("export"),
+            AppError::SignedOut | AppError::Suspended { .. } if by_token => AppError::NotFound("export"),
             other => other,
         };
         let file = download::file(&app, &ctx, export).await.map_err(missing)?;

@@ -140,7 +140,7 @@ impl RestrictionApi {
     /// Restrict processing, or lift the restriction
     ///
     /// While processing is restricted, submissions, exports and imports are refused, records take part in no statistic,
-    /// and no record is removed because it is outlived. Reading, deciding on consents and deleting stay possible.
+    /// and no record is removed because it is expired. Reading, deciding on consents and deleting stay possible.
     #[oai(path = "/restriction", method = "put", operation_id = "restriction_decide")]
     async fn decide(
         &self,

@@ -40,7 +40,7 @@ pub struct RetentionRule {
     waiting: Option<WaitingRule>,
     /// How many records the next daily run will remove.
     due_count: u32,
-    /// When the next record after those will be outlived; absent if there is none.
+    /// When the next record after those expires; absent if there is none.
     #[oai(skip_serializing_if_is_none)]
     next_due_at: Option<DateTime<Utc>>,
 }
@@ -133,7 +133,7 @@ impl RetentionApi {
     ///
     /// The caller's own rule replaces the kind's. A rule that keeps longer counts at once. A shorter rule counts after
     /// the grace of a deletion, and a letter tells the person. Until then the rule before it counts, and setting that
-    /// rule again takes the new one back, even while the account is suspended. Outlived records are removed once a day.
+    /// rule again takes the new one back, even while the account is suspended. Expired records are removed once a day.
     #[oai(path = "/:kind", method = "put", operation_id = "retention_set")]
     async fn set(
         &self,
@@ -144,7 +144,7 @@ impl RetentionApi {
         name: Path<String>,
         body: Body<RetentionDecision>,
     ) -> Result<Json<RetentionAnswer>, Refusal> {
-        let kind = kind(&name.0).ok_or(AppError::Missing("kind"))?;
+        let kind = kind(&name.0).ok_or(AppError::NotFound("kind"))?;
         retention::set(&app, caller.ctx(), kind, body.0.data_retention_days).await?;
         show(&app, &caller).await
     }

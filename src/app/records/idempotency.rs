@@ -6,12 +6,12 @@ use context::Ctx;
 use db::Query;
 use projections::records::answer::{AnswerRow, answer_forget, answer_get, answer_store};
 use serde::{Serialize, de::DeserializeOwned};
-use vault::{Aad, IndexKey, Ring, Sealed, SubjectKeys, TransitId};
+use vault::{IndexKey, Place, Ring, Sealed, SubjectKeys, TransitId};
 
 use crate::app::AppError;
 
 /// An idempotency key, and the body that came with it.
-pub struct Once<'a> {
+pub struct IdempotentRequest<'a> {
     /// The value of the `Idempotency-Key` header field.
     pub key: &'a str,
     /// The request's content, which must be the same when the key is used again.
@@ -21,13 +21,13 @@ pub struct Once<'a> {
 /// The claim of one person's request on an idempotency key, for one operation.
 pub(crate) struct Claim<'a> {
     operation: &'static str,
-    once: &'a Once<'a>,
+    request: &'a IdempotentRequest<'a>,
     hash: [u8; 32],
 }
 
 impl<'a> Claim<'a> {
-    pub(crate) fn new(operation: &'static str, once: &'a Once<'a>, index: &IndexKey) -> Self {
-        Self { operation, once, hash: index.answer_hash(operation, once.key) }
+    pub(crate) fn new(operation: &'static str, request: &'a IdempotentRequest<'a>, index: &IndexKey) -> Self {
+        Self { operation, request, hash: index.answer_hash(operation, request.key) }
     }
 
     /// The number of the lock that lets one request at a time claim the key.
@@ -35,15 +35,15 @@ impl<'a> Claim<'a> {
         i64::from_be_bytes(self.hash[..8].try_into().expect("a hash has 32 bytes"))
     }
 
-    fn place(&self) -> Aad {
-        Aad::of("answer").and(self.operation.as_bytes()).and(&self.hash)
+    fn place(&self) -> Place {
+        Place::of("answer").and(self.operation.as_bytes()).and(&self.hash)
     }
 
     /// Tells this body from another. It is a hash under a transit key, which is destroyed: a day has few possible
     /// bodies, so a hash that could be computed for ever would give away a deleted one.
     fn fingerprint(&self, ring: &Ring, key: TransitId) -> Result<[u8; 32], AppError> {
-        ring.transit_hash(key, &[b"fingerprint", &self.hash, &self.once.body])
-            .ok_or_else(|| AppError::Corrupt("a stored answer outlived its key".to_owned()))
+        ring.transit_hash(key, &[b"fingerprint", &self.hash, &self.request.body])
+            .ok_or_else(|| AppError::Corrupt("a stored answer is older than its key".to_owned()))
     }
 
     /// Opens the answer that the first request got; refuses if its body was another.
