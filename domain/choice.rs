@@ -1,7 +1,5 @@
 //! Closed lists of names, such as specialties, role levels and federal states. The API publishes them as enumerations.
 
-use serde::{Deserialize, Serialize};
-
 /// A closed list of names.
 pub trait Choice: Copy + Sized + Send + Sync + 'static {
     /// The name of the list in the API.
@@ -12,15 +10,17 @@ pub trait Choice: Copy + Sized + Send + Sync + 'static {
     fn parse(name: &str) -> Option<Self>;
 }
 
+/// Makes an enumeration of a closed list of names.
+#[macro_export]
 macro_rules! choice {
-    ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $type {
-            $(#[doc = concat!("`", $name, "`")] #[serde(rename = $name)] $variant),+
+            $($(#[$variant_doc])* #[doc = concat!("`", $name, "`")] #[serde(rename = $name)] $variant),+
         }
 
-        impl Choice for $type {
+        impl $crate::Choice for $type {
             const NAME: &'static str = stringify!($type);
             const NAMES: &'static [&'static str] = &[$($name),+];
             fn as_str(self) -> &'static str {
@@ -84,4 +84,17 @@ choice! {
 choice! {
     /// A gender, as the person states it.
     Gender { Female = "female", Male = "male", NonBinary = "non_binary", NotSaid = "not_said" }
+}
+
+impl Choice for context::Role {
+    const NAME: &'static str = "Role";
+    const NAMES: &'static [&'static str] = &context::Role::NAMES;
+
+    fn as_str(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::parse(name)
+    }
 }

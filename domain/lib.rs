@@ -18,6 +18,7 @@ pub mod operation;
 pub mod quarter;
 pub mod records;
 pub mod rights;
+pub mod schema;
 pub mod statistics;
 pub mod text;
 #[cfg(test)]

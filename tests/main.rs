@@ -25,6 +25,7 @@ mod compliance;
 mod conditions;
 mod connections;
 mod consent;
+mod contract;
 mod deletion;
 mod demo;
 mod device;

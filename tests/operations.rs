@@ -45,6 +45,7 @@ pub enum Who {
 }
 
 /// A call that succeeds.
+#[derive(Clone)]
 pub struct Call {
     who: Who,
     method: Method,
@@ -75,6 +76,25 @@ pub struct Stage {
 impl Call {
     pub fn who(&self) -> Who {
         self.who
+    }
+
+    /// The JSON body; `null` if the call has none.
+    pub fn body(&self) -> Value {
+        self.body.as_deref().map(|body| serde_json::from_str(body).expect("JSON")).unwrap_or_default()
+    }
+
+    /// The call with another body.
+    pub fn with(&self, body: &Value) -> Self {
+        Self { body: Some(body.to_string()), ..self.clone() }
+    }
+
+    /// The call with a parameter of the query; one of the same name is replaced.
+    pub fn asking(&self, name: &str, value: &str) -> Self {
+        let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
+        let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with(&format!("{name}=")));
+        let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let pairs: Vec<String> = kept.map(str::to_owned).chain([format!("{name}={value}")]).collect();
+        Self { path: format!("{path}?{}", pairs.join("&")), ..self.clone() }
     }
 }
 

@@ -9,36 +9,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Fault,
+    choice::choice,
     event::{About, Described, event_types},
 };
 
 /// How long the controller has to notify the authority (Art. 33(1)).
 pub const NOTIFY_WITHIN: TimeDelta = TimeDelta::hours(72);
 
-/// The property of the data that was breached (Art. 4(12)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Nature {
-    /// Somebody saw data without the right to see it.
-    Confidentiality,
-    /// Somebody changed data without the right to change it.
-    Integrity,
-    /// Data is lost or cannot be reached.
-    Availability,
+choice! {
+    /// The property of the data that was breached (Art. 4(12)).
+    Nature {
+        /// Somebody saw data without the right to see it.
+        Confidentiality = "confidentiality",
+        /// Somebody changed data without the right to change it.
+        Integrity = "integrity",
+        /// Data is lost or cannot be reached.
+        Availability = "availability",
+    }
 }
 
-/// The risk that a breach means for people (Art. 33(1), 34(1)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Risk {
-    /// Not assessed yet. The 72 hours run all the same.
-    Unknown,
-    /// The authority need not be told, but the breach is documented (Art. 33(5)).
-    Unlikely,
-    /// The authority must be told.
-    Risk,
-    /// The authority must be told, and the people concerned as well (Art. 34).
-    High,
+choice! {
+    /// The risk that a breach means for people (Art. 33(1), 34(1)).
+    Risk {
+        /// Not assessed yet. The 72 hours run all the same.
+        Unknown = "unknown",
+        /// The authority need not be told, but the breach is documented (Art. 33(5)).
+        Unlikely = "unlikely",
+        /// The authority must be told.
+        Risk = "risk",
+        /// The authority must be told, and the people concerned as well (Art. 34).
+        High = "high",
+    }
+}
+
+/// The longest reference, in characters.
+pub const REFERENCE: usize = 40;
+
+/// Refuses a text that cannot be the name of the controller's own file.
+pub fn check_reference(text: &str) -> Result<(), &'static str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    let sound = (1..=REFERENCE).contains(&text.len()) && text.bytes().all(plain);
+    if sound { Ok(()) } else { Err("must be 1 to 40 letters, digits, or one of - _ . /") }
 }
 
 /// The facts of a breach. A new assessment replaces all of them.
@@ -63,10 +74,7 @@ impl Facts {
     /// What is wrong with the facts. `kinds` are the kinds of data that a breach may name.
     pub fn faults(&self, kinds: &[&str]) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-        if self.reference.is_empty() || self.reference.len() > 40 || !self.reference.bytes().all(plain) {
-            faults.push(Fault::new("reference", "must be 1 to 40 letters, digits, or one of - _ . /"));
-        }
+        faults.extend(check_reference(&self.reference).err().map(|fault| Fault::new("reference", fault)));
         if self.nature.is_empty() {
             faults.push(Fault::new("nature", "must name at least one"));
         }

@@ -25,7 +25,7 @@ pub use screening::{SCREENING, Screening, Threshold};
 pub use shape::Shape;
 pub use time::{UtcTime, instant};
 pub use wordbook::{WORDBOOK_ENTRY, WORDBOOK_SETTINGS, WordbookEntry, WordbookSettings};
-pub use work_day::{WORK_DAY, WorkDay};
+pub use work_day::{DAY_MINUTES, WORK_DAY, WorkDay};
 pub use work_profile::{WORK_PROFILE, WorkProfile};
 
 pub const KINDS: &[&Kind] =

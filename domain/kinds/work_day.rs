@@ -12,7 +12,8 @@ use crate::{
 
 pub const WORK_DAY: &Kind = &Kind::of_shape::<WorkDay>();
 
-const DAY_MINUTES: u16 = 24 * 60;
+/// The minutes of a day.
+pub const DAY_MINUTES: u16 = 24 * 60;
 const OLDEST_YEARS: u32 = 10;
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

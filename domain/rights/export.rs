@@ -9,7 +9,7 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    choice::{Choice, choice},
+    choice::choice,
     event::{About, Described, event_types},
     rights::deletion::Scope,
 };

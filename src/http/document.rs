@@ -1,19 +1,28 @@
 //! The OpenAPI document: the framework generates it, and this file corrects what no client generator could use.
 //!
 //! Promises: OpenAPI 3.1 (the framework writes fields of it and yet says 3.0.0); formats that generators know; plain
-//! media types; objects in requests that say that they take no further fields, as the server does; and of the refusals
-//! that all operations share, only those that an operation's own input can cause.
+//! media types; objects in requests that say what the server enforces: no further fields, `null` for a field that may be
+//! absent, texts of a bounded length without control characters; the examples of `openapi/examples.json`; and of the
+//! refusals that all operations share, only those that an operation's own input can cause.
 
 use std::collections::BTreeSet;
 
+use domain::schema::PLAIN;
 use serde_json::{Map, Value, json};
+
+use crate::http::request::{contract::references, patch::MERGE_PATCH, text::FORMATS as OWN_FORMATS};
 
 /// Formats that stay as they are: those of OpenAPI 3.1 and of JSON Schema that the API uses.
 const FORMATS: [&str; 7] = ["date", "date-time", "uuid", "int32", "int64", "float", "double"];
+/// The most characters of a text in a request whose own schema does not bound it.
+const TEXT: usize = 1024;
+/// The most entries of a list in a request whose own schema does not bound it.
+const LIST: usize = 100;
+/// An example for each schema that is worth one, by the schema's name.
+const EXAMPLES: &str = include_str!("../../openapi/examples.json");
 const JSON: &str = "application/json";
 /// RFC 8259 defines no `charset`, and generators compare the media type as it stands.
 const JSON_WITH_CHARSET: &str = "application/json; charset=utf-8";
-const SCHEMAS: &str = "#/components/schemas/";
 
 /// Makes the document of what [`poem_openapi::OpenApiService::spec`] gives: pretty, keys in order, one line break at
 /// the end.
@@ -21,16 +30,22 @@ const SCHEMAS: &str = "#/components/schemas/";
 /// # Panics
 /// Panics if the framework's text is not JSON.
 pub fn document(service_spec: &str) -> String {
+    let mut document = correct(service_spec);
+    add_examples(&mut document);
+    let mut text = serde_json::to_string_pretty(&document).expect("a document can be written as JSON");
+    text.push('\n');
+    text
+}
+
+fn correct(service_spec: &str) -> Value {
     let mut document: Value = serde_json::from_str(service_spec).expect("the framework generates JSON");
     document["openapi"] = json!("3.1.0");
     visit(&mut document);
     for operation in operations(&mut document) {
         fit_refusals(operation);
     }
-    close_requests(&mut document);
-    let mut text = serde_json::to_string_pretty(&document).expect("a document can be written as JSON");
-    text.push('\n');
-    text
+    complete_requests(&mut document);
+    domain::number::whole(document)
 }
 
 /// Corrects every object at any depth; examples are data and stay untouched.
@@ -53,10 +68,11 @@ fn visit(value: &mut Value) {
 fn set_format(schema: &mut Map<String, Value>) {
     let Some(format) = schema.get("format").and_then(Value::as_str) else { return };
     let (format, most) = match format {
-        known if FORMATS.contains(&known) => return,
+        known if FORMATS.contains(&known) || OWN_FORMATS.iter().any(|format| format.name == known) => return,
         "naive-date" => ("date", None),
-        "uint16" => ("int32", Some(u32::from(u16::MAX))),
-        "uint32" => ("int64", Some(u32::MAX)),
+        "uint16" => ("int32", Some(i64::from(u16::MAX))),
+        "uint32" => ("int64", Some(i64::from(u32::MAX))),
+        "uint64" => ("int64", Some(i64::MAX)),
         _ => return drop(schema.remove("format")),
     };
     schema.insert("format".to_owned(), json!(format));
@@ -107,37 +123,79 @@ fn fit_refusals(operation: &mut Map<String, Value>) {
     }
 }
 
-/// Says of every object in a request that it takes no further fields.
-fn close_requests(document: &mut Value) {
-    let mut waiting = Vec::new();
+/// Says of every object in a request what the server enforces.
+fn complete_requests(document: &mut Value) {
+    let (mut plain, mut patches) = (BTreeSet::new(), BTreeSet::new());
     for operation in operations(document) {
-        operation.get("requestBody").into_iter().for_each(|body| references(body, &mut waiting));
+        let Some(body) = operation.get("requestBody") else { continue };
+        let is_patch = body["content"].get(MERGE_PATCH).is_some();
+        if is_patch { patches.extend(references(body)) } else { plain.extend(references(body)) }
     }
-    let mut seen = BTreeSet::new();
-    while let Some(name) = waiting.pop() {
-        let Some(schema) = document["components"]["schemas"].get_mut(&name) else { continue };
-        if !seen.insert(name) {
-            continue;
-        }
-        references(schema, &mut waiting);
-        // A schema that says itself which further fields it takes is kept: bodies of records are checked against their
-        // kinds.
-        if schema["type"].as_str() == Some("object") && schema.get("additionalProperties").is_none() {
-            schema["additionalProperties"] = json!(false);
+    // In a merge patch `null` removes a field, so the schema itself says which fields may have it.
+    for (mut waiting, null_is_absent) in [(plain, true), (patches, false)] {
+        let mut seen = BTreeSet::new();
+        while let Some(name) = waiting.pop_first() {
+            let Some(schema) = document["components"]["schemas"].get_mut(&name) else { continue };
+            waiting.extend(references(schema).into_iter().filter(|inner| !seen.contains(inner)));
+            seen.insert(name);
+            complete_object(schema, null_is_absent);
         }
     }
 }
 
-/// The names of all schemas that a part of the document refers to.
-fn references(value: &Value, into: &mut Vec<String>) {
-    match value {
-        Value::Object(object) => {
-            let name = object.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix(SCHEMAS));
-            into.extend(name.map(str::to_owned));
-            object.values().for_each(|value| references(value, into));
+/// A schema that says itself which further fields it takes is kept: bodies of records are checked against their kinds.
+fn complete_object(schema: &mut Value, null_is_absent: bool) {
+    if schema["type"].as_str() != Some("object") || schema.get("additionalProperties").is_some() {
+        return;
+    }
+    schema["additionalProperties"] = json!(false);
+    let required: BTreeSet<String> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    for (name, field) in schema["properties"].as_object_mut().into_iter().flatten() {
+        bound(field);
+        if null_is_absent && !required.contains(name) {
+            allow_null(field);
         }
-        Value::Array(values) => values.iter().for_each(|value| references(value, into)),
+    }
+}
+
+/// Bounds texts and lists.
+fn bound(schema: &mut Value) {
+    match schema["type"].as_str() {
+        Some("string") if schema.get("enum").is_none() && schema.get("format").is_none() => {
+            let fields = schema.as_object_mut().expect("a schema is an object");
+            fields.entry("maxLength").or_insert(json!(TEXT));
+            fields.entry("pattern").or_insert(json!(PLAIN));
+        }
+        Some("array") => {
+            schema.as_object_mut().expect("a schema is an object").entry("maxItems").or_insert(json!(LIST));
+            bound(&mut schema["items"]);
+        }
         _ => {}
+    }
+}
+
+fn allow_null(schema: &mut Value) {
+    if let Some(kind) = schema["type"].as_str().map(str::to_owned) {
+        schema["type"] = json!([kind, "null"]);
+        return;
+    }
+    // The framework writes a reference by itself, or in `allOf` beside its description.
+    let fields = schema.as_object_mut().expect("a schema is an object");
+    let described = fields.remove("allOf").map(|mut parts| parts[0].take());
+    let reference = described.or_else(|| Some(json!({ "$ref": fields.remove("$ref")? })));
+    if let Some(reference) = reference {
+        fields.insert("anyOf".to_owned(), json!([reference, { "type": "null" }]));
+    }
+}
+
+/// # Panics
+/// Panics if an example belongs to no schema.
+fn add_examples(document: &mut Value) {
+    let examples: Map<String, Value> = serde_json::from_str(EXAMPLES).expect("the examples are JSON");
+    let schemas = document["components"]["schemas"].as_object_mut().expect("the document has schemas");
+    for (name, example) in examples {
+        schemas.get_mut(&name).unwrap_or_else(|| panic!("no schema is named {name}"))["example"] = example;
     }
 }
 
@@ -146,7 +204,7 @@ mod tests {
     use super::*;
 
     fn made(document: &Value) -> Value {
-        serde_json::from_str(&super::document(&document.to_string())).expect("JSON")
+        correct(&document.to_string())
     }
 
     #[test]
@@ -195,7 +253,11 @@ mod tests {
             } } },
             "components": { "schemas": {
                 "Batch": { "type": "object", "properties": { "days": { "items": { "$ref": "#/components/schemas/Day" } } } },
-                "Day": { "type": "object", "properties": { "source": { "$ref": "#/components/schemas/Source" } } },
+                "Day": { "type": "object", "required": ["date"], "properties": {
+                    "date": { "type": "string" },
+                    "hours": { "type": "number" },
+                    "source": { "$ref": "#/components/schemas/Source" },
+                } },
                 "Source": { "type": "string" },
                 "Answer": { "type": "object" },
             } },
@@ -204,6 +266,11 @@ mod tests {
         for (name, closed) in [("Batch", true), ("Day", true), ("Source", false), ("Answer", false)] {
             assert_eq!(schemas[name]["additionalProperties"] == json!(false), closed, "{name}");
         }
+        let day = &schemas["Day"]["properties"];
+        assert_eq!(day["date"], json!({ "type": "string", "maxLength": TEXT, "pattern": PLAIN }));
+        assert_eq!(day["hours"]["type"], json!(["number", "null"]));
+        let source = json!([{ "$ref": "#/components/schemas/Source" }, { "type": "null" }]);
+        assert_eq!(day["source"]["anyOf"], source);
         let answer = &made["paths"]["/days"]["post"]["responses"]["200"]["content"];
         assert_eq!(answer[JSON]["schema"]["$ref"], "#/components/schemas/Answer");
     }

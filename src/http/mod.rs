@@ -15,6 +15,7 @@ pub(crate) mod request;
 pub(crate) mod rights;
 mod service;
 pub(crate) mod statistics;
+mod table;
 mod tag;
 mod types;
 

@@ -90,7 +90,7 @@ impl IntoResponse for ProblemJson {
 /// The refusals that any operation may answer with.
 #[derive(ApiResponse)]
 pub enum Refusal {
-    /// The request is malformed: not JSON, or a parameter of the wrong form.
+    /// The request is malformed: not JSON, or a part of it that can't be read.
     #[oai(status = 400)]
     Malformed(ProblemJson),
     /// Nobody is signed in, or the session has ended; or the code or refresh token is refused.

@@ -16,15 +16,17 @@ use crate::{
     http::{
         api, log,
         problem::{self, Refusal},
-        request::{self, client::TrustedProxies},
+        request::{self, client::TrustedProxies, contract::Contract},
     },
 };
 
 /// All routes of the service.
 pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = Response> {
     let service = api::service();
+    let document = api::document();
+    let contract = Arc::new(Contract::of(&serde_json::from_str(&document).expect("our own document is JSON")));
     let mut routes = Route::new()
-        .at("/openapi.json", get(openapi))
+        .at("/openapi.json", get(openapi.data(Document(document.into()))))
         .at("/v1/log/tile/*path", get(log::published::get_tile))
         .at("/v1/log/trees/:tree/checkpoint", get(log::published::get_checkpoint_of))
         .at("/v1/log/trees/:tree/tile/*path", get(log::published::get_tile_of))
@@ -47,17 +49,21 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         .boxed()
         .around(request::in_time::accompany)
         .data(app)
+        .data(contract)
         .data(proxies)
         .catch_all_error(problem::catch_all)
 }
 
+/// The OpenAPI document.
+#[derive(Clone)]
+struct Document(Arc<str>);
+
 #[handler]
-fn openapi() -> Response {
-    static DOCUMENT: std::sync::LazyLock<String> = std::sync::LazyLock::new(api::document);
+fn openapi(document: Data<&Document>) -> Response {
     Response::builder()
         .content_type("application/json")
         .header(header::CACHE_CONTROL, "public, max-age=3600")
-        .body(DOCUMENT.as_str())
+        .body(document.0.0.to_string())
 }
 
 #[handler]
@@ -92,12 +98,19 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
     let path = request.uri().path().to_owned();
     request.set_data(id);
-    let operation = request::allow::operation(method.as_str(), &path);
+    let contract = request.data::<Arc<Contract>>().expect("every request has the contract").clone();
+    let resource = contract.path(&path);
+    let operation =
+        resource.and_then(|resource| resource.operation(method.as_str())).map(|operation| operation.id.as_str());
     let span = match is_for_guests(&path) {
         true => Span::none(),
         false => tracing::info_span!("request", operation, request = %id, outcome = Empty, elapsed_us = Empty),
     };
-    let response = answer(next, request, id, &path).instrument(span.clone()).await;
+    let mut response = answer(next, request, id, &path).instrument(span.clone()).await;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let methods = resource.map_or("GET", |resource| &resource.methods);
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_str(methods).expect("methods are plain text"));
+    }
     let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     span.record("outcome", response.status().as_u16()).record("elapsed_us", elapsed_us);
     if !span.is_none() {
@@ -117,10 +130,6 @@ async fn answer<E: Endpoint>(next: Arc<E>, request: Request, id: RequestId, path
     };
     if let Some(signed) = signed.filter(|_| is_refusal(path, response.status())) {
         signed.record_refusal(response.status().as_u16(), &without_ids(path)).await;
-    }
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        let allowed = HeaderValue::from_str(&request::allow::methods(path)).expect("methods are plain text");
-        response.headers_mut().insert(header::ALLOW, allowed);
     }
     let headers = response.headers_mut();
     headers.insert("x-request-id", HeaderValue::from_str(&id.to_string()).expect("an id is plain text"));

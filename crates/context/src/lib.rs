@@ -39,8 +39,18 @@ impl Role {
     pub const ALL: [Self; 7] =
         [Self::Subject, Self::Compliance, Self::Auditor, Self::Anonymous, Self::Job, Self::Statistics, Self::System];
 
+    pub const NAMES: [&str; 7] = {
+        let mut names = [""; 7];
+        let mut number = 0;
+        while number < names.len() {
+            names[number] = Self::ALL[number].as_str();
+            number += 1;
+        }
+        names
+    };
+
     /// The name used in tickets, tokens, events and the database.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Subject => "subject",
             Self::Compliance => "compliance",

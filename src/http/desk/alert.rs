@@ -13,7 +13,7 @@ use poem_openapi::{
     Object, OpenApi,
     param::{Path, Query},
     payload::Json,
-    types::Example,
+    registry::MetaSchema,
 };
 use uuid::Uuid;
 
@@ -28,19 +28,19 @@ use crate::{
         operation::projection,
     },
     http::{
-        desk::compliance::reason,
         problem::Refusal,
         request::{
             caller::{Compliance, Staff},
-            input::{Body, Fields, Input},
+            input::{Body, Input, required},
+            text::{Email, StatedReason, Text},
         },
         tag::Tag,
+        types::{OneOf, name},
     },
 };
 
 /// An alert.
 #[derive(Object)]
-#[oai(example)]
 pub struct AlertAnswer {
     /// The id by which it is acknowledged; one for each rule and actor.
     alert_id: String,
@@ -91,6 +91,11 @@ pub struct DeliveryAnswer {
     created_at: DateTime<Utc>,
 }
 
+domain::choice! {
+    /// The state of a delivery.
+    DeliveryState { Waiting = "waiting", Delivered = "delivered", Dead = "dead" }
+}
+
 /// Deliveries.
 #[derive(Object)]
 pub struct DeliveriesAnswer {
@@ -100,7 +105,6 @@ pub struct DeliveriesAnswer {
 
 /// Which deliveries are to be sent again.
 #[derive(Object)]
-#[oai(example)]
 pub struct ReplayWish {
     /// Only deliveries to this endpoint; absent: to all.
     #[oai(skip_serializing_if_is_none)]
@@ -119,16 +123,15 @@ pub struct ReplayAnswer {
 
 /// The person whose data is to be opened, and why.
 #[derive(Object)]
-#[oai(example)]
 pub struct OpeningWish {
     /// The log's own id of the person; either this or `email` must be given.
     #[oai(skip_serializing_if_is_none)]
     subject_id: Option<Uuid>,
     /// The person's address; either this or `subject_id` must be given.
     #[oai(skip_serializing_if_is_none)]
-    email: Option<String>,
+    email: Option<Text<Email>>,
     /// The reason, in 10 to 500 characters; the person can read it.
-    reason: String,
+    reason: Text<StatedReason>,
 }
 
 /// An opening of a person's data.
@@ -160,60 +163,11 @@ pub struct OpenedRecords {
     records: Vec<OpenedRecord>,
 }
 
-impl Example for AlertAnswer {
-    fn example() -> Self {
-        Self {
-            alert_id: "7f0c".to_owned(),
-            rule: "foreign_ids".to_owned(),
-            severity: "warning".to_owned(),
-            actor: Uuid::nil().to_string(),
-            count: 31,
-            since: DateTime::UNIX_EPOCH,
-            raised_at: DateTime::UNIX_EPOCH,
-            suspended_until: None,
-            acknowledged_at: None,
-        }
-    }
-}
-
-impl Example for ReplayWish {
-    fn example() -> Self {
-        Self { endpoint: Some("siem".to_owned()), event_id: None }
-    }
-}
-
-impl Example for OpeningWish {
-    fn example() -> Self {
-        Self {
-            subject_id: None,
-            email: Some("anna@klinik.example".to_owned()),
-            reason: "Asked by phone to correct a date (ticket 4711).".to_owned(),
-        }
-    }
-}
-
-fn id_or_none(fields: &mut Fields, field: &str) -> Option<Uuid> {
-    let text = fields.text_or_none(field)?;
-    let id = text.parse().ok();
-    if id.is_none() {
-        fields.fault(field, "must be a UUID");
-    }
-    id
-}
-
-impl Input for ReplayWish {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { endpoint: fields.text_or_none("endpoint"), event_id: id_or_none(fields, "event_id") })
-    }
-}
+impl Input for ReplayWish {}
 
 impl Input for OpeningWish {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let (subject_id, email) = (id_or_none(fields, "subject_id"), fields.text_or_none("email"));
-        if subject_id.is_some() == email.is_some() {
-            fields.fault("subject_id", "or `email` must be there, and not both");
-        }
-        Some(Self { subject_id, email, reason: reason(fields)? })
+    fn complete(schema: &mut MetaSchema) {
+        schema.one_of = ["subject_id", "email"].map(required).into();
     }
 }
 
@@ -289,14 +243,11 @@ impl AlertApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Staff,
-        /// Only deliveries in this state: `waiting`, `delivered` or `dead`; absent: in any state.
-        state: Query<Option<String>>,
+        /// Only deliveries in this state; absent: in any state.
+        state: Query<Option<OneOf<DeliveryState>>>,
     ) -> Result<Json<DeliveriesAnswer>, Refusal> {
-        if state.0.as_deref().is_some_and(|state| !["waiting", "delivered", "dead"].contains(&state)) {
-            return Err(AppError::parameter("state", "must be `waiting`, `delivered` or `dead`").into());
-        }
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "deliveries".to_owned()).await?;
-        let deliveries = alert::deliveries(&app, state.0).await?.into_iter().map(|it| DeliveryAnswer {
+        let deliveries = alert::deliveries(&app, state.0.map(name)).await?.into_iter().map(|it| DeliveryAnswer {
             endpoint: it.endpoint,
             event_id: it.event,
             state: it.state,
@@ -334,12 +285,9 @@ impl AlertApi {
         wish: Body<OpeningWish>,
     ) -> Result<Json<OpeningAnswer>, Refusal> {
         let OpeningWish { subject_id, email, reason } = wish.0;
-        let whom = match (subject_id, email) {
-            (Some(subject), _) => Whom::Subject(context::SubjectId(subject)),
-            (None, email) => {
-                let email = kinds::normalise_address(&email.unwrap_or_default());
-                Whom::Address(email.map_err(|fault| AppError::Invalid(vec![fault]))?)
-            }
+        let whom = match subject_id {
+            Some(subject) => Whom::Subject(context::SubjectId(subject)),
+            None => Whom::Address(email.map(|email| email.text).unwrap_or_default()),
         };
         let (opening_id, expires_at) = opening::open(&app, caller.ctx(), whom, &reason).await?;
         Ok(Json(OpeningAnswer { opening_id, expires_at }))

@@ -3,20 +3,17 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 use domain::{
     desk::breach::{BreachCommand, Facts, Nature, Progress, Risk},
-    kinds::{KINDS, instant},
+    kinds::KINDS,
 };
 use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi,
     param::{Path, Query},
     payload::Json,
-    types::Example,
 };
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -30,9 +27,12 @@ use crate::{
         problem::Refusal,
         request::{
             caller::Compliance,
-            input::{Body, Fields, Input, check_time},
+            input::{Body, Input},
+            number::{Natural, Whole},
+            text::{BreachReference, Text},
         },
         tag::Tag,
+        types::OneOf,
     },
 };
 
@@ -41,12 +41,12 @@ const SHOWN: i64 = 10_000;
 
 /// What is known of a breach. It has no free text, because that would say things about people in clear.
 #[derive(Object)]
-#[oai(example)]
 pub struct BreachFacts {
     /// The reference of the controller's own file, such as `INC-2026-17`: 1 to 40 letters, digits, or one of - _ . /
-    reference: String,
-    /// What was breached: any of `confidentiality`, `integrity`, `availability`.
-    nature: Vec<String>,
+    reference: Text<BreachReference>,
+    /// What was breached.
+    #[oai(validator(min_items = 1, unique_items = true))]
+    nature: Vec<OneOf<Nature>>,
     /// The names of the kinds of data that are concerned; empty: any kind.
     kinds: Vec<String>,
     /// When the breach began.
@@ -54,23 +54,29 @@ pub struct BreachFacts {
     /// When the breach ended; absent if it has not.
     #[oai(skip_serializing_if_is_none)]
     ended_at: Option<DateTime<Utc>>,
-    /// The risk to people: `unknown`, `unlikely`, `risk` or `high` (Art. 33(1), 34(1)).
-    risk: String,
+    /// The risk to people (Art. 33(1), 34(1)).
+    risk: OneOf<Risk>,
     /// How many people are concerned, as far as is known; absent if that is not known.
     #[oai(skip_serializing_if_is_none)]
-    affected: Option<u64>,
+    affected: Option<Natural>,
     /// When the controller became aware; if absent, now. It is read when a breach is opened, and never changes after
     /// that.
     #[oai(skip_serializing_if_is_none)]
     aware_at: Option<DateTime<Utc>>,
 }
 
+domain::choice! {
+    /// What was done about a breach.
+    BreachStepTaken {
+        AuthorityNotified = "authority_notified", PeopleNotified = "people_notified", Closed = "closed",
+    }
+}
+
 /// A step of a breach.
 #[derive(Object)]
-#[oai(example)]
 pub struct BreachStep {
-    /// The step that was taken: `authority_notified`, `people_notified` or `closed`.
-    step: String,
+    /// The step that was taken.
+    step: OneOf<BreachStepTaken>,
     /// When the step was taken; if absent, now.
     #[oai(skip_serializing_if_is_none)]
     at: Option<DateTime<Utc>>,
@@ -131,91 +137,19 @@ pub struct AffectedAnswer {
     affected: Vec<AffectedPerson>,
 }
 
-impl Example for BreachFacts {
-    fn example() -> Self {
-        Self {
-            reference: "INC-2026-17".to_owned(),
-            nature: vec!["confidentiality".to_owned()],
-            kinds: vec!["work_day".to_owned()],
-            began_at: DateTime::UNIX_EPOCH,
-            ended_at: None,
-            risk: "unknown".to_owned(),
-            affected: None,
-            aware_at: None,
-        }
-    }
-}
-
-impl Example for BreachStep {
-    fn example() -> Self {
-        Self { step: "authority_notified".to_owned(), at: None }
-    }
-}
-
-fn time_or_none(fields: &mut Fields, field: &str) -> Option<DateTime<Utc>> {
-    let text = fields.text_or_none(field)?;
-    let time = instant(&text).filter(|time| (1970..=9999).contains(&time.year()));
-    if time.is_none() {
-        fields.fault(field, "must be a time of the years 1970 to 9999, such as 2026-01-15T09:30:00Z");
-    }
-    time
-}
-
-impl Input for BreachFacts {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let (reference, risk) = (fields.text("reference"), fields.text("risk"));
-        let (nature, kinds) = (fields.texts_or_none("nature"), fields.texts_or_none("kinds"));
-        let (began_at, ended_at) = (time_or_none(fields, "began_at"), time_or_none(fields, "ended_at"));
-        let aware_at = time_or_none(fields, "aware_at");
-        let affected = fields.take("affected").and_then(|value| {
-            let number = value.as_u64();
-            if number.is_none() {
-                fields.fault("affected", "must be a number, 0 or more");
-            }
-            number
-        });
-        if began_at.is_none() {
-            fields.fault("began_at", "is required");
-        }
-        Some(Self {
-            reference: reference?,
-            nature: nature.unwrap_or_default(),
-            kinds: kinds.unwrap_or_default(),
-            began_at: began_at?,
-            ended_at,
-            risk: risk?,
-            affected,
-            aware_at,
-        })
-    }
-}
-
-impl Input for BreachStep {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let at = time_or_none(fields, "at");
-        Some(Self { step: fields.text("step")?, at })
-    }
-}
-
-fn named<T: DeserializeOwned>(field: &str, name: &str, names: &str) -> Result<T, AppError> {
-    serde_json::from_value(Value::from(name)).map_err(|_| AppError::parameter(field, &format!("must be {names}")))
-}
-
-fn name(value: impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
-}
+impl Input for BreachFacts {}
+impl Input for BreachStep {}
 
 impl BreachFacts {
     fn facts(self, now: DateTime<Utc>) -> Result<Facts, AppError> {
-        let nature = |it: &String| named::<Nature>("nature", it, "`confidentiality`, `integrity` or `availability`");
         let facts = Facts {
-            reference: self.reference,
-            nature: self.nature.iter().map(nature).collect::<Result<_, _>>()?,
+            reference: self.reference.text,
+            nature: self.nature.into_iter().map(|nature| nature.0).collect(),
             kinds: self.kinds,
             began_at: self.began_at,
             ended_at: self.ended_at,
-            risk: named::<Risk>("risk", &self.risk, "`unknown`, `unlikely`, `risk` or `high`")?,
-            affected: self.affected,
+            risk: self.risk.0,
+            affected: self.affected.map(|people| people.0),
         };
         let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
         let mut faults = facts.faults(&kinds);
@@ -233,13 +167,13 @@ impl BreachAnswer {
         Self {
             breach_id,
             facts: BreachFacts {
-                reference: facts.reference,
-                nature: facts.nature.into_iter().map(name).collect(),
+                reference: Text::new(facts.reference),
+                nature: facts.nature.into_iter().map(OneOf).collect(),
                 kinds: facts.kinds,
                 began_at: facts.began_at,
                 ended_at: facts.ended_at,
-                risk: name(facts.risk),
-                affected: facts.affected,
+                risk: OneOf(facts.risk),
+                affected: facts.affected.map(Whole),
                 aware_at: None,
             },
             aware_at,
@@ -324,14 +258,10 @@ impl BreachApi {
         if at > now {
             return Err(AppError::parameter("at", "must not lie in the future").into());
         }
-        let command = match step.0.step.as_str() {
-            "authority_notified" => BreachCommand::NotifyAuthority(at),
-            "people_notified" => BreachCommand::NotifyPeople(at),
-            "closed" => BreachCommand::Close(at),
-            _ => {
-                let names = "must be `authority_notified`, `people_notified` or `closed`";
-                return Err(AppError::parameter("step", names).into());
-            }
+        let command = match step.0.step.0 {
+            BreachStepTaken::AuthorityNotified => BreachCommand::NotifyAuthority(at),
+            BreachStepTaken::PeopleNotified => BreachCommand::NotifyPeople(at),
+            BreachStepTaken::Closed => BreachCommand::Close(at),
         };
         projection::staff_standing(&app, caller.ctx()).await?;
         let progress = breach::decide(&app, caller.ctx(), "breach_step", id.0, command).await?;
@@ -354,8 +284,6 @@ impl BreachApi {
         /// The end, included; if absent, the end of the breach, or now.
         to: Query<Option<DateTime<Utc>>>,
     ) -> Result<Json<AffectedAnswer>, Refusal> {
-        check_time("from", from.0)?;
-        check_time("to", to.0)?;
         access::note_session_read(&app, caller.ctx(), "compliance", 1, format!("affected by {}", id.0)).await?;
         let facts = breach::get(&app, id.0).await?.facts;
         let from = from.0.unwrap_or(facts.began_at);

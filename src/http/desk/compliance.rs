@@ -4,11 +4,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use domain::text::Reason;
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use projections::desk::compliance::OpenRequest;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -21,7 +19,8 @@ use crate::{
         problem::Refusal,
         request::{
             caller::Compliance,
-            input::{Body, Fields, Input},
+            input::{Body, Input},
+            text::{StatedReason, Text},
         },
         tag::Tag,
     },
@@ -29,7 +28,6 @@ use crate::{
 
 /// A request of a person that is not answered yet.
 #[derive(Object)]
-#[oai(example)]
 pub struct RequestAnswer {
     /// The id of the request.
     request_id: Uuid,
@@ -61,10 +59,9 @@ pub struct RequestsAnswer {
 
 /// Why the answer to a request takes longer.
 #[derive(Object)]
-#[oai(example)]
 pub struct ExtensionDecision {
     /// The reason, in 10 to 500 characters; the person is told.
-    reason: String,
+    reason: Text<StatedReason>,
 }
 
 /// The new time by which a request must be answered.
@@ -227,43 +224,7 @@ pub struct ComplianceOverview {
     alerts_open: usize,
 }
 
-impl Example for RequestAnswer {
-    fn example() -> Self {
-        let received_at = DateTime::UNIX_EPOCH;
-        Self {
-            request_id: Uuid::nil(),
-            subject_id: Uuid::nil(),
-            kind: "erasure".to_owned(),
-            state: "confirmed".to_owned(),
-            received_at,
-            due_at: domain::desk::extension::due_at(received_at, false),
-            extended: false,
-            overdue: false,
-        }
-    }
-}
-
-impl Example for ExtensionDecision {
-    fn example() -> Self {
-        Self { reason: "Records of three systems have to be put together.".to_owned() }
-    }
-}
-
-/// Reads a reason that a person will read.
-pub(crate) fn reason(fields: &mut Fields) -> Option<String> {
-    let value = fields.require("reason")?;
-    let reason = fields.check("reason", value, |value| match value {
-        Value::String(text) => Reason::parse(&text).map_err(Into::into),
-        _ => Err("must be a text".into()),
-    })?;
-    Some(reason.as_str().to_owned())
-}
-
-impl Input for ExtensionDecision {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { reason: reason(fields)? })
-    }
-}
+impl Input for ExtensionDecision {}
 
 impl RequestAnswer {
     fn new(open: OpenRequest, now: DateTime<Utc>) -> Self {

@@ -8,8 +8,8 @@ use poem_openapi::{ApiResponse, OpenApi, param::Query, payload::PlainText};
 use serde_json::Value;
 
 use crate::{
-    app::{App, AppError, desk::processing_record, log::access},
-    http::{problem::Refusal, request::caller::Compliance, tag::Tag},
+    app::{App, desk::processing_record, log::access},
+    http::{problem::Refusal, request::caller::Compliance, tag::Tag, types::OneOf},
 };
 
 /// A document in one of two forms.
@@ -28,14 +28,18 @@ pub enum DocumentAnswer {
     ),
 }
 
-fn document(value: &Value, format: Option<&str>) -> Result<DocumentAnswer, AppError> {
-    match format.unwrap_or("jsonld") {
-        "jsonld" => Ok(DocumentAnswer::JsonLd(PlainText(format!("{value:#}\n")))),
-        "html" => {
+domain::choice! {
+    /// The form of a document.
+    DocumentFormat { JsonLd = "jsonld", Html = "html" }
+}
+
+fn document(value: &Value, format: Option<OneOf<DocumentFormat>>) -> DocumentAnswer {
+    match format.map_or(DocumentFormat::JsonLd, |format| format.0) {
+        DocumentFormat::JsonLd => DocumentAnswer::JsonLd(PlainText(format!("{value:#}\n"))),
+        DocumentFormat::Html => {
             let policy = format!("default-src 'none'; style-src {}", processing_record::style_source());
-            Ok(DocumentAnswer::Page(PlainText(processing_record::page(value)), policy))
+            DocumentAnswer::Page(PlainText(processing_record::page(value)), policy)
         }
-        _ => Err(AppError::parameter("format", "must be `jsonld` or `html`")),
     }
 }
 
@@ -51,11 +55,11 @@ impl ProcessingRecordApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
-        /// `jsonld` or `html`; if absent, `jsonld`.
-        format: Query<Option<String>>,
+        /// If absent, `jsonld`.
+        format: Query<Option<OneOf<DocumentFormat>>>,
     ) -> Result<DocumentAnswer, Refusal> {
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "processing record".to_owned()).await?;
-        Ok(document(&processing_record::make(&app), format.0.as_deref())?)
+        Ok(document(&processing_record::make(&app), format.0))
     }
 
     /// A draft of the impact assessment
@@ -66,10 +70,10 @@ impl ProcessingRecordApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
-        /// `jsonld` or `html`; if absent, `jsonld`.
-        format: Query<Option<String>>,
+        /// If absent, `jsonld`.
+        format: Query<Option<OneOf<DocumentFormat>>>,
     ) -> Result<DocumentAnswer, Refusal> {
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "impact assessment".to_owned()).await?;
-        Ok(document(&processing_record::impact_assessment(&app), format.0.as_deref())?)
+        Ok(document(&processing_record::impact_assessment(&app), format.0))
     }
 }

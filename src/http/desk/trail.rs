@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use context::Role;
 use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
@@ -16,17 +17,17 @@ use uuid::Uuid;
 
 use crate::{
     app::{App, AppError, desk::compliance, log::access, operation::projection},
-    export::spreadsheet::guarded,
     http::{
         log::audit::is_action,
         problem::Refusal,
         request::{
             caller::Staff,
             cursor::{self, Page},
-            input::check_time,
             number::Whole,
         },
+        table,
         tag::Tag,
+        types::{OneOf, TableFormat, name},
     },
 };
 
@@ -108,46 +109,6 @@ impl TrailEntry {
     }
 }
 
-fn csv(entries: &[TrailEntry]) -> Result<String, AppError> {
-    let fault = |_| AppError::Corrupt("a trail can't be written".to_owned());
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    let columns = [
-        "event_id",
-        "recorded_at",
-        "action",
-        "kind",
-        "stream_type",
-        "stream_id",
-        "sequence",
-        "subject_id",
-        "role",
-        "request_id",
-        "session_id",
-        "payload",
-    ];
-    writer.write_record(columns).map_err(fault)?;
-    for it in entries {
-        let (event, sequence, subject) = (it.event_id.to_string(), it.sequence.to_string(), it.subject_id.to_string());
-        let row: [&str; 12] = [
-            &event,
-            &it.recorded_at,
-            &it.action,
-            &it.kind,
-            &it.stream_type,
-            &it.stream_id,
-            &sequence,
-            &subject,
-            &it.role,
-            &it.request_id,
-            &it.session_id,
-            &it.payload,
-        ];
-        writer.write_record(row.map(|cell| guarded(cell).into_owned())).map_err(fault)?;
-    }
-    let bytes = writer.into_inner().map_err(|_| AppError::Corrupt("a trail can't be written".to_owned()))?;
-    String::from_utf8(bytes).map_err(|_| AppError::Corrupt("a trail can't be written".to_owned()))
-}
-
 pub struct TrailApi;
 
 #[OpenApi(prefix_path = "/v1/compliance", tag = "Tag::Compliance")]
@@ -172,29 +133,17 @@ impl TrailApi {
         /// Only events about this person, by the log's own id; absent: about anybody.
         subject_id: Query<Option<Uuid>>,
         /// Only events whose actor has this role; absent: any role.
-        #[oai(validator(max_length = 16))]
-        role: Query<Option<String>>,
-        /// `json` or `csv`; if absent, `json`.
-        format: Query<Option<String>>,
+        role: Query<Option<OneOf<Role>>>,
+        /// If absent, `json`.
+        format: Query<Option<OneOf<TableFormat>>>,
         /// The `next_cursor` of the page before; absent: the first page.
         cursor: Query<Option<String>>,
         /// How many events at most, 1 to 5000; if absent, 500.
-        limit: Query<Option<Whole<u32>>>,
+        limit: Query<Option<Whole<1, 5000>>>,
     ) -> Result<TrailAnswer, Refusal> {
-        let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 500, 5000)?;
-        let as_csv = match format.0.as_deref().unwrap_or("json") {
-            "json" => false,
-            "csv" => true,
-            _ => return Err(AppError::parameter("format", "must be `json` or `csv`").into()),
-        };
+        let page = Page::read(cursor.0.as_deref(), limit.0, 500)?;
         if action.0.as_deref().is_some_and(|action| !is_action(action)) {
             return Err(AppError::parameter("action", "is no type of event, nor a family of them").into());
-        }
-        if role.0.as_deref().is_some_and(|role| context::Role::parse(role).is_none()) {
-            return Err(AppError::parameter("role", "is no role").into());
-        }
-        for (name, time) in [("from", from.0), ("to", to.0)] {
-            check_time(name, time)?;
         }
         let to = to.0.unwrap_or(caller.ctx().now());
         let from = from.0.unwrap_or(to - TimeDelta::days(1));
@@ -215,7 +164,7 @@ impl TrailApi {
             to,
             action: action.0,
             subject: subject_id.0,
-            role: role.0,
+            role: role.0.map(name),
             after,
             limit: i64::try_from(page.limit).unwrap_or(i64::MAX) + 1,
         };
@@ -230,8 +179,11 @@ impl TrailApi {
         let asked = format!("{from} to {to} {:?} {:?} {:?}", filter.action, filter.subject, filter.role);
         access::note_session_read(&app, caller.ctx(), "trail", found.len(), asked).await?;
         let entries: Vec<TrailEntry> = found.into_iter().map(|row| TrailEntry::new(row.event)).collect();
-        if as_csv {
-            return Ok(TrailAnswer::Csv(PlainText(csv(&entries)?), next.unwrap_or_default()));
+        if format.0.is_some_and(|format| format.0 == TableFormat::Csv) {
+            return Ok(TrailAnswer::Csv(
+                PlainText(table::csv(&entries, csv::Terminator::CRLF)?),
+                next.unwrap_or_default(),
+            ));
         }
         Ok(TrailAnswer::Json(Json(TrailPage { entries, next_cursor: next })))
     }

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use domain::{RoleLevel, Specialty, StateCode, kinds::WorkProfile};
 use poem::web::Data;
-use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json};
 use uuid::Uuid;
 
 use crate::{
     app::{App, AppError, identity::profile, log::access, records::record::Expected},
     http::{
-        identity::sign_in::profile_text,
         problem::Refusal,
         request::{
             caller::SignedIn,
             etag::{Conditions, quoted},
             header_field::HeaderList,
-            input::{Fields, Input},
-            patch::{Patch, Removable, refuse_removal},
+            input::Input,
+            patch::{Patch, Removable},
+            text::{CountryCode, HospitalId, Text, TimeZone},
         },
         tag::Tag,
         types::OneOf,
@@ -28,7 +28,6 @@ use crate::{
 
 /// An account, as its holder sees it.
 #[derive(Object)]
-#[oai(example)]
 pub struct AccountAnswer {
     /// The account's public id.
     user_id: Uuid,
@@ -61,11 +60,10 @@ pub struct AccountAnswer {
 
 /// What to correct, as a merge patch (RFC 7396): an absent field stays as it is.
 #[derive(Object)]
-#[oai(example)]
 pub struct AccountPatch {
     /// The id of the new hospital: 2 to 64 lower-case letters, digits and hyphens, beginning with a letter.
     #[oai(skip_serializing_if_is_none)]
-    hospital_id: Option<String>,
+    hospital_id: Option<Text<HospitalId>>,
     /// The new specialty.
     #[oai(skip_serializing_if_is_none)]
     specialty: Option<OneOf<Specialty>>,
@@ -74,71 +72,35 @@ pub struct AccountPatch {
     role_level: Option<OneOf<RoleLevel>>,
     /// The new federal state; `null` removes it. No other field can be removed.
     #[oai(skip_serializing_if_is_none)]
-    state_code: Option<Removable<OneOf<StateCode>>>,
+    state_code: Removable<OneOf<StateCode>>,
     /// The new country, ISO 3166-1 alpha-3.
     #[oai(skip_serializing_if_is_none)]
-    country_code: Option<String>,
+    country_code: Option<Text<CountryCode>>,
     /// The new time zone, by its IANA name.
     #[oai(skip_serializing_if_is_none)]
-    time_zone: Option<String>,
-}
-
-impl Example for AccountAnswer {
-    fn example() -> Self {
-        Self {
-            user_id: Uuid::nil(),
-            email: "anna.schmidt@klinik.example".to_owned(),
-            hospital_id: Some("klinikum-am-see".to_owned()),
-            specialty: Some(OneOf(Specialty::Surgery)),
-            role_level: Some(OneOf(RoleLevel::Specialist)),
-            state_code: Some(OneOf(StateCode::Bavaria)),
-            country_code: Some(WorkProfile::DEFAULT_COUNTRY.to_owned()),
-            time_zone: Some(WorkProfile::DEFAULT_TIME_ZONE.to_owned()),
-            created_at: DateTime::UNIX_EPOCH,
-            last_submission_at: None,
-        }
-    }
-}
-
-impl Example for AccountPatch {
-    fn example() -> Self {
-        Self {
-            hospital_id: Some("klinikum-am-wald".to_owned()),
-            specialty: None,
-            role_level: Some(OneOf(RoleLevel::Senior)),
-            state_code: None,
-            country_code: None,
-            time_zone: None,
-        }
-    }
+    time_zone: Option<Text<TimeZone>>,
 }
 
 impl Input for AccountPatch {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        refuse_removal(fields, &["hospital_id", "specialty", "role_level", "country_code", "time_zone"]);
-        let patch = Self {
-            hospital_id: profile_text(fields, "hospital_id"),
-            specialty: fields.choice_or_none("specialty").map(OneOf),
-            role_level: fields.choice_or_none("role_level").map(OneOf),
-            state_code: Removable::read(fields, "state_code", |fields| fields.choice_or_none("state_code").map(OneOf)),
-            country_code: profile_text(fields, "country_code"),
-            time_zone: profile_text(fields, "time_zone"),
-        };
-        Some(patch)
-    }
+    const KEEPS_NULL: bool = true;
 }
 
 impl AccountPatch {
     fn apply(&self, work: &WorkProfile) -> WorkProfile {
         WorkProfile {
-            hospital_id: self.hospital_id.clone().unwrap_or_else(|| work.hospital_id.clone()),
+            hospital_id: given(&self.hospital_id, &work.hospital_id),
             specialty: self.specialty.map_or(work.specialty, |choice| choice.0),
             role_level: self.role_level.map_or(work.role_level, |choice| choice.0),
-            state_code: self.state_code.map_or(work.state_code, |given| given.0.map(|choice| choice.0)),
-            country_code: self.country_code.clone().unwrap_or_else(|| work.country_code.clone()),
-            time_zone: self.time_zone.clone().unwrap_or_else(|| work.time_zone.clone()),
+            state_code: self.state_code.apply(work.state_code.map(OneOf)).map(|choice| choice.0),
+            country_code: given(&self.country_code, &work.country_code),
+            time_zone: given(&self.time_zone, &work.time_zone),
         }
     }
+}
+
+/// The text that a patch gives, otherwise the present one.
+fn given<F>(text: &Option<Text<F>>, present: &str) -> String {
+    text.as_ref().map_or(present, |given| &given.text).to_owned()
 }
 
 /// The account, and its version.

@@ -4,13 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, Personal};
-use domain::{
-    Choice, RoleLevel, Specialty, StateCode,
-    kinds::{WorkProfile, normalise_address},
-    rights::consent::Purpose,
-};
+use domain::{RoleLevel, Specialty, StateCode, kinds::WorkProfile, rights::consent::Purpose};
 use poem::web::Data;
-use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json};
 use uuid::Uuid;
 
 use crate::{
@@ -25,7 +21,7 @@ use crate::{
     },
     auth::{
         Grant,
-        codes::{Proof, code_typed},
+        codes::Proof,
         devices::Asker,
         limits::{Allowance, Limit},
     },
@@ -33,7 +29,8 @@ use crate::{
         problem::Refusal,
         request::{
             caller::{Anyone, SignedIn},
-            input::{Body, Fields, Input},
+            input::{Body, Input},
+            text::{CountryCode, Email, HospitalId, SignInCode, Text, TimeZone},
         },
         tag::Tag,
         types::OneOf,
@@ -42,11 +39,9 @@ use crate::{
 
 /// Asks for a code.
 #[derive(Object)]
-#[oai(example, deny_unknown_fields)]
 pub struct CodeRequest {
-    /// The e-mail address that the code is sent to, at most 254 characters.
-    #[oai(validator(max_length = 254))]
-    email: String,
+    /// The e-mail address that the code is sent to.
+    email: Text<Email>,
     /// The secret of a device on which this address signed in before, from the answer to that sign-in; absent if there
     /// is none.
     #[oai(skip_serializing_if_is_none)]
@@ -55,14 +50,13 @@ pub struct CodeRequest {
 
 /// Makes an account. The code was mailed to the address by `POST /v1/auth/code`.
 #[derive(Object)]
-#[oai(example)]
 pub struct RegisterRequest {
     /// The e-mail address of the account.
-    email: String,
+    email: Text<Email>,
     /// The code that was mailed to it: six digits, or twelve letters and digits.
-    code: String,
+    code: Text<SignInCode>,
     /// The id of the hospital: 2 to 64 lower-case letters, digits and hyphens, beginning with a letter.
-    hospital_id: String,
+    hospital_id: Text<HospitalId>,
     /// The person's specialty.
     specialty: OneOf<Specialty>,
     /// The level of the person's role.
@@ -72,12 +66,12 @@ pub struct RegisterRequest {
     state_code: Option<OneOf<StateCode>>,
     /// The country, ISO 3166-1 alpha-3; if absent, `DEU`.
     #[oai(skip_serializing_if_is_none)]
-    country_code: Option<String>,
+    country_code: Option<Text<CountryCode>>,
     /// The time zone by its IANA name; if absent, `Europe/Berlin`.
     #[oai(skip_serializing_if_is_none)]
-    time_zone: Option<String>,
-    /// The purposes that the person consents to, on their current notices; absent: none.
-    #[oai(skip_serializing_if_is_none)]
+    time_zone: Option<Text<TimeZone>>,
+    /// The purposes that the person consents to, on their current notices, each once; absent: none.
+    #[oai(skip_serializing_if_is_none, validator(unique_items = true))]
     consents: Option<Vec<OneOf<Purpose>>>,
     /// The secret of a device on which this address signed in before, from the answer to that sign-in; absent if there
     /// is none.
@@ -87,12 +81,11 @@ pub struct RegisterRequest {
 
 /// Signs in.
 #[derive(Object)]
-#[oai(example)]
 pub struct LoginRequest {
     /// The e-mail address of the account.
-    email: String,
+    email: Text<Email>,
     /// The code that was mailed to it: six digits, or twelve letters and digits.
-    code: String,
+    code: Text<SignInCode>,
     /// The secret of a device on which this address signed in before, from the answer to that sign-in; absent if there
     /// is none.
     #[oai(skip_serializing_if_is_none)]
@@ -101,7 +94,6 @@ pub struct LoginRequest {
 
 /// Exchanges a refresh token.
 #[derive(Object)]
-#[oai(example)]
 pub struct RefreshRequest {
     /// The newest refresh token of the session.
     refresh_token: String,
@@ -113,7 +105,6 @@ pub struct RefreshRequest {
 
 /// What a sign-in or a refresh gives.
 #[derive(Object)]
-#[oai(example)]
 pub struct SignInAnswer {
     /// The account's public id.
     user_id: Uuid,
@@ -131,154 +122,23 @@ pub struct SignInAnswer {
     device_secret: Option<String>,
 }
 
-impl Example for CodeRequest {
-    fn example() -> Self {
-        Self { email: "anna.schmidt@klinik.example".to_owned(), device_secret: None }
-    }
-}
-
-impl Example for RegisterRequest {
-    fn example() -> Self {
-        Self {
-            email: "anna.schmidt@klinik.example".to_owned(),
-            code: "123456".to_owned(),
-            hospital_id: "klinikum-am-see".to_owned(),
-            specialty: OneOf(Specialty::Surgery),
-            role_level: OneOf(RoleLevel::Specialist),
-            state_code: Some(OneOf(StateCode::Bavaria)),
-            country_code: Some(WorkProfile::DEFAULT_COUNTRY.to_owned()),
-            time_zone: Some(WorkProfile::DEFAULT_TIME_ZONE.to_owned()),
-            consents: Some(vec![OneOf(Purpose::WorkHours)]),
-            device_secret: None,
-        }
-    }
-}
-
-impl Example for LoginRequest {
-    fn example() -> Self {
-        let (email, code) = ("anna.schmidt@klinik.example".to_owned(), "123456".to_owned());
-        Self { email, code, device_secret: Some("bVd2YpfVnSx1sAc1bJHi0m0X3n0PqJd0oWq1uKf3a9w".to_owned()) }
-    }
-}
-
-impl Example for RefreshRequest {
-    fn example() -> Self {
-        Self { refresh_token: "dVd2YpfVnSx1sAc1bJHi0m0X3n0PqJd0oWq1uKf3a9w".to_owned(), device_secret: None }
-    }
-}
-
-impl Example for SignInAnswer {
-    fn example() -> Self {
-        Self {
-            user_id: Uuid::nil(),
-            token: "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSJ9.….…".to_owned(),
-            refresh_token: RefreshRequest::example().refresh_token,
-            expires_at: DateTime::UNIX_EPOCH,
-            device_secret: LoginRequest::example().device_secret,
-        }
-    }
-}
-
-fn email(fields: &mut Fields) -> Option<String> {
-    let text = fields.text("email")?;
-    normalise_address(&text).map_err(|fault| fields.fault("email", fault.message)).ok()
-}
-
-fn code(fields: &mut Fields) -> Option<String> {
-    let code = code_typed(&fields.text("code")?);
-    if code.is_none() {
-        fields.fault("code", "must be six digits, or twelve letters and digits, as the letter says");
-    }
-    code
-}
-
-impl Input for CodeRequest {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let (email, device_secret) = (email(fields), fields.text_or_none("device_secret"));
-        Some(Self { email: email?, device_secret })
-    }
-}
-
-impl Input for LoginRequest {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let (email, code) = (email(fields), code(fields));
-        let device_secret = fields.text_or_none("device_secret");
-        Some(Self { email: email?, code: code?, device_secret })
-    }
-}
-
-impl Input for RefreshRequest {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let (refresh_token, device_secret) = (fields.text("refresh_token"), fields.text_or_none("device_secret"));
-        Some(Self { refresh_token: refresh_token?, device_secret })
-    }
-}
-
-impl Input for RegisterRequest {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let (email, code) = (email(fields), code(fields));
-        let hospital_id = fields.text("hospital_id");
-        let hospital_id = fields.ruled("hospital_id", hospital_id, WorkProfile::text_fault);
-        let (specialty, role_level) = (fields.choice("specialty"), fields.choice("role_level"));
-        let state_code = fields.choice_or_none("state_code").map(OneOf);
-        let (country_code, time_zone) = (profile_text(fields, "country_code"), profile_text(fields, "time_zone"));
-        let consents = purposes(fields);
-        let device_secret = fields.text_or_none("device_secret");
-        Some(Self {
-            email: email?,
-            code: code?,
-            hospital_id: hospital_id?,
-            specialty: OneOf(specialty?),
-            role_level: OneOf(role_level?),
-            state_code,
-            country_code,
-            time_zone,
-            consents,
-            device_secret,
-        })
-    }
-}
-
-/// A text of the work profile that may be absent.
-pub(crate) fn profile_text(fields: &mut Fields, field: &str) -> Option<String> {
-    let text = fields.text_or_none(field);
-    fields.ruled(field, text, WorkProfile::text_fault)
-}
-
-fn purposes(fields: &mut Fields) -> Option<Vec<OneOf<Purpose>>> {
-    let value = fields.take("consents")?;
-    let Some(values) = value.as_array() else {
-        fields.fault("consents", "must be a list");
-        return None;
-    };
-    if values.len() > Purpose::ALL.len() {
-        fields.fault("consents", "holds more than there are purposes");
-        return None;
-    }
-    let mut known: Vec<Purpose> = Vec::new();
-    for (number, value) in values.iter().enumerate() {
-        let field = format!("consents[{number}]");
-        match value.as_str().and_then(Purpose::parse) {
-            Some(purpose) if known.contains(&purpose) => fields.fault(&field, "is repeated"),
-            Some(purpose) => known.push(purpose),
-            None => fields.fault(&field, format!("must be one of {}", Purpose::NAMES.join(", "))),
-        }
-    }
-    Some(known.into_iter().map(OneOf).collect())
-}
+impl Input for CodeRequest {}
+impl Input for LoginRequest {}
+impl Input for RefreshRequest {}
+impl Input for RegisterRequest {}
 
 impl RegisterRequest {
     fn registration(self) -> Registration {
         let work = WorkProfile {
-            hospital_id: self.hospital_id,
+            hospital_id: self.hospital_id.text,
             specialty: self.specialty.0,
             role_level: self.role_level.0,
             state_code: self.state_code.map(|state| state.0),
-            country_code: self.country_code.unwrap_or_else(|| WorkProfile::DEFAULT_COUNTRY.to_owned()),
-            time_zone: self.time_zone.unwrap_or_else(|| WorkProfile::DEFAULT_TIME_ZONE.to_owned()),
+            country_code: self.country_code.map_or_else(|| WorkProfile::DEFAULT_COUNTRY.to_owned(), |it| it.text),
+            time_zone: self.time_zone.map_or_else(|| WorkProfile::DEFAULT_TIME_ZONE.to_owned(), |it| it.text),
         };
         let consents = self.consents.unwrap_or_default().into_iter().map(|purpose| purpose.0).collect();
-        Registration { email: self.email, work: Some(work), consents }
+        Registration { email: self.email.text, work: Some(work), consents }
     }
 }
 
@@ -386,7 +246,7 @@ impl AuthApi {
         anyone: Anyone,
         body: Body<RegisterRequest>,
     ) -> Result<Registered, Refusal> {
-        let (ctx, code, device_secret) = (&anyone.0, body.0.code.clone(), body.0.device_secret.clone());
+        let (ctx, code, device_secret) = (&anyone.0, body.0.code.text.clone(), body.0.device_secret.clone());
         let registration = body.0.registration();
         registration.check(ctx)?;
         let Proven { proof, known, left } =

@@ -12,7 +12,6 @@ use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::{Path, Query},
     payload::{Json, PlainText},
-    types::Example,
 };
 use transparency::{TILE_HASHES, tile_path};
 
@@ -23,7 +22,7 @@ use crate::{
     },
     http::{
         problem::Refusal,
-        request::{caller, number::Whole},
+        request::{caller, number::Natural},
         tag::Tag,
     },
 };
@@ -37,7 +36,6 @@ const FRESH: &str = "public, max-age=1";
 
 /// One tree over the log.
 #[derive(Object)]
-#[oai(example)]
 pub struct TreeAnswer {
     /// The tree's number, from 1; the tree with the highest number grows. A restore of an old backup opens a new tree.
     tree: i64,
@@ -60,7 +58,6 @@ pub struct TreesAnswer {
 
 /// A proof that the tree only grew.
 #[derive(Object)]
-#[oai(example)]
 pub struct ConsistencyAnswer {
     /// The smaller size, in leaves.
     from: u64,
@@ -68,18 +65,6 @@ pub struct ConsistencyAnswer {
     to: u64,
     /// The hashes of the proof (RFC 6962, section 2.1.2), in base64.
     hashes: Vec<String>,
-}
-
-impl Example for TreeAnswer {
-    fn example() -> Self {
-        Self { tree: 1, origin: "log.example.com/lethe".to_owned(), begins: 0, size: 4711 }
-    }
-}
-
-impl Example for ConsistencyAnswer {
-    fn example() -> Self {
-        Self { from: 3, to: 7, hashes: vec!["47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".to_owned()] }
-    }
 }
 
 /// A text that may be cached.
@@ -136,7 +121,7 @@ impl LogApi {
         &self,
         app: Data<&Arc<App>>,
         /// The leaf's index, from 0.
-        index: Path<Whole<u64>>,
+        index: Path<Natural>,
     ) -> Result<TextAnswer, Refusal> {
         let _turn = turn(&app).await;
         Ok(TextAnswer::new(published::inclusion(&app, None, index.0.0).await?.to_text(), FRESH))
@@ -150,9 +135,9 @@ impl LogApi {
         &self,
         app: Data<&Arc<App>>,
         /// The smaller size, in leaves.
-        from: Query<Whole<u64>>,
+        from: Query<Natural>,
         /// The greater size, in leaves; if absent, that of the newest checkpoint.
-        to: Query<Option<Whole<u64>>>,
+        to: Query<Option<Natural>>,
     ) -> Result<Json<ConsistencyAnswer>, Refusal> {
         let _turn = turn(&app).await;
         let from = from.0.0;

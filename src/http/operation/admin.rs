@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
 use projections::operation::{activity::ActivityRow, dead_letter::DeadLetter, lag::LagRow};
 
 use crate::{
@@ -19,7 +19,6 @@ const MOST_DAYS: u64 = 366;
 
 /// How far a projection has come that follows the log.
 #[derive(Object)]
-#[oai(example)]
 pub struct ProjectionAnswer {
     /// The name of the projection.
     name: String,
@@ -44,7 +43,6 @@ pub struct ProjectionAnswer {
 
 /// An event that a projection could not apply.
 #[derive(Object)]
-#[oai(example)]
 pub struct DeadLetterAnswer {
     /// The name of the projection.
     projection: String,
@@ -71,7 +69,6 @@ pub struct ProjectionsAnswer {
 
 /// How often something happened on a day.
 #[derive(Object)]
-#[oai(example)]
 pub struct ActivityCount {
     /// The day, in UTC.
     date: NaiveDate,
@@ -93,45 +90,6 @@ pub struct ActivityAnswer {
     to: NaiveDate,
     /// The counts, oldest first; a day on which nothing happened has no entry.
     counts: Vec<ActivityCount>,
-}
-
-impl Example for ProjectionAnswer {
-    fn example() -> Self {
-        Self {
-            name: "activity".to_owned(),
-            active_generation: 1,
-            building_generation: None,
-            code_version: 1,
-            position: 4711,
-            moved_at: DateTime::UNIX_EPOCH,
-            lag_events: 0,
-            lag_ms: 0,
-            dead_letters: 0,
-        }
-    }
-}
-
-impl Example for DeadLetterAnswer {
-    fn example() -> Self {
-        Self {
-            projection: "activity".to_owned(),
-            position: 4711,
-            reason: "unknown_type".to_owned(),
-            attempts: 1,
-            tried_at: DateTime::UNIX_EPOCH,
-        }
-    }
-}
-
-impl Example for ActivityCount {
-    fn example() -> Self {
-        Self {
-            date: NaiveDate::default(),
-            event_type: "record.submitted".to_owned(),
-            role: "subject".to_owned(),
-            events: 42,
-        }
-    }
 }
 
 impl ProjectionAnswer {

@@ -5,22 +5,30 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
 use projections::operation::job::JobRow;
 use uuid::Uuid;
 
 use crate::{
-    app::{App, AppError, log::access, operation::job},
-    http::{problem::Refusal, request::caller::Staff, tag::Tag},
+    app::{App, log::access, operation::job},
+    http::{
+        problem::Refusal,
+        request::caller::Staff,
+        tag::Tag,
+        types::{OneOf, name},
+    },
 };
 
 /// The most jobs that are shown.
 const SHOWN: i64 = 200;
-const STATES: [&str; 4] = ["waiting", "running", "done", "failed"];
+
+domain::choice! {
+    /// The state of a job.
+    JobState { Waiting = "waiting", Running = "running", Done = "done", Failed = "failed" }
+}
 
 /// One job.
 #[derive(Object)]
-#[oai(example)]
 pub struct JobAnswer {
     /// The job's id.
     job_id: Uuid,
@@ -52,22 +60,6 @@ pub struct JobsAnswer {
     jobs: Vec<JobAnswer>,
 }
 
-impl Example for JobAnswer {
-    fn example() -> Self {
-        Self {
-            job_id: Uuid::nil(),
-            kind: "deletion".to_owned(),
-            state: "waiting".to_owned(),
-            due_at: DateTime::UNIX_EPOCH,
-            attempts: 0,
-            lease_until: None,
-            failure: None,
-            created_at: DateTime::UNIX_EPOCH,
-            ended_at: None,
-        }
-    }
-}
-
 impl From<JobRow> for JobAnswer {
     fn from(row: JobRow) -> Self {
         Self {
@@ -96,14 +88,11 @@ impl JobApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Staff,
-        /// Only jobs in this state: `waiting`, `running`, `done` or `failed`; absent: in any state.
-        state: Query<Option<String>>,
+        /// Only jobs in this state; absent: in any state.
+        state: Query<Option<OneOf<JobState>>>,
     ) -> Result<Json<JobsAnswer>, Refusal> {
-        if state.0.as_deref().is_some_and(|state| !STATES.contains(&state)) {
-            return Err(AppError::parameter("state", &format!("must be one of {}", STATES.join(", "))).into());
-        }
         access::note_session_read(&app, caller.ctx(), "admin", 1, "jobs".to_owned()).await?;
-        let jobs = job::list(&app, state.0, SHOWN).await?;
+        let jobs = job::list(&app, state.0.map(name), SHOWN).await?;
         Ok(Json(JobsAnswer { jobs: jobs.into_iter().map(JobAnswer::from).collect() }))
     }
 }

@@ -3,12 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use domain::{
-    Kind,
-    kinds::{SCREENING, kind},
-};
+use domain::{Kind, kinds::kind};
 use poem::web::Data;
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, types::Example};
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json};
 use serde_json::Value;
 
 use crate::{
@@ -26,7 +23,6 @@ use crate::{
 
 /// A guest's token.
 #[derive(Object)]
-#[oai(example)]
 pub struct GuestAnswer {
     /// The token, for `Authorization: Bearer`. It names nobody and opens nothing that is stored.
     token: String,
@@ -40,7 +36,6 @@ pub struct GuestAnswer {
 
 /// The evaluation of a record.
 #[derive(Object)]
-#[oai(example)]
 pub struct EvaluationAnswer {
     /// The name of the record's kind.
     kind: String,
@@ -50,18 +45,6 @@ pub struct EvaluationAnswer {
     stored: bool,
     /// How to sign in, to have records kept.
     sign_in: String,
-}
-
-impl Example for GuestAnswer {
-    fn example() -> Self {
-        Self::new("eyJ0eXAiOiJndWVzdCtqd3QiLCJhbGciOiJFZERTQSJ9…".to_owned(), DateTime::UNIX_EPOCH)
-    }
-}
-
-impl Example for EvaluationAnswer {
-    fn example() -> Self {
-        Self::new(SCREENING, SCREENING.evaluate(&SCREENING.example()).unwrap_or_default())
-    }
 }
 
 impl GuestAnswer {

@@ -20,7 +20,7 @@ use poem_openapi::{
     param::{Path, Query},
     payload::Json,
     registry::{MetaSchema, MetaSchemaRef, Registry},
-    types::{Example, ParseFromJSON, ParseResult, ToJSON, Type},
+    types::{ParseFromJSON, ParseResult, ToJSON, Type},
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -41,8 +41,8 @@ use crate::{
             caller::Subject,
             cursor::{self, Page},
             etag::{Conditions, tag},
-            header_field::{HeaderList, HeaderText},
-            input::{Body, Fields, Input, days, idempotency_key},
+            header_field::{HeaderList, IdempotencyKey},
+            input::{Body, Input, days},
             number::Whole,
         },
         tag::Tag,
@@ -102,14 +102,12 @@ impl ParseFromJSON for RecordBody {
 }
 
 impl Input for RecordBody {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self(Personal::new(Value::Object(fields.rest()))))
-    }
+    /// The kind says what `null` means.
+    const KEEPS_NULL: bool = true;
 }
 
 /// A kind of record.
 #[derive(Object)]
-#[oai(example)]
 pub struct KindAnswer {
     /// The name of the kind, as it stands in the path.
     name: String,
@@ -143,7 +141,6 @@ pub struct KindsAnswer {
 
 /// A stored record.
 #[derive(Object)]
-#[oai(example)]
 pub struct RecordAnswer {
     /// The record's own id.
     record_id: Uuid,
@@ -165,24 +162,6 @@ pub struct RecordsAnswer {
     /// The `cursor` that asks for the next page; absent on the last page.
     #[oai(skip_serializing_if_is_none)]
     next_cursor: Option<String>,
-}
-
-impl Example for KindAnswer {
-    fn example() -> Self {
-        Self::of(WORK_DAY)
-    }
-}
-
-impl Example for RecordAnswer {
-    fn example() -> Self {
-        Self {
-            record_id: Uuid::nil(),
-            kind: WORK_DAY.name().to_owned(),
-            submitted_at: DateTime::UNIX_EPOCH,
-            updated_at: DateTime::UNIX_EPOCH,
-            body: RecordBody(WORK_DAY.example()),
-        }
-    }
 }
 
 impl KindAnswer {
@@ -334,12 +313,14 @@ impl RecordApi {
         /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
         /// of the first.
         #[oai(name = "Idempotency-Key")]
-        key: HeaderText,
+        key: IdempotencyKey,
         body: Body<RecordBody>,
     ) -> Result<RecordSubmitted, Refusal> {
         let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
         let body = kind.normal(body.0.0);
-        let request = idempotency_key(key.0.as_deref())?
+        let request = key
+            .0
+            .as_deref()
             .map(|key| IdempotentRequest { key, body: format!("{} {}", kind.name(), body.reveal()).into_bytes() });
         let submissions = [Submission { body, expected: Some(conditions.expected()), within: None }];
         let batch = Batch {
@@ -386,10 +367,10 @@ impl RecordApi {
         /// The `next_cursor` of the page before; absent: the first page.
         cursor: Query<Option<String>>,
         /// How many records at most, 1 to 1000; if absent, 100.
-        limit: Query<Option<Whole<u32>>>,
+        limit: Query<Option<Whole<1, 1000>>>,
     ) -> Result<Json<RecordsAnswer>, Refusal> {
         let kind = open_kind(&kind_name)?;
-        let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 100, 1000)?;
+        let page = Page::read(cursor.0.as_deref(), limit.0, 100)?;
         let after: Option<SortKey> = page.after.as_deref().map(cursor::part).transpose()?;
         let (range, asked) = days(from.0, to.0)?;
         if range.is_some() && !kind.is_dated() {

@@ -6,10 +6,16 @@ use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     Fault, Source,
     filter::Days,
-    kinds::{Shape, WORK_DAY, WorkDay},
+    kinds::{DAY_MINUTES, Shape, WORK_DAY, WorkDay},
 };
 use poem::{Request, web::Data};
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, payload::Json, types::Example};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::Query,
+    payload::Json,
+    registry::{MetaSchema, MetaSchemaRef},
+};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -28,8 +34,8 @@ use crate::{
             caller::{Caller, Subject},
             cursor::{self, Page},
             etag::{Conditions, tag},
-            header_field::{HeaderList, HeaderText},
-            input::{Body, Fields, Input, days, idempotency_key},
+            header_field::{HeaderList, IdempotencyKey},
+            input::{Body, Input, days, parse, required},
             number::Whole,
         },
         tag::Tag,
@@ -37,11 +43,12 @@ use crate::{
     },
 };
 
-const BATCH_DAYS: usize = 366;
+/// Minutes of a day.
+type Minutes = Whole<0, { DAY_MINUTES as u64 }>;
 
 /// One confirmed day. Planned and actual time are given in hours or in minutes; if both are given, they must agree.
 #[derive(Object)]
-#[oai(rename = "WorkDay", example)]
+#[oai(rename = "WorkDay")]
 pub struct WorkDayInput {
     /// The date of the day; it must not lie in the future in the person's time zone.
     date: NaiveDate,
@@ -52,18 +59,17 @@ pub struct WorkDayInput {
     #[oai(skip_serializing_if_is_none)]
     actual_hours: Option<Hours>,
     /// Planned work in minutes, 0 to 1440; required if `planned_hours` is absent.
-    #[oai(skip_serializing_if_is_none, validator(maximum(value = "1440")))]
-    planned_minutes: Option<u16>,
+    #[oai(skip_serializing_if_is_none)]
+    planned_minutes: Option<Minutes>,
     /// Actual work in minutes, 0 to 1440; required if `actual_hours` is absent.
-    #[oai(skip_serializing_if_is_none, validator(maximum(value = "1440")))]
-    actual_minutes: Option<u16>,
+    #[oai(skip_serializing_if_is_none)]
+    actual_minutes: Option<Minutes>,
     /// How the time was measured.
     source: OneOf<Source>,
 }
 
 /// Days that are stored together: all of them or none.
 #[derive(Object)]
-#[oai(example)]
 pub struct WorkDayBatch {
     /// One to 366 days, each date once.
     #[oai(validator(min_items = 1, max_items = 366))]
@@ -77,7 +83,6 @@ pub struct WorkDayBatch {
 
 /// A stored day.
 #[derive(Object)]
-#[oai(example)]
 pub struct WorkDayAnswer {
     /// The id of the day's record.
     event_id: Uuid,
@@ -101,7 +106,6 @@ pub struct WorkDayAnswer {
 
 /// What a batch changed.
 #[derive(Object)]
-#[oai(example)]
 pub struct BatchAnswer {
     /// Days that are new.
     created_count: u32,
@@ -123,121 +127,70 @@ pub struct WorkDaysAnswer {
 
 /// What was deleted.
 #[derive(Object)]
-#[oai(example)]
 pub struct DeletedAnswer {
     /// How many days were deleted.
     deleted_count: u32,
 }
 
-impl Example for WorkDayInput {
-    fn example() -> Self {
-        Self {
-            date: NaiveDate::from_ymd_opt(2025, 12, 8).expect("a date"),
-            planned_hours: Some(Hours { minutes: 510 }),
-            actual_hours: Some(Hours { minutes: 552 }),
-            planned_minutes: None,
-            actual_minutes: None,
-            source: OneOf(Source::Geofence),
-        }
+impl WorkDayInput {
+    /// Planned and actual time, each in hours and in minutes, as far as it is given.
+    fn times(&self) -> [(&'static str, Option<u16>, Option<u16>); 2] {
+        let minutes = |given: Option<Minutes>| given.map(Minutes::fit);
+        let of_hours = |given: Option<Hours>| given.map(|hours| hours.minutes);
+        [
+            ("planned_minutes", minutes(self.planned_minutes), of_hours(self.planned_hours)),
+            ("actual_minutes", minutes(self.actual_minutes), of_hours(self.actual_hours)),
+        ]
     }
-}
 
-impl Example for WorkDayBatch {
-    fn example() -> Self {
-        Self { events: vec![WorkDayInput::example()], places: vec![0], faults: Vec::new() }
-    }
-}
-
-impl Example for WorkDayAnswer {
-    fn example() -> Self {
-        let day = WorkDay {
-            date: WorkDayInput::example().date,
-            planned_minutes: 510,
-            actual_minutes: 552,
-            source: Source::Geofence,
-        };
-        Self::new(Uuid::nil(), DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH, &day)
-    }
-}
-
-impl Example for BatchAnswer {
-    fn example() -> Self {
-        Self { created_count: 6, updated_count: 1, unchanged_count: 0 }
-    }
-}
-
-impl Example for DeletedAnswer {
-    fn example() -> Self {
-        Self { deleted_count: 42 }
-    }
-}
-
-/// Reads a time in hours or in minutes; if both are given, they must agree.
-fn minutes(fields: &mut Fields, what: &str) -> Option<u16> {
-    let (in_hours, in_minutes) = (format!("{what}_hours"), format!("{what}_minutes"));
-    let hours = match fields.take(&in_hours) {
-        None => None,
-        Some(value) => Some(fields.check(&in_hours, value, |value| {
-            Hours::parse(&value).ok_or_else(|| "must be hours, a number from 0 to 24".into())
-        })?),
-    };
-    let minutes = match fields.take(&in_minutes) {
-        None => None,
-        Some(value) => Some(fields.check(&in_minutes, value, |value| {
-            let whole =
-                value.as_u64().and_then(|minutes| u16::try_from(minutes).ok()).filter(|minutes| *minutes <= 1440);
-            whole.ok_or_else(|| "must be minutes, a whole number from 0 to 1440".into())
-        })?),
-    };
-    match (hours.map(|hours| hours.minutes), minutes) {
-        (Some(hours), Some(minutes)) if hours != minutes => {
-            fields.fault(&in_minutes, format!("does not agree with {in_hours}"));
-            None
-        }
-        (None, None) => {
-            fields.fault(&in_hours, format!("or {in_minutes} is required"));
-            None
-        }
-        (hours, minutes) => minutes.or(hours),
+    fn day(&self) -> WorkDay {
+        let [planned_minutes, actual_minutes] =
+            self.times().map(|(_, minutes, of_hours)| minutes.or(of_hours).unwrap_or_default());
+        WorkDay { date: self.date, planned_minutes, actual_minutes, source: self.source.0 }
     }
 }
 
 impl Input for WorkDayInput {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let (date, source) = (fields.date("date"), fields.choice("source"));
-        let (planned, actual) = (minutes(fields, "planned"), minutes(fields, "actual"));
-        Some(Self {
-            date: date?,
-            planned_hours: None,
-            actual_hours: None,
-            planned_minutes: Some(planned?),
-            actual_minutes: Some(actual?),
-            source: OneOf(source?),
-        })
+    fn complete(schema: &mut MetaSchema) {
+        let one_of_both = |fields: [&'static str; 2]| {
+            MetaSchemaRef::Inline(Box::new(MetaSchema { any_of: fields.map(required).into(), ..MetaSchema::ANY }))
+        };
+        schema.all_of =
+            [["planned_hours", "planned_minutes"], ["actual_hours", "actual_minutes"]].map(one_of_both).into();
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        let differ = |(field, minutes, of_hours): &(_, Option<u16>, Option<u16>)| {
+            minutes.zip(*of_hours).filter(|(minutes, of_hours)| minutes != of_hours).map(|_| *field)
+        };
+        let faults = self.times().iter().filter_map(differ).collect::<Vec<&str>>();
+        faults.into_iter().map(|field| Fault::new(field, "does not agree with the hours")).collect()
     }
 }
 
 impl Input for WorkDayBatch {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let (places, events) = fields.objects("events", BATCH_DAYS, WorkDayInput::read)?.into_iter().unzip();
-        Some(Self { events, places, faults: Vec::new() })
-    }
-
     /// Keeps the days without a fault, because they may still break a rule or be repeated, and all faults are named at
     /// once.
-    fn with_faults(self, faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
-        Ok(Self { faults, ..self })
-    }
-}
-
-impl WorkDayInput {
-    fn day(&self) -> WorkDay {
-        WorkDay {
-            date: self.date,
-            planned_minutes: self.planned_minutes.unwrap_or_default(),
-            actual_minutes: self.actual_minutes.unwrap_or_default(),
-            source: self.source.0,
+    fn read(mut value: Value, mut faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
+        let Some(Value::Array(days)) = value.get_mut("events").map(Value::take) else { return Err(faults) };
+        if faults.iter().any(|fault| !fault.field.starts_with("events[")) {
+            return Err(faults);
         }
+        let (mut events, mut places) = (Vec::new(), Vec::new());
+        for (place, day) in days.into_iter().enumerate() {
+            let name = format!("events[{place}]");
+            if faults.iter().any(|fault| fault.field.starts_with(&name)) {
+                continue;
+            }
+            let day: WorkDayInput = parse(day)?;
+            let found = day.faults();
+            if found.is_empty() {
+                events.push(day);
+                places.push(place);
+            }
+            faults.extend(found.into_iter().map(|fault| fault.within(&name)));
+        }
+        Ok(Self { events, places, faults })
     }
 }
 
@@ -306,7 +259,7 @@ impl WorkDayApi {
         /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
         /// of the first.
         #[oai(name = "Idempotency-Key")]
-        key: HeaderText,
+        key: IdempotencyKey,
         body: Body<WorkDayInput>,
     ) -> Result<DaySubmitted, Refusal> {
         let expected = Conditions::read(&if_match, &if_none_match)?.expected();
@@ -334,7 +287,7 @@ impl WorkDayApi {
         /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
         /// of the first.
         #[oai(name = "Idempotency-Key")]
-        key: HeaderText,
+        key: IdempotencyKey,
         body: Body<WorkDayBatch>,
     ) -> Result<Json<BatchAnswer>, Refusal> {
         let WorkDayBatch { events, places, faults } = body.0;
@@ -367,9 +320,9 @@ impl WorkDayApi {
         /// The `next_cursor` of the page before; absent: the first page.
         cursor: Query<Option<String>>,
         /// How many days at most, 1 to 1000; if absent, 100.
-        limit: Query<Option<Whole<u32>>>,
+        limit: Query<Option<Whole<1, 1000>>>,
     ) -> Result<Json<WorkDaysAnswer>, Refusal> {
-        let page = Page::read(cursor.0.as_deref(), limit.0.map(|limit| limit.0), 100, 1000)?;
+        let page = Page::read(cursor.0.as_deref(), limit.0, 100)?;
         let (range, asked) = days(from.0, to.0)?;
         let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
         let (records, keys) = record::list(&app, caller.ctx(), "work_day_list", WORK_DAY, range).await?;
@@ -423,7 +376,6 @@ async fn submit(
     key: Option<&str>,
     DayBatch { days, expected, faults }: DayBatch<'_>,
 ) -> Result<Vec<Submitted>, Refusal> {
-    let key = idempotency_key(key)?;
     let submission = |(within, day): &(Option<String>, WorkDay)| Submission {
         body: day.to_body(),
         expected: expected.clone(),

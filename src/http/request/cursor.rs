@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::app::AppError;
+use crate::{app::AppError, http::request::number::Whole};
 
 /// The page that a request asks for.
 pub struct Page {
@@ -15,16 +15,17 @@ pub struct Page {
 }
 
 impl Page {
-    /// Reads the parameters `cursor` and `limit`. `usual` is the limit if none is given, and `most` is the highest.
-    pub fn read(cursor: Option<&str>, limit: Option<u32>, usual: u32, most: u32) -> Result<Self, AppError> {
-        let limit = limit.unwrap_or(usual);
-        if limit == 0 || limit > most {
-            return Err(AppError::parameter("limit", &format!("must be 1 to {most}")));
-        }
+    /// Reads the parameters `cursor` and `limit`. `usual` is the limit if none is given; the document has its bounds.
+    pub fn read<const MOST: u64>(
+        cursor: Option<&str>,
+        limit: Option<Whole<1, MOST>>,
+        usual: usize,
+    ) -> Result<Self, AppError> {
+        let limit = limit.map_or(usual, Whole::fit);
         let after = cursor.map(|text| {
             URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)
         });
-        Ok(Self { after: after.transpose()?, limit: limit as usize })
+        Ok(Self { after: after.transpose()?, limit })
     }
 }
 

@@ -8,14 +8,20 @@
 use poem::{Request, RequestBody, Result, http::HeaderValue};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
-    registry::{MetaParamIn, MetaSchemaRef},
+    registry::{MetaParamIn, MetaSchema, MetaSchemaRef},
     types::Type,
 };
 
-use crate::http::problem::Refusal;
+use crate::{app::AppError, http::problem::Refusal};
+
+/// The most characters of an `Idempotency-Key`.
+const KEY: usize = 255;
 
 /// A field with one value.
 pub struct HeaderText(pub Option<String>);
+
+/// The field `Idempotency-Key`: 1 to 255 characters.
+pub struct IdempotencyKey(pub Option<String>);
 
 /// A field whose value is a list; several lines count as one list (RFC 9110, 5.3).
 pub struct HeaderList(pub Option<String>);
@@ -80,6 +86,34 @@ impl<'a> ApiExtractor<'a> for HeaderList {
         options: ExtractParamOptions<Option<String>>,
     ) -> Result<Self> {
         Ok(Self(list(request, options.name)?))
+    }
+}
+
+impl<'a> ApiExtractor<'a> for IdempotencyKey {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = Option<String>;
+    type ParamRawType = String;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        let schema = MetaSchema { min_length: Some(1), max_length: Some(KEY), ..MetaSchema::new("string") };
+        Some(MetaSchemaRef::Inline(Box::new(schema)))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        options: ExtractParamOptions<Option<String>>,
+    ) -> Result<Self> {
+        let key = text(request, options.name)?;
+        if key.as_deref().is_some_and(|key| !(1..=KEY).contains(&key.len()) || key.chars().any(char::is_control)) {
+            let message = format!("must have 1 to {KEY} characters");
+            return Err(Refusal::from(AppError::parameter(options.name, &message)).into());
+        }
+        Ok(Self(key))
     }
 }
 

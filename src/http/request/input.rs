@@ -1,283 +1,67 @@
-//! Request bodies: JSON, at most 256 KiB, read field by field, so that all faults are named at once and no value is
-//! quoted. A name that stands twice in an object and U+0000 in a text are faults everywhere.
+//! Request bodies: JSON, at most 256 KiB, checked against the schema that the OpenAPI document states, so that all
+//! faults are named at once and no value is quoted. A name that stands twice in an object and U+0000 in a text are
+//! faults everywhere.
 
-use std::{borrow::Cow, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
-use domain::{Choice, Fault, json};
+use chrono::NaiveDate;
+use domain::{Fault, json, schema::FAULTS};
 use poem::{Request, RequestBody, Result, error::ReadBodyError, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     payload::{ParsePayload, Payload},
-    registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry},
-    types::Type,
+    registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry},
+    types::{ParseFromJSON, Type},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::{app::AppError, http::problem::Refusal};
+use crate::{
+    app::AppError,
+    http::{problem::Refusal, request::contract::Contract},
+};
 
 /// The largest body that is read, in bytes; it has room for a batch of 366 days several times over.
 pub const BODY_BYTES: usize = 256 * 1024;
-const TEXT_BYTES: usize = 1024;
-/// The most faults that are named.
-const FAULTS: usize = 100;
-/// The most entries of a list of texts.
-const TEXTS: usize = 100;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A body that is read field by field. The type's schema is the documented shape.
-pub trait Input: Type + Sized {
-    /// Reads the fields; their faults are kept in `fields`. Returns `None` if a required field is missing or has a
-    /// fault.
-    fn read(fields: &mut Fields) -> Option<Self>;
+/// A body whose schema the document states.
+pub trait Input: Type + ParseFromJSON {
+    /// Whether `null` means something in this body. Elsewhere a field with `null` counts as absent.
+    const KEEPS_NULL: bool = false;
 
-    /// Decides what becomes of an input that was read in spite of faults. It is refused, unless its type can carry the
-    /// faults on to a check that finds more.
-    fn with_faults(self, faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
-        Err(faults)
+    /// Adds to the documented schema what the derive can't say, such as that one of two fields must be there.
+    fn complete(_: &mut MetaSchema) {}
+
+    /// What is wrong with a body that keeps its schema.
+    fn faults(&self) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    /// Reads a body of which the faults against the schema are known. A type may carry the faults on to a check that
+    /// finds more.
+    fn read(value: Value, faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let body = parse::<Self>(value)?;
+        let faults = body.faults();
+        if faults.is_empty() { Ok(body) } else { Err(faults) }
     }
 }
 
-/// Refuses a time outside the years 1970 to 9999, and a leap second, because PostgreSQL would take it for the second
-/// after it.
-pub fn check_time(name: &str, time: Option<DateTime<Utc>>) -> Result<(), AppError> {
-    if time.is_some_and(|time| time.nanosecond() >= 1_000_000_000) {
-        return Err(AppError::parameter(name, "must have a second from 0 to 59"));
-    }
-    if time.is_some_and(|time| !(1970..=9999).contains(&time.year())) {
-        return Err(AppError::parameter(name, "must lie in the years 1970 to 9999"));
-    }
-    Ok(())
+/// The part of a schema that demands a field.
+pub fn required(field: &'static str) -> MetaSchemaRef {
+    MetaSchemaRef::Inline(Box::new(MetaSchema { required: vec![field], ..MetaSchema::ANY }))
+}
+
+/// Reads a value that keeps the schema of its type.
+pub fn parse<T: ParseFromJSON>(value: Value) -> Result<T, Vec<Fault>> {
+    T::parse_from_json(Some(value)).map_err(|_| vec![Fault::new("", "has the wrong form")])
 }
 
 /// The JSON body of a request.
 pub struct Body<T>(pub T);
-
-/// The fields of one JSON object, and the faults found in them.
-pub struct Fields {
-    map: Map<String, Value>,
-    path: String,
-    faults: Vec<Fault>,
-}
-
-impl Fields {
-    fn new(map: Map<String, Value>, path: String) -> Self {
-        Self { map, path, faults: Vec::new() }
-    }
-
-    /// Notes a fault of a field, unless a hundred are noted already.
-    pub fn fault(&mut self, field: &str, message: impl Into<String>) {
-        if self.faults.len() >= FAULTS {
-            return;
-        }
-        self.faults.push(Fault::new(format!("{}{field}", self.path), message));
-    }
-
-    /// Takes a field as it is; JSON `null` counts as absent.
-    pub fn take(&mut self, field: &str) -> Option<Value> {
-        self.map.remove(field).filter(|value| !value.is_null())
-    }
-
-    /// Takes a field that must be there.
-    pub fn require(&mut self, field: &str) -> Option<Value> {
-        let value = self.take(field);
-        if value.is_none() {
-            self.fault(field, "is required");
-        }
-        value
-    }
-
-    /// Converts the value of a field, or notes its fault.
-    pub fn check<T>(
-        &mut self,
-        field: &str,
-        value: Value,
-        make: impl FnOnce(Value) -> Result<T, Cow<'static, str>>,
-    ) -> Option<T> {
-        make(value).map_err(|message| self.fault(field, message)).ok()
-    }
-
-    /// A text that must be there.
-    pub fn text(&mut self, field: &str) -> Option<String> {
-        let value = self.require(field)?;
-        self.check(field, value, as_text)
-    }
-
-    /// A text that may be absent.
-    pub fn text_or_none(&mut self, field: &str) -> Option<String> {
-        let value = self.take(field)?;
-        self.check(field, value, as_text)
-    }
-
-    /// A text in the person's own words, of at most `most` characters; `None` if it is absent or blank.
-    pub fn prose_or_none(&mut self, field: &str, most: usize) -> Option<String> {
-        let value = self.take(field)?;
-        let prose = self.check(field, value, |value| match value {
-            Value::String(text) => domain::text::prose(&text, most).map_err(Into::into),
-            _ => Err("must be a text".into()),
-        });
-        prose.flatten()
-    }
-
-    /// Whether a field is there with `null`. In a merge patch that removes the field (RFC 7396); elsewhere it counts as
-    /// absent.
-    pub fn is_null(&self, field: &str) -> bool {
-        self.map.get(field).is_some_and(Value::is_null)
-    }
-
-    /// A choice that must be there.
-    pub fn choice<C: Choice>(&mut self, field: &str) -> Option<C> {
-        let value = self.require(field)?;
-        self.check(field, value, as_choice)
-    }
-
-    /// A choice that may be absent.
-    pub fn choice_or_none<C: Choice>(&mut self, field: &str) -> Option<C> {
-        let value = self.take(field)?;
-        self.check(field, value, as_choice)
-    }
-
-    /// True or false, which must be there.
-    pub fn flag(&mut self, field: &str) -> Option<bool> {
-        let value = self.require(field)?;
-        self.check(field, value, |value| value.as_bool().ok_or_else(|| "must be true or false".into()))
-    }
-
-    /// A date that must be there, in the one form that is documented.
-    pub fn date(&mut self, field: &str) -> Option<NaiveDate> {
-        let value = self.require(field)?;
-        self.check(field, value, as_date)
-    }
-
-    /// A date that may be absent.
-    pub fn date_or_none(&mut self, field: &str) -> Option<NaiveDate> {
-        let value = self.take(field)?;
-        self.check(field, value, as_date)
-    }
-
-    /// A list of at most a hundred texts, which may be absent.
-    pub fn texts_or_none(&mut self, field: &str) -> Option<Vec<String>> {
-        let value = self.take(field)?;
-        let Value::Array(values) = value else {
-            self.fault(field, "must be a list of texts");
-            return None;
-        };
-        if values.len() > TEXTS {
-            self.fault(field, format!("must hold at most {TEXTS} entries"));
-            return None;
-        }
-        let mut texts = Vec::with_capacity(values.len());
-        for (number, value) in values.into_iter().enumerate() {
-            texts.push(self.check(&format!("{field}[{number}]"), value, as_text)?);
-        }
-        Some(texts)
-    }
-
-    /// An object that may be absent, read by `read`.
-    pub fn object_or_none<T>(&mut self, field: &str, read: impl Fn(&mut Fields) -> Option<T>) -> Option<T> {
-        let value = self.take(field)?;
-        let Value::Object(map) = value else {
-            self.fault(field, "must be an object");
-            return None;
-        };
-        let mut inner = Fields::new(map, format!("{}{field}.", self.path));
-        let (item, faults) = (read(&mut inner), inner.finish());
-        let sound = faults.is_empty();
-        self.faults.extend(faults);
-        item.filter(|_| sound)
-    }
-
-    /// Checks the text of a field by `fault`, which returns what is wrong with the text, if anything.
-    pub fn ruled(
-        &mut self,
-        field: &str,
-        text: Option<String>,
-        fault: impl Fn(&str, &str) -> Option<&'static str>,
-    ) -> Option<String> {
-        let text = text?;
-        match fault(field, &text) {
-            None => Some(text),
-            Some(message) => {
-                self.fault(field, message);
-                None
-            }
-        }
-    }
-
-    /// A list of one to `most` objects, each read by `read`. Returns those without a fault, with their indexes in the
-    /// list.
-    pub fn objects<T>(
-        &mut self,
-        field: &str,
-        most: usize,
-        read: impl Fn(&mut Fields) -> Option<T>,
-    ) -> Option<Vec<(usize, T)>> {
-        let value = self.require(field)?;
-        let Value::Array(values) = value else {
-            self.fault(field, "must be a list");
-            return None;
-        };
-        if values.is_empty() || values.len() > most {
-            self.fault(field, format!("must hold 1 to {most} entries"));
-            return None;
-        }
-        let mut items = Vec::with_capacity(values.len());
-        for (number, value) in values.into_iter().enumerate() {
-            let name = format!("{field}[{number}]");
-            let Value::Object(map) = value else {
-                self.fault(&name, "must be an object");
-                continue;
-            };
-            let mut inner = Fields::new(map, format!("{}{name}.", self.path));
-            let (item, faults) = (read(&mut inner), inner.finish());
-            items.extend(item.filter(|_| faults.is_empty()).map(|item| (number, item)));
-            self.faults.extend(faults);
-            self.faults.truncate(FAULTS);
-        }
-        Some(items)
-    }
-
-    /// All fields that are left, as they are, for a body that its kind checks later.
-    pub fn rest(&mut self) -> Map<String, Value> {
-        std::mem::take(&mut self.map)
-    }
-
-    /// All faults. A field that nobody has taken is a fault as well.
-    fn finish(mut self) -> Vec<Fault> {
-        for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
-            self.fault(&json::plain(&name), "is not a field here");
-        }
-        self.faults
-    }
-}
-
-fn as_text(value: Value) -> Result<String, Cow<'static, str>> {
-    match value {
-        Value::String(text) if text.len() > TEXT_BYTES => Err("must have at most 1024 bytes".into()),
-        Value::String(text) if text.chars().any(char::is_control) => Err("must not hold control characters".into()),
-        Value::String(text) => Ok(text),
-        _ => Err("must be a text".into()),
-    }
-}
-
-fn as_date(value: Value) -> Result<NaiveDate, Cow<'static, str>> {
-    // The parser accepts more forms than the documented one.
-    let date = value.as_str().and_then(|text| text.parse().ok().filter(|date: &NaiveDate| date.to_string() == text));
-    date.ok_or_else(|| "must be a date, year-month-day".into())
-}
-
-fn as_choice<C: Choice>(value: Value) -> Result<C, Cow<'static, str>> {
-    value.as_str().and_then(C::parse).ok_or_else(|| format!("must be one of {}", C::NAMES.join(", ")).into())
-}
-
-/// Checks the value of an `Idempotency-Key` header field: 1 to 255 characters, none of them a control character.
-pub fn idempotency_key(key: Option<&str>) -> Result<Option<&str>, AppError> {
-    if key.is_some_and(|key| !(1..=255).contains(&key.len()) || key.chars().any(char::is_control)) {
-        return Err(AppError::parameter("Idempotency-Key", "must have 1 to 255 characters"));
-    }
-    Ok(key)
-}
 
 /// The days that the parameters `from` and `to` ask for, both included, and the range in words; `None` if neither is
 /// given.
@@ -313,6 +97,7 @@ impl<T: Input> Payload for Body<T> {
 
     fn register(registry: &mut Registry) {
         T::register(registry);
+        registry.schemas.get_mut(T::name().as_ref()).into_iter().for_each(T::complete);
     }
 }
 
@@ -326,16 +111,12 @@ impl<T: Input> ParsePayload for Body<T> {
         let bytes = tokio::time::timeout(BODY_TIMEOUT, arriving).await.map_err(slow)??;
         let doubtful = json::faults(&bytes).map_err(|error| Refusal::malformed(&error))?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| Refusal::malformed(&error))?;
-        let Value::Object(map) = domain::number::whole(value) else {
-            return Err(refuse(vec![Fault::new("", "the body must be a JSON object")]));
-        };
-        let mut fields = Fields::new(map, String::new());
-        let read = T::read(&mut fields);
-        match (read, with_doubtful(fields.finish(), doubtful)) {
-            (Some(value), faults) if faults.is_empty() => Ok(Self(value)),
-            (Some(value), faults) => value.with_faults(faults).map(Self).map_err(refuse),
-            (None, faults) => Err(refuse(faults)),
-        }
+        let mut value = domain::number::whole(value);
+        let contract = request.data::<Arc<Contract>>().expect("every request has the contract");
+        let schema = contract.body(&T::name()).expect("the document has the schema of every body");
+        let faults = if T::KEEPS_NULL { schema.faults(&value) } else { schema.faults_of_given(&mut value) };
+        let faults = with_doubtful(faults, doubtful);
+        Ok(Self(T::read(value, faults).map_err(refuse)?))
     }
 }
 

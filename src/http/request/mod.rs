@@ -1,8 +1,8 @@
 //! What requests have in common: who asks, from where, and how each part of a request is read.
 
-pub mod allow;
 pub mod caller;
 pub mod client;
+pub mod contract;
 pub mod cursor;
 pub mod etag;
 pub mod filter;
@@ -12,3 +12,4 @@ pub mod input;
 pub mod number;
 pub mod patch;
 pub mod target;
+pub mod text;

@@ -11,9 +11,9 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use crate::http::request::input::{Body, Fields, Input, require_json, said_once};
+use crate::http::request::input::{Body, Input, require_json, said_once};
 
-const MERGE_PATCH: &str = "application/merge-patch+json";
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// The body of a `PATCH`: a merge patch, under its own media type or as JSON.
 pub struct Patch<T>(pub T);
@@ -29,7 +29,7 @@ impl<'a, T: Input + Send> ApiExtractor<'a> for Patch<T> {
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        T::register(registry);
+        <Body<T> as Payload>::register(registry);
     }
 
     fn request_meta() -> Option<MetaRequest> {
@@ -47,30 +47,29 @@ impl<'a, T: Input + Send> ApiExtractor<'a> for Patch<T> {
     }
 }
 
-/// What a patch makes of a field that may be absent: a new value, or no value.
+/// What a patch makes of a field that may be absent.
 #[derive(Clone, Copy, Debug)]
-pub struct Removable<T>(pub Option<T>);
-
-impl<T> Removable<T> {
-    /// Reads a field; `null` removes it. `None` if the patch leaves the field as it is, or if there was a fault.
-    pub fn read(fields: &mut Fields, field: &str, read: impl FnOnce(&mut Fields) -> Option<T>) -> Option<Self> {
-        let removed = fields.is_null(field);
-        let value = read(fields);
-        (removed || value.is_some()).then_some(Self(value))
-    }
+pub enum Removable<T> {
+    /// The patch does not have the field.
+    Kept,
+    /// The patch has `null`.
+    Removed,
+    Set(T),
 }
 
-/// Refuses a patch that would remove a required field.
-pub fn refuse_removal(fields: &mut Fields, names: &[&str]) {
-    for name in names {
-        if fields.is_null(name) {
-            fields.fault(name, "cannot be removed: give another value, or leave the field out to keep the present one");
+impl<T> Removable<T> {
+    /// The field after the patch.
+    pub fn apply(self, present: Option<T>) -> Option<T> {
+        match self {
+            Self::Kept => present,
+            Self::Removed => None,
+            Self::Set(value) => Some(value),
         }
     }
 }
 
 impl<T: Type> Type for Removable<T> {
-    const IS_REQUIRED: bool = true;
+    const IS_REQUIRED: bool = false;
     type RawValueType = Self;
     type RawElementValueType = Self;
 
@@ -98,15 +97,20 @@ impl<T: Type> Type for Removable<T> {
 
 impl<T: ToJSON> ToJSON for Removable<T> {
     fn to_json(&self) -> Option<Value> {
-        self.0.as_ref().map_or(Some(Value::Null), ToJSON::to_json)
+        match self {
+            Self::Kept => None,
+            Self::Removed => Some(Value::Null),
+            Self::Set(value) => value.to_json(),
+        }
     }
 }
 
 impl<T: ParseFromJSON> ParseFromJSON for Removable<T> {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        match value.filter(|value| !value.is_null()) {
-            None => Ok(Self(None)),
-            value => T::parse_from_json(value).map(|value| Self(Some(value))).map_err(|error| error.propagate()),
+        match value {
+            None => Ok(Self::Kept),
+            Some(Value::Null) => Ok(Self::Removed),
+            value => T::parse_from_json(value).map(Self::Set).map_err(|error| error.propagate()),
         }
     }
 }

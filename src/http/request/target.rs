@@ -1,9 +1,11 @@
-//! Checks a request's target: path parameters and query are texts, and each parameter of the query stands there once.
+//! Checks a request's target: path parameters and query are texts, and each parameter of the query stands there once
+//! and keeps the schema that the document states.
 //!
 //! Promises: only parameters that are UTF-8 without control characters reach an operation. PostgreSQL stores no U+0000,
 //! and a reader that replaces bytes that it can't decode would look for something else than what was asked for.
 //! Refuses, by the parameter's name: bytes that are not UTF-8 and a name that stands there twice (400, because two
-//! readers may take two different values), and control characters (422, as in bodies).
+//! readers may take two different values), and control characters and values that break the schema (422, all at once,
+//! as in bodies).
 
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use poem::{Endpoint, IntoResponse, Request, Response, Result, http::Uri};
 
 use crate::{
     app::AppError,
-    http::{problem::Refusal, request::allow},
+    http::{problem::Refusal, request::contract::Contract},
 };
 
 /// The most parameters of a query, so that it stays cheap to compare each with all others. No operation has a third of
@@ -21,18 +23,21 @@ const MOST_PAIRS: usize = 32;
 
 /// Lets a request pass if its target can be read.
 pub async fn check<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
-    match fault(request.uri()) {
+    let contract = request.data::<Arc<Contract>>().expect("every request has the contract");
+    match fault(contract, request.method().as_str(), request.uri()) {
         Some(refusal) => Err(refusal.into()),
         None => next.call(request).await.map(IntoResponse::into_response),
     }
 }
 
 /// The fault of a target, if it has one. A path without an operation has none, because nothing reads its parameters.
-fn fault(uri: &Uri) -> Option<Refusal> {
+fn fault(contract: &Contract, method: &str, uri: &Uri) -> Option<Refusal> {
+    let path = contract.path(uri.path())?;
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
-    for (name, segment) in allow::parameters(uri.path())? {
+    for (name, segment) in path.parameters(uri.path()) {
         texts.push((name.to_owned(), decode(segment, false)));
     }
+    let in_path = texts.len();
     let mut seen: Vec<Vec<u8>> = Vec::new();
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     if pairs.clone().nth(MOST_PAIRS).is_some() {
@@ -50,13 +55,20 @@ fn fault(uri: &Uri) -> Option<Refusal> {
         seen.push(name);
     }
     let mut faults: Vec<Fault> = Vec::new();
-    for (name, bytes) in texts {
+    let operation = path.operation(method);
+    for (number, (name, bytes)) in texts.into_iter().enumerate() {
         let Ok(text) = String::from_utf8(bytes) else {
             return Some(Refusal::unreadable(&name, "must be UTF-8"));
         };
-        if text.chars().any(char::is_control) && faults.iter().all(|fault| fault.field != name) {
-            faults.push(Fault::new(name, "must not hold control characters"));
+        if text.chars().any(char::is_control) {
+            if faults.iter().all(|fault| fault.field != name) {
+                faults.push(Fault::new(name, "must not hold control characters"));
+            }
+            continue;
         }
+        // In the query names and values take turns.
+        let is_value = number >= in_path && (number - in_path) % 2 == 1;
+        faults.extend(operation.filter(|_| is_value).into_iter().flat_map(|it| it.faults(&name, &text)));
     }
     (!faults.is_empty()).then(|| AppError::Invalid(faults).into())
 }
@@ -89,7 +101,8 @@ mod tests {
 
     fn status(target: &str) -> Option<StatusCode> {
         let uri = target.parse().expect("a target");
-        fault(&uri).map(|refusal| refusal.into_response().status())
+        let document = serde_json::from_str(&crate::http::document()).expect("JSON");
+        fault(&Contract::of(&document), "GET", &uri).map(|refusal| refusal.into_response().status())
     }
 
     fn many(parameters: usize) -> String {
@@ -125,6 +138,13 @@ mod tests {
             ("/v1/records/%FF", unreadable),
             ("/v1/records/kinds?a=1&b=1", None),
             ("/v1/analytics/by-hospital?hospital_id=%C3%A9+%F0%9F%98%80", None),
+            ("/v1/analytics/by-state?format=xml&state=XX&suppressed=1", wrong),
+            ("/v1/analytics/by-state?format=csv&state=BY&suppressed=true", None),
+            ("/v1/work-events/me?limit=0", wrong),
+            ("/v1/work-events/me?limit=1001", wrong),
+            ("/v1/work-events/me?limit=10.5", wrong),
+            ("/v1/work-events/me?limit=1e3&from=2026-03-02", None),
+            ("/v1/work-events/me?from=2026-02-30", wrong),
             ("/v1/nothing?a=%00&a=%ff", None),
             (&format!("/v1/records/kinds?{}", many(MOST_PAIRS)), None),
             (&format!("/v1/records/kinds?{}", many(MOST_PAIRS + 1)), unreadable),

@@ -14,7 +14,6 @@ use poem_openapi::{
     Object, OpenApi,
     param::Path,
     payload::{Attachment, Json},
-    types::Example,
 };
 use projections::rights::consent::ConsentRow;
 use uuid::Uuid;
@@ -29,7 +28,7 @@ use crate::{
         problem::Refusal,
         request::{
             caller::SignedIn,
-            input::{Body, Fields, Input},
+            input::{Body, Input},
         },
         tag::Tag,
         types::OneOf,
@@ -38,7 +37,6 @@ use crate::{
 
 /// A purpose, its current notice, and what the caller decided.
 #[derive(Object)]
-#[oai(example)]
 pub struct ConsentAnswer {
     /// The name of the purpose.
     purpose: OneOf<Purpose>,
@@ -69,7 +67,6 @@ pub struct ConsentsAnswer {
 
 /// A decision on a purpose.
 #[derive(Object)]
-#[oai(example)]
 pub struct ConsentDecision {
     /// True to give consent, false to withdraw it.
     granted: bool,
@@ -80,7 +77,6 @@ pub struct ConsentDecision {
 
 /// One decision of the past.
 #[derive(Object)]
-#[oai(example)]
 pub struct PastDecision {
     /// The id of the decision's receipt: `GET /v1/consents/receipts/{receipt_id}`.
     receipt_id: Uuid,
@@ -105,49 +101,7 @@ pub struct ConsentHistory {
     decisions: Vec<PastDecision>,
 }
 
-impl Example for ConsentAnswer {
-    fn example() -> Self {
-        Self {
-            purpose: OneOf(Purpose::WorkHours),
-            granted: true,
-            objected: false,
-            notice_version: "1".to_owned(),
-            notice_hash: "0b5f3d2a…".to_owned(),
-            notice_text: "# Your work days\n…".to_owned(),
-            decided_notice_version: Some("1".to_owned()),
-            decided_at: Some(DateTime::UNIX_EPOCH),
-        }
-    }
-}
-
-impl Example for ConsentDecision {
-    fn example() -> Self {
-        Self { granted: true, notice_version: Some("1".to_owned()) }
-    }
-}
-
-impl Example for PastDecision {
-    fn example() -> Self {
-        let answer = ConsentAnswer::example();
-        Self {
-            receipt_id: Uuid::nil(),
-            granted: true,
-            objected: false,
-            lapsed: false,
-            notice_version: answer.notice_version,
-            notice_hash: answer.notice_hash,
-            decided_at: DateTime::UNIX_EPOCH,
-        }
-    }
-}
-
-impl Input for ConsentDecision {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let granted = fields.flag("granted");
-        let notice_version = fields.text_or_none("notice_version");
-        Some(Self { granted: granted?, notice_version })
-    }
-}
+impl Input for ConsentDecision {}
 
 pub struct ConsentApi;
 

@@ -10,7 +10,7 @@ use domain::{
     rights::deletion::{DeletionState, Scope},
 };
 use poem::web::Data;
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, types::Example};
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
 
 use crate::{
@@ -23,20 +23,18 @@ use crate::{
         problem::Refusal,
         request::{
             caller::SignedIn,
-            filter::{self, FilterInput},
-            input::{Body, Fields, Input},
+            filter::FilterInput,
+            input::{Body, Input},
+            text::{OwnWords, Text},
         },
         tag::Tag,
         types::OneOf,
     },
 };
 
-/// The longest reason, in characters.
-const REASON: usize = 1000;
-
 /// Asks for a deletion.
 #[derive(Object)]
-#[oai(rename = "DeletionRequest", example)]
+#[oai(rename = "DeletionRequest")]
 pub struct DeletionInput {
     /// How much: `full`, the account with everything; `partial`, the records that `filters` name; `sessions_only`, the
     /// kinds that are sessions.
@@ -45,13 +43,12 @@ pub struct DeletionInput {
     #[oai(skip_serializing_if_is_none)]
     filters: Option<FilterInput>,
     /// The reason in the person's own words, at most 1000 characters; kept sealed. Absent if the person gives none.
-    #[oai(skip_serializing_if_is_none, validator(max_length = 1000))]
-    reason: Option<String>,
+    #[oai(skip_serializing_if_is_none)]
+    reason: Option<Text<OwnWords>>,
 }
 
 /// Confirms a deletion.
 #[derive(Object)]
-#[oai(example)]
 pub struct DeletionConfirmation {
     /// The phrase that the answer to the request named.
     phrase: String,
@@ -77,7 +74,6 @@ pub struct Remainder {
 
 /// What a confirmed deletion would do.
 #[derive(Object)]
-#[oai(example)]
 pub struct DeletionAsked {
     /// The id of the request.
     deletion_id: Uuid,
@@ -99,7 +95,6 @@ pub struct DeletionAsked {
 
 /// A request in its present state.
 #[derive(Object)]
-#[oai(example)]
 pub struct DeletionAnswer {
     /// The id of the request.
     deletion_id: Uuid,
@@ -138,66 +133,8 @@ pub struct DeletionsAnswer {
     deletions: Vec<DeletionAnswer>,
 }
 
-impl Example for DeletionInput {
-    fn example() -> Self {
-        let filters = FilterInput { kinds: Some(vec!["work_day".to_owned()]), ..FilterInput::default() };
-        Self { deletion_type: OneOf(Scope::Partial), filters: Some(filters), reason: None }
-    }
-}
-
-impl Example for DeletionConfirmation {
-    fn example() -> Self {
-        Self { phrase: Scope::Partial.phrase().to_owned() }
-    }
-}
-
-impl Example for DeletionAsked {
-    fn example() -> Self {
-        Self {
-            deletion_id: Uuid::nil(),
-            status: OneOf(DeletionState::Pending),
-            warning: WARNING.to_owned(),
-            would_go: vec![KindCount { kind: "work_day".to_owned(), count: 60 }],
-            stays: stays(Scope::Partial, None),
-            confirmation_phrase: Scope::Partial.phrase().to_owned(),
-            token_expires_at: DateTime::UNIX_EPOCH,
-            grace_period_s: 172_800,
-        }
-    }
-}
-
-impl Example for DeletionAnswer {
-    fn example() -> Self {
-        Self {
-            deletion_id: Uuid::nil(),
-            deletion_type: OneOf(Scope::Partial),
-            status: OneOf(DeletionState::Confirmed),
-            requested_at: DateTime::UNIX_EPOCH,
-            token_expires_at: DateTime::UNIX_EPOCH,
-            grace_period_ends: Some(DateTime::UNIX_EPOCH),
-            seconds_left: Some(86_400),
-            ended_at: None,
-            removed: None,
-            filters: DeletionInput::example().filters,
-            reason: None,
-        }
-    }
-}
-
-impl Input for DeletionInput {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let deletion_type = fields.choice("deletion_type").map(OneOf);
-        let filters = fields.object_or_none("filters", filter::read);
-        let reason = fields.prose_or_none("reason", REASON);
-        Some(Self { deletion_type: deletion_type?, filters, reason })
-    }
-}
-
-impl Input for DeletionConfirmation {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { phrase: fields.text("phrase")? })
-    }
-}
+impl Input for DeletionInput {}
+impl Input for DeletionConfirmation {}
 
 const WARNING: &str =
     "What is deleted is gone for good: nobody, we included, can bring it back once the grace period is over.";
@@ -291,6 +228,7 @@ impl DeletionApi {
         body: Body<DeletionInput>,
     ) -> Result<DeletionTaken, Refusal> {
         let DeletionInput { deletion_type: OneOf(scope), filters, reason } = body.0;
+        let reason = reason.map(|reason| reason.text).filter(|reason| !reason.is_empty());
         let filter = filters.map(|filters| filters.filter(caller.zone())).unwrap_or_default();
         caller.count_letter(&app).await?;
         let asked = deletion::request(&app, caller.ctx(), scope, filter, reason).await?;

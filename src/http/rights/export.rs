@@ -14,7 +14,6 @@ use poem_openapi::{
     ApiResponse, Object, OpenApi, SecurityScheme,
     param::{Path, Query},
     payload::Json,
-    types::Example,
 };
 use uuid::Uuid;
 
@@ -32,9 +31,9 @@ use crate::{
         request::{
             caller::{Anyone, SignedIn},
             etag::Conditions,
-            filter::{self, FilterInput},
+            filter::FilterInput,
             header_field::{HeaderList, HeaderText},
-            input::{Body, Fields, Input},
+            input::{Body, Input},
         },
         rights::download::{Download, RangeAnswer, Wishes},
         tag::Tag,
@@ -44,7 +43,7 @@ use crate::{
 
 /// Asks for a file.
 #[derive(Object)]
-#[oai(rename = "ExportDataRequest", example)]
+#[oai(rename = "ExportDataRequest")]
 pub struct ExportInput {
     /// How much: `full`, everything that is known of the person; `partial`, the records that `filters` name;
     /// `sessions_only`, the kinds that are sessions.
@@ -58,7 +57,6 @@ pub struct ExportInput {
 
 /// A request in its present state.
 #[derive(Object)]
-#[oai(example)]
 pub struct ExportAnswer {
     /// The id of the request.
     export_id: Uuid,
@@ -99,7 +97,6 @@ pub struct ExportsAnswer {
 
 /// A token for one file.
 #[derive(Object)]
-#[oai(example)]
 pub struct ExportTokenAnswer {
     /// The token, for the parameter `token` of a download of this file.
     token: String,
@@ -107,44 +104,7 @@ pub struct ExportTokenAnswer {
     expires_at: DateTime<Utc>,
 }
 
-impl Example for ExportInput {
-    fn example() -> Self {
-        Self { request_type: OneOf(Scope::Full), format: OneOf(ExportFormat::Json), filters: None }
-    }
-}
-
-impl Example for ExportAnswer {
-    fn example() -> Self {
-        Self {
-            export_id: Uuid::nil(),
-            request_type: OneOf(Scope::Full),
-            format: OneOf(ExportFormat::Json),
-            status: "completed".to_owned(),
-            requested_at: DateTime::UNIX_EPOCH,
-            progress_percent: 100,
-            reason: None,
-            ended_at: Some(DateTime::UNIX_EPOCH),
-            expires_at: Some(DateTime::UNIX_EPOCH),
-            size: Some(48_213),
-            filters: None,
-        }
-    }
-}
-
-impl Example for ExportTokenAnswer {
-    fn example() -> Self {
-        Self { token: "AUv3…".to_owned(), expires_at: DateTime::UNIX_EPOCH }
-    }
-}
-
-impl Input for ExportInput {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let request_type = fields.choice("request_type").map(OneOf);
-        let format = fields.choice("format").map(OneOf);
-        let filters = fields.object_or_none("filters", filter::read);
-        Some(Self { request_type: request_type?, format: format?, filters })
-    }
-}
+impl Input for ExportInput {}
 
 impl ExportAnswer {
     fn new(request: ExportRequest, now: DateTime<Utc>) -> Self {

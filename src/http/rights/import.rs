@@ -13,7 +13,6 @@ use poem_openapi::{
     param::Query,
     payload::{Json, Payload},
     registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry},
-    types::Example,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -130,7 +129,6 @@ async fn arrive(body: Body) -> Result<(Vec<u8>, Held)> {
 
 /// What an import did to the records of a kind, or would do.
 #[derive(Object)]
-#[oai(example)]
 pub struct ImportCount {
     /// The name of the kind.
     kind: String,
@@ -144,24 +142,11 @@ pub struct ImportCount {
 
 /// What an import did, or would do.
 #[derive(Object)]
-#[oai(example)]
 pub struct ImportAnswer {
     /// True if nothing was written.
     dry_run: bool,
     /// One entry for each kind in the document.
     kinds: Vec<ImportCount>,
-}
-
-impl Example for ImportCount {
-    fn example() -> Self {
-        Self { kind: "work_day".to_owned(), created_count: 60, updated_count: 1, unchanged_count: 3 }
-    }
-}
-
-impl Example for ImportAnswer {
-    fn example() -> Self {
-        Self { dry_run: true, kinds: vec![ImportCount::example()] }
-    }
 }
 
 impl ImportAnswer {

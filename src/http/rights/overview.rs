@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use domain::rights::consent::Purpose;
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, payload::Json};
 use projections::rights::consent::ConsentRow;
 use uuid::Uuid;
 
@@ -89,7 +89,6 @@ pub struct KeysHeld {
 
 /// Everything that is held about the caller.
 #[derive(Object)]
-#[oai(example)]
 pub struct OverviewAnswer {
     /// The account's public id.
     user_id: Uuid,
@@ -169,40 +168,6 @@ impl OverviewAnswer {
                 server_key_version: overview.ring_version,
                 wrapping_key_version: overview.wrapping_version,
             },
-        }
-    }
-}
-
-impl Example for OverviewAnswer {
-    fn example() -> Self {
-        Self {
-            user_id: Uuid::nil(),
-            registered_at: DateTime::UNIX_EPOCH,
-            kinds: vec![KindHeld {
-                kind: "work_day".to_owned(),
-                title: "Your confirmed work days".to_owned(),
-                count: 60,
-                first_submitted_at: Some(DateTime::UNIX_EPOCH),
-                last_changed_at: Some(DateTime::UNIX_EPOCH),
-                purpose: Some(OneOf(Purpose::WorkHours)),
-                retention_days: None,
-                next_due_at: None,
-            }],
-            purposes: vec![PurposeHeld {
-                purpose: OneOf(Purpose::WorkHours),
-                granted: true,
-                objected: false,
-                decided_notice_version: Some("1".to_owned()),
-                decided_at: Some(DateTime::UNIX_EPOCH),
-                recipients: Vec::new(),
-            }],
-            open_requests: OpenRequests { deletions: Vec::new(), exports: 0 },
-            restricted_at: None,
-            held_until: None,
-            sessions: 1,
-            devices: 1,
-            audit_entries: 130,
-            keys: KeysHeld { state: "living".to_owned(), server_key_version: 1, wrapping_key_version: 1 },
         }
     }
 }

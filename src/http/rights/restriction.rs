@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use domain::rights::consent::Purpose;
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 
 use crate::{
     app::{
@@ -21,7 +21,7 @@ use crate::{
         problem::Refusal,
         request::{
             caller::SignedIn,
-            input::{Body, Fields, Input},
+            input::{Body, Input},
         },
         rights::consent::known,
         tag::Tag,
@@ -31,7 +31,6 @@ use crate::{
 
 /// Restricts processing, or lifts the restriction.
 #[derive(Object)]
-#[oai(example)]
 pub struct RestrictionDecision {
     /// True to restrict, false to lift.
     restricted: bool,
@@ -39,7 +38,6 @@ pub struct RestrictionDecision {
 
 /// Objects to a purpose, or takes the objection back.
 #[derive(Object)]
-#[oai(example)]
 pub struct ObjectionDecision {
     /// True to object, false to take the objection back.
     objected: bool,
@@ -56,7 +54,6 @@ pub struct HoldAnswer {
 
 /// The switches that limit what may be done with the caller's data.
 #[derive(Object)]
-#[oai(example)]
 pub struct RestrictionAnswer {
     /// Whether processing is restricted: data is stored, and nothing else is done with it; no submission, no export, no
     /// statistic.
@@ -71,7 +68,6 @@ pub struct RestrictionAnswer {
 
 /// An objection in its present state.
 #[derive(Object)]
-#[oai(example)]
 pub struct ObjectionAnswer {
     /// The name of the purpose.
     purpose: OneOf<Purpose>,
@@ -79,41 +75,8 @@ pub struct ObjectionAnswer {
     objected: bool,
 }
 
-impl Example for RestrictionDecision {
-    fn example() -> Self {
-        Self { restricted: true }
-    }
-}
-
-impl Example for ObjectionDecision {
-    fn example() -> Self {
-        Self { objected: true }
-    }
-}
-
-impl Example for RestrictionAnswer {
-    fn example() -> Self {
-        Self { restricted: true, restricted_at: Some(DateTime::UNIX_EPOCH), hold: None }
-    }
-}
-
-impl Example for ObjectionAnswer {
-    fn example() -> Self {
-        Self { purpose: OneOf(Purpose::Statistics), objected: true }
-    }
-}
-
-impl Input for RestrictionDecision {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { restricted: fields.flag("restricted")? })
-    }
-}
-
-impl Input for ObjectionDecision {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { objected: fields.flag("objected")? })
-    }
-}
+impl Input for RestrictionDecision {}
+impl Input for ObjectionDecision {}
 
 impl From<Switches> for RestrictionAnswer {
     fn from(switches: Switches) -> Self {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use domain::{kinds::kind, rights::retention::MOST_DAYS};
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 
 use crate::{
     app::{
@@ -18,7 +18,8 @@ use crate::{
         problem::Refusal,
         request::{
             caller::SignedIn,
-            input::{Body, Fields, Input},
+            input::{Body, Input},
+            number::Whole,
         },
         tag::Tag,
     },
@@ -26,7 +27,6 @@ use crate::{
 
 /// The rule of one kind.
 #[derive(Object)]
-#[oai(example)]
 pub struct RetentionRule {
     /// The name of the kind.
     kind: String,
@@ -64,45 +64,13 @@ pub struct RetentionAnswer {
 
 /// Sets a rule.
 #[derive(Object)]
-#[oai(example)]
 pub struct RetentionDecision {
     /// How many days a record is kept after its last change, 1 to 36500; absent or null: the kind's own rule.
-    #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "36500")))]
-    data_retention_days: Option<u32>,
+    #[oai(skip_serializing_if_is_none)]
+    data_retention_days: Option<Whole<1, { MOST_DAYS as u64 }>>,
 }
 
-impl Example for RetentionRule {
-    fn example() -> Self {
-        Self {
-            kind: "work_day".to_owned(),
-            data_retention_days: Some(365),
-            own: true,
-            waiting: Some(WaitingRule { data_retention_days: Some(30), counts_from: DateTime::UNIX_EPOCH }),
-            due_count: 0,
-            next_due_at: None,
-        }
-    }
-}
-
-impl Example for RetentionDecision {
-    fn example() -> Self {
-        Self { data_retention_days: Some(365) }
-    }
-}
-
-impl Input for RetentionDecision {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let days = match fields.take("data_retention_days") {
-            None => None,
-            Some(value) => Some(fields.check("data_retention_days", value, |value| {
-                let days = value.as_u64().and_then(|days| u32::try_from(days).ok());
-                days.filter(|days| (1..=MOST_DAYS).contains(days))
-                    .ok_or_else(|| "must be days, a whole number from 1 to 36500".into())
-            })?),
-        };
-        Some(Self { data_retention_days: days })
-    }
-}
+impl Input for RetentionDecision {}
 
 impl RetentionRule {
     fn of(rule: &Rule) -> Self {
@@ -145,7 +113,7 @@ impl RetentionApi {
         body: Body<RetentionDecision>,
     ) -> Result<Json<RetentionAnswer>, Refusal> {
         let kind = kind(&name.0).ok_or(AppError::NotFound("kind"))?;
-        retention::set(&app, caller.ctx(), kind, body.0.data_retention_days).await?;
+        retention::set(&app, caller.ctx(), kind, body.0.data_retention_days.map(Whole::fit)).await?;
         show(&app, &caller).await
     }
 }

@@ -14,7 +14,6 @@ use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::Query,
     payload::{Json, PlainText},
-    types::Example,
 };
 use projections::statistics::release::{PaidRelease, Published, PublishedFilter, ReleaseRow};
 
@@ -23,7 +22,13 @@ use crate::{
         App, AppError,
         statistics::{hospital, release},
     },
-    http::{problem::Refusal, statistics::parameters::Parameters, tag::Tag, types::OneOf},
+    http::{
+        problem::Refusal,
+        statistics::parameters::Parameters,
+        table,
+        tag::Tag,
+        types::{OneOf, TableFormat, name},
+    },
 };
 
 /// For how long an answer may be cached; published figures change once a quarter.
@@ -32,7 +37,7 @@ const CACHED: &str = "public, max-age=3600";
 /// A published cell: means per day over the people in it, with noise. Each interval holds the true value with a
 /// probability of 95 %, over the noise.
 #[derive(Object)]
-#[oai(example, rename = "PublishedStatistic")]
+#[oai(rename = "PublishedStatistic")]
 pub struct Statistic {
     /// The country, ISO 3166-1 alpha-3; absent if the table has none.
     #[oai(skip_serializing_if_is_none)]
@@ -114,7 +119,6 @@ pub struct AnsweredRelease {
 
 /// Published cells; for each quarter only those of its newest release.
 #[derive(Object)]
-#[oai(example)]
 pub struct Statistics {
     /// The cells, in the order of quarter and cell.
     stats: Vec<Statistic>,
@@ -157,49 +161,6 @@ pub struct Period {
 pub struct Periods {
     /// The releases, newest first.
     periods: Vec<Period>,
-}
-
-impl Example for Statistic {
-    fn example() -> Self {
-        let date = |month, day| NaiveDate::from_ymd_opt(2025, month, day).expect("a date");
-        Self {
-            country_code: Some("DEU".to_owned()),
-            state_code: Some("BY".to_owned()),
-            specialty: Some("surgery".to_owned()),
-            role_level: Some("assistant".to_owned()),
-            hospital_id: None,
-            role_group: None,
-            period: "2025-Q1".to_owned(),
-            period_start: date(1, 1),
-            period_end: date(3, 31),
-            revision: 0,
-            n_users: 131,
-            n_users_low: 120,
-            n_users_high: 142,
-            avg_planned_hours_noised: 8.41,
-            avg_planned_hours_low: 8.0,
-            avg_planned_hours_high: 8.86,
-            avg_actual_hours_noised: 9.04,
-            avg_actual_hours_low: 8.61,
-            avg_actual_hours_high: 9.5,
-            avg_overtime_hours_noised: 0.63,
-            avg_overtime_hours_low: 0.48,
-            avg_overtime_hours_high: 0.78,
-            k_min_threshold: 10,
-            noise_epsilon: 0.65,
-            computed_at: DateTime::UNIX_EPOCH,
-        }
-    }
-}
-
-impl Example for Statistics {
-    fn example() -> Self {
-        Self {
-            stats: vec![Statistic::example()],
-            releases: vec![AnsweredRelease { period: "2025-Q1".to_owned(), revision: 0 }],
-            suppressed: None,
-        }
-    }
 }
 
 impl Statistic {
@@ -294,61 +255,19 @@ pub enum Cached<T: poem_openapi::types::ToJSON> {
 impl StatisticsAnswer {
     fn new(answer: Statistics, as_csv: bool) -> Result<Self, AppError> {
         let cached = CACHED.to_owned();
-        if as_csv { Ok(Self::Csv(PlainText(csv(&answer)?), cached)) } else { Ok(Self::Json(Json(answer), cached)) }
+        if as_csv {
+            Ok(Self::Csv(PlainText(table::csv(&answer.stats, csv::Terminator::Any(b'\n'))?), cached))
+        } else {
+            Ok(Self::Json(Json(answer), cached))
+        }
     }
-}
-
-/// Writes the cells as CSV, with the same columns as in JSON.
-fn csv(answer: &Statistics) -> Result<String, AppError> {
-    use poem_openapi::types::ToJSON;
-    const COLUMNS: [&str; 25] = [
-        "country_code",
-        "state_code",
-        "specialty",
-        "role_level",
-        "hospital_id",
-        "role_group",
-        "period",
-        "period_start",
-        "period_end",
-        "revision",
-        "n_users",
-        "n_users_low",
-        "n_users_high",
-        "avg_planned_hours_noised",
-        "avg_planned_hours_low",
-        "avg_planned_hours_high",
-        "avg_actual_hours_noised",
-        "avg_actual_hours_low",
-        "avg_actual_hours_high",
-        "avg_overtime_hours_noised",
-        "avg_overtime_hours_low",
-        "avg_overtime_hours_high",
-        "k_min_threshold",
-        "noise_epsilon",
-        "computed_at",
-    ];
-    let failed = || AppError::Corrupt("statistics could not be written as CSV".to_owned());
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(COLUMNS).map_err(|_| failed())?;
-    for row in &answer.stats {
-        let row = row.to_json().unwrap_or_default();
-        let text = |name: &&str| match &row[*name] {
-            serde_json::Value::Null => String::new(),
-            serde_json::Value::String(text) => crate::export::spreadsheet::guarded(text).into_owned(),
-            other => other.to_string(),
-        };
-        writer.write_record(COLUMNS.iter().map(text)).map_err(|_| failed())?;
-    }
-    let bytes = writer.into_inner().map_err(|_| failed())?;
-    String::from_utf8(bytes).map_err(|_| failed())
 }
 
 /// What the parameters ask for.
 struct Wish {
     from: Option<String>,
     to: Option<String>,
-    format: Option<String>,
+    format: TableFormat,
     suppressed: bool,
 }
 
@@ -367,27 +286,18 @@ impl Wish {
         date.map(Some).ok_or_else(|| AppError::parameter(name, "must be a quarter such as 2025-Q1, or a date"))
     }
 
-    fn asked(&self, today: NaiveDate) -> Result<(PublishedFilter, bool), AppError> {
+    fn asked(&self, today: NaiveDate) -> Result<PublishedFilter, AppError> {
         let from = Self::bound("from", self.from.as_deref(), today, false)?;
         let to = Self::bound("to", self.to.as_deref(), today, true)?;
         if from.zip(to).is_some_and(|(from, to)| from > to) {
             return Err(AppError::parameter("from", "must not lie after `to`"));
         }
-        let as_csv = match self.format.as_deref() {
-            None | Some("json") => false,
-            Some("csv") => true,
-            Some(_) => return Err(AppError::parameter("format", "must be json or csv")),
-        };
-        Ok((PublishedFilter { from, to, ..PublishedFilter::default() }, as_csv))
+        Ok(PublishedFilter { from, to, ..PublishedFilter::default() })
     }
 }
 
-fn choice<C: Choice>(name: &str, text: Option<String>) -> Result<Option<String>, AppError> {
-    let Some(text) = text else { return Ok(None) };
-    match C::parse(&text) {
-        Some(_) => Ok(Some(text)),
-        None => Err(AppError::parameter(name, &format!("must be one of {}", C::NAMES.join(", ")))),
-    }
+fn table(format: Option<OneOf<TableFormat>>) -> TableFormat {
+    format.map_or(TableFormat::Json, |format| format.0)
 }
 
 fn nobody(app: &App) -> Ctx {
@@ -409,7 +319,7 @@ fn newest_of(releases: Vec<PaidRelease>, asked: &PublishedFilter) -> Vec<Release
 /// Reads the published cells and, if they are asked for, the cells that are not published.
 async fn read(app: &App, tables: &[Table], wish: &Wish, more: PublishedFilter) -> Result<StatisticsAnswer, Refusal> {
     let ctx = &nobody(app);
-    let (times, as_csv) = wish.asked(ctx.now().date_naive())?;
+    let times = wish.asked(ctx.now().date_naive())?;
     let asked = PublishedFilter { from: times.from, to: times.to, ..more };
     let (releases, hospitals) = release::releases(app, ctx).await?;
     let releases = newest_of(releases, &asked);
@@ -450,7 +360,7 @@ async fn read(app: &App, tables: &[Table], wish: &Wish, more: PublishedFilter) -
         answer.stats.extend(rows);
     }
     answer.stats.sort_by_cached_key(|row| (row.period_start, row.cell()));
-    Ok(StatisticsAnswer::new(answer, as_csv)?)
+    Ok(StatisticsAnswer::new(answer, wish.format == TableFormat::Csv)?)
 }
 
 pub struct AnalyticsApi;
@@ -466,25 +376,25 @@ impl AnalyticsApi {
         &self,
         app: Data<&Arc<App>>,
         /// Only this federal state, such as `BY`; absent: all.
-        state: Query<Option<String>>,
+        state: Query<Option<OneOf<StateCode>>>,
         /// Only this specialty; absent: all.
-        specialty: Query<Option<String>>,
+        specialty: Query<Option<OneOf<Specialty>>>,
         /// From this quarter on, such as `2025-Q1`, or from quarters that begin on this date or later; absent: no
         /// bound.
         from: Query<Option<String>>,
         /// To this quarter, or to quarters that end on this date or earlier; absent: no bound.
         to: Query<Option<String>>,
-        /// `json` or `csv`; if absent, `json`.
-        format: Query<Option<String>>,
+        /// If absent, `json`.
+        format: Query<Option<OneOf<TableFormat>>>,
         /// Whether to list the cells of which nothing is published; if absent, they are not listed.
         suppressed: Query<Option<bool>>,
     ) -> Result<StatisticsAnswer, Refusal> {
         let more = PublishedFilter {
-            state_code: choice::<StateCode>("state", state.0)?,
-            specialty: choice::<Specialty>("specialty", specialty.0)?,
+            state_code: state.0.map(name),
+            specialty: specialty.0.map(name),
             ..PublishedFilter::default()
         };
-        let wish = Wish { from: from.0, to: to.0, format: format.0, suppressed: suppressed.0.unwrap_or(false) };
+        let wish = Wish { from: from.0, to: to.0, format: table(format.0), suppressed: suppressed.0.unwrap_or(false) };
         read(&app, &[Table::StateSpecialty, Table::StateRole], &wish, more).await
     }
 
@@ -497,19 +407,19 @@ impl AnalyticsApi {
         &self,
         app: Data<&Arc<App>>,
         /// Only this federal state, such as `BY`; absent: all.
-        state: Query<Option<String>>,
+        state: Query<Option<OneOf<StateCode>>>,
         /// From this quarter on, such as `2025-Q1`, or from quarters that begin on this date or later; absent: no
         /// bound.
         from: Query<Option<String>>,
         /// To this quarter, or to quarters that end on this date or earlier; absent: no bound.
         to: Query<Option<String>>,
-        /// `json` or `csv`; if absent, `json`.
-        format: Query<Option<String>>,
+        /// If absent, `json`.
+        format: Query<Option<OneOf<TableFormat>>>,
         /// Whether to list the cells of which nothing is published; if absent, they are not listed.
         suppressed: Query<Option<bool>>,
     ) -> Result<StatisticsAnswer, Refusal> {
-        let more = PublishedFilter { state_code: choice::<StateCode>("state", state.0)?, ..PublishedFilter::default() };
-        let wish = Wish { from: from.0, to: to.0, format: format.0, suppressed: suppressed.0.unwrap_or(false) };
+        let more = PublishedFilter { state_code: state.0.map(name), ..PublishedFilter::default() };
+        let wish = Wish { from: from.0, to: to.0, format: table(format.0), suppressed: suppressed.0.unwrap_or(false) };
         read(&app, &[Table::StateRole], &wish, more).await
     }
 
@@ -528,13 +438,13 @@ impl AnalyticsApi {
         from: Query<Option<String>>,
         /// To this quarter, or to quarters that end on this date or earlier; absent: no bound.
         to: Query<Option<String>>,
-        /// `json` or `csv`; if absent, `json`.
-        format: Query<Option<String>>,
+        /// If absent, `json`.
+        format: Query<Option<OneOf<TableFormat>>>,
         /// Whether to list the cells of which nothing is published; if absent, they are not listed.
         suppressed: Query<Option<bool>>,
     ) -> Result<StatisticsAnswer, Refusal> {
         let more = PublishedFilter { hospital_id: hospital_id.0, ..PublishedFilter::default() };
-        let wish = Wish { from: from.0, to: to.0, format: format.0, suppressed: suppressed.0.unwrap_or(false) };
+        let wish = Wish { from: from.0, to: to.0, format: table(format.0), suppressed: suppressed.0.unwrap_or(false) };
         read(&app, &[Table::HospitalRole], &wish, more).await
     }
 

@@ -1,0 +1,214 @@
+//! Texts with a form of their own: an address, a code, a reason. Each form is the `format` of a schema, so that the
+//! document states it, and a body that breaks it is refused.
+
+use std::{borrow::Cow, marker::PhantomData};
+
+use chrono::Datelike;
+use domain::{
+    desk::breach,
+    kinds::{WorkProfile, instant, normalise_address},
+    schema::Format,
+    text::Reason,
+};
+use poem_openapi::{
+    registry::{MetaSchema, MetaSchemaRef},
+    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
+};
+use serde_json::Value;
+
+use crate::auth::codes::code_typed;
+
+type Read = Result<String, Cow<'static, str>>;
+
+/// A form of texts.
+pub trait Form: Send + Sync + 'static {
+    /// The name of the form: its `format` in a schema.
+    const FORMAT: &'static str;
+    /// The fewest characters, as far as a schema can say it.
+    const LEAST: usize = 0;
+    /// The most characters.
+    const MOST: usize;
+    /// A pattern that says as much of the form as a pattern can.
+    const PATTERN: Option<&'static str> = None;
+    /// Brings a text into the form in which it is kept, or says what is wrong with it.
+    fn read(text: &str) -> Read;
+}
+
+/// A text of a form.
+pub struct Text<F> {
+    pub text: String,
+    form: PhantomData<F>,
+}
+
+/// An e-mail address.
+pub struct Email;
+/// A code that was mailed for a sign-in.
+pub struct SignInCode;
+/// The id of a hospital.
+pub struct HospitalId;
+/// A country, by its ISO 3166-1 alpha-3 code.
+pub struct CountryCode;
+/// A time zone, by its IANA name.
+pub struct TimeZone;
+/// A reason that the person can read.
+pub struct StatedReason;
+/// What a person says in their own words; blank if they say nothing.
+pub struct OwnWords;
+
+/// The name of the controller's own file on a breach.
+pub struct BreachReference;
+
+/// Every form that a request may have to keep.
+pub const FORMATS: &[Format] = &[
+    format::<Email>(),
+    format::<SignInCode>(),
+    format::<HospitalId>(),
+    format::<CountryCode>(),
+    format::<TimeZone>(),
+    format::<StatedReason>(),
+    format::<OwnWords>(),
+    format::<BreachReference>(),
+    Format { name: "date-time", check: check_time },
+];
+
+const fn format<F: Form>() -> Format {
+    Format { name: F::FORMAT, check: |text| F::read(text).map(drop) }
+}
+
+/// Refuses a time outside the years 1970 to 9999, and a leap second, because PostgreSQL would take it for the second
+/// after it.
+fn check_time(text: &str) -> Result<(), Cow<'static, str>> {
+    let sound = instant(text).is_some_and(|time| (1970..=9999).contains(&time.year()));
+    let fault = "must be a time of the years 1970 to 9999, such as 2026-01-15T09:30:00Z";
+    if sound { Ok(()) } else { Err(fault.into()) }
+}
+
+impl Form for Email {
+    const FORMAT: &'static str = "email";
+    const MOST: usize = 254;
+    fn read(text: &str) -> Read {
+        normalise_address(text).map_err(|fault| fault.message.into())
+    }
+}
+
+impl Form for SignInCode {
+    const FORMAT: &'static str = "sign-in-code";
+    const MOST: usize = 32;
+    fn read(text: &str) -> Read {
+        code_typed(text).ok_or_else(|| "must be six digits, or twelve letters and digits, as the letter says".into())
+    }
+}
+
+fn of_profile(field: &str, text: &str) -> Read {
+    WorkProfile::text_fault(field, text).map_or_else(|| Ok(text.to_owned()), |fault| Err(fault.into()))
+}
+
+impl Form for HospitalId {
+    const FORMAT: &'static str = "hospital-id";
+    const LEAST: usize = 2;
+    const MOST: usize = 64;
+    const PATTERN: Option<&'static str> = Some("^[a-z][a-z0-9-]+$");
+    fn read(text: &str) -> Read {
+        of_profile("hospital_id", text)
+    }
+}
+
+impl Form for CountryCode {
+    const FORMAT: &'static str = "country-code";
+    const MOST: usize = 3;
+    const PATTERN: Option<&'static str> = Some("^[A-Z]{3}$");
+    fn read(text: &str) -> Read {
+        of_profile("country_code", text)
+    }
+}
+
+impl Form for TimeZone {
+    const FORMAT: &'static str = "time-zone";
+    const MOST: usize = 64;
+    fn read(text: &str) -> Read {
+        of_profile("time_zone", text)
+    }
+}
+
+impl Form for StatedReason {
+    const FORMAT: &'static str = "reason";
+    const LEAST: usize = Reason::LEAST;
+    const MOST: usize = Reason::MOST;
+    fn read(text: &str) -> Read {
+        Ok(Reason::parse(text)?.as_str().to_owned())
+    }
+}
+
+impl Form for OwnWords {
+    const FORMAT: &'static str = "own-words";
+    const MOST: usize = 1000;
+    fn read(text: &str) -> Read {
+        Ok(domain::text::prose(text, Self::MOST)?.unwrap_or_default())
+    }
+}
+
+impl Form for BreachReference {
+    const FORMAT: &'static str = "breach-reference";
+    const LEAST: usize = 1;
+    const MOST: usize = breach::REFERENCE;
+    const PATTERN: Option<&'static str> = Some("^[A-Za-z0-9._/-]+$");
+    fn read(text: &str) -> Read {
+        breach::check_reference(text)?;
+        Ok(text.to_owned())
+    }
+}
+
+impl<F> Text<F> {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), form: PhantomData }
+    }
+}
+
+impl<F> std::ops::Deref for Text<F> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl<F: Form> Type for Text<F> {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        F::FORMAT.into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            min_length: Some(F::LEAST).filter(|least| *least > 0),
+            max_length: Some(F::MOST),
+            pattern: F::PATTERN.map(str::to_owned),
+            ..MetaSchema::new_with_format("string", F::FORMAT)
+        }))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl<F: Form> ParseFromJSON for Text<F> {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let value = value.unwrap_or_default();
+        let text = value.as_str().ok_or_else(|| ParseError::custom("is not a text"))?;
+        F::read(text).map(Self::new).map_err(ParseError::custom)
+    }
+}
+
+impl<F: Form> ToJSON for Text<F> {
+    fn to_json(&self) -> Option<Value> {
+        Some(Value::from(self.text.as_str()))
+    }
+}

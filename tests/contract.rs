@@ -1,0 +1,149 @@
+//! What the OpenAPI document states of requests is what the server enforces: every bound, pattern, choice and required
+//! field of every body and query is broken once, and the refusal names the field.
+
+use poem::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    operations::{Call, Stage},
+    steps::{Answer, fields},
+};
+
+/// A value that breaks a schema in one place, and the field that the refusal has to name.
+type Breach = (Value, String);
+
+fn document() -> Value {
+    serde_json::from_str(&lethe::http::document()).expect("JSON")
+}
+
+/// The schema behind references and behind the choice between a value and `null`.
+fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    let inner =
+        ["allOf", "anyOf"].into_iter().find_map(|word| schema[word].get(0).filter(|_| schema["type"].is_null()));
+    match (inner, schema["$ref"].as_str()) {
+        (Some(inner), _) => resolved(document, inner),
+        (None, Some(name)) => resolved(document, document.pointer(&name[1..]).expect("a schema")),
+        (None, None) => schema,
+    }
+}
+
+fn kind(schema: &Value) -> &str {
+    schema["type"].as_str().or_else(|| schema["type"][0].as_str()).unwrap_or_default()
+}
+
+/// Values that break a schema by themselves. `good` keeps it.
+fn bad_values(schema: &Value, good: &Value) -> Vec<Value> {
+    let mut bad = vec![if kind(schema) == "object" { json!(7) } else { json!({}) }];
+    let number = |word: &str| schema[word].as_f64();
+    let count = |word: &str| schema[word].as_u64().and_then(|count| usize::try_from(count).ok());
+    bad.extend(schema.get("enum").map(|_| json!("no_such_name")));
+    bad.extend(number("maximum").map(|most| json!(most + 1.0)));
+    bad.extend(number("minimum").map(|least| json!(least - 1.0)));
+    bad.extend(count("maxLength").map(|most| json!("a".repeat(most + 1))));
+    bad.extend(count("minLength").map(|least| json!("a".repeat(least - 1))));
+    bad.extend(schema.get("pattern").map(|_| json!("\u{7}")));
+    bad.extend(count("minItems").map(|_| json!([])));
+    let entry = good.get(0);
+    bad.extend(count("maxItems").zip(entry).map(|(most, entry)| json!(vec![entry; most + 1])));
+    bad.extend(schema.get("uniqueItems").zip(entry).map(|(_, entry)| json!([entry, entry])));
+    let formed = ["date", "date-time", "uuid", "email", "time-zone", "reason", "sign-in-code"];
+    bad.extend(schema["format"].as_str().filter(|format| formed.contains(format)).map(|_| json!("~")));
+    bad
+}
+
+/// Everything that breaks the schema of an object, field by field.
+fn breaches(document: &Value, schema: &Value, good: &Value) -> Vec<Breach> {
+    let schema = resolved(document, schema);
+    let mut found: Vec<Breach> = Vec::new();
+    let mut replace = |name: &str, value: Option<Value>, field: String| {
+        let mut body = good.clone();
+        let fields = body.as_object_mut().expect("an object");
+        fields.remove(name);
+        fields.extend(value.map(|value| (name.to_owned(), value)));
+        found.push((body, field));
+    };
+    replace("no_such_field", Some(json!(1)), "no_such_field".to_owned());
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        replace(name, None, name.to_owned());
+        replace(name, Some(Value::Null), name.to_owned());
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let (property, empty) = (resolved(document, property), json!({}));
+        let good = good.get(name).unwrap_or(&empty);
+        for bad in bad_values(property, good) {
+            replace(name, Some(bad), name.clone());
+        }
+        if kind(property) == "object" {
+            for (inner, field) in breaches(document, property, good) {
+                replace(name, Some(inner), format!("{name}.{field}"));
+            }
+        }
+        let Some((items, entry)) = property.get("items").zip(good.get(0)) else { continue };
+        let items = resolved(document, items);
+        for bad in bad_values(items, entry) {
+            replace(name, Some(json!([bad])), format!("{name}[0]"));
+        }
+        if kind(items) == "object" {
+            for (inner, field) in breaches(document, items, entry) {
+                replace(name, Some(json!([inner])), format!("{name}[0].{field}"));
+            }
+        }
+    }
+    found
+}
+
+/// What is wrong with the answer to a breach.
+async fn complaint(stage: &Stage, person: &crate::support::Person, call: &Call, field: &str) -> Option<String> {
+    let answer = Answer::of(stage.send(person, call).await).await;
+    if answer.status != StatusCode::UNPROCESSABLE_ENTITY {
+        return Some(format!("{}: {}", answer.status, answer.text));
+    }
+    let problem = answer.problem(answer.status);
+    let named = fields(&problem);
+    // Where one of two fields must be there, the object as a whole may be named too.
+    let sound = named.contains(&field) && named.iter().all(|name| *name == field || name.is_empty());
+    (!sound).then(|| format!("names {named:?}"))
+}
+
+#[tokio::test]
+async fn every_documented_bound_is_enforced_by_its_name() {
+    let (stage, document) = (Stage::new().await, document());
+    let (mut sent, mut bodies, mut complaints) = (0, 0, Vec::new());
+    let paths = document["paths"].as_object().expect("paths").values();
+    for operation in paths.flat_map(|path| path.as_object().expect("operations").values()) {
+        let id = operation["operationId"].as_str().expect("an id");
+        let content = &operation["requestBody"]["content"];
+        let schema = content.as_object().and_then(|content| content.values().next()).map(|it| &it["schema"]);
+        let queried: Vec<&Value> = operation["parameters"].as_array().into_iter().flatten().collect();
+        let queried: Vec<&Value> = queried.into_iter().filter(|parameter| parameter["in"] == "query").collect();
+        // The body of an import is a document of its own, and that of a record is checked against its kind.
+        let schema = schema.filter(|schema| resolved(&document, schema)["properties"].is_object());
+        if schema.is_none() && queried.is_empty() {
+            continue;
+        }
+        let person = stage.newcomer().await;
+        let Some(call) = stage.prepare(&person, id).await else { continue };
+        bodies += usize::from(schema.is_some());
+        for (body, field) in schema.map(|schema| breaches(&document, schema, &call.body())).unwrap_or_default() {
+            sent += 1;
+            let complaint = complaint(&stage, &person, &call.with(&body), &field).await;
+            complaints.extend(complaint.map(|it| format!("{id} {body:.200}\n    {field}: {it}")));
+        }
+        for parameter in queried {
+            let name = parameter["name"].as_str().expect("a name");
+            let schema = resolved(&document, &parameter["schema"]);
+            for bad in bad_values(schema, &Value::Null) {
+                // An object is no value of a parameter; as a text it breaks whatever is no plain text.
+                let text = bad.as_str().map_or_else(|| bad.to_string(), str::to_owned);
+                if text == "{}" && kind(schema) == "string" && schema.get("format").or(schema.get("enum")).is_none() {
+                    continue;
+                }
+                sent += 1;
+                let complaint = complaint(&stage, &person, &call.asking(name, &text), name).await;
+                complaints.extend(complaint.map(|it| format!("{id}?{name}={text:.60}\n    {it}")));
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "{} of {sent}:\n{}", complaints.len(), complaints.join("\n"));
+    assert!(bodies >= 18 && sent >= 250, "only {sent} requests to {bodies} operations with a body");
+}
