@@ -24,7 +24,7 @@ fn time(value: &Value) -> DateTime<Utc> {
 }
 
 #[tokio::test]
-async fn an_account_shows_what_was_registered_and_when() {
+async fn account_get_shows_what_was_registered_and_when() {
     let world = World::new().await;
     let before = world.clock.now();
     let more = json!({ "consents": ["work_hours"], "country_code": "AUT", "time_zone": "Europe/Vienna" });
@@ -45,7 +45,7 @@ async fn an_account_shows_what_was_registered_and_when() {
 }
 
 #[tokio::test]
-async fn what_nobody_gave_is_absent_and_not_null() {
+async fn account_get_leaves_out_what_nobody_gave() {
     let world = World::new().await;
     let anna = world.person_with("anna", json!({ "state_code": null })).await;
     let account = me(&world, &anna).await.json();
@@ -54,7 +54,7 @@ async fn what_nobody_gave_is_absent_and_not_null() {
 }
 
 #[tokio::test]
-async fn the_last_submission_is_the_newest_change_of_a_day() {
+async fn account_get_shows_the_newest_change_of_a_day_as_the_last_submission() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let today = world.clock.now().date_naive();
@@ -80,7 +80,7 @@ async fn the_last_submission_is_the_newest_change_of_a_day() {
 }
 
 #[tokio::test]
-async fn each_field_is_rectified_by_one_event_and_nothing_else_moves() {
+async fn account_rectify_changes_each_field_by_one_event_and_nothing_else() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let mut account = me(&world, &anna).await.json();
@@ -116,7 +116,7 @@ async fn each_field_is_rectified_by_one_event_and_nothing_else_moves() {
 }
 
 #[tokio::test]
-async fn what_says_nothing_new_changes_nothing() {
+async fn account_rectify_with_nothing_new_changes_nothing() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let client = world.superuser().await;
@@ -130,7 +130,7 @@ async fn what_says_nothing_new_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_change_of_what_was_changed_meanwhile_is_refused() {
+async fn account_rectify_refuses_a_change_of_an_older_version() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let rectify = async |tag: &str, hospital: &str| {
@@ -156,7 +156,7 @@ async fn a_change_of_what_was_changed_meanwhile_is_refused() {
 }
 
 #[tokio::test]
-async fn the_address_is_never_rectified_here() {
+async fn account_rectify_never_changes_the_address() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let client = world.superuser().await;
@@ -177,7 +177,7 @@ async fn the_address_is_never_rectified_here() {
 }
 
 #[tokio::test]
-async fn wrong_values_are_refused_and_all_named() {
+async fn account_rectify_refuses_wrong_values_and_names_them_all() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let client = world.superuser().await;
@@ -205,12 +205,12 @@ async fn wrong_values_are_refused_and_all_named() {
     let several = json!({ "hospital_id": "!", "country_code": "x", "time_zone": "y" });
     let refused =
         problem(patch(&world, &anna, &several).await, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
-    assert_eq!(fields(&refused), ["hospital_id", "country_code", "time_zone"]);
+    assert_eq!(fields(&refused), ["country_code", "hospital_id", "time_zone"]);
     assert_eq!(state_of(&client).await, before);
 }
 
 #[tokio::test]
-async fn faults_of_form_and_faults_of_rule_are_named_together() {
+async fn account_rectify_names_faults_of_form_and_faults_of_rule_together() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let mixed = json!({ "hospital_id": "!", "specialty": "astrology" });
@@ -221,7 +221,7 @@ async fn faults_of_form_and_faults_of_rule_are_named_together() {
 }
 
 #[tokio::test]
-async fn a_new_time_zone_counts_from_the_next_access_token_on() {
+async fn account_rectify_of_the_time_zone_counts_from_the_next_access_token_on() {
     let world = World::new().await;
     let noon =
         world.clock.now().date_naive().and_hms_opt(12, 0, 0).expect("noon is a time").and_utc() + TimeDelta::days(1);
@@ -240,7 +240,7 @@ async fn a_new_time_zone_counts_from_the_next_access_token_on() {
 }
 
 #[tokio::test]
-async fn an_account_is_seen_by_its_holder_only() {
+async fn account_get_shows_an_account_to_its_holder_only() {
     let world = World::new().await;
     let (anna, ben) = (world.person("anna").await, world.person("ben").await);
     expect(patch(&world, &ben, &json!({ "hospital_id": "bens-haus" })).await, StatusCode::OK).await;

@@ -58,7 +58,7 @@ async fn one_mailbox_is_one_account_however_it_is_spelled() {
 }
 
 #[tokio::test]
-async fn an_address_that_no_letter_reaches_is_refused_by_name_and_changes_nothing() {
+async fn auth_code_refuses_an_address_that_no_letter_reaches() {
     let world = World::new().await;
     let client = world.superuser().await;
     let before = state_of(&client).await;

@@ -352,7 +352,7 @@ fn case() -> impl Strategy<Value = Case> {
 
 /// **Feature: privacy-controls, Property 5: Audit log integrity**
 #[test]
-fn every_step_is_one_persons_entry_with_its_whole_context() {
+fn audit_list_shows_every_step_to_one_person_with_its_whole_context() {
     let runtime = Runtime::new().expect("a runtime");
     let world = runtime.block_on(World::new());
     property(100, &runtime, case(), async |(steps, limit, filter): Case| {
@@ -418,7 +418,7 @@ async fn every_operation_of_the_document_leaves_an_entry_or_is_about_nobody() {
 
 /// A refusal after data was opened, or one step before a deletion, is on record as well.
 #[tokio::test]
-async fn refusals_that_say_something_are_entries() {
+async fn audit_list_shows_refusals_that_say_something() {
     let stage = Stage::new().await;
     let (world, anna) = (&stage.world, stage.newcomer().await);
     let refusals = async || {

@@ -4,10 +4,11 @@
 use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
+use domain::desk::alert::Severity;
 use lethe::{
     app::{
         Alerts,
-        desk::{alert_rules::Rules, compliance, webhook::Endpoint},
+        desk::{alert, alert_rules::Rules, compliance, webhook::Endpoint},
         identity::staff,
     },
     jobs::{client, deliver_alerts_once, watch_log_once},
@@ -17,6 +18,7 @@ use poem::{
     EndpointExt, Route, handler,
     http::{HeaderMap, StatusCode},
     post,
+    test::TestResponse,
     web::Data,
 };
 use projections::desk::compliance::TrailFilter;
@@ -191,8 +193,101 @@ async fn a_target_is_not_suspended_and_staff_that_open_too_much_are() {
     problem(open(&carla, &ben).await, StatusCode::FORBIDDEN, "suspended").await;
 }
 
+/// A world with an alert of the server itself, and an endpoint that nobody serves.
+async fn alarmed() -> World {
+    let endpoint = Endpoint::new("siem", "http://127.0.0.1:9/hook", SECRET).expect("an endpoint");
+    let world = world_with(Alerts { endpoints: vec![endpoint], ..Alerts::default() }).await;
+    alert::alarm(&world.app, "log_uncovered", Severity::Critical, 1).await;
+    world
+}
+
+#[tokio::test]
+async fn alert_list_shows_staff_all_alerts_or_those_that_nobody_looks_after() {
+    let world = alarmed().await;
+    alert::alarm(&world.app, "log_not_watched", Severity::Warning, 3).await;
+    let (carla, eve) =
+        (staff(&world, "carla", context::Role::Compliance).await, staff(&world, "eve", context::Role::Auditor).await);
+    let list = async |caller: &Person, which: &str| {
+        let answer = world.get(caller, format!("/v1/compliance/alerts{which}")).await;
+        expect(answer, StatusCode::OK).await["alerts"].as_array().expect("a list").clone()
+    };
+    let all = list(&eve, "").await;
+    assert_eq!((all.len(), &all[1]["rule"]), (2, &json!("log_uncovered")), "newest first");
+    let newest = &all[0];
+    assert_eq!((&newest["rule"], &newest["severity"]), (&json!("log_not_watched"), &json!("warning")));
+    assert_eq!((&newest["actor"], &newest["count"]), (&json!("server"), &json!(3)));
+    let id = newest["alert_id"].as_str().expect("an id");
+    let acknowledged = world.post(&carla, format!("/v1/compliance/alerts/{id}/acknowledge"), &Value::Null).await;
+    expect(acknowledged, StatusCode::OK).await;
+    let open = list(&carla, "?open=true").await;
+    assert_eq!((open.len(), &open[0]["rule"]), (1, &json!("log_uncovered")));
+    assert_eq!(list(&carla, "").await.len(), 2);
+    let anna = world.person("anna").await;
+    problem(world.get(&anna, "/v1/compliance/alerts").await, StatusCode::FORBIDDEN, "forbidden").await;
+}
+
+#[tokio::test]
+async fn alert_acknowledge_closes_an_open_alert_once() {
+    let world = alarmed().await;
+    let (carla, eve) =
+        (staff(&world, "carla", context::Role::Compliance).await, staff(&world, "eve", context::Role::Auditor).await);
+    let open = expect(world.get(&carla, "/v1/compliance/alerts?open=true").await, StatusCode::OK).await;
+    let id = open["alerts"][0]["alert_id"].as_str().expect("an id");
+    let acknowledge = async |caller: &Person, id: &str| {
+        world.post(caller, format!("/v1/compliance/alerts/{id}/acknowledge"), &Value::Null).await
+    };
+    problem(acknowledge(&eve, id).await, StatusCode::FORBIDDEN, "forbidden").await;
+    let unknown = "0".repeat(32);
+    problem(acknowledge(&carla, &unknown).await, StatusCode::CONFLICT, "alert-not-open").await;
+    let left = expect(acknowledge(&carla, id).await, StatusCode::OK).await;
+    assert_eq!(left["alerts"], json!([]), "no alert is open any more");
+    problem(acknowledge(&carla, id).await, StatusCode::CONFLICT, "alert-not-open").await;
+    let all = expect(world.get(&carla, "/v1/compliance/alerts").await, StatusCode::OK).await;
+    assert!(all["alerts"][0]["acknowledged_at"].is_string(), "{all}");
+}
+
+#[tokio::test]
+async fn delivery_list_shows_staff_the_deliveries_in_each_state() {
+    let world = alarmed().await;
+    assert_eq!(deliver_alerts_once(&world.app, &client()).await.expect("tried"), 1);
+    let eve = staff(&world, "eve", context::Role::Auditor).await;
+    let list = async |query: &str| {
+        let answer = world.get(&eve, format!("/v1/compliance/deliveries{query}")).await;
+        expect(answer, StatusCode::OK).await["deliveries"].as_array().expect("a list").clone()
+    };
+    let waiting = list("?state=waiting").await;
+    assert_eq!((&waiting[0]["endpoint"], &waiting[0]["attempts"]), (&json!("siem"), &json!(1)));
+    assert!(waiting[0]["failure"].is_string(), "{waiting:?}");
+    assert_eq!(list("").await, waiting);
+    for state in ["delivered", "dead"] {
+        assert!(list(&format!("?state={state}")).await.is_empty(), "{state}");
+    }
+    let anna = world.person("anna").await;
+    problem(world.get(&anna, "/v1/compliance/deliveries").await, StatusCode::FORBIDDEN, "forbidden").await;
+}
+
+#[tokio::test]
+async fn delivery_replay_sends_again_what_was_given_up_or_one_alert() {
+    let world = alarmed().await;
+    assert_eq!(deliver_alerts_once(&world.app, &client()).await.expect("tried"), 1);
+    let given_up = "UPDATE jobs.deliveries SET state = 'dead', attempts = 10, ended_at = now()";
+    assert_eq!(world.superuser().await.execute(given_up, &[]).await.expect("as if three days had passed"), 1);
+    let carla = staff(&world, "carla", context::Role::Compliance).await;
+    let replay = async |wish: Value| {
+        let answer = world.post(&carla, "/v1/compliance/deliveries/replay", &wish).await;
+        expect(answer, StatusCode::OK).await["deliveries"].clone()
+    };
+    assert_eq!(replay(json!({ "endpoint": "other" })).await, 0, "nothing was given up there");
+    assert_eq!(replay(json!({ "endpoint": "siem" })).await, 1);
+    assert_eq!(replay(json!({})).await, 0, "it waits again");
+    let all = expect(world.get(&carla, "/v1/compliance/deliveries").await, StatusCode::OK).await;
+    let delivery = &all["deliveries"][0];
+    assert_eq!((&delivery["state"], &delivery["attempts"]), (&json!("waiting"), &json!(0)), "{all}");
+    assert_eq!(replay(json!({ "event_id": delivery["event_id"] })).await, 1, "one alert, in any state");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn staff_open_a_person_for_a_reason_that_the_person_sees() {
+async fn opening_records_are_shown_for_a_reason_that_the_person_sees() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     submit_day(&world, &anna, "2025-12-08").await;
@@ -261,9 +356,9 @@ async fn staff_open_a_person_for_a_reason_that_the_person_sees() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_desk_sees_deadlines_erasures_consents_keys_and_checkpoints() {
+async fn compliance_overview_shows_erasures_consents_keys_and_checkpoints() {
     let world = World::new().await;
-    let [anna, ben] = [world.person("anna").await, world.person("ben").await];
+    let [_, ben] = [world.person("anna").await, world.person("ben").await];
     let carla = staff(&world, "carla", context::Role::Compliance).await;
     erase(&world, &ben).await;
     let carla = sign_in(&world, &carla.email).await;
@@ -276,22 +371,39 @@ async fn the_desk_sees_deadlines_erasures_consents_keys_and_checkpoints() {
     assert!(overview["checkpoint"]["size"].as_u64() > Some(5), "{overview}");
     assert!(overview["unrecoverable_by"].is_string() && overview["postgres_version"].is_string());
     assert_eq!(overview.get("last_drill"), None);
+}
 
-    let anna = sign_in(&world, &anna.email).await;
-    let (asked, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
-    let id = asked["request_id"].as_str().or(asked["deletion_id"].as_str()).expect("an id").to_owned();
-    let requests = expect(world.get(&carla, "/v1/compliance/requests").await, StatusCode::OK).await;
-    assert_eq!((&requests["requests"][0]["request_id"], &requests["overdue"]), (&json!(id), &json!(0)), "{requests}");
-    let extend = async |carla: &Person| {
-        let why = json!({ "reason": "Records of three systems have to be put together." });
-        world.post(carla, format!("/v1/compliance/requests/{id}/extension"), &why).await
-    };
-    let extended = expect(extend(&carla).await, StatusCode::OK).await;
+/// Takes longer for a request of a person, for a reason that the person is told.
+async fn extend(world: &World, carla: &Person, request: &Value) -> TestResponse {
+    let why = json!({ "reason": "Records of three systems have to be put together." });
+    let id = request.as_str().expect("an id");
+    world.post(carla, format!("/v1/compliance/requests/{id}/extension"), &why).await
+}
+
+#[tokio::test]
+async fn request_extend_gives_more_time_once_and_tells_the_person_why() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let carla = staff(&world, "carla", context::Role::Compliance).await;
+    let (asked, _) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
+    let extended = expect(extend(&world, &carla, &asked["deletion_id"]).await, StatusCode::OK).await;
     assert!(extended["due_at"].is_string());
     let letters = world.take_letters(&anna.email).await;
     assert!(letters.iter().any(|letter| letter.contains("three systems")), "{letters:?}");
-    problem(extend(&carla).await, StatusCode::CONFLICT, "no-extension").await;
+    problem(extend(&world, &carla, &asked["deletion_id"]).await, StatusCode::CONFLICT, "no-extension").await;
     assert!(events_of(&world, &anna).await.contains(&"request.extended".to_owned()));
+}
+
+#[tokio::test]
+async fn request_list_shows_what_is_open_and_what_is_overdue() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let carla = staff(&world, "carla", context::Role::Compliance).await;
+    let (asked, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
+    let id = &asked["deletion_id"];
+    let requests = expect(world.get(&carla, "/v1/compliance/requests").await, StatusCode::OK).await;
+    assert_eq!((&requests["requests"][0]["request_id"], &requests["overdue"]), (id, &json!(0)), "{requests}");
+    expect(extend(&world, &carla, id).await, StatusCode::OK).await;
     confirm_deletion(&world, &anna, &token, domain::rights::deletion::Scope::Full).await;
     let_pass(&world, TimeDelta::days(100)).await;
     let carla = sign_in(&world, &carla.email).await;
@@ -300,7 +412,7 @@ async fn the_desk_sees_deadlines_erasures_consents_keys_and_checkpoints() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_trail_is_searched_and_exported_byte_for_byte_and_each_look_is_in_it() {
+async fn trail_list_is_searched_and_exported_byte_for_byte_and_each_look_is_in_it() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     submit_day(&world, &anna, "2025-12-08").await;
@@ -344,27 +456,48 @@ async fn the_trail_is_searched_and_exported_byte_for_byte_and_each_look_is_in_it
     assert!(looks >= 5, "{looks}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_breach_runs_against_the_clock_and_names_who_is_concerned() {
+const BREACHES: &str = "/v1/compliance/breaches";
+
+/// The facts of a breach of work days.
+fn facts(began: &str, risk: &str) -> Value {
+    json!({
+        "reference": "INC-2026-17", "nature": ["confidentiality"], "kinds": ["work_day"], "began_at": began,
+        "risk": risk,
+    })
+}
+
+/// Opens a breach whose risk is unknown; returns the answer and the breach's path.
+async fn open_breach(world: &World, carla: &Person, began: &str) -> (Value, String) {
+    let opened = expect(world.post(carla, BREACHES, &facts(began, "unknown")).await, StatusCode::OK).await;
+    let path = format!("{BREACHES}/{}", opened["breach_id"].as_str().expect("an id"));
+    (opened, path)
+}
+
+#[tokio::test]
+async fn breach_open_starts_the_72_hours_and_takes_no_free_text() {
+    let world = World::new().await;
+    let began = world.clock.now().to_rfc3339();
+    let carla = staff(&world, "carla", context::Role::Compliance).await;
+    let wrong = json!({ "reference": "Anna, anna@klinik.example", "began_at": began, "risk": "unknown", "kinds": [] });
+    let refused = world.post(&carla, BREACHES, &wrong).await;
+    let refused = problem(refused, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+    let mut named = fields(&refused);
+    named.sort_unstable();
+    assert_eq!(named, ["nature", "reference"]);
+    let (opened, _) = open_breach(&world, &carla, &began).await;
+    let left = opened["left_s"].as_i64().expect("the clock runs");
+    assert!((72 * 3600 - 60..=72 * 3600).contains(&left), "{opened}");
+}
+
+#[tokio::test]
+async fn breach_affected_names_who_is_concerned_and_each_look_is_on_record() {
     let world = World::new().await;
     let [anna, ben] = [world.person("anna").await, world.person("ben").await];
     let began = world.clock.now().to_rfc3339();
     submit_day(&world, &anna, "2025-12-08").await;
     let carla = staff(&world, "carla", context::Role::Compliance).await;
-    let facts = |risk: &str| json!({ "reference": "INC-2026-17", "nature": ["confidentiality"], "kinds": ["work_day"], "began_at": began, "risk": risk });
-    let wrong = json!({ "reference": "Anna, anna@klinik.example", "began_at": began, "risk": "unknown" });
-    let refused = problem(
-        world.post(&carla, "/v1/compliance/breaches", &wrong).await,
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "invalid-input",
-    )
-    .await;
-    assert_eq!(fields(&refused), ["reference", "nature"]);
-    let opened = expect(world.post(&carla, "/v1/compliance/breaches", &facts("unknown")).await, StatusCode::OK).await;
-    let left = opened["left_s"].as_i64().expect("the clock runs");
-    assert!((72 * 3600 - 60..=72 * 3600).contains(&left), "{opened}");
-    let target = format!("/v1/compliance/breaches/{}", opened["breach_id"].as_str().expect("an id"));
-    let affected = expect(world.get(&carla, format!("{target}/affected")).await, StatusCode::OK).await;
+    let (_, path) = open_breach(&world, &carla, &began).await;
+    let affected = expect(world.get(&carla, format!("{path}/affected")).await, StatusCode::OK).await;
     assert_eq!(
         (&affected["people"], &affected["affected"][0]["subject_id"]),
         (&json!(1), &json!(subject_of(&world, &anna).await))
@@ -373,22 +506,56 @@ async fn a_breach_runs_against_the_clock_and_names_who_is_concerned() {
     let looks = "SELECT count(*) FROM log.events WHERE kind = 'compliance' AND event_type = 'data.accessed'";
     let looks: i64 = world.superuser().await.query_one(looks, &[]).await.expect("counted").get(0);
     assert_eq!(looks, 1, "who looks at whom it concerns is on record");
-    let step = async |name: &str| world.post(&carla, format!("{target}/steps"), &json!({ "step": name })).await;
+}
+
+#[tokio::test]
+async fn breach_assess_replaces_the_facts_and_the_clock_runs_on() {
+    let world = World::new().await;
+    let began = world.clock.now().to_rfc3339();
+    let carla = staff(&world, "carla", context::Role::Compliance).await;
+    let (opened, path) = open_breach(&world, &carla, &began).await;
+    let assess = async |path: &str, risk: &str| world.put(&carla, path, &facts(&began, risk)).await;
+    let high = expect(assess(&path, "high").await, StatusCode::OK).await;
+    assert_eq!((&opened["facts"]["risk"], &high["facts"]["risk"]), (&json!("unknown"), &json!("high")));
+    assert_eq!((&high["aware_at"], &high["due_at"]), (&opened["aware_at"], &opened["due_at"]));
+    let unlikely = expect(assess(&path, "unlikely").await, StatusCode::OK).await;
+    assert_eq!(unlikely.get("due_at"), None, "the authority need not be told");
+    let unknown = format!("{BREACHES}/{}", context::EventId::random());
+    problem(assess(&unknown, "high").await, StatusCode::NOT_FOUND, "missing").await;
+}
+
+#[tokio::test]
+async fn breach_step_closes_a_breach_once_everybody_was_told() {
+    let world = World::new().await;
+    let began = world.clock.now().to_rfc3339();
+    let carla = staff(&world, "carla", context::Role::Compliance).await;
+    let (_, path) = open_breach(&world, &carla, &began).await;
+    let step = async |name: &str| world.post(&carla, format!("{path}/steps"), &json!({ "step": name })).await;
     problem(step("closed").await, StatusCode::CONFLICT, "breach").await;
-    expect(world.put(&carla, target.clone(), &facts("high")).await, StatusCode::OK).await;
+    expect(world.put(&carla, path.as_str(), &facts(&began, "high")).await, StatusCode::OK).await;
     let told = expect(step("authority_notified").await, StatusCode::OK).await;
     assert!(told.get("due_at").is_none() && told["authority_notified_at"].is_string(), "{told}");
     problem(step("closed").await, StatusCode::CONFLICT, "breach").await;
     expect(step("people_notified").await, StatusCode::OK).await;
     expect(step("closed").await, StatusCode::OK).await;
     problem(step("closed").await, StatusCode::CONFLICT, "breach").await;
-    let list = expect(world.get(&carla, "/v1/compliance/breaches").await, StatusCode::OK).await;
-    assert_eq!(list["breaches"].as_array().map(Vec::len), Some(1));
-    problem(world.get(&anna, "/v1/compliance/breaches").await, StatusCode::FORBIDDEN, "forbidden").await;
 }
 
 #[tokio::test]
-async fn the_documents_that_the_law_asks_for_are_made_of_the_registry() {
+async fn breach_list_shows_the_breaches_to_the_desk_only() {
+    let world = World::new().await;
+    let (anna, began) = (world.person("anna").await, world.clock.now().to_rfc3339());
+    let carla = staff(&world, "carla", context::Role::Compliance).await;
+    let (opened, _) = open_breach(&world, &carla, &began).await;
+    let list = expect(world.get(&carla, BREACHES).await, StatusCode::OK).await;
+    assert_eq!(list["breaches"].as_array().map(Vec::len), Some(1));
+    let listed = &list["breaches"][0];
+    assert_eq!((&listed["breach_id"], &listed["due_at"]), (&opened["breach_id"], &opened["due_at"]));
+    problem(world.get(&anna, BREACHES).await, StatusCode::FORBIDDEN, "forbidden").await;
+}
+
+#[tokio::test]
+async fn processing_record_names_every_kind_of_the_registry() {
     let world = World::new().await;
     let carla = staff(&world, "carla", context::Role::Compliance).await;
     let record = Answer::of(world.get(&carla, "/v1/compliance/processing-record").await).await;
@@ -405,6 +572,12 @@ async fn the_documents_that_the_law_asks_for_are_made_of_the_registry() {
     }
     assert_eq!(processes.len(), domain::rights::consent::Purpose::ALL.len() + 1);
     assert_eq!(Answer::of(world.get(&carla, "/v1/compliance/processing-record").await).await.text, record.text);
+}
+
+#[tokio::test]
+async fn impact_assessment_is_a_page_that_the_controller_completes() {
+    let world = World::new().await;
+    let carla = staff(&world, "carla", context::Role::Compliance).await;
     let page = Answer::of(world.get(&carla, "/v1/compliance/impact-assessment?format=html").await).await;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));

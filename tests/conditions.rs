@@ -87,7 +87,7 @@ async fn a_submission_keeps_to_its_conditions() {
 }
 
 #[tokio::test]
-async fn a_record_is_shown_and_removed_on_condition() {
+async fn record_remove_and_record_get_keep_to_their_conditions() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let made = send(&world, &anna, Method::POST, DAILY, &[], &day("2026-02-02", 8.0, 9.0)).await;
@@ -155,7 +155,7 @@ async fn the_account_keeps_to_its_conditions_and_its_tag_changes_with_all_that_i
 }
 
 #[tokio::test]
-async fn a_download_keeps_to_its_conditions() {
+async fn export_download_keeps_to_its_conditions() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let id = export(&world, &anna, &full("json")).await;

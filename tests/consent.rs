@@ -55,7 +55,7 @@ async fn undecided(world: &World, name: &str) -> Person {
 }
 
 #[tokio::test]
-async fn nothing_is_granted_beforehand_and_every_purpose_shows_its_notice() {
+async fn consent_list_shows_every_purpose_with_its_notice_and_none_granted_beforehand() {
     let world = World::new().await;
     let anna = undecided(&world, "anna").await;
     let consents = list(&world, &anna).await;
@@ -77,7 +77,7 @@ async fn nothing_is_granted_beforehand_and_every_purpose_shows_its_notice() {
 }
 
 #[tokio::test]
-async fn a_registration_grants_what_it_names_and_no_more() {
+async fn auth_register_grants_the_named_consents_and_no_more() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     for one in list(&world, &anna).await {
@@ -107,7 +107,7 @@ async fn without_consent_no_day_is_taken() {
 }
 
 #[tokio::test]
-async fn after_a_withdrawal_the_next_day_is_refused_and_says_why() {
+async fn consent_decide_withdraws_and_the_next_day_is_refused_with_the_reason() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     expect(submit(&world, &anna).await, StatusCode::CREATED).await;
@@ -128,7 +128,7 @@ async fn after_a_withdrawal_the_next_day_is_refused_and_says_why() {
 }
 
 #[tokio::test]
-async fn consent_is_given_on_the_notice_that_counts_and_withdrawn_on_any() {
+async fn consent_decide_grants_on_the_notice_that_counts_and_withdraws_on_any() {
     const MARK: &str = "Zebrafink4711";
     let world = World::new().await;
     let anna = undecided(&world, "anna").await;
@@ -247,7 +247,7 @@ async fn a_changed_notice_is_told_once_and_asks_again() {
 }
 
 #[tokio::test]
-async fn an_unknown_purpose_is_not_there() {
+async fn consent_decide_and_consent_history_know_no_unknown_purpose() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let client = world.superuser().await;
@@ -265,7 +265,7 @@ async fn an_unknown_purpose_is_not_there() {
 }
 
 #[tokio::test]
-async fn deciding_the_same_twice_adds_one_event_and_the_history_is_newest_first() {
+async fn consent_history_is_newest_first_and_names_a_repeated_decision_once() {
     let world = World::new().await;
     let anna = undecided(&world, "anna").await;
     for granted in [false, true, true, false, false, true] {

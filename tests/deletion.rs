@@ -58,7 +58,7 @@ async fn days(world: &World, person: &Person) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_person_is_erased_after_token_phrase_and_grace() {
+async fn deletion_confirm_erases_a_person_after_token_phrase_and_grace() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let subject = subject_of(&world, &anna).await;
@@ -162,7 +162,7 @@ pub fn attachment(letter: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_partial_deletion_takes_exactly_what_was_asked_for() {
+async fn deletion_get_shows_a_partial_deletion_that_took_exactly_what_was_asked_for() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     for date in ["2025-10-31", "2025-11-01", "2025-11-30", "2025-12-01"] {
@@ -202,7 +202,7 @@ async fn a_partial_deletion_takes_exactly_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn sessions_and_tests_of_one_type_go_and_the_rest_stays() {
+async fn deletion_request_of_sessions_or_of_tests_of_one_type_leaves_the_rest() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     let of = async |person: &Person, kind: &str| {
@@ -234,7 +234,7 @@ async fn sessions_and_tests_of_one_type_go_and_the_rest_stays() {
 }
 
 #[tokio::test]
-async fn after_two_cancelled_requests_there_is_a_wait() {
+async fn deletion_cancel_used_twice_makes_the_next_request_wait() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let full = json!({ "deletion_type": "full" });
@@ -256,7 +256,7 @@ async fn after_two_cancelled_requests_there_is_a_wait() {
 /// A thief of a session can make the token of an unconfirmed request void, and the person learns of it. The thief can't
 /// do that to a confirmed request.
 #[tokio::test]
-async fn a_request_that_takes_the_place_of_another_is_told_and_a_confirmed_one_keeps_its_token() {
+async fn deletion_request_that_replaces_another_is_told_and_a_confirmed_one_keeps_its_token() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let full = json!({ "deletion_type": "full" });
@@ -280,9 +280,26 @@ async fn a_request_that_takes_the_place_of_another_is_told_and_a_confirmed_one_k
     assert!(!asked().await.1, "the earlier one was cancelled");
 }
 
+#[tokio::test]
+async fn deletion_list_shows_ones_own_requests_newest_first() {
+    let world = World::new().await;
+    let (anna, ben) = (world.person("anna").await, world.person("ben").await);
+    let full = json!({ "deletion_type": "full" });
+    let (first, _) = ask_to_delete(&world, &anna, &full).await;
+    let (second, token) = ask_to_delete(&world, &anna, &full).await;
+    confirm_deletion(&world, &anna, &token, Scope::Full).await;
+    let listed = expect(world.get(&anna, "/v1/privacy/deletions").await, StatusCode::OK).await;
+    let of = |request: &Value| (request["deletion_id"].clone(), request["status"].clone());
+    let listed: Vec<_> = listed["deletions"].as_array().expect("a list").iter().map(of).collect();
+    let expected = [(&second, "confirmed"), (&first, "replaced")];
+    assert_eq!(listed, expected.map(|(asked, status)| (asked["deletion_id"].clone(), json!(status))));
+    let none = expect(world.get(&ben, "/v1/privacy/deletions").await, StatusCode::OK).await;
+    assert_eq!(none["deletions"], json!([]));
+}
+
 /// A thief of a session can remove all days in one step, so the person is told.
 #[tokio::test]
-async fn all_days_removed_at_once_are_told() {
+async fn work_day_delete_all_is_told_to_the_person() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     for date in ["2025-12-08", "2025-12-09"] {
@@ -301,7 +318,7 @@ async fn all_days_removed_at_once_are_told() {
 }
 
 #[tokio::test]
-async fn a_legal_hold_defers_and_the_person_is_told() {
+async fn restriction_get_tells_of_a_legal_hold_that_defers_a_deletion() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let (_, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;

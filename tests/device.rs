@@ -57,7 +57,7 @@ async fn guess(routes: &impl Endpoint<Output = Response>, email: &str, clients: 
 }
 
 #[tokio::test]
-async fn a_known_device_signs_in_whatever_strangers_tried() {
+async fn auth_login_lets_a_known_device_in_whatever_strangers_tried() {
     let world = World::new().await;
     let (anna, secret) = somebody(&world, "anna").await;
     let routes = routes(&world);
@@ -79,7 +79,7 @@ async fn a_known_device_signs_in_whatever_strangers_tried() {
 }
 
 #[tokio::test]
-async fn after_many_wrong_tries_codes_are_long_and_a_right_one_lets_its_owner_in() {
+async fn auth_code_is_long_after_many_wrong_tries_and_lets_its_owner_in() {
     let world = World::new().await;
     let (anna, _) = somebody(&world, "anna").await;
     let routes = routes(&world);
@@ -103,7 +103,7 @@ async fn after_many_wrong_tries_codes_are_long_and_a_right_one_lets_its_owner_in
 }
 
 #[tokio::test]
-async fn a_stranger_uses_up_their_own_tries_only() {
+async fn auth_login_counts_the_tries_of_a_stranger_for_the_stranger_only() {
     let world = World::new().await;
     let (anna, _) = somebody(&world, "anna").await;
     let routes = routes(&world);
@@ -120,7 +120,7 @@ async fn a_stranger_uses_up_their_own_tries_only() {
 }
 
 #[tokio::test]
-async fn a_strangers_request_replaces_nobody_elses_code() {
+async fn auth_code_for_a_stranger_replaces_nobody_elses_code() {
     let world = World::new().await;
     let (anna, _) = somebody(&world, "anna").await;
     let routes = routes(&world);
@@ -138,7 +138,7 @@ async fn a_strangers_request_replaces_nobody_elses_code() {
 }
 
 #[tokio::test]
-async fn a_mailbox_is_not_flooded_by_many_clients_or_with_tags() {
+async fn auth_code_floods_no_mailbox_for_many_clients_or_with_tags() {
     let world = World::new().await;
     let (anna, secret) = somebody(&world, "anna").await;
     let routes = routes(&world);
@@ -212,7 +212,7 @@ async fn strangers_learn_nothing_from_limits_long_codes_or_secrets() {
 }
 
 #[tokio::test]
-async fn a_requested_code_is_on_record_for_known_and_unknown_addresses() {
+async fn auth_code_is_on_record_for_known_and_unknown_addresses() {
     let world = World::new().await;
     let (anna, _) = somebody(&world, "anna").await;
     let count = async |whose: &str| -> i64 {

@@ -117,7 +117,7 @@ pub async fn somebody(world: &World, name: &str) -> Person {
 }
 
 #[tokio::test]
-async fn a_document_holds_everything_that_is_known_of_a_person() {
+async fn export_download_gives_a_document_of_everything_that_is_known_of_a_person() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     submit_day(&world, &world.person("ben").await, "2025-11-02").await;
@@ -171,7 +171,7 @@ async fn a_document_holds_everything_that_is_known_of_a_person() {
 }
 
 #[tokio::test]
-async fn an_archive_has_a_table_of_everything_and_no_formula() {
+async fn export_download_gives_an_archive_with_a_table_of_everything_and_no_formula() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     let id = export(&world, &anna, &full("csv")).await;
@@ -205,17 +205,19 @@ async fn an_archive_has_a_table_of_everything_and_no_formula() {
 }
 
 #[tokio::test]
-async fn filters_choose_and_those_that_match_nothing_are_refused() {
+async fn export_request_takes_filters_and_refuses_those_that_match_nothing() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     let partial = |filters: Value| json!({ "request_type": "partial", "format": "json", "filters": filters });
     let refused = async |body: &Value| {
         let refusal =
             problem(world.post(&anna, ASK, body).await, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
-        fields(&refusal).join(" ")
+        let mut named = fields(&refusal);
+        named.sort_unstable();
+        named.join(" ")
     };
     assert_eq!(refused(&json!({ "request_type": "partial", "format": "json" })).await, "filters");
-    assert_eq!(refused(&json!({ "request_type": "all", "format": "xml" })).await, "request_type format");
+    assert_eq!(refused(&json!({ "request_type": "all", "format": "xml" })).await, "format request_type");
     assert_eq!(refused(&partial(json!({ "kinds": ["moods"], "until": 3 }))).await, "filters.until");
     assert_eq!(refused(&partial(json!({ "kinds": ["moods"] }))).await, "filters.kinds[0]");
     let narrowed = json!({ "request_type": "full", "format": "json", "filters": { "kinds": ["work_day"] } });
@@ -258,7 +260,7 @@ async fn filters_choose_and_those_that_match_nothing_are_refused() {
 }
 
 #[tokio::test]
-async fn one_export_waits_at_a_time_and_can_be_cancelled() {
+async fn export_cancel_ends_the_one_export_that_may_wait() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     let id = ask(&world, &anna, &full("json")).await;
@@ -281,7 +283,24 @@ async fn one_export_waits_at_a_time_and_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn an_export_that_failed_says_why_and_is_tried_again() {
+async fn export_list_shows_ones_own_exports_newest_first() {
+    let world = World::new().await;
+    let (anna, ben) = (world.person("anna").await, world.person("ben").await);
+    let first = export(&world, &anna, &full("json")).await;
+    let second = ask(&world, &anna, &full("csv")).await;
+    let listed = expect(world.get(&anna, "/v1/privacy/exports").await, StatusCode::OK).await;
+    let of = |export: &Value| ["export_id", "format", "status"].map(|name| export[name].clone());
+    let listed: Vec<_> = listed["exports"].as_array().expect("a list").iter().map(of).collect();
+    assert_eq!(
+        listed,
+        [[json!(second), json!("csv"), json!("pending")], [json!(first), json!("json"), json!("completed")]]
+    );
+    let none = expect(world.get(&ben, "/v1/privacy/exports").await, StatusCode::OK).await;
+    assert_eq!(none["exports"], json!([]));
+}
+
+#[tokio::test]
+async fn export_retry_writes_the_file_of_an_export_that_failed_and_said_why() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     // A file where the folder should be.
@@ -335,7 +354,7 @@ async fn a_run_that_died_is_begun_anew_and_what_it_left_is_swept() {
 }
 
 #[tokio::test]
-async fn a_file_expires_and_goes_with_the_person() {
+async fn export_get_says_that_a_file_expired_and_the_file_goes_with_the_person() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     let id = export(&world, &anna, &full("json")).await;
@@ -373,7 +392,7 @@ fn file(world: &World) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn downloads_answer_ranges_and_tags_and_each_is_on_record() {
+async fn export_download_answers_ranges_and_tags_and_each_is_on_record() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     let id = export(&world, &anna, &full("json")).await;
@@ -420,7 +439,7 @@ async fn downloads_answer_ranges_and_tags_and_each_is_on_record() {
 }
 
 #[tokio::test]
-async fn a_token_opens_one_file_for_ten_minutes_and_foreign_ids_are_as_unknown_ones() {
+async fn export_token_opens_one_file_for_ten_minutes_and_foreign_ids_are_as_unknown_ones() {
     let world = World::new().await;
     let (anna, ben) = (somebody(&world, "anna").await, world.person("ben").await);
     let (mine, his) = (export(&world, &anna, &full("json")).await, export(&world, &ben, &full("json")).await);
@@ -454,7 +473,7 @@ async fn a_token_opens_one_file_for_ten_minutes_and_foreign_ids_are_as_unknown_o
 }
 
 #[tokio::test]
-async fn a_token_ends_with_the_session_that_made_it() {
+async fn export_token_ends_with_the_session_that_made_it() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     let file = export(&world, &anna, &full("json")).await;

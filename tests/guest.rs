@@ -39,7 +39,7 @@ async fn evaluate(world: &World, token: &str, kind: &str, body: &Value) -> TestR
 }
 
 #[tokio::test]
-async fn a_guest_has_a_screening_evaluated_and_is_told_how_to_sign_in() {
+async fn guest_evaluate_answers_a_screening_and_tells_how_to_sign_in() {
     let world = World::new().await;
     let client = world.superuser().await;
     let before = state_of(&client).await;
@@ -75,7 +75,7 @@ fn kind_sample(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_guests_token_opens_nothing_else_and_nothing_else_is_a_guests_token() {
+async fn guest_token_opens_nothing_else_and_nothing_else_is_a_guests_token() {
     let world = World::new().await;
     let (anna, guest) = (world.person("anna").await, token(&world).await);
     let body = SCREENING.example().into_inner();
@@ -101,7 +101,7 @@ async fn a_guests_token_opens_nothing_else_and_nothing_else_is_a_guests_token() 
 }
 
 #[tokio::test]
-async fn a_client_that_asks_too_often_waits_for_the_next_window() {
+async fn guest_evaluate_makes_a_client_that_asks_too_often_wait_for_the_next_window() {
     let world = World::new().await;
     let guest = token(&world).await;
     let body = SCREENING.example().into_inner();

@@ -62,7 +62,7 @@ fn bodies(document: &Value) -> BTreeMap<String, Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_file_given_back_makes_the_same_data_again() {
+async fn import_of_a_file_given_back_makes_the_same_data_again() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     let (text, before) = document(&world, &anna).await;
@@ -97,7 +97,7 @@ async fn a_file_given_back_makes_the_same_data_again() {
 }
 
 #[tokio::test]
-async fn many_records_come_back_in_one_file_or_in_parts() {
+async fn import_brings_many_records_back_in_one_file_or_in_parts() {
     let world = World::new().await;
     let anna = world.person_with("anna", json!({ "consents": ["wordbook", "work_hours"] })).await;
     let submission = |number: u32| Submission {
@@ -132,7 +132,7 @@ async fn many_records_come_back_in_one_file_or_in_parts() {
 }
 
 #[tokio::test]
-async fn files_of_another_installation_and_files_without_end_are_refused() {
+async fn import_refuses_files_of_another_installation_and_files_without_end() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
     // The same document with a proof by another installation's ring.
@@ -154,7 +154,7 @@ async fn files_of_another_installation_and_files_without_end_are_refused() {
 }
 
 #[tokio::test]
-async fn files_that_are_damaged_foreign_or_edited_are_refused_with_the_place() {
+async fn import_refuses_damaged_foreign_and_edited_files_with_the_place() {
     let world = World::new().await;
     let (anna, ben) = (somebody(&world, "anna").await, somebody(&world, "ben").await);
     let (text, _) = document(&world, &anna).await;
@@ -227,7 +227,7 @@ async fn until(asked: &AtomicBool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_uploads_hold_up_nobody_and_each_person_has_one() {
+async fn import_by_a_slow_upload_holds_up_nobody_and_each_person_has_one() {
     let world = World::new().await;
     let people = [world.person("anna").await, world.person("ben").await, world.person("carla").await];
     let dora = somebody(&world, "dora").await;
@@ -256,7 +256,7 @@ async fn slow_uploads_hold_up_nobody_and_each_person_has_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_whoever_may_not_import_nothing_is_read() {
+async fn import_reads_nothing_of_a_caller_who_may_not_import() {
     let world = World::new().await;
     let [out, suspended, restricted, leaving] = ["anna", "ben", "carla", "dora"].map(|name| world.person(name));
     let (out, suspended, restricted, leaving) = (out.await, suspended.await, restricted.await, leaving.await);

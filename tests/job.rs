@@ -155,7 +155,7 @@ async fn what_fails_is_tried_again_later_and_what_nobody_knows_is_not() {
 }
 
 #[tokio::test]
-async fn staff_see_the_jobs_and_not_whom_they_are_about() {
+async fn job_list_shows_staff_the_jobs_and_not_whom_they_are_about() {
     let world = World::new().await;
     let (anna, ben) = (world.person("anna").await, world.person("ben").await);
     let subject = subject_of(&world, &anna).await;

@@ -10,7 +10,24 @@ use serde_json::Value;
 use crate::support::{World, expect};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
-const FORMATS: [&str; 7] = ["date", "date-time", "uuid", "int32", "int64", "float", "double"];
+/// Formats that generators know, and ours, which they take as plain texts.
+const FORMATS: [&str; 15] = [
+    "date",
+    "date-time",
+    "uuid",
+    "int32",
+    "int64",
+    "float",
+    "double",
+    "email",
+    "breach-reference",
+    "country-code",
+    "hospital-id",
+    "own-words",
+    "reason",
+    "sign-in-code",
+    "time-zone",
+];
 
 /// Writes `openapi/openapi.json` anew if `UPDATE_OPENAPI` is set; otherwise compares it.
 #[test]
@@ -117,6 +134,62 @@ fn formats_media_types_and_references_are_those_that_generators_know() {
             assert!(property["description"].is_string(), "{name}.{field} is not described");
         }
     }
+}
+
+#[test]
+fn examples_keep_their_schemas() {
+    let document = document();
+    let schemas = document["components"]["schemas"].as_object().expect("schemas");
+    let (mut checked, mut faults) = (0, Vec::new());
+    for (name, schema) in schemas {
+        let Some(example) = schema.get("example") else { continue };
+        let whole = serde_json::json!({
+            "$ref": format!("#/components/schemas/{name}"), "components": { "schemas": schemas },
+        });
+        let schema = domain::schema::Schema::new(&whole, &[]).expect("a schema");
+        faults.extend(schema.faults(example).into_iter().map(|fault| format!("{name}: {fault:?}")));
+        checked += 1;
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(checked >= 50, "only {checked} examples");
+}
+
+/// The name of a test begins with the id of the operation that it proves, so that the tests of an operation are found
+/// by its id.
+#[test]
+fn each_operation_has_tests_of_its_name() {
+    let kept = std::fs::read_to_string(FILE).expect("the document is there");
+    let document: Value = serde_json::from_str(&kept).expect("JSON");
+    let ids = operations(&document).map(|(_, _, operation)| operation["operationId"].as_str().expect("an id"));
+    let ids: BTreeSet<&str> = ids.collect();
+    assert!(ids.len() >= 70, "{ids:?}");
+    let begins = |test: &str, id: &str| test == id || test.strip_prefix(id).is_some_and(|rest| rest.starts_with('_'));
+    // `work_day_submit_batch_…` is a test of `work_day_submit_batch` and none of `work_day_submit`.
+    let of = |test: &String| ids.iter().copied().filter(|id| begins(test, id)).max_by_key(|id| id.len());
+    let tests = tests_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"));
+    let tested: BTreeSet<&str> = tests.iter().filter_map(of).collect();
+    let untested: Vec<&&str> = ids.difference(&tested).collect();
+    assert!(untested.is_empty(), "no test begins with the name of {untested:?}");
+}
+
+/// The names of all test functions in the sources of a folder.
+fn tests_in(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            names.extend(tests_in(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).expect("text");
+            let lines = text.lines().map(str::trim);
+            for (attribute, line) in lines.clone().zip(lines.skip(1)) {
+                let is_test = ["#[test]", "#[tokio::test"].iter().any(|start| attribute.starts_with(start));
+                let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ").filter(|_| is_test);
+                names.extend(function.and_then(|rest| rest.split('(').next()).map(str::to_owned));
+            }
+        }
+    }
+    names
 }
 
 fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {

@@ -43,7 +43,7 @@ async fn downloaded(world: &World, person: &Person, purpose: &str) -> Vec<Value>
 }
 
 #[tokio::test]
-async fn every_decision_has_a_receipt_that_anybody_can_check() {
+async fn receipt_get_gives_every_decision_a_receipt_that_anybody_can_check() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     for granted in [false, false, true] {
@@ -105,7 +105,7 @@ fn means_something(receipt: &Value) {
 }
 
 #[tokio::test]
-async fn receipts_name_the_controller_as_it_was_set_up() {
+async fn receipt_get_names_the_controller_as_it_was_set_up() {
     let world = World::new().await;
     let text = |text: &str| Some(text.to_owned());
     let controller = Controller {
@@ -127,7 +127,7 @@ async fn receipts_name_the_controller_as_it_was_set_up() {
 }
 
 #[tokio::test]
-async fn receipts_are_everybodys_own() {
+async fn receipt_get_shows_a_receipt_to_its_owner_only() {
     let world = World::new().await;
     let (anna, ben) = (world.person("anna").await, world.person("ben").await);
     let receipt = downloaded(&world, &anna, "work_hours").await.remove(0);

@@ -30,7 +30,7 @@ async fn me(world: &World, token: &Value) -> TestResponse {
 }
 
 #[tokio::test]
-async fn who_asks_twice_is_given_the_same_and_stays_signed_in() {
+async fn auth_refresh_gives_the_same_token_twice_and_the_session_lives_on() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     // Twenty requests at once, and one more, because the answers got lost.
@@ -59,7 +59,7 @@ async fn who_asks_twice_is_given_the_same_and_stays_signed_in() {
 }
 
 #[tokio::test]
-async fn whoever_else_or_later_shows_a_used_token_ends_the_session() {
+async fn auth_refresh_ends_the_session_when_another_client_or_a_late_one_shows_a_used_token() {
     for (client, device, seconds) in [
         (("198.51.100.8", HOME.1), None, 1),
         ((HOME.0, "Somebody's app/1.0"), None, 1),
@@ -79,7 +79,7 @@ async fn whoever_else_or_later_shows_a_used_token_ends_the_session() {
 }
 
 #[tokio::test]
-async fn once_the_next_token_is_used_the_one_before_ends_the_session() {
+async fn auth_refresh_ends_the_session_when_a_token_comes_back_after_the_next_was_used() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let next = expect(refresh_by(&world, HOME, None, &anna.refresh_token).await, StatusCode::OK).await;
@@ -91,7 +91,7 @@ async fn once_the_next_token_is_used_the_one_before_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_device_is_the_same_client_in_whatever_network() {
+async fn auth_refresh_knows_a_device_in_any_network() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let secret = Some("aVd2YpfVnSx1sAc1bJHi0m0X3n0PqJd0oWq1uKf3a9w");
@@ -102,7 +102,7 @@ async fn a_device_is_the_same_client_in_whatever_network() {
 }
 
 #[tokio::test]
-async fn neither_the_token_nor_who_used_it_is_stored_in_clear() {
+async fn auth_refresh_stores_neither_the_token_nor_its_client_in_clear() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let grant = expect(refresh_by(&world, HOME, None, &anna.refresh_token).await, StatusCode::OK).await;

@@ -303,7 +303,7 @@ async fn only_who_consents_and_is_not_restricted_is_read_and_each_read_is_on_rec
 }
 
 #[tokio::test]
-async fn who_moved_counts_where_most_days_were() {
+async fn statistics_by_state_counts_people_who_moved_where_most_days_were() {
     let world = World::new().await;
     let period = closed(&world);
     // Everybody has a newer profile by now; the days are older than it.
@@ -373,7 +373,7 @@ async fn what_is_asked_for_wrongly_is_refused_with_the_field() {
 }
 
 #[tokio::test]
-async fn a_planned_quarter_is_released_by_night_and_revised_as_scheduled() {
+async fn statistics_periods_lists_a_planned_quarter_that_is_released_by_night_and_revised_as_scheduled() {
     let world = World::new().await;
     let next = Quarter::of(world.clock.now().date_naive()).next();
     let revision = Some(Revision { percent: 40, after_days: 60 });
@@ -467,7 +467,7 @@ async fn a_late_revision_is_made_by_night_and_replaces_the_release_as_a_whole() 
 
 /// The list of hospitals with cells is fixed before the quarter begins, and is on record.
 #[tokio::test]
-async fn a_hospital_counts_from_the_next_quarter_on_and_the_list_is_on_record() {
+async fn statistics_parameters_lists_a_hospital_from_the_next_quarter_on_as_the_log_does() {
     let world = World::new().await;
     let period = closed(&world);
     let first = hospital::add(&world.app, &[HOSPITAL.to_owned(), HOSPITAL.to_owned()]).await.expect("added");
@@ -509,7 +509,7 @@ async fn a_hospital_counts_from_the_next_quarter_on_and_the_list_is_on_record() 
 }
 
 #[tokio::test]
-async fn csv_has_the_same_rows_and_the_sheet_says_what_holds() {
+async fn statistics_by_state_has_the_same_rows_as_csv_and_the_sheet_says_what_holds() {
     let world = World::new().await;
     let period = closed(&world);
     staff(&world.app, "many", 120, work(Specialty::Surgery, RoleLevel::Nurse), period).await;
@@ -531,6 +531,43 @@ async fn csv_has_the_same_rows_and_the_sheet_says_what_holds() {
         (moved.status, moved.header("location")),
         (StatusCode::PERMANENT_REDIRECT, Some("/v1/analytics/by-state?state=BY"))
     );
+}
+
+#[tokio::test]
+async fn statistics_by_state_role_shows_the_table_that_the_small_plan_draws() {
+    let world = World::new().await;
+    let period = closed(&world);
+    // As long as nobody has registered, a plan may begin with a quarter that is over.
+    let small = Policy { plan: Plan::Small, revision: None };
+    release::plan(&world.app, period, small).await.expect("planned");
+    staff(&world.app, "many", 120, work(Specialty::Surgery, RoleLevel::Nurse), period).await;
+    release::make(&world.app, period, 0).await.expect("released");
+    let shown = stats(&world, "/v1/analytics/by-state-role").await;
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    assert_eq!((&shown[0]["state_code"], &shown[0]["role_level"]), (&json!("BY"), &json!("nurse")));
+    assert_eq!(shown[0].get("specialty"), None, "over all specialties");
+    assert_eq!(stats(&world, "/v1/analytics/by-state-role?state=BY").await, shown);
+    assert_eq!(stats(&world, "/v1/analytics/by-state-role?state=HH").await, [Value::Null; 0]);
+    let hidden = get(&world, "/v1/analytics/by-state-role?suppressed=true").await.json();
+    assert_eq!(hidden["suppressed"].as_array().map(Vec::len), Some(16 * 6 - 1));
+}
+
+#[tokio::test]
+async fn statistics_by_hospital_names_the_cells_of_listed_hospitals_only() {
+    let world = World::new().await;
+    let period = closed(&world);
+    hospital::add(&world.app, &[HOSPITAL.to_owned(), "klinik-im-tal".to_owned()]).await.expect("added");
+    release::make(&world.app, period, 0).await.expect("released");
+    let hidden = async |more: &str| {
+        let answer = get(&world, &format!("/v1/analytics/by-hospital?suppressed=true{more}")).await.json();
+        assert_eq!(answer["stats"], json!([]), "nobody works there");
+        let hidden = answer["suppressed"].as_array().expect("a list").clone();
+        hidden.iter().map(|hidden| hidden["cell"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    let of = |hospital: &str| ["doctor", "nurse", "other"].map(|group| format!("{hospital}/{group}"));
+    assert_eq!(hidden("").await, [of("klinik-im-tal"), of(HOSPITAL)].concat());
+    assert_eq!(hidden(&format!("&hospital_id={HOSPITAL}")).await, of(HOSPITAL));
+    assert_eq!(hidden("&hospital_id=klinik-von-morgen").await, [""; 0]);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ async fn decide(world: &World, person: &Person, purpose: &str, granted: bool) ->
 }
 
 #[tokio::test]
-async fn while_processing_is_restricted_data_is_stored_and_nothing_else() {
+async fn restriction_decide_leaves_data_stored_and_allows_nothing_else() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     expect(submit(&world, &anna, "2025-12-08").await, StatusCode::CREATED).await;
@@ -58,7 +58,7 @@ async fn while_processing_is_restricted_data_is_stored_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn while_processing_is_restricted_nothing_is_removed_for_its_age() {
+async fn restriction_decide_keeps_records_from_being_removed_for_their_age() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     expect(submit(&world, &anna, "2025-12-08").await, StatusCode::CREATED).await;
@@ -75,7 +75,7 @@ async fn while_processing_is_restricted_nothing_is_removed_for_its_age() {
 }
 
 #[tokio::test]
-async fn an_objection_ends_a_consent_and_bars_a_new_one() {
+async fn objection_decide_ends_a_consent_and_bars_a_new_one() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let answer = object(&world, &anna, "work_hours", true).await;

@@ -29,7 +29,7 @@ async fn set(world: &World, person: &Person, kind: &str, days: Value) -> poem::t
 }
 
 #[tokio::test]
-async fn what_outlived_its_time_is_removed_once_a_day_and_shown_before() {
+async fn retention_get_shows_what_is_due_before_it_is_removed_once_a_day() {
     let world = World::new().await;
     let (anna, ben) = (world.person("anna").await, world.person("ben").await);
     submit_day(&world, &anna, "2025-12-08").await;
@@ -81,7 +81,7 @@ async fn what_outlived_its_time_is_removed_once_a_day_and_shown_before() {
 }
 
 #[tokio::test]
-async fn a_rule_of_ones_own_can_be_taken_back_before_it_removes_anything() {
+async fn retention_set_leaves_time_to_take_a_rule_back_before_it_removes_anything() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     submit_day(&world, &anna, "2025-12-08").await;
@@ -108,7 +108,7 @@ async fn days_left(world: &World, person: &Person) -> usize {
 /// A thief of a session can't remove records by a shorter rule: the person is told, and has a grace to set the rule
 /// back.
 #[tokio::test]
-async fn a_shorter_rule_is_told_waits_however_often_it_is_set_and_is_taken_back() {
+async fn retention_set_tells_of_a_shorter_rule_that_waits_however_often_it_is_set_and_is_taken_back() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     submit_day(&world, &anna, "2025-12-08").await;
@@ -143,7 +143,7 @@ async fn a_shorter_rule_is_told_waits_however_often_it_is_set_and_is_taken_back(
 
 /// Returning to the kind's own rule may shorten the time that counted before. Such a return waits too, on every server.
 #[tokio::test]
-async fn a_return_to_the_shorter_rule_of_the_kind_waits_as_well() {
+async fn retention_set_back_to_the_shorter_rule_of_the_kind_waits_as_well() {
     let world = World::new().await;
     let settings = Settings { connections: 4, ..Settings::new(world.folder.clone(), world.clock.clone()) };
     let servers = [world.app.clone(), world.another(&settings).await];
@@ -178,7 +178,7 @@ async fn a_return_to_the_shorter_rule_of_the_kind_waits_as_well() {
 
 /// The letters are limited, but setting a rule back is not.
 #[tokio::test]
-async fn whoever_uses_the_letters_up_keeps_nobody_from_setting_a_rule_back() {
+async fn retention_set_takes_a_rule_back_when_the_letters_are_used_up() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let mut refused = 0;
@@ -217,7 +217,7 @@ async fn very_many_people_are_due_at_once() {
 }
 
 #[tokio::test]
-async fn the_overview_says_what_a_fold_of_the_log_says() {
+async fn overview_get_says_what_a_fold_of_the_log_says() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     for date in ["2025-12-08", "2025-12-09", "2025-12-10"] {

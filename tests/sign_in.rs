@@ -98,7 +98,7 @@ async fn somebody_registers_submits_a_day_and_sees_it() {
 }
 
 #[tokio::test]
-async fn registering_answers_201_with_all_five_fields_and_keeps_the_address_in_lower_case() {
+async fn auth_register_answers_201_with_all_five_fields_and_keeps_the_address_in_lower_case() {
     let world = World::new().await;
     let code = world.code("anna@klinik.example").await;
     let answer =
@@ -120,7 +120,7 @@ async fn registering_answers_201_with_all_five_fields_and_keeps_the_address_in_l
 }
 
 #[tokio::test]
-async fn a_code_is_mailed_to_known_and_unknown_addresses_alike() {
+async fn auth_code_is_mailed_to_known_and_unknown_addresses_alike() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     // Anna has asked once, to register. The stranger asks once more, so that both have the same number of requests
@@ -148,7 +148,7 @@ async fn a_code_is_mailed_to_known_and_unknown_addresses_alike() {
 }
 
 #[tokio::test]
-async fn a_letter_holds_the_code_and_only_its_owner_may_read_it() {
+async fn auth_code_is_in_a_letter_that_only_its_owner_may_read() {
     let world = World::new().await;
     let answer = post(&world, "/v1/auth/code", &json!({ "email": "anna@klinik.example" })).await;
     assert_eq!(answer.0.status(), StatusCode::ACCEPTED);
@@ -203,7 +203,7 @@ async fn only_who_has_a_valid_code_learns_whether_an_address_is_known() {
 }
 
 #[tokio::test]
-async fn a_code_is_bound_to_its_address() {
+async fn auth_login_takes_a_code_for_its_own_address_only() {
     let world = World::new().await;
     let (anna, ben) = (world.person("anna").await, world.person("ben").await);
     let (for_anna, for_ben) = (world.code(&anna.email).await, world.code(&ben.email).await);
@@ -224,7 +224,7 @@ async fn a_code_is_bound_to_its_address() {
 }
 
 #[tokio::test]
-async fn of_fifty_who_show_a_code_at_once_one_gets_in() {
+async fn auth_login_lets_one_of_fifty_in_who_show_a_code_at_once() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let code = world.code(&anna.email).await;
@@ -247,7 +247,7 @@ async fn of_fifty_who_show_a_code_at_once_one_gets_in() {
 }
 
 #[tokio::test]
-async fn of_fifty_who_register_with_a_code_at_once_one_gets_an_account() {
+async fn auth_register_makes_one_account_for_fifty_who_show_a_code_at_once() {
     let world = World::new().await;
     let code = world.code("anna@klinik.example").await;
     let client = world.client();
@@ -262,7 +262,7 @@ async fn of_fifty_who_register_with_a_code_at_once_one_gets_an_account() {
 }
 
 #[tokio::test]
-async fn after_five_wrong_tries_even_the_right_code_is_refused() {
+async fn auth_login_refuses_even_the_right_code_after_five_wrong_tries() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     for (wrong_tries, status) in [(4, StatusCode::OK), (5, StatusCode::UNAUTHORIZED)] {
@@ -278,7 +278,7 @@ async fn after_five_wrong_tries_even_the_right_code_is_refused() {
 }
 
 #[tokio::test]
-async fn a_code_is_good_for_ten_minutes() {
+async fn auth_login_takes_a_code_for_ten_minutes() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     for (seconds, status) in [(590, StatusCode::OK), (601, StatusCode::UNAUTHORIZED)] {
@@ -290,7 +290,7 @@ async fn a_code_is_good_for_ten_minutes() {
 }
 
 #[tokio::test]
-async fn a_newer_code_replaces_the_older() {
+async fn auth_login_refuses_a_code_that_a_newer_one_replaced() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let older = world.code(&anna.email).await;
@@ -305,7 +305,7 @@ async fn a_newer_code_replaces_the_older() {
 }
 
 #[tokio::test]
-async fn an_address_gets_five_codes_in_fifteen_minutes() {
+async fn auth_code_is_sent_to_an_address_five_times_in_fifteen_minutes() {
     let world = World::new().await;
     let mut last = String::new();
     for written in [
@@ -333,7 +333,7 @@ async fn an_address_gets_five_codes_in_fifteen_minutes() {
 }
 
 #[tokio::test]
-async fn refreshing_rotates_and_a_replayed_token_ends_the_session() {
+async fn auth_refresh_rotates_the_token_and_a_replayed_one_ends_the_session() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let next =
@@ -360,7 +360,7 @@ async fn refreshing_rotates_and_a_replayed_token_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_session_ends_after_thirty_days_however_often_it_is_refreshed() {
+async fn auth_refresh_keeps_a_session_for_thirty_days_and_no_longer() {
     let world = World::new().await;
     let mut anna = world.person("anna").await;
     for _ in 0..2 {
@@ -375,7 +375,7 @@ async fn a_session_ends_after_thirty_days_however_often_it_is_refreshed() {
 }
 
 #[tokio::test]
-async fn signing_out_ends_access_at_once_and_leaves_other_sessions_alone() {
+async fn auth_logout_ends_access_at_once_and_leaves_other_sessions_alone() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let other = sign_in(&world, &anna.email).await;
@@ -547,7 +547,7 @@ async fn an_address_that_was_moved_to_another_person_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_was_moved_to_another_person_gives_nothing() {
+async fn auth_refresh_gives_nothing_for_a_token_that_was_moved_to_another_person() {
     let world = World::new().await;
     let (anna, ben) = (world.person("anna").await, world.person("ben").await);
     let (a, b) = (subject_of(&world, &anna).await, subject_of(&world, &ben).await);
@@ -569,7 +569,7 @@ async fn a_refresh_token_that_was_moved_to_another_person_gives_nothing() {
 }
 
 #[tokio::test]
-async fn a_forged_staff_role_lets_nobody_in() {
+async fn auth_login_lets_nobody_in_with_a_forged_staff_role() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let a = subject_of(&world, &anna).await;

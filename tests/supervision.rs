@@ -137,6 +137,20 @@ async fn a_postgresql_that_cannot_come_back_ends_the_server_with_a_code_of_its_o
     assert_eq!(refused.status.code(), Some(75), "{}", crate::program::text(&refused));
 }
 
+#[tokio::test]
+async fn health_get_answers_without_the_database() {
+    let world = World::new().await;
+    let name = &world.database.address.database;
+    let closing = format!(
+        "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    );
+    world.suite.superuser("postgres").await.batch_execute(&closing).await.expect("the database is closed");
+    assert!(lacking(&world).await.starts_with("read, write"));
+    let answer = expect(world.client().get("/health").send().await, StatusCode::OK).await;
+    assert_eq!(answer["status"], "ok");
+}
+
 /// The needs that `/ready` of a world names as lacking; empty if it is ready.
 async fn lacking(world: &World) -> String {
     let answer = world.client().get("/ready").send().await;
@@ -162,7 +176,7 @@ async fn lacking_until(world: &World, wanted: &str) {
 }
 
 #[tokio::test]
-async fn ready_names_what_does_not_hold() {
+async fn ready_get_names_what_does_not_hold() {
     let world = World::new().await;
     assert_eq!(lacking(&world).await, "tree.", "nobody has looked after the tree yet");
     lacking_until(&world, "").await;
@@ -199,7 +213,7 @@ async fn ready_names_what_does_not_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_many_ask_one_look_at_the_database_goes_on() {
+async fn ready_get_looks_at_the_database_once_however_many_ask() {
     let world = World::new().await;
     let mut superuser = world.superuser().await;
     let lock = superuser.transaction().await.expect("begun");
@@ -226,7 +240,7 @@ async fn however_many_ask_one_look_at_the_database_goes_on() {
 
 /// The result of a check is kept for some seconds: requests in this time are answered without another check.
 #[tokio::test(flavor = "multi_thread")]
-async fn many_who_ask_are_answered_by_few_looks() {
+async fn ready_get_answers_many_requests_by_few_looks() {
     let world = World::new().await;
     let superuser = world.superuser().await;
     let counted = "CREATE SEQUENCE public.looks;

@@ -29,7 +29,7 @@ fn unreadable() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_persons_data_opens_for_a_reason_that_nobody_can_read() {
+async fn data_open_and_request_extend_refuse_a_reason_that_nobody_can_read() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     staff::add(&world.app, "carla@lethe.example", Role::Compliance).await.expect("added");

@@ -33,7 +33,7 @@ use transparency::{Checkpoint, InclusionProof, LogKey, Policy, check_consistency
 
 use crate::{
     left_out::{lacking_go, left_out},
-    steps::{Answer, erase, let_pass, submit_day},
+    steps::{Answer, erase, let_pass, problem, submit_day},
     support::{Person, World, day, expect},
 };
 
@@ -341,7 +341,7 @@ async fn signed_at_size(world: &World, size: u64) -> Checkpoint {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_verifies_and_every_old_proof_holds_after_erasures() {
+async fn audit_proof_holds_after_erasures_in_a_log_that_verifies() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     submit_day(&world, &anna, "2025-12-08").await;
@@ -373,14 +373,69 @@ async fn a_log_verifies_and_every_old_proof_holds_after_erasures() {
     }
     let target = format!("/v1/log/consistency?from={}&to={}", before.size, after.size);
     let answer = expect(world.client().get(target).send().await, StatusCode::OK).await;
-    let hashes: Vec<transparency::Hash> = answer["hashes"]
-        .as_array()
-        .expect("hashes")
-        .iter()
-        .map(|hash| transparency::Hash::parse_hash(hash.as_str().expect("text")).expect("a hash"))
-        .collect();
-    assert!(check_consistency(&hashes, (before.size, before.root), (after.size, after.root)));
+    assert!(check_consistency(&hashes_of(&answer), (before.size, before.root), (after.size, after.root)));
     assert_eq!(said(&world, &[&before, &after], None).await, []);
+}
+
+/// The hashes of a proof of consistency.
+fn hashes_of(answer: &Value) -> Vec<transparency::Hash> {
+    let hashes = answer["hashes"].as_array().expect("hashes").iter();
+    hashes.map(|hash| transparency::Hash::parse_hash(hash.as_str().expect("text")).expect("a hash")).collect()
+}
+
+#[tokio::test]
+async fn log_checkpoint_is_the_newest_and_signed_by_the_logs_key() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    covered(&world).await;
+    submit_day(&world, &anna, "2025-12-08").await;
+    let newest = covered(&world).await;
+    let answer = Answer::of(world.client().get("/v1/log/checkpoint").send().await).await;
+    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, Some("text/plain; charset=utf-8")));
+    assert_eq!(Checkpoint::verify(&answer.text, &key(&world).await).expect("signed"), newest);
+}
+
+#[tokio::test]
+async fn log_trees_names_the_key_and_the_size_of_the_tree() {
+    let world = World::new().await;
+    world.person("anna").await;
+    let newest = covered(&world).await;
+    let answer = expect(world.client().get("/v1/log/trees").send().await, StatusCode::OK).await;
+    assert_eq!(answer["vkey"].as_str(), Some(key(&world).await.vkey().as_str()));
+    let tree = json!({ "tree": 1, "origin": newest.origin, "begins": 0, "size": newest.size });
+    assert_eq!(answer["trees"], json!([tree]));
+}
+
+#[tokio::test]
+async fn log_inclusion_proves_each_leaf_under_the_newest_checkpoint() {
+    let world = World::new().await;
+    world.person("anna").await;
+    let (newest, key) = (covered(&world).await, key(&world).await);
+    for (index, leaf) in (0..).zip(leaf_hashes(&world.superuser().await).await) {
+        let answer = Answer::of(world.client().get(format!("/v1/log/proofs/{index}")).send().await).await;
+        let proof = InclusionProof::parse(&answer.text).unwrap_or_else(|_| panic!("{answer:?}"));
+        assert_eq!((proof.index, proof.leaf.as_deref()), (index, Some(leaf.0.as_slice())));
+        assert_eq!(Checkpoint::verify(&proof.checkpoint, &key).expect("signed").size, newest.size);
+        assert!(check_inclusion(&proof.hashes, newest.size, newest.root, index, leaf), "leaf {index}");
+    }
+    let beyond = world.client().get(format!("/v1/log/proofs/{}", newest.size)).send().await;
+    problem(beyond, StatusCode::NOT_FOUND, "missing").await;
+}
+
+#[tokio::test]
+async fn log_consistency_proves_that_the_tree_only_grew() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let older = covered(&world).await;
+    submit_day(&world, &anna, "2025-12-08").await;
+    let newer = covered(&world).await;
+    // Without `to` the proof leads to the newest checkpoint.
+    let target = format!("/v1/log/consistency?from={}", older.size);
+    let answer = expect(world.client().get(target).send().await, StatusCode::OK).await;
+    assert_eq!((&answer["from"], &answer["to"]), (&json!(older.size), &json!(newer.size)));
+    let hashes = hashes_of(&answer);
+    assert!(check_consistency(&hashes, (older.size, older.root), (newer.size, newer.root)));
+    assert!(!check_consistency(&hashes, (older.size, newer.root), (newer.size, newer.root)), "of another tree");
 }
 
 #[tokio::test]
@@ -390,16 +445,6 @@ async fn tiles_are_files_for_everybody_and_entries_for_staff_only() {
     submit_days(&world, &anna, "2025-01-01", 270).await;
     let checkpoint = covered(&world).await;
     let client = world.client();
-    let get = async |path: &str| Answer::of(client.get(format!("/v1/log/{path}")).send().await).await;
-    let answer = get("checkpoint").await;
-    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, Some("text/plain; charset=utf-8")));
-    assert_eq!(Checkpoint::verify(&answer.text, &key(&world).await).expect("signed"), checkpoint);
-    let trees = expect(client.get("/v1/log/trees").send().await, StatusCode::OK).await;
-    assert_eq!(
-        (&trees["trees"][0]["tree"], trees["vkey"].as_str()),
-        (&json!(1), Some(key(&world).await.vkey().as_str()))
-    );
-
     let bytes = client.get("/v1/log/tile/0/000").send().await;
     let headers = bytes.0.headers().clone();
     assert_eq!(bytes.0.into_body().into_bytes().await.expect("bytes").len(), 8192);

@@ -60,7 +60,7 @@ fn count(events: &[String], name: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_day_is_created_amended_and_left_alone() {
+async fn work_day_submit_creates_a_day_amends_it_and_leaves_it_alone() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let before = world.clock.now();
@@ -100,7 +100,7 @@ async fn a_day_is_created_amended_and_left_alone() {
 }
 
 #[tokio::test]
-async fn time_is_given_in_hours_or_minutes_and_rounded_to_the_minute() {
+async fn work_day_submit_takes_hours_or_minutes_and_rounds_to_the_minute() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let planned = [
@@ -144,7 +144,7 @@ async fn time_is_given_in_hours_or_minutes_and_rounded_to_the_minute() {
 }
 
 #[tokio::test]
-async fn hours_and_minutes_that_disagree_are_refused() {
+async fn work_day_submit_refuses_hours_and_minutes_that_disagree() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let client = world.superuser().await;
@@ -162,7 +162,7 @@ async fn hours_and_minutes_that_disagree_are_refused() {
 }
 
 #[tokio::test]
-async fn a_batch_counts_what_it_created_amended_and_left_alone() {
+async fn work_day_submit_batch_counts_what_it_created_amended_and_left_alone() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let counts = |created: u32, updated: u32, unchanged: u32| json!({ "created_count": created, "updated_count": updated, "unchanged_count": unchanged });
@@ -184,7 +184,7 @@ async fn a_batch_counts_what_it_created_amended_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_batch_is_stored_whole_or_not_at_all() {
+async fn work_day_submit_batch_stores_all_days_or_none() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     expect(submit(&world, &anna, &ago(&world, 5, 8.0)).await, StatusCode::CREATED).await;
@@ -209,7 +209,7 @@ async fn a_batch_is_stored_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_batch_holds_a_leap_year_and_no_more() {
+async fn work_day_submit_batch_takes_a_leap_year_and_no_more() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let days = |count: u64| (0..count).map(|back| ago(&world, back, 8.0)).collect::<Vec<_>>();
@@ -232,7 +232,7 @@ async fn a_batch_holds_a_leap_year_and_no_more() {
 }
 
 #[tokio::test]
-async fn days_are_listed_by_range_oldest_first() {
+async fn work_day_list_shows_a_range_oldest_first() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let days: Vec<Value> = [400, 7, 92, 0, 31, 30].map(|back| ago(&world, back, 8.0)).into();
@@ -250,7 +250,7 @@ async fn days_are_listed_by_range_oldest_first() {
 }
 
 #[tokio::test]
-async fn a_range_may_be_open_at_either_end_and_costs_no_more() {
+async fn work_day_list_takes_a_range_that_is_open_at_either_end_and_costs_no_more() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let days: Vec<Value> = [400, 31, 0].map(|back| ago(&world, back, 8.0)).into();
@@ -259,8 +259,7 @@ async fn a_range_may_be_open_at_either_end_and_costs_no_more() {
     for (query, expected) in [
         (format!("?from={}", date(31)), vec![date(31), date(0)]),
         (format!("?to={}", date(31)), vec![date(400), date(31)]),
-        ("?from=0001-01-01&to=9999-12-31".to_owned(), vec![date(400), date(31), date(0)]),
-        ("?from=-262143-01-01&to=%2B262142-12-31".to_owned(), vec![date(400), date(31), date(0)]),
+        ("?from=0000-01-01&to=9999-12-31".to_owned(), vec![date(400), date(31), date(0)]),
     ] {
         let client = world.client();
         let request = anna.sign(client.get(format!("/v1/work-events/me{query}"))).send();
@@ -273,7 +272,7 @@ async fn a_range_may_be_open_at_either_end_and_costs_no_more() {
 }
 
 #[tokio::test]
-async fn paging_visits_each_day_once_in_order() {
+async fn work_day_list_shows_each_day_once_in_order_over_all_pages() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let days: Vec<Value> = (0..250).map(|number| ago(&world, number * 7 % 250, 8.0)).collect();
@@ -314,7 +313,7 @@ async fn paging_visits_each_day_once_in_order() {
 }
 
 #[tokio::test]
-async fn the_future_begins_where_the_person_is() {
+async fn work_day_submit_refuses_a_future_that_begins_where_the_person_is() {
     let world = World::new().await;
     let noon = (today(&world) + Days::new(1)).and_hms_opt(12, 0, 0).expect("noon is a time").and_utc();
     // At noon UTC the next day has begun on Kiritimati; at 05:00 UTC it is still the day before in California.
@@ -335,7 +334,7 @@ async fn the_future_begins_where_the_person_is() {
 }
 
 #[tokio::test]
-async fn deleting_all_days_destroys_their_keys_and_nothing_else() {
+async fn work_day_delete_all_destroys_the_keys_of_the_days_and_nothing_else() {
     let world = World::new().await;
     let (anna, ben) = (world.person("anna").await, world.person("ben").await);
     let days = [ago(&world, 0, 8.0), ago(&world, 1, 8.0), ago(&world, 100, 8.0)];
@@ -402,7 +401,7 @@ async fn submissions_and_deletions_at_once_leave_everything_readable() {
 }
 
 #[tokio::test]
-async fn of_many_who_submit_a_day_at_once_one_creates_it_and_none_fails() {
+async fn work_day_submit_by_many_at_once_creates_a_day_once_and_never_fails() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let client = world.client();
@@ -416,7 +415,7 @@ async fn of_many_who_submit_a_day_at_once_one_creates_it_and_none_fails() {
 }
 
 #[tokio::test]
-async fn a_repeated_request_answers_as_the_first_did() {
+async fn work_day_submit_answers_a_repeated_request_as_the_first() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let body = ago(&world, 0, 9.0);
@@ -442,7 +441,7 @@ async fn a_repeated_request_answers_as_the_first_did() {
 }
 
 #[tokio::test]
-async fn a_key_with_another_body_is_refused_and_everybody_has_keys_of_their_own() {
+async fn work_day_submit_refuses_a_key_with_another_body_and_everybody_has_keys_of_their_own() {
     let world = World::new().await;
     let (anna, ben) = (world.person("anna").await, world.person("ben").await);
     let first = submit_once(&world, &anna, "k-1", &ago(&world, 0, 9.0)).await;
@@ -478,7 +477,7 @@ async fn a_key_with_another_body_is_refused_and_everybody_has_keys_of_their_own(
 }
 
 #[tokio::test]
-async fn a_key_is_free_again_after_a_day() {
+async fn work_day_submit_takes_a_key_again_after_a_day() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let first = submit_once(&world, &anna, "k-1", &ago(&world, 0, 9.0)).await;
@@ -497,7 +496,7 @@ async fn a_key_is_free_again_after_a_day() {
 }
 
 #[tokio::test]
-async fn of_many_requests_with_one_key_at_once_one_is_carried_out() {
+async fn work_day_submit_carries_out_one_of_many_requests_with_one_key_at_once() {
     let world = World::new().await;
     let anna = world.person("anna").await;
     let client = world.client();
