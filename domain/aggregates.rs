@@ -1,11 +1,10 @@
-//! Lists all aggregates and all types of events. A new aggregate needs a line in [`AGGREGATES`] and a line in
-//! `whole_state/mod.rs`; a test fails if either is missing.
+//! Lists all aggregates and all types of events. A new aggregate needs a line in `aggregates!`; a test fails if it is
+//! missing.
 
-use crate::{
+pub(crate) use crate::{
     desk::{alert::Alert, breach::Breach, drill::Drill, extension::Extension},
-    event::{About, Described, EventTypes},
     identity::{account::Account, suspension::Suspension},
-    log::{access, origin::LogOrigin},
+    log::origin::LogOrigin,
     operation::key_ring::KeyRing,
     records::record::Record,
     rights::{
@@ -16,6 +15,11 @@ use crate::{
         hospital::HospitalLists,
         release::{Plans, Release},
     },
+};
+
+use crate::{
+    event::{About, Described, EventTypes},
+    log::access,
 };
 
 /// An aggregate as the log sees it: the type of its streams, the types of its events, and what follows from them.
@@ -46,26 +50,42 @@ impl Description {
     }
 }
 
-pub const AGGREGATES: &[Description] = &[
-    Description::of::<Account>("Account"),
-    Description::of::<Suspension>("Suspension"),
-    Description::of::<Record>("Record"),
-    Description::of::<Consent>("Consent"),
-    Description::of::<Export>("Export"),
-    Description::of::<Deletion>("Deletion"),
-    Description::of::<Restriction>("Restriction"),
-    Description::of::<Hold>("Hold"),
-    Description::of::<Retention>("Retention"),
-    Description::of::<Plans>("Plans"),
-    Description::of::<HospitalLists>("HospitalLists"),
-    Description::of::<Release>("Release"),
-    Description::of::<LogOrigin>("LogOrigin"),
-    Description::of::<Alert>("Alert"),
-    Description::of::<Breach>("Breach"),
-    Description::of::<Extension>("Extension"),
-    Description::of::<Drill>("Drill"),
-    Description::of::<KeyRing>("KeyRing"),
-];
+/// Calls a macro with all aggregates, each with the name of its test.
+macro_rules! aggregates {
+    ($macro:ident) => {
+        $macro! {
+            account: Account,
+            suspension: Suspension,
+            record: Record,
+            consent: Consent,
+            export: Export,
+            deletion: Deletion,
+            restriction: Restriction,
+            hold: Hold,
+            retention: Retention,
+            plans: Plans,
+            hospital_lists: HospitalLists,
+            release: Release,
+            log_origin: LogOrigin,
+            alert: Alert,
+            breach: Breach,
+            extension: Extension,
+            drill: Drill,
+            key_ring: KeyRing,
+        }
+    };
+}
+
+macro_rules! describe {
+    ($($test:ident: $aggregate:ident),+ $(,)?) => {
+        pub const AGGREGATES: &[Description] = &[$(Description::of::<$aggregate>(stringify!($aggregate))),+];
+    };
+}
+
+aggregates!(describe);
+
+#[cfg(test)]
+pub(crate) use aggregates;
 
 /// Every type of event that the log may hold: the types of all aggregates, then the types of entries about reads,
 /// because reads have no aggregate.

@@ -1,7 +1,9 @@
-//! Types of events, and what follows from an aggregate. Each aggregate lists its types once, beside the enum of its events. A type is never renamed,
-//! because the log holds events of this type for ever.
+//! Types of events, and what follows from an aggregate. Each aggregate lists its types once, beside the enum of its
+//! events. A type is never renamed, because the log holds events of this type for ever.
 
 use cqrs_es::Aggregate;
+
+use crate::Rule;
 
 /// The types of an aggregate's events.
 pub trait EventTypes {
@@ -19,7 +21,7 @@ pub enum About {
 }
 
 /// What follows from an aggregate. The aggregate's own file says it, once.
-pub trait Described: Aggregate<Event: EventTypes> {
+pub trait Described: Aggregate<Event: EventTypes, Error: Rule> {
     const ABOUT: About;
     /// Whether payloads are sealed with the record's key. Otherwise they hold states, times and sealed texts only, and
     /// `tests/columns.allow` names each of their fields.

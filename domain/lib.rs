@@ -17,14 +17,16 @@ pub mod number;
 pub mod operation;
 pub mod quarter;
 pub mod records;
+pub mod refusal;
 pub mod rights;
 pub mod schema;
 pub mod statistics;
 pub mod text;
 #[cfg(test)]
-mod whole_state;
+pub(crate) mod whole_state;
 
 pub use aggregates::EVENT_TYPES;
 pub use choice::{AgeGroup, Choice, Gender, RoleLevel, Source, Specialty, StateCode, TestType};
 pub use fault::Fault;
 pub use kinds::{Body, Kind};
+pub use refusal::{Refusal, Rule};

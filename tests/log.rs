@@ -30,7 +30,7 @@ use lethe::{
         desk::{
             alert,
             alert_rules::{By, Rule, Rules},
-            breach, compliance, opening,
+            breach, compliance, extension, opening,
         },
         log::{origin, published},
         operation::keys,
@@ -227,7 +227,7 @@ async fn every_sort_of_staff_event(world: &World) {
     deletion::request(&world.app, &ctx, Scope::Full, Filter::default(), None).await.expect("asked");
     let open = compliance::requests(&world.app).await.expect("listed");
     let request = open.iter().find(|open| open.subject.0 == carla).expect("an open request").request;
-    compliance::request_extend(&world.app, staff, request, "three systems").await.expect("extended");
+    extension::extend(&world.app, staff, request, "three systems").await.expect("extended");
 }
 
 const WRITERS: i64 = 8;

@@ -42,6 +42,7 @@ mod kinds;
 mod legacy;
 mod log;
 mod mail;
+mod map;
 mod openapi;
 mod passing_faults;
 mod plans;

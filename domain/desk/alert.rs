@@ -5,7 +5,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{About, Described, event_types};
+use crate::{
+    event::{About, Described, event_types},
+    refusal::{Refusal, Rule},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -94,6 +97,12 @@ pub enum AlertError {
     NotOpen,
 }
 
+impl Rule for AlertError {
+    fn refusal(&self) -> Refusal {
+        Refusal::explained("alert-not-open", "The alert is not open", format!("{self}."))
+    }
+}
+
 impl Aggregate for Alert {
     const TYPE: &'static str = "alert";
     type Command = AlertCommand;
@@ -118,6 +127,47 @@ impl Aggregate for Alert {
         self.open = matches!(event, AlertEvent::Raised { .. });
         let (AlertEvent::Raised { raised_at, pattern } | AlertEvent::Acknowledged { raised_at, pattern, .. }) = event;
         (self.raised_at, self.pattern) = (Some(raised_at), Some(pattern));
+    }
+}
+
+#[cfg(test)]
+mod histories {
+    use chrono::TimeDelta;
+
+    use proptest::{option, prelude::*, sample::select};
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked, time, word};
+
+    impl Checked for Alert {
+        const CHANGES: &[Changes] = &[
+            Changes {
+                event: "alert.raised",
+                sets: &["raised_at", "pattern", "open"],
+                clears: &["pattern.suspended_until"],
+            },
+            Changes { event: "alert.acknowledged", sets: &[], clears: &["open"] },
+        ];
+
+        fn commands() -> BoxedStrategy<AlertCommand> {
+            let severity = select(vec![Severity::Warning, Severity::Critical]);
+            let pattern = (word(), severity, word(), 1..9_u64, time(), option::of(time())).prop_map(
+                |(rule, severity, actor, count, since, suspended_until)| Pattern {
+                    rule,
+                    severity,
+                    actor,
+                    count,
+                    since,
+                    suspended_until,
+                },
+            );
+            let quiet = (0..48_i64).prop_map(TimeDelta::hours);
+            prop_oneof![
+                (pattern, time(), quiet).prop_map(|(pattern, now, quiet)| AlertCommand::Raise { pattern, now, quiet }),
+                time().prop_map(|now| AlertCommand::Acknowledge { now }),
+            ]
+            .boxed()
+        }
     }
 }
 

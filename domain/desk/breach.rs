@@ -11,6 +11,7 @@ use crate::{
     Fault,
     choice::choice,
     event::{About, Described, event_types},
+    refusal::{Refusal, Rule},
 };
 
 /// How long the controller has to notify the authority (Art. 33(1)).
@@ -182,6 +183,17 @@ pub enum BreachError {
     NotTold,
 }
 
+impl Rule for BreachError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Missing => Refusal::NotFound("breach"),
+            Self::Closed | Self::NotTold => {
+                Refusal::explained("breach", "The breach can't go on as asked", format!("{self}."))
+            }
+        }
+    }
+}
+
 impl Aggregate for Breach {
     const TYPE: &'static str = "breach";
     type Command = BreachCommand;
@@ -226,6 +238,64 @@ impl Aggregate for Breach {
 
     fn apply(&mut self, event: BreachEvent) {
         self.progress = Some(event.progress().clone());
+    }
+}
+
+#[cfg(test)]
+mod histories {
+    use proptest::{option, prelude::*, sample::select};
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked, time, word};
+
+    impl Checked for Breach {
+        const CHANGES: &[Changes] = &[
+            Changes { event: "breach.opened", sets: &[], clears: &[] },
+            Changes {
+                event: "breach.assessed",
+                sets: &[
+                    "progress.reference",
+                    "progress.nature",
+                    "progress.kinds",
+                    "progress.began_at",
+                    "progress.ended_at",
+                    "progress.risk",
+                    "progress.affected",
+                ],
+                clears: &["progress.kinds", "progress.ended_at", "progress.affected"],
+            },
+            Changes { event: "breach.notified", sets: &["progress.authority_at", "progress.people_at"], clears: &[] },
+            Changes { event: "breach.closed", sets: &["progress.closed_at"], clears: &[] },
+        ];
+
+        fn commands() -> BoxedStrategy<BreachCommand> {
+            prop_oneof![
+                3 => (time(), facts()).prop_map(|(aware_at, facts)| BreachCommand::Open { aware_at, facts }),
+                3 => facts().prop_map(BreachCommand::Assess),
+                3 => time().prop_map(BreachCommand::NotifyAuthority),
+                3 => time().prop_map(BreachCommand::NotifyPeople),
+                1 => time().prop_map(BreachCommand::Close),
+            ]
+            .boxed()
+        }
+    }
+
+    fn facts() -> impl Strategy<Value = Facts> {
+        let nature =
+            prop::collection::vec(select(vec![Nature::Confidentiality, Nature::Integrity, Nature::Availability]), 1..3);
+        let risk = select(vec![Risk::Unknown, Risk::Unlikely, Risk::Risk, Risk::High]);
+        let kinds = prop::collection::vec(word(), 0..2);
+        (word(), nature, kinds, time(), option::of(time()), risk, option::of(0..9_u64)).prop_map(
+            |(reference, nature, kinds, began_at, ended_at, risk, affected)| Facts {
+                reference,
+                nature,
+                kinds,
+                began_at,
+                ended_at,
+                risk,
+                affected,
+            },
+        )
     }
 }
 

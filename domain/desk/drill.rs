@@ -55,3 +55,21 @@ impl Aggregate for Drill {
 
     fn apply(&mut self, _: DrillEvent) {}
 }
+
+#[cfg(test)]
+mod histories {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked, time};
+
+    impl Checked for Drill {
+        const CHANGES: &[Changes] = &[Changes { event: "drill.completed", sets: &[], clears: &[] }];
+
+        fn commands() -> BoxedStrategy<DrillResult> {
+            (time(), 0..9_u32, 0..9_u32, 0..9_u32)
+                .prop_map(|(at, holds, fails, not_examined)| DrillResult { at, holds, fails, not_examined })
+                .boxed()
+        }
+    }
+}

@@ -5,7 +5,10 @@ use chrono::{DateTime, Months, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{About, Described, event_types};
+use crate::{
+    event::{About, Described, event_types},
+    refusal::{Refusal, Rule},
+};
 
 /// The deadline of a request: one month after `received_at`, or three months if it was extended.
 pub fn due_at(received_at: DateTime<Utc>, extended: bool) -> DateTime<Utc> {
@@ -54,6 +57,12 @@ pub enum ExtensionError {
     Twice,
 }
 
+impl Rule for ExtensionError {
+    fn refusal(&self) -> Refusal {
+        Refusal::explained("no-extension", "The request can't have more time", format!("{self}."))
+    }
+}
+
 impl Aggregate for Extension {
     const TYPE: &'static str = "extension";
     type Command = Extend;
@@ -75,6 +84,22 @@ impl Aggregate for Extension {
 
     fn apply(&mut self, _: ExtensionEvent) {
         self.extended = true;
+    }
+}
+
+#[cfg(test)]
+mod histories {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked, time};
+
+    impl Checked for Extension {
+        const CHANGES: &[Changes] = &[Changes { event: "request.extended", sets: &[], clears: &[] }];
+
+        fn commands() -> BoxedStrategy<Extend> {
+            (time(), time()).prop_map(|(received_at, now)| Extend { received_at, now }).boxed()
+        }
     }
 }
 

@@ -10,7 +10,10 @@ use context::SessionId;
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{About, Described, event_types};
+use crate::{
+    event::{About, Described, event_types},
+    refusal::{Refusal, Rule},
+};
 
 /// The state of a stream of the type `account`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +113,15 @@ impl AccountCommand {
     }
 }
 
+impl Rule for AccountError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Exists => Refusal::conflict("account-exists", "The address has an account; sign in instead"),
+            Self::Unknown => Refusal::NotFound("account"),
+        }
+    }
+}
+
 impl Aggregate for Account {
     const TYPE: &'static str = "account";
     type Command = AccountCommand;
@@ -149,6 +161,49 @@ impl Aggregate for Account {
             | AccountEvent::RoleGiven { .. }
             | AccountEvent::RefreshReused { .. } => Self::Registered,
         };
+    }
+}
+
+#[cfg(test)]
+mod histories {
+    use context::SessionId;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked};
+
+    impl Checked for Account {
+        const CHANGES: &[Changes] = &[
+            Changes { event: "account.registered", sets: &[], clears: &[] },
+            Changes { event: "account.signed_in", sets: &[], clears: &[] },
+            Changes { event: "account.code_requested", sets: &[], clears: &[] },
+            Changes { event: "account.refreshed", sets: &[], clears: &[] },
+            Changes { event: "account.sign_in_failed", sets: &[], clears: &[] },
+            Changes { event: "account.signed_out", sets: &[], clears: &[] },
+            Changes { event: "account.refresh_reused", sets: &[], clears: &[] },
+            Changes { event: "account.role_given", sets: &[], clears: &[] },
+        ];
+        const ALONE: &[&str] = &["account.code_requested", "account.refreshed", "account.sign_in_failed"];
+
+        fn commands() -> BoxedStrategy<AccountCommand> {
+            let device = || proptest::option::of(prop_oneof![Just(SignInDevice::New), Just(SignInDevice::Known)]);
+            prop_oneof![
+                3 => Just(AccountCommand::Register),
+                1 => (session(), device()).prop_map(|(session, device)| AccountCommand::SignIn(session, device)),
+                1 => Just(AccountCommand::RequestCode),
+                1 => session().prop_map(AccountCommand::Refresh),
+                1 => Just(AccountCommand::FailSignIn),
+                1 => session().prop_map(AccountCommand::SignOut),
+                1 => session().prop_map(AccountCommand::ReuseRefresh),
+                1 => Just(AccountCommand::GiveRole("compliance")),
+            ]
+            .boxed()
+        }
+    }
+
+    fn session() -> impl Strategy<Value = SessionId> {
+        prop_oneof![Just("00000000-0000-0000-0000-000000000001"), Just("00000000-0000-0000-0000-000000000002")]
+            .prop_map(|id| id.parse().expect("an id"))
     }
 }
 

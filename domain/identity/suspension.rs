@@ -64,6 +64,22 @@ impl Aggregate for Suspension {
 }
 
 #[cfg(test)]
+mod histories {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked, time, word};
+
+    impl Checked for Suspension {
+        const CHANGES: &[Changes] = &[Changes { event: "account.suspended", sets: &["until"], clears: &[] }];
+
+        fn commands() -> BoxedStrategy<Suspend> {
+            (word(), time()).prop_map(|(rule, until)| Suspend { rule, until }).boxed()
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
     use cqrs_es::test::TestFramework;

@@ -101,6 +101,34 @@ impl Aggregate for LogOrigin {
 }
 
 #[cfg(test)]
+mod histories {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked, word};
+
+    impl Checked for LogOrigin {
+        const CHANGES: &[Changes] = &[Changes { event: "log.origin_opened", sets: &["origin"], clears: &[] }];
+
+        fn commands() -> BoxedStrategy<LogOriginCommand> {
+            let left =
+                (word(), word(), 0..9_u64, 0..9_u64).prop_map(|(previous, signed_origin, kept_size, signed_size)| {
+                    AbandonedTree {
+                        previous,
+                        previous_begins: kept_size,
+                        kept_size,
+                        kept_root: "AAA=".to_owned(),
+                        signed_origin,
+                        signed_size,
+                        signed_root: "BBB=".to_owned(),
+                    }
+                });
+            (word(), left).prop_map(|(origin, left)| LogOriginCommand::Open { origin, left }).boxed()
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use cqrs_es::test::TestFramework;
 

@@ -5,7 +5,10 @@
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{About, Described, event_types};
+use crate::{
+    event::{About, Described, event_types},
+    refusal::{Refusal, Rule},
+};
 
 /// The versions in the ring, and the current version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +89,12 @@ pub enum KeyRingError {
     Current(i32),
 }
 
+impl Rule for KeyRingError {
+    fn refusal(&self) -> Refusal {
+        Refusal::Damaged
+    }
+}
+
 impl Aggregate for KeyRing {
     const TYPE: &'static str = "key_ring";
     type Command = KeyRingCommand;
@@ -121,6 +130,38 @@ impl Aggregate for KeyRing {
         | KeyRingEvent::Rotated { current, living, .. }
         | KeyRingEvent::Destroyed { current, living, .. }) = event;
         *self = Self { current, living };
+    }
+}
+
+#[cfg(test)]
+mod histories {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked};
+
+    impl Checked for KeyRing {
+        const CHANGES: &[Changes] = &[
+            Changes { event: "key_ring.published", sets: &["current", "living"], clears: &[] },
+            Changes { event: "key_ring.rotated", sets: &["current"], clears: &[] },
+            Changes { event: "key_ring.destroyed", sets: &["living"], clears: &["living"] },
+        ];
+
+        fn commands() -> BoxedStrategy<KeyRingCommand> {
+            let version = || 1..6_i32;
+            prop_oneof![
+                (version(), version(), prop::collection::vec(version(), 0..4)).prop_map(
+                    |(version, current, mut living)| {
+                        living.push(version);
+                        KeyRingCommand::Publish { version, current, living }
+                    }
+                ),
+                (version(), 0..3_u64).prop_map(|(version, rewrapped)| KeyRingCommand::Rotate { version, rewrapped }),
+                (version(), any::<bool>())
+                    .prop_map(|(version, archived)| KeyRingCommand::Destroy { version, archived }),
+            ]
+            .boxed()
+        }
     }
 }
 

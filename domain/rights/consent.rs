@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Choice,
     event::{About, Described, event_types},
+    refusal::{Refusal, Rule},
 };
 
 /// A purpose for which data may be used. Each purpose has a notice of its own.
@@ -180,6 +181,23 @@ pub enum ConsentError {
     ObjectionStands,
 }
 
+impl Rule for ConsentError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::NoticeOutdated { current } => Refusal::explained(
+                "notice-outdated",
+                "The notice is not the one that counts",
+                format!("The notice that counts is version {current}."),
+            ),
+            Self::ObjectionStands => Refusal::explained(
+                "objection-stands",
+                "You objected to the purpose",
+                "Lift the objection first: PUT /v1/privacy/objections/{purpose}.",
+            ),
+        }
+    }
+}
+
 impl Aggregate for Consent {
     const TYPE: &'static str = "consent";
     type Command = ConsentCommand;
@@ -230,6 +248,42 @@ impl Aggregate for Consent {
             ConsentEvent::Objected(_) => Self { decision: None, objected: true },
             ConsentEvent::Withdrawn(_) | ConsentEvent::ObjectionLifted(_) | ConsentEvent::Lapsed(_) => Self::default(),
         };
+    }
+}
+
+#[cfg(test)]
+mod histories {
+    use proptest::{option, prelude::*};
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked, word};
+
+    impl Checked for Consent {
+        const CHANGES: &[Changes] = &[
+            Changes { event: "consent.granted", sets: &["decision"], clears: &[] },
+            Changes { event: "consent.withdrawn", sets: &[], clears: &["decision"] },
+            Changes { event: "objection.raised", sets: &["objected"], clears: &["decision"] },
+            Changes { event: "objection.lifted", sets: &[], clears: &["objected"] },
+            Changes { event: "consent.lapsed", sets: &[], clears: &["decision"] },
+        ];
+
+        fn commands() -> BoxedStrategy<ConsentCommand> {
+            let decision = || {
+                (word(), word()).prop_map(|(notice_version, notice_hash)| Decision {
+                    purpose: Purpose::WorkHours,
+                    notice_version,
+                    notice_hash,
+                })
+            };
+            prop_oneof![
+            3 => (decision(), option::of(word())).prop_map(|(decision, shown)| ConsentCommand::Grant { decision, shown }),
+            1 => decision().prop_map(|decision| ConsentCommand::Withdraw { decision }),
+            1 => decision().prop_map(|decision| ConsentCommand::Object { decision }),
+            1 => decision().prop_map(|decision| ConsentCommand::LiftObjection { decision }),
+            1 => decision().prop_map(|decision| ConsentCommand::Lapse { decision }),
+        ]
+        .boxed()
+        }
     }
 }
 

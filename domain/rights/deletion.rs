@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     choice::choice,
     event::{About, Described, event_types},
+    refusal::{Refusal, Rule},
 };
 
 choice! {
@@ -285,6 +286,27 @@ impl Deletion {
     }
 }
 
+impl Rule for DeletionError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Waiting => Refusal::conflict("deletion-waiting", "A confirmed deletion is waiting"),
+            Self::CoolingOff { until } => Refusal::explained(
+                "cooling-off",
+                "Two requests were cancelled; the next may come later",
+                format!("Ask again at {} or later.", until.format("%FT%TZ")),
+            ),
+            Self::Confirmed => Refusal::conflict("deletion-confirmed", "The deletion is confirmed already"),
+            Self::Closed => {
+                Refusal::conflict("deletion-closed", "The request was cancelled, replaced, carried out, or is too old")
+            }
+            Self::GracePeriodOver => {
+                Refusal::conflict("grace-over", "The grace period is over; it can't be cancelled any more")
+            }
+            Self::GracePeriodRuns => Refusal::conflict("grace-runs", "The grace period is not over yet"),
+        }
+    }
+}
+
 impl Aggregate for Deletion {
     const TYPE: &'static str = "deletion";
     type Command = DeletionCommand;
@@ -307,6 +329,73 @@ impl Aggregate for Deletion {
             DeletionEvent::Cancelled { cancelled, .. } => Self { open: None, cancelled },
             DeletionEvent::Completed { .. } | DeletionEvent::Erased { .. } => Self::default(),
         };
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod histories {
+    use chrono::TimeDelta;
+    use context::DeletionId;
+    use proptest::{prelude::*, sample::select};
+
+    use super::*;
+    use crate::{
+        rights::deletion::Scope,
+        whole_state::{Changes, Checked, time, word},
+    };
+
+    impl Checked for Deletion {
+        const CHANGES: &[Changes] = &[
+            Changes { event: "deletion.requested", sets: &["open"], clears: &["cancelled"] },
+            Changes { event: "deletion.confirmed", sets: &["open.grace_ends_at"], clears: &[] },
+            Changes { event: "deletion.paused", sets: &["open.grace_ends_at", "open.paused_until"], clears: &[] },
+            Changes { event: "deletion.cancelled", sets: &["cancelled"], clears: &["open"] },
+            Changes { event: "deletion.completed", sets: &[], clears: &["open", "cancelled"] },
+            Changes { event: "subject.erased", sets: &[], clears: &["open", "cancelled"] },
+        ];
+
+        fn commands() -> BoxedStrategy<DeletionCommand> {
+            // Mostly the id of the same request, because a command for another request is refused.
+            let id = || {
+                prop_oneof![
+                    9 => Just("00000000-0000-0000-0000-000000000001"),
+                    1 => Just("00000000-0000-0000-0000-000000000002"),
+                ]
+                .prop_map(|id| id.parse::<DeletionId>().expect("an id"))
+            };
+            let open = (id(), scope(), time()).prop_map(|(deletion, scope, expires_at)| Open {
+                deletion,
+                scope,
+                expires_at,
+                grace_ends_at: None,
+                paused_until: None,
+            });
+            let request = (open, word(), word(), time())
+                .prop_map(|(open, token_hash, sealed, now)| DeletionCommand::Request { open, token_hash, sealed, now });
+            let confirm = (id(), 0..48_i64, time()).prop_map(|(deletion, hours, now)| DeletionCommand::Confirm {
+                deletion,
+                grace: TimeDelta::hours(hours),
+                now,
+            });
+            let pause_again = (id(), time(), time()).prop_map(|(deletion, paused_until, grace_ends_at)| {
+                DeletionCommand::PauseAgain { deletion, paused_until, grace_ends_at }
+            });
+            prop_oneof![
+                4 => request,
+                4 => confirm,
+                3 => (id(), time()).prop_map(|(deletion, now)| DeletionCommand::Cancel { deletion, now }),
+                2 => (time(), time()).prop_map(|(until, now)| DeletionCommand::Pause { until, now }),
+                2 => pause_again,
+                2 => (id(), 0..9_u64, time())
+                    .prop_map(|(deletion, removed, now)| DeletionCommand::Execute { deletion, removed, now }),
+                1 => (id(), 0..9_u64).prop_map(|(deletion, removed)| DeletionCommand::Repeat { deletion, removed }),
+            ]
+            .boxed()
+        }
+    }
+
+    pub(crate) fn scope() -> impl Strategy<Value = Scope> {
+        select(vec![Scope::Full, Scope::Partial, Scope::SessionsOnly])
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     choice::choice,
     event::{About, Described, event_types},
+    refusal::{Refusal, Rule},
     rights::deletion::Scope,
 };
 
@@ -159,6 +160,19 @@ impl Export {
     }
 }
 
+impl Rule for ExportError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::NoFile => Refusal::NotFound("export"),
+            Self::NotWaiting | Self::NotFailed => Refusal::explained(
+                "export-closed",
+                "The export is not in a state for this",
+                format!("As asked it cannot go on: {self}."),
+            ),
+        }
+    }
+}
+
 impl Aggregate for Export {
     const TYPE: &'static str = "export";
     type Command = ExportCommand;
@@ -181,6 +195,64 @@ impl Aggregate for Export {
             ExportEvent::Failed { wanted, .. } => Self::Failed(wanted),
             ExportEvent::Cancelled {} | ExportEvent::Expired {} => Self::Closed,
         };
+    }
+}
+
+#[cfg(test)]
+mod histories {
+    use proptest::{prelude::*, sample::select};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        rights::deletion::histories::scope,
+        whole_state::{Changes, Checked, time, word},
+    };
+
+    impl Checked for Export {
+        const CHANGES: &[Changes] = &[
+            Changes { event: "export.requested", sets: &["state"], clears: &[] },
+            Changes { event: "export.completed", sets: &["state"], clears: &["wanted"] },
+            Changes { event: "export.failed", sets: &["state"], clears: &[] },
+            Changes { event: "export.cancelled", sets: &["state"], clears: &["wanted"] },
+            Changes { event: "export.downloaded", sets: &[], clears: &[] },
+            Changes { event: "export.token_made", sets: &[], clears: &[] },
+            Changes { event: "export.expired", sets: &["state"], clears: &[] },
+        ];
+
+        fn commands() -> BoxedStrategy<ExportCommand> {
+            let format = select(vec![ExportFormat::Json, ExportFormat::Csv]);
+            let wanted =
+                (scope(), format, word()).prop_map(|(scope, format, sealed)| ExportSpec { scope, format, sealed });
+            let failure = select(vec![ExportFailure::Store, ExportFailure::Damaged, ExportFailure::GaveUp]);
+            let complete = (0..9_u64, word(), time()).prop_map(|(records, etag, expires_at)| ExportCommand::Complete {
+                records,
+                size: 900,
+                etag,
+                expires_at,
+            });
+            prop_oneof![
+                6 => wanted.prop_map(ExportCommand::Request),
+                6 => failure.prop_map(ExportCommand::Fail),
+                6 => Just(ExportCommand::Retry),
+                3 => complete,
+                1 => Just(ExportCommand::Cancel),
+                3 => Just(ExportCommand::Download),
+                3 => time().prop_map(|expires_at| ExportCommand::MakeToken { expires_at }),
+                1 => Just(ExportCommand::Expire),
+            ]
+            .boxed()
+        }
+
+        fn fields(&self) -> Value {
+            match self {
+                Self::Absent => json!({ "state": "absent" }),
+                Self::Waiting(wanted) => json!({ "state": "waiting", "wanted": wanted }),
+                Self::Completed => json!({ "state": "completed" }),
+                Self::Failed(wanted) => json!({ "state": "failed", "wanted": wanted }),
+                Self::Closed => json!({ "state": "closed" }),
+            }
+        }
     }
 }
 

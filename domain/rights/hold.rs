@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{About, Described, event_types};
+use crate::{
+    event::{About, Described, event_types},
+    refusal::{Refusal, Rule},
+};
 
 /// The end of a hold, or `None` if no hold was placed or the last one was lifted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +62,15 @@ pub enum HoldError {
     Missing,
 }
 
+impl Rule for HoldError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Past => Refusal::invalid("until", "must lie in the future"),
+            Self::Missing => Refusal::NotFound("hold"),
+        }
+    }
+}
+
 impl Aggregate for Hold {
     const TYPE: &'static str = "hold";
     type Command = HoldCommand;
@@ -82,6 +94,29 @@ impl Aggregate for Hold {
             HoldEvent::Placed { until, .. } => Some(until),
             HoldEvent::Lifted {} => None,
         };
+    }
+}
+
+#[cfg(test)]
+mod histories {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked, time, word};
+
+    impl Checked for Hold {
+        const CHANGES: &[Changes] = &[
+            Changes { event: "hold.placed", sets: &["until"], clears: &[] },
+            Changes { event: "hold.lifted", sets: &[], clears: &["until"] },
+        ];
+
+        fn commands() -> BoxedStrategy<HoldCommand> {
+            prop_oneof![
+                (time(), word(), time()).prop_map(|(until, sealed, now)| HoldCommand::Place { until, sealed, now }),
+                Just(HoldCommand::Lift),
+            ]
+            .boxed()
+        }
     }
 }
 

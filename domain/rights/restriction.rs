@@ -4,7 +4,10 @@
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{About, Described, event_types};
+use crate::{
+    event::{About, Described, event_types},
+    refusal::{Refusal, Rule},
+};
 
 /// Whether a person's data is restricted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,12 @@ impl Described for Restriction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestrictionError {}
 
+impl Rule for RestrictionError {
+    fn refusal(&self) -> Refusal {
+        match *self {}
+    }
+}
+
 impl Aggregate for Restriction {
     const TYPE: &'static str = "restriction";
     type Command = RestrictionCommand;
@@ -65,6 +74,25 @@ impl Aggregate for Restriction {
 
     fn apply(&mut self, event: RestrictionEvent) {
         self.set = event == RestrictionEvent::Set {};
+    }
+}
+
+#[cfg(test)]
+mod histories {
+    use proptest::{prelude::*, sample::select};
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked};
+
+    impl Checked for Restriction {
+        const CHANGES: &[Changes] = &[
+            Changes { event: "restriction.set", sets: &[], clears: &[] },
+            Changes { event: "restriction.lifted", sets: &[], clears: &["set"] },
+        ];
+
+        fn commands() -> BoxedStrategy<RestrictionCommand> {
+            select(vec![RestrictionCommand::Set, RestrictionCommand::Lift]).boxed()
+        }
     }
 }
 

@@ -9,7 +9,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{About, Described, event_types};
+use crate::{
+    event::{About, Described, event_types},
+    refusal::{Refusal, Rule},
+};
 
 /// The longest time that can be set, in days: a hundred years.
 pub const MOST_DAYS: u32 = 36_500;
@@ -74,6 +77,12 @@ pub enum RetentionError {
     OutOfRange,
 }
 
+impl Rule for RetentionError {
+    fn refusal(&self) -> Refusal {
+        Refusal::invalid("data_retention_days", self.to_string())
+    }
+}
+
 impl Aggregate for Retention {
     const TYPE: &'static str = "retention";
     type Command = RetentionCommand;
@@ -122,6 +131,33 @@ fn is_shorter(days: Option<u32>, than: Option<u32>) -> bool {
         (Some(days), Some(than)) => days < than,
         (Some(_), None) => true,
         (None, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod histories {
+    use chrono::TimeDelta;
+
+    use proptest::{option, prelude::*};
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked, time};
+
+    impl Checked for Retention {
+        const CHANGES: &[Changes] =
+            &[Changes { event: "retention.set", sets: &["days", "waits"], clears: &["days", "waits"] }];
+
+        fn commands() -> BoxedStrategy<RetentionCommand> {
+            (option::of(0..9_u32), option::of(1..9_u32), 0..48_i64, time())
+                .prop_map(|(days, kind_days, hours, now)| RetentionCommand {
+                    kind: "work_day".to_owned(),
+                    days,
+                    kind_days,
+                    grace: TimeDelta::hours(hours),
+                    now,
+                })
+                .boxed()
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     event::{About, Described, event_types},
     quarter::Quarter,
+    refusal::{Refusal, Rule},
 };
 
 /// A list, as the log holds it: its length and its hash.
@@ -92,6 +93,12 @@ pub enum ListError {
     Begun(Quarter),
 }
 
+impl Rule for ListError {
+    fn refusal(&self) -> Refusal {
+        Refusal::invalid("from", self.to_string())
+    }
+}
+
 impl Aggregate for HospitalLists {
     const TYPE: &'static str = "plan";
     type Command = FixList;
@@ -117,6 +124,28 @@ impl Aggregate for HospitalLists {
     fn apply(&mut self, event: ListEvent) {
         let ListEvent::Listed(fixed) = event;
         self.fixed = fixed;
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod histories {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::whole_state::{Changes, Checked, day, quarter, word};
+
+    impl Checked for HospitalLists {
+        const CHANGES: &[Changes] = &[Changes { event: "stats.hospitals_listed", sets: &["fixed"], clears: &[] }];
+
+        fn commands() -> BoxedStrategy<FixList> {
+            (quarter(), listing(), day(), any::<bool>())
+                .prop_map(|(from, listing, today, is_first)| FixList { from, listing, today, is_first })
+                .boxed()
+        }
+    }
+
+    pub(crate) fn listing() -> impl Strategy<Value = Listing> {
+        (0..4_u32, word()).prop_map(|(count, sha256)| Listing { count, sha256 })
     }
 }
 

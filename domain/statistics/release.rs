@@ -17,6 +17,7 @@ use crate::{
     event::{About, Described, event_types},
     kinds::{WorkDay, WorkProfile},
     quarter::Quarter,
+    refusal::{Refusal, Rule},
     statistics::hospital::Listing,
 };
 
@@ -325,6 +326,12 @@ pub enum PlanError {
     Revision,
 }
 
+impl Rule for PlanError {
+    fn refusal(&self) -> Refusal {
+        Refusal::invalid(if *self == Self::Revision { "revision" } else { "from" }, self.to_string())
+    }
+}
+
 impl Aggregate for Plans {
     const TYPE: &'static str = "plan";
     type Command = PlanCommand;
@@ -504,6 +511,12 @@ impl Release {
     }
 }
 
+impl Rule for ReleaseError {
+    fn refusal(&self) -> Refusal {
+        Refusal::invalid("period", self.to_string())
+    }
+}
+
 impl Aggregate for Release {
     const TYPE: &'static str = "release";
     type Command = ReleaseCommand;
@@ -547,6 +560,65 @@ impl Aggregate for Release {
                 Self { releases: revision + 1, epsilon_micros, delta_picos, is_lost: true }
             }
         };
+    }
+}
+
+#[cfg(test)]
+mod histories {
+    use proptest::{option, prelude::*, sample::select};
+
+    use super::*;
+    use crate::{
+        statistics::hospital::histories::listing,
+        whole_state::{Changes, Checked, day, quarter, word},
+    };
+
+    impl Checked for Plans {
+        const CHANGES: &[Changes] = &[Changes { event: "stats.planned", sets: &["planned"], clears: &[] }];
+
+        fn commands() -> BoxedStrategy<PlanCommand> {
+            (quarter(), policy(), day(), any::<bool>())
+                .prop_map(|(from, policy, today, is_first)| PlanCommand { from, policy, today, is_first })
+                .boxed()
+        }
+    }
+
+    impl Checked for Release {
+        const CHANGES: &[Changes] = &[
+            Changes { event: "stats.released", sets: &["releases", "epsilon_micros", "delta_picos"], clears: &[] },
+            Changes {
+                event: "stats.lost",
+                sets: &["releases", "epsilon_micros", "delta_picos", "is_lost"],
+                clears: &[],
+            },
+        ];
+
+        fn commands() -> BoxedStrategy<ReleaseCommand> {
+            let period: Quarter = "2025-Q1".parse().expect("a quarter");
+            let draw = (0..2_u32, policy(), 0..9_u32, word(), listing(), day()).prop_map(
+                move |(revision, policy, drawn, sha256, hospitals, today)| {
+                    ReleaseCommand::Publish(Draw {
+                        hospitals,
+                        period,
+                        revision,
+                        policy,
+                        drawn,
+                        published: drawn / 2,
+                        sha256,
+                        today,
+                    })
+                },
+            );
+            let lose = (0..4_u32).prop_map(move |revision| ReleaseCommand::Lose { period, revision });
+            prop_oneof![16 => draw, 1 => lose].boxed()
+        }
+    }
+
+    fn policy() -> impl Strategy<Value = Policy> {
+        let revision = (select(vec![10_u32, 50]), select(vec![30_u32, 90]))
+            .prop_map(|(percent, after_days)| Revision { percent, after_days });
+        (select(vec![Plan::Full, Plan::Small]), option::of(revision))
+            .prop_map(|(plan, revision)| Policy { plan, revision })
     }
 }
 

@@ -7,12 +7,12 @@ use serde_json::Value;
 /// The fields of the state that a type of event may change. The first event of a stream may set every field. An
 /// object's name, such as `open`, stands for all fields in it, such as `open.scope`.
 #[derive(Clone, Copy)]
-pub(super) struct Changes {
-    pub(super) event: &'static str,
+pub(crate) struct Changes {
+    pub(crate) event: &'static str,
     /// Fields that the event may give a value, or another value.
-    pub(super) sets: &'static [&'static str],
+    pub(crate) sets: &'static [&'static str],
     /// Fields that the event may clear: they become null, false, zero or empty.
-    pub(super) clears: &'static [&'static str],
+    pub(crate) clears: &'static [&'static str],
 }
 
 /// The paths of the fields in which two states differ, and whether the second has no value there.

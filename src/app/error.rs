@@ -5,19 +5,8 @@ use chrono::{DateTime, Utc};
 use db::{DbError, Transient};
 use domain::{
     Fault,
-    desk::{alert::AlertError, breach::BreachError, extension::ExtensionError},
-    identity::account::AccountError,
-    operation::key_ring::KeyRingError,
-    records::record::RecordError,
-    rights::{
-        consent::{ConsentError, Purpose},
-        deletion::DeletionError,
-        export::ExportError,
-        hold::HoldError,
-        restriction::RestrictionError,
-        retention::RetentionError,
-    },
-    statistics::release::{PlanError, ReleaseError},
+    refusal::{Conflict, Rule},
+    rights::consent::Purpose,
 };
 use event_log::cqrs_es::AggregateError;
 use vault::{RingError, Unreadable};
@@ -56,9 +45,6 @@ pub enum AppError {
         /// The consent was never given, or withdrawn, or given on an older notice.
         reason: &'static str,
     },
-    /// The person has objected to the purpose, and the objection is still in force.
-    #[error("an objection to the purpose stands")]
-    ObjectionStands,
     /// Processing is restricted.
     #[error("processing is restricted")]
     Restricted,
@@ -74,32 +60,23 @@ pub enum AppError {
         /// The end of the suspension.
         until: DateTime<Utc>,
     },
-    /// The alert can't be acknowledged.
-    #[error(transparent)]
-    Alert(#[from] AlertError),
-    /// The breach does not allow this step.
-    #[error(transparent)]
-    Breach(#[from] BreachError),
-    /// The time to answer the request can't be extended.
-    #[error(transparent)]
-    Extension(#[from] ExtensionError),
     /// A legal hold is in force.
     #[error("a legal hold stands until {until}")]
     HoldStands {
         /// The end of the hold.
         until: DateTime<Utc>,
     },
-    /// The request to delete does not allow this step.
-    #[error(transparent)]
-    Deletion(#[from] DeletionError),
-    /// The consent names a notice that is not the current one, whose version is given here.
-    #[error("the notice that counts is version {0}")]
-    NoticeOutdated(String),
+    /// A rule of the domain does not allow the command in the present state.
+    #[error("{rule}")]
+    Conflict {
+        /// What the client is told.
+        told: Conflict,
+        /// The rule's own error.
+        rule: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The thing with this name does not exist.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    #[error("the address has an account")]
-    AccountExists,
     /// The version of the record is not one that the caller expects.
     #[error("changed since it was read")]
     PreconditionFailed,
@@ -121,9 +98,6 @@ pub enum AppError {
     /// The ledger of erasures cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The request to export does not allow this step.
-    #[error(transparent)]
-    Export(#[from] ExportError),
     /// The person has another export that waits or is being written.
     #[error("another export is waiting")]
     ExportWaits,
@@ -180,6 +154,24 @@ impl AppError {
         Self::Invalid(vec![Fault::new(field, message)])
     }
 
+    /// The refusal of a rule of the domain.
+    pub fn of_rule(error: impl Rule) -> Self {
+        match error.refusal() {
+            domain::Refusal::Invalid(faults) => Self::Invalid(faults),
+            domain::Refusal::NotFound(what) => Self::NotFound(what),
+            domain::Refusal::Conflict(told) => Self::Conflict { told, rule: Box::new(error) },
+            domain::Refusal::Damaged => Self::Corrupt(error.to_string()),
+        }
+    }
+
+    /// The rule's own error, if a rule of this kind refused because of the present state.
+    pub fn rule<E: Rule>(&self) -> Option<&E> {
+        match self {
+            Self::Conflict { rule, .. } => rule.downcast_ref(),
+            _ => None,
+        }
+    }
+
     /// The passing fault that this error is; `None` for refusals and for faults that do not end by themselves.
     pub fn passing(&self) -> Option<Passing> {
         match self {
@@ -213,85 +205,12 @@ impl From<Unreadable> for AppError {
     }
 }
 
-impl<E: std::error::Error + Into<AppError>> From<AggregateError<E>> for AppError {
+impl<E: Rule> From<AggregateError<E>> for AppError {
     fn from(error: AggregateError<E>) -> Self {
         match error {
-            AggregateError::UserError(error) => error.into(),
+            AggregateError::UserError(error) => Self::of_rule(error),
             // The cause is left out, because it may quote the value that could not be read.
             _ => Self::Corrupt("an event does not load".to_owned()),
-        }
-    }
-}
-
-impl From<std::convert::Infallible> for AppError {
-    fn from(error: std::convert::Infallible) -> Self {
-        match error {}
-    }
-}
-
-impl From<KeyRingError> for AppError {
-    fn from(error: KeyRingError) -> Self {
-        Self::Corrupt(format!("the ring and the log disagree: {error}"))
-    }
-}
-
-impl From<RecordError> for AppError {
-    fn from(error: RecordError) -> Self {
-        match error {
-            RecordError::Invalid(faults) => Self::Invalid(faults),
-            RecordError::Missing => Self::NotFound("record"),
-        }
-    }
-}
-
-impl From<AccountError> for AppError {
-    fn from(error: AccountError) -> Self {
-        match error {
-            AccountError::Exists => Self::AccountExists,
-            AccountError::Unknown => Self::NotFound("account"),
-        }
-    }
-}
-
-impl From<ConsentError> for AppError {
-    fn from(error: ConsentError) -> Self {
-        match error {
-            ConsentError::NoticeOutdated { current } => Self::NoticeOutdated(current),
-            ConsentError::ObjectionStands => Self::ObjectionStands,
-        }
-    }
-}
-
-impl From<RestrictionError> for AppError {
-    fn from(error: RestrictionError) -> Self {
-        match error {}
-    }
-}
-
-impl From<RetentionError> for AppError {
-    fn from(error: RetentionError) -> Self {
-        Self::parameter("data_retention_days", &error.to_string())
-    }
-}
-
-impl From<ReleaseError> for AppError {
-    fn from(error: ReleaseError) -> Self {
-        Self::parameter("period", &error.to_string())
-    }
-}
-
-impl From<PlanError> for AppError {
-    fn from(error: PlanError) -> Self {
-        let field = if error == PlanError::Revision { "revision" } else { "from" };
-        Self::parameter(field, &error.to_string())
-    }
-}
-
-impl From<HoldError> for AppError {
-    fn from(error: HoldError) -> Self {
-        match error {
-            HoldError::Past => Self::parameter("until", "must lie in the future"),
-            HoldError::Missing => Self::NotFound("hold"),
         }
     }
 }

@@ -1,15 +1,21 @@
 //! Letters to a person. A letter is queued in the same transaction as the change it tells of, so that both happen or
 //! neither.
 
-use context::Ctx;
-use db::{Row, Tx};
-use domain::kinds::Contact;
+use context::{Ctx, SubjectId};
+use db::{Query, Row, Tx};
+use domain::kinds::{CONTACT, Contact};
+use projections::records::record::record_list;
 use vault::SubjectKeys;
 
 use crate::{
     app::{App, AppError, records::opened::single},
     mail::{Letter, letter_insert},
 };
+
+/// Reads the person's contact record.
+pub(crate) fn contact(subject: SubjectId) -> Query {
+    record_list(subject, CONTACT.name(), None)
+}
 
 /// The person's email address, from the rows of their contact record.
 pub(crate) fn address_of(keys: &SubjectKeys, contact: &[Row]) -> Result<String, AppError> {

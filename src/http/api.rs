@@ -7,31 +7,13 @@ use crate::http::{desk, identity, log, operation, records, rights, statistics};
 /// Every API, with what the document says of the service as a whole.
 pub(crate) fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let apis = (
-        identity::sign_in::AuthApi,
-        identity::account::AccountApi,
-        rights::consent::ConsentApi,
-        records::work_day::WorkDayApi,
-        records::record::RecordApi,
-        records::guest::GuestApi,
-        rights::overview::OverviewApi,
-        rights::deletion::DeletionApi,
-        rights::export::ExportApi,
-        rights::import::ImportApi,
-        rights::restriction::RestrictionApi,
-        rights::retention::RetentionApi,
-        log::audit::AuditApi,
-        operation::admin::AdminApi,
-        operation::job::JobApi,
-        (
-            statistics::analytics::AnalyticsApi,
-            log::published::LogApi,
-            desk::compliance::ComplianceApi,
-            desk::trail::TrailApi,
-            desk::processing_record::ProcessingRecordApi,
-            desk::alert::AlertApi,
-            desk::breach::BreachApi,
-            operation::health::HealthApi,
-        ),
+        identity::apis(),
+        records::apis(),
+        rights::apis(),
+        log::apis(),
+        statistics::apis(),
+        desk::apis(),
+        operation::apis(),
     );
     OpenApiService::new(apis, "Lethe", "1")
         .summary("Remembers what happened, and can forget who it happened to.")

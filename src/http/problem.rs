@@ -3,11 +3,7 @@
 //! A problem names the field and the fact, never a value or an internal cause. Faults of the server are logged once,
 //! here.
 
-use domain::{
-    Choice,
-    desk::breach::BreachError,
-    rights::{deletion::DeletionError, export::ExportError},
-};
+use domain::{Choice, refusal::Conflict};
 use poem::{
     Error, IntoResponse, Response,
     error::{ReadBodyError, SizedLimitError},
@@ -217,10 +213,6 @@ impl From<AppError> for Refusal {
                     Problem { purpose: Some(name.to_owned()), ..problem(403, "consent-needed", "Consent is needed") };
                 Self::Forbidden(with(problem, detail))
             }
-            AppError::ObjectionStands => {
-                let problem = problem(409, "objection-stands", "You objected to the purpose");
-                Self::Conflict(with(problem, "Lift the objection first: PUT /v1/privacy/objections/{purpose}."))
-            }
             AppError::Restricted => {
                 let problem = problem(409, "restricted", "Processing of your data is restricted");
                 Self::Conflict(with(problem, "Lift the restriction first: PUT /v1/privacy/restriction."))
@@ -237,12 +229,6 @@ impl From<AppError> for Refusal {
                 let problem = problem(409, "deletion-waiting", "A confirmed deletion is waiting");
                 Self::Conflict(with(problem, "Until it is carried out or cancelled nothing new is taken."))
             }
-            AppError::Deletion(error) => deletion(error),
-            AppError::Export(ExportError::NoFile) => Self::from(AppError::NotFound("export")),
-            AppError::Export(error) => {
-                let problem = problem(409, "export-closed", "The export is not in a state for this");
-                Self::Conflict(with(problem, format!("As asked it cannot go on: {error}.")))
-            }
             AppError::ImportRuns => {
                 let problem = problem(409, "import-running", "Another import of yours is running");
                 Self::Conflict(with(problem, "Wait until it has been answered, and import again."))
@@ -251,9 +237,8 @@ impl From<AppError> for Refusal {
                 let problem = problem(409, "export-waiting", "Another export is waiting or being written");
                 Self::Conflict(with(problem, "Wait for it or cancel it: GET /v1/privacy/exports."))
             }
-            AppError::NoticeOutdated(current) => {
-                let problem = problem(409, "notice-outdated", "The notice is not the one that counts");
-                Self::Conflict(with(problem, format!("The notice that counts is version {current}.")))
+            AppError::Conflict { told: Conflict { kind, title, detail }, .. } => {
+                Self::Conflict(ProblemJson::from(Problem { detail, ..problem(409, kind, title) }))
             }
             AppError::NotFound(what) => Self::Missing(with(
                 problem(404, "missing", "There is no such thing"),
@@ -271,25 +256,6 @@ impl From<AppError> for Refusal {
                 409,
                 "not-covered-yet",
                 "No published checkpoint covers it yet; ask again in a few seconds",
-            ))),
-            AppError::Alert(error) => {
-                Self::Conflict(with(problem(409, "alert-not-open", "The alert is not open"), format!("{error}.")))
-            }
-            AppError::Breach(BreachError::Missing) => Self::Missing(with(
-                problem(404, "missing", "There is no such thing"),
-                "There is no such breach.".to_owned(),
-            )),
-            AppError::Breach(error) => {
-                Self::Conflict(with(problem(409, "breach", "The breach can't go on as asked"), format!("{error}.")))
-            }
-            AppError::Extension(error) => Self::Conflict(with(
-                problem(409, "no-extension", "The request can't have more time"),
-                format!("{error}."),
-            )),
-            AppError::AccountExists => Self::Conflict(ProblemJson::from(problem(
-                409,
-                "account-exists",
-                "The address has an account; sign in instead",
             ))),
             AppError::PreconditionFailed => {
                 Self::Changed(ProblemJson::from(problem(412, "changed", "It was changed since it was read")))
@@ -344,23 +310,6 @@ fn unavailable(passing: Passing, error: &dyn std::fmt::Display) -> Refusal {
 /// The answer to a request that took longer than it may, or longer than the stop of the server waits.
 pub fn too_late() -> Refusal {
     unavailable(Passing::Busy, &"it took longer than a request may, or than the stop of the server waits")
-}
-
-fn deletion(error: DeletionError) -> Refusal {
-    let (kind, title) = match error {
-        DeletionError::Waiting => ("deletion-waiting", "A confirmed deletion is waiting"),
-        DeletionError::CoolingOff { .. } => ("cooling-off", "Two requests were cancelled; the next may come later"),
-        DeletionError::Confirmed => ("deletion-confirmed", "The deletion is confirmed already"),
-        DeletionError::Closed => ("deletion-closed", "The request was cancelled, replaced, carried out, or is too old"),
-        DeletionError::GracePeriodOver => ("grace-over", "The grace period is over; it can't be cancelled any more"),
-        DeletionError::GracePeriodRuns => ("grace-runs", "The grace period is not over yet"),
-    };
-    Refusal::Conflict(match error {
-        DeletionError::CoolingOff { until } => {
-            with(problem(409, kind, title), format!("Ask again at {} or later.", until.format("%FT%TZ")))
-        }
-        _ => ProblemJson::from(problem(409, kind, title)),
-    })
 }
 
 /// The answer if the server can't do its work now; it names what is lacking.

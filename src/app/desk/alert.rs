@@ -7,7 +7,6 @@ use db::FromRow;
 use domain::{
     desk::alert::{Alert, AlertCommand, AlertEvent, Pattern, Severity},
     identity::suspension::{Suspend, Suspension},
-    kinds::CONTACT,
     rights::deletion::Deletion,
 };
 use event_log::{Event, cqrs_es::Aggregate};
@@ -17,7 +16,6 @@ use projections::{
         session_subject, suspension_put,
     },
     log::audit::stream_newest,
-    records::record::record_list,
 };
 use uuid::Uuid;
 
@@ -25,6 +23,7 @@ use crate::app::{
     App, AppError,
     desk::alert_rules::{By, Count, Rule},
     frame::{self, Frame, newest_of},
+    letter::contact,
     rights::deletion,
 };
 
@@ -144,9 +143,8 @@ pub async fn alarm_about(app: &App, login: &str, rule: &str, severity: Severity,
 async fn suspend(app: &App, subject: SubjectId, rule: &str, until: DateTime<Utc>) -> Result<bool, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let id = &subject.to_string();
-    let contact = || record_list(subject, CONTACT.name(), None);
     let reads =
-        || [stream_newest(subject, Suspension::TYPE, id), stream_newest(subject, Deletion::TYPE, id), contact()];
+        || [stream_newest(subject, Suspension::TYPE, id), stream_newest(subject, Deletion::TYPE, id), contact(subject)];
     let frame = Frame::act("account_suspend", ctx).alone();
     let suspend = frame::command(app, frame, reads, move |work, standing, [rows, requests, contact]| async move {
         let command = Suspend { rule: rule.to_owned(), until };

@@ -2,15 +2,11 @@
 //! system reads them for staff. They show random ids, never personal values.
 
 use chrono::{DateTime, Utc};
-use context::{Ctx, Role, SubjectId};
+use context::{Ctx, SubjectId};
 use db::FromRow;
-use domain::{
-    desk::{
-        alert::{Alert, AlertEvent},
-        drill::{Drill, DrillEvent, DrillResult},
-        extension::{self, Extend, Extension},
-    },
-    kinds::CONTACT,
+use domain::desk::{
+    alert::{Alert, AlertEvent},
+    drill::{Drill, DrillEvent, DrillResult},
 };
 use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
@@ -23,20 +19,14 @@ use projections::{
         },
     },
     log::audit::stream_newest,
-    records::record::record_list,
 };
-use uuid::Uuid;
 
 use crate::{
     app::{
         App, AppError,
-        desk::opening::by_staff,
-        frame::{self, Frame, newest_of},
-        letter::address_of,
+        frame::{self, newest_of},
         log::published,
-        reason,
     },
-    mail::Letter,
     supervisor::version::newest_minor,
 };
 
@@ -132,26 +122,6 @@ pub async fn requests(app: &App) -> Result<Vec<OpenRequest>, AppError> {
     let now = app.clock.now();
     let [rows] = frame::system_query(app, "request_list", || [request_list(None, now, SHOWN)]).await?;
     Ok(rows.iter().map(OpenRequest::from_row).collect())
-}
-
-/// Extends the time to answer a request by two months, and tells the person why (GDPR Art. 12(3)); returns the new end.
-pub async fn request_extend(app: &App, staff: &Ctx, request: Uuid, reason: &str) -> Result<DateTime<Utc>, AppError> {
-    let reason = reason::parse(reason)?;
-    let reason = reason.as_str();
-    let [rows] = frame::system_query(app, "request_get", || [request_list(Some(request), staff.now(), 1)]).await?;
-    let open = rows.first().map(OpenRequest::from_row).ok_or(AppError::NotFound("open request"))?;
-    let due_at = extension::due_at(open.received_at, true);
-    let ctx = &staff.for_subject(open.subject, None).acting_as(Role::Job);
-    let received_at = open.received_at;
-    let (id, author, details) = (&request.to_string(), by_staff(staff, ctx.subject), format!("reason: {reason}"));
-    let reads = || [record_list(ctx.subject, CONTACT.name(), None), stream_newest(ctx.subject, Extension::TYPE, id)];
-    let frame = Frame::act("request_extend", ctx).recorded_for(&author, &details).alone();
-    frame::command(app, frame, reads, move |work, standing, [contact, rows]| async move {
-        work.command::<Extension>(id, &rows, Extend { received_at, now: ctx.now() }).await?;
-        work.post(&Letter::request_extended(&address_of(&standing.keys, &contact)?, reason, due_at))
-    })
-    .await?;
-    Ok(due_at)
 }
 
 /// A page of the trail, each entry with its place in the log.

@@ -4,6 +4,7 @@ pub mod alert;
 pub mod alert_rules;
 pub mod breach;
 pub mod compliance;
+pub mod extension;
 pub mod opening;
 pub mod processing_record;
 pub mod webhook;

@@ -80,7 +80,6 @@ pub(crate) async fn system_command<A>(
 ) -> Result<(Option<Event>, bool), AppError>
 where
     A: Described<Services = (), Command: Clone + Sync>,
-    A::Error: Into<AppError>,
 {
     const { assert!(matches!(A::ABOUT, About::Nobody), "a person's stream needs the person's standing") }
     let (ctx, command) = (&ctx.for_subject(SubjectId::NIL, ctx.session).acting_as(ctx.role), &command);

@@ -36,7 +36,6 @@ impl Work<'_> {
     ) -> Result<Option<Event>, AppError>
     where
         A: Described<Services = ()>,
-        A::Error: Into<AppError>,
     {
         self.command_after::<A>(id, newest_of(newest).as_ref(), command).await
     }
@@ -50,7 +49,6 @@ impl Work<'_> {
     ) -> Result<Option<Event>, AppError>
     where
         A: Described<Services = ()>,
-        A::Error: Into<AppError>,
     {
         const { assert!(!A::IS_SEALED, "a sealed stream needs the record's key") }
         let before = self.unit.len();

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use context::{Ctx, Role, SessionId, SubjectId, UserId};
 use db::{Lookup, Row};
 use domain::{
-    identity::account::{Account, AccountCommand},
+    identity::account::{Account, AccountCommand, AccountError},
     kinds::{Contact, Shape, WorkProfile, kind},
     records::record::{Record, RecordCommand},
     rights::consent::{Consent, Purpose},
@@ -70,7 +70,7 @@ async fn register_as(
     // The unique key of addresses tells whether the address is taken, so no query asks before.
     match register_tx(app, ctx, person, proof, session, (address, pepper)).await {
         Err(AppError::Db(db::DbError::Conflict(what))) if what.starts_with("addresses_") => {
-            Err(AppError::AccountExists)
+            Err(AppError::of_rule(AccountError::Exists))
         }
         outcome => outcome,
     }

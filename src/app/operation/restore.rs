@@ -9,7 +9,7 @@ use db::FromRow;
 use domain::event::Described;
 use domain::rights::{
     consent::{Consent, ConsentCommand, Purpose},
-    deletion::{Deletion, DeletionCommand},
+    deletion::{Deletion, DeletionCommand, DeletionError},
     hold::{Hold, HoldCommand},
     restriction::{Restriction, RestrictionCommand},
 };
@@ -178,7 +178,6 @@ async fn repeat<A>(
 ) -> Result<usize, AppError>
 where
     A: Described<Services = ()>,
-    A::Error: Into<AppError>,
 {
     let (ctx, id) = (&Ctx::job(app.clock.clone(), subject), &id);
     let frame = Frame::act(operation, ctx).alone();
@@ -201,7 +200,8 @@ pub async fn unfinished(app: &App) -> Result<bool, AppError> {
 /// An entry needs no repetition if its person is gone, its request is closed, or its hold is over.
 fn unless_gone(outcome: Result<usize, AppError>) -> Result<usize, AppError> {
     match outcome {
-        Err(AppError::SignedOut | AppError::Deletion(_) | AppError::NotFound("hold")) => Ok(0),
+        Err(AppError::SignedOut | AppError::NotFound("hold")) => Ok(0),
+        Err(error) if error.rule::<DeletionError>().is_some() => Ok(0),
         outcome => outcome,
     }
 }

@@ -5,14 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use context::{Ctx, EventId};
 use db::FromRow;
-use domain::{
-    kinds::CONTACT,
-    rights::consent::{Consent, ConsentCommand, ConsentEvent, Purpose},
-};
+use domain::rights::consent::{Consent, ConsentCommand, ConsentEvent, Purpose};
 use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
     log::audit::stream_newest,
-    records::record::record_list,
     rights::consent::{ConsentRow, consent_history, consent_list, stream_id},
 };
 use vault::SubjectKeys;
@@ -22,7 +18,7 @@ use crate::{
         App, AppError,
         frame::{self, Frame},
         identity::known,
-        letter::address_of,
+        letter::{address_of, contact},
         rights::{decision, receipt},
     },
     auth::accounts::user_get,
@@ -76,8 +72,7 @@ async fn decide_on(
     command: &(dyn Fn() -> ConsentCommand + Sync),
 ) -> Result<(), AppError> {
     let id = &stream_id(ctx.subject, purpose);
-    let contact = || record_list(ctx.subject, CONTACT.name(), None);
-    let reads = || [stream_newest(ctx.subject, Consent::TYPE, id), contact(), user_get(ctx.subject)];
+    let reads = || [stream_newest(ctx.subject, Consent::TYPE, id), contact(ctx.subject), user_get(ctx.subject)];
     let frame = Frame::act_if(loosens, operation, ctx).shared();
     frame::command(app, frame, reads, move |work, standing, [rows, contact, user]| async move {
         if let Some(event) = work.command::<Consent>(id, &rows, command()).await? {

@@ -6,13 +6,11 @@ use context::{Ctx, SubjectId};
 use db::FromRow;
 use domain::{
     Choice,
-    kinds::CONTACT,
     rights::consent::{Consent, ConsentCommand, Notice, Purpose},
 };
 use event_log::cqrs_es::Aggregate;
 use projections::{
     log::audit::stream_newest,
-    records::record::record_list,
     rights::consent::{ConsentRow, consent_list, job_plan_lapses, stream_id},
 };
 
@@ -20,7 +18,7 @@ use crate::{
     app::{
         App, AppError,
         frame::{self, Frame},
-        letter::address_of,
+        letter::{address_of, contact},
         operation::job::Next,
         rights::decision::{current, title},
     },
@@ -42,7 +40,7 @@ pub(crate) async fn sweep(app: &App) -> Result<Next, AppError> {
 /// Records which of a person's consents have lapsed, and sends the person a letter for each purpose.
 pub(crate) async fn lapse(app: &App, subject: SubjectId) -> Result<Next, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
-    let reads = || [consent_list(subject), record_list(subject, CONTACT.name(), None)];
+    let reads = || [consent_list(subject), contact(subject)];
     let frame = Frame::act("consent_lapse", ctx).alone();
     match frame::command(app, frame, reads, move |work, standing, [consents, contact]| async move {
         let outdated = |row: &ConsentRow| row.granted && !row.counts_today();

@@ -17,7 +17,7 @@ use projections::{
     identity::account::{SwitchesRow, switches_get},
     log::audit::stream_newest,
     operation::job::{job_add, job_drop},
-    records::record::{RecordRow, record_ages, record_all, record_list},
+    records::record::{RecordRow, record_ages, record_all},
     rights::{
         deletion::{DeletionRow, deletion_by_token, deletion_get, deletion_list},
         erasure::subject_erased,
@@ -30,7 +30,7 @@ use crate::{
     app::{
         App, AppError,
         frame::{self, Frame, Standing, Work, newest_of},
-        letter,
+        letter::{self, contact},
         log::access,
         operation::job::Next,
         reason::hold_reason,
@@ -141,9 +141,8 @@ pub async fn request(
     let wish = &Wish { filter: filter_of(scope, filter)?, reason };
     let (id, is_full) = (&ctx.subject.to_string(), scope == Scope::Full);
     let records = || if is_full { record_ages(ctx.subject) } else { record_all(ctx.subject) };
-    let contact = || record_list(ctx.subject, CONTACT.name(), None);
     let stream = || stream_newest(ctx.subject, Deletion::TYPE, id);
-    let reads = || [stream(), records(), contact(), switches_get(ctx.subject)];
+    let reads = || [stream(), records(), contact(ctx.subject), switches_get(ctx.subject)];
     let frame = Frame::act("deletion_request", ctx).alone();
     let asked =
         frame::command(app, frame, reads, move |work, standing, [stream, records, contact, switches]| async move {
@@ -231,8 +230,8 @@ async fn step(
     step: &(dyn Fn(&DeletionRow) -> Result<DeletionCommand, AppError> + Sync),
 ) -> Result<DeletionRequest, AppError> {
     let (hash, id) = (token_hash(app, token), &ctx.subject.to_string());
-    let contact = || record_list(ctx.subject, CONTACT.name(), None);
-    let reads = || [deletion_by_token(ctx.subject, hash), stream_newest(ctx.subject, Deletion::TYPE, id), contact()];
+    let reads =
+        || [deletion_by_token(ctx.subject, hash), stream_newest(ctx.subject, Deletion::TYPE, id), contact(ctx.subject)];
     let frame = Frame::act_if(acts, operation, ctx).alone();
     frame::command(app, frame, reads, move |work, standing, [found, stream, contact]| async move {
         let keys = standing.keys;
@@ -315,7 +314,7 @@ pub async fn execute(app: &App, subject: SubjectId, deletion: DeletionId) -> Res
 
 /// Tells the person by letter that a legal hold defers the deletion, until when and why.
 async fn defer(app: &App, ctx: &Ctx, switches: &SwitchesRow, until: DateTime<Utc>) -> Result<(), AppError> {
-    let reads = || [record_list(ctx.subject, CONTACT.name(), None)];
+    let reads = || [contact(ctx.subject)];
     let frame = Frame::act("deletion_defer", ctx).shared();
     frame::command(app, frame, reads, move |work, Standing { keys, .. }, [contact]| async move {
         let reason = hold_reason(&keys, ctx.subject, switches)?.unwrap_or_default();
@@ -363,9 +362,8 @@ pub(crate) async fn pause(
 /// Removes exactly the records that a request asks to delete.
 async fn run(app: &App, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> {
     let id = &ctx.subject.to_string();
-    let contact = || record_list(ctx.subject, CONTACT.name(), None);
     let stream = || stream_newest(ctx.subject, Deletion::TYPE, id);
-    let reads = || [stream(), record_all(ctx.subject), record_register(ctx.subject), contact()];
+    let reads = || [stream(), record_all(ctx.subject), record_register(ctx.subject), contact(ctx.subject)];
     let frame = Frame::act("deletion_run", ctx).unheld().alone();
     let work =
         frame::command(app, frame, reads, move |work, standing, [stream, records, register, contact]| async move {
@@ -392,9 +390,10 @@ async fn run(app: &App, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> 
     match outcome {
         // Since the job began, a hold was placed, the account was suspended, or the request was cancelled.
         Err(AppError::HoldStands { until } | AppError::Suspended { until }) => Ok(Next::Later(until)),
-        Err(AppError::Deletion(DeletionError::Closed)) => Ok(Next::Done),
-        // The grace was paused since the job began, and the pause has added a job of its own.
-        Err(AppError::Deletion(DeletionError::GracePeriodRuns)) => Ok(Next::Done),
+        // A pause of the grace has added a job of its own.
+        Err(error) if matches!(error.rule(), Some(DeletionError::Closed | DeletionError::GracePeriodRuns)) => {
+            Ok(Next::Done)
+        }
         outcome => outcome.map(|()| Next::Done),
     }
 }

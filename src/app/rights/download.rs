@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, ExportId, SessionId, SubjectId};
 use db::FromRow;
-use domain::rights::export::{ExportCommand, ExportError};
+use domain::rights::export::ExportCommand;
 use projections::rights::export::{ExportRow, export_get};
 use serde::{Deserialize, Serialize};
 use vault::{FileKey, Place, Sealed};
@@ -59,10 +59,7 @@ pub async fn file(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportFile, 
 /// Opens the file of a request for one download, which is recorded before the first byte is read.
 pub async fn open(app: &App, ctx: &Ctx, export: ExportId) -> Result<FileReader, AppError> {
     let (row, keys) =
-        match export::step(app, "export_download", ctx, export, ExportCommand::Download, &|_, _, _| Ok(())).await {
-            Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::NotFound("export")),
-            outcome => outcome?,
-        };
+        export::step(app, "export_download", ctx, export, ExportCommand::Download, &|_, _, _| Ok(())).await?;
     let file = file_of(ctx, &row);
     let (Some(file), Some(name), Some(key)) = (file, name_of(ctx.subject, &row), &row.file_key) else {
         return Err(AppError::NotFound("export"));
@@ -80,10 +77,7 @@ pub async fn token(app: &App, ctx: &Ctx, export: ExportId) -> Result<(String, Da
     let token = Token { subject: ctx.subject, session, export, expires_at: ctx.now() + TOKEN_LIFETIME };
     // Recorded before the token leaves, because its holder needs no sign-in.
     let command = ExportCommand::MakeToken { expires_at: token.expires_at };
-    match export::step(app, "export_token", ctx, export, command, &|_, _, _| Ok(())).await {
-        Err(AppError::Export(ExportError::NoFile)) => return Err(AppError::NotFound("export")),
-        outcome => outcome.map(drop)?,
-    }
+    export::step(app, "export_token", ctx, export, command, &|_, _, _| Ok(())).await?;
     let text = serde_json::to_vec(&token).expect("a token can be written as JSON");
     let sealed = app.vault.ring().token_sealer().seal(&token_place(), &text);
     Ok((URL_SAFE_NO_PAD.encode(sealed.0), token.expires_at))

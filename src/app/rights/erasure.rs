@@ -6,14 +6,14 @@ use context::{Ctx, DeletionId, SubjectId, crash_point};
 use db::{FromRow, Row};
 use domain::{
     Choice,
-    kinds::{CONTACT, KINDS},
+    kinds::KINDS,
     rights::deletion::{Deletion, DeletionCommand, DeletionError, Scope},
 };
 use event_log::cqrs_es::Aggregate;
 use projections::{
     log::audit::stream_newest,
     operation::job::job_drop_others,
-    records::record::{AgesRow, RecordRow, record_ages, record_list},
+    records::record::{AgesRow, RecordRow, record_ages},
     rights::erasure::{subject_erase, subject_erased},
 };
 use serde_json::json;
@@ -22,7 +22,7 @@ use crate::{
     app::{
         App, AppError,
         frame::{self, Frame, Standing, Work},
-        letter::address_of,
+        letter::{address_of, contact},
         operation::job::Next,
     },
     data::ledger::Entry,
@@ -81,9 +81,8 @@ pub(crate) async fn again(app: &App, subject: SubjectId, deletion: DeletionId) -
 
 async fn erase_subject(app: &App, ctx: &Ctx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {
     let id = &ctx.subject.to_string();
-    let contact = || record_list(ctx.subject, CONTACT.name(), None);
     let stream = || stream_newest(ctx.subject, Deletion::TYPE, id);
-    let reads = || [subject_erased(ctx.subject), stream(), record_ages(ctx.subject), contact()];
+    let reads = || [subject_erased(ctx.subject), stream(), record_ages(ctx.subject), contact(ctx.subject)];
     // Without a trail, because this transaction destroys its key.
     let frame = Frame::act("subject_erase", ctx).without_trail().alone().with_long_statements();
     let erase = frame::command(app, frame, reads, move |work, standing, rows| async move {
@@ -114,7 +113,7 @@ async fn erase_rows(
         Cause::Repetition => DeletionCommand::Repeat { deletion, removed },
     };
     match work.command::<Deletion>(&ctx.subject.to_string(), &stream, command).await {
-        Err(AppError::Deletion(DeletionError::Closed | DeletionError::GracePeriodRuns)) => {
+        Err(error) if matches!(error.rule(), Some(DeletionError::Closed | DeletionError::GracePeriodRuns)) => {
             return Ok(Attempt::Refused);
         }
         outcome => drop(outcome?),

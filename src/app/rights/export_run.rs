@@ -8,14 +8,13 @@ use chrono::TimeDelta;
 use context::{Ctx, ExportId, SubjectId};
 use db::{FromRow, Query, Row};
 use domain::{
-    kinds::{CONTACT, Contact},
-    rights::export::{Export, ExportCommand, ExportFailure},
+    kinds::Contact,
+    rights::export::{Export, ExportCommand, ExportError, ExportFailure},
 };
 use event_log::cqrs_es::Aggregate;
 use projections::{
     identity::account::account_get,
     log::audit::stream_newest,
-    records::record::record_list,
     rights::export::{ExportRow, FileRow, export_begin, export_event_count, export_get, exports_expired, exports_kept},
 };
 use uuid::Uuid;
@@ -26,6 +25,7 @@ use crate::{
         App, AppError,
         frame::{self, Frame},
         identity::known,
+        letter::contact,
         operation::job::Next,
         records::opened::single,
         rights::{
@@ -113,7 +113,7 @@ async fn begin<'a>(app: &'a App, ctx: &'a Ctx, export: ExportId) -> Result<Optio
             .tx
             .flight([
                 account_get(ctx.subject),
-                record_list(ctx.subject, CONTACT.name(), None),
+                contact(ctx.subject),
                 user_get(ctx.subject),
                 candidates(ctx, index, &filter),
                 export_event_count(ctx.subject),
@@ -203,8 +203,8 @@ async fn end(
     letter: &(dyn Fn(&str) -> Letter + Sync),
 ) -> Result<bool, AppError> {
     let (command, id) = (&command, &export.to_string());
-    let contact = || record_list(ctx.subject, CONTACT.name(), None);
-    let reads = || [export_get(ctx.subject, export), stream_newest(ctx.subject, Export::TYPE, id), contact()];
+    let reads =
+        || [export_get(ctx.subject, export), stream_newest(ctx.subject, Export::TYPE, id), contact(ctx.subject)];
     let frame = Frame::act(operation, ctx).shared();
     frame::command(app, frame, reads, move |work, standing, [found, stream, contact]| async move {
         let row = found.first().map(ExportRow::from_row);
@@ -234,7 +234,8 @@ pub async fn expire_all(app: &App) -> Result<usize, AppError> {
         let ctx = &Ctx::job(app.clock.clone(), name.subject);
         match expire(app, ctx, name.export).await {
             // Another server was faster, or the person was erased.
-            Err(AppError::Export(_) | AppError::SignedOut | AppError::NotFound(_)) => {}
+            Err(AppError::SignedOut | AppError::NotFound(_)) => {}
+            Err(error) if error.rule::<ExportError>().is_some() => {}
             outcome => outcome?,
         }
     }

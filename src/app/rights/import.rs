@@ -12,10 +12,10 @@ use context::{Ctx, Personal};
 use db::FromRow;
 use domain::{
     Body, Fault, Kind,
-    kinds::{CONTACT, kind, normalise_address},
+    kinds::{kind, normalise_address},
     rights::consent::Purpose,
 };
-use projections::records::record::{RecordRow, record_list, record_newest};
+use projections::records::record::{RecordRow, record_newest};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use vault::{Ring, SubjectKeys};
@@ -24,7 +24,7 @@ use crate::{
     app::{
         App, AppError,
         frame::{self, Frame, Standing},
-        letter::address_of,
+        letter::{address_of, contact},
         log::access,
         records::{
             opened::open,
@@ -122,7 +122,7 @@ async fn check_document(app: &App, text: String, email: String, today: NaiveDate
 
 /// The caller's own address, and their keys.
 async fn own_address(app: &App, ctx: &Ctx) -> Result<(String, Arc<SubjectKeys>), AppError> {
-    let reads = || [record_list(ctx.subject, CONTACT.name(), None)];
+    let reads = || [contact(ctx.subject)];
     let frame = Frame::act("import_address", ctx).shared();
     let (Standing { keys, .. }, [contact]) = frame::query(app, frame, reads).await?;
     Ok((address_of(&keys, &contact)?, keys))

@@ -12,7 +12,7 @@ use context::{Ctx, SubjectId};
 use db::FromRow;
 use domain::{
     Kind,
-    kinds::{CONTACT, KINDS, kind},
+    kinds::{KINDS, kind},
     rights::retention::{Retention, RetentionCommand, RetentionEvent, Waits},
 };
 use event_log::{Event, cqrs_es::Aggregate};
@@ -20,7 +20,7 @@ use projections::{
     identity::account::{SwitchesRow, switches_get},
     log::audit::stream_newest,
     operation::job::job_plan_retention,
-    records::record::{RecordRow, record_all, record_list},
+    records::record::{RecordRow, record_all},
     rights::retention::{RetentionRow, days_of, limit, retention_list, stream_id},
 };
 use vault::{SubjectKeys, record_register};
@@ -30,7 +30,7 @@ use crate::{
         App, AppError,
         frame::{self, Frame},
         identity::limit,
-        letter::address_of,
+        letter::{address_of, contact},
         operation::job::Next,
         records::record,
     },
@@ -121,8 +121,7 @@ async fn step(
         now: ctx.now(),
     };
     let id = &stream_id(ctx.subject, kind.name());
-    let contact = || record_list(ctx.subject, CONTACT.name(), None);
-    let reads = || [stream_newest(ctx.subject, Retention::TYPE, id), contact()];
+    let reads = || [stream_newest(ctx.subject, Retention::TYPE, id), contact(ctx.subject)];
     // To set a rule back is a right, because a thief may have shortened it; to shorten is an act, which is checked
     // below.
     let frame = Frame::right("retention_set", ctx).alone();

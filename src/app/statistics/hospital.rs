@@ -6,7 +6,7 @@ use context::{Ctx, SubjectId};
 use db::{FromRow, Gate};
 use domain::{
     quarter::Quarter,
-    statistics::hospital::{FixList, HospitalLists, ListError, Listing},
+    statistics::hospital::{FixList, HospitalLists, Listing},
 };
 use event_log::cqrs_es::Aggregate;
 use projections::{
@@ -95,10 +95,4 @@ fn listing_of(ids: &[String]) -> Listing {
         context.update(b"\n");
     }
     Listing { count: u32::try_from(ids.len()).unwrap_or(u32::MAX), sha256: hex::encode(context.finish()) }
-}
-
-impl From<ListError> for AppError {
-    fn from(error: ListError) -> Self {
-        Self::parameter("from", &error.to_string())
-    }
 }

@@ -235,7 +235,7 @@ pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released,
         match release.check(period, revision, &policy, today) {
             Ok(_) => Ok(Err(policy)),
             Err(ReleaseError::Released(_)) => Ok(Ok(stored(&work.tx, period, revision).await?)),
-            Err(error) => Err(AppError::from(error)),
+            Err(error) => Err(AppError::of_rule(error)),
         }
     })
     .await?;
@@ -243,7 +243,7 @@ pub async fn make(app: &App, period: Quarter, revision: u32) -> Result<Released,
         Ok(stored) => return Ok(stored),
         Err(policy) => policy,
     };
-    let percent = policy.percent(revision).ok_or(ReleaseError::NotScheduled(period))?;
+    let percent = policy.percent(revision).ok_or_else(|| AppError::of_rule(ReleaseError::NotScheduled(period)))?;
     let (hospitals, listing) = hospital::hospitals_of(app, ctx, period).await?;
     let pass = pass(app, ctx, period, policy.plan, percent, &hospitals).await?;
     if pass.damaged > 0 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use poem_openapi::{Object, OpenApi, payload::Json};
 use projections::desk::compliance::OpenRequest;
 use uuid::Uuid;
 
@@ -15,15 +15,7 @@ use crate::{
         desk::compliance::{self, Overview},
         log::access,
     },
-    http::{
-        problem::Refusal,
-        request::{
-            caller::Compliance,
-            input::{Body, Input},
-            text::{StatedReason, Text},
-        },
-        tag::Tag,
-    },
+    http::{problem::Refusal, request::caller::Compliance, tag::Tag},
 };
 
 /// A request of a person that is not answered yet.
@@ -55,20 +47,6 @@ pub struct RequestsAnswer {
     requests: Vec<RequestAnswer>,
     /// How many are overdue.
     overdue: usize,
-}
-
-/// Why the answer to a request takes longer.
-#[derive(Object)]
-pub struct ExtensionDecision {
-    /// The reason, in 10 to 500 characters; the person is told.
-    reason: Text<StatedReason>,
-}
-
-/// The new time by which a request must be answered.
-#[derive(Object)]
-pub struct ExtensionAnswer {
-    /// Until when the request must be answered.
-    due_at: DateTime<Utc>,
 }
 
 /// How many people decided on one version of one purpose's notice.
@@ -224,8 +202,6 @@ pub struct ComplianceOverview {
     alerts_open: usize,
 }
 
-impl Input for ExtensionDecision {}
-
 impl RequestAnswer {
     fn new(open: OpenRequest, now: DateTime<Utc>) -> Self {
         let due_at = domain::desk::extension::due_at(open.received_at, open.extended);
@@ -341,23 +317,5 @@ impl ComplianceApi {
             compliance::requests(&app).await?.into_iter().map(|it| RequestAnswer::new(it, now)).collect();
         access::note_session_read(&app, caller.ctx(), "compliance", requests.len(), "requests".to_owned()).await?;
         Ok(Json(RequestsAnswer { overdue: requests.iter().filter(|request| request.overdue).count(), requests }))
-    }
-
-    /// Take longer for a request
-    ///
-    /// Two months more, once, within the first month; the person is told the reason, by mail and in the audit log.
-    #[oai(path = "/requests/:id/extension", method = "post", operation_id = "request_extend")]
-    async fn extend(
-        &self,
-        app: Data<&Arc<App>>,
-        caller: Compliance,
-        /// The id of the request.
-        id: Path<Uuid>,
-        decision: Body<ExtensionDecision>,
-    ) -> Result<Json<ExtensionAnswer>, Refusal> {
-        access::note_session_read(&app, caller.ctx(), "compliance", 1, format!("extension of {}", id.0)).await?;
-        Ok(Json(ExtensionAnswer {
-            due_at: compliance::request_extend(&app, caller.ctx(), id.0, &decision.0.reason).await?,
-        }))
     }
 }

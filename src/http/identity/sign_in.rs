@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use context::{Ctx, Personal};
-use domain::{RoleLevel, Specialty, StateCode, kinds::WorkProfile, rights::consent::Purpose};
+use domain::{
+    RoleLevel, Specialty, StateCode, identity::account::AccountError, kinds::WorkProfile, rights::consent::Purpose,
+};
 use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json};
 use uuid::Uuid;
@@ -252,7 +254,7 @@ impl AuthApi {
         let Proven { proof, known, left } =
             prove(&app, ctx, &registration.email, &code, device_secret.as_deref()).await?;
         if known.is_some() {
-            return Err(AppError::AccountExists.into());
+            return Err(AppError::of_rule(AccountError::Exists).into());
         }
         let outcome = account::register(&app, ctx, &registration, &proof).await;
         let grant = recorded(&app, ctx, None, outcome).await?;

@@ -2,3 +2,10 @@
 
 pub mod audit;
 pub mod published;
+
+use poem_openapi::OpenApi;
+
+/// The area's operations.
+pub(crate) fn apis() -> impl OpenApi + 'static {
+    (audit::AuditApi, published::LogApi)
+}

@@ -8,3 +8,18 @@ pub mod import;
 pub mod overview;
 pub mod restriction;
 pub mod retention;
+
+use poem_openapi::OpenApi;
+
+/// The area's operations.
+pub(crate) fn apis() -> impl OpenApi + 'static {
+    (
+        consent::ConsentApi,
+        overview::OverviewApi,
+        deletion::DeletionApi,
+        export::ExportApi,
+        import::ImportApi,
+        restriction::RestrictionApi,
+        retention::RetentionApi,
+    )
+}

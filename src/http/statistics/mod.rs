@@ -2,3 +2,10 @@
 
 pub mod analytics;
 pub mod parameters;
+
+use poem_openapi::OpenApi;
+
+/// The area's operations.
+pub(crate) fn apis() -> impl OpenApi + 'static {
+    analytics::AnalyticsApi
+}

@@ -1,0 +1,57 @@
+//! How a client is told that a rule refused a command. Each aggregate says it beside its own error, so that no list of
+//! errors has to be kept elsewhere.
+
+use crate::Fault;
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Fields are wrong.
+    Invalid(Vec<Fault>),
+    /// There is no thing of this name.
+    NotFound(&'static str),
+    /// The present state does not allow the command.
+    Conflict(Conflict),
+    /// The command can only be refused if stored data is damaged.
+    Damaged,
+}
+
+/// A problem with the present state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The type of the problem: the last segment of its address, such as `held`.
+    pub kind: &'static str,
+    /// What the type means, in a few words.
+    pub title: &'static str,
+    /// What is special about this occurrence; `None` if there is nothing to add.
+    pub detail: Option<String>,
+}
+
+/// The error of an aggregate.
+pub trait Rule: std::error::Error + Send + Sync + 'static {
+    /// What a client is told of this error.
+    fn refusal(&self) -> Refusal;
+}
+
+impl Refusal {
+    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![Fault::new(field, message)])
+    }
+
+    /// A conflict without detail.
+    pub fn conflict(kind: &'static str, title: &'static str) -> Self {
+        Self::Conflict(Conflict { kind, title, detail: None })
+    }
+
+    /// A conflict with a detail, which is a whole sentence.
+    pub fn explained(kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self::Conflict(Conflict { kind, title, detail: Some(detail.into()) })
+    }
+}
+
+/// Of rules that refuse nothing.
+impl Rule for std::convert::Infallible {
+    fn refusal(&self) -> Refusal {
+        match *self {}
+    }
+}
