@@ -11,10 +11,7 @@
 
 use chrono::{DateTime, Utc};
 use db::{FromRow, Query, sql};
-use event_log::{Event, Position};
-
-/// An event and its position in the log.
-pub type Placed = (Position, Event);
+use event_log::{PlacedEvent, Position};
 
 pub struct CatchUp {
     /// The name under which the database knows the projection.
@@ -24,7 +21,7 @@ pub struct CatchUp {
     pub version: i32,
     /// Turns events into statements that write the rows of a generation. A dead letter that is tried again comes late,
     /// and as the only event.
-    pub apply: fn(generation: i64, events: &[Placed]) -> Applied,
+    pub apply: fn(generation: i64, events: &[PlacedEvent]) -> Applied,
     /// Removes the rows of generations that have no position any more.
     pub sweep: fn() -> Query,
 }

@@ -23,7 +23,7 @@ use domain::{
     rights::deletion::Scope,
     statistics::release::{Plan, Policy},
 };
-use event_log::{Event, Position, Reader, event_append, log_holders};
+use event_log::{Event, PlacedEvent, Position, Reader, event_append, log_holders};
 use futures_util::future::join_all;
 use lethe::{
     app::{
@@ -256,7 +256,7 @@ async fn write(api: &Db, clock: &context::Clock) -> Vec<EventId> {
 }
 
 /// Reads on until the writers have ended and nothing is left to read.
-async fn read(system: &Db, clock: &context::Clock, ended: &AtomicBool) -> Vec<(Position, Event)> {
+async fn read(system: &Db, clock: &context::Clock, ended: &AtomicBool) -> Vec<PlacedEvent> {
     let ctx = &Ctx::system(clock.clone());
     let (mut reader, mut read) = (Reader::new(Position::default(), 700), Vec::new());
     loop {
@@ -304,8 +304,8 @@ async fn a_reader_loses_repeats_and_reorders_nothing_while_eight_write() {
     let reading = read(&world.app.db.system, &world.clock, &ended);
     let (written, read) =
         tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(writing, reading) }).await.expect("in time");
-    assert!(read.is_sorted_by(|a, b| a.0 < b.0), "in the order of positions, each once");
-    let mut found: Vec<EventId> = read.iter().map(|(_, event)| event.event_id).collect();
+    assert!(read.is_sorted_by(|a, b| a.position < b.position), "in the order of positions, each once");
+    let mut found: Vec<EventId> = read.iter().map(|read| read.event.event_id).collect();
     let mut written: Vec<EventId> = written.into_iter().flatten().collect();
     found.sort();
     written.sort();
@@ -326,7 +326,7 @@ async fn a_reader_pages_in_the_order_of_numbers() {
         if page.is_empty() {
             break;
         }
-        found.extend(page.iter().map(|(position, _)| position.txid));
+        found.extend(page.iter().map(|event| event.position.txid));
     }
     assert_eq!(found, (1..=120).map(|n| 2 * n).collect::<Vec<u64>>());
 }

@@ -1,5 +1,5 @@
-//! The map in `docs/architecture.md` is true: the files that it names for the smallest capability are those that know of
-//! it.
+//! The map in `docs/architecture.md` is true: what it names is there, and the files that it names for the smallest
+//! capability are those that know of it.
 
 use std::{
     collections::BTreeSet,
@@ -49,4 +49,21 @@ fn the_map_names_every_file_of_the_smallest_capability() {
     let known = sources.iter().filter(knows).map(|path| path.strip_prefix(root).expect("inside").to_string_lossy());
     let known: BTreeSet<String> = known.map(std::borrow::Cow::into_owned).collect();
     assert_eq!(known.iter().map(String::as_str).collect::<BTreeSet<_>>(), named, "left: the sources; right: the map");
+}
+
+#[test]
+fn the_files_that_the_map_names_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // A path begins with a folder, and names in capitals stand for any.
+    let is_path = |text: &&str| {
+        let known = FOLDERS.iter().chain(&["docs", "openapi"]).any(|folder| text.starts_with(&format!("{folder}/")));
+        known
+            && !text.contains(char::is_whitespace)
+            && !text.contains(['{', '<'])
+            && !["AREA", "NAME"].iter().any(|name| text.contains(name))
+    };
+    let named: BTreeSet<&str> = MAP.split('`').skip(1).step_by(2).filter(is_path).collect();
+    let missing: Vec<&&str> = named.iter().filter(|path| !root.join(path).exists()).collect();
+    assert!(missing.is_empty(), "the map leads nowhere: {missing:?}");
+    assert!(named.len() >= 40, "{named:?}");
 }

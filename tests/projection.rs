@@ -9,7 +9,7 @@ use std::{
 use chrono::Days;
 use context::{Ctx, Role, SubjectId};
 use db::{Db, DbError, Gate, Login, Query, Tx};
-use event_log::{Event, event_append};
+use event_log::{Event, PlacedEvent, event_append};
 use futures_util::future::{join, join_all};
 use lethe::{
     app::{
@@ -26,7 +26,7 @@ use lethe::{
 };
 use poem::http::StatusCode;
 use projections::{
-    catch_up::{Applied, CatchUp, Placed},
+    catch_up::{Applied, CatchUp},
     operation::activity::{ACTIVITY, UNKNOWN_TYPE},
 };
 use rand::RngExt;
@@ -326,20 +326,20 @@ async fn newer_code_builds_its_own_generation_and_older_code_stands_still() {
 /// Code that does not know amendments yet.
 static OLDER: CatchUp = CatchUp { apply: apply_older, ..ACTIVITY };
 
-fn apply_older(generation: i64, events: &[Placed]) -> Applied {
-    let (unknown, known): (Vec<Placed>, _) =
-        events.iter().cloned().partition(|(_, event)| event.event_type == "record.amended");
+fn apply_older(generation: i64, events: &[PlacedEvent]) -> Applied {
+    let (unknown, known): (Vec<PlacedEvent>, _) =
+        events.iter().cloned().partition(|read| read.event.event_type == "record.amended");
     let mut applied = (ACTIVITY.apply)(generation, &known);
-    applied.unapplied.extend(unknown.iter().map(|(position, _)| (*position, UNKNOWN_TYPE)));
+    applied.unapplied.extend(unknown.iter().map(|event| (event.position, UNKNOWN_TYPE)));
     applied
 }
 
 /// Code whose statement the database refuses if there is an amendment.
 static WRONG: CatchUp = CatchUp { apply: apply_wrong, ..ACTIVITY };
 
-fn apply_wrong(generation: i64, events: &[Placed]) -> Applied {
+fn apply_wrong(generation: i64, events: &[PlacedEvent]) -> Applied {
     let mut applied = (ACTIVITY.apply)(generation, events);
-    if events.iter().any(|(_, event)| event.event_type == "record.amended") {
+    if events.iter().any(|read| read.event.event_type == "record.amended") {
         let none = "INSERT INTO read.activity (generation, day, event_type, role, events) VALUES ($1, now()::date, '-', '-', 0)";
         applied.statements.push(Query::new(none).bind(generation));
     }

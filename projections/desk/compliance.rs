@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use context::SubjectId;
 use db::{FromRow, Query, sql};
-use event_log::{Event, Position};
+use event_log::PlacedEvent;
 use uuid::Uuid;
 
 /// A request of a person that is not answered yet.
@@ -223,15 +223,7 @@ pub struct TrailFilter {
     pub limit: i64,
 }
 
-/// An entry of the trail with its position. A sealed payload says nothing, so that it is left out.
-#[derive(FromRow)]
-pub struct TrailRow {
-    #[row(flatten)]
-    pub position: Position,
-    #[row(flatten)]
-    pub event: Event,
-}
-
+/// The events of the trail. A sealed payload says nothing, so that it is left out.
 const UNSEALED: &str = "SELECT e.txid, e.position, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version,
                    CASE WHEN e.payload->'sealed' IS NULL THEN e.payload::text ELSE '' END AS payload, e.metadata, e.event_id,
                    e.subject_id, e.kind, e.recorded_at
@@ -243,7 +235,7 @@ pub fn trail_list(filter: TrailFilter) -> Query {
     const OF_ONE: &str = sql!(
         "-- trail_of_subject
         SELECT ",
-        TrailRow::COLUMNS,
+        PlacedEvent::COLUMNS,
         " FROM (",
         UNSEALED,
         "
@@ -264,7 +256,7 @@ pub fn trail_list(filter: TrailFilter) -> Query {
               AND (txid, position) > ($6::text::xid8, $7) AND txid < pg_snapshot_xmin(pg_current_snapshot())),
         page AS MATERIALIZED (SELECT txid, position FROM span ORDER BY span.txid, span.position LIMIT $8)
         SELECT ",
-        TrailRow::COLUMNS,
+        PlacedEvent::COLUMNS,
         " FROM (",
         UNSEALED,
         "

@@ -11,7 +11,9 @@ use context::Role;
 use db::{FromRow, Query, sql};
 use domain::EVENT_TYPES;
 
-use crate::catch_up::{Applied, CatchUp, Placed};
+use event_log::PlacedEvent;
+
+use crate::catch_up::{Applied, CatchUp};
 
 /// Writes `read.activity`.
 pub const ACTIVITY: CatchUp = CatchUp { name: "activity", version: 1, apply, sweep: activity_sweep };
@@ -21,10 +23,10 @@ pub const UNKNOWN_TYPE: &str = "unknown_type";
 /// The metadata do not name a role that this version knows.
 pub const UNKNOWN_ROLE: &str = "unknown_role";
 
-fn apply(generation: i64, events: &[Placed]) -> Applied {
+fn apply(generation: i64, events: &[PlacedEvent]) -> Applied {
     let mut counts: BTreeMap<(NaiveDate, &str, &str), i64> = BTreeMap::new();
     let mut applied = Applied::default();
-    for (position, event) in events {
+    for PlacedEvent { position, event } in events {
         let role = event.actor().and_then(|actor| Role::parse(&actor.role));
         match (EVENT_TYPES.contains(&event.event_type.as_str()), role) {
             (false, _) => applied.unapplied.push((*position, UNKNOWN_TYPE)),
@@ -98,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    fn placed(position: i64, event_type: &str, metadata: &str) -> Placed {
+    fn placed(position: i64, event_type: &str, metadata: &str) -> PlacedEvent {
         let recorded_at: DateTime<Utc> = "2026-03-02T23:59:59Z".parse().expect("a time");
         let event = Event {
             aggregate_type: "record".to_owned(),
@@ -113,7 +115,7 @@ mod tests {
             kind: "work_day".to_owned(),
             recorded_at,
         };
-        (Position { txid: 7, position }, event)
+        PlacedEvent { position: Position { txid: 7, position }, event }
     }
 
     const ANNA: &str = r#"{"role":"subject","request":"r"}"#;

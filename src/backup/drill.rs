@@ -327,7 +327,7 @@ async fn wrapped(client: &Superuser, subject: SubjectId) -> Result<Option<Wrappe
 async fn events_of(client: &Superuser, subject: SubjectId) -> Result<Vec<Event>, ServerError> {
     let sql = format!("SELECT {} FROM log.events WHERE subject_id = $1", Event::COLUMNS);
     let rows = client.query(&sql, &[&subject.0]).await.map_err(db::DbError::from)?;
-    Ok(rows.iter().map(Event::from_row).collect())
+    Ok(Event::from_rows(&rows))
 }
 
 /// Whether any version of the key-encryption key opens a person's keys, whatever version their row names.

@@ -98,17 +98,20 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
     let path = request.uri().path().to_owned();
     request.set_data(id);
-    let contract = request.data::<Arc<Contract>>().expect("every request has the contract").clone();
+    let contract = request.data::<Arc<Contract>>().expect("every request has the contract");
     let resource = contract.path(&path);
-    let operation =
-        resource.and_then(|resource| resource.operation(method.as_str())).map(|operation| operation.id.as_str());
+    if let Some(resource) = resource.clone() {
+        request.set_data(resource);
+    }
+    let operation = resource.as_ref().and_then(|resource| resource.operation(method.as_str()));
+    let operation = operation.map(|operation| operation.id.as_str());
     let span = match is_for_guests(&path) {
         true => Span::none(),
         false => tracing::info_span!("request", operation, request = %id, outcome = Empty, elapsed_us = Empty),
     };
     let mut response = answer(next, request, id, &path).instrument(span.clone()).await;
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        let methods = resource.map_or("GET", |resource| &resource.methods);
+        let methods = resource.as_ref().map_or("GET", |resource| &resource.methods);
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_str(methods).expect("methods are plain text"));
     }
     let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -106,7 +106,7 @@ async fn warn_of_stall(app: &App) {
     match frame::system_query(app, "log_stalled", || [log_stalled(since)]).await {
         Ok([rows]) if rows.is_empty() => {}
         Ok([rows]) => {
-            let held_by: Vec<HolderRow> = rows.iter().map(HolderRow::from_row).collect();
+            let held_by = HolderRow::from_rows(&rows);
             tracing::warn!(?held_by, "an open transaction holds the readers of the log back");
         }
         Err(error) => tracing::warn!(%error, "the readers of the log can't be watched"),

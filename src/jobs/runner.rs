@@ -89,7 +89,7 @@ async fn lease(app: &App, most: usize) -> Result<Vec<Leased>, AppError> {
     let (lease, now) = (JobId::random().0, app.clock.now());
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let [rows] = frame::system_query(app, "job_lease", || [job_lease(lease, now, most)]).await?;
-    Ok(rows.iter().map(Leased::from_row).collect())
+    Ok(Leased::from_rows(&rows))
 }
 
 /// Does one job in its own span, which records the outcome.

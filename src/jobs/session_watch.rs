@@ -34,7 +34,7 @@ pub async fn watch_sessions(app: Arc<App>) {
 /// the sessions.
 pub async fn watch_sessions_once(app: &App) -> Result<Vec<EndedSession>, AppError> {
     let [rows] = frame::system_query(app, "sessions_end", || [sessions_end()]).await?;
-    let ended: Vec<EndedSession> = rows.iter().map(EndedSession::from_row).collect();
+    let ended = EndedSession::from_rows(&rows);
     for EndedSession { login, age_s, state } in &ended {
         tracing::warn!(login, age_s, state, "a session held a transaction for too long, and was ended");
         let of_login = ended.iter().filter(|other| other.login == *login).count();

@@ -70,6 +70,8 @@ fn body(text: &str) -> Body {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use base64::{Engine, engine::general_purpose::STANDARD};
     use chrono::{DateTime, TimeDelta, Utc};
     use domain::kinds::normalise_address;
@@ -104,6 +106,8 @@ mod tests {
             ("consent_granted", Letter::receipt(TO, true, "Working hours", JSON)),
             ("consent_withdrawn", Letter::receipt(TO, false, "Working hours", JSON)),
             ("notice_changed", Letter::notice_changed(TO, "Working hours", "# Working hours\n\nÜber Stunden.\n")),
+            ("alert", Letter::alert(TO, "mass_reading", "critical", "server", "31", "2026-11-27T08:15:59Z")),
+            ("request_extended", Letter::request_extended(TO, "Three systems have to be asked.", time())),
         ]
     }
 
@@ -114,10 +118,19 @@ mod tests {
 
     #[test]
     fn every_letter_is_filled_in_and_speaks_both_languages() {
+        let templates =
+            std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/mail/templates")).expect("a folder");
+        let templates = templates.map(|entry| entry.expect("an entry").path());
+        let templates: BTreeSet<String> =
+            templates.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()).collect();
+        assert_eq!(templates, all().iter().map(|(name, _)| (*name).to_owned()).collect(), "left: the templates");
         for (name, letter) in all() {
             assert!(!letter.text.contains(['{', '}']) && !letter.subject.contains(['{', '}']), "{name}");
-            let ways = [" you", " Sie "].map(|word| letter.text.matches(word).count());
-            assert!(ways.iter().all(|count| *count > 0) || name == "code", "{name}: {ways:?}");
+            let text = letter.text.to_lowercase();
+            let ways = ["you", "sie "].map(|word| text.matches(word).count());
+            // A code and an alert speak to nobody.
+            let speaks = ways.iter().all(|count| *count > 0);
+            assert!(speaks || ["code", "alert"].contains(&name), "{name}: {ways:?}");
             assert!(letter.subject.contains(" / "), "{name}: {}", letter.subject);
         }
     }

@@ -22,4 +22,9 @@ pub trait FromRow: Sized {
     /// Reads a row that has [`FromRow::COLUMNS`]. Panics where one is missing or has another type, because then the statement is
     /// wrong and not the data.
     fn from_row(row: &Row) -> Self;
+
+    /// Reads all rows.
+    fn from_rows(rows: &[Row]) -> Vec<Self> {
+        rows.iter().map(Self::from_row).collect()
+    }
 }

@@ -23,7 +23,7 @@ fn txid_of(text: &str) -> u64 {
 }
 
 /// An event with its position in the log.
-#[derive(FromRow)]
+#[derive(Clone, Debug, FromRow)]
 pub struct PlacedEvent {
     #[row(flatten)]
     pub position: Position,
@@ -59,10 +59,9 @@ impl Reader {
     }
 
     /// Takes the rows of a page, and moves the reader behind them.
-    pub fn take(&mut self, rows: &[Row]) -> Vec<(Position, Event)> {
-        let page: Vec<_> =
-            rows.iter().map(PlacedEvent::from_row).map(|placed| (placed.position, placed.event)).collect();
-        self.after = page.last().map_or(self.after, |(position, _)| *position);
+    pub fn take(&mut self, rows: &[Row]) -> Vec<PlacedEvent> {
+        let page = PlacedEvent::from_rows(rows);
+        self.after = page.last().map_or(self.after, |newest| newest.position);
         page
     }
 

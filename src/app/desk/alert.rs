@@ -53,7 +53,7 @@ pub async fn look(app: &App, rule: &Rule) -> Result<usize, AppError> {
         since: now - rule.within(),
     };
     let [rows] = frame::system_query(app, "pattern_find", || [pattern_find(wanted.clone())]).await?;
-    let found: Vec<Found> = rows.iter().map(Found::from_row).collect();
+    let found = Found::from_rows(&rows);
     let mut raised = 0;
     for found in found {
         if is_quiet(app, &rule.name, &found.actor, rule.within()).await? {
@@ -181,7 +181,7 @@ pub async fn acknowledge(app: &App, ctx: &Ctx, alert: &str) -> Result<(), AppErr
 /// The newest deliveries of alerts; only those in one state, if a state is given.
 pub async fn deliveries(app: &App, state: Option<String>) -> Result<Vec<DeliveryRow>, AppError> {
     let [rows] = frame::system_query(app, "delivery_list", || [delivery_list(state.clone(), SHOWN)]).await?;
-    Ok(rows.iter().map(DeliveryRow::from_row).collect())
+    Ok(DeliveryRow::from_rows(&rows))
 }
 
 /// Sends again the deliveries that were given up, or those of one alert's event in any state; returns how many.

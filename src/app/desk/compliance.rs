@@ -8,12 +8,12 @@ use domain::desk::{
     alert::{Alert, AlertEvent},
     drill::{Drill, DrillEvent, DrillResult},
 };
-use event_log::{Event, cqrs_es::Aggregate};
+use event_log::{Event, PlacedEvent, cqrs_es::Aggregate};
 use projections::{
     desk::{
         alert::newest_of_type,
         compliance::{
-            AccountCount, AffectedRow, ConsentCount, ErasureRow, HoldRow, OpenRequest, StaffRow, TrailFilter, TrailRow,
+            AccountCount, AffectedRow, ConsentCount, ErasureRow, HoldRow, OpenRequest, StaffRow, TrailFilter,
             VersionRow, accounts_count, affected_list, consents_count, erasures_list, holds_list, request_list,
             server_version, staff_list, trail_list,
         },
@@ -97,12 +97,12 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
     };
     Ok(Overview {
         accounts: AccountCount::from_row(&accounts[0]),
-        requests: requests.iter().map(OpenRequest::from_row).collect(),
-        erasures: erasures.iter().map(ErasureRow::from_row).collect(),
+        requests: OpenRequest::from_rows(&requests),
+        erasures: ErasureRow::from_rows(&erasures),
         unrecoverable_by: ring.unrecoverable_by(now),
-        consents: consents.iter().map(ConsentCount::from_row).collect(),
-        holds: holds.iter().map(HoldRow::from_row).collect(),
-        staff: staff.iter().map(StaffRow::from_row).collect(),
+        consents: ConsentCount::from_rows(&consents),
+        holds: HoldRow::from_rows(&holds),
+        staff: StaffRow::from_rows(&staff),
         drill: newest_of(&drill).and_then(|event| match serde_json::from_str(&event.payload) {
             Ok(DrillEvent::Completed(outcome)) => Some(outcome),
             Err(_) => None,
@@ -121,13 +121,13 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
 pub async fn requests(app: &App) -> Result<Vec<OpenRequest>, AppError> {
     let now = app.clock.now();
     let [rows] = frame::system_query(app, "request_list", || [request_list(None, now, SHOWN)]).await?;
-    Ok(rows.iter().map(OpenRequest::from_row).collect())
+    Ok(OpenRequest::from_rows(&rows))
 }
 
 /// A page of the trail, each entry with its place in the log.
-pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<TrailRow>, AppError> {
+pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<PlacedEvent>, AppError> {
     let [rows] = frame::system_query(app, "trail_list", || [trail_list(filter.clone())]).await?;
-    Ok(rows.iter().map(TrailRow::from_row).collect())
+    Ok(PlacedEvent::from_rows(&rows))
 }
 
 /// The people concerned by a breach: the first `limit` of them, and how many there are in all.
@@ -140,7 +140,7 @@ pub async fn affected(
 ) -> Result<(Vec<AffectedRow>, i64), AppError> {
     let [rows] =
         frame::system_query(app, "breach_affected", || [affected_list(from, to, kinds.to_vec(), limit)]).await?;
-    let affected: Vec<AffectedRow> = rows.iter().map(AffectedRow::from_row).collect();
+    let affected = AffectedRow::from_rows(&rows);
     let people = affected.first().map_or(0, |row| row.people);
     Ok((affected, people))
 }

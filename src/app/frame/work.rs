@@ -13,7 +13,6 @@ use crate::{
     mail::Letter,
 };
 
-/// What a decision works with: the open transaction and the events that it has added.
 #[derive(Clone)]
 pub(crate) struct Work<'a> {
     pub app: &'a App,

@@ -110,7 +110,7 @@ pub async fn show(app: &App, ctx: &Ctx, email: &str, code: &str, asker: &Asker) 
     let who = who.as_str();
     let work = move |tx: Tx| async move {
         let [rows] = tx.flight([codes_get(ring, ctx, key, address, asker)]).await?;
-        let waiting: Vec<Waiting> = rows.iter().map(Waiting::from_row).collect();
+        let waiting = Waiting::from_rows(&rows);
         let of_one = |code: &Waiting| {
             let who = format!("{email} {} {}", code.key(), asker.key());
             limits::limit_count(app.vault.ring(), ctx, key, Limit::TriesPerCode, &who)

@@ -79,9 +79,9 @@ async fn step(app: &App, sign: Sign) -> Result<Grown, AppError> {
         let before = (edge.size(), edge.root());
         let events = reader.take(&page);
         if !events.is_empty() {
-            let leaves = events.iter().map(|(_, event)| record_hash(&event.leaf().to_bytes()));
+            let leaves = events.iter().map(|placed| record_hash(&placed.event.leaf().to_bytes()));
             work.queue(tiles_put(tree.tree, edge.grow(leaves)));
-            let places = events.iter().map(|(position, _)| *position);
+            let places = events.iter().map(|placed| placed.position);
             work.queue(bundles_put(tree.tree, before.0, places));
             (tree.size, tree.position) = (edge.size(), reader.position());
             work.queue(tree_move(&tree, ctx.now()));
@@ -230,5 +230,5 @@ pub(crate) fn edge_of(tree: &TreeRow, rows: &[Row]) -> Result<Edge, AppError> {
 /// All trees, the newest first.
 pub async fn trees(app: &App) -> Result<Vec<TreeRow>, AppError> {
     let [rows] = frame::system_query(app, "log_trees", || [tree_list()]).await?;
-    Ok(rows.iter().map(TreeRow::from_row).collect())
+    Ok(TreeRow::from_rows(&rows))
 }

@@ -3,9 +3,9 @@
 
 use context::Ctx;
 use db::DbError;
-use event_log::{Position, Reader};
+use event_log::{PlacedEvent, Position, Reader};
 use projections::{
-    catch_up::{Applied, CatchUp, Placed, Progress, commit_lazily, position_lock, position_move},
+    catch_up::{Applied, CatchUp, Progress, commit_lazily, position_lock, position_move},
     operation::dead_letter::dead_letter_add,
 };
 
@@ -40,8 +40,8 @@ pub async fn step(app: &App, projection: &'static CatchUp, at: &Progress) -> Res
 }
 
 /// Applies no event, so that each becomes a dead letter.
-fn refuse(_: i64, events: &[Placed]) -> Applied {
-    Applied { statements: Vec::new(), unapplied: events.iter().map(|(position, _)| (*position, REFUSED)).collect() }
+fn refuse(_: i64, events: &[PlacedEvent]) -> Applied {
+    Applied { statements: Vec::new(), unapplied: events.iter().map(|event| (event.position, REFUSED)).collect() }
 }
 
 /// Whether the values of a statement are at fault (SQLSTATE classes 22 and 23), and not the statement or the database.
@@ -55,7 +55,7 @@ async fn take_page(
     projection: &'static CatchUp,
     at: &Progress,
     limit: usize,
-    apply: fn(i64, &[Placed]) -> Applied,
+    apply: fn(i64, &[PlacedEvent]) -> Applied,
 ) -> Result<Step, AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -80,7 +80,7 @@ pub async fn begin(app: &App, projection: &'static CatchUp) -> Result<i64, AppEr
 /// How far the generations have come that this version of the code keeps.
 pub async fn all(app: &App, projection: &'static CatchUp) -> Result<Vec<Progress>, AppError> {
     let [rows] = frame::system_query(app, "projection_progress", || [projection_progress(projection)]).await?;
-    Ok(rows.iter().map(Progress::from_row).collect())
+    Ok(Progress::from_rows(&rows))
 }
 
 /// Shows the generation that was being built, once it has come as far as the one that is shown; returns whether it did.
@@ -88,7 +88,7 @@ pub async fn swap(app: &App, projection: &'static CatchUp) -> Result<bool, AppEr
     let ctx = &Ctx::system(app.clock.clone());
     let swapped = frame::system_work(app, &app.db.system, "generation_swap", ctx, move |work| async move {
         let [_, rows] = work.tx.flight([generations_lock(projection), swap_lock(projection)]).await?;
-        let rows: Vec<SwapRow> = rows.iter().map(SwapRow::from_row).collect();
+        let rows = SwapRow::from_rows(&rows);
         let Some(new) = rows.iter().find(|row| row.is_new) else { return Ok(None) };
         if rows.iter().any(|old| !old.is_new && old.position > new.position) {
             return Ok(None);

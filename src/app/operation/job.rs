@@ -12,7 +12,7 @@ pub async fn list(app: &App, state: Option<String>, limit: i64) -> Result<Vec<Jo
     let (ctx, state) = (&Ctx::system(app.clock.clone()), &state);
     frame::system_work(app, &app.db.system, "job_list", ctx, move |work| async move {
         let [rows] = work.tx.finish([job_list(state.clone(), limit)]).await?;
-        Ok(rows.iter().map(JobRow::from_row).collect())
+        Ok(JobRow::from_rows(&rows))
     })
     .await
 }

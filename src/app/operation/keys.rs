@@ -115,7 +115,7 @@ pub async fn list(app: &App) -> Result<KeyList, KeysError> {
     let ring = app.vault.ring();
     ring.reload()?;
     let [counts, floor] = frame::system_query(app, "keys_list", || [keys_count(), ring_floor()]).await?;
-    let counts: Vec<VersionRow> = counts.iter().map(VersionRow::from_row).collect();
+    let counts = VersionRow::from_rows(&counts);
     let floor = floor.first().map_or(0, |row| row.get("version"));
     let rows = |version: i32| counts.iter().find(|row| row.ring_version == version).map_or(0, |row| row.people);
     let keks = ring.keks().into_iter().map(|kek| (kek, rows(kek.version))).collect();

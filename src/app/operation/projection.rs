@@ -83,7 +83,7 @@ pub async fn list(app: &App) -> Result<Overview, AppError> {
     .await?;
     Ok(Overview {
         projections: projections.iter().map(lag::LagRow::from_row).collect(),
-        dead_letters: dead_letters.iter().map(DeadLetter::from_row).collect(),
+        dead_letters: DeadLetter::from_rows(&dead_letters),
         held_by: held_by.iter().map(|row| row.get("pid")).collect(),
     })
 }
@@ -91,7 +91,7 @@ pub async fn list(app: &App) -> Result<Overview, AppError> {
 /// The activity of a range of days, both ends included.
 pub async fn activity(app: &App, from: NaiveDate, to: NaiveDate) -> Result<Vec<ActivityRow>, AppError> {
     let [rows] = frame::system_query(app, "activity_list", || [activity_list(from, to)]).await?;
-    Ok(rows.iter().map(ActivityRow::from_row).collect())
+    Ok(ActivityRow::from_rows(&rows))
 }
 
 /// Refuses a member of staff whose session has ended, or whose account is suspended.
@@ -217,7 +217,7 @@ async fn retry_one(
         let mut reader = Reader::new(before, 1);
         let [locked, rows] = work.tx.flight([dead_letter_lock(projection, letter), reader.page()]).await?;
         let events = reader.take(&rows);
-        if locked.is_empty() || events.first().is_none_or(|(position, _)| *position != letter.position) {
+        if locked.is_empty() || events.first().is_none_or(|event| event.position != letter.position) {
             return Ok(false);
         }
         let result = (projection.apply)(letter.generation, &events);

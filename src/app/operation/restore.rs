@@ -159,7 +159,7 @@ async fn remove_again(app: &App, subject: SubjectId, records: &HashSet<RecordId>
     let reads = || [record_all(subject), record_register(subject)];
     let frame = Frame::act("record_remove_again", ctx).alone();
     let removed = frame::command(app, frame, reads, move |work, standing, [rows, register]| async move {
-        let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
+        let rows = RecordRow::from_rows(&rows);
         let gone: Vec<&RecordRow> = rows.iter().filter(|row| records.contains(&row.entry.record)).collect();
         Ok(record::remove_rows(&work, &standing, &gone, &register).await?.len())
     });

@@ -229,7 +229,7 @@ async fn removal(
     let reads = || [record_all(ctx.subject), record_register(ctx.subject)];
     let frame = Frame::act(operation, ctx).unheld().alone();
     frame::command(app, frame, reads, move |work, standing, [rows, register]| async move {
-        let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from_row).collect();
+        let rows = RecordRow::from_rows(&rows);
         let gone: Vec<&RecordRow> = rows.iter().filter(|row| choose(row)).collect();
         if gone.iter().any(|row| !expected.permits(Some(row.event.sequence))) {
             return Err(AppError::PreconditionFailed);

@@ -103,7 +103,7 @@ async fn note_withdrawal(app: &App, ctx: &Ctx, purpose: Purpose, event: &Event) 
 pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ConsentRow>, Arc<SubjectKeys>), AppError> {
     let reads = || [consent_list(ctx.subject)];
     let (standing, [rows]) = frame::query(app, Frame::right("consent_list", ctx), reads).await?;
-    Ok((rows.iter().map(ConsentRow::from_row).collect(), standing.keys))
+    Ok((ConsentRow::from_rows(&rows), standing.keys))
 }
 
 /// All decisions on a purpose, newest first.

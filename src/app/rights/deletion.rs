@@ -150,7 +150,7 @@ pub async fn request(
             let goes = match scope {
                 Scope::Full => erasure::counts_of(&records),
                 Scope::Partial | Scope::SessionsOnly => {
-                    let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
+                    let records = RecordRow::from_rows(&records);
                     erasure::count(meant(keys, scope, &wish.filter, &records)?)
                 }
             };
@@ -372,7 +372,7 @@ async fn run(app: &App, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> 
             }
             let keys = &standing.keys;
             let wish = unseal(keys, row)?;
-            let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
+            let records = RecordRow::from_rows(&records);
             let goes = meant(keys, row.scope, &wish.filter, &records)?;
             let counts = erasure::count(goes.iter().copied());
             let removed = record::remove_rows(&work, &standing, &goes, &register).await?;

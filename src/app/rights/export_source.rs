@@ -190,7 +190,7 @@ impl Source<'_> {
         let (rows, keys) =
             self.read("export_events", &|| export_events(self.ctx.subject, after.clone(), limit)).await?;
         self.done += i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        let mut rows: Vec<ExportedEvent> = rows.iter().map(ExportedEvent::from_row).collect();
+        let mut rows = ExportedEvent::from_rows(&rows);
         let items =
             rows.iter().map(|row| export_item::event(self.user, &keys, row)).collect::<Result<_, AppError>>()?;
         let last = if rows.len() == PAGE { rows.pop() } else { None };
@@ -219,7 +219,7 @@ impl Source<'_> {
             }
             Part::Retention => {
                 let (rows, _) = self.read("retention_list", &|| retention_list(self.ctx.subject)).await?;
-                let own: Vec<RetentionRow> = rows.iter().map(RetentionRow::from_row).collect();
+                let own = RetentionRow::from_rows(&rows);
                 let rule = |kind: &&domain::Kind| {
                     let is_own = own.iter().any(|row| row.kind == kind.name());
                     json!({ "kind": kind.name(), "days": days_of(kind, &own, self.ctx.now()), "own": is_own })

@@ -84,8 +84,8 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), A
     let (Standing { keys, wrapped, .. }, [account, ages, rules, consents, deletions, switches, counted]) =
         frame::query(app, Frame::right("overview_get", ctx), reads).await?;
     let counted = CountsRow::from_row(&counted[0]);
-    let ages: Vec<AgesRow> = ages.iter().map(AgesRow::from_row).collect();
-    let own: Vec<RetentionRow> = rules.iter().map(RetentionRow::from_row).collect();
+    let ages = AgesRow::from_rows(&ages);
+    let own = RetentionRow::from_rows(&rules);
     let held = |kind: &'static Kind| {
         let row = ages.iter().find(|row| row.kind == kind.name());
         Held {
@@ -104,7 +104,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), A
     let overview = Overview {
         registered_at: account.first().ok_or(AppError::NotFound("account"))?.get("registered_at"),
         kinds: KINDS.iter().map(|kind| held(kind)).collect(),
-        consents: consents.iter().map(ConsentRow::from_row).collect(),
+        consents: ConsentRow::from_rows(&consents),
         deletions: deletions.iter().map(DeletionRow::from_row).filter(waits).collect(),
         exports: counted.exports,
         switches: SwitchesRow::of(&switches),

@@ -79,8 +79,8 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Vec<Rule>, Arc<SubjectKeys>), 
     let reads = || [switches_get(ctx.subject), retention_list(ctx.subject), record_all(ctx.subject)];
     let frame = Frame::right("retention_get", ctx).shared();
     let (standing, [switches, own, records]) = frame::query(app, frame, reads).await?;
-    let own: Vec<RetentionRow> = own.iter().map(RetentionRow::from_row).collect();
-    let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
+    let own = RetentionRow::from_rows(&own);
+    let records = RecordRow::from_rows(&records);
     let mut rules: Vec<Rule> = KINDS.iter().map(|kind| rule_of(app, kind, &own, &records, ctx.now())).collect();
     if SwitchesRow::of(&switches).keeps(ctx.now()) {
         rules.iter_mut().for_each(|rule| rule.due = 0);
@@ -158,8 +158,8 @@ pub async fn run(app: &App, subject: SubjectId) -> Result<Next, AppError> {
         if SwitchesRow::of(&switches).keeps(ctx.now()) || standing.suspended_until().is_some() {
             return Ok(());
         }
-        let own: Vec<RetentionRow> = own.iter().map(RetentionRow::from_row).collect();
-        let records: Vec<RecordRow> = records.iter().map(RecordRow::from_row).collect();
+        let own = RetentionRow::from_rows(&own);
+        let records = RecordRow::from_rows(&records);
         let gone: Vec<&RecordRow> = records.iter().filter(|row| is_expired(app, row, &own, ctx.now())).collect();
         let removed = record::remove_rows(&work, &standing, &gone, &register).await?;
         record::note_removed(app, ctx, &removed).await

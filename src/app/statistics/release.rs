@@ -387,7 +387,7 @@ pub async fn published(
 ) -> Result<Vec<Published>, AppError> {
     frame::system_work(app, &app.db.api, "published_list", ctx, move |work| async move {
         let [rows] = work.tx.finish([published_list(table, asked, releases)]).await?;
-        Ok(rows.iter().map(Published::from_row).collect())
+        Ok(Published::from_rows(&rows))
     })
     .await
 }
@@ -396,7 +396,7 @@ pub async fn published(
 pub async fn releases(app: &App, ctx: &Ctx) -> Result<(Vec<PaidRelease>, Vec<Hospital>), AppError> {
     frame::system_work(app, &app.db.api, "release_list", ctx, move |work| async move {
         let [releases, hospitals] = work.tx.finish([release_list(), hospital_list()]).await?;
-        Ok((releases.iter().map(PaidRelease::from_row).collect(), hospitals.iter().map(Hospital::from_row).collect()))
+        Ok((PaidRelease::from_rows(&releases), Hospital::from_rows(&hospitals)))
     })
     .await
 }

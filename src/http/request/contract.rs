@@ -1,7 +1,10 @@
 //! What the OpenAPI document demands of requests, ready to be enforced, so that what is documented is what is enforced:
 //! which paths, methods and operations there are, and the schemas of parameters and bodies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use domain::{Fault, schema::Schema};
 use serde_json::{Value, json};
@@ -12,7 +15,7 @@ const SCHEMAS: &str = "#/components/schemas/";
 
 /// The document's demands.
 pub struct Contract {
-    paths: Vec<Path>,
+    paths: Vec<Arc<Path>>,
     /// The schemas of bodies, by name.
     bodies: BTreeMap<String, Schema>,
 }
@@ -55,19 +58,20 @@ impl Contract {
                 known.insert(method.to_uppercase(), Operation::of(document, operation));
             }
             let methods = known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            paths.push(Path { segments: segments(path).map(str::to_owned).collect(), methods, operations: known });
+            let segments = segments(path).map(str::to_owned).collect();
+            paths.push(Arc::new(Path { segments, methods, operations: known }));
         }
         Self { paths, bodies }
     }
 
     /// The path of the document that a request's path matches.
-    pub fn path(&self, path: &str) -> Option<&Path> {
+    pub fn path(&self, path: &str) -> Option<Arc<Path>> {
         let asked: Vec<&str> = segments(path).collect();
-        let matches = |known: &&Path| {
+        let matches = |known: &&Arc<Path>| {
             let same = |(known, asked): (&String, &&str)| known.starts_with('{') || known == asked;
             known.segments.len() == asked.len() && known.segments.iter().zip(&asked).all(same)
         };
-        self.paths.iter().find(matches)
+        self.paths.iter().find(matches).cloned()
     }
 
     /// The schema of a body, by its name in the document.

@@ -14,7 +14,7 @@ use poem::{Endpoint, IntoResponse, Request, Response, Result, http::Uri};
 
 use crate::{
     app::AppError,
-    http::{problem::Refusal, request::contract::Contract},
+    http::{problem::Refusal, request::contract::Path},
 };
 
 /// The most parameters of a query, so that it stays cheap to compare each with all others. No operation has a third of
@@ -23,16 +23,15 @@ const MOST_PAIRS: usize = 32;
 
 /// Lets a request pass if its target can be read.
 pub async fn check<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
-    let contract = request.data::<Arc<Contract>>().expect("every request has the contract");
-    match fault(contract, request.method().as_str(), request.uri()) {
+    let path = request.data::<Arc<Path>>();
+    match path.and_then(|path| fault(path, request.method().as_str(), request.uri())) {
         Some(refusal) => Err(refusal.into()),
         None => next.call(request).await.map(IntoResponse::into_response),
     }
 }
 
 /// The fault of a target, if it has one. A path without an operation has none, because nothing reads its parameters.
-fn fault(contract: &Contract, method: &str, uri: &Uri) -> Option<Refusal> {
-    let path = contract.path(uri.path())?;
+fn fault(path: &Path, method: &str, uri: &Uri) -> Option<Refusal> {
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
     for (name, segment) in path.parameters(uri.path()) {
         texts.push((name.to_owned(), decode(segment, false)));
@@ -98,11 +97,13 @@ mod tests {
     use poem::http::StatusCode;
 
     use super::*;
+    use crate::http::request::contract::Contract;
 
     fn status(target: &str) -> Option<StatusCode> {
-        let uri = target.parse().expect("a target");
+        let uri: Uri = target.parse().expect("a target");
         let document = serde_json::from_str(&crate::http::document()).expect("JSON");
-        fault(&Contract::of(&document), "GET", &uri).map(|refusal| refusal.into_response().status())
+        let path = Contract::of(&document).path(uri.path())?;
+        fault(&path, "GET", &uri).map(|refusal| refusal.into_response().status())
     }
 
     fn many(parameters: usize) -> String {

@@ -12,7 +12,7 @@ use domain::{
 };
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
+    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
 };
 use serde_json::Value;
 
@@ -203,6 +203,12 @@ impl<F: Form> ParseFromJSON for Text<F> {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         let value = value.unwrap_or_default();
         let text = value.as_str().ok_or_else(|| ParseError::custom("is not a text"))?;
+        F::read(text).map(Self::new).map_err(ParseError::custom)
+    }
+}
+
+impl<F: Form> ParseFromParameter for Text<F> {
+    fn parse_from_parameter(text: &str) -> ParseResult<Self> {
         F::read(text).map(Self::new).map_err(ParseError::custom)
     }
 }

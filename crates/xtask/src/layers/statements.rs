@@ -1,14 +1,15 @@
 //! SQL: which layers may hold statements, and that each is named by its first line. A function that makes one statement has the
 //! name of the statement, so that a name in PostgreSQL's log leads to the code.
 //!
-//! A text counts as a statement if it begins with a name (`-- record_list`) or with a verb of SQL. A statement that is joined of
-//! several texts is known by its first.
+//! A text counts as a statement if it begins with a name (`-- record_list`) or with a verb of SQL, and whatever is given to
+//! `Query::new` is one. A statement that is joined of several texts is known by its first.
 
 use std::collections::BTreeMap;
 
 use syn::{
     Expr, ExprCall, ImplItem, Item, ItemMod, Lit, LitStr, Macro, Token,
     punctuated::Punctuated,
+    spanned::Spanned,
     visit::{self, Visit},
 };
 
@@ -132,7 +133,14 @@ impl<'ast> Visit<'ast> for Finder {
                 self.note(&text, true);
                 call.args.iter().skip(1).for_each(|argument| self.visit_expr(argument));
             }
-            _ => visit::visit_expr_call(self, call),
+            _ => {
+                // Wherever its text comes from, it is a statement.
+                if is_new {
+                    let line = call.func.span().start().line;
+                    self.note(&Text { value: String::new(), line }, false);
+                }
+                visit::visit_expr_call(self, call);
+            }
         }
     }
 

@@ -150,6 +150,7 @@ fn a_statement_outside_its_layer_is_refused() {
         "fn hold_get() -> Query {\n    Query::new(\"-- hold_get\\nSELECT 1\")\n}",
         "fn hold_get() -> Query {\n    db::Query::new(sql!(\"-- hold_get\\nSELECT \", COLUMNS))\n}",
         "\nconst SQL: &str = \"SELECT 1\";",
+        "\nfn hold_get(text: &'static str) -> Query { Query::new(match text { text => text }) }",
         "fn run() {\n    client.execute(\"  DELETE FROM holds\", &[]) }",
         "fn run() {\n    format!(\"UPDATE {table} SET a = 1\") }",
     ] {
