@@ -67,7 +67,7 @@ impl Rebuild {
 
     /// The statements that make the rows anew, and the last of which reads them.
     pub fn statements(&self, subject: SubjectId, events: &[Row], tx: &Tx) -> Vec<Query> {
-        let turns = Turn::from_rows(&events);
+        let turns = Turn::from_rows(events);
         let mut statements = vec![Query::new(self.clear).bind(subject.0)];
         for turn in turns.chunk_by(|one, next| one.turn == next.turn) {
             let events: Vec<Event> = turn.iter().map(|turn| turn.event.clone()).collect();

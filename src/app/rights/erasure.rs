@@ -218,7 +218,7 @@ pub(crate) fn count<'r>(records: impl IntoIterator<Item = &'r RecordRow>) -> Vec
 
 /// The same from the rows of [`record_ages`].
 pub(crate) fn counts_of(ages: &[Row]) -> Vec<(&'static str, usize)> {
-    let ages = AgesRow::from_rows(&ages);
+    let ages = AgesRow::from_rows(ages);
     let of = |name: &'static str| ages.iter().find(|row| row.kind == name).map(|row| row.count);
     KINDS.iter().filter_map(|kind| Some((kind.name(), usize::try_from(of(kind.name())?).ok()?))).collect()
 }
