@@ -79,6 +79,12 @@ pub const NOTICES: &[Notice] = &[
 ];
 
 impl Notice {
+    /// How many days after its last change a record is deleted, as the text promises; `None` if it promises nothing.
+    pub fn retention_days(&self) -> Option<u32> {
+        let (before, _) = self.text.split_once(" days after its last change")?;
+        before.rsplit_once("is deleted ")?.1.parse().ok()
+    }
+
     /// The notice on which consent is given today.
     pub fn current(purpose: Purpose) -> &'static Self {
         NOTICES.iter().rfind(|notice| notice.purpose == purpose).expect("every purpose has a notice")

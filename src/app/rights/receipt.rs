@@ -3,8 +3,8 @@
 //!
 //! The fields are those of ISO/IEC TS 27560:2023, in the terms of the W3C Data Privacy Vocabulary (DPV), as JSON-LD
 //! with a Data Integrity proof. The receipt carries its own JSON-LD context, so that it means the same in twenty years.
-//! No receipt is stored. Decision, time and text follow from the event; controller, kinds, retention and recipients are
-//! those of the server that is asked. As long as these and the evidence key do not change, every receipt has the same
+//! No receipt is stored. Decision, time, text and the retention that the text promises follow from the event;
+//! controller, kinds and recipients are those of the server that is asked. As long as these and the evidence key do not change, every receipt has the same
 //! bytes.
 
 use std::sync::Arc;
@@ -90,7 +90,8 @@ pub(crate) fn make(app: &App, event: &Event, user: UserId) -> Result<Value, AppE
     };
 
     let information: Vec<Value> = kinds.iter().map(information).collect();
-    let retention = kinds.iter().filter_map(|kind| kind.retention_days()).max();
+    // As the notice promised that the person consented to, whatever holds today.
+    let retention = notice.retention_days();
     let name = decision.purpose.as_str();
     let mut receipt = json!({
         "@context": context(),
