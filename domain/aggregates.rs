@@ -18,6 +18,7 @@ pub(crate) use crate::{
 };
 
 use crate::{
+    ProblemType,
     event::{About, Described, EventTypes},
     log::access,
 };
@@ -34,6 +35,7 @@ pub struct Description {
     pub is_sealed: bool,
     pub ledger: &'static [&'static str],
     pub rebuilt_in: &'static [&'static str],
+    pub conflicts: &'static [ProblemType],
 }
 
 impl Description {
@@ -46,6 +48,7 @@ impl Description {
             is_sealed: A::IS_SEALED,
             ledger: A::LEDGER,
             rebuilt_in: A::REBUILT_IN,
+            conflicts: A::CONFLICTS,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use cqrs_es::Aggregate;
 
-use crate::Rule;
+use crate::{ProblemType, Rule};
 
 /// The types of an aggregate's events.
 pub trait EventTypes {
@@ -30,6 +30,8 @@ pub trait Described: Aggregate<Event: EventTypes, Error: Rule> {
     const LEDGER: &'static [&'static str];
     /// The read models that are rebuilt from its events.
     const REBUILT_IN: &'static [&'static str];
+    /// The types of problem with which its rules refuse a command because of the present state.
+    const CONFLICTS: &'static [ProblemType] = &[];
 }
 
 /// Gives every variant of an enum of events its type, and gives all variants the same version. The compiler refuses a

@@ -16,13 +16,21 @@ pub enum Refusal {
     Damaged,
 }
 
+/// A type of problem (RFC 9457).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProblemType {
+    /// The last segment of its address, such as `held`.
+    pub name: &'static str,
+    /// What it means, in a few words.
+    pub title: &'static str,
+    /// When it happens and what a client can do, in whole sentences.
+    pub advice: &'static str,
+}
+
 /// A problem with the present state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// The type of the problem: the last segment of its address, such as `held`.
-    pub kind: &'static str,
-    /// What the type means, in a few words.
-    pub title: &'static str,
+    pub kind: ProblemType,
     /// What is special about this occurrence; `None` if there is nothing to add.
     pub detail: Option<String>,
 }
@@ -38,14 +46,14 @@ impl Refusal {
         Self::Invalid(vec![Fault::new(field, message)])
     }
 
-    /// A conflict without detail.
-    pub fn conflict(kind: &'static str, title: &'static str) -> Self {
-        Self::Conflict(Conflict { kind, title, detail: None })
+    /// A conflict without detail. The aggregate lists its type in `Described::CONFLICTS`.
+    pub fn conflict(kind: ProblemType) -> Self {
+        Self::Conflict(Conflict { kind, detail: None })
     }
 
     /// A conflict with a detail, which is a whole sentence.
-    pub fn explained(kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self::Conflict(Conflict { kind, title, detail: Some(detail.into()) })
+    pub fn explained(kind: ProblemType, detail: impl Into<String>) -> Self {
+        Self::Conflict(Conflict { kind, detail: Some(detail.into()) })
     }
 }
 

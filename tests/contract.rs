@@ -129,6 +129,8 @@ async fn every_documented_bound_is_enforced_by_its_name() {
             let complaint = complaint(&stage, &person, &call.with(&body), &field).await;
             complaints.extend(complaint.map(|it| format!("{id} {body:.200}\n    {field}: {it}")));
         }
+        let unknown = complaint(&stage, &person, &call.asking("no_such_parameter", "1"), "no_such_parameter").await;
+        complaints.extend(unknown.map(|it| format!("{id}?no_such_parameter\n    {it}")));
         for parameter in queried {
             let name = parameter["name"].as_str().expect("a name");
             let schema = resolved(&document, &parameter["schema"]);

@@ -7,7 +7,10 @@ use lethe::http;
 use poem::http::StatusCode;
 use serde_json::Value;
 
-use crate::support::{World, expect};
+use crate::{
+    steps::Answer,
+    support::{World, expect},
+};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
 /// Formats that generators know, and ours, which they take as plain texts.
@@ -134,6 +137,22 @@ fn formats_media_types_and_references_are_those_that_generators_know() {
             assert!(property["description"].is_string(), "{name}.{field} is not described");
         }
     }
+}
+
+#[tokio::test]
+async fn every_type_of_problem_has_a_page_at_its_address() {
+    let world = World::new().await;
+    let document = document();
+    let types = document["components"]["schemas"]["ProblemType"]["enum"].as_array().expect("types");
+    assert!(types.len() > 40, "{types:?}");
+    for address in types.iter().chain([&Value::from("/problems")]) {
+        let address = address.as_str().expect("an address");
+        let answer = Answer::of(world.client().get(address).send().await).await;
+        assert_eq!(answer.status, StatusCode::OK, "{address}");
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{address}");
+        assert!(answer.text.contains(address.rsplit('/').next().expect("a name")), "{address}: {}", answer.text);
+    }
+    Answer::of(world.client().get("/problems/nothing").send().await).await.problem(StatusCode::NOT_FOUND);
 }
 
 #[test]

@@ -78,6 +78,8 @@ async fn every_operation_is_a_right_or_is_barred_while_an_account_is_suspended()
             open += 1;
         } else if call.who() != Who::Nobody {
             assert_eq!(answer.0.status(), StatusCode::FORBIDDEN, "{id} is no right");
+            let wait = answer.0.headers().get("retry-after").and_then(|wait| wait.to_str().ok()?.parse::<i64>().ok());
+            assert!(wait.is_some_and(|wait| (1..=3600).contains(&wait)), "{id}: {wait:?}");
             problem(answer, StatusCode::FORBIDDEN, "suspended").await;
             barred += 1;
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{ProblemType, Refusal, Rule},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -83,11 +83,18 @@ event_types! {
     }
 }
 
+const NOT_OPEN: ProblemType = ProblemType {
+    name: "alert-not-open",
+    title: "The alert is not open",
+    advice: "Somebody looks after the alert already, or it was never raised. List the open alerts again.",
+};
+
 impl Described for Alert {
     const ABOUT: About = About::Nobody;
     const IS_SEALED: bool = false;
     const LEDGER: &'static [&'static str] = &[];
     const REBUILT_IN: &'static [&'static str] = &[];
+    const CONFLICTS: &'static [ProblemType] = &[NOT_OPEN];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +106,7 @@ pub enum AlertError {
 
 impl Rule for AlertError {
     fn refusal(&self) -> Refusal {
-        Refusal::explained("alert-not-open", "The alert is not open", format!("{self}."))
+        Refusal::explained(NOT_OPEN, format!("{self}."))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     Fault,
     choice::choice,
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{ProblemType, Refusal, Rule},
 };
 
 /// How long the controller has to notify the authority (Art. 33(1)).
@@ -165,11 +165,18 @@ event_types! {
     }
 }
 
+const BREACH: ProblemType = ProblemType {
+    name: "breach",
+    title: "The breach can't go on as asked",
+    advice: "The breach is closed, or people or the authority have to be told first; `detail` says which. A closed breach is not opened again: open another.",
+};
+
 impl Described for Breach {
     const ABOUT: About = About::Nobody;
     const IS_SEALED: bool = false;
     const LEDGER: &'static [&'static str] = &[];
     const REBUILT_IN: &'static [&'static str] = &[];
+    const CONFLICTS: &'static [ProblemType] = &[BREACH];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -187,9 +194,7 @@ impl Rule for BreachError {
     fn refusal(&self) -> Refusal {
         match self {
             Self::Missing => Refusal::NotFound("breach"),
-            Self::Closed | Self::NotTold => {
-                Refusal::explained("breach", "The breach can't go on as asked", format!("{self}."))
-            }
+            Self::Closed | Self::NotTold => Refusal::explained(BREACH, format!("{self}.")),
         }
     }
 }

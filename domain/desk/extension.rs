@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{ProblemType, Refusal, Rule},
 };
 
 /// The deadline of a request: one month after `received_at`, or three months if it was extended.
@@ -42,11 +42,18 @@ event_types! {
     }
 }
 
+const NO_EXTENSION: ProblemType = ProblemType {
+    name: "no-extension",
+    title: "The request can't have more time",
+    advice: "A request is extended once, and only within the month in which the person can be told (GDPR Art. 12(3)).",
+};
+
 impl Described for Extension {
     const ABOUT: About = About::Person;
     const IS_SEALED: bool = false;
     const LEDGER: &'static [&'static str] = &[];
     const REBUILT_IN: &'static [&'static str] = &[];
+    const CONFLICTS: &'static [ProblemType] = &[NO_EXTENSION];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +66,7 @@ pub enum ExtensionError {
 
 impl Rule for ExtensionError {
     fn refusal(&self) -> Refusal {
-        Refusal::explained("no-extension", "The request can't have more time", format!("{self}."))
+        Refusal::explained(NO_EXTENSION, format!("{self}."))
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{ProblemType, Refusal, Rule},
 };
 
 /// The state of a stream of the type `account`.
@@ -89,11 +89,18 @@ event_types! {
     }
 }
 
+const EXISTS: ProblemType = ProblemType {
+    name: "account-exists",
+    title: "The address has an account; sign in instead",
+    advice: "The code was right, and the address is registered. Sign in with POST /v1/auth/login.",
+};
+
 impl Described for Account {
     const ABOUT: About = About::Either;
     const IS_SEALED: bool = false;
     const LEDGER: &'static [&'static str] = &[];
     const REBUILT_IN: &'static [&'static str] = &["accounts"];
+    const CONFLICTS: &'static [ProblemType] = &[EXISTS];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,7 +123,7 @@ impl AccountCommand {
 impl Rule for AccountError {
     fn refusal(&self) -> Refusal {
         match self {
-            Self::Exists => Refusal::conflict("account-exists", "The address has an account; sign in instead"),
+            Self::Exists => Refusal::conflict(EXISTS),
             Self::Unknown => Refusal::NotFound("account"),
         }
     }

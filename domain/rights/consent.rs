@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Choice,
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{ProblemType, Refusal, Rule},
 };
 
 /// A purpose for which data may be used. Each purpose has a notice of its own.
@@ -168,11 +168,23 @@ event_types! {
     }
 }
 
+const NOTICE_OUTDATED: ProblemType = ProblemType {
+    name: "notice-outdated",
+    title: "The notice is not the one that counts",
+    advice: "The consent names a version of the notice that was replaced. Show the person the present notice and ask again.",
+};
+const OBJECTION_STANDS: ProblemType = ProblemType {
+    name: "objection-stands",
+    title: "You objected to the purpose",
+    advice: "A consent does not lift an objection (GDPR Art. 21). Lift the objection first: PUT /v1/privacy/objections/{purpose}.",
+};
+
 impl Described for Consent {
     const ABOUT: About = About::Person;
     const IS_SEALED: bool = false;
     const LEDGER: &'static [&'static str] = &["withdrawn"];
     const REBUILT_IN: &'static [&'static str] = &["consents"];
+    const CONFLICTS: &'static [ProblemType] = &[NOTICE_OUTDATED, OBJECTION_STANDS];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -190,16 +202,12 @@ pub enum ConsentError {
 impl Rule for ConsentError {
     fn refusal(&self) -> Refusal {
         match self {
-            Self::NoticeOutdated { current } => Refusal::explained(
-                "notice-outdated",
-                "The notice is not the one that counts",
-                format!("The notice that counts is version {current}."),
-            ),
-            Self::ObjectionStands => Refusal::explained(
-                "objection-stands",
-                "You objected to the purpose",
-                "Lift the objection first: PUT /v1/privacy/objections/{purpose}.",
-            ),
+            Self::NoticeOutdated { current } => {
+                Refusal::explained(NOTICE_OUTDATED, format!("The notice that counts is version {current}."))
+            }
+            Self::ObjectionStands => {
+                Refusal::explained(OBJECTION_STANDS, "Lift the objection first: PUT /v1/privacy/objections/{purpose}.")
+            }
         }
     }
 }

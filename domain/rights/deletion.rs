@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     choice::choice,
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{ProblemType, Refusal, Rule},
 };
 
 choice! {
@@ -181,11 +181,44 @@ event_types! {
     }
 }
 
+/// A confirmed deletion bars whatever brings in something new.
+pub const WAITING: ProblemType = ProblemType {
+    name: "deletion-waiting",
+    title: "A confirmed deletion is waiting",
+    advice: "A deletion is confirmed and its grace runs. Until it is carried out or cancelled nothing new is taken.",
+};
+const COOLING_OFF: ProblemType = ProblemType {
+    name: "cooling-off",
+    title: "Two requests were cancelled; the next may come later",
+    advice: "Whoever cancels two deletions in a row waits a day before the next request. `detail` says until when.",
+};
+const CONFIRMED: ProblemType = ProblemType {
+    name: "deletion-confirmed",
+    title: "The deletion is confirmed already",
+    advice: "The grace runs, and nothing else has to be done. It can be cancelled as long as the grace runs.",
+};
+const CLOSED: ProblemType = ProblemType {
+    name: "deletion-closed",
+    title: "The request was cancelled, replaced, carried out, or is too old",
+    advice: "The token leads to a request that is over. Ask for the deletion again if it is still wanted.",
+};
+const GRACE_OVER: ProblemType = ProblemType {
+    name: "grace-over",
+    title: "The grace period is over; it can't be cancelled any more",
+    advice: "The deletion is being carried out, or was.",
+};
+const GRACE_RUNS: ProblemType = ProblemType {
+    name: "grace-runs",
+    title: "The grace period is not over yet",
+    advice: "The deletion is carried out once its grace is over.",
+};
+
 impl Described for Deletion {
     const ABOUT: About = About::Person;
     const IS_SEALED: bool = false;
     const LEDGER: &'static [&'static str] = &["erasing", "not_erased", "erased", "cancelled", "paused"];
     const REBUILT_IN: &'static [&'static str] = &["deletions", "accounts"];
+    const CONFLICTS: &'static [ProblemType] = &[WAITING, COOLING_OFF, CONFIRMED, CLOSED, GRACE_OVER, GRACE_RUNS];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -289,20 +322,14 @@ impl Deletion {
 impl Rule for DeletionError {
     fn refusal(&self) -> Refusal {
         match self {
-            Self::Waiting => Refusal::conflict("deletion-waiting", "A confirmed deletion is waiting"),
-            Self::CoolingOff { until } => Refusal::explained(
-                "cooling-off",
-                "Two requests were cancelled; the next may come later",
-                format!("Ask again at {} or later.", until.format("%FT%TZ")),
-            ),
-            Self::Confirmed => Refusal::conflict("deletion-confirmed", "The deletion is confirmed already"),
-            Self::Closed => {
-                Refusal::conflict("deletion-closed", "The request was cancelled, replaced, carried out, or is too old")
+            Self::Waiting => Refusal::conflict(WAITING),
+            Self::CoolingOff { until } => {
+                Refusal::explained(COOLING_OFF, format!("Ask again at {} or later.", until.format("%FT%TZ")))
             }
-            Self::GracePeriodOver => {
-                Refusal::conflict("grace-over", "The grace period is over; it can't be cancelled any more")
-            }
-            Self::GracePeriodRuns => Refusal::conflict("grace-runs", "The grace period is not over yet"),
+            Self::Confirmed => Refusal::conflict(CONFIRMED),
+            Self::Closed => Refusal::conflict(CLOSED),
+            Self::GracePeriodOver => Refusal::conflict(GRACE_OVER),
+            Self::GracePeriodRuns => Refusal::conflict(GRACE_RUNS),
         }
     }
 }

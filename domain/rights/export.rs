@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     choice::choice,
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{ProblemType, Refusal, Rule},
     rights::deletion::Scope,
 };
 
@@ -117,11 +117,18 @@ event_types! {
     }
 }
 
+const CLOSED: ProblemType = ProblemType {
+    name: "export-closed",
+    title: "The export is not in a state for this",
+    advice: "Only an export that waits can be cancelled, and only one that failed can be tried again. See its `status`.",
+};
+
 impl Described for Export {
     const ABOUT: About = About::Person;
     const IS_SEALED: bool = false;
     const LEDGER: &'static [&'static str] = &[];
     const REBUILT_IN: &'static [&'static str] = &[];
+    const CONFLICTS: &'static [ProblemType] = &[CLOSED];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,11 +171,9 @@ impl Rule for ExportError {
     fn refusal(&self) -> Refusal {
         match self {
             Self::NoFile => Refusal::NotFound("export"),
-            Self::NotWaiting | Self::NotFailed => Refusal::explained(
-                "export-closed",
-                "The export is not in a state for this",
-                format!("As asked it cannot go on: {self}."),
-            ),
+            Self::NotWaiting | Self::NotFailed => {
+                Refusal::explained(CLOSED, format!("As asked it cannot go on: {self}."))
+            }
         }
     }
 }

@@ -59,6 +59,8 @@ pub enum AppError {
     Suspended {
         /// The end of the suspension.
         until: DateTime<Utc>,
+        /// How many seconds are left until then.
+        left_s: i64,
     },
     /// A legal hold is in force.
     #[error("a legal hold stands until {until}")]
@@ -152,6 +154,11 @@ impl AppError {
     /// A refusal because one field or parameter is wrong.
     pub fn parameter(field: &str, message: &str) -> Self {
         Self::Invalid(vec![Fault::new(field, message)])
+    }
+
+    /// The refusal of an act while the account is suspended.
+    pub fn suspended(until: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        Self::Suspended { until, left_s: (until - now).num_seconds().max(1) }
     }
 
     /// The refusal of a rule of the domain.

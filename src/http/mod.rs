@@ -10,6 +10,7 @@ pub(crate) mod identity;
 pub(crate) mod log;
 pub(crate) mod operation;
 mod problem;
+mod problem_type;
 pub(crate) mod records;
 pub(crate) mod request;
 pub(crate) mod rights;

@@ -3,7 +3,9 @@
 //! A problem names the field and the fact, never a value or an internal cause. Faults of the server are logged once,
 //! here.
 
-use domain::{Choice, refusal::Conflict};
+use std::borrow::Cow;
+
+use domain::{Choice, refusal::Conflict, rights::deletion::WAITING};
 use poem::{
     Error, IntoResponse, Response,
     error::{ReadBodyError, SizedLimitError},
@@ -12,11 +14,15 @@ use poem::{
 use poem_openapi::{
     ApiResponse, Object,
     payload::Payload,
-    registry::MetaSchemaRef,
-    types::{ToJSON, Type},
+    registry::{MetaSchema, MetaSchemaRef, Registry},
+    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
 };
+use serde_json::Value;
 
-use crate::app::{AppError, Passing};
+use crate::{
+    app::{AppError, Passing},
+    http::problem_type::{self as types, Kind},
+};
 
 /// One field that is wrong.
 #[derive(Object, Clone, Debug)]
@@ -31,15 +37,9 @@ pub struct Field {
 /// Why a request was refused (RFC 9457).
 #[derive(Object, Clone, Debug)]
 pub struct Problem {
-    /// What kind of problem it is, a relative URI: `/problems/` and one of `malformed`, `too-large`, `too-slow`,
-    /// `unsupported-media-type`, `method-not-allowed`, `signed-out`, `code-refused`, `refresh-refused`, `forbidden`,
-    /// `consent-needed`, `objection-stands`, `restricted`, `held`, `deletion-waiting`, `deletion-confirmed`,
-    /// `deletion-closed`, `cooling-off`, `grace-over`, `grace-runs`, `notice-outdated`, `missing`, `account-exists`,
-    /// `changed`, `key-reused`, `in-flight`, `invalid-input`, `outside`, `export-waiting`, `export-closed`,
-    /// `import-running`, `limited`, `failed`, `unavailable`, `busy`, `storage-full`, `out-of-order`, `sign-in-needed`,
-    /// `suspended`, `not-covered-yet`, `alert-not-open`, `breach`, `no-extension`.
+    /// The type of the problem, a relative URI. A page there says when it happens and what to do.
     #[oai(rename = "type")]
-    pub kind: String,
+    pub kind: TypeUri,
     /// The kind of the problem in a few words.
     pub title: String,
     /// The HTTP status.
@@ -53,6 +53,54 @@ pub struct Problem {
     /// The purpose whose consent is missing; absent for all other problems.
     #[oai(skip_serializing_if_is_none)]
     pub purpose: Option<String>,
+}
+
+/// The address of a type of problem, by its name.
+#[derive(Clone, Copy, Debug)]
+pub struct TypeUri(&'static str);
+
+impl Type for TypeUri {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "ProblemType".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Reference(Self::name().into_owned())
+    }
+
+    fn register(registry: &mut Registry) {
+        registry.create_schema::<Self, _>(Self::name().into_owned(), |_| MetaSchema {
+            enum_items: types::all().into_iter().filter_map(|it| Self(it.kind.name).to_json()).collect(),
+            ..MetaSchema::new("string")
+        });
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ToJSON for TypeUri {
+    fn to_json(&self) -> Option<Value> {
+        Some(Value::from(format!("/problems/{}", self.0)))
+    }
+}
+
+impl ParseFromJSON for TypeUri {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let value = value.unwrap_or_default();
+        let name = value.as_str().and_then(|uri| uri.strip_prefix("/problems/"));
+        let known = name.and_then(types::named).ok_or_else(|| ParseError::custom("is no type of problem"))?;
+        Ok(Self(known.kind.name))
+    }
 }
 
 /// A problem as a payload with a media type of its own. Boxed, so that a result that may hold a refusal stays small.
@@ -71,7 +119,7 @@ impl Payload for ProblemJson {
         Problem::schema_ref()
     }
 
-    fn register(registry: &mut poem_openapi::registry::Registry) {
+    fn register(registry: &mut Registry) {
         Problem::register(registry);
     }
 }
@@ -99,7 +147,12 @@ pub enum Refusal {
     ),
     /// Consent is missing, the role may not do this, or the account is suspended.
     #[oai(status = 403)]
-    Forbidden(ProblemJson),
+    Forbidden(
+        ProblemJson,
+        /// How many seconds the suspension lasts; absent for all other problems.
+        #[oai(header = "Retry-After")]
+        Option<i64>,
+    ),
     /// There is no such thing, or it is not the caller's.
     #[oai(status = 404)]
     Missing(ProblemJson),
@@ -141,10 +194,10 @@ const BEARER: &str = "Bearer realm=\"lethe\"";
 pub const HOW_TO_SIGN_IN: &str = "To have records kept, sign in: POST /v1/auth/code, then POST /v1/auth/register (new here) or \
                                   POST /v1/auth/login (known here).";
 
-fn problem(status: u16, kind: &str, title: &str) -> Problem {
+fn problem(Kind { status, kind }: Kind) -> Problem {
     Problem {
-        kind: format!("/problems/{kind}"),
-        title: title.to_owned(),
+        kind: TypeUri(kind.name),
+        title: kind.title.to_owned(),
         status,
         detail: None,
         errors: None,
@@ -160,7 +213,7 @@ impl Refusal {
     /// The refusal of a parameter or header field that can't be read; it names the field.
     pub fn unreadable(field: &str, message: &str) -> Self {
         let errors = Some(vec![Field { field: field.to_owned(), message: message.to_owned() }]);
-        Self::Malformed(ProblemJson::from(Problem { errors, ..problem(400, "malformed", "The request is malformed") }))
+        Self::Malformed(ProblemJson::from(Problem { errors, ..problem(types::MALFORMED) }))
     }
 
     /// The refusal of a body that is not JSON; it says where the fault is, and quotes nothing.
@@ -171,7 +224,7 @@ impl Refusal {
             _ => "it is not JSON",
         };
         let detail = format!("The body can't be read: {fact} (line {}, column {}).", error.line(), error.column());
-        Self::Malformed(with(problem(400, "malformed", "The request is malformed"), detail))
+        Self::Malformed(with(problem(types::MALFORMED), detail))
     }
 }
 
@@ -184,41 +237,32 @@ impl From<AppError> for Refusal {
             AppError::Invalid(faults) => {
                 let errors =
                     faults.into_iter().map(|fault| Field { field: fault.field, message: fault.message }).collect();
-                let problem = problem(422, "invalid-input", "Fields of the request are wrong");
+                let problem = problem(types::INVALID_INPUT);
                 Self::Invalid(ProblemJson::from(Problem { errors: Some(errors), ..problem }))
             }
-            AppError::SignedOut => Self::SignedOut(
-                ProblemJson::from(problem(401, "signed-out", "Nobody is signed in, or no longer")),
-                BEARER.to_owned(),
-            ),
+            AppError::SignedOut => Self::SignedOut(ProblemJson::from(problem(types::SIGNED_OUT)), BEARER.to_owned()),
             AppError::CodeRefused => {
-                let problem = problem(401, "code-refused", "The code is wrong, used, or too old");
+                let problem = problem(types::CODE_REFUSED);
                 Self::SignedOut(ProblemJson::from(problem), BEARER.to_owned())
             }
             AppError::RefreshRefused => {
-                let problem = problem(401, "refresh-refused", "The refresh token is unknown, used, or too old");
+                let problem = problem(types::REFRESH_REFUSED);
                 Self::SignedOut(ProblemJson::from(problem), BEARER.to_owned())
             }
-            AppError::Forbidden => {
-                Self::Forbidden(ProblemJson::from(problem(403, "forbidden", "This needs another role")))
-            }
-            AppError::SignInNeeded => Self::Forbidden(with(
-                problem(403, "sign-in-needed", "Guests can't have records of this kind evaluated"),
-                HOW_TO_SIGN_IN,
-            )),
+            AppError::Forbidden => Self::Forbidden(ProblemJson::from(problem(types::FORBIDDEN)), None),
+            AppError::SignInNeeded => Self::Forbidden(with(problem(types::SIGN_IN_NEEDED), HOW_TO_SIGN_IN), None),
             AppError::ConsentNeeded { purpose, reason } => {
                 let name = purpose.as_str();
                 let detail = format!("Consent to `{name}` is needed, and {reason}: see PUT /v1/consents/{name}.");
-                let problem =
-                    Problem { purpose: Some(name.to_owned()), ..problem(403, "consent-needed", "Consent is needed") };
-                Self::Forbidden(with(problem, detail))
+                let problem = Problem { purpose: Some(name.to_owned()), ..problem(types::CONSENT_NEEDED) };
+                Self::Forbidden(with(problem, detail), None)
             }
             AppError::Restricted => {
-                let problem = problem(409, "restricted", "Processing of your data is restricted");
+                let problem = problem(types::RESTRICTED);
                 Self::Conflict(with(problem, "Lift the restriction first: PUT /v1/privacy/restriction."))
             }
             AppError::HoldStands { until } => {
-                let problem = problem(409, "held", "A legal hold stands");
+                let problem = problem(types::HELD);
                 let detail = format!(
                     "Nothing can be deleted until {}: GET /v1/privacy/restriction says why.",
                     until.format("%FT%TZ")
@@ -226,51 +270,43 @@ impl From<AppError> for Refusal {
                 Self::Conflict(with(problem, detail))
             }
             AppError::DeletionWaiting => {
-                let problem = problem(409, "deletion-waiting", "A confirmed deletion is waiting");
+                let problem = problem(types::of_rule(WAITING));
                 Self::Conflict(with(problem, "Until it is carried out or cancelled nothing new is taken."))
             }
             AppError::ImportRuns => {
-                let problem = problem(409, "import-running", "Another import of yours is running");
+                let problem = problem(types::IMPORT_RUNNING);
                 Self::Conflict(with(problem, "Wait until it has been answered, and import again."))
             }
             AppError::ExportWaits => {
-                let problem = problem(409, "export-waiting", "Another export is waiting or being written");
+                let problem = problem(types::EXPORT_WAITING);
                 Self::Conflict(with(problem, "Wait for it or cancel it: GET /v1/privacy/exports."))
             }
-            AppError::Conflict { told: Conflict { kind, title, detail }, .. } => {
-                Self::Conflict(ProblemJson::from(Problem { detail, ..problem(409, kind, title) }))
+            AppError::Conflict { told: Conflict { kind, detail }, .. } => {
+                Self::Conflict(ProblemJson::from(Problem { detail, ..problem(types::of_rule(kind)) }))
             }
-            AppError::NotFound(what) => Self::Missing(with(
-                problem(404, "missing", "There is no such thing"),
-                format!("There is no such {what}."),
-            )),
-            AppError::Suspended { until } => Self::Forbidden(with(
-                problem(403, "suspended", "The account is suspended for a while"),
-                format!(
-                    "A pattern in the log looked suspicious. Try again at {} or later. Meanwhile you can read and export your \
+            AppError::NotFound(what) => {
+                Self::Missing(with(problem(types::MISSING), format!("There is no such {what}.")))
+            }
+            AppError::Suspended { until, left_s } => Self::Forbidden(
+                with(
+                    problem(types::SUSPENDED),
+                    format!(
+                        "A pattern in the log looked suspicious. Try again at {} or later. Meanwhile you can read and export your \
                      data, withdraw, object, restrict, cancel a deletion, and sign out.",
-                    until.format("%FT%TZ")
+                        until.format("%FT%TZ")
+                    ),
                 ),
-            )),
-            AppError::Uncovered => Self::Conflict(ProblemJson::from(problem(
-                409,
-                "not-covered-yet",
-                "No published checkpoint covers it yet; ask again in a few seconds",
-            ))),
-            AppError::PreconditionFailed => {
-                Self::Changed(ProblemJson::from(problem(412, "changed", "It was changed since it was read")))
-            }
-            AppError::KeyReused => Self::Invalid(ProblemJson::from(problem(
-                422,
-                "key-reused",
-                "The Idempotency-Key was used with another body",
-            ))),
+                Some(left_s),
+            ),
+            AppError::Uncovered => Self::Conflict(ProblemJson::from(problem(types::NOT_COVERED_YET))),
+            AppError::PreconditionFailed => Self::Changed(ProblemJson::from(problem(types::CHANGED))),
+            AppError::KeyReused => Self::Invalid(ProblemJson::from(problem(types::KEY_REUSED))),
             AppError::InFlight => {
-                let problem = problem(409, "in-flight", "A request with this Idempotency-Key is being worked on");
+                let problem = problem(types::IN_FLIGHT);
                 Self::Conflict(ProblemJson::from(problem))
             }
             AppError::Limited { retry_after_s } => {
-                Self::Limited(ProblemJson::from(problem(429, "limited", "Too many requests")), retry_after_s)
+                Self::Limited(ProblemJson::from(problem(types::LIMITED)), retry_after_s)
             }
             error @ (AppError::Db(_)
             | AppError::Ring(_)
@@ -282,7 +318,7 @@ impl From<AppError> for Refusal {
             | AppError::WatermarkMissing
             | AppError::Corrupt(_)) => {
                 tracing::error!(%error, "a request failed");
-                Self::Failed(ProblemJson::from(problem(500, "failed", "A fault of ours")))
+                Self::Failed(ProblemJson::from(problem(types::FAILED)))
             }
         }
     }
@@ -292,19 +328,17 @@ impl From<AppError> for Refusal {
 /// stored, but a full disk refuses reads as well, because each read is recorded. `Retry-After` says how soon another
 /// try makes sense.
 fn unavailable(passing: Passing, error: &dyn std::fmt::Display) -> Refusal {
-    let (kind, title, retry_after_s) = match passing {
-        Passing::Busy => ("busy", "The service is busy; the same request may succeed in a moment", 2),
-        Passing::StorageFull => ("storage-full", "The service's storage is full; its operator must make room", 60),
-        Passing::Unreachable => ("unavailable", "The service can't answer now", 5),
-        Passing::OutOfOrder => {
-            ("out-of-order", "The service's database is out of order; its operator must mend it", 60)
-        }
+    let (kind, retry_after_s) = match passing {
+        Passing::Busy => (types::BUSY, 2),
+        Passing::StorageFull => (types::STORAGE_FULL, 60),
+        Passing::Unreachable => (types::UNAVAILABLE, 5),
+        Passing::OutOfOrder => (types::OUT_OF_ORDER, 60),
     };
     match passing {
         Passing::Busy => tracing::warn!(%error, "a request waited in vain"),
         _ => tracing::error!(%error, "the service can't answer"),
     }
-    Refusal::Unavailable(ProblemJson::from(problem(503, kind, title)), retry_after_s)
+    Refusal::Unavailable(ProblemJson::from(problem(kind)), retry_after_s)
 }
 
 /// The answer to a request that took longer than it may, or longer than the stop of the server waits.
@@ -315,12 +349,12 @@ pub fn too_late() -> Refusal {
 /// The answer if the server can't do its work now; it names what is lacking.
 pub fn not_ready(lacking: &[&str]) -> Refusal {
     let detail = format!("What does not hold now: {}.", lacking.join(", "));
-    Refusal::Unavailable(with(problem(503, "unavailable", "The service can't answer now"), detail), 1)
+    Refusal::Unavailable(with(problem(types::UNAVAILABLE), detail), 1)
 }
 
 /// The problem that a file does not have the bytes that were asked for.
 pub fn outside_of_file(status: StatusCode) -> ProblemJson {
-    ProblemJson::from(problem(status.as_u16(), "outside", "The file does not have these bytes"))
+    ProblemJson::from(Problem { status: status.as_u16(), ..problem(types::OUTSIDE) })
 }
 
 /// Makes a problem of an error of the framework or an extractor.
@@ -334,16 +368,16 @@ pub async fn catch_all(error: Error) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         return Refusal::from(AppError::SignedOut).into_response();
     }
-    let (kind, title) = match status {
-        StatusCode::NOT_FOUND => ("missing", "There is no such thing"),
-        StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "This resource does not know the method"),
-        StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "The body is too large"),
-        StatusCode::REQUEST_TIMEOUT => ("too-slow", "The body took too long to arrive"),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported-media-type", "The body must be application/json"),
-        status if status.is_client_error() => ("malformed", "The request is malformed"),
-        _ => ("failed", "A fault of ours"),
+    let kind = match status {
+        StatusCode::NOT_FOUND => types::MISSING,
+        StatusCode::METHOD_NOT_ALLOWED => types::METHOD_NOT_ALLOWED,
+        StatusCode::PAYLOAD_TOO_LARGE => types::TOO_LARGE,
+        StatusCode::REQUEST_TIMEOUT => types::TOO_SLOW,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => types::UNSUPPORTED_MEDIA_TYPE,
+        status if status.is_client_error() => types::MALFORMED,
+        _ => types::FAILED,
     };
-    let mut problem = problem(status.as_u16(), kind, title);
+    let mut problem = Problem { status: status.as_u16(), ..problem(kind) };
     if let Some(error) = error.downcast_ref::<poem_openapi::error::ParseParamError>() {
         problem.errors = Some(vec![Field { field: error.name.to_owned(), message: "has the wrong form".to_owned() }]);
     } else if let Some(error) = error.downcast_ref::<poem_openapi::error::ParsePathError>() {
@@ -363,7 +397,7 @@ pub async fn catch_all(error: Error) -> Response {
 
 /// The answer after a handler panicked; the panic itself is on the server's output.
 pub fn panicked() -> Response {
-    let mut response = ProblemJson::from(problem(500, "failed", "A fault of ours")).into_response();
+    let mut response = ProblemJson::from(problem(types::FAILED)).into_response();
     response.set_status(StatusCode::INTERNAL_SERVER_ERROR);
     response
 }

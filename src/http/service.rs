@@ -16,6 +16,7 @@ use crate::{
     http::{
         api, log,
         problem::{self, Refusal},
+        problem_type,
         request::{self, client::TrustedProxies, contract::Contract},
     },
 };
@@ -30,6 +31,8 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         .at("/v1/log/tile/*path", get(log::published::get_tile))
         .at("/v1/log/trees/:tree/checkpoint", get(log::published::get_checkpoint_of))
         .at("/v1/log/trees/:tree/tile/*path", get(log::published::get_tile_of))
+        .at("/problems", get(problem_type::list))
+        .at("/problems/:name", get(problem_type::show))
         .at("/.well-known/jwks.json", get(jwks))
         .at("/.well-known/receipt-keys.json", get(receipt_keys));
     for old in ["/auth", "/work-events", "/consents", "/privacy", "/analytics"] {

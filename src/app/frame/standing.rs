@@ -32,6 +32,7 @@ pub struct Standing {
     suspended_until: Option<DateTime<Utc>>,
     /// Whether a session asks; false if a job of the server does.
     in_session: bool,
+    read_at: DateTime<Utc>,
 }
 
 /// What the person decided on the purpose.
@@ -65,13 +66,14 @@ impl Standing {
         let (held_until, suspended_until) = (row.held_until.filter(lasts), row.suspended_until.filter(lasts));
         let (restricted, deletion_at) = (row.restricted_at.is_some(), row.deletion_at);
         let in_session = ctx.session.is_some();
-        Ok(Self { keys, wrapped, consent, restricted, deletion_at, held_until, suspended_until, in_session })
+        let read_at = ctx.now();
+        Ok(Self { keys, wrapped, consent, restricted, deletion_at, held_until, suspended_until, in_session, read_at })
     }
 
     /// Refuses an act of a session while the account is suspended. Jobs that concern a suspended person go on.
     pub(crate) fn require_acting(&self) -> Result<(), AppError> {
         match self.suspended_until {
-            Some(until) if self.in_session => Err(AppError::Suspended { until }),
+            Some(until) if self.in_session => Err(AppError::suspended(until, self.read_at)),
             _ => Ok(()),
         }
     }

@@ -368,7 +368,7 @@ async fn run(app: &App, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> 
     let work =
         frame::command(app, frame, reads, move |work, standing, [stream, records, register, contact]| async move {
             if let Some(until) = standing.suspended_until() {
-                return Err(AppError::Suspended { until });
+                return Err(AppError::suspended(until, ctx.now()));
             }
             let keys = &standing.keys;
             let wish = unseal(keys, row)?;
@@ -389,7 +389,7 @@ async fn run(app: &App, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> 
     crash_point("deletion: committed");
     match outcome {
         // Since the job began, a hold was placed, the account was suspended, or the request was cancelled.
-        Err(AppError::HoldStands { until } | AppError::Suspended { until }) => Ok(Next::Later(until)),
+        Err(AppError::HoldStands { until } | AppError::Suspended { until, .. }) => Ok(Next::Later(until)),
         // A pause of the grace has added a job of its own.
         Err(error) if matches!(error.rule(), Some(DeletionError::Closed | DeletionError::GracePeriodRuns)) => {
             Ok(Next::Done)

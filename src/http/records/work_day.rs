@@ -8,7 +8,7 @@ use domain::{
     filter::Days,
     kinds::{DAY_MINUTES, Shape, WORK_DAY, WorkDay},
 };
-use poem::{Request, web::Data};
+use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::Query,
@@ -343,16 +343,7 @@ impl WorkDayApi {
     /// database that still holds a wrapped key becomes useless when the server's own key is rotated and its old version
     /// destroyed. A letter tells the person. `POST /v1/privacy/delete-data` asks for a confirmation first.
     #[oai(path = "/me", method = "delete", operation_id = "work_day_delete_all")]
-    async fn delete_all(
-        &self,
-        app: Data<&Arc<App>>,
-        caller: Subject,
-        request: &Request,
-    ) -> Result<Json<DeletedAnswer>, Refusal> {
-        // A caller who asks to delete some days must not lose all of them.
-        if request.uri().query().is_some_and(|query| !query.is_empty()) {
-            return Err(AppError::parameter("", "takes no parameters: it deletes all days").into());
-        }
+    async fn delete_all(&self, app: Data<&Arc<App>>, caller: Subject) -> Result<Json<DeletedAnswer>, Refusal> {
         caller.count_letter(&app).await?;
         let count = record::remove_all(&app, caller.ctx(), "work_day_delete_all", WORK_DAY).await?;
         Ok(Json(DeletedAnswer { deleted_count: u32::try_from(count).unwrap_or(u32::MAX) }))

@@ -105,9 +105,11 @@ impl Operation {
         Self { id: operation["operationId"].as_str().unwrap_or_default().to_owned(), query: query.collect() }
     }
 
-    /// The faults of a parameter of the query. A name that the operation does not know has none.
-    pub fn faults(&self, name: &str, text: &str) -> Vec<Fault> {
-        let Some(Parameter { kind, schema }) = self.query.get(name) else { return Vec::new() };
+    /// The faults of a parameter of the query. `shown` is the part of its name that a fault may repeat.
+    pub fn faults(&self, name: &str, shown: &str, text: &str) -> Vec<Fault> {
+        let Some(Parameter { kind, schema }) = self.query.get(name) else {
+            return vec![Fault::new(shown, "is not a parameter here")];
+        };
         let value = match (kind.as_str(), text) {
             ("boolean", "true") => Value::from(true),
             ("boolean", "false") => Value::from(false),

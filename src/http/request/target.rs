@@ -4,8 +4,8 @@
 //! Promises: only parameters that are UTF-8 without control characters reach an operation. PostgreSQL stores no U+0000,
 //! and a reader that replaces bytes that it can't decode would look for something else than what was asked for.
 //! Refuses, by the parameter's name: bytes that are not UTF-8 and a name that stands there twice (400, because two
-//! readers may take two different values), and control characters and values that break the schema (422, all at once,
-//! as in bodies).
+//! readers may take two different values), and control characters, names that the operation does not know, and values
+//! that break the schema (422, all at once, as in bodies).
 
 use std::sync::Arc;
 
@@ -23,53 +23,51 @@ const MOST_PAIRS: usize = 32;
 
 /// Lets a request pass if its target can be read.
 pub async fn check<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
-    let path = request.data::<Arc<Path>>();
-    match path.and_then(|path| fault(path, request.method().as_str(), request.uri())) {
-        Some(refusal) => Err(refusal.into()),
-        None => next.call(request).await.map(IntoResponse::into_response),
+    if let Some(path) = request.data::<Arc<Path>>() {
+        read(path, request.method().as_str(), request.uri())?;
     }
+    next.call(request).await.map(IntoResponse::into_response)
 }
 
-/// The fault of a target, if it has one. A path without an operation has none, because nothing reads its parameters.
-fn fault(path: &Path, method: &str, uri: &Uri) -> Option<Refusal> {
-    let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
+/// Reads a target, and refuses it for its faults. A path without an operation has none, because nothing reads its
+/// parameters.
+fn read(path: &Path, method: &str, uri: &Uri) -> Result<(), Refusal> {
+    let mut faults = Vec::new();
     for (name, segment) in path.parameters(uri.path()) {
-        texts.push((name.to_owned(), decode(segment, false)));
+        text(name, decode(segment, false), &mut faults)?;
     }
-    let in_path = texts.len();
+    let operation = path.operation(method);
     let mut seen: Vec<Vec<u8>> = Vec::new();
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     if pairs.clone().nth(MOST_PAIRS).is_some() {
-        return Some(Refusal::unreadable("query", "has too many parameters"));
+        return Err(Refusal::unreadable("query", "has too many parameters"));
     }
     for pair in pairs {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decode(name, true);
         let shown = json::plain(&String::from_utf8_lossy(&name));
         if seen.contains(&name) {
-            return Some(Refusal::unreadable(&shown, "must stand there once"));
+            return Err(Refusal::unreadable(&shown, "must stand there once"));
         }
-        texts.push((shown.clone(), name.clone()));
-        texts.push((shown, decode(value, true)));
-        seen.push(name);
-    }
-    let mut faults: Vec<Fault> = Vec::new();
-    let operation = path.operation(method);
-    for (number, (name, bytes)) in texts.into_iter().enumerate() {
-        let Ok(text) = String::from_utf8(bytes) else {
-            return Some(Refusal::unreadable(&name, "must be UTF-8"));
-        };
-        if text.chars().any(char::is_control) {
-            if faults.iter().all(|fault| fault.field != name) {
-                faults.push(Fault::new(name, "must not hold control characters"));
-            }
-            continue;
+        seen.push(name.clone());
+        let pair = text(&shown, name, &mut faults)?.zip(text(&shown, decode(value, true), &mut faults)?);
+        if let Some((operation, (name, value))) = operation.zip(pair) {
+            faults.extend(operation.faults(&name, &shown, &value));
         }
-        // In the query names and values take turns.
-        let is_value = number >= in_path && (number - in_path) % 2 == 1;
-        faults.extend(operation.filter(|_| is_value).into_iter().flat_map(|it| it.faults(&name, &text)));
     }
-    (!faults.is_empty()).then(|| AppError::Invalid(faults).into())
+    if faults.is_empty() { Ok(()) } else { Err(AppError::Invalid(faults).into()) }
+}
+
+/// The text of a parameter; `None` if it holds a control character, which is noted as a fault.
+fn text(name: &str, bytes: Vec<u8>, faults: &mut Vec<Fault>) -> Result<Option<String>, Refusal> {
+    let text = String::from_utf8(bytes).map_err(|_| Refusal::unreadable(name, "must be UTF-8"))?;
+    if !text.chars().any(char::is_control) {
+        return Ok(Some(text));
+    }
+    if faults.iter().all(|fault| fault.field != name) {
+        faults.push(Fault::new(name, "must not hold control characters"));
+    }
+    Ok(None)
 }
 
 /// The bytes that a percent-encoded text stands for; in a query a plus is a blank. A percent sign without two digits
@@ -103,7 +101,7 @@ mod tests {
         let uri: Uri = target.parse().expect("a target");
         let document = serde_json::from_str(&crate::http::document()).expect("JSON");
         let path = Contract::of(&document).path(uri.path())?;
-        fault(&path, "GET", &uri).map(|refusal| refusal.into_response().status())
+        read(&path, "GET", &uri).err().map(|refusal| refusal.into_response().status())
     }
 
     fn many(parameters: usize) -> String {
@@ -137,7 +135,7 @@ mod tests {
             ("/v1/analytics/by-hospital?%00=a", wrong),
             ("/v1/records/%00", wrong),
             ("/v1/records/%FF", unreadable),
-            ("/v1/records/kinds?a=1&b=1", None),
+            ("/v1/records/kinds?a=1&b=1", wrong),
             ("/v1/analytics/by-hospital?hospital_id=%C3%A9+%F0%9F%98%80", None),
             ("/v1/analytics/by-state?format=xml&state=XX&suppressed=1", wrong),
             ("/v1/analytics/by-state?format=csv&state=BY&suppressed=true", None),
@@ -147,7 +145,7 @@ mod tests {
             ("/v1/work-events/me?limit=1e3&from=2026-03-02", None),
             ("/v1/work-events/me?from=2026-02-30", wrong),
             ("/v1/nothing?a=%00&a=%ff", None),
-            (&format!("/v1/records/kinds?{}", many(MOST_PAIRS)), None),
+            (&format!("/v1/records/kinds?{}", many(MOST_PAIRS)), wrong),
             (&format!("/v1/records/kinds?{}", many(MOST_PAIRS + 1)), unreadable),
         ] {
             assert_eq!(status(target), expected, "{target}");
