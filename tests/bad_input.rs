@@ -725,6 +725,7 @@ async fn the_paths_of_older_clients_lead_to_the_first_version() {
         let answer = Answer::of(world.client().request(method.clone(), path).send().await).await;
         assert_eq!(answer.status, StatusCode::PERMANENT_REDIRECT, "{method} {path}: {}", answer.text);
         assert_eq!(answer.header("location"), Some(format!("/v1{path}").as_str()), "{method} {path}");
+        assert!(answer.header("deprecation").is_some() && answer.header("sunset").is_some(), "{method} {path}");
         // The redirect leads to an existing operation.
         let there = world.client();
         let there = anna.sign(there.request(method.clone(), format!("/v1{path}"))).send().await;

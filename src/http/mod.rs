@@ -4,12 +4,14 @@
 //! document.
 
 mod api;
+mod deprecation;
 pub(crate) mod desk;
 mod document;
 pub(crate) mod identity;
 pub(crate) mod log;
 pub(crate) mod operation;
 mod problem;
+mod problem_page;
 mod problem_type;
 pub(crate) mod records;
 pub(crate) mod request;

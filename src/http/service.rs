@@ -10,13 +10,14 @@ use poem::{
     web::Data,
 };
 use tracing::{Instrument, Span, field::Empty};
+use uuid::Uuid;
 
 use crate::{
     app::{App, AppError},
     http::{
-        api, log,
+        api, deprecation, log,
         problem::{self, Refusal},
-        problem_type,
+        problem_page,
         request::{self, client::TrustedProxies, contract::Contract},
     },
 };
@@ -31,8 +32,8 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         .at("/v1/log/tile/*path", get(log::published::get_tile))
         .at("/v1/log/trees/:tree/checkpoint", get(log::published::get_checkpoint_of))
         .at("/v1/log/trees/:tree/tile/*path", get(log::published::get_tile_of))
-        .at("/problems", get(problem_type::list))
-        .at("/problems/:name", get(problem_type::show))
+        .at("/problems", get(problem_page::list))
+        .at("/problems/:name", get(problem_page::show))
         .at("/.well-known/jwks.json", get(jwks))
         .at("/.well-known/receipt-keys.json", get(receipt_keys));
     for old in ["/auth", "/work-events", "/consents", "/privacy", "/analytics"] {
@@ -56,6 +57,8 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         .data(proxies)
         .catch_all_error(problem::catch_all)
 }
+
+const REQUEST_ID: &str = "x-request-id";
 
 /// The OpenAPI document.
 #[derive(Clone)]
@@ -92,13 +95,19 @@ fn receipt_keys(app: Data<&Arc<App>>) -> Result<Response> {
 fn moved(request: &Request) -> Response {
     let uri = request.uri();
     let target = uri.path_and_query().map_or(uri.path(), |path| path.as_str());
-    Response::builder().status(StatusCode::PERMANENT_REDIRECT).header(header::LOCATION, format!("/v1{target}")).finish()
+    let mut answer = Response::builder()
+        .status(StatusCode::PERMANENT_REDIRECT)
+        .header(header::LOCATION, format!("/v1{target}"))
+        .finish();
+    deprecation::BARE_PATHS.tell(answer.headers_mut());
+    answer
 }
 
 /// Gives each request an id and a span with its operation, outcome and duration. Address, agent, path parameters and
 /// query never appear in the span. A guest's request gets no span at all.
 async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
-    let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
+    let (method, started) = (request.method().clone(), std::time::Instant::now());
+    let id = given_id(&request).unwrap_or_else(RequestId::random);
     let path = request.uri().path().to_owned();
     request.set_data(id);
     let contract = request.data::<Arc<Contract>>().expect("every request has the contract");
@@ -126,6 +135,16 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     Ok(response)
 }
 
+/// The id that the caller gave the request, so that their log and ours name it alike. It must be a random UUID (version
+/// 4 or 7), because it stands in the log in clear, also after an erasure; other versions are made of names and machines.
+/// Anything else is replaced.
+fn given_id(request: &Request) -> Option<RequestId> {
+    let mut given = request.headers().get_all(REQUEST_ID).iter();
+    let only = given.next().filter(|_| given.next().is_none())?.to_str().ok()?;
+    let id: Uuid = only.parse().ok().filter(|id: &Uuid| id.to_string() == only)?;
+    [4, 7].contains(&id.get_version_num()).then_some(RequestId(id))
+}
+
 /// Answers a request, and records the refusal if it was refused.
 async fn answer<E: Endpoint>(next: Arc<E>, request: Request, id: RequestId, path: &str) -> Response {
     let signed = request::caller::Signed::of(&request);
@@ -138,7 +157,7 @@ async fn answer<E: Endpoint>(next: Arc<E>, request: Request, id: RequestId, path
         signed.record_refusal(response.status().as_u16(), &without_ids(path)).await;
     }
     let headers = response.headers_mut();
-    headers.insert("x-request-id", HeaderValue::from_str(&id.to_string()).expect("an id is plain text"));
+    headers.insert(REQUEST_ID, HeaderValue::from_str(&id.to_string()).expect("an id is plain text"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
