@@ -409,6 +409,7 @@ async fn every_operation_of_the_document_leaves_an_entry_or_is_about_nobody() {
         let call = call.unwrap_or_else(|| panic!("{id}: how is it called? Add it to tests/operations.rs"));
         let answer = Answer::of(stage.send(&person, &call).await).await;
         assert!(answer.status.is_success(), "{id}: {} {}", answer.status, answer.text);
+        assert!(!answer.text.contains("+00:00\""), "{id}: one moment has one form, with Z: {}", answer.text);
         let request = answer.header("x-request-id").expect("every answer names its request");
         assert!(entries_of(&client, request).await > 0, "{id} leaves no entry");
         exercised += 1;

@@ -277,7 +277,9 @@ async fn delivery_replay_sends_again_what_was_given_up_or_one_alert() {
         let answer = world.post(&carla, "/v1/compliance/deliveries/replay", &wish).await;
         expect(answer, StatusCode::OK).await["deliveries"].clone()
     };
-    assert_eq!(replay(json!({ "endpoint": "other" })).await, 0, "nothing was given up there");
+    let other = world.post(&carla, "/v1/compliance/deliveries/replay", &json!({ "endpoint": "other" })).await;
+    let refused = problem(other, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+    assert_eq!(fields(&refused), ["endpoint"], "no alert is sent there");
     assert_eq!(replay(json!({ "endpoint": "siem" })).await, 1);
     assert_eq!(replay(json!({})).await, 0, "it waits again");
     let all = expect(world.get(&carla, "/v1/compliance/deliveries").await, StatusCode::OK).await;
@@ -468,7 +470,7 @@ fn facts(began: &str, risk: &str) -> Value {
 
 /// Opens a breach whose risk is unknown; returns the answer and the breach's path.
 async fn open_breach(world: &World, carla: &Person, began: &str) -> (Value, String) {
-    let opened = expect(world.post(carla, BREACHES, &facts(began, "unknown")).await, StatusCode::OK).await;
+    let opened = expect(world.post(carla, BREACHES, &facts(began, "unknown")).await, StatusCode::CREATED).await;
     let path = format!("{BREACHES}/{}", opened["breach_id"].as_str().expect("an id"));
     (opened, path)
 }

@@ -91,9 +91,10 @@ async fn guest_token_opens_nothing_else_and_nothing_else_is_a_guests_token() {
         let request = client.request(method, path).header("authorization", format!("Bearer {guest}"));
         problem(request.body_json(&body).send().await, StatusCode::UNAUTHORIZED, "signed-out").await;
     }
-    for wrong in [anna.token.as_str(), anna.refresh_token.as_str(), "", "x"] {
+    for wrong in [anna.refresh_token.as_str(), "", "x"] {
         problem(evaluate(&world, wrong, "screening", &body).await, StatusCode::UNAUTHORIZED, "signed-out").await;
     }
+    problem(evaluate(&world, &anna.token, "screening", &body).await, StatusCode::FORBIDDEN, "forbidden").await;
     let bare = world.client().post("/v1/guests/evaluate/screening").body_json(&body).send().await;
     problem(bare, StatusCode::UNAUTHORIZED, "signed-out").await;
     world.clock.advance(TimeDelta::hours(1));

@@ -183,7 +183,7 @@ impl Stage {
         let facts = json!({ "reference": "INC-2026-17", "nature": ["confidentiality"], "kinds": ["work_day"],
                             "began_at": "2026-01-01T00:00:00Z", "risk": "unknown" });
         let breach = async || {
-            let opened = expect(world.post(staff, "/v1/compliance/breaches", &facts).await, StatusCode::OK).await;
+            let opened = expect(world.post(staff, "/v1/compliance/breaches", &facts).await, StatusCode::CREATED).await;
             format!("/v1/compliance/breaches/{}", opened["breach_id"].as_str().expect("an id"))
         };
         let wish = json!({ "email": person.email, "reason": "goes through all operations" });
@@ -204,7 +204,7 @@ impl Stage {
             "breach_affected" => get(format!("{}/affected", breach().await)),
             "breach_step" => post(format!("{}/steps", breach().await), &json!({ "step": "authority_notified" })),
             "delivery_list" => get("/v1/compliance/deliveries".to_owned()),
-            "delivery_replay" => post("/v1/compliance/deliveries/replay".to_owned(), &json!({ "endpoint": "siem" })),
+            "delivery_replay" => post("/v1/compliance/deliveries/replay".to_owned(), &json!({})),
             "impact_assessment" => get("/v1/compliance/impact-assessment".to_owned()),
             "processing_record" => get("/v1/compliance/processing-record".to_owned()),
             "compliance_overview" => get("/v1/compliance/overview".to_owned()),

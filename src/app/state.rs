@@ -38,6 +38,17 @@ impl Default for Alerts {
     }
 }
 
+impl Alerts {
+    /// The name of mail among the endpoints.
+    pub const MAIL: &'static str = "mail";
+
+    /// The names of all to whom alerts are sent.
+    pub fn names(&self) -> Vec<String> {
+        let mail = self.mail.iter().map(|_| Self::MAIL.to_owned());
+        self.endpoints.iter().map(|endpoint| endpoint.name.clone()).chain(mail).collect()
+    }
+}
+
 /// The state of a server that all its commands and queries share.
 pub struct App {
     pub db: Databases,

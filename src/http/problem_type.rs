@@ -31,7 +31,8 @@ kinds! {
         "A refresh token works once. If an older one is shown again, the session ends, because it may be stolen. Sign in \
          again.";
     FORBIDDEN = 403 "forbidden" "This needs another role"
-        "The operation is for people, or for the compliance desk, or for auditors, and the caller is not one of them.";
+        "The operation is for people, or for guests, or for the compliance desk, or for auditors, and the caller is not one \
+         of them.";
     SIGN_IN_NEEDED = 403 "sign-in-needed" "Guests can't have records of this kind evaluated"
         "Some kinds of records are evaluated for guests, and nothing of them is kept. For all others, sign in.";
     CONSENT_NEEDED = 403 "consent-needed" "Consent is needed"

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{Choice, kinds::DAY_MINUTES};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef, Registry},
@@ -74,6 +75,28 @@ impl ToJSON for Hours {
     fn to_json(&self) -> Option<Value> {
         Some(Value::from(self.rounded()))
     }
+}
+
+/// A time, or no time, as answers write it: with `Z`, so that one moment always is the same text.
+pub trait Moment {
+    fn moment(&self) -> Option<&DateTime<Utc>>;
+}
+
+impl Moment for DateTime<Utc> {
+    fn moment(&self) -> Option<&DateTime<Utc>> {
+        Some(self)
+    }
+}
+
+impl Moment for Option<DateTime<Utc>> {
+    fn moment(&self) -> Option<&DateTime<Utc>> {
+        self.as_ref()
+    }
+}
+
+/// Writes a time in UTC, to the last digit of its fraction that counts.
+pub fn in_utc(time: &impl Moment) -> Option<Value> {
+    time.moment().map(|time| Value::from(time.to_rfc3339_opts(SecondsFormat::AutoSi, true)))
 }
 
 /// A closed list as an enumeration of the API.

@@ -14,7 +14,7 @@ use projections::desk::alert::{Delivery, deliveries_plan, delivery_settle, deliv
 use serde_json::{Value, json};
 
 use crate::{
-    app::{App, AppError, desk::webhook::Endpoint, frame},
+    app::{Alerts, App, AppError, desk::webhook::Endpoint, frame},
     mail::Letter,
 };
 
@@ -24,8 +24,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// The pauses that Standard Webhooks recommends; a delivery that fails after the last one is dead.
 const PAUSES_S: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
-/// The name of mail among the endpoints.
-const MAIL: &str = "mail";
 
 /// Delivers every two seconds until the task is ended.
 pub async fn deliver_alerts(app: Arc<App>) {
@@ -47,9 +45,7 @@ pub fn client() -> reqwest::Client {
 
 /// Plans deliveries of new alerts and tries all deliveries that are due. Returns how many it tried.
 pub async fn deliver_alerts_once(app: &App, client: &reqwest::Client) -> Result<usize, AppError> {
-    let mail = app.alerts.mail.iter().map(|_| MAIL.to_owned());
-    let endpoints: Vec<String> =
-        app.alerts.endpoints.iter().map(|endpoint| endpoint.name.clone()).chain(mail).collect();
+    let endpoints = app.alerts.names();
     if endpoints.is_empty() {
         return Ok(0);
     }
@@ -88,7 +84,7 @@ fn next(attempts: i32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
 
 async fn deliver(app: &App, client: &reqwest::Client, endpoint: &str, event: &Event) -> Result<(), String> {
     let message = message(event)?;
-    if endpoint == MAIL {
+    if endpoint == Alerts::MAIL {
         return by_mail(app, &message).await;
     }
     let known = app.alerts.endpoints.iter().find(|known| known.name == endpoint);

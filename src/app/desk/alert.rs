@@ -184,8 +184,12 @@ pub async fn deliveries(app: &App, state: Option<String>) -> Result<Vec<Delivery
     Ok(DeliveryRow::from_rows(&rows))
 }
 
-/// Sends again the deliveries that were given up, or those of one alert's event in any state; returns how many.
+/// Sends again the deliveries that were given up, or those of one alert's event in any state; returns how many. Refuses
+/// an endpoint to which no alert is sent.
 pub async fn delivery_replay(app: &App, endpoint: Option<String>, event: Option<Uuid>) -> Result<usize, AppError> {
+    if endpoint.as_ref().is_some_and(|endpoint| !app.alerts.names().contains(endpoint)) {
+        return Err(AppError::parameter("endpoint", "is not one to which alerts are sent"));
+    }
     let now = app.clock.now();
     let queries = || [deliveries_replay(endpoint.clone(), event, now)];
     let [rows] = frame::system_query(app, "delivery_replay", queries).await?;

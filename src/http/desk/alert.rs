@@ -35,7 +35,7 @@ use crate::{
             text::{Email, StatedReason, Text},
         },
         tag::Tag,
-        types::{OneOf, name},
+        types::{OneOf, in_utc, name},
     },
 };
 
@@ -53,14 +53,16 @@ pub struct AlertAnswer {
     /// How many events, or how many people, the rule counted.
     count: u64,
     /// When the first counted event was recorded.
+    #[oai(serialize_with = "in_utc")]
     since: DateTime<Utc>,
     /// When the alert was last raised.
+    #[oai(serialize_with = "in_utc")]
     raised_at: DateTime<Utc>,
     /// Until when the account was suspended; absent if it was not.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     suspended_until: Option<DateTime<Utc>>,
     /// When somebody began to look after it; absent if nobody has.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     acknowledged_at: Option<DateTime<Utc>>,
 }
 
@@ -83,11 +85,13 @@ pub struct DeliveryAnswer {
     /// How often it was tried.
     attempts: i32,
     /// When the next try is due, if the delivery waits.
+    #[oai(serialize_with = "in_utc")]
     next_at: DateTime<Utc>,
     /// Why the last try failed; absent if it did not.
     #[oai(skip_serializing_if_is_none)]
     failure: Option<String>,
     /// When the delivery was added.
+    #[oai(serialize_with = "in_utc")]
     created_at: DateTime<Utc>,
 }
 
@@ -140,6 +144,7 @@ pub struct OpeningAnswer {
     /// The id by which records are asked for.
     opening_id: Uuid,
     /// When the opening ends.
+    #[oai(serialize_with = "in_utc")]
     expires_at: DateTime<Utc>,
 }
 
@@ -151,8 +156,10 @@ pub struct OpenedRecord {
     /// The body of the record, as a JSON text.
     body: String,
     /// When it was submitted first.
+    #[oai(serialize_with = "in_utc")]
     submitted_at: DateTime<Utc>,
     /// When it was changed last.
+    #[oai(serialize_with = "in_utc")]
     recorded_at: DateTime<Utc>,
 }
 

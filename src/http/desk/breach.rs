@@ -10,7 +10,7 @@ use domain::{
 };
 use poem::web::Data;
 use poem_openapi::{
-    Object, OpenApi,
+    ApiResponse, Object, OpenApi,
     param::{Path, Query},
     payload::Json,
 };
@@ -32,7 +32,7 @@ use crate::{
             text::{BreachReference, Text},
         },
         tag::Tag,
-        types::OneOf,
+        types::{OneOf, in_utc},
     },
 };
 
@@ -50,9 +50,10 @@ pub struct BreachFacts {
     /// The names of the kinds of data that are concerned; empty: any kind.
     kinds: Vec<String>,
     /// When the breach began.
+    #[oai(serialize_with = "in_utc")]
     began_at: DateTime<Utc>,
     /// When the breach ended; absent if it has not.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     ended_at: Option<DateTime<Utc>>,
     /// The risk to people (Art. 33(1), 34(1)).
     risk: OneOf<Risk>,
@@ -61,7 +62,7 @@ pub struct BreachFacts {
     affected: Option<Natural>,
     /// When the controller became aware; if absent, now. It is read when a breach is opened, and never changes after
     /// that.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     aware_at: Option<DateTime<Utc>>,
 }
 
@@ -78,7 +79,7 @@ pub struct BreachStep {
     /// The step that was taken.
     step: OneOf<BreachStepTaken>,
     /// When the step was taken; if absent, now.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     at: Option<DateTime<Utc>>,
 }
 
@@ -90,21 +91,22 @@ pub struct BreachAnswer {
     /// The facts that are known now.
     facts: BreachFacts,
     /// When the controller became aware.
+    #[oai(serialize_with = "in_utc")]
     aware_at: DateTime<Utc>,
     /// Until when the authority must be notified; absent if it was notified, or need not be.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     due_at: Option<DateTime<Utc>>,
     /// How many seconds are left until then; negative if the time is over.
     #[oai(skip_serializing_if_is_none)]
     left_s: Option<i64>,
     /// When the authority was notified; absent if it was not.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     authority_notified_at: Option<DateTime<Utc>>,
     /// When the people concerned were told; absent if they were not.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     people_notified_at: Option<DateTime<Utc>>,
     /// When the breach was closed; absent if it is open.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     closed_at: Option<DateTime<Utc>>,
 }
 
@@ -123,8 +125,10 @@ pub struct AffectedPerson {
     /// How many events about the person fall into the time.
     events: i64,
     /// When the first of these events was recorded.
+    #[oai(serialize_with = "in_utc")]
     first_at: DateTime<Utc>,
     /// When the last of these events was recorded.
+    #[oai(serialize_with = "in_utc")]
     last_at: DateTime<Utc>,
 }
 
@@ -186,6 +190,19 @@ impl BreachAnswer {
     }
 }
 
+/// A breach that was opened.
+#[derive(ApiResponse)]
+pub enum BreachOpened {
+    /// The breach is on record, and its clock runs.
+    #[oai(status = 201)]
+    Created(
+        Json<BreachAnswer>,
+        /// Where it is found.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
 pub struct BreachApi;
 
 #[OpenApi(prefix_path = "/v1/compliance/breaches", tag = "Tag::Compliance")]
@@ -210,7 +227,7 @@ impl BreachApi {
         app: Data<&Arc<App>>,
         caller: Compliance,
         facts: Body<BreachFacts>,
-    ) -> Result<Json<BreachAnswer>, Refusal> {
+    ) -> Result<BreachOpened, Refusal> {
         let now = caller.ctx().now();
         let aware_at = facts.0.aware_at.unwrap_or(now);
         let facts = facts.0.facts(now)?;
@@ -218,7 +235,8 @@ impl BreachApi {
         let id = context::EventId::random().0;
         let progress =
             breach::decide(&app, caller.ctx(), "breach_open", id, BreachCommand::Open { aware_at, facts }).await?;
-        Ok(Json(BreachAnswer::new(id, progress, now)))
+        let address = format!("/v1/compliance/breaches/{id}");
+        Ok(BreachOpened::Created(Json(BreachAnswer::new(id, progress, now)), address))
     }
 
     /// Put on record what is known now

@@ -15,7 +15,7 @@ use crate::{
         desk::compliance::{self, Overview},
         log::access,
     },
-    http::{problem::Refusal, request::caller::Compliance, tag::Tag},
+    http::{problem::Refusal, request::caller::Compliance, tag::Tag, types::in_utc},
 };
 
 /// A request of a person that is not answered yet.
@@ -30,9 +30,11 @@ pub struct RequestAnswer {
     /// The state of the request.
     state: String,
     /// When the request came in.
+    #[oai(serialize_with = "in_utc")]
     received_at: DateTime<Utc>,
     /// Until when it must be answered: one month from receipt, or three if the person was told in time (GDPR Art.
     /// 12(3)).
+    #[oai(serialize_with = "in_utc")]
     due_at: DateTime<Utc>,
     /// Whether the person was told that it takes longer.
     extended: bool,
@@ -75,7 +77,7 @@ pub struct ErasureAnswer {
     /// `confirmed`: it waits for the end of its grace; `erased`: it is done.
     state: String,
     /// When the grace ends, or when the erasure was done.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     at: Option<DateTime<Utc>>,
 }
 
@@ -85,6 +87,7 @@ pub struct HoldRow {
     /// The log's own id of the person whose data is kept.
     subject_id: Uuid,
     /// The end of the hold.
+    #[oai(serialize_with = "in_utc")]
     until: DateTime<Utc>,
 }
 
@@ -96,7 +99,7 @@ pub struct PrivilegedAccount {
     /// The role: `compliance` or `auditor`.
     role: String,
     /// When the member of staff last signed in; absent if never.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     signed_in_at: Option<DateTime<Utc>>,
 }
 
@@ -108,7 +111,7 @@ pub struct KeyVersion {
     /// Whether new keys are wrapped by it.
     current: bool,
     /// When it was made; absent if that is not known.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     created_at: Option<DateTime<Utc>>,
     /// Its age in days; absent if that is not known.
     #[oai(skip_serializing_if_is_none)]
@@ -119,6 +122,7 @@ pub struct KeyVersion {
 #[derive(Object)]
 pub struct DrillAnswer {
     /// When the drill was held.
+    #[oai(serialize_with = "in_utc")]
     at: DateTime<Utc>,
     /// How many promises were found to be kept.
     holds: u32,
@@ -134,6 +138,7 @@ pub struct CheckpointAnswer {
     /// How many events it covers.
     size: u64,
     /// When it was signed.
+    #[oai(serialize_with = "in_utc")]
     signed_at: DateTime<Utc>,
     /// Its age in seconds.
     age_s: i64,
@@ -145,7 +150,7 @@ pub struct WitnessAnswer {
     /// The name of the witness in the policy.
     name: String,
     /// When it cosigned the published checkpoint; absent if it has not.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     cosigned_at: Option<DateTime<Utc>>,
 }
 
@@ -165,13 +170,14 @@ pub struct ComplianceOverview {
     /// How many people were erased since the beginning.
     erased: i64,
     /// When somebody was erased last; absent if never.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     last_erased_at: Option<DateTime<Utc>>,
     /// How many confirmed deletions wait for the end of their grace.
     erasures_waiting: i64,
     /// Erasures that wait, and those of the last thirty days that are done.
     erasures: Vec<ErasureAnswer>,
     /// The time after which no backup brings back what is erased now, if the rotation keeps to its calendar.
+    #[oai(serialize_with = "in_utc")]
     unrecoverable_by: DateTime<Utc>,
     /// The last drill; absent if none was held.
     #[oai(skip_serializing_if_is_none)]
@@ -185,7 +191,7 @@ pub struct ComplianceOverview {
     /// Versions of the key-encryption key.
     keys: Vec<KeyVersion>,
     /// When the next rotation is due; absent if the age of the current version is unknown.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     rotation_due_at: Option<DateTime<Utc>>,
     /// The published checkpoint; absent if there is none.
     #[oai(skip_serializing_if_is_none)]

@@ -17,6 +17,7 @@ use crate::{
             text::{StatedReason, Text},
         },
         tag::Tag,
+        types::in_utc,
     },
 };
 
@@ -31,6 +32,7 @@ pub struct ExtensionDecision {
 #[derive(Object)]
 pub struct ExtensionAnswer {
     /// Until when the request must be answered.
+    #[oai(serialize_with = "in_utc")]
     due_at: DateTime<Utc>,
 }
 

@@ -22,7 +22,7 @@ use crate::{
             text::{CountryCode, HospitalId, Text, TimeZone},
         },
         tag::Tag,
-        types::OneOf,
+        types::{OneOf, in_utc},
     },
 };
 
@@ -52,9 +52,10 @@ pub struct AccountAnswer {
     #[oai(skip_serializing_if_is_none)]
     time_zone: Option<String>,
     /// When the account was made.
+    #[oai(serialize_with = "in_utc")]
     created_at: DateTime<Utc>,
     /// When a work day was last submitted or changed; absent if there is no work day.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     last_submission_at: Option<DateTime<Utc>>,
 }
 

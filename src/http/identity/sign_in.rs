@@ -35,7 +35,7 @@ use crate::{
             text::{CountryCode, Email, HospitalId, SignInCode, Text, TimeZone},
         },
         tag::Tag,
-        types::OneOf,
+        types::{OneOf, in_utc},
     },
 };
 
@@ -116,6 +116,7 @@ pub struct SignInAnswer {
     /// within 30 seconds gets the same next one.
     refresh_token: String,
     /// When the access token expires.
+    #[oai(serialize_with = "in_utc")]
     expires_at: DateTime<Utc>,
     /// A secret for this device to keep. The device shows it when it asks for a code and when it signs in again, so
     /// that strangers who try codes for the address do not hold it up. The secret opens nothing by itself. Absent in

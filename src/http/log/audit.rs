@@ -31,6 +31,7 @@ use crate::{
             number::Whole,
         },
         tag::Tag,
+        types::in_utc,
     },
 };
 
@@ -46,6 +47,7 @@ pub struct AuditAnswer {
     /// The id of the record or other stream that it happened to.
     record_id: String,
     /// When it happened.
+    #[oai(serialize_with = "in_utc")]
     timestamp: DateTime<Utc>,
     /// The role in which somebody acted: `subject`, `compliance`, `auditor`, `anonymous`, `job`, `statistics` or
     /// `system`.

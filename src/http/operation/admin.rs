@@ -10,7 +10,7 @@ use projections::operation::{activity::ActivityRow, dead_letter::DeadLetter, lag
 
 use crate::{
     app::{App, AppError, log::access, operation::projection},
-    http::{problem::Refusal, request::caller::Staff, tag::Tag},
+    http::{problem::Refusal, request::caller::Staff, tag::Tag, types::in_utc},
 };
 
 /// How many days of activity are shown if no range is given, and how many at most.
@@ -32,6 +32,7 @@ pub struct ProjectionAnswer {
     /// The position in the log up to which it has read.
     position: i64,
     /// When it last moved on.
+    #[oai(serialize_with = "in_utc")]
     moved_at: DateTime<Utc>,
     /// How many committed events wait for it, counted up to 100000.
     lag_events: i64,
@@ -53,6 +54,7 @@ pub struct DeadLetterAnswer {
     /// How often it was tried.
     attempts: i32,
     /// When it was tried last.
+    #[oai(serialize_with = "in_utc")]
     tried_at: DateTime<Utc>,
 }
 

@@ -15,7 +15,7 @@ use crate::{
         problem::Refusal,
         request::caller::Staff,
         tag::Tag,
-        types::{OneOf, name},
+        types::{OneOf, in_utc, name},
     },
 };
 
@@ -37,19 +37,21 @@ pub struct JobAnswer {
     /// The state: `waiting`, `running`, `done` or `failed`.
     state: String,
     /// When it is due.
+    #[oai(serialize_with = "in_utc")]
     due_at: DateTime<Utc>,
     /// How often a server has tried it.
     attempts: i32,
     /// Until when the server that works on the job holds it; absent if no server works on it.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     lease_until: Option<DateTime<Utc>>,
     /// Why the last try failed; absent if it did not.
     #[oai(skip_serializing_if_is_none)]
     failure: Option<String>,
     /// When it was added.
+    #[oai(serialize_with = "in_utc")]
     created_at: DateTime<Utc>,
     /// When the job was done or failed for good; absent if it has not ended.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     ended_at: Option<DateTime<Utc>>,
 }
 

@@ -18,6 +18,7 @@ use crate::{
             input::Body,
         },
         tag::Tag,
+        types::in_utc,
     },
 };
 
@@ -27,6 +28,7 @@ pub struct GuestAnswer {
     /// The token, for `Authorization: Bearer`. It names nobody and opens nothing that is stored.
     token: String,
     /// When the token expires.
+    #[oai(serialize_with = "in_utc")]
     expires_at: DateTime<Utc>,
     /// Always false: nothing that a guest submits is stored, and nothing of it can be seen again.
     stored: bool,

@@ -46,7 +46,7 @@ use crate::{
             number::Whole,
         },
         tag::Tag,
-        types::OneOf,
+        types::{OneOf, in_utc},
     },
 };
 
@@ -56,6 +56,11 @@ pub struct RecordBody(pub domain::Body);
 
 impl RecordBody {
     const NAME: &'static str = "RecordBody";
+}
+
+/// The path of a record.
+pub(crate) fn address(kind: &str, record: Uuid) -> String {
+    format!("/v1/records/{kind}/{record}")
 }
 
 impl Type for RecordBody {
@@ -147,8 +152,10 @@ pub struct RecordAnswer {
     /// The name of the record's kind.
     kind: String,
     /// When it was submitted first.
+    #[oai(serialize_with = "in_utc")]
     submitted_at: DateTime<Utc>,
     /// When it was changed last.
+    #[oai(serialize_with = "in_utc")]
     updated_at: DateTime<Utc>,
     /// The body as it is stored: times in UTC to the second, absent fields left out.
     body: RecordBody,
@@ -246,6 +253,9 @@ pub enum RecordSubmitted {
         /// The record's version, for `If-Match`.
         #[oai(header = "ETag")]
         String,
+        /// Where it is found.
+        #[oai(header = "Location")]
+        String,
     ),
 }
 
@@ -342,7 +352,7 @@ impl RecordApi {
         });
         let etag = tag(outcome.version);
         Ok(match outcome.change {
-            Change::Created => RecordSubmitted::Created(answer, etag),
+            Change::Created => RecordSubmitted::Created(answer, etag, address(kind.name(), outcome.record.0)),
             Change::Amended | Change::Unchanged => RecordSubmitted::Amended(answer, etag),
         })
     }

@@ -30,6 +30,7 @@ use crate::{
     },
     http::{
         problem::Refusal,
+        records::record::address,
         request::{
             caller::{Caller, Subject},
             cursor::{self, Page},
@@ -39,7 +40,7 @@ use crate::{
             number::Whole,
         },
         tag::Tag,
-        types::{Hours, OneOf},
+        types::{Hours, OneOf, in_utc},
     },
 };
 
@@ -87,8 +88,10 @@ pub struct WorkDayAnswer {
     /// The id of the day's record.
     event_id: Uuid,
     /// When it was submitted first.
+    #[oai(serialize_with = "in_utc")]
     submitted_at: DateTime<Utc>,
     /// When it was changed last.
+    #[oai(serialize_with = "in_utc")]
     updated_at: DateTime<Utc>,
     /// The date of the day.
     date: NaiveDate,
@@ -234,6 +237,9 @@ pub enum DaySubmitted {
         /// The day's version, for `If-Match`.
         #[oai(header = "ETag")]
         String,
+        /// Where it is found.
+        #[oai(header = "Location")]
+        String,
     ),
 }
 
@@ -270,7 +276,7 @@ impl WorkDayApi {
         let answer = Json(WorkDayAnswer::new(outcome.record.0, outcome.submitted_at, outcome.recorded_at, &day));
         let etag = tag(outcome.version);
         Ok(if outcome.change == Change::Created {
-            DaySubmitted::Created(answer, etag)
+            DaySubmitted::Created(answer, etag, address(WORK_DAY.name(), outcome.record.0))
         } else {
             DaySubmitted::Amended(answer, etag)
         })

@@ -134,8 +134,13 @@ async fn check_subject(request: &Request, bearer: Bearer) -> Result<Caller> {
 
 async fn check_guest(request: &Request, bearer: Bearer) -> Result<Ctx> {
     let ctx = context(request)?;
-    let known = app(request)?.tokens.verify_guest(&bearer.token, ctx.now());
-    if known { Ok(ctx) } else { Err(Refusal::from(AppError::SignedOut).into()) }
+    let tokens = &app(request)?.tokens;
+    if tokens.verify_guest(&bearer.token, ctx.now()) {
+        return Ok(ctx);
+    }
+    // Whoever is signed in is no guest.
+    let signed_in = tokens.verify(&bearer.token, ctx.now()).is_some();
+    Err(Refusal::from(if signed_in { AppError::Forbidden } else { AppError::SignedOut }).into())
 }
 
 /// What is kept of a request with a token, so that its refusal can be recorded.

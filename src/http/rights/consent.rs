@@ -31,7 +31,7 @@ use crate::{
             input::{Body, Input},
         },
         tag::Tag,
-        types::OneOf,
+        types::{OneOf, in_utc},
     },
 };
 
@@ -54,7 +54,7 @@ pub struct ConsentAnswer {
     #[oai(skip_serializing_if_is_none)]
     decided_notice_version: Option<String>,
     /// When the last decision was made; absent if there was none.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     decided_at: Option<DateTime<Utc>>,
 }
 
@@ -91,6 +91,7 @@ pub struct PastDecision {
     /// SHA-256 of that notice's text, in hexadecimal.
     notice_hash: String,
     /// When the decision was made.
+    #[oai(serialize_with = "in_utc")]
     decided_at: DateTime<Utc>,
 }
 

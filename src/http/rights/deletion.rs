@@ -28,7 +28,7 @@ use crate::{
             text::{OwnWords, Text},
         },
         tag::Tag,
-        types::OneOf,
+        types::{OneOf, in_utc},
     },
 };
 
@@ -88,6 +88,7 @@ pub struct DeletionAsked {
     /// The phrase that the person must type to confirm.
     confirmation_phrase: String,
     /// Until when the mailed token can confirm the request.
+    #[oai(serialize_with = "in_utc")]
     token_expires_at: DateTime<Utc>,
     /// How long the deletion can be cancelled after it was confirmed, in seconds.
     grace_period_s: i64,
@@ -103,17 +104,19 @@ pub struct DeletionAnswer {
     /// The state of the request.
     status: OneOf<DeletionState>,
     /// When the request was made.
+    #[oai(serialize_with = "in_utc")]
     requested_at: DateTime<Utc>,
     /// Until when the mailed token can confirm the request.
+    #[oai(serialize_with = "in_utc")]
     token_expires_at: DateTime<Utc>,
     /// Until when the confirmed deletion can be cancelled; absent if it was never confirmed.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     grace_period_ends: Option<DateTime<Utc>>,
     /// How many seconds of the grace period are left; 0 once it is over. Absent if the deletion is not confirmed.
     #[oai(skip_serializing_if_is_none)]
     seconds_left: Option<i64>,
     /// When it was carried out, cancelled or replaced; absent before that.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     ended_at: Option<DateTime<Utc>>,
     /// How many records were removed; absent before the deletion is carried out.
     #[oai(skip_serializing_if_is_none)]
@@ -209,7 +212,12 @@ impl DeletionAnswer {
 pub enum DeletionTaken {
     /// A token is on its way to the address of the account.
     #[oai(status = 202)]
-    Requested(Json<DeletionAsked>),
+    Requested(
+        Json<DeletionAsked>,
+        /// Where the request's state is found.
+        #[oai(header = "Location")]
+        String,
+    ),
 }
 
 pub struct DeletionApi;
@@ -232,7 +240,9 @@ impl DeletionApi {
         let filter = filters.map(|filters| filters.filter(caller.zone())).unwrap_or_default();
         caller.count_letter(&app).await?;
         let asked = deletion::request(&app, caller.ctx(), scope, filter, reason).await?;
-        Ok(DeletionTaken::Requested(Json(DeletionAsked::new(scope, asked))))
+        let asked = DeletionAsked::new(scope, asked);
+        let address = format!("/v1/privacy/deletions/{}", asked.deletion_id);
+        Ok(DeletionTaken::Requested(Json(asked), address))
     }
 
     /// Confirm a deletion

@@ -37,7 +37,7 @@ use crate::{
         },
         rights::download::{Download, RangeAnswer, Wishes},
         tag::Tag,
-        types::OneOf,
+        types::{OneOf, in_utc},
     },
 };
 
@@ -67,6 +67,7 @@ pub struct ExportAnswer {
     /// The state: `pending`, `processing`, `completed`, `failed`, `expired` or `cancelled`.
     status: String,
     /// When the request was made.
+    #[oai(serialize_with = "in_utc")]
     requested_at: DateTime<Utc>,
     /// How much of the file is written, in percent.
     progress_percent: u32,
@@ -75,10 +76,10 @@ pub struct ExportAnswer {
     #[oai(skip_serializing_if_is_none)]
     reason: Option<String>,
     /// When it was completed, failed, was cancelled or expired; absent before that.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     ended_at: Option<DateTime<Utc>>,
     /// Until when the file can be downloaded; absent before it is written.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     expires_at: Option<DateTime<Utc>>,
     /// The file's size in bytes; absent before it is written.
     #[oai(skip_serializing_if_is_none)]
@@ -101,6 +102,7 @@ pub struct ExportTokenAnswer {
     /// The token, for the parameter `token` of a download of this file.
     token: String,
     /// When the token expires.
+    #[oai(serialize_with = "in_utc")]
     expires_at: DateTime<Utc>,
 }
 
@@ -137,7 +139,20 @@ impl ExportAnswer {
 pub enum ExportTaken {
     /// The file will be written.
     #[oai(status = 202)]
-    Taken(Json<ExportAnswer>),
+    Taken(
+        Json<ExportAnswer>,
+        /// Where the request's state is found.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+impl ExportTaken {
+    fn new(request: ExportRequest, now: DateTime<Utc>) -> Self {
+        let answer = ExportAnswer::new(request, now);
+        let address = format!("/v1/privacy/exports/{}", answer.export_id);
+        Self::Taken(Json(answer), address)
+    }
 }
 
 /// A signed-in caller, or nobody: then a download token is needed.
@@ -167,7 +182,7 @@ impl ExportApi {
         let ExportInput { request_type: OneOf(scope), format: OneOf(format), filters } = body.0;
         let filter = filters.map(|filters| filters.filter(caller.zone())).unwrap_or_default();
         let request = export::request(&app, caller.ctx(), scope, format, filter).await?;
-        Ok(ExportTaken::Taken(Json(ExportAnswer::new(request, caller.ctx().now()))))
+        Ok(ExportTaken::new(request, caller.ctx().now()))
     }
 
     /// See all exports
@@ -226,7 +241,7 @@ impl ExportApi {
         export_id: Path<Uuid>,
     ) -> Result<ExportTaken, Refusal> {
         let request = export::retry(&app, caller.ctx(), ExportId(export_id.0)).await?;
-        Ok(ExportTaken::Taken(Json(ExportAnswer::new(request, caller.ctx().now()))))
+        Ok(ExportTaken::new(request, caller.ctx().now()))
     }
 
     /// Make a download token

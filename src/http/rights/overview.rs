@@ -19,7 +19,12 @@ use crate::{
             overview::{self, Held, Overview, decision_on},
         },
     },
-    http::{problem::Refusal, request::caller::SignedIn, tag::Tag, types::OneOf},
+    http::{
+        problem::Refusal,
+        request::caller::SignedIn,
+        tag::Tag,
+        types::{OneOf, in_utc},
+    },
 };
 
 /// What is held of one kind of record.
@@ -32,10 +37,10 @@ pub struct KindHeld {
     /// How many records there are.
     count: i64,
     /// When the first of them was submitted; absent if there is none.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     first_submitted_at: Option<DateTime<Utc>>,
     /// When one of them was last changed; absent if there is none.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     last_changed_at: Option<DateTime<Utc>>,
     /// The purpose whose consent this kind needs; absent if it is kept because the account needs it.
     #[oai(skip_serializing_if_is_none)]
@@ -44,7 +49,7 @@ pub struct KindHeld {
     #[oai(skip_serializing_if_is_none)]
     retention_days: Option<u32>,
     /// When the first of them will be removed because of its age, unless something prevents that; absent if none will.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     next_due_at: Option<DateTime<Utc>>,
 }
 
@@ -61,7 +66,7 @@ pub struct PurposeHeld {
     #[oai(skip_serializing_if_is_none)]
     decided_notice_version: Option<String>,
     /// When the last decision was made; absent if there was none.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     decided_at: Option<DateTime<Utc>>,
     /// Who receives the data, or what is made of it; empty: nobody.
     recipients: Vec<String>,
@@ -93,6 +98,7 @@ pub struct OverviewAnswer {
     /// The account's public id.
     user_id: Uuid,
     /// When the account was made.
+    #[oai(serialize_with = "in_utc")]
     registered_at: DateTime<Utc>,
     /// One entry for each kind of record; kinds without a record too.
     kinds: Vec<KindHeld>,
@@ -101,10 +107,10 @@ pub struct OverviewAnswer {
     /// The requests that have not ended.
     open_requests: OpenRequests,
     /// Since when processing is restricted; absent if it is not.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     restricted_at: Option<DateTime<Utc>>,
     /// Until when a legal hold defers a deletion; absent if there is none.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     held_until: Option<DateTime<Utc>>,
     /// How many sessions are alive.
     sessions: i64,

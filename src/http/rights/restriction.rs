@@ -25,7 +25,7 @@ use crate::{
         },
         rights::consent::known,
         tag::Tag,
-        types::OneOf,
+        types::{OneOf, in_utc},
     },
 };
 
@@ -47,6 +47,7 @@ pub struct ObjectionDecision {
 #[derive(Object)]
 pub struct HoldAnswer {
     /// The end of the hold.
+    #[oai(serialize_with = "in_utc")]
     until: DateTime<Utc>,
     /// Why the hold was placed.
     reason: String,
@@ -59,7 +60,7 @@ pub struct RestrictionAnswer {
     /// statistic.
     restricted: bool,
     /// Since when processing is restricted; absent if it is not.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     restricted_at: Option<DateTime<Utc>>,
     /// A legal hold, which defers a deletion; absent if there is none.
     #[oai(skip_serializing_if_is_none)]

@@ -22,6 +22,7 @@ use crate::{
             number::Whole,
         },
         tag::Tag,
+        types::in_utc,
     },
 };
 
@@ -41,7 +42,7 @@ pub struct RetentionRule {
     /// How many records the next daily run will remove.
     due_count: u32,
     /// When the next record after those expires; absent if there is none.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     next_due_at: Option<DateTime<Utc>>,
 }
 
@@ -52,6 +53,7 @@ pub struct WaitingRule {
     #[oai(skip_serializing_if_is_none)]
     data_retention_days: Option<u32>,
     /// When the rule begins to count.
+    #[oai(serialize_with = "in_utc")]
     counts_from: DateTime<Utc>,
 }
 

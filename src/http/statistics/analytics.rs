@@ -27,7 +27,7 @@ use crate::{
         statistics::parameters::Parameters,
         table,
         tag::Tag,
-        types::{OneOf, TableFormat, name},
+        types::{OneOf, TableFormat, in_utc, name},
     },
 };
 
@@ -94,6 +94,7 @@ pub struct Statistic {
     /// What the table cost of each person's privacy budget, ε.
     noise_epsilon: f64,
     /// When the noise was drawn.
+    #[oai(serialize_with = "in_utc")]
     computed_at: DateTime<Utc>,
 }
 
@@ -143,6 +144,7 @@ pub struct Period {
     /// Which tables were drawn: `full` or `small`.
     plan: OneOf<Plan>,
     /// When the noise was drawn.
+    #[oai(serialize_with = "in_utc")]
     computed_at: DateTime<Utc>,
     /// SHA-256 over what was published, in hexadecimal; the log's event `stats.released` says it too.
     sha256: String,
