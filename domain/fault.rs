@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The most faults that are named at once.
+pub const FAULTS: usize = 100;
+
 /// One fault of an input: the path of the field, and what is wrong with the field. A fault never repeats the value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {

@@ -9,10 +9,8 @@ use std::{collections::HashSet, fmt::Write as _};
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::Fault;
+use crate::{Fault, fault::FAULTS};
 
-/// The most faults that are reported for one text.
-const FAULTS: usize = 100;
 /// `serde_json` does not read an object with such a name as a plain object.
 const PRIVATE: &str = "$serde_json::private::";
 

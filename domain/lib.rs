@@ -29,4 +29,4 @@ pub use aggregates::EVENT_TYPES;
 pub use choice::{AgeGroup, Choice, Gender, RoleLevel, Source, Specialty, StateCode, TestType};
 pub use fault::Fault;
 pub use kinds::{Body, Kind};
-pub use refusal::{ProblemType, Refusal, Rule};
+pub use refusal::{ProblemType, Refused, Rule};

@@ -5,7 +5,7 @@ use crate::Fault;
 
 /// What a client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Refused {
     /// Fields are wrong.
     Invalid(Vec<Fault>),
     /// There is no thing of this name.
@@ -38,10 +38,10 @@ pub struct Conflict {
 /// The error of an aggregate.
 pub trait Rule: std::error::Error + Send + Sync + 'static {
     /// What a client is told of this error.
-    fn refusal(&self) -> Refusal;
+    fn refused(&self) -> Refused;
 }
 
-impl Refusal {
+impl Refused {
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Fault::new(field, message)])
     }
@@ -59,7 +59,7 @@ impl Refusal {
 
 /// Of rules that refuse nothing.
 impl Rule for std::convert::Infallible {
-    fn refusal(&self) -> Refusal {
+    fn refused(&self) -> Refused {
         match *self {}
     }
 }

@@ -10,14 +10,11 @@ use jsonschema::{
 };
 use serde_json::Value;
 
-use crate::{Fault, json};
+use crate::{Fault, fault::FAULTS, json};
 
-/// The most faults that are named.
-pub const FAULTS: usize = 100;
 /// The most entries of a list that is checked; the schema of a list should allow fewer. It keeps the work for a hostile
 /// body small.
 const ENTRIES: usize = 1000;
-const UNKNOWN: &str = "is not a field here";
 /// The pattern of a text without control characters.
 pub const PLAIN: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
 
@@ -64,20 +61,6 @@ impl Schema {
         found.faults
     }
 
-    /// Removes the fields that are `null`, which count as absent, and returns all faults of what is given. A field that
-    /// the schema does not know is a fault with any value.
-    pub fn faults_of_given(&self, value: &mut Value) -> Vec<Fault> {
-        let given = without_nulls(value.clone());
-        let mut faults = self.faults(&given);
-        if given != *value {
-            faults.extend(self.faults(value).into_iter().filter(|fault| fault.message == UNKNOWN));
-            faults.sort_by(|one, other| one.field.cmp(&other.field));
-            faults.dedup_by(|one, other| one.field == other.field);
-            *value = given;
-        }
-        faults
-    }
-
     fn explain(&self, error: &ValidationError<'_>, found: &mut Found) {
         use ValidationErrorKind as Kind;
         let path = path(error.instance_path());
@@ -87,7 +70,7 @@ impl Schema {
             }
             Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
                 for name in unexpected {
-                    found.add(&within(&path, &json::plain(name)), UNKNOWN);
+                    found.add(&within(&path, &json::plain(name)), "is not a field here");
                 }
             }
             Kind::AnyOf { context } | Kind::OneOfNotValid { context } => match missing(context) {
@@ -208,17 +191,6 @@ fn within(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let given = fields.into_iter().filter(|(_, value)| !value.is_null());
-            given.map(|(name, value)| (name, without_nulls(value))).collect()
-        }
-        Value::Array(values) => values.into_iter().map(without_nulls).collect(),
-        value => value,
-    }
-}
-
 /// The path of a list that is too long to be checked.
 fn long_list(value: &Value) -> Option<String> {
     let inner = |path: String, inner: &Value| {
@@ -322,20 +294,6 @@ mod tests {
         let faults = json!({ "type": "object", "additionalProperties": { "type": "string" } });
         let many: serde_json::Map<_, _> = (0..500).map(|it| (format!("n{it}"), Value::from(it))).collect();
         assert_eq!(shown(&faults, &many.into()).len(), FAULTS);
-    }
-
-    #[test]
-    fn null_counts_as_absent_where_that_is_asked_for() {
-        let schema = json!({
-            "type": "object", "required": ["a"], "additionalProperties": false,
-            "properties": { "a": { "type": "string" }, "b": { "type": "string" }, "c": { "type": "array" } },
-        });
-        let schema = Schema::new(&schema, &[]).expect("a schema");
-        let mut value = json!({ "a": null, "b": null, "c": [{ "d": null }], "e": null });
-        let found = schema.faults_of_given(&mut value);
-        let found: Vec<_> = found.iter().map(|fault| (fault.field.as_str(), fault.message.as_str())).collect();
-        assert_eq!(found, [("a", "is required"), ("e", "is not a field here")]);
-        assert_eq!(value, json!({ "c": [{}] }));
     }
 
     #[test]

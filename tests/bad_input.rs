@@ -283,6 +283,14 @@ async fn fields_that_are_missing_are_named() {
 }
 
 #[tokio::test]
+async fn a_hundred_faults_are_named_and_no_more() {
+    let wrong = vec![but(good_day(), json!({ "date": MARK })); 120];
+    let names: Vec<String> = (0..100).map(|number| format!("events[{number}].date")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    refused(vec![post(BATCH, &json!({ "events": wrong }), &names)]).await;
+}
+
+#[tokio::test]
 async fn values_of_the_wrong_type_are_named() {
     let mut cases = Vec::new();
     let mut wrong = |method: &Method, path: &str, good: &Value, field: &str, values: &[Value]| {

@@ -544,6 +544,19 @@ async fn breach_step_closes_a_breach_once_everybody_was_told() {
 }
 
 #[tokio::test]
+async fn breach_get_shows_one_breach_to_the_desk_only() {
+    let world = World::new().await;
+    let carla = staff(&world, "carla", context::Role::Compliance).await;
+    let (opened, path) = open_breach(&world, &carla, &world.clock.now().to_rfc3339()).await;
+    let shown = expect(world.get(&carla, &path).await, StatusCode::OK).await;
+    assert_eq!((&shown["breach_id"], &shown["facts"]), (&opened["breach_id"], &opened["facts"]));
+    let anna = world.person("anna").await;
+    problem(world.get(&anna, &path).await, StatusCode::FORBIDDEN, "forbidden").await;
+    let other = format!("{BREACHES}/{}", uuid::Uuid::nil());
+    problem(world.get(&carla, other).await, StatusCode::NOT_FOUND, "missing").await;
+}
+
+#[tokio::test]
 async fn breach_list_shows_the_breaches_to_the_desk_only() {
     let world = World::new().await;
     let (anna, began) = (world.person("anna").await, world.clock.now().to_rfc3339());

@@ -199,6 +199,7 @@ impl Stage {
                 post(format!("/v1/compliance/alerts/{id}/acknowledge"), &Value::Null)
             }
             "breach_list" => get("/v1/compliance/breaches".to_owned()),
+            "breach_get" => get(breach().await),
             "breach_open" => post("/v1/compliance/breaches".to_owned(), &facts),
             "breach_assess" => call(Who::Staff, Method::PUT, breach().await, &facts),
             "breach_affected" => get(format!("{}/affected", breach().await)),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{About, Described, event_types},
-    refusal::{ProblemType, Refusal, Rule},
+    refusal::{ProblemType, Refused, Rule},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -105,8 +105,8 @@ pub enum AlertError {
 }
 
 impl Rule for AlertError {
-    fn refusal(&self) -> Refusal {
-        Refusal::explained(NOT_OPEN, format!("{self}."))
+    fn refused(&self) -> Refused {
+        Refused::explained(NOT_OPEN, format!("{self}."))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     Fault,
     choice::choice,
     event::{About, Described, event_types},
-    refusal::{ProblemType, Refusal, Rule},
+    refusal::{ProblemType, Refused, Rule},
 };
 
 /// How long the controller has to notify the authority (Art. 33(1)).
@@ -191,10 +191,10 @@ pub enum BreachError {
 }
 
 impl Rule for BreachError {
-    fn refusal(&self) -> Refusal {
+    fn refused(&self) -> Refused {
         match self {
-            Self::Missing => Refusal::NotFound("breach"),
-            Self::Closed | Self::NotTold => Refusal::explained(BREACH, format!("{self}.")),
+            Self::Missing => Refused::NotFound("breach"),
+            Self::Closed | Self::NotTold => Refused::explained(BREACH, format!("{self}.")),
         }
     }
 }

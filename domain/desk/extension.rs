@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{About, Described, event_types},
-    refusal::{ProblemType, Refusal, Rule},
+    refusal::{ProblemType, Refused, Rule},
 };
 
 /// The deadline of a request: one month after `received_at`, or three months if it was extended.
@@ -65,8 +65,8 @@ pub enum ExtensionError {
 }
 
 impl Rule for ExtensionError {
-    fn refusal(&self) -> Refusal {
-        Refusal::explained(NO_EXTENSION, format!("{self}."))
+    fn refused(&self) -> Refused {
+        Refused::explained(NO_EXTENSION, format!("{self}."))
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{About, Described, event_types},
-    refusal::{ProblemType, Refusal, Rule},
+    refusal::{ProblemType, Refused, Rule},
 };
 
 /// The state of a stream of the type `account`.
@@ -92,7 +92,7 @@ event_types! {
 const EXISTS: ProblemType = ProblemType {
     name: "account-exists",
     title: "The address has an account; sign in instead",
-    advice: "The code was right, and the address is registered. Sign in with POST /v1/auth/login.",
+    advice: "The code was right, and the address is registered. Sign in instead.",
 };
 
 impl Described for Account {
@@ -121,10 +121,10 @@ impl AccountCommand {
 }
 
 impl Rule for AccountError {
-    fn refusal(&self) -> Refusal {
+    fn refused(&self) -> Refused {
         match self {
-            Self::Exists => Refusal::conflict(EXISTS),
-            Self::Unknown => Refusal::NotFound("account"),
+            Self::Exists => Refused::conflict(EXISTS),
+            Self::Unknown => Refused::NotFound("account"),
         }
     }
 }

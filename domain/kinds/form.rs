@@ -13,12 +13,11 @@ use serde_path_to_error::Segment;
 
 use crate::{
     Fault,
+    fault::FAULTS,
     kinds::{Shape, body::Body},
     number,
 };
 
-/// The most faults that are reported for one body.
-const FAULTS: usize = 100;
 /// The most characters of a client's field name that a fault repeats.
 const NAME_LETTERS: usize = 64;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{Refused, Rule},
 };
 
 /// The versions in the ring, and the current version.
@@ -85,13 +85,13 @@ impl Described for KeyRing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
     /// The version is the current one, or newer than the current one that the log knows.
-    #[error("version {0} of the key-encryption key is the current one")]
+    #[error("the ring and the log disagree: version {0} of the key-encryption key is the current one")]
     Current(i32),
 }
 
 impl Rule for KeyRingError {
-    fn refusal(&self) -> Refusal {
-        Refusal::Damaged
+    fn refused(&self) -> Refused {
+        Refused::Damaged
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Body, Fault, Kind,
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{Refused, Rule},
 };
 
 /// A record after its newest event.
@@ -82,10 +82,10 @@ pub enum RecordError {
 }
 
 impl Rule for RecordError {
-    fn refusal(&self) -> Refusal {
+    fn refused(&self) -> Refused {
         match self {
-            Self::Invalid(faults) => Refusal::Invalid(faults.clone()),
-            Self::Missing => Refusal::NotFound("record"),
+            Self::Invalid(faults) => Refused::Invalid(faults.clone()),
+            Self::Missing => Refused::NotFound("record"),
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Choice,
     event::{About, Described, event_types},
-    refusal::{ProblemType, Refusal, Rule},
+    refusal::{ProblemType, Refused, Rule},
 };
 
 /// A purpose for which data may be used. Each purpose has a notice of its own.
@@ -176,7 +176,7 @@ const NOTICE_OUTDATED: ProblemType = ProblemType {
 const OBJECTION_STANDS: ProblemType = ProblemType {
     name: "objection-stands",
     title: "You objected to the purpose",
-    advice: "A consent does not lift an objection (GDPR Art. 21). Lift the objection first: PUT /v1/privacy/objections/{purpose}.",
+    advice: "A consent does not lift an objection (GDPR Art. 21). Lift the objection first.",
 };
 
 impl Described for Consent {
@@ -200,14 +200,12 @@ pub enum ConsentError {
 }
 
 impl Rule for ConsentError {
-    fn refusal(&self) -> Refusal {
+    fn refused(&self) -> Refused {
         match self {
             Self::NoticeOutdated { current } => {
-                Refusal::explained(NOTICE_OUTDATED, format!("The notice that counts is version {current}."))
+                Refused::explained(NOTICE_OUTDATED, format!("The notice that counts is version {current}."))
             }
-            Self::ObjectionStands => {
-                Refusal::explained(OBJECTION_STANDS, "Lift the objection first: PUT /v1/privacy/objections/{purpose}.")
-            }
+            Self::ObjectionStands => Refused::explained(OBJECTION_STANDS, "Lift the objection first."),
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     choice::choice,
     event::{About, Described, event_types},
-    refusal::{ProblemType, Refusal, Rule},
+    refusal::{ProblemType, Refused, Rule},
 };
 
 choice! {
@@ -320,16 +320,16 @@ impl Deletion {
 }
 
 impl Rule for DeletionError {
-    fn refusal(&self) -> Refusal {
+    fn refused(&self) -> Refused {
         match self {
-            Self::Waiting => Refusal::conflict(WAITING),
+            Self::Waiting => Refused::conflict(WAITING),
             Self::CoolingOff { until } => {
-                Refusal::explained(COOLING_OFF, format!("Ask again at {} or later.", until.format("%FT%TZ")))
+                Refused::explained(COOLING_OFF, format!("Ask again at {} or later.", until.format("%FT%TZ")))
             }
-            Self::Confirmed => Refusal::conflict(CONFIRMED),
-            Self::Closed => Refusal::conflict(CLOSED),
-            Self::GracePeriodOver => Refusal::conflict(GRACE_OVER),
-            Self::GracePeriodRuns => Refusal::conflict(GRACE_RUNS),
+            Self::Confirmed => Refused::conflict(CONFIRMED),
+            Self::Closed => Refused::conflict(CLOSED),
+            Self::GracePeriodOver => Refused::conflict(GRACE_OVER),
+            Self::GracePeriodRuns => Refused::conflict(GRACE_RUNS),
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     choice::choice,
     event::{About, Described, event_types},
-    refusal::{ProblemType, Refusal, Rule},
+    refusal::{ProblemType, Refused, Rule},
     rights::deletion::Scope,
 };
 
@@ -120,7 +120,7 @@ event_types! {
 const CLOSED: ProblemType = ProblemType {
     name: "export-closed",
     title: "The export is not in a state for this",
-    advice: "Only an export that waits can be cancelled, and only one that failed can be tried again. See its `status`.",
+    advice: "Only an export that waits or is being written can be cancelled, and only one that failed can be tried again. See its `status`.",
 };
 
 impl Described for Export {
@@ -168,11 +168,11 @@ impl Export {
 }
 
 impl Rule for ExportError {
-    fn refusal(&self) -> Refusal {
+    fn refused(&self) -> Refused {
         match self {
-            Self::NoFile => Refusal::NotFound("export"),
+            Self::NoFile => Refused::NotFound("export"),
             Self::NotWaiting | Self::NotFailed => {
-                Refusal::explained(CLOSED, format!("As asked it cannot go on: {self}."))
+                Refused::explained(CLOSED, format!("As asked it cannot go on: {self}."))
             }
         }
     }

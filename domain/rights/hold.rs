@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{Refused, Rule},
 };
 
 /// The end of a hold, or `None` if no hold was placed or the last one was lifted.
@@ -63,10 +63,10 @@ pub enum HoldError {
 }
 
 impl Rule for HoldError {
-    fn refusal(&self) -> Refusal {
+    fn refused(&self) -> Refused {
         match self {
-            Self::Past => Refusal::invalid("until", "must lie in the future"),
-            Self::Missing => Refusal::NotFound("hold"),
+            Self::Past => Refused::invalid("until", "must lie in the future"),
+            Self::Missing => Refused::NotFound("hold"),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{Refused, Rule},
 };
 
 /// Whether a person's data is restricted.
@@ -46,7 +46,7 @@ impl Described for Restriction {
 pub enum RestrictionError {}
 
 impl Rule for RestrictionError {
-    fn refusal(&self) -> Refusal {
+    fn refused(&self) -> Refused {
         match *self {}
     }
 }

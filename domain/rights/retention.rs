@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{About, Described, event_types},
-    refusal::{Refusal, Rule},
+    refusal::{Refused, Rule},
 };
 
 /// The longest time that can be set, in days: a hundred years.
@@ -78,8 +78,8 @@ pub enum RetentionError {
 }
 
 impl Rule for RetentionError {
-    fn refusal(&self) -> Refusal {
-        Refusal::invalid("data_retention_days", self.to_string())
+    fn refused(&self) -> Refused {
+        Refused::invalid("data_retention_days", self.to_string())
     }
 }
 

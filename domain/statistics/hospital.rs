@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     event::{About, Described, event_types},
     quarter::Quarter,
-    refusal::{Refusal, Rule},
+    refusal::{Refused, Rule},
 };
 
 /// A list, as the log holds it: its length and its hash.
@@ -94,8 +94,8 @@ pub enum ListError {
 }
 
 impl Rule for ListError {
-    fn refusal(&self) -> Refusal {
-        Refusal::invalid("from", self.to_string())
+    fn refused(&self) -> Refused {
+        Refused::invalid("from", self.to_string())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     event::{About, Described, event_types},
     kinds::{WorkDay, WorkProfile},
     quarter::Quarter,
-    refusal::{Refusal, Rule},
+    refusal::{Refused, Rule},
     statistics::hospital::Listing,
 };
 
@@ -327,8 +327,8 @@ pub enum PlanError {
 }
 
 impl Rule for PlanError {
-    fn refusal(&self) -> Refusal {
-        Refusal::invalid(if *self == Self::Revision { "revision" } else { "from" }, self.to_string())
+    fn refused(&self) -> Refused {
+        Refused::invalid(if *self == Self::Revision { "revision" } else { "from" }, self.to_string())
     }
 }
 
@@ -512,8 +512,8 @@ impl Release {
 }
 
 impl Rule for ReleaseError {
-    fn refusal(&self) -> Refusal {
-        Refusal::invalid("period", self.to_string())
+    fn refused(&self) -> Refused {
+        Refused::invalid("period", self.to_string())
     }
 }
 

@@ -163,11 +163,11 @@ impl AppError {
 
     /// The refusal of a rule of the domain.
     pub fn of_rule(error: impl Rule) -> Self {
-        match error.refusal() {
-            domain::Refusal::Invalid(faults) => Self::Invalid(faults),
-            domain::Refusal::NotFound(what) => Self::NotFound(what),
-            domain::Refusal::Conflict(told) => Self::Conflict { told, rule: Box::new(error) },
-            domain::Refusal::Damaged => Self::Corrupt(error.to_string()),
+        match error.refused() {
+            domain::Refused::Invalid(faults) => Self::Invalid(faults),
+            domain::Refused::NotFound(what) => Self::NotFound(what),
+            domain::Refused::Conflict(told) => Self::Conflict { told, rule: Box::new(error) },
+            domain::Refused::Damaged => Self::Corrupt(error.to_string()),
         }
     }
 

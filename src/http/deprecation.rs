@@ -17,13 +17,13 @@ const fn day(year: i32, month: u32, day: u32) -> NaiveDate {
 }
 
 impl Deprecated {
-    /// Adds the header fields `Deprecation` (RFC 9745), `Sunset` (RFC 8594), and the link to the policy.
-    pub fn tell(&self, headers: &mut HeaderMap) {
+    /// Adds the header fields `Deprecation` (RFC 9745), `Sunset` (RFC 8594), and a link to what comes instead.
+    pub fn tell(&self, successor: &str, headers: &mut HeaderMap) {
         let midnight = |day: NaiveDate| -> DateTime<Utc> { day.and_time(NaiveTime::MIN).and_utc() };
-        let text = |text: String| HeaderValue::from_str(&text).expect("a date is plain text");
+        let text = |text: String| HeaderValue::from_str(&text).expect("a date and a target are plain text");
         headers.insert("deprecation", text(format!("@{}", midnight(self.since).timestamp())));
         headers.insert("sunset", text(midnight(self.until).format("%a, %d %b %Y %T GMT").to_string()));
-        headers.insert(header::LINK, HeaderValue::from_static("</openapi.json>; rel=\"successor-version\""));
+        headers.insert(header::LINK, text(format!("<{successor}>; rel=\"successor-version\"")));
     }
 }
 
@@ -34,9 +34,10 @@ mod tests {
     #[test]
     fn dates_have_the_forms_of_their_fields() {
         let mut headers = HeaderMap::new();
-        BARE_PATHS.tell(&mut headers);
+        BARE_PATHS.tell("/v1/auth/me", &mut headers);
         assert_eq!(headers["deprecation"], "@1796083200");
         assert_eq!(headers["sunset"], "Wed, 01 Dec 2027 00:00:00 GMT");
+        assert_eq!(headers["link"], "</v1/auth/me>; rel=\"successor-version\"");
         let (page, days) =
             (include_str!("../../docs/versions.md"), format!("{} | {}", BARE_PATHS.since, BARE_PATHS.until));
         assert!(page.contains(&days), "docs/versions.md says other days than {days}");

@@ -3,7 +3,7 @@
 //! Promises: OpenAPI 3.1 (the framework writes fields of it and yet says 3.0.0); formats that generators know; plain
 //! media types; objects in requests that say what the server enforces: no further fields, `null` for a field that may be
 //! absent, texts of a bounded length without control characters; the examples of `openapi/examples.json`; and of the
-//! refusals that all operations share, only those that an operation's own input can cause.
+//! refusals that all operations share, only those that the operation can answer with.
 
 use std::collections::BTreeSet;
 
@@ -44,6 +44,7 @@ fn correct(service_spec: &str) -> Value {
     for operation in operations(&mut document) {
         fit_refusals(operation);
     }
+    part_answers(&mut document);
     complete_requests(&mut document);
     domain::number::whole(document)
 }
@@ -104,15 +105,12 @@ fn operations(document: &mut Value) -> impl Iterator<Item = &mut Map<String, Val
 fn fit_refusals(operation: &mut Map<String, Value>) {
     let has_body = operation.contains_key("requestBody");
     let parameters = operation.get("parameters").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let (has_input, has_condition) = (
-        has_body || !parameters.is_empty(),
-        parameters.iter().any(|parameter| parameter["name"].as_str() == Some("If-Match")),
-    );
+    let has_condition = parameters.iter().any(|parameter| parameter["name"].as_str() == Some("If-Match"));
     let types = operation.get("requestBody").and_then(|body| body["content"].as_object());
     let types: Vec<String> = types.into_iter().flatten().map(|(name, _)| format!("`{name}`")).collect();
     let types = types.join(" or ");
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
-    for (status, possible) in [("400", has_input), ("412", has_condition), ("413", has_body), ("422", has_input)] {
+    for (status, possible) in [("412", has_condition), ("413", has_body)] {
         if !possible {
             responses.remove(status);
         }
@@ -120,6 +118,61 @@ fn fit_refusals(operation: &mut Map<String, Value>) {
     if let Some(mut response) = responses.get("413").cloned() {
         response["description"] = json!(format!("The body is not {types}."));
         responses.insert("415".to_owned(), response);
+    }
+}
+
+/// The names of all schemas that a part of the document refers to, also through other schemas.
+fn reached(document: &Value, mut waiting: BTreeSet<String>) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    while let Some(name) = waiting.pop_first() {
+        waiting.extend(references(&document["components"]["schemas"][&name]).difference(&seen).cloned());
+        seen.insert(name);
+    }
+    seen
+}
+
+/// Gives each object that stands in requests and in answers a second schema for answers, because requests are closed and
+/// answers may gain fields.
+fn part_answers(document: &mut Value) {
+    let (mut of_requests, mut of_answers) = (BTreeSet::new(), BTreeSet::new());
+    for operation in operations(document) {
+        of_requests.extend(operation.get("requestBody").map(references).unwrap_or_default());
+        of_answers.extend(operation.get("responses").map(references).unwrap_or_default());
+    }
+    let of_requests = reached(document, of_requests);
+    let of_answers = reached(document, of_answers);
+    let is_object = |name: &&String| document["components"]["schemas"][*name]["properties"].is_object();
+    let shared: BTreeSet<String> = of_requests.intersection(&of_answers).filter(is_object).cloned().collect();
+    let only_answers: Vec<String> = of_answers.difference(&of_requests).cloned().collect();
+    for name in &shared {
+        let copy = document["components"]["schemas"][name].clone();
+        document["components"]["schemas"][answer_of(name)] = copy;
+    }
+    for operation in operations(document) {
+        operation.get_mut("responses").into_iter().for_each(|responses| refer_to_answers(responses, &shared));
+    }
+    for name in only_answers.into_iter().chain(shared.iter().map(|name| answer_of(name))) {
+        refer_to_answers(&mut document["components"]["schemas"][name], &shared);
+    }
+}
+
+fn answer_of(name: &str) -> String {
+    format!("{name}Answer")
+}
+
+fn refer_to_answers(part: &mut Value, shared: &BTreeSet<String>) {
+    match part {
+        Value::Object(object) => {
+            for (word, value) in object {
+                let name = value.as_str().filter(|_| word == "$ref").and_then(|name| name.rsplit('/').next());
+                match name.filter(|name| shared.contains(*name)).map(answer_of) {
+                    Some(answer) => *value = json!(format!("#/components/schemas/{answer}")),
+                    None => refer_to_answers(value, shared),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| refer_to_answers(value, shared)),
+        _ => {}
     }
 }
 
@@ -132,13 +185,12 @@ fn complete_requests(document: &mut Value) {
         if is_patch { patches.extend(references(body)) } else { plain.extend(references(body)) }
     }
     // In a merge patch `null` removes a field, so the schema itself says which fields may have it.
-    for (mut waiting, null_is_absent) in [(plain, true), (patches, false)] {
-        let mut seen = BTreeSet::new();
-        while let Some(name) = waiting.pop_first() {
-            let Some(schema) = document["components"]["schemas"].get_mut(&name) else { continue };
-            waiting.extend(references(schema).into_iter().filter(|inner| !seen.contains(inner)));
-            seen.insert(name);
-            complete_object(schema, null_is_absent);
+    for (names, null_is_absent) in [(plain, true), (patches, false)] {
+        for name in reached(document, names) {
+            document["components"]["schemas"]
+                .get_mut(&name)
+                .into_iter()
+                .for_each(|it| complete_object(it, null_is_absent));
         }
     }
 }
@@ -151,11 +203,22 @@ fn complete_object(schema: &mut Value, null_is_absent: bool) {
     schema["additionalProperties"] = json!(false);
     let required: BTreeSet<String> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    // Where one of two fields must be there, `null` in one would not say which.
+    let mut alternatives = BTreeSet::new();
+    ["allOf", "anyOf", "oneOf"].iter().for_each(|word| demanded(&schema[*word], &mut alternatives));
     for (name, field) in schema["properties"].as_object_mut().into_iter().flatten() {
         bound(field);
-        if null_is_absent && !required.contains(name) {
+        if null_is_absent && !required.contains(name) && !alternatives.contains(name) {
             allow_null(field);
         }
+    }
+}
+
+/// The fields that alternatives of a schema demand.
+fn demanded(alternatives: &Value, into: &mut BTreeSet<String>) {
+    for part in alternatives.as_array().into_iter().flatten() {
+        into.extend(part["required"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+        ["allOf", "anyOf", "oneOf"].iter().for_each(|word| demanded(&part[*word], into));
     }
 }
 
@@ -286,7 +349,7 @@ mod tests {
         let statuses = |method: &str| -> Vec<&String> {
             made["paths"]["/me"][method]["responses"].as_object().expect("responses").keys().collect()
         };
-        assert_eq!(statuses("get"), ["401"]);
+        assert_eq!(statuses("get"), ["400", "401", "422"]);
         assert_eq!(statuses("patch"), ["400", "401", "412", "413", "415", "422"]);
         assert_eq!(statuses("delete"), ["400", "401", "422"]);
     }

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::{
     app::{AppError, Passing},
-    http::problem_type::{self as types, Kind},
+    http::problem_type::{self as types, ProblemKind},
 };
 
 /// One field that is wrong.
@@ -194,7 +194,7 @@ const BEARER: &str = "Bearer realm=\"lethe\"";
 pub const HOW_TO_SIGN_IN: &str = "To have records kept, sign in: POST /v1/auth/code, then POST /v1/auth/register (new here) or \
                                   POST /v1/auth/login (known here).";
 
-fn problem(Kind { status, kind }: Kind) -> Problem {
+fn problem(ProblemKind { status, kind }: ProblemKind) -> Problem {
     Problem {
         kind: TypeUri(kind.name),
         title: kind.title.to_owned(),
@@ -353,8 +353,8 @@ pub fn not_ready(lacking: &[&str]) -> Refusal {
 }
 
 /// The problem that a file does not have the bytes that were asked for.
-pub fn outside_of_file(status: StatusCode) -> ProblemJson {
-    ProblemJson::from(Problem { status: status.as_u16(), ..problem(types::OUTSIDE) })
+pub fn outside_of_file() -> ProblemJson {
+    ProblemJson::from(problem(types::OUTSIDE))
 }
 
 /// Makes a problem of an error of the framework or an extractor.

@@ -6,7 +6,7 @@ use crate::{
     app::AppError,
     http::{
         problem::Refusal,
-        problem_type::{Kind, all, named},
+        problem_type::{ProblemKind, all, named},
     },
 };
 
@@ -29,7 +29,8 @@ fn answer(html: String) -> Response {
 /// `GET /problems/{name}`: what a type of problem means and what to do.
 #[handler]
 pub fn show(Path(name): Path<String>) -> Result<Response> {
-    let Kind { status, kind } = named(&name).ok_or_else(|| Refusal::from(AppError::NotFound("type of problem")))?;
+    let ProblemKind { status, kind } =
+        named(&name).ok_or_else(|| Refusal::from(AppError::NotFound("type of problem")))?;
     let body = format!(
         "<p>{}</p>\n<p>HTTP status {status}, type <code>/problems/{}</code>. <a href=\"/problems\">All types</a></p>",
         kind.advice, kind.name
@@ -40,7 +41,7 @@ pub fn show(Path(name): Path<String>) -> Result<Response> {
 /// `GET /problems`: all types.
 #[handler]
 pub fn list() -> Response {
-    let line = |it: &Kind| {
+    let line = |it: &ProblemKind| {
         format!("<dt><a href=\"/problems/{0}\">{0}</a> ({1})</dt><dd>{2}</dd>", it.kind.name, it.status, it.kind.title)
     };
     let lines: Vec<String> = all().iter().map(line).collect();

@@ -5,17 +5,17 @@ use domain::{ProblemType, aggregates::AGGREGATES};
 
 /// A type of problem with its HTTP status.
 #[derive(Clone, Copy)]
-pub struct Kind {
+pub struct ProblemKind {
     pub status: u16,
     pub kind: ProblemType,
 }
 
 macro_rules! kinds {
     ($($constant:ident = $status:literal $name:literal $title:literal $advice:literal;)+) => {
-        $(pub const $constant: Kind =
-            Kind { status: $status, kind: ProblemType { name: $name, title: $title, advice: $advice } };)+
+        $(pub const $constant: ProblemKind =
+            ProblemKind { status: $status, kind: ProblemType { name: $name, title: $title, advice: $advice } };)+
 
-        const OWN: &[Kind] = &[$($constant),+];
+        const OWN: &[ProblemKind] = &[$($constant),+];
     };
 }
 
@@ -68,7 +68,7 @@ kinds! {
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "The body must be application/json"
         "`Content-Type` is missing or says something else; a PATCH takes application/merge-patch+json too.";
     OUTSIDE = 416 "outside" "The file does not have these bytes"
-        "`Range` asks for bytes behind the end of the file, or `If-Match` for another version of it.";
+        "`Range` asks for bytes behind the end of the file; `Content-Range` says how many it has.";
     INVALID_INPUT = 422 "invalid-input" "Fields of the request are wrong"
         "`errors` names each field or parameter with what is wrong. Nothing was changed.";
     KEY_REUSED = 422 "key-reused" "The Idempotency-Key was used with another body"
@@ -88,20 +88,20 @@ kinds! {
 }
 
 /// The problem of a rule's conflict.
-pub const fn of_rule(kind: ProblemType) -> Kind {
-    Kind { status: 409, kind }
+pub const fn of_rule(kind: ProblemType) -> ProblemKind {
+    ProblemKind { status: 409, kind }
 }
 
 /// All types, in the order of their names.
-pub fn all() -> Vec<Kind> {
+pub fn all() -> Vec<ProblemKind> {
     let of_rules = AGGREGATES.iter().flat_map(|aggregate| aggregate.conflicts).copied().map(of_rule);
-    let mut all: Vec<Kind> = OWN.iter().copied().chain(of_rules).collect();
+    let mut all: Vec<ProblemKind> = OWN.iter().copied().chain(of_rules).collect();
     all.sort_by_key(|it| it.kind.name);
     all
 }
 
 /// The type with this name.
-pub fn named(name: &str) -> Option<Kind> {
+pub fn named(name: &str) -> Option<ProblemKind> {
     all().into_iter().find(|it| it.kind.name == name)
 }
 
@@ -117,7 +117,7 @@ mod tests {
         let names: BTreeSet<&str> = all.iter().map(|it| it.kind.name).collect();
         assert_eq!(names.len(), all.len());
         assert!(all.len() > 40);
-        for Kind { kind, .. } in all {
+        for ProblemKind { kind, .. } in all {
             let plain = kind.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
             // The texts stand in HTML as they are.
             assert!(![kind.title, kind.advice].concat().contains(['<', '&']), "{}", kind.name);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use context::RequestId;
 use poem::{
     Endpoint, EndpointExt, IntoResponse, Request, Response, Result, Route, get, handler,
@@ -10,7 +11,6 @@ use poem::{
     web::Data,
 };
 use tracing::{Instrument, Span, field::Empty};
-use uuid::Uuid;
 
 use crate::{
     app::{App, AppError},
@@ -58,18 +58,16 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         .catch_all_error(problem::catch_all)
 }
 
-const REQUEST_ID: &str = "x-request-id";
-
 /// The OpenAPI document.
 #[derive(Clone)]
-struct Document(Arc<str>);
+struct Document(Bytes);
 
 #[handler]
 fn openapi(document: Data<&Document>) -> Response {
     Response::builder()
         .content_type("application/json")
         .header(header::CACHE_CONTROL, "public, max-age=3600")
-        .body(document.0.0.to_string())
+        .body(document.0.0.clone())
 }
 
 #[handler]
@@ -99,15 +97,14 @@ fn moved(request: &Request) -> Response {
         .status(StatusCode::PERMANENT_REDIRECT)
         .header(header::LOCATION, format!("/v1{target}"))
         .finish();
-    deprecation::BARE_PATHS.tell(answer.headers_mut());
+    deprecation::BARE_PATHS.tell(&format!("/v1{target}"), answer.headers_mut());
     answer
 }
 
 /// Gives each request an id and a span with its operation, outcome and duration. Address, agent, path parameters and
 /// query never appear in the span. A guest's request gets no span at all.
 async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
-    let (method, started) = (request.method().clone(), std::time::Instant::now());
-    let id = given_id(&request).unwrap_or_else(RequestId::random);
+    let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
     let path = request.uri().path().to_owned();
     request.set_data(id);
     let contract = request.data::<Arc<Contract>>().expect("every request has the contract");
@@ -135,16 +132,6 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     Ok(response)
 }
 
-/// The id that the caller gave the request, so that their log and ours name it alike. It must be a random UUID (version
-/// 4 or 7), because it stands in the log in clear, also after an erasure; other versions are made of names and machines.
-/// Anything else is replaced.
-fn given_id(request: &Request) -> Option<RequestId> {
-    let mut given = request.headers().get_all(REQUEST_ID).iter();
-    let only = given.next().filter(|_| given.next().is_none())?.to_str().ok()?;
-    let id: Uuid = only.parse().ok().filter(|id: &Uuid| id.to_string() == only)?;
-    [4, 7].contains(&id.get_version_num()).then_some(RequestId(id))
-}
-
 /// Answers a request, and records the refusal if it was refused.
 async fn answer<E: Endpoint>(next: Arc<E>, request: Request, id: RequestId, path: &str) -> Response {
     let signed = request::caller::Signed::of(&request);
@@ -157,7 +144,7 @@ async fn answer<E: Endpoint>(next: Arc<E>, request: Request, id: RequestId, path
         signed.record_refusal(response.status().as_u16(), &without_ids(path)).await;
     }
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, HeaderValue::from_str(&id.to_string()).expect("an id is plain text"));
+    headers.insert("x-request-id", HeaderValue::from_str(&id.to_string()).expect("an id is plain text"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

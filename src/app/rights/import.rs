@@ -12,6 +12,7 @@ use context::{Ctx, Personal};
 use db::FromRow;
 use domain::{
     Body, Fault, Kind,
+    fault::FAULTS,
     kinds::{kind, normalise_address},
     rights::consent::Purpose,
 };
@@ -37,8 +38,6 @@ use crate::{
 
 /// How many records are submitted together.
 const BATCH: usize = 500;
-/// How many faults are named at most.
-const FAULTS: usize = 100;
 
 /// What an import did to the records of a kind, or would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -239,6 +239,21 @@ impl BreachApi {
         Ok(BreachOpened::Created(Json(BreachAnswer::new(id, progress, now)), address))
     }
 
+    /// See a breach
+    ///
+    /// With the time that is left to notify the authority.
+    #[oai(path = "/:id", method = "get", operation_id = "breach_get")]
+    async fn get(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// The id of the breach.
+        id: Path<Uuid>,
+    ) -> Result<Json<BreachAnswer>, Refusal> {
+        access::note_session_read(&app, caller.ctx(), "compliance", 1, format!("breach {}", id.0)).await?;
+        Ok(Json(BreachAnswer::new(id.0, breach::get(&app, id.0).await?, caller.ctx().now())))
+    }
+
     /// Put on record what is known now
     ///
     /// Replaces all facts; the time when the controller became aware stays as it was.

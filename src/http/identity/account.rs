@@ -82,9 +82,7 @@ pub struct AccountPatch {
     time_zone: Option<Text<TimeZone>>,
 }
 
-impl Input for AccountPatch {
-    const KEEPS_NULL: bool = true;
-}
+impl Input for AccountPatch {}
 
 impl AccountPatch {
     fn apply(&self, work: &WorkProfile) -> WorkProfile {

@@ -106,10 +106,7 @@ impl ParseFromJSON for RecordBody {
     }
 }
 
-impl Input for RecordBody {
-    /// The kind says what `null` means.
-    const KEEPS_NULL: bool = true;
-}
+impl Input for RecordBody {}
 
 /// A kind of record.
 #[derive(Object)]

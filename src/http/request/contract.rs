@@ -1,5 +1,5 @@
 //! What the OpenAPI document demands of requests, ready to be enforced, so that what is documented is what is enforced:
-//! which paths, methods and operations there are, and the schemas of parameters and bodies.
+//! which paths, methods and operations there are, and the schemas of bodies and of the parameters of path and query.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,11 +32,13 @@ pub struct Path {
 /// An operation of the document.
 pub struct Operation {
     pub id: String,
+    path: BTreeMap<String, Parameter>,
     query: BTreeMap<String, Parameter>,
 }
 
 struct Parameter {
     kind: String,
+    is_required: bool,
     schema: Schema,
 }
 
@@ -81,9 +83,9 @@ impl Contract {
 }
 
 impl Path {
-    /// The operation of a method; `None` if the path has none.
+    /// The operation of a method; `None` if the path has none. A `HEAD` is answered by the `GET`.
     pub fn operation(&self, method: &str) -> Option<&Operation> {
-        self.operations.get(method)
+        self.operations.get(if method == "HEAD" { "GET" } else { method })
     }
 
     /// The path's parameters by name, each with its segment as it was sent.
@@ -95,28 +97,50 @@ impl Path {
 
 impl Operation {
     fn of(document: &Value, operation: &Value) -> Self {
-        let parameters = operation["parameters"].as_array().into_iter().flatten();
-        let in_query = parameters.filter(|parameter| parameter["in"] == "query");
-        let query = in_query.map(|parameter| {
-            let name = parameter["name"].as_str().unwrap_or_default().to_owned();
-            let kind = parameter["schema"]["type"].as_str().unwrap_or("string").to_owned();
-            (name, Parameter { kind, schema: schema(document, &parameter["schema"]) })
-        });
-        Self { id: operation["operationId"].as_str().unwrap_or_default().to_owned(), query: query.collect() }
+        let of = |place: &str| {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let there = parameters.filter(|parameter| parameter["in"] == place);
+            there.map(|parameter| Parameter::of(document, parameter)).collect()
+        };
+        let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+        Self { id, path: of("path"), query: of("query") }
+    }
+
+    /// The faults of a parameter of the path.
+    pub fn path_faults(&self, name: &str, text: &str) -> Vec<Fault> {
+        self.path.get(name).map(|parameter| parameter.faults(name, text)).unwrap_or_default()
     }
 
     /// The faults of a parameter of the query. `shown` is the part of its name that a fault may repeat.
-    pub fn faults(&self, name: &str, shown: &str, text: &str) -> Vec<Fault> {
-        let Some(Parameter { kind, schema }) = self.query.get(name) else {
-            return vec![Fault::new(shown, "is not a parameter here")];
-        };
-        let value = match (kind.as_str(), text) {
+    pub fn query_faults(&self, name: &str, shown: &str, text: &str) -> Vec<Fault> {
+        match self.query.get(name) {
+            Some(parameter) => parameter.faults(name, text),
+            None => vec![Fault::new(shown, "is not a parameter here")],
+        }
+    }
+
+    /// The parameters that the query must have.
+    pub fn required(&self) -> impl Iterator<Item = &str> {
+        self.query.iter().filter(|(_, parameter)| parameter.is_required).map(|(name, _)| name.as_str())
+    }
+}
+
+impl Parameter {
+    fn of(document: &Value, parameter: &Value) -> (String, Self) {
+        let name = parameter["name"].as_str().unwrap_or_default().to_owned();
+        let kind = parameter["schema"]["type"].as_str().unwrap_or("string").to_owned();
+        let is_required = parameter["required"] == true;
+        (name, Self { kind, is_required, schema: schema(document, &parameter["schema"]) })
+    }
+
+    fn faults(&self, name: &str, text: &str) -> Vec<Fault> {
+        let value = match (self.kind.as_str(), text) {
             ("boolean", "true") => Value::from(true),
             ("boolean", "false") => Value::from(false),
             ("integer", text) => domain::number::whole_text(text).map_or_else(|| Value::from(text), Value::from),
             _ => Value::from(text),
         };
-        schema.faults(&value).into_iter().map(|fault| Fault { field: name.to_owned(), ..fault }).collect()
+        self.schema.faults(&value).into_iter().map(|fault| Fault { field: name.to_owned(), ..fault }).collect()
     }
 }
 

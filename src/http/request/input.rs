@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::NaiveDate;
-use domain::{Fault, json, schema::FAULTS};
+use domain::{Fault, fault::FAULTS, json};
 use poem::{Request, RequestBody, Result, error::ReadBodyError, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -27,9 +27,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A body whose schema the document states.
 pub trait Input: Type + ParseFromJSON {
-    /// Whether `null` means something in this body. Elsewhere a field with `null` counts as absent.
-    const KEEPS_NULL: bool = false;
-
     /// Adds to the documented schema what the derive can't say, such as that one of two fields must be there.
     fn complete(_: &mut MetaSchema) {}
 
@@ -111,11 +108,10 @@ impl<T: Input> ParsePayload for Body<T> {
         let bytes = tokio::time::timeout(BODY_TIMEOUT, arriving).await.map_err(slow)??;
         let doubtful = json::faults(&bytes).map_err(|error| Refusal::malformed(&error))?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| Refusal::malformed(&error))?;
-        let mut value = domain::number::whole(value);
+        let value = domain::number::whole(value);
         let contract = request.data::<Arc<Contract>>().expect("every request has the contract");
         let schema = contract.body(&T::name()).expect("the document has the schema of every body");
-        let faults = if T::KEEPS_NULL { schema.faults(&value) } else { schema.faults_of_given(&mut value) };
-        let faults = with_doubtful(faults, doubtful);
+        let faults = with_doubtful(schema.faults(&value), doubtful);
         Ok(Self(T::read(value, faults).map_err(refuse)?))
     }
 }

@@ -1,5 +1,5 @@
-//! Checks a request's target: path parameters and query are texts, and each parameter of the query stands there once
-//! and keeps the schema that the document states.
+//! Checks a request's target: parameters of path and query are texts that keep the schemas which the document states,
+//! and each parameter of the query stands there once.
 //!
 //! Promises: only parameters that are UTF-8 without control characters reach an operation. PostgreSQL stores no U+0000,
 //! and a reader that replaces bytes that it can't decode would look for something else than what was asked for.
@@ -14,7 +14,10 @@ use poem::{Endpoint, IntoResponse, Request, Response, Result, http::Uri};
 
 use crate::{
     app::AppError,
-    http::{problem::Refusal, request::contract::Path},
+    http::{
+        problem::Refusal,
+        request::contract::{Operation, Path},
+    },
 };
 
 /// The most parameters of a query, so that it stays cheap to compare each with all others. No operation has a third of
@@ -33,10 +36,12 @@ pub async fn check<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
 /// parameters.
 fn read(path: &Path, method: &str, uri: &Uri) -> Result<(), Refusal> {
     let mut faults = Vec::new();
-    for (name, segment) in path.parameters(uri.path()) {
-        text(name, decode(segment, false), &mut faults)?;
-    }
     let operation = path.operation(method);
+    for (name, segment) in path.parameters(uri.path()) {
+        let given = text(name, decode(segment, false), &mut faults)?;
+        let found = operation.zip(given).map(|(operation, given)| operation.path_faults(name, &given));
+        faults.extend(found.into_iter().flatten());
+    }
     let mut seen: Vec<Vec<u8>> = Vec::new();
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     if pairs.clone().nth(MOST_PAIRS).is_some() {
@@ -52,9 +57,12 @@ fn read(path: &Path, method: &str, uri: &Uri) -> Result<(), Refusal> {
         seen.push(name.clone());
         let pair = text(&shown, name, &mut faults)?.zip(text(&shown, decode(value, true), &mut faults)?);
         if let Some((operation, (name, value))) = operation.zip(pair) {
-            faults.extend(operation.faults(&name, &shown, &value));
+            faults.extend(operation.query_faults(&name, &shown, &value));
         }
     }
+    let required = operation.into_iter().flat_map(Operation::required);
+    let absent = required.filter(|name| seen.iter().all(|seen| seen != name.as_bytes()));
+    faults.extend(absent.map(|name| Fault::new(name, "is required")));
     if faults.is_empty() { Ok(()) } else { Err(AppError::Invalid(faults).into()) }
 }
 
@@ -98,10 +106,16 @@ mod tests {
     use crate::http::request::contract::Contract;
 
     fn status(target: &str) -> Option<StatusCode> {
+        let [get, head] = ["GET", "HEAD"].map(|method| status_of(method, target));
+        assert_eq!(get, head, "a HEAD is answered by the GET: {target}");
+        get
+    }
+
+    fn status_of(method: &str, target: &str) -> Option<StatusCode> {
         let uri: Uri = target.parse().expect("a target");
         let document = serde_json::from_str(&crate::http::document()).expect("JSON");
         let path = Contract::of(&document).path(uri.path())?;
-        read(&path, "GET", &uri).err().map(|refusal| refusal.into_response().status())
+        read(&path, method, &uri).err().map(|refusal| refusal.into_response().status())
     }
 
     fn many(parameters: usize) -> String {
@@ -134,6 +148,10 @@ mod tests {
             ("/v1/analytics/by-hospital?hospital_id=a&hospital%5Fid=b", unreadable),
             ("/v1/analytics/by-hospital?%00=a", wrong),
             ("/v1/records/%00", wrong),
+            ("/v1/log/proofs/x", wrong),
+            ("/v1/log/proofs/7", None),
+            ("/v1/log/consistency", wrong),
+            ("/v1/log/consistency?from=3", None),
             ("/v1/records/%FF", unreadable),
             ("/v1/records/kinds?a=1&b=1", wrong),
             ("/v1/analytics/by-hospital?hospital_id=%C3%A9+%F0%9F%98%80", None),

@@ -12,11 +12,14 @@ use domain::{
 };
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
+    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
 };
 use serde_json::Value;
 
 use crate::auth::codes::code_typed;
+
+/// The most characters of what a person says in their own words, once blanks around it are gone and letters composed.
+const OWN_WORDS: usize = 1000;
 
 type Read = Result<String, Cow<'static, str>>;
 
@@ -26,7 +29,8 @@ pub trait Form: Send + Sync + 'static {
     const FORMAT: &'static str;
     /// The fewest characters, as far as a schema can say it.
     const LEAST: usize = 0;
-    /// The most characters.
+    /// The most characters of a text as it is sent. A form that is brought into another shape is bounded again after
+    /// that.
     const MOST: usize;
     /// A pattern that says as much of the form as a pattern can.
     const PATTERN: Option<&'static str> = None;
@@ -72,7 +76,15 @@ pub const FORMATS: &[Format] = &[
 ];
 
 const fn format<F: Form>() -> Format {
-    Format { name: F::FORMAT, check: |text| F::read(text).map(drop) }
+    Format { name: F::FORMAT, check: check::<F> }
+}
+
+/// A text that is far too long is not read at all, so that nobody can make the server work on it.
+fn check<F: Form>(text: &str) -> Result<(), Cow<'static, str>> {
+    if text.len() > 4 * F::MOST {
+        return Err(format!("must have at most {} characters", F::MOST).into());
+    }
+    F::read(text).map(drop)
 }
 
 /// Refuses a time outside the years 1970 to 9999, and a leap second, because PostgreSQL would take it for the second
@@ -133,7 +145,7 @@ impl Form for TimeZone {
 impl Form for StatedReason {
     const FORMAT: &'static str = "reason";
     const LEAST: usize = Reason::LEAST;
-    const MOST: usize = Reason::MOST;
+    const MOST: usize = 4 * Reason::MOST;
     fn read(text: &str) -> Read {
         Ok(Reason::parse(text)?.as_str().to_owned())
     }
@@ -141,9 +153,9 @@ impl Form for StatedReason {
 
 impl Form for OwnWords {
     const FORMAT: &'static str = "own-words";
-    const MOST: usize = 1000;
+    const MOST: usize = 4 * OWN_WORDS;
     fn read(text: &str) -> Read {
-        Ok(domain::text::prose(text, Self::MOST)?.unwrap_or_default())
+        Ok(domain::text::prose(text, OWN_WORDS)?.unwrap_or_default())
     }
 }
 
@@ -207,14 +219,30 @@ impl<F: Form> ParseFromJSON for Text<F> {
     }
 }
 
-impl<F: Form> ParseFromParameter for Text<F> {
-    fn parse_from_parameter(text: &str) -> ParseResult<Self> {
-        F::read(text).map(Self::new).map_err(ParseError::custom)
-    }
-}
-
 impl<F: Form> ToJSON for Text<F> {
     fn to_json(&self) -> Option<Value> {
         Some(Value::from(self.text.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_far_too_long_is_not_read() {
+        let label = (0..1000).filter_map(|number| char::from_u32(0x4e00 + number)).collect::<String>();
+        let hostile = format!("a@{}", vec![label; 85].join("."));
+        assert_eq!(check::<Email>(&hostile), Err("must have at most 254 characters".into()));
+        assert!(check::<Email>("anna@klinik.example").is_ok());
+    }
+
+    #[test]
+    fn what_is_brought_into_shape_is_bounded_after_that() {
+        let reason = format!("{}\n\n\n\n\n\n\n\n\n\n", "a".repeat(Reason::MOST));
+        assert!(check::<StatedReason>(&reason).is_ok());
+        assert!(check::<StatedReason>(&"a".repeat(Reason::MOST + 1)).is_err());
+        assert!(check::<OwnWords>(&"e\u{301}".repeat(OWN_WORDS)).is_ok());
+        assert!(check::<OwnWords>(&"e".repeat(OWN_WORDS + 1)).is_err());
     }
 }

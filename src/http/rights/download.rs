@@ -3,7 +3,7 @@
 use std::{io, ops::Range};
 
 use futures_util::stream::BoxStream;
-use poem::{IntoResponse, Response, http::StatusCode};
+use poem::{IntoResponse, Response};
 use poem_openapi::{
     ApiResponse,
     payload::Payload,
@@ -190,7 +190,7 @@ impl Download {
 
     /// The answer that the file does not have these bytes.
     pub fn outside(file: &ExportFile) -> Self {
-        Self::Outside(outside_of_file(StatusCode::RANGE_NOT_SATISFIABLE), format!("bytes */{}", file.size))
+        Self::Outside(outside_of_file(), format!("bytes */{}", file.size))
     }
 }
 
