@@ -145,7 +145,9 @@ fn part_answers(document: &mut Value) {
     let shared: BTreeSet<String> = of_requests.intersection(&of_answers).filter(is_object).cloned().collect();
     let only_answers: Vec<String> = of_answers.difference(&of_requests).cloned().collect();
     for name in &shared {
-        let copy = document["components"]["schemas"][name].clone();
+        let mut copy = document["components"]["schemas"][name].clone();
+        // Generators name types by titles.
+        copy["title"] = json!(answer_of(name));
         document["components"]["schemas"][answer_of(name)] = copy;
     }
     for operation in operations(document) {
