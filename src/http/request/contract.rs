@@ -1,5 +1,5 @@
 //! What the OpenAPI document demands of requests, ready to be enforced, so that what is documented is what is enforced:
-//! which paths, methods and operations there are, and the schemas of bodies and of the parameters of path and query.
+//! which paths, methods and operations there are, and the schemas of bodies and of the parameters of the query.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +32,6 @@ pub struct Path {
 /// An operation of the document.
 pub struct Operation {
     pub id: String,
-    path: BTreeMap<String, Parameter>,
     query: BTreeMap<String, Parameter>,
 }
 
@@ -97,18 +96,10 @@ impl Path {
 
 impl Operation {
     fn of(document: &Value, operation: &Value) -> Self {
-        let of = |place: &str| {
-            let parameters = operation["parameters"].as_array().into_iter().flatten();
-            let there = parameters.filter(|parameter| parameter["in"] == place);
-            there.map(|parameter| Parameter::of(document, parameter)).collect()
-        };
-        let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
-        Self { id, path: of("path"), query: of("query") }
-    }
-
-    /// The faults of a parameter of the path.
-    pub fn path_faults(&self, name: &str, text: &str) -> Vec<Fault> {
-        self.path.get(name).map(|parameter| parameter.faults(name, text)).unwrap_or_default()
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let in_query = parameters.filter(|parameter| parameter["in"] == "query");
+        let query = in_query.map(|parameter| Parameter::of(document, parameter)).collect();
+        Self { id: operation["operationId"].as_str().unwrap_or_default().to_owned(), query }
     }
 
     /// The faults of a parameter of the query. `shown` is the part of its name that a fault may repeat.
