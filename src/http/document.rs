@@ -205,22 +205,11 @@ fn complete_object(schema: &mut Value, null_is_absent: bool) {
     schema["additionalProperties"] = json!(false);
     let required: BTreeSet<String> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-    // Where one of two fields must be there, `null` in one would not say which.
-    let mut alternatives = BTreeSet::new();
-    ["allOf", "anyOf", "oneOf"].iter().for_each(|word| demanded(&schema[*word], &mut alternatives));
     for (name, field) in schema["properties"].as_object_mut().into_iter().flatten() {
         bound(field);
-        if null_is_absent && !required.contains(name) && !alternatives.contains(name) {
+        if null_is_absent && !required.contains(name) {
             allow_null(field);
         }
-    }
-}
-
-/// The fields that alternatives of a schema demand.
-fn demanded(alternatives: &Value, into: &mut BTreeSet<String>) {
-    for part in alternatives.as_array().into_iter().flatten() {
-        into.extend(part["required"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
-        ["allOf", "anyOf", "oneOf"].iter().for_each(|word| demanded(&part[*word], into));
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
+    Fault,
     desk::alert::{AlertEvent, Severity},
     kinds,
 };
@@ -174,7 +175,12 @@ impl Input for ReplayWish {}
 
 impl Input for OpeningWish {
     fn complete(schema: &mut MetaSchema) {
-        schema.one_of = ["subject_id", "email"].map(required).into();
+        schema.any_of = ["subject_id", "email"].map(required).into();
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        let is_one = self.subject_id.is_some() != self.email.is_some();
+        if is_one { Vec::new() } else { vec![Fault::new("subject_id", "or `email` must be there, and not both")] }
     }
 }
 

@@ -167,7 +167,14 @@ impl Input for WorkDayInput {
             minutes.zip(*of_hours).filter(|(minutes, of_hours)| minutes != of_hours).map(|_| *field)
         };
         let faults = self.times().iter().filter_map(differ).collect::<Vec<&str>>();
-        faults.into_iter().map(|field| Fault::new(field, "does not agree with the hours")).collect()
+        let differ = faults.into_iter().map(|field| Fault::new(field, "does not agree with the hours"));
+        // The schema asks for one of both, and takes `null`.
+        let absent = self.times().into_iter().filter(|(_, minutes, of_hours)| minutes.or(*of_hours).is_none());
+        differ
+            .chain(
+                absent.map(|(field, ..)| Fault::new(field.replace("minutes", "hours"), "or the minutes are required")),
+            )
+            .collect()
     }
 }
 
