@@ -20,3 +20,8 @@ pub use archive::{ArchiveError, Content, Manifest};
 pub use create::create;
 pub use drill::{Finding, Ground, Verdict, drill};
 pub use restore::{Restored, restore};
+
+/// The tables whose rows a backup holds.
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    create::LOG.iter().chain(create::KEYS).map(|(table, _)| *table)
+}
