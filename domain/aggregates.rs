@@ -11,10 +11,7 @@ pub(crate) use crate::{
         consent::Consent, deletion::Deletion, export::Export, hold::Hold, restriction::Restriction,
         retention::Retention,
     },
-    statistics::{
-        hospital::HospitalLists,
-        release::{Plans, Release},
-    },
+    statistics::{hospital::HospitalLists, plan::Plans, release::Release},
 };
 
 use crate::{

@@ -121,12 +121,7 @@ async fn guest_evaluate_makes_a_client_that_asks_too_often_wait_for_the_next_win
 #[tokio::test]
 async fn guests_need_no_database_at_all() {
     let world = World::new().await;
-    let name = &world.database.address.database;
-    let closing = format!(
-        "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
-         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-    );
-    world.suite.superuser("postgres").await.batch_execute(&closing).await.expect("the database is closed");
+    world.close_database().await;
     let answer = world.client().post("/v1/auth/code").body_json(&json!({ "email": "a@klinik.example" })).send().await;
     assert!(answer.0.status().is_server_error(), "whoever signs in needs it");
     let guest = token(&world).await;

@@ -21,7 +21,7 @@ use domain::{
     filter::Filter,
     quarter::Quarter,
     rights::deletion::Scope,
-    statistics::release::{Plan, Policy},
+    statistics::plan::{Plan, Policy},
 };
 use event_log::{Event, PlacedEvent, Position, Reader, event_append, log_holders};
 use futures_util::future::join_all;

@@ -13,9 +13,11 @@ mod town;
 
 mod account;
 mod address;
+mod alert;
 mod audit;
 mod backup;
 mod bad_input;
+mod breach;
 mod bucket;
 mod caller;
 mod canary;

@@ -14,7 +14,6 @@ use futures_util::future::{join, join_all};
 use lethe::{
     app::{
         App, AppError,
-        identity::staff,
         operation::{
             catch_up::{self, Step},
             generation,
@@ -36,8 +35,8 @@ use tokio_postgres::{Client, error::SqlState};
 use crate::{
     log::event_of,
     program,
-    steps::problem,
-    support::{Person, World, expect},
+    steps::{problem, staff},
+    support::{World, expect},
 };
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -408,14 +407,6 @@ async fn a_server_reads_on_by_itself() {
     };
     tokio::time::timeout(PATIENCE, shown).await.expect("in time");
     server.abort();
-}
-
-async fn staff(world: &World, name: &str, role: Role) -> Person {
-    let email = format!("{name}@lethe.example");
-    staff::add(&world.app, &email, role).await.expect("staff are made");
-    let body = json!({ "email": email, "code": world.code(&email).await });
-    let grant = expect(world.client().post("/v1/auth/login").body_json(&body).send().await, StatusCode::OK).await;
-    Person::new(email, &grant)
 }
 
 #[tokio::test]

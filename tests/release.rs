@@ -11,7 +11,7 @@ use domain::{
     kinds::{Shape, WORK_DAY, WORK_PROFILE, WorkDay, WorkProfile},
     quarter::Quarter,
     rights::consent::Purpose,
-    statistics::release::{GRACE_DAYS, Plan, Policy, Revision},
+    statistics::plan::{GRACE_DAYS, Plan, Policy, Revision},
 };
 use lethe::{
     app::{

@@ -214,3 +214,10 @@ pub async fn number_transactions(world: &World) {
                FROM generate_series(1, 120) n";
     world.superuser().await.execute(sql, &[]).await.expect("a superuser may choose the transaction's number");
 }
+
+/// A member of staff who has signed in.
+pub async fn staff(world: &World, name: &str, role: context::Role) -> Person {
+    let email = format!("{name}@lethe.example");
+    lethe::app::identity::staff::add(&world.app, &email, role).await.expect("added");
+    sign_in(world, &email).await
+}

@@ -140,12 +140,7 @@ async fn a_postgresql_that_cannot_come_back_ends_the_server_with_a_code_of_its_o
 #[tokio::test]
 async fn health_get_answers_without_the_database() {
     let world = World::new().await;
-    let name = &world.database.address.database;
-    let closing = format!(
-        "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
-         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-    );
-    world.suite.superuser("postgres").await.batch_execute(&closing).await.expect("the database is closed");
+    world.close_database().await;
     assert!(lacking(&world).await.starts_with("read, write"));
     let answer = expect(world.client().get("/health").send().await, StatusCode::OK).await;
     assert_eq!(answer["status"], "ok");

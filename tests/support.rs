@@ -155,6 +155,16 @@ impl World {
         TestClient::new(http::routes(self.app.clone(), http::TrustedProxies::default()))
     }
 
+    /// Closes the database to everybody, as if it were gone.
+    pub async fn close_database(&self) {
+        let name = &self.database.address.database;
+        let closing = format!(
+            "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        );
+        self.suite.superuser("postgres").await.batch_execute(&closing).await.expect("the database is closed");
+    }
+
     pub async fn superuser(&self) -> tokio_postgres::Client {
         self.suite.superuser(&self.database.address.database).await
     }

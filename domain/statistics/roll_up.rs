@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use noise::{Mechanism, Noisy};
 
-use crate::statistics::release::Table;
+use crate::statistics::table::Table;
 
 /// A drawn cell. Its true number of people never leaves memory and is stored nowhere.
 pub struct Cell {
@@ -104,10 +104,10 @@ mod tests {
     use proptest::{prelude::*, test_runner::TestRunner};
 
     use super::*;
-    use crate::statistics::release::Plan;
+    use crate::statistics::plan::Plan;
 
     const TABLE: Table = Table::StateSpecialty;
-    const K: i64 = crate::statistics::release::K_MIN as i64;
+    const K: i64 = crate::statistics::plan::K_MIN as i64;
 
     fn mechanism() -> Mechanism {
         Plan::Full.mechanism(TABLE, 100)

@@ -8,7 +8,7 @@ use db::{FromRow, Query, Row, sql};
 use domain::{
     Choice,
     kinds::WorkProfile,
-    statistics::{release::Table, roll_up::Cell},
+    statistics::{roll_up::Cell, table::Table},
 };
 use noise::{Delta, Epsilon, Figure, Figures, Interval, Mechanism};
 use serde::Serialize;

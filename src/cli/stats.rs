@@ -9,7 +9,7 @@ use std::{
 use clap::{Subcommand, ValueEnum};
 use domain::{
     quarter::Quarter,
-    statistics::release::{Plan, Policy, Revision},
+    statistics::plan::{Plan, Policy, Revision},
 };
 use lethe::{
     app::statistics::{hospital, release},

@@ -9,7 +9,10 @@ use domain::{
     Choice, RoleLevel, Specialty, StateCode,
     kinds::WorkProfile,
     quarter::Quarter,
-    statistics::release::{BUDGET, Contribution, DaySums, K_MIN, Plan, Table, contribution},
+    statistics::{
+        plan::{BUDGET, K_MIN, Plan},
+        table::{Contribution, DaySums, Table, contribution},
+    },
 };
 use noise::{Mechanism, Source, Totals};
 use rand::{RngExt, SeedableRng, rngs::StdRng};

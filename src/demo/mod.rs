@@ -16,7 +16,7 @@ use context::{Clock, Role};
 use db::{Login, Passwords};
 use domain::{
     quarter::Quarter,
-    statistics::release::{Plan, Policy},
+    statistics::plan::{Plan, Policy},
 };
 use serde_json::json;
 use tokio::net::TcpListener;

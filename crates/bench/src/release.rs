@@ -14,7 +14,7 @@ use domain::{
     kinds::{Shape, WORK_DAY, WorkDay, WorkProfile},
     quarter::Quarter,
     rights::consent::Purpose,
-    statistics::release::GRACE_DAYS,
+    statistics::plan::GRACE_DAYS,
 };
 use lethe::{
     app::{

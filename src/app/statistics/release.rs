@@ -21,11 +21,10 @@ use domain::{
     quarter::Quarter,
     rights::consent::{Notice, Purpose},
     statistics::{
-        release::{
-            Contribution, DaySums, Draw, Plan, PlanCommand, Planned, Plans, Policy, Release, ReleaseCommand,
-            ReleaseError, Table, contribution,
-        },
+        plan::{Plan, PlanCommand, Planned, Plans, Policy},
+        release::{Draw, Release, ReleaseCommand, ReleaseError},
         roll_up::{Cell, Earlier, RollUp, roll_ups, withhold},
+        table::{Contribution, DaySums, Table, contribution},
     },
 };
 use event_log::cqrs_es::Aggregate;

@@ -7,7 +7,7 @@ use context::{Ctx, RequestId};
 use domain::{
     Choice, Specialty, StateCode,
     quarter::Quarter,
-    statistics::release::{Plan, Table},
+    statistics::{plan::Plan, table::Table},
 };
 use poem::web::Data;
 use poem_openapi::{

@@ -11,10 +11,8 @@ use domain::{
     Choice, RoleLevel, Specialty,
     statistics::{
         hospital::{Fixed, HospitalLists},
-        release::{
-            BUDGET, GRACE_DAYS, K_MIN, OVERTIME_BOUNDS, PLANNED_BOUNDS, Plan, Planned, Policy, ROLE_GROUPS, RoleGroup,
-            Table,
-        },
+        plan::{BUDGET, GRACE_DAYS, K_MIN, OVERTIME_BOUNDS, PLANNED_BOUNDS, Plan, Planned, Policy},
+        table::{ROLE_GROUPS, RoleGroup, Table},
     },
 };
 use poem_openapi::Object;
