@@ -4,7 +4,7 @@ use poem::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    steps::{Answer, fields, state_of},
+    steps::{Answer, fields, staff, state_of},
     support::{Person, World, day, registration},
 };
 
@@ -280,6 +280,25 @@ async fn fields_that_are_missing_are_named() {
         cases.push(post(REGISTER, &without(registration("b@klinik.example", "123456"), field), &[field]));
     }
     refused(cases).await;
+}
+
+#[tokio::test]
+async fn faults_of_form_and_faults_of_rule_are_named_together() {
+    let wrong = || but(good_day(), json!({ "date": MARK, "planned_minutes": 1 }));
+    let nobody = json!({ "reason": MARK });
+    let both =
+        json!({ "reason": 7, "email": "anna@klinik.example", "subject_id": context::SubjectId::NIL.to_string() });
+    let cases = vec![
+        post(DAILY, &wrong(), &["date", "planned_minutes"]),
+        post(BATCH, &json!({ "events": [good_day(), wrong()] }), &["events[1].date", "events[1].planned_minutes"]),
+    ];
+    refused(cases).await;
+    let world = World::new().await;
+    let carla = staff(&world, "carla", context::Role::Compliance).await;
+    for (body, expected) in [(nobody, &["subject_id"][..]), (both, &["reason", "subject_id"])] {
+        let case = post("/v1/compliance/openings", &body, expected);
+        assert_eq!(case.fault(&case.send(&world, Some(&carla)).await), None, "{}", case.what);
+    }
 }
 
 #[tokio::test]

@@ -78,6 +78,13 @@ impl Call {
         self.who
     }
 
+    /// A call of somebody who is not signed in, without a body. A parameter of the path is 1.
+    pub fn plain(method: Method, path: &str) -> Self {
+        let segment = |segment: &str| if segment.starts_with('{') { "1".to_owned() } else { segment.to_owned() };
+        let path = path.split('/').map(segment).collect::<Vec<_>>().join("/");
+        Self { who: Who::Nobody, method, path, body: None }
+    }
+
     /// The JSON body; `null` if the call has none.
     pub fn body(&self) -> Value {
         self.body.as_deref().map(|body| serde_json::from_str(body).expect("JSON")).unwrap_or_default()

@@ -20,7 +20,8 @@ impl Deprecated {
     /// Adds the header fields `Deprecation` (RFC 9745), `Sunset` (RFC 8594), and a link to what comes instead.
     pub fn tell(&self, successor: &str, headers: &mut HeaderMap) {
         let midnight = |day: NaiveDate| -> DateTime<Utc> { day.and_time(NaiveTime::MIN).and_utc() };
-        let text = |text: String| HeaderValue::from_str(&text).expect("a date and a target are plain text");
+        // A target may hold letters beyond ASCII, which a header field takes as they are.
+        let text = |text: String| HeaderValue::try_from(text).expect("a date and a target have no control characters");
         headers.insert("deprecation", text(format!("@{}", midnight(self.since).timestamp())));
         headers.insert("sunset", text(midnight(self.until).format("%a, %d %b %Y %T GMT").to_string()));
         headers.insert(header::LINK, text(format!("<{successor}>; rel=\"successor-version\"")));
@@ -38,6 +39,8 @@ mod tests {
         assert_eq!(headers["deprecation"], "@1796083200");
         assert_eq!(headers["sunset"], "Wed, 01 Dec 2027 00:00:00 GMT");
         assert_eq!(headers["link"], "</v1/auth/me>; rel=\"successor-version\"");
+        BARE_PATHS.tell("/v1/auth/é", &mut headers);
+        assert_eq!(headers["link"].as_bytes(), "</v1/auth/é>; rel=\"successor-version\"".as_bytes());
         let (page, days) =
             (include_str!("../../docs/versions.md"), format!("{} | {}", BARE_PATHS.since, BARE_PATHS.until));
         assert!(page.contains(&days), "docs/versions.md says other days than {days}");

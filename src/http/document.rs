@@ -101,7 +101,7 @@ fn operations(document: &mut Value) -> impl Iterator<Item = &mut Map<String, Val
         .filter_map(|(_, value)| value.as_object_mut())
 }
 
-/// Keeps those shared refusals that the operation's input can cause, and adds the one for a body of another media type.
+/// Drops those shared refusals that the operation can't answer with, and adds the one for a body of another media type.
 fn fit_refusals(operation: &mut Map<String, Value>) {
     let has_body = operation.contains_key("requestBody");
     let parameters = operation.get("parameters").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -186,7 +186,7 @@ fn complete_requests(document: &mut Value) {
         let is_patch = body["content"].get(MERGE_PATCH).is_some();
         if is_patch { patches.extend(references(body)) } else { plain.extend(references(body)) }
     }
-    // In a merge patch `null` removes a field, so the schema itself says which fields may have it.
+    // In a merge patch `null` removes a field, and the type of the field says whether that is allowed.
     for (names, null_is_absent) in [(plain, true), (patches, false)] {
         for name in reached(document, names) {
             document["components"]["schemas"]
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_those_that_the_input_can_cause() {
+    fn refusals_are_those_that_the_operation_can_answer_with() {
         let refusals = || json!({ "400": {}, "401": {}, "412": {}, "413": { "description": "too large" }, "422": {} });
         let made = made(&json!({ "paths": { "/me": {
             "get": { "responses": refusals() },

@@ -21,7 +21,10 @@ use serde_json::Value;
 
 use crate::{
     app::{AppError, Passing},
-    http::problem_type::{self as types, ProblemKind},
+    http::{
+        problem_type::{self, ProblemKind},
+        types::one_value,
+    },
 };
 
 /// One field that is wrong.
@@ -61,8 +64,7 @@ pub struct TypeUri(&'static str);
 
 impl Type for TypeUri {
     const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
+    one_value!();
 
     fn name() -> Cow<'static, str> {
         "ProblemType".into()
@@ -74,17 +76,9 @@ impl Type for TypeUri {
 
     fn register(registry: &mut Registry) {
         registry.create_schema::<Self, _>(Self::name().into_owned(), |_| MetaSchema {
-            enum_items: types::all().into_iter().filter_map(|it| Self(it.kind.name).to_json()).collect(),
+            enum_items: problem_type::all().into_iter().filter_map(|it| Self(it.kind.name).to_json()).collect(),
             ..MetaSchema::new("string")
         });
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::once(self))
     }
 }
 
@@ -98,7 +92,7 @@ impl ParseFromJSON for TypeUri {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         let value = value.unwrap_or_default();
         let name = value.as_str().and_then(|uri| uri.strip_prefix("/problems/"));
-        let known = name.and_then(types::named).ok_or_else(|| ParseError::custom("is no type of problem"))?;
+        let known = name.and_then(problem_type::named).ok_or_else(|| ParseError::custom("is no type of problem"))?;
         Ok(Self(known.kind.name))
     }
 }
@@ -213,7 +207,7 @@ impl Refusal {
     /// The refusal of a parameter or header field that can't be read; it names the field.
     pub fn unreadable(field: &str, message: &str) -> Self {
         let errors = Some(vec![Field { field: field.to_owned(), message: message.to_owned() }]);
-        Self::Malformed(ProblemJson::from(Problem { errors, ..problem(types::MALFORMED) }))
+        Self::Malformed(ProblemJson::from(Problem { errors, ..problem(problem_type::MALFORMED) }))
     }
 
     /// The refusal of a body that is not JSON; it says where the fault is, and quotes nothing.
@@ -224,7 +218,7 @@ impl Refusal {
             _ => "it is not JSON",
         };
         let detail = format!("The body can't be read: {fact} (line {}, column {}).", error.line(), error.column());
-        Self::Malformed(with(problem(types::MALFORMED), detail))
+        Self::Malformed(with(problem(problem_type::MALFORMED), detail))
     }
 }
 
@@ -237,32 +231,36 @@ impl From<AppError> for Refusal {
             AppError::Invalid(faults) => {
                 let errors =
                     faults.into_iter().map(|fault| Field { field: fault.field, message: fault.message }).collect();
-                let problem = problem(types::INVALID_INPUT);
+                let problem = problem(problem_type::INVALID_INPUT);
                 Self::Invalid(ProblemJson::from(Problem { errors: Some(errors), ..problem }))
             }
-            AppError::SignedOut => Self::SignedOut(ProblemJson::from(problem(types::SIGNED_OUT)), BEARER.to_owned()),
+            AppError::SignedOut => {
+                Self::SignedOut(ProblemJson::from(problem(problem_type::SIGNED_OUT)), BEARER.to_owned())
+            }
             AppError::CodeRefused => {
-                let problem = problem(types::CODE_REFUSED);
+                let problem = problem(problem_type::CODE_REFUSED);
                 Self::SignedOut(ProblemJson::from(problem), BEARER.to_owned())
             }
             AppError::RefreshRefused => {
-                let problem = problem(types::REFRESH_REFUSED);
+                let problem = problem(problem_type::REFRESH_REFUSED);
                 Self::SignedOut(ProblemJson::from(problem), BEARER.to_owned())
             }
-            AppError::Forbidden => Self::Forbidden(ProblemJson::from(problem(types::FORBIDDEN)), None),
-            AppError::SignInNeeded => Self::Forbidden(with(problem(types::SIGN_IN_NEEDED), HOW_TO_SIGN_IN), None),
+            AppError::Forbidden => Self::Forbidden(ProblemJson::from(problem(problem_type::FORBIDDEN)), None),
+            AppError::SignInNeeded => {
+                Self::Forbidden(with(problem(problem_type::SIGN_IN_NEEDED), HOW_TO_SIGN_IN), None)
+            }
             AppError::ConsentNeeded { purpose, reason } => {
                 let name = purpose.as_str();
                 let detail = format!("Consent to `{name}` is needed, and {reason}: see PUT /v1/consents/{name}.");
-                let problem = Problem { purpose: Some(name.to_owned()), ..problem(types::CONSENT_NEEDED) };
+                let problem = Problem { purpose: Some(name.to_owned()), ..problem(problem_type::CONSENT_NEEDED) };
                 Self::Forbidden(with(problem, detail), None)
             }
             AppError::Restricted => {
-                let problem = problem(types::RESTRICTED);
+                let problem = problem(problem_type::RESTRICTED);
                 Self::Conflict(with(problem, "Lift the restriction first: PUT /v1/privacy/restriction."))
             }
             AppError::HoldStands { until } => {
-                let problem = problem(types::HELD);
+                let problem = problem(problem_type::HELD);
                 let detail = format!(
                     "Nothing can be deleted until {}: GET /v1/privacy/restriction says why.",
                     until.format("%FT%TZ")
@@ -270,26 +268,26 @@ impl From<AppError> for Refusal {
                 Self::Conflict(with(problem, detail))
             }
             AppError::DeletionWaiting => {
-                let problem = problem(types::of_rule(WAITING));
+                let problem = problem(problem_type::of_rule(WAITING));
                 Self::Conflict(with(problem, "Until it is carried out or cancelled nothing new is taken."))
             }
             AppError::ImportRuns => {
-                let problem = problem(types::IMPORT_RUNNING);
+                let problem = problem(problem_type::IMPORT_RUNNING);
                 Self::Conflict(with(problem, "Wait until it has been answered, and import again."))
             }
             AppError::ExportWaits => {
-                let problem = problem(types::EXPORT_WAITING);
+                let problem = problem(problem_type::EXPORT_WAITING);
                 Self::Conflict(with(problem, "Wait for it or cancel it: GET /v1/privacy/exports."))
             }
             AppError::Conflict { told: Conflict { kind, detail }, .. } => {
-                Self::Conflict(ProblemJson::from(Problem { detail, ..problem(types::of_rule(kind)) }))
+                Self::Conflict(ProblemJson::from(Problem { detail, ..problem(problem_type::of_rule(kind)) }))
             }
             AppError::NotFound(what) => {
-                Self::Missing(with(problem(types::MISSING), format!("There is no such {what}.")))
+                Self::Missing(with(problem(problem_type::MISSING), format!("There is no such {what}.")))
             }
             AppError::Suspended { until, left_s } => Self::Forbidden(
                 with(
-                    problem(types::SUSPENDED),
+                    problem(problem_type::SUSPENDED),
                     format!(
                         "A pattern in the log looked suspicious. Try again at {} or later. Meanwhile you can read and export your \
                      data, withdraw, object, restrict, cancel a deletion, and sign out.",
@@ -298,15 +296,15 @@ impl From<AppError> for Refusal {
                 ),
                 Some(left_s),
             ),
-            AppError::Uncovered => Self::Conflict(ProblemJson::from(problem(types::NOT_COVERED_YET))),
-            AppError::PreconditionFailed => Self::Changed(ProblemJson::from(problem(types::CHANGED))),
-            AppError::KeyReused => Self::Invalid(ProblemJson::from(problem(types::KEY_REUSED))),
+            AppError::Uncovered => Self::Conflict(ProblemJson::from(problem(problem_type::NOT_COVERED_YET))),
+            AppError::PreconditionFailed => Self::Changed(ProblemJson::from(problem(problem_type::CHANGED))),
+            AppError::KeyReused => Self::Invalid(ProblemJson::from(problem(problem_type::KEY_REUSED))),
             AppError::InFlight => {
-                let problem = problem(types::IN_FLIGHT);
+                let problem = problem(problem_type::IN_FLIGHT);
                 Self::Conflict(ProblemJson::from(problem))
             }
             AppError::Limited { retry_after_s } => {
-                Self::Limited(ProblemJson::from(problem(types::LIMITED)), retry_after_s)
+                Self::Limited(ProblemJson::from(problem(problem_type::LIMITED)), retry_after_s)
             }
             error @ (AppError::Db(_)
             | AppError::Ring(_)
@@ -318,7 +316,7 @@ impl From<AppError> for Refusal {
             | AppError::WatermarkMissing
             | AppError::Corrupt(_)) => {
                 tracing::error!(%error, "a request failed");
-                Self::Failed(ProblemJson::from(problem(types::FAILED)))
+                Self::Failed(ProblemJson::from(problem(problem_type::FAILED)))
             }
         }
     }
@@ -329,10 +327,10 @@ impl From<AppError> for Refusal {
 /// try makes sense.
 fn unavailable(passing: Passing, error: &dyn std::fmt::Display) -> Refusal {
     let (kind, retry_after_s) = match passing {
-        Passing::Busy => (types::BUSY, 2),
-        Passing::StorageFull => (types::STORAGE_FULL, 60),
-        Passing::Unreachable => (types::UNAVAILABLE, 5),
-        Passing::OutOfOrder => (types::OUT_OF_ORDER, 60),
+        Passing::Busy => (problem_type::BUSY, 2),
+        Passing::StorageFull => (problem_type::STORAGE_FULL, 60),
+        Passing::Unreachable => (problem_type::UNAVAILABLE, 5),
+        Passing::OutOfOrder => (problem_type::OUT_OF_ORDER, 60),
     };
     match passing {
         Passing::Busy => tracing::warn!(%error, "a request waited in vain"),
@@ -349,12 +347,12 @@ pub fn too_late() -> Refusal {
 /// The answer if the server can't do its work now; it names what is lacking.
 pub fn not_ready(lacking: &[&str]) -> Refusal {
     let detail = format!("What does not hold now: {}.", lacking.join(", "));
-    Refusal::Unavailable(with(problem(types::UNAVAILABLE), detail), 1)
+    Refusal::Unavailable(with(problem(problem_type::UNAVAILABLE), detail), 1)
 }
 
 /// The problem that a file does not have the bytes that were asked for.
 pub fn outside_of_file() -> ProblemJson {
-    ProblemJson::from(problem(types::OUTSIDE))
+    ProblemJson::from(problem(problem_type::OUTSIDE))
 }
 
 /// Makes a problem of an error of the framework or an extractor.
@@ -369,13 +367,13 @@ pub async fn catch_all(error: Error) -> Response {
         return Refusal::from(AppError::SignedOut).into_response();
     }
     let kind = match status {
-        StatusCode::NOT_FOUND => types::MISSING,
-        StatusCode::METHOD_NOT_ALLOWED => types::METHOD_NOT_ALLOWED,
-        StatusCode::PAYLOAD_TOO_LARGE => types::TOO_LARGE,
-        StatusCode::REQUEST_TIMEOUT => types::TOO_SLOW,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => types::UNSUPPORTED_MEDIA_TYPE,
-        status if status.is_client_error() => types::MALFORMED,
-        _ => types::FAILED,
+        StatusCode::NOT_FOUND => problem_type::MISSING,
+        StatusCode::METHOD_NOT_ALLOWED => problem_type::METHOD_NOT_ALLOWED,
+        StatusCode::PAYLOAD_TOO_LARGE => problem_type::TOO_LARGE,
+        StatusCode::REQUEST_TIMEOUT => problem_type::TOO_SLOW,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => problem_type::UNSUPPORTED_MEDIA_TYPE,
+        status if status.is_client_error() => problem_type::MALFORMED,
+        _ => problem_type::FAILED,
     };
     let mut problem = Problem { status: status.as_u16(), ..problem(kind) };
     if let Some(error) = error.downcast_ref::<poem_openapi::error::ParseParamError>() {
@@ -397,7 +395,7 @@ pub async fn catch_all(error: Error) -> Response {
 
 /// The answer after a handler panicked; the panic itself is on the server's output.
 pub fn panicked() -> Response {
-    let mut response = ProblemJson::from(problem(types::FAILED)).into_response();
+    let mut response = ProblemJson::from(problem(problem_type::FAILED)).into_response();
     response.set_status(StatusCode::INTERNAL_SERVER_ERROR);
     response
 }

@@ -1,6 +1,6 @@
 //! What is served: the routes, and the steps that every request and answer go through.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use context::RequestId;
@@ -25,10 +25,8 @@ use crate::{
 /// All routes of the service.
 pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = Response> {
     let service = api::service();
-    let document = api::document();
-    let contract = Arc::new(Contract::of(&serde_json::from_str(&document).expect("our own document is JSON")));
     let mut routes = Route::new()
-        .at("/openapi.json", get(openapi.data(Document(document.into()))))
+        .at("/openapi.json", get(openapi))
         .at("/v1/log/tile/*path", get(log::published::get_tile))
         .at("/v1/log/trees/:tree/checkpoint", get(log::published::get_checkpoint_of))
         .at("/v1/log/trees/:tree/tile/*path", get(log::published::get_tile_of))
@@ -53,21 +51,24 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         .boxed()
         .around(request::in_time::accompany)
         .data(app)
-        .data(contract)
+        .data(CONTRACT.clone())
         .data(proxies)
         .catch_all_error(problem::catch_all)
 }
 
-/// The OpenAPI document.
-#[derive(Clone)]
-struct Document(Bytes);
+/// The OpenAPI document, which is the same for every server of this version.
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| api::document().into());
+static CONTRACT: LazyLock<Arc<Contract>> = LazyLock::new(|| {
+    let document = serde_json::from_slice(&DOCUMENT).expect("our own document is JSON");
+    Arc::new(Contract::of(&document))
+});
 
 #[handler]
-fn openapi(document: Data<&Document>) -> Response {
+fn openapi() -> Response {
     Response::builder()
         .content_type("application/json")
         .header(header::CACHE_CONTROL, "public, max-age=3600")
-        .body(document.0.0.clone())
+        .body(DOCUMENT.clone())
 }
 
 #[handler]

@@ -10,6 +10,24 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
+/// What the framework's `Type` asks of a type that is one value, and no list and no option.
+macro_rules! one_value {
+    () => {
+        type RawValueType = Self;
+        type RawElementValueType = Self;
+
+        fn as_raw_value(&self) -> Option<&Self> {
+            Some(self)
+        }
+
+        fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+            Box::new(std::iter::once(self))
+        }
+    };
+}
+
+pub(crate) use one_value;
+
 /// Hours of a day, 0 to 24, kept in whole minutes: `8.5`, `9.2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hours {
@@ -39,8 +57,7 @@ impl Hours {
 
 impl Type for Hours {
     const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
+    one_value!();
 
     fn name() -> Cow<'static, str> {
         "hours".into()
@@ -54,14 +71,6 @@ impl Type for Hours {
             example: Some(Value::from(8.5)),
             ..MetaSchema::new_with_format("number", "double")
         }))
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::once(self))
     }
 }
 
@@ -110,8 +119,7 @@ pub fn name<C: Choice>(choice: OneOf<C>) -> String {
 
 impl<C: Choice> Type for OneOf<C> {
     const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
+    one_value!();
 
     fn name() -> Cow<'static, str> {
         C::NAME.into()
@@ -126,14 +134,6 @@ impl<C: Choice> Type for OneOf<C> {
             enum_items: C::NAMES.iter().map(|name| Value::from(*name)).collect(),
             ..MetaSchema::new("string")
         });
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::once(self))
     }
 }
 

@@ -16,6 +16,7 @@ use poem_openapi::{
     payload::Json,
     registry::MetaSchema,
 };
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -178,8 +179,8 @@ impl Input for OpeningWish {
         schema.any_of = ["subject_id", "email"].map(required).into();
     }
 
-    fn faults(&self) -> Vec<Fault> {
-        let is_one = self.subject_id.is_some() != self.email.is_some();
+    fn faults(wish: &Value) -> Vec<Fault> {
+        let is_one = wish["subject_id"].is_null() != wish["email"].is_null();
         if is_one { Vec::new() } else { vec![Fault::new("subject_id", "or `email` must be there, and not both")] }
     }
 }

@@ -46,7 +46,7 @@ use crate::{
             number::Whole,
         },
         tag::Tag,
-        types::{OneOf, in_utc},
+        types::{OneOf, in_utc, one_value},
     },
 };
 
@@ -65,8 +65,7 @@ pub(crate) fn address(kind: &str, record: Uuid) -> String {
 
 impl Type for RecordBody {
     const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
+    one_value!();
 
     fn name() -> Cow<'static, str> {
         Self::NAME.into()
@@ -83,14 +82,6 @@ impl Type for RecordBody {
             example: Some(WORK_DAY.example().into_inner()),
             ..MetaSchema::new("object")
         });
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::once(self))
     }
 }
 

@@ -47,6 +47,9 @@ use crate::{
 /// Minutes of a day.
 type Minutes = Whole<0, { DAY_MINUTES as u64 }>;
 
+/// The fields of planned and of actual time. One of both must be there; if both are, they must agree.
+const TIMES: [[&str; 2]; 2] = [["planned_hours", "planned_minutes"], ["actual_hours", "actual_minutes"]];
+
 /// One confirmed day. Planned and actual time are given in hours or in minutes; if both are given, they must agree.
 #[derive(Object)]
 #[oai(rename = "WorkDay")]
@@ -136,19 +139,12 @@ pub struct DeletedAnswer {
 }
 
 impl WorkDayInput {
-    /// Planned and actual time, each in hours and in minutes, as far as it is given.
-    fn times(&self) -> [(&'static str, Option<u16>, Option<u16>); 2] {
-        let minutes = |given: Option<Minutes>| given.map(Minutes::fit);
-        let of_hours = |given: Option<Hours>| given.map(|hours| hours.minutes);
-        [
-            ("planned_minutes", minutes(self.planned_minutes), of_hours(self.planned_hours)),
-            ("actual_minutes", minutes(self.actual_minutes), of_hours(self.actual_hours)),
-        ]
-    }
-
     fn day(&self) -> WorkDay {
-        let [planned_minutes, actual_minutes] =
-            self.times().map(|(_, minutes, of_hours)| minutes.or(of_hours).unwrap_or_default());
+        let time = |hours: Option<Hours>, minutes: Option<Minutes>| {
+            minutes.map(Minutes::fit).or(hours.map(|hours| hours.minutes)).unwrap_or_default()
+        };
+        let planned_minutes = time(self.planned_hours, self.planned_minutes);
+        let actual_minutes = time(self.actual_hours, self.actual_minutes);
         WorkDay { date: self.date, planned_minutes, actual_minutes, source: self.source.0 }
     }
 }
@@ -158,49 +154,44 @@ impl Input for WorkDayInput {
         let one_of_both = |fields: [&'static str; 2]| {
             MetaSchemaRef::Inline(Box::new(MetaSchema { any_of: fields.map(required).into(), ..MetaSchema::ANY }))
         };
-        schema.all_of =
-            [["planned_hours", "planned_minutes"], ["actual_hours", "actual_minutes"]].map(one_of_both).into();
+        schema.all_of = TIMES.map(one_of_both).into();
     }
 
-    fn faults(&self) -> Vec<Fault> {
-        let differ = |(field, minutes, of_hours): &(_, Option<u16>, Option<u16>)| {
-            minutes.zip(*of_hours).filter(|(minutes, of_hours)| minutes != of_hours).map(|_| *field)
+    fn faults(day: &Value) -> Vec<Fault> {
+        let fault = |[hours, minutes]: [&str; 2]| {
+            if day[hours].is_null() && day[minutes].is_null() {
+                return Some(Fault::new(hours, format!("or `{minutes}` is required")));
+            }
+            let both = Hours::parse(&day[hours]).zip(day[minutes].as_u64());
+            let differ = both.is_some_and(|(hours, minutes)| u64::from(hours.minutes) != minutes);
+            differ.then(|| Fault::new(minutes, format!("does not agree with `{hours}`")))
         };
-        let faults = self.times().iter().filter_map(differ).collect::<Vec<&str>>();
-        let differ = faults.into_iter().map(|field| Fault::new(field, "does not agree with the hours"));
-        // The schema asks for one of both, and takes `null`.
-        let absent = self.times().into_iter().filter(|(_, minutes, of_hours)| minutes.or(*of_hours).is_none());
-        differ
-            .chain(
-                absent.map(|(field, ..)| Fault::new(field.replace("minutes", "hours"), "or the minutes are required")),
-            )
-            .collect()
+        TIMES.into_iter().filter_map(fault).collect()
     }
 }
 
 impl Input for WorkDayBatch {
+    fn faults(batch: &Value) -> Vec<Fault> {
+        let days = batch["events"].as_array().into_iter().flatten().enumerate();
+        let of_day = |(place, day)| {
+            let within = move |fault: Fault| fault.within(&format!("events[{place}]"));
+            WorkDayInput::faults(day).into_iter().map(within)
+        };
+        days.filter(|(_, day)| day.is_object()).flat_map(of_day).collect()
+    }
+
     /// Keeps the days without a fault, because they may still break a rule or be repeated, and all faults are named at
     /// once.
-    fn read(mut value: Value, mut faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
+    fn read(mut value: Value, faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
         let Some(Value::Array(days)) = value.get_mut("events").map(Value::take) else { return Err(faults) };
         if faults.iter().any(|fault| !fault.field.starts_with("events[")) {
             return Err(faults);
         }
-        let (mut events, mut places) = (Vec::new(), Vec::new());
-        for (place, day) in days.into_iter().enumerate() {
-            let name = format!("events[{place}]");
-            if faults.iter().any(|fault| fault.field.starts_with(&name)) {
-                continue;
-            }
-            // Its fault may be beyond those that are named.
-            let Ok(day) = parse::<WorkDayInput>(day) else { continue };
-            let found = day.faults();
-            if found.is_empty() {
-                events.push(day);
-                places.push(place);
-            }
-            faults.extend(found.into_iter().map(|fault| fault.within(&name)));
-        }
+        let is_sound = |place: usize| faults.iter().all(|fault| !fault.field.starts_with(&format!("events[{place}]")));
+        let sound = days.into_iter().enumerate().filter(|(place, _)| is_sound(*place));
+        // What is beyond the faults that are named is left out too.
+        let read = sound.filter_map(|(place, day)| Some((parse(day).ok()?, place)));
+        let (events, places) = read.unzip();
         Ok(Self { events, places, faults })
     }
 }

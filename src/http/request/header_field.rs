@@ -9,7 +9,6 @@ use poem::{Request, RequestBody, Result, http::HeaderValue};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaParamIn, MetaSchema, MetaSchemaRef},
-    types::Type,
 };
 
 use crate::{app::AppError, http::problem::Refusal};
@@ -45,77 +44,53 @@ fn list(request: &Request, name: &str) -> Result<Option<String>, Refusal> {
     Ok((!lines.is_empty()).then(|| lines.join(", ")))
 }
 
-impl<'a> ApiExtractor<'a> for HeaderText {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-    type ParamType = Option<String>;
-    type ParamRawType = String;
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Header)
+/// The value of an `Idempotency-Key`.
+fn key(request: &Request, name: &str) -> Result<Option<String>, Refusal> {
+    let key = text(request, name)?;
+    if key.as_deref().is_some_and(|key| !(1..=KEY).contains(&key.len()) || key.chars().any(char::is_control)) {
+        return Err(AppError::parameter(name, &format!("must have 1 to {KEY} characters")).into());
     }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(Option::<String>::schema_ref())
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        options: ExtractParamOptions<Option<String>>,
-    ) -> Result<Self> {
-        Ok(Self(text(request, options.name)?))
-    }
+    Ok(key)
 }
 
-impl<'a> ApiExtractor<'a> for HeaderList {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-    type ParamType = Option<String>;
-    type ParamRawType = String;
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Header)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(Option::<String>::schema_ref())
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        options: ExtractParamOptions<Option<String>>,
-    ) -> Result<Self> {
-        Ok(Self(list(request, options.name)?))
-    }
+fn any_text() -> MetaSchema {
+    MetaSchema::new("string")
 }
 
-impl<'a> ApiExtractor<'a> for IdempotencyKey {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-    type ParamType = Option<String>;
-    type ParamRawType = String;
+fn key_text() -> MetaSchema {
+    MetaSchema { min_length: Some(1), max_length: Some(KEY), ..any_text() }
+}
 
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Header)
-    }
+/// Makes a type a parameter of operations, given how it is read and the schema of its value.
+macro_rules! header_field {
+    ($type:ident, $read:ident, $schema:ident) => {
+        impl<'a> ApiExtractor<'a> for $type {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+            type ParamType = Option<String>;
+            type ParamRawType = String;
 
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        let schema = MetaSchema { min_length: Some(1), max_length: Some(KEY), ..MetaSchema::new("string") };
-        Some(MetaSchemaRef::Inline(Box::new(schema)))
-    }
+            fn param_in() -> Option<MetaParamIn> {
+                Some(MetaParamIn::Header)
+            }
 
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        options: ExtractParamOptions<Option<String>>,
-    ) -> Result<Self> {
-        let key = text(request, options.name)?;
-        if key.as_deref().is_some_and(|key| !(1..=KEY).contains(&key.len()) || key.chars().any(char::is_control)) {
-            let message = format!("must have 1 to {KEY} characters");
-            return Err(Refusal::from(AppError::parameter(options.name, &message)).into());
+            fn param_schema_ref() -> Option<MetaSchemaRef> {
+                Some(MetaSchemaRef::Inline(Box::new($schema())))
+            }
+
+            async fn from_request(
+                request: &'a Request,
+                _: &mut RequestBody,
+                options: ExtractParamOptions<Option<String>>,
+            ) -> Result<Self> {
+                Ok(Self($read(request, options.name)?))
+            }
         }
-        Ok(Self(key))
-    }
+    };
 }
+
+header_field!(HeaderText, text, any_text);
+header_field!(HeaderList, list, any_text);
+header_field!(IdempotencyKey, key, key_text);
 
 #[cfg(test)]
 mod tests {

@@ -30,20 +30,14 @@ pub trait Input: Type + ParseFromJSON {
     /// Adds to the documented schema what the derive can't say, such as that one of two fields must be there.
     fn complete(_: &mut MetaSchema) {}
 
-    /// What is wrong with a body that keeps its schema.
-    fn faults(&self) -> Vec<Fault> {
+    /// The faults of a body that no schema can state. Fields that break their own schema count as absent.
+    fn faults(_: &Value) -> Vec<Fault> {
         Vec::new()
     }
 
-    /// Reads a body of which the faults against the schema are known. A type may carry the faults on to a check that
-    /// finds more.
+    /// Reads a body of which the faults are known. A type may carry the faults on to a check that finds more.
     fn read(value: Value, faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        let body = parse::<Self>(value)?;
-        let faults = body.faults();
-        if faults.is_empty() { Ok(body) } else { Err(faults) }
+        if faults.is_empty() { parse(value) } else { Err(faults) }
     }
 }
 
@@ -111,15 +105,16 @@ impl<T: Input> ParsePayload for Body<T> {
         let value = domain::number::whole(value);
         let contract = request.data::<Arc<Contract>>().expect("every request has the contract");
         let schema = contract.body(&T::name()).expect("the document has the schema of every body");
-        let faults = with_doubtful(schema.faults(&value), doubtful);
-        Ok(Self(T::read(value, faults).map_err(refuse)?))
+        let of_rules = if value.is_object() { T::faults(&value) } else { Vec::new() };
+        let faults = [schema.faults(&value), of_rules, doubtful];
+        Ok(Self(T::read(value, each_once(faults)).map_err(refuse)?))
     }
 }
 
-/// All faults of a body, each field named once, because the rule of a field may have refused a text that is refused
-/// here too.
-fn with_doubtful(mut faults: Vec<Fault>, doubtful: Vec<Fault>) -> Vec<Fault> {
-    for fault in doubtful {
+/// All faults of a body, each field named once, because two checks may refuse one field.
+fn each_once<const N: usize>(found: [Vec<Fault>; N]) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = Vec::new();
+    for fault in found.into_iter().flatten() {
         if faults.len() < FAULTS && faults.iter().all(|known| known.field != fault.field) {
             faults.push(fault);
         }

@@ -8,6 +8,8 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
+use crate::http::types::one_value;
+
 /// A whole number from `LEAST` to `MOST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whole<const LEAST: u64, const MOST: u64>(pub u64);
@@ -32,8 +34,7 @@ impl<const LEAST: u64, const MOST: u64> Whole<LEAST, MOST> {
 
 impl<const LEAST: u64, const MOST: u64> Type for Whole<LEAST, MOST> {
     const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
+    one_value!();
 
     fn name() -> Cow<'static, str> {
         format!("whole_{LEAST}_{MOST}").into()
@@ -48,14 +49,6 @@ impl<const LEAST: u64, const MOST: u64> Type for Whole<LEAST, MOST> {
             maximum,
             ..MetaSchema::new_with_format("integer", format)
         }))
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::once(self))
     }
 }
 

@@ -11,7 +11,10 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use crate::http::request::input::{Body, Input, require_json, said_once};
+use crate::http::{
+    request::input::{Body, Input, require_json, said_once},
+    types::one_value,
+};
 
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
 
@@ -70,8 +73,7 @@ impl<T> Removable<T> {
 
 impl<T: Type> Type for Removable<T> {
     const IS_REQUIRED: bool = false;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
+    one_value!();
 
     fn name() -> Cow<'static, str> {
         format!("removable_{}", T::name()).into()
@@ -84,14 +86,6 @@ impl<T: Type> Type for Removable<T> {
 
     fn register(registry: &mut Registry) {
         T::register(registry);
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::once(self))
     }
 }
 

@@ -16,7 +16,7 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use crate::auth::codes::code_typed;
+use crate::{auth::codes::code_typed, http::types::one_value};
 
 /// The most characters of what a person says in their own words, once blanks around it are gone and letters composed.
 const OWN_WORDS: usize = 1000;
@@ -186,8 +186,7 @@ impl<F> std::ops::Deref for Text<F> {
 
 impl<F: Form> Type for Text<F> {
     const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
+    one_value!();
 
     fn name() -> Cow<'static, str> {
         F::FORMAT.into()
@@ -200,14 +199,6 @@ impl<F: Form> Type for Text<F> {
             pattern: F::PATTERN.map(str::to_owned),
             ..MetaSchema::new_with_format("string", F::FORMAT)
         }))
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::once(self))
     }
 }
 
