@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::mpsc::{self, Receiver},
+    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
@@ -20,6 +21,8 @@ use crate::{connection, error::AuditError};
 
 /// Microseconds between 1970, from which leaves count time, and 2000, from which PostgreSQL does.
 const EPOCHS_APART_US: i64 = 946_684_800_000_000;
+/// How often a server that limits requests is waited for, before a read is given up.
+const WAITS: usize = 5;
 /// How many bundles of a folder are read ahead.
 const AHEAD: usize = 64;
 
@@ -40,6 +43,12 @@ pub enum Source {
         /// The connection for all other statements.
         pool: PgPool,
     },
+}
+
+/// How long a server that had too many requests asks to wait; at most two minutes.
+fn wait(answer: &reqwest::Response) -> Duration {
+    let said = answer.headers().get(reqwest::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    Duration::from_secs(said.and_then(|seconds| seconds.parse().ok()).unwrap_or(1).min(120))
 }
 
 /// Up to 256 leaves that follow one another.
@@ -135,17 +144,21 @@ impl Source {
 
     async fn get(&self, path: &str, secret: bool) -> Result<Option<Vec<u8>>, AuditError> {
         let Self::Server { client, prefix, token } = self else { return Ok(None) };
-        let request = client.get(format!("{prefix}/{path}"));
-        let request = match token.as_ref().filter(|_| secret) {
-            Some(token) => request.bearer_auth(token),
-            None => request,
-        };
-        let answer = request.send().await?;
-        match answer.status().as_u16() {
-            200 => Ok(Some(answer.bytes().await?.to_vec())),
-            404 => Ok(None),
-            status => Err(AuditError::Refused(path.to_owned(), status)),
+        for _ in 0..WAITS {
+            let request = client.get(format!("{prefix}/{path}"));
+            let request = match token.as_ref().filter(|_| secret) {
+                Some(token) => request.bearer_auth(token),
+                None => request,
+            };
+            let answer = request.send().await?;
+            match answer.status().as_u16() {
+                200 => return Ok(Some(answer.bytes().await?.to_vec())),
+                404 => return Ok(None),
+                429 => tokio::time::sleep(wait(&answer)).await,
+                status => return Err(AuditError::Refused(path.to_owned(), status)),
+            }
         }
+        Err(AuditError::Refused(path.to_owned(), 429))
     }
 
     /// The leaves after the first `begins` events of the log, in order, at most `size`. A source with fewer leaves ends
