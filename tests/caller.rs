@@ -95,6 +95,29 @@ async fn staff_read_the_log_with_any_spelling_of_bearer() {
 }
 
 #[tokio::test]
+async fn the_id_of_a_request_is_that_of_a_trusted_proxy_and_of_nobody_else() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let behind = TrustedProxies::new(["127.0.0.1".parse().expect("an address")]);
+    let routes = http::routes(world.app.clone(), behind);
+    let authorization = format!("Bearer {}", anna.token);
+    let given = "8c7f5c52-06a5-4a35-9c3c-3f0a4d1a7e11";
+    let ask = async |peer: &str, id: &str| {
+        let headers = [("authorization", authorization.as_str()), ("x-request-id", id)];
+        let answer = routes.get_response(request_from(peer, "GET /v1/consents", &headers, &Value::Null)).await;
+        answer.headers()["x-request-id"].to_str().expect("plain text").to_owned()
+    };
+    assert_eq!(ask("127.0.0.1:1000", given).await, given);
+    let log = expect(world.get(&anna, "/v1/privacy/audit-log?action=data.accessed").await, StatusCode::OK).await;
+    assert_eq!(log["entries"][0]["request_id"], given, "the log has it too");
+    assert_eq!(ask("127.0.0.1:1000", &given.replace('-', "")).await, given, "as nginx writes it");
+    for (peer, id) in [("192.0.2.1:1000", given), ("127.0.0.1:1000", "anna@klinik.example"), ("127.0.0.1:1000", "")] {
+        let own = ask(peer, id).await;
+        assert!(own != id && own.parse::<uuid::Uuid>().is_ok(), "{peer} {id}: {own}");
+    }
+}
+
+#[tokio::test]
 async fn the_log_names_an_address_in_one_form_and_limits_count_it_once() {
     let world = World::new().await;
     let anna = world.person("anna").await;

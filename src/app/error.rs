@@ -1,7 +1,7 @@
 //! Why a command or a query was refused. This file knows no HTTP; `http/problem.rs` turns these errors into problem
 //! documents.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use db::{DbError, Transient};
 use domain::{
     Fault,
@@ -26,6 +26,12 @@ pub enum AppError {
     /// Nobody is signed in, or the session has ended.
     #[error("not signed in, or no longer")]
     SignedOut,
+    /// The person whom a good token names was erased.
+    #[error("erased on {day}")]
+    Erased {
+        /// The day of the certificate, in UTC.
+        day: NaiveDate,
+    },
     /// The code is wrong, used, or too old, or was tried too often.
     #[error("the code is wrong, used, or too old")]
     CodeRefused,
@@ -90,6 +96,8 @@ pub enum AppError {
     Limited {
         /// After so many seconds the request may be tried again.
         retry_after_s: i64,
+        /// What is left of the limit; `None` if the limit is not one on the requests of a caller.
+        left: Option<Allowance>,
     },
     /// The database failed or can't serve now.
     #[error(transparent)]
@@ -234,7 +242,7 @@ impl From<RefreshFault> for AppError {
 impl From<Allowance> for AppError {
     /// The refusal of a request that exceeds a limit.
     fn from(left: Allowance) -> Self {
-        Self::Limited { retry_after_s: left.retry_after_s() }
+        Self::Limited { retry_after_s: left.retry_after_s(), left: Some(left) }
     }
 }
 

@@ -12,11 +12,10 @@ use crate::{
         Databases,
         desk::{alert_rules::Rules, webhook::Endpoint},
         log::{access_log::AccessLog, settings::LogSettings},
-        operation::readiness::Readiness,
-        records::guest::GuestCounter,
+        operation::{readiness::Readiness, request_limit::RequestLimits},
         rights::{controller::Controller, import_turn::Imports},
     },
-    auth::Tokens,
+    auth::{Tokens, counter::Counter},
     data::ledger::Ledger,
     export::Store,
 };
@@ -68,7 +67,11 @@ pub struct App {
     /// Where export files are kept.
     pub exports: Store,
     /// Counts the recent requests of guests.
-    pub guests: GuestCounter,
+    pub guests: Counter,
+    /// Counts all recent requests.
+    pub limits: RequestLimits,
+    /// The origins whose pages may call the API from a browser.
+    pub origins: Vec<String>,
     /// Knows which people import records on this server now.
     pub imports: Imports,
     /// Who is responsible for the data (GDPR Art. 4(7)).

@@ -104,7 +104,9 @@ struct CountRow {
 /// How much of a limit is left to a caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
-    limit: Limit,
+    name: &'static str,
+    quota: i32,
+    window_s: i64,
     used: i32,
     reset_s: i64,
 }
@@ -113,12 +115,17 @@ impl Allowance {
     /// Reads the row that [`limit_count`] returns.
     pub fn of(ctx: &Ctx, limit: Limit, rows: &[Row]) -> Self {
         let CountRow { used, window_end } = CountRow::from_row(&rows[0]);
-        Self { limit, used, reset_s: (window_end - ctx.now()).num_seconds().max(1) }
+        Self::new(limit.name(), limit.quota(), limit.window(), used, window_end - ctx.now())
+    }
+
+    /// What is left of a quota for each window, of which this one ends in `left`.
+    pub fn new(name: &'static str, quota: i32, window: TimeDelta, used: i32, left: TimeDelta) -> Self {
+        Self { name, quota, window_s: window.num_seconds(), used, reset_s: left.num_seconds().max(1) }
     }
 
     /// How many more requests the window allows; negative when there were too many.
     pub fn remaining(&self) -> i32 {
-        self.limit.quota() - self.used
+        self.quota - self.used
     }
 
     /// How many requests the window has seen, including this one.
@@ -138,12 +145,12 @@ impl Allowance {
 
     /// The value of the `RateLimit` header field.
     pub fn header(&self) -> String {
-        format!("\"{}\";r={};t={}", self.limit.name(), self.remaining().max(0), self.reset_s)
+        format!("\"{}\";r={};t={}", self.name, self.remaining().max(0), self.reset_s)
     }
 
     /// The value of the `RateLimit-Policy` header field.
     pub fn policy_header(&self) -> String {
-        format!("\"{}\";q={};w={}", self.limit.name(), self.limit.quota(), self.limit.window().num_seconds())
+        format!("\"{}\";q={};w={}", self.name, self.quota, self.window_s)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod codes;
+pub mod counter;
 pub mod devices;
 pub mod limits;
 pub mod sessions;

@@ -18,8 +18,13 @@ use crate::{
         Alerts, App, AppError, Databases,
         desk::alert,
         log::{access_log::AccessLog, settings::LogSettings},
-        operation::{keys::KeysError, readiness::Readiness, restore},
-        records::guest::GuestCounter,
+        operation::{
+            keys::KeysError,
+            readiness::Readiness,
+            request_limit::{self, RequestLimits},
+            restore,
+        },
+        records::guest,
         rights::{controller::Controller, deletion, import_turn::Imports},
     },
     auth::Tokens,
@@ -243,6 +248,12 @@ pub struct Settings {
     /// The controller that receipts and certificates name.
     pub controller: Controller,
     pub grace: TimeDelta,
+    /// How many requests a client may make in a minute; 0 means no limit.
+    pub requests_per_client: i32,
+    /// How many requests an account may make in a minute; 0 means no limit.
+    pub requests_per_account: i32,
+    /// The origins whose pages may call the API from a browser, such as `https://app.example`.
+    pub origins: Vec<String>,
     /// The bucket for export files; `None` means the folder `exports` of the data folder.
     pub exports: Option<export::Bucket>,
     /// The first line of the log's checkpoints; `None` means an origin made of the log's key.
@@ -277,6 +288,9 @@ impl Settings {
             connections: 4,
             controller: unnamed,
             grace: TimeDelta::seconds(i64::from(GRACE_S)),
+            requests_per_client: request_limit::PER_CLIENT,
+            requests_per_account: request_limit::PER_ACCOUNT,
+            origins: Vec::new(),
             exports: None,
             log_origin: None,
             witnesses: None,
@@ -332,7 +346,9 @@ pub async fn open(
         log: LogSettings::new(settings.log_origin.clone(), settings.witnesses.clone(), settings.watermark()),
         alerts: settings.alerts.clone(),
         exports,
-        guests: GuestCounter::default(),
+        guests: guest::counter(),
+        limits: RequestLimits::new(settings.requests_per_client, settings.requests_per_account),
+        origins: settings.origins.clone(),
         imports: Imports::default(),
         controller: settings.controller.clone(),
         grace: settings.grace,

@@ -6,4 +6,5 @@ pub mod job;
 pub mod keys;
 pub mod projection;
 pub mod readiness;
+pub mod request_limit;
 pub mod restore;

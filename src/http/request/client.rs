@@ -1,12 +1,13 @@
-//! Where a request came from: the client's address and agent. Only this file reads `X-Forwarded-For` and `User-Agent`.
+//! Where a request came from: the client's address and agent, and the request's id. Only this file reads
+//! `X-Forwarded-For`, `User-Agent` and `X-Request-Id`.
 //!
 //! Promises one form for each address: an IPv4 address that arrives mapped into IPv6 (`::ffff:192.0.2.1`, as a socket
-//! for both families shows it) becomes the IPv4 address. Refuses to believe `X-Forwarded-For` from a peer that is not a
-//! trusted proxy.
+//! for both families shows it) becomes the IPv4 address. Refuses to believe `X-Forwarded-For` and `X-Request-Id` from a
+//! peer that is not a trusted proxy.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use context::{Client, Personal};
+use context::{Client, Personal, RequestId};
 use poem::{
     Request,
     http::header::{HeaderName, USER_AGENT},
@@ -14,6 +15,7 @@ use poem::{
 };
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How many characters of an agent are kept.
 const AGENT_CHARS: usize = 256;
 
@@ -56,6 +58,19 @@ fn address_of(hop: &[u8]) -> Option<IpAddr> {
         .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
         .or_else(|| in_brackets().map(IpAddr::V6))?;
     Some(address.to_canonical())
+}
+
+/// The id of a request: the `X-Request-Id` of a trusted proxy, otherwise a new one. A client's own would stand in the
+/// log in clear, beyond an erasure, and could name the client.
+pub(crate) fn request_id(request: &Request) -> RequestId {
+    let trusted = request.data::<TrustedProxies>();
+    let is_trusted = |peer: IpAddr| trusted.is_some_and(|trusted| trusted.0.contains(&peer.to_canonical()));
+    let given = || request.headers().get(REQUEST_ID)?.to_str().ok()?.parse().ok().map(RequestId);
+    match request.remote_addr() {
+        RemoteAddr(poem::Addr::SocketAddr(address)) if is_trusted(address.ip()) => given(),
+        _ => None,
+    }
+    .unwrap_or_else(RequestId::random)
 }
 
 /// The address and the agent of the client that sent a request.
