@@ -78,6 +78,8 @@ impl Schema {
                 // One alternative is the value itself, the other is `null`.
                 None => context.first().into_iter().flatten().for_each(|error| self.explain(error, found)),
             },
+            // A rule between fields, which its own check explains.
+            Kind::Not { .. } => {}
             Kind::Format { format } => found.add(&path, self.format_fault(format, error.instance())),
             kind => found.add(&path, fault(kind, error.instance())),
         }

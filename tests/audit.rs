@@ -266,7 +266,7 @@ impl Diary {
             let names = ["action", "table_name", "actor", "request_id", "user_agent", "ip_address"];
             let Entry { action, kind, actor, request, agent, address, .. } = expected;
             prop_assert_eq!(names.map(text), [action, kind, actor, request.as_str(), agent, address]);
-            let count = found["details"]["count"].as_str().and_then(|count| count.parse().ok());
+            let count = found["details"]["count"].as_u64().and_then(|count| usize::try_from(count).ok());
             prop_assert_eq!(count, expected.count);
             prop_assert!(expected.record.as_ref().is_none_or(|record| text("record_id") == record));
             let at = time(found);

@@ -51,7 +51,7 @@ async fn opening_records_are_shown_for_a_reason_that_the_person_sees() {
     let target =
         format!("/v1/compliance/openings/{}/records?kind=work_day", opened["opening_id"].as_str().expect("an id"));
     let records = expect(world.get(&carla, target.clone()).await, StatusCode::OK).await;
-    assert!(records["records"][0]["body"].as_str().expect("a body").contains("2025-12-08"), "{records}");
+    assert_eq!(records["records"][0]["body"]["date"], "2025-12-08", "{records}");
     problem(world.get(&dora, target.clone()).await, StatusCode::NOT_FOUND, "missing").await;
     problem(world.get(&anna, target.clone()).await, StatusCode::FORBIDDEN, "forbidden").await;
 
@@ -162,7 +162,7 @@ async fn trail_list_is_searched_and_exported_byte_for_byte_and_each_look_is_in_i
     );
     let family = read(&carla, "action=consent").await.json();
     assert_eq!(family["entries"][0]["action"], "consent.granted");
-    assert!(family["entries"][0]["payload"].as_str().expect("clear").contains("work_hours"));
+    assert!(family["entries"][0]["payload"].to_string().contains("work_hours"));
 
     // The pages together are the whole list.
     let (mut paged, mut cursor) = (Vec::new(), String::new());

@@ -171,7 +171,7 @@ async fn what_is_made_is_found_at_its_location() {
     for (_, _, operation) in operations(&document) {
         let id = operation["operationId"].as_str().expect("an id");
         let responses = operation["responses"].as_object().expect("responses");
-        let says = |status: &str| responses.get(status).is_some_and(|it| it["headers"]["LOCATION"].is_object());
+        let says = |status: &str| responses.get(status).is_some_and(|it| it["headers"]["Location"].is_object());
         let Some(status) = ["201", "202"].into_iter().find(|status| says(status)) else { continue };
         let person = stage.newcomer().await;
         let call = stage.prepare(&person, id).await.expect("every operation is known");

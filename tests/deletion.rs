@@ -101,7 +101,9 @@ async fn deletion_confirm_erases_a_person_after_token_phrase_and_grace() {
     problem(cancel(&world, &anna, &token).await, StatusCode::CONFLICT, "grace-over").await;
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
 
-    problem(world.get(&anna, "/v1/auth/me").await, StatusCode::UNAUTHORIZED, "signed-out").await;
+    let told = problem(world.get(&anna, "/v1/auth/me").await, StatusCode::UNAUTHORIZED, "erased").await;
+    let day = world.clock.now().date_naive().to_string();
+    assert!(told["detail"].as_str().is_some_and(|detail| detail.contains(&day)), "{told}");
     let certificate = attachment(&world.take_letter(&anna.email, "certificate-of-erasure.jsonld").await);
     let counts = json!({ "contact": 1, "work_profile": 1, "work_day": 1 });
     assert_eq!(certificate["recordsRemoved"], counts, "{certificate}");
@@ -596,7 +598,7 @@ async fn a_server_that_did_not_erase_takes_and_shows_nothing_either() {
     assert_eq!(run_due(&world.app).await.expect("jobs run"), 1);
     let state = state_of(&client).await;
     for answer in [submit().await, get().await] {
-        problem(answer, StatusCode::UNAUTHORIZED, "signed-out").await;
+        problem(answer, StatusCode::UNAUTHORIZED, "erased").await;
     }
     assert_eq!(state_of(&client).await, state, "nothing was written");
     assert_eq!(rows_of(&client, subject).await, ["jobs.jobs: 1"]);

@@ -34,7 +34,7 @@ async fn token(world: &World) -> String {
 
 async fn evaluate(world: &World, token: &str, kind: &str, body: &Value) -> TestResponse {
     let client = world.client();
-    let request = client.post(format!("/v1/guests/evaluate/{kind}")).header("authorization", format!("Bearer {token}"));
+    let request = client.post(format!("/v1/guests/evaluate/{kind}")).header("guest-token", token);
     request.body_json(body).send().await
 }
 
@@ -50,6 +50,7 @@ async fn guest_evaluate_answers_a_screening_and_tells_how_to_sign_in() {
     let left = answer.header("ratelimit").expect("it says what is left");
     assert!(left.starts_with("\"guests-per-client\";r=58;t="), "{left}");
     assert_eq!(answer.header("ratelimit-policy"), Some("\"guests-per-client\";q=60;w=60"));
+    assert_eq!(answer.header("deprecation"), None);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let answer = answer.json();
     assert_eq!((&answer["kind"], &answer["stored"]), (&json!("screening"), &json!(false)));
@@ -99,6 +100,19 @@ async fn guest_token_opens_nothing_else_and_nothing_else_is_a_guests_token() {
     problem(bare, StatusCode::UNAUTHORIZED, "signed-out").await;
     world.clock.advance(TimeDelta::hours(1));
     problem(evaluate(&world, &guest, "screening", &body).await, StatusCode::UNAUTHORIZED, "signed-out").await;
+}
+
+#[tokio::test]
+async fn a_guests_token_may_still_be_a_bearer_token_and_is_told_that_it_should_not() {
+    let world = World::new().await;
+    let guest = token(&world).await;
+    let body = SCREENING.example().into_inner();
+    let client = world.client();
+    let old = client.post("/v1/guests/evaluate/screening").header("authorization", format!("Bearer {guest}"));
+    let answer = Answer::of(old.body_json(&body).send().await).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert_eq!(answer.header("deprecation"), Some("@1796083200"));
+    assert_eq!(answer.header("sunset"), Some("Wed, 01 Dec 2027 00:00:00 GMT"));
 }
 
 #[tokio::test]
@@ -239,7 +253,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 async fn ask(world: &World, guest: &str, (name, body, agent): &Asked) -> Result<bool, TestCaseError> {
     let client = world.client();
     let request = client.post(format!("/v1/guests/evaluate/{name}")).header("user-agent", agent.as_str());
-    let request = request.header("authorization", format!("Bearer {guest}")).body_json(body);
+    let request = request.header("guest-token", guest).body_json(body);
     let answer = Answer::of(request.send().await).await;
     let known = Personal::new(body.clone());
     let expected = match *name {

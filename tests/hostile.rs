@@ -156,7 +156,10 @@ async fn no_parameter_of_any_operation_makes_a_fault_of_ours() {
                     for value in values {
                         let answer = operation.send(&world, token, &target(value)).await;
                         let what = format!("{} {}", operation.method, target(value));
-                        complaints.extend(complain(&what, &answer, status, name));
+                        // Nothing has such a name in a path.
+                        let is_missing = place == "path" && answer.status == StatusCode::NOT_FOUND;
+                        let complaint = if is_missing { None } else { complain(&what, &answer, status, name) };
+                        complaints.extend(complaint);
                     }
                 }
             }

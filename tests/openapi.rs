@@ -14,7 +14,7 @@ use crate::{
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
 /// Formats that generators know, and ours, which they take as plain texts.
-const FORMATS: [&str; 15] = [
+const FORMATS: [&str; 17] = [
     "date",
     "date-time",
     "uuid",
@@ -22,11 +22,13 @@ const FORMATS: [&str; 15] = [
     "int64",
     "float",
     "double",
+    "binary",
     "email",
     "breach-reference",
     "country-code",
     "hospital-id",
     "own-words",
+    "quarter-or-date",
     "reason",
     "sign-in-code",
     "time-zone",
@@ -71,7 +73,9 @@ fn every_operation_says_what_it_is_and_how_it_refuses() {
         let mut refusals = responses.iter().filter(|(status, _)| status.starts_with(['4', '5'])).peekable();
         assert!(refusals.peek().is_some_and(|(status, _)| status.starts_with('4')), "{of} names no refusal");
         for (status, refusal) in refusals {
-            let content = refusal["content"].as_object().expect("content");
+            let shared = refusal["$ref"].as_str().expect("a refusal is described once for all operations");
+            let content = document.pointer(&format!("{}/content", &shared[1..])).expect("content");
+            let content = content.as_object().expect("media types");
             assert_eq!(content.keys().collect::<Vec<_>>(), ["application/problem+json"], "{of} {status}");
         }
         let scheme = if path.starts_with("/v1/guests/evaluate") { "guest" } else { "bearer" };
@@ -103,6 +107,7 @@ fn every_operation_says_what_it_is_and_how_it_refuses() {
         assert!(!protected || (responses.contains_key("401") && responses.contains_key("403")), "{of}");
         assert_eq!(operation.get("requestBody").is_some(), responses.contains_key("415"), "{of}");
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(!parameter["example"].is_null(), "{of}: {} has no example", parameter["name"]);
             assert!(parameter["description"].is_string(), "{of}: {} is not described", parameter["name"]);
         }
     }
@@ -121,11 +126,12 @@ fn formats_media_types_and_references_are_those_that_generators_know() {
     let media = [
         "application/json",
         "application/merge-patch+json",
-        "application/octet-stream",
+        "application/ld+json",
         "application/problem+json",
+        "application/zip",
         "text/csv",
-        "text/html; charset=utf-8",
-        "text/plain; charset=utf-8",
+        "text/html",
+        "text/plain",
     ];
     assert_eq!(seen.media, BTreeSet::from(media.map(str::to_owned)));
     for reference in &seen.references {

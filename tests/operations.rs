@@ -51,11 +51,12 @@ pub struct Call {
     method: Method,
     path: String,
     body: Option<String>,
+    fields: Vec<(String, String)>,
 }
 
 fn call(who: Who, method: Method, path: impl Into<String>, body: &Value) -> Call {
     let body = (!body.is_null()).then(|| body.to_string());
-    Call { who, method, path: path.into(), body }
+    Call { who, method, path: path.into(), body, fields: Vec::new() }
 }
 
 /// The ids of the document's operations, in the document's order.
@@ -82,7 +83,7 @@ impl Call {
     pub fn plain(method: Method, path: &str) -> Self {
         let segment = |segment: &str| if segment.starts_with('{') { "1".to_owned() } else { segment.to_owned() };
         let path = path.split('/').map(segment).collect::<Vec<_>>().join("/");
-        Self { who: Who::Nobody, method, path, body: None }
+        Self { who: Who::Nobody, method, path, body: None, fields: Vec::new() }
     }
 
     /// The JSON body; `null` if the call has none.
@@ -93,6 +94,13 @@ impl Call {
     /// The call with another body.
     pub fn with(&self, body: &Value) -> Self {
         Self { body: Some(body.to_string()), ..self.clone() }
+    }
+
+    /// The call with a header field.
+    pub fn showing(&self, name: &str, value: &str) -> Self {
+        let mut call = self.clone();
+        call.fields.push((name.to_owned(), value.to_owned()));
+        call
     }
 
     /// The call with a parameter of the query; one of the same name is replaced.
@@ -139,6 +147,7 @@ impl Stage {
     pub async fn send(&self, person: &Person, call: &Call) -> TestResponse {
         let client = self.world.client();
         let request = client.request(call.method.clone(), call.path.clone());
+        let request = call.fields.iter().fold(request, |request, (name, value)| request.header(name, value));
         let request = match &call.body {
             Some(body) => request.content_type("application/json").body(body.clone()),
             None => request,
@@ -285,7 +294,7 @@ impl Stage {
                 let document = world.get(person, format!("{}/download", written().await)).await;
                 let document = document.0.into_body().into_string().await.expect("a document");
                 let path = "/v1/privacy/import?dry_run=true".to_owned();
-                Call { who: Who::Person, method: Method::POST, path, body: Some(document) }
+                Call { body: Some(document), ..call(Who::Person, Method::POST, path, &Value::Null) }
             }
             _ => return None,
         })

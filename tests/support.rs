@@ -18,7 +18,7 @@ use lethe::{
     server::{self, Settings, Store},
 };
 use poem::{
-    Addr, Body, Endpoint, Request, RequestParts, Response,
+    Addr, Body, Endpoint, EndpointExt, Request, RequestParts, Response,
     http::{Method, StatusCode, uri::Scheme},
     test::{TestClient, TestRequestBuilder, TestResponse},
     web::{LocalAddr, RemoteAddr},
@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use vault::{Ring, Vault};
 
-use crate::program::token_of;
+use crate::{answers, program::token_of};
 
 /// The cluster of this run and its template database.
 pub struct Suite {
@@ -152,7 +152,7 @@ impl World {
 
     /// The routes as the server has them.
     pub fn client(&self) -> TestClient<impl Endpoint<Output = Response> + use<>> {
-        TestClient::new(http::routes(self.app.clone(), http::TrustedProxies::default()))
+        TestClient::new(http::routes(self.app.clone(), http::TrustedProxies::default()).around(answers::compare))
     }
 
     /// Closes the database to everybody, as if it were gone.

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use context::SubjectId;
-use db::Query;
+use db::{FromRow, Query, sql};
 
 /// Removes everything in the database that leads to a person, except the log. The keys are removed first, and rows that
 /// refer to the keys are removed with them. The transaction fails if there were no keys, or if anything is left.
@@ -46,7 +46,14 @@ pub fn subject_left(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
+/// When a person was erased.
+#[derive(FromRow)]
+pub struct ErasedRow {
+    pub erased_at: DateTime<Utc>,
+}
+
 /// When a person was erased; no row if they were not.
 pub fn subject_erased(subject: SubjectId) -> Query {
-    Query::new("-- subject_erased\nSELECT erased_at FROM vault.erased WHERE subject_id = $1").bind(subject.0)
+    Query::new(sql!("-- subject_erased\nSELECT ", ErasedRow::COLUMNS, " FROM vault.erased WHERE subject_id = $1"))
+        .bind(subject.0)
 }

@@ -83,7 +83,6 @@ impl Contents {
 
 /// A format of files. A new format needs a file in this folder and a line in `format_of`.
 pub trait Format: Send {
-    fn media_type(&self) -> &'static str;
     /// The end of the file's name, without the dot.
     fn extension(&self) -> &'static str;
     /// The sections, in the order in which they are written.

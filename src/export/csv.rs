@@ -111,10 +111,6 @@ impl Archive {
 }
 
 impl Format for Archive {
-    fn media_type(&self) -> &'static str {
-        "application/zip"
-    }
-
     fn extension(&self) -> &'static str {
         "zip"
     }

@@ -82,10 +82,6 @@ impl Json {
 }
 
 impl Format for Json {
-    fn media_type(&self) -> &'static str {
-        "application/json"
-    }
-
     fn extension(&self) -> &'static str {
         "json"
     }

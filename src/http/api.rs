@@ -1,6 +1,6 @@
 //! Every API of the service, and the OpenAPI document that describes them.
 
-use poem_openapi::{OpenApi, OpenApiService};
+use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject};
 
 use crate::http::{desk, identity, log, operation, records, rights, statistics};
 
@@ -19,9 +19,12 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         .summary("Remembers what happened, and can forget who it happened to.")
         .description(
             "Consent, submissions and audit for people's data. Refusals are problem documents (RFC 9457). Sign in with \
-             `POST /v1/auth/code` and `/v1/auth/register` or `/v1/auth/login`.",
+             `POST /v1/auth/code` and `/v1/auth/register` or `/v1/auth/login`. A path that is none answers 404, and a \
+             method that a path does not have 405 with `Allow`.",
         )
-        .license(poem_openapi::LicenseObject::new("AGPL-3.0-or-later").identifier("AGPL-3.0-or-later"))
+        .server(ServerObject::new("/").description("This server."))
+        .contact(ContactObject::new().name("The controller of this service"))
+        .license(LicenseObject::new("AGPL-3.0-or-later").identifier("AGPL-3.0-or-later"))
 }
 
 /// The OpenAPI document, as `openapi/openapi.json` holds it.

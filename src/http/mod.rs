@@ -4,10 +4,12 @@
 //! document.
 
 mod api;
+mod cross_origin;
 mod deprecation;
 pub(crate) mod desk;
 mod document;
 pub(crate) mod identity;
+mod json_ld;
 pub(crate) mod log;
 pub(crate) mod operation;
 mod problem;
@@ -20,6 +22,7 @@ mod service;
 pub(crate) mod statistics;
 mod table;
 mod tag;
+mod transfer;
 mod types;
 
 pub use api::document;

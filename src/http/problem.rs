@@ -5,16 +5,16 @@
 
 use std::borrow::Cow;
 
-use domain::{Choice, refusal::Conflict, rights::deletion::WAITING};
+use domain::{Choice, Fault, refusal::Conflict, rights::deletion::WAITING};
 use poem::{
     Error, IntoResponse, Response,
     error::{ReadBodyError, SizedLimitError},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
 };
 use poem_openapi::{
     ApiResponse, Object,
-    payload::Payload,
-    registry::{MetaSchema, MetaSchemaRef, Registry},
+    error::{ParseParamError, ParsePathError},
+    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
     types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
 };
 use serde_json::Value;
@@ -23,6 +23,7 @@ use crate::{
     app::{AppError, Passing},
     http::{
         problem_type::{self, ProblemKind},
+        request::limit,
         types::one_value,
     },
 };
@@ -97,117 +98,60 @@ impl ParseFromJSON for TypeUri {
     }
 }
 
-/// A problem as a payload with a media type of its own. Boxed, so that a result that may hold a refusal stays small.
-pub struct ProblemJson(Box<Problem>);
+/// The media type of a problem.
+pub const PROBLEM_JSON: &str = "application/problem+json";
 
-impl From<Problem> for ProblemJson {
-    fn from(problem: Problem) -> Self {
-        Self(Box::new(problem))
-    }
+/// The refusal of a request: a problem, and the header fields that go with it. The document says which refusals an
+/// operation may answer with (`document/answers.rs`).
+pub struct Refusal {
+    // Boxed, so that a result that may hold a refusal stays small.
+    problem: Box<Problem>,
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Payload for ProblemJson {
-    const CONTENT_TYPE: &'static str = "application/problem+json";
-
-    fn schema_ref() -> MetaSchemaRef {
-        Problem::schema_ref()
-    }
-
-    fn register(registry: &mut Registry) {
-        Problem::register(registry);
-    }
-}
-
-impl IntoResponse for ProblemJson {
-    fn into_response(self) -> Response {
-        let body = self.0.to_json_string();
-        Response::builder().content_type(Self::CONTENT_TYPE).body(body)
-    }
-}
-
-/// The refusals that any operation may answer with.
-#[derive(ApiResponse)]
-pub enum Refusal {
-    /// The request is malformed: not JSON, or a part of it that can't be read.
-    #[oai(status = 400)]
-    Malformed(ProblemJson),
-    /// Nobody is signed in, or the session has ended; or the code or refresh token is refused.
-    #[oai(status = 401)]
-    SignedOut(
-        ProblemJson,
-        /// How to authenticate: with a bearer token (RFC 6750).
-        #[oai(header = "WWW-Authenticate")]
-        String,
-    ),
-    /// Consent is missing, the role may not do this, or the account is suspended.
-    #[oai(status = 403)]
-    Forbidden(
-        ProblemJson,
-        /// How many seconds the suspension lasts; absent for all other problems.
-        #[oai(header = "Retry-After")]
-        Option<i64>,
-    ),
-    /// There is no such thing, or it is not the caller's.
-    #[oai(status = 404)]
-    Missing(ProblemJson),
-    /// The present state does not allow this, or the same request is being worked on.
-    #[oai(status = 409)]
-    Conflict(ProblemJson),
-    /// The present version is not one that the request demands.
-    #[oai(status = 412)]
-    Changed(ProblemJson),
-    /// The body is too large.
-    #[oai(status = 413)]
-    TooLarge(ProblemJson),
-    /// Fields are wrong, or an idempotency key was used with another body.
-    #[oai(status = 422)]
-    Invalid(ProblemJson),
-    /// Too many requests.
-    #[oai(status = 429)]
-    Limited(
-        ProblemJson,
-        /// How many seconds to wait before the next try.
-        #[oai(header = "Retry-After")]
-        i64,
-    ),
-    /// A fault of the server.
-    #[oai(status = 500)]
-    Failed(ProblemJson),
-    /// The service can't answer now.
-    #[oai(status = 503)]
-    Unavailable(
-        ProblemJson,
-        /// How many seconds to wait before the next try.
-        #[oai(header = "Retry-After")]
-        i64,
-    ),
-}
-
-const BEARER: &str = "Bearer realm=\"lethe\"";
 /// Tells a guest how to have records kept.
 pub const HOW_TO_SIGN_IN: &str = "To have records kept, sign in: POST /v1/auth/code, then POST /v1/auth/register (new here) or \
                                   POST /v1/auth/login (known here).";
 
-fn problem(ProblemKind { status, kind }: ProblemKind) -> Problem {
-    Problem {
-        kind: TypeUri(kind.name),
-        title: kind.title.to_owned(),
-        status,
-        detail: None,
-        errors: None,
-        purpose: None,
-    }
-}
-
-fn with(problem: Problem, detail: impl Into<String>) -> ProblemJson {
-    ProblemJson::from(Problem { detail: Some(detail.into()), ..problem })
-}
-
 impl Refusal {
+    fn of(ProblemKind { status, kind }: ProblemKind) -> Self {
+        let problem = Problem {
+            kind: TypeUri(kind.name),
+            title: kind.title.to_owned(),
+            status,
+            detail: None,
+            errors: None,
+            purpose: None,
+        };
+        // How to authenticate: with a bearer token (RFC 6750).
+        let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"lethe\""));
+        let fields = if status == 401 { vec![challenge] } else { Vec::new() };
+        Self { problem: Box::new(problem), fields }
+    }
+
+    fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.problem.detail = Some(detail.into());
+        self
+    }
+
+    fn with_errors(mut self, errors: Vec<Field>) -> Self {
+        self.problem.errors = Some(errors);
+        self
+    }
+
+    fn with_field(mut self, name: HeaderName, value: &str) -> Self {
+        self.fields.push((name, HeaderValue::from_str(value).expect("a field of ours is plain text")));
+        self
+    }
+
+    fn retry_after(self, seconds: i64) -> Self {
+        self.with_field(header::RETRY_AFTER, &seconds.to_string())
+    }
+
     /// The refusal of a parameter or header field that can't be read; it names the field.
     pub fn unreadable(field: &str, message: &str) -> Self {
-        let errors = Some(vec![Field { field: field.to_owned(), message: message.to_owned() }]);
-        Self::Malformed(ProblemJson::from(Problem { errors, ..problem(problem_type::MALFORMED) }))
+        let error = Field { field: field.to_owned(), message: message.to_owned() };
+        Self::of(problem_type::MALFORMED).with_errors(vec![error])
     }
 
     /// The refusal of a body that is not JSON; it says where the fault is, and quotes nothing.
@@ -218,7 +162,62 @@ impl Refusal {
             _ => "it is not JSON",
         };
         let detail = format!("The body can't be read: {fact} (line {}, column {}).", error.line(), error.column());
-        Self::Malformed(with(problem(problem_type::MALFORMED), detail))
+        Self::of(problem_type::MALFORMED).with_detail(detail)
+    }
+
+    /// The refusal of bytes that a file of this size does not have.
+    pub fn outside_of_file(size: u64) -> Self {
+        Self::of(problem_type::OUTSIDE).with_field(header::CONTENT_RANGE, &format!("bytes */{size}"))
+    }
+
+    /// The refusal of a request that took longer than it may, or longer than the stop of the server waits.
+    pub fn too_late() -> Self {
+        unavailable(Passing::Busy, &"it took longer than a request may, or than the stop of the server waits")
+    }
+
+    /// The refusal if the server can't do its work now; it names what is lacking.
+    pub fn not_ready(lacking: &[&str]) -> Self {
+        let detail = format!("What does not hold now: {}.", lacking.join(", "));
+        Self::of(problem_type::UNAVAILABLE).with_detail(detail).retry_after(1)
+    }
+
+    /// The refusal after a handler panicked; the panic itself is on the server's output.
+    pub fn panicked() -> Self {
+        Self::of(problem_type::FAILED)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status).expect("the types of problem have statuses of HTTP");
+        let mut response =
+            Response::builder().status(status).content_type(PROBLEM_JSON).body(self.problem.to_json_string());
+        response.headers_mut().extend(self.fields);
+        // The rest of such a body is not read, so this connection can't carry another request (RFC 9110, 15.5.14).
+        if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&status) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::from_response(refusal.into_response())
+    }
+}
+
+/// Stands in the framework's document as the answer `default`, with the schema of a problem. `document/answers.rs` puts
+/// the refusals of each operation in its place.
+impl ApiResponse for Refusal {
+    fn meta() -> MetaResponses {
+        let content = vec![MetaMediaType { content_type: PROBLEM_JSON, schema: Problem::schema_ref() }];
+        let any = MetaResponse { description: "", status: None, status_range: None, content, headers: Vec::new() };
+        MetaResponses { responses: vec![any] }
+    }
+
+    fn register(registry: &mut Registry) {
+        Problem::register(registry);
     }
 }
 
@@ -229,82 +228,62 @@ impl From<AppError> for Refusal {
         }
         match error {
             AppError::Invalid(faults) => {
-                let errors =
-                    faults.into_iter().map(|fault| Field { field: fault.field, message: fault.message }).collect();
-                let problem = problem(problem_type::INVALID_INPUT);
-                Self::Invalid(ProblemJson::from(Problem { errors: Some(errors), ..problem }))
+                let field = |fault: Fault| Field { field: fault.field, message: fault.message };
+                Self::of(problem_type::INVALID_INPUT).with_errors(faults.into_iter().map(field).collect())
             }
-            AppError::SignedOut => {
-                Self::SignedOut(ProblemJson::from(problem(problem_type::SIGNED_OUT)), BEARER.to_owned())
-            }
-            AppError::CodeRefused => {
-                let problem = problem(problem_type::CODE_REFUSED);
-                Self::SignedOut(ProblemJson::from(problem), BEARER.to_owned())
-            }
-            AppError::RefreshRefused => {
-                let problem = problem(problem_type::REFRESH_REFUSED);
-                Self::SignedOut(ProblemJson::from(problem), BEARER.to_owned())
-            }
-            AppError::Forbidden => Self::Forbidden(ProblemJson::from(problem(problem_type::FORBIDDEN)), None),
-            AppError::SignInNeeded => {
-                Self::Forbidden(with(problem(problem_type::SIGN_IN_NEEDED), HOW_TO_SIGN_IN), None)
-            }
+            AppError::SignedOut => Self::of(problem_type::SIGNED_OUT),
+            AppError::Erased { day } => Self::of(problem_type::ERASED)
+                .with_detail(format!("The account was erased on {day}, and its certificate was mailed then.")),
+            AppError::CodeRefused => Self::of(problem_type::CODE_REFUSED),
+            AppError::RefreshRefused => Self::of(problem_type::REFRESH_REFUSED),
+            AppError::Forbidden => Self::of(problem_type::FORBIDDEN),
+            AppError::SignInNeeded => Self::of(problem_type::SIGN_IN_NEEDED).with_detail(HOW_TO_SIGN_IN),
             AppError::ConsentNeeded { purpose, reason } => {
                 let name = purpose.as_str();
                 let detail = format!("Consent to `{name}` is needed, and {reason}: see PUT /v1/consents/{name}.");
-                let problem = Problem { purpose: Some(name.to_owned()), ..problem(problem_type::CONSENT_NEEDED) };
-                Self::Forbidden(with(problem, detail), None)
+                let mut refusal = Self::of(problem_type::CONSENT_NEEDED).with_detail(detail);
+                refusal.problem.purpose = Some(name.to_owned());
+                refusal
             }
-            AppError::Restricted => {
-                let problem = problem(problem_type::RESTRICTED);
-                Self::Conflict(with(problem, "Lift the restriction first: PUT /v1/privacy/restriction."))
-            }
+            AppError::Restricted => Self::of(problem_type::RESTRICTED)
+                .with_detail("Lift the restriction first: PUT /v1/privacy/restriction."),
             AppError::HoldStands { until } => {
-                let problem = problem(problem_type::HELD);
-                let detail = format!(
-                    "Nothing can be deleted until {}: GET /v1/privacy/restriction says why.",
-                    until.format("%FT%TZ")
-                );
-                Self::Conflict(with(problem, detail))
+                let until = until.format("%FT%TZ");
+                let detail = format!("Nothing can be deleted until {until}: GET /v1/privacy/restriction says why.");
+                Self::of(problem_type::HELD).with_detail(detail)
             }
-            AppError::DeletionWaiting => {
-                let problem = problem(problem_type::of_rule(WAITING));
-                Self::Conflict(with(problem, "Until it is carried out or cancelled nothing new is taken."))
-            }
+            AppError::DeletionWaiting => Self::of(problem_type::of_rule(WAITING))
+                .with_detail("Until it is carried out or cancelled nothing new is taken."),
             AppError::ImportRuns => {
-                let problem = problem(problem_type::IMPORT_RUNNING);
-                Self::Conflict(with(problem, "Wait until it has been answered, and import again."))
+                Self::of(problem_type::IMPORT_RUNNING).with_detail("Wait until it has been answered, and import again.")
             }
             AppError::ExportWaits => {
-                let problem = problem(problem_type::EXPORT_WAITING);
-                Self::Conflict(with(problem, "Wait for it or cancel it: GET /v1/privacy/exports."))
+                Self::of(problem_type::EXPORT_WAITING).with_detail("Wait for it or cancel it: GET /v1/privacy/exports.")
             }
             AppError::Conflict { told: Conflict { kind, detail }, .. } => {
-                Self::Conflict(ProblemJson::from(Problem { detail, ..problem(problem_type::of_rule(kind)) }))
+                let mut refusal = Self::of(problem_type::of_rule(kind));
+                refusal.problem.detail = detail;
+                refusal
             }
             AppError::NotFound(what) => {
-                Self::Missing(with(problem(problem_type::MISSING), format!("There is no such {what}.")))
+                Self::of(problem_type::MISSING).with_detail(format!("There is no such {what}."))
             }
-            AppError::Suspended { until, left_s } => Self::Forbidden(
-                with(
-                    problem(problem_type::SUSPENDED),
-                    format!(
-                        "A pattern in the log looked suspicious. Try again at {} or later. Meanwhile you can read and export your \
-                     data, withdraw, object, restrict, cancel a deletion, and sign out.",
-                        until.format("%FT%TZ")
-                    ),
-                ),
-                Some(left_s),
-            ),
-            AppError::Uncovered => Self::Conflict(ProblemJson::from(problem(problem_type::NOT_COVERED_YET))),
-            AppError::PreconditionFailed => Self::Changed(ProblemJson::from(problem(problem_type::CHANGED))),
-            AppError::KeyReused => Self::Invalid(ProblemJson::from(problem(problem_type::KEY_REUSED))),
-            AppError::InFlight => {
-                let problem = problem(problem_type::IN_FLIGHT);
-                Self::Conflict(ProblemJson::from(problem))
+            AppError::Suspended { until, left_s } => {
+                let until = until.format("%FT%TZ");
+                let detail = format!(
+                    "A pattern in the log looked suspicious. Try again at {until} or later. Meanwhile you can read and export \
+                     your data, withdraw, object, restrict, cancel a deletion, and sign out."
+                );
+                Self::of(problem_type::SUSPENDED).with_detail(detail).retry_after(left_s)
             }
-            AppError::Limited { retry_after_s } => {
-                Self::Limited(ProblemJson::from(problem(problem_type::LIMITED)), retry_after_s)
+            AppError::Uncovered => Self::of(problem_type::NOT_COVERED_YET),
+            AppError::PreconditionFailed => Self::of(problem_type::CHANGED),
+            AppError::KeyReused => Self::of(problem_type::KEY_REUSED),
+            AppError::InFlight => Self::of(problem_type::IN_FLIGHT),
+            AppError::Limited { retry_after_s, left } => {
+                let mut refusal = Self::of(problem_type::LIMITED).retry_after(retry_after_s);
+                refusal.fields.extend(left.iter().flat_map(limit::fields));
+                refusal
             }
             error @ (AppError::Db(_)
             | AppError::Ring(_)
@@ -316,13 +295,13 @@ impl From<AppError> for Refusal {
             | AppError::WatermarkMissing
             | AppError::Corrupt(_)) => {
                 tracing::error!(%error, "a request failed");
-                Self::Failed(ProblemJson::from(problem(problem_type::FAILED)))
+                Self::of(problem_type::FAILED)
             }
         }
     }
 }
 
-/// The answer to a passing fault. A full disk answers 503 too: RFC 4918 defines 507 for a resource that can't be
+/// The refusal for a passing fault. A full disk answers 503 too: RFC 4918 defines 507 for a resource that can't be
 /// stored, but a full disk refuses reads as well, because each read is recorded. `Retry-After` says how soon another
 /// try makes sense.
 fn unavailable(passing: Passing, error: &dyn std::fmt::Display) -> Refusal {
@@ -336,23 +315,7 @@ fn unavailable(passing: Passing, error: &dyn std::fmt::Display) -> Refusal {
         Passing::Busy => tracing::warn!(%error, "a request waited in vain"),
         _ => tracing::error!(%error, "the service can't answer"),
     }
-    Refusal::Unavailable(ProblemJson::from(problem(kind)), retry_after_s)
-}
-
-/// The answer to a request that took longer than it may, or longer than the stop of the server waits.
-pub fn too_late() -> Refusal {
-    unavailable(Passing::Busy, &"it took longer than a request may, or than the stop of the server waits")
-}
-
-/// The answer if the server can't do its work now; it names what is lacking.
-pub fn not_ready(lacking: &[&str]) -> Refusal {
-    let detail = format!("What does not hold now: {}.", lacking.join(", "));
-    Refusal::Unavailable(with(problem(problem_type::UNAVAILABLE), detail), 1)
-}
-
-/// The problem that a file does not have the bytes that were asked for.
-pub fn outside_of_file() -> ProblemJson {
-    ProblemJson::from(problem(problem_type::OUTSIDE))
+    Refusal::of(kind).retry_after(retry_after_s)
 }
 
 /// Makes a problem of an error of the framework or an extractor.
@@ -363,10 +326,8 @@ pub async fn catch_all(error: Error) -> Response {
     let too_large = matches!(error.downcast_ref::<ReadBodyError>(), Some(ReadBodyError::PayloadTooLarge))
         || error.downcast_ref::<SizedLimitError>().is_some();
     let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { error.status() };
-    if status == StatusCode::UNAUTHORIZED {
-        return Refusal::from(AppError::SignedOut).into_response();
-    }
     let kind = match status {
+        StatusCode::UNAUTHORIZED => problem_type::SIGNED_OUT,
         StatusCode::NOT_FOUND => problem_type::MISSING,
         StatusCode::METHOD_NOT_ALLOWED => problem_type::METHOD_NOT_ALLOWED,
         StatusCode::PAYLOAD_TOO_LARGE => problem_type::TOO_LARGE,
@@ -375,27 +336,14 @@ pub async fn catch_all(error: Error) -> Response {
         status if status.is_client_error() => problem_type::MALFORMED,
         _ => problem_type::FAILED,
     };
-    let mut problem = Problem { status: status.as_u16(), ..problem(kind) };
-    if let Some(error) = error.downcast_ref::<poem_openapi::error::ParseParamError>() {
-        problem.errors = Some(vec![Field { field: error.name.to_owned(), message: "has the wrong form".to_owned() }]);
-    } else if let Some(error) = error.downcast_ref::<poem_openapi::error::ParsePathError>() {
-        problem.errors = Some(vec![Field { field: error.name.to_owned(), message: "has the wrong form".to_owned() }]);
-    } else if status.is_server_error() {
+    let parameter = error.downcast_ref::<ParseParamError>().map(|error| error.name);
+    let parameter = parameter.or_else(|| error.downcast_ref::<ParsePathError>().map(|error| error.name));
+    if parameter.is_none() && status.is_server_error() {
         tracing::error!(%error, "a request failed");
     }
-    let mut response = ProblemJson::from(problem).into_response();
-    response.set_status(status);
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&status) {
-        // The rest of the body is not read, so this connection can't carry another request (RFC 9110, 15.5.14).
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    match parameter {
+        Some(name) => Refusal::unreadable(name, "has the wrong form"),
+        None => Refusal::of(kind),
     }
-    response
-}
-
-/// The answer after a handler panicked; the panic itself is on the server's output.
-pub fn panicked() -> Response {
-    let mut response = ProblemJson::from(problem(problem_type::FAILED)).into_response();
-    response.set_status(StatusCode::INTERNAL_SERVER_ERROR);
-    response
+    .into_response()
 }

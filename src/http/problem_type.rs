@@ -25,6 +25,9 @@ kinds! {
          request will be refused again.";
     SIGNED_OUT = 401 "signed-out" "Nobody is signed in, or no longer"
         "The access token is missing, wrong or too old, or its session ended. Refresh it, or sign in again.";
+    ERASED = 401 "erased" "The account was erased"
+        "The token was good, and the person whom it names was erased, on the day that the certificate names and `detail` \
+         repeats. Nothing of them is left that could be shown.";
     CODE_REFUSED = 401 "code-refused" "The code is wrong, used, or too old"
         "A code works once and for ten minutes. Type it as the letter says, or ask for another: POST /v1/auth/code.";
     REFRESH_REFUSED = 401 "refresh-refused" "The refresh token is unknown, used, or too old"

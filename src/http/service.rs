@@ -15,10 +15,15 @@ use tracing::{Instrument, Span, field::Empty};
 use crate::{
     app::{App, AppError},
     http::{
-        api, deprecation, log,
+        api, cross_origin, deprecation, log,
         problem::{self, Refusal},
         problem_page,
-        request::{self, client::TrustedProxies, contract::Contract},
+        request::{
+            self,
+            client::{self, TrustedProxies},
+            contract::Contract,
+        },
+        transfer,
     },
 };
 
@@ -37,16 +42,21 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
     for old in ["/auth", "/work-events", "/consents", "/privacy", "/analytics"] {
         routes = routes.nest_no_strip(old, moved);
     }
-    let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| problem::panicked());
+    let panics = CatchPanic::new().with_handler(|_: Box<dyn std::any::Any + Send>| Refusal::panicked().into_response());
     // Boxed, because the compiler limits how deep futures may be nested.
     let routes = routes
         .nest("/", service)
         .with(panics)
         .boxed()
+        .around(deprecation::take_guest_bearer)
         .around(request::target::check)
         .around(request::in_time::limit)
+        .boxed()
+        .around(request::limit::count)
+        .around(transfer::spare)
         .boxed();
     routes
+        .around(cross_origin::allow)
         .around(observe)
         .boxed()
         .around(request::in_time::accompany)
@@ -98,14 +108,14 @@ fn moved(request: &Request) -> Response {
         .status(StatusCode::PERMANENT_REDIRECT)
         .header(header::LOCATION, format!("/v1{target}"))
         .finish();
-    deprecation::BARE_PATHS.tell(&format!("/v1{target}"), answer.headers_mut());
+    deprecation::BARE_PATHS.tell_successor(&format!("/v1{target}"), answer.headers_mut());
     answer
 }
 
 /// Gives each request an id and a span with its operation, outcome and duration. Address, agent, path parameters and
 /// query never appear in the span. A guest's request gets no span at all.
 async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
-    let (id, method, started) = (RequestId::random(), request.method().clone(), std::time::Instant::now());
+    let (id, method, started) = (client::request_id(&request), request.method().clone(), std::time::Instant::now());
     let path = request.uri().path().to_owned();
     request.set_data(id);
     let contract = request.data::<Arc<Contract>>().expect("every request has the contract");
@@ -141,6 +151,9 @@ async fn answer<E: Endpoint>(next: Arc<E>, request: Request, id: RequestId, path
         Ok(answer) => answer.into_response(),
         Err(error) => problem::catch_all(error).await,
     };
+    if let Some(signed) = signed.as_ref().filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
+        response = signed.refuse_erased().await.map_or(response, IntoResponse::into_response);
+    }
     if let Some(signed) = signed.filter(|_| is_refusal(path, response.status())) {
         signed.record_refusal(response.status().as_u16(), &without_ids(path)).await;
     }

@@ -156,6 +156,61 @@ impl<C: Choice> ParseFromParameter for OneOf<C> {
     }
 }
 
+/// One value of an event: a text, a number, a truth value, or nothing.
+#[derive(Clone, Debug)]
+pub struct Scalar(pub Value);
+
+/// The payload of an event, of which nothing is sealed: an object in the form of its type.
+#[derive(Clone, Debug)]
+pub struct ClearPayload(pub Value);
+
+/// Makes a type that answers hold as it is of JSON with a schema.
+macro_rules! json_value {
+    ($type:ident, $schema:expr) => {
+        impl Type for $type {
+            const IS_REQUIRED: bool = true;
+            one_value!();
+
+            fn name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn schema_ref() -> MetaSchemaRef {
+                MetaSchemaRef::Inline(Box::new($schema))
+            }
+        }
+
+        impl ToJSON for $type {
+            fn to_json(&self) -> Option<Value> {
+                Some(self.0.clone())
+            }
+        }
+
+        impl ParseFromJSON for $type {
+            fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+                Ok(Self(value.unwrap_or_default()))
+            }
+        }
+    };
+}
+
+json_value!(
+    Scalar,
+    MetaSchema {
+        any_of: ["string", "number", "boolean", "null"]
+            .map(|kind| MetaSchemaRef::Inline(Box::new(MetaSchema::new(kind))))
+            .into(),
+        ..MetaSchema::ANY
+    }
+);
+json_value!(
+    ClearPayload,
+    MetaSchema {
+        additional_properties: Some(Box::new(MetaSchemaRef::Inline(Box::new(MetaSchema::ANY)))),
+        ..MetaSchema::new("object")
+    }
+);
+
 domain::choice! {
     /// The form of an answer that is a table.
     TableFormat { Json = "json", Csv = "csv" }

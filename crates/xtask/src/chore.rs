@@ -12,6 +12,9 @@ use crate::{
 /// The test that compares the live catalogue with `policies/matrix.snap`, or writes it.
 const MATRIX_TEST: &str = "policies::the_catalogue_is_what_the_matrix_says";
 
+/// The test that compares the documented refusals with those that all tests have seen.
+const ANSWERS_TEST: &str = "answers::every_documented_refusal_was_seen";
+
 /// Writes the OpenAPI document. If the server does not build, the old document stays.
 pub fn openapi(root: &Path) -> Result<(), String> {
     let document = output(cargo(root, &["run", "-q", "--bin", "lethe", "--", "openapi"]))?;
@@ -45,8 +48,17 @@ pub fn check(root: &Path) -> Result<(), String> {
 /// Runs all tests, after it has installed what they need. `more` goes to `cargo test`.
 pub fn test(root: &Path, more: &[String]) -> Result<(), String> {
     setup::packages(root)?;
+    let is_whole = more.is_empty();
+    if is_whole {
+        // What an earlier run saw says nothing of this one.
+        drop(fs::remove_dir_all(root.join("target/tmp/answers")));
+    }
     // With this variable, a test fails if something that it needs is missing, such as access to PyPI.
-    run(cargo(root, &["test", "--workspace"]).args(more).env("LETHE_TEST_ALL", "1"))
+    run(cargo(root, &["test", "--workspace"]).args(more).env("LETHE_TEST_ALL", "1"))?;
+    if is_whole {
+        run(&mut cargo(root, &["test", "-q", "--test", "main", "--", "--ignored", "--exact", ANSWERS_TEST]))?;
+    }
+    Ok(())
 }
 
 fn installed(root: &Path, subcommand: &str) -> bool {

@@ -125,7 +125,7 @@ pub async fn consistency(app: &App, older: u64, newer: Option<u64>) -> Result<(u
         let (row, stored) = published_tree(app, &work.tx, None).await?;
         let newer = newer.unwrap_or(stored.size);
         if newer > stored.size {
-            return Err(AppError::parameter("to", "must not lie behind the newest checkpoint"));
+            return Err(AppError::NotFound("tree of this size"));
         }
         if older > newer {
             return Err(AppError::parameter("from", "must not be greater than `to`"));

@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, ExportId, SessionId, SubjectId};
 use db::FromRow;
-use domain::rights::export::ExportCommand;
+use domain::rights::export::{ExportCommand, ExportFormat};
 use projections::rights::export::{ExportRow, export_get};
 use serde::{Deserialize, Serialize};
 use vault::{FileKey, Place, Sealed};
@@ -28,7 +28,7 @@ pub struct ExportFile {
     pub size: u64,
     /// The entity tag, without quotes.
     pub etag: String,
-    pub media_type: &'static str,
+    pub format: ExportFormat,
     /// The file name for the `Content-Disposition` header field.
     pub name: String,
 }
@@ -101,12 +101,11 @@ fn name_of(subject: SubjectId, row: &ExportRow) -> Option<FileName> {
 fn file_of(ctx: &Ctx, row: &ExportRow) -> Option<ExportFile> {
     let there = row.state == "completed" && row.expires_at.is_some_and(|at| ctx.now() < at) && row.file_key.is_some();
     let (size, etag) = row.size.zip(row.etag.clone()).filter(|_| there)?;
-    let format = format_of(row.format);
     let day = row.ended_at.unwrap_or(row.requested_at).date_naive();
     Some(ExportFile {
         size: size.unsigned_abs(),
         etag,
-        media_type: format.media_type(),
-        name: format!("lethe-export-{day}.{}", format.extension()),
+        format: row.format,
+        name: format!("lethe-export-{day}.{}", format_of(row.format).extension()),
     })
 }

@@ -1,9 +1,9 @@
 //! Erasing a person, in this order: ledger, keys and rows, files and caches, ledger. Each step can be repeated, and the
 //! server may die between any two: another server then goes on, and the person is erased once.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use context::{Ctx, DeletionId, SubjectId, crash_point};
-use db::{FromRow, Row};
+use db::{FromRow, Gate, Row};
 use domain::{
     Choice,
     kinds::KINDS,
@@ -14,7 +14,7 @@ use projections::{
     log::audit::stream_newest,
     operation::job::job_drop_others,
     records::record::{AgesRow, RecordRow, record_ages},
-    rights::erasure::{subject_erase, subject_erased},
+    rights::erasure::{ErasedRow, subject_erase, subject_erased},
 };
 use serde_json::json;
 
@@ -77,6 +77,13 @@ pub(crate) async fn again(app: &App, subject: SubjectId, deletion: DeletionId) -
     let attempt = erase_subject(app, ctx, deletion, Cause::Repetition).await?;
     app.vault.forget(subject);
     Ok(attempt == Attempt::Erased)
+}
+
+/// The day on which the context's subject was erased; `None` if they were not.
+pub async fn day_of(app: &App, ctx: &Ctx) -> Result<Option<NaiveDate>, AppError> {
+    let queries = || [subject_erased(ctx.subject)];
+    let [rows] = frame::ticket_query(app, "erasure_get", ctx, Gate::read(ctx), queries).await?;
+    Ok(rows.first().map(|row| ErasedRow::from_row(row).erased_at.date_naive()))
 }
 
 async fn erase_subject(app: &App, ctx: &Ctx, deletion: DeletionId, cause: Cause) -> Result<Attempt, AppError> {

@@ -92,7 +92,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Vec<Rule>, Arc<SubjectKeys>), 
 /// the person.
 pub async fn set(app: &App, ctx: &Ctx, kind: &'static Kind, days: Option<u32>) -> Result<(), AppError> {
     if !kind.open_to_clients() {
-        return Err(AppError::parameter("kind", "is kept as long as the account: signing in needs it"));
+        return Err(AppError::NotFound("kind of record with a retention of its own"));
     }
     match step(app, ctx, kind, days, false).await? {
         Setting::Done => Ok(()),

@@ -14,7 +14,6 @@ use poem_openapi::{
     Object, OpenApi,
     param::{Path, Query},
     payload::Json,
-    registry::MetaSchema,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -31,9 +30,10 @@ use crate::{
     },
     http::{
         problem::Refusal,
+        records::record::RecordBody,
         request::{
             caller::{Compliance, Staff},
-            input::{Body, Input, required},
+            input::{Body, Input},
             text::{Email, StatedReason, Text},
         },
         tag::Tag,
@@ -155,8 +155,8 @@ pub struct OpeningAnswer {
 pub struct OpenedRecord {
     /// The id of the record.
     record_id: Uuid,
-    /// The body of the record, as a JSON text.
-    body: String,
+    /// The body of the record.
+    body: RecordBody,
     /// When it was submitted first.
     #[oai(serialize_with = "in_utc")]
     submitted_at: DateTime<Utc>,
@@ -175,10 +175,6 @@ pub struct OpenedRecords {
 impl Input for ReplayWish {}
 
 impl Input for OpeningWish {
-    fn complete(schema: &mut MetaSchema) {
-        schema.any_of = ["subject_id", "email"].map(required).into();
-    }
-
     fn faults(wish: &Value) -> Vec<Fault> {
         let is_one = wish["subject_id"].is_null() != wish["email"].is_null();
         if is_one { Vec::new() } else { vec![Fault::new("subject_id", "or `email` must be there, and not both")] }
@@ -321,11 +317,11 @@ impl AlertApi {
         #[oai(validator(max_length = 64))]
         kind: Query<String>,
     ) -> Result<Json<OpenedRecords>, Refusal> {
-        let kind = kinds::kind(&kind.0).ok_or_else(|| AppError::parameter("kind", "is no kind of record"))?;
+        let kind = kinds::kind(&kind.0).ok_or(AppError::NotFound("kind"))?;
         let records = opening::records(&app, caller.ctx(), id.0, kind).await?;
         let opened = records.into_iter().map(|it| OpenedRecord {
             record_id: it.record.0,
-            body: it.body.reveal().to_string(),
+            body: RecordBody(it.body),
             submitted_at: it.submitted_at,
             recorded_at: it.recorded_at,
         });

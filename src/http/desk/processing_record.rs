@@ -4,24 +4,29 @@
 use std::sync::Arc;
 
 use poem::web::Data;
-use poem_openapi::{ApiResponse, OpenApi, param::Query, payload::PlainText};
+use poem_openapi::{ApiResponse, OpenApi, ResponseContent, param::Query, payload::PlainText};
 use serde_json::Value;
 
 use crate::{
     app::{App, desk::processing_record, log::access},
-    http::{problem::Refusal, request::caller::Compliance, tag::Tag, types::OneOf},
+    http::{json_ld::JsonLd, problem::Refusal, request::caller::Compliance, tag::Tag, types::OneOf},
 };
+
+/// A document as JSON-LD (Data Privacy Vocabulary) or as an HTML page.
+#[derive(ResponseContent)]
+pub enum DocumentContent {
+    JsonLd(JsonLd),
+    #[oai(content_type = "text/html; charset=utf-8")]
+    Page(PlainText<String>),
+}
 
 /// A document in one of two forms.
 #[derive(ApiResponse)]
 pub enum DocumentAnswer {
-    /// As JSON-LD (Data Privacy Vocabulary).
-    #[oai(status = 200, content_type = "application/ld+json")]
-    JsonLd(PlainText<String>),
-    /// As an HTML page.
-    #[oai(status = 200, content_type = "text/html; charset=utf-8")]
-    Page(
-        PlainText<String>,
+    /// The document.
+    #[oai(status = 200)]
+    Ok(
+        DocumentContent,
         /// Lets the page run nothing and load nothing.
         #[oai(header = "Content-Security-Policy")]
         String,
@@ -33,14 +38,13 @@ domain::choice! {
     DocumentFormat { JsonLd = "jsonld", Html = "html" }
 }
 
-fn document(value: &Value, format: Option<OneOf<DocumentFormat>>) -> DocumentAnswer {
-    match format.map_or(DocumentFormat::JsonLd, |format| format.0) {
-        DocumentFormat::JsonLd => DocumentAnswer::JsonLd(PlainText(format!("{value:#}\n"))),
-        DocumentFormat::Html => {
-            let policy = format!("default-src 'none'; style-src {}", processing_record::style_source());
-            DocumentAnswer::Page(PlainText(processing_record::page(value)), policy)
-        }
-    }
+fn document(value: Value, format: Option<OneOf<DocumentFormat>>) -> DocumentAnswer {
+    let policy = format!("default-src 'none'; style-src {}", processing_record::style_source());
+    let content = match format.map_or(DocumentFormat::JsonLd, |format| format.0) {
+        DocumentFormat::JsonLd => DocumentContent::JsonLd(JsonLd(value)),
+        DocumentFormat::Html => DocumentContent::Page(PlainText(processing_record::page(&value))),
+    };
+    DocumentAnswer::Ok(content, policy)
 }
 
 pub struct ProcessingRecordApi;
@@ -59,7 +63,7 @@ impl ProcessingRecordApi {
         format: Query<Option<OneOf<DocumentFormat>>>,
     ) -> Result<DocumentAnswer, Refusal> {
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "processing record".to_owned()).await?;
-        Ok(document(&processing_record::make(&app), format.0))
+        Ok(document(processing_record::make(&app), format.0))
     }
 
     /// A draft of the impact assessment
@@ -74,6 +78,6 @@ impl ProcessingRecordApi {
         format: Query<Option<OneOf<DocumentFormat>>>,
     ) -> Result<DocumentAnswer, Refusal> {
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "impact assessment".to_owned()).await?;
-        Ok(document(&processing_record::impact_assessment(&app), format.0))
+        Ok(document(processing_record::impact_assessment(&app), format.0))
     }
 }

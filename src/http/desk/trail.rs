@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use context::Role;
 use poem::web::Data;
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
+    ApiResponse, Object, OpenApi, ResponseContent,
     param::Query,
     payload::{Json, PlainText},
 };
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     app::{App, AppError, desk::compliance, log::access, operation::projection},
     http::{
-        log::audit::is_action,
+        log::action::Action,
         problem::Refusal,
         request::{
             caller::Staff,
@@ -27,7 +27,7 @@ use crate::{
         },
         table,
         tag::Tag,
-        types::{OneOf, TableFormat, name},
+        types::{ClearPayload, OneOf, TableFormat, name},
     },
 };
 
@@ -56,10 +56,12 @@ pub struct TrailEntry {
     role: String,
     /// The id of the request.
     request_id: String,
-    /// The id of the session; empty if there was none.
-    session_id: String,
-    /// The event's payload if it stands in clear; empty if it is sealed.
-    payload: String,
+    /// The id of the session; absent if there was none.
+    #[oai(skip_serializing_if_is_none)]
+    session_id: Option<String>,
+    /// The event's payload; absent if it is sealed.
+    #[oai(skip_serializing_if_is_none)]
+    payload: Option<ClearPayload>,
 }
 
 /// A page of events.
@@ -72,19 +74,24 @@ pub struct TrailPage {
     next_cursor: Option<String>,
 }
 
+/// A page of events, as JSON or as CSV.
+#[derive(ResponseContent)]
+pub enum TrailContent {
+    Json(Json<TrailPage>),
+    #[oai(content_type = "text/csv")]
+    Csv(PlainText<String>),
+}
+
 /// A page of events, in one of two forms.
 #[derive(ApiResponse)]
 pub enum TrailAnswer {
-    /// As JSON.
+    /// The events; as CSV, with the columns' names in the first line.
     #[oai(status = 200)]
-    Json(Json<TrailPage>),
-    /// As CSV, with the columns' names in the first line.
-    #[oai(status = 200, content_type = "text/csv")]
-    Csv(
-        PlainText<String>,
-        /// The `cursor` that asks for the next page; empty on the last page.
+    Ok(
+        TrailContent,
+        /// The `cursor` that asks for the next page; absent on the last page.
         #[oai(header = "X-Next-Cursor")]
-        String,
+        Option<String>,
     ),
 }
 
@@ -103,8 +110,8 @@ impl TrailEntry {
             subject_id: event.subject_id.0,
             role: text("role"),
             request_id: text("request"),
-            session_id: text("session"),
-            payload: event.payload,
+            session_id: Some(text("session")).filter(|session| !session.is_empty()),
+            payload: serde_json::from_str(&event.payload).ok().map(ClearPayload),
         }
     }
 }
@@ -128,8 +135,7 @@ impl TrailApi {
         /// The end, excluded; if absent, now.
         to: Query<Option<DateTime<Utc>>>,
         /// Only this action, such as `consent.granted`, or a family of them, such as `consent`; absent: all.
-        #[oai(validator(max_length = 64))]
-        action: Query<Option<String>>,
+        action: Query<Option<Action>>,
         /// Only events about this person, by the log's own id; absent: about anybody.
         subject_id: Query<Option<Uuid>>,
         /// Only events whose actor has this role; absent: any role.
@@ -142,9 +148,6 @@ impl TrailApi {
         limit: Query<Option<Whole<1, 5000>>>,
     ) -> Result<TrailAnswer, Refusal> {
         let page = Page::read(cursor.0.as_deref(), limit.0, 500)?;
-        if action.0.as_deref().is_some_and(|action| !is_action(action)) {
-            return Err(AppError::parameter("action", "is no type of event, nor a family of them").into());
-        }
         let to = to.0.unwrap_or(caller.ctx().now());
         let from = from.0.unwrap_or(to - TimeDelta::days(1));
         if from > to {
@@ -162,7 +165,7 @@ impl TrailApi {
         let filter = TrailFilter {
             from,
             to,
-            action: action.0,
+            action: action.0.map(|action| action.0),
             subject: subject_id.0,
             role: role.0.map(name),
             after,
@@ -179,12 +182,10 @@ impl TrailApi {
         let asked = format!("{from} to {to} {:?} {:?} {:?}", filter.action, filter.subject, filter.role);
         access::note_session_read(&app, caller.ctx(), "trail", found.len(), asked).await?;
         let entries: Vec<TrailEntry> = found.into_iter().map(|row| TrailEntry::new(row.event)).collect();
-        if format.0.is_some_and(|format| format.0 == TableFormat::Csv) {
-            return Ok(TrailAnswer::Csv(
-                PlainText(table::csv(&entries, csv::Terminator::CRLF)?),
-                next.unwrap_or_default(),
-            ));
-        }
-        Ok(TrailAnswer::Json(Json(TrailPage { entries, next_cursor: next })))
+        let content = match format.0 {
+            Some(OneOf(TableFormat::Csv)) => TrailContent::Csv(PlainText(table::csv(&entries, csv::Terminator::CRLF)?)),
+            _ => TrailContent::Json(Json(TrailPage { entries, next_cursor: next.clone() })),
+        };
+        Ok(TrailAnswer::Ok(content, next))
     }
 }

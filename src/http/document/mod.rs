@@ -2,27 +2,29 @@
 //!
 //! Promises: OpenAPI 3.1 (the framework writes fields of it and yet says 3.0.0); formats that generators know; plain
 //! media types; objects in requests that say what the server enforces: no further fields, `null` for a field that may be
-//! absent, texts of a bounded length without control characters; the examples of `openapi/examples.json`; and of the
-//! refusals that all operations share, only those that the operation can answer with.
+//! absent, texts of a bounded length without control characters (`requests.rs`); the refusals and header fields of each
+//! operation's answers (`answers.rs`); and the examples of `openapi/examples.json`.
 
-use std::collections::BTreeSet;
+mod answers;
+mod requests;
 
-use domain::schema::PLAIN;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::http::request::{contract::references, patch::MERGE_PATCH, text::FORMATS as OWN_FORMATS};
+use crate::http::request::{contract::references, text::FORMATS as OWN_FORMATS};
 
 /// Formats that stay as they are: those of OpenAPI 3.1 and of JSON Schema that the API uses.
-const FORMATS: [&str; 7] = ["date", "date-time", "uuid", "int32", "int64", "float", "double"];
-/// The most characters of a text in a request whose own schema does not bound it.
-const TEXT: usize = 1024;
-/// The most entries of a list in a request whose own schema does not bound it.
-const LIST: usize = 100;
-/// An example for each schema that is worth one, by the schema's name.
-const EXAMPLES: &str = include_str!("../../openapi/examples.json");
-const JSON: &str = "application/json";
-/// RFC 8259 defines no `charset`, and generators compare the media type as it stands.
-const JSON_WITH_CHARSET: &str = "application/json; charset=utf-8";
+const FORMATS: [&str; 8] = ["date", "date-time", "uuid", "int32", "int64", "float", "double", "binary"];
+/// Examples: `schemas`, by name; `parameters`, by name or, where one name means two things, by operation and name.
+const EXAMPLES: &str = include_str!("../../../openapi/examples.json");
+
+#[derive(Deserialize)]
+struct Examples {
+    schemas: BTreeMap<String, Value>,
+    parameters: BTreeMap<String, Value>,
+}
 
 /// Makes the document of what [`poem_openapi::OpenApiService::spec`] gives: pretty, keys in order, one line break at
 /// the end.
@@ -31,6 +33,7 @@ const JSON_WITH_CHARSET: &str = "application/json; charset=utf-8";
 /// Panics if the framework's text is not JSON.
 pub fn document(service_spec: &str) -> String {
     let mut document = correct(service_spec);
+    answers::complete(&mut document);
     add_examples(&mut document);
     let mut text = serde_json::to_string_pretty(&document).expect("a document can be written as JSON");
     text.push('\n');
@@ -41,11 +44,12 @@ fn correct(service_spec: &str) -> Value {
     let mut document: Value = serde_json::from_str(service_spec).expect("the framework generates JSON");
     document["openapi"] = json!("3.1.0");
     visit(&mut document);
-    for operation in operations(&mut document) {
-        fit_refusals(operation);
+    // An operation for everybody says so, instead of saying nothing.
+    for (_, _, operation) in operations(&mut document) {
+        operation.entry("security").or_insert_with(|| json!([]));
     }
     part_answers(&mut document);
-    complete_requests(&mut document);
+    requests::complete(&mut document);
     domain::number::whole(document)
 }
 
@@ -55,14 +59,20 @@ fn visit(value: &mut Value) {
         Value::Object(object) => {
             set_format(object);
             name_reference(object);
-            if let Some(content) = object.remove(JSON_WITH_CHARSET) {
-                object.insert(JSON.to_owned(), content);
+            if let Some(Value::Object(content)) = object.get_mut("content") {
+                *content =
+                    std::mem::take(content).into_iter().map(|(name, it)| (plain_media_type(&name), it)).collect();
             }
             object.iter_mut().filter(|(name, _)| *name != "example").for_each(|(_, value)| visit(value));
         }
         Value::Array(values) => values.iter_mut().for_each(visit),
         _ => {}
     }
+}
+
+/// A media type without its parameters, because generators compare it as it stands.
+fn plain_media_type(name: &str) -> String {
+    name.split(';').next().unwrap_or_default().to_owned()
 }
 
 /// Replaces the framework's own formats by common ones. An unsigned number becomes a signed one with bounds.
@@ -94,31 +104,13 @@ fn name_reference(schema: &mut Map<String, Value>) {
     }
 }
 
-fn operations(document: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
+/// The operations of the document, each with its path and its method.
+fn operations(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mut Map<String, Value>)> {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
-    paths
-        .flat_map(|(_, path)| path.as_object_mut().into_iter().flatten())
-        .filter_map(|(_, value)| value.as_object_mut())
-}
-
-/// Drops those shared refusals that the operation can't answer with, and adds the one for a body of another media type.
-fn fit_refusals(operation: &mut Map<String, Value>) {
-    let has_body = operation.contains_key("requestBody");
-    let parameters = operation.get("parameters").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let has_condition = parameters.iter().any(|parameter| parameter["name"].as_str() == Some("If-Match"));
-    let types = operation.get("requestBody").and_then(|body| body["content"].as_object());
-    let types: Vec<String> = types.into_iter().flatten().map(|(name, _)| format!("`{name}`")).collect();
-    let types = types.join(" or ");
-    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
-    for (status, possible) in [("412", has_condition), ("413", has_body)] {
-        if !possible {
-            responses.remove(status);
-        }
-    }
-    if let Some(mut response) = responses.get("413").cloned() {
-        response["description"] = json!(format!("The body is not {types}."));
-        responses.insert("415".to_owned(), response);
-    }
+    paths.flat_map(|(path, methods)| {
+        let methods = methods.as_object_mut().into_iter().flatten();
+        methods.filter_map(|(method, operation)| Some((path.as_str(), method.as_str(), operation.as_object_mut()?)))
+    })
 }
 
 /// The names of all schemas that a part of the document refers to, also through other schemas.
@@ -135,7 +127,7 @@ fn reached(document: &Value, mut waiting: BTreeSet<String>) -> BTreeSet<String> 
 /// answers may gain fields.
 fn part_answers(document: &mut Value) {
     let (mut of_requests, mut of_answers) = (BTreeSet::new(), BTreeSet::new());
-    for operation in operations(document) {
+    for (_, _, operation) in operations(document) {
         of_requests.extend(operation.get("requestBody").map(references).unwrap_or_default());
         of_answers.extend(operation.get("responses").map(references).unwrap_or_default());
     }
@@ -150,7 +142,7 @@ fn part_answers(document: &mut Value) {
         copy["title"] = json!(answer_of(name));
         document["components"]["schemas"][answer_of(name)] = copy;
     }
-    for operation in operations(document) {
+    for (_, _, operation) in operations(document) {
         operation.get_mut("responses").into_iter().for_each(|responses| refer_to_answers(responses, &shared));
     }
     for name in only_answers.into_iter().chain(shared.iter().map(|name| answer_of(name))) {
@@ -178,79 +170,29 @@ fn refer_to_answers(part: &mut Value, shared: &BTreeSet<String>) {
     }
 }
 
-/// Says of every object in a request what the server enforces.
-fn complete_requests(document: &mut Value) {
-    let (mut plain, mut patches) = (BTreeSet::new(), BTreeSet::new());
-    for operation in operations(document) {
-        let Some(body) = operation.get("requestBody") else { continue };
-        let is_patch = body["content"].get(MERGE_PATCH).is_some();
-        if is_patch { patches.extend(references(body)) } else { plain.extend(references(body)) }
-    }
-    // In a merge patch `null` removes a field, and the type of the field says whether that is allowed.
-    for (names, null_is_absent) in [(plain, true), (patches, false)] {
-        for name in reached(document, names) {
-            document["components"]["schemas"]
-                .get_mut(&name)
-                .into_iter()
-                .for_each(|it| complete_object(it, null_is_absent));
-        }
-    }
-}
-
-/// A schema that says itself which further fields it takes is kept: bodies of records are checked against their kinds.
-fn complete_object(schema: &mut Value, null_is_absent: bool) {
-    if schema["type"].as_str() != Some("object") || schema.get("additionalProperties").is_some() {
-        return;
-    }
-    schema["additionalProperties"] = json!(false);
-    let required: BTreeSet<String> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-    for (name, field) in schema["properties"].as_object_mut().into_iter().flatten() {
-        bound(field);
-        if null_is_absent && !required.contains(name) {
-            allow_null(field);
-        }
-    }
-}
-
-/// Bounds texts and lists.
-fn bound(schema: &mut Value) {
-    match schema["type"].as_str() {
-        Some("string") if schema.get("enum").is_none() && schema.get("format").is_none() => {
-            let fields = schema.as_object_mut().expect("a schema is an object");
-            fields.entry("maxLength").or_insert(json!(TEXT));
-            fields.entry("pattern").or_insert(json!(PLAIN));
-        }
-        Some("array") => {
-            schema.as_object_mut().expect("a schema is an object").entry("maxItems").or_insert(json!(LIST));
-            bound(&mut schema["items"]);
-        }
-        _ => {}
-    }
-}
-
-fn allow_null(schema: &mut Value) {
-    if let Some(kind) = schema["type"].as_str().map(str::to_owned) {
-        schema["type"] = json!([kind, "null"]);
-        return;
-    }
-    // The framework writes a reference by itself, or in `allOf` beside its description.
-    let fields = schema.as_object_mut().expect("a schema is an object");
-    let described = fields.remove("allOf").map(|mut parts| parts[0].take());
-    let reference = described.or_else(|| Some(json!({ "$ref": fields.remove("$ref")? })));
-    if let Some(reference) = reference {
-        fields.insert("anyOf".to_owned(), json!([reference, { "type": "null" }]));
-    }
-}
-
 /// # Panics
-/// Panics if an example belongs to no schema.
+/// Panics if an example belongs to nothing, or if a parameter has none.
 fn add_examples(document: &mut Value) {
-    let examples: Map<String, Value> = serde_json::from_str(EXAMPLES).expect("the examples are JSON");
+    let mut examples: Examples = serde_json::from_str(EXAMPLES).expect("the examples are JSON");
     let schemas = document["components"]["schemas"].as_object_mut().expect("the document has schemas");
-    for (name, example) in examples {
+    for (name, example) in examples.schemas {
         schemas.get_mut(&name).unwrap_or_else(|| panic!("no schema is named {name}"))["example"] = example;
     }
+    let mut used = BTreeSet::new();
+    for (_, _, operation) in operations(document) {
+        let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten().filter(|parameter| parameter["name"].is_string()) {
+            let name = parameter["name"].as_str().unwrap_or_default();
+            let own = format!("{id}.{name}");
+            let key = if examples.parameters.contains_key(&own) { own } else { name.to_owned() };
+            let example = examples.parameters.get(&key).unwrap_or_else(|| panic!("{id} has no example for {name}"));
+            parameter["example"] = example.clone();
+            used.insert(key);
+        }
+    }
+    examples.parameters.retain(|key, _| !used.contains(key));
+    assert!(examples.parameters.is_empty(), "examples of no parameter: {:?}", examples.parameters);
 }
 
 #[cfg(test)]
@@ -295,53 +237,5 @@ mod tests {
             made["components"]["schemas"]["Person"]["properties"]["role"],
             json!({ "allOf": [{ "$ref": "#/components/schemas/Role" }], "description": "The role." })
         );
-    }
-
-    #[test]
-    fn objects_of_requests_are_closed_and_those_of_answers_open() {
-        let schema = |name: &str| json!({ "content": { (JSON_WITH_CHARSET): { "schema": { "$ref": name } } } });
-        let made = made(&json!({
-            "paths": { "/days": { "post": {
-                "requestBody": schema("#/components/schemas/Batch"),
-                "responses": { "200": schema("#/components/schemas/Answer") },
-            } } },
-            "components": { "schemas": {
-                "Batch": { "type": "object", "properties": { "days": { "items": { "$ref": "#/components/schemas/Day" } } } },
-                "Day": { "type": "object", "required": ["date"], "properties": {
-                    "date": { "type": "string" },
-                    "hours": { "type": "number" },
-                    "source": { "$ref": "#/components/schemas/Source" },
-                } },
-                "Source": { "type": "string" },
-                "Answer": { "type": "object" },
-            } },
-        }));
-        let schemas = &made["components"]["schemas"];
-        for (name, closed) in [("Batch", true), ("Day", true), ("Source", false), ("Answer", false)] {
-            assert_eq!(schemas[name]["additionalProperties"] == json!(false), closed, "{name}");
-        }
-        let day = &schemas["Day"]["properties"];
-        assert_eq!(day["date"], json!({ "type": "string", "maxLength": TEXT, "pattern": PLAIN }));
-        assert_eq!(day["hours"]["type"], json!(["number", "null"]));
-        let source = json!([{ "$ref": "#/components/schemas/Source" }, { "type": "null" }]);
-        assert_eq!(day["source"]["anyOf"], source);
-        let answer = &made["paths"]["/days"]["post"]["responses"]["200"]["content"];
-        assert_eq!(answer[JSON]["schema"]["$ref"], "#/components/schemas/Answer");
-    }
-
-    #[test]
-    fn refusals_are_those_that_the_operation_can_answer_with() {
-        let refusals = || json!({ "400": {}, "401": {}, "412": {}, "413": { "description": "too large" }, "422": {} });
-        let made = made(&json!({ "paths": { "/me": {
-            "get": { "responses": refusals() },
-            "patch": { "responses": refusals(), "requestBody": {}, "parameters": [{ "name": "If-Match" }] },
-            "delete": { "responses": refusals(), "parameters": [{ "name": "limit" }] },
-        } } }));
-        let statuses = |method: &str| -> Vec<&String> {
-            made["paths"]["/me"][method]["responses"].as_object().expect("responses").keys().collect()
-        };
-        assert_eq!(statuses("get"), ["400", "401", "422"]);
-        assert_eq!(statuses("patch"), ["400", "401", "412", "413", "415", "422"]);
-        assert_eq!(statuses("delete"), ["400", "401", "422"]);
     }
 }

@@ -143,6 +143,8 @@ pub struct AccountApi;
 #[OpenApi(prefix_path = "/v1/auth", tag = "Tag::Account")]
 impl AccountApi {
     /// See the account
+    ///
+    /// The caller's address and work profile, as they are today.
     #[oai(path = "/me", method = "get", operation_id = "account_get")]
     async fn get(
         &self,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use context::{EventId, UserId};
-use domain::{EVENT_TYPES, log::access::STATS_CONSIDERED};
+use domain::log::access::STATS_CONSIDERED;
 use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi,
@@ -12,11 +12,12 @@ use poem_openapi::{
     payload::{Json, PlainText},
 };
 use projections::log::audit::AuditFilter;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
     app::{
-        App, AppError, frame,
+        App, frame,
         log::{
             access,
             audit::{self, AuditEntry},
@@ -24,6 +25,7 @@ use crate::{
         },
     },
     http::{
+        log::action::Action,
         problem::Refusal,
         request::{
             caller::SignedIn,
@@ -31,7 +33,7 @@ use crate::{
             number::Whole,
         },
         tag::Tag,
-        types::in_utc,
+        types::{Scalar, in_utc},
     },
 };
 
@@ -64,7 +66,7 @@ pub struct AuditAnswer {
     /// for. For `stats.considered`, which every account gets, it also holds what only the caller can see: whether the
     /// statistics count them (`counted`), and how many of their work days and versions of their profile were read for
     /// it.
-    details: BTreeMap<String, String>,
+    details: BTreeMap<String, Scalar>,
 }
 
 /// A page of entries.
@@ -77,14 +79,18 @@ pub struct AuditLogAnswer {
     next_cursor: Option<String>,
 }
 
-/// The values of a payload in clear, by name; a sealed payload gives none.
-fn leaves(value: &serde_json::Value, into: &mut BTreeMap<String, String>) {
+/// The values of a payload in clear, by name; a sealed payload gives none. A list is written as a text.
+fn leaves(value: &Value, into: &mut BTreeMap<String, Scalar>) {
     for (name, value) in value.as_object().into_iter().flatten().filter(|(name, _)| *name != "sealed") {
-        match value {
-            serde_json::Value::Object(_) => leaves(value, into),
-            serde_json::Value::String(text) => drop(into.insert(name.clone(), text.clone())),
-            other => drop(into.insert(name.clone(), other.to_string())),
-        }
+        let scalar = match value {
+            Value::Object(_) => {
+                leaves(value, into);
+                continue;
+            }
+            Value::Array(_) => Value::from(value.to_string()),
+            other => other.clone(),
+        };
+        into.insert(name.clone(), Scalar(scalar));
     }
 }
 
@@ -99,7 +105,7 @@ impl AuditAnswer {
         if entry.event.event_type == STATS_CONSIDERED {
             leaves(&serde_json::from_str(&told.unwrap_or_default()).unwrap_or_default(), &mut details);
         } else if let Some(asked) = told {
-            details.insert("asked_for".to_owned(), asked);
+            details.insert("asked_for".to_owned(), Scalar(Value::from(asked)));
         }
         Self {
             id: entry.event.event_id.0,
@@ -114,11 +120,6 @@ impl AuditAnswer {
             details,
         }
     }
-}
-
-/// Whether a text is a type of event, or a family of them.
-pub(crate) fn is_action(text: &str) -> bool {
-    EVENT_TYPES.iter().any(|known| *known == text || known.split_once('.').is_some_and(|(family, _)| family == text))
 }
 
 pub struct AuditApi;
@@ -159,8 +160,7 @@ impl AuditApi {
         app: Data<&Arc<App>>,
         caller: SignedIn,
         /// Only this action, such as `record.submitted`, or a family of them, such as `record`; absent: all.
-        #[oai(validator(max_length = 64))]
-        action: Query<Option<String>>,
+        action: Query<Option<Action>>,
         /// Only entries at this time or later.
         from: Query<Option<DateTime<Utc>>>,
         /// Only entries at this time or earlier.
@@ -171,16 +171,10 @@ impl AuditApi {
         limit: Query<Option<Whole<1, 200>>>,
     ) -> Result<Json<AuditLogAnswer>, Refusal> {
         let page = Page::read(cursor.0.as_deref(), limit.0, 50)?;
-        if action.0.as_deref().is_some_and(|action| !is_action(action)) {
-            return Err(AppError::parameter(
-                "action",
-                &format!("must be one of {}, or a family", EVENT_TYPES.join(", ")),
-            )
-            .into());
-        }
-        let asked = action.0.clone().unwrap_or_default();
+        let action = action.0.map(|action| action.0);
+        let asked = action.clone().unwrap_or_default();
         let filter = AuditFilter {
-            action: action.0,
+            action,
             from: from.0,
             to: to.0,
             before: page.after.as_deref().map(cursor::part).transpose()?,

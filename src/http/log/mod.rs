@@ -1,5 +1,6 @@
 //! The caller's own audit log, and the published log.
 
+pub mod action;
 pub mod audit;
 pub mod published;
 

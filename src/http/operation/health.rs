@@ -7,10 +7,7 @@ use poem_openapi::{Object, OpenApi, payload::Json};
 
 use crate::{
     app::{App, operation::readiness},
-    http::{
-        problem::{Refusal, not_ready},
-        tag::Tag,
-    },
+    http::{problem::Refusal, tag::Tag},
 };
 
 /// The server lives.
@@ -48,6 +45,10 @@ impl HealthApi {
     #[oai(path = "/ready", method = "get", operation_id = "ready_get")]
     async fn ready(&self, app: Data<&Arc<App>>) -> Result<Json<Ready>, Refusal> {
         let lacking: Vec<_> = readiness::lacking(&app.readiness).await.into_iter().map(|need| need.as_str()).collect();
-        if lacking.is_empty() { Ok(Json(Ready { status: "ready".to_owned() })) } else { Err(not_ready(&lacking)) }
+        if lacking.is_empty() {
+            Ok(Json(Ready { status: "ready".to_owned() }))
+        } else {
+            Err(Refusal::not_ready(&lacking))
+        }
     }
 }

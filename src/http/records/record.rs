@@ -389,6 +389,8 @@ impl RecordApi {
     }
 
     /// See a record
+    ///
+    /// One record of the caller's, as it is today.
     #[oai(path = "/:kind/:record_id", method = "get", operation_id = "record_get")]
     async fn get(
         &self,

@@ -9,12 +9,7 @@ use domain::{
     kinds::{DAY_MINUTES, Shape, WORK_DAY, WorkDay},
 };
 use poem::web::Data;
-use poem_openapi::{
-    ApiResponse, Object, OpenApi,
-    param::Query,
-    payload::Json,
-    registry::{MetaSchema, MetaSchemaRef},
-};
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, payload::Json};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -36,7 +31,7 @@ use crate::{
             cursor::{self, Page},
             etag::{Conditions, tag},
             header_field::{HeaderList, IdempotencyKey},
-            input::{Body, Input, days, parse, required},
+            input::{Body, Input, days, parse},
             number::Whole,
         },
         tag::Tag,
@@ -150,13 +145,6 @@ impl WorkDayInput {
 }
 
 impl Input for WorkDayInput {
-    fn complete(schema: &mut MetaSchema) {
-        let one_of_both = |fields: [&'static str; 2]| {
-            MetaSchemaRef::Inline(Box::new(MetaSchema { any_of: fields.map(required).into(), ..MetaSchema::ANY }))
-        };
-        schema.all_of = TIMES.map(one_of_both).into();
-    }
-
     fn faults(day: &Value) -> Vec<Fault> {
         let fault = |[hours, minutes]: [&str; 2]| {
             if day[hours].is_null() && day[minutes].is_null() {

@@ -8,7 +8,7 @@ use context::{Ctx, RequestId, Role, UserId};
 use poem::{FromRequest, Request, RequestBody, Result};
 use poem_openapi::{
     SecurityScheme,
-    auth::{Bearer, BearerAuthorization},
+    auth::{ApiKey, Bearer, BearerAuthorization},
 };
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         App, AppError,
         identity::{account::today, limit},
         log::access,
+        rights::erasure,
     },
     auth::Claims,
     http::{problem::Refusal, request::client::client},
@@ -36,7 +37,7 @@ pub struct Subject(Caller);
 
 /// A guest with a guest's token: nobody in particular, about whom nothing is kept.
 #[derive(SecurityScheme)]
-#[oai(ty = "bearer", bearer_format = "JWT", rename = "guest", checker = "check_guest")]
+#[oai(ty = "api_key", key_in = "header", key_name = "Guest-Token", rename = "guest", checker = "check_guest")]
 pub struct Guest(pub Ctx);
 
 /// Staff of the compliance desk, or an auditor; nobody else.
@@ -114,7 +115,8 @@ fn app(request: &Request) -> Result<&Arc<App>> {
     request.data::<Arc<App>>().ok_or_else(|| poem::Error::from_status(poem::http::StatusCode::INTERNAL_SERVER_ERROR))
 }
 
-fn context(request: &Request) -> Result<Ctx> {
+/// The context of a request before anybody is known to have signed in.
+pub fn context(request: &Request) -> Result<Ctx> {
     let id = request.data::<RequestId>().copied().unwrap_or_else(RequestId::random);
     Ok(Ctx::anonymous(app(request)?.clock.clone(), client(request), id))
 }
@@ -132,15 +134,22 @@ async fn check_subject(request: &Request, bearer: Bearer) -> Result<Caller> {
     if caller.claims.role == Role::Subject { Ok(caller) } else { Err(Refusal::from(AppError::Forbidden).into()) }
 }
 
-async fn check_guest(request: &Request, bearer: Bearer) -> Result<Ctx> {
+async fn check_guest(request: &Request, token: ApiKey) -> Result<Ctx> {
     let ctx = context(request)?;
     let tokens = &app(request)?.tokens;
-    if tokens.verify_guest(&bearer.token, ctx.now()) {
+    if tokens.verify_guest(&token.key, ctx.now()) {
         return Ok(ctx);
     }
     // Whoever is signed in is no guest.
-    let signed_in = tokens.verify(&bearer.token, ctx.now()).is_some();
+    let signed_in = tokens.verify(&token.key, ctx.now()).is_some();
     Err(Refusal::from(if signed_in { AppError::Forbidden } else { AppError::SignedOut }).into())
+}
+
+/// The claims of the access token that a request shows; `None` if it shows none that counts.
+pub fn verified(request: &Request) -> Option<Claims> {
+    let Bearer { token } = Bearer::from_request(request).ok()?;
+    let app = app(request).ok()?;
+    app.tokens.verify(&token, app.clock.now())
 }
 
 /// What is kept of a request with a token, so that its refusal can be recorded.
@@ -158,10 +167,23 @@ impl Signed {
         Some(Self { app: app(request).ok()?.clone(), ctx: context(request).ok()?, token })
     }
 
+    /// The context of the person whom the token names; `None` if the token does not count.
+    fn person(&self) -> Option<Ctx> {
+        let claims = self.app.tokens.verify(&self.token, self.ctx.now())?;
+        Some(self.ctx.for_subject(claims.subject, Some(claims.session)).acting_as(claims.role))
+    }
+
+    /// The refusal of a token whose person was erased; `None` if nobody was.
+    pub async fn refuse_erased(&self) -> Option<Refusal> {
+        match erasure::day_of(&self.app, &self.person()?).await {
+            Ok(day) => day.map(|day| AppError::Erased { day }.into()),
+            Err(error) => Some(error.into()),
+        }
+    }
+
     /// Records a refusal in the log of the person whom the token names.
     pub async fn record_refusal(self, status: u16, path: &str) {
-        let Some(claims) = self.app.tokens.verify(&self.token, self.ctx.now()) else { return };
-        let ctx = self.ctx.for_subject(claims.subject, Some(claims.session)).acting_as(claims.role);
+        let Some(ctx) = self.person() else { return };
         if let Err(error) = access::record_refusal(&self.app, &ctx, status, path).await {
             tracing::error!(%error, "a refusal can't be recorded");
         }

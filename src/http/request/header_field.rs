@@ -25,6 +25,13 @@ pub struct IdempotencyKey(pub Option<String>);
 /// A field whose value is a list; several lines count as one list (RFC 9110, 5.3).
 pub struct HeaderList(pub Option<String>);
 
+impl HeaderList {
+    /// Reads a field that is no parameter of one operation.
+    pub fn read(request: &Request, name: &str) -> Result<Self, Refusal> {
+        list(request, name).map(Self)
+    }
+}
+
 fn lines(request: &Request, name: &str) -> Result<Vec<String>, Refusal> {
     let text = |value: &HeaderValue| value.to_str().map(str::to_owned);
     let lines: Result<Vec<_>, _> = request.headers().get_all(name).iter().map(text).collect();

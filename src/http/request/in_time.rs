@@ -9,7 +9,7 @@ use std::sync::Arc;
 use listen::Connections;
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 
-use crate::http::problem;
+use crate::http::problem::Refusal;
 
 /// The server's connections; `None` if the request came without a server, as in tests.
 fn connections(request: &Request) -> Option<Arc<Connections>> {
@@ -33,6 +33,6 @@ pub async fn limit<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
     };
     match connections.in_time(next.call(request)).await {
         Some(answer) => answer.map(IntoResponse::into_response),
-        None => Err(problem::too_late().into()),
+        None => Err(Refusal::too_late().into()),
     }
 }

@@ -10,7 +10,7 @@ use poem::{Request, RequestBody, Result, error::ReadBodyError, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     payload::{ParsePayload, Payload},
-    registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry},
+    registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry},
     types::{ParseFromJSON, Type},
 };
 use serde_json::Value;
@@ -27,10 +27,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A body whose schema the document states.
 pub trait Input: Type + ParseFromJSON {
-    /// Adds to the documented schema what the derive can't say, such as that one of two fields must be there.
-    fn complete(_: &mut MetaSchema) {}
-
-    /// The faults of a body that no schema can state. Fields that break their own schema count as absent.
+    /// The faults of a body that lie between its fields; `openapi/rules.json` states those that a schema can state.
+    /// Fields that break their own schema count as absent.
     fn faults(_: &Value) -> Vec<Fault> {
         Vec::new()
     }
@@ -39,11 +37,6 @@ pub trait Input: Type + ParseFromJSON {
     fn read(value: Value, faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
         if faults.is_empty() { parse(value) } else { Err(faults) }
     }
-}
-
-/// The part of a schema that demands a field.
-pub fn required(field: &'static str) -> MetaSchemaRef {
-    MetaSchemaRef::Inline(Box::new(MetaSchema { required: vec![field], ..MetaSchema::ANY }))
 }
 
 /// Reads a value that keeps the schema of its type.
@@ -88,7 +81,6 @@ impl<T: Input> Payload for Body<T> {
 
     fn register(registry: &mut Registry) {
         T::register(registry);
-        registry.schemas.get_mut(T::name().as_ref()).into_iter().for_each(T::complete);
     }
 }
 

@@ -9,6 +9,7 @@ pub mod filter;
 pub mod header_field;
 pub mod in_time;
 pub mod input;
+pub mod limit;
 pub mod number;
 pub mod patch;
 pub mod target;

@@ -3,9 +3,10 @@
 //!
 //! Promises: only parameters that are UTF-8 without control characters reach an operation. PostgreSQL stores no U+0000,
 //! and a reader that replaces bytes that it can't decode would look for something else than what was asked for.
-//! Refuses, by the parameter's name: bytes that are not UTF-8 and a name that stands there twice (400, because two
-//! readers may take two different values), and control characters, names that the operation does not know, and values
-//! that break the schema (422, all at once, as in bodies).
+//! Refuses other bytes in a path (404, because nothing has such a name) and in a query, by the parameter's name: bytes
+//! that are not UTF-8 and a name that stands there twice (400, because two readers may take two different values), and
+//! control characters, names that the operation does not know, and values that break the schema (422, all at once, as
+//! in bodies).
 
 use std::sync::Arc;
 
@@ -37,8 +38,11 @@ pub async fn check<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
 fn read(path: &Path, method: &str, uri: &Uri) -> Result<(), Refusal> {
     let mut faults = Vec::new();
     let operation = path.operation(method);
-    for (name, segment) in path.parameters(uri.path()) {
-        text(name, decode(segment, false), &mut faults)?;
+    for (_, segment) in path.parameters(uri.path()) {
+        let is_plain = |text: String| !text.chars().any(char::is_control);
+        if !String::from_utf8(decode(segment, false)).is_ok_and(is_plain) {
+            return Err(AppError::NotFound("resource").into());
+        }
     }
     let mut seen: Vec<Vec<u8>> = Vec::new();
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());

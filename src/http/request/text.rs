@@ -3,16 +3,17 @@
 
 use std::{borrow::Cow, marker::PhantomData};
 
-use chrono::Datelike;
+use chrono::{Datelike, NaiveDate};
 use domain::{
     desk::breach,
     kinds::{WorkProfile, instant, normalise_address},
+    quarter::Quarter,
     schema::Format,
     text::Reason,
 };
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
+    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
 };
 use serde_json::Value;
 
@@ -62,6 +63,9 @@ pub struct OwnWords;
 /// The name of the controller's own file on a breach.
 pub struct BreachReference;
 
+/// A quarter such as `2025-Q1`, or a date.
+pub struct QuarterOrDate;
+
 /// Every form that a request may have to keep.
 pub const FORMATS: &[Format] = &[
     format::<Email>(),
@@ -72,6 +76,7 @@ pub const FORMATS: &[Format] = &[
     format::<StatedReason>(),
     format::<OwnWords>(),
     format::<BreachReference>(),
+    format::<QuarterOrDate>(),
     Format { name: "date-time", check: check_time },
 ];
 
@@ -87,12 +92,10 @@ fn check<F: Form>(text: &str) -> Result<(), Cow<'static, str>> {
     F::read(text).map(drop)
 }
 
-/// Refuses a time outside the years 1970 to 9999, and a leap second, because PostgreSQL would take it for the second
-/// after it.
+/// Refuses a leap second, because PostgreSQL would take it for the second after it.
 fn check_time(text: &str) -> Result<(), Cow<'static, str>> {
-    let sound = instant(text).is_some_and(|time| (1970..=9999).contains(&time.year()));
-    let fault = "must be a time of the years 1970 to 9999, such as 2026-01-15T09:30:00Z";
-    if sound { Ok(()) } else { Err(fault.into()) }
+    let sound = instant(text).is_some_and(|time| (0..=9999).contains(&time.year()));
+    if sound { Ok(()) } else { Err("must be a time such as 2026-01-15T09:30:00Z".into()) }
 }
 
 impl Form for Email {
@@ -170,6 +173,17 @@ impl Form for BreachReference {
     }
 }
 
+impl Form for QuarterOrDate {
+    const FORMAT: &'static str = "quarter-or-date";
+    const LEAST: usize = 7;
+    const MOST: usize = 10;
+    const PATTERN: Option<&'static str> = Some("^[0-9]{4}-(Q[1-4]|[0-9]{2}-[0-9]{2})$");
+    fn read(text: &str) -> Read {
+        let is_one = text.parse::<Quarter>().is_ok() || text.parse::<NaiveDate>().is_ok();
+        if is_one { Ok(text.to_owned()) } else { Err("must be a quarter such as 2025-Q1, or a date".into()) }
+    }
+}
+
 impl<F> Text<F> {
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), form: PhantomData }
@@ -206,6 +220,12 @@ impl<F: Form> ParseFromJSON for Text<F> {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         let value = value.unwrap_or_default();
         let text = value.as_str().ok_or_else(|| ParseError::custom("is not a text"))?;
+        F::read(text).map(Self::new).map_err(ParseError::custom)
+    }
+}
+
+impl<F: Form> ParseFromParameter for Text<F> {
+    fn parse_from_parameter(text: &str) -> ParseResult<Self> {
         F::read(text).map(Self::new).map_err(ParseError::custom)
     }
 }

@@ -10,11 +10,7 @@ use domain::{
     rights::consent::{Notice, Purpose},
 };
 use poem::web::Data;
-use poem_openapi::{
-    Object, OpenApi,
-    param::Path,
-    payload::{Attachment, Json},
-};
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json};
 use projections::rights::consent::ConsentRow;
 use uuid::Uuid;
 
@@ -25,6 +21,7 @@ use crate::{
         rights::{consent, decision::notice_hash, receipt},
     },
     http::{
+        json_ld::JsonLd,
         problem::Refusal,
         request::{
             caller::SignedIn,
@@ -104,6 +101,19 @@ pub struct ConsentHistory {
 
 impl Input for ConsentDecision {}
 
+/// A receipt.
+#[derive(ApiResponse)]
+pub enum ReceiptAnswer {
+    /// The signed receipt.
+    #[oai(status = 200)]
+    Ok(
+        JsonLd,
+        /// The name under which to save the receipt.
+        #[oai(header = "Content-Disposition")]
+        String,
+    ),
+}
+
 pub struct ConsentApi;
 
 #[OpenApi(prefix_path = "/v1/consents", tag = "Tag::Consent")]
@@ -179,11 +189,11 @@ impl ConsentApi {
         caller: SignedIn,
         /// The id of the receipt, as the history names it.
         receipt_id: Path<Uuid>,
-    ) -> Result<Attachment<Vec<u8>>, Refusal> {
+    ) -> Result<ReceiptAnswer, Refusal> {
         let (receipt, keys) = receipt::get(&app, caller.ctx(), EventId(receipt_id.0)).await?;
         access::note_read(&app, caller.ctx(), keys, "receipt", 1, String::new()).await?;
-        let text = serde_json::to_vec_pretty(&receipt).expect("a receipt can be written as JSON");
-        Ok(Attachment::new(text).filename(format!("consent-receipt-{}.jsonld", receipt_id.0)))
+        let name = format!("attachment; filename=\"consent-receipt-{}.jsonld\"", receipt_id.0);
+        Ok(ReceiptAnswer::Ok(JsonLd(receipt), name))
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::{io, ops::Range};
 
+use domain::rights::export::ExportFormat;
 use futures_util::stream::BoxStream;
 use poem::{IntoResponse, Response};
 use poem_openapi::{
-    ApiResponse,
+    ApiResponse, ResponseContent,
     payload::Payload,
     registry::{MetaSchema, MetaSchemaRef},
 };
@@ -13,7 +14,7 @@ use poem_openapi::{
 use crate::{
     app::rights::download::ExportFile,
     http::{
-        problem::{ProblemJson, Refusal, outside_of_file},
+        problem::Refusal,
         request::{
             etag::{Conditions, Reading, Tag},
             header_field::HeaderText,
@@ -96,32 +97,56 @@ fn one_range(text: &str) -> Option<(Option<u64>, Option<u64>)> {
 }
 
 /// The bytes of a file, which are opened while they are sent.
-pub struct FileBody {
-    media_type: &'static str,
-    stream: BoxStream<'static, io::Result<Vec<u8>>>,
+type FileStream = BoxStream<'static, io::Result<Vec<u8>>>;
+
+/// An export as JSON.
+pub struct JsonFile(FileStream);
+
+/// An export as a zip of tables.
+pub struct ZipFile(FileStream);
+
+/// An export in its format.
+#[derive(ResponseContent)]
+pub enum FileContent {
+    Json(JsonFile),
+    Zip(ZipFile),
 }
 
-impl Payload for FileBody {
-    const CONTENT_TYPE: &'static str = "application/octet-stream";
+impl Payload for JsonFile {
+    const CONTENT_TYPE: &'static str = "application/json";
 
     fn schema_ref() -> MetaSchemaRef {
-        MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")))
+        MetaSchemaRef::Inline(Box::new(MetaSchema::new("object")))
     }
 }
 
-impl IntoResponse for FileBody {
+impl Payload for ZipFile {
+    const CONTENT_TYPE: &'static str = "application/zip";
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary")))
+    }
+}
+
+impl IntoResponse for JsonFile {
     fn into_response(self) -> Response {
-        Response::builder().content_type(self.media_type).body(poem::Body::from_bytes_stream(self.stream))
+        Response::builder().content_type(Self::CONTENT_TYPE).body(poem::Body::from_bytes_stream(self.0))
+    }
+}
+
+impl IntoResponse for ZipFile {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(Self::CONTENT_TYPE).body(poem::Body::from_bytes_stream(self.0))
     }
 }
 
 /// The answer to a download.
 #[derive(ApiResponse)]
 pub enum Download {
-    /// The whole file, with the media type of its format: `application/json` or `application/zip`.
+    /// The whole file, in its format.
     #[oai(status = 200)]
     Whole(
-        FileBody,
+        FileContent,
         /// The file's tag.
         #[oai(header = "ETag")]
         String,
@@ -138,7 +163,7 @@ pub enum Download {
     /// The range that was asked for.
     #[oai(status = 206)]
     Part(
-        FileBody,
+        FileContent,
         /// The file's tag.
         #[oai(header = "ETag")]
         String,
@@ -159,20 +184,15 @@ pub enum Download {
         #[oai(header = "ETag")]
         String,
     ),
-    /// The file does not have these bytes.
-    #[oai(status = 416)]
-    Outside(
-        ProblemJson,
-        /// How many bytes the file has.
-        #[oai(header = "Content-Range")]
-        String,
-    ),
 }
 
 impl Download {
     /// The file, or a part of it.
-    pub fn of(file: &ExportFile, span: Option<Range<u64>>, stream: BoxStream<'static, io::Result<Vec<u8>>>) -> Self {
-        let body = FileBody { media_type: file.media_type, stream };
+    pub fn of(file: &ExportFile, span: Option<Range<u64>>, stream: FileStream) -> Self {
+        let body = match file.format {
+            ExportFormat::Json => FileContent::Json(JsonFile(stream)),
+            ExportFormat::Csv => FileContent::Zip(ZipFile(stream)),
+        };
         let (tag, name) = (tag(file), format!("attachment; filename=\"{}\"", file.name));
         match span {
             None => Self::Whole(body, tag, file.size, name, "bytes".to_owned()),
@@ -186,11 +206,6 @@ impl Download {
     /// The answer that the caller has the file already.
     pub fn unchanged(file: &ExportFile) -> Self {
         Self::Unchanged(tag(file))
-    }
-
-    /// The answer that the file does not have these bytes.
-    pub fn outside(file: &ExportFile) -> Self {
-        Self::Outside(outside_of_file(), format!("bytes */{}", file.size))
     }
 }
 

@@ -309,7 +309,7 @@ impl ExportApi {
         let span = match wishes.ask(&file.etag, file.size) {
             RangeAnswer::Failed => return Err(AppError::PreconditionFailed.into()),
             RangeAnswer::Unchanged => return Ok(Download::unchanged(&file)),
-            RangeAnswer::Outside => return Ok(Download::outside(&file)),
+            RangeAnswer::Outside => return Err(Refusal::outside_of_file(file.size)),
             RangeAnswer::Whole => None,
             RangeAnswer::Part(span) => Some(span),
         };

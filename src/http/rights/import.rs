@@ -115,7 +115,7 @@ async fn arrive(body: Body) -> Result<(Vec<u8>, Held)> {
             return Err(ReadBodyError::PayloadTooLarge.into());
         }
         let needed_kib = u32::try_from(length.div_ceil(1024)).expect("a document is smaller than 4 TiB");
-        let full = |_| Refusal::from(AppError::Limited { retry_after_s: RETRY_AFTER_S });
+        let full = |_| Refusal::from(AppError::Limited { retry_after_s: RETRY_AFTER_S, left: None });
         let more = ARRIVED_KIB.try_acquire_many(needed_kib - held_kib).map_err(full)?;
         match &mut held {
             Some(held) => held.merge(more),

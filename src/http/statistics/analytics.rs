@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use context::{Ctx, RequestId};
 use domain::{
     Choice, Specialty, StateCode,
@@ -11,7 +11,7 @@ use domain::{
 };
 use poem::web::Data;
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
+    ApiResponse, Object, OpenApi, ResponseContent,
     param::Query,
     payload::{Json, PlainText},
 };
@@ -24,6 +24,7 @@ use crate::{
     },
     http::{
         problem::Refusal,
+        request::text::{QuarterOrDate, Text},
         statistics::parameters::Parameters,
         table,
         tag::Tag,
@@ -220,21 +221,21 @@ impl Period {
     }
 }
 
+/// Published cells, as JSON or as CSV.
+#[derive(ResponseContent)]
+pub enum StatisticsContent {
+    Json(Json<Statistics>),
+    #[oai(content_type = "text/csv")]
+    Csv(PlainText<String>),
+}
+
 /// Published cells, in the format that was asked for.
 #[derive(ApiResponse)]
 pub enum StatisticsAnswer {
-    /// As JSON.
+    /// The cells; as CSV, with the columns' names in the first line.
     #[oai(status = 200)]
-    Json(
-        Json<Statistics>,
-        /// For how long the answer may be cached.
-        #[oai(header = "Cache-Control")]
-        String,
-    ),
-    /// As CSV, with the columns' names in the first line.
-    #[oai(status = 200, content_type = "text/csv")]
-    Csv(
-        PlainText<String>,
+    Ok(
+        StatisticsContent,
         /// For how long the answer may be cached.
         #[oai(header = "Cache-Control")]
         String,
@@ -256,41 +257,32 @@ pub enum Cached<T: poem_openapi::types::ToJSON> {
 
 impl StatisticsAnswer {
     fn new(answer: Statistics, as_csv: bool) -> Result<Self, AppError> {
-        let cached = CACHED.to_owned();
-        if as_csv {
-            Ok(Self::Csv(PlainText(table::csv(&answer.stats, csv::Terminator::Any(b'\n'))?), cached))
-        } else {
-            Ok(Self::Json(Json(answer), cached))
-        }
+        let content = match as_csv {
+            true => StatisticsContent::Csv(PlainText(table::csv(&answer.stats, csv::Terminator::Any(b'\n'))?)),
+            false => StatisticsContent::Json(Json(answer)),
+        };
+        Ok(Self::Ok(content, CACHED.to_owned()))
     }
 }
 
 /// What the parameters ask for.
 struct Wish {
-    from: Option<String>,
-    to: Option<String>,
+    from: Option<Text<QuarterOrDate>>,
+    to: Option<Text<QuarterOrDate>>,
     format: TableFormat,
     suppressed: bool,
 }
 
 impl Wish {
-    /// Reads a bound, given as a quarter or a date. Refuses a quarter that is not over, because nothing of it can be
-    /// published.
-    fn bound(name: &str, text: Option<&str>, today: NaiveDate, is_end: bool) -> Result<Option<NaiveDate>, AppError> {
-        let Some(text) = text else { return Ok(None) };
-        let quarter: Option<Quarter> = text.parse().ok();
-        if quarter.is_some_and(|quarter| quarter.last_day() >= today) {
-            return Err(AppError::parameter(name, "is a quarter that is not over"));
-        }
+    /// The day that a bound means; a quarter means its first day or, as the end, its last.
+    fn day(bound: &str, is_end: bool) -> Option<NaiveDate> {
         let of_quarter = |quarter: Quarter| if is_end { quarter.last_day() } else { quarter.first_day() };
-        let date = quarter.map(of_quarter).or_else(|| text.parse().ok());
-        let date = date.filter(|date| (1970..=9999).contains(&date.year()));
-        date.map(Some).ok_or_else(|| AppError::parameter(name, "must be a quarter such as 2025-Q1, or a date"))
+        bound.parse().map(of_quarter).ok().or_else(|| bound.parse().ok())
     }
 
-    fn asked(&self, today: NaiveDate) -> Result<PublishedFilter, AppError> {
-        let from = Self::bound("from", self.from.as_deref(), today, false)?;
-        let to = Self::bound("to", self.to.as_deref(), today, true)?;
+    fn asked(&self) -> Result<PublishedFilter, AppError> {
+        let from = self.from.as_deref().and_then(|bound| Self::day(bound, false));
+        let to = self.to.as_deref().and_then(|bound| Self::day(bound, true));
         if from.zip(to).is_some_and(|(from, to)| from > to) {
             return Err(AppError::parameter("from", "must not lie after `to`"));
         }
@@ -321,7 +313,7 @@ fn newest_of(releases: Vec<PaidRelease>, asked: &PublishedFilter) -> Vec<Release
 /// Reads the published cells and, if they are asked for, the cells that are not published.
 async fn read(app: &App, tables: &[Table], wish: &Wish, more: PublishedFilter) -> Result<StatisticsAnswer, Refusal> {
     let ctx = &nobody(app);
-    let times = wish.asked(ctx.now().date_naive())?;
+    let times = wish.asked()?;
     let asked = PublishedFilter { from: times.from, to: times.to, ..more };
     let (releases, hospitals) = release::releases(app, ctx).await?;
     let releases = newest_of(releases, &asked);
@@ -383,9 +375,9 @@ impl AnalyticsApi {
         specialty: Query<Option<OneOf<Specialty>>>,
         /// From this quarter on, such as `2025-Q1`, or from quarters that begin on this date or later; absent: no
         /// bound.
-        from: Query<Option<String>>,
+        from: Query<Option<Text<QuarterOrDate>>>,
         /// To this quarter, or to quarters that end on this date or earlier; absent: no bound.
-        to: Query<Option<String>>,
+        to: Query<Option<Text<QuarterOrDate>>>,
         /// If absent, `json`.
         format: Query<Option<OneOf<TableFormat>>>,
         /// Whether to list the cells of which nothing is published; if absent, they are not listed.
@@ -412,9 +404,9 @@ impl AnalyticsApi {
         state: Query<Option<OneOf<StateCode>>>,
         /// From this quarter on, such as `2025-Q1`, or from quarters that begin on this date or later; absent: no
         /// bound.
-        from: Query<Option<String>>,
+        from: Query<Option<Text<QuarterOrDate>>>,
         /// To this quarter, or to quarters that end on this date or earlier; absent: no bound.
-        to: Query<Option<String>>,
+        to: Query<Option<Text<QuarterOrDate>>>,
         /// If absent, `json`.
         format: Query<Option<OneOf<TableFormat>>>,
         /// Whether to list the cells of which nothing is published; if absent, they are not listed.
@@ -437,9 +429,9 @@ impl AnalyticsApi {
         hospital_id: Query<Option<String>>,
         /// From this quarter on, such as `2025-Q1`, or from quarters that begin on this date or later; absent: no
         /// bound.
-        from: Query<Option<String>>,
+        from: Query<Option<Text<QuarterOrDate>>>,
         /// To this quarter, or to quarters that end on this date or earlier; absent: no bound.
-        to: Query<Option<String>>,
+        to: Query<Option<Text<QuarterOrDate>>>,
         /// If absent, `json`.
         format: Query<Option<OneOf<TableFormat>>>,
         /// Whether to list the cells of which nothing is published; if absent, they are not listed.

@@ -1,0 +1,223 @@
+//! What the document says of answers: the refusals that an operation can answer with, each written once for all
+//! operations, and the header fields that all answers carry.
+//!
+//! Most refusals follow from the form of an operation: whether it has a body, conditions, or a limit. Whether it can
+//! answer 401, 403, 404 or 409 is listed in `openapi/refusals.json`; `tests/answers.rs` compares the list with what the
+//! server answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::http::{document::operations, problem::PROBLEM_JSON, request::limit::is_limited};
+
+/// The refusals of each operation that do not follow from its form, by the operation's id.
+const REFUSALS: &str = include_str!("../../../openapi/refusals.json");
+
+/// A refusal as all operations document it.
+struct Shared {
+    status: u16,
+    name: &'static str,
+    description: &'static str,
+    /// The header field that tells more.
+    field: Option<&'static str>,
+}
+
+const fn shared(status: u16, name: &'static str, description: &'static str) -> Shared {
+    Shared { status, name, description, field: None }
+}
+
+const SHARED: [Shared; 14] = [
+    shared(400, "Malformed", "The request is malformed: not JSON, or a part of it that can't be read."),
+    Shared {
+        field: Some("WWW-Authenticate"),
+        ..shared(401, "SignedOut", "Nobody is signed in, or no longer; or the code or refresh token is refused.")
+    },
+    Shared {
+        field: Some("Retry-After"),
+        ..shared(403, "Forbidden", "Consent is missing, the role may not do this, or the account is suspended.")
+    },
+    shared(404, "Missing", "There is no such thing, or it is not the caller's."),
+    shared(408, "TooSlow", "The body took too long to arrive; the connection is closed."),
+    shared(409, "Conflict", "The present state does not allow this, or the same request is being worked on."),
+    shared(412, "Changed", "The present version is not one that the request demands."),
+    shared(413, "TooLarge", "The body is too large; the connection is closed."),
+    shared(415, "UnsupportedMediaType", "The media type of the body is not one that the operation takes."),
+    Shared {
+        field: Some("Content-Range"),
+        ..shared(416, "Outside", "The file does not have the bytes that were asked for.")
+    },
+    shared(422, "Invalid", "Fields are wrong, or an idempotency key was used with another body."),
+    Shared { field: Some("Retry-After"), ..shared(429, "Limited", "Too many requests.") },
+    shared(500, "Failed", "A fault of the server."),
+    Shared { field: Some("Retry-After"), ..shared(503, "Unavailable", "The service can't answer now.") },
+];
+
+/// Header fields that answers of many operations carry: name, schema, description.
+fn fields() -> Map<String, Value> {
+    let text = || json!({ "type": "string" });
+    let seconds = || json!({ "type": "integer", "format": "int64", "minimum": 1 });
+    let fields = [
+        (
+            "X-Request-Id",
+            json!({ "type": "string", "format": "uuid" }),
+            "The id of the request, also in its audit entry.",
+        ),
+        (
+            "RateLimit",
+            text(),
+            "How many requests the limit still allows, and in how many seconds it resets; absent if the operator set no limit.",
+        ),
+        (
+            "RateLimit-Policy",
+            text(),
+            "The quota of the limit, and its window in seconds; absent if the operator set no limit.",
+        ),
+        ("Retry-After", seconds(), "How many seconds to wait before the next try; absent if waiting does not help."),
+        ("WWW-Authenticate", text(), "How to authenticate: with a bearer token (RFC 6750)."),
+        ("Content-Range", text(), "How many bytes the file has."),
+        ("ETag", text(), "The tag of the answer, for `If-None-Match`."),
+    ];
+    let field = |(name, schema, description): (&str, Value, &str)| {
+        (name.to_owned(), json!({ "description": description, "schema": schema }))
+    };
+    fields.map(field).into_iter().collect()
+}
+
+/// The header fields of every answer.
+const OF_ALL: [&str; 1] = ["X-Request-Id"];
+/// The header fields of every answer of an operation that counts requests.
+const OF_LIMITED: [&str; 2] = ["RateLimit", "RateLimit-Policy"];
+/// The header field by which an answer can be asked for again, and the status if nothing has changed.
+const CONDITION: &str = "If-None-Match";
+const UNCHANGED: &str = "304";
+
+/// Completes the answers of all operations.
+///
+/// # Panics
+/// Panics if `openapi/refusals.json` does not name exactly the operations of the document.
+pub fn complete(document: &mut Value) {
+    let mut refusals: BTreeMap<String, BTreeSet<u16>> = serde_json::from_str(REFUSALS).expect("the refusals are JSON");
+    let mut used = BTreeSet::new();
+    for (path, method, operation) in operations(document) {
+        let id = operation["operationId"].as_str().unwrap_or_default();
+        let listed = refusals.remove(id).unwrap_or_else(|| panic!("openapi/refusals.json does not name {id}"));
+        let is_limited = is_limited(path);
+        if method == "get" {
+            allow_condition(operation);
+        }
+        operation["responses"].as_object_mut().expect("answers").remove("default");
+        complete_successes(operation, is_limited);
+        let statuses = listed.into_iter().chain(of_form(operation)).chain(is_limited.then_some(429));
+        for status in statuses {
+            let shared = SHARED.iter().find(|shared| shared.status == status).expect("a refusal that is described");
+            operation["responses"][status.to_string()] = refer("responses", shared.name);
+            used.insert(status);
+        }
+    }
+    assert!(refusals.is_empty(), "openapi/refusals.json names what is no operation: {refusals:?}");
+    let responses = SHARED.iter().filter(|shared| used.contains(&shared.status)).map(Shared::response);
+    document["components"]["responses"] = responses.collect();
+    document["components"]["headers"] = Value::Object(fields());
+}
+
+/// The refusals that follow from the form of an operation.
+fn of_form(operation: &Map<String, Value>) -> Vec<u16> {
+    let has = |name: &str| parameters(operation).any(|parameter| parameter["name"] == name);
+    let of_body: &[u16] = if operation.contains_key("requestBody") { &[408, 413, 415] } else { &[] };
+    let of_condition: &[u16] = if has("If-Match") { &[412] } else { &[] };
+    let of_range: &[u16] = if has("Range") { &[416] } else { &[] };
+    [&[400, 422, 500, 503], of_body, of_condition, of_range].concat()
+}
+
+fn parameters(operation: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    operation.get("parameters").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Says that an answer can be asked for on the condition that it has changed, where the operation does not say so
+/// itself.
+fn allow_condition(operation: &mut Map<String, Value>) {
+    if parameters(operation).any(|parameter| parameter["name"] == CONDITION) {
+        return;
+    }
+    let parameter = json!({
+        "name": CONDITION, "in": "header", "required": false, "schema": { "type": "string" },
+        "description": "Tags of answers that the caller has; if the answer has one of them, it is 304 without a body.",
+    });
+    match operation.entry("parameters").or_insert_with(|| json!([])).as_array_mut() {
+        Some(parameters) => parameters.push(parameter),
+        None => unreachable!("parameters are a list"),
+    }
+    operation["responses"][UNCHANGED] = json!({ "description": "The caller has this answer already." });
+    for status in ["200", UNCHANGED] {
+        operation["responses"][status]["headers"]["ETag"] = refer("headers", "ETag");
+    }
+}
+
+/// Names the header fields as their standards write them, and adds those that all answers carry.
+fn complete_successes(operation: &mut Map<String, Value>, is_limited: bool) {
+    for response in operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        let written = response["headers"].take();
+        let written = written.as_object().into_iter().flatten();
+        let own = written.map(|(name, field)| (standard_name(name), field.clone()));
+        let more = OF_ALL.iter().chain(OF_LIMITED.iter().filter(|_| is_limited));
+        let all: Map<String, Value> =
+            more.map(|name| ((*name).to_owned(), refer("headers", name))).chain(own).collect();
+        response["headers"] = Value::Object(all);
+    }
+}
+
+/// The framework writes the names of header fields in capitals.
+fn standard_name(name: &str) -> String {
+    match name {
+        "ETAG" | "ETag" => "ETag".to_owned(),
+        "RATELIMIT" => "RateLimit".to_owned(),
+        "RATELIMIT-POLICY" => "RateLimit-Policy".to_owned(),
+        other => other.split('-').map(capitalised).collect::<Vec<_>>().join("-"),
+    }
+}
+
+fn capitalised(word: &str) -> String {
+    let (first, rest) = word.split_at(word.len().min(1));
+    first.to_uppercase() + &rest.to_lowercase()
+}
+
+impl Shared {
+    fn response(&self) -> (String, Value) {
+        let names = OF_ALL.iter().chain(&OF_LIMITED).chain(&self.field);
+        let headers: Map<String, Value> = names.map(|name| ((*name).to_owned(), refer("headers", name))).collect();
+        let content = json!({ PROBLEM_JSON: { "schema": refer("schemas", "Problem") } });
+        (self.name.to_owned(), json!({ "description": self.description, "headers": headers, "content": content }))
+    }
+}
+
+fn refer(kind: &str, name: &str) -> Value {
+    json!({ "$ref": format!("#/components/{kind}/{name}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_follow_from_the_form_of_an_operation() {
+        let of = |operation: Value| of_form(operation.as_object().expect("an operation"));
+        assert_eq!(of(json!({})), [400, 422, 500, 503]);
+        assert_eq!(of(json!({ "parameters": [{ "name": "limit" }] })), [400, 422, 500, 503]);
+        let changed = json!({ "requestBody": {}, "parameters": [{ "name": "If-Match" }] });
+        assert_eq!(of(changed), [400, 422, 500, 503, 408, 413, 415, 412]);
+        assert_eq!(of(json!({ "parameters": [{ "name": "Range" }] })), [400, 422, 500, 503, 416]);
+    }
+
+    #[test]
+    fn header_fields_are_named_as_their_standards_write_them() {
+        for (written, name) in [
+            ("ETAG", "ETag"),
+            ("LOCATION", "Location"),
+            ("RATELIMIT-POLICY", "RateLimit-Policy"),
+            ("CONTENT-DISPOSITION", "Content-Disposition"),
+        ] {
+            assert_eq!(standard_name(written), name);
+        }
+    }
+}
