@@ -6,3 +6,8 @@ use domain::Choice;
 pub(crate) fn choice<C: Choice>(text: &str) -> C {
     C::parse(text).expect("the table allows no other value")
 }
+
+/// The same for a column that may be empty.
+pub(crate) fn choice_if_any<C: Choice>(text: Option<&str>) -> Option<C> {
+    text.map(choice)
+}

@@ -4,12 +4,14 @@
 //! move sealed bytes, so they need no key; values are unsealed elsewhere, before they are shown. Catch-up read models
 //! follow behind the commands and apply each event once.
 
+pub mod answer;
 pub mod catch_up;
 mod choice;
 pub mod desk;
 pub mod identity;
 pub mod log;
 pub mod operation;
+pub mod page;
 pub mod rebuild;
 pub mod records;
 pub mod rights;

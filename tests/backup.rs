@@ -232,7 +232,7 @@ async fn a_restore_keeps_the_end_of_a_grace_that_a_suspension_prolonged() {
     depot.take(&world, "old").await;
     let end = async |app: &App| {
         let ctx = &Ctx::system(app.clock.clone()).for_subject(subject, None);
-        let (requests, _) = deletion::list(app, ctx).await.expect("read");
+        let (requests, ..) = deletion::list(app, ctx, &projections::page::Page::all()).await.expect("read");
         requests[0].row.grace_ends_at.expect("it is confirmed")
     };
     let earlier = end(&world.app).await;

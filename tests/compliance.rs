@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use lethe::app::desk::compliance;
 use poem::{http::StatusCode, test::TestResponse};
-use projections::desk::compliance::TrailFilter;
+use projections::{desk::compliance::TrailFilter, page::Page};
 use serde_json::{Value, json};
 
 use crate::{
@@ -225,14 +225,16 @@ async fn a_trail_pages_in_the_order_of_numbers() {
     let world = World::new().await;
     number_transactions(&world).await;
     let now = world.clock.now();
-    let (mut after, mut found) = ((0, 0), Vec::new());
+    let (from, to) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
+    let filter = TrailFilter { from, to, action: None, subject: None, role: None };
+    let (mut page, mut found) = (Page { after: None, limit: Some(7) }, Vec::new());
     loop {
-        let (from, to) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
-        let filter = TrailFilter { from, to, action: None, subject: None, role: None, after, limit: 7 };
-        let page = compliance::trail(&world.app, &filter).await.expect("listed");
-        let Some(last) = page.last() else { break };
-        after = (last.position.txid, last.position.position);
-        found.extend(page.iter().map(|row| row.position.txid));
+        let (rows, next) = compliance::trail(&world.app, &filter, &page).await.expect("listed");
+        found.extend(rows.iter().map(|row| row.position.txid));
+        page.after = next;
+        if next.is_none() {
+            break;
+        }
     }
     assert_eq!(found, (1..=120).map(|n| 2 * n).collect::<Vec<u64>>());
 }

@@ -400,7 +400,7 @@ impl<'w> Case<'w> {
             Step::Request => {
                 let kinds = (self.scope == Scope::Partial).then(|| vec!["work_day".to_owned()]);
                 let filter = Filter { kinds, ..Filter::default() };
-                if deletion::request(app, &self.ctx, self.scope, filter, None).await.is_ok() {
+                if deletion::request(app, &self.ctx, self.scope, filter, None, None).await.is_ok() {
                     self.token = self.world.mailed_token(&self.email).await;
                     (self.open, self.confirmed) = (true, None);
                 }
@@ -408,7 +408,7 @@ impl<'w> Case<'w> {
             Step::Confirm { right_token, right_phrase } => {
                 let token = if *right_token { self.token.clone() } else { "y".repeat(43) };
                 let phrase = if *right_phrase { self.scope.phrase() } else { "delete" };
-                let outcome = deletion::confirm(app, &self.ctx, &token, phrase).await;
+                let outcome = deletion::confirm(app, &self.ctx, &token, phrase, None).await;
                 if outcome.is_ok() {
                     assert!(*right_token && *right_phrase && self.open, "confirmed without token, phrase and request");
                     self.open = false;
@@ -513,7 +513,7 @@ async fn submit_on(app: &App, ctx: &Ctx) -> Result<usize, AppError> {
         today: ctx.now().date_naive(),
         faults: Vec::new(),
     };
-    record::submit(app, ctx, &batch, None).await.map(|outcomes| outcomes.len())
+    record::submit(app, ctx, &batch, None).await.map(|outcomes| outcomes.value.len())
 }
 
 /// A command that writes shares the person's lock, and a command that decides over the person takes it alone. So each
@@ -538,7 +538,7 @@ async fn confirmation_and_erasure_wait_for_what_is_in_flight_and_leave_nothing_r
     until_one_waits(&client, "relation").await;
     let confirming = tokio::spawn({
         let (app, ctx, token) = (world.app.clone(), ctx.clone(), token.clone());
-        async move { deletion::confirm(&app, &ctx, &token, Scope::Full.phrase()).await.map(drop) }
+        async move { deletion::confirm(&app, &ctx, &token, Scope::Full.phrase(), None).await.map(drop) }
     });
     until_one_waits(&client, "advisory").await;
     let confirmed = "SELECT count(*) FROM read.deletions WHERE subject_id = $1 AND state = 'confirmed'";

@@ -606,8 +606,8 @@ fn an_export_equals_a_fold_of_the_persons_events() {
         for step in &steps {
             step.take(&world, &ctx).await;
         }
-        let request = export::request(&world.app, &ctx, Scope::Full, ExportFormat::Json, Filter::default()).await;
-        let id = request.expect("taken").row.export.to_string();
+        let request = export::request(&world.app, &ctx, Scope::Full, ExportFormat::Json, Filter::default(), None).await;
+        let id = request.expect("taken").value.row.export.to_string();
         run_due(&world.app).await.expect("jobs run");
         let document: Value = serde_json::from_slice(&download(&world, &person, &id).await).expect("JSON");
         let mut found = BTreeMap::new();

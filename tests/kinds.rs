@@ -81,7 +81,7 @@ async fn a_new_kind_needs_nothing_but_itself() {
     let today = world.clock.now().date_naive();
     let submit = async |submissions: &[Submission]| {
         let batch = Batch { operation: "record_submit", kind: BLOOD_PRESSURE, submissions, today, faults: Vec::new() };
-        record::submit(&world.app, ctx, &batch, None).await
+        record::submit(&world.app, ctx, &batch, None).await.map(|submitted| submitted.value)
     };
     let list = async |range: Option<(NaiveDate, NaiveDate)>| -> Vec<Value> {
         let range = range.map(|(first, last)| Days { first, last, zone: chrono_tz::Tz::UTC });

@@ -41,7 +41,7 @@ use lethe::{
     jobs::run_due,
 };
 use poem::http::StatusCode;
-use projections::REBUILDS;
+use projections::{REBUILDS, page::Page};
 use rand::RngExt;
 use serde_json::json;
 use tokio_postgres::error::SqlState;
@@ -219,15 +219,15 @@ async fn every_sort_of_staff_event(world: &World) {
         affected: None,
     };
     let open = BreachCommand::Open { aware_at: world.clock.now(), facts };
-    breach::decide(&world.app, staff, "breach_open", EventId::random().0, open).await.expect("opened");
+    breach::decide(&world.app, staff, "breach_open", (EventId::random().0, open), None).await.expect("opened");
     let outcome = DrillResult { at: world.clock.now(), holds: 1, fails: 0, not_examined: 0 };
     compliance::drill_record(&world.app, outcome).await.expect("recorded");
     let carla = subject_of(world, &carla).await;
     let ctx = Ctx::job(world.clock.clone(), SubjectId(carla));
-    deletion::request(&world.app, &ctx, Scope::Full, Filter::default(), None).await.expect("asked");
-    let open = compliance::requests(&world.app).await.expect("listed");
+    deletion::request(&world.app, &ctx, Scope::Full, Filter::default(), None, None).await.expect("asked");
+    let (open, ..) = compliance::requests(&world.app, &Page::all()).await.expect("listed");
     let request = open.iter().find(|open| open.subject.0 == carla).expect("an open request").request;
-    extension::extend(&world.app, staff, request, "three systems").await.expect("extended");
+    extension::extend(&world.app, staff, request, "three systems", None).await.expect("extended");
 }
 
 const WRITERS: i64 = 8;

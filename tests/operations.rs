@@ -51,12 +51,11 @@ pub struct Call {
     method: Method,
     path: String,
     body: Option<String>,
-    fields: Vec<(String, String)>,
 }
 
 fn call(who: Who, method: Method, path: impl Into<String>, body: &Value) -> Call {
     let body = (!body.is_null()).then(|| body.to_string());
-    Call { who, method, path: path.into(), body, fields: Vec::new() }
+    Call { who, method, path: path.into(), body }
 }
 
 /// The ids of the document's operations, in the document's order.
@@ -83,7 +82,7 @@ impl Call {
     pub fn plain(method: Method, path: &str) -> Self {
         let segment = |segment: &str| if segment.starts_with('{') { "1".to_owned() } else { segment.to_owned() };
         let path = path.split('/').map(segment).collect::<Vec<_>>().join("/");
-        Self { who: Who::Nobody, method, path, body: None, fields: Vec::new() }
+        Self { who: Who::Nobody, method, path, body: None }
     }
 
     /// The JSON body; `null` if the call has none.
@@ -96,11 +95,11 @@ impl Call {
         Self { body: Some(body.to_string()), ..self.clone() }
     }
 
-    /// The call with a header field.
-    pub fn showing(&self, name: &str, value: &str) -> Self {
-        let mut call = self.clone();
-        call.fields.push((name.to_owned(), value.to_owned()));
-        call
+    /// The call with another id in its path.
+    pub fn elsewhere(&self) -> Self {
+        let other = context::EventId::random().to_string();
+        let segment = |segment: &str| if segment.len() == other.len() { other.clone() } else { segment.to_owned() };
+        Self { path: self.path.split('/').map(segment).collect::<Vec<_>>().join("/"), ..self.clone() }
     }
 
     /// The call with a parameter of the query; one of the same name is replaced.
@@ -145,9 +144,14 @@ impl Stage {
 
     /// Sends a call as its caller.
     pub async fn send(&self, person: &Person, call: &Call) -> TestResponse {
+        self.send_with(person, call, &[]).await
+    }
+
+    /// Sends a call as its caller, with header fields.
+    pub async fn send_with(&self, person: &Person, call: &Call, fields: &[(&str, &str)]) -> TestResponse {
         let client = self.world.client();
         let request = client.request(call.method.clone(), call.path.clone());
-        let request = call.fields.iter().fold(request, |request, (name, value)| request.header(name, value));
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let request = match &call.body {
             Some(body) => request.content_type("application/json").body(body.clone()),
             None => request,

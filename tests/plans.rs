@@ -12,8 +12,13 @@ use domain::kinds::WORK_DAY;
 use event_log::Event;
 use projections::{
     REBUILDS,
-    desk::compliance::request_list,
+    desk::{
+        alert::{delivery_list, newest_of_type},
+        compliance::request_list,
+    },
     log::audit::stream_newest,
+    operation::job::job_list,
+    page::Page,
     rebuild::Rebuild,
     records::record::{record_all, record_amended, record_get, record_list, record_newest},
     rights::export::{After, export_events, export_ids, export_records},
@@ -304,9 +309,9 @@ async fn the_desk_finds_requests_without_reading_a_persons_events() {
     let world = World::new().await;
     fill(&world.superuser().await, (RECORDS, TOWN)).await;
     let case = case(
-        request_list(None, world.clock.now(), 100),
-        "uuid, bigint, timestamptz",
-        "NULL, 100, now()".to_owned(),
+        request_list(None, world.clock.now()),
+        "uuid, timestamptz",
+        "NULL, now()".to_owned(),
         &[("read.deletions", TOWN + 1)],
     );
     let client = world.login(Login::System).await;
@@ -316,6 +321,47 @@ async fn the_desk_finds_requests_without_reading_a_persons_events() {
     client.execute("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
     let cost = cost(&client, &case).await;
     assert_eq!(cost.visited("log.events"), 0, "nobody's request was prolonged: {cost:?}");
+}
+
+/// The desk's lists grow with the years, and a page costs as much as its rows.
+#[tokio::test]
+async fn a_page_of_the_desks_lists_visits_its_rows_and_no_more() {
+    let world = World::new().await;
+    let sql = "INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id,
+                                       subject_id, kind, recorded_at)
+               SELECT 'alert', n::text, v, 'alert.raised', '1.0', '{}', '{}', gen_random_uuid(), '00000000-0000-0000-0000-000000000000',
+                      'alert', now() - make_interval(mins => n)
+               FROM generate_series(1, 5000) n, generate_series(1, 2) v;
+               INSERT INTO jobs.jobs (subject_id, job_id, kind, request_id, state, due_at, created_at)
+               SELECT gen_random_uuid(), gen_random_uuid(), 'export', gen_random_uuid(), 'done', now(), now() - make_interval(mins => n)
+               FROM generate_series(1, 5000) n;
+               INSERT INTO jobs.deliveries (endpoint, event_id, state, next_at, created_at)
+               SELECT 'siem', gen_random_uuid(), 'delivered', now(), now() - make_interval(mins => n) FROM generate_series(1, 5000) n;
+               ANALYZE";
+    world.superuser().await.batch_execute(sql).await.expect("filled");
+    let most = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+    let cases = [
+        // Of each stream two events, the newer of which is looked for.
+        case(
+            newest_of_type("alert", None, &Page::all()),
+            "text, text, timestamptz, uuid, bigint",
+            format!("'alert', NULL, now() - interval '2 days', '{most}', 51"),
+            &[("log.events", 4 * 51)],
+        ),
+        case(
+            job_list(None, &Page::all()),
+            "text, timestamptz, uuid, bigint",
+            format!("NULL, now() - interval '2 days', '{most}', 51"),
+            &[("jobs.jobs", 51)],
+        ),
+        case(
+            delivery_list(None, &Page::all()),
+            "text, timestamptz, uuid, text, bigint",
+            format!("NULL, now() - interval '2 days', '{most}', '', 51"),
+            &[("jobs.deliveries", 51)],
+        ),
+    ];
+    check(&world, Login::System, Role::System, SubjectId::NIL, &cases).await;
 }
 
 /// The estimates of EXPLAIN do not tell how many rows a person has.

@@ -53,7 +53,7 @@ async fn data_open_and_request_extend_refuse_a_reason_that_nobody_can_read() {
         // The ways around HTTP refuse the text too.
         assert!(opening::keys_grant(&world.app, &anna.email, &reason).await.is_err(), "{reason:?}");
         assert!(hold::decide(&world.app, &anna.email, Some((until, &reason))).await.is_err(), "{reason:?}");
-        assert!(extension::extend(&world.app, staff, request, &reason).await.is_err(), "{reason:?}");
+        assert!(extension::extend(&world.app, staff, request, &reason, None).await.is_err(), "{reason:?}");
     }
     let opened = "SELECT (SELECT count(*) FROM auth.openings) + (SELECT count(*) FROM log.events WHERE event_type = 'data.opened')";
     assert_eq!(client.query_one(opened, &[]).await.expect("read").get::<_, i64>(0), 0);

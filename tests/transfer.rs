@@ -25,9 +25,9 @@ async fn every_get_can_be_asked_for_on_a_condition() {
         let answer = Answer::of(stage.send(&person, &call).await).await;
         assert_eq!(answer.status, StatusCode::OK, "{id}");
         let tag = answer.header("etag").unwrap_or_else(|| panic!("{id} has no tag"));
-        let malformed = stage.send(&person, &call.showing("if-none-match", "no tag")).await;
+        let malformed = stage.send_with(&person, &call, &[("if-none-match", "no tag")]).await;
         Answer::of(malformed).await.problem(StatusCode::BAD_REQUEST);
-        let again = Answer::of(stage.send(&person, &call.showing("if-none-match", tag)).await).await;
+        let again = Answer::of(stage.send_with(&person, &call, &[("if-none-match", tag)]).await).await;
         // What was read meanwhile may be part of the answer.
         let is_changed = again.status == StatusCode::OK && again.header("etag") != Some(tag);
         let is_unchanged = again.status == StatusCode::NOT_MODIFIED && again.text.is_empty();

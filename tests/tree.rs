@@ -706,7 +706,7 @@ async fn an_event_without_a_checkpoint_raises_an_alarm_after_a_minute() {
     assert_eq!(watch_cover(&world.app).await.expect("looked"), Cover::Timely, "not for long");
     let_pass(&world, chrono::TimeDelta::seconds(61)).await;
     assert_eq!(watch_cover(&world.app).await.expect("looked"), Cover::Missing);
-    let alerts = alert::list(&world.app, true).await.expect("listed");
+    let (alerts, _) = alert::list(&world.app, true, &projections::page::Page::all()).await.expect("listed");
     assert!(matches!(&alerts[0].event, AlertEvent::Raised { pattern, .. } if pattern.rule == "log_uncovered"));
     // Once the event is covered, the event of the alarm itself is covered too.
     covered(&world).await;

@@ -22,7 +22,7 @@ use lethe::{
     server::{self, ServerError, Settings, Store, doctor},
 };
 use poem::http::StatusCode;
-use projections::rights::erasure::subject_left;
+use projections::{page::Page, rights::erasure::subject_left};
 use tokio_postgres::{Client, error::SqlState};
 use vault::Vault;
 
@@ -83,7 +83,7 @@ impl Own {
 }
 
 async fn alerts(app: &App, rule: &str) -> Vec<String> {
-    let raised = alert::list(app, false).await.expect("listed");
+    let (raised, _) = alert::list(app, false, &Page::all()).await.expect("listed");
     let actor = |event: AlertEvent| match event {
         AlertEvent::Raised { pattern, .. } | AlertEvent::Acknowledged { pattern, .. } => {
             (pattern.rule == rule).then_some(pattern.actor)

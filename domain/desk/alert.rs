@@ -6,17 +6,19 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    choice::choice,
     event::{About, Described, event_types},
     refusal::{ProblemType, Refused, Rule},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Somebody should look at it.
-    Warning,
-    /// Somebody must look at it now.
-    Critical,
+choice! {
+    /// How bad an alert is.
+    Severity {
+        /// Somebody should look at it.
+        Warning = "warning",
+        /// Somebody must look at it now.
+        Critical = "critical",
+    }
 }
 
 /// A suspicious pattern that a rule found in the log.

@@ -20,6 +20,20 @@ choice! {
 }
 
 choice! {
+    /// The state of a request to export.
+    ExportState {
+        Pending = "pending",
+        /// The file is being written.
+        Processing = "processing",
+        Completed = "completed",
+        Failed = "failed",
+        /// The time to download the file is over.
+        Expired = "expired",
+        Cancelled = "cancelled",
+    }
+}
+
+choice! {
     /// Why an export failed.
     ExportFailure { Store = "store_unavailable", Damaged = "data_damaged", GaveUp = "gave_up" }
 }

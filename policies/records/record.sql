@@ -1,4 +1,4 @@
--- Records. The read model of living records, and stored answers, belong to the person they are about.
+-- Records. The read model of living records belongs to the person it is about.
 GRANT USAGE ON SCHEMA read TO lethe_api, lethe_system;
 GRANT SELECT, INSERT, UPDATE, DELETE ON read.records TO lethe_api;
 CREATE POLICY records_own_read ON read.records FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
@@ -6,11 +6,3 @@ CREATE POLICY records_own_add ON read.records FOR INSERT TO lethe_api WITH CHECK
 CREATE POLICY records_own_replace ON read.records FOR UPDATE TO lethe_api
     USING (subject_id = (SELECT lethe.subject_id())) WITH CHECK (subject_id = (SELECT lethe.subject_id()));
 CREATE POLICY records_own_remove ON read.records FOR DELETE TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
-
-GRANT SELECT, INSERT, DELETE ON read.answers TO lethe_api;
-GRANT SELECT, DELETE ON read.answers TO lethe_system;
-CREATE POLICY answers_own_read ON read.answers FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
-CREATE POLICY answers_own_add ON read.answers FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
-CREATE POLICY answers_own_remove ON read.answers FOR DELETE TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
-CREATE POLICY answers_system_read ON read.answers FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
-CREATE POLICY answers_system_clear ON read.answers FOR DELETE TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');

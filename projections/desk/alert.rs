@@ -5,8 +5,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use context::SubjectId;
 use db::{FromRow, Query, Row, sql};
+use domain::Choice;
 use event_log::Event;
 use uuid::Uuid;
+
+use crate::{
+    choice::choice,
+    page::{Moment, Page, TimedPlace},
+};
 
 #[derive(Clone, Debug)]
 pub struct PatternQuery {
@@ -76,17 +82,52 @@ pub fn suspension_put(subject: SubjectId, until: DateTime<Utc>) -> Query {
     .bind(until)
 }
 
-/// The newest event of each stream of a type, for streams that are about no person; newest first.
-pub fn newest_of_type(aggregate_type: &'static str, limit: i64) -> Query {
-    Query::new(
-        sql!("-- newest_of_type
-        SELECT ", Event::COLUMNS, " FROM (
-            SELECT DISTINCT ON (aggregate_id) * FROM log.events WHERE subject_id = '00000000-0000-0000-0000-000000000000' AND aggregate_type = $1
-            ORDER BY aggregate_id, sequence DESC) e
-        ORDER BY recorded_at DESC LIMIT $2"),
-    )
+/// The type of an alert's newest event as long as nobody looks after the alert.
+pub const RAISED: &str = "alert.raised";
+
+/// A page of the newest events of all streams of a type that are about no person, newest first; with a type of event,
+/// only those of this type.
+pub fn newest_of_type(
+    aggregate_type: &'static str,
+    event_type: Option<&'static str>,
+    page: &Page<TimedPlace>,
+) -> Query {
+    let (at, id) = page.before();
+    Query::new(sql!(
+        "-- newest_of_type
+        SELECT ",
+        Event::COLUMNS,
+        " FROM log.events e
+        WHERE subject_id = '00000000-0000-0000-0000-000000000000' AND aggregate_type = $1
+          AND ($2::text IS NULL OR event_type = $2) AND (recorded_at, event_id) < ($3, $4)
+          AND NOT EXISTS (SELECT FROM log.events later
+                          WHERE later.subject_id = '00000000-0000-0000-0000-000000000000' AND later.aggregate_type = $1
+                            AND later.aggregate_id = e.aggregate_id AND later.sequence > e.sequence)
+        ORDER BY recorded_at DESC, event_id DESC LIMIT $5"
+    ))
     .bind(aggregate_type)
-    .bind(limit)
+    .bind(event_type)
+    .bind(at)
+    .bind(id)
+    .bind(page.rows())
+}
+
+/// How many alerts nobody looks after.
+pub fn alerts_open() -> Query {
+    Query::new(
+        "-- alerts_open
+        SELECT count(*) AS open FROM (
+            SELECT DISTINCT ON (aggregate_id) event_type FROM log.events
+            WHERE subject_id = '00000000-0000-0000-0000-000000000000' AND aggregate_type = 'alert'
+            ORDER BY aggregate_id, sequence DESC) newest
+        WHERE event_type = $1",
+    )
+    .bind(RAISED)
+}
+
+/// Where an event stands in [`newest_of_type`].
+pub fn newest_place(event: &Event) -> TimedPlace {
+    (Moment(event.recorded_at), event.event_id.0)
 }
 
 /// Adds a delivery for each endpoint and each alert of the last day, unless the delivery exists.
@@ -183,7 +224,12 @@ pub fn deliveries_replay(endpoint: Option<String>, event: Option<Uuid>, now: Dat
     .bind(now)
 }
 
-/// The state of a delivery.
+domain::choice! {
+    /// The state of a delivery.
+    DeliveryState { Waiting = "waiting", Delivered = "delivered", Dead = "dead" }
+}
+
+/// A delivery as the desk sees it.
 #[derive(FromRow)]
 pub struct DeliveryRow {
     /// The name of the endpoint.
@@ -191,8 +237,8 @@ pub struct DeliveryRow {
     /// The id of the alert's event.
     #[row(sql = "event_id")]
     pub event: Uuid,
-    /// `waiting`, `delivered` or `dead`.
-    pub state: String,
+    #[row(with = choice)]
+    pub state: DeliveryState,
     pub attempts: i32,
     /// When the delivery is tried next, if it waits.
     pub next_at: DateTime<Utc>,
@@ -202,15 +248,30 @@ pub struct DeliveryRow {
     pub created_at: DateTime<Utc>,
 }
 
-/// The newest deliveries; with a state, only those in this state.
-pub fn delivery_list(state: Option<String>, limit: i64) -> Query {
+/// Where a delivery stands in [`delivery_list`]: when it was added, its event and its endpoint.
+pub type DeliveryPlace = (Moment, Uuid, String);
+
+impl DeliveryRow {
+    pub fn place(&self) -> DeliveryPlace {
+        (Moment(self.created_at), self.event, self.endpoint.clone())
+    }
+}
+
+/// A page of the deliveries, newest first; with a state, only those in this state.
+pub fn delivery_list(state: Option<DeliveryState>, page: &Page<DeliveryPlace>) -> Query {
+    let (Moment(at), event, endpoint) =
+        page.after.clone().unwrap_or((Moment(DateTime::<Utc>::MAX_UTC), Uuid::max(), String::new()));
     Query::new(sql!(
         "-- delivery_list
         SELECT ",
         DeliveryRow::COLUMNS,
         " FROM jobs.deliveries
-        WHERE $1::text IS NULL OR state = $1 ORDER BY created_at DESC, endpoint LIMIT $2"
+        WHERE ($1::text IS NULL OR state = $1) AND (created_at, event_id, endpoint) < ($2, $3, $4)
+        ORDER BY created_at DESC, event_id DESC, endpoint DESC LIMIT $5"
     ))
-    .bind(state)
-    .bind(limit)
+    .bind(state.map(Choice::as_str))
+    .bind(at)
+    .bind(event)
+    .bind(endpoint)
+    .bind(page.rows())
 }

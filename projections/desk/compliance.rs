@@ -2,10 +2,32 @@
 //! personal data in clear. An erasure removes a person's rows from all of it except the log.
 
 use chrono::{DateTime, Utc};
-use context::SubjectId;
+use context::{Role, SubjectId};
 use db::{FromRow, Query, sql};
 use event_log::PlacedEvent;
 use uuid::Uuid;
+
+use crate::{
+    choice::choice,
+    page::{Moment, Page, TimedPlace},
+};
+
+domain::choice! {
+    /// What a person asked for.
+    RequestKind { Erasure = "erasure", Export = "export" }
+}
+
+domain::choice! {
+    /// The state of a request that is not answered yet.
+    RequestState {
+        /// An erasure that is not confirmed yet, or an export that waits.
+        Pending = "pending",
+        /// An erasure in its grace period.
+        Confirmed = "confirmed",
+        /// An export whose file is being written.
+        Processing = "processing",
+    }
+}
 
 /// A request of a person that is not answered yet.
 #[derive(FromRow)]
@@ -16,9 +38,10 @@ pub struct OpenRequest {
     /// The request.
     #[row(sql = "request_id")]
     pub request: Uuid,
-    /// `erasure` or `export`.
-    pub kind: String,
-    pub state: String,
+    #[row(with = choice)]
+    pub kind: RequestKind,
+    #[row(with = choice)]
+    pub state: RequestState,
     /// When the request was received.
     #[row(sql = "requested_at")]
     pub received_at: DateTime<Utc>,
@@ -30,23 +53,28 @@ pub struct OpenRequest {
     pub extended: bool,
 }
 
-/// All requests that are not answered yet, the oldest first; or only the request with this id. A deletion that was not
-/// confirmed does not count once its token has expired.
-pub fn request_list(request: Option<Uuid>, now: DateTime<Utc>, limit: i64) -> Query {
+impl OpenRequest {
+    /// Where the request stands in the list of requests, the oldest first.
+    pub fn place(&self) -> TimedPlace {
+        (Moment(self.received_at), self.request)
+    }
+}
+
+/// All requests that are not answered yet; or only the request with this id. A deletion that was not confirmed does not
+/// count once its token has expired.
+pub fn request_list(request: Option<Uuid>, now: DateTime<Utc>) -> Query {
     Query::new(
         sql!("-- request_list
         SELECT ", OpenRequest::COLUMNS, "
         FROM (SELECT *, request_id::text AS stream
               FROM (SELECT subject_id, deletion_id AS request_id, 'erasure' AS kind, state, requested_at FROM read.deletions
-                    WHERE state = 'confirmed' OR state = 'pending' AND expires_at > $3
+                    WHERE state = 'confirmed' OR state = 'pending' AND expires_at > $2
                     UNION ALL
                     SELECT subject_id, export_id, 'export', state, requested_at FROM read.exports
                     WHERE state IN ('pending', 'processing')) request OFFSET 0) r
-        WHERE $1::uuid IS NULL OR r.request_id = $1
-        ORDER BY r.requested_at, r.request_id LIMIT $2"),
+        WHERE $1::uuid IS NULL OR r.request_id = $1"),
     )
     .bind(request)
-    .bind(limit)
     .bind(now)
 }
 
@@ -133,6 +161,16 @@ pub fn holds_list(now: DateTime<Utc>) -> Query {
     .bind(now)
 }
 
+domain::choice! {
+    /// The state of an erasure.
+    ErasureState {
+        /// It waits for the end of its grace.
+        Confirmed = "confirmed",
+        /// It is done.
+        Erased = "erased",
+    }
+}
+
 /// An erasure that waits, or is done.
 #[derive(FromRow)]
 pub struct ErasureRow {
@@ -142,8 +180,8 @@ pub struct ErasureRow {
     /// The request, while it waits.
     #[row(sql = "deletion_id")]
     pub request: Option<Uuid>,
-    /// `confirmed` or `erased`.
-    pub state: String,
+    #[row(with = choice)]
+    pub state: ErasureState,
     /// When its grace ends, or when it was done.
     pub at: Option<DateTime<Utc>>,
 }
@@ -171,7 +209,8 @@ pub struct StaffRow {
     /// The member of staff inside the log.
     #[row(sql = "subject_id")]
     pub subject: Uuid,
-    pub role: String,
+    #[row(with = choice)]
+    pub role: Role,
     /// When the account signed in last.
     #[row(sql = "(SELECT max(e.recorded_at) FROM log.events e
          WHERE e.subject_id = r.subject_id AND e.aggregate_type = 'account' AND e.event_type = 'account.signed_in')")]
@@ -217,11 +256,10 @@ pub struct TrailFilter {
     pub subject: Option<Uuid>,
     /// Only events by somebody in this role.
     pub role: Option<String>,
-    /// Only events after this position of the log: transaction and position.
-    pub after: (u64, i64),
-    /// The most events that are returned.
-    pub limit: i64,
 }
+
+/// Where an event stands in [`trail_list`]: its transaction and its position.
+pub type TrailPlace = (u64, i64);
 
 /// The events of the trail. A sealed payload says nothing, so that it is left out.
 const UNSEALED: &str = "SELECT e.txid, e.position, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version,
@@ -229,8 +267,10 @@ const UNSEALED: &str = "SELECT e.txid, e.position, e.aggregate_type, e.aggregate
                    e.subject_id, e.kind, e.recorded_at
             FROM log.events e";
 
-/// Events in the order of the log, below the oldest open transaction: of everybody in a span of time, or of one person.
-pub fn trail_list(filter: TrailFilter) -> Query {
+/// A page of events in the order of the log, below the oldest open transaction: of everybody in a span of time, or of
+/// one person.
+pub fn trail_list(filter: TrailFilter, page: &Page<TrailPlace>) -> Query {
+    let (txid, position) = page.after.unwrap_or_default();
     // Of a person by the primary key; of everybody the positions are sorted, and only the page's rows are read whole.
     const OF_ONE: &str = sql!(
         "-- trail_of_subject
@@ -269,9 +309,9 @@ pub fn trail_list(filter: TrailFilter) -> Query {
         .bind(filter.action)
         .bind(filter.subject)
         .bind(filter.role)
-        .bind(filter.after.0.to_string())
-        .bind(filter.after.1)
-        .bind(filter.limit)
+        .bind(txid.to_string())
+        .bind(position)
+        .bind(page.rows())
 }
 
 /// Somebody who is concerned by a breach.
@@ -280,34 +320,34 @@ pub struct AffectedRow {
     /// The person inside the log.
     #[row(sql = "subject_id")]
     pub subject: Uuid,
-    #[row(sql = "count(*)")]
     pub events: i64,
-    #[row(sql = "min(recorded_at)")]
     pub first: DateTime<Utc>,
-    #[row(sql = "max(recorded_at)")]
     pub last: DateTime<Utc>,
-    /// How many people are concerned in all, of whom the page shows the first.
-    #[row(sql = "count(*) OVER ()")]
+    /// How many people are concerned in all, of whom the page shows some.
     pub people: i64,
 }
 
-/// The people whom a breach may concern: everybody about whom data of these kinds was written or read in a span of
-/// time, and how often. An empty list of kinds means all kinds.
-pub fn affected_list(from: DateTime<Utc>, to: DateTime<Utc>, kinds: Vec<String>, limit: i64) -> Query {
+/// A page of the people whom a breach may concern, in the order of their ids: everybody about whom data of these kinds
+/// was written or read in a span of time, and how often. An empty list of kinds means all kinds.
+pub fn affected_list(from: DateTime<Utc>, to: DateTime<Utc>, kinds: Vec<String>, page: &Page<Uuid>) -> Query {
     Query::new(sql!(
         "-- affected_list
         SELECT ",
         AffectedRow::COLUMNS,
-        "
-        FROM log.events
-        WHERE recorded_at >= $1 AND recorded_at <= $2 AND subject_id <> '00000000-0000-0000-0000-000000000000'
-          AND (cardinality($3::text[]) = 0 OR kind = ANY ($3)) AND aggregate_type IN ('record', 'access')
-        GROUP BY subject_id ORDER BY subject_id LIMIT $4"
+        " FROM (
+            SELECT subject_id, count(*) AS events, min(recorded_at) AS first, max(recorded_at) AS last,
+                   count(*) OVER () AS people
+            FROM log.events
+            WHERE recorded_at >= $1 AND recorded_at <= $2 AND subject_id <> '00000000-0000-0000-0000-000000000000'
+              AND (cardinality($3::text[]) = 0 OR kind = ANY ($3)) AND aggregate_type IN ('record', 'access')
+            GROUP BY subject_id) affected
+        WHERE subject_id > $4 ORDER BY subject_id LIMIT $5"
     ))
     .bind(from)
     .bind(to)
     .bind(kinds)
-    .bind(limit)
+    .bind(page.after.unwrap_or(Uuid::nil()))
+    .bind(page.rows())
 }
 
 /// An opening: a member of staff may read one person's data for a short time.

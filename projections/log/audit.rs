@@ -5,6 +5,8 @@ use context::{EventId, SubjectId};
 use db::{FromRow, Query, sql};
 use event_log::{Event, PlacedEvent};
 
+use crate::page::Page;
+
 /// Which entries of a person are searched for.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
@@ -14,10 +16,6 @@ pub struct AuditFilter {
     pub from: Option<DateTime<Utc>>,
     /// Up to this time, included.
     pub to: Option<DateTime<Utc>>,
-    /// Only entries before this position of the log.
-    pub before: Option<i64>,
-    /// The most entries that are returned.
-    pub limit: i64,
 }
 
 /// An entry.
@@ -28,8 +26,8 @@ pub struct AuditRow {
     pub event: Event,
 }
 
-/// A page of a person's entries, newest first.
-pub fn audit_list(subject: SubjectId, filter: AuditFilter) -> Query {
+/// A page of a person's entries, newest first, by their positions in the log.
+pub fn audit_list(subject: SubjectId, filter: AuditFilter, page: &Page<i64>) -> Query {
     Query::new(sql!(
         "-- audit_list
         SELECT ",
@@ -38,17 +36,17 @@ pub fn audit_list(subject: SubjectId, filter: AuditFilter) -> Query {
         FROM (SELECT position, table_name AS aggregate_type, record_id AS aggregate_id, sequence, action AS event_type,
                      event_version, details AS payload, metadata, id AS event_id, subject_id, kind, \"timestamp\" AS recorded_at
               FROM read.audit_log) entry
-        WHERE subject_id = $1 AND ($2::bigint IS NULL OR position < $2)
+        WHERE subject_id = $1 AND position < $2
           AND ($3::text IS NULL OR event_type = $3 OR starts_with(event_type, $3 || '.'))
           AND ($4::timestamptz IS NULL OR recorded_at >= $4) AND ($5::timestamptz IS NULL OR recorded_at <= $5)
         ORDER BY position DESC LIMIT $6"
     ))
     .bind(subject.0)
-    .bind(filter.before)
+    .bind(page.after.unwrap_or(i64::MAX))
     .bind(filter.action)
     .bind(filter.from)
     .bind(filter.to)
-    .bind(filter.limit)
+    .bind(page.rows())
 }
 
 /// A person's event and its position in the log: transaction, position, then the event.

@@ -13,7 +13,10 @@ use domain::EVENT_TYPES;
 
 use event_log::PlacedEvent;
 
-use crate::catch_up::{Applied, CatchUp};
+use crate::{
+    catch_up::{Applied, CatchUp},
+    choice::choice,
+};
 
 /// Writes `read.activity`.
 pub const ACTIVITY: CatchUp = CatchUp { name: "activity", version: 1, apply, sweep: activity_sweep };
@@ -74,8 +77,18 @@ pub struct ActivityRow {
     pub day: NaiveDate,
     pub event_type: String,
     /// The role in which somebody acted.
-    pub role: String,
+    #[row(with = choice)]
+    pub role: Role,
     pub events: i64,
+}
+
+/// Where a count stands in the list of counts: by its day, the type of the events and the role.
+pub type ActivityPlace = (NaiveDate, String, String);
+
+impl ActivityRow {
+    pub fn place(&self) -> ActivityPlace {
+        (self.day, self.event_type.clone(), self.role.as_str().to_owned())
+    }
 }
 
 /// The counts of a range of days, both ends included, from the generation that is shown.
@@ -86,7 +99,7 @@ pub fn activity_list(from: NaiveDate, to: NaiveDate) -> Query {
         ActivityRow::COLUMNS,
         "
         FROM read.activity a JOIN read.projections p ON p.name = 'activity' AND p.active = a.generation
-        WHERE a.day BETWEEN $1 AND $2 ORDER BY a.day, a.event_type, a.role"
+        WHERE a.day BETWEEN $1 AND $2"
     ))
     .bind(from)
     .bind(to)

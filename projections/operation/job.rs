@@ -5,10 +5,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{JobId, SubjectId};
 use db::{FromRow, Query, sql};
-use domain::{Kind, kinds::KINDS};
+use domain::{Choice, Kind, kinds::KINDS};
 use uuid::Uuid;
 
-use crate::rights::retention::limit;
+use crate::{
+    choice::choice,
+    page::{Moment, Page, TimedPlace},
+    rights::retention::limit,
+};
 
 /// How long a server may go without renewing its lease before another server takes the job.
 pub const LEASE: TimeDelta = TimeDelta::seconds(30);
@@ -204,6 +208,11 @@ impl Leased {
     }
 }
 
+domain::choice! {
+    /// The state of a job.
+    JobState { Waiting = "waiting", Running = "running", Done = "done", Failed = "failed" }
+}
+
 /// A job as an administrator sees it, without the person.
 #[derive(FromRow)]
 pub struct JobRow {
@@ -211,8 +220,8 @@ pub struct JobRow {
     #[row(sql = "job_id")]
     pub job: Uuid,
     pub kind: String,
-    /// `waiting`, `running`, `done` or `failed`.
-    pub state: String,
+    #[row(with = choice)]
+    pub state: JobState,
     pub due_at: DateTime<Utc>,
     /// How often the job was tried.
     pub attempts: i32,
@@ -224,16 +233,27 @@ pub struct JobRow {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// The newest jobs; with a state, only those in this state.
-pub fn job_list(state: Option<String>, limit: i64) -> Query {
+impl JobRow {
+    /// Where the job stands in [`job_list`].
+    pub fn place(&self) -> TimedPlace {
+        (Moment(self.created_at), self.job)
+    }
+}
+
+/// A page of the jobs, newest first; with a state, only those in this state.
+pub fn job_list(state: Option<JobState>, page: &Page<TimedPlace>) -> Query {
+    let (at, id) = page.before();
     Query::new(sql!(
         "-- job_list
         SELECT ",
         JobRow::COLUMNS,
         " FROM jobs.jobs
-        WHERE $1::text IS NULL OR state = $1
-        ORDER BY created_at DESC, job_id LIMIT $2"
+        WHERE ($1::text IS NULL OR state = $1)
+          AND (created_at, job_id) < ($2, $3)
+        ORDER BY created_at DESC, job_id DESC LIMIT $4"
     ))
-    .bind(state)
-    .bind(limit)
+    .bind(state.map(Choice::as_str))
+    .bind(at)
+    .bind(id)
+    .bind(page.rows())
 }

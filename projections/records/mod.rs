@@ -1,4 +1,3 @@
-//! Records that are not removed, and stored answers to repeated requests.
+//! Records that are not removed.
 
-pub mod answer;
 pub mod record;

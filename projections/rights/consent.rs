@@ -11,7 +11,10 @@ use domain::{
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 use uuid::Uuid;
 
-use crate::rebuild::{Rebuild, rebuild_events};
+use crate::{
+    page::Page,
+    rebuild::{Rebuild, rebuild_events},
+};
 
 /// Writes `read.consents`.
 pub struct Consents;
@@ -103,16 +106,18 @@ impl ConsentRow {
     }
 }
 
-pub fn consent_history(subject: SubjectId, purpose: Purpose) -> Query {
+/// A page of a person's decisions on a purpose, newest first, by their sequences.
+pub fn consent_history(subject: SubjectId, purpose: Purpose, page: &Page<i64>) -> Query {
     const SQL: &str = sql!(
         "-- consent_history
         SELECT ",
         Event::COLUMNS,
         "
-        FROM log.events WHERE subject_id = $1 AND aggregate_type = 'consent' AND aggregate_id = $2
-        ORDER BY sequence DESC"
+        FROM log.events WHERE subject_id = $1 AND aggregate_type = 'consent' AND aggregate_id = $2 AND sequence < $3
+        ORDER BY sequence DESC LIMIT $4"
     );
-    Query::new(SQL).bind(subject.0).bind(stream_id(subject, purpose))
+    let before = page.after.unwrap_or(i64::MAX);
+    Query::new(SQL).bind(subject.0).bind(stream_id(subject, purpose)).bind(before).bind(page.rows())
 }
 
 /// Makes a person's rows equal to the log.

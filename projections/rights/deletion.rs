@@ -9,9 +9,11 @@ use domain::{
     rights::deletion::{Deletion, DeletionEvent, DeletionState, Open, Scope},
 };
 use event_log::{Event, Inline, cqrs_es::Aggregate};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     choice::choice,
+    page::{Moment, Page, TimedPlace},
     rebuild::{Rebuild, rebuild_events},
 };
 
@@ -121,7 +123,7 @@ pub const REBUILD: Rebuild = Rebuild {
 };
 
 /// A request as its owner sees it.
-#[derive(FromRow)]
+#[derive(FromRow, Serialize, Deserialize)]
 pub struct DeletionRow {
     /// The request.
     #[row(sql = "deletion_id", with = DeletionId)]
@@ -146,15 +148,27 @@ pub struct DeletionRow {
     pub removed: Option<i64>,
 }
 
-/// The newest 100 requests of a person, newest first.
-pub fn deletion_list(subject: SubjectId) -> Query {
+impl DeletionRow {
+    /// Where the request stands in [`deletion_list`].
+    pub fn place(&self) -> TimedPlace {
+        (Moment(self.requested_at), self.deletion.0)
+    }
+}
+
+/// A page of a person's requests, newest first.
+pub fn deletion_list(subject: SubjectId, page: &Page<TimedPlace>) -> Query {
+    let (at, id) = page.before();
     Query::new(sql!(
         "-- deletion_list
         SELECT ",
         DeletionRow::COLUMNS,
-        " FROM read.deletions WHERE subject_id = $1 ORDER BY requested_at DESC LIMIT 100"
+        " FROM read.deletions WHERE subject_id = $1 AND (requested_at, deletion_id) < ($2, $3)
+        ORDER BY requested_at DESC, deletion_id DESC LIMIT $4"
     ))
     .bind(subject.0)
+    .bind(at)
+    .bind(id)
+    .bind(page.rows())
 }
 
 pub fn deletion_get(subject: SubjectId, deletion: DeletionId) -> Query {

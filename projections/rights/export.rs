@@ -10,14 +10,19 @@ use domain::{
     Choice,
     rights::{
         deletion::Scope,
-        export::{Export, ExportEvent, ExportFormat, ExportSpec},
+        export::{Export, ExportEvent, ExportFailure, ExportFormat, ExportSpec, ExportState},
     },
 };
 use event_log::{Event, Inline, cqrs_es::Aggregate};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vault::RecordEntry;
 
-use crate::{choice::choice, records::record::RecordRow};
+use crate::{
+    choice::{choice, choice_if_any},
+    page::{Moment, Page, TimedPlace},
+    records::record::RecordRow,
+};
 
 /// Writes `read.exports`.
 pub struct Exports;
@@ -106,7 +111,7 @@ fn export_downloaded(event: &Event, export: ExportId) -> Query {
 }
 
 /// A request as its owner sees it.
-#[derive(FromRow)]
+#[derive(FromRow, Serialize, Deserialize)]
 pub struct ExportRow {
     /// The request.
     #[row(sql = "export_id", with = ExportId)]
@@ -117,8 +122,8 @@ pub struct ExportRow {
     /// The form of the file.
     #[row(with = choice)]
     pub format: ExportFormat,
-    /// `pending`, `processing`, `completed`, `failed`, `expired` or `cancelled`.
-    pub state: String,
+    #[row(with = choice)]
+    pub state: ExportState,
     /// The filters, sealed under the trail key.
     pub sealed: String,
     /// When the person asked.
@@ -127,8 +132,9 @@ pub struct ExportRow {
     pub ended_at: Option<DateTime<Utc>>,
     /// Until when the file can be downloaded; `None` until it is completed.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Why the export failed, as a code.
-    pub failure: Option<String>,
+    /// Why the export failed.
+    #[row(with = choice_if_any)]
+    pub failure: Option<ExportFailure>,
     /// How many records and events the file holds so far.
     pub done: i64,
     /// How many records and events there were when the file was begun.
@@ -141,16 +147,28 @@ pub struct ExportRow {
     pub etag: Option<String>,
 }
 
-/// The newest 100 requests of a person, newest first.
-pub fn export_list(subject: SubjectId) -> Query {
+impl ExportRow {
+    /// Where the request stands in [`export_list`].
+    pub fn place(&self) -> TimedPlace {
+        (Moment(self.requested_at), self.export.0)
+    }
+}
+
+/// A page of a person's requests, newest first.
+pub fn export_list(subject: SubjectId, page: &Page<TimedPlace>) -> Query {
+    let (at, id) = page.before();
     Query::new(sql!(
         "-- export_list
         SELECT ",
         ExportRow::COLUMNS,
         "
-        FROM read.exports WHERE subject_id = $1 ORDER BY requested_at DESC, export_id LIMIT 100"
+        FROM read.exports WHERE subject_id = $1 AND (requested_at, export_id) < ($2, $3)
+        ORDER BY requested_at DESC, export_id DESC LIMIT $4"
     ))
     .bind(subject.0)
+    .bind(at)
+    .bind(id)
+    .bind(page.rows())
 }
 
 pub fn export_get(subject: SubjectId, export: ExportId) -> Query {

@@ -22,7 +22,11 @@ use domain::{
     desk::drill::DrillResult,
     filter::Filter,
     kinds::{Shape, WORK_DAY, WorkDay, WorkProfile},
-    rights::{consent::Purpose, deletion::Scope, export::ExportFormat},
+    rights::{
+        consent::Purpose,
+        deletion::Scope,
+        export::{ExportFormat, ExportState},
+    },
 };
 use event_log::Event;
 use futures_util::TryStreamExt;
@@ -176,10 +180,12 @@ async fn take_along(
 ) -> Result<bool, ServerError> {
     let app = ground.app;
     let ctx = &Ctx::system(app.clock.clone()).for_subject(subject, None);
-    let export = export::request(app, ctx, Scope::Full, ExportFormat::Json, Filter::default()).await?.row.export;
+    let export =
+        export::request(app, ctx, Scope::Full, ExportFormat::Json, Filter::default(), None).await?.value.row.export;
     export_run::run(app, subject, export, 1).await?;
     for _ in 0..EXPORT_LOOKS {
-        if !matches!(export::get(app, ctx, export).await?.0.row.state.as_str(), "pending" | "processing") {
+        let state = export::get(app, ctx, export).await?.0.row.state;
+        if !matches!(state, ExportState::Pending | ExportState::Processing) {
             break;
         }
         tokio::time::sleep(EXPORT_PAUSE).await;

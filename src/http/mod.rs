@@ -16,6 +16,7 @@ mod problem;
 mod problem_page;
 mod problem_type;
 pub(crate) mod records;
+mod repeatable;
 pub(crate) mod request;
 pub(crate) mod rights;
 mod service;

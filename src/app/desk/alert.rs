@@ -12,23 +12,22 @@ use domain::{
 use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
     desk::alert::{
-        DeliveryRow, Found, PatternQuery, deliveries_replay, delivery_list, newest_of_type, pattern_find,
-        session_subject, suspension_put,
+        DeliveryPlace, DeliveryRow, DeliveryState, Found, PatternQuery, RAISED, deliveries_replay, delivery_list,
+        newest_of_type, newest_place, pattern_find, session_subject, suspension_put,
     },
     log::audit::stream_newest,
+    page::{Page, TimedPlace},
 };
 use uuid::Uuid;
 
 use crate::app::{
     App, AppError,
     desk::alert_rules::{By, Count, Rule},
-    frame::{self, Frame, newest_of},
+    frame::{self, Frame, IdempotentRequest, Once, newest_of},
     letter::contact,
     rights::deletion,
 };
 
-/// The most alerts or deliveries that are shown.
-const SHOWN: i64 = 500;
 /// For how long an alarm of the server itself is not raised again.
 const QUIET: TimeDelta = TimeDelta::minutes(15);
 
@@ -160,16 +159,20 @@ async fn suspend(app: &App, subject: SubjectId, rule: &str, until: DateTime<Utc>
     }
 }
 
-/// The alerts, newest first; with `open` only those that nobody has acknowledged.
-pub async fn list(app: &App, open: bool) -> Result<Vec<Raised>, AppError> {
-    let [rows] = frame::system_query(app, "alert_list", || [newest_of_type(Alert::TYPE, SHOWN)]).await?;
-    let read = |row| {
-        let event = Event::from_row(row);
-        let alert: AlertEvent = serde_json::from_str(&event.payload).ok()?;
-        let counts = !open || matches!(alert, AlertEvent::Raised { .. });
-        counts.then_some(Raised { alert_id: event.aggregate_id, event: alert })
+/// A page of the alerts, newest first; with `open` only those that nobody has acknowledged.
+pub async fn list(
+    app: &App,
+    open: bool,
+    page: &Page<TimedPlace>,
+) -> Result<(Vec<Raised>, Option<TimedPlace>), AppError> {
+    let reads = || [newest_of_type(Alert::TYPE, open.then_some(RAISED), page)];
+    let [rows] = frame::system_query(app, "alert_list", reads).await?;
+    let (events, next) = page.cut(Event::from_rows(&rows), newest_place);
+    let read = |event: Event| {
+        let alert = serde_json::from_str(&event.payload).ok()?;
+        Some(Raised { alert_id: event.aggregate_id, event: alert })
     };
-    Ok(rows.iter().filter_map(read).collect())
+    Ok((events.into_iter().filter_map(read).collect(), next))
 }
 
 /// Records that a member of staff looks after an alert.
@@ -178,22 +181,35 @@ pub async fn acknowledge(app: &App, ctx: &Ctx, alert: &str) -> Result<(), AppErr
     frame::system_command::<Alert>(app, "alert_acknowledge", ctx, alert, command).await.map(drop)
 }
 
-/// The newest deliveries of alerts; only those in one state, if a state is given.
-pub async fn deliveries(app: &App, state: Option<String>) -> Result<Vec<DeliveryRow>, AppError> {
-    let [rows] = frame::system_query(app, "delivery_list", || [delivery_list(state.clone(), SHOWN)]).await?;
-    Ok(DeliveryRow::from_rows(&rows))
+/// A page of the deliveries of alerts, newest first; only those in one state, if a state is given.
+pub async fn deliveries(
+    app: &App,
+    state: Option<DeliveryState>,
+    page: &Page<DeliveryPlace>,
+) -> Result<(Vec<DeliveryRow>, Option<DeliveryPlace>), AppError> {
+    let [rows] = frame::system_query(app, "delivery_list", || [delivery_list(state, page)]).await?;
+    Ok(page.cut(DeliveryRow::from_rows(&rows), DeliveryRow::place))
 }
 
 /// Sends again the deliveries that were given up, or those of one alert's event in any state; returns how many. Refuses
 /// an endpoint to which no alert is sent.
-pub async fn delivery_replay(app: &App, endpoint: Option<String>, event: Option<Uuid>) -> Result<usize, AppError> {
+pub async fn delivery_replay(
+    app: &App,
+    staff: &Ctx,
+    endpoint: Option<String>,
+    event: Option<Uuid>,
+    request: Option<&IdempotentRequest<'_>>,
+) -> Result<Once<usize>, AppError> {
+    let claim = frame::staff_claim(app, staff, "delivery_replay", request).await?;
     if endpoint.as_ref().is_some_and(|endpoint| !app.alerts.names().contains(endpoint)) {
         return Err(AppError::parameter("endpoint", "is not one to which alerts are sent"));
     }
-    let now = app.clock.now();
-    let queries = || [deliveries_replay(endpoint.clone(), event, now)];
-    let [rows] = frame::system_query(app, "delivery_replay", queries).await?;
-    Ok(rows.len())
+    let (system, endpoint) = (&Ctx::system(app.clock.clone()), &endpoint);
+    frame::system_work_once(app, "delivery_replay", system, claim, move |work| async move {
+        let [rows] = work.tx.flight([deliveries_replay(endpoint.clone(), event, system.now())]).await?;
+        Ok(rows.len())
+    })
+    .await
 }
 
 /// The id of the stream of a rule and an actor.

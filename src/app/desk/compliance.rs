@@ -5,21 +5,23 @@ use chrono::{DateTime, Utc};
 use context::{Ctx, SubjectId};
 use db::FromRow;
 use domain::desk::{
-    alert::{Alert, AlertEvent},
     drill::{Drill, DrillEvent, DrillResult},
+    extension::due_at,
 };
-use event_log::{Event, PlacedEvent, cqrs_es::Aggregate};
+use event_log::{PlacedEvent, cqrs_es::Aggregate};
 use projections::{
     desk::{
-        alert::newest_of_type,
+        alert::alerts_open,
         compliance::{
             AccountCount, AffectedRow, ConsentCount, ErasureRow, HoldRow, OpenRequest, StaffRow, TrailFilter,
-            VersionRow, accounts_count, affected_list, consents_count, erasures_list, holds_list, request_list,
-            server_version, staff_list, trail_list,
+            TrailPlace, VersionRow, accounts_count, affected_list, consents_count, erasures_list, holds_list,
+            request_list, server_version, staff_list, trail_list,
         },
     },
     log::audit::stream_newest,
+    page::{Page, TimedPlace},
 };
+use uuid::Uuid;
 
 use crate::{
     app::{
@@ -30,14 +32,11 @@ use crate::{
     supervisor::version::newest_minor,
 };
 
-/// The most requests and alerts that are read.
-const SHOWN: i64 = 10_000;
-
 /// What the compliance desk sees at a glance.
 pub struct Overview {
     pub accounts: AccountCount,
-    /// Requests that are not answered yet.
-    pub requests: Vec<OpenRequest>,
+    /// How many requests are not answered yet, and how many of them are overdue.
+    pub requests: (usize, usize),
     /// Erasures that wait, and those of the last thirty days that are done.
     pub erasures: Vec<ErasureRow>,
     /// The time after which no backup brings back what is erased now.
@@ -61,7 +60,7 @@ pub struct Overview {
     /// PostgreSQL's version, and whether it is new enough to close the known ways around row-level security.
     pub postgres: (String, bool),
     /// How many alerts nobody has acknowledged.
-    pub open_alerts: usize,
+    pub open_alerts: i64,
 }
 
 /// Reads what the compliance desk sees at a glance.
@@ -70,14 +69,14 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
     let queries = || {
         [
             accounts_count(now),
-            request_list(None, now, SHOWN),
+            request_list(None, now),
             erasures_list(now),
             consents_count(),
             holds_list(now),
             staff_list(),
             stream_newest(SubjectId::NIL, Drill::TYPE, &id),
             server_version(),
-            newest_of_type(Alert::TYPE, SHOWN),
+            alerts_open(),
         ]
     };
     let [accounts, requests, erasures, consents, holds, staff, drill, version, alerts] =
@@ -92,12 +91,9 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
         (line.name.clone(), at)
     });
     let version = VersionRow::from_row(&version[0]);
-    let open = |row: &db::Row| {
-        serde_json::from_str(&Event::from_row(row).payload).is_ok_and(|it| matches!(it, AlertEvent::Raised { .. }))
-    };
     Ok(Overview {
         accounts: AccountCount::from_row(&accounts[0]),
-        requests: OpenRequest::from_rows(&requests),
+        requests: (requests.len(), overdue(&OpenRequest::from_rows(&requests), now)),
         erasures: ErasureRow::from_rows(&erasures),
         unrecoverable_by: ring.unrecoverable_by(now),
         consents: ConsentCount::from_rows(&consents),
@@ -113,36 +109,53 @@ pub async fn overview(app: &App) -> Result<Overview, AppError> {
         uncovered_s: published::uncovered(app).await?.map_or(0, |waiting| waiting.num_seconds().max(0)),
         witnesses: witnesses.collect(),
         postgres: (version.text, version.number % 10_000 >= newest_minor(version.number / 10_000)),
-        open_alerts: alerts.iter().filter(|row| open(row)).count(),
+        open_alerts: alerts[0].get("open"),
     })
 }
 
-/// The requests that are not answered yet, oldest first.
-pub async fn requests(app: &App) -> Result<Vec<OpenRequest>, AppError> {
+/// A page of the requests that are not answered yet, oldest first; the place of its last one, if another page follows;
+/// and how many of all requests are overdue.
+pub async fn requests(
+    app: &App,
+    page: &Page<TimedPlace>,
+) -> Result<(Vec<OpenRequest>, Option<TimedPlace>, usize), AppError> {
     let now = app.clock.now();
-    let [rows] = frame::system_query(app, "request_list", || [request_list(None, now, SHOWN)]).await?;
-    Ok(OpenRequest::from_rows(&rows))
+    let [rows] = frame::system_query(app, "request_list", || [request_list(None, now)]).await?;
+    let requests = OpenRequest::from_rows(&rows);
+    let overdue = overdue(&requests, now);
+    let (requests, next) = page.choose(requests, OpenRequest::place);
+    Ok((requests, next, overdue))
 }
 
-/// A page of the trail, each entry with its place in the log.
-pub async fn trail(app: &App, filter: &TrailFilter) -> Result<Vec<PlacedEvent>, AppError> {
-    let [rows] = frame::system_query(app, "trail_list", || [trail_list(filter.clone())]).await?;
-    Ok(PlacedEvent::from_rows(&rows))
+/// How many of these requests should have been answered by now.
+fn overdue(requests: &[OpenRequest], now: DateTime<Utc>) -> usize {
+    requests.iter().filter(|request| due_at(request.received_at, request.extended) < now).count()
 }
 
-/// The people concerned by a breach: the first `limit` of them, and how many there are in all.
+/// A page of the trail.
+pub async fn trail(
+    app: &App,
+    filter: &TrailFilter,
+    page: &Page<TrailPlace>,
+) -> Result<(Vec<PlacedEvent>, Option<TrailPlace>), AppError> {
+    let [rows] = frame::system_query(app, "trail_list", || [trail_list(filter.clone(), page)]).await?;
+    Ok(page.cut(PlacedEvent::from_rows(&rows), |row| (row.position.txid, row.position.position)))
+}
+
+/// A page of the people concerned by a breach; the id of its last one, if another page follows; and how many people
+/// there are in all.
 pub async fn affected(
     app: &App,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
     kinds: &[String],
-    limit: i64,
-) -> Result<(Vec<AffectedRow>, i64), AppError> {
-    let [rows] =
-        frame::system_query(app, "breach_affected", || [affected_list(from, to, kinds.to_vec(), limit)]).await?;
-    let affected = AffectedRow::from_rows(&rows);
-    let people = affected.first().map_or(0, |row| row.people);
-    Ok((affected, people))
+    page: &Page<Uuid>,
+) -> Result<(Vec<AffectedRow>, Option<Uuid>, i64), AppError> {
+    let reads = || [affected_list(from, to, kinds.to_vec(), page)];
+    let [rows] = frame::system_query(app, "breach_affected", reads).await?;
+    let people = rows.first().map_or(0, |row| row.get("people"));
+    let (affected, next) = page.cut(AffectedRow::from_rows(&rows), |row| row.subject);
+    Ok((affected, next, people))
 }
 
 /// Records the outcome of a drill.

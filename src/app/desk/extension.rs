@@ -15,7 +15,7 @@ use crate::{
     app::{
         App, AppError,
         desk::opening::by_staff,
-        frame::{self, Frame},
+        frame::{self, Frame, IdempotentRequest, Once},
         letter::{address_of, contact},
         reason,
     },
@@ -23,10 +23,20 @@ use crate::{
 };
 
 /// Extends the time to answer a request by two months, and tells the person why (GDPR Art. 12(3)); returns the new end.
-pub async fn extend(app: &App, staff: &Ctx, request: Uuid, reason: &str) -> Result<DateTime<Utc>, AppError> {
+pub async fn extend(
+    app: &App,
+    staff: &Ctx,
+    request: Uuid,
+    reason: &str,
+    repeatable: Option<&IdempotentRequest<'_>>,
+) -> Result<Once<DateTime<Utc>>, AppError> {
     let reason = reason::parse(reason)?;
     let reason = reason.as_str();
-    let [rows] = frame::system_query(app, "request_get", || [request_list(Some(request), staff.now(), 1)]).await?;
+    let claim = frame::staff_claim(app, staff, "request_extend", repeatable).await?;
+    if let Some(answer) = frame::answered(app, Frame::act("request_extend", staff), claim.as_ref()).await? {
+        return Ok(answer);
+    }
+    let [rows] = frame::system_query(app, "request_get", || [request_list(Some(request), staff.now())]).await?;
     let open = rows.first().map(OpenRequest::from_row).ok_or(AppError::NotFound("open request"))?;
     let until = due_at(open.received_at, true);
     let ctx = &staff.for_subject(open.subject, None).acting_as(Role::Job);
@@ -34,10 +44,10 @@ pub async fn extend(app: &App, staff: &Ctx, request: Uuid, reason: &str) -> Resu
     let (id, author, details) = (&request.to_string(), by_staff(staff, ctx.subject), format!("reason: {reason}"));
     let reads = || [contact(ctx.subject), stream_newest(ctx.subject, Extension::TYPE, id)];
     let frame = Frame::act("request_extend", ctx).recorded_for(&author, &details).alone();
-    frame::command(app, frame, reads, move |work, standing, [contact, rows]| async move {
+    frame::command_once(app, frame, claim, reads, move |work, standing, [contact, rows]| async move {
         work.command::<Extension>(id, &rows, Extend { received_at, now: ctx.now() }).await?;
-        work.post(&Letter::request_extended(&address_of(&standing.keys, &contact)?, reason, until))
+        work.post(&Letter::request_extended(&address_of(&standing.keys, &contact)?, reason, until))?;
+        Ok(until)
     })
-    .await?;
-    Ok(until)
+    .await
 }

@@ -12,21 +12,27 @@ use domain::{
     log::access::{ACCESS, DATA_OPENED},
 };
 use event_log::{Actor, Trail};
-use projections::desk::compliance::{OpeningRow, opening_add, opening_get};
+use projections::{
+    desk::compliance::{OpeningRow, opening_add, opening_get},
+    page::Page,
+};
 use uuid::Uuid;
 use vault::{RecordEntry, SubjectKeys, record_register};
 use zeroize::Zeroizing;
 
 use crate::app::{
     App, AppError,
-    frame::{self, Frame, Standing},
+    frame::{self, Frame, IdempotentRequest, Once, Standing},
     identity::known,
     log::{
         access::{self, access_event},
         access_log::Read,
     },
     reason,
-    records::{opened::OpenRecord, record},
+    records::{
+        opened::{OpenRecord, RecordPlace},
+        record,
+    },
 };
 
 /// How long an opening lasts.
@@ -41,9 +47,19 @@ pub enum Whom {
 }
 
 /// Opens a person's data to a member of staff, for a reason; returns the id and the end of the opening.
-pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(Uuid, DateTime<Utc>), AppError> {
+pub async fn open(
+    app: &App,
+    staff: &Ctx,
+    whom: Whom,
+    reason: &str,
+    request: Option<&IdempotentRequest<'_>>,
+) -> Result<Once<(Uuid, DateTime<Utc>)>, AppError> {
     let session = staff.session.ok_or(AppError::SignedOut)?;
     let reason = reason::parse(reason)?;
+    let claim = frame::staff_claim(app, staff, "data_open", request).await?;
+    if let Some(answer) = frame::answered(app, Frame::act("data_open", staff), claim.as_ref()).await? {
+        return Ok(answer);
+    }
     let opening = context::EventId::random().0;
     // Recorded in the log of the member of staff, with the client's address; refuses if the session has ended.
     access::note_session_read(app, staff, "opening", 1, opening.to_string()).await?;
@@ -62,8 +78,12 @@ pub async fn open(app: &App, staff: &Ctx, whom: Whom, reason: &str) -> Result<(U
     let expires_at = staff.now() + LASTS;
     let mac = opening_mac(app, opening, subject, staff.subject, expires_at).to_vec();
     let row = &OpeningRow { subject, staff: staff.subject, expires_at, mac };
-    frame::system_query(app, "data_open", || [opening_add(opening, session.0, row)]).await?;
-    Ok((opening, expires_at))
+    let system = &Ctx::system(app.clock.clone());
+    frame::system_work_once(app, "data_open", system, claim, move |work| async move {
+        work.queue(opening_add(opening, session.0, row));
+        Ok((opening, expires_at))
+    })
+    .await
 }
 
 /// Grants the keys of a person's records to an auditor, for a reason; `lethe-audit replay --subject-key` reads the
@@ -91,8 +111,14 @@ pub async fn keys_grant(app: &App, email: &str, reason: &str) -> Result<Zeroizin
     Ok(Zeroizing::new(format!("{grant:#}\n")))
 }
 
-/// The records of one kind of the person whose data this opening lets the member of staff read.
-pub async fn records(app: &App, staff: &Ctx, opening: Uuid, kind: &'static Kind) -> Result<Vec<OpenRecord>, AppError> {
+/// A page of the records of one kind of the person whose data this opening lets the member of staff read.
+pub async fn records(
+    app: &App,
+    staff: &Ctx,
+    opening: Uuid,
+    kind: &'static Kind,
+    page: &Page<RecordPlace>,
+) -> Result<(Vec<OpenRecord>, Option<RecordPlace>), AppError> {
     let [rows] = frame::system_query(app, "opening_get", || [opening_get(opening)]).await?;
     let row = rows.first().map(OpeningRow::from_row).ok_or(AppError::NotFound("opening"))?;
     let mac = opening_mac(app, opening, row.subject, row.staff, row.expires_at);
@@ -103,9 +129,10 @@ pub async fn records(app: &App, staff: &Ctx, opening: Uuid, kind: &'static Kind)
     access::note_session_read(app, staff, "person", 1, format!("{opening} {}", kind.name())).await?;
     let person = &opened_by(staff, row.subject);
     let (records, keys) = record::list(app, person, "opening_records", kind, None).await?;
+    let (records, next) = page.choose(records, |record| record.place(kind));
     let event = access_event(person, row.subject, kind.name(), records.len());
     opened_read(app, staff, event, keys, format!("opening: {opening}")).await?;
-    Ok(records)
+    Ok((records, next))
 }
 
 /// Records in the person's own log that staff read data: with the reader's role and session, without an address.

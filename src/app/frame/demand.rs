@@ -105,6 +105,11 @@ impl<'a> Frame<'a> {
         Self { keeps_trail: false, ..self }
     }
 
+    /// The context of the transaction.
+    pub(crate) fn ctx(&self) -> &'a Ctx {
+        self.ctx
+    }
+
     pub(super) fn standing_query(&self) -> Query {
         standing(self.ctx, self.demands.consent)
     }

@@ -6,18 +6,26 @@
 //! - `command` decides something for a person. `command_once` does so once for each idempotency key, `attempt`
 //!   does so while nobody has signed in, and `first` creates the person.
 //! - `system_query`, `system_command` and, in several flights, `system_work` do the same for data that is about
-//!   nobody.
+//!   nobody; `system_command_once` and `system_work_once` do so once for each idempotency key of a member of staff.
+//! - `claim` and `staff_claim` claim an idempotency key; `answered` looks for the answer before anything else is done.
 //! - `ticket_query` reads without a standing.
 
+mod answer;
 mod demand;
 mod person;
 mod standing;
 mod system;
 mod work;
 
+pub(crate) use answer::Claim;
+pub use answer::{IdempotentRequest, Once};
 pub(crate) use demand::Frame;
 pub use person::right_keys;
-pub(crate) use person::{acting_keys, attempt, command, command_once, first, index_key, query};
+pub(crate) use person::{
+    acting_keys, answered, attempt, claim, command, command_once, first, index_key, query, staff_claim,
+};
 pub use standing::Standing;
-pub(crate) use system::{system_command, system_query, system_work, ticket_query};
+pub(crate) use system::{
+    system_command, system_command_once, system_query, system_work, system_work_once, ticket_query,
+};
 pub(crate) use work::{Work, newest_of, own_id};

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use context::{Ctx, SubjectId};
-use db::{FromRow, Query, Row, Tx};
-use projections::records::answer::AnswerRow;
+use db::{Gate, Query, Row, Tx};
 use serde::{Serialize, de::DeserializeOwned};
 use vault::{IndexKey, SubjectKeys, subject_insert};
 
 use crate::app::{
     App, AppError,
-    frame::{demand::Frame, standing::Standing, work::Work},
-    records::idempotency::Claim,
+    frame::{
+        answer::{Claim, IdempotentRequest, Once},
+        demand::{Demands, Frame},
+        standing::Standing,
+        work::Work,
+    },
 };
 
 /// Reads a person's own data in one flight. Returns the rows with the standing, whose keys open them.
@@ -55,6 +58,42 @@ where
     app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
 }
 
+/// The claim of a person's request on its idempotency key, if it has one.
+pub(crate) async fn claim<'a>(
+    app: &App,
+    ctx: &Ctx,
+    operation: &'static str,
+    request: Option<&'a IdempotentRequest<'a>>,
+) -> Result<Option<Claim<'a>>, AppError> {
+    let Some(request) = request else { return Ok(None) };
+    Ok(Some(Claim::of_person(operation, ctx, request, &index_key(app, ctx).await?)))
+}
+
+/// The claim of a request by a member of staff on its idempotency key, if it has one. Refuses if their session has ended
+/// or their account is suspended.
+pub(crate) async fn staff_claim<'a>(
+    app: &App,
+    staff: &Ctx,
+    operation: &'static str,
+    request: Option<&'a IdempotentRequest<'a>>,
+) -> Result<Option<Claim<'a>>, AppError> {
+    let Some(request) = request else { return Ok(None) };
+    Ok(Some(Claim::of_staff(operation, staff, request, acting_keys(app, staff).await?)))
+}
+
+/// The answer to an earlier request with the key, for a command that does more than its one transaction: a repeated
+/// request must not do it. `frame` is that of who asks.
+pub(crate) async fn answered<T: DeserializeOwned>(
+    app: &App,
+    frame: Frame<'_>,
+    claim: Option<&Claim<'_>>,
+) -> Result<Option<Once<T>>, AppError> {
+    let Some(claim) = claim else { return Ok(None) };
+    let frame = Frame { gate: Gate::read(frame.ctx), demands: Demands::default(), ..frame };
+    let (standing, [stored]) = query(app, frame, || [claim.query()]).await?;
+    claim.replay(frame.ctx, app.vault.ring(), &standing.keys, &stored)
+}
+
 /// Like [`command`], but once for each idempotency key: the result of the first request with the key is stored, sealed,
 /// and answers all later requests with it.
 pub(crate) async fn command_once<'a, const N: usize, T, F, Fut>(
@@ -63,35 +102,28 @@ pub(crate) async fn command_once<'a, const N: usize, T, F, Fut>(
     claim: Option<Claim<'a>>,
     reads: impl Fn() -> [Query; N] + Sync,
     decide: F,
-) -> Result<T, AppError>
+) -> Result<Once<T>, AppError>
 where
     F: Fn(Work<'a>, Standing, [Vec<Row>; N]) -> Fut + Sync,
     Fut: Future<Output = Result<T, AppError>>,
     T: Serialize + DeserializeOwned,
 {
-    let Some(claim) = claim else { return command(app, frame, reads, decide).await };
-    let frame = Frame { gate: frame.gate.claim(Some(claim.lock_key())), ..frame };
+    let Some(claim) = claim else { return Ok(Once::now(frame.ctx, command(app, frame, reads, decide).await?)) };
+    let frame = Frame { gate: claim.gate(frame.gate), ..frame };
     let (reads, decide, frame, claim) = (&reads, &decide, &frame, &claim);
     let work = move |tx: Tx| async move {
         let mut queries: Vec<Query> = reads().into();
-        queries.push(claim.query(frame.ctx));
+        queries.push(claim.query());
         let (work, standing, mut rows) = begin(app, frame, queries, tx).await?;
-        let ring = app.vault.ring();
         let stored = rows.pop().expect("each statement is answered");
-        if let Some(row) = stored.first().map(AnswerRow::from_row) {
-            if row.expires_at > frame.ctx.now() {
-                return claim.replay(ring, &standing.keys, &row);
-            }
-            work.queue(claim.forget(frame.ctx));
-        }
-        // Checked after the replay, so that a repeated request gets its stored answer even if the command would be
-        // refused now.
-        frame.demands.check(&standing)?;
         let keys = standing.keys.clone();
-        let value = decide(work.clone(), standing, answers(rows)).await?;
-        work.flush();
-        work.queue(claim.store(frame.ctx, ring, &keys, &value)?);
-        Ok(value)
+        let doing = || async {
+            // Checked after the replay, so that a repeated request gets its stored answer even if the command would be
+            // refused now.
+            frame.demands.check(&standing)?;
+            decide(work.clone(), standing, answers(rows)).await
+        };
+        claim.settle(&work, &stored, Some(&keys), doing).await
     };
     app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
 }

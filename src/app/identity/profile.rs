@@ -63,6 +63,6 @@ pub async fn rectify(
         today,
         faults: Vec::new(),
     };
-    let mut outcomes = record::submit(app, ctx, &batch, None).await?;
+    let mut outcomes = record::submit(app, ctx, &batch, None).await?.value;
     Ok(outcomes.remove(0))
 }

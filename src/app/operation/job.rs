@@ -1,20 +1,22 @@
 //! Jobs, as staff see them. The system reads them, and nobody whom a job is about is named.
 
 use chrono::{DateTime, Utc};
-use context::Ctx;
 use db::FromRow;
-use projections::operation::job::{JobRow, job_list};
+use projections::{
+    operation::job::{JobRow, JobState, job_list},
+    page::{Page, TimedPlace},
+};
 
 use crate::app::{App, AppError, frame};
 
-/// The newest jobs; only those in one state, if a state is given.
-pub async fn list(app: &App, state: Option<String>, limit: i64) -> Result<Vec<JobRow>, AppError> {
-    let (ctx, state) = (&Ctx::system(app.clock.clone()), &state);
-    frame::system_work(app, &app.db.system, "job_list", ctx, move |work| async move {
-        let [rows] = work.tx.finish([job_list(state.clone(), limit)]).await?;
-        Ok(JobRow::from_rows(&rows))
-    })
-    .await
+/// A page of the jobs, newest first; only those in one state, if a state is given.
+pub async fn list(
+    app: &App,
+    state: Option<JobState>,
+    page: &Page<TimedPlace>,
+) -> Result<(Vec<JobRow>, Option<TimedPlace>), AppError> {
+    let [rows] = frame::system_query(app, "job_list", || [job_list(state, page)]).await?;
+    Ok(page.cut(JobRow::from_rows(&rows), JobRow::place))
 }
 
 /// What happens to a job after a run.

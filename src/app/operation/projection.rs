@@ -14,7 +14,7 @@ use projections::{
     CATCH_UP, REBUILDS,
     catch_up::CatchUp,
     operation::{
-        activity::{ActivityRow, activity_list},
+        activity::{ActivityPlace, ActivityRow, activity_list},
         dead_letter::{DeadLetter, dead_letter_drop, dead_letter_keep, dead_letter_list, dead_letter_lock},
         lag::{self, log_stalled, projection_list},
     },
@@ -88,10 +88,15 @@ pub async fn list(app: &App) -> Result<Overview, AppError> {
     })
 }
 
-/// The activity of a range of days, both ends included.
-pub async fn activity(app: &App, from: NaiveDate, to: NaiveDate) -> Result<Vec<ActivityRow>, AppError> {
+/// A page of the activity of a range of days, both ends included, oldest first.
+pub async fn activity(
+    app: &App,
+    from: NaiveDate,
+    to: NaiveDate,
+    page: &projections::page::Page<ActivityPlace>,
+) -> Result<(Vec<ActivityRow>, Option<ActivityPlace>), AppError> {
     let [rows] = frame::system_query(app, "activity_list", || [activity_list(from, to)]).await?;
-    Ok(ActivityRow::from_rows(&rows))
+    Ok(page.choose(ActivityRow::from_rows(&rows), ActivityRow::place))
 }
 
 /// Refuses a member of staff whose session has ended, or whose account is suspended.

@@ -1,6 +1,5 @@
 //! What people submit, of every kind alike, and what guests have evaluated.
 
 pub mod guest;
-pub mod idempotency;
 pub mod opened;
 pub mod record;

@@ -20,9 +20,9 @@ use event_log::{
     cqrs_es::{Aggregate, AggregateError},
     execute,
 };
-use projections::records::{
+use projections::{
     answer::answers_forget,
-    record::{RecordRow, record_all, record_get, record_list, record_newest},
+    records::record::{RecordRow, record_all, record_get, record_list, record_newest},
 };
 use serde::{Deserialize, Serialize};
 use vault::{
@@ -32,11 +32,8 @@ use vault::{
 use crate::{
     app::{
         App, AppError,
-        frame::{self, Frame, Standing, Work},
-        records::{
-            idempotency::{Claim, IdempotentRequest},
-            opened::{self, OpenRecord},
-        },
+        frame::{self, Frame, IdempotentRequest, Once, Standing, Work},
+        records::opened::{self, OpenRecord},
     },
     data::ledger::Entry,
     mail::Letter,
@@ -139,9 +136,9 @@ pub async fn submit(
     ctx: &Ctx,
     batch: &Batch<'_>,
     request: Option<&IdempotentRequest<'_>>,
-) -> Result<Vec<Submitted>, AppError> {
+) -> Result<Once<Vec<Submitted>>, AppError> {
     let index = frame::index_key(app, ctx).await?;
-    let claim = request.map(|request| Claim::new(batch.operation, request, &index));
+    let claim = frame::claim(app, ctx, batch.operation, request).await?;
     let kind = batch.kind;
     let hashes: Vec<[u8; 32]> = batch
         .submissions

@@ -9,6 +9,7 @@ use domain::rights::consent::{Consent, ConsentCommand, ConsentEvent, Purpose};
 use event_log::{Event, cqrs_es::Aggregate};
 use projections::{
     log::audit::stream_newest,
+    page::Page,
     rights::consent::{ConsentRow, consent_history, consent_list, stream_id},
 };
 use vault::SubjectKeys;
@@ -106,16 +107,18 @@ pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ConsentRow>, Arc<SubjectK
     Ok((ConsentRow::from_rows(&rows), standing.keys))
 }
 
-/// All decisions on a purpose, newest first.
+/// A page of the decisions on a purpose, newest first; the sequence of its last one, if another page follows; and the
+/// keys.
 pub async fn history(
     app: &App,
     ctx: &Ctx,
     purpose: Purpose,
-) -> Result<(Vec<PastDecision>, Arc<SubjectKeys>), AppError> {
-    let reads = || [consent_history(ctx.subject, purpose)];
+    page: &Page<i64>,
+) -> Result<(Vec<PastDecision>, Option<i64>, Arc<SubjectKeys>), AppError> {
+    let reads = || [consent_history(ctx.subject, purpose, page)];
     let (standing, [rows]) = frame::query(app, Frame::right("consent_history", ctx), reads).await?;
-    let past = rows.iter().map(|row| past(&Event::from_row(row))).collect::<Result<_, _>>()?;
-    Ok((past, standing.keys))
+    let (events, next) = page.cut(Event::from_rows(&rows), |event| event.sequence);
+    Ok((events.iter().map(past).collect::<Result<_, _>>()?, next, standing.keys))
 }
 
 fn past(event: &Event) -> Result<PastDecision, AppError> {

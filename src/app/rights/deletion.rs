@@ -17,6 +17,7 @@ use projections::{
     identity::account::{SwitchesRow, switches_get},
     log::audit::stream_newest,
     operation::job::{job_add, job_drop},
+    page::{Page, TimedPlace},
     records::record::{RecordRow, record_ages, record_all},
     rights::{
         deletion::{DeletionRow, deletion_by_token, deletion_get, deletion_list},
@@ -29,7 +30,8 @@ use vault::{Place, Sealed, SubjectKeys, record_register};
 use crate::{
     app::{
         App, AppError,
-        frame::{self, Frame, Standing, Work, newest_of},
+        frame::{self, Claim, Frame, IdempotentRequest, Once, Standing, Work, newest_of},
+        identity::limit,
         letter::{self, contact},
         log::access,
         operation::job::Next,
@@ -56,21 +58,21 @@ pub struct Wish {
 }
 
 /// A request that was just made.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Requested {
     pub deletion: DeletionId,
-    /// The phrase that the person must type to confirm.
-    pub phrase: &'static str,
     /// Until when the request can be confirmed.
     pub expires_at: DateTime<Utc>,
-    /// How long the deletion can be cancelled after it was confirmed.
-    pub grace: TimeDelta,
+    /// How long the deletion can be cancelled after it was confirmed, in seconds.
+    pub grace_s: i64,
     /// How many records of each kind would go.
-    pub goes: Vec<(&'static str, usize)>,
+    pub goes: Vec<(String, usize)>,
     /// The end of a legal hold that defers the deletion; `None` if there is none.
     pub held_until: Option<DateTime<Utc>>,
 }
 
 /// A request in its present state, and what it asks to delete.
+#[derive(Serialize, Deserialize)]
 pub struct DeletionRequest {
     pub row: DeletionRow,
     pub wish: Wish,
@@ -137,69 +139,80 @@ pub async fn request(
     scope: Scope,
     filter: Filter,
     reason: Option<String>,
-) -> Result<Requested, AppError> {
+    request: Option<&IdempotentRequest<'_>>,
+) -> Result<Once<Requested>, AppError> {
     let wish = &Wish { filter: filter_of(scope, filter)?, reason };
+    let frame = Frame::act("deletion_request", ctx).alone();
+    let claim = frame::claim(app, ctx, "deletion_request", request).await?;
+    if let Some(answer) = frame::answered(app, frame, claim.as_ref()).await? {
+        return Ok(answer);
+    }
+    limit::count_letter(app, ctx).await?;
     let (id, is_full) = (&ctx.subject.to_string(), scope == Scope::Full);
     let records = || if is_full { record_ages(ctx.subject) } else { record_all(ctx.subject) };
     let stream = || stream_newest(ctx.subject, Deletion::TYPE, id);
     let reads = || [stream(), records(), contact(ctx.subject), switches_get(ctx.subject)];
-    let frame = Frame::act("deletion_request", ctx).alone();
-    let asked =
-        frame::command(app, frame, reads, move |work, standing, [stream, records, contact, switches]| async move {
-            let keys = &standing.keys;
-            let goes = match scope {
-                Scope::Full => erasure::counts_of(&records),
-                Scope::Partial | Scope::SessionsOnly => {
-                    let records = RecordRow::from_rows(&records);
-                    erasure::count(meant(keys, scope, &wish.filter, &records)?)
-                }
-            };
-            if goes.is_empty() {
-                return Ok(None);
+    let asked = frame::command_once(app, frame, claim, reads, move |work, standing, rows| async move {
+        let [stream, records, contact, switches] = rows;
+        let keys = &standing.keys;
+        let goes = match scope {
+            Scope::Full => erasure::counts_of(&records),
+            Scope::Partial | Scope::SessionsOnly => {
+                let records = RecordRow::from_rows(&records);
+                erasure::count(meant(keys, scope, &wish.filter, &records)?)
             }
-            let (deletion, expires_at) = (DeletionId::random(), ctx.now() + TOKEN_LIFETIME);
-            let text = serde_json::to_vec(wish).expect("a wish can be written as JSON");
-            let token = random_text(32);
-            let command = DeletionCommand::Request {
-                open: Open { deletion, scope, expires_at, grace_ends_at: None, paused_until: None },
-                token_hash: hex::encode(token_hash(app, &token)),
-                sealed: keys.seal_trail(&place(deletion), &text).to_base64(),
-                now: ctx.now(),
-            };
-            work.command::<Deletion>(id, &stream, command).await?;
-            let to = letter::address_of(keys, &contact)?;
-            // The token of an earlier request no longer confirms it, so the letter tells the person that the request
-            // was replaced.
-            let replaces = waits_for_confirmation(ctx, newest_of(&stream).as_ref());
-            let letter = if replaces { Letter::deletion_requested_anew } else { Letter::deletion_requested };
-            work.post(&letter(&to, &token, scope.phrase(), expires_at))?;
-            let held_until = SwitchesRow::of(&switches).held(ctx.now());
-            Ok::<_, AppError>(Some(Requested {
-                deletion,
-                phrase: scope.phrase(),
-                expires_at,
-                grace: app.grace,
-                goes,
-                held_until,
-            }))
+        };
+        if goes.is_empty() {
+            return Err(AppError::parameter("filters", "match no record of yours"));
+        }
+        let (deletion, expires_at) = (DeletionId::random(), ctx.now() + TOKEN_LIFETIME);
+        let text = serde_json::to_vec(wish).expect("a wish can be written as JSON");
+        let token = random_text(32);
+        let command = DeletionCommand::Request {
+            open: Open { deletion, scope, expires_at, grace_ends_at: None, paused_until: None },
+            token_hash: hex::encode(token_hash(app, &token)),
+            sealed: keys.seal_trail(&place(deletion), &text).to_base64(),
+            now: ctx.now(),
+        };
+        work.command::<Deletion>(id, &stream, command).await?;
+        let to = letter::address_of(keys, &contact)?;
+        // The token of an earlier request no longer confirms it, so the letter tells the person that the request was
+        // replaced.
+        let replaces = waits_for_confirmation(ctx, newest_of(&stream).as_ref());
+        let letter = if replaces { Letter::deletion_requested_anew } else { Letter::deletion_requested };
+        work.post(&letter(&to, &token, scope.phrase(), expires_at))?;
+        Ok(Requested {
+            deletion,
+            expires_at,
+            grace_s: app.grace.num_seconds(),
+            goes: goes.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
+            held_until: SwitchesRow::of(&switches).held(ctx.now()),
         })
-        .await?;
-    if asked.is_none() {
+    })
+    .await;
+    if let Err(AppError::Invalid(_)) = &asked {
         // Recorded, because records were opened to decide this.
         access::note_refusal(app, ctx, Deletion::TYPE, 422, "filters that match nothing").await?;
     }
-    asked.ok_or_else(|| AppError::parameter("filters", "match no record of yours"))
+    asked
 }
 
 /// Confirms a deletion with the mailed token and the phrase. Its grace begins.
-pub async fn confirm(app: &App, ctx: &Ctx, token: &str, phrase: &str) -> Result<DeletionRequest, AppError> {
+pub async fn confirm(
+    app: &App,
+    ctx: &Ctx,
+    token: &str,
+    phrase: &str,
+    request: Option<&IdempotentRequest<'_>>,
+) -> Result<Once<DeletionRequest>, AppError> {
     let confirm = |row: &DeletionRow| {
         if phrase.trim().to_lowercase() != row.scope.phrase() {
             return Err(AppError::parameter("phrase", &format!("must be: {}", row.scope.phrase())));
         }
         Ok(DeletionCommand::Confirm { deletion: row.deletion, grace: app.grace, now: ctx.now() })
     };
-    match step(app, "deletion_confirm", ctx, token, true, &confirm).await {
+    let claim = frame::claim(app, ctx, "deletion_confirm", request).await?;
+    match step(app, Frame::act("deletion_confirm", ctx), token, claim, &confirm).await {
         Ok(confirmed) => {
             app.wake.notify_one();
             Ok(confirmed)
@@ -216,24 +229,22 @@ pub async fn confirm(app: &App, ctx: &Ctx, token: &str, phrase: &str) -> Result<
 /// Cancels a deletion with the mailed token, as long as its grace runs. A right, so a suspended account can do it too.
 pub async fn cancel(app: &App, ctx: &Ctx, token: &str) -> Result<DeletionRequest, AppError> {
     let cancel = |row: &DeletionRow| Ok(DeletionCommand::Cancel { deletion: row.deletion, now: ctx.now() });
-    step(app, "deletion_cancel", ctx, token, false, &cancel).await
+    Ok(step(app, Frame::right("deletion_cancel", ctx), token, None, &cancel).await?.value)
 }
 
-/// Takes one step on the request of a token, and queues the job and the letter that follow. `acts` says if a suspension
-/// bars the step.
-async fn step(
-    app: &App,
-    operation: &'static str,
-    ctx: &Ctx,
+/// Takes one step on the request of a token, and queues the job and the letter that follow.
+async fn step<'a>(
+    app: &'a App,
+    frame: Frame<'a>,
     token: &str,
-    acts: bool,
+    claim: Option<Claim<'a>>,
     step: &(dyn Fn(&DeletionRow) -> Result<DeletionCommand, AppError> + Sync),
-) -> Result<DeletionRequest, AppError> {
+) -> Result<Once<DeletionRequest>, AppError> {
+    let ctx = frame.ctx();
     let (hash, id) = (token_hash(app, token), &ctx.subject.to_string());
     let reads =
         || [deletion_by_token(ctx.subject, hash), stream_newest(ctx.subject, Deletion::TYPE, id), contact(ctx.subject)];
-    let frame = Frame::act_if(acts, operation, ctx).alone();
-    frame::command(app, frame, reads, move |work, standing, [found, stream, contact]| async move {
+    frame::command_once(app, frame.alone(), claim, reads, move |work, standing, [found, stream, contact]| async move {
         let keys = standing.keys;
         let mut row = found.first().map(DeletionRow::from_row).ok_or(AppError::NotFound("request"))?;
         let command = step(&row)?;
@@ -257,9 +268,15 @@ async fn step(
     .await
 }
 
-/// A person's requests, newest first.
-pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<DeletionRequest>, Arc<SubjectKeys>), AppError> {
-    deletions(app, "deletion_list", ctx, &|| deletion_list(ctx.subject)).await
+/// A page of a person's requests, newest first; the place of its last one, if another page follows; and the keys.
+pub async fn list(
+    app: &App,
+    ctx: &Ctx,
+    page: &Page<TimedPlace>,
+) -> Result<(Vec<DeletionRequest>, Option<TimedPlace>, Arc<SubjectKeys>), AppError> {
+    let (found, keys) = deletions(app, "deletion_list", ctx, &|| deletion_list(ctx.subject, page)).await?;
+    let (requests, next) = page.cut(found, |request| request.row.place());
+    Ok((requests, next, keys))
 }
 
 /// One of a person's requests.

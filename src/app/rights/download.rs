@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use context::{Ctx, ExportId, SessionId, SubjectId};
 use db::FromRow;
-use domain::rights::export::{ExportCommand, ExportFormat};
+use domain::rights::export::{ExportCommand, ExportFormat, ExportState};
 use projections::rights::export::{ExportRow, export_get};
 use serde::{Deserialize, Serialize};
 use vault::{FileKey, Place, Sealed};
@@ -58,8 +58,7 @@ pub async fn file(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportFile, 
 
 /// Opens the file of a request for one download, which is recorded before the first byte is read.
 pub async fn open(app: &App, ctx: &Ctx, export: ExportId) -> Result<FileReader, AppError> {
-    let (row, keys) =
-        export::step(app, "export_download", ctx, export, ExportCommand::Download, &|_, _, _| Ok(())).await?;
+    let (row, keys) = export::step(app, "export_download", ctx, export, ExportCommand::Download).await?;
     let file = file_of(ctx, &row);
     let (Some(file), Some(name), Some(key)) = (file, name_of(ctx.subject, &row), &row.file_key) else {
         return Err(AppError::NotFound("export"));
@@ -77,7 +76,7 @@ pub async fn token(app: &App, ctx: &Ctx, export: ExportId) -> Result<(String, Da
     let token = Token { subject: ctx.subject, session, export, expires_at: ctx.now() + TOKEN_LIFETIME };
     // Recorded before the token leaves, because its holder needs no sign-in.
     let command = ExportCommand::MakeToken { expires_at: token.expires_at };
-    export::step(app, "export_token", ctx, export, command, &|_, _, _| Ok(())).await?;
+    export::step(app, "export_token", ctx, export, command).await?;
     let text = serde_json::to_vec(&token).expect("a token can be written as JSON");
     let sealed = app.vault.ring().token_sealer().seal(&token_place(), &text);
     Ok((URL_SAFE_NO_PAD.encode(sealed.0), token.expires_at))
@@ -99,7 +98,9 @@ fn name_of(subject: SubjectId, row: &ExportRow) -> Option<FileName> {
 
 /// The file of a request, if it exists and has not expired.
 fn file_of(ctx: &Ctx, row: &ExportRow) -> Option<ExportFile> {
-    let there = row.state == "completed" && row.expires_at.is_some_and(|at| ctx.now() < at) && row.file_key.is_some();
+    let there = row.state == ExportState::Completed
+        && row.expires_at.is_some_and(|at| ctx.now() < at)
+        && row.file_key.is_some();
     let (size, etag) = row.size.zip(row.etag.clone()).filter(|_| there)?;
     let day = row.ended_at.unwrap_or(row.requested_at).date_naive();
     Some(ExportFile {

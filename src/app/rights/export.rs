@@ -12,21 +12,23 @@ use domain::{
     kinds::{KINDS, kind},
     rights::{
         deletion::Scope,
-        export::{Export, ExportCommand, ExportFormat, ExportSpec},
+        export::{Export, ExportCommand, ExportFormat, ExportSpec, ExportState},
     },
 };
 use event_log::cqrs_es::Aggregate;
 use projections::{
     log::audit::stream_newest,
     operation::job::{job_add, job_drop},
+    page::{Page, TimedPlace},
     records::record::RecordRow,
     rights::export::{ExportRow, IdsRow, export_get, export_ids, export_list, export_open, export_records},
 };
+use serde::{Deserialize, Serialize};
 use vault::{IndexKey, Place, Sealed, SubjectKeys};
 
 use crate::app::{
     App, AppError,
-    frame::{self, Frame, Standing, Work},
+    frame::{self, Frame, IdempotentRequest, Once, Standing, Work},
     log::access,
     records::{opened::open, record::BUCKET_YEARS},
 };
@@ -37,6 +39,7 @@ pub const EXPORT_JOB: &str = "export";
 const PAGE: usize = 500;
 
 /// A request in its present state, and the records that it asks for.
+#[derive(Serialize, Deserialize)]
 pub struct ExportRequest {
     pub row: ExportRow,
     /// Which records the request asks for.
@@ -45,9 +48,9 @@ pub struct ExportRequest {
 
 impl ExportRequest {
     /// The state for the person: a file that has run out is `expired`, even if it is not removed yet.
-    pub fn state(&self, now: DateTime<Utc>) -> &str {
-        let over = self.row.state == "completed" && self.row.expires_at.is_some_and(|at| at <= now);
-        if over { "expired" } else { &self.row.state }
+    pub fn state(&self, now: DateTime<Utc>) -> ExportState {
+        let over = self.row.state == ExportState::Completed && self.row.expires_at.is_some_and(|at| at <= now);
+        if over { ExportState::Expired } else { self.row.state }
     }
 }
 
@@ -96,17 +99,22 @@ pub async fn request(
     scope: Scope,
     format: ExportFormat,
     filter: Filter,
-) -> Result<ExportRequest, AppError> {
+    request: Option<&IdempotentRequest<'_>>,
+) -> Result<Once<ExportRequest>, AppError> {
     let filter = filter.settled(scope).map_err(AppError::Invalid)?;
+    let frame = Frame::right("export_request", ctx).unrestricted().alone();
+    let claim = frame::claim(app, ctx, "export_request", request).await?;
+    if let Some(answer) = frame::answered(app, frame, claim.as_ref()).await? {
+        return Ok(answer);
+    }
     if !filter.is_empty() && !means_any(app, ctx, &filter).await? {
         // Recorded, because records were opened to decide this.
         access::note_refusal(app, ctx, Export::TYPE, 422, "filters that match nothing").await?;
         return Err(AppError::parameter("filters", "match no record of yours"));
     }
     let (export, means) = (ExportId::random(), &filter);
-    let frame = Frame::right("export_request", ctx).unrestricted().alone();
     let reads = || [export_open(ctx.subject)];
-    let row = frame::command(app, frame, reads, move |work, standing, [open]| async move {
+    let taken = frame::command_once(app, frame, claim, reads, move |work, standing, [open]| async move {
         if !open.is_empty() {
             return Err(AppError::ExportWaits);
         }
@@ -116,11 +124,11 @@ pub async fn request(
         let request = ExportCommand::Request(wanted);
         work.command::<Export>(&export.to_string(), &[], request).await?;
         work.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
-        Ok(ExportRow {
+        let row = ExportRow {
             export,
             scope,
             format,
-            state: "pending".to_owned(),
+            state: ExportState::Pending,
             sealed,
             requested_at: ctx.now(),
             ended_at: None,
@@ -131,11 +139,12 @@ pub async fn request(
             size: None,
             file_key: None,
             etag: None,
-        })
+        };
+        Ok(ExportRequest { row, filter: means.clone() })
     })
     .await?;
     app.wake.notify_one();
-    Ok(ExportRequest { row, filter })
+    Ok(taken)
 }
 
 /// Whether a filter matches any record; the first match ends the search.
@@ -157,13 +166,17 @@ async fn means_any(app: &App, ctx: &Ctx, filter: &Filter) -> Result<bool, AppErr
     Ok(false)
 }
 
-/// A person's requests, newest first.
-pub async fn list(app: &App, ctx: &Ctx) -> Result<(Vec<ExportRequest>, Arc<SubjectKeys>), AppError> {
-    let reads = || [export_list(ctx.subject)];
+/// A page of a person's requests, newest first; the place of its last one, if another page follows; and the keys.
+pub async fn list(
+    app: &App,
+    ctx: &Ctx,
+    page: &Page<TimedPlace>,
+) -> Result<(Vec<ExportRequest>, Option<TimedPlace>, Arc<SubjectKeys>), AppError> {
+    let reads = || [export_list(ctx.subject, page)];
     let (Standing { keys, .. }, [rows]) = frame::query(app, Frame::right("export_list", ctx), reads).await?;
-    let rows = rows.iter().map(ExportRow::from_row);
-    let requests = rows.map(|row| Ok(ExportRequest { filter: unseal(&keys, &row)?, row }));
-    Ok((requests.collect::<Result<_, AppError>>()?, keys))
+    let (rows, next) = page.cut(ExportRow::from_rows(&rows), ExportRow::place);
+    let requests = rows.into_iter().map(|row| Ok(ExportRequest { filter: unseal(&keys, &row)?, row }));
+    Ok((requests.collect::<Result<_, AppError>>()?, next, keys))
 }
 
 /// One of a person's requests.
@@ -176,49 +189,71 @@ pub async fn get(app: &App, ctx: &Ctx, export: ExportId) -> Result<(ExportReques
 
 /// Cancels a request. A job that is writing the file notices it and removes the file.
 pub async fn cancel(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportRequest, AppError> {
-    let drop_job = |work: &Work<'_>, _: &Standing, _: bool| {
-        work.queue(job_drop(ctx.subject, export.0));
-        Ok(())
-    };
-    step(app, "export_cancel", ctx, export, ExportCommand::Cancel, &drop_job).await?;
+    step(app, "export_cancel", ctx, export, ExportCommand::Cancel).await?;
     Ok(get(app, ctx, export).await?.0)
 }
 
 /// Asks again for a file that could not be written.
-pub async fn retry(app: &App, ctx: &Ctx, export: ExportId) -> Result<ExportRequest, AppError> {
-    let add_job = |work: &Work<'_>, standing: &Standing, others_wait: bool| {
-        standing.require_unrestricted()?;
-        if others_wait {
-            return Err(AppError::ExportWaits);
-        }
-        // The failed job may not have been marked as ended yet.
-        work.queue(job_drop(ctx.subject, export.0));
-        work.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
-        Ok(())
-    };
-    step(app, "export_retry", ctx, export, ExportCommand::Retry, &add_job).await?;
+pub async fn retry(
+    app: &App,
+    ctx: &Ctx,
+    export: ExportId,
+    request: Option<&IdempotentRequest<'_>>,
+) -> Result<Once<ExportRequest>, AppError> {
+    let claim = frame::claim(app, ctx, "export_retry", request).await?;
+    let id = &export.to_string();
+    let reads =
+        || [export_get(ctx.subject, export), stream_newest(ctx.subject, Export::TYPE, id), export_open(ctx.subject)];
+    let frame = Frame::right("export_retry", ctx).alone();
+    let taken =
+        frame::command_once(app, frame, claim, reads, move |work, standing, [found, stream, open]| async move {
+            let row = advance(&work, id, (&found, &stream), ExportCommand::Retry).await?;
+            standing.require_unrestricted()?;
+            if !open.is_empty() {
+                return Err(AppError::ExportWaits);
+            }
+            // The failed job may not have been marked as ended yet.
+            work.queue(job_drop(ctx.subject, export.0));
+            work.queue(job_add(ctx.subject, EXPORT_JOB, export.0, ctx.now(), ctx.now()));
+            let filter = unseal(&standing.keys, &row)?;
+            let row =
+                ExportRow { state: ExportState::Pending, failure: None, ended_at: None, done: 0, total: 0, ..row };
+            Ok(ExportRequest { row, filter })
+        })
+        .await?;
     app.wake.notify_one();
-    Ok(get(app, ctx, export).await?.0)
+    Ok(taken)
 }
 
-/// Takes one step on a request; `follow` queues what follows from it, and is told if any request of the person waits.
+/// Takes one step on a request; returns its row as it was before. A request that is cancelled loses its job.
 pub(crate) async fn step(
     app: &App,
     operation: &'static str,
     ctx: &Ctx,
     export: ExportId,
     command: ExportCommand,
-    follow: &(dyn Fn(&Work<'_>, &Standing, bool) -> Result<(), AppError> + Sync),
 ) -> Result<(ExportRow, Arc<SubjectKeys>), AppError> {
     let (command, id) = (&command, &export.to_string());
-    let reads =
-        || [export_get(ctx.subject, export), stream_newest(ctx.subject, Export::TYPE, id), export_open(ctx.subject)];
+    let reads = || [export_get(ctx.subject, export), stream_newest(ctx.subject, Export::TYPE, id)];
     let frame = Frame::right(operation, ctx).alone();
-    frame::command(app, frame, reads, move |work, standing, [found, stream, open]| async move {
-        let row = found.first().map(ExportRow::from_row).ok_or(AppError::NotFound("export"))?;
-        work.command::<Export>(id, &stream, command.clone()).await?;
-        follow(&work, &standing, !open.is_empty())?;
+    frame::command(app, frame, reads, move |work, standing, [found, stream]| async move {
+        let row = advance(&work, id, (&found, &stream), command.clone()).await?;
+        if matches!(command, ExportCommand::Cancel) {
+            work.queue(job_drop(ctx.subject, export.0));
+        }
         Ok((row, standing.keys))
     })
     .await
+}
+
+/// Runs a command on a request, given its row and its stream; returns the row as it was before.
+async fn advance(
+    work: &Work<'_>,
+    id: &str,
+    (found, stream): (&[Row], &[Row]),
+    command: ExportCommand,
+) -> Result<ExportRow, AppError> {
+    let row = found.first().map(ExportRow::from_row).ok_or(AppError::NotFound("export"))?;
+    work.command::<Export>(id, stream, command).await?;
+    Ok(row)
 }

@@ -9,7 +9,7 @@ use context::{Ctx, ExportId, SubjectId};
 use db::{FromRow, Query, Row};
 use domain::{
     kinds::Contact,
-    rights::export::{Export, ExportCommand, ExportError, ExportFailure},
+    rights::export::{Export, ExportCommand, ExportError, ExportFailure, ExportState},
 };
 use event_log::cqrs_es::Aggregate;
 use projections::{
@@ -209,7 +209,7 @@ async fn end(
     frame::command(app, frame, reads, move |work, standing, [found, stream, contact]| async move {
         let row = found.first().map(ExportRow::from_row);
         let mine = |row: &ExportRow| etag.is_none_or(|etag| row.etag.as_deref() == Some(etag));
-        let waiting = |row: &ExportRow| ["pending", "processing"].contains(&row.state.as_str());
+        let waiting = |row: &ExportRow| matches!(row.state, ExportState::Pending | ExportState::Processing);
         if !row.is_some_and(|row| mine(&row) && waiting(&row)) {
             return Ok(false);
         }
@@ -252,7 +252,7 @@ pub async fn expire_all(app: &App) -> Result<usize, AppError> {
 }
 
 async fn expire(app: &App, ctx: &Ctx, export: ExportId) -> Result<(), AppError> {
-    export::step(app, "export_expire", ctx, export, ExportCommand::Expire, &|_, _, _| Ok(())).await.map(drop)
+    export::step(app, "export_expire", ctx, export, ExportCommand::Expire).await.map(drop)
 }
 
 async fn names(app: &App, query: &(dyn Fn() -> Query + Sync)) -> Result<Vec<FileName>, AppError> {

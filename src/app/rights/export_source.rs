@@ -15,6 +15,7 @@ use domain::{
 };
 use event_log::Event;
 use projections::{
+    page::Page,
     records::record::RecordRow,
     rights::{
         export::{After, ExportedEvent, export_consents, export_events, export_progress, export_records},
@@ -239,7 +240,7 @@ impl Source<'_> {
     }
 
     async fn requests(&self) -> Result<Vec<Value>, Stop> {
-        let (deletions, _) = deletion::list(self.app, self.ctx).await?;
+        let (deletions, ..) = deletion::list(self.app, self.ctx, &Page::all()).await?;
         let deletions = deletions.into_iter().map(|request| {
             json!({
                 "type": "deletion", "id": request.row.deletion.to_string(), "scope": request.row.scope.as_str(),
@@ -248,7 +249,7 @@ impl Source<'_> {
                 "records": request.row.removed, "filters": request.wish.filter, "reason": request.wish.reason,
             })
         });
-        let (exports, _) = export::list(self.app, self.ctx).await?;
+        let (exports, ..) = export::list(self.app, self.ctx, &Page::all()).await?;
         let exports = exports.into_iter().map(|request| {
             json!({
                 "type": "export", "id": request.row.export.to_string(), "scope": request.row.scope.as_str(),

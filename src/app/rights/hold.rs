@@ -12,6 +12,7 @@ use event_log::cqrs_es::Aggregate;
 use projections::{
     log::audit::stream_newest,
     operation::job::{job_add, job_drop},
+    page::Page,
     rights::deletion::{DeletionRow, deletion_list},
 };
 
@@ -36,7 +37,7 @@ pub async fn decide(app: &App, email: &str, hold: Option<(DateTime<Utc>, &str)>)
     let ctx = &Ctx::job(app.clock.clone(), known.subject);
     let lifted = hold.is_none();
     let id = &ctx.subject.to_string();
-    let reads = || [stream_newest(ctx.subject, Hold::TYPE, id), deletion_list(ctx.subject)];
+    let reads = || [stream_newest(ctx.subject, Hold::TYPE, id), deletion_list(ctx.subject, &Page::all())];
     let frame = Frame::act("hold_decide", ctx).alone();
     frame::command(app, frame, reads, move |work, standing, [rows, requests]| async move {
         let place = reason::hold_place(ctx.subject);

@@ -167,7 +167,7 @@ async fn submit(
     let submissions: Vec<Submission> =
         bodies.into_iter().map(|body| Submission { body, expected: None, within: None }).collect();
     let batch = Batch { operation: "import_submit", kind, submissions: &submissions, today, faults: Vec::new() };
-    Ok(record::submit(app, ctx, &batch, None).await?.into_iter().map(|outcome| outcome.change).collect())
+    Ok(record::submit(app, ctx, &batch, None).await?.value.into_iter().map(|outcome| outcome.change).collect())
 }
 
 /// The body of a record in a file, in the form in which it would be stored.

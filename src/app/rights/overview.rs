@@ -13,6 +13,7 @@ use domain::{
 };
 use projections::{
     identity::account::{SwitchesRow, account_get, switches_get},
+    page::Page,
     records::record::{AgesRow, record_ages},
     rights::{
         consent::{ConsentRow, consent_list},
@@ -76,7 +77,7 @@ pub async fn get(app: &App, ctx: &Ctx) -> Result<(Overview, Arc<SubjectKeys>), A
             record_ages(subject),
             retention_list(subject),
             consent_list(subject),
-            deletion_list(subject),
+            deletion_list(subject, &Page::all()),
             switches_get(subject),
             overview_get(subject, ctx.now()),
         ]

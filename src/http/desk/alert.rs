@@ -14,8 +14,13 @@ use poem_openapi::{
     Object, OpenApi,
     param::{Path, Query},
     payload::Json,
+    types::ToJSON,
 };
-use serde_json::Value;
+use projections::{
+    desk::alert::{DeliveryRow, DeliveryState},
+    page::{Page, TimedPlace},
+};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
@@ -31,13 +36,17 @@ use crate::{
     http::{
         problem::Refusal,
         records::record::RecordBody,
+        repeatable::Repeatable,
         request::{
             caller::{Compliance, Staff},
+            cursor,
+            header_field::IdempotencyKey,
             input::{Body, Input},
+            number::Whole,
             text::{Email, StatedReason, Text},
         },
         tag::Tag,
-        types::{OneOf, in_utc, name},
+        types::{OneOf, in_utc},
     },
 };
 
@@ -48,8 +57,8 @@ pub struct AlertAnswer {
     alert_id: String,
     /// The rule that found a pattern.
     rule: String,
-    /// How bad it is: `warning` or `critical`.
-    severity: String,
+    /// How bad it is.
+    severity: OneOf<Severity>,
     /// Who did it: a session or a person, by the log's own ids, or `server`, or a login of the database.
     actor: String,
     /// How many events, or how many people, the rule counted.
@@ -68,11 +77,14 @@ pub struct AlertAnswer {
     acknowledged_at: Option<DateTime<Utc>>,
 }
 
-/// Alerts.
+/// A page of alerts.
 #[derive(Object)]
 pub struct AlertsAnswer {
     /// The alerts, newest first.
     alerts: Vec<AlertAnswer>,
+    /// The `cursor` that asks for the next page; absent on the last page.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 /// A delivery of an alert to an endpoint.
@@ -82,8 +94,8 @@ pub struct DeliveryAnswer {
     endpoint: String,
     /// The id of the event that raised the alert.
     event_id: Uuid,
-    /// The state: `waiting`, `delivered` or `dead`; a dead delivery was given up.
-    state: String,
+    /// The state; a delivery that is `dead` was given up.
+    state: OneOf<DeliveryState>,
     /// How often it was tried.
     attempts: i32,
     /// When the next try is due, if the delivery waits.
@@ -97,16 +109,14 @@ pub struct DeliveryAnswer {
     created_at: DateTime<Utc>,
 }
 
-domain::choice! {
-    /// The state of a delivery.
-    DeliveryState { Waiting = "waiting", Delivered = "delivered", Dead = "dead" }
-}
-
-/// Deliveries.
+/// A page of deliveries.
 #[derive(Object)]
 pub struct DeliveriesAnswer {
     /// The deliveries, newest first.
     deliveries: Vec<DeliveryAnswer>,
+    /// The `cursor` that asks for the next page; absent on the last page.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 /// Which deliveries are to be sent again.
@@ -165,11 +175,14 @@ pub struct OpenedRecord {
     recorded_at: DateTime<Utc>,
 }
 
-/// Records of one kind.
+/// A page of the records of one kind.
 #[derive(Object)]
 pub struct OpenedRecords {
-    /// All records of the kind.
+    /// The records, oldest first: by date, or by first submission if their kind has no dates.
     records: Vec<OpenedRecord>,
+    /// The `cursor` that asks for the next page; absent on the last page.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 impl Input for ReplayWish {}
@@ -189,17 +202,38 @@ impl AlertAnswer {
                 (pattern, raised_at, Some(acknowledged_at))
             }
         };
-        let severity = if pattern.severity == Severity::Critical { "critical" } else { "warning" };
         Self {
             alert_id: raised.alert_id,
             rule: pattern.rule,
-            severity: severity.to_owned(),
+            severity: OneOf(pattern.severity),
             actor: pattern.actor,
             count: pattern.count,
             since: pattern.since,
             raised_at,
             suspended_until: pattern.suspended_until,
             acknowledged_at,
+        }
+    }
+}
+
+impl AlertsAnswer {
+    async fn read(app: &App, open: bool, page: &Page<TimedPlace>) -> Result<Self, AppError> {
+        let (alerts, next) = alert::list(app, open, page).await?;
+        let alerts = alerts.into_iter().map(AlertAnswer::new).collect();
+        Ok(Self { alerts, next_cursor: next.map(cursor::make) })
+    }
+}
+
+impl From<DeliveryRow> for DeliveryAnswer {
+    fn from(row: DeliveryRow) -> Self {
+        Self {
+            endpoint: row.endpoint,
+            event_id: row.event,
+            state: OneOf(row.state),
+            attempts: row.attempts,
+            next_at: row.next_at,
+            failure: row.failure,
+            created_at: row.created_at,
         }
     }
 }
@@ -218,15 +252,20 @@ impl AlertApi {
         caller: Staff,
         /// True: only alerts that nobody looks after; false or absent: all.
         open: Query<Option<bool>>,
+        /// The `next_cursor` of the page before; absent: the first page.
+        cursor: Query<Option<String>>,
+        /// How many alerts at most, 1 to 1000; if absent, 100.
+        limit: Query<Option<Whole<1, 1000>>>,
     ) -> Result<Json<AlertsAnswer>, Refusal> {
+        let page = cursor::page(&cursor, &limit, 100)?;
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "alerts".to_owned()).await?;
-        let alerts = alert::list(&app, open.0.unwrap_or(false)).await?;
-        Ok(Json(AlertsAnswer { alerts: alerts.into_iter().map(AlertAnswer::new).collect() }))
+        Ok(Json(AlertsAnswer::read(&app, open.0.unwrap_or(false), &page).await?))
     }
 
     /// Look after an alert
     ///
-    /// Records that somebody looks after it; a new find of the same rule and actor opens it again.
+    /// Records that somebody looks after it; a new find of the same rule and actor opens it again. Answers with the
+    /// first hundred alerts that are open still; the next page is one of `GET /v1/compliance/alerts?open=true`.
     #[oai(path = "/alerts/:id/acknowledge", method = "post", operation_id = "alert_acknowledge")]
     async fn acknowledge(
         &self,
@@ -241,8 +280,7 @@ impl AlertApi {
             return Err(AppError::NotFound("alert").into());
         }
         alert::acknowledge(&app, caller.ctx(), &id.0).await?;
-        let alerts = alert::list(&app, true).await?;
-        Ok(Json(AlertsAnswer { alerts: alerts.into_iter().map(AlertAnswer::new).collect() }))
+        Ok(Json(AlertsAnswer::read(&app, true, &Page { after: None, limit: Some(100) }).await?))
     }
 
     /// See deliveries of alerts
@@ -255,18 +293,16 @@ impl AlertApi {
         caller: Staff,
         /// Only deliveries in this state; absent: in any state.
         state: Query<Option<OneOf<DeliveryState>>>,
+        /// The `next_cursor` of the page before; absent: the first page.
+        cursor: Query<Option<String>>,
+        /// How many deliveries at most, 1 to 1000; if absent, 100.
+        limit: Query<Option<Whole<1, 1000>>>,
     ) -> Result<Json<DeliveriesAnswer>, Refusal> {
+        let page = cursor::page(&cursor, &limit, 100)?;
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "deliveries".to_owned()).await?;
-        let deliveries = alert::deliveries(&app, state.0.map(name)).await?.into_iter().map(|it| DeliveryAnswer {
-            endpoint: it.endpoint,
-            event_id: it.event,
-            state: it.state,
-            attempts: it.attempts,
-            next_at: it.next_at,
-            failure: it.failure,
-            created_at: it.created_at,
-        });
-        Ok(Json(DeliveriesAnswer { deliveries: deliveries.collect() }))
+        let (deliveries, next) = alert::deliveries(&app, state.0.map(|state| state.0), &page).await?;
+        let deliveries = deliveries.into_iter().map(DeliveryAnswer::from).collect();
+        Ok(Json(DeliveriesAnswer { deliveries, next_cursor: next.map(cursor::make) }))
     }
 
     /// Send alerts again
@@ -277,11 +313,17 @@ impl AlertApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         wish: Body<ReplayWish>,
-    ) -> Result<Json<ReplayAnswer>, Refusal> {
+    ) -> Result<Repeatable<Json<ReplayAnswer>>, Refusal> {
+        let request = key.request(&json!([wish.0.to_json()]));
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "replay of deliveries".to_owned()).await?;
         let ReplayWish { endpoint, event_id } = wish.0;
-        Ok(Json(ReplayAnswer { deliveries: alert::delivery_replay(&app, endpoint, event_id).await? }))
+        let again = alert::delivery_replay(&app, caller.ctx(), endpoint, event_id, request.as_ref()).await?;
+        Ok(Repeatable::of(again, |deliveries, _| Json(ReplayAnswer { deliveries })))
     }
 
     /// Open a person's data
@@ -292,20 +334,25 @@ impl AlertApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         wish: Body<OpeningWish>,
-    ) -> Result<Json<OpeningAnswer>, Refusal> {
+    ) -> Result<Repeatable<Json<OpeningAnswer>>, Refusal> {
+        let request = key.request(&json!([wish.0.to_json()]));
         let OpeningWish { subject_id, email, reason } = wish.0;
         let whom = match subject_id {
             Some(subject) => Whom::Subject(context::SubjectId(subject)),
             None => Whom::Address(email.map(|email| email.text).unwrap_or_default()),
         };
-        let (opening_id, expires_at) = opening::open(&app, caller.ctx(), whom, &reason).await?;
-        Ok(Json(OpeningAnswer { opening_id, expires_at }))
+        let opened = opening::open(&app, caller.ctx(), whom, &reason, request.as_ref()).await?;
+        Ok(Repeatable::of(opened, |(opening_id, expires_at), _| Json(OpeningAnswer { opening_id, expires_at })))
     }
 
     /// Read opened records
     ///
-    /// The records of one kind of the person whose data was opened.
+    /// The records of one kind of the person whose data was opened. Each page is an event of the person too.
     #[oai(path = "/openings/:id/records", method = "get", operation_id = "opening_records")]
     async fn records(
         &self,
@@ -316,15 +363,20 @@ impl AlertApi {
         /// The kind of records, such as `work_day`.
         #[oai(validator(max_length = 64))]
         kind: Query<String>,
+        /// The `next_cursor` of the page before; absent: the first page.
+        cursor: Query<Option<String>>,
+        /// How many records at most, 1 to 1000; if absent, 100.
+        limit: Query<Option<Whole<1, 1000>>>,
     ) -> Result<Json<OpenedRecords>, Refusal> {
+        let page = cursor::page(&cursor, &limit, 100)?;
         let kind = kinds::kind(&kind.0).ok_or(AppError::NotFound("kind"))?;
-        let records = opening::records(&app, caller.ctx(), id.0, kind).await?;
+        let (records, next) = opening::records(&app, caller.ctx(), id.0, kind, &page).await?;
         let opened = records.into_iter().map(|it| OpenedRecord {
             record_id: it.record.0,
             body: RecordBody(it.body),
             submitted_at: it.submitted_at,
             recorded_at: it.recorded_at,
         });
-        Ok(Json(OpenedRecords { records: opened.collect() }))
+        Ok(Json(OpenedRecords { records: opened.collect(), next_cursor: next.map(cursor::make) }))
     }
 }

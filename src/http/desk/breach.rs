@@ -13,7 +13,9 @@ use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::{Path, Query},
     payload::Json,
+    types::ToJSON,
 };
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
@@ -25,8 +27,11 @@ use crate::{
     },
     http::{
         problem::Refusal,
+        repeatable::Repeatable,
         request::{
             caller::Compliance,
+            cursor,
+            header_field::IdempotencyKey,
             input::{Body, Input},
             number::{Natural, Whole},
             text::{BreachReference, Text},
@@ -35,9 +40,6 @@ use crate::{
         types::{OneOf, in_utc},
     },
 };
-
-/// The most people that are listed.
-const SHOWN: i64 = 10_000;
 
 /// What is known of a breach. It has no free text, because that would say things about people in clear.
 #[derive(Object)]
@@ -110,11 +112,14 @@ pub struct BreachAnswer {
     closed_at: Option<DateTime<Utc>>,
 }
 
-/// Breaches.
+/// A page of breaches.
 #[derive(Object)]
 pub struct BreachesAnswer {
-    /// The breaches, newest first.
+    /// The breaches; the one that changed last comes first.
     breaches: Vec<BreachAnswer>,
+    /// The `cursor` that asks for the next page; absent on the last page.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 /// A person concerned by a breach.
@@ -132,13 +137,16 @@ pub struct AffectedPerson {
     last_at: DateTime<Utc>,
 }
 
-/// The people concerned by a breach.
+/// A page of the people concerned by a breach.
 #[derive(Object)]
 pub struct AffectedAnswer {
     /// How many people are concerned in all.
     people: i64,
-    /// The first 10000 of them.
+    /// The people of the page, in the order of their ids.
     affected: Vec<AffectedPerson>,
+    /// The `cursor` that asks for the next page; absent on the last page.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 impl Input for BreachFacts {}
@@ -165,7 +173,7 @@ impl BreachFacts {
 }
 
 impl BreachAnswer {
-    fn new(breach_id: Uuid, progress: Progress, now: DateTime<Utc>) -> Self {
+    fn new((breach_id, progress): (Uuid, Progress), now: DateTime<Utc>) -> Self {
         let due_at = progress.due_at();
         let Progress { aware_at, authority_at, people_at, closed_at, facts } = progress;
         Self {
@@ -211,11 +219,21 @@ impl BreachApi {
     ///
     /// Each with the time that is left to notify the authority.
     #[oai(path = "/", method = "get", operation_id = "breach_list")]
-    async fn list(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<BreachesAnswer>, Refusal> {
+    async fn list(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// The `next_cursor` of the page before; absent: the first page.
+        cursor: Query<Option<String>>,
+        /// How many breaches at most, 1 to 1000; if absent, 100.
+        limit: Query<Option<Whole<1, 1000>>>,
+    ) -> Result<Json<BreachesAnswer>, Refusal> {
+        let page = cursor::page(&cursor, &limit, 100)?;
         access::note_session_read(&app, caller.ctx(), "compliance", 1, "breaches".to_owned()).await?;
         let now = caller.ctx().now();
-        let breaches = breach::list(&app).await?.into_iter().map(|(id, progress)| BreachAnswer::new(id, progress, now));
-        Ok(Json(BreachesAnswer { breaches: breaches.collect() }))
+        let (breaches, next) = breach::list(&app, &page).await?;
+        let breaches = breaches.into_iter().map(|breach| BreachAnswer::new(breach, now)).collect();
+        Ok(Json(BreachesAnswer { breaches, next_cursor: next.map(cursor::make) }))
     }
 
     /// Open a breach
@@ -226,17 +244,23 @@ impl BreachApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Compliance,
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         facts: Body<BreachFacts>,
-    ) -> Result<BreachOpened, Refusal> {
+    ) -> Result<Repeatable<BreachOpened>, Refusal> {
+        let request = key.request(&json!([facts.0.to_json()]));
         let now = caller.ctx().now();
         let aware_at = facts.0.aware_at.unwrap_or(now);
         let facts = facts.0.facts(now)?;
         projection::staff_standing(&app, caller.ctx()).await?;
-        let id = context::EventId::random().0;
-        let progress =
-            breach::decide(&app, caller.ctx(), "breach_open", id, BreachCommand::Open { aware_at, facts }).await?;
-        let address = format!("/v1/compliance/breaches/{id}");
-        Ok(BreachOpened::Created(Json(BreachAnswer::new(id, progress, now)), address))
+        let command = (context::EventId::random().0, BreachCommand::Open { aware_at, facts });
+        let opened = breach::decide(&app, caller.ctx(), "breach_open", command, request.as_ref()).await?;
+        Ok(Repeatable::of(opened, |breach, at| {
+            let address = format!("/v1/compliance/breaches/{}", breach.0);
+            BreachOpened::Created(Json(BreachAnswer::new(breach, at)), address)
+        }))
     }
 
     /// See a breach
@@ -251,7 +275,7 @@ impl BreachApi {
         id: Path<Uuid>,
     ) -> Result<Json<BreachAnswer>, Refusal> {
         access::note_session_read(&app, caller.ctx(), "compliance", 1, format!("breach {}", id.0)).await?;
-        Ok(Json(BreachAnswer::new(id.0, breach::get(&app, id.0).await?, caller.ctx().now())))
+        Ok(Json(BreachAnswer::new((id.0, breach::get(&app, id.0).await?), caller.ctx().now())))
     }
 
     /// Put on record what is known now
@@ -269,8 +293,9 @@ impl BreachApi {
         let now = caller.ctx().now();
         let facts = facts.0.facts(now)?;
         projection::staff_standing(&app, caller.ctx()).await?;
-        let progress = breach::decide(&app, caller.ctx(), "breach_assess", id.0, BreachCommand::Assess(facts)).await?;
-        Ok(Json(BreachAnswer::new(id.0, progress, now)))
+        let command = (id.0, BreachCommand::Assess(facts));
+        let assessed = breach::decide(&app, caller.ctx(), "breach_assess", command, None).await?;
+        Ok(Json(BreachAnswer::new(assessed.value, now)))
     }
 
     /// Take a step
@@ -284,8 +309,13 @@ impl BreachApi {
         caller: Compliance,
         /// The id of the breach.
         id: Path<Uuid>,
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         step: Body<BreachStep>,
-    ) -> Result<Json<BreachAnswer>, Refusal> {
+    ) -> Result<Repeatable<Json<BreachAnswer>>, Refusal> {
+        let request = key.request(&json!([id.0, step.0.to_json()]));
         let now = caller.ctx().now();
         let at = step.0.at.unwrap_or(now);
         if at > now {
@@ -297,8 +327,8 @@ impl BreachApi {
             BreachStepTaken::Closed => BreachCommand::Close(at),
         };
         projection::staff_standing(&app, caller.ctx()).await?;
-        let progress = breach::decide(&app, caller.ctx(), "breach_step", id.0, command).await?;
-        Ok(Json(BreachAnswer::new(id.0, progress, now)))
+        let taken = breach::decide(&app, caller.ctx(), "breach_step", (id.0, command), request.as_ref()).await?;
+        Ok(Repeatable::of(taken, |breach, at| Json(BreachAnswer::new(breach, at))))
     }
 
     /// Who is concerned
@@ -306,6 +336,7 @@ impl BreachApi {
     /// Everybody about whom data of these kinds was written or read in the time, by the log's own ids. Each look is an
     /// event too.
     #[oai(path = "/:id/affected", method = "get", operation_id = "breach_affected")]
+    #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn affected(
         &self,
         app: Data<&Arc<App>>,
@@ -316,18 +347,23 @@ impl BreachApi {
         from: Query<Option<DateTime<Utc>>>,
         /// The end, included; if absent, the end of the breach, or now.
         to: Query<Option<DateTime<Utc>>>,
+        /// The `next_cursor` of the page before; absent: the first page.
+        cursor: Query<Option<String>>,
+        /// How many people at most, 1 to 10000; if absent, 1000.
+        limit: Query<Option<Whole<1, 10000>>>,
     ) -> Result<Json<AffectedAnswer>, Refusal> {
+        let page = cursor::page(&cursor, &limit, 1000)?;
         access::note_session_read(&app, caller.ctx(), "compliance", 1, format!("affected by {}", id.0)).await?;
         let facts = breach::get(&app, id.0).await?.facts;
         let from = from.0.unwrap_or(facts.began_at);
         let to = to.0.or(facts.ended_at).unwrap_or(caller.ctx().now());
-        let (affected, people) = compliance::affected(&app, from, to, &facts.kinds, SHOWN).await?;
+        let (affected, next, people) = compliance::affected(&app, from, to, &facts.kinds, &page).await?;
         let affected = affected.into_iter().map(|it| AffectedPerson {
             subject_id: it.subject,
             events: it.events,
             first_at: it.first,
             last_at: it.last,
         });
-        Ok(Json(AffectedAnswer { people, affected: affected.collect() }))
+        Ok(Json(AffectedAnswer { people, affected: affected.collect(), next_cursor: next.map(cursor::make) }))
     }
 }

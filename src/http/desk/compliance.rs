@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use context::Role;
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, payload::Json};
-use projections::desk::compliance::OpenRequest;
+use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
+use projections::desk::compliance::{ErasureState, OpenRequest, RequestKind, RequestState};
 use uuid::Uuid;
 
 use crate::{
@@ -15,7 +16,12 @@ use crate::{
         desk::compliance::{self, Overview},
         log::access,
     },
-    http::{problem::Refusal, request::caller::Compliance, tag::Tag, types::in_utc},
+    http::{
+        problem::Refusal,
+        request::{caller::Compliance, cursor, number::Whole},
+        tag::Tag,
+        types::{OneOf, in_utc},
+    },
 };
 
 /// A request of a person that is not answered yet.
@@ -25,10 +31,10 @@ pub struct RequestAnswer {
     request_id: Uuid,
     /// The log's own id of the person.
     subject_id: Uuid,
-    /// What the person asked for: `erasure` or `export`.
-    kind: String,
+    /// What the person asked for.
+    kind: OneOf<RequestKind>,
     /// The state of the request.
-    state: String,
+    state: OneOf<RequestState>,
     /// When the request came in.
     #[oai(serialize_with = "in_utc")]
     received_at: DateTime<Utc>,
@@ -42,13 +48,16 @@ pub struct RequestAnswer {
     overdue: bool,
 }
 
-/// Requests that are not answered yet.
+/// A page of the requests that are not answered yet.
 #[derive(Object)]
 pub struct RequestsAnswer {
     /// The requests, oldest first.
     requests: Vec<RequestAnswer>,
-    /// How many are overdue.
+    /// How many requests are overdue, those of other pages included.
     overdue: usize,
+    /// The `cursor` that asks for the next page; absent on the last page.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 /// How many people decided on one version of one purpose's notice.
@@ -74,8 +83,8 @@ pub struct ErasureAnswer {
     /// The id of the request, as long as it waits; absent after that.
     #[oai(skip_serializing_if_is_none)]
     request_id: Option<Uuid>,
-    /// `confirmed`: it waits for the end of its grace; `erased`: it is done.
-    state: String,
+    /// The state: `confirmed` if it waits for the end of its grace, `erased` if it is done.
+    state: OneOf<ErasureState>,
     /// When the grace ends, or when the erasure was done.
     #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     at: Option<DateTime<Utc>>,
@@ -97,7 +106,7 @@ pub struct PrivilegedAccount {
     /// The log's own id of the member of staff.
     subject_id: Uuid,
     /// The role: `compliance` or `auditor`.
-    role: String,
+    role: OneOf<Role>,
     /// When the member of staff last signed in; absent if never.
     #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     signed_in_at: Option<DateTime<Utc>>,
@@ -205,7 +214,7 @@ pub struct ComplianceOverview {
     /// Whether that minor release closes the known ways around row-level security.
     postgres_is_current: bool,
     /// How many alerts nobody has acknowledged.
-    alerts_open: usize,
+    alerts_open: i64,
 }
 
 impl RequestAnswer {
@@ -214,8 +223,8 @@ impl RequestAnswer {
         Self {
             request_id: open.request,
             subject_id: open.subject.0,
-            kind: open.kind,
-            state: open.state,
+            kind: OneOf(open.kind),
+            state: OneOf(open.state),
             received_at: open.received_at,
             due_at,
             extended: open.extended,
@@ -226,21 +235,26 @@ impl RequestAnswer {
 
 impl ComplianceOverview {
     fn new(found: Overview, now: DateTime<Utc>) -> Self {
-        let requests: Vec<RequestAnswer> = found.requests.into_iter().map(|it| RequestAnswer::new(it, now)).collect();
+        let (requests_open, requests_overdue) = found.requests;
         let age = |at: DateTime<Utc>| (now - at).num_days();
         Self {
             accounts: found.accounts.accounts,
             restricted: found.accounts.restricted,
             suspended: found.accounts.suspended,
-            requests_open: requests.len(),
-            requests_overdue: requests.iter().filter(|request| request.overdue).count(),
+            requests_open,
+            requests_overdue,
             erased: found.accounts.erased,
             last_erased_at: found.accounts.last_erased_at,
             erasures_waiting: found.accounts.waiting,
             erasures: found
                 .erasures
                 .into_iter()
-                .map(|it| ErasureAnswer { subject_id: it.subject, request_id: it.request, state: it.state, at: it.at })
+                .map(|it| ErasureAnswer {
+                    subject_id: it.subject,
+                    request_id: it.request,
+                    state: OneOf(it.state),
+                    at: it.at,
+                })
                 .collect(),
             unrecoverable_by: found.unrecoverable_by,
             last_drill: found.drill.map(|it| DrillAnswer {
@@ -268,7 +282,11 @@ impl ComplianceOverview {
             privileged_accounts: found
                 .staff
                 .into_iter()
-                .map(|it| PrivilegedAccount { subject_id: it.subject, role: it.role, signed_in_at: it.signed_in_at })
+                .map(|it| PrivilegedAccount {
+                    subject_id: it.subject,
+                    role: OneOf(it.role),
+                    signed_in_at: it.signed_in_at,
+                })
                 .collect(),
             keys: found
                 .keys
@@ -317,11 +335,19 @@ impl ComplianceApi {
     ///
     /// Due one month from receipt, or three if the person was told in time (GDPR Art. 12(3)).
     #[oai(path = "/requests", method = "get", operation_id = "request_list")]
-    async fn requests(&self, app: Data<&Arc<App>>, caller: Compliance) -> Result<Json<RequestsAnswer>, Refusal> {
-        let now = caller.ctx().now();
-        let requests: Vec<_> =
-            compliance::requests(&app).await?.into_iter().map(|it| RequestAnswer::new(it, now)).collect();
+    async fn requests(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Compliance,
+        /// The `next_cursor` of the page before; absent: the first page.
+        cursor: Query<Option<String>>,
+        /// How many requests at most, 1 to 1000; if absent, 100.
+        limit: Query<Option<Whole<1, 1000>>>,
+    ) -> Result<Json<RequestsAnswer>, Refusal> {
+        let (now, page) = (caller.ctx().now(), cursor::page(&cursor, &limit, 100)?);
+        let (requests, next, overdue) = compliance::requests(&app, &page).await?;
         access::note_session_read(&app, caller.ctx(), "compliance", requests.len(), "requests".to_owned()).await?;
-        Ok(Json(RequestsAnswer { overdue: requests.iter().filter(|request| request.overdue).count(), requests }))
+        let requests = requests.into_iter().map(|it| RequestAnswer::new(it, now)).collect();
+        Ok(Json(RequestsAnswer { requests, overdue, next_cursor: next.map(cursor::make) }))
     }
 }

@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::ToJSON};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
     app::{App, desk::extension, log::access},
     http::{
         problem::Refusal,
+        repeatable::Repeatable,
         request::{
             caller::Compliance,
+            header_field::IdempotencyKey,
             input::{Body, Input},
             text::{StatedReason, Text},
         },
@@ -52,9 +55,15 @@ impl ExtensionApi {
         caller: Compliance,
         /// The id of the request.
         id: Path<Uuid>,
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         decision: Body<ExtensionDecision>,
-    ) -> Result<Json<ExtensionAnswer>, Refusal> {
+    ) -> Result<Repeatable<Json<ExtensionAnswer>>, Refusal> {
+        let request = key.request(&json!([id.0, decision.0.to_json()]));
         access::note_session_read(&app, caller.ctx(), "compliance", 1, format!("extension of {}", id.0)).await?;
-        Ok(Json(ExtensionAnswer { due_at: extension::extend(&app, caller.ctx(), id.0, &decision.0.reason).await? }))
+        let due = extension::extend(&app, caller.ctx(), id.0, &decision.0.reason, request.as_ref()).await?;
+        Ok(Repeatable::of(due, |due_at, _| Json(ExtensionAnswer { due_at })))
     }
 }

@@ -20,11 +20,7 @@ use crate::{
     http::{
         log::action::Action,
         problem::Refusal,
-        request::{
-            caller::Staff,
-            cursor::{self, Page},
-            number::Whole,
-        },
+        request::{caller::Staff, cursor, number::Whole},
         table,
         tag::Tag,
         types::{ClearPayload, OneOf, TableFormat, name},
@@ -52,8 +48,9 @@ pub struct TrailEntry {
     sequence: i64,
     /// The log's own id of the person whom it is about; the nil id if it is about nobody.
     subject_id: Uuid,
-    /// The role in which somebody acted.
-    role: String,
+    /// The role in which somebody acted; absent if the event does not say it.
+    #[oai(skip_serializing_if_is_none)]
+    role: Option<OneOf<Role>>,
     /// The id of the request.
     request_id: String,
     /// The id of the session; absent if there was none.
@@ -108,7 +105,7 @@ impl TrailEntry {
             stream_id: event.aggregate_id,
             sequence: event.sequence,
             subject_id: event.subject_id.0,
-            role: text("role"),
+            role: Role::parse(&text("role")).map(OneOf),
             request_id: text("request"),
             session_id: Some(text("session")).filter(|session| !session.is_empty()),
             payload: serde_json::from_str(&event.payload).ok().map(ClearPayload),
@@ -147,7 +144,7 @@ impl TrailApi {
         /// How many events at most, 1 to 5000; if absent, 500.
         limit: Query<Option<Whole<1, 5000>>>,
     ) -> Result<TrailAnswer, Refusal> {
-        let page = Page::read(cursor.0.as_deref(), limit.0, 500)?;
+        let page = cursor::page(&cursor, &limit, 500)?;
         let to = to.0.unwrap_or(caller.ctx().now());
         let from = from.0.unwrap_or(to - TimeDelta::days(1));
         if from > to {
@@ -157,28 +154,11 @@ impl TrailApi {
             let message = format!("must lie within {MOST_DAYS} days before `to`, where no person is named");
             return Err(AppError::parameter("from", &message).into());
         }
-        let after = match page.after.as_deref().map(|text| text.split_once('/')) {
-            None => (0, 0),
-            Some(Some((txid, position))) => (cursor::part(txid)?, cursor::part(position)?),
-            Some(None) => return Err(AppError::parameter("cursor", "is not one that we gave").into()),
-        };
-        let filter = TrailFilter {
-            from,
-            to,
-            action: action.0.map(|action| action.0),
-            subject: subject_id.0,
-            role: role.0.map(name),
-            after,
-            limit: i64::try_from(page.limit).unwrap_or(i64::MAX) + 1,
-        };
+        let action = action.0.map(|action| action.0);
+        let filter = TrailFilter { from, to, action, subject: subject_id.0, role: role.0.map(name) };
         projection::staff_standing(&app, caller.ctx()).await?;
-        let mut found = compliance::trail(&app, &filter).await?;
-        let more = found.len() > page.limit;
-        found.truncate(page.limit);
-        let next = found
-            .last()
-            .filter(|_| more)
-            .map(|row| cursor::make(&format!("{}/{}", row.position.txid, row.position.position)));
+        let (found, next) = compliance::trail(&app, &filter, &page).await?;
+        let next = next.map(cursor::make);
         let asked = format!("{from} to {to} {:?} {:?} {:?}", filter.action, filter.subject, filter.role);
         access::note_session_read(&app, caller.ctx(), "trail", found.len(), asked).await?;
         let entries: Vec<TrailEntry> = found.into_iter().map(|row| TrailEntry::new(row.event)).collect();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use context::{EventId, UserId};
+use context::{EventId, Role, UserId};
 use domain::log::access::STATS_CONSIDERED;
 use poem::web::Data;
 use poem_openapi::{
@@ -27,13 +27,9 @@ use crate::{
     http::{
         log::action::Action,
         problem::Refusal,
-        request::{
-            caller::SignedIn,
-            cursor::{self, Page},
-            number::Whole,
-        },
+        request::{caller::SignedIn, cursor, number::Whole},
         tag::Tag,
-        types::{Scalar, in_utc},
+        types::{OneOf, Scalar, in_utc},
     },
 };
 
@@ -51,9 +47,8 @@ pub struct AuditAnswer {
     /// When it happened.
     #[oai(serialize_with = "in_utc")]
     timestamp: DateTime<Utc>,
-    /// The role in which somebody acted: `subject`, `compliance`, `auditor`, `anonymous`, `job`, `statistics` or
-    /// `system`.
-    actor: String,
+    /// The role in which somebody acted.
+    actor: OneOf<Role>,
     /// The id of the request that caused it.
     request_id: String,
     /// The client's address; absent if none was recorded.
@@ -113,7 +108,7 @@ impl AuditAnswer {
             table_name: entry.event.kind,
             record_id: entry.event.aggregate_id.replace(&entry.event.subject_id.to_string(), &user.to_string()),
             timestamp: entry.event.recorded_at,
-            actor: entry.role,
+            actor: OneOf(entry.role),
             request_id: entry.request,
             ip_address: shown(entry.trail.address.into_inner()),
             user_agent: shown(entry.trail.agent.into_inner()),
@@ -170,24 +165,15 @@ impl AuditApi {
         /// How many entries at most, 1 to 200; if absent, 50.
         limit: Query<Option<Whole<1, 200>>>,
     ) -> Result<Json<AuditLogAnswer>, Refusal> {
-        let page = Page::read(cursor.0.as_deref(), limit.0, 50)?;
+        let page = cursor::page(&cursor, &limit, 50)?;
         let action = action.0.map(|action| action.0);
         let asked = action.clone().unwrap_or_default();
-        let filter = AuditFilter {
-            action,
-            from: from.0,
-            to: to.0,
-            before: page.after.as_deref().map(cursor::part).transpose()?,
-            limit: i64::try_from(page.limit).unwrap_or(i64::MAX) + 1,
-        };
-        let (mut entries, keys) = audit::list(&app, caller.ctx(), &filter).await?;
-        let more = entries.len() > page.limit;
-        entries.truncate(page.limit);
-        let next_cursor = entries.last().filter(|_| more).map(|entry| cursor::make(&entry.position.to_string()));
+        let filter = AuditFilter { action, from: from.0, to: to.0 };
+        let (entries, next, keys) = audit::list(&app, caller.ctx(), &filter, &page).await?;
         access::note_read(&app, caller.ctx(), keys, "audit_log", entries.len(), asked).await?;
         Ok(Json(AuditLogAnswer {
             entries: entries.into_iter().map(|entry| AuditAnswer::new(entry, caller.user())).collect(),
-            next_cursor,
+            next_cursor: next.map(cursor::make),
         }))
     }
 }

@@ -4,13 +4,19 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use context::Role;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
 use projections::operation::{activity::ActivityRow, dead_letter::DeadLetter, lag::LagRow};
 
 use crate::{
     app::{App, AppError, log::access, operation::projection},
-    http::{problem::Refusal, request::caller::Staff, tag::Tag, types::in_utc},
+    http::{
+        problem::Refusal,
+        request::{caller::Staff, cursor, number::Whole},
+        tag::Tag,
+        types::{OneOf, in_utc},
+    },
 };
 
 /// How many days of activity are shown if no range is given, and how many at most.
@@ -76,14 +82,13 @@ pub struct ActivityCount {
     date: NaiveDate,
     /// The type of the events, such as `record.submitted`.
     event_type: String,
-    /// The role in which somebody acted: `subject`, `compliance`, `auditor`, `anonymous`, `job`, `statistics` or
-    /// `system`.
-    role: String,
+    /// The role in which somebody acted.
+    role: OneOf<Role>,
     /// How many events of this type and role there were on the day.
     events: i64,
 }
 
-/// The activity of a range of days.
+/// A page of the activity of a range of days.
 #[derive(Object)]
 pub struct ActivityAnswer {
     /// The first day, in UTC.
@@ -92,6 +97,9 @@ pub struct ActivityAnswer {
     to: NaiveDate,
     /// The counts, oldest first; a day on which nothing happened has no entry.
     counts: Vec<ActivityCount>,
+    /// The `cursor` that asks for the next page; absent on the last page.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 impl ProjectionAnswer {
@@ -124,7 +132,7 @@ impl From<DeadLetter> for DeadLetterAnswer {
 
 impl From<ActivityRow> for ActivityCount {
     fn from(row: ActivityRow) -> Self {
-        Self { date: row.day, event_type: row.event_type, role: row.role, events: row.events }
+        Self { date: row.day, event_type: row.event_type, role: OneOf(row.role), events: row.events }
     }
 }
 
@@ -162,12 +170,18 @@ impl AdminApi {
         from: Query<Option<NaiveDate>>,
         /// The last day, in UTC, included; if absent, today.
         to: Query<Option<NaiveDate>>,
+        /// The `next_cursor` of the page before; absent: the first page.
+        cursor: Query<Option<String>>,
+        /// How many counts at most, 1 to 5000; if absent, 1000.
+        limit: Query<Option<Whole<1, 5000>>>,
     ) -> Result<Json<ActivityAnswer>, Refusal> {
+        let page = cursor::page(&cursor, &limit, 1000)?;
         let (from, to) = days(from.0, to.0, caller.ctx().now().date_naive())?;
-        let counts = projection::activity(&app, from, to).await?;
+        let (counts, next) = projection::activity(&app, from, to, &page).await?;
         access::note_session_read(&app, caller.ctx(), "admin", counts.len(), format!("activity {from} to {to}"))
             .await?;
-        Ok(Json(ActivityAnswer { from, to, counts: counts.into_iter().map(ActivityCount::from).collect() }))
+        let counts = counts.into_iter().map(ActivityCount::from).collect();
+        Ok(Json(ActivityAnswer { from, to, counts, next_cursor: next.map(cursor::make) }))
     }
 }
 

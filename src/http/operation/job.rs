@@ -6,26 +6,18 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
-use projections::operation::job::JobRow;
+use projections::operation::job::{JobRow, JobState};
 use uuid::Uuid;
 
 use crate::{
     app::{App, log::access, operation::job},
     http::{
         problem::Refusal,
-        request::caller::Staff,
+        request::{caller::Staff, cursor, number::Whole},
         tag::Tag,
-        types::{OneOf, in_utc, name},
+        types::{OneOf, in_utc},
     },
 };
-
-/// The most jobs that are shown.
-const SHOWN: i64 = 200;
-
-domain::choice! {
-    /// The state of a job.
-    JobState { Waiting = "waiting", Running = "running", Done = "done", Failed = "failed" }
-}
 
 /// One job.
 #[derive(Object)]
@@ -34,8 +26,8 @@ pub struct JobAnswer {
     job_id: Uuid,
     /// What the job does, such as `deletion`, `export`, `retention` or `retention_sweep`.
     kind: String,
-    /// The state: `waiting`, `running`, `done` or `failed`.
-    state: String,
+    /// The state of the job.
+    state: OneOf<JobState>,
     /// When it is due.
     #[oai(serialize_with = "in_utc")]
     due_at: DateTime<Utc>,
@@ -55,11 +47,14 @@ pub struct JobAnswer {
     ended_at: Option<DateTime<Utc>>,
 }
 
-/// The newest jobs.
+/// A page of jobs.
 #[derive(Object)]
 pub struct JobsAnswer {
-    /// Newest first, 200 at most.
+    /// The jobs, newest first.
     jobs: Vec<JobAnswer>,
+    /// The `cursor` that asks for the next page; absent on the last page.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 impl From<JobRow> for JobAnswer {
@@ -67,7 +62,7 @@ impl From<JobRow> for JobAnswer {
         Self {
             job_id: row.job,
             kind: row.kind,
-            state: row.state,
+            state: OneOf(row.state),
             due_at: row.due_at,
             attempts: row.attempts,
             lease_until: row.lease_until,
@@ -84,7 +79,7 @@ pub struct JobApi;
 impl JobApi {
     /// See the jobs
     ///
-    /// The newest jobs of all servers; with `state`, only those in that state. Nobody whom a job is about is named.
+    /// The jobs of all servers, newest first; with `state`, only those in that state. Nobody whom a job is about is named.
     #[oai(path = "/jobs", method = "get", operation_id = "job_list")]
     async fn list(
         &self,
@@ -92,9 +87,15 @@ impl JobApi {
         caller: Staff,
         /// Only jobs in this state; absent: in any state.
         state: Query<Option<OneOf<JobState>>>,
+        /// The `next_cursor` of the page before; absent: the first page.
+        cursor: Query<Option<String>>,
+        /// How many jobs at most, 1 to 1000; if absent, 100.
+        limit: Query<Option<Whole<1, 1000>>>,
     ) -> Result<Json<JobsAnswer>, Refusal> {
+        let page = cursor::page(&cursor, &limit, 100)?;
         access::note_session_read(&app, caller.ctx(), "admin", 1, "jobs".to_owned()).await?;
-        let jobs = job::list(&app, state.0.map(name), SHOWN).await?;
-        Ok(Json(JobsAnswer { jobs: jobs.into_iter().map(JobAnswer::from).collect() }))
+        let (jobs, next) = job::list(&app, state.0.map(|state| state.0), &page).await?;
+        let jobs = jobs.into_iter().map(JobAnswer::from).collect();
+        Ok(Json(JobsAnswer { jobs, next_cursor: next.map(cursor::make) }))
     }
 }

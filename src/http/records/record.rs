@@ -4,7 +4,7 @@
 //! A body is any JSON object here. Only its kind decides what is wrong with it, so that a new kind is served without a
 //! change in this file.
 
-use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use context::{Personal, RecordId};
@@ -28,18 +28,19 @@ use uuid::Uuid;
 use crate::{
     app::{
         App, AppError,
+        frame::{IdempotentRequest, Once},
         log::access,
         records::{
-            idempotency::IdempotentRequest,
             opened::OpenRecord,
             record::{self, Batch, Change, Submission},
         },
     },
     http::{
         problem::Refusal,
+        repeatable::Repeatable,
         request::{
             caller::Subject,
-            cursor::{self, Page},
+            cursor,
             etag::{Conditions, tag},
             header_field::{HeaderList, IdempotencyKey},
             input::{Body, Input, days},
@@ -186,43 +187,6 @@ impl RecordAnswer {
     }
 }
 
-/// Where a record stands in the order of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct SortKey {
-    date: Option<NaiveDate>,
-    submitted_us: i64,
-    record: RecordId,
-}
-
-impl SortKey {
-    fn of(kind: &Kind, record: &OpenRecord) -> Self {
-        let submitted_us = record.submitted_at.timestamp_micros();
-        Self { date: kind.date(&record.body), submitted_us, record: record.record }
-    }
-}
-
-impl fmt::Display for SortKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let date = self.date.map_or_else(String::new, |date| date.to_string());
-        write!(f, "{date} {} {}", self.submitted_us, self.record)
-    }
-}
-
-impl FromStr for SortKey {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut parts = text.split(' ');
-        let mut part = || parts.next().ok_or(());
-        let date = match part()? {
-            "" => None,
-            date => Some(date.parse().map_err(drop)?),
-        };
-        let (submitted_us, record) = (part()?.parse().map_err(drop)?, part()?.parse().map_err(drop)?);
-        Ok(Self { date, submitted_us, record })
-    }
-}
-
 /// The answer to a submission.
 #[derive(ApiResponse)]
 pub enum RecordSubmitted {
@@ -313,7 +277,7 @@ impl RecordApi {
         #[oai(name = "Idempotency-Key")]
         key: IdempotencyKey,
         body: Body<RecordBody>,
-    ) -> Result<RecordSubmitted, Refusal> {
+    ) -> Result<Repeatable<RecordSubmitted>, Refusal> {
         let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
         let body = kind.normal(body.0.0);
         let request = key
@@ -328,7 +292,8 @@ impl RecordApi {
             today: caller.today(),
             faults: Vec::new(),
         };
-        let outcomes = record::submit(&app, caller.ctx(), &batch, request.as_ref()).await?;
+        let Once { value: outcomes, replayed, .. } =
+            record::submit(&app, caller.ctx(), &batch, request.as_ref()).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
         let [Submission { body, .. }] = submissions;
         let answer = Json(RecordAnswer {
@@ -339,10 +304,11 @@ impl RecordApi {
             body: RecordBody(body),
         });
         let etag = tag(outcome.version);
-        Ok(match outcome.change {
+        let answer = match outcome.change {
             Change::Created => RecordSubmitted::Created(answer, etag, address(kind.name(), outcome.record.0)),
             Change::Amended | Change::Unchanged => RecordSubmitted::Amended(answer, etag),
-        })
+        };
+        Ok(Repeatable { answer, replayed })
     }
 
     /// See own records
@@ -368,8 +334,7 @@ impl RecordApi {
         limit: Query<Option<Whole<1, 1000>>>,
     ) -> Result<Json<RecordsAnswer>, Refusal> {
         let kind = open_kind(&kind_name)?;
-        let page = Page::read(cursor.0.as_deref(), limit.0, 100)?;
-        let after: Option<SortKey> = page.after.as_deref().map(cursor::part).transpose()?;
+        let page = cursor::page(&cursor, &limit, 100)?;
         let (range, asked) = days(from.0, to.0)?;
         if range.is_some() && !kind.is_dated() {
             let named = if from.0.is_some() { "from" } else { "to" };
@@ -377,15 +342,10 @@ impl RecordApi {
         }
         let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
         let (records, keys) = record::list(&app, caller.ctx(), "record_list", kind, range).await?;
-        let mut records: Vec<_> = records.into_iter().map(|record| (SortKey::of(kind, &record), record)).collect();
-        records.retain(|(place, _)| after.is_none_or(|after| *place > after));
-        records.sort_by_key(|(place, _)| *place);
-        let more = records.len() > page.limit;
-        records.truncate(page.limit);
-        let next_cursor = records.last().filter(|_| more).map(|(place, _)| cursor::make(&place.to_string()));
+        let (records, next) = page.choose(records, |record| record.place(kind));
         access::note_read(&app, caller.ctx(), keys, kind.name(), records.len(), asked).await?;
-        let records = records.into_iter().map(|(_, record)| RecordAnswer::of(kind, record)).collect();
-        Ok(Json(RecordsAnswer { records, next_cursor }))
+        let records = records.into_iter().map(|record| RecordAnswer::of(kind, record)).collect();
+        Ok(Json(RecordsAnswer { records, next_cursor: next.map(cursor::make) }))
     }
 
     /// See a record
@@ -450,22 +410,4 @@ impl RecordApi {
 /// The kind with this name; refuses a kind that clients may not submit.
 fn open_kind(name: &str) -> Result<&'static Kind, AppError> {
     kind(name).filter(|kind| kind.open_to_clients()).ok_or(AppError::NotFound("kind"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_says_where_a_record_stands() {
-        let place = |date: &str| format!("{date} 12 {}", Uuid::nil()).parse::<SortKey>().ok();
-        for date in ["", "2026-03-02"] {
-            let known = place(date).expect("a place");
-            assert_eq!(known.to_string().parse::<SortKey>(), Ok(known));
-        }
-        assert!(place("") < place("2026-03-02") && place("2026-03-02") < place("2026-03-03"));
-        for wrong in ["", "x", "2026-03-02", "2026-03-02 x", "2026-03-02 12 x", "2026-13-02 12 x"] {
-            assert!(wrong.parse::<SortKey>().is_err(), "{wrong}");
-        }
-    }
 }

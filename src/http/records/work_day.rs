@@ -16,9 +16,9 @@ use uuid::Uuid;
 use crate::{
     app::{
         App, AppError,
+        frame::{IdempotentRequest, Once},
         log::access,
         records::{
-            idempotency::IdempotentRequest,
             opened::OpenRecord,
             record::{self, Batch, Change, Expected, Submission, Submitted},
         },
@@ -26,9 +26,10 @@ use crate::{
     http::{
         problem::Refusal,
         records::record::address,
+        repeatable::Repeatable,
         request::{
             caller::{Caller, Subject},
-            cursor::{self, Page},
+            cursor,
             etag::{Conditions, tag},
             header_field::{HeaderList, IdempotencyKey},
             input::{Body, Input, days, parse},
@@ -254,19 +255,21 @@ impl WorkDayApi {
         #[oai(name = "Idempotency-Key")]
         key: IdempotencyKey,
         body: Body<WorkDayInput>,
-    ) -> Result<DaySubmitted, Refusal> {
+    ) -> Result<Repeatable<DaySubmitted>, Refusal> {
         let expected = Conditions::read(&if_match, &if_none_match)?.expected();
         let day = body.0.day();
         let days = DayBatch { days: &[(None, day.clone())], expected: Some(expected), faults: Vec::new() };
-        let outcomes = submit(&app, &caller, "work_day_submit", key.0.as_deref(), days).await?;
+        let Once { value: outcomes, replayed, .. } =
+            submit(&app, &caller, "work_day_submit", key.0.as_deref(), days).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
         let answer = Json(WorkDayAnswer::new(outcome.record.0, outcome.submitted_at, outcome.recorded_at, &day));
         let etag = tag(outcome.version);
-        Ok(if outcome.change == Change::Created {
+        let answer = if outcome.change == Change::Created {
             DaySubmitted::Created(answer, etag, address(WORK_DAY.name(), outcome.record.0))
         } else {
             DaySubmitted::Amended(answer, etag)
-        })
+        };
+        Ok(Repeatable { answer, replayed })
     }
 
     /// Submit many days
@@ -282,19 +285,21 @@ impl WorkDayApi {
         #[oai(name = "Idempotency-Key")]
         key: IdempotencyKey,
         body: Body<WorkDayBatch>,
-    ) -> Result<Json<BatchAnswer>, Refusal> {
+    ) -> Result<Repeatable<Json<BatchAnswer>>, Refusal> {
         let WorkDayBatch { events, places, faults } = body.0;
         let named = |(event, place): (&WorkDayInput, usize)| (Some(format!("events[{place}]")), event.day());
         let days: Vec<_> = events.iter().zip(places).map(named).collect();
         let days = DayBatch { days: &days, expected: None, faults };
         let outcomes = submit(&app, &caller, "work_day_submit_batch", key.0.as_deref(), days).await?;
-        let count = |change| {
-            u32::try_from(outcomes.iter().filter(|outcome| outcome.change == change).count()).unwrap_or(u32::MAX)
-        };
-        Ok(Json(BatchAnswer {
-            created_count: count(Change::Created),
-            updated_count: count(Change::Amended),
-            unchanged_count: count(Change::Unchanged),
+        Ok(Repeatable::of(outcomes, |outcomes, _| {
+            let count = |change| {
+                u32::try_from(outcomes.iter().filter(|outcome| outcome.change == change).count()).unwrap_or(u32::MAX)
+            };
+            Json(BatchAnswer {
+                created_count: count(Change::Created),
+                updated_count: count(Change::Amended),
+                unchanged_count: count(Change::Unchanged),
+            })
         }))
     }
 
@@ -315,19 +320,14 @@ impl WorkDayApi {
         /// How many days at most, 1 to 1000; if absent, 100.
         limit: Query<Option<Whole<1, 1000>>>,
     ) -> Result<Json<WorkDaysAnswer>, Refusal> {
-        let page = Page::read(cursor.0.as_deref(), limit.0, 100)?;
+        let page = cursor::page(&cursor, &limit, 100)?;
         let (range, asked) = days(from.0, to.0)?;
         let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
         let (records, keys) = record::list(&app, caller.ctx(), "work_day_list", WORK_DAY, range).await?;
-        let mut days = records.iter().map(WorkDayAnswer::of).collect::<Result<Vec<_>, _>>()?;
-        days.sort_by_key(|day| day.date);
-        let after: Option<NaiveDate> = page.after.as_deref().map(cursor::part).transpose()?;
-        days.retain(|day| after.is_none_or(|after| day.date > after));
-        let more = days.len() > page.limit;
-        days.truncate(page.limit);
-        let next_cursor = days.last().filter(|_| more).map(|day| cursor::make(&day.date.to_string()));
+        let days = records.iter().map(WorkDayAnswer::of).collect::<Result<Vec<_>, _>>()?;
+        let (days, next) = page.choose(days, |day| day.date);
         access::note_read(&app, caller.ctx(), keys, WORK_DAY.name(), days.len(), asked).await?;
-        Ok(Json(WorkDaysAnswer { events: days, next_cursor }))
+        Ok(Json(WorkDaysAnswer { events: days, next_cursor: next.map(cursor::make) }))
     }
 
     /// Delete all own days
@@ -359,7 +359,7 @@ async fn submit(
     operation: &'static str,
     key: Option<&str>,
     DayBatch { days, expected, faults }: DayBatch<'_>,
-) -> Result<Vec<Submitted>, Refusal> {
+) -> Result<Once<Vec<Submitted>>, Refusal> {
     let submission = |(within, day): &(Option<String>, WorkDay)| Submission {
         body: day.to_body(),
         expected: expected.clone(),

@@ -11,7 +11,12 @@ use poem_openapi::{
     registry::{MetaParamIn, MetaSchema, MetaSchemaRef},
 };
 
-use crate::{app::AppError, http::problem::Refusal};
+use serde_json::Value;
+
+use crate::{
+    app::{AppError, frame::IdempotentRequest},
+    http::problem::Refusal,
+};
 
 /// The most characters of an `Idempotency-Key`.
 const KEY: usize = 255;
@@ -21,6 +26,13 @@ pub struct HeaderText(pub Option<String>);
 
 /// The field `Idempotency-Key`: 1 to 255 characters.
 pub struct IdempotencyKey(pub Option<String>);
+
+impl IdempotencyKey {
+    /// The request under its key, if it has one. `asked` is all that must be the same when the key is used again.
+    pub fn request(&self, asked: &Value) -> Option<IdempotentRequest<'_>> {
+        self.0.as_deref().map(|key| IdempotentRequest { key, body: asked.to_string().into_bytes() })
+    }
+}
 
 /// A field whose value is a list; several lines count as one list (RFC 9110, 5.3).
 pub struct HeaderList(pub Option<String>);

@@ -10,7 +10,11 @@ use domain::{
     rights::consent::{Notice, Purpose},
 };
 use poem::web::Data;
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+};
 use projections::rights::consent::ConsentRow;
 use uuid::Uuid;
 
@@ -25,7 +29,9 @@ use crate::{
         problem::Refusal,
         request::{
             caller::SignedIn,
+            cursor,
             input::{Body, Input},
+            number::Whole,
         },
         tag::Tag,
         types::{OneOf, in_utc},
@@ -92,11 +98,14 @@ pub struct PastDecision {
     decided_at: DateTime<Utc>,
 }
 
-/// Every decision on a purpose.
+/// A page of the decisions on a purpose.
 #[derive(Object)]
 pub struct ConsentHistory {
     /// The decisions, newest first.
     decisions: Vec<PastDecision>,
+    /// The `cursor` that asks for the next page; absent on the last page.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 impl Input for ConsentDecision {}
@@ -160,8 +169,13 @@ impl ConsentApi {
         caller: SignedIn,
         /// The name of the purpose.
         purpose: Path<String>,
+        /// The `next_cursor` of the page before; absent: the first page.
+        cursor: Query<Option<String>>,
+        /// How many decisions at most, 1 to 1000; if absent, 100.
+        limit: Query<Option<Whole<1, 1000>>>,
     ) -> Result<Json<ConsentHistory>, Refusal> {
-        let (past, keys) = consent::history(&app, caller.ctx(), known(&purpose.0)?).await?;
+        let page = cursor::page(&cursor, &limit, 100)?;
+        let (past, next, keys) = consent::history(&app, caller.ctx(), known(&purpose.0)?, &page).await?;
         access::note_read(&app, caller.ctx(), keys, "consent", past.len(), purpose.0).await?;
         let decisions = past
             .into_iter()
@@ -175,7 +189,7 @@ impl ConsentApi {
                 decided_at: decision.decided_at,
             })
             .collect();
-        Ok(Json(ConsentHistory { decisions }))
+        Ok(Json(ConsentHistory { decisions, next_cursor: next.map(cursor::make) }))
     }
 
     /// Get the receipt of a decision

@@ -10,7 +10,13 @@ use domain::{
     rights::deletion::{DeletionState, Scope},
 };
 use poem::web::Data;
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+    types::ToJSON,
+};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
@@ -21,10 +27,14 @@ use crate::{
     },
     http::{
         problem::Refusal,
+        repeatable::Repeatable,
         request::{
             caller::SignedIn,
+            cursor,
             filter::FilterInput,
+            header_field::IdempotencyKey,
             input::{Body, Input},
+            number::Whole,
             text::{OwnWords, Text},
         },
         tag::Tag,
@@ -129,11 +139,14 @@ pub struct DeletionAnswer {
     reason: Option<String>,
 }
 
-/// A person's requests.
+/// A page of a person's requests.
 #[derive(Object)]
 pub struct DeletionsAnswer {
     /// The requests, newest first.
     deletions: Vec<DeletionAnswer>,
+    /// The `cursor` that asks for the next page; absent on the last page.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 impl Input for DeletionInput {}
@@ -170,19 +183,16 @@ fn stays(scope: Scope, held_until: Option<DateTime<Utc>>) -> Vec<Remainder> {
 
 impl DeletionAsked {
     fn new(scope: Scope, asked: Requested) -> Self {
-        let count = |(kind, count): (&'static str, usize)| KindCount {
-            kind: kind.to_owned(),
-            count: u32::try_from(count).unwrap_or(u32::MAX),
-        };
+        let count = |(kind, count)| KindCount { kind, count: u32::try_from(count).unwrap_or(u32::MAX) };
         Self {
             deletion_id: asked.deletion.0,
             status: OneOf(DeletionState::Pending),
             warning: WARNING.to_owned(),
             would_go: asked.goes.into_iter().map(count).collect(),
             stays: stays(scope, asked.held_until),
-            confirmation_phrase: asked.phrase.to_owned(),
+            confirmation_phrase: scope.phrase().to_owned(),
             token_expires_at: asked.expires_at,
-            grace_period_s: asked.grace.num_seconds(),
+            grace_period_s: asked.grace_s,
         }
     }
 }
@@ -233,16 +243,21 @@ impl DeletionApi {
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         body: Body<DeletionInput>,
-    ) -> Result<DeletionTaken, Refusal> {
+    ) -> Result<Repeatable<DeletionTaken>, Refusal> {
+        let request = key.request(&json!([body.0.to_json()]));
         let DeletionInput { deletion_type: OneOf(scope), filters, reason } = body.0;
         let reason = reason.map(|reason| reason.text).filter(|reason| !reason.is_empty());
         let filter = filters.map(|filters| filters.filter(caller.zone())).unwrap_or_default();
-        caller.count_letter(&app).await?;
-        let asked = deletion::request(&app, caller.ctx(), scope, filter, reason).await?;
-        let asked = DeletionAsked::new(scope, asked);
-        let address = format!("/v1/privacy/deletions/{}", asked.deletion_id);
-        Ok(DeletionTaken::Requested(Json(asked), address))
+        let asked = deletion::request(&app, caller.ctx(), scope, filter, reason, request.as_ref()).await?;
+        Ok(Repeatable::of(asked, |asked, _| {
+            let address = format!("/v1/privacy/deletions/{}", asked.deletion);
+            DeletionTaken::Requested(Json(DeletionAsked::new(scope, asked)), address)
+        }))
     }
 
     /// Confirm a deletion
@@ -256,10 +271,15 @@ impl DeletionApi {
         caller: SignedIn,
         /// The token from the letter.
         token: Path<String>,
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         body: Body<DeletionConfirmation>,
-    ) -> Result<Json<DeletionAnswer>, Refusal> {
-        let request = deletion::confirm(&app, caller.ctx(), &token.0, &body.0.phrase).await?;
-        Ok(Json(DeletionAnswer::new(request, caller.ctx().now())))
+    ) -> Result<Repeatable<Json<DeletionAnswer>>, Refusal> {
+        let request = key.request(&json!([token.0, body.0.to_json()]));
+        let confirmed = deletion::confirm(&app, caller.ctx(), &token.0, &body.0.phrase, request.as_ref()).await?;
+        Ok(Repeatable::of(confirmed, |request, at| Json(DeletionAnswer::new(request, at))))
     }
 
     /// Cancel a deletion
@@ -279,14 +299,22 @@ impl DeletionApi {
 
     /// See all requests to delete
     ///
-    /// The newest hundred, newest first.
+    /// Newest first, each in its present state.
     #[oai(path = "/deletions", method = "get", operation_id = "deletion_list")]
-    async fn list(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<DeletionsAnswer>, Refusal> {
-        let ctx = caller.ctx();
-        let (requests, keys) = deletion::list(&app, ctx).await?;
+    async fn list(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The `next_cursor` of the page before; absent: the first page.
+        cursor: Query<Option<String>>,
+        /// How many requests at most, 1 to 1000; if absent, 100.
+        limit: Query<Option<Whole<1, 1000>>>,
+    ) -> Result<Json<DeletionsAnswer>, Refusal> {
+        let (ctx, page) = (caller.ctx(), cursor::page(&cursor, &limit, 100)?);
+        let (requests, next, keys) = deletion::list(&app, ctx, &page).await?;
         access::note_read(&app, ctx, keys, "deletion", requests.len(), String::new()).await?;
         let deletions = requests.into_iter().map(|request| DeletionAnswer::new(request, ctx.now())).collect();
-        Ok(Json(DeletionsAnswer { deletions }))
+        Ok(Json(DeletionsAnswer { deletions, next_cursor: next.map(cursor::make) }))
     }
 
     /// See a request to delete

@@ -7,14 +7,19 @@ use chrono::{DateTime, Utc};
 use context::ExportId;
 use domain::{
     filter::Filter,
-    rights::{deletion::Scope, export::ExportFormat},
+    rights::{
+        deletion::Scope,
+        export::{ExportFailure, ExportFormat, ExportState},
+    },
 };
 use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi, SecurityScheme,
     param::{Path, Query},
     payload::Json,
+    types::ToJSON,
 };
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
@@ -28,12 +33,15 @@ use crate::{
     },
     http::{
         problem::Refusal,
+        repeatable::Repeatable,
         request::{
             caller::{Anyone, SignedIn},
+            cursor,
             etag::Conditions,
             filter::FilterInput,
-            header_field::{HeaderList, HeaderText},
+            header_field::{HeaderList, HeaderText, IdempotencyKey},
             input::{Body, Input},
+            number::Whole,
         },
         rights::download::{Download, RangeAnswer, Wishes},
         tag::Tag,
@@ -64,17 +72,16 @@ pub struct ExportAnswer {
     request_type: OneOf<Scope>,
     /// The form of the file.
     format: OneOf<ExportFormat>,
-    /// The state: `pending`, `processing`, `completed`, `failed`, `expired` or `cancelled`.
-    status: String,
+    /// The state of the request.
+    status: OneOf<ExportState>,
     /// When the request was made.
     #[oai(serialize_with = "in_utc")]
     requested_at: DateTime<Utc>,
     /// How much of the file is written, in percent.
     progress_percent: u32,
-    /// Why it failed: `store_unavailable`, `data_damaged` or `gave_up`. It can be tried again. Absent if it did not
-    /// fail.
+    /// Why it failed. It can be tried again. Absent if it did not fail.
     #[oai(skip_serializing_if_is_none)]
-    reason: Option<String>,
+    reason: Option<OneOf<ExportFailure>>,
     /// When it was completed, failed, was cancelled or expired; absent before that.
     #[oai(skip_serializing_if_is_none, serialize_with = "in_utc")]
     ended_at: Option<DateTime<Utc>>,
@@ -89,11 +96,14 @@ pub struct ExportAnswer {
     filters: Option<FilterInput>,
 }
 
-/// A person's requests.
+/// A page of a person's requests.
 #[derive(Object)]
 pub struct ExportsAnswer {
     /// The requests, newest first.
     exports: Vec<ExportAnswer>,
+    /// The `cursor` that asks for the next page; absent on the last page.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 /// A token for one file.
@@ -110,7 +120,7 @@ impl Input for ExportInput {}
 
 impl ExportAnswer {
     fn new(request: ExportRequest, now: DateTime<Utc>) -> Self {
-        let status = request.state(now).to_owned();
+        let status = OneOf(request.state(now));
         let ExportRequest { row, filter } = request;
         let percent = match row.total {
             _ if row.size.is_some() => 100,
@@ -125,7 +135,7 @@ impl ExportAnswer {
             status,
             requested_at: row.requested_at,
             progress_percent: percent,
-            reason: row.failure,
+            reason: row.failure.map(OneOf),
             ended_at: row.ended_at,
             expires_at: row.expires_at,
             size: row.size,
@@ -177,24 +187,37 @@ impl ExportApi {
         &self,
         app: Data<&Arc<App>>,
         caller: SignedIn,
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         body: Body<ExportInput>,
-    ) -> Result<ExportTaken, Refusal> {
+    ) -> Result<Repeatable<ExportTaken>, Refusal> {
+        let request = key.request(&json!([body.0.to_json()]));
         let ExportInput { request_type: OneOf(scope), format: OneOf(format), filters } = body.0;
         let filter = filters.map(|filters| filters.filter(caller.zone())).unwrap_or_default();
-        let request = export::request(&app, caller.ctx(), scope, format, filter).await?;
-        Ok(ExportTaken::new(request, caller.ctx().now()))
+        let taken = export::request(&app, caller.ctx(), scope, format, filter, request.as_ref()).await?;
+        Ok(Repeatable::of(taken, ExportTaken::new))
     }
 
     /// See all exports
     ///
-    /// The newest hundred, newest first.
+    /// Newest first, each in its present state.
     #[oai(path = "/exports", method = "get", operation_id = "export_list")]
-    async fn list(&self, app: Data<&Arc<App>>, caller: SignedIn) -> Result<Json<ExportsAnswer>, Refusal> {
-        let ctx = caller.ctx();
-        let (requests, keys) = export::list(&app, ctx).await?;
+    async fn list(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: SignedIn,
+        /// The `next_cursor` of the page before; absent: the first page.
+        cursor: Query<Option<String>>,
+        /// How many requests at most, 1 to 1000; if absent, 100.
+        limit: Query<Option<Whole<1, 1000>>>,
+    ) -> Result<Json<ExportsAnswer>, Refusal> {
+        let (ctx, page) = (caller.ctx(), cursor::page(&cursor, &limit, 100)?);
+        let (requests, next, keys) = export::list(&app, ctx, &page).await?;
         access::note_read(&app, ctx, keys, "export", requests.len(), String::new()).await?;
         let exports = requests.into_iter().map(|request| ExportAnswer::new(request, ctx.now())).collect();
-        Ok(Json(ExportsAnswer { exports }))
+        Ok(Json(ExportsAnswer { exports, next_cursor: next.map(cursor::make) }))
     }
 
     /// See an export
@@ -239,9 +262,14 @@ impl ExportApi {
         caller: SignedIn,
         /// The id of the request.
         export_id: Path<Uuid>,
-    ) -> Result<ExportTaken, Refusal> {
-        let request = export::retry(&app, caller.ctx(), ExportId(export_id.0)).await?;
-        Ok(ExportTaken::new(request, caller.ctx().now()))
+        /// A key of the client's choice, 1 to 255 characters: for 24 hours, a repeated request with it gets the answer
+        /// of the first.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
+    ) -> Result<Repeatable<ExportTaken>, Refusal> {
+        let request = key.request(&json!([export_id.0]));
+        let taken = export::retry(&app, caller.ctx(), ExportId(export_id.0), request.as_ref()).await?;
+        Ok(Repeatable::of(taken, ExportTaken::new))
     }
 
     /// Make a download token

@@ -1,5 +1,5 @@
 //! Stored answers: the sealed answer to a request with an `Idempotency-Key`, kept for 24 hours. Not rebuildable.
-//! Personal, sealed under the trail key; an erasure removes the row.
+//! Personal, sealed under the trail key of who asked; an erasure removes the row.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::SubjectId;
@@ -18,6 +18,13 @@ pub struct AnswerRow {
     pub sealed: String,
     /// When the answer expires.
     pub expires_at: DateTime<Utc>,
+}
+
+impl AnswerRow {
+    /// When the answer was given.
+    pub fn given_at(&self) -> DateTime<Utc> {
+        self.expires_at - LIFETIME
+    }
 }
 
 /// The answer to an earlier request with the same key, also if it has expired.
