@@ -1,5 +1,5 @@
-//! The OpenAPI document: the file equals the document that the server serves, and holds what a reader needs.
-//! `tests/client.rs` checks it with an independent validator and a client generator.
+//! The OpenAPI document: both files equal the documents that the server serves, and hold what a reader needs.
+//! `tests/sdk.rs` checks them with an independent validator and with generators of clients.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -7,12 +7,10 @@ use lethe::http;
 use poem::http::StatusCode;
 use serde_json::Value;
 
-use crate::{
-    steps::Answer,
-    support::{World, expect},
-};
+use crate::{steps::Answer, support::World};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
+const FILE_3_0: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi-3.0.json");
 /// Formats that generators know, and ours, which they take as plain texts.
 const FORMATS: [&str; 17] = [
     "date",
@@ -34,24 +32,38 @@ const FORMATS: [&str; 17] = [
     "time-zone",
 ];
 
-/// Writes `openapi/openapi.json` anew if `UPDATE_OPENAPI` is set; otherwise compares it.
+/// Writes both files anew if `UPDATE_OPENAPI` is set; otherwise compares them.
 #[test]
-fn the_file_is_the_document_of_the_code() {
-    let made = http::document();
-    if std::env::var_os("UPDATE_OPENAPI").is_some() {
-        std::fs::create_dir_all(Path::new(FILE).parent().expect("a folder")).expect("the folder is there");
-        return std::fs::write(FILE, made).expect("written");
+fn the_files_are_the_documents_of_the_code() {
+    for (file, made) in [(FILE, http::document()), (FILE_3_0, http::document_3_0())] {
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::write(file, made).expect("written");
+            continue;
+        }
+        let kept = std::fs::read_to_string(file).unwrap_or_default();
+        let differs = made.lines().zip(kept.lines()).zip(1..).find(|((made, kept), _)| made != kept);
+        assert!(made == kept, "{file} differs (UPDATE_OPENAPI=1 writes it anew): {differs:?}");
     }
-    let kept = std::fs::read_to_string(FILE).unwrap_or_default();
-    let differs = made.lines().zip(kept.lines()).zip(1..).find(|((made, kept), _)| made != kept);
-    assert!(made == kept, "openapi/openapi.json differs (UPDATE_OPENAPI=1 writes it anew): {differs:?}");
 }
 
 #[tokio::test]
-async fn the_server_serves_the_document() {
+async fn the_server_serves_both_documents() {
     let world = World::new().await;
-    let served = expect(world.client().get("/openapi.json").send().await, StatusCode::OK).await;
-    assert_eq!(served, document());
+    for (path, document) in [("/openapi.json", http::document()), ("/openapi-3.0.json", http::document_3_0())] {
+        let served = Answer::of(world.client().get(path).send().await).await;
+        assert_eq!((served.status, served.text), (StatusCode::OK, document), "{path}");
+    }
+}
+
+#[test]
+fn both_documents_have_the_same_operations() {
+    let names = |document: &Value| -> Vec<String> {
+        operations(document)
+            .map(|(path, method, operation)| format!("{method} {path} {}", operation["operationId"]))
+            .collect()
+    };
+    let older = serde_json::from_str(&http::document_3_0()).expect("JSON");
+    assert_eq!(names(&document()), names(&older));
 }
 
 fn document() -> Value {

@@ -68,7 +68,11 @@ enum Command {
     #[command(subcommand)]
     Stats(stats::StatsCommand),
     /// Print the OpenAPI document
-    Openapi,
+    Openapi {
+        /// In the words of OpenAPI 3.0, for generators that know no newer ones
+        #[arg(long)]
+        older: bool,
+    },
 }
 
 #[derive(Args)]
@@ -125,8 +129,8 @@ impl Cli {
             Command::Restore(args) => args.run().await,
             Command::Drill(args) => args.run().await,
             Command::Stats(command) => command.run().await,
-            Command::Openapi => {
-                print!("{}", http::document());
+            Command::Openapi { older } => {
+                print!("{}", if older { http::document_3_0() } else { http::document() });
                 Ok(())
             }
         }

@@ -31,3 +31,8 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
 pub fn document() -> String {
     crate::http::document::document(&service().spec())
 }
+
+/// The document for generators that know OpenAPI 3.0 alone, as `openapi/openapi-3.0.json` holds it.
+pub fn document_3_0() -> String {
+    crate::http::document_3_0::document(&document())
+}

@@ -8,6 +8,7 @@ mod cross_origin;
 mod deprecation;
 pub(crate) mod desk;
 mod document;
+mod document_3_0;
 pub(crate) mod identity;
 mod json_ld;
 pub(crate) mod log;
@@ -26,6 +27,6 @@ mod tag;
 mod transfer;
 mod types;
 
-pub use api::document;
+pub use api::{document, document_3_0};
 pub use request::client::TrustedProxies;
 pub use service::routes;

@@ -32,6 +32,7 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
     let service = api::service();
     let mut routes = Route::new()
         .at("/openapi.json", get(openapi))
+        .at("/openapi-3.0.json", get(openapi_3_0))
         .at("/v1/log/tile/*path", get(log::published::get_tile))
         .at("/v1/log/trees/:tree/checkpoint", get(log::published::get_checkpoint_of))
         .at("/v1/log/trees/:tree/tile/*path", get(log::published::get_tile_of))
@@ -68,6 +69,8 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
 
 /// The OpenAPI document, which is the same for every server of this version.
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| api::document().into());
+/// The same for generators that know OpenAPI 3.0 alone. Nobody else asks, so it is made when it is asked for.
+static DOCUMENT_3_0: LazyLock<Bytes> = LazyLock::new(|| api::document_3_0().into());
 static CONTRACT: LazyLock<Arc<Contract>> = LazyLock::new(|| {
     let document = serde_json::from_slice(&DOCUMENT).expect("our own document is JSON");
     Arc::new(Contract::of(&document))
@@ -75,10 +78,19 @@ static CONTRACT: LazyLock<Arc<Contract>> = LazyLock::new(|| {
 
 #[handler]
 fn openapi() -> Response {
+    described(&DOCUMENT)
+}
+
+#[handler]
+fn openapi_3_0() -> Response {
+    described(&DOCUMENT_3_0)
+}
+
+fn described(document: &Bytes) -> Response {
     Response::builder()
         .content_type("application/json")
         .header(header::CACHE_CONTROL, "public, max-age=3600")
-        .body(DOCUMENT.clone())
+        .body(document.clone())
 }
 
 #[handler]

@@ -15,13 +15,14 @@ const MATRIX_TEST: &str = "policies::the_catalogue_is_what_the_matrix_says";
 /// The test that compares the documented refusals with those that all tests have seen.
 const ANSWERS_TEST: &str = "answers::every_documented_refusal_was_seen";
 
-/// Writes the OpenAPI document. If the server does not build, the old document stays.
+/// Writes both forms of the OpenAPI document. If the server does not build, the old documents stay.
 pub fn openapi(root: &Path) -> Result<(), String> {
-    let document = output(cargo(root, &["run", "-q", "--bin", "lethe", "--", "openapi"]))?;
-    let path = root.join("openapi/openapi.json");
-    fs::create_dir_all(root.join("openapi"))
-        .and_then(|()| fs::write(&path, document))
-        .map_err(|error| format!("{}: {error}", path.display()))
+    for (name, form) in [("openapi.json", &[][..]), ("openapi-3.0.json", &["--older"])] {
+        let document = output(cargo(root, &[&["run", "-q", "--bin", "lethe", "--", "openapi"], form].concat()))?;
+        let path = root.join("openapi").join(name);
+        fs::write(&path, document).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Writes the policy matrix.
