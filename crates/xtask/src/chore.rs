@@ -35,12 +35,16 @@ pub fn matrix(root: &Path) -> Result<(), String> {
 pub fn check(root: &Path) -> Result<(), String> {
     setup::components(root)?;
     run(&mut cargo(root, &["fmt", "--all", "--check"]))?;
+    run(&mut cargo(root, &["fmt", "--check", "--manifest-path", "openapi/rust/generator/Cargo.toml"]))?;
     landed::run(&root.join("sql"), false)?;
     layers::run(root, false)?;
     run(&mut cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo(root, &["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     if installed(root, "deny") {
-        return run(&mut cargo(root, &["deny", "--workspace", "check"]));
+        run(&mut cargo(root, &["deny", "--workspace", "check"]))?;
+        let generator =
+            ["deny", "--manifest-path", "openapi/rust/generator/Cargo.toml", "check", "--config", "deny.toml"];
+        return run(&mut cargo(root, &generator));
     }
     eprintln!("xtask: cargo-deny is not installed: dependencies are not checked (cargo install cargo-deny)");
     Ok(())

@@ -5,6 +5,7 @@ mod chore;
 mod command;
 mod landed;
 mod layers;
+mod sdk;
 mod setup;
 
 use std::{
@@ -24,8 +25,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Write openapi/openapi.json from the server's code
+    /// Write openapi/openapi.json and openapi/openapi-3.0.json from the server's code
     Openapi,
+    /// Make the packages of clients, in target/sdk/, of the documents in openapi/
+    Sdk {
+        /// Only these languages
+        languages: Vec<sdk::Language>,
+        /// Only install the generators
+        #[arg(long)]
+        install: bool,
+    },
     /// Write policies/matrix.snap from a live database
     Matrix,
     /// Refuse edits of landed migrations (sql/landed.sha256)
@@ -54,6 +63,7 @@ fn main() -> ExitCode {
     let root = root();
     let outcome = match Cli::parse().chore {
         Chore::Openapi => chore::openapi(&root),
+        Chore::Sdk { languages, install } => sdk::make(&root, &languages, install),
         Chore::Matrix => chore::matrix(&root),
         Chore::Landed { seal } => landed::run(&root.join("sql"), seal),
         Chore::Layers { graph } => layers::run(&root, graph),
