@@ -47,6 +47,11 @@ pub fn lacking_python() -> Option<String> {
     (!runs("python3", &["-c", "import ensurepip, venv"])).then_some(missing)
 }
 
+/// The program that the TypeScript client lacks here, if any. Packages from npm are not checked.
+pub fn lacking_npm() -> Option<String> {
+    (!runs("npm", &["--version"])).then(|| format!("`npm` is missing (package npm): {ADVICE}"))
+}
+
 /// The program that the documents' commands lack here, if any.
 pub fn lacking_walk() -> Option<String> {
     if !runs("curl", &["--version"]) {
@@ -84,7 +89,9 @@ fn on_a_bare_machine(test: &str) -> Command {
 fn what_needs_a_missing_program_is_left_out_by_name_and_fails_where_all_must_run() {
     for (test, program) in [
         ("tree::another_implementation_takes_notes_proofs_tiles_and_leaves", "`go`"),
-        ("client::a_generated_client_makes_the_whole_journey", "`python3`"),
+        ("sdk::the_python_client_walks_every_operation_and_makes_the_journey", "`python3`"),
+        ("sdk::the_typescript_client_walks_every_operation_and_makes_the_journey", "`npm`"),
+        ("sdk::an_older_client_still_makes_its_journey", "`npm`"),
         ("bucket::files_in_a_bucket_are_whole_sealed_and_gone_when_they_are_removed", "`python3`"),
         ("walk::the_documents_print_what_they_say", "`curl`"),
         ("mail::an_error_never_repeats_what_the_relay_said_of_somebody", "`python3`"),

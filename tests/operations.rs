@@ -85,6 +85,11 @@ impl Call {
         Self { who: Who::Nobody, method, path, body: None }
     }
 
+    /// The path with the query.
+    pub fn target(&self) -> &str {
+        &self.path
+    }
+
     /// The JSON body; `null` if the call has none.
     pub fn body(&self) -> Value {
         self.body.as_deref().map(|body| serde_json::from_str(body).expect("JSON")).unwrap_or_default()

@@ -1,11 +1,13 @@
-"""Validates an OpenAPI document, and its examples against their schemas. Takes the document's path."""
+"""Validates an OpenAPI document of 3.0 or 3.1, and its examples against their schemas. Takes the document's path."""
 
 import json
 import sys
 
 import jsonschema
-from openapi_schema_validator import OAS31Validator
-from openapi_spec_validator import OpenAPIV31SpecValidator
+from openapi_schema_validator import OAS30Validator, OAS31Validator
+from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
+
+VALIDATORS = {"3.0": (OpenAPIV30SpecValidator, OAS30Validator), "3.1": (OpenAPIV31SpecValidator, OAS31Validator)}
 
 
 def examples(schema, path):
@@ -24,14 +26,14 @@ def examples(schema, path):
 def main(path):
     with open(path, encoding="utf-8") as file:
         document = json.load(file)
-    assert document["openapi"].startswith("3.1"), document["openapi"]
-    OpenAPIV31SpecValidator(document).validate()
+    of_document, of_schema = VALIDATORS[document["openapi"][:3]]
+    of_document(document).validate()
     checked = 0
     for place, schema in examples(document, "#"):
         # References in a schema are resolved against the document that is its root.
         rooted = {**{name: value for name, value in schema.items() if name != "example"}, "components": document["components"]}
         try:
-            OAS31Validator(rooted, format_checker=OAS31Validator.FORMAT_CHECKER).validate(schema["example"])
+            of_schema(rooted, format_checker=of_schema.FORMAT_CHECKER).validate(schema["example"])
         except jsonschema.ValidationError as error:
             raise SystemExit(f"{place}: the example does not fit its schema: {error.message}") from error
         checked += 1

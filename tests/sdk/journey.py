@@ -1,7 +1,7 @@
 """A journey with the generated client alone: everything a client application does, against a live server.
 
-Takes the folder that holds the generated package `lethe_client`, the server's base URL, the folder of its mail, and the
-address of a member of staff. Every answer is parsed by the client; a status that the document doesn't name raises.
+Takes the server's base URL, the folder of its mail, and the address of a member of staff. Every answer is parsed by the
+client; a status that the document doesn't name raises.
 """
 
 import datetime
@@ -12,12 +12,19 @@ import sys
 import time
 import uuid
 
-sys.path.insert(0, sys.argv[1])
-
 from lethe_client import AuthenticatedClient, Client
 from lethe_client.api.account import account_get, account_rectify
 from lethe_client.api.audit import audit_list
 from lethe_client.api.consent import consent_decide, consent_history, consent_list
+from lethe_client.api.privacy import (
+    deletion_cancel,
+    deletion_confirm,
+    deletion_request,
+    export_download,
+    export_get,
+    export_request,
+    export_token,
+)
 from lethe_client.api.service import health_get
 from lethe_client.api.sign_in import auth_code, auth_login, auth_logout, auth_refresh, auth_register
 from lethe_client.api.work_days import work_day_delete_all, work_day_list, work_day_submit, work_day_submit_batch
@@ -33,25 +40,28 @@ from lethe_client.models import (
     ConsentHistory,
     ConsentsAnswer,
     DeletedAnswer,
+    DeletionAnswer,
+    DeletionAsked,
+    DeletionConfirmation,
+    DeletionRequest,
+    ExportAnswer,
+    ExportDataRequest,
+    ExportTokenAnswer,
     Health,
     LoginRequest,
     Problem,
-    Purpose,
     RefreshRequest,
     RegisterRequest,
-    RoleLevel,
     SignInAnswer,
-    Source,
-    Specialty,
-    StateCode,
     WorkDay,
     WorkDayAnswer,
     WorkDayBatch,
     WorkDaysAnswer,
 )
+from lethe_client.models.purpose import PURPOSE_VALUES
 from lethe_client.types import UNSET
 
-BASE_URL, MAIL, STAFF = sys.argv[2], pathlib.Path(sys.argv[3]), sys.argv[4]
+BASE_URL, MAIL, STAFF = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
 EMAIL = "petra@klinik.example"
 DAY = datetime.date(2025, 12, 8)
 anyone = Client(base_url=BASE_URL, raise_on_unexpected_status=True)
@@ -75,22 +85,28 @@ def refused(answer, status, kind):
     return problem
 
 
-def code_for(email):
-    """Asks for a code and takes it from the mail."""
-    answer = auth_code.sync_detailed(client=anyone, body=CodeRequest(email=email))
-    assert answer.status_code == 202, answer
+def mailed(email, pattern):
+    """Takes the letter that matches from the mail, and returns what the pattern's group holds."""
     for _ in range(500):
         for letter in MAIL.glob("*.eml"):
             text = letter.read_text()
-            if f"To: {email}" in text:
+            found = re.search(pattern, text, re.MULTILINE)
+            if f"To: {email}" in text and found:
                 letter.unlink()
-                return re.search(r"Your code: (\d{6})", text).group(1)
+                return found.group(1)
         time.sleep(0.02)
     raise SystemExit(f"no letter to {email}")
 
 
+def code_for(email):
+    """Asks for a code and takes it from the mail."""
+    answer = auth_code.sync_detailed(client=anyone, body=CodeRequest(email=email))
+    assert answer.status_code == 202, answer
+    return mailed(email, r"Your code: (\d{6})")
+
+
 def day(date, minutes, **more):
-    return WorkDay(date=date, planned_minutes=480, actual_minutes=minutes, source=Source.GEOFENCE, **more)
+    return WorkDay(date=date, planned_minutes=480, actual_minutes=minutes, source="geofence", **more)
 
 
 def registration(code, **more):
@@ -98,9 +114,9 @@ def registration(code, **more):
         "email": EMAIL,
         "code": code,
         "hospital_id": "klinikum-am-see",
-        "specialty": Specialty.SURGERY,
-        "role_level": RoleLevel.SPECIALIST,
-        "state_code": StateCode.BY,
+        "specialty": "surgery",
+        "role_level": "specialist",
+        "state_code": "BY",
     }
     return RegisterRequest(**{**fields, **more})
 
@@ -122,7 +138,7 @@ def consents(me):
     problem = refused(work_day_submit.sync_detailed(client=me, body=day(DAY, 552)), 403, "consent-needed")
     assert problem.purpose == "work_hours" and problem.errors is UNSET, problem
     offered = expect(consent_list.sync_detailed(client=me), 200, ConsentsAnswer).consents
-    assert {consent.purpose for consent in offered} == set(Purpose)
+    assert {consent.purpose for consent in offered} == PURPOSE_VALUES
     assert all(not consent.granted and consent.decided_at is UNSET for consent in offered), offered
     for granted in (True, False, True):
         decision = ConsentDecision(granted=granted, notice_version="1")
@@ -143,7 +159,7 @@ def work_days(me):
     assert first == again and first.date == DAY and first.actual_hours == 9.2, first
     reused = work_day_submit.sync_detailed(client=me, body=day(DAY, 553), idempotency_key=key)
     refused(reused, 422, "key-reused")
-    in_hours = WorkDay(date=DAY, planned_hours=8.0, actual_hours=9.25, source=Source.MANUAL)
+    in_hours = WorkDay(date=DAY, planned_hours=8.0, actual_hours=9.25, source="manual")
     amended = expect(work_day_submit.sync_detailed(client=me, body=in_hours), 200, WorkDayAnswer)
     assert amended.event_id == first.event_id and amended.actual_minutes == 555, amended
     days = [day(DAY + datetime.timedelta(days=number), 480 + number) for number in range(5)]
@@ -174,7 +190,7 @@ def account(me, grant):
     assert (seen.user_id, seen.email, seen.hospital_id) == (grant.user_id, EMAIL, "klinikum-am-see"), seen
     assert seen.country_code == "DEU" and seen.last_submission_at.tzinfo is not None, seen
     tag = answer.headers["etag"]
-    patch = AccountPatch(hospital_id="klinikum-am-wald", role_level=RoleLevel.SENIOR)
+    patch = AccountPatch(hospital_id="klinikum-am-wald", role_level="senior")
     changed = expect(account_rectify.sync_detailed(client=me, body=patch, if_match=tag), 200, AccountAnswer)
     assert changed.hospital_id == "klinikum-am-wald" and changed.specialty == seen.specialty, changed
     refused(account_rectify.sync_detailed(client=me, body=patch, if_match=tag), 412, "changed")
@@ -207,6 +223,35 @@ def audit(me):
     assert older and not {entry.id for entry in older} & {entry.id for entry in page.entries}
 
 
+def export(me):
+    wish = ExportDataRequest(request_type="full", format_="json")
+    asked = expect(export_request.sync_detailed(client=me, body=wish), 202, ExportAnswer)
+    for _ in range(500):
+        written = expect(export_get.sync_detailed(asked.export_id, client=me), 200, ExportAnswer)
+        if written.status == "completed":
+            break
+        time.sleep(0.02)
+    token = expect(export_token.sync_detailed(asked.export_id, client=me), 200, ExportTokenAnswer).token
+    # The token opens the file without a sign-in.
+    file = export_download.sync_detailed(asked.export_id, client=anyone, token=token)
+    assert file.status_code == 200 and b"klinikum-am-see" in file.content, file
+    refused(export_download.sync_detailed(asked.export_id, client=anyone, token="another"), 404, "missing")
+
+
+def deletion(me):
+    asked = deletion_request.sync_detailed(client=me, body=DeletionRequest(deletion_type="full"))
+    asked = expect(asked, 202, DeletionAsked)
+    token = mailed(EMAIL, r"^([A-Za-z0-9_-]{43})\s*$")
+    wrong = DeletionConfirmation(phrase="please")
+    refused(deletion_confirm.sync_detailed(token, client=me, body=wrong), 422, "invalid-input")
+    phrase = DeletionConfirmation(phrase="delete everything about me")
+    confirmed = expect(deletion_confirm.sync_detailed(token, client=me, body=phrase), 200, DeletionAnswer)
+    assert confirmed.status == "confirmed" and confirmed.grace_period_ends.tzinfo is not None, confirmed
+    refused(work_day_submit.sync_detailed(client=me, body=day(DAY, 480)), 409, "deletion-waiting")
+    cancelled = expect(deletion_cancel.sync_detailed(token, client=me), 200, DeletionAnswer)
+    assert (cancelled.deletion_id, cancelled.status) == (asked.deletion_id, "cancelled"), cancelled
+
+
 def ends(me, grant):
     assert expect(work_day_delete_all.sync_detailed(client=me), 200, DeletedAnswer).deleted_count == 5
     body = RefreshRequest(refresh_token=grant.refresh_token)
@@ -231,6 +276,8 @@ def main():
     account(me, grant)
     absent_fields()
     audit(me)
+    export(me)
+    deletion(me)
     ends(me, grant)
     print("the journey ended well")
 
