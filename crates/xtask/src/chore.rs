@@ -6,11 +6,12 @@ use std::{fs, path::Path, process::Stdio};
 
 use crate::{
     command::{cargo, output, run},
-    landed, layers, setup,
+    contract, landed, layers, setup,
 };
 
 /// The test that compares the live catalogue with `policies/matrix.snap`, or writes it.
 const MATRIX_TEST: &str = "policies::the_catalogue_is_what_the_matrix_says";
+const FUZZ_TEST: &str = "fuzz::schemathesis_finds_nothing";
 
 /// The test that compares the documented refusals with those that all tests have seen.
 const ANSWERS_TEST: &str = "answers::every_documented_refusal_was_seen";
@@ -31,13 +32,14 @@ pub fn matrix(root: &Path) -> Result<(), String> {
     run(command.env("UPDATE_MATRIX", "1"))
 }
 
-/// Checks format, lints, documentation, landed migrations, layers and dependencies.
+/// Checks format, lints, documentation, landed migrations, layers, the contract and dependencies.
 pub fn check(root: &Path) -> Result<(), String> {
     setup::components(root)?;
     run(&mut cargo(root, &["fmt", "--all", "--check"]))?;
     run(&mut cargo(root, &["fmt", "--check", "--manifest-path", "openapi/rust/generator/Cargo.toml"]))?;
     landed::run(&root.join("sql"), false)?;
     layers::run(root, false)?;
+    contract::check(root)?;
     run(&mut cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo(root, &["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     if installed(root, "deny") {
@@ -64,6 +66,14 @@ pub fn test(root: &Path, more: &[String]) -> Result<(), String> {
         run(&mut cargo(root, &["test", "-q", "--test", "main", "--", "--ignored", "--exact", ANSWERS_TEST]))?;
     }
     Ok(())
+}
+
+/// Runs the test that calls every operation with random values, with this number of calls.
+pub fn fuzz(root: &Path, examples: u32, seed: u64) -> Result<(), String> {
+    setup::packages(root)?;
+    let mut command = cargo(root, &["test", "--test", "main", "--", "--exact", FUZZ_TEST]);
+    command.env("LETHE_FUZZ_EXAMPLES", examples.to_string()).env("LETHE_FUZZ_SEED", seed.to_string());
+    run(command.env("LETHE_TEST_ALL", "1"))
 }
 
 fn installed(root: &Path, subcommand: &str) -> bool {

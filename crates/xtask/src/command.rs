@@ -13,6 +13,13 @@ pub fn cargo(root: &Path, args: &[&str]) -> Command {
     command
 }
 
+/// Git, in the repository.
+pub fn git(root: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command.args(args).current_dir(root);
+    command
+}
+
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Result<(), String> {
     eprintln!("xtask: {}", typed(command));

@@ -3,6 +3,7 @@
 
 mod chore;
 mod command;
+mod contract;
 mod landed;
 mod layers;
 mod sdk;
@@ -49,13 +50,36 @@ enum Chore {
         #[arg(long)]
         graph: bool,
     },
-    /// Run all checks except the tests: format, lints, documentation, landed migrations, layers, dependencies
+    /// List what changed between two OpenAPI documents; refuse what breaks a client and CHANGELOG.md does not name
+    Contract {
+        /// The old document [default: openapi/released.json]
+        old: Option<PathBuf>,
+        /// The new document [default: openapi/openapi.json]
+        new: Option<PathBuf>,
+        /// Take the old document from a commit
+        #[arg(long, value_name = "COMMIT", conflicts_with = "old")]
+        since: Option<String>,
+        /// Make the present document the released one
+        #[arg(long, conflicts_with_all = ["old", "new", "since"])]
+        seal: bool,
+    },
+    /// Run all checks except the tests: format, lints, documentation, landed migrations, layers, the contract,
+    /// dependencies
     Check,
     /// Run all tests; installs first what they lack, on Debian and Ubuntu
     Test {
         /// More arguments for `cargo test`, such as a test's name or `-- --nocapture`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         more: Vec<String>,
+    },
+    /// Call every operation of the API with random values, by Schemathesis; `test` does so with a few
+    Fuzz {
+        /// How many random calls to each operation
+        #[arg(long, default_value_t = 200)]
+        examples: u32,
+        /// Which random calls
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
 }
 
@@ -67,8 +91,13 @@ fn main() -> ExitCode {
         Chore::Matrix => chore::matrix(&root),
         Chore::Landed { seal } => landed::run(&root.join("sql"), seal),
         Chore::Layers { graph } => layers::run(&root, graph),
+        Chore::Contract { seal: true, .. } => contract::seal(&root),
+        Chore::Contract { old, new, since, .. } => {
+            contract::run(&root, old.as_deref(), new.as_deref(), since.as_deref())
+        }
         Chore::Check => chore::check(&root),
         Chore::Test { more } => chore::test(&root, &more),
+        Chore::Fuzz { examples, seed } => chore::fuzz(&root, examples, seed),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
