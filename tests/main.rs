@@ -2,6 +2,7 @@
 //! cluster for each run.
 
 mod left_out;
+mod node;
 mod operations;
 mod program;
 mod python;
@@ -44,6 +45,7 @@ mod job;
 mod keys;
 mod kinds;
 mod legacy;
+mod lint;
 mod log;
 mod mail;
 mod map;

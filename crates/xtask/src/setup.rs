@@ -39,7 +39,7 @@ const PACKAGES: [Package; 9] = [
         is_there: |it| it.python_runs(&["-m", "pip", "--version"]),
     },
     Package { name: "curl", needed_for: "the commands of the documents", is_there: |it| it.has("curl") },
-    Package { name: "npm", needed_for: "the TypeScript client", is_there: |it| it.has("npm") },
+    Package { name: "npm", needed_for: "a client, and the linters of the document", is_there: |it| it.has("npm") },
     Package { name: "golang-go", needed_for: "Go's check of the published log", is_there: |it| it.has("go") },
     Package {
         name: "golang-golang-x-mod-dev",
