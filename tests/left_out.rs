@@ -93,6 +93,7 @@ fn what_needs_a_missing_program_is_left_out_by_name_and_fails_where_all_must_run
         ("sdk::the_typescript_client_walks_every_operation_and_makes_the_journey", "`npm`"),
         ("sdk::an_older_client_still_makes_its_journey", "`npm`"),
         ("bucket::files_in_a_bucket_are_whole_sealed_and_gone_when_they_are_removed", "`python3`"),
+        ("fuzz::schemathesis_finds_nothing", "`python3`"),
         ("lint::linters_find_nothing_in_the_document", "`npm`"),
         ("walk::the_documents_print_what_they_say", "`curl`"),
         ("mail::an_error_never_repeats_what_the_relay_said_of_somebody", "`python3`"),

@@ -36,6 +36,7 @@ mod device;
 mod erasure;
 mod export;
 mod filter;
+mod fuzz;
 mod guest;
 mod hostile;
 mod idempotency;
