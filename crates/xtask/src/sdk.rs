@@ -27,7 +27,7 @@ pub enum Language {
 pub fn make(root: &Path, languages: &[Language], only_install: bool) -> Result<(), String> {
     let languages = if languages.is_empty() { Language::value_variants() } else { languages };
     for language in languages {
-        let (install, generate): (fn(&Places) -> _, fn(&Places) -> _) = match language {
+        let (install, generate): (Step, Step) = match language {
             Language::Typescript => (install_typescript, typescript),
             Language::Python => (install_python, python),
             Language::Rust => (install_rust, rust),
@@ -41,6 +41,8 @@ pub fn make(root: &Path, languages: &[Language], only_install: bool) -> Result<(
     }
     Ok(())
 }
+
+type Step = fn(&Places) -> Result<(), String>;
 
 /// The folders of one language.
 struct Places {
