@@ -14,7 +14,12 @@ use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
     http::{Method, StatusCode, header},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::{
+    operations::{Call, Stage, Who},
+    steps::Answer,
+};
 
 /// Where it is kept what was seen.
 const SEEN: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/answers");
@@ -27,7 +32,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&lethe:
 /// The operation of the document that a request calls.
 fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let segments = |path: &str| -> Vec<String> { path.split('/').skip(1).map(str::to_owned).collect() };
-    let asked = segments(path.trim_end_matches('/'));
+    let asked = segments(path);
     let fits = |known: &str| {
         let known = segments(known);
         known.len() == asked.len()
@@ -90,6 +95,31 @@ pub async fn compare<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Resp
         fs::write(seen, "").expect("written");
     }
     Ok(response)
+}
+
+#[tokio::test]
+async fn who_may_not_call_an_operation_is_told_so() {
+    let stage = Stage::new().await;
+    let person = stage.newcomer().await;
+    for (path, methods) in DOCUMENT["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let id = operation["operationId"].as_str().expect("an id");
+            let call = Call::plain(method.to_uppercase().parse().expect("a method"), path);
+            let call = if operation.get("requestBody").is_some() { call.with(&json!({})) } else { call };
+            let is_open = operation["security"] == json!([]);
+            let answer = Answer::of(stage.send(&person, &call).await).await;
+            assert_eq!(answer.status == StatusCode::UNAUTHORIZED, !is_open, "{id}: {} {}", answer.status, answer.text);
+            // After it nobody would be signed in.
+            if id == "auth_logout" {
+                continue;
+            }
+            let of_person = Answer::of(stage.send(&person, &call.by(Who::Person)).await).await;
+            let is_for_staff = path.starts_with("/v1/admin/") || path.starts_with("/v1/compliance/");
+            assert!(!is_for_staff || of_person.status == StatusCode::FORBIDDEN, "{id}: {}", of_person.status);
+            // What staff may not call is refused with a status that is documented.
+            stage.send(&person, &call.by(Who::Staff)).await;
+        }
+    }
 }
 
 /// Compares what all tests have seen with what the document states; `cargo xtask test` runs it after them.

@@ -419,6 +419,16 @@ async fn every_operation_of_the_document_leaves_an_entry_or_is_about_nobody() {
 
 /// A refusal after data was opened, or one step before a deletion, is on record as well.
 #[tokio::test]
+async fn audit_proof_waits_for_a_checkpoint_that_covers_the_entry() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let log = expect(world.get(&anna, "/v1/privacy/audit-log").await, StatusCode::OK).await;
+    let id = log["entries"][0]["id"].as_str().expect("an entry");
+    let proof = world.get(&anna, format!("/v1/privacy/audit-log/{id}/proof")).await;
+    problem(proof, StatusCode::CONFLICT, "not-covered-yet").await;
+}
+
+#[tokio::test]
 async fn audit_list_shows_refusals_that_say_something() {
     let stage = Stage::new().await;
     let (world, anna) = (&stage.world, stage.newcomer().await);

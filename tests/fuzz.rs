@@ -90,12 +90,12 @@ async fn schemathesis_finds_nothing() {
         ("ben", bearer(&ben.token)),
         ("compliance", bearer(&stage.staff.token)),
         ("auditor", bearer(&auditor.token)),
-        ("guest", bearer(guest["token"].as_str().expect("a token"))),
+        ("guest", ("Guest-Token", guest["token"].as_str().expect("a token").to_owned())),
     ];
-    fs::write(dir.target().join(TOKENS), by_name(&tokens).to_string()).expect("written");
+    fs::write(dir.path().join(TOKENS), by_name(&tokens).to_string()).expect("written");
     let found = tokio::task::spawn_blocking(move || {
         let runs = CALLERS.iter().flat_map(|caller| caller.runs.iter().map(move |only| (caller, only)));
-        runs.filter_map(|(caller, only)| run(&venv, dir.target(), &document, caller, only, &things)).collect::<Vec<_>>()
+        runs.filter_map(|(caller, only)| run(&venv, dir.path(), &document, caller, only, &things)).collect::<Vec<_>>()
     });
     let found = found.await.expect("it ended");
     assert!(found.is_empty(), "{}", found.join("\n\n"));

@@ -74,6 +74,11 @@ pub struct Stage {
 }
 
 impl Call {
+    /// The same call of another caller.
+    pub fn by(&self, who: Who) -> Self {
+        Self { who, ..self.clone() }
+    }
+
     pub fn who(&self) -> Who {
         self.who
     }

@@ -42,7 +42,7 @@ async fn retention_get_shows_what_is_due_before_it_is_removed_once_a_day() {
         let wrong = problem(wrong, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
         assert_eq!(fields(&wrong), ["data_retention_days"]);
     }
-    problem(set(&world, &anna, "contact", json!(30)).await, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+    problem(set(&world, &anna, "contact", json!(30)).await, StatusCode::NOT_FOUND, "missing").await;
     problem(set(&world, &anna, "moods", json!(30)).await, StatusCode::NOT_FOUND, "missing").await;
     expect(set(&world, &anna, "work_day", json!(30)).await, StatusCode::OK).await;
     let mine = &rules(&world, &anna).await["work_day"];

@@ -1,9 +1,10 @@
 //! What the document says of answers: the refusals that an operation can answer with, each written once for all
 //! operations, and the header fields that all answers carry.
 //!
-//! Most refusals follow from the form of an operation: whether it has a body, conditions, or a limit. Whether it can
-//! answer 401, 403, 404 or 409 is listed in `openapi/refusals.json`; `tests/answers.rs` compares the list with what the
-//! server answers.
+//! Most refusals follow from the form of an operation: whether it has a body, conditions, or a limit, whether somebody
+//! has to be signed in. The others are listed in `openapi/refusals.json`: 403 where a role or a suspension bars it, 409
+//! where a rule does, and 401 and 404 that no form tells of. `tests/answers.rs` compares the list with what the server
+//! answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,20 +96,22 @@ const UNCHANGED: &str = "304";
 /// Completes the answers of all operations.
 ///
 /// # Panics
-/// Panics if `openapi/refusals.json` does not name exactly the operations of the document.
+/// Panics if `openapi/refusals.json` names what is no operation.
 pub fn complete(document: &mut Value) {
     let mut refusals: BTreeMap<String, BTreeSet<u16>> = serde_json::from_str(REFUSALS).expect("the refusals are JSON");
     let mut used = BTreeSet::new();
     for (path, method, operation) in operations(document) {
         let id = operation["operationId"].as_str().unwrap_or_default();
-        let listed = refusals.remove(id).unwrap_or_else(|| panic!("openapi/refusals.json does not name {id}"));
+        let listed = refusals.remove(id).unwrap_or_default();
         let is_limited = is_limited(path);
         if method == "get" {
             allow_condition(operation);
         }
         operation["responses"].as_object_mut().expect("answers").remove("default");
         complete_successes(operation, is_limited);
-        let statuses = listed.into_iter().chain(of_form(operation)).chain(is_limited.then_some(429));
+        let of_path: &[u16] = if path.contains('{') { &[404] } else { &[] };
+        let of_limit: &[u16] = if is_limited { &[429] } else { &[] };
+        let statuses = listed.into_iter().chain([&of_form(operation), of_path, of_limit].concat());
         for status in statuses {
             let shared = SHARED.iter().find(|shared| shared.status == status).expect("a refusal that is described");
             operation["responses"][status.to_string()] = refer("responses", shared.name);
@@ -127,7 +130,10 @@ fn of_form(operation: &Map<String, Value>) -> Vec<u16> {
     let of_body: &[u16] = if operation.contains_key("requestBody") { &[408, 413, 415] } else { &[] };
     let of_condition: &[u16] = if has("If-Match") { &[412] } else { &[] };
     let of_range: &[u16] = if has("Range") { &[416] } else { &[] };
-    [&[400, 422, 500, 503], of_body, of_condition, of_range].concat()
+    let of_key: &[u16] = if has("Idempotency-Key") { &[409] } else { &[] };
+    let is_open = operation.get("security").is_none_or(|needed| *needed == json!([]));
+    let of_caller: &[u16] = if is_open { &[] } else { &[401] };
+    [&[400, 422, 500, 503], of_body, of_condition, of_range, of_key, of_caller].concat()
 }
 
 fn parameters(operation: &Map<String, Value>) -> impl Iterator<Item = &Value> {
@@ -207,6 +213,8 @@ mod tests {
         let changed = json!({ "requestBody": {}, "parameters": [{ "name": "If-Match" }] });
         assert_eq!(of(changed), [400, 422, 500, 503, 408, 413, 415, 412]);
         assert_eq!(of(json!({ "parameters": [{ "name": "Range" }] })), [400, 422, 500, 503, 416]);
+        let once = json!({ "security": [{ "bearer": [] }], "parameters": [{ "name": "Idempotency-Key" }] });
+        assert_eq!(of(once), [400, 422, 500, 503, 409, 401]);
     }
 
     #[test]
