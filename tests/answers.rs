@@ -105,6 +105,9 @@ async fn who_may_not_call_an_operation_is_told_so() {
         for (method, operation) in methods.as_object().expect("methods") {
             let id = operation["operationId"].as_str().expect("an id");
             let call = Call::plain(method.to_uppercase().parse().expect("a method"), path);
+            let needed = operation["parameters"].as_array().into_iter().flatten();
+            let needed = needed.filter(|parameter| parameter["in"] == "query" && parameter["required"] == true);
+            let call = needed.fold(call, |call, it| call.asking(it["name"].as_str().expect("a name"), "1"));
             let call = if operation.get("requestBody").is_some() { call.with(&json!({})) } else { call };
             let is_open = operation["security"] == json!([]);
             let answer = Answer::of(stage.send(&person, &call).await).await;

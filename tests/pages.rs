@@ -26,6 +26,9 @@ const BOUNDED: &[(&str, &str)] = &[
         "one entry a projection, and the first hundred events that it could not apply, which are counted",
     ),
     ("retention_get", "one entry a kind"),
+    ("statistics_by_hospital", "of the quarters that `from` and `to` name, one entry a hospital; a table for programs"),
+    ("statistics_by_state", "of the quarters that `from` and `to` name, one entry a cell"),
+    ("statistics_by_state_role", "of the quarters that `from` and `to` name, one entry a cell"),
     ("statistics_parameters", "one entry a table"),
     ("statistics_periods", "one entry a quarter"),
 ];

@@ -20,8 +20,8 @@ struct Shared {
     status: u16,
     name: &'static str,
     description: &'static str,
-    /// The header field that tells more.
-    field: Option<&'static str>,
+    /// The header field that tells more, and its name in the document.
+    field: Option<(&'static str, &'static str)>,
 }
 
 const fn shared(status: u16, name: &'static str, description: &'static str) -> Shared {
@@ -31,11 +31,11 @@ const fn shared(status: u16, name: &'static str, description: &'static str) -> S
 const SHARED: [Shared; 14] = [
     shared(400, "Malformed", "The request is malformed: not JSON, or a part of it that can't be read."),
     Shared {
-        field: Some("WWW-Authenticate"),
+        field: Some(("WWW-Authenticate", "WWW-Authenticate")),
         ..shared(401, "SignedOut", "Nobody is signed in, or no longer; or the code or refresh token is refused.")
     },
     Shared {
-        field: Some("Retry-After"),
+        field: Some(("Retry-After", SUSPENSION)),
         ..shared(403, "Forbidden", "Consent is missing, the role may not do this, or the account is suspended.")
     },
     shared(404, "Missing", "There is no such thing, or it is not the caller's."),
@@ -45,45 +45,52 @@ const SHARED: [Shared; 14] = [
     shared(413, "TooLarge", "The body is too large; the connection is closed."),
     shared(415, "UnsupportedMediaType", "The media type of the body is not one that the operation takes."),
     Shared {
-        field: Some("Content-Range"),
+        field: Some(("Content-Range", "Content-Range")),
         ..shared(416, "Outside", "The file does not have the bytes that were asked for.")
     },
     shared(422, "Invalid", "Fields are wrong, or an idempotency key was used with another body."),
-    Shared { field: Some("Retry-After"), ..shared(429, "Limited", "Too many requests.") },
+    Shared { field: Some(("Retry-After", "Retry-After")), ..shared(429, "Limited", "Too many requests.") },
     shared(500, "Failed", "A fault of the server."),
-    Shared { field: Some("Retry-After"), ..shared(503, "Unavailable", "The service can't answer now.") },
+    Shared {
+        field: Some(("Retry-After", "Retry-After")),
+        ..shared(503, "Unavailable", "The service can't answer now.")
+    },
 ];
 
-/// Header fields that answers of many operations carry: name, schema, description.
+/// Header fields that answers of many operations carry, by their names in the document.
 fn fields() -> Map<String, Value> {
     let text = || json!({ "type": "string" });
     let seconds = || json!({ "type": "integer", "format": "int64", "minimum": 1 });
+    let always =
+        |description: &str, schema: Value| json!({ "description": description, "required": true, "schema": schema });
+    let sometimes = |description: &str, schema: Value| json!({ "description": description, "schema": schema });
     let fields = [
         (
             "X-Request-Id",
-            json!({ "type": "string", "format": "uuid" }),
-            "The id of the request, also in its audit entry.",
+            always("The id of the request, also in its audit entry.", json!({ "type": "string", "format": "uuid" })),
         ),
         (
             "RateLimit",
-            text(),
-            "How many requests the limit still allows, and in how many seconds it resets; absent if the operator set no limit.",
+            sometimes(
+                "What the limits still allow, and in how many seconds each resets; absent without limits.",
+                text(),
+            ),
         ),
         (
             "RateLimit-Policy",
-            text(),
-            "The quota of the limit, and its window in seconds; absent if the operator set no limit.",
+            sometimes("The quota of each limit, and its window in seconds; absent without limits.", text()),
         ),
-        ("Retry-After", seconds(), "How many seconds to wait before the next try; absent if waiting does not help."),
-        ("WWW-Authenticate", text(), "How to authenticate: with a bearer token (RFC 6750)."),
-        ("Content-Range", text(), "How many bytes the file has."),
-        ("ETag", text(), "The tag of the answer, for `If-None-Match`."),
+        ("Retry-After", always("How many seconds to wait before the next try.", seconds())),
+        (SUSPENSION, sometimes("How many seconds a suspension lasts; absent for all other problems.", seconds())),
+        ("WWW-Authenticate", always("How to authenticate: with a bearer token (RFC 6750).", text())),
+        ("Content-Range", always("How many bytes the file has.", text())),
+        ("ETag", always("The tag of the answer, for `If-None-Match`.", text())),
     ];
-    let field = |(name, schema, description): (&str, Value, &str)| {
-        (name.to_owned(), json!({ "description": description, "schema": schema }))
-    };
-    fields.map(field).into_iter().collect()
+    fields.map(|(name, field)| (name.to_owned(), field)).into_iter().collect()
 }
+
+/// The name in the document of `Retry-After` where it depends on the problem.
+const SUSPENSION: &str = "Retry-After-Suspension";
 
 /// The header fields of every answer.
 const OF_ALL: [&str; 1] = ["X-Request-Id"];
@@ -190,8 +197,9 @@ fn capitalised(word: &str) -> String {
 
 impl Shared {
     fn response(&self) -> (String, Value) {
-        let names = OF_ALL.iter().chain(&OF_LIMITED).chain(&self.field);
-        let headers: Map<String, Value> = names.map(|name| ((*name).to_owned(), refer("headers", name))).collect();
+        let of_all = OF_ALL.iter().chain(&OF_LIMITED).map(|name| (*name, *name));
+        let headers = of_all.chain(self.field).map(|(name, shared)| (name.to_owned(), refer("headers", shared)));
+        let headers: Map<String, Value> = headers.collect();
         let content = json!({ PROBLEM_JSON: { "schema": refer("schemas", "Problem") } });
         (self.name.to_owned(), json!({ "description": self.description, "headers": headers, "content": content }))
     }
