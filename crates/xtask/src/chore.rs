@@ -6,7 +6,7 @@ use std::{fs, path::Path, process::Stdio};
 
 use crate::{
     command::{cargo, output, run},
-    contract, landed, layers, setup,
+    contract, landed, layers, release, setup,
 };
 
 /// The test that compares the live catalogue with `policies/matrix.snap`, or writes it.
@@ -32,7 +32,7 @@ pub fn matrix(root: &Path) -> Result<(), String> {
     run(command.env("UPDATE_MATRIX", "1"))
 }
 
-/// Checks format, lints, documentation, landed migrations, layers, the contract and dependencies.
+/// Checks format, lints, documentation, landed migrations, layers, the contract, the release and dependencies.
 pub fn check(root: &Path) -> Result<(), String> {
     setup::components(root)?;
     run(&mut cargo(root, &["fmt", "--all", "--check"]))?;
@@ -40,6 +40,7 @@ pub fn check(root: &Path) -> Result<(), String> {
     landed::run(&root.join("sql"), false)?;
     layers::run(root, false)?;
     contract::check(root)?;
+    release::run(root)?;
     run(&mut cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo(root, &["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     if installed(root, "deny") {

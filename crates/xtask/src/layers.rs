@@ -49,6 +49,7 @@ const ORDER: Order = Order {
         Layer("db", &["crates/db/"]),
         Layer("domain", &["domain/"]),
         Layer("listen", &["crates/listen/"]),
+        Layer("terminal", &["crates/terminal/"]),
         Layer("transparency", &["crates/transparency/"]),
         Layer("noise", &["crates/noise/"]),
         Layer("context", &["crates/context/"]),

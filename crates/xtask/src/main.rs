@@ -6,6 +6,7 @@ mod command;
 mod contract;
 mod landed;
 mod layers;
+mod release;
 mod sdk;
 mod setup;
 
@@ -63,8 +64,10 @@ enum Chore {
         #[arg(long, conflicts_with_all = ["old", "new", "since"])]
         seal: bool,
     },
+    /// Refuse a tag of this commit that is not the version of Cargo.toml and CHANGELOG.md
+    Release,
     /// Run all checks except the tests: format, lints, documentation, landed migrations, layers, the contract,
-    /// dependencies
+    /// release, dependencies
     Check,
     /// Run all tests; installs first what they lack, on Debian and Ubuntu
     Test {
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Chore::Contract { old, new, since, .. } => {
             contract::run(&root, old.as_deref(), new.as_deref(), since.as_deref())
         }
+        Chore::Release => release::run(&root),
         Chore::Check => chore::check(&root),
         Chore::Test { more } => chore::test(&root, &more),
         Chore::Fuzz { examples, seed } => chore::fuzz(&root, examples, seed),
