@@ -1,6 +1,8 @@
 //! The Lethe server: HTTP, jobs, files, mail and the command line's work. Rules live in `domain`, read models in
 //! `projections`, keys in `crates/vault`.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod app;
 pub mod auth;
 pub mod backup;

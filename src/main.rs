@@ -1,18 +1,22 @@
 //! The command line: starts logging and the runtime, runs one command, and turns its outcome into an exit code.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use clap::Parser;
+use terminal::note;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::read();
     let filter = EnvFilter::try_from_env("LETHE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // What the subscriber itself can't write it would report with a macro that panics where the pipe is closed.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     if std::env::var("LETHE_LOG_FORMAT").is_ok_and(|format| format == "json") {
         subscriber.json().init();
@@ -23,14 +27,14 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("lethe: {error}");
-            return ExitCode::FAILURE;
+            note(format_args!("lethe: {error}"));
+            return terminal::FAILED.into();
         }
     };
     match runtime.block_on(cli.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lethe: {error}");
+            note(format_args!("lethe: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio_postgres::NoTls;
 
 use crate::{
-    left_out::say,
+    left_out::{lacking_walk, left_out, say},
     program::{Answer, Call, DataFolder, Program, run, text},
 };
 
@@ -306,4 +306,49 @@ async fn what_is_in_the_way_is_said_in_a_sentence() {
         told.contains("progress.json: another version of the demonstration wrote it") && told.contains("--data"),
         "{told}"
     );
+}
+
+/// The commands of the welcome: indented lines, each with the lines that go on with it.
+fn hints(output: &str) -> Vec<String> {
+    let (_, welcome) = output.split_once(SERVES).expect("it serves");
+    let lines = welcome.lines().filter_map(|line| line.strip_prefix("  ")).collect::<Vec<_>>().join("\n");
+    lines.replace("\\\n", " ").lines().map(str::to_owned).collect()
+}
+
+/// Runs a script in a folder that has nothing to do with the demonstration; returns its output.
+fn shell(script: &str) -> String {
+    let mut bash = std::process::Command::new("bash");
+    let output = bash.args(["-euo", "pipefail", "-c", script]).current_dir("/").output().expect("bash runs");
+    assert!(output.status.success(), "{script}\n{}", text(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// People copy them into a shell, in whatever folder they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_welcome_run_in_any_folder() {
+    if let Some(lacking) = lacking_walk() {
+        return left_out(&lacking);
+    }
+    if !Path::new(env!("CARGO_BIN_EXE_lethe")).with_file_name("lethe-audit").exists() {
+        return left_out("`lethe-audit` is not built: `cargo test --workspace` builds it");
+    }
+    // Characters to which a shell gives a meaning.
+    let data = DataFolder::new(" it's \"here\" $HOME");
+    let mut program = Program::start(&args(&data, "3"), "info");
+    program.wait_for("run again to go on with the same data.");
+    let output = String::from_utf8_lossy(&program.output()).into_owned();
+    assert!(output.contains("people filled in: 0 of 3\n") && output.contains("people filled in: 3 of 3\n"), "{output}");
+    let [code, letter, token, days, verify] = hints(&output).try_into().expect("five commands");
+    tokio::task::block_in_place(|| {
+        shell(&code);
+        let started = std::time::Instant::now();
+        while std::fs::read_dir(data.path().join("mail")).is_ok_and(|mut letters| letters.next().is_none()) {
+            assert!(started.elapsed() < Duration::from_secs(60), "no letter came");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(shell(&letter).contains("Your code: "));
+        assert!(shell(&format!("{token}\n{days}")).starts_with("{\"events\":[{"));
+        assert!(shell(&verify).contains("events are what was signed"));
+    });
+    assert!(program.stop().0.success());
 }

@@ -682,7 +682,7 @@ async fn every_old_proof_holds_after_a_thousand_erasures() {
     assert!(before.size > 3 * MANY as u64);
 
     for part in subjects.chunks(8) {
-        let erased = part.iter().map(|subject| erasure::by_drill(&world.app, *subject));
+        let erased = part.iter().map(|subject| erasure::at_once(&world.app, *subject));
         futures_util::future::try_join_all(erased).await.expect("erased");
     }
     let keys: i64 = client.query_one("SELECT count(*) FROM vault.subjects", &[]).await.expect("counted").get(0);

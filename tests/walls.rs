@@ -318,7 +318,7 @@ async fn an_erasure_that_leaves_a_row_is_none() {
     let subject = SubjectId(subject_of(&world, &anna).await);
     let superuser = world.superuser().await;
     superuser.batch_execute("DROP POLICY consents_erase ON read.consents").await.expect("dropped");
-    let refused = erasure::by_drill(&world.app, subject).await.expect_err("a row stays");
+    let refused = erasure::at_once(&world.app, subject).await.expect_err("a row stays");
     assert!(refused.to_string().contains("subject_left concerned 1 row(s) instead of 0"), "{refused}");
     let keys = "SELECT FROM vault.subjects WHERE subject_id = $1";
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 1, "nothing of it was kept");
@@ -326,7 +326,7 @@ async fn an_erasure_that_leaves_a_row_is_none() {
     let policy = "CREATE POLICY consents_erase ON read.consents FOR DELETE TO lethe_api
                   USING (subject_id = (SELECT lethe.subject_id()) AND (SELECT lethe.ticket_role()) = 'job')";
     superuser.batch_execute(policy).await.expect("made again");
-    erasure::by_drill(&world.app, subject).await.expect("erased");
+    erasure::at_once(&world.app, subject).await.expect("erased");
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 0);
 }
 

@@ -38,6 +38,7 @@ pub enum AccountCommand {
     /// A refresh token was shown a second time, so the session ends.
     ReuseRefresh(SessionId),
     GiveRole(&'static str),
+    TakeRole(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +71,10 @@ pub enum AccountEvent {
     RoleGiven {
         role: String,
     },
+    /// The command line took the staff role from the person. A sign-out of each session follows.
+    RoleTaken {
+        role: String,
+    },
     /// A refresh token was shown a second time, so the session ended.
     RefreshReused {
         session: SessionId,
@@ -86,6 +91,7 @@ event_types! {
         SignedOut = "account.signed_out",
         RefreshReused = "account.refresh_reused",
         RoleGiven = "account.role_given",
+        RoleTaken = "account.role_taken",
     }
 }
 
@@ -98,7 +104,7 @@ const EXISTS: ProblemType = ProblemType {
 impl Described for Account {
     const ABOUT: About = About::Either;
     const IS_SEALED: bool = false;
-    const LEDGER: &'static [&'static str] = &[];
+    const LEDGER: &'static [&'static str] = &["staff_role"];
     const REBUILT_IN: &'static [&'static str] = &["accounts"];
     const CONFLICTS: &'static [ProblemType] = &[EXISTS];
 }
@@ -152,6 +158,7 @@ impl Aggregate for Account {
             AccountCommand::SignOut(session) => AccountEvent::SignedOut { session },
             AccountCommand::ReuseRefresh(session) => AccountEvent::RefreshReused { session },
             AccountCommand::GiveRole(role) => AccountEvent::RoleGiven { role: role.to_owned() },
+            AccountCommand::TakeRole(role) => AccountEvent::RoleTaken { role: role.to_owned() },
         };
         sink.write(event, self).await;
         Ok(())
@@ -166,6 +173,7 @@ impl Aggregate for Account {
             | AccountEvent::SignedIn { .. }
             | AccountEvent::SignedOut { .. }
             | AccountEvent::RoleGiven { .. }
+            | AccountEvent::RoleTaken { .. }
             | AccountEvent::RefreshReused { .. } => Self::Registered,
         };
     }
@@ -189,6 +197,7 @@ mod histories {
             Changes { event: "account.signed_out", sets: &[], clears: &[] },
             Changes { event: "account.refresh_reused", sets: &[], clears: &[] },
             Changes { event: "account.role_given", sets: &[], clears: &[] },
+            Changes { event: "account.role_taken", sets: &[], clears: &[] },
         ];
         const ALONE: &[&str] = &["account.code_requested", "account.refreshed", "account.sign_in_failed"];
 
@@ -203,6 +212,7 @@ mod histories {
                 1 => session().prop_map(AccountCommand::SignOut),
                 1 => session().prop_map(AccountCommand::ReuseRefresh),
                 1 => Just(AccountCommand::GiveRole("compliance")),
+                1 => Just(AccountCommand::TakeRole("compliance")),
             ]
             .boxed()
         }

@@ -3,10 +3,10 @@
 GRANT USAGE ON SCHEMA auth TO lethe_api, lethe_system;
 GRANT USAGE ON SCHEMA read TO lethe_api, lethe_system;
 
--- The account's public id, its addresses, its staff roles.
+-- The account's public id, its addresses, its staff roles. The system gives a role; the system's ticket for one person takes it.
 GRANT SELECT, INSERT ON auth.users, auth.addresses, read.accounts TO lethe_api;
 GRANT DELETE ON auth.addresses TO lethe_api;
-GRANT SELECT ON auth.staff_roles TO lethe_api;
+GRANT SELECT, DELETE ON auth.staff_roles TO lethe_api;
 GRANT SELECT, INSERT ON auth.staff_roles TO lethe_system;
 CREATE POLICY users_own_read ON auth.users FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
 CREATE POLICY users_own_add ON auth.users FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
@@ -15,6 +15,8 @@ CREATE POLICY addresses_shown_read ON auth.addresses FOR SELECT TO lethe_api
 CREATE POLICY addresses_own_add ON auth.addresses FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
 CREATE POLICY addresses_own_remove ON auth.addresses FOR DELETE TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
 CREATE POLICY roles_own_read ON auth.staff_roles FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
+CREATE POLICY roles_system_remove ON auth.staff_roles FOR DELETE TO lethe_api
+    USING (subject_id = (SELECT lethe.subject_id()) AND (SELECT lethe.ticket_role()) = 'system');
 CREATE POLICY roles_system_read ON auth.staff_roles FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
 CREATE POLICY roles_system_add ON auth.staff_roles FOR INSERT TO lethe_system WITH CHECK ((SELECT lethe.ticket_role()) = 'system');
 CREATE POLICY accounts_own_read ON read.accounts FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));

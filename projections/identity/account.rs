@@ -88,6 +88,18 @@ pub fn account_newest(ctx: &Ctx) -> Query {
     crate::log::audit::stream_newest(ctx.subject, "account", &ctx.subject.to_string())
 }
 
+/// Whether a staff role was ever taken from the person.
+pub fn role_taken(ctx: &Ctx) -> Query {
+    Query::new(
+        "-- role_taken
+        SELECT 1 FROM log.events
+        WHERE subject_id = $1 AND aggregate_type = 'account' AND aggregate_id = $2 AND event_type = 'account.role_taken'
+        LIMIT 1",
+    )
+    .bind(ctx.subject.0)
+    .bind(ctx.subject.to_string())
+}
+
 /// Makes a person's row equal to the log, switches included.
 pub const REBUILD: Rebuild = Rebuild {
     name: "accounts",

@@ -23,7 +23,8 @@ pub struct AddressRow {
 /// A staff role.
 #[derive(FromRow)]
 pub struct RoleRow {
-    role: String,
+    /// The role's name. Only [`RoleRow::verified`] says whether we gave the role.
+    pub role: String,
     mac: Vec<u8>,
 }
 
@@ -95,6 +96,13 @@ pub fn role_add(ring: &Ring, subject: SubjectId, role: Role) -> Query {
     .bind(subject.0)
     .bind(role.as_str())
     .bind(mac.to_vec())
+}
+
+/// Takes a staff role from a person.
+pub fn role_remove(subject: SubjectId, role: Role) -> Query {
+    Query::new("-- role_remove\nDELETE FROM auth.staff_roles WHERE subject_id = $1 AND role = $2")
+        .bind(subject.0)
+        .bind(role.as_str())
 }
 
 /// A person's staff roles.

@@ -95,6 +95,26 @@ pub fn session_ended(ctx: &Ctx, session: SessionId) -> Query {
     .bind(ctx.subject.to_string())
 }
 
+/// A person's sessions that have not ended.
+pub fn sessions_alive(ctx: &Ctx) -> Query {
+    Query::new(sql!(
+        "-- sessions_alive
+        SELECT ",
+        AliveRow::COLUMNS,
+        "
+        FROM auth.sessions WHERE subject_id = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY session_id"
+    ))
+    .bind(ctx.subject.0)
+    .bind(ctx.now())
+}
+
+/// A session that has not ended.
+#[derive(FromRow)]
+pub struct AliveRow {
+    #[row(sql = "session_id", with = SessionId)]
+    pub session: SessionId,
+}
+
 pub fn session_end(ctx: &Ctx, session: SessionId) -> Query {
     Query::new(
         "-- session_end

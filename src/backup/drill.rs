@@ -31,6 +31,7 @@ use domain::{
 use event_log::Event;
 use futures_util::TryStreamExt;
 use memchr::memmem;
+use serde::Serialize;
 use tokio_postgres::Client as Superuser;
 use vault::{RecordEntry, SubjectKeys, Vault, WrappedSubject};
 
@@ -62,7 +63,8 @@ const DAYS: u32 = 3;
 const EXPORT_LOOKS: usize = 300;
 const EXPORT_PAUSE: Duration = Duration::from_millis(100);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Holds,
     Fails,
@@ -70,7 +72,7 @@ pub enum Verdict {
     NotExamined,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Finding {
     /// The statement that must be true.
     pub what: &'static str,
@@ -132,7 +134,7 @@ pub async fn drill(ground: &Ground<'_>, to: &Path) -> Result<Vec<Finding>, Serve
 
     let before = ground.back_up(to, "before").await?;
     let old = app.vault.ring().current().version;
-    erasure::by_drill(app, subject).await?;
+    erasure::at_once(app, subject).await?;
     if exported {
         let left =
             app.exports.list().await.map_err(AppError::from)?.iter().filter(|file| file.subject == subject).count();

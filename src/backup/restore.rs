@@ -11,6 +11,7 @@
 use std::{path::Path, sync::Arc};
 
 use context::crash_point;
+use serde::Serialize;
 use tokio_postgres::Client;
 use vault::Vault;
 
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// The result of a restore.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Restored {
     pub events: u64,
     /// The number of people who have keys.

@@ -6,8 +6,10 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use domain::kinds::instant;
 use lethe::{app::rights::hold, server::ServerError};
+use serde_json::json;
+use terminal::Output;
 
-use crate::cli::home::{HomeArgs, normalise, required_secret};
+use crate::cli::home::{HomeArgs, Makes, normalise, required_secret};
 
 #[derive(Subcommand)]
 pub enum HoldCommand {
@@ -36,13 +38,13 @@ pub enum HoldCommand {
 }
 
 impl HoldCommand {
-    pub async fn run(self) -> Result<(), ServerError> {
+    pub async fn run(self, output: Output) -> Result<(), ServerError> {
         match self {
             Self::Place { home, email, until, reason_file } => {
                 let reason = required_secret(&reason_file)?;
-                hold(home, &email, Some((until, reason.trim()))).await
+                hold(home, output, &email, Some((until, reason.trim()))).await
             }
-            Self::Lift { home, email } => hold(home, &email, None).await,
+            Self::Lift { home, email } => hold(home, output, &email, None).await,
         }
     }
 }
@@ -51,7 +53,19 @@ fn until(text: &str) -> Result<DateTime<Utc>, &'static str> {
     instant(text).ok_or("must be a time such as 2027-01-31T00:00:00Z")
 }
 
-async fn hold(home: HomeArgs, email: &str, hold: Option<(DateTime<Utc>, &str)>) -> Result<(), ServerError> {
+async fn hold(
+    home: HomeArgs,
+    output: Output,
+    email: &str,
+    hold: Option<(DateTime<Utc>, &str)>,
+) -> Result<(), ServerError> {
     let email = &normalise(email)?;
-    home.on_store(false, async |home| Ok(hold::decide(&*home.open().await?, email, hold).await?)).await
+    home.on_store(Makes::Nothing, async |home| {
+        hold::decide(&*home.open().await?, email, hold).await?;
+        let until = hold.map(|(until, _)| until);
+        let told =
+            until.map_or_else(|| "the hold is lifted".to_owned(), |until| format!("the hold stands until {until:?}"));
+        Ok(output.say(told, json!({ "held_until": until }))?)
+    })
+    .await
 }

@@ -32,6 +32,16 @@ pub(crate) struct HomeArgs {
     passphrase_file: Option<PathBuf>,
 }
 
+/// What a command makes where it is missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Makes {
+    Nothing,
+    /// The data folder's own PostgreSQL.
+    Cluster,
+    /// The data folder, its key ring and its own PostgreSQL.
+    All,
+}
+
 /// An opened data folder and its database.
 pub(crate) struct Home {
     pub(crate) folder: Folder,
@@ -41,15 +51,18 @@ pub(crate) struct Home {
 }
 
 impl HomeArgs {
-    /// Opens folder, key ring and database. A missing key ring is created only if `create` is true.
-    pub(crate) async fn open(&self, create: bool) -> Result<Home, ServerError> {
-        let folder = Folder::open(&self.data)?;
+    /// Opens folder, key ring and database.
+    async fn open(&self, makes: Makes) -> Result<Home, ServerError> {
+        let folder = if makes == Makes::All { Folder::open(&self.data)? } else { Folder::present(&self.data)? };
         let passphrase = self.passphrase_file.as_deref().map(required_secret).transpose()?;
         let password = self.password_file.as_deref().map(required_secret).transpose()?;
         let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_bytes());
-        let ring = if create { folder.ring(passphrase)? } else { folder.present_ring(passphrase)? };
+        let ring = if makes == Makes::All { folder.ring(passphrase)? } else { folder.present_ring(passphrase)? };
         let store = match &self.database {
             Some(url) => Store { database: Database::parse(url)?, cluster: None },
+            None if makes == Makes::Nothing && !folder.has_cluster() => {
+                return Err(HomeError::NoCluster(folder.path().into()).into());
+            }
             None => Store::start(&folder, &[]).await?,
         };
         Ok(Home { folder, store, vault: Arc::new(Vault::new(ring)), password })
@@ -58,10 +71,10 @@ impl HomeArgs {
     /// Runs `work` on the opened database, and stops our own cluster afterwards, also when `work` failed.
     pub(crate) async fn on_store(
         &self,
-        create: bool,
+        makes: Makes,
         work: impl AsyncFnOnce(&Home) -> Result<(), ServerError>,
     ) -> Result<(), ServerError> {
-        let home = self.open(create).await?;
+        let home = self.open(makes).await?;
         let outcome = work(&home).await;
         let stopped = home.store.stop().await;
         outcome.and(stopped)

@@ -18,9 +18,11 @@ use lethe::{
     data::{home::HomeError, new_file::NewFile},
     server::ServerError,
 };
-use vault::{Kek, Signing};
+use serde_json::{Value, json};
+use terminal::{Output, note};
+use vault::{Kek, Signing, SigningKey};
 
-use crate::cli::home::{HomeArgs, asked_to_stop, normalise, required_secret};
+use crate::cli::home::{HomeArgs, Makes, asked_to_stop, normalise, required_secret};
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {
@@ -77,7 +79,7 @@ pub(super) enum JwtCommand {
 }
 
 impl KeysCommand {
-    pub(super) async fn run(self) -> Result<(), ServerError> {
+    pub(super) async fn run(self, output: Output) -> Result<(), ServerError> {
         let (Self::List { home } | Self::Rotate { home } | Self::Destroy { home, .. } | Self::Grant { home, .. }) =
             &self;
         // A rotation stops only between two steps, so that nothing is half done; the next rotation goes on from there.
@@ -88,10 +90,13 @@ impl KeysCommand {
             stop.await;
             told.store(true, Ordering::Relaxed);
         });
-        home.on_store(false, async |home| {
+        home.on_store(Makes::Nothing, async |home| {
             let app = home.open().await?;
             match &self {
-                Self::List { .. } => print(&keys::list(&app).await?),
+                Self::List { .. } => {
+                    let list = keys::list(&app).await?;
+                    output.say(lines(&list), object(&list))?;
+                }
                 Self::Grant { email, reason_file, to, .. } => {
                     let reason = required_secret(reason_file)?;
                     let io = |error| HomeError::Io(to.clone(), error);
@@ -100,7 +105,8 @@ impl KeysCommand {
                     let mut file = NewFile::create(to).map_err(io)?;
                     let grant = opening::keys_grant(&app, &normalise(email)?, reason.trim()).await?;
                     file.write_all(grant.as_bytes()).and_then(|()| file.finish()).map_err(io)?;
-                    println!("{}: as long as it exists it opens these records, whatever is erased here", to.display());
+                    let told = "as long as it exists it opens these records, whatever is erased here";
+                    output.say(format_args!("{}: {told}", to.display()), json!({ "written_to": to }))?;
                 }
                 Self::Rotate { .. } => {
                     let watch = |progress| {
@@ -108,11 +114,12 @@ impl KeysCommand {
                         if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                     };
                     let (version, rewrapped) = keys::rotate(&app, &watch).await?;
-                    println!("version {version} is in use; the keys of {rewrapped} people came under it");
+                    let told = format!("version {version} is in use; the keys of {rewrapped} people came under it");
+                    output.say(told, json!({ "version": version, "people": rewrapped }))?;
                 }
                 Self::Destroy { version, without_archive, .. } => {
                     keys::destroy(&app, *version, *without_archive).await?;
-                    println!("version {version} is destroyed");
+                    output.say(format_args!("version {version} is destroyed"), json!({ "destroyed": version }))?;
                 }
             }
             Ok(())
@@ -122,13 +129,20 @@ impl KeysCommand {
 }
 
 impl JwtCommand {
-    pub(super) async fn run(self) -> Result<(), ServerError> {
+    pub(super) async fn run(self, output: Output) -> Result<(), ServerError> {
         let (Self::List { home } | Self::Rotate { home }) = &self;
-        home.on_store(false, async |home| {
+        home.on_store(Makes::Nothing, async |home| {
             let app = home.open().await?;
             match &self {
-                Self::List { .. } => print_signing(&keys::list(&app).await?.signing),
-                Self::Rotate { .. } => println!("{} signs access tokens", keys::jwt_rotate(&app).await?),
+                Self::List { .. } => {
+                    let signing = keys::list(&app).await?.signing;
+                    output
+                        .say(signing_lines(&signing).join("\n"), json!({ "signing_keys": signing_object(&signing) }))?;
+                }
+                Self::Rotate { .. } => {
+                    let kid = keys::jwt_rotate(&app).await?;
+                    output.say(format_args!("{kid} signs access tokens"), json!({ "kid": kid }))?;
+                }
             }
             Ok(())
         })
@@ -137,43 +151,69 @@ impl JwtCommand {
 }
 
 fn say(progress: Progress) {
-    match progress {
-        Progress::Published(version) => eprintln!("version {version}: every server knows it"),
-        Progress::InUse(version) => eprintln!("version {version}: every server uses it"),
-        Progress::Floor(version) => eprintln!("version {version}: nothing is written under an older one"),
-        Progress::Rewrapped(people) => eprintln!("the keys of {people} people have come under it"),
+    note(match progress {
+        Progress::Published(version) => format!("version {version}: every server knows it"),
+        Progress::InUse(version) => format!("version {version}: every server uses it"),
+        Progress::Floor(version) => format!("version {version}: nothing is written under an older one"),
+        Progress::Rewrapped(people) => format!("the keys of {people} people have come under it"),
+    });
+}
+
+fn state(list: &KeyList, kek: &Kek) -> &'static str {
+    let waits = |version: i32| list.keks.iter().any(|(other, _)| other.is_current && other.version < version);
+    match kek {
+        Kek { is_current: true, .. } => "current",
+        _ if list.may_destroy(kek.version) => "may be destroyed",
+        Kek { version, .. } if waits(*version) => "published, not yet used",
+        _ => "older",
     }
 }
 
-fn print(list: &KeyList) {
-    for (kek, rows) in &list.keks {
-        let state = match kek {
-            Kek { is_current: true, .. } => "current",
-            _ if list.may_destroy(kek.version) => "may be destroyed",
-            Kek { version, .. } if list.keks.iter().any(|(other, _)| other.is_current && other.version < *version) => {
-                "published, not yet used"
-            }
-            _ => "older",
-        };
+fn lines(list: &KeyList) -> String {
+    let line = |(kek, people): &(Kek, i64)| {
         let (created, archived) = (shown(kek.created_at, "at a time unknown"), shown(kek.archived_at, "never"));
-        println!(
-            "key-encryption key {}: {state}; made {created}; keys of {rows} people; archived {archived}",
-            kek.version
-        );
-    }
-    print_signing(&list.signing);
-    println!("evidence key: {}", list.evidence.as_deref().unwrap_or("not needed yet"));
+        let (version, state) = (kek.version, state(list, kek));
+        format!("key-encryption key {version}: {state}; made {created}; keys of {people} people; archived {archived}")
+    };
+    let evidence = format!("evidence key: {}", list.evidence.as_deref().unwrap_or("not needed yet"));
+    let lines = list.keks.iter().map(line).chain(signing_lines(&list.signing)).chain([evidence]);
+    lines.collect::<Vec<_>>().join("\n")
 }
 
-fn print_signing(signing: &Signing) {
-    for (home, key) in signing.keys.iter().enumerate() {
-        let state = match key.accepted_until {
-            _ if home == 0 => "signs".to_owned(),
-            Some(until) => format!("accepted until {until:?}"),
-            None => "published, does not sign yet".to_owned(),
-        };
-        println!("signing key {}: {state}", key.kid);
+fn object(list: &KeyList) -> Value {
+    let kek = |(kek, people): &(Kek, i64)| {
+        json!({
+            "version": kek.version,
+            "state": state(list, kek),
+            "created_at": kek.created_at,
+            "archived_at": kek.archived_at,
+            "people": people,
+        })
+    };
+    json!({
+        "key_encryption_keys": list.keks.iter().map(kek).collect::<Vec<_>>(),
+        "signing_keys": signing_object(&list.signing),
+        "evidence_key": list.evidence,
+    })
+}
+
+/// What a signing key does; the first one signs.
+fn signing_state(number: usize, key: &SigningKey) -> String {
+    match key.accepted_until {
+        _ if number == 0 => "signs".to_owned(),
+        Some(until) => format!("accepted until {until:?}"),
+        None => "published, does not sign yet".to_owned(),
     }
+}
+
+fn signing_lines(signing: &Signing) -> Vec<String> {
+    let line = |(number, key): (usize, &SigningKey)| format!("signing key {}: {}", key.kid, signing_state(number, key));
+    signing.keys.iter().enumerate().map(line).collect()
+}
+
+fn signing_object(signing: &Signing) -> Value {
+    let key = |(number, key): (usize, &SigningKey)| json!({ "kid": key.kid, "signs": number == 0, "accepted_until": key.accepted_until });
+    signing.keys.iter().enumerate().map(key).collect()
 }
 
 fn shown(time: Option<DateTime<Utc>>, otherwise: &str) -> String {

@@ -9,8 +9,10 @@ use lethe::{
     data::home::Database,
     server::ServerError,
 };
+use serde_json::json;
+use terminal::Output;
 
-use crate::cli::home::{HomeArgs, required_secret};
+use crate::cli::home::{HomeArgs, Makes, required_secret};
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -40,9 +42,16 @@ enum LegacyCommand {
 }
 
 impl MigrateArgs {
-    pub(super) async fn run(self) -> Result<(), ServerError> {
+    pub(super) async fn run(self, output: Output) -> Result<(), ServerError> {
         let Some(LegacyCommand::LegacyWeekly { source, to, source_password_file, drop }) = self.legacy else {
-            return self.home.on_store(true, async |home| home.migrate().await).await;
+            return self
+                .home
+                .on_store(Makes::All, async |home| {
+                    home.migrate().await?;
+                    let newest = db::newest_migration();
+                    Ok(output.say(format_args!("migration {newest} is the newest"), json!({ "migration": newest }))?)
+                })
+                .await;
         };
         let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| source.starts_with(scheme));
         let source = if is_url {
@@ -52,17 +61,21 @@ impl MigrateArgs {
             Source::Sqlite(source.into())
         };
         let manifest = legacy::archive(source, &to, drop, Clock::system().now()).await?;
-        println!(
-            "{} rows are in {}, sha256 {}; the manifest is {}",
+        let told = format!(
+            "{} rows are in {}, sha256 {}; the manifest is {}\n{}",
             manifest.rows,
             to.display(),
             manifest.sha256,
-            manifest_path(&to).display()
-        );
-        println!(
-            "{}",
+            manifest_path(&to).display(),
             if drop { "the old tables are dropped" } else { "the old tables are as they were; --drop drops them" }
         );
-        Ok(())
+        let json = json!({
+            "rows": manifest.rows,
+            "written_to": to,
+            "sha256": manifest.sha256,
+            "manifest": manifest_path(&to),
+            "dropped": drop,
+        });
+        Ok(output.say(told, json)?)
     }
 }

@@ -8,26 +8,39 @@ mod migrate;
 mod progress;
 mod projection;
 mod serve;
+mod settings;
 mod staff;
 mod stats;
 
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use context::Clock;
 use lethe::{
     data::home::Folder,
     demo::{self, Demo},
     http,
     server::{ServerError, doctor},
 };
+use serde_json::json;
+use terminal::{Output, Shell};
 
-use crate::cli::home::HomeArgs;
+use crate::cli::home::{HomeArgs, Makes, asked_to_stop};
+
+const EXIT_CODES: &str = "Exit codes:
+   0  done
+   1  failed; the last line says why
+   2  an argument, a variable or the configuration file is wrong
+   3  `doctor` or `drill` has found a fault
+  75  the server's own PostgreSQL can't be brought up, which may pass";
 
 /// An event-sourced server that remembers what happened and can forget who it happened to.
 #[derive(Parser)]
-#[command(name = "lethe", version)]
+#[command(name = "lethe", version = terminal::VERSION, after_help = EXIT_CODES)]
 pub struct Cli {
+    #[command(flatten)]
+    output: Output,
     #[command(subcommand)]
     command: Command,
 }
@@ -73,6 +86,8 @@ enum Command {
         #[arg(long)]
         older: bool,
     },
+    /// Print the completions of a shell, such as bash, zsh or fish
+    Completions { shell: Shell },
 }
 
 #[derive(Args)]
@@ -98,7 +113,26 @@ struct DemoArgs {
 }
 
 impl Cli {
+    /// Reads arguments, variables and the configuration file. Ends the program where something is wrong.
+    pub fn read() -> Self {
+        let command = settings::with_variables(Self::command());
+        let mut cli = Self::parsed(&command.clone().get_matches());
+        if let Command::Serve(args) = &cli.command {
+            let (matches, settings) = settings::read(&command, args.config.as_deref());
+            cli = Self::parsed(&matches);
+            if let Command::Serve(args) = &mut cli.command {
+                args.settings = settings;
+            }
+        }
+        cli
+    }
+
+    fn parsed(matches: &ArgMatches) -> Self {
+        Self::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
+    }
+
     pub async fn run(self) -> Result<(), ServerError> {
+        let output = self.output;
         match self.command {
             Command::Demo(args) => {
                 let folder = Folder::open(&args.data)?;
@@ -110,29 +144,32 @@ impl Cli {
                     grace: TimeDelta::seconds(i64::from(args.grace)),
                     sender: "Lethe <lethe@localhost.example>".to_owned(),
                 };
-                demo::run(&demo, &folder, crate::cli::home::asked_to_stop()?).await
+                demo::run(&demo, &folder, &progress::watch(), output, asked_to_stop()?).await
             }
-            Command::Serve(args) => args.run().await,
-            Command::Migrate(args) => args.run().await,
+            Command::Serve(args) => args.run(output).await,
+            Command::Migrate(args) => args.run(output).await,
             Command::Doctor(args) => {
-                args.on_store(false, async |home| {
-                    doctor::examine(&home.folder, &home.store.database, &home.vault).await
+                args.on_store(Makes::Nothing, async |home| {
+                    let clock = Clock::system();
+                    let found = doctor::find(&home.folder, &home.store.database, &home.vault, &clock).await?;
+                    output.say(found.lines().join("\n"), json!({ "findings": found.0 }))?;
+                    found.verdict()
                 })
                 .await
             }
-            Command::Staff(command) => command.run().await,
-            Command::Hold(command) => command.run().await,
-            Command::Projections(command) => command.run().await,
-            Command::Keys(command) => command.run().await,
-            Command::Jwt(command) => command.run().await,
-            Command::Backup(command) => command.run().await,
-            Command::Restore(args) => args.run().await,
-            Command::Drill(args) => args.run().await,
-            Command::Stats(command) => command.run().await,
+            Command::Staff(command) => command.run(output).await,
+            Command::Hold(command) => command.run(output).await,
+            Command::Projections(command) => command.run(output).await,
+            Command::Keys(command) => command.run(output).await,
+            Command::Jwt(command) => command.run(output).await,
+            Command::Backup(command) => command.run(output).await,
+            Command::Restore(args) => args.run(output).await,
+            Command::Drill(args) => args.run(output).await,
+            Command::Stats(command) => command.run(output).await,
             Command::Openapi { older } => {
-                print!("{}", if older { http::document_3_0() } else { http::document() });
-                Ok(())
+                Ok(terminal::print(&if older { http::document_3_0() } else { http::document() })?)
             }
+            Command::Completions { shell } => Ok(terminal::completions::<Self>(shell)?),
         }
     }
 }

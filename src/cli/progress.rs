@@ -5,6 +5,7 @@ use std::{io::IsTerminal, sync::Mutex};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lethe::backup::Progress;
+use terminal::note;
 
 /// The progress shown so far.
 struct Shown {
@@ -26,12 +27,15 @@ pub(super) fn watch() -> impl Fn(Progress) + Send + Sync {
         }
         if let Some(bar) = &shown.bar {
             bar.set_position(done);
+            if done >= total {
+                bar.finish();
+            }
             return;
         }
         let tenths = done.saturating_mul(10).checked_div(total).unwrap_or(10);
         if begins || tenths > shown.tenths {
             shown.tenths = tenths;
-            eprintln!("{step}: {done} of {total}");
+            note(format_args!("{step}: {done} of {total}"));
         }
     }
 }

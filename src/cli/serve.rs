@@ -12,6 +12,7 @@ use lethe::{
     app::{
         Alerts,
         desk::{alert_rules::Rules, webhook::Endpoint},
+        operation::request_limit,
         rights::controller::Controller,
     },
     data::home::HomeError,
@@ -20,13 +21,26 @@ use lethe::{
     mail::{Mailbox, Relay},
     server::{self, ServerError, Settings},
 };
+use terminal::Output;
 use tokio::net::TcpListener;
 use transparency::Policy;
 
-use crate::cli::home::{HomeArgs, asked_to_stop, required_secret};
+use crate::cli::{
+    home::{HomeArgs, Makes, asked_to_stop, required_secret},
+    settings::{self, Setting},
+};
 
 #[derive(Args)]
 pub struct ServeArgs {
+    /// A file of settings, as TOML; its keys are named like the flags. A flag counts before its variable, the variable before the file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Print what counts and what has set it, check the files that it names, and end
+    #[arg(long)]
+    check_config: bool,
+    /// The settings, for `check_config`
+    #[arg(skip)]
+    pub(super) settings: Vec<Setting>,
     #[command(flatten)]
     home: HomeArgs,
     /// The address to listen on
@@ -43,14 +57,16 @@ pub struct ServeArgs {
     #[arg(long, value_name = "URL")]
     smtp: Option<String>,
     /// The file of the relay's password, mode 0600
-    #[arg(long, value_name = "FILE", requires = "smtp")]
+    #[arg(long, value_name = "FILE")]
     smtp_password_file: Option<PathBuf>,
     /// A file of PEM certificates to trust the relay by, in place of the operating system's
-    #[arg(long, value_name = "FILE", requires = "smtp")]
+    #[arg(long, value_name = "FILE")]
     smtp_ca: Option<PathBuf>,
     /// A proxy in front, whose X-Forwarded-For is believed; may be given several times
     #[arg(long)]
     trusted_proxy: Vec<IpAddr>,
+    #[command(flatten)]
+    requests: RequestArgs,
     #[command(flatten)]
     controller: ControllerArgs,
     #[command(flatten)]
@@ -65,6 +81,28 @@ pub struct ServeArgs {
     /// Serve although PostgreSQL's minor release has known ways around row-level security
     #[arg(long)]
     allow_old_postgres: bool,
+}
+
+/// Whose requests are served, and how many of them.
+#[derive(Args)]
+struct RequestArgs {
+    /// How many requests a client may make in a minute; 0: no limit
+    #[arg(long, default_value_t = request_limit::PER_CLIENT, value_parser = clap::value_parser!(i32).range(0..))]
+    requests_per_client: i32,
+    /// How many requests an account may make in a minute; 0: no limit
+    #[arg(long, default_value_t = request_limit::PER_ACCOUNT, value_parser = clap::value_parser!(i32).range(0..))]
+    requests_per_account: i32,
+    /// An origin whose pages may call the API from a browser, such as https://app.example.com; may be given several times
+    #[arg(long, value_name = "ORIGIN", value_parser = page_origin)]
+    cors_origin: Vec<String>,
+}
+
+/// Checks an origin as browsers write it: a scheme, a host in small letters, and a port if it is not the usual one.
+fn page_origin(text: &str) -> Result<String, &'static str> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let plain = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || b".-:[]".contains(&letter);
+    let good = !host.is_empty() && host.bytes().all(plain);
+    good.then(|| text.to_owned()).ok_or("must be a scheme and a host, such as https://app.example.com, without a path")
 }
 
 /// Who is responsible for the data, as consent receipts and certificates name them.
@@ -167,16 +205,16 @@ impl AlertArgs {
 #[derive(Args)]
 struct ExportStoreArgs {
     /// A bucket that speaks S3, as s3://bucket/prefix
-    #[arg(long, requires = "s3_credentials")]
+    #[arg(long, value_name = "URL")]
     export_store: Option<String>,
     /// Where the bucket is, if not at AWS; https, or http on loopback
-    #[arg(long, requires = "export_store")]
+    #[arg(long, value_name = "URL")]
     s3_endpoint: Option<String>,
     /// The bucket's region
     #[arg(long, default_value = "us-east-1")]
     s3_region: String,
     /// A file of mode 0600 with the lines access_key_id=… and secret_access_key=…
-    #[arg(long, requires = "export_store")]
+    #[arg(long, value_name = "FILE")]
     s3_credentials: Option<PathBuf>,
 }
 
@@ -194,12 +232,17 @@ impl ServeArgs {
         Ok(Some(Relay::new(url, password.as_ref().map(|password| password.as_str()), self.smtp_ca.as_deref())?))
     }
 
-    pub async fn run(self) -> Result<(), ServerError> {
+    pub async fn run(self, output: Output) -> Result<(), ServerError> {
         let relay = self.relay()?;
+        if self.check_config {
+            self.log.witnesses()?;
+            self.alerts.alerts()?;
+            return Ok(output.say(settings::lines(&self.settings), settings::object(&self.settings))?);
+        }
         let listener = TcpListener::bind(self.listen).await.map_err(|error| ServerError::Listen(self.listen, error))?;
         let stop = asked_to_stop()?;
         self.home
-            .on_store(true, async |home| {
+            .on_store(Makes::All, async |home| {
                 if home.store.cluster.is_some() {
                     home.migrate().await?;
                 }

@@ -1,10 +1,15 @@
-//! `lethe staff`: gives a person the role of a member of staff.
+//! `lethe staff`: gives and takes the roles of members of staff.
 
 use clap::{Subcommand, ValueEnum};
 use context::Role;
-use lethe::{app::identity::staff, server::ServerError};
+use lethe::{
+    app::identity::staff::{self, Added, Member, Removed},
+    server::ServerError,
+};
+use serde_json::{Value, json};
+use terminal::Output;
 
-use crate::cli::home::{HomeArgs, normalise};
+use crate::cli::home::{HomeArgs, Makes, normalise};
 
 #[derive(Subcommand)]
 pub enum StaffCommand {
@@ -19,6 +24,26 @@ pub enum StaffCommand {
         #[arg(long)]
         role: StaffRole,
     },
+    /// List roles, addresses and last sign-ins. Each look at an address is an event in its owner's log
+    List {
+        #[command(flatten)]
+        home: HomeArgs,
+    },
+    /// Take the roles from somebody, and end their sessions. Their account stays, as that of any person
+    Remove {
+        #[command(flatten)]
+        home: HomeArgs,
+        /// Their e-mail address
+        #[arg(long)]
+        email: String,
+        /// Only this role
+        #[arg(long)]
+        role: Option<StaffRole>,
+        /// Then erase the account too, if it holds nothing but the address. Nobody can tell any more who acted under its
+        /// random id in the log
+        #[arg(long, conflicts_with = "role")]
+        erase: bool,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -27,14 +52,78 @@ pub enum StaffRole {
     Auditor,
 }
 
-impl StaffCommand {
-    pub async fn run(self) -> Result<(), ServerError> {
-        let Self::Add { home, email, role } = self;
-        let role = match role {
-            StaffRole::Compliance => Role::Compliance,
-            StaffRole::Auditor => Role::Auditor,
-        };
-        let email = normalise(&email)?;
-        home.on_store(false, async |home| Ok(staff::add(&*home.open().await?, &email, role).await?)).await
+impl From<StaffRole> for Role {
+    fn from(role: StaffRole) -> Self {
+        match role {
+            StaffRole::Compliance => Self::Compliance,
+            StaffRole::Auditor => Self::Auditor,
+        }
     }
+}
+
+impl StaffCommand {
+    pub async fn run(self, output: Output) -> Result<(), ServerError> {
+        let (Self::Add { home, .. } | Self::List { home } | Self::Remove { home, .. }) = &self;
+        home.on_store(Makes::Nothing, async |home| {
+            let app = home.open().await?;
+            let (told, json) = match &self {
+                Self::Add { email, role, .. } => {
+                    let role = Role::from(*role);
+                    added(staff::add(&app, &normalise(email)?, role).await?, role)
+                }
+                Self::List { .. } => listed(&staff::list(&app).await?),
+                Self::Remove { email, role, erase, .. } => {
+                    let email = &normalise(email)?;
+                    let removed = staff::remove(&app, email, role.map(Role::from)).await?;
+                    let erased = if *erase { Some(staff::erase(&app, email).await?) } else { None };
+                    taken(&removed, erased)
+                }
+            };
+            Ok(output.say(told, json)?)
+        })
+        .await
+    }
+}
+
+fn added(Added { subject, is_new, given }: Added, role: Role) -> (String, Value) {
+    let role = role.as_str();
+    let account = if is_new { "an account was made" } else { "the account was there" };
+    let told = match given {
+        true => format!("{subject}: {account}, and has the role {role} from now on; sign in with a mailed code"),
+        false => format!("{subject}: {account}, and had the role {role} already"),
+    };
+    (told, json!({ "subject_id": subject, "role": role, "account_made": is_new, "role_given": given }))
+}
+
+fn listed(members: &[Member]) -> (String, Value) {
+    let line = |Member { email, row }: &Member| {
+        let seen = row.signed_in_at.map_or_else(|| "never".to_owned(), |at| format!("{at:?}"));
+        format!("{}: {email}, {}, signed in last {seen}", row.subject, row.role)
+    };
+    let object = |Member { email, row }: &Member| json!({ "subject_id": row.subject, "email": email, "role": row.role, "signed_in_at": row.signed_in_at });
+    let lines: Vec<String> = members.iter().map(line).collect();
+    let told = if lines.is_empty() { "nobody has a staff role".to_owned() } else { lines.join("\n") };
+    (told, json!({ "staff": members.iter().map(object).collect::<Vec<_>>() }))
+}
+
+/// `erased` is `None` if nobody asked for it, and false if a legal hold keeps the account.
+fn taken(Removed { subject, roles, sessions }: &Removed, erased: Option<bool>) -> (String, Value) {
+    let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+    let role = if roles.is_empty() {
+        "had no such role".to_owned()
+    } else {
+        format!("no longer has the role {}; {sessions} session(s) ended", roles.join(", "))
+    };
+    let account = match erased {
+        None => "the account stays",
+        Some(true) => "the account is erased",
+        Some(false) => "the account stays, because a legal hold keeps it",
+    };
+    let json = json!({
+        "subject_id": subject,
+        "roles_taken": roles,
+        "sessions_ended": sessions,
+        "account_erased": erased == Some(true),
+    });
+    (format!("{subject}: {role}; {account}"), json)
 }

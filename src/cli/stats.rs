@@ -8,6 +8,7 @@ use std::{
 
 use clap::{Subcommand, ValueEnum};
 use domain::{
+    Choice,
     quarter::Quarter,
     statistics::plan::{Plan, Policy, Revision},
 };
@@ -17,8 +18,10 @@ use lethe::{
     demo::{evaluate, hospitals},
     server::ServerError,
 };
+use serde_json::json;
+use terminal::Output;
 
-use crate::cli::home::HomeArgs;
+use crate::cli::home::{HomeArgs, Makes};
 
 #[derive(Subcommand)]
 pub(super) enum StatsCommand {
@@ -83,25 +86,34 @@ fn quarter(text: &str) -> Result<Quarter, &'static str> {
 }
 
 impl StatsCommand {
-    pub(super) async fn run(self) -> Result<(), ServerError> {
+    pub(super) async fn run(self, output: Output) -> Result<(), ServerError> {
         let home = match &self {
             Self::Evaluate { seed, hospitals, figure } => {
-                return evaluated(*seed, hospitals.as_deref(), figure.as_deref());
+                return evaluated(output, *seed, hospitals.as_deref(), figure.as_deref());
             }
             Self::Release { home, .. } | Self::Plan { home, .. } | Self::Hospitals { home, .. } => home,
         };
-        home.on_store(false, async |home| {
+        home.on_store(Makes::Nothing, async |home| {
             let app = home.open().await?;
             match &self {
                 Self::Release { period, revision, .. } => {
                     let released = release::make(&app, *period, *revision).await?;
                     let how = if released.is_new { "released now" } else { "was released before, and stays" };
-                    println!(
-                        "{period}, revision {revision}: {how}; {} cells are published, drawn {}, sha256 {}",
-                        released.published,
-                        released.row.computed_at.format("%Y-%m-%d %H:%M UTC"),
+                    let (published, drawn) = (released.published, released.row.computed_at);
+                    let told = format!(
+                        "{period}, revision {revision}: {how}; {published} cells are published, drawn {}, sha256 {}",
+                        drawn.format("%Y-%m-%d %H:%M UTC"),
                         released.row.sha256
                     );
+                    let json = json!({
+                        "period": period.to_string(),
+                        "revision": revision,
+                        "released_now": released.is_new,
+                        "cells_published": published,
+                        "computed_at": drawn,
+                        "sha256": released.row.sha256,
+                    });
+                    output.say(told, json)?;
                 }
                 Self::Plan { from, plan, revision_percent, revision_after_days, .. } => {
                     let revision = revision_percent.zip(*revision_after_days);
@@ -111,7 +123,13 @@ impl StatsCommand {
                         PlanName::Small => Plan::Small,
                     };
                     release::plan(&app, *from, Policy { plan, revision }).await?;
-                    println!("planned from {from} on");
+                    let json = json!({
+                        "from": from.to_string(),
+                        "plan": plan.as_str(),
+                        "revision_percent": revision.map(|revision| revision.percent),
+                        "revision_after_days": revision.map(|revision| revision.after_days),
+                    });
+                    output.say(format_args!("planned from {from} on"), json)?;
                 }
                 Self::Evaluate { .. } => {}
                 Self::Hospitals { file, .. } => {
@@ -119,7 +137,9 @@ impl StatsCommand {
                     let ids: Vec<String> = hospitals.into_iter().map(|hospital| hospital.hospital_id).collect();
                     let added = hospital::add(&app, &ids).await?;
                     let known = ids.len().saturating_sub(added.count);
-                    println!("{} added, from {} on; {known} were on the list", added.count, added.from);
+                    let told = format!("{} added, from {} on; {known} were on the list", added.count, added.from);
+                    let json = json!({ "added": added.count, "from": added.from.to_string(), "known": known });
+                    output.say(told, json)?;
                 }
             }
             Ok(())
@@ -133,14 +153,14 @@ fn listed(file: &Path) -> Result<Vec<hospitals::Hospital>, HomeError> {
 }
 
 /// Prints the evaluation, and writes its figure if a file is named.
-fn evaluated(seed: u64, hospitals: Option<&Path>, figure: Option<&Path>) -> Result<(), ServerError> {
+fn evaluated(output: Output, seed: u64, hospitals: Option<&Path>, figure: Option<&Path>) -> Result<(), ServerError> {
     let hospitals = hospitals.map_or_else(|| Ok(hospitals::built_in()), listed)?;
     let figure =
         figure.map(|path| NewFile::create(path).map_err(|error| HomeError::Io(path.into(), error))).transpose()?;
     let quarter = quarter("2025-Q2").expect("a quarter");
     let evaluations = [(50_000, Plan::Full), (5_000, Plan::Small)];
     let evaluations = evaluations.map(|(people, plan)| evaluate::evaluate(seed, people, quarter, plan, &hospitals));
-    print!("{}", evaluate::report(&evaluations));
+    output.say(evaluate::report(&evaluations).trim_end(), evaluate::object(&evaluations))?;
     if let Some(mut file) = figure {
         let path = file.path().to_owned();
         let written = file.write_all(evaluate::figure(&evaluations[0]).as_bytes()).and_then(|()| file.finish());

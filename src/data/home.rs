@@ -28,12 +28,21 @@ pub enum HomeError {
     Database(String),
     #[error("--database must not hold a password: name a file of mode 0600 with --password-file")]
     PasswordInArgument,
+    #[error("{0}: there is no such data folder; `lethe migrate` makes one")]
+    NoFolder(PathBuf),
+    #[error(
+        "{0}: no PostgreSQL of its own is in this data folder: name another with --database, or `lethe migrate` makes it"
+    )]
+    NoCluster(PathBuf),
     #[error(transparent)]
     Ring(#[from] vault::RingError),
 }
 
 /// A file of this name in the data folder says that a restore is unfinished.
 const RESTORING: &str = "restoring";
+
+/// The file of the logins' passwords.
+const LOGINS: &str = "logins.json";
 
 /// An opened data folder.
 #[derive(Clone, Debug)]
@@ -49,6 +58,14 @@ impl Folder {
             fs::DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(io)?;
         }
         Ok(Self(path.canonicalize().map_err(io)?))
+    }
+
+    /// Opens a folder that exists.
+    pub fn present(path: &Path) -> Result<Self, HomeError> {
+        match path.canonicalize() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(HomeError::NoFolder(path.into())),
+            found => found.map(Self).map_err(|error| HomeError::Io(path.into(), error)),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -79,6 +96,11 @@ impl Folder {
         self.join(RESTORING).exists()
     }
 
+    /// Whether a PostgreSQL of the folder's own is in it.
+    pub fn has_cluster(&self) -> bool {
+        self.join("postgres/PG_VERSION").exists()
+    }
+
     /// Opens the key ring, and creates it if there is none.
     pub fn ring(&self, passphrase: Option<&[u8]>) -> Result<Ring, HomeError> {
         Ok(Ring::open_or_create(&self.join("ring.json"), passphrase)?)
@@ -92,22 +114,25 @@ impl Folder {
     /// Reads the logins' passwords. Makes and stores a password for each login that has none, also for a login that an
     /// older version did not have.
     pub fn passwords(&self) -> Result<Passwords, HomeError> {
-        let path = self.join("logins.json");
-        let mut passwords = match read_secret(&path)? {
-            Some(text) => json::check(&text)
-                .and_then(|()| serde_json::from_str(&text).map_err(|error| format!("no list of logins: {error}")))
-                .map_err(|fault| HomeError::Malformed(path.clone(), fault))?,
-            None => Passwords::default(),
-        };
+        let mut passwords = self.present_passwords()?;
         let known = passwords.len();
         for login in Login::ALL {
             passwords.entry(login.as_str().to_owned()).or_insert_with(|| random_text(24));
         }
         if passwords.len() > known {
             let text = serde_json::to_string_pretty(&passwords).expect("passwords can be written as JSON");
-            write_secret(&path, text.as_bytes())?;
+            write_secret(&self.join(LOGINS), text.as_bytes())?;
         }
         Ok(passwords)
+    }
+
+    /// Reads the logins' passwords that there are.
+    pub fn present_passwords(&self) -> Result<Passwords, HomeError> {
+        let path = self.join(LOGINS);
+        let Some(text) = read_secret(&path)? else { return Ok(Passwords::default()) };
+        json::check(&text)
+            .and_then(|()| serde_json::from_str(&text).map_err(|error| format!("no list of logins: {error}")))
+            .map_err(|fault| HomeError::Malformed(path, fault))
     }
 }
 

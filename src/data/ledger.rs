@@ -97,6 +97,16 @@ pub enum Entry {
         restricted: bool,
         at: DateTime<Utc>,
     },
+    /// A person was given a staff role, or it was taken from them. Nobody whose role was taken is staff again because of
+    /// a restored backup.
+    StaffRole {
+        subject: SubjectId,
+        /// The name of the role.
+        role: String,
+        /// False when the role was taken.
+        given: bool,
+        at: DateTime<Utc>,
+    },
     /// Statistics of a quarter were drawn. A restored database that does not hold them must not draw them again.
     Released {
         /// The quarter, as `2025-Q1`.

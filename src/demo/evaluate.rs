@@ -17,6 +17,7 @@ use domain::{
 use noise::{Mechanism, Source, Totals};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rand_distr::{Distribution, Exp1};
+use serde_json::{Value, json};
 
 use crate::demo::{
     fill::{ROLES, SPECIALTIES},
@@ -283,6 +284,26 @@ pub fn report(evaluations: &[Evaluation]) -> String {
     text
 }
 
+/// The report as one object; errors are in hours.
+pub fn object(evaluations: &[Evaluation]) -> Value {
+    let outcome = |(whose, outcome): (&Whose, &Utility)| {
+        json!({
+            "mechanism": whose.title(),
+            "cells": outcome.cells,
+            "people": outcome.people,
+            "error_h": outcome.error,
+            "coverage": outcome.coverage,
+            "error_after_30_nights_h": outcome.attack[NIGHTS as usize - 1],
+        })
+    };
+    let evaluation = |Evaluation { people, plan, outcomes }: &Evaluation| {
+        let outcomes: Vec<Value> = Whose::ALL.iter().zip(outcomes).map(outcome).collect();
+        json!({ "people": people, "plan": plan.as_str(), "outcomes": outcomes })
+    };
+    let evaluations: Vec<Value> = evaluations.iter().map(evaluation).collect();
+    json!({ "evaluations": evaluations })
+}
+
 /// A figure in SVG with a logarithmic scale: the error that is left when an attacker averages the answers of successive
 /// nights.
 pub fn figure(evaluation: &Evaluation) -> String {
@@ -368,6 +389,8 @@ mod tests {
         assert!(ours.people > 0.6, "{}", ours.people);
         let text = report(std::slice::from_ref(&found));
         assert!(text.contains("5000 people") && text.lines().count() == 7, "{text}");
+        let json = object(std::slice::from_ref(&found));
+        assert_eq!(json["evaluations"][0]["outcomes"][2]["error_h"], ours.error);
         let svg = figure(&found);
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.matches("<polyline").count() == 3);
         assert_eq!(

@@ -1,6 +1,6 @@
 //! Filling: each invented person registers, consents and submits a quarter, by the commands behind the API.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use context::{Client, Ctx, Personal, RequestId, Role};
 use domain::{
@@ -9,7 +9,6 @@ use domain::{
     quarter::Quarter,
     rights::consent::Purpose,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
         records::record::{self, Batch, Submission},
     },
     auth::{Grant, codes::Proof},
+    backup::{Progress as Step, Watch},
     data::home::{Folder, write_secret},
     demo::{
         hospitals::Hospital,
@@ -84,6 +84,7 @@ pub(super) async fn fill(
     demo: &Demo,
     folder: &Folder,
     hospitals: &[Hospital],
+    watch: Watch<'_>,
 ) -> Result<Quarter, ServerError> {
     let earlier = progress_of(folder)?.filter(|earlier| earlier.seed == demo.seed);
     let quarter = earlier.as_ref().map_or_else(
@@ -100,7 +101,13 @@ pub(super) async fn fill(
         return Ok(quarter);
     }
     note(done)?;
-    let bar = bar(demo.people - done, quarter);
+    let total = (demo.people - done) as u64;
+    let mut filled = 0;
+    let mut tell = |more: u64| {
+        filled += more;
+        watch(Step { step: "people filled in", done: filled, total });
+    };
+    tell(0);
     let (gate, mut tasks) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
     for person in people(demo.seed, demo.people, quarter, &choices(hospitals)).skip(done) {
         let permit = gate.clone().acquire_owned().await.expect("the gate stays open");
@@ -112,24 +119,15 @@ pub(super) async fn fill(
         });
         while let Some(finished) = tasks.try_join_next() {
             finished.map_err(|_| ServerError::Lost)??;
-            bar.inc(1);
+            tell(1);
         }
     }
     while let Some(finished) = tasks.join_next().await {
         finished.map_err(|_| ServerError::Lost)??;
-        bar.inc(1);
+        tell(1);
     }
-    bar.finish();
     note(demo.people)?;
     Ok(quarter)
-}
-
-fn bar(people: usize, quarter: Quarter) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} people, {eta} left")
-        .expect("the template is well formed");
-    let bar = ProgressBar::new(people as u64).with_style(style).with_message(format!("Filling {quarter}"));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 /// Registers a person, or goes on with one whom an earlier run registered, and submits the quarter. A person who moved

@@ -9,7 +9,10 @@ pub(crate) mod people;
 
 pub use options::Demo;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use chrono::TimeDelta;
 use context::{Clock, Role};
@@ -19,6 +22,7 @@ use domain::{
     statistics::plan::{Plan, Policy},
 };
 use serde_json::json;
+use terminal::{Output, note, quoted};
 use tokio::net::TcpListener;
 use vault::Vault;
 
@@ -30,6 +34,7 @@ use crate::{
         statistics::{hospital, release},
     },
     auth::{Grant, Tokens},
+    backup::Watch,
     data::home::{Database, Folder, HomeError, write_secret},
     http::TrustedProxies,
     mail::Mailbox,
@@ -45,6 +50,8 @@ const STAFF: [(&str, Role); 2] =
 pub async fn run(
     demo: &Demo,
     folder: &Folder,
+    watch: Watch<'_>,
+    output: Output,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
     let hospitals = match &demo.hospitals {
@@ -57,10 +64,10 @@ pub async fn run(
         );
     }
     let listener = listen(demo.port).await?;
-    eprintln!("Starting PostgreSQL in {} …", folder.path().display());
+    note(format_args!("Starting PostgreSQL in {} …", folder.path().display()));
     let store = Store::start(folder, &[]).await?;
-    let outcome = run_on(demo, folder, &store, hospitals, listener, stop).await;
-    eprintln!("Stopping …");
+    let outcome = run_on(demo, folder, &store, hospitals, listener, (watch, output), stop).await;
+    note("Stopping …");
     let stopped = store.stop().await;
     outcome.and(stopped)
 }
@@ -76,19 +83,20 @@ async fn run_on(
     store: &Store,
     hospitals: Vec<hospitals::Hospital>,
     listener: TcpListener,
+    (watch, output): (Watch<'_>, Output),
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
     let vault = Arc::new(Vault::new(folder.ring(None)?));
     let passwords = folder.passwords()?;
     store.migrate(None, &vault, &passwords).await?;
     if let Err(error) = server::check_version(&store.database, &passwords).await {
-        eprintln!("Warning: {error}; a demonstration may go on.");
+        note(format_args!("Warning: {error}; a demonstration may go on."));
     }
     let settings = Settings { connections: 16, grace: demo.grace, ..Settings::new(folder.clone(), Clock::system()) };
     let app = server::open(&settings, &store.database, vault.clone(), &passwords).await?;
     let (stop, stopped) = shared(stop);
     tokio::select! {
-        filled = fill_and_release(&app, demo, folder, &hospitals) => filled?,
+        filled = fill_and_release(&app, demo, folder, &hospitals, watch) => filled?,
         () = stopped => return Ok(()),
     }
     let base_url = format!("http://{}", listener.local_addr()?);
@@ -98,7 +106,9 @@ async fn run_on(
     write_secret(&folder.join("auditor.password"), format!("{password}\n").as_bytes())?;
     tree::grow(&app).await?;
     let mailbox = Mailbox::new(&server::mail_folder(folder), &demo.sender)?;
-    welcome(folder.path(), &base_url, &store.database.url(Login::Auditor.as_str(), None));
+    let auditor = store.database.url(Login::Auditor.as_str(), None);
+    let json = json!({ "base_url": base_url, "folder": folder.path(), "sheet": folder.join("demo.json") });
+    output.say(welcome(folder.path(), &base_url, &auditor), json)?;
     store.serve(app, mailbox, listener, TrustedProxies::default(), stop).await
 }
 
@@ -108,6 +118,7 @@ async fn fill_and_release(
     demo: &Demo,
     folder: &Folder,
     hospitals: &[hospitals::Hospital],
+    watch: Watch<'_>,
 ) -> Result<(), ServerError> {
     if options::progress_of(folder)?.is_none() {
         // With few people only the coarse table can show anything. The plan can be chosen now, because no quarter has
@@ -117,7 +128,7 @@ async fn fill_and_release(
     }
     let ids: Vec<String> = hospitals.iter().map(|hospital| hospital.hospital_id.clone()).collect();
     hospital::add(app, &ids).await?;
-    let quarter = fill::fill(app, demo, folder, hospitals).await?;
+    let quarter = fill::fill(app, demo, folder, hospitals, watch).await?;
     let (policy, releases) = release::state_of(app, quarter).await?;
     if releases == 0 && policy.due_on(quarter, 0) <= app.clock.now().date_naive() {
         release::make(app, quarter, 0).await?;
@@ -185,19 +196,42 @@ async fn staff_sign_in(app: &App, email: &str, role: Role) -> Result<Grant, AppE
     fill::sign_in(app, email).await?.ok_or(AppError::NotFound("account"))
 }
 
-fn welcome(folder: &Path, base_url: &str, auditor: &str) {
-    let folder = folder.display();
-    println!(
+/// The address, and commands to try. They run in any folder, and hold no path that a shell would part.
+fn welcome(folder: &Path, base_url: &str, auditor: &str) -> String {
+    let file = |name: &str| quoted(folder.join(name).display());
+    let (mail, sheet, url) = (file("mail"), file("demo.json"), |path: &str| quoted(format_args!("{base_url}{path}")));
+    format!(
         "\nLethe serves on {base_url}\n\n\
-         To sign in, ask for a code and read it from the newest letter in {folder}/mail:\n  \
-         curl -s {base_url}/v1/auth/code -H 'content-type: application/json' -d '{{\"email\":\"you@klinik.example\"}}'\n  \
-         cat \"$(ls -t {folder}/mail/*.eml | head -n 1)\"\n\n\
-         Or take a token that is good for twelve hours, of people who are there already, from {folder}/demo.json:\n  \
-         TOKEN=$(python3 -c 'import json; print(json.load(open(\"{folder}/demo.json\"))[\"subjects\"][0][\"token\"])')\n  \
-         curl -s {base_url}/v1/work-events/me?limit=3 -H \"authorization: Bearer $TOKEN\"\n\n\
+         To sign in, ask for a code and read it from the newest letter:\n  \
+         curl -s {} -H 'content-type: application/json' -d '{{\"email\":\"you@klinik.example\"}}'\n  \
+         cat \"$(ls -t {mail}/*.eml | head -n 1)\"\n\n\
+         Or take a token that is good for twelve hours, of people who are there already:\n  \
+         TOKEN=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[\"subjects\"][0][\"token\"])' {sheet})\n  \
+         curl -s {} -H \"authorization: Bearer $TOKEN\"\n\n\
          To verify the log without trusting the server, by its key and newest checkpoint, as an auditor:\n  \
-         cargo run --release -q -p auditor -- verify --log '{auditor}' \\\n    \
-         --password-file {folder}/auditor.password --checkpoint {folder}/checkpoint --key {folder}/log.vkey\n\n\
-         The API: {base_url}/openapi.json. Stop with Ctrl-C; run again to go on with the same data."
-    );
+         {} verify --log {} \\\n    --password-file {} --checkpoint {} --key {}\n\n\
+         The API: {base_url}/openapi.json. Stop with Ctrl-C; run again to go on with the same data.",
+        url("/v1/auth/code"),
+        url("/v1/work-events/me?limit=3"),
+        lethe_audit(),
+        quoted(auditor),
+        file("auditor.password"),
+        file("checkpoint"),
+        file("log.vkey"),
+    )
+}
+
+/// How `lethe-audit` is started: as the program beside this one; where it is not built, by cargo in the checkout that
+/// this program was built in; else by its name.
+fn lethe_audit() -> String {
+    let own = std::env::current_exe().unwrap_or_default();
+    let beside = own.with_file_name("lethe-audit");
+    if beside.is_file() {
+        return quoted(beside.display());
+    }
+    let manifests = own.ancestors().map(|folder| folder.join("crates/auditor/Cargo.toml"));
+    match manifests.into_iter().find(|manifest: &PathBuf| manifest.is_file()) {
+        Some(manifest) => format!("cargo run --release -q --manifest-path {} --", quoted(manifest.display())),
+        None => "lethe-audit".to_owned(),
+    }
 }

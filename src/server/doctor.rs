@@ -1,11 +1,12 @@
-//! The doctor: checks each thing that must hold and prints one line for it; for a fault, the line says the remedy.
-//! Fails if there is a fault.
+//! The doctor: checks each thing that must hold. A finding that is a fault says the remedy. It makes nothing and changes
+//! nothing: no folder, file, key or table.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use context::{Clock, Role, SubjectId};
 use db::{Address, Backend, Clocks, DbError, Drift, Login, Passwords, catalogue_sql, drift, matrix};
+use serde::Serialize;
 use tokio_postgres::Client;
 use vault::Vault;
 
@@ -15,35 +16,42 @@ use crate::{
     server::{self, ServerError},
 };
 
+/// One thing that was checked.
+#[derive(Serialize)]
+pub struct Finding {
+    pub what: String,
+    pub holds: bool,
+    /// What was found; for a fault, the remedy too.
+    pub fact: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.holds { "ok  " } else { "FAIL" };
+        write!(f, "{verdict}  {}: {}", self.what, self.fact)
+    }
+}
+
 /// The findings, in the order of the checks.
 #[derive(Default)]
-pub struct Findings(Vec<(String, Result<String, String>)>);
+pub struct Findings(pub Vec<Finding>);
 
 impl Findings {
     fn say(&mut self, what: &str, finding: Result<String, String>) {
-        self.0.push((what.to_owned(), finding));
+        let (holds, fact) = finding.map_or_else(|fault| (false, fault), |fact| (true, fact));
+        self.0.push(Finding { what: what.to_owned(), holds, fact });
     }
 
     /// One line for each finding.
     pub fn lines(&self) -> Vec<String> {
-        let line = |(what, finding): &(String, Result<String, String>)| match finding {
-            Ok(fact) => format!("ok    {what}: {fact}"),
-            Err(fault) => format!("FAIL  {what}: {fault}"),
-        };
-        self.0.iter().map(line).collect()
+        self.0.iter().map(Finding::to_string).collect()
     }
 
-    fn sick(&self) -> Vec<&str> {
-        self.0.iter().filter(|(_, finding)| finding.is_err()).map(|(what, _)| what.as_str()).collect()
+    /// An error that names the faults, if there are any.
+    pub fn verdict(&self) -> Result<(), ServerError> {
+        let sick: Vec<&str> = self.0.iter().filter(|finding| !finding.holds).map(|it| it.what.as_str()).collect();
+        if sick.is_empty() { Ok(()) } else { Err(ServerError::Sick(sick.join(", "))) }
     }
-}
-
-/// Examines a data folder and its database, and prints the findings.
-pub async fn examine(folder: &Folder, database: &Database, vault: &Arc<Vault>) -> Result<(), ServerError> {
-    let found = find(folder, database, vault, &Clock::system()).await?;
-    found.lines().iter().for_each(|line| println!("{line}"));
-    let sick = found.sick();
-    if sick.is_empty() { Ok(()) } else { Err(ServerError::Sick(sick.join(", "))) }
 }
 
 /// Examines a data folder and its database, with the clock of their server.
@@ -53,7 +61,7 @@ pub async fn find(
     vault: &Arc<Vault>,
     clock: &Clock,
 ) -> Result<Findings, ServerError> {
-    let (passwords, mut found) = (folder.passwords()?, Findings::default());
+    let (passwords, mut found) = (folder.present_passwords()?, Findings::default());
     found.say("key ring", Ok(format!("opens, {} signing key(s)", vault.ring().signing().keys.len())));
     found.say("key-encryption key", key_age(vault, clock.now()));
     for login in Login::ALL {
@@ -81,8 +89,10 @@ pub async fn find(
 
 /// Whether a login can connect with the password of the data folder.
 async fn logs_in(address: &Address, login: Login, passwords: &Passwords) -> Result<String, String> {
-    let password = passwords.get(login.as_str()).map(String::as_str);
-    match db::session(address, login, password).await {
+    let Some(password) = passwords.get(login.as_str()) else {
+        return Err("has no password in logins.json: `lethe migrate` makes it".to_owned());
+    };
+    match db::session(address, login, Some(password)).await {
         Ok(_) => Ok("connects".to_owned()),
         Err(DbError::LoginRefused { code }) if code == "28P01" => {
             Err("its password is not the one in logins.json; somebody changed it: `lethe migrate` sets it again"

@@ -132,10 +132,12 @@ impl From<MigrateError> for ServerError {
 }
 
 impl ServerError {
+    /// The program's exit code after this error. `docs/operations.md` lists the codes.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Supervisor(SupervisorError::GivenUp { .. } | SupervisorError::NotReady { .. }) => TEMPORARY,
-            _ => 1,
+            Self::Sick(_) => terminal::FOUND,
+            _ => terminal::FAILED,
         }
     }
 }

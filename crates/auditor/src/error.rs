@@ -53,3 +53,10 @@ pub enum AuditError {
     #[error(transparent)]
     Output(#[from] io::Error),
 }
+
+impl AuditError {
+    /// The program's exit code after this error.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::NotAsSigned(_)) { terminal::FOUND } else { terminal::FAILED }
+    }
+}

@@ -4,6 +4,8 @@
 //! snapshot; the same counts are taken twice, by the repository and by plain SQL, and a difference is a finding. It
 //! needs no key, and opens sealed values only with a granted key.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod connection;
 pub mod error;
 pub mod finding;

@@ -1,12 +1,8 @@
 //! `lethe-audit`: the command line of the auditor. Refuses a password on the command line.
 
-use std::{
-    io::{self, Write},
-    net::SocketAddr,
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-};
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use auditor::{
     connection,
@@ -24,30 +20,42 @@ use auditor::{
 use clap::{Args, Parser, Subcommand};
 use listen::{Connections, LimitedAcceptor, Limits};
 use poem::{Endpoint, EndpointExt, http::StatusCode};
+use serde_json::json;
+use terminal::{Output, Shell, note};
 use tokio::net::TcpListener;
 use transparency::{LogKey, Policy};
 
+const EXIT_CODES: &str = "Exit codes:
+   0  done; everything that was examined holds
+   1  failed, so that nothing is said about the log; the last line says why
+   2  an argument is wrong
+   3  a finding: something is not what was signed, or does not fit";
+
 /// Verifies, copies, witnesses and replays the log of a Lethe server without trusting the server.
 #[derive(Parser)]
-#[command(name = "lethe-audit", version)]
+#[command(name = "lethe-audit", version = terminal::VERSION, after_help = EXIT_CODES)]
 struct Cli {
+    #[command(flatten)]
+    output: Output,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Stream every event and count; exits with 1 if something does not fit
+    /// Stream every event and count; exits with 3 if something does not fit
     Replay(ReplayArgs),
-    /// Compare every event with a signed checkpoint; exits with 1 if something does not fit, and names the first
+    /// Compare every event with a signed checkpoint; exits with 3 if something does not fit, and names the first
     /// difference
     Verify(VerifyArgs),
     /// Copy a log into a folder, so that later logs can be verified against the copy
     Mirror(MirrorArgs),
-    /// Check the proof that an event is in the log, without the log
+    /// Check the proof that an event is in the log, without the log; exits with 3 if it does not hold
     Proof(ProofArgs),
     /// Cosign checkpoints that go on from the checkpoint that was cosigned before (C2SP tlog-witness)
     Witness(WitnessArgs),
+    /// Print the completions of a shell, such as bash, zsh or fish
+    Completions { shell: Shell },
 }
 
 /// Where a log is, and how to get access to it.
@@ -86,9 +94,6 @@ struct VerifyArgs {
     /// A copy that was taken while the log was sound; differences from the copy are named by index and column
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
-    /// Print one JSON object instead of lines
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]
@@ -117,9 +122,6 @@ struct ReplayArgs {
     /// What to count by
     #[arg(long, value_enum, value_delimiter = ',', default_value = "type")]
     by: Vec<Dimension>,
-    /// Print one JSON object instead of tables
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]
@@ -154,19 +156,21 @@ struct WitnessArgs {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Replay(args) => replay(&args).await,
-        Command::Verify(args) => verified(&args).await,
-        Command::Mirror(args) => copied(&args).await,
-        Command::Proof(args) => proved(&args),
-        Command::Witness(args) => witness(&args).await,
+    let Cli { output, command } = Cli::parse();
+    let outcome = match command {
+        Command::Replay(args) => replay(&args, output).await,
+        Command::Verify(args) => verified(&args, output).await,
+        Command::Mirror(args) => copied(&args, output).await,
+        Command::Proof(args) => proved(&args, output),
+        Command::Witness(args) => witness(&args, output).await,
+        Command::Completions { shell } => terminal::completions::<Cli>(shell).map(|()| true).map_err(AuditError::from),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(false) => terminal::FOUND.into(),
         Err(error) => {
-            eprintln!("lethe-audit: {error}");
-            ExitCode::FAILURE
+            note(format_args!("lethe-audit: {error}"));
+            error.exit_code().into()
         }
     }
 }
@@ -178,7 +182,7 @@ fn key(text: &str) -> Result<LogKey, AuditError> {
 }
 
 /// Verifies and prints the findings. Returns whether everything fits.
-async fn verified(args: &VerifyArgs) -> Result<bool, AuditError> {
+async fn verified(args: &VerifyArgs, output: Output) -> Result<bool, AuditError> {
     let policy = match (&args.key, &args.policy) {
         (Some(text), _) => Policy::of(key(text)?),
         (None, Some(file)) => Policy::parse(&std::fs::read_to_string(file)?)?,
@@ -189,12 +193,7 @@ async fn verified(args: &VerifyArgs) -> Result<bool, AuditError> {
     let source = args.log.open()?;
     let trust = Trust { policy: &policy, checkpoints: &checkpoints, against: against.as_ref() };
     let found: Verified = verify(&source, &trust).await?;
-    let text = if args.json {
-        serde_json::to_string_pretty(&found).expect("findings can be written as JSON") + "\n"
-    } else {
-        lines(&found)
-    };
-    print(&text)?;
+    output.say(lines(&found).trim_end(), &found)?;
     Ok(found.findings.is_empty())
 }
 
@@ -213,28 +212,29 @@ fn lines(found: &Verified) -> String {
     text
 }
 
-async fn copied(args: &MirrorArgs) -> Result<bool, AuditError> {
+async fn copied(args: &MirrorArgs, output: Output) -> Result<bool, AuditError> {
     let checkpoint = mirror(&args.log.open()?, &key(&args.key)?, &args.to).await?;
-    print(&format!("{}: {} events copied\n", checkpoint.origin, checkpoint.size))?;
+    let (origin, size) = (checkpoint.origin, checkpoint.size);
+    output.say(format_args!("{origin}: {size} events copied"), json!({ "origin": origin, "size": size }))?;
     Ok(true)
 }
 
 /// Checks a proof with the log's key, without the log. Returns whether the proof holds.
-fn proved(args: &ProofArgs) -> Result<bool, AuditError> {
+fn proved(args: &ProofArgs, output: Output) -> Result<bool, AuditError> {
     let checked = Checked::of(&std::fs::read_to_string(&args.proof)?, &key(&args.key)?, args.leaf_hash.as_deref())?;
-    print(&format!("{checked}\n"))?;
+    output.say(&checked, &checked)?;
     Ok(checked.holds)
 }
 
 /// Serves until it is interrupted.
-async fn witness(args: &WitnessArgs) -> Result<bool, AuditError> {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+async fn witness(args: &WitnessArgs, output: Output) -> Result<bool, AuditError> {
+    tracing_subscriber::fmt().with_writer(io::stderr).log_internal_errors(false).init();
     let logs = args.key.iter().map(|text| key(text)).collect::<Result<_, _>>()?;
     let witness = Arc::new(Witness::open(&args.state, &args.name, logs)?);
     let (limits, listener) = (Limits::default(), TcpListener::bind(args.listen).await?);
     let connections = Connections::new(limits, Vec::new());
     let listener = LimitedAcceptor::new(listener, connections.clone());
-    print(&format!("{}\n", witness.vkey()))?;
+    output.say(witness.vkey(), json!({ "vkey": witness.vkey() }))?;
     let stopping = connections.clone();
     let stop = async move {
         // If waiting for the signal fails, the witness goes on serving.
@@ -255,20 +255,11 @@ async fn witness(args: &WitnessArgs) -> Result<bool, AuditError> {
     Ok(true)
 }
 
-fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        // The reader has closed the pipe, so it needs no more output.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
-}
-
 /// Replays and prints the report. Returns whether everything fits.
-async fn replay(args: &ReplayArgs) -> Result<bool, AuditError> {
+async fn replay(args: &ReplayArgs, output: Output) -> Result<bool, AuditError> {
     let options = connection::connect_options(&args.database, args.password_file.as_deref())?;
     let grant = args.subject_key.as_deref().map(Grant::read).transpose()?;
     let report: Report = replay::run(options, &args.by, grant.as_ref()).await?;
-    let text = if args.json { report.json() } else { report.table() };
-    print(&text)?;
+    output.say(report.table().trim_end(), &report)?;
     Ok(report.findings.is_empty())
 }

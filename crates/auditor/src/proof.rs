@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use transparency::{Checkpoint, Hash, InclusionProof, Leaf, LogKey, check_inclusion, record_hash};
 
 use crate::error::AuditError;
 
 /// The result of checking a proof.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Checked {
     /// Whether the leaf stands in the log where the proof says.
     pub holds: bool,

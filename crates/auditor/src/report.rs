@@ -66,12 +66,6 @@ impl Report {
         }
     }
 
-    /// The report as JSON, with a line break at the end.
-    pub fn json(&self) -> String {
-        let text = serde_json::to_string_pretty(self).expect("a report can be written as JSON");
-        text + "\n"
-    }
-
     /// The report as tables for people.
     pub fn table(&self) -> String {
         let mut text = String::new();
@@ -178,7 +172,7 @@ consent.granted  2026-01-02       1
                 "see the findings.\nFINDING  consent: consent.granted: the table holds 2, the replay gave 1\n"
             )
         );
-        let json: Value = serde_json::from_str(&report.json()).expect("JSON");
+        let json = serde_json::to_value(&report).expect("JSON");
         assert_eq!(
             (&json["events"], &json["counts"]),
             (&json!(1), &json!([{ "type": "consent.granted", "events": 2 }]))

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use context::{Ctx, DeletionId, RecordId, SubjectId};
+use context::{Ctx, DeletionId, RecordId, Role, SubjectId};
 use db::FromRow;
 use domain::event::Described;
 use domain::rights::{
@@ -19,12 +19,14 @@ use projections::{
     records::record::{RecordRow, record_all},
     rights::consent::stream_id,
 };
+use serde::Serialize;
 use vault::record_register;
 
 use crate::{
     app::{
         App, AppError,
         frame::{self, Frame, newest_of},
+        identity::staff,
         records::record,
         rights::{decision, erasure},
         statistics::release,
@@ -33,7 +35,7 @@ use crate::{
 };
 
 /// How much of the ledger had to be carried out again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Replayed {
     /// People who were erased.
     pub erased: usize,
@@ -49,6 +51,8 @@ pub struct Replayed {
     pub cancelled: usize,
     /// Requests to delete whose grace was prolonged.
     pub paused: usize,
+    /// Staff roles that were taken from people.
+    pub roles: usize,
     /// Releases of statistics that are lost, and are not drawn again.
     pub released: usize,
 }
@@ -66,6 +70,7 @@ struct Digest {
     held: BTreeMap<SubjectId, (SealedHold, DateTime<Utc>)>,
     cancelled: Vec<(SubjectId, DeletionId, DateTime<Utc>)>,
     paused: BTreeMap<(SubjectId, DeletionId), Pause>,
+    roles: BTreeMap<(SubjectId, String), bool>,
     released: Vec<(String, u32)>,
 }
 
@@ -98,6 +103,7 @@ impl Digest {
                 Entry::Paused { subject, request, paused_until, grace_ends_at, at } => {
                     digest.paused.insert((subject, request), Pause { paused_until, grace_ends_at, at });
                 }
+                Entry::StaffRole { subject, role, given, .. } => drop(digest.roles.insert((subject, role), given)),
                 Entry::Released { period, revision, .. } => digest.released.push((period, revision)),
             }
         }
@@ -146,6 +152,10 @@ pub async fn replay(app: &App) -> Result<Replayed, AppError> {
         let command = move || if restricted { RestrictionCommand::Set } else { RestrictionCommand::Lift };
         let again = repeat::<Restriction>(app, "restrict_again", subject, subject.to_string(), at, &command);
         replayed.restricted += again.await?;
+    }
+    for ((subject, role), _) in digest.roles.into_iter().filter(|(_, given)| !given) {
+        let Some(role) = Role::parse(&role) else { continue };
+        replayed.roles += unless_gone(staff::take(app, subject, Some(role)).await.map(|taken| taken.roles.len()))?;
     }
     for (period, revision) in digest.released {
         let Ok(period) = period.parse() else { continue };

@@ -34,7 +34,8 @@ use crate::{
 enum Cause {
     /// The person asked for it, and a letter says that it is done.
     Request,
-    /// The ledger says that the person was erased before, or the drill made the person: no letter is sent.
+    /// Nobody asked just now: the ledger says that the person was erased before, the drill made the person, or the
+    /// person was a member of staff. No letter is sent.
     Repetition,
 }
 
@@ -63,12 +64,17 @@ pub(crate) async fn erase(app: &App, ctx: &Ctx, deletion: DeletionId) -> Result<
     }
 }
 
-/// Erases a person whom the drill made, in the same transaction as everybody else, at once and without a letter.
-pub async fn by_drill(app: &App, subject: SubjectId) -> Result<(), AppError> {
+/// Erases a person whom the drill made or who was a member of staff, in the same transaction as everybody else, at once
+/// and without a letter. Returns whether the person is erased: a legal hold keeps them.
+pub async fn at_once(app: &App, subject: SubjectId) -> Result<bool, AppError> {
     let (ctx, request) = (&Ctx::job(app.clock.clone(), subject), DeletionId::random());
     app.ledger.append(Entry::Erasing { subject, request, at: ctx.now() }).await?;
-    erase_subject(app, ctx, request, Cause::Repetition).await?;
-    finish(app, ctx).await.map(drop)
+    if erase_subject(app, ctx, request, Cause::Repetition).await? == Attempt::Refused {
+        app.ledger.append(Entry::NotErased { subject, at: ctx.now() }).await?;
+        return Ok(false);
+    }
+    finish(app, ctx).await?;
+    Ok(true)
 }
 
 /// Erases a person whom a restored backup brought back; returns whether the person was there.
