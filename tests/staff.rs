@@ -108,7 +108,7 @@ async fn the_account_of_former_staff_can_be_erased_if_it_holds_nothing_else() {
     assert!(staff::erase(&world.app, CARLA).await.expect("erased"));
     assert_eq!(rows_of(&world.superuser().await, subject).await, Vec::<String>::new());
     assert!(matches!(staff::remove(&world.app, CARLA, None).await, Err(AppError::NotFound("account"))));
-    problem(world.get(&carla, "/v1/auth/me").await, StatusCode::UNAUTHORIZED, "signed-out").await;
+    problem(world.get(&carla, "/v1/auth/me").await, StatusCode::UNAUTHORIZED, "erased").await;
     assert!(world.app.ledger.unfinished().await.expect("read").is_empty());
 }
 

@@ -260,6 +260,9 @@ impl ServeArgs {
                     witnesses: self.log.witnesses()?,
                     alerts: self.alerts.alerts()?,
                     log_origin: self.log.log_origin,
+                    requests_per_client: self.requests.requests_per_client,
+                    requests_per_account: self.requests.requests_per_account,
+                    origins: self.requests.cors_origin,
                     ..home.settings()
                 };
                 let app = home.open_with(&settings).await?;

@@ -98,9 +98,9 @@ fn added(Added { subject, is_new, given }: Added, role: Role) -> (String, Value)
 fn listed(members: &[Member]) -> (String, Value) {
     let line = |Member { email, row }: &Member| {
         let seen = row.signed_in_at.map_or_else(|| "never".to_owned(), |at| format!("{at:?}"));
-        format!("{}: {email}, {}, signed in last {seen}", row.subject, row.role)
+        format!("{}: {email}, {}, signed in last {seen}", row.subject, row.role.as_str())
     };
-    let object = |Member { email, row }: &Member| json!({ "subject_id": row.subject, "email": email, "role": row.role, "signed_in_at": row.signed_in_at });
+    let object = |Member { email, row }: &Member| json!({ "subject_id": row.subject, "email": email, "role": row.role.as_str(), "signed_in_at": row.signed_in_at });
     let lines: Vec<String> = members.iter().map(line).collect();
     let told = if lines.is_empty() { "nobody has a staff role".to_owned() } else { lines.join("\n") };
     (told, json!({ "staff": members.iter().map(object).collect::<Vec<_>>() }))

@@ -336,8 +336,11 @@ pub async fn catch_all(error: Error) -> Response {
         status if status.is_client_error() => problem_type::MALFORMED,
         _ => problem_type::FAILED,
     };
+    // Nothing has a name in a path that is not of its form.
+    if error.downcast_ref::<ParsePathError>().is_some() {
+        return Refusal::of(problem_type::MISSING).into_response();
+    }
     let parameter = error.downcast_ref::<ParseParamError>().map(|error| error.name);
-    let parameter = parameter.or_else(|| error.downcast_ref::<ParsePathError>().map(|error| error.name));
     if parameter.is_none() && status.is_server_error() {
         tracing::error!(%error, "a request failed");
     }
