@@ -331,7 +331,7 @@ async fn a_flag_beats_a_variable_a_variable_the_file_and_the_file_the_default() 
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let told = refused(&[], &variables[..1]);
-    assert!(told.contains("`export-store` needs `s3-credentials` beside it"), "{told}");
+    assert!(told.contains("--export-store needs --s3-credentials beside it"), "{told}");
     let told = refused(&[], &[("LETHE_LISTEN", "nowhere")]);
     assert!(told.contains("nowhere") && told.contains("--listen"), "{told}");
     fs::write(&file, "grace = 60\n\nlisen = \"127.0.0.1:1\"\n").expect("written");
@@ -339,6 +339,10 @@ async fn a_flag_beats_a_variable_a_variable_the_file_and_the_file_the_default() 
     assert!(told.contains(&format!("{config}:3: there is no setting `lisen`")), "{told}");
     let told = refused(&["--config", "/nowhere/lethe.toml"], &[]);
     assert!(told.contains("/nowhere/lethe.toml: No such file"), "{told}");
+
+    // A secret in a setting is refused, and not repeated.
+    let told = text(&checked(&["--database", "postgresql://lethe:geheim@db/lethe"], &[]));
+    assert!(told.contains("must not hold a password") && !told.contains("geheim"), "{told}");
 
     let help = text(&run(&["serve", "--help"]));
     assert!(help.contains("[env: LETHE_LISTEN]") && help.contains("[env: LETHE_CONFIG]"), "{help}");

@@ -370,7 +370,7 @@ fn what_the_command_line_may_not_say_is_refused_before_anything_starts() {
         (vec!["--smtp", "smtp+plain://mail.example"], "loopback"),
         (vec!["--smtp", "smtp://relay@mail.example", "--smtp-password-file", &open], "mode must be 0600"),
         (vec!["--smtp", "mail.example"], "--smtp must look like"),
-        (vec!["--smtp-ca", &open], "`smtp-ca` needs `smtp`"),
+        (vec!["--smtp-ca", &open], "--smtp-ca needs --smtp beside it"),
     ] {
         let mut all = vec!["serve", "--data", &data, "--listen", "127.0.0.1:0"];
         all.extend(arguments);

@@ -68,6 +68,11 @@ impl HomeArgs {
         Ok(Home { folder, store, vault: Arc::new(Vault::new(ring)), password })
     }
 
+    /// Refuses a connection string that can't be used, for instance because a password is in it.
+    pub(crate) fn check(&self) -> Result<(), HomeError> {
+        self.database.as_deref().map(Database::parse).transpose().map(drop)
+    }
+
     /// Runs `work` on the opened database, and stops our own cluster afterwards, also when `work` failed.
     pub(crate) async fn on_store(
         &self,

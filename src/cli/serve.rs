@@ -235,6 +235,7 @@ impl ServeArgs {
     pub async fn run(self, output: Output) -> Result<(), ServerError> {
         let relay = self.relay()?;
         if self.check_config {
+            self.home.check()?;
             self.log.witnesses()?;
             self.alerts.alerts()?;
             return Ok(output.say(settings::lines(&self.settings), settings::object(&self.settings))?);

@@ -48,7 +48,7 @@ pub(super) fn read(command: &Command, file: Option<&Path>) -> (ArgMatches, Vec<S
     let matches = with_file(command.clone(), &file).get_matches();
     let serve = matches.subcommand_matches("serve").expect("the same arguments name the same command");
     if let Some((one, other)) = NEEDS.iter().find(|(one, other)| serve.contains_id(one) && !serve.contains_id(other)) {
-        wrong(format!("`{}` needs `{}` beside it", one.replace('_', "-"), other.replace('_', "-")));
+        wrong(format!("--{} needs --{} beside it", one.replace('_', "-"), other.replace('_', "-")));
     }
     let settings = list(serve_of(command), serve, &file);
     (matches, settings)

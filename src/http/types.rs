@@ -156,7 +156,7 @@ impl<C: Choice> ParseFromParameter for OneOf<C> {
     }
 }
 
-/// One value of an event: a text, a number, a truth value, or nothing.
+/// One value of an event: a text, a number or a truth value.
 #[derive(Clone, Debug)]
 pub struct Scalar(pub Value);
 
@@ -197,7 +197,7 @@ macro_rules! json_value {
 json_value!(
     Scalar,
     MetaSchema {
-        any_of: ["string", "number", "boolean", "null"]
+        any_of: ["string", "number", "boolean"]
             .map(|kind| MetaSchemaRef::Inline(Box::new(MetaSchema::new(kind))))
             .into(),
         ..MetaSchema::ANY

@@ -31,7 +31,6 @@ from lethe_client.api.work_days import work_day_delete_all, work_day_list, work_
 from lethe_client.models import (
     AccountAnswer,
     AccountPatch,
-    Action,
     AuditLogAnswer,
     BatchAnswer,
     CodeRequest,
@@ -215,7 +214,7 @@ def audit(me):
     granted = next(entry for entry in log.entries if entry.action == "consent.granted")
     assert granted.details["purpose"] == "work_hours" and granted.ip_address == "127.0.0.1", granted
     since = log.entries[0].timestamp - datetime.timedelta(days=1)
-    page = expect(audit_list.sync_detailed(client=me, action=Action.RECORD, from_=since, limit=3), 200, AuditLogAnswer)
+    page = expect(audit_list.sync_detailed(client=me, action="record", from_=since, limit=3), 200, AuditLogAnswer)
     assert len(page.entries) == 3 and page.next_cursor is not UNSET, page
     assert all(entry.action.startswith("record.") for entry in page.entries), page
     rest = audit_list.sync_detailed(client=me, action="record", cursor=page.next_cursor)

@@ -78,6 +78,7 @@ pub struct AuditLogAnswer {
 fn leaves(value: &Value, into: &mut BTreeMap<String, Scalar>) {
     for (name, value) in value.as_object().into_iter().flatten().filter(|(name, _)| *name != "sealed") {
         let scalar = match value {
+            Value::Null => continue,
             Value::Object(_) => {
                 leaves(value, into);
                 continue;
