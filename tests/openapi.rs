@@ -139,6 +139,7 @@ fn formats_media_types_and_references_are_those_that_generators_know() {
         "application/json",
         "application/merge-patch+json",
         "application/ld+json",
+        "application/octet-stream",
         "application/problem+json",
         "application/zip",
         "text/csv",

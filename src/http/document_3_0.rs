@@ -12,8 +12,8 @@ const JSON: &str = "application/json";
 const PROBLEMS: [&str; 2] = ["4XX", "5XX"];
 /// The words of a schema that hold a list of schemas.
 const LISTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
-/// Every word of a schema object (OpenAPI 3.0.3, 4.7.24).
-const SCHEMA_WORDS: [&str; 36] = [
+/// Every word of a schema object (OpenAPI 3.0.3, 4.7.24) but `not`: without `null` our rules between fields can't be said.
+const SCHEMA_WORDS: [&str; 35] = [
     "$ref",
     "additionalProperties",
     "allOf",
@@ -38,7 +38,6 @@ const SCHEMA_WORDS: [&str; 36] = [
     "minProperties",
     "minimum",
     "multipleOf",
-    "not",
     "nullable",
     "oneOf",
     "pattern",
@@ -165,7 +164,7 @@ fn convert_schema(schema: &mut Value) {
     for (_, property) in words.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
         convert_schema(property);
     }
-    for inner in ["additionalProperties", "items", "not"] {
+    for inner in ["additionalProperties", "items"] {
         words.get_mut(inner).into_iter().for_each(convert_schema);
     }
 }

@@ -105,6 +105,9 @@ pub struct JsonFile(FileStream);
 /// An export as a zip of tables.
 pub struct ZipFile(FileStream);
 
+/// A part of an export, which by itself is no document of any format.
+pub struct FilePart(FileStream);
+
 /// An export in its format.
 #[derive(ResponseContent)]
 pub enum FileContent {
@@ -125,6 +128,20 @@ impl Payload for ZipFile {
 
     fn schema_ref() -> MetaSchemaRef {
         MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary")))
+    }
+}
+
+impl Payload for FilePart {
+    const CONTENT_TYPE: &'static str = "application/octet-stream";
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary")))
+    }
+}
+
+impl IntoResponse for FilePart {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(Self::CONTENT_TYPE).body(poem::Body::from_bytes_stream(self.0))
     }
 }
 
@@ -163,7 +180,7 @@ pub enum Download {
     /// The range that was asked for.
     #[oai(status = 206)]
     Part(
-        FileContent,
+        FilePart,
         /// The file's tag.
         #[oai(header = "ETag")]
         String,
@@ -189,18 +206,16 @@ pub enum Download {
 impl Download {
     /// The file, or a part of it.
     pub fn of(file: &ExportFile, span: Option<Range<u64>>, stream: FileStream) -> Self {
+        let (tag, name) = (tag(file), format!("attachment; filename=\"{}\"", file.name));
+        if let Some(span) = span {
+            let range = format!("bytes {}-{}/{}", span.start, span.end - 1, file.size);
+            return Self::Part(FilePart(stream), tag, span.end - span.start, name, range);
+        }
         let body = match file.format {
             ExportFormat::Json => FileContent::Json(JsonFile(stream)),
             ExportFormat::Csv => FileContent::Zip(ZipFile(stream)),
         };
-        let (tag, name) = (tag(file), format!("attachment; filename=\"{}\"", file.name));
-        match span {
-            None => Self::Whole(body, tag, file.size, name, "bytes".to_owned()),
-            Some(span) => {
-                let range = format!("bytes {}-{}/{}", span.start, span.end - 1, file.size);
-                Self::Part(body, tag, span.end - span.start, name, range)
-            }
-        }
+        Self::Whole(body, tag, file.size, name, "bytes".to_owned())
     }
 
     /// The answer that the caller has the file already.
