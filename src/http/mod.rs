@@ -16,6 +16,7 @@ pub(crate) mod operation;
 mod problem;
 mod problem_page;
 mod problem_type;
+mod rate_limit;
 pub(crate) mod records;
 mod repeatable;
 pub(crate) mod request;

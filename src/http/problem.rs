@@ -23,7 +23,7 @@ use crate::{
     app::{AppError, Passing},
     http::{
         problem_type::{self, ProblemKind},
-        request::limit,
+        rate_limit,
         types::one_value,
     },
 };
@@ -282,7 +282,7 @@ impl From<AppError> for Refusal {
             AppError::InFlight => Self::of(problem_type::IN_FLIGHT),
             AppError::Limited { retry_after_s, left } => {
                 let mut refusal = Self::of(problem_type::LIMITED).retry_after(retry_after_s);
-                refusal.fields.extend(left.iter().flat_map(limit::fields));
+                refusal.fields.extend(left.iter().flat_map(rate_limit::fields));
                 refusal
             }
             error @ (AppError::Db(_)

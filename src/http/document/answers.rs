@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::http::{document::operations, problem::PROBLEM_JSON, request::limit::is_limited};
+use crate::http::{document::parts::operations, problem::PROBLEM_JSON, request::limit::is_limited};
 
 /// The refusals of each operation that do not follow from its form, by the operation's id.
 const REFUSALS: &str = include_str!("../../../openapi/refusals.json");

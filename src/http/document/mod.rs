@@ -6,12 +6,15 @@
 //! operation's answers (`answers.rs`); and the examples of `openapi/examples.json`.
 
 mod answers;
+mod parts;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+use parts::{operations, reached};
 
 use crate::http::request::{contract::references, text::FORMATS as OWN_FORMATS};
 
@@ -102,25 +105,6 @@ fn name_reference(schema: &mut Map<String, Value>) {
             |part: &Value| part.as_object().is_some_and(|part| part.keys().all(|key| key == "description"));
         parts.retain(|part| !(described && says_nothing(part)));
     }
-}
-
-/// The operations of the document, each with its path and its method.
-fn operations(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mut Map<String, Value>)> {
-    let paths = document["paths"].as_object_mut().into_iter().flatten();
-    paths.flat_map(|(path, methods)| {
-        let methods = methods.as_object_mut().into_iter().flatten();
-        methods.filter_map(|(method, operation)| Some((path.as_str(), method.as_str(), operation.as_object_mut()?)))
-    })
-}
-
-/// The names of all schemas that a part of the document refers to, also through other schemas.
-fn reached(document: &Value, mut waiting: BTreeSet<String>) -> BTreeSet<String> {
-    let mut seen = BTreeSet::new();
-    while let Some(name) = waiting.pop_first() {
-        waiting.extend(references(&document["components"]["schemas"][&name]).difference(&seen).cloned());
-        seen.insert(name);
-    }
-    seen
 }
 
 /// Gives each object that stands in requests and in answers a second schema for answers, because requests are closed and
@@ -237,5 +221,39 @@ mod tests {
             made["components"]["schemas"]["Person"]["properties"]["role"],
             json!({ "allOf": [{ "$ref": "#/components/schemas/Role" }], "description": "The role." })
         );
+    }
+
+    #[test]
+    fn objects_of_requests_are_closed_and_those_of_answers_open() {
+        let schema =
+            |name: &str| json!({ "content": { "application/json; charset=utf-8": { "schema": { "$ref": name } } } });
+        let made = correct(&json!({
+            "paths": { "/days": { "post": {
+                "requestBody": schema("#/components/schemas/Batch"),
+                "responses": { "200": schema("#/components/schemas/Answer") },
+            } } },
+            "components": { "schemas": {
+                "Batch": { "type": "object", "properties": { "days": { "items": { "$ref": "#/components/schemas/Day" } } } },
+                "Day": { "type": "object", "required": ["date"], "properties": {
+                    "date": { "type": "string" },
+                    "hours": { "type": "number" },
+                    "source": { "$ref": "#/components/schemas/Source" },
+                } },
+                "Source": { "type": "string" },
+                "Answer": { "type": "object" },
+            } },
+        })
+        .to_string());
+        let schemas = &made["components"]["schemas"];
+        for (name, closed) in [("Batch", true), ("Day", true), ("Source", false), ("Answer", false)] {
+            assert_eq!(schemas[name]["additionalProperties"] == json!(false), closed, "{name}");
+        }
+        let day = &schemas["Day"]["properties"];
+        assert_eq!(day["date"], json!({ "type": "string", "maxLength": 1024, "pattern": domain::schema::PLAIN }));
+        assert_eq!(day["hours"]["type"], json!(["number", "null"]));
+        let source = json!([{ "$ref": "#/components/schemas/Source" }, { "type": "null" }]);
+        assert_eq!(day["source"]["anyOf"], source);
+        let answer = &made["paths"]["/days"]["post"]["responses"]["200"]["content"];
+        assert_eq!(answer["application/json"]["schema"]["$ref"], "#/components/schemas/Answer");
     }
 }

@@ -7,7 +7,7 @@ use domain::schema::PLAIN;
 use serde_json::{Map, Value, json};
 
 use crate::http::{
-    document::{operations, reached},
+    document::parts::{operations, reached},
     request::{contract::references, patch::MERGE_PATCH},
 };
 
@@ -92,45 +92,5 @@ fn allow_null(schema: &mut Value) {
     let reference = described.or_else(|| Some(json!({ "$ref": fields.remove("$ref")? })));
     if let Some(reference) = reference {
         fields.insert("anyOf".to_owned(), json!([reference, { "type": "null" }]));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::document::correct;
-
-    #[test]
-    fn objects_of_requests_are_closed_and_those_of_answers_open() {
-        let schema =
-            |name: &str| json!({ "content": { "application/json; charset=utf-8": { "schema": { "$ref": name } } } });
-        let made = correct(&json!({
-            "paths": { "/days": { "post": {
-                "requestBody": schema("#/components/schemas/Batch"),
-                "responses": { "200": schema("#/components/schemas/Answer") },
-            } } },
-            "components": { "schemas": {
-                "Batch": { "type": "object", "properties": { "days": { "items": { "$ref": "#/components/schemas/Day" } } } },
-                "Day": { "type": "object", "required": ["date"], "properties": {
-                    "date": { "type": "string" },
-                    "hours": { "type": "number" },
-                    "source": { "$ref": "#/components/schemas/Source" },
-                } },
-                "Source": { "type": "string" },
-                "Answer": { "type": "object" },
-            } },
-        })
-        .to_string());
-        let schemas = &made["components"]["schemas"];
-        for (name, closed) in [("Batch", true), ("Day", true), ("Source", false), ("Answer", false)] {
-            assert_eq!(schemas[name]["additionalProperties"] == json!(false), closed, "{name}");
-        }
-        let day = &schemas["Day"]["properties"];
-        assert_eq!(day["date"], json!({ "type": "string", "maxLength": TEXT, "pattern": PLAIN }));
-        assert_eq!(day["hours"]["type"], json!(["number", "null"]));
-        let source = json!([{ "$ref": "#/components/schemas/Source" }, { "type": "null" }]);
-        assert_eq!(day["source"]["anyOf"], source);
-        let answer = &made["paths"]["/days"]["post"]["responses"]["200"]["content"];
-        assert_eq!(answer["application/json"]["schema"]["$ref"], "#/components/schemas/Answer");
     }
 }
