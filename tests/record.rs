@@ -400,7 +400,7 @@ async fn kinds_that_are_not_there_and_parameters_of_the_wrong_form_are_refused()
     }
     for method in [Method::GET, Method::DELETE] {
         let answer = call(&world, &anna, method, "work_day/not-an-id", None).await;
-        problem(answer, StatusCode::BAD_REQUEST, "malformed").await;
+        problem(answer, StatusCode::NOT_FOUND, "missing").await;
     }
     let answer = call(&world, &anna, Method::PUT, "kinds", Some(&body)).await;
     problem(answer, StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed").await;

@@ -36,6 +36,7 @@ struct Examples {
 /// Panics if the framework's text is not JSON.
 pub fn document(service_spec: &str) -> String {
     let mut document = correct(service_spec);
+    requests::add_rules(&mut document);
     answers::complete(&mut document);
     add_examples(&mut document);
     let mut text = serde_json::to_string_pretty(&document).expect("a document can be written as JSON");

@@ -20,16 +20,20 @@ const LIST: usize = 100;
 /// could not name the field that is wrong.
 const RULES: &str = include_str!("../../../openapi/rules.json");
 
-/// Says of every object in a request what the server enforces.
+/// Adds the rules between fields.
 ///
 /// # Panics
 /// Panics if a rule belongs to no schema.
-pub fn complete(document: &mut Value) {
+pub fn add_rules(document: &mut Value) {
     let rules: BTreeMap<String, Map<String, Value>> = serde_json::from_str(RULES).expect("the rules are JSON");
     for (name, rule) in rules {
         let schema = document["components"]["schemas"][&name].as_object_mut();
         schema.unwrap_or_else(|| panic!("no schema is named {name}")).extend(rule);
     }
+}
+
+/// Says of every object in a request what the server enforces.
+pub fn complete(document: &mut Value) {
     let (mut plain, mut patches) = (BTreeSet::new(), BTreeSet::new());
     for (_, _, operation) in operations(document) {
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten();

@@ -141,6 +141,7 @@ mod tests {
     #[test]
     fn a_target_is_text_and_says_each_thing_once() {
         let (unreadable, wrong) = (Some(StatusCode::BAD_REQUEST), Some(StatusCode::UNPROCESSABLE_ENTITY));
+        let missing = Some(StatusCode::NOT_FOUND);
         for (target, expected) in [
             ("/v1/analytics/by-hospital?hospital_id=%00", wrong),
             ("/v1/analytics/by-hospital?hospital_id=a%0Ab", wrong),
@@ -149,10 +150,10 @@ mod tests {
             ("/v1/analytics/by-hospital?hospital_id=a&hospital_id=a", unreadable),
             ("/v1/analytics/by-hospital?hospital_id=a&hospital%5Fid=b", unreadable),
             ("/v1/analytics/by-hospital?%00=a", wrong),
-            ("/v1/records/%00", wrong),
+            ("/v1/records/%00", missing),
             ("/v1/log/consistency", wrong),
             ("/v1/log/consistency?from=3", None),
-            ("/v1/records/%FF", unreadable),
+            ("/v1/records/%FF", missing),
             ("/v1/records/kinds?a=1&b=1", wrong),
             ("/v1/analytics/by-hospital?hospital_id=%C3%A9+%F0%9F%98%80", None),
             ("/v1/analytics/by-state?format=xml&state=XX&suppressed=1", wrong),
