@@ -3,7 +3,7 @@
 //!
 //! Most refusals follow from the form of an operation: whether it has a body, conditions, or a limit, whether somebody
 //! has to be signed in. The others are listed in `openapi/refusals.json`: 403 where a role or a suspension bars it, 409
-//! where a rule does, and 401 and 404 that no form tells of. `tests/answers.rs` compares the list with what the server
+//! where a rule or a key in use does, and 401 and 404 that no form tells of. `tests/answers.rs` compares the list with what the server
 //! answers.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,10 +137,9 @@ fn of_form(operation: &Map<String, Value>) -> Vec<u16> {
     let of_body: &[u16] = if operation.contains_key("requestBody") { &[408, 413, 415] } else { &[] };
     let of_condition: &[u16] = if has("If-Match") { &[412] } else { &[] };
     let of_range: &[u16] = if has("Range") { &[416] } else { &[] };
-    let of_key: &[u16] = if has("Idempotency-Key") { &[409] } else { &[] };
     let is_open = operation.get("security").is_none_or(|needed| *needed == json!([]));
     let of_caller: &[u16] = if is_open { &[] } else { &[401] };
-    [&[400, 422, 500, 503], of_body, of_condition, of_range, of_key, of_caller].concat()
+    [&[400, 422, 500, 503], of_body, of_condition, of_range, of_caller].concat()
 }
 
 fn parameters(operation: &Map<String, Value>) -> impl Iterator<Item = &Value> {
@@ -221,8 +220,7 @@ mod tests {
         let changed = json!({ "requestBody": {}, "parameters": [{ "name": "If-Match" }] });
         assert_eq!(of(changed), [400, 422, 500, 503, 408, 413, 415, 412]);
         assert_eq!(of(json!({ "parameters": [{ "name": "Range" }] })), [400, 422, 500, 503, 416]);
-        let once = json!({ "security": [{ "bearer": [] }], "parameters": [{ "name": "Idempotency-Key" }] });
-        assert_eq!(of(once), [400, 422, 500, 503, 409, 401]);
+        assert_eq!(of(json!({ "security": [{ "bearer": [] }] })), [400, 422, 500, 503, 401]);
     }
 
     #[test]
