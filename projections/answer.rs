@@ -40,13 +40,14 @@ pub fn answer_get(subject: SubjectId, key_hash: [u8; 32]) -> Query {
 }
 
 /// Removes an expired answer, so that its key can be used again.
-pub fn answer_forget(subject: SubjectId, key_hash: [u8; 32]) -> Query {
+pub fn answer_forget(subject: SubjectId, key_hash: [u8; 32], now: DateTime<Utc>) -> Query {
     Query::new(
         "-- answer_forget
-        DELETE FROM read.answers WHERE subject_id = $1 AND key_hash = $2",
+        DELETE FROM read.answers WHERE subject_id = $1 AND key_hash = $2 AND expires_at <= $3",
     )
     .bind(subject.0)
     .bind(key_hash.to_vec())
+    .bind(now)
 }
 
 /// Removes all of a person's answers.

@@ -1,7 +1,9 @@
 //! Pages of lists.
 //!
 //! A page begins behind the place of a row in the order of its list, and never behind a number of rows. So a row that is
-//! added meanwhile neither repeats nor hides another one, and the last page costs no more than the first.
+//! added meanwhile neither repeats nor hides another one. A row that changes meanwhile moves to the front of a list that
+//! has the newest change first, and whoever is past the front sees it with the next look. The last page costs no more
+//! than the first, but for lists that have to be read whole ([`Page::choose`]).
 
 use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
@@ -73,7 +75,7 @@ impl TryFrom<i64> for Moment {
 
     fn try_from(micros: i64) -> Result<Self, Self::Error> {
         let time = DateTime::from_timestamp_micros(micros).filter(|time| (1970..=9999).contains(&time.year()));
-        time.map(Self).ok_or("is a time of no list")
+        time.map(Self).ok_or("is no time that a list of ours has")
     }
 }
 

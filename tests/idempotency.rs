@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use poem::http::StatusCode;
+use poem::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    documented::{Documented, operations},
     operations::{Call, Stage},
     steps::{Answer, state_of, subject_of},
 };
@@ -53,36 +54,21 @@ fn another(operation: &str, body: &Value) -> Value {
     body
 }
 
-/// The operations of the document: id, method, and what the document says.
-fn operations() -> Vec<(String, String, Value)> {
-    let document: Value = serde_json::from_str(&lethe::http::document()).expect("JSON");
-    let paths = document["paths"].as_object().expect("paths").values().cloned().collect::<Vec<_>>();
-    let of_path = |path: Value| path.as_object().expect("methods").clone().into_iter();
-    let named = |(method, operation): (String, Value)| {
-        (operation["operationId"].as_str().expect("an id").to_owned(), method, operation)
-    };
-    paths.into_iter().flat_map(of_path).map(named).collect()
-}
-
-fn takes_a_key(operation: &Value) -> bool {
-    operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["name"] == FIELD)
-}
-
 #[test]
 fn each_post_takes_a_key_or_is_named_with_a_reason() {
     let (mut without, mut documented) = (BTreeSet::new(), 0);
-    for (id, method, operation) in operations() {
-        let takes = takes_a_key(&operation);
-        if method == "post" && !takes {
-            without.insert(id.clone());
+    for operation in operations() {
+        let (id, takes) = (operation.id, operation.has_parameter(FIELD));
+        if operation.method == Method::POST && !takes {
+            without.insert(id);
         }
-        for (status, response) in operation["responses"].as_object().expect("responses") {
+        for (status, response) in operation.says["responses"].as_object().expect("responses") {
             let says = response["headers"].get("Idempotency-Replayed").is_some();
             assert_eq!(says, takes && status.starts_with('2'), "{id} {status}");
             documented += usize::from(says);
         }
     }
-    let named: BTreeSet<String> = WITHOUT.iter().map(|(id, _)| (*id).to_owned()).collect();
+    let named: BTreeSet<&str> = WITHOUT.iter().map(|(id, _)| *id).collect();
     assert_eq!(without, named, "the operations by POST without a key");
     assert!(documented >= 12, "{documented} answers are documented");
 }
@@ -100,9 +86,9 @@ async fn state(stage: &Stage) -> (String, i64) {
 async fn each_operation_with_a_key_is_done_once_and_answers_a_repeated_request_as_the_first() {
     let stage = Stage::new().await;
     let mut tried = 0;
-    for (id, ..) in operations().into_iter().filter(|(.., operation)| takes_a_key(operation)) {
+    for Documented { id, .. } in operations().filter(|operation| operation.has_parameter(FIELD)) {
         let person = stage.newcomer().await;
-        let call = stage.prepare(&person, &id).await.unwrap_or_else(|| panic!("{id} has no call"));
+        let call = stage.prepare(&person, id).await.unwrap_or_else(|| panic!("{id} has no call"));
         let send =
             async |call: &Call, key: &str| Answer::of(stage.send_with(&person, call, &[(FIELD, key)]).await).await;
         let first = send(&call, "k-1").await;

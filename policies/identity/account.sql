@@ -3,7 +3,8 @@
 GRANT USAGE ON SCHEMA auth TO lethe_api, lethe_system;
 GRANT USAGE ON SCHEMA read TO lethe_api, lethe_system;
 
--- The account's public id, its addresses, its staff roles. The system gives a role; the system's ticket for one person takes it.
+-- The account's public id, its addresses, its staff roles. `lethe_system` gives a role; `lethe_api` takes it, under a ticket of the
+-- system for that person.
 GRANT SELECT, INSERT ON auth.users, auth.addresses, read.accounts TO lethe_api;
 GRANT DELETE ON auth.addresses TO lethe_api;
 GRANT SELECT, DELETE ON auth.staff_roles TO lethe_api;

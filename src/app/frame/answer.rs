@@ -1,9 +1,10 @@
 //! Repeated requests: for 24 hours, a request with an `Idempotency-Key` gets the answer of the first request with that
 //! key.
 //!
-//! The answer is stored in the transaction that did what it says, or not at all. It is found by a keyed hash and sealed,
-//! both under keys of who asked: the person whose transaction it is, or a member of staff. A member of staff acts under
-//! a ticket of somebody else or of nobody, which then also opens the one answer whose hash it shows.
+//! The answer is stored in the transaction that did what it says, or not at all. Whoever asked owns it: its hash is made,
+//! and its text is sealed, with keys of the owner. A person acts under a ticket of their own, which opens all their
+//! answers. A member of staff acts under a ticket of somebody else or of nobody; such a ticket names the hash of one
+//! answer, and opens that one besides.
 
 use std::sync::Arc;
 
@@ -104,12 +105,16 @@ impl<'a> Claim<'a> {
         Fut: Future<Output = Result<T, AppError>>,
     {
         let ring = work.app.vault.ring();
-        let keys = self.staff.as_deref().or(own).expect("who has no transaction of their own is a member of staff");
+        let keys = self
+            .staff
+            .as_deref()
+            .or(own)
+            .expect("a transaction without keys of a person is a member of staff's, whose claim has keys");
         if let Some(answer) = self.replay(work.ctx, ring, keys, stored)? {
             return Ok(answer);
         }
         if !stored.is_empty() {
-            work.queue(answer_forget(self.owner, self.hash));
+            work.queue(answer_forget(self.owner, self.hash, work.ctx.now()));
         }
         let answer = Once::now(work.ctx, decide().await?);
         work.flush();

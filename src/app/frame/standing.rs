@@ -98,7 +98,7 @@ impl Standing {
 
     /// Refuses while processing is restricted (GDPR Art. 18): restricted data is stored, and nothing else is done with
     /// it.
-    pub(crate) fn require_unrestricted(&self) -> Result<(), AppError> {
+    pub(super) fn require_unrestricted(&self) -> Result<(), AppError> {
         if self.restricted { Err(AppError::Restricted) } else { Ok(()) }
     }
 

@@ -1,8 +1,8 @@
 //! Members of staff. Only the command line makes them, lists them and removes them, never the API; they sign in with a
 //! mailed code like everybody else.
 //!
-//! A removal takes the role and ends the person's sessions. The account stays, so that the log can still be told who
-//! acted. Once nobody needs to know, [`erase`] erases it.
+//! A removal takes the role and ends the person's sessions. The account stays, so that one can still look up who acted.
+//! Once nobody needs to know, [`erase`] erases it.
 
 use context::{Ctx, Role, SubjectId};
 use db::FromRow;
@@ -81,6 +81,9 @@ pub async fn add(app: &App, email: &str, role: Role) -> Result<Added, AppError> 
     if given {
         record_role(app, subject, role).await?;
     }
+    // Also where the person had the role, because the command that gave it may have died before this line. A crash here
+    // makes a restore take a role that was given again, and never keep one that was taken.
+    app.ledger.append(entry(&system_for(app, subject), role, true)).await?;
     Ok(Added { subject, is_new, given })
 }
 
@@ -97,10 +100,7 @@ async fn record_role(app: &App, subject: SubjectId, role: Role) -> Result<(), Ap
     frame::command(app, frame, reads, move |work, _, [newest]| async move {
         account_commands(&work, &newest, [AccountCommand::GiveRole(role.as_str())]).await
     })
-    .await?;
-    // Written after the commit: a crash in between makes a restore take a role too much, never leave one too much.
-    app.ledger.append(entry(ctx, role, true)).await?;
-    Ok(())
+    .await
 }
 
 fn entry(ctx: &Ctx, role: Role, given: bool) -> Entry {

@@ -1,5 +1,5 @@
 //! What follows a restore, before anybody is served: the ledger is carried out again, so that nothing comes back which
-//! was erased, removed, withdrawn or restricted after the backup was taken.
+//! was erased, removed, withdrawn, restricted or taken from staff after the backup was taken.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -204,11 +204,10 @@ pub async fn retry(
     let id = &export.to_string();
     let reads =
         || [export_get(ctx.subject, export), stream_newest(ctx.subject, Export::TYPE, id), export_open(ctx.subject)];
-    let frame = Frame::right("export_retry", ctx).alone();
+    let frame = Frame::right("export_retry", ctx).alone().unrestricted();
     let taken =
         frame::command_once(app, frame, claim, reads, move |work, standing, [found, stream, open]| async move {
             let row = advance(&work, id, (&found, &stream), ExportCommand::Retry).await?;
-            standing.require_unrestricted()?;
             if !open.is_empty() {
                 return Err(AppError::ExportWaits);
             }

@@ -1,6 +1,6 @@
 //! The types of events, and families of them, as a parameter that chooses entries of the log.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet, sync::LazyLock};
 
 use domain::EVENT_TYPES;
 use poem_openapi::{
@@ -16,15 +16,13 @@ pub struct Action(pub String);
 
 impl Action {
     const NAME: &'static str = "Action";
-
-    fn all() -> Vec<&'static str> {
-        let families = EVENT_TYPES.iter().filter_map(|name| Some(name.split_once('.')?.0));
-        let mut all: Vec<&str> = EVENT_TYPES.iter().copied().chain(families).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
 }
+
+/// All types and families, in the order of their names.
+static ALL: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
+    let families = EVENT_TYPES.iter().filter_map(|name| Some(name.split_once('.')?.0));
+    EVENT_TYPES.iter().copied().chain(families).collect()
+});
 
 impl Type for Action {
     const IS_REQUIRED: bool = true;
@@ -41,7 +39,7 @@ impl Type for Action {
     fn register(registry: &mut Registry) {
         registry.create_schema::<Self, _>(Self::NAME.to_owned(), |_| MetaSchema {
             description: Some("A type of event, or a family of them."),
-            enum_items: Self::all().into_iter().map(Value::from).collect(),
+            enum_items: ALL.iter().copied().map(Value::from).collect(),
             ..MetaSchema::new("string")
         });
     }
@@ -49,7 +47,6 @@ impl Type for Action {
 
 impl ParseFromParameter for Action {
     fn parse_from_parameter(text: &str) -> ParseResult<Self> {
-        let known = Self::all().contains(&text);
-        if known { Ok(Self(text.to_owned())) } else { Err(ParseError::custom("is no type of event")) }
+        if ALL.contains(text) { Ok(Self(text.to_owned())) } else { Err(ParseError::custom("is no type of event")) }
     }
 }

@@ -28,7 +28,7 @@ use uuid::Uuid;
 use crate::{
     app::{
         App, AppError,
-        frame::{IdempotentRequest, Once},
+        frame::Once,
         log::access,
         records::{
             opened::OpenRecord,
@@ -280,10 +280,7 @@ impl RecordApi {
     ) -> Result<Repeatable<RecordSubmitted>, Refusal> {
         let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
         let body = kind.normal(body.0.0);
-        let request = key
-            .0
-            .as_deref()
-            .map(|key| IdempotentRequest { key, body: format!("{} {}", kind.name(), body.reveal()).into_bytes() });
+        let request = key.request(&(kind.name(), body.reveal(), &if_match.0, &if_none_match.0));
         let submissions = [Submission { body, expected: Some(conditions.expected()), within: None }];
         let batch = Batch {
             operation: "record_submit",

@@ -259,8 +259,8 @@ impl WorkDayApi {
         let expected = Conditions::read(&if_match, &if_none_match)?.expected();
         let day = body.0.day();
         let days = DayBatch { days: &[(None, day.clone())], expected: Some(expected), faults: Vec::new() };
-        let Once { value: outcomes, replayed, .. } =
-            submit(&app, &caller, "work_day_submit", key.0.as_deref(), days).await?;
+        let request = key.request(&(&day, &if_match.0, &if_none_match.0));
+        let Once { value: outcomes, replayed, .. } = submit(&app, &caller, "work_day_submit", request, days).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
         let answer = Json(WorkDayAnswer::new(outcome.record.0, outcome.submitted_at, outcome.recorded_at, &day));
         let etag = tag(outcome.version);
@@ -289,8 +289,9 @@ impl WorkDayApi {
         let WorkDayBatch { events, places, faults } = body.0;
         let named = |(event, place): (&WorkDayInput, usize)| (Some(format!("events[{place}]")), event.day());
         let days: Vec<_> = events.iter().zip(places).map(named).collect();
+        let request = key.request(&days.iter().map(|(_, day)| day).collect::<Vec<_>>());
         let days = DayBatch { days: &days, expected: None, faults };
-        let outcomes = submit(&app, &caller, "work_day_submit_batch", key.0.as_deref(), days).await?;
+        let outcomes = submit(&app, &caller, "work_day_submit_batch", request, days).await?;
         Ok(Repeatable::of(outcomes, |outcomes, _| {
             let count = |change| {
                 u32::try_from(outcomes.iter().filter(|outcome| outcome.change == change).count()).unwrap_or(u32::MAX)
@@ -357,7 +358,7 @@ async fn submit(
     app: &App,
     caller: &Caller,
     operation: &'static str,
-    key: Option<&str>,
+    request: Option<IdempotentRequest<'_>>,
     DayBatch { days, expected, faults }: DayBatch<'_>,
 ) -> Result<Once<Vec<Submitted>>, Refusal> {
     let submission = |(within, day): &(Option<String>, WorkDay)| Submission {
@@ -366,13 +367,9 @@ async fn submit(
         within: within.clone(),
     };
     let submissions: Vec<Submission> = days.iter().map(submission).collect();
-    let body = || {
-        let days: Vec<&WorkDay> = days.iter().map(|(_, day)| day).collect();
-        serde_json::to_vec(&days).expect("days can be written as JSON")
-    };
     // A request with faults is not stored under its Idempotency-Key, so that the client may correct it and use the key
     // again.
-    let request = key.filter(|_| faults.is_empty()).map(|key| IdempotentRequest { key, body: body() });
+    let request = request.filter(|_| faults.is_empty());
     let batch = Batch { operation, kind: WORK_DAY, submissions: &submissions, today: caller.today(), faults };
     Ok(record::submit(app, caller.ctx(), &batch, request.as_ref()).await?)
 }

@@ -11,7 +11,7 @@ use poem_openapi::{
     registry::{MetaParamIn, MetaSchema, MetaSchemaRef},
 };
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::{
     app::{AppError, frame::IdempotentRequest},
@@ -29,8 +29,9 @@ pub struct IdempotencyKey(pub Option<String>);
 
 impl IdempotencyKey {
     /// The request under its key, if it has one. `asked` is all that must be the same when the key is used again.
-    pub fn request(&self, asked: &Value) -> Option<IdempotentRequest<'_>> {
-        self.0.as_deref().map(|key| IdempotentRequest { key, body: asked.to_string().into_bytes() })
+    pub fn request(&self, asked: &impl Serialize) -> Option<IdempotentRequest<'_>> {
+        let body = || serde_json::to_vec(asked).expect("what is asked can be written as JSON");
+        self.0.as_deref().map(|key| IdempotentRequest { key, body: body() })
     }
 }
 
@@ -67,7 +68,7 @@ fn list(request: &Request, name: &str) -> Result<Option<String>, Refusal> {
 fn key(request: &Request, name: &str) -> Result<Option<String>, Refusal> {
     let key = text(request, name)?;
     if key.as_deref().is_some_and(|key| !(1..=KEY).contains(&key.len()) || key.chars().any(char::is_control)) {
-        return Err(AppError::parameter(name, &format!("must have 1 to {KEY} characters")).into());
+        return Err(AppError::parameter(name, &format!("must be 1 to {KEY} visible characters or blanks")).into());
     }
     Ok(key)
 }
@@ -77,7 +78,9 @@ fn any_text() -> MetaSchema {
 }
 
 fn key_text() -> MetaSchema {
-    MetaSchema { min_length: Some(1), max_length: Some(KEY), ..any_text() }
+    // Blanks at its ends are not a part of a field's value.
+    let visible = Some("^[!-~]([ -~]*[!-~])?$".to_owned());
+    MetaSchema { min_length: Some(1), max_length: Some(KEY), pattern: visible, ..any_text() }
 }
 
 /// Makes a type a parameter of operations, given how it is read and the schema of its value.
