@@ -4,11 +4,7 @@
 //! What was seen is kept in `target/tmp/answers`, a file for each operation and status. After a run of all tests
 //! `cargo xtask test` refuses a document that states a refusal which no test has seen.
 
-use std::{
-    fs,
-    path::Path,
-    sync::{Arc, LazyLock},
-};
+use std::{fs, path::Path, sync::Arc};
 
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
@@ -17,6 +13,7 @@ use poem::{
 use serde_json::{Value, json};
 
 use crate::{
+    documented::{DOCUMENT, Documented, operations, resolved},
     operations::{Call, Stage, Who},
     steps::Answer,
 };
@@ -26,8 +23,6 @@ const SEEN: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/answers");
 /// Faults of the server, which tests do not provoke for every operation, and what a body or a target can be refused
 /// for, which tests of the readers provoke for all operations at once.
 const SEEN_ELSEWHERE: [&str; 8] = ["304", "400", "408", "413", "415", "429", "500", "503"];
-
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&lethe::http::document()).expect("JSON"));
 
 /// The operation of the document that a request calls.
 fn operation(method: &Method, path: &str) -> Option<&'static Value> {
@@ -42,12 +37,6 @@ fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let mut fitting: Vec<_> = DOCUMENT["paths"].as_object()?.iter().filter(|(known, _)| fits(known)).collect();
     fitting.sort_by_key(|(known, _)| known.matches('{').count());
     fitting.first()?.1.get(method.as_str().to_lowercase())
-}
-
-/// What is behind a reference.
-fn resolved(part: &'static Value) -> &'static Value {
-    let target = part["$ref"].as_str().map(|reference| &reference[1..]);
-    target.map_or(part, |pointer| DOCUMENT.pointer(pointer).expect("a reference leads somewhere"))
 }
 
 /// What is wrong with an answer.
@@ -101,28 +90,22 @@ pub async fn compare<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Resp
 async fn who_may_not_call_an_operation_is_told_so() {
     let stage = Stage::new().await;
     let person = stage.newcomer().await;
-    for (path, methods) in DOCUMENT["paths"].as_object().expect("paths") {
-        for (method, operation) in methods.as_object().expect("methods") {
-            let id = operation["operationId"].as_str().expect("an id");
-            let call = Call::plain(method.to_uppercase().parse().expect("a method"), path);
-            let needed = operation["parameters"].as_array().into_iter().flatten();
-            let needed = needed.filter(|parameter| parameter["in"] == "query" && parameter["required"] == true);
-            let call = needed.fold(call, |call, it| call.asking(it["name"].as_str().expect("a name"), "1"));
-            let call = if operation.get("requestBody").is_some() { call.with(&json!({})) } else { call };
-            // A download token may stand in the place of a sign-in.
-            let is_open = operation["security"] == json!([]) || id == "export_download";
-            let answer = Answer::of(stage.send(&person, &call).await).await;
-            assert_eq!(answer.status == StatusCode::UNAUTHORIZED, !is_open, "{id}: {} {}", answer.status, answer.text);
-            // After it nobody would be signed in.
-            if id == "auth_logout" {
-                continue;
-            }
-            let of_person = Answer::of(stage.send(&person, &call.by(Who::Person)).await).await;
-            let is_for_staff = path.starts_with("/v1/admin/") || path.starts_with("/v1/compliance/");
-            assert!(!is_for_staff || of_person.status == StatusCode::FORBIDDEN, "{id}: {}", of_person.status);
-            // What staff may not call is refused with a status that is documented.
-            stage.send(&person, &call.by(Who::Staff)).await;
+    for operation in operations() {
+        let (id, call) = (operation.id, Call::plain(&operation));
+        let call = if operation.says.get("requestBody").is_some() { call.with(&json!({})) } else { call };
+        // A download token may stand in the place of a sign-in.
+        let is_open = operation.says["security"] == json!([]) || id == "export_download";
+        let answer = Answer::of(stage.send(&person, &call).await).await;
+        assert_eq!(answer.status == StatusCode::UNAUTHORIZED, !is_open, "{id}: {} {}", answer.status, answer.text);
+        // After it nobody would be signed in.
+        if id == "auth_logout" {
+            continue;
         }
+        let of_person = Answer::of(stage.send(&person, &call.by(Who::Person)).await).await;
+        let is_for_staff = ["/v1/admin/", "/v1/compliance/"].iter().any(|prefix| operation.path.starts_with(prefix));
+        assert!(!is_for_staff || of_person.status == StatusCode::FORBIDDEN, "{id}: {}", of_person.status);
+        // What staff may not call is refused with a status that is documented.
+        stage.send(&person, &call.by(Who::Staff)).await;
     }
 }
 
@@ -131,16 +114,12 @@ async fn who_may_not_call_an_operation_is_told_so() {
 #[ignore = "it needs a run of all tests before it"]
 fn every_documented_refusal_was_seen() {
     let mut unseen = Vec::new();
-    for methods in DOCUMENT["paths"].as_object().expect("paths").values() {
-        for operation in methods.as_object().expect("methods").values() {
-            let id = operation["operationId"].as_str().expect("an id");
-            let stated = operation["responses"].as_object().expect("responses").keys();
-            let stated = stated.filter(|status| !SEEN_ELSEWHERE.contains(&status.as_str()));
-            // It is answered only while another request with the same key is being answered.
-            let stated = stated.filter(|status| (id, status.as_str()) != ("breach_open", "409"));
-            unseen
-                .extend(stated.map(|status| format!("{id} {status}")).filter(|it| !Path::new(SEEN).join(it).exists()));
-        }
+    for Documented { id, says, .. } in operations() {
+        let stated = says["responses"].as_object().expect("responses").keys();
+        let stated = stated.filter(|status| !SEEN_ELSEWHERE.contains(&status.as_str()));
+        // It is answered only while another request with the same key is being answered.
+        let stated = stated.filter(|status| (id, status.as_str()) != ("breach_open", "409"));
+        unseen.extend(stated.map(|status| format!("{id} {status}")).filter(|it| !Path::new(SEEN).join(it).exists()));
     }
     assert!(unseen.is_empty(), "documented, and seen by no test:\n{}", unseen.join("\n"));
 }

@@ -1,10 +1,11 @@
 //! What the OpenAPI document states of requests is what the server enforces: every bound, pattern, choice and required
 //! field of every body and query is broken once, and the refusal names the field.
 
-use poem::http::{Method, StatusCode};
+use poem::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
+    documented::{Documented, operations, resolved},
     operations::{Call, Stage, Who},
     steps::{Answer, fields},
 };
@@ -12,30 +13,11 @@ use crate::{
 /// A value that breaks a schema in one place, and the field that the refusal has to name.
 type Breach = (Value, String);
 
-fn document() -> Value {
-    serde_json::from_str(&lethe::http::document()).expect("JSON")
-}
-
-/// The operations of the document, each with its path and its method.
-fn operations(document: &Value) -> impl Iterator<Item = (&str, Method, &Value)> {
-    let paths = document["paths"].as_object().expect("paths").iter();
-    paths.flat_map(|(path, operations)| {
-        let operations = operations.as_object().expect("operations").iter();
-        operations.map(move |(method, operation)| {
-            (path.as_str(), method.to_uppercase().parse().expect("a method"), operation)
-        })
-    })
-}
-
 /// The schema behind references and behind the choice between a value and `null`.
-fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
-    let inner =
-        ["allOf", "anyOf"].into_iter().find_map(|word| schema[word].get(0).filter(|_| schema["type"].is_null()));
-    match (inner, schema["$ref"].as_str()) {
-        (Some(inner), _) => resolved(document, inner),
-        (None, Some(name)) => resolved(document, document.pointer(&name[1..]).expect("a schema")),
-        (None, None) => schema,
-    }
+fn inner(schema: &'static Value) -> &'static Value {
+    let schema = resolved(schema);
+    let only = ["allOf", "anyOf"].into_iter().find_map(|word| schema[word].get(0).filter(|_| schema["type"].is_null()));
+    only.map_or(schema, inner)
 }
 
 fn kind(schema: &Value) -> &str {
@@ -63,8 +45,8 @@ fn bad_values(schema: &Value, good: &Value) -> Vec<Value> {
 }
 
 /// Everything that breaks the schema of an object, field by field.
-fn breaches(document: &Value, schema: &Value, good: &Value) -> Vec<Breach> {
-    let schema = resolved(document, schema);
+fn breaches(schema: &'static Value, good: &Value) -> Vec<Breach> {
+    let schema = inner(schema);
     let mut found: Vec<Breach> = Vec::new();
     let mut replace = |name: &str, value: Option<Value>, field: String| {
         let mut body = good.clone();
@@ -79,23 +61,23 @@ fn breaches(document: &Value, schema: &Value, good: &Value) -> Vec<Breach> {
         replace(name, Some(Value::Null), name.to_owned());
     }
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        let (property, empty) = (resolved(document, property), json!({}));
+        let (property, empty) = (inner(property), json!({}));
         let good = good.get(name).unwrap_or(&empty);
         for bad in bad_values(property, good) {
             replace(name, Some(bad), name.clone());
         }
         if kind(property) == "object" {
-            for (inner, field) in breaches(document, property, good) {
+            for (inner, field) in breaches(property, good) {
                 replace(name, Some(inner), format!("{name}.{field}"));
             }
         }
         let Some((items, entry)) = property.get("items").zip(good.get(0)) else { continue };
-        let items = resolved(document, items);
+        let items = inner(items);
         for bad in bad_values(items, entry) {
             replace(name, Some(json!([bad])), format!("{name}[0]"));
         }
         if kind(items) == "object" {
-            for (inner, field) in breaches(document, items, entry) {
+            for (inner, field) in breaches(items, entry) {
                 replace(name, Some(json!([inner])), format!("{name}[0].{field}"));
             }
         }
@@ -118,26 +100,20 @@ async fn complaint(stage: &Stage, person: &crate::support::Person, call: &Call, 
 
 #[tokio::test]
 async fn every_documented_bound_is_enforced_by_its_name() {
-    let (stage, document) = (Stage::new().await, document());
+    let stage = Stage::new().await;
     let (mut sent, mut bodies, mut complaints) = (0, 0, Vec::new());
-    for (path, method, operation) in operations(&document) {
-        let id = operation["operationId"].as_str().expect("an id");
-        let content = &operation["requestBody"]["content"];
+    for documented in operations() {
+        let id = documented.id;
+        let content = &documented.says["requestBody"]["content"];
         let schema = content.as_object().and_then(|content| content.values().next()).map(|it| &it["schema"]);
-        let queried: Vec<&Value> = operation["parameters"].as_array().into_iter().flatten().collect();
-        let queried: Vec<&Value> = queried.into_iter().filter(|parameter| parameter["in"] == "query").collect();
         // The body of an import is a document of its own, and that of a record is checked against its kind.
-        let schema = schema.filter(|schema| resolved(&document, schema)["properties"].is_object());
+        let schema = schema.filter(|schema| inner(schema)["properties"].is_object());
         let person = stage.newcomer().await;
-        let prepared = stage.prepare(&person, id).await;
         // What nobody prepares is about nobody, and takes no body.
-        let needed = queried.iter().filter(|parameter| parameter["required"] == true && prepared.is_none());
-        let needed: Vec<&str> = needed.map(|parameter| parameter["name"].as_str().expect("a name")).collect();
-        let plain = || needed.iter().fold(Call::plain(method, path), |call, name| call.asking(name, "1"));
-        let call = prepared.unwrap_or_else(plain);
+        let call = stage.prepare(&person, id).await.unwrap_or_else(|| Call::plain(&documented));
         assert!(schema.is_none() || call.body().is_object(), "{id} has a body that nobody prepares");
         bodies += usize::from(schema.is_some());
-        for (body, field) in schema.map(|schema| breaches(&document, schema, &call.body())).unwrap_or_default() {
+        for (body, field) in schema.map(|schema| breaches(schema, &call.body())).unwrap_or_default() {
             sent += 1;
             let complaint = complaint(&stage, &person, &call.with(&body), &field).await;
             complaints.extend(complaint.map(|it| format!("{id} {body:.200}\n    {field}: {it}")));
@@ -145,9 +121,9 @@ async fn every_documented_bound_is_enforced_by_its_name() {
         sent += 1;
         let unknown = complaint(&stage, &person, &call.asking("no_such_parameter", "1"), "no_such_parameter").await;
         complaints.extend(unknown.map(|it| format!("{id}?no_such_parameter\n    {it}")));
-        for parameter in queried {
+        for parameter in documented.parameters().filter(|parameter| parameter["in"] == "query") {
             let name = parameter["name"].as_str().expect("a name");
-            let schema = resolved(&document, &parameter["schema"]);
+            let schema = inner(&parameter["schema"]);
             for bad in bad_values(schema, &Value::Null) {
                 // An object is no value of a parameter; as a text it breaks whatever is no plain text.
                 let text = bad.as_str().map_or_else(|| bad.to_string(), str::to_owned);
@@ -166,11 +142,10 @@ async fn every_documented_bound_is_enforced_by_its_name() {
 
 #[tokio::test]
 async fn what_is_made_is_found_at_its_location() {
-    let (stage, document) = (Stage::new().await, document());
+    let stage = Stage::new().await;
     let mut found = 0;
-    for (_, _, operation) in operations(&document) {
-        let id = operation["operationId"].as_str().expect("an id");
-        let responses = operation["responses"].as_object().expect("responses");
+    for Documented { id, says, .. } in operations() {
+        let responses = says["responses"].as_object().expect("responses");
         let says = |status: &str| responses.get(status).is_some_and(|it| it["headers"]["Location"].is_object());
         let Some(status) = ["201", "202"].into_iter().find(|status| says(status)) else { continue };
         let person = stage.newcomer().await;

@@ -1,9 +1,16 @@
 //! Calls of pages of other origins: off by default, and only for the origins that the operator names.
 
+use std::collections::BTreeSet;
+
+use context::SubjectId;
 use lethe::server::Settings;
 use poem::http::{Method, StatusCode};
 
-use crate::{steps::Answer, support::World};
+use crate::{
+    documented::{operations, resolved},
+    steps::{Answer, subject_of},
+    support::World,
+};
 
 const APP: &str = "https://app.example";
 
@@ -57,4 +64,49 @@ async fn a_page_of_another_origin_may_not() {
     let answer = kinds(&closed, APP).await;
     assert_eq!(answer.header("access-control-allow-origin"), None);
     assert!(answer.headers.get_all("vary").iter().all(|value| value != "Origin"));
+}
+
+/// The fields of answers that a page may read without being told (Fetch, 2.2.2).
+const SAFELISTED: [&str; 7] =
+    ["cache-control", "content-language", "content-length", "content-type", "expires", "last-modified", "pragma"];
+
+#[tokio::test]
+async fn a_page_may_set_and_read_every_documented_header_field() {
+    let world = world(&[APP]).await;
+    let listed = |answer: &Answer, name: &str| -> BTreeSet<String> {
+        let names = answer.header(name).expect("names").split(", ");
+        names.map(str::to_lowercase).collect()
+    };
+    let allowed = listed(&preflight(&world, APP).await, "access-control-allow-headers");
+    let exposed = listed(&kinds(&world, APP).await, "access-control-expose-headers");
+    let (mut set, mut read) = (0, 0);
+    for operation in operations() {
+        for parameter in operation.parameters().filter(|parameter| parameter["in"] == "header") {
+            let name = parameter["name"].as_str().expect("a name").to_lowercase();
+            assert!(allowed.contains(&name), "{}: {name} can't be set", operation.id);
+            set += 1;
+        }
+        for answer in operation.says["responses"].as_object().expect("answers").values() {
+            for name in resolved(answer)["headers"].as_object().expect("header fields").keys() {
+                let name = name.to_lowercase();
+                let is_read = exposed.contains(&name) || SAFELISTED.contains(&name.as_str());
+                assert!(is_read, "{}: {name} can't be read", operation.id);
+                read += 1;
+            }
+        }
+    }
+    assert!(set > 40 && read > 500, "{set} {read}");
+}
+
+#[tokio::test]
+async fn the_answer_about_an_erased_person_can_be_read_too() {
+    let world = world(&[APP]).await;
+    let anna = world.person("anna").await;
+    lethe::app::rights::erasure::at_once(&world.app, SubjectId(subject_of(&world, &anna).await)).await.expect("erased");
+    let client = world.client();
+    let asks = anna.sign(client.get("/v1/auth/me").header("origin", APP));
+    let answer = Answer::of(asks.send().await).await;
+    assert_eq!(answer.problem(StatusCode::UNAUTHORIZED)["type"], "/problems/erased");
+    assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+    assert!(answer.header("ratelimit").is_some());
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
+    documented::operations,
     left_out::left_out,
     operations::Stage,
     python::environment,
@@ -68,7 +69,7 @@ async fn schemathesis_finds_nothing() {
         Ok(venv) => venv,
         Err(why) => return left_out(&why),
     };
-    let stage = Stage::new().await;
+    let stage = Stage::new().await.without_alert_rules().await;
     let (anna, ben) = (stage.newcomer().await, stage.newcomer().await);
     let auditor = "auditor@lethe.example";
     staff::add(&stage.world.app, auditor, Role::Auditor).await.expect("a member of staff");
@@ -99,6 +100,11 @@ async fn schemathesis_finds_nothing() {
     });
     let found = found.await.expect("it ended");
     assert!(found.is_empty(), "{}", found.join("\n\n"));
+    // A caller who is suspended, or whose token ran out, is refused whatever comes, and proves nothing.
+    expect(stage.world.get(&ben, "/v1/consents").await, StatusCode::OK).await;
+    let suspended = "SELECT count(*) FROM auth.suspensions";
+    let suspended: i64 = stage.world.superuser().await.query_one(suspended, &[]).await.expect("counted").get(0);
+    assert_eq!(suspended, 0);
     drop(stop);
     served.await.expect("the server ended").expect("in order");
 }
@@ -134,7 +140,8 @@ async fn things(stage: &Stage, person: &Person) -> String {
     let mut settings = String::new();
     for operation in ON_THINGS {
         let call = stage.prepare(person, operation).await.expect("it is known");
-        let template = path_of(operation);
+        let documented = operations().find(|documented| documented.id == operation).expect("it is documented");
+        let template = documented.path;
         let mut parameters = Vec::new();
         for (name, value) in
             template.split('/').zip(call.target().split(['/', '?'])).filter(|(name, _)| name.starts_with('{'))
@@ -149,12 +156,4 @@ async fn things(stage: &Stage, person: &Person) -> String {
             .expect("a text takes everything");
     }
     settings
-}
-
-/// The path of an operation, with the names of its parameters.
-fn path_of(operation: &str) -> String {
-    let document: Value = serde_json::from_str(&http::document()).expect("the document is JSON");
-    let mut paths = document["paths"].as_object().expect("paths").iter();
-    let is_of = |item: &Value| item.as_object().expect("operations").values().any(|it| it["operationId"] == operation);
-    paths.find(|(_, item)| is_of(item)).map(|(path, _)| path.clone()).expect("the operation is there")
 }

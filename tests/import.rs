@@ -35,7 +35,7 @@ use crate::{
 
 async fn import(world: &World, person: &Person, text: &str, dry_run: bool) -> TestResponse {
     let client = world.client();
-    let request = client.post("/v1/privacy/import").query("dry_run", &dry_run).content_type("application/json");
+    let request = client.post("/v1/privacy/import").query("dry_run", &dry_run).content_type("application/octet-stream");
     person.sign(request.body(text.to_owned())).send().await
 }
 
@@ -182,8 +182,11 @@ async fn import_refuses_damaged_foreign_and_edited_files_with_the_place() {
         assert_eq!(refused(&anna, nonsense).await, [""], "{nonsense}");
     }
     let routes = world.client();
-    let plain = routes.post("/v1/privacy/import").body(text.clone());
-    assert_eq!(anna.sign(plain).send().await.0.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    for media_type in [None, Some("text/plain"), Some("application/octet-streams")] {
+        let plain = routes.post("/v1/privacy/import").body(text.clone());
+        let asks = media_type.into_iter().fold(plain, |asks, media_type| asks.content_type(media_type));
+        assert_eq!(anna.sign(asks).send().await.0.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{media_type:?}");
+    }
     assert_eq!(state_of(&client).await, before, "nothing was written");
 }
 

@@ -34,6 +34,7 @@ mod cross_origin;
 mod deletion;
 mod demo;
 mod device;
+mod documented;
 mod erasure;
 mod export;
 mod filter;

@@ -12,7 +12,8 @@ use domain::{
 };
 use lethe::{
     app::{
-        desk::alert,
+        Alerts,
+        desk::{alert, alert_rules::Rules},
         identity::{
             account::{self, Registration},
             staff,
@@ -21,6 +22,7 @@ use lethe::{
     },
     auth::codes::Proof,
     jobs::run_due,
+    server::Settings,
 };
 use poem::{
     http::{Method, StatusCode},
@@ -29,6 +31,7 @@ use poem::{
 use serde_json::{Value, json};
 
 use crate::{
+    documented::{self, Documented},
     steps::{ask_to_delete, confirm_deletion, sign_in, subject_of, submit_day},
     support::{Person, World, day, expect, registration},
     tree::covered,
@@ -60,10 +63,7 @@ fn call(who: Who, method: Method, path: impl Into<String>, body: &Value) -> Call
 
 /// The ids of the document's operations, in the document's order.
 pub fn ids() -> Vec<String> {
-    let document: Value = serde_json::from_str(&lethe::http::document()).expect("the document is JSON");
-    let items = document["paths"].as_object().expect("paths").values();
-    let operations = items.flat_map(|item| item.as_object().expect("operations").values());
-    operations.map(|operation| operation["operationId"].as_str().expect("an id").to_owned()).collect()
+    documented::operations().map(|operation| operation.id.to_owned()).collect()
 }
 
 /// A world with a member of the compliance desk.
@@ -83,11 +83,13 @@ impl Call {
         self.who
     }
 
-    /// A call of somebody who is not signed in, without a body. A parameter of the path is 1.
-    pub fn plain(method: Method, path: &str) -> Self {
+    /// A call of somebody who is not signed in, without a body. What has to be in the path or the query is 1.
+    pub fn plain(operation: &Documented) -> Self {
         let segment = |segment: &str| if segment.starts_with('{') { "1".to_owned() } else { segment.to_owned() };
-        let path = path.split('/').map(segment).collect::<Vec<_>>().join("/");
-        Self { who: Who::Nobody, method, path, body: None }
+        let path = operation.path.split('/').map(segment).collect::<Vec<_>>().join("/");
+        let needed = operation.parameters().filter(|it| it["in"] == "query" && it["required"] == true);
+        let call = Self { who: Who::Nobody, method: operation.method.clone(), path, body: None };
+        needed.fold(call, |call, it| call.asking(it["name"].as_str().expect("a name"), "1"))
     }
 
     /// The path with the query.
@@ -98,6 +100,11 @@ impl Call {
     /// The JSON body; `null` if the call has none.
     pub fn body(&self) -> Value {
         self.body.as_deref().map(|body| serde_json::from_str(body).expect("JSON")).unwrap_or_default()
+    }
+
+    /// The body as it is sent.
+    pub fn text(&self) -> Option<&str> {
+        self.body.as_deref()
     }
 
     /// The call with another body.
@@ -129,6 +136,14 @@ impl Stage {
         staff::add(&world.app, email, Role::Compliance).await.expect("staff are made");
         let staff = sign_in(&world, email).await;
         Self { world, staff, people: AtomicU32::new(0) }
+    }
+
+    /// The same on a server without rules that raise alerts, which suspends nobody.
+    pub async fn without_alert_rules(self) -> Self {
+        let usual = Settings::new(self.world.folder.clone(), self.world.clock.clone());
+        let alerts = Alerts { rules: Rules { rules: Vec::new() }, ..Alerts::default() };
+        let settings = Settings { alerts, requests_per_client: 0, requests_per_account: 0, connections: 8, ..usual };
+        Self { world: self.world.again(&settings).await, ..self }
     }
 
     /// A new person who has one day, registered without mail and its limits.

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use domain::desk::alert::Severity;
 use lethe::{app::desk::alert, jobs};
-use poem::http::StatusCode;
+use poem::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
+    documented::{operations, resolved},
     operations::Stage,
     steps::{problem, subject_of, submit_day},
     support::{Person, World, expect},
@@ -35,17 +36,13 @@ const BOUNDED: &[(&str, &str)] = &[
 
 #[test]
 fn each_list_has_pages_or_is_bounded_by_what_it_lists() {
-    let document: Value = serde_json::from_str(&lethe::http::document()).expect("JSON");
     let (mut bounded, mut paged) = (BTreeSet::new(), 0);
-    for operation in document["paths"].as_object().expect("paths").values().filter_map(|path| path.get("get")) {
-        let id = operation["operationId"].as_str().expect("an id");
-        let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
-        let schema = schema["$ref"].as_str().and_then(|reference| document.pointer(&reference[1..]));
-        let fields = schema.map(|schema| &schema["properties"]).unwrap_or(&Value::Null);
+    for operation in operations().filter(|operation| operation.method == Method::GET) {
+        let id = operation.id;
+        let fields =
+            &resolved(&operation.says["responses"]["200"]["content"]["application/json"]["schema"])["properties"];
         let has_list = fields.as_object().into_iter().flatten().any(|(_, field)| field["type"] == "array");
-        let parameters = operation["parameters"].as_array().into_iter().flatten();
-        let names: BTreeSet<&str> = parameters.filter_map(|parameter| parameter["name"].as_str()).collect();
-        let pages = names.contains("cursor") && names.contains("limit");
+        let pages = operation.has_parameter("cursor") && operation.has_parameter("limit");
         assert!(fields.is_null() || pages == fields.get("next_cursor").is_some(), "{id}");
         if pages {
             paged += 1;

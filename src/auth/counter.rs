@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, RandomState},
     sync::{Mutex, PoisonError},
 };
 
@@ -11,14 +12,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::auth::limits::Allowance;
 
 const WINDOW: TimeDelta = TimeDelta::minutes(1);
-/// How many callers are told apart in a window; all others share one count, so that memory stays bounded.
+/// How many callers are told apart in a minute, so that memory stays bounded.
 const TOLD_APART: usize = 50_000;
+/// How many counts all further callers share. Whoever comes from very many addresses uses up the counts that their own
+/// addresses fall into, and not those of everybody.
+const SHARED: u64 = 4_096;
 
 /// How many requests each caller has made in the present minute.
 pub struct Counter {
     name: &'static str,
     quota: i32,
     minute: Mutex<Minute>,
+    /// Makes the shared counts unpredictable.
+    hasher: RandomState,
 }
 
 #[derive(Default)]
@@ -30,7 +36,7 @@ struct Minute {
 impl Counter {
     /// A limit with this name, and how many requests it allows a caller in a minute.
     pub fn new(name: &'static str, quota: i32) -> Self {
-        Self { name, quota, minute: Mutex::default() }
+        Self { name, quota, minute: Mutex::default(), hasher: RandomState::new() }
     }
 
     /// Counts a request, and returns what is left of the caller's quota. Does not refuse.
@@ -41,10 +47,15 @@ impl Counter {
             *minute = Minute { ends_at: now + WINDOW, used: HashMap::new() };
         }
         let is_told_apart = minute.used.len() < TOLD_APART || minute.used.contains_key(&who);
-        let used = minute.used.entry(if is_told_apart { who } else { String::new() }).or_default();
+        let used = minute.used.entry(if is_told_apart { who } else { self.shared(&who) }).or_default();
         *used = used.saturating_add(1);
         let used = *used;
         Allowance::new(self.name, self.quota, WINDOW, used, minute.ends_at - now)
+    }
+
+    /// The name of the count that a caller shares with others.
+    fn shared(&self, who: &str) -> String {
+        format!("shared {}", self.hasher.hash_one(who) % SHARED)
     }
 }
 
@@ -78,8 +89,14 @@ mod tests {
     #[test]
     fn memory_is_bounded_whoever_asks() {
         let counter = Counter::new("requests", QUOTA);
-        let served = (0..2 * TOLD_APART).filter(|n| !counter.count(n.to_string(), at(0)).is_over()).count();
-        assert_eq!(counter.minute.lock().expect("nobody panicked").used.len(), TOLD_APART + 1);
-        assert_eq!(served, TOLD_APART + usize::try_from(QUOTA).expect("a count"));
+        let flood = (0..20 * TOLD_APART).filter(|n| !counter.count(n.to_string(), at(0)).is_over()).count();
+        assert!(counter.minute.lock().expect("nobody panicked").used.len() <= TOLD_APART + 4_096);
+        assert!(flood <= TOLD_APART + 4_096 * 60, "{flood}");
+        let counter = Counter::new("requests", QUOTA);
+        for n in 0..2 * TOLD_APART {
+            counter.count(n.to_string(), at(0));
+        }
+        let newcomers = (0..100).filter(|n| !counter.count(format!("new {n}"), at(0)).is_over()).count();
+        assert!(newcomers > 90, "{newcomers} of 100 are served beside a client of very many addresses");
     }
 }

@@ -34,5 +34,5 @@ pub fn document() -> String {
 
 /// The document for generators that know OpenAPI 3.0 alone, as `openapi/openapi-3.0.json` holds it.
 pub fn document_3_0() -> String {
-    crate::http::document_3_0::document(&document())
+    crate::http::document::older::document(&document())
 }

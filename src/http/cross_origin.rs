@@ -21,8 +21,9 @@ const ALLOWED: HeaderValue = HeaderValue::from_static(
 );
 /// The header fields of answers that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "Content-Disposition, Content-Range, Deprecation, ETag, Idempotency-Replayed, Link, Location, RateLimit, \
-     RateLimit-Policy, Retry-After, Sunset, X-Next-Cursor, X-Request-Id",
+    "Accept-Ranges, Content-Disposition, Content-Range, Content-Security-Policy, Deprecation, ETag, Idempotency-Replayed, Link, Location, RateLimit, \
+     RateLimit-Policy, Retry-After, Sunset, WWW-Authenticate, \
+     X-Next-Cursor, X-Request-Id",
 );
 /// For how many seconds a browser need not ask again.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
@@ -37,20 +38,17 @@ pub async fn allow<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
     let known = origin.filter(|origin| app.origins.iter().any(|known| known.as_bytes() == origin.as_bytes())).cloned();
     let asks =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let methods = request.data::<Arc<Path>>().map(|path| path.methods.clone());
-    let mut response = match (asks && known.is_some(), methods) {
-        (true, Some(methods)) => {
-            let methods = HeaderValue::try_from(methods).expect("methods are plain text");
-            let mut answer = Response::builder().status(StatusCode::NO_CONTENT).finish();
-            answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-            answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED);
-            answer.headers_mut().insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-            answer
-        }
-        _ => match next.call(request).await {
-            Ok(answer) => answer.into_response(),
-            Err(error) => problem::catch_all(error).await,
-        },
+    let mut response = if asks && known.is_some() {
+        // What the document does not describe is only read.
+        let methods = request.data::<Arc<Path>>().map_or("GET", |path| &path.methods);
+        let mut answer = Response::builder().status(StatusCode::NO_CONTENT).finish();
+        let methods = HeaderValue::from_str(methods).expect("methods are plain text");
+        answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED);
+        answer.headers_mut().insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        answer
+    } else {
+        problem::answer_of(next, request).await
     };
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("Origin"));

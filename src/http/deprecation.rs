@@ -60,10 +60,7 @@ pub async fn take_guest_bearer<E: Endpoint>(next: Arc<E>, mut request: Request) 
         return next.call(request).await.map(IntoResponse::into_response);
     };
     request.headers_mut().insert(GUEST_TOKEN, token);
-    let mut response = match next.call(request).await {
-        Ok(answer) => answer.into_response(),
-        Err(error) => problem::catch_all(error).await,
-    };
+    let mut response = problem::answer_of(next, request).await;
     GUEST_AS_BEARER.tell(response.headers_mut());
     Ok(response)
 }

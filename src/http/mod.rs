@@ -8,7 +8,6 @@ mod cross_origin;
 mod deprecation;
 pub(crate) mod desk;
 mod document;
-mod document_3_0;
 pub(crate) mod identity;
 mod json_ld;
 pub(crate) mod log;

@@ -3,11 +3,11 @@
 //! A problem names the field and the fact, never a value or an internal cause. Faults of the server are logged once,
 //! here.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use domain::{Choice, Fault, refusal::Conflict, rights::deletion::WAITING};
 use poem::{
-    Error, IntoResponse, Response,
+    Endpoint, Error, IntoResponse, Request, Response,
     error::{ReadBodyError, SizedLimitError},
     http::{HeaderName, HeaderValue, StatusCode, header},
 };
@@ -316,6 +316,14 @@ fn unavailable(passing: Passing, error: &dyn std::fmt::Display) -> Refusal {
         _ => tracing::error!(%error, "the service can't answer"),
     }
     Refusal::of(kind).retry_after(retry_after_s)
+}
+
+/// The answer of an endpoint; an error becomes its problem.
+pub async fn answer_of<E: Endpoint>(next: Arc<E>, request: Request) -> Response {
+    match next.call(request).await {
+        Ok(answer) => answer.into_response(),
+        Err(error) => catch_all(error).await,
+    }
 }
 
 /// Makes a problem of an error of the framework or an extractor.

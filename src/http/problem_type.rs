@@ -68,8 +68,9 @@ kinds! {
         "The version is not one that `If-Match` or `If-None-Match` allows. Read it again, and decide again.";
     TOO_LARGE = 413 "too-large" "The body is too large"
         "A body has at most 256 KiB, an import more. The connection is closed.";
-    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "The body must be application/json"
-        "`Content-Type` is missing or says something else; a PATCH takes application/merge-patch+json too.";
+    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "The operation takes no body of this media type"
+        "`Content-Type` is missing or says something else than application/json. A PATCH takes \
+        application/merge-patch+json too, an import application/octet-stream.";
     OUTSIDE = 416 "outside" "The file does not have these bytes"
         "`Range` asks for bytes behind the end of the file; `Content-Range` says how many it has.";
     INVALID_INPUT = 422 "invalid-input" "Fields of the request are wrong"

@@ -53,8 +53,9 @@ pub fn routes(app: Arc<App>, proxies: TrustedProxies) -> impl Endpoint<Output = 
         .around(request::target::check)
         .around(request::in_time::limit)
         .boxed()
-        .around(request::limit::count)
+        .around(request::caller::tell_erased)
         .around(transfer::spare)
+        .around(request::limit::count)
         .boxed();
     routes
         .around(cross_origin::allow)
@@ -158,14 +159,7 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
 /// Answers a request, and records the refusal if it was refused.
 async fn answer<E: Endpoint>(next: Arc<E>, request: Request, id: RequestId, path: &str) -> Response {
     let signed = request::caller::Signed::of(&request);
-    let answer = next.call(request).await;
-    let mut response = match answer {
-        Ok(answer) => answer.into_response(),
-        Err(error) => problem::catch_all(error).await,
-    };
-    if let Some(signed) = signed.as_ref().filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
-        response = signed.refuse_erased().await.map_or(response, IntoResponse::into_response);
-    }
+    let mut response = problem::answer_of(next, request).await;
     if let Some(signed) = signed.filter(|_| is_refusal(path, response.status())) {
         signed.record_refusal(response.status().as_u16(), &without_ids(path)).await;
     }

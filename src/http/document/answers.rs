@@ -3,8 +3,8 @@
 //!
 //! Most refusals follow from the form of an operation: whether it has a body, conditions, or a limit, whether somebody
 //! has to be signed in. The others are listed in `openapi/refusals.json`: 403 where a role or a suspension bars it, 409
-//! where a rule or a key in use does, and 401 and 404 that no form tells of. `tests/answers.rs` compares the list with what the server
-//! answers.
+//! where a rule or a key in use does, and 401 and 404 that no form tells of. `tests/answers.rs` compares the list with
+//! what the server answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,10 +156,8 @@ fn allow_condition(operation: &mut Map<String, Value>) {
         "name": CONDITION, "in": "header", "required": false, "schema": { "type": "string" },
         "description": "Tags of answers that the caller has; if the answer has one of them, it is 304 without a body.",
     });
-    match operation.entry("parameters").or_insert_with(|| json!([])).as_array_mut() {
-        Some(parameters) => parameters.push(parameter),
-        None => unreachable!("parameters are a list"),
-    }
+    let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+    parameters.as_array_mut().expect("parameters are a list").push(parameter);
     operation["responses"][UNCHANGED] = json!({ "description": "The caller has this answer already." });
     for status in ["200", UNCHANGED] {
         operation["responses"][status]["headers"]["ETag"] = refer("headers", "ETag");

@@ -6,6 +6,7 @@
 //! operation's answers (`answers.rs`); and the examples of `openapi/examples.json`.
 
 mod answers;
+pub mod older;
 mod parts;
 mod requests;
 

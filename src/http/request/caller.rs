@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use context::{Ctx, RequestId, Role, UserId};
-use poem::{FromRequest, Request, RequestBody, Result};
+use poem::{Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response, Result, http::StatusCode};
 use poem_openapi::{
     SecurityScheme,
     auth::{ApiKey, Bearer, BearerAuthorization},
@@ -19,7 +19,10 @@ use crate::{
         rights::erasure,
     },
     auth::Claims,
-    http::{problem::Refusal, request::client::client},
+    http::{
+        problem::{self, Refusal},
+        request::client::client,
+    },
 };
 
 /// Any client; whether somebody is signed in is not checked.
@@ -152,6 +155,18 @@ pub fn verified(request: &Request) -> Option<Claims> {
     app.tokens.verify(&token, app.clock.now())
 }
 
+/// Tells the holder of a token that was good that the person whom it names was erased.
+pub async fn tell_erased<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+    let signed = Signed::of(&request);
+    let response = problem::answer_of(next, request).await;
+    let signed = signed.filter(|_| response.status() == StatusCode::UNAUTHORIZED);
+    let erased = match signed {
+        Some(signed) => signed.refuse_erased().await,
+        None => None,
+    };
+    Ok(erased.map_or(response, IntoResponse::into_response))
+}
+
 /// What is kept of a request with a token, so that its refusal can be recorded.
 pub struct Signed {
     app: Arc<App>,
@@ -174,7 +189,7 @@ impl Signed {
     }
 
     /// The refusal of a token whose person was erased; `None` if nobody was.
-    pub async fn refuse_erased(&self) -> Option<Refusal> {
+    async fn refuse_erased(&self) -> Option<Refusal> {
         match erasure::day_of(&self.app, &self.person()?).await {
             Ok(day) => day.map(|day| AppError::Erased { day }.into()),
             Err(error) => Some(error.into()),

@@ -69,7 +69,7 @@ fn refuse(faults: Vec<Fault>) -> poem::Error {
 }
 
 impl<T: Input> Payload for Body<T> {
-    const CONTENT_TYPE: &'static str = "application/json";
+    const CONTENT_TYPE: &'static str = JSON;
 
     fn check_content_type(content_type: &str) -> bool {
         is_json(content_type)
@@ -123,13 +123,27 @@ pub fn check_length(request: &Request, limit: usize) -> Result<()> {
     if declared.is_some_and(beyond) { Err(ReadBodyError::PayloadTooLarge.into()) } else { Ok(()) }
 }
 
+/// The media type of nearly all bodies.
+pub const JSON: &str = "application/json";
+
 fn is_json(content_type: &str) -> bool {
-    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+    is_of(content_type, JSON)
+}
+
+/// Whether a `Content-Type` is of this media type, whatever its parameters are.
+fn is_of(content_type: &str, media_type: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }
 
 /// Refuses a request that does not say that its body is JSON.
 pub fn require_json(request: &Request) -> Result<()> {
-    if said_once(request).is_some_and(is_json) {
+    require(request, &[JSON])
+}
+
+/// Refuses a request that does not say that its body is of one of these media types.
+pub fn require(request: &Request, media_types: &[&str]) -> Result<()> {
+    let is_wanted = |said: &str| media_types.iter().any(|media_type| is_of(said, media_type));
+    if said_once(request).is_some_and(is_wanted) {
         return Ok(());
     }
     Err(poem::Error::from_status(poem::http::StatusCode::UNSUPPORTED_MEDIA_TYPE))

@@ -1,4 +1,4 @@
-//! The limits on all requests under `/v1`. Answers tell what is left of them, behind what is left of a limit of the
+//! The limits on all requests but those for the server's state. Answers tell what is left of them, behind what is left of a limit of the
 //! operation's own.
 
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-/// Whether requests to a path are counted.
+/// Whether requests to a path are counted: all but those by which a supervisor asks for the server's state.
 pub fn is_limited(path: &str) -> bool {
-    path.starts_with("/v1/")
+    !["/health", "/ready"].contains(&path)
 }
 
 /// Counts a request, and lets it pass if no limit is exceeded.
@@ -26,10 +26,7 @@ pub async fn count<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
     }
     let app = request.data::<Arc<App>>().expect("every request has the application");
     let left = app.limits.count(&context(&request)?, verified(&request).as_ref()).map_err(Refusal::from)?;
-    let mut response = match next.call(request).await {
-        Ok(answer) => answer.into_response(),
-        Err(error) => problem::catch_all(error).await,
-    };
+    let mut response = problem::answer_of(next, request).await;
     for (name, value) in left.iter().flat_map(rate_limit::fields) {
         response.headers_mut().append(name, value);
     }

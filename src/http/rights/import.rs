@@ -28,7 +28,7 @@ use crate::{
         problem::Refusal,
         request::{
             caller::Subject,
-            input::{check_length, require_json},
+            input::{JSON, check_length, require},
         },
         tag::Tag,
     },
@@ -57,15 +57,13 @@ pub struct Document {
 type Held = Option<SemaphorePermit<'static>>;
 
 impl Payload for Document {
-    const CONTENT_TYPE: &'static str = "application/json";
+    // Not JSON: a client that reads the document and writes it anew changes its bytes, and then its proof is wrong.
+    const CONTENT_TYPE: &'static str = "application/octet-stream";
 
     fn schema_ref() -> MetaSchemaRef {
-        let description = "The document as it was downloaded, byte by byte.";
-        let any = MetaSchemaRef::Inline(Box::new(MetaSchema::ANY));
         MetaSchemaRef::Inline(Box::new(MetaSchema {
-            description: Some(description),
-            additional_properties: Some(Box::new(any)),
-            ..MetaSchema::new("object")
+            description: Some("The document as it was downloaded, byte by byte."),
+            ..MetaSchema::new_with_format("string", "binary")
         }))
     }
 }
@@ -86,7 +84,7 @@ impl<'a> ApiExtractor<'a> for Document {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        require_json(request)?;
+        require(request, &[Self::CONTENT_TYPE, JSON])?;
         check_length(request, DOCUMENT_BYTES)?;
         let caller = Subject::from_request(request, body, ExtractParamOptions::default()).await?;
         let app =
@@ -168,12 +166,12 @@ pub struct ImportApi;
 impl ImportApi {
     /// Import an export
     ///
-    /// Takes back a JSON document of the caller's own, of at most 64 MiB, as it was downloaded. It is checked as a
-    /// whole, and nothing is written if anything is wrong; consents are needed as for any submission. The contact is
-    /// not imported. A second import changes nothing, so an import that was broken off can be sent again. Data that
-    /// does not fit into one document is exported and imported in parts: `filters` name kinds and periods. Decisions
-    /// and settings are not records, and stay as they are. A person can run one import at a time on each server: a
-    /// second one is answered 409.
+    /// Takes back a JSON document of the caller's own, of at most 64 MiB, byte by byte as it was downloaded; it may also
+    /// be sent as `application/json`. It is checked as a whole, and nothing is written if anything is wrong; consents
+    /// are needed as for any submission. The contact is not imported. A second import changes nothing, so an import
+    /// that was broken off can be sent again. Data that does not fit into one document is exported and imported in
+    /// parts: `filters` name kinds and periods. Decisions and settings are not records, and stay as they are. A person
+    /// can run one import at a time on each server: a second one is answered 409.
     #[oai(path = "/import", method = "post", operation_id = "import")]
     async fn import(
         &self,

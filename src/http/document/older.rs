@@ -7,6 +7,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::http::document::parts::operations;
+
 const JSON: &str = "application/json";
 /// The statuses that stand for all refusals and faults.
 const PROBLEMS: [&str; 2] = ["4XX", "5XX"];
@@ -64,17 +66,13 @@ pub fn document(newer: &str) -> String {
 
 fn convert(mut document: Value) -> Value {
     document["openapi"] = json!("3.0.3");
-    for (object, newer_word) in
-        [("", "webhooks"), ("", "jsonSchemaDialect"), ("/info", "summary"), ("/info/license", "identifier")]
-    {
+    for (object, newer_word) in [("/info", "summary"), ("/info/license", "identifier")] {
         let object = document.pointer_mut(object).and_then(Value::as_object_mut);
         object.and_then(|object| object.remove(newer_word));
     }
     let shared = document["components"].as_object_mut().and_then(|components| components.remove("responses"));
     let shared = shared.unwrap_or_default();
-    let paths = document["paths"].as_object_mut().into_iter().flatten();
-    let operations = paths.flat_map(|(_, path)| path.as_object_mut().into_iter().flatten());
-    operations.for_each(|(_, operation)| reduce(operation, &shared));
+    operations(&mut document).for_each(|(_, _, operation)| reduce(operation, &shared));
     document["components"]["responses"] = json!({ "Problem": problem() });
     document["components"]["schemas"].as_object_mut().into_iter().flatten().for_each(|(_, it)| convert_schema(it));
     visit(&mut document["paths"]);
@@ -92,7 +90,7 @@ fn problem() -> Value {
 }
 
 /// Leaves an operation one media type of requests, one content of success, and the problem.
-fn reduce(operation: &mut Value, shared: &Value) {
+fn reduce(operation: &mut Map<String, Value>, shared: &Value) {
     if let Some(body) = operation.get_mut("requestBody") {
         prefer_json(body);
     }
@@ -138,26 +136,13 @@ fn convert_schema(schema: &mut Value) {
     // `true` and `false` are schemas too.
     let Some(words) = schema.as_object_mut() else { return };
     convert_null(words);
-    for (bound, exclusive) in [("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")] {
-        if let Some(value) = words.remove(exclusive) {
-            words.extend([(bound.to_owned(), value), (exclusive.to_owned(), json!(true))]);
-        }
-    }
-    if let Some(value) = words.remove("const") {
-        words.insert("enum".to_owned(), json!([value]));
-    }
-    if let Some(example) = words.get("examples").and_then(|examples| examples.get(0)).cloned() {
-        words.insert("example".to_owned(), example);
-    }
     // Beside a reference, 3.0 ignores every other word.
     if words.len() > 1
         && let Some(reference) = words.remove("$ref")
     {
         demand(words, &mut vec![json!({ "$ref": reference })]);
     }
-    words.retain(|word, value| {
-        SCHEMA_WORDS.contains(&word.as_str()) && !(LISTS.contains(&word.as_str()) && is_rule(value))
-    });
+    words.retain(|word, _| SCHEMA_WORDS.contains(&word.as_str()));
     for list in LISTS {
         words.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().for_each(convert_schema);
     }
@@ -167,14 +152,6 @@ fn convert_schema(schema: &mut Value) {
     for inner in ["additionalProperties", "items"] {
         words.get_mut(inner).into_iter().for_each(convert_schema);
     }
-}
-
-/// Whether schemas only say which properties must come together. Such a rule makes no type, but generators make one of it.
-fn is_rule(schemas: &Value) -> bool {
-    let only_requires =
-        |(word, value): (&String, &Value)| word == "required" || LISTS.contains(&word.as_str()) && is_rule(value);
-    let mut schemas = schemas.as_array().into_iter().flatten();
-    schemas.all(|schema| schema.as_object().is_some_and(|words| words.iter().all(only_requires)))
 }
 
 /// 3.0 has no type `null`: a schema says `nullable` instead.
@@ -237,34 +214,22 @@ mod tests {
         let newer = json!({
             "type": "object",
             "properties": {
-                "share": { "type": "number", "exclusiveMinimum": 0, "maximum": 1, "examples": [0.5, 1] },
-                "kind": { "const": "work_day", "$comment": "for us" },
+                "kind": { "type": "string", "not": { "type": "null" } },
                 "source": { "$ref": "#/components/schemas/Source", "description": "How." },
-                "const": { "type": "array", "items": { "type": ["integer", "null"] }, "prefixItems": [] },
+                "counts": { "type": "array", "items": { "type": ["integer", "null"] } },
             },
             "additionalProperties": false,
         });
         let older = json!({
             "type": "object",
             "properties": {
-                "share": { "type": "number", "minimum": 0, "exclusiveMinimum": true, "maximum": 1, "example": 0.5 },
-                "kind": { "enum": ["work_day"] },
+                "kind": { "type": "string" },
                 "source": { "allOf": [{ "$ref": "#/components/schemas/Source" }], "description": "How." },
-                "const": { "type": "array", "items": { "type": "integer", "nullable": true } },
+                "counts": { "type": "array", "items": { "type": "integer", "nullable": true } },
             },
             "additionalProperties": false,
         });
         assert_eq!(schema(newer), older);
-    }
-
-    #[test]
-    fn rules_on_which_properties_come_together_are_left_out() {
-        let hours = json!({ "anyOf": [{ "required": ["hours"] }, { "required": ["minutes"] }] });
-        let day = schema(json!({ "type": "object", "allOf": [hours, hours], "required": ["date"] }));
-        assert_eq!(day, json!({ "type": "object", "required": ["date"] }));
-        let reference = json!({ "$ref": "#/components/schemas/Day" });
-        let whole = json!({ "allOf": [reference, { "required": ["hours"] }] });
-        assert_eq!(schema(whole.clone()), whole, "a part of a type stays");
     }
 
     #[test]
