@@ -10,6 +10,12 @@ use crate::{
     support::Person,
 };
 
+/// The header field of a guest's token.
+pub const GUEST: &str = "Guest-Token";
+
+const JSON: &str = "application/json";
+const BYTES: &str = "application/octet-stream";
+
 /// A caller: a name for messages, and the token.
 pub type Caller = (&'static str, Option<String>);
 
@@ -23,8 +29,9 @@ pub fn samples(document: &Value, callers: &[Caller]) -> Vec<Value> {
             for parameter in parameters.iter().filter(|parameter| all || parameter["required"] == true) {
                 arguments.add(parameter, sample_of(document, parameter));
             }
-            let content = &operation["requestBody"]["content"]["application/json"];
-            arguments.body = content.get("schema").map(|schema| sample(document, schema));
+            let content = &operation["requestBody"]["content"];
+            let content = content.get(JSON).or_else(|| content.get(BYTES));
+            arguments.body = content.map(|content| sample(document, &content["schema"]));
             calls.extend(callers.iter().map(|caller| arguments.call(operation, caller)));
         }
     }
@@ -42,7 +49,8 @@ pub async fn prepared(document: &Value, stage: &Stage) -> Vec<Value> {
         let name = operation["operationId"].as_str().expect("an id");
         let Some(call) = stage.prepare(&person, name).await else { continue };
         let mut arguments = Arguments::of(document, path, &parameters, &call);
-        arguments.body = Some(call.body()).filter(|body| !body.is_null());
+        let is_bytes = operation["requestBody"]["content"].get(BYTES).is_some();
+        arguments.body = if is_bytes { call.text().map(|text| json!(text)) } else { Some(call.body()) };
         calls.push(arguments.call(operation, &caller(stage, &person, &call)));
     }
     calls
@@ -114,6 +122,7 @@ impl Arguments {
     fn call(&self, operation: &Value, (name, token): &Caller) -> Value {
         json!({
             "operation": operation["operationId"], "caller": name, "token": token,
+            "field": if *name == "guest" { GUEST } else { "Authorization" },
             "path": self.path, "query": self.query, "headers": self.header, "body": self.body,
         })
     }

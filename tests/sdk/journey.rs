@@ -8,7 +8,7 @@ use lethe_client::{
     Client, Error, ResponseValue,
     types::{
         AccountPatch, CodeRequest, ConsentDecision, DeletionConfirmation, DeletionRequest, DeletionState,
-        ExportDataRequest, ExportFormat, ExportState, Problem, ProblemType, RefreshRequest, RegisterRequest, RoleLevel, Scope,
+        ExportDataRequest, ExportFormat, ExportState, Problem, ProblemType, RefreshRequest, RegisterRequest, Risk, RoleLevel, Scope,
         SignInAnswer, Source, Specialty, StateCode, WorkDay, WorkDayBatch, builder,
     },
 };
@@ -205,7 +205,10 @@ async fn main() {
     let journey = Journey { anyone: Client::new(&url), url, mail };
     assert_eq!(expect(journey.anyone.health_get().send().await, 200).status, "ok");
     let unknown: ProblemType = serde_json::from_str(r#""/problems/of-a-newer-server""#).expect("it is taken");
-    assert_eq!(unknown, ProblemType::Unknown);
+    assert_eq!(unknown, ProblemType::Newer);
+    // `unknown` is a risk of its own.
+    let risk = |text: &str| serde_json::from_str::<Risk>(text).expect("it is taken");
+    assert_eq!((risk(r#""unknown""#), risk(r#""of-a-newer-server""#)), (Risk::Unknown, Risk::Newer));
     let grant = journey.register().await;
     let me = journey.signed_in(&grant.token);
     consents(&me).await;

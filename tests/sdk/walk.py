@@ -8,6 +8,7 @@ import datetime
 import functools
 import importlib
 import inspect
+import io
 import json
 import pkgutil
 import sys
@@ -37,6 +38,8 @@ def plain(name):
 def typed(value, annotation):
     """A value of JSON as the argument's type."""
     kinds = typing.get_args(annotation) or (annotation,)
+    if File in kinds:
+        return File(io.BytesIO(value.encode()))
     readers = {uuid.UUID: uuid.UUID, datetime.datetime: datetime.datetime.fromisoformat, datetime.date: datetime.date.fromisoformat}
     for kind in kinds:
         read = getattr(kind, "from_dict", None) if isinstance(value, dict) else readers.get(kind)
@@ -46,10 +49,11 @@ def typed(value, annotation):
 
 
 @functools.cache
-def client(url, token):
+def client(url, token, field):
     if token is None:
         return Client(base_url=url, raise_on_unexpected_status=True)
-    return AuthenticatedClient(base_url=url, token=token, raise_on_unexpected_status=True)
+    sign_in = {} if field == "Authorization" else {"auth_header_name": field, "prefix": ""}
+    return AuthenticatedClient(base_url=url, token=token, raise_on_unexpected_status=True, **sign_in)
 
 
 def call(module, url, wish):
@@ -61,7 +65,7 @@ def call(module, url, wish):
         arguments["body"] = wish["body"]
     arguments = {names[plain(name)]: value for name, value in arguments.items()}
     arguments = {name: typed(value, annotations[name]) for name, value in arguments.items()}
-    answer = function(client=client(url, wish["token"]), **arguments)
+    answer = function(client=client(url, wish["token"], wish["field"]), **arguments)
     if answer.status_code >= 400:
         assert isinstance(answer.parsed, Problem), (wish, answer)
         return answer.status_code, str(answer.parsed.type_)

@@ -6,7 +6,7 @@
 mod calls;
 
 use lethe_client::{Client, Error, ResponseValue, types::Problem};
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::{HeaderMap, HeaderName};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -44,10 +44,15 @@ pub fn outcome<T>(answer: Result<ResponseValue<T>, Error<Problem>>) -> Outcome {
     }
 }
 
-fn client(url: &str, token: Option<&str>) -> Client {
+/// A client that shows a token in this header field.
+fn client(url: &str, token: Option<&str>, field: &str) -> Client {
     let mut headers = HeaderMap::new();
     if let Some(token) = token {
-        headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().expect("a token is plain text"));
+        let value = if field == "Authorization" { format!("Bearer {token}") } else { token.to_owned() };
+        headers.insert(
+            HeaderName::try_from(field).expect("the name of a field"),
+            value.parse().expect("a token is plain text"),
+        );
     }
     let inner = reqwest::Client::builder().default_headers(headers).build().expect("a client");
     Client::new_with_client(url, inner)
@@ -61,7 +66,7 @@ async fn main() {
     for call in walk["calls"].as_array().expect("calls") {
         let operation = call["operation"].as_str().expect("a name");
         let mut arguments = Arguments::of(call);
-        let client = client(url, call["token"].as_str());
+        let client = client(url, call["token"].as_str(), call["field"].as_str().expect("a field"));
         let Outcome(status, answer) = calls::call(&client, operation, &mut arguments).await;
         assert!(arguments.0.is_empty(), "{operation} takes no {:?}", arguments.0);
         println!("{}", json!({ "operation": operation, "caller": call["caller"], "status": status, "answer": answer }));

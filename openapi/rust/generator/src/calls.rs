@@ -24,16 +24,21 @@ pub fn calls(client: &syn::File) -> TokenStream {
                 let (name, value) = (&setter.sig.ident, converted_type(setter)?);
                 // `type_` is the argument `type`.
                 let argument = name.to_string().trim_end_matches('_').to_owned();
+                // A body of bytes stands in the file of calls as text.
+                let value = match value {
+                    GenericArgument::Type(body) if last_name(body).is_some_and(|it| it == "Body") => quote!(String),
+                    value => quote!(#value),
+                };
                 Some(quote! {
-                    if let Some(value) = arguments.take::<#value>(#argument) {
-                        call = call.#name(value);
-                    }
+                    let call = match arguments.take::<#value>(#argument) {
+                        Some(value) => call.#name(value),
+                        None => call,
+                    };
                 })
             });
             Some(quote! {
                 #operation => {
-                    #[allow(unused_mut)]
-                    let mut call = client.#function();
+                    let call = client.#function();
                     #(#setters)*
                     outcome(call.send().await)
                 }

@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut file: syn::File = syn::parse2(generated)?;
     open::open(&mut file);
     let text = prettyplease::unparse(&file);
-    fs::write(client, format!("#![doc = include_str!(\"../README.md\")]\n#![allow(clippy::all)]\n\n{text}"))?;
+    fs::write(client, format!("#![doc = include_str!(\"../README.md\")]\n\n{text}"))?;
     fs::write(calls, prettyplease::unparse(&syn::parse2(calls::calls(&file))?))?;
     Ok(())
 }

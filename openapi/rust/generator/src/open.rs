@@ -1,9 +1,12 @@
 //! Opens enumerations, because the server may gain members of them at any time (`docs/versions.md`): a text that this
-//! client does not know becomes `Unknown` instead of an error.
+//! client does not know becomes `Newer` instead of an error.
 
 use syn::{Expr, Fields, File, ImplItem, Item, ItemEnum, ItemImpl, Stmt, Type, parse_quote};
 
-/// Adds `Unknown` to every enumeration of texts in `mod types`.
+/// Adds `Newer` to every enumeration of texts in `mod types`.
+///
+/// # Panics
+/// Panics if an enumeration has a member of that name.
 pub fn open(file: &mut File) {
     let types = file.items.iter_mut().find_map(|item| match item {
         Item::Mod(module) if module.ident == "types" => module.content.as_mut(),
@@ -18,7 +21,7 @@ pub fn open(file: &mut File) {
             choice.variants.push(parse_quote! {
                 /// A member that this client does not know yet.
                 #[serde(other)]
-                Unknown
+                Newer
             });
             opened.push(choice.ident.clone());
         }
@@ -34,7 +37,8 @@ pub fn open(file: &mut File) {
 }
 
 fn is_of_texts(choice: &ItemEnum) -> bool {
-    choice.variants.iter().all(|variant| matches!(variant.fields, Fields::Unit) && variant.ident != "Unknown")
+    assert!(choice.variants.iter().all(|variant| variant.ident != "Newer"), "{} has a member `newer`", choice.ident);
+    choice.variants.iter().all(|variant| matches!(variant.fields, Fields::Unit))
 }
 
 /// Adds the variant to the `match` of `Display`.
@@ -48,7 +52,7 @@ fn show_unknown(implementation: &mut ItemImpl) {
         if let ImplItem::Fn(function) = item
             && let Some(Stmt::Expr(Expr::Match(choice), _)) = function.block.stmts.last_mut()
         {
-            choice.arms.push(parse_quote! { Self::Unknown => f.write_str("unknown"), });
+            choice.arms.push(parse_quote! { Self::Newer => f.write_str("newer"), });
         }
     }
 }
