@@ -6,7 +6,8 @@
 use std::{env, path::Path, process::Command};
 
 /// What a release is built of. Cargo runs this file again when something here changes.
-const SOURCES: [&str; 8] = ["Cargo.lock", "Cargo.toml", "crates", "domain", "policies", "projections", "sql", "src"];
+const SOURCES: [&str; 9] =
+    ["Cargo.lock", "Cargo.toml", "crates", "domain", "openapi", "policies", "projections", "sql", "src"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -18,7 +19,7 @@ fn main() {
     println!("cargo:rustc-env=LETHE_VERSION={version}{built_of}");
 }
 
-/// The commit, with `-modified` if the sources are not those of the commit. `None` outside the repository.
+/// The commit, with `-modified` if a file was changed since. `None` outside the repository.
 fn commit() -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
     // The sources may have been unpacked inside another repository.

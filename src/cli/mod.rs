@@ -31,7 +31,7 @@ use crate::cli::home::{HomeArgs, Makes, asked_to_stop};
 const EXIT_CODES: &str = "Exit codes:
    0  done
    1  failed; the last line says why
-   2  an argument, a variable or the configuration file is wrong
+   2  the command line, a variable or the configuration file can't be read
    3  `doctor` or `drill` has found a fault
   75  the server's own PostgreSQL can't be brought up, which may pass";
 

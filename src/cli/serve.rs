@@ -35,7 +35,8 @@ pub struct ServeArgs {
     /// A file of settings, as TOML; its keys are named like the flags. A flag counts before its variable, the variable before the file
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Print what counts and what has set it, check the files that it names, and end
+    /// Print each setting with its value and its source; read the relay's files, the witness policy, the alert rules and the
+    /// webhooks; and end
     #[arg(long)]
     check_config: bool,
     /// The settings, for `check_config`
@@ -205,10 +206,10 @@ impl AlertArgs {
 #[derive(Args)]
 struct ExportStoreArgs {
     /// A bucket that speaks S3, as s3://bucket/prefix
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = without_secret)]
     export_store: Option<String>,
     /// Where the bucket is, if not at AWS; https, or http on loopback
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = without_secret)]
     s3_endpoint: Option<String>,
     /// The bucket's region
     #[arg(long, default_value = "us-east-1")]
@@ -216,6 +217,13 @@ struct ExportStoreArgs {
     /// A file of mode 0600 with the lines access_key_id=… and secret_access_key=…
     #[arg(long, value_name = "FILE")]
     s3_credentials: Option<PathBuf>,
+}
+
+/// Refuses a URL with a user or a password, because arguments and settings are shown.
+fn without_secret(text: &str) -> Result<String, &'static str> {
+    let authority = text.split_once("://").map_or(text, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let plain = !authority.contains('@');
+    plain.then(|| text.to_owned()).ok_or("must not hold a user or a password: name a file with --s3-credentials")
 }
 
 impl ExportStoreArgs {

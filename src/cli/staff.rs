@@ -64,19 +64,27 @@ impl From<StaffRole> for Role {
 impl StaffCommand {
     pub async fn run(self, output: Output) -> Result<(), ServerError> {
         let (Self::Add { home, .. } | Self::List { home } | Self::Remove { home, .. }) = &self;
+        // A wrong address is refused before anything starts.
+        let email = &match &self {
+            Self::Add { email, .. } | Self::Remove { email, .. } => normalise(email)?,
+            Self::List { .. } => String::new(),
+        };
         home.on_store(Makes::Nothing, async |home| {
             let app = home.open().await?;
             let (told, json) = match &self {
-                Self::Add { email, role, .. } => {
+                Self::Add { role, .. } => {
                     let role = Role::from(*role);
-                    added(staff::add(&app, &normalise(email)?, role).await?, role)
+                    added(staff::add(&app, email, role).await?, role)
                 }
                 Self::List { .. } => listed(&staff::list(&app).await?),
-                Self::Remove { email, role, erase, .. } => {
-                    let email = &normalise(email)?;
+                Self::Remove { role, erase, .. } => {
                     let removed = staff::remove(&app, email, role.map(Role::from)).await?;
-                    let erased = if *erase { Some(staff::erase(&app, email).await?) } else { None };
-                    taken(&removed, erased)
+                    let erased = if *erase { Some(staff::erase(&app, email).await) } else { None };
+                    let (told, json) =
+                        taken(&removed, erased.as_ref().and_then(|erased| erased.as_ref().ok()).copied());
+                    // The roles are taken, also where the account can't be erased.
+                    output.say(told, json)?;
+                    return Ok(erased.transpose().map(drop)?);
                 }
             };
             Ok(output.say(told, json)?)
@@ -106,7 +114,7 @@ fn listed(members: &[Member]) -> (String, Value) {
     (told, json!({ "staff": members.iter().map(object).collect::<Vec<_>>() }))
 }
 
-/// `erased` is `None` if nobody asked for it, and false if a legal hold keeps the account.
+/// `erased` is `None` if the account was not looked at, and false if a legal hold keeps it.
 fn taken(Removed { subject, roles, sessions }: &Removed, erased: Option<bool>) -> (String, Value) {
     let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
     let role = if roles.is_empty() {
@@ -123,7 +131,7 @@ fn taken(Removed { subject, roles, sessions }: &Removed, erased: Option<bool>) -
         "subject_id": subject,
         "roles_taken": roles,
         "sessions_ended": sessions,
-        "account_erased": erased == Some(true),
+        "account_erased": erased,
     });
     (format!("{subject}: {role}; {account}"), json)
 }

@@ -28,7 +28,7 @@ pub enum HomeError {
     Database(String),
     #[error("--database must not hold a password: name a file of mode 0600 with --password-file")]
     PasswordInArgument,
-    #[error("{0}: there is no such data folder; `lethe migrate` makes one")]
+    #[error("{0}: there is no such data folder; `lethe migrate` makes one, with keys that open no backup")]
     NoFolder(PathBuf),
     #[error(
         "{0}: no PostgreSQL of its own is in this data folder: name another with --database, or `lethe migrate` makes it"

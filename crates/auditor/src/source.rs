@@ -21,7 +21,7 @@ use crate::{connection, error::AuditError};
 
 /// Microseconds between 1970, from which leaves count time, and 2000, from which PostgreSQL does.
 const EPOCHS_APART_US: i64 = 946_684_800_000_000;
-/// How often a server that limits requests is waited for, before a read is given up.
+/// How many times a request that was one too many is sent again.
 const WAITS: usize = 5;
 /// How many bundles of a folder are read ahead.
 const AHEAD: usize = 64;
@@ -144,7 +144,8 @@ impl Source {
 
     async fn get(&self, path: &str, secret: bool) -> Result<Option<Vec<u8>>, AuditError> {
         let Self::Server { client, prefix, token } = self else { return Ok(None) };
-        for _ in 0..WAITS {
+        let mut waits = 0;
+        loop {
             let request = client.get(format!("{prefix}/{path}"));
             let request = match token.as_ref().filter(|_| secret) {
                 Some(token) => request.bearer_auth(token),
@@ -154,11 +155,11 @@ impl Source {
             match answer.status().as_u16() {
                 200 => return Ok(Some(answer.bytes().await?.to_vec())),
                 404 => return Ok(None),
-                429 => tokio::time::sleep(wait(&answer)).await,
+                429 if waits < WAITS => tokio::time::sleep(wait(&answer)).await,
                 status => return Err(AuditError::Refused(path.to_owned(), status)),
             }
+            waits += 1;
         }
-        Err(AuditError::Refused(path.to_owned(), 429))
     }
 
     /// The leaves after the first `begins` events of the log, in order, at most `size`. A source with fewer leaves ends

@@ -1,4 +1,4 @@
-//! How the programs speak to whoever calls them. Results go to the standard output, as lines for people or as JSON for
+//! How the programs speak to people and scripts. Results go to the standard output, as lines for people or as JSON for
 //! programs; everything else goes to the standard error.
 //!
 //! Promises: a pipe that its reader has closed makes no program panic, fail or stop. What nobody reads is dropped and

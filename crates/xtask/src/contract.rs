@@ -7,7 +7,7 @@
 //! `openapi/released.json` holds the document of the last release, so that a clone without history can tell.
 
 mod change;
-mod changelog;
+pub mod changelog;
 mod comparison;
 mod document;
 mod operation;
