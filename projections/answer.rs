@@ -10,6 +10,8 @@ const LIFETIME: TimeDelta = TimeDelta::hours(24);
 /// A stored answer.
 #[derive(FromRow)]
 pub struct AnswerRow {
+    #[row(with = SubjectId)]
+    pub subject_id: SubjectId,
     /// The transit key under which the fingerprint was made.
     pub ring_key: i64,
     /// The keyed hash of the request's body.
@@ -33,21 +35,24 @@ pub fn answer_get(subject: SubjectId, key_hash: [u8; 32]) -> Query {
         "-- answer_get
         SELECT ",
         AnswerRow::COLUMNS,
-        " FROM read.answers WHERE subject_id = $1 AND key_hash = $2"
+        " FROM unnest($1::uuid[], $2::bytea[]) AS asked (asker_id, asked_hash)
+        CROSS JOIN LATERAL (SELECT * FROM read.answers
+                            WHERE subject_id = asked.asker_id AND key_hash = asked.asked_hash OFFSET 0) a"
     ))
-    .bind(subject.0)
-    .bind(key_hash.to_vec())
+    .list(vec![subject.0])
+    .list(vec![key_hash.to_vec()])
 }
 
 /// Removes an expired answer, so that its key can be used again.
 pub fn answer_forget(subject: SubjectId, key_hash: [u8; 32], now: DateTime<Utc>) -> Query {
     Query::new(
         "-- answer_forget
-        DELETE FROM read.answers WHERE subject_id = $1 AND key_hash = $2 AND expires_at <= $3",
+        DELETE FROM read.answers a USING unnest($1::uuid[], $2::bytea[], $3::timestamptz[]) AS asked (subject_id, key_hash, now)
+        WHERE a.subject_id = asked.subject_id AND a.key_hash = asked.key_hash AND a.expires_at <= asked.now",
     )
-    .bind(subject.0)
-    .bind(key_hash.to_vec())
-    .bind(now)
+    .list(vec![subject.0])
+    .list(vec![key_hash.to_vec()])
+    .list(vec![now])
 }
 
 /// Removes all of a person's answers.
@@ -71,12 +76,12 @@ pub fn answer_store(
     Query::new(
         "-- answer_store
         INSERT INTO read.answers (subject_id, key_hash, ring_key, fingerprint, sealed, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6)",
+        SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bigint[], $4::bytea[], $5::text[], $6::timestamptz[])",
     )
-    .bind(subject.0)
-    .bind(key_hash.to_vec())
-    .bind(ring_key)
-    .bind(fingerprint.to_vec())
-    .bind(sealed)
-    .bind(now + LIFETIME)
+    .list(vec![subject.0])
+    .list(vec![key_hash.to_vec()])
+    .list(vec![ring_key])
+    .list(vec![fingerprint.to_vec()])
+    .list(vec![sealed])
+    .list(vec![now + LIFETIME])
 }

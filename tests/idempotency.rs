@@ -102,7 +102,7 @@ async fn each_operation_with_a_key_is_done_once_and_answers_a_repeated_request_a
             assert_eq!(second.header(name), first.header(name), "{id}: {name}");
         }
         assert_eq!(state(&stage).await, before, "{id} changed something when it was repeated");
-        let other = if call.body().is_null() { call.elsewhere() } else { call.with(&another(&id, &call.body())) };
+        let other = if call.body().is_null() { call.elsewhere() } else { call.with(&another(id, &call.body())) };
         let refused = send(&other, "k-1").await.problem(StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(refused["type"], "/problems/key-reused", "{id}");
         assert_eq!(state(&stage).await, before, "{id} changed something when it was refused");

@@ -111,7 +111,7 @@ impl Statement {
         let allowed = ABOUT_NOBODY.contains(&(table.name.as_str(), self.form.verb));
         let sql = self.sql(town, table, me, other).await;
         let ticket = town.ticket(client, me, self.role, self.shows.then_some(me.lookup)).await;
-        client.query("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("a variable is set");
+        client.query("SELECT lethe.show($1, false)", &[&ticket]).await.expect("a variable is set");
         client.batch_execute("BEGIN").await.expect("a transaction begins");
         let outcome = client.simple_query(&sql).await;
         client.batch_execute("ROLLBACK").await.expect("a transaction ends");

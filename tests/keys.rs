@@ -251,7 +251,7 @@ async fn nothing_is_written_under_a_version_below_the_floor() {
         for role in [Role::Subject, Role::Job] {
             let key = world.app.vault.ring().ticket_key();
             let ticket = key.mint(SubjectId(whose), None, role, now, &backend);
-            client.query("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
+            client.query("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
             let refused = client.execute(sql, &[&whose]).await.expect_err(sql);
             assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{sql}");
             let above = sql.replace("ring_version = 1", "ring_version = 2").replace("($1, 1,", "($1, 2,");

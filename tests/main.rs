@@ -39,6 +39,7 @@ mod erasure;
 mod export;
 mod filter;
 mod fuzz;
+mod group;
 mod guest;
 mod hostile;
 mod idempotency;

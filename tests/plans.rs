@@ -16,6 +16,7 @@ use projections::{
         alert::{delivery_list, newest_of_type},
         compliance::request_list,
     },
+    identity::standing::standing,
     log::audit::stream_newest,
     operation::job::job_list,
     page::Page,
@@ -114,7 +115,7 @@ async fn check(world: &World, login: Login, role: Role, subject: SubjectId, case
     let mut faults = Vec::new();
     for case in cases {
         let ticket = world.app.vault.ring().ticket_key().mint(subject, None, role, world.clock.now(), &backend.0);
-        client.execute("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
+        client.execute("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
         let name = case.query.sql().lines().next().expect("a name");
         let cost = cost(&client, case).await;
         if !cost.whole.is_empty() {
@@ -158,10 +159,16 @@ async fn statements_about_a_person_visit_what_they_need_and_no_more() {
     let after = After { aggregate_type: "record".to_owned(), aggregate_id: String::new(), sequence: 0 };
     let cases = [
         case(
-            record_newest(busy, kind, Vec::new()),
-            "uuid, text, bytea[]",
-            format!("{SUBJECT}, 'work_day', {}", hashes()),
+            record_newest(&[]),
+            "uuid[], text[], bytea[]",
+            format!("array_fill({SUBJECT}::uuid, ARRAY[366]), array_fill('work_day'::text, ARRAY[366]), {}", hashes()),
             &[("log.events", 366), ("vault.records", 366), ("read.records", 366)],
+        ),
+        case(
+            standing(&Ctx::job(world.clock.clone(), busy), None),
+            "uuid[], uuid[], text[]",
+            format!("ARRAY[{SUBJECT}::uuid], ARRAY[NULL::uuid], ARRAY['work_hours']"),
+            &[("vault.subjects", 1), ("read.accounts", 1)],
         ),
         case(
             record_get(busy, kind, RecordId(page[0])),
@@ -221,17 +228,17 @@ async fn statements_about_a_person_visit_what_they_need_and_no_more() {
     let writes = [
         case(
             record_amended(&[&event]),
-            "uuid, uuid[], bigint[], text[], text[], text[], timestamptz[]",
+            "uuid[], uuid[], bigint[], text[], text[], text[], timestamptz[]",
             format!(
-                "{SUBJECT}, ARRAY['{one}']::uuid[], ARRAY[{}], ARRAY['record.amended'], ARRAY['1.0'], ARRAY['{{}}'], ARRAY[now()]",
+                "ARRAY[{SUBJECT}::uuid], ARRAY['{one}']::uuid[], ARRAY[{}], ARRAY['record.amended'], ARRAY['1.0'], ARRAY['{{}}'], ARRAY[now()]",
                 event.sequence
             ),
             &[("read.records", 1)],
         ),
         case(
             record_rewrap(busy, Vec::new()),
-            "uuid, uuid[], bytea[]",
-            format!("{SUBJECT}, ARRAY['{one}']::uuid[], ARRAY['\\x00'::bytea]"),
+            "uuid[], uuid[], bytea[]",
+            format!("ARRAY[{SUBJECT}::uuid], ARRAY['{one}']::uuid[], ARRAY['\\x00'::bytea]"),
             &[("vault.records", 1)],
         ),
     ];
@@ -318,7 +325,7 @@ async fn the_desk_finds_requests_without_reading_a_persons_events() {
     let backend = Backend::of(&client).await.expect("a backend tells which it is");
     let ctx = Ctx::system(world.clock.clone());
     let ticket = world.app.vault.ring().ticket_key().mint(ctx.subject, None, ctx.role, ctx.now(), &backend.0);
-    client.execute("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
+    client.execute("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
     let cost = cost(&client, &case).await;
     assert_eq!(cost.visited("log.events"), 0, "nobody's request was prolonged: {cost:?}");
 }

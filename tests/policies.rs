@@ -87,7 +87,7 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
         "a policy that calls a ticket function once a row",
         "SELECT policyname FROM pg_policies p JOIN ours ON ours.nspname = p.schemaname
          WHERE regexp_replace(coalesce(qual, '') || coalesce(with_check, ''), '\\( SELECT lethe\\.', '', 'g') ~ 'lethe\\.'",
-        "CREATE POLICY breach ON read.records USING (subject_id = lethe.subject_id())",
+        "CREATE POLICY breach ON read.records USING (subject_id = ANY (lethe.subject_ids()))",
     ),
     (
         "a login but that of requests that may take a lock of its own choice",

@@ -63,7 +63,7 @@ async fn what_a_server_repeats_reads_what_is_new() {
     let client = world.login(Login::System).await;
     let (backend, now) = Backend::of(&client).await.expect("a backend");
     let ticket = world.app.vault.ring().ticket_key().mint(SubjectId::NIL, None, Role::System, now, &backend);
-    client.query("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("shown");
+    client.query("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
     let wanted = PatternQuery {
         event_type: String::new(),
         kind: None,

@@ -6,13 +6,16 @@ use chrono::{TimeDelta, Utc};
 use context::{Clock, Ctx, Role, SubjectId};
 use db::{Backend, Db, DbError, Gate, Login, Lookup, Query, TicketKey, Tx};
 use event_log::event_append;
-use tokio_postgres::{Client, error::SqlState};
+use tokio_postgres::{Client, NoTls, error::SqlState};
 use uuid::Uuid;
 
 use crate::{log::event_of, town::Town};
 
+/// Shows a ticket for the session. Logins that no ticket opens anything for can't show one.
 async fn show(client: &Client, ticket: &str) {
-    client.query("SELECT set_config('lethe.ticket', $1, false)", &[&ticket]).await.expect("a variable is set");
+    if let Err(error) = client.query("SELECT lethe.show($1, false)", &[&ticket]).await {
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{error:?}");
+    }
 }
 
 /// How many rows a connection sees in all tables that its login may read.
@@ -79,6 +82,74 @@ async fn a_variable_set_by_hand_opens_nothing() {
         show(&client, wrong).await;
         assert_eq!(visible(&town, &client).await, 0, "{wrong}");
     }
+}
+
+/// What the check of a ticket found is kept in a parameter of the session, which nobody else may write.
+#[tokio::test]
+async fn what_a_check_found_cannot_be_written_by_hand() {
+    let town = Town::new().await;
+    let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
+    let found = format!("lethe subject 99999999999 _ {}", anna.subject.0.simple());
+    let ways = [
+        format!("SET backtrace_functions = '{found}'"),
+        format!("SET SESSION backtrace_functions TO '{found}'"),
+        format!("BEGIN; SET LOCAL backtrace_functions = '{found}'"),
+        format!("SELECT set_config('backtrace_functions', '{found}', false)"),
+        format!("SELECT set_config('Backtrace_Functions', '{found}', true)"),
+        format!("DO $$ BEGIN PERFORM set_config('backtrace_functions', '{found}', false); END $$"),
+        format!("UPDATE pg_settings SET setting = '{found}' WHERE name = 'backtrace_functions'"),
+        format!("ALTER ROLE lethe_api SET backtrace_functions = '{found}'"),
+        format!("ALTER SYSTEM SET backtrace_functions = '{found}'"),
+        format!(
+            "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql SET backtrace_functions = '{found}' AS 'SELECT 1'"
+        ),
+        "SET ROLE lethe_owner".to_owned(),
+    ];
+    for way in ways {
+        match client.batch_execute(&way).await {
+            // It sets nothing, because there is nothing that it may set.
+            Ok(()) => assert!(way.starts_with("UPDATE"), "{way}"),
+            Err(error) => assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{way}: {error:?}"),
+        }
+        client.batch_execute("ROLLBACK").await.expect("rolled back");
+        assert_eq!(visible(&town, &client).await, 0, "{way}");
+    }
+    let mut config = town
+        .world
+        .database
+        .address
+        .config(Login::Api.as_str(), Some(town.world.suite.passwords[Login::Api.as_str()].as_str()));
+    config.options(format!("-c backtrace_functions={}", found.replace(' ', "\\ ")));
+    assert!(config.connect(NoTls).await.is_err(), "a session can't begin with it");
+}
+
+/// What a ticket opened is closed again by whatever ends it.
+#[tokio::test]
+async fn what_a_ticket_opens_ends_with_its_transaction() {
+    let town = Town::new().await;
+    let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
+    let ticket = town.ticket(&client, anna, Role::Subject, None).await;
+    let shown = format!("SELECT lethe.show('{ticket}', true)");
+    for (before, after) in [
+        ("BEGIN", "COMMIT"),
+        ("BEGIN", "ROLLBACK"),
+        ("BEGIN; SAVEPOINT s", "ROLLBACK TO s"),
+        ("BEGIN", "RESET ALL"),
+        ("BEGIN", "SELECT lethe.show('nonsense', true)"),
+        ("BEGIN", "SELECT lethe.show(NULL, true)"),
+        ("SELECT 1", "SELECT 1"),
+    ] {
+        client.batch_execute(before).await.expect(before);
+        client.batch_execute(&shown).await.expect("shown");
+        assert_eq!(visible(&town, &client).await > 0, before.starts_with("BEGIN"), "{before}");
+        client.batch_execute(after).await.expect(after);
+        assert_eq!(visible(&town, &client).await, 0, "{after}");
+        client.batch_execute("ROLLBACK").await.expect("rolled back");
+    }
+    show(&client, &ticket).await;
+    assert!(visible(&town, &client).await > 0, "a session's ticket");
+    client.batch_execute("DISCARD ALL").await.expect("discarded");
+    assert_eq!(visible(&town, &client).await, 0);
 }
 
 #[tokio::test]
@@ -159,6 +230,12 @@ async fn a_ticket_that_ran_out_is_an_error_and_never_no_rows() {
     assert_eq!(client.execute("DELETE FROM read.accounts", &[]).await.expect("nothing"), 0);
 }
 
+/// Which backend a transaction has.
+const BACKEND: &str = "-- backend
+SELECT pid, slot, extract(epoch FROM pg_stat_get_backend_start(slot))::text AS started, clock_timestamp() AS now
+FROM (SELECT slot, pg_stat_get_backend_pid(slot) AS pid FROM pg_stat_get_backend_idset() AS slot) backends
+WHERE pid = pg_backend_pid()";
+
 #[tokio::test]
 async fn a_transaction_whose_ticket_ran_out_begins_again_with_a_fresh_one() {
     let town = Town::new().await;
@@ -169,16 +246,14 @@ async fn a_transaction_whose_ticket_ran_out_begins_again_with_a_fresh_one() {
     let deleted = db
         .run_tx("delete", ctx, Gate::read(ctx), move |tx: Tx| async move {
             let attempt = attempts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let [rows] =
-                tx.flight([Query::new("-- now\nSELECT current_setting('lethe.ticket'), clock_timestamp()")]).await?;
+            let [rows] = tx.flight([Query::new(BACKEND)]).await?;
             if attempt == 0 {
                 // The time that a lock or a long statement may take.
-                let (shown, now): (String, chrono::DateTime<Utc>) = (rows[0].get(0), rows[0].get(1));
-                let part: Vec<&str> = shown.split('|').collect();
-                let number = |at: usize| part[at].parse().expect("a number");
-                let backend = Backend { pid: number(5), slot: number(6), started: part[7].to_owned() };
+                let now: chrono::DateTime<Utc> = rows[0].get("now");
+                let backend =
+                    Backend { pid: rows[0].get("pid"), slot: rows[0].get("slot"), started: rows[0].get("started") };
                 let late = key.mint(anna.subject, None, Role::Job, now - TimeDelta::seconds(62), &backend);
-                tx.flight([Query::new("-- late\nSELECT set_config('lethe.ticket', $1, true)").bind(late)]).await?;
+                tx.flight([Query::new("-- late\nSELECT lethe.show($1, true)").bind(late)]).await?;
             }
             tx.queue(
                 Query::new("-- gone\nDELETE FROM read.retention WHERE subject_id = $1").bind(anna.subject.0).exactly(1),
@@ -269,7 +344,8 @@ async fn a_connection_keeps_nothing_of_the_transaction_before() {
                     .finish([Query::new("-- next\nSELECT DISTINCT subject_id, pg_backend_pid() FROM log.events")])
                     .await?;
                 // The transaction is over: this query sees what the connection keeps.
-                let after = "-- after\nSELECT current_setting('lethe.ticket', true), (SELECT count(*) FROM log.events)";
+                let after =
+                    "-- after\nSELECT current_setting('backtrace_functions', true), (SELECT count(*) FROM log.events)";
                 let [after] = tx.flight([Query::new(after)]).await?;
                 let left: (Option<String>, i64) = (after[0].get(0), after[0].get(1));
                 Ok::<_, DbError>((

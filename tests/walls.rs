@@ -324,7 +324,7 @@ async fn an_erasure_that_leaves_a_row_is_none() {
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 1, "nothing of it was kept");
     assert_eq!(world.app.ledger.unfinished().await.expect("read").len(), 1, "and it is begun, not ended");
     let policy = "CREATE POLICY consents_erase ON read.consents FOR DELETE TO lethe_api
-                  USING (subject_id = (SELECT lethe.subject_id()) AND (SELECT lethe.ticket_role()) = 'job')";
+                  USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]) AND (SELECT lethe.ticket_role()) = 'job')";
     superuser.batch_execute(policy).await.expect("made again");
     erasure::at_once(&world.app, subject).await.expect("erased");
     assert_eq!(superuser.execute(keys, &[&subject.0]).await.expect("read"), 0);

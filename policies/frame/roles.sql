@@ -78,6 +78,17 @@ ALTER ROLE lethe_auditor RESET max_parallel_workers_per_gather;
 -- A release reads each person's rows once: remembering them would only cost.
 ALTER ROLE lethe_stats SET enable_memoize = off;
 
+-- Where a ticket's check leaves what it found (`sql/V18`): nobody else may write there.
+DO $$
+DECLARE name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['PUBLIC', 'lethe_api', 'lethe_system', 'lethe_access', 'lethe_stats', 'lethe_auditor', 'lethe_compliance',
+                                'lethe_dashboard', 'lethe_watch'] LOOP
+        EXECUTE format('REVOKE ALL ON PARAMETER backtrace_functions FROM %s', name);
+    END LOOP;
+END $$;
+GRANT SET ON PARAMETER backtrace_functions TO lethe_owner;
+
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 CREATE SCHEMA IF NOT EXISTS lethe AUTHORIZATION lethe_owner;
 -- The check of a ticket asks when its backend was started.
@@ -96,7 +107,7 @@ BEGIN
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC, lethe_access, lethe_stats, lethe_system', name);
     END LOOP;
 END $$;
-GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock(bigint), pg_advisory_xact_lock_shared(bigint), pg_try_advisory_xact_lock(bigint)
-    TO lethe_api;
+GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock(bigint), pg_advisory_xact_lock_shared(bigint), pg_try_advisory_xact_lock(bigint),
+    pg_try_advisory_xact_lock_shared(bigint) TO lethe_api;
 GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock(bigint) TO lethe_owner;
 GRANT EXECUTE ON FUNCTION pg_terminate_backend(int, bigint) TO lethe_watch;

@@ -9,39 +9,44 @@ GRANT SELECT, INSERT ON auth.users, auth.addresses, read.accounts TO lethe_api;
 GRANT DELETE ON auth.addresses TO lethe_api;
 GRANT SELECT, DELETE ON auth.staff_roles TO lethe_api;
 GRANT SELECT, INSERT ON auth.staff_roles TO lethe_system;
-CREATE POLICY users_own_read ON auth.users FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
-CREATE POLICY users_own_add ON auth.users FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
+CREATE POLICY users_own_read ON auth.users FOR SELECT TO lethe_api USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
+CREATE POLICY users_own_add ON auth.users FOR INSERT TO lethe_api WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
 CREATE POLICY addresses_shown_read ON auth.addresses FOR SELECT TO lethe_api
-    USING (subject_id = (SELECT lethe.subject_id()) OR address_hash = (SELECT lethe.lookup_hash()));
-CREATE POLICY addresses_own_add ON auth.addresses FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
-CREATE POLICY addresses_own_remove ON auth.addresses FOR DELETE TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
-CREATE POLICY roles_own_read ON auth.staff_roles FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
+    USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]) OR address_hash = (SELECT lethe.lookup_hash()));
+CREATE POLICY addresses_own_add ON auth.addresses FOR INSERT TO lethe_api
+    WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
+CREATE POLICY addresses_own_remove ON auth.addresses FOR DELETE TO lethe_api
+    USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
+CREATE POLICY roles_own_read ON auth.staff_roles FOR SELECT TO lethe_api USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
 CREATE POLICY roles_system_remove ON auth.staff_roles FOR DELETE TO lethe_api
-    USING (subject_id = (SELECT lethe.subject_id()) AND (SELECT lethe.ticket_role()) = 'system');
+    USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]) AND (SELECT lethe.ticket_role()) = 'system');
 CREATE POLICY roles_system_read ON auth.staff_roles FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
 CREATE POLICY roles_system_add ON auth.staff_roles FOR INSERT TO lethe_system WITH CHECK ((SELECT lethe.ticket_role()) = 'system');
-CREATE POLICY accounts_own_read ON read.accounts FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
-CREATE POLICY accounts_own_add ON read.accounts FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
+CREATE POLICY accounts_own_read ON read.accounts FOR SELECT TO lethe_api USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
+CREATE POLICY accounts_own_add ON read.accounts FOR INSERT TO lethe_api
+    WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
 
 -- Sessions and their refresh tokens.
 GRANT SELECT, INSERT, UPDATE (ended_at) ON auth.sessions TO lethe_api;
 GRANT SELECT, INSERT, UPDATE (used_at, used_key, used_by) ON auth.refresh_tokens TO lethe_api;
-CREATE POLICY sessions_own_read ON auth.sessions FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
-CREATE POLICY sessions_own_add ON auth.sessions FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
+CREATE POLICY sessions_own_read ON auth.sessions FOR SELECT TO lethe_api USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
+CREATE POLICY sessions_own_add ON auth.sessions FOR INSERT TO lethe_api
+    WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
 CREATE POLICY sessions_own_end ON auth.sessions FOR UPDATE TO lethe_api
-    USING (subject_id = (SELECT lethe.subject_id())) WITH CHECK (subject_id = (SELECT lethe.subject_id()));
+    USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[])) WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
 CREATE POLICY tokens_shown_read ON auth.refresh_tokens FOR SELECT TO lethe_api
-    USING (subject_id = (SELECT lethe.subject_id()) OR token_hash = (SELECT lethe.lookup_hash()));
-CREATE POLICY tokens_own_add ON auth.refresh_tokens FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
+    USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]) OR token_hash = (SELECT lethe.lookup_hash()));
+CREATE POLICY tokens_own_add ON auth.refresh_tokens FOR INSERT TO lethe_api
+    WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
 CREATE POLICY tokens_own_use ON auth.refresh_tokens FOR UPDATE TO lethe_api
-    USING (subject_id = (SELECT lethe.subject_id())) WITH CHECK (subject_id = (SELECT lethe.subject_id()));
+    USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[])) WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
 
 -- Devices that a person signed in on; the oldest makes room.
 GRANT SELECT, INSERT, DELETE ON auth.devices TO lethe_api;
 GRANT SELECT, DELETE ON auth.devices TO lethe_system;
-CREATE POLICY devices_own_read ON auth.devices FOR SELECT TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
-CREATE POLICY devices_own_add ON auth.devices FOR INSERT TO lethe_api WITH CHECK (subject_id = (SELECT lethe.subject_id()));
-CREATE POLICY devices_own_remove ON auth.devices FOR DELETE TO lethe_api USING (subject_id = (SELECT lethe.subject_id()));
+CREATE POLICY devices_own_read ON auth.devices FOR SELECT TO lethe_api USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
+CREATE POLICY devices_own_add ON auth.devices FOR INSERT TO lethe_api WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
+CREATE POLICY devices_own_remove ON auth.devices FOR DELETE TO lethe_api USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
 CREATE POLICY devices_system_read ON auth.devices FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
 CREATE POLICY devices_system_clear ON auth.devices FOR DELETE TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
 

@@ -7,9 +7,9 @@ GRANT INSERT (aggregate_type, aggregate_id, sequence, event_type, event_version,
               kind, recorded_at) ON log.events TO lethe_api, lethe_access;
 
 CREATE POLICY events_own_read ON log.events FOR SELECT TO lethe_api
-    USING (subject_id = (SELECT lethe.subject_id()));
+    USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
 CREATE POLICY events_own_append ON log.events FOR INSERT TO lethe_api
-    WITH CHECK (subject_id = (SELECT lethe.subject_id()) AND aggregate_type <> 'access'
+    WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]) AND aggregate_type <> 'access'
                 AND recorded_at BETWEEN statement_timestamp() - interval '2 minutes' AND statement_timestamp() + interval '2 minutes');
 CREATE POLICY events_access_append ON log.events FOR INSERT TO lethe_access
     -- A read may be stored late, after an outage, and never early.

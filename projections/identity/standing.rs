@@ -1,7 +1,7 @@
 //! What decides whether a person may act now: keys, switches, suspension, session, and the consent to one purpose.
 
 use chrono::{DateTime, Utc};
-use context::Ctx;
+use context::{Ctx, SubjectId};
 use db::{FromRow, Query, sql};
 use domain::{Choice, rights::consent::Purpose};
 use vault::WrappedSubject;
@@ -9,6 +9,8 @@ use vault::WrappedSubject;
 /// The answer; no row where the person is erased.
 #[derive(FromRow)]
 pub struct StandingRow {
+    #[row(sql = "s.subject_id", with = SubjectId)]
+    pub subject_id: SubjectId,
     #[row(flatten)]
     pub keys: WrappedSubject,
     /// `None` where nothing was decided on the purpose; so are the three below.
@@ -39,14 +41,16 @@ pub fn standing(ctx: &Ctx, purpose: Option<Purpose>) -> Query {
         SELECT ",
         StandingRow::COLUMNS,
         "
-        FROM vault.subjects s
-        LEFT JOIN read.accounts a ON a.subject_id = s.subject_id
-        LEFT JOIN read.consents c ON c.subject_id = s.subject_id AND c.purpose = $3
-        LEFT JOIN auth.suspensions p ON p.subject_id = s.subject_id
-        LEFT JOIN auth.sessions e ON e.subject_id = s.subject_id AND e.session_id = $2 AND e.ended_at IS NULL
-        WHERE s.subject_id = $1"
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS asked (subject_id, session_id, purpose)
+        CROSS JOIN LATERAL (SELECT * FROM vault.subjects WHERE subject_id = asked.subject_id OFFSET 0) s
+        LEFT JOIN LATERAL (SELECT * FROM read.accounts WHERE subject_id = asked.subject_id OFFSET 0) a ON true
+        LEFT JOIN LATERAL (SELECT * FROM read.consents
+                           WHERE subject_id = asked.subject_id AND purpose = asked.purpose OFFSET 0) c ON true
+        LEFT JOIN LATERAL (SELECT * FROM auth.suspensions WHERE subject_id = asked.subject_id OFFSET 0) p ON true
+        LEFT JOIN LATERAL (SELECT * FROM auth.sessions WHERE subject_id = asked.subject_id
+                             AND session_id = asked.session_id AND ended_at IS NULL OFFSET 0) e ON true"
     ))
-    .bind(ctx.subject.0)
-    .bind(ctx.session.map(|session| session.0))
-    .bind(purpose.map(Choice::as_str))
+    .list(vec![ctx.subject.0])
+    .list(vec![ctx.session.map(|session| session.0)])
+    .list(vec![purpose.map(Choice::as_str)])
 }

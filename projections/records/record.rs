@@ -40,39 +40,39 @@ fn record_submitted(events: &[&Event]) -> Query {
         "-- record_submitted
         INSERT INTO read.records (subject_id, record_id, kind, sequence, event_type, event_version, payload, submitted_at,
                                   recorded_at)
-        SELECT $1, record_id, kind, sequence, event_type, event_version, payload::json, recorded_at, recorded_at
-        FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
-             AS e (record_id, kind, sequence, event_type, event_version, payload, recorded_at)
+        SELECT subject_id, record_id, kind, sequence, event_type, event_version, payload::json, recorded_at, recorded_at
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
+             AS e (subject_id, record_id, kind, sequence, event_type, event_version, payload, recorded_at)
         ON CONFLICT DO NOTHING",
     )
-    .bind(events[0].subject_id.0)
-    .bind(events.iter().map(|event| id(event)).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.kind.clone()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.sequence).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.event_type.clone()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.event_version.clone()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.payload.clone()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.recorded_at).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.subject_id.0).collect::<Vec<_>>())
+    .list(events.iter().map(|event| id(event)).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.kind.clone()).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.sequence).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.event_type.clone()).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.event_version.clone()).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.payload.clone()).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.recorded_at).collect::<Vec<_>>())
 }
 
-/// Writes later events of one person's records. A row takes the newest event.
+/// Writes later events of records. A row takes the newest event.
 pub fn record_amended(events: &[&Event]) -> Query {
     Query::new(
         "-- record_amended
         UPDATE read.records r
         SET sequence = e.sequence, event_type = e.event_type, event_version = e.event_version, payload = e.payload::json,
             recorded_at = e.recorded_at
-        FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
-             AS e (record_id, sequence, event_type, event_version, payload, recorded_at)
-        WHERE r.subject_id = $1 AND r.record_id = e.record_id AND r.sequence < e.sequence",
+        FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+             AS e (subject_id, record_id, sequence, event_type, event_version, payload, recorded_at)
+        WHERE r.subject_id = e.subject_id AND r.record_id = e.record_id AND r.sequence < e.sequence",
     )
-    .bind(events[0].subject_id.0)
-    .bind(events.iter().map(|event| id(event)).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.sequence).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.event_type.clone()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.event_version.clone()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.payload.clone()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.recorded_at).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.subject_id.0).collect::<Vec<_>>())
+    .list(events.iter().map(|event| id(event)).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.sequence).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.event_type.clone()).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.event_version.clone()).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.payload.clone()).collect::<Vec<_>>())
+    .list(events.iter().map(|event| event.recorded_at).collect::<Vec<_>>())
 }
 
 fn record_unproject(events: &[&Event]) -> Query {
@@ -178,34 +178,42 @@ pub fn record_list(subject: SubjectId, kind: &'static str, buckets: Option<Vec<V
     .bind(buckets)
 }
 
-/// The newest event and the wrapped key of the records with these natural keys, straight from the log and the register.
+/// A record that is looked for by its natural key.
+pub struct Named {
+    pub subject: SubjectId,
+    pub kind: &'static str,
+    pub key_hash: [u8; 32],
+}
+
+/// The newest event and the wrapped key of each of these records that is there, straight from the log and the register.
 ///
 /// A record's id is cast in a separate step to the text that names its stream. A cast inside the comparison would keep
 /// PostgreSQL from using the index under row-level security, and for each record it would read all of the person's
 /// events. `OFFSET 0` keeps the planner from reading the person's whole register instead of the keys that were asked
 /// for.
-pub fn record_newest(subject: SubjectId, kind: &'static str, key_hashes: Vec<Vec<u8>>) -> Query {
+pub fn record_newest(named: &[Named]) -> Query {
     Query::new(sql!(
         "-- record_newest
         WITH named AS MATERIALIZED (
             SELECT v.subject_id, v.record_id, v.kind, v.key_hash, v.bucket, v.wrapped_key, v.record_id::text AS stream
-            FROM unnest($3::bytea[]) AS asked (key_hash)
+            FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS asked (subject_id, kind, key_hash)
             CROSS JOIN LATERAL (SELECT * FROM vault.records v
-                                WHERE v.subject_id = $1 AND v.kind = $2 AND v.key_hash = asked.key_hash OFFSET 0) v)
+                                WHERE v.subject_id = asked.subject_id AND v.kind = asked.kind
+                                  AND v.key_hash = asked.key_hash OFFSET 0) v)
         SELECT ",
         RecordRow::COLUMNS,
         "
         FROM named n
         CROSS JOIN LATERAL (SELECT submitted_at FROM read.records
-                            WHERE subject_id = $1 AND record_id = n.record_id OFFSET 0) r
+                            WHERE subject_id = n.subject_id AND record_id = n.record_id OFFSET 0) r
         CROSS JOIN LATERAL (
             SELECT sequence, event_type, event_version, payload, recorded_at FROM log.events
-            WHERE subject_id = $1 AND aggregate_type = 'record' AND aggregate_id = n.stream
+            WHERE subject_id = n.subject_id AND aggregate_type = 'record' AND aggregate_id = n.stream
             ORDER BY sequence DESC LIMIT 1) e"
     ))
-    .bind(subject.0)
-    .bind(kind)
-    .bind(key_hashes)
+    .list(named.iter().map(|named| named.subject.0).collect())
+    .list(named.iter().map(|named| named.kind).collect())
+    .list(named.iter().map(|named| named.key_hash.to_vec()).collect())
 }
 
 /// When a record of this kind was changed last.

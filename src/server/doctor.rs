@@ -105,7 +105,7 @@ async fn logs_in(address: &Address, login: Login, passwords: &Passwords) -> Resu
 async fn accepts_tickets(client: &Client, vault: &Vault) -> Result<Result<String, String>, ServerError> {
     let (backend, now) = Backend::of(client).await?;
     let ticket = vault.ring().ticket_key().mint(SubjectId::NIL, None, Role::System, now, &backend);
-    let shown = "SELECT set_config('lethe.ticket', $1, false)";
+    let shown = "SELECT lethe.show($1, false)";
     client.query(shown, &[&ticket]).await.map_err(DbError::from)?;
     let row = client.query_one("SELECT lethe.ticket_role() AS role", &[]).await.map_err(DbError::from)?;
     let accepted = row.get::<_, Option<&str>>("role") == Some(Role::System.as_str());

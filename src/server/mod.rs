@@ -110,6 +110,8 @@ const OPTIONS: &[(&str, &str)] = &[
     ("shared_buffers", "256MB"),
     ("max_connections", "100"),
     ("timezone", "UTC"),
+    // Plans are made once for a connection, and anew when a table was analysed: a young database grows fast.
+    ("autovacuum_naptime", "15s"),
     // Our statements are short, so compiling them gains nothing. And after an upgrade of PostgreSQL's files under a
     // running server, the first compiled statement would load a library that does not fit.
     ("jit", "off"),

@@ -3,7 +3,7 @@
 use tokio_postgres::error::SqlState;
 
 /// A failed statement or connection. Its text never holds a bound value.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum DbError {
     /// Another transaction was faster: a unique key or a serialisation failure. The transaction can be tried again.
     #[error("another transaction was faster ({0})")]
@@ -62,7 +62,7 @@ pub enum DbError {
 /// How the names of the policies begin that refuse keys under a version that a rotation has left. A transaction that is
 /// refused so began before the rotation. When it is tried again, it takes the newest version.
 const RING_FLOOR: &str = "\"subjects_floor_";
-/// The SQLSTATE by which the database says that a ticket expired (`sql/V13`).
+/// The SQLSTATE by which the database says that a ticket expired (`sql/V18`).
 const TICKET_RAN_OUT: &str = "LT001";
 
 /// The SQLSTATE of a transaction that took longer than `transaction_timeout` (PostgreSQL 17).

@@ -7,22 +7,29 @@
 mod catalogue;
 mod clock;
 mod error;
+mod gate;
+mod group;
 mod login;
 mod migrate;
 mod pool;
+mod query;
 mod row;
+mod run;
 mod ticket;
 mod tx;
 
 pub use catalogue::{Drift, MATRIX, catalogue, catalogue_sql, drift, matrix};
 pub use clock::Clocks;
 pub use error::{DbError, Transient};
+pub use gate::Gate;
+pub use group::LEADERS;
 pub use login::{Login, Passwords};
 pub use migrate::{MigrateError, admin, client, install_pads, migrate, newest_migration, set_passwords};
 pub use pool::{Address, Db, session};
+pub use query::Query;
 pub use row::FromRow;
 pub use ticket::{Backend, Lookup, TicketKey};
-pub use tx::{Gate, Query, Tx};
+pub use tx::Tx;
 
 /// Joins constant texts into one, such as a statement around a list of columns.
 pub use const_format::concatcp as sql;

@@ -13,12 +13,12 @@ use std::{
 use chrono::{DateTime, Utc};
 use deadpool::{
     Runtime,
-    managed::{self, Metrics, RecycleResult, Timeouts},
+    managed::{self, Metrics, QueueMode, RecycleResult, Timeouts},
 };
 use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::{Backend, DbError, Login, TicketKey};
+use crate::{Backend, DbError, Login, TicketKey, group::Group};
 
 /// Options for the start of a session. They outrank what `ALTER ROLE` and `ALTER DATABASE` set.
 /// `policies/frame/roles.sql` gives the reasons for options that roles have too. `lock_timeout` is shorter than
@@ -33,14 +33,17 @@ const PINNED: &[(&str, &str)] = &[
     ("client_connection_check_interval", "1s"),
     ("plan_cache_mode", "force_generic_plan"),
     ("max_parallel_workers_per_gather", "0"),
+    ("jit", "off"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
     ("default_transaction_deferrable", "off"),
     ("synchronous_commit", "on"),
     ("timezone", "UTC"),
     ("local_preload_libraries", ""),
-    ("lethe.ticket", ""),
 ];
+/// Every statement of a request looks rows up by key. A plan that was made while a table was small would go on reading all
+/// of it when it has grown.
+const PINNED_FOR_API: &[(&str, &str)] = &[("enable_seqscan", "off")];
 /// A release reads each person's rows once, so memoizing them would only cost.
 const PINNED_FOR_STATS: &[(&str, &str)] = &[("enable_memoize", "off")];
 
@@ -54,7 +57,11 @@ WHERE source IN ('database', 'user', 'database user') AND context = 'user'";
 
 /// The options of [`PINNED`], in the form of a connection string.
 fn options(login: Login) -> String {
-    let more = if login == Login::Stats { PINNED_FOR_STATS } else { &[] };
+    let more = match login {
+        Login::Api => PINNED_FOR_API,
+        Login::Stats => PINNED_FOR_STATS,
+        _ => &[],
+    };
     let option = |(name, value): &(&str, &str)| format!("-c {name}={}", value.replace(' ', "\\ "));
     PINNED.iter().chain(more).map(option).collect::<Vec<_>>().join(" ")
 }
@@ -103,6 +110,7 @@ pub struct Db {
     pub(crate) key: Arc<TicketKey>,
     /// The age of new connections. A connection of another age is made anew before its next use.
     pub(crate) age: Arc<AtomicU64>,
+    pub(crate) group: Arc<Group>,
 }
 
 impl Db {
@@ -118,11 +126,13 @@ impl Db {
         let age = Arc::new(AtomicU64::new(0));
         let pool = managed::Pool::builder(Connections { inner, age: age.clone() })
             .max_size(size)
+            // The connection that was used last has its plans and rows in the processor's caches.
+            .queue_mode(QueueMode::Lifo)
             .timeouts(Timeouts { wait, create: wait, recycle: wait })
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a pool with a runtime and a size can be built");
-        Self { pool, key, age }
+        Self { pool, key, age, group: Arc::default() }
     }
 
     /// Closes all idle connections, so that the next transaction gets a new backend.

@@ -1,8 +1,8 @@
 //! Tickets: what row-level security trusts instead of a variable that any SQL could set.
 //!
-//! `v2|subject|lookup|role|expiry|pid|slot|started|mac`: the subject's id (nil for none), a keyed hash by which rows
-//! may be found before a subject is known (hex, or empty), the role, the expiry in seconds since 1970 by the database's
-//! clock, the backend that it is made for, and an HMAC-SHA256 in hex. `sql/V13` checks it with core `sha256()` and the
+//! `v2|subjects|lookup|role|expiry|pid|slot|started|mac`: the subject's id (nil for none; several with commas between
+//! them, if they share a transaction), a keyed hash by which rows may be found before a subject is known (hex, or empty), the role, the expiry in seconds since 1970 by the database's
+//! clock, the backend that it is made for, and an HMAC-SHA256 in hex. `sql/V18` checks it with core `sha256()` and the
 //! two pads of [`TicketKey::pads`].
 
 use aws_lc_rs::hmac;
@@ -83,13 +83,13 @@ impl TicketKey {
         now: DateTime<Utc>,
         backend: &Backend,
     ) -> String {
-        self.mint_until(subject, lookup, role, now + LIFETIME, backend)
+        self.mint_until(&[subject], lookup, role, now + LIFETIME, backend)
     }
 
-    /// Makes a ticket that is valid until `until`, which is the database's time.
-    pub(crate) fn mint_until(
+    /// Makes a ticket that names several subjects and is valid until `until`, which is the database's time.
+    pub fn mint_until(
         &self,
-        subject: SubjectId,
+        subjects: &[SubjectId],
         lookup: Option<Lookup>,
         role: Role,
         until: DateTime<Utc>,
@@ -97,7 +97,8 @@ impl TicketKey {
     ) -> String {
         let lookup = lookup.map(|lookup| hex::encode(lookup.0)).unwrap_or_default();
         let (role, until, Backend { pid, slot, started }) = (role.as_str(), until.timestamp(), backend);
-        let claim = format!("v2|{subject}|{lookup}|{role}|{until}|{pid}|{slot}|{started}");
+        let subjects = subjects.iter().map(SubjectId::to_string).collect::<Vec<_>>().join(",");
+        let claim = format!("v2|{subjects}|{lookup}|{role}|{until}|{pid}|{slot}|{started}");
         let mac = hmac::sign(&self.key, claim.as_bytes());
         format!("{claim}|{}", hex::encode(mac))
     }

@@ -17,22 +17,23 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use context::{Ctx, Role, SubjectId};
+use context::Role;
 use deadpool::managed::Object;
 use futures_util::future;
+use tokio::sync::oneshot;
 use tokio_postgres::{Row, Statement, types::ToSql};
 
 use crate::{
-    Db, DbError, Lookup, TicketKey, Transient,
+    Db, DbError, TicketKey,
+    gate::{BEGIN, Gate, SHARED},
+    group::{self, Joining, Opened, Part},
     pool::{Connection, Connections},
+    query::{Query, Value},
     ticket::LIFETIME,
 };
 
-const ATTEMPTS: u32 = 5;
 /// The most statements in one flight, because `join_all` polls at most so many strictly in their order.
 const FLIGHT: usize = 30;
-const SHARED: i32 = 1;
-const ALONE: i32 = 2;
 
 /// The next flight replaces a ticket that is older than this.
 const FRESH: Duration = Duration::from_secs(20);
@@ -40,129 +41,20 @@ const FRESH: Duration = Duration::from_secs(20);
 /// that transaction are valid.
 const LONG: TimeDelta = TimeDelta::minutes(15);
 
-const SHOW: &str = "-- tx_show\nSELECT set_config('lethe.ticket', $1, true)";
+const SHOW: &str = "-- tx_show\nSELECT lethe.show($1, true)";
 /// Sets the ticket and takes locks. Only logins that take locks may call these functions.
 const OPEN: &str = "-- tx_open
-SELECT set_config('lethe.ticket', $1, true),
+SELECT lethe.show($1, true),
        CASE $2::int WHEN 1 THEN pg_advisory_xact_lock_shared($3::bigint) WHEN 2 THEN pg_advisory_xact_lock($3::bigint) END,
        CASE WHEN $4::bigint IS NULL THEN true ELSE pg_try_advisory_xact_lock($4::bigint) END AS claimed";
 
-/// One statement and the values bound to it.
-pub struct Query {
-    sql: &'static str,
-    values: Vec<Box<dyn ToSql + Sync + Send>>,
-    exactly: Option<u64>,
-}
-
-impl Query {
-    /// A statement; its first line is a comment with the operation's name.
-    pub fn new(sql: &'static str) -> Self {
-        Self { sql, values: Vec::new(), exactly: None }
-    }
-
-    /// The statement itself, for plans.
-    pub fn sql(&self) -> &'static str {
-        self.sql
-    }
-
-    /// Binds the next parameter.
-    pub fn bind(mut self, value: impl ToSql + Sync + Send + 'static) -> Self {
-        self.values.push(Box::new(value));
-        self
-    }
-
-    /// Requires the statement to change or find exactly so many rows. Otherwise the transaction fails before its COMMIT
-    /// is sent. For statements where fewer rows would mean that something stays that must be removed. Such a statement
-    /// returns no rows.
-    pub fn exactly(self, rows: usize) -> Self {
-        Self { exactly: Some(rows as u64), ..self }
-    }
-}
-
-/// Which rows a transaction may touch, and which locks it takes first.
-#[derive(Clone, Copy, Debug)]
-pub struct Gate {
-    subject: SubjectId,
-    lookup: Option<Lookup>,
-    lock: i32,
-    claim: Option<i64>,
-    snapshot: bool,
-    long_statements: bool,
-}
-
-impl Gate {
-    /// The rows of the context's subject, without a lock. For reads that stay readable whatever happens to keys.
-    pub fn read(ctx: &Ctx) -> Self {
-        Self { subject: ctx.subject, lookup: None, lock: 0, claim: None, snapshot: false, long_statements: false }
-    }
-
-    /// Like [`Gate::read`], and all statements see the database as the first one sees it, because keys and the values
-    /// that they open must belong together.
-    pub fn snapshot(ctx: &Ctx) -> Self {
-        Self { snapshot: true, ..Self::read(ctx) }
-    }
-
-    /// The rows of the context's subject, with the subject's lock shared. For writing, and for opening values that must
-    /// not be rewrapped meanwhile.
-    pub fn shared(ctx: &Ctx) -> Self {
-        Self { lock: SHARED, ..Self::read(ctx) }
-    }
-
-    /// The rows of the context's subject, with the subject's lock held alone. For replacing or destroying keys.
-    pub fn alone(ctx: &Ctx) -> Self {
-        Self { lock: ALONE, ..Self::read(ctx) }
-    }
-
-    /// Rows found by a keyed hash, before a subject is known.
-    pub fn lookup(lookup: Lookup) -> Self {
-        Self {
-            subject: SubjectId::NIL,
-            lookup: Some(lookup),
-            lock: 0,
-            claim: None,
-            snapshot: false,
-            long_statements: false,
-        }
-    }
-
-    /// The same gate, with the subject's lock shared.
-    pub fn and_shared(self) -> Self {
-        Self { lock: SHARED, ..self }
-    }
-
-    /// The same gate, with the subject's lock held alone.
-    pub fn and_alone(self) -> Self {
-        Self { lock: ALONE, ..self }
-    }
-
-    /// The same gate, which also opens the rows found by a keyed hash.
-    pub fn and_lookup(self, lookup: Lookup) -> Self {
-        Self { lookup: Some(lookup), ..self }
-    }
-
-    /// The same gate, which also claims a key for the length of the transaction; see [`Tx::claimed`].
-    pub fn claim(self, key: Option<i64>) -> Self {
-        Self { claim: key, ..self }
-    }
-
-    /// The same gate, with 15 minutes for each statement, because very many rows may take longer than a request may.
-    pub fn with_long_statements(self) -> Self {
-        Self { long_statements: true, ..self }
-    }
-
-    fn begin(&self) -> &'static str {
-        match (self.snapshot, self.long_statements) {
-            (true, _) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            (false, false) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-            (false, true) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = '15min'",
-        }
-    }
-
-    fn lock_key(&self) -> i64 {
-        let bytes = self.subject.0.into_bytes();
-        i64::from_be_bytes(bytes[..8].try_into().expect("a UUID has sixteen bytes"))
-    }
-}
+/// The same for a group: it goes on without whoever would have to wait for a lock.
+const OPEN_GROUP: &str = "-- tx_open_group
+SELECT lethe.show($1, true),
+       (SELECT array_agg(CASE WHEN lock IS NULL THEN true ELSE pg_try_advisory_xact_lock_shared(lock) END ORDER BY at)
+        FROM unnest($2::bigint[]) WITH ORDINALITY AS locks (lock, at)) AS locked,
+       (SELECT array_agg(CASE WHEN claim IS NULL THEN true ELSE pg_try_advisory_xact_lock(claim) END ORDER BY at)
+        FROM unnest($3::bigint[]) WITH ORDINALITY AS claims (claim, at)) AS claimed";
 
 /// The code of a statement that changed or found another number of rows than required. PostgreSQL has no such code.
 const UNMATCHED: &str = "LT002";
@@ -178,11 +70,36 @@ const CLAIM_REFUSED: u8 = 3;
 pub struct Tx(Arc<Inner>);
 
 struct Inner {
-    connection: Option<Object<Connections>>,
-    minter: Minter,
-    gate: Gate,
+    way: Way,
     state: AtomicU8,
     queue: Mutex<Vec<Query>>,
+}
+
+/// How the statements of a transaction reach the database.
+enum Way {
+    /// On a connection of its own.
+    Own(Box<Own>),
+    /// With those of others.
+    Joined(Member),
+}
+
+/// A connection, and what its transaction begins with.
+struct Own {
+    connection: Option<Object<Connections>>,
+    minter: Minter,
+    opening: Opening,
+}
+
+/// Whose rows a transaction may touch, and the locks that it takes first.
+pub(crate) enum Opening {
+    One(Gate),
+    Group(Vec<Gate>),
+}
+
+/// What the locks and claims of a group came to, for each member.
+pub(crate) struct Locks {
+    pub locked: Vec<bool>,
+    pub claimed: Vec<bool>,
 }
 
 /// Makes a transaction's tickets.
@@ -195,22 +112,32 @@ struct Minter {
 
 impl Minter {
     /// A ticket, if the transaction has none yet or an old one; otherwise `None`.
-    fn next(&self, gate: &Gate, connection: &Connection) -> Option<String> {
+    fn next(&self, opening: &Opening, connection: &Connection) -> Option<String> {
         let mut minted = self.minted.lock().expect("no one panics while minting");
         if minted.is_some_and(|minted| minted.elapsed() < FRESH) {
             return None;
         }
         *minted = Some(Instant::now());
-        let lifetime = if gate.long_statements { LIFETIME + LONG } else { LIFETIME };
+        let (subjects, lookup, lifetime) = match opening {
+            Opening::One(gate) => {
+                let lifetime = if gate.long_statements { LIFETIME + LONG } else { LIFETIME };
+                (vec![gate.subject], gate.lookup, lifetime)
+            }
+            Opening::Group(gates) => (gates.iter().map(Gate::subject).collect(), None, LIFETIME),
+        };
         let until = connection.now() + lifetime;
-        Some(self.key.mint_until(gate.subject, gate.lookup, self.role, until, &connection.backend))
+        Some(self.key.mint_until(&subjects, lookup, self.role, until, &connection.backend))
     }
 }
 
 impl Tx {
-    fn new(connection: Object<Connections>, minter: Minter, gate: Gate) -> Self {
-        let state = AtomicU8::new(UNOPENED);
-        Self(Arc::new(Inner { connection: Some(connection), minter, gate, state, queue: Mutex::default() }))
+    /// A transaction that is a part of the next group's.
+    pub(crate) fn joined(gate: Gate, role: Role, join: impl Fn(Joining) + Send + Sync + 'static) -> Self {
+        Self::new(Way::Joined(Member { gate, role, join: Box::new(join), link: Mutex::default() }))
+    }
+
+    fn new(way: Way) -> Self {
+        Self(Arc::new(Inner { way, state: AtomicU8::new(UNOPENED), queue: Mutex::default() }))
     }
 
     /// Sends statements in one flight, and returns the rows of each.
@@ -261,95 +188,46 @@ impl Tx {
         self.0.state.load(Ordering::Acquire) != CLAIM_REFUSED
     }
 
-    fn connection(&self) -> &Connection {
-        self.0.connection.as_ref().expect("a transaction holds its connection until it ends")
-    }
-
     async fn send(&self, queries: Vec<Query>, commit: bool) -> Result<Vec<Vec<Row>>, DbError> {
+        let own = match &self.0.way {
+            Way::Own(own) => own,
+            // With nothing to store a member leaves its group, and need not wait for it.
+            Way::Joined(_) if commit && queries.is_empty() => return Ok(Vec::new()),
+            Way::Joined(member) if commit => return member.store(queries).await.map(|()| Vec::new()),
+            Way::Joined(member) => {
+                let Seat { rows, claimed } = member.open(queries).await?;
+                self.0.state.store(if claimed { OPENED } else { CLAIM_REFUSED }, Ordering::Release);
+                return Ok(rows);
+            }
+        };
         if queries.len() > FLIGHT {
             let message = format!("{} statements in one flight", queries.len());
             return Err(DbError::Fault { code: "54000".to_owned(), message });
         }
         let outcome = if commit && queries.iter().any(|query| query.exactly.is_some()) {
             // The rows are counted before the COMMIT is sent.
-            let rows = self.send_flight(queries, false).await;
+            let rows = own.flight(&self.0.state, queries, false).await;
             match rows {
-                Ok(rows) => self.send_flight(Vec::new(), true).await.map(|_| rows),
-                refused => refused,
+                Ok((_, rows)) => own.flight(&self.0.state, Vec::new(), true).await.map(|_| rows),
+                Err(refused) => Err(refused),
             }
         } else {
-            self.send_flight(queries, commit).await
+            own.flight(&self.0.state, queries, commit).await.map(|(opened, rows)| {
+                if !commit && opened.is_some_and(|opened| !opened.get::<_, bool>("claimed")) {
+                    self.0.state.store(CLAIM_REFUSED, Ordering::Release);
+                }
+                rows
+            })
         };
         if let Err(DbError::TicketRanOut) = &outcome {
             // The database's clock may have been set, so every connection of the pool asks for the time anew.
-            self.0.minter.pool_age.fetch_add(1, Ordering::Relaxed);
+            own.minter.pool_age.fetch_add(1, Ordering::Relaxed);
         }
         outcome
     }
 
-    async fn send_flight(&self, queries: Vec<Query>, commit: bool) -> Result<Vec<Vec<Row>>, DbError> {
-        let Inner { gate, minter, state, .. } = &*self.0;
-        let client = &self.connection().client;
-        let opening = state.load(Ordering::Acquire) == UNOPENED;
-        let closed = state.load(Ordering::Acquire) == CLOSED;
-        let with_locks = opening && (gate.lock != 0 || gate.claim.is_some());
-        let ticket = if closed { None } else { minter.next(gate, self.connection()) };
-        let show = match &ticket {
-            Some(_) => Some(client.prepare_cached(if with_locks { OPEN } else { SHOW }).await?),
-            None => None,
-        };
-        let mut statements = Vec::with_capacity(queries.len());
-        for query in &queries {
-            statements.push(client.prepare_cached(query.sql).await?);
-        }
-        if opening {
-            // From here on the database may be inside a transaction, even if this future is dropped.
-            state.store(OPENED, Ordering::Release);
-        }
-        let begin = async {
-            let (lock, claim, key) = (gate.lock, gate.claim, gate.lock_key());
-            let started = async { if opening { client.batch_execute(gate.begin()).await } else { Ok(()) } };
-            let shown = async {
-                let Some((show, ticket)) = show.as_ref().zip(ticket.as_ref()) else { return Ok(Vec::new()) };
-                let values: [&(dyn ToSql + Sync); 4] = [ticket, &lock, &key, &claim];
-                client.query(show, if with_locks { &values[..] } else { &values[..1] }).await
-            };
-            let ((), rows) = future::try_join(started, shown).await?;
-            if with_locks { rows[0].try_get::<_, bool>("claimed") } else { Ok(true) }
-        };
-        let body =
-            future::join_all(statements.iter().zip(&queries).map(|(statement, query)| self.run(statement, query)));
-        let end = async { if commit { client.batch_execute("COMMIT").await } else { Ok(()) } };
-        let (claimed, rows, ended) = future::join3(begin, body, end).await;
-        if commit {
-            // The COMMIT was answered, so the transaction is over, even if a failed statement turned the COMMIT into a
-            // rollback.
-            state.store(CLOSED, Ordering::Release);
-        }
-        let claimed = claimed?;
-        let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
-        ended?;
-        if !claimed && !commit {
-            state.store(CLAIM_REFUSED, Ordering::Release);
-        }
-        Ok(rows)
-    }
-
-    async fn run(&self, statement: &Statement, query: &Query) -> Result<Vec<Row>, DbError> {
-        let values: Vec<&(dyn ToSql + Sync)> = query.values.iter().map(|value| &**value as _).collect();
-        let client = &self.connection().client;
-        let Some(exactly) = query.exactly else { return Ok(client.query(statement, &values).await?) };
-        let changed = client.execute(statement, &values).await?;
-        if changed == exactly {
-            return Ok(Vec::new());
-        }
-        let name = query.sql.lines().next().unwrap_or_default().trim_start_matches("-- ");
-        let message = format!("{name} concerned {changed} row(s) instead of {exactly}");
-        Err(DbError::Fault { code: UNMATCHED.to_owned(), message })
-    }
-
     /// Sends the queued statements, with the COMMIT.
-    async fn commit(&self) -> Result<(), DbError> {
+    pub(crate) async fn commit(&self) -> Result<(), DbError> {
         let queue = self.take_queue();
         match self.0.state.load(Ordering::Acquire) {
             CLOSED if queue.is_empty() => {}
@@ -363,12 +241,14 @@ impl Tx {
         Ok(())
     }
 
-    async fn roll_back(&self) {
+    pub(crate) async fn roll_back(&self) {
         match self.0.state.load(Ordering::Acquire) {
             UNOPENED => self.0.state.store(CLOSED, Ordering::Release),
             CLOSED => {}
             _ => {
-                if self.connection().client.batch_execute("ROLLBACK").await.is_ok() {
+                // A member that stores nothing has left its group.
+                let Way::Own(own) = &self.0.way else { return };
+                if own.connection().client.batch_execute("ROLLBACK").await.is_ok() {
                     self.0.state.store(CLOSED, Ordering::Release);
                 }
             }
@@ -376,67 +256,178 @@ impl Tx {
     }
 }
 
-impl Drop for Inner {
+impl Own {
+    fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("a transaction holds its connection until it ends")
+    }
+
+    /// Sends one flight, after BEGIN, ticket and locks if it is the first. Returns the row of the locks, if it took any,
+    /// and the rows of each statement.
+    async fn flight(
+        &self,
+        state: &AtomicU8,
+        queries: Vec<Query>,
+        commit: bool,
+    ) -> Result<(Option<Row>, Vec<Vec<Row>>), DbError> {
+        let client = &self.connection().client;
+        let opening = state.load(Ordering::Acquire) == UNOPENED;
+        let closed = state.load(Ordering::Acquire) == CLOSED;
+        let locks = if opening { self.opening.locks() } else { None };
+        let ticket = if closed { None } else { self.minter.next(&self.opening, self.connection()) };
+        let show = match &ticket {
+            Some(_) => Some(client.prepare_cached(locks.as_ref().map_or(SHOW, |(open, _)| open)).await?),
+            None => None,
+        };
+        let mut statements = Vec::with_capacity(queries.len());
+        for query in &queries {
+            statements.push(client.prepare_cached(query.sql).await?);
+        }
+        if opening {
+            // From here on the database may be inside a transaction, even if this future is dropped.
+            state.store(OPENED, Ordering::Release);
+        }
+        let begin = async {
+            let begin = self.opening.begin();
+            let started = async { if opening { client.batch_execute(begin).await } else { Ok(()) } };
+            let shown = async {
+                let Some((show, ticket)) = show.as_ref().zip(ticket.as_ref()) else { return Ok(Vec::new()) };
+                let locks = locks.iter().flat_map(|(_, values)| values);
+                let values: Vec<&(dyn ToSql + Sync)> =
+                    std::iter::once(ticket as _).chain(locks.map(|value| &**value as _)).collect();
+                client.query(show, &values).await
+            };
+            let ((), rows) = future::try_join(started, shown).await?;
+            Ok::<_, DbError>(rows.into_iter().next().filter(|_| locks.is_some()))
+        };
+        let body =
+            future::join_all(statements.iter().zip(&queries).map(|(statement, query)| self.run(statement, query)));
+        let end = async { if commit { client.batch_execute("COMMIT").await } else { Ok(()) } };
+        let (opened, rows, ended) = future::join3(begin, body, end).await;
+        if commit {
+            // The COMMIT was answered, so the transaction is over, even if a failed statement turned the COMMIT into a
+            // rollback.
+            state.store(CLOSED, Ordering::Release);
+        }
+        let opened = opened?;
+        let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
+        ended?;
+        Ok((opened, rows))
+    }
+
+    async fn run(&self, statement: &Statement, query: &Query) -> Result<Vec<Row>, DbError> {
+        let values: Vec<&(dyn ToSql + Sync)> = query.values.iter().map(Value::as_sql).collect();
+        let client = &self.connection().client;
+        let Some(exactly) = query.exactly else { return Ok(client.query(statement, &values).await?) };
+        let changed = client.execute(statement, &values).await?;
+        if changed == exactly {
+            return Ok(Vec::new());
+        }
+        let name = query.sql.lines().next().unwrap_or_default().trim_start_matches("-- ");
+        let message = format!("{name} concerned {changed} row(s) instead of {exactly}");
+        Err(DbError::Fault { code: UNMATCHED.to_owned(), message })
+    }
+}
+
+/// A statement that takes locks, and its parameters after the ticket.
+type LockStatement = (&'static str, Vec<Box<dyn ToSql + Sync + Send>>);
+
+impl Opening {
+    fn begin(&self) -> &'static str {
+        match self {
+            Self::One(gate) => gate.begin(),
+            Self::Group(_) => BEGIN,
+        }
+    }
+
+    fn locks(&self) -> Option<LockStatement> {
+        match self {
+            Self::One(gate) if gate.lock == 0 && gate.claim.is_none() => None,
+            Self::One(gate) => Some((OPEN, vec![Box::new(gate.lock), Box::new(gate.lock_key()), Box::new(gate.claim)])),
+            Self::Group(gates) => {
+                let lock = |gate: &Gate| (gate.lock == SHARED).then(|| gate.lock_key());
+                let (locks, claims): (Vec<_>, Vec<_>) = gates.iter().map(|gate| (lock(gate), gate.claim)).unzip();
+                Some((OPEN_GROUP, vec![Box::new(locks), Box::new(claims)]))
+            }
+        }
+    }
+}
+
+/// What a member of a group gets of its first flight.
+struct Seat {
+    rows: Vec<Vec<Row>>,
+    claimed: bool,
+}
+
+/// A transaction that is a part of a group's. It has two flights: what it reads, and what it stores.
+struct Member {
+    gate: Gate,
+    role: Role,
+    /// Puts the member in line for the next group.
+    join: Box<dyn Fn(Joining) + Send + Sync>,
+    /// Where the member sends what it stores, after its first flight. Dropped, it leaves the group.
+    link: Mutex<Option<oneshot::Sender<Part>>>,
+}
+
+impl Member {
+    async fn open(&self, queries: Vec<Query>) -> Result<Seat, DbError> {
+        let (opened, answer) = oneshot::channel();
+        (self.join)(Joining { gate: self.gate, role: self.role, queries, opened });
+        let Opened { rows, claimed, link } = answer.await.map_err(|_| group::again())??;
+        *self.link.lock().expect("no one panics while joining") = Some(link);
+        Ok(Seat { rows, claimed })
+    }
+
+    async fn store(&self, queries: Vec<Query>) -> Result<(), DbError> {
+        let link = self.link.lock().expect("no one panics while joining").take();
+        let (done, outcome) = oneshot::channel();
+        let sent = link.ok_or_else(group::again)?.send(Part { queries, done });
+        sent.map_err(|_| group::again())?;
+        outcome.await.map_err(|_| group::again())?
+    }
+}
+
+impl Drop for Own {
     fn drop(&mut self) {
-        let unfinished = !matches!(self.state.load(Ordering::Acquire), CLOSED | UNOPENED);
-        if let Some(connection) = self.connection.take()
-            && unfinished
-        {
-            // Closing the connection makes the server roll back; the pool opens another.
+        // Closing the connection makes the server roll back; the pool opens another.
+        if let Some(connection) = self.connection.take() {
             drop(Object::take(connection));
         }
     }
 }
 
-impl Db {
-    /// Runs one transaction, and again if another transaction was faster. `work` must be repeatable. (An `AsyncFn`
-    /// would read better; its futures are not provably `Send` yet.)
-    pub async fn run_tx<T, E, F, Fut>(&self, name: &'static str, ctx: &Ctx, gate: Gate, work: F) -> Result<T, E>
-    where
-        F: Fn(Tx) -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-        E: From<DbError> + Transient + std::fmt::Display,
-    {
-        let started = Instant::now();
-        let mut attempt = 1;
-        loop {
-            // After a conflict the next attempt holds the subject's lock alone, so that each round lets one transaction
-            // through.
-            let gate = if attempt > 1 && gate.lock == SHARED { Gate { lock: ALONE, ..gate } } else { gate };
-            let outcome = self.attempt(ctx, gate, &work).await;
-            match outcome {
-                Err(error) if attempt < ATTEMPTS && error.is_transient() => {
-                    tracing::debug!(tx = name, attempt, %error, "trying again");
-                    attempt += 1;
-                }
-                outcome => {
-                    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-                    tracing::debug!(tx = name, attempt, elapsed_us, ok = outcome.is_ok(), "transaction");
-                    return outcome;
-                }
-            }
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let finished = matches!(self.state.load(Ordering::Acquire), CLOSED | UNOPENED);
+        if let Way::Own(own) = &mut self.way
+            && finished
+        {
+            // It goes back to the pool.
+            drop(own.connection.take());
         }
     }
+}
 
-    async fn attempt<T, E, F, Fut>(&self, ctx: &Ctx, gate: Gate, work: &F) -> Result<T, E>
-    where
-        F: Fn(Tx) -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-        E: From<DbError>,
-    {
-        let connection = self.get().await?;
+impl Db {
+    /// A transaction on a connection of its own.
+    pub(crate) async fn own_tx(&self, role: Role, opening: Opening) -> Result<Tx, DbError> {
+        let connection = Some(self.get().await?);
         let (key, pool_age) = (self.key.clone(), self.age.clone());
-        let minter = Minter { key, role: ctx.role, minted: Mutex::default(), pool_age };
-        let tx = Tx::new(connection, minter, gate);
-        match work(tx.clone()).await {
-            Ok(value) => {
-                tx.commit().await?;
-                Ok(value)
-            }
-            Err(error) => {
-                tx.roll_back().await;
-                Err(error)
-            }
-        }
+        let minter = Minter { key, role, minted: Mutex::default(), pool_age };
+        Ok(Tx::new(Way::Own(Box::new(Own { connection, minter, opening }))))
+    }
+
+    /// The transaction of a group, with its first flight.
+    pub(crate) async fn open_group(
+        &self,
+        role: Role,
+        gates: Vec<Gate>,
+        reads: Vec<Query>,
+    ) -> Result<(Tx, Locks, Vec<Vec<Row>>), DbError> {
+        let tx = self.own_tx(role, Opening::Group(gates)).await?;
+        let Way::Own(own) = &tx.0.way else { unreachable!("it has a connection of its own") };
+        let (opened, rows) = own.flight(&tx.0.state, reads, false).await?;
+        let opened = opened.expect("a group takes locks");
+        let locks = Locks { locked: opened.get("locked"), claimed: opened.get("claimed") };
+        Ok((tx, locks, rows))
     }
 }

@@ -74,14 +74,14 @@ pub fn record_insert(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
     Query::new(
         "-- record_insert
         INSERT INTO vault.records (subject_id, record_id, kind, key_hash, bucket, wrapped_key)
-        SELECT $1, * FROM unnest($2::uuid[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[])",
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[])",
     )
-    .bind(subject.0)
-    .bind(ids)
-    .bind(kinds)
-    .bind(hashes)
-    .bind(buckets)
-    .bind(keys)
+    .list(vec![subject.0; ids.len()])
+    .list(ids)
+    .list(kinds)
+    .list(hashes)
+    .list(buckets)
+    .list(keys)
 }
 
 /// Removes records from the register, and with them their keys, hashes and, by reference, read models. All of them must
@@ -105,11 +105,11 @@ pub fn record_rewrap(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
     Query::new(
         "-- record_rewrap
         UPDATE vault.records r SET wrapped_key = n.wrapped_key
-        FROM unnest($2::uuid[], $3::bytea[]) AS n (record_id, wrapped_key)
-        WHERE r.subject_id = $1 AND r.record_id = n.record_id",
+        FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS n (subject_id, record_id, wrapped_key)
+        WHERE r.subject_id = n.subject_id AND r.record_id = n.record_id",
     )
     .exactly(ids.len())
-    .bind(subject.0)
-    .bind(ids)
-    .bind(keys)
+    .list(vec![subject.0; ids.len()])
+    .list(ids)
+    .list(keys)
 }

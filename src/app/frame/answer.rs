@@ -133,6 +133,9 @@ impl<'a> Claim<'a> {
     ) -> Result<Option<Once<T>>, AppError> {
         let row = stored.first().map(AnswerRow::from_row).filter(|row| row.expires_at > ctx.now());
         let Some(row) = row else { return Ok(None) };
+        if row.subject_id != self.owner {
+            return Err(AppError::Corrupt("a stored answer is another person's".to_owned()));
+        }
         let fingerprint = self.fingerprint(ring, row.ring_key)?;
         if constant_time::verify_slices_are_equal(&fingerprint, &row.fingerprint).is_err() {
             return Err(AppError::KeyReused);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use context::Ctx;
-use db::{Gate, Lookup, Query, Row};
+use db::{Gate, Lookup, Query, Row, Tx};
 use domain::rights::consent::Purpose;
 use event_log::Unit;
 use projections::identity::standing::standing;
@@ -21,6 +21,8 @@ pub(crate) struct Frame<'a> {
     pub(super) demands: Demands,
     pub(super) author: Option<Author<'a>>,
     pub(super) keeps_trail: bool,
+    /// Whether the transaction may be a part of a group's.
+    pub(super) in_group: bool,
 }
 
 /// What must be true of the person, besides that the person exists and the session is alive.
@@ -44,7 +46,7 @@ impl<'a> Frame<'a> {
     /// An act, such as submitting, granting, or asking for a deletion: a suspension bars it. Takes no lock.
     pub(crate) fn act(operation: &'static str, ctx: &'a Ctx) -> Self {
         let (gate, demands) = (Gate::read(ctx), Demands::default());
-        Self { operation, ctx, gate, is_act: true, demands, author: None, keeps_trail: true }
+        Self { operation, ctx, gate, is_act: true, demands, author: None, keeps_trail: true, in_group: false }
     }
 
     /// A right over one's own data, which a suspension leaves open: to read or export it, to withdraw a consent or
@@ -67,6 +69,12 @@ impl<'a> Frame<'a> {
     /// Takes the person's lock alone, which is necessary to replace or destroy keys.
     pub(crate) fn alone(self) -> Self {
         Self { gate: self.gate.and_alone(), ..self }
+    }
+
+    /// Lets the transaction share one of the database with those of other persons that wait at the same moment
+    /// (`db::Db::run_shared` says what it may do then).
+    pub(crate) fn in_group(self) -> Self {
+        Self { in_group: true, ..self }
     }
 
     /// Also lets the transaction read and write rows that are found by a keyed hash.
@@ -108,6 +116,20 @@ impl<'a> Frame<'a> {
     /// The context of the transaction.
     pub(crate) fn ctx(&self) -> &'a Ctx {
         self.ctx
+    }
+
+    /// Runs the transaction of this frame.
+    pub(super) async fn run<T, F, Fut>(&self, app: &App, work: F) -> Result<T, AppError>
+    where
+        F: Fn(Tx) -> Fut,
+        Fut: Future<Output = Result<T, AppError>>,
+    {
+        let db = &app.db.api;
+        if self.in_group {
+            db.run_shared(self.operation, self.ctx, self.gate, work).await
+        } else {
+            db.run_tx(self.operation, self.ctx, self.gate, work).await
+        }
     }
 
     pub(super) fn standing_query(&self) -> Query {

@@ -32,7 +32,7 @@ pub(crate) async fn query<const N: usize>(
         frame.demands.check(&standing)?;
         Ok((standing, answers(rows)))
     };
-    app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
+    frame.run(app, work).await
 }
 
 /// Decides something for a person. The first flight sends `reads` and reads the standing; `decide` gets their rows; the
@@ -55,7 +55,7 @@ where
         work.flush();
         Ok(value)
     };
-    app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
+    frame.run(app, work).await
 }
 
 /// The claim of a person's request on its idempotency key, if it has one.
@@ -125,7 +125,7 @@ where
         };
         claim.settle(&work, &stored, Some(&keys), doing).await
     };
-    app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
+    frame.run(app, work).await
 }
 
 /// Sends the first flight of a person's command, and reads the standing from its rows.
@@ -185,7 +185,7 @@ where
         work.flush();
         Ok(value)
     };
-    app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await
+    frame.run(app, work).await
 }
 
 /// Runs the transaction that creates a person: it makes the person's keys, and the events that `decide` adds are the
@@ -206,7 +206,7 @@ where
         work.flush();
         Ok(value)
     };
-    let outcome = app.db.api.run_tx(frame.operation, frame.ctx, frame.gate, work).await;
+    let outcome = frame.run(app, work).await;
     if outcome.is_err() {
         app.vault.forget(frame.ctx.subject);
     }

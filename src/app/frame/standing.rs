@@ -49,6 +49,9 @@ impl Standing {
             app.vault.forget(ctx.subject);
             return Err(AppError::SignedOut);
         };
+        if row.subject_id != ctx.subject {
+            return Err(AppError::Corrupt("a standing is about another person".to_owned()));
+        }
         if let Some(session) = ctx.session {
             let (expires_at, mac) = row.session_expires_at.zip(row.session_mac).ok_or(AppError::SignedOut)?;
             let expected = session_mac(app.vault.ring(), ctx.subject, session, expires_at);

@@ -22,11 +22,12 @@ use event_log::{
 };
 use projections::{
     answer::answers_forget,
-    records::record::{RecordRow, record_all, record_get, record_list, record_newest},
+    records::record::{Named, RecordRow, record_all, record_get, record_list, record_newest},
 };
 use serde::{Deserialize, Serialize};
 use vault::{
-    RecordEntry, RecordKey, SubjectKeys, record_delete, record_insert, record_register, record_rewrap, subject_rewrap,
+    IndexKey, RecordEntry, RecordKey, SubjectKeys, record_delete, record_insert, record_register, record_rewrap,
+    subject_rewrap,
 };
 
 use crate::{
@@ -140,20 +141,23 @@ pub async fn submit(
     let index = frame::index_key(app, ctx).await?;
     let claim = frame::claim(app, ctx, batch.operation, request).await?;
     let kind = batch.kind;
-    let hashes: Vec<[u8; 32]> = batch
-        .submissions
-        .iter()
-        .map(|submission| index.key_hash(kind.name(), &kind.natural_key(&submission.body)))
-        .collect();
-    let hashes = hashes.as_slice();
-    let key_hashes = || hashes.iter().map(|hash| hash.to_vec()).collect();
-    let reads = || [record_newest(ctx.subject, kind.name(), key_hashes())];
+    let named = |submission: &Submission| named(ctx, &index, kind, &submission.body);
+    let named: &[Named] = &batch.submissions.iter().map(named).collect::<Vec<_>>();
+    let reads = || [record_newest(named)];
     let frame = Frame::act(batch.operation, ctx).open_for(kind.purpose()).shared();
+    // Many records would keep the others of a group waiting.
+    let frame = if batch.submissions.len() == 1 { frame.in_group() } else { frame };
     frame::command_once(app, frame, claim, reads, move |work, standing, [rows]| async move {
         let present = rows.iter().map(RecordRow::from_row).map(|row| (row.entry.key_hash.clone(), row)).collect();
-        decide(&work, &standing.keys, batch, hashes, &present).await
+        decide(&work, &standing.keys, batch, named, &present).await
     })
     .await
+}
+
+/// How a record with this body is found.
+pub(crate) fn named(ctx: &Ctx, index: &IndexKey, kind: &'static Kind, body: &Body) -> Named {
+    let key_hash = index.key_hash(kind.name(), &kind.natural_key(body));
+    Named { subject: ctx.subject, kind: kind.name(), key_hash }
 }
 
 /// The living records of a kind; if a range is given, only those whose day lies in it.
@@ -305,12 +309,12 @@ async fn decide(
     work: &Work<'_>,
     keys: &SubjectKeys,
     batch: &Batch<'_>,
-    hashes: &[[u8; 32]],
+    named: &[Named],
     present: &HashMap<Vec<u8>, RecordRow>,
 ) -> Result<Vec<Submitted>, AppError> {
     let (mut outcomes, mut entries, mut faults) = (Vec::new(), Vec::new(), batch.faults.clone());
     let mut seen = HashSet::new();
-    for (submission, hash) in batch.submissions.iter().zip(hashes) {
+    for (submission, Named { key_hash: hash, .. }) in batch.submissions.iter().zip(named) {
         let field = |fault: Fault| match &submission.within {
             Some(outer) => fault.within(outer),
             None => fault,

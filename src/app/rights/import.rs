@@ -16,7 +16,7 @@ use domain::{
     kinds::{kind, normalise_address},
     rights::consent::Purpose,
 };
-use projections::records::record::{RecordRow, record_newest};
+use projections::records::record::{Named, RecordRow, record_newest};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use vault::{Ring, SubjectKeys};
@@ -140,21 +140,20 @@ async fn allowed(app: &App, ctx: &Ctx, chosen: &[Chosen]) -> Result<(), AppError
 /// What submitting these bodies would change.
 async fn compare(app: &App, ctx: &Ctx, kind: &'static Kind, bodies: &[Body]) -> Result<Vec<Change>, AppError> {
     let index = frame::index_key(app, ctx).await?;
-    let hash = |body: &Body| index.key_hash(kind.name(), &kind.natural_key(body)).to_vec();
-    let hashes: &Vec<Vec<u8>> = &bodies.iter().map(hash).collect();
-    let reads = || [record_newest(ctx.subject, kind.name(), hashes.clone())];
+    let named: &Vec<Named> = &bodies.iter().map(|body| record::named(ctx, &index, kind, body)).collect();
+    let reads = || [record_newest(named)];
     let (standing, [rows]) = frame::query(app, Frame::act("import_compare", ctx).shared(), reads).await?;
     let mut present = HashMap::new();
     for row in &rows {
         let row = RecordRow::from_row(row);
         present.insert(row.entry.key_hash.clone(), open(&standing.keys, &row)?.body);
     }
-    let change = |(body, hash): (&Body, &Vec<u8>)| match present.get(hash) {
+    let change = |(body, named): (&Body, &Named)| match present.get(named.key_hash.as_slice()) {
         None => Change::Created,
         Some(there) if there == body => Change::Unchanged,
         Some(_) => Change::Amended,
     };
-    Ok(bodies.iter().zip(hashes).map(change).collect())
+    Ok(bodies.iter().zip(named).map(change).collect())
 }
 
 async fn submit(

@@ -1,0 +1,198 @@
+//! Group commit: transactions of different persons that wait at the same moment share one transaction of the database.
+//!
+//! The work of each person runs in a task of its own, as if it had a transaction to itself: it reads in one flight,
+//! decides, and queues what is to be stored. A leader sends the same statement of all members as one
+//! ([`Query::list`]), under a ticket that names exactly these persons, gives each row to the member whose person it is
+//! about, and commits what all of them queued. It refuses a row that is about nobody in the group.
+//!
+//! Promises: a person is in one group at a time and once in it; nobody waits for company, because whoever comes while
+//! nobody leads runs alone at once; a member that is refused, or that a lock keeps waiting, leaves and costs the others
+//! nothing. If the group's transaction fails, nothing of it is stored, and each member runs again alone. Members are
+//! sorted by person, so that two groups take the same locks in the same order.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    mem,
+    sync::{Mutex, MutexGuard},
+};
+
+use context::{Role, SubjectId};
+use tokio::sync::oneshot;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::{DbError, gate::Gate, query::Query};
+
+/// The most members of one group. Larger groups are not faster, and more members have to run again if one fails.
+const MOST: usize = 64;
+/// How many transactions of groups run at once: while one waits for the disk, another one is decided.
+pub const LEADERS: usize = 2;
+
+/// The groups of one pool.
+#[derive(Default)]
+pub(crate) struct Group(Mutex<State>);
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// Who wants to join the next group, in the order of their arrival.
+    pub waiting: VecDeque<Joining>,
+    /// The persons in transactions that are under way.
+    pub busy: HashSet<SubjectId>,
+    /// How many transactions are under way.
+    pub leading: usize,
+}
+
+/// What a person's first flight sends.
+pub(crate) struct Joining {
+    pub gate: Gate,
+    pub role: Role,
+    pub queries: Vec<Query>,
+    pub opened: oneshot::Sender<Result<Opened, DbError>>,
+}
+
+/// What a member gets of the first flight.
+pub(crate) struct Opened {
+    /// The rows of each of its statements.
+    pub rows: Vec<Vec<Row>>,
+    /// Whether the transaction holds the key that the member claims.
+    pub claimed: bool,
+    /// Takes what the member wants to be stored. A member that drops it leaves the group.
+    pub link: oneshot::Sender<Part>,
+}
+
+/// What a member stores.
+pub(crate) struct Part {
+    pub queries: Vec<Query>,
+    pub done: oneshot::Sender<Result<(), DbError>>,
+}
+
+impl Group {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no one panics while joining")
+    }
+}
+
+impl State {
+    /// Takes the next group, if one more may run: of one role, each person once, and nobody who is in a transaction
+    /// already.
+    pub(crate) fn next(&mut self) -> Vec<Joining> {
+        let (mut members, mut later) = (Vec::<Joining>::new(), VecDeque::new());
+        if self.leading == LEADERS {
+            return members;
+        }
+        for joining in mem::take(&mut self.waiting) {
+            // Who has gone meanwhile is forgotten.
+            if joining.opened.is_closed() {
+                continue;
+            }
+            let fits = members.first().is_none_or(|first| first.role == joining.role) && members.len() < MOST;
+            if fits && self.busy.insert(joining.gate.subject()) {
+                members.push(joining);
+            } else {
+                later.push_back(joining);
+            }
+        }
+        self.waiting = later;
+        members.sort_by_key(|member| member.gate.subject().0);
+        self.leading += usize::from(!members.is_empty());
+        members
+    }
+}
+
+/// Why a member has to run again alone.
+pub(crate) fn again() -> DbError {
+    DbError::Conflict("group".to_owned())
+}
+
+/// The statements of several members, each of which is sent once.
+#[derive(Default)]
+pub(crate) struct Merged {
+    pub queries: Vec<Query>,
+    /// For each member, where its statements stand in `queries`; `None` if they do not fit in.
+    pub places: Vec<Option<Vec<usize>>>,
+}
+
+impl Merged {
+    /// Merges the statements of members. Those of a member keep their order. They do not fit in if one of them is not
+    /// about persons alone, or if others need another order.
+    pub(crate) fn of(members: Vec<Vec<Query>>) -> Self {
+        let mut sql: Vec<&'static str> = Vec::new();
+        let mut fitting = Vec::with_capacity(members.len());
+        for member in &members {
+            let fits = member.iter().all(Query::is_list) && place(&mut sql, member);
+            fitting.push(fits);
+        }
+        let mut queries: Vec<Option<Query>> = sql.iter().map(|_| None).collect();
+        let places = members.into_iter().zip(fitting).map(|(member, fits)| {
+            fits.then(|| {
+                let mut from = 0;
+                let mut places = Vec::with_capacity(member.len());
+                for query in member {
+                    let at = find(&sql, query.sql(), from).expect("each statement has a place");
+                    (from, queries[at]) = (
+                        at + 1,
+                        Some(match queries[at].take() {
+                            Some(others) => others.merge(query),
+                            None => query,
+                        }),
+                    );
+                    places.push(at);
+                }
+                places
+            })
+        });
+        let places = places.collect();
+        let queries = queries.into_iter().map(|query| query.expect("each place has a statement")).collect();
+        Self { queries, places }
+    }
+}
+
+fn find(sql: &[&'static str], wanted: &str, from: usize) -> Option<usize> {
+    sql.iter().skip(from).position(|sql| *sql == wanted).map(|at| at + from)
+}
+
+/// Adds a member's statements to the list, each behind the one before it. Adds nothing if that can't be done.
+fn place(sql: &mut Vec<&'static str>, member: &[Query]) -> bool {
+    let (mut longer, mut from) = (sql.clone(), 0);
+    for query in member {
+        match find(&longer, query.sql(), from) {
+            Some(at) => from = at + 1,
+            // It stands further ahead, for another member.
+            None if longer.contains(&query.sql()) => return false,
+            None => {
+                longer.insert(from, query.sql());
+                from += 1;
+            }
+        }
+    }
+    *sql = longer;
+    true
+}
+
+/// Gives each member the rows that are about its person. Refuses a row about anybody else, because then a statement is
+/// wrong, and one person's rows could reach another.
+pub(crate) fn split(
+    gates: &[Gate],
+    places: &[Option<Vec<usize>>],
+    rows: Vec<Vec<Row>>,
+) -> Result<Vec<Option<Vec<Vec<Row>>>>, DbError> {
+    let members: HashMap<SubjectId, usize> = gates.iter().enumerate().map(|(at, gate)| (gate.subject(), at)).collect();
+    let mut parts: Vec<Option<Vec<Vec<Row>>>> =
+        places.iter().map(|places| places.as_ref().map(|places| places.iter().map(|_| Vec::new()).collect())).collect();
+    for (statement, rows) in rows.into_iter().enumerate() {
+        for row in rows {
+            let subject: Uuid = row.try_get("subject_id")?;
+            let member = members.get(&SubjectId(subject)).copied();
+            let part = member.and_then(|member| {
+                let at = places[member].as_ref()?.iter().position(|place| *place == statement)?;
+                parts[member].as_mut()?.get_mut(at)
+            });
+            part.ok_or_else(stranger)?.push(row);
+        }
+    }
+    Ok(parts)
+}
+
+fn stranger() -> DbError {
+    DbError::Fault { code: "LT003".to_owned(), message: "a row is about nobody in the group".to_owned() }
+}

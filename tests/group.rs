@@ -1,0 +1,414 @@
+//! Group commit: transactions that share one of the database, and what each of them sees of the others: nothing.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use chrono::TimeDelta;
+use context::{Clock, Ctx, Role, SubjectId};
+use db::{Backend, DbError, Gate, LEADERS, Login, Query, Tx};
+use event_log::{Event, event_append};
+use futures_util::future::join_all;
+use poem::http::StatusCode;
+use proptest::{collection, prelude::*, test_runner::TestRunner};
+use serde_json::{Value, json};
+use tokio::{
+    runtime::Runtime,
+    sync::{Semaphore, oneshot},
+    task::JoinHandle,
+};
+use uuid::Uuid;
+
+use crate::{
+    log::event_of,
+    steps::{Answer, hold, let_go, subject_of},
+    support::{Person, World, day},
+    town::Town,
+};
+
+/// Every slot of the pool is taken until this is told to go on, so that whoever comes meanwhile waits for one group.
+struct Occupied {
+    go: Arc<Semaphore>,
+    slots: Vec<JoinHandle<Result<(), DbError>>>,
+}
+
+impl Occupied {
+    async fn new(world: &World) -> Self {
+        let (go, taken) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut slots = Vec::new();
+        for _ in 0..LEADERS {
+            let (app, go, taken) = (world.app.clone(), go.clone(), taken.clone());
+            let ctx = Ctx::job(world.clock.clone(), SubjectId::random());
+            slots.push(tokio::spawn(async move {
+                let (go, taken) = (&go, &taken);
+                let work = move |_| async move {
+                    taken.fetch_add(1, Ordering::Relaxed);
+                    drop(go.acquire().await.expect("it is never closed"));
+                    Ok::<_, DbError>(())
+                };
+                app.db.api.run_shared("occupy", &ctx, Gate::read(&ctx), work).await
+            }));
+        }
+        while taken.load(Ordering::Relaxed) < LEADERS {
+            tokio::task::yield_now().await;
+        }
+        Self { go, slots }
+    }
+
+    /// Lets the next group begin, when `waiting` transactions wait for it.
+    async fn go_on(self, waiting: &AtomicUsize, wanted: usize) {
+        while waiting.load(Ordering::Relaxed) < wanted {
+            tokio::task::yield_now().await;
+        }
+        // Each of them has to come as far as its first flight.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        self.go.add_permits(LEADERS);
+        for slot in self.slots {
+            slot.await.expect("it ran").expect("nothing went wrong");
+        }
+    }
+}
+
+/// What a member of a group did.
+#[derive(Debug)]
+struct Outcome {
+    /// The persons whose rows it got, each time that it ran.
+    seen: Vec<Vec<Uuid>>,
+    /// The transaction that answered last.
+    tx: String,
+    ended: Result<(), DbError>,
+}
+
+/// Reads a person's keys and appends an event about the person, as one of many. `refuses` ends it in between. With
+/// `filtered` off, the statement lacks its filter, as a wrong one might.
+async fn member(world: &World, subject: SubjectId, refuses: bool, filtered: bool, waiting: &AtomicUsize) -> Outcome {
+    let ctx = &Ctx::job(world.clock.clone(), subject);
+    let seen = &std::sync::Mutex::new((Vec::new(), String::new()));
+    let sql = if filtered {
+        "-- own\nSELECT s.subject_id, pg_current_xact_id()::text AS tx
+         FROM unnest($1::uuid[]) AS asked (id) JOIN vault.subjects s ON s.subject_id = asked.id"
+    } else {
+        "-- all\nSELECT s.subject_id, pg_current_xact_id()::text AS tx
+         FROM unnest($1::uuid[]) AS asked (id) JOIN vault.subjects s ON true"
+    };
+    let work = move |tx: Tx| async move {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        let [rows] = tx.flight([Query::new(sql).list(vec![subject.0])]).await?;
+        {
+            let mut seen = seen.lock().expect("nobody panics");
+            seen.0.push(rows.iter().map(|row| row.get("subject_id")).collect());
+            seen.1 = rows[0].get("tx");
+        }
+        if refuses {
+            return Err(DbError::Refused);
+        }
+        let stream = SubjectId::random().to_string();
+        let event = event_of(subject, "account", &stream, 1, ctx.now());
+        tx.queue(event_append(vec![Event { event_type: "test.happened".to_owned(), ..event }]));
+        Ok(())
+    };
+    let ended = world.app.db.api.run_shared("member", ctx, Gate::shared(ctx), work).await;
+    let (seen, tx) = seen.lock().expect("nobody panics").clone();
+    Outcome { seen, tx, ended }
+}
+
+/// How many events of [`member`] are stored about a person.
+async fn stored(world: &World, subject: SubjectId) -> i64 {
+    let sql = "SELECT count(*) FROM log.events WHERE subject_id = $1 AND event_type = 'test.happened'";
+    world.superuser().await.query_one(sql, &[&subject.0]).await.expect("counted").get(0)
+}
+
+async fn people(world: &World, count: usize) -> Vec<SubjectId> {
+    let mut people = Vec::new();
+    for number in 0..count {
+        let person = world.person(&format!("person-{number}")).await;
+        people.push(SubjectId(subject_of(world, &person).await));
+    }
+    people
+}
+
+#[tokio::test]
+async fn who_waits_shares_a_transaction_and_a_refusal_costs_the_others_nothing() {
+    let world = World::new().await;
+    let people = people(&world, 9).await;
+    let (occupied, waiting) = (Occupied::new(&world).await, AtomicUsize::new(0));
+    let members = people.iter().enumerate().map(|(at, subject)| member(&world, *subject, at % 3 == 0, true, &waiting));
+    let (outcomes, ()) = tokio::join!(join_all(members), occupied.go_on(&waiting, people.len()));
+    let transactions: HashSet<&str> = outcomes.iter().map(|outcome| outcome.tx.as_str()).collect();
+    assert_eq!(transactions.len(), 1, "{outcomes:?}");
+    for (at, (outcome, subject)) in outcomes.iter().zip(&people).enumerate() {
+        assert_eq!(outcome.seen, [vec![subject.0]], "once, and nobody else");
+        assert_eq!(outcome.ended.is_err(), at % 3 == 0, "{outcome:?}");
+        assert_eq!(stored(&world, *subject).await, i64::from(at % 3 != 0));
+    }
+}
+
+#[tokio::test]
+async fn a_statement_without_its_filter_shows_nobody_another_persons_rows() {
+    let world = World::new().await;
+    let people = people(&world, 4).await;
+    let (occupied, waiting) = (Occupied::new(&world).await, AtomicUsize::new(0));
+    let members = people.iter().map(|subject| member(&world, *subject, false, false, &waiting));
+    let (outcomes, ()) = tokio::join!(join_all(members), occupied.go_on(&waiting, people.len()));
+    for (outcome, subject) in outcomes.iter().zip(&people) {
+        assert!(outcome.ended.is_ok(), "{outcome:?}");
+        assert!(outcome.seen.iter().flatten().all(|seen| *seen == subject.0), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_fails_stores_nothing_and_each_member_runs_again_alone() {
+    let world = World::new().await;
+    let people = people(&world, 6).await;
+    let broken = format!(
+        "ALTER TABLE log.events ADD CONSTRAINT broken CHECK (subject_id <> '{}' OR event_type <> 'test.happened') NOT VALID",
+        people[2]
+    );
+    world.superuser().await.batch_execute(&broken).await.expect("a superuser may");
+    let (occupied, waiting) = (Occupied::new(&world).await, AtomicUsize::new(0));
+    let members = people.iter().map(|subject| member(&world, *subject, false, true, &waiting));
+    let (outcomes, ()) = tokio::join!(join_all(members), occupied.go_on(&waiting, people.len()));
+    let transactions: HashSet<&str> = outcomes.iter().map(|outcome| outcome.tx.as_str()).collect();
+    assert_eq!(transactions.len(), people.len(), "each alone: {outcomes:?}");
+    for (at, (outcome, subject)) in outcomes.iter().zip(&people).enumerate() {
+        assert_eq!(outcome.seen, [vec![subject.0], vec![subject.0]], "with the group, and alone");
+        assert_eq!(stored(&world, *subject).await, i64::from(at != 2));
+        assert_eq!(matches!(outcome.ended, Err(DbError::Fault { .. })), at == 2, "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_has_to_wait_for_a_lock_keeps_nobody_else_waiting() {
+    let world = World::new().await;
+    let people = people(&world, 5).await;
+    let superuser = world.superuser().await;
+    hold(&superuser, people[0].0).await;
+    let (occupied, waiting) = (Occupied::new(&world).await, AtomicUsize::new(0));
+    let held = member(&world, people[0], false, true, &waiting);
+    let others = join_all(people[1..].iter().map(|subject| member(&world, *subject, false, true, &waiting)));
+    let others = async {
+        let outcomes = others.await;
+        // Nobody but them has been answered, or they would have waited for this.
+        let_go(&superuser, people[0].0).await;
+        outcomes
+    };
+    let (held, others, ()) = tokio::join!(held, others, occupied.go_on(&waiting, people.len()));
+    assert!(held.ended.is_ok(), "{held:?}");
+    let transactions: HashSet<&str> = others.iter().map(|outcome| outcome.tx.as_str()).collect();
+    assert_eq!(transactions.len(), 1, "{others:?}");
+    assert!(!transactions.contains(held.tx.as_str()), "the one who waited ran alone");
+}
+
+#[tokio::test]
+async fn a_person_is_in_a_group_once_and_who_hangs_up_is_left_out() {
+    let world = World::new().await;
+    let people = people(&world, 3).await;
+    let (occupied, waiting) = (Occupied::new(&world).await, AtomicUsize::new(0));
+    let twice = [people[0], people[0], people[1]];
+    let members = twice.iter().map(|subject| member(&world, *subject, false, true, &waiting));
+    // Polled until it waits, and dropped.
+    let gone = async {
+        let (hung_up, dropped) = oneshot::channel::<()>();
+        let gone = member(&world, people[2], false, true, &waiting);
+        tokio::select! {
+            outcome = gone => panic!("{outcome:?}"),
+            _ = async { for _ in 0..20 { tokio::task::yield_now().await } } => drop(hung_up),
+        }
+        drop(dropped.await);
+    };
+    let (outcomes, (), ()) = tokio::join!(join_all(members), gone, occupied.go_on(&waiting, 4));
+    assert!(outcomes.iter().all(|outcome| outcome.ended.is_ok()), "{outcomes:?}");
+    assert_ne!(outcomes[0].tx, outcomes[1].tx, "one after the other");
+    for (subject, count) in people.iter().zip([2, 1, 0]) {
+        assert_eq!(stored(&world, *subject).await, count);
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_of_several_persons_opens_theirs_and_no_other_rows() {
+    let town = Town::new().await;
+    let client = town.world.login(Login::Api).await;
+    let (backend, now) = Backend::of(&client).await.expect("a backend");
+    let named: Vec<SubjectId> = town.people[..2].iter().map(|person| person.subject).collect();
+    let key = town.world.app.vault.ring().ticket_key();
+    let ticket = key.mint_until(&named, None, Role::Subject, now + TimeDelta::seconds(60), &backend);
+    client.query("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
+    let mut read = 0;
+    for table in &town.tables {
+        let has_subject = "SELECT has_table_privilege($1, 'SELECT') AND EXISTS
+                           (SELECT FROM pg_attribute WHERE attrelid = $1::regclass AND attname = 'subject_id')";
+        let row = client.query_one(has_subject, &[&table.name]).await;
+        if !row.is_ok_and(|row| row.get(0)) {
+            continue;
+        }
+        let sql = format!("SELECT DISTINCT subject_id FROM {}", table.name);
+        let found: Vec<Uuid> = client.query(&sql, &[]).await.expect("read").iter().map(|row| row.get(0)).collect();
+        assert!(found.iter().all(|id| named.contains(&SubjectId(*id))), "{}: {found:?}", table.name);
+        read += usize::from(found.len() == 2);
+    }
+    assert!(read >= 5, "only {read} tables hold rows of both");
+}
+
+/// What a person does next.
+#[derive(Clone, Debug)]
+enum Move {
+    /// Submits a day, so many back, with so many minutes.
+    Submit(u8, u16),
+    /// Does so under an idempotency key.
+    Once(u8, u16, u8),
+    /// Submits what is refused.
+    Wrong(u8),
+    /// Submits while a consent is missing, and gives it again.
+    Unconsented(u8),
+    /// Submits, and hangs up after so many polls.
+    HangUp(u8, u16, u8),
+}
+
+fn moves() -> impl Strategy<Value = Vec<Vec<Move>>> {
+    let one = prop_oneof![
+        4 => (0..6_u8, 1..1440_u16).prop_map(|(back, minutes)| Move::Submit(back, minutes)),
+        2 => (0..6_u8, 1..1440_u16, 0..3_u8).prop_map(|(back, minutes, key)| Move::Once(back, minutes, key)),
+        1 => (0..6_u8).prop_map(Move::Wrong),
+        1 => (0..6_u8).prop_map(Move::Unconsented),
+        2 => (0..6_u8, 1..1440_u16, 1..40_u8).prop_map(|(back, minutes, polls)| Move::HangUp(back, minutes, polls)),
+    ];
+    collection::vec(collection::vec(one, 1..7), 6..12)
+}
+
+/// The minutes that each day of a person may have now; more than one after a request that was not answered.
+type Days = BTreeMap<u8, Vec<u16>>;
+
+fn body(clock: &Clock, back: u8, minutes: u16) -> Value {
+    let date = clock.now().date_naive() - TimeDelta::days(i64::from(back));
+    let mut body = day(&date.to_string(), 8.0, 8.0);
+    body.as_object_mut().expect("an object").remove("actual_hours");
+    body["actual_minutes"] = json!(minutes);
+    body
+}
+
+/// Makes a person's moves one after the other, and checks each answer.
+async fn play(world: &World, person: &Person, moves: &[Move]) -> Days {
+    let client = world.client();
+    let post = |body: &Value, key: Option<String>| {
+        let request = client.post("/v1/work-events/daily").body_json(body);
+        let request = key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
+        person.sign(request)
+    };
+    let (mut days, mut keys) = (Days::new(), BTreeMap::<u8, (u8, u16, String)>::new());
+    for next in moves {
+        match *next {
+            Move::Submit(back, minutes) => {
+                let answer = Answer::of(post(&body(&world.clock, back, minutes), None).send().await).await;
+                let known = days.get(&back);
+                match (answer.status, known.map(Vec::len)) {
+                    (StatusCode::CREATED, None) | (StatusCode::OK, Some(_)) => {}
+                    // Nobody knows what became of the request before.
+                    (StatusCode::CREATED, Some(_)) if known.is_some_and(|days| days.contains(&0)) => {}
+                    other => panic!("{other:?}: {}", answer.text),
+                }
+                assert_eq!(answer.json()["actual_minutes"], minutes);
+                days.insert(back, vec![minutes]);
+            }
+            Move::Once(back, minutes, key) => {
+                let name = format!("key-{key}");
+                let answer = Answer::of(post(&body(&world.clock, back, minutes), Some(name)).send().await).await;
+                match keys.get(&key) {
+                    Some((of, with, text)) if (*of, *with) == (back, minutes) => assert_eq!(&answer.text, text),
+                    Some(_) => drop(answer.problem(StatusCode::UNPROCESSABLE_ENTITY)),
+                    None => {
+                        assert!(answer.status.is_success(), "{}", answer.text);
+                        assert_eq!(answer.json()["actual_minutes"], minutes);
+                        keys.insert(key, (back, minutes, answer.text));
+                        days.insert(back, vec![minutes]);
+                    }
+                }
+            }
+            Move::Wrong(back) => {
+                let answer = Answer::of(post(&body(&world.clock, back, 1441), None).send().await).await;
+                answer.problem(StatusCode::UNPROCESSABLE_ENTITY);
+            }
+            Move::Unconsented(back) => {
+                for granted in [false, true] {
+                    let decided = client.put("/v1/consents/work_hours").body_json(&json!({ "granted": granted }));
+                    assert!(person.sign(decided).send().await.0.status().is_success());
+                    if !granted {
+                        let answer = Answer::of(post(&body(&world.clock, back, 7), None).send().await).await;
+                        answer.problem(StatusCode::FORBIDDEN);
+                    }
+                }
+            }
+            Move::HangUp(back, minutes, polls) => {
+                let body = body(&world.clock, back, minutes);
+                let request = post(&body, None).send();
+                let polls = async {
+                    for _ in 0..polls {
+                        tokio::task::yield_now().await
+                    }
+                };
+                tokio::select! { _ = request => {}, () = polls => {} }
+                // Zero stands for no such day.
+                days.entry(back).or_insert_with(|| vec![0]).push(minutes);
+            }
+        }
+    }
+    days
+}
+
+/// The days of a person, by how many days back.
+async fn listed(world: &World, person: &Person) -> BTreeMap<u8, u16> {
+    let answer = Answer::of(world.get(person, "/v1/work-events/me?limit=366").await).await;
+    let today = world.clock.now().date_naive();
+    let events = answer.json()["events"].as_array().expect("a list").clone();
+    let read = events.iter().map(|event| {
+        let date: chrono::NaiveDate = event["date"].as_str().expect("a date").parse().expect("a date");
+        let minutes = event["actual_minutes"].as_u64().expect("a number");
+        ((today - date).num_days().try_into().expect("few"), minutes.try_into().expect("few"))
+    });
+    read.collect()
+}
+
+/// Persons do all kinds of things at the same moments; whatever happens to one of them, each gets the answer to their
+/// own request, and has their own days and nobody else's.
+#[test]
+fn whatever_others_do_each_person_has_their_own_days_and_answers() {
+    let runtime = Runtime::new().expect("a runtime");
+    let world = Arc::new(runtime.block_on(World::new()));
+    let config =
+        ProptestConfig { cases: 6, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() };
+    let case = AtomicUsize::new(0);
+    let outcome = TestRunner::new(config).run(&moves(), |moves| {
+        let case = case.fetch_add(1, Ordering::Relaxed);
+        runtime.block_on(run_case(world.clone(), case, moves));
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    let shared = "SELECT count(*) FROM (SELECT FROM log.events WHERE event_type LIKE 'record.%'
+                                        GROUP BY txid HAVING count(DISTINCT subject_id) > 1) shared";
+    let count = async { world.superuser().await.query_one(shared, &[]).await.expect("counted").get::<_, i64>(0) };
+    assert!(runtime.block_on(count) > 5, "hardly any transaction was shared");
+}
+
+async fn run_case(world: Arc<World>, case: usize, moves: Vec<Vec<Move>>) {
+    let mut people = Vec::new();
+    for number in 0..moves.len() {
+        people.push(Arc::new(world.person(&format!("case-{case}-{number}")).await));
+    }
+    let plays = people.iter().zip(moves).map(|(person, moves)| {
+        let (world, person) = (world.clone(), person.clone());
+        tokio::spawn(async move { play(&world, &person, &moves).await })
+    });
+    let played = join_all(plays).await;
+    for (person, days) in people.iter().zip(played) {
+        let (days, found) = (days.expect("no move failed"), listed(&world, person).await);
+        for back in 0..6 {
+            let (possible, is) = (days.get(&back).cloned().unwrap_or_else(|| vec![0]), found.get(&back));
+            assert!(possible.contains(is.unwrap_or(&0)), "{back} days back: {is:?} of {possible:?}");
+        }
+    }
+}
