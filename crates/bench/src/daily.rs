@@ -2,7 +2,10 @@
 //! on.
 
 use std::{
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +19,8 @@ use crate::{
     stage::Stage,
 };
 
-const PEOPLE: usize = 256;
+/// How many people submit days.
+pub(crate) const PEOPLE: usize = 256;
 
 /// One row of the printed table.
 struct Row {
@@ -26,12 +30,52 @@ struct Row {
     variable: Rate,
 }
 
+/// Prints what each statement of the load costs PostgreSQL.
+pub async fn run_statements(seconds: u64, clients: &[usize], connections: usize) -> BenchResult<()> {
+    let stage = Stage::set_with(PEOPLE, connections, &[], true).await?;
+    let (counter, request) = (Arc::new(AtomicUsize::new(0)), submissions(&stage));
+    let client = db::admin(&stage.database.address, &stage.database.admin, None).await?;
+    client.batch_execute("CREATE EXTENSION pg_stat_statements").await?;
+    for &clients in clients {
+        drive(stage.port, clients, Duration::from_secs(2), &counter, &request).await?;
+        settle(&client).await?;
+        client.batch_execute("SELECT pg_stat_statements_reset()").await?;
+        let before = counter.load(Ordering::Relaxed);
+        let rate = drive(stage.port, clients, Duration::from_secs(seconds), &counter, &request).await?;
+        let requests = counter.load(Ordering::Relaxed) - before;
+        println!("\n{clients} clients, {:.0} requests/s, p50 {:.2} ms\n", rate.per_second, rate.median_ms);
+        println!("| statement | calls | us a call | us a request | rows a call |\n|---|---:|---:|---:|---:|");
+        for row in client.query(STATEMENTS, &[]).await? {
+            let (name, calls, total_ms, rows): (String, i64, f64, i64) =
+                (row.get("name"), row.get("calls"), row.get("total_ms"), row.get("rows"));
+            #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 calls")]
+            let (calls_f, requests, rows) = (calls as f64, requests as f64, rows as f64);
+            let total_us = total_ms * 1000.0;
+            println!(
+                "| {name} | {calls} | {:.0} | {:.1} | {:.1} |",
+                total_us / calls_f,
+                total_us / requests,
+                rows / calls_f
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The statements of the last measurement, by the time that they took.
+const STATEMENTS: &str = "-- bench_statements
+SELECT CASE WHEN query LIKE '-- %' THEN split_part(split_part(query, E'\\n', 1), ' ', 2) ELSE left(query, 40) END AS name,
+       sum(calls)::bigint AS calls, sum(total_exec_time + total_plan_time) AS total_ms, sum(rows)::bigint AS rows
+FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+GROUP BY 1 ORDER BY 3 DESC LIMIT 16";
+
 pub async fn run(seconds: u64, rounds: usize, clients: &[usize], connections: usize) -> BenchResult<()> {
     let length = Duration::from_secs(seconds);
     let stage = Stage::set(PEOPLE, connections).await?;
     let pgbench = Pgbench::prepare(&stage).await?;
     let (counter, request) = (Arc::new(AtomicUsize::new(0)), submissions(&stage));
     drive(stage.port, 8, Duration::from_secs(2), &counter, &request).await?;
+    settle(&db::admin(&stage.database.address, &stage.database.admin, None).await?).await?;
     let mut rows = Vec::new();
     for &clients in clients {
         let (mut http, mut ticket, mut variable) = (Vec::new(), Vec::new(), Vec::new());
@@ -46,7 +90,12 @@ pub async fn run(seconds: u64, rounds: usize, clients: &[usize], connections: us
     Ok(())
 }
 
-fn median(mut rates: Vec<Rate>) -> Rate {
+/// Does what autovacuum does within a minute: until then the plans are those for empty tables.
+pub(crate) async fn settle(client: &tokio_postgres::Client) -> BenchResult<()> {
+    Ok(client.batch_execute("VACUUM ANALYZE").await?)
+}
+
+pub(crate) fn median(mut rates: Vec<Rate>) -> Rate {
     rates.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
     rates.swap_remove(rates.len() / 2)
 }

@@ -7,6 +7,7 @@ mod erasure;
 mod export;
 mod load;
 mod outcome;
+mod peers;
 mod pgbench;
 mod release;
 mod restore;
@@ -34,12 +35,30 @@ enum What {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
         /// Rounds, of which the median counts
-        #[arg(long, default_value_t = 3)]
+        #[arg(long, default_value_t = 5)]
         rounds: usize,
         /// Numbers of connections
         #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
         clients: Vec<usize>,
         /// The server's connections to PostgreSQL
+        #[arg(long, default_value_t = 16)]
+        connections: usize,
+        /// Instead, what each statement costs PostgreSQL (pg_stat_statements)
+        #[arg(long)]
+        statements: bool,
+    },
+    /// The same load beside stock `cqrs-es` with `postgres-es`, in the same run and on the same cluster
+    Peers {
+        /// Seconds of each measurement
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Rounds, of which the median counts
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Numbers of connections
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
+        clients: Vec<usize>,
+        /// The server's connections to PostgreSQL, and the peer's
         #[arg(long, default_value_t = 16)]
         connections: usize,
     },
@@ -99,8 +118,14 @@ enum What {
 #[tokio::main]
 async fn main() -> BenchResult<()> {
     match Cli::parse().what {
-        What::Daily { seconds, rounds, clients, connections } => {
+        What::Daily { seconds, clients, connections, statements: true, .. } => {
+            daily::run_statements(seconds, &clients, connections).await
+        }
+        What::Daily { seconds, rounds, clients, connections, .. } => {
             daily::run(seconds, rounds, &clients, connections).await
+        }
+        What::Peers { seconds, rounds, clients, connections } => {
+            peers::run(seconds, rounds, &clients, connections).await
         }
         What::Export { rounds, records } => export::run(rounds, records).await,
         What::Erasure { people, events } => erasure::run(people, events).await,

@@ -20,7 +20,7 @@ SELECT bench.mint(:client_id) AS ticket, bench.subject(:client_id) AS subject \g
 \endif
 \set n random(1, 9000000000000000000)
 BEGIN;
-SELECT set_config('lethe.ticket', :ticket, true);
+SELECT lethe.show(:ticket, true);
 INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id, subject_id, kind, recorded_at) VALUES ('record', bench.record(:n)::text, 1, 'record.submitted', '1.0', ('{"sealed":"' || repeat('x', 211) || '"}')::json, ('{"request":"' || bench.record(:n) || '","role":"subject","session":"' || bench.record(:n) || '","trail":"' || repeat('x', 208) || '"}')::json, gen_random_uuid(), :subject, 'work_day', now());
 INSERT INTO vault.records (subject_id, record_id, kind, key_hash, bucket, wrapped_key) VALUES (:subject, bench.record(:n), 'work_day', sha256(uuid_send(bench.record(:n))), repeat('b', 32)::bytea, repeat('k', 61)::bytea);
 INSERT INTO read.records (subject_id, record_id, kind, sequence, event_type, event_version, payload, submitted_at, recorded_at) VALUES (:subject, bench.record(:n), 'work_day', 1, 'record.submitted', '1.0', ('{"sealed":"' || repeat('x', 211) || '"}')::json, now(), now());
@@ -46,9 +46,10 @@ END $$;
 INSERT INTO vault.subjects SELECT bench.subject(n), 1, 1, '', '', '' FROM generate_series(0, 255) n;";
 
 /// The variant in which policies trust a plain variable.
-const PLAIN: &str = "CREATE OR REPLACE FUNCTION lethe.subject_id() RETURNS uuid
-LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$ SELECT nullif(split_part(current_setting('lethe.ticket', true), '|', 2), '')::uuid $$;";
+const PLAIN: &str = "CREATE OR REPLACE FUNCTION lethe.show(shown text, in_transaction boolean) RETURNS void
+LANGUAGE sql AS $$ SELECT set_config('app.current_user_id', split_part(shown, '|', 2), in_transaction) $$;
+CREATE OR REPLACE FUNCTION lethe.subject_ids() RETURNS uuid[] LANGUAGE sql STABLE PARALLEL RESTRICTED
+AS $$ SELECT pg_catalog.string_to_array(pg_catalog.current_setting('app.current_user_id', true), ',')::uuid[] $$;";
 
 /// The databases for P: one with tickets, and one with a plain variable.
 pub struct Pgbench<'s> {

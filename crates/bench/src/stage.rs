@@ -40,15 +40,19 @@ pub struct Stage {
 impl Stage {
     /// Sets up `people` signed-in people and a server with `connections` connections.
     pub async fn set(people: usize, connections: usize) -> BenchResult<Self> {
-        Self::set_with(people, connections, &[]).await
+        Self::set_with(people, connections, &[], false).await
     }
 
-    /// The same with more arguments for the server.
-    pub async fn set_with(people: usize, connections: usize, more: &[&str]) -> BenchResult<Self> {
+    /// The same with more arguments for the server. PostgreSQL counts its statements if `is_counting`.
+    pub async fn set_with(people: usize, connections: usize, more: &[&str], is_counting: bool) -> BenchResult<Self> {
         let dir = tempfile::tempdir()?;
         let folder = Folder::open(dir.path())?;
         // pgbench and the server log in as the same role, whose limit is a share of these connections.
-        let store = Store::start(&folder, &[("max_connections", "200".to_owned())]).await?;
+        let mut options = vec![("max_connections", "200".to_owned())];
+        if is_counting {
+            options.push(("shared_preload_libraries", "pg_stat_statements".to_owned()));
+        }
+        let store = Store::start(&folder, &options).await?;
         let cluster = store.cluster.as_ref().ok_or("the cluster is not ours")?;
         let bin_dir = cluster.bin_dir().to_owned();
         let vault = Arc::new(Vault::new(folder.ring(None)?));
@@ -132,6 +136,9 @@ async fn register(
     Ok(tokens)
 }
 
+/// Requests a minute. They are counted as always, and the load is never refused.
+const LIMIT: &str = "1000000000";
+
 /// Starts the server binary that lies in the same folder as this binary.
 fn serve(folder: &Path, database: &Database, port: u16, connections: usize, more: &[&str]) -> BenchResult<Child> {
     let binary = std::env::current_exe()?.with_file_name("lethe");
@@ -148,7 +155,7 @@ fn serve(folder: &Path, database: &Database, port: u16, connections: usize, more
         .arg(format!("127.0.0.1:{port}"))
         .arg("--connections")
         .arg(connections.to_string())
-        .arg("--allow-old-postgres")
+        .args(["--allow-old-postgres", "--requests-per-client", LIMIT, "--requests-per-account", LIMIT])
         .args(more)
         .env("LETHE_LOG", "warn")
         .stdin(Stdio::null())
