@@ -4,14 +4,15 @@
 
 mod cli;
 
-/// A request makes many small values and drops them soon, which this allocator does faster than the C library's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 use std::{io::IsTerminal, process::ExitCode};
 
+use mimalloc::MiMalloc;
 use terminal::note;
 use tracing_subscriber::EnvFilter;
+
+/// A request makes many small values and drops them soon, which this allocator does faster than the C library's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::read();

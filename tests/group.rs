@@ -16,11 +16,7 @@ use futures_util::future::join_all;
 use poem::http::StatusCode;
 use proptest::{collection, prelude::*, test_runner::TestRunner};
 use serde_json::{Value, json};
-use tokio::{
-    runtime::Runtime,
-    sync::{Semaphore, oneshot},
-    task::JoinHandle,
-};
+use tokio::{runtime::Runtime, sync::Semaphore, task::JoinHandle};
 use uuid::Uuid;
 
 use crate::{
@@ -100,6 +96,7 @@ async fn member(world: &World, subject: SubjectId, refuses: bool, filtered: bool
     let work = move |tx: Tx| async move {
         waiting.fetch_add(1, Ordering::Relaxed);
         let [rows] = tx.flight([Query::new(sql).list(vec![subject.0])]).await?;
+        assert!(tx.claimed(), "nobody else has the claim");
         {
             let mut seen = seen.lock().expect("nobody panics");
             seen.0.push(rows.iter().map(|row| row.get("subject_id")).collect());
@@ -113,7 +110,9 @@ async fn member(world: &World, subject: SubjectId, refuses: bool, filtered: bool
         tx.queue(event_append(vec![Event { event_type: "test.happened".to_owned(), ..event }]));
         Ok(())
     };
-    let ended = world.app.db.api.run_shared("member", ctx, Gate::shared(ctx), work).await;
+    let claim = i64::from_be_bytes(subject.0.as_bytes()[8..].try_into().expect("eight bytes"));
+    let gate = Gate::shared(ctx).claim(Some(claim));
+    let ended = world.app.db.api.run_shared("member", ctx, gate, work).await;
     let (seen, tx) = seen.lock().expect("nobody panics").clone();
     Outcome { seen, tx, ended }
 }
@@ -156,6 +155,8 @@ async fn a_statement_without_its_filter_shows_nobody_another_persons_rows() {
     let (occupied, waiting) = (Occupied::new(&world).await, AtomicUsize::new(0));
     let members = people.iter().map(|subject| member(&world, *subject, false, false, &waiting));
     let (outcomes, ()) = tokio::join!(join_all(members), occupied.go_on(&waiting, people.len()));
+    let transactions: HashSet<&str> = outcomes.iter().map(|outcome| outcome.tx.as_str()).collect();
+    assert_eq!(transactions.len(), 1, "{outcomes:?}");
     for (outcome, subject) in outcomes.iter().zip(&people) {
         assert!(outcome.ended.is_ok(), "{outcome:?}");
         assert!(outcome.seen.iter().flatten().all(|seen| *seen == subject.0), "{outcome:?}");
@@ -206,6 +207,85 @@ async fn who_has_to_wait_for_a_lock_keeps_nobody_else_waiting() {
 }
 
 #[tokio::test]
+async fn persons_whose_locks_are_taken_keep_no_slot() {
+    let world = World::new().await;
+    let people = people(&world, LEADERS + 1).await;
+    let (superuser, waiting) = (world.superuser().await, AtomicUsize::new(0));
+    for held in &people[1..] {
+        hold(&superuser, held.0).await;
+    }
+    let held = join_all(people[1..].iter().map(|subject| member(&world, *subject, false, true, &waiting)));
+    let free = async {
+        // They come first, and each takes a slot.
+        while waiting.load(Ordering::Relaxed) < LEADERS {
+            tokio::task::yield_now().await;
+        }
+        let outcome = member(&world, people[0], false, true, &waiting).await;
+        for held in &people[1..] {
+            let_go(&superuser, held.0).await;
+        }
+        outcome
+    };
+    let (held, free) = tokio::join!(held, free);
+    assert!(free.ended.is_ok(), "{free:?}");
+    assert!(held.iter().all(|outcome| outcome.ended.is_ok()), "{held:?}");
+}
+
+/// A statement of one member that names another one would pass the policy, because the ticket names both.
+#[tokio::test]
+async fn a_member_stores_nothing_about_another_one() {
+    let world = World::new().await;
+    let people = people(&world, 3).await;
+    let (occupied, waiting) = (Occupied::new(&world).await, AtomicUsize::new(0));
+    let ctx = &Ctx::job(world.clock.clone(), people[0]);
+    let (other, count) = (people[1], &waiting);
+    let stray = world.app.db.api.run_shared("stray", ctx, Gate::shared(ctx), move |tx: Tx| async move {
+        count.fetch_add(1, Ordering::Relaxed);
+        let own = "-- own\nSELECT id AS subject_id FROM unnest($1::uuid[]) AS asked (id)";
+        tx.flight([Query::new(own).list(vec![ctx.subject.0])]).await?;
+        let event = event_of(other, "account", &SubjectId::random().to_string(), 1, ctx.now());
+        tx.queue(event_append(vec![Event { event_type: "test.happened".to_owned(), ..event }]));
+        Ok::<_, DbError>(())
+    });
+    let others = join_all(people[1..].iter().map(|subject| member(&world, *subject, false, true, &waiting)));
+    let (stray, others, ()) = tokio::join!(stray, others, occupied.go_on(&waiting, people.len()));
+    assert!(matches!(stray, Err(DbError::Refused)), "{stray:?}");
+    assert!(others.iter().all(|outcome| outcome.ended.is_ok() && outcome.seen.len() == 1), "{others:?}");
+    assert_eq!(stored(&world, people[1]).await, 1, "its own");
+}
+
+/// A conflict of one of them makes all run again, and all of them are stored once.
+#[tokio::test]
+async fn a_conflict_of_one_costs_nobody_the_request() {
+    let world = World::new().await;
+    let people = people(&world, 3).await;
+    let superuser = world.superuser().await;
+    let breaking = format!(
+        "CREATE FUNCTION public.breaks() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+             IF NEW.subject_id = '{}' AND NOT EXISTS (SELECT FROM public.broken) THEN RAISE EXCEPTION 'broken' USING ERRCODE = '40001'; END IF;
+             RETURN NEW; END $$;
+         CREATE TABLE public.broken (at int);
+         CREATE TRIGGER breaks BEFORE INSERT ON log.events FOR EACH ROW EXECUTE FUNCTION public.breaks()",
+        people[0]
+    );
+    superuser.batch_execute(&breaking).await.expect("a superuser may");
+    let (occupied, waiting) = (Occupied::new(&world).await, AtomicUsize::new(0));
+    let members = people.iter().map(|subject| member(&world, *subject, false, true, &waiting));
+    let mend = async {
+        // The group has failed when the first of them runs for the second time.
+        while waiting.load(Ordering::Relaxed) <= people.len() {
+            tokio::task::yield_now().await;
+        }
+        superuser.batch_execute("INSERT INTO public.broken VALUES (1)").await.expect("mended");
+    };
+    let (outcomes, (), ()) = tokio::join!(join_all(members), occupied.go_on(&waiting, people.len()), mend);
+    for (outcome, subject) in outcomes.iter().zip(&people) {
+        assert!(outcome.ended.is_ok(), "{outcome:?}");
+        assert_eq!(stored(&world, *subject).await, 1);
+    }
+}
+
+#[tokio::test]
 async fn a_person_is_in_a_group_once_and_who_hangs_up_is_left_out() {
     let world = World::new().await;
     let people = people(&world, 3).await;
@@ -214,13 +294,11 @@ async fn a_person_is_in_a_group_once_and_who_hangs_up_is_left_out() {
     let members = twice.iter().map(|subject| member(&world, *subject, false, true, &waiting));
     // Polled until it waits, and dropped.
     let gone = async {
-        let (hung_up, dropped) = oneshot::channel::<()>();
         let gone = member(&world, people[2], false, true, &waiting);
         tokio::select! {
             outcome = gone => panic!("{outcome:?}"),
-            _ = async { for _ in 0..20 { tokio::task::yield_now().await } } => drop(hung_up),
+            () = async { for _ in 0..20 { tokio::task::yield_now().await } } => {}
         }
-        drop(dropped.await);
     };
     let (outcomes, (), ()) = tokio::join!(join_all(members), gone, occupied.go_on(&waiting, 4));
     assert!(outcomes.iter().all(|outcome| outcome.ended.is_ok()), "{outcomes:?}");

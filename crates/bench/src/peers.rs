@@ -22,12 +22,12 @@ use crate::{
     stage::Stage,
 };
 
-/// How many streams of ten events there are: so many that hardly one grows.
-const STREAMS: usize = 20_000;
+/// How many streams of ten events there are: so many that a stream grows by few.
+const STREAMS: usize = 100_000;
 /// As long as a sealed work day.
 const TEXT: usize = 211;
 
-/// The table that the peer's documentation gives, and its streams.
+/// The table that the peer's documentation gives.
 const TABLE: &str = "
 CREATE TABLE events (aggregate_type text NOT NULL, aggregate_id text NOT NULL, sequence bigint CHECK (sequence >= 0) NOT NULL,
                      event_type text NOT NULL, event_version text NOT NULL, payload json NOT NULL, metadata json NOT NULL,

@@ -70,7 +70,7 @@ impl Gate {
         Self { lookup: Some(lookup), ..self }
     }
 
-    /// The same gate, which also claims a key for the length of the transaction; see [`Tx::claimed`].
+    /// The same gate, which also claims a key for the length of the transaction; see [`crate::Tx::claimed`].
     pub fn claim(self, key: Option<i64>) -> Self {
         Self { claim: key, ..self }
     }

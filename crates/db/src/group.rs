@@ -5,10 +5,13 @@
 //! ([`Query::list`]), under a ticket that names exactly these persons, gives each row to the member whose person it is
 //! about, and commits what all of them queued. It refuses a row that is about nobody in the group.
 //!
-//! Promises: a person is in one group at a time and once in it; nobody waits for company, because whoever comes while
-//! nobody leads runs alone at once; a member that is refused, or that a lock keeps waiting, leaves and costs the others
-//! nothing. If the group's transaction fails, nothing of it is stored, and each member runs again alone. Members are
-//! sorted by person, so that two groups take the same locks in the same order.
+//! Promises: a person is in one group at a time and once in it; no request waits for company, because a request that comes
+//! while a slot is free runs at once; a member that is refused, or whose person's lock is taken, leaves. If the group's
+//! transaction fails, nothing of it is stored, and each member runs again alone. Members are sorted by person, so that
+//! two groups take the same locks in the same order.
+//!
+//! A ticket of several persons protects them from all others, and not from one another. Among them the first list of
+//! each statement does, which must name the member's own person, and the second lock is `split`.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -24,7 +27,7 @@ use uuid::Uuid;
 use crate::{DbError, gate::Gate, query::Query};
 
 /// The most members of one group. Larger groups are not faster, and more members have to run again if one fails.
-const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 /// How many transactions of groups run at once: while one waits for the disk, another one is decided.
 pub const LEADERS: usize = 2;
 
@@ -113,17 +116,17 @@ pub(crate) struct Merged {
 }
 
 impl Merged {
-    /// Merges the statements of members. Those of a member keep their order. They do not fit in if one of them is not
-    /// about persons alone, or if others need another order.
-    pub(crate) fn of(members: Vec<Vec<Query>>) -> Self {
+    /// Merges the statements of members, each given with its person. Those of a member keep their order. They do not fit
+    /// in if one of them is not about this person alone, or if others need another order.
+    pub(crate) fn of(members: Vec<(SubjectId, Vec<Query>)>) -> Self {
         let mut sql: Vec<&'static str> = Vec::new();
         let mut fitting = Vec::with_capacity(members.len());
-        for member in &members {
-            let fits = member.iter().all(Query::is_list) && place(&mut sql, member);
+        for (subject, member) in &members {
+            let fits = member.iter().all(|query| query.is_about(subject.0)) && place(&mut sql, member);
             fitting.push(fits);
         }
         let mut queries: Vec<Option<Query>> = sql.iter().map(|_| None).collect();
-        let places = members.into_iter().zip(fitting).map(|(member, fits)| {
+        let places = members.into_iter().zip(fitting).map(|((_, member), fits)| {
             fits.then(|| {
                 let mut from = 0;
                 let mut places = Vec::with_capacity(member.len());
@@ -157,7 +160,7 @@ fn place(sql: &mut Vec<&'static str>, member: &[Query]) -> bool {
     for query in member {
         match find(&longer, query.sql(), from) {
             Some(at) => from = at + 1,
-            // It stands further ahead, for another member.
+            // It stands further ahead.
             None if longer.contains(&query.sql()) => return false,
             None => {
                 longer.insert(from, query.sql());

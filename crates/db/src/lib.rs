@@ -1,7 +1,7 @@
 //! The only way to PostgreSQL: one pool for each login, tickets, transactions in flights, migrations.
 //!
-//! Promises: every statement runs inside [`Db::run_tx`], under a ticket that names one person (or none) and ends with
-//! the transaction; a cancelled or failed transaction never returns its connection to the pool. Refuses to hand out
+//! Promises: every statement runs inside [`Db::run_tx`] or [`Db::run_shared`], under a ticket that names one person, the
+//! persons of a group, or nobody, and ends with the transaction; a cancelled or failed transaction never returns its connection to the pool. Refuses to hand out
 //! connections for free use.
 
 mod catalogue;

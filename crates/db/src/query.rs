@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 /// One statement and the values bound to it.
 pub struct Query {
@@ -22,6 +23,9 @@ pub(crate) enum Value {
 /// A list that takes the entries of another one.
 pub(crate) trait List: ToSql + Sync + Send + Any {
     fn append(&mut self, more: Box<dyn Any>);
+    fn length(&self) -> usize;
+    /// Whether all entries are this id.
+    fn is_all(&self, id: Uuid) -> bool;
 }
 
 impl<T: Send + Sync + 'static> List for Vec<T>
@@ -30,6 +34,15 @@ where
 {
     fn append(&mut self, more: Box<dyn Any>) {
         self.extend(*more.downcast::<Self>().expect("the same statement binds the same types"));
+    }
+
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn is_all(&self, id: Uuid) -> bool {
+        let ids = (self as &dyn Any).downcast_ref::<Vec<Uuid>>();
+        ids.is_some_and(|ids| ids.iter().all(|entry| *entry == id))
     }
 }
 
@@ -60,8 +73,8 @@ impl Query {
     }
 
     /// Binds the next parameter, which is a list with an entry for each row that the statement is about, for `unnest`. A
-    /// statement whose parameters are all lists can be sent for several persons at once; then each of its rows says by
-    /// `subject_id` whom it is about.
+    /// statement whose parameters are all lists, of which the first holds the persons' ids, can be sent for several
+    /// persons at once; then each of its rows says by `subject_id` whom it is about.
     pub fn list<T: Send + Sync + 'static>(mut self, values: Vec<T>) -> Self
     where
         Vec<T>: ToSql,
@@ -70,19 +83,25 @@ impl Query {
         self
     }
 
-    /// Whether all parameters are lists.
-    pub(crate) fn is_list(&self) -> bool {
-        !self.values.is_empty() && self.values.iter().all(|value| matches!(value, Value::List(_)))
+    /// Whether the statement can be sent together with the same one of other persons: all parameters are lists of one
+    /// length, the first of which names this person alone. Rows that are counted could not be told apart.
+    pub(crate) fn is_about(&self, subject: Uuid) -> bool {
+        let lists = self.values.iter().map(|value| match value {
+            Value::One(_) => None,
+            Value::List(list) => Some(list),
+        });
+        let Some(lists) = lists.collect::<Option<Vec<_>>>() else { return false };
+        let Some(first) = lists.first() else { return false };
+        self.exactly.is_none() && first.is_all(subject) && lists.iter().all(|list| list.length() == first.length())
     }
 
-    /// Appends the entries of the same statement.
+    /// Appends the entries of the same statement, of another person.
     pub(crate) fn merge(mut self, other: Self) -> Self {
         for (value, more) in self.values.iter_mut().zip(other.values) {
             if let (Value::List(list), Value::List(more)) = (value, more) {
                 list.append(more);
             }
         }
-        self.exactly = self.exactly.zip(other.exactly).map(|(one, other)| one + other);
         self
     }
 

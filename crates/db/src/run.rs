@@ -9,13 +9,15 @@ use tokio::sync::oneshot;
 use crate::{
     Db, DbError, Transient,
     gate::{Gate, SHARED},
-    group::{Joining, LEADERS, Merged, Opened, again, split},
+    group::{Joining, LEADERS, MOST, Merged, Opened, again, split},
     tx::{Opening, Tx},
 };
 
 const ATTEMPTS: u32 = 5;
 /// How long a leader waits for a member to decide.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a leader waits for the database: a little longer than the database lets a statement run.
+const FLIGHT_TIMEOUT: Duration = Duration::from_secs(40);
 
 impl Db {
     /// Runs one transaction, and again if another transaction was faster. `work` must be repeatable. (An `AsyncFn`
@@ -32,7 +34,7 @@ impl Db {
             // After a conflict the next attempt holds the subject's lock alone, so that each round lets one transaction
             // through.
             let gate = if attempt > 1 && gate.lock == SHARED { gate.and_alone() } else { gate };
-            let outcome = self.attempt(ctx, gate, &work).await;
+            let outcome = self.attempt(ctx, Opening::One(gate), &work).await;
             match outcome {
                 Err(error) if attempt < ATTEMPTS && error.is_transient() => {
                     tracing::debug!(tx = name, attempt, %error, "trying again");
@@ -46,9 +48,9 @@ impl Db {
         }
     }
 
-    /// Like [`Db::run_tx`], for a transaction that others may share: it sends one flight, all of whose statements have
-    /// only lists as parameters ([`Query::list`]), and queues no others. If it can't be done so, or if the shared
-    /// transaction fails, it runs again alone.
+    /// Like [`Db::run_tx`], for a transaction that others may share: it sends one flight and queues the rest, and all
+    /// parameters of its statements are lists ([`crate::Query::list`]). It waits for no lock of its person while others
+    /// could run. If it can't be done so, or if the shared transaction fails, it runs again alone.
     pub async fn run_shared<T, E, F, Fut>(&self, name: &'static str, ctx: &Ctx, gate: Gate, work: F) -> Result<T, E>
     where
         F: Fn(Tx) -> Fut,
@@ -58,7 +60,7 @@ impl Db {
         if gate.is_common() {
             let started = Instant::now();
             let outcome = match alone(self, gate.subject) {
-                Some(_turn) => self.attempt(ctx, gate, &work).await,
+                Some(_turn) => self.attempt(ctx, Opening::Try(gate), &work).await,
                 None => {
                     let db = self.clone();
                     let join = move |joining| join(&db, joining);
@@ -76,13 +78,13 @@ impl Db {
         self.run_tx(name, ctx, gate, work).await
     }
 
-    async fn attempt<T, E, F, Fut>(&self, ctx: &Ctx, gate: Gate, work: &F) -> Result<T, E>
+    async fn attempt<T, E, F, Fut>(&self, ctx: &Ctx, opening: Opening, work: &F) -> Result<T, E>
     where
         F: Fn(Tx) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: From<DbError>,
     {
-        end(self.own_tx(ctx.role, Opening::One(gate)).await?, work).await
+        end(self.own_tx(ctx.role, opening).await?, work).await
     }
 }
 
@@ -141,7 +143,13 @@ pub(crate) fn alone(db: &Db, subject: SubjectId) -> Option<Turn> {
 
 /// Joins the next group.
 pub(crate) fn join(db: &Db, joining: Joining) {
-    db.group.state().waiting.push_back(joining);
+    let mut state = db.group.state();
+    if state.waiting.len() % MOST == MOST - 1 {
+        // While nothing goes on, those who have gone are forgotten here.
+        state.waiting.retain(|waiting| !waiting.opened.is_closed());
+    }
+    state.waiting.push_back(joining);
+    drop(state);
     begin(db);
 }
 
@@ -157,15 +165,34 @@ fn begin(db: &Db) {
     }
 }
 
-/// What a member is told when its group's transaction failed. If the database is out of reach or full it would fail
-/// alone too; and where a COMMIT was not answered, nobody may assume that nothing is stored.
+/// What members are told when the last flight of their group failed. A COMMIT that was not answered may have stored what
+/// they did, and a full disk would refuse each of them too; otherwise nothing is stored, and each runs again alone.
 fn told(error: &DbError) -> DbError {
     match error {
-        DbError::Unreachable(_)
-        | DbError::LoginRefused { .. }
-        | DbError::StorageFull { .. }
-        | DbError::OutOfOrder { .. } => error.clone(),
+        DbError::Unreachable(_) | DbError::StorageFull { .. } | DbError::OutOfOrder { .. } => error.clone(),
         _ => again(),
+    }
+}
+
+/// Notes why a group failed; its members say only that they run again.
+fn note_failed(error: &DbError, members: usize) {
+    if matches!(error, DbError::Fault { .. } | DbError::Refused) {
+        tracing::error!(%error, members, "a shared transaction failed");
+    } else {
+        tracing::warn!(%error, members, "a shared transaction failed");
+    }
+}
+
+/// Waits for a flight, and no longer than the database lets its statements run.
+async fn in_time<T>(flight: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+    let late = |_| DbError::Unreachable("it does not answer".to_owned());
+    tokio::time::timeout(FLIGHT_TIMEOUT, flight).await.map_err(late)?
+}
+
+/// Takes a transaction back. If the database does not answer, the connection is closed when the transaction is dropped.
+async fn give_up(tx: &Tx) {
+    if tokio::time::timeout(FLIGHT_TIMEOUT, tx.roll_back()).await.is_err() {
+        tracing::warn!("a shared transaction could not be taken back");
     }
 }
 
@@ -173,40 +200,55 @@ fn told(error: &DbError) -> DbError {
 async fn lead(turn: &Turn, role: Role, members: Vec<Joining>) {
     let gates: Vec<Gate> = members.iter().map(|member| member.gate).collect();
     let (queries, answers): (Vec<_>, Vec<_>) =
-        members.into_iter().map(|member| (member.queries, member.opened)).unzip();
+        members.into_iter().map(|member| ((member.gate.subject, member.queries), member.opened)).unzip();
     let reads = Merged::of(queries);
-    let opened = async {
-        let (tx, locks, rows) = turn.db.open_group(role, gates.clone(), reads.queries).await?;
-        let rows = split(&gates, &reads.places, rows)?;
-        Ok::<_, DbError>((tx, locks, rows))
+    let refuse = |answers: Vec<oneshot::Sender<_>>, error: &DbError| {
+        answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
     };
-    let (tx, locks, rows) = match opened.await {
+    let tx = match turn.db.own_tx(role, Opening::Group(gates.clone())).await {
+        Ok(tx) => tx,
+        // Each of them would wait for a connection too.
+        Err(error) => return refuse(answers, &error),
+    };
+    let opened = in_time(tx.open_group(reads.queries)).await;
+    let opened = opened.and_then(|(locks, rows)| Ok((locks, split(&gates, &reads.places, rows)?)));
+    let (locks, rows) = match opened {
         Ok(opened) => opened,
-        Err(error) => return answers.into_iter().for_each(|answer| drop(answer.send(Err(told(&error))))),
+        Err(error) => {
+            note_failed(&error, gates.len());
+            // Nothing is stored. Before they run again alone, the locks and claims are free.
+            give_up(&tx).await;
+            return refuse(answers, &again());
+        }
     };
-    let mut parts = Vec::new();
+    let (mut parts, mut left_out) = (Vec::new(), Vec::new());
     for (at, (answer, rows)) in answers.into_iter().zip(rows).enumerate() {
-        let sent = match rows {
+        match rows {
+            // A member that has gone meanwhile drops its link.
             Some(rows) if locks.locked[at] => {
                 let (link, part) = oneshot::channel();
-                parts.push(part);
-                answer.send(Ok(Opened { rows, claimed: locks.claimed[at], link }))
+                parts.push((gates[at].subject, part));
+                drop(answer.send(Ok(Opened { rows, claimed: locks.claimed[at], link })));
             }
-            _ => answer.send(Err(again())),
-        };
-        // Who has gone meanwhile has dropped its link too.
-        drop(sent);
+            None if locks.locked[at] => left_out.push(answer),
+            _ => drop(answer.send(Err(again()))),
+        }
     }
-    let decided = future::join_all(parts.into_iter().map(|part| tokio::time::timeout(PATIENCE, part))).await;
-    let parts = decided.into_iter().filter_map(|part| part.ok()?.ok());
-    let (queries, done): (Vec<_>, Vec<_>) = parts.map(|part| (part.queries, part.done)).unzip();
+    let decided = parts.iter_mut().map(|(_, part)| tokio::time::timeout(PATIENCE, part));
+    let decided = future::join_all(decided).await;
+    let subjects = parts.iter().map(|(subject, _)| *subject);
+    let sent = subjects.zip(decided).filter_map(|(subject, part)| Some((subject, part.ok()?.ok()?)));
+    let (queries, done): (Vec<_>, Vec<_>) = sent.map(|(subject, part)| ((subject, part.queries), part.done)).unzip();
     let writes = Merged::of(queries);
-    let stored = if writes.queries.is_empty() {
-        tx.roll_back().await;
-        Ok(Vec::new())
-    } else {
-        tx.finish_all(writes.queries).await
-    };
+    let nothing = writes.queries.is_empty();
+    let stored = if nothing { Ok(Vec::new()) } else { in_time(tx.finish_all(writes.queries)).await };
+    if let Err(error) = &stored {
+        note_failed(error, done.len());
+    }
+    if nothing || stored.is_err() {
+        give_up(&tx).await;
+    }
+    drop(tx);
     for (done, places) in done.into_iter().zip(writes.places) {
         let outcome = match &stored {
             _ if places.is_none() => Err(again()),
@@ -214,5 +256,12 @@ async fn lead(turn: &Turn, role: Role, members: Vec<Joining>) {
             Err(error) => Err(told(error)),
         };
         drop(done.send(outcome));
+    }
+    // Their claims are free now.
+    refuse(left_out, &again());
+    for (_, mut late) in parts {
+        if let Ok(part) = late.try_recv() {
+            drop(part.done.send(Err(again())));
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Tickets: what row-level security trusts instead of a variable that any SQL could set.
 //!
 //! `v2|subjects|lookup|role|expiry|pid|slot|started|mac`: the subject's id (nil for none; several with commas between
-//! them, if they share a transaction), a keyed hash by which rows may be found before a subject is known (hex, or empty), the role, the expiry in seconds since 1970 by the database's
-//! clock, the backend that it is made for, and an HMAC-SHA256 in hex. `sql/V18` checks it with core `sha256()` and the
-//! two pads of [`TicketKey::pads`].
+//! them, if they share a transaction), a keyed hash by which rows may be found before a subject is known (hex, or
+//! empty), the role, the expiry in seconds since 1970 by the database's clock, the backend that it is made for, and an
+//! HMAC-SHA256 in hex. `sql/V18` checks it with core `sha256()` and the two pads of [`TicketKey::pads`].
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, TimeDelta, Utc};

@@ -48,13 +48,13 @@ SELECT lethe.show($1, true),
        CASE $2::int WHEN 1 THEN pg_advisory_xact_lock_shared($3::bigint) WHEN 2 THEN pg_advisory_xact_lock($3::bigint) END,
        CASE WHEN $4::bigint IS NULL THEN true ELSE pg_try_advisory_xact_lock($4::bigint) END AS claimed";
 
-/// The same for a group: it goes on without whoever would have to wait for a lock.
+/// The same for a group: it goes on without whoever would have to wait for a lock, and takes no claim for them.
 const OPEN_GROUP: &str = "-- tx_open_group
-SELECT lethe.show($1, true),
-       (SELECT array_agg(CASE WHEN lock IS NULL THEN true ELSE pg_try_advisory_xact_lock_shared(lock) END ORDER BY at)
-        FROM unnest($2::bigint[]) WITH ORDINALITY AS locks (lock, at)) AS locked,
-       (SELECT array_agg(CASE WHEN claim IS NULL THEN true ELSE pg_try_advisory_xact_lock(claim) END ORDER BY at)
-        FROM unnest($3::bigint[]) WITH ORDINALITY AS claims (claim, at)) AS claimed";
+SELECT lethe.show($1, true), array_agg(locked ORDER BY at) AS locked,
+       array_agg(CASE WHEN claim IS NULL THEN true WHEN locked THEN pg_try_advisory_xact_lock(claim) ELSE false END
+                 ORDER BY at) AS claimed
+FROM (SELECT at, claim, CASE WHEN lock IS NULL THEN true ELSE pg_try_advisory_xact_lock_shared(lock) END AS locked
+      FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS members (lock, claim, at) OFFSET 0) members";
 
 /// The code of a statement that changed or found another number of rows than required. PostgreSQL has no such code.
 const UNMATCHED: &str = "LT002";
@@ -93,6 +93,8 @@ struct Own {
 /// Whose rows a transaction may touch, and the locks that it takes first.
 pub(crate) enum Opening {
     One(Gate),
+    /// For one person, without waiting for a lock.
+    Try(Gate),
     Group(Vec<Gate>),
 }
 
@@ -119,7 +121,7 @@ impl Minter {
         }
         *minted = Some(Instant::now());
         let (subjects, lookup, lifetime) = match opening {
-            Opening::One(gate) => {
+            Opening::One(gate) | Opening::Try(gate) => {
                 let lifetime = if gate.long_statements { LIFETIME + LONG } else { LIFETIME };
                 (vec![gate.subject], gate.lookup, lifetime)
             }
@@ -188,6 +190,14 @@ impl Tx {
         self.0.state.load(Ordering::Acquire) != CLAIM_REFUSED
     }
 
+    /// Sends the first flight of a group.
+    pub(crate) async fn open_group(&self, reads: Vec<Query>) -> Result<(Locks, Vec<Vec<Row>>), DbError> {
+        let Way::Own(own) = &self.0.way else { unreachable!("a group has a connection of its own") };
+        let (opened, rows) = self.flight_of(own, reads, false).await?;
+        let opened = opened.expect("a group takes locks");
+        Ok((Locks { locked: opened.get("locked"), claimed: opened.get("claimed") }, rows))
+    }
+
     async fn send(&self, queries: Vec<Query>, commit: bool) -> Result<Vec<Vec<Row>>, DbError> {
         let own = match &self.0.way {
             Way::Own(own) => own,
@@ -200,25 +210,40 @@ impl Tx {
                 return Ok(rows);
             }
         };
+        if commit && queries.iter().any(|query| query.exactly.is_some()) {
+            // The rows are counted before the COMMIT is sent.
+            let (_, rows) = self.flight_of(own, queries, false).await?;
+            self.flight_of(own, Vec::new(), true).await?;
+            return Ok(rows);
+        }
+        let (opened, rows) = self.flight_of(own, queries, commit).await?;
+        let Some(opened) = opened.filter(|_| !commit) else { return Ok(rows) };
+        let (locked, claimed) = match own.opening {
+            Opening::One(_) => (true, opened.get("claimed")),
+            Opening::Try(_) | Opening::Group(_) => {
+                (opened.get::<_, Vec<bool>>("locked")[0], opened.get::<_, Vec<bool>>("claimed")[0])
+            }
+        };
+        if !locked {
+            return Err(group::again());
+        }
+        if !claimed {
+            self.0.state.store(CLAIM_REFUSED, Ordering::Release);
+        }
+        Ok(rows)
+    }
+
+    async fn flight_of(
+        &self,
+        own: &Own,
+        queries: Vec<Query>,
+        commit: bool,
+    ) -> Result<(Option<Row>, Vec<Vec<Row>>), DbError> {
         if queries.len() > FLIGHT {
             let message = format!("{} statements in one flight", queries.len());
             return Err(DbError::Fault { code: "54000".to_owned(), message });
         }
-        let outcome = if commit && queries.iter().any(|query| query.exactly.is_some()) {
-            // The rows are counted before the COMMIT is sent.
-            let rows = own.flight(&self.0.state, queries, false).await;
-            match rows {
-                Ok((_, rows)) => own.flight(&self.0.state, Vec::new(), true).await.map(|_| rows),
-                Err(refused) => Err(refused),
-            }
-        } else {
-            own.flight(&self.0.state, queries, commit).await.map(|(opened, rows)| {
-                if !commit && opened.is_some_and(|opened| !opened.get::<_, bool>("claimed")) {
-                    self.0.state.store(CLAIM_REFUSED, Ordering::Release);
-                }
-                rows
-            })
-        };
+        let outcome = own.flight(&self.0.state, queries, commit).await;
         if let Err(DbError::TicketRanOut) = &outcome {
             // The database's clock may have been set, so every connection of the pool asks for the time anew.
             own.minter.pool_age.fetch_add(1, Ordering::Relaxed);
@@ -334,7 +359,7 @@ type LockStatement = (&'static str, Vec<Box<dyn ToSql + Sync + Send>>);
 impl Opening {
     fn begin(&self) -> &'static str {
         match self {
-            Self::One(gate) => gate.begin(),
+            Self::One(gate) | Self::Try(gate) => gate.begin(),
             Self::Group(_) => BEGIN,
         }
     }
@@ -343,12 +368,15 @@ impl Opening {
         match self {
             Self::One(gate) if gate.lock == 0 && gate.claim.is_none() => None,
             Self::One(gate) => Some((OPEN, vec![Box::new(gate.lock), Box::new(gate.lock_key()), Box::new(gate.claim)])),
-            Self::Group(gates) => {
-                let lock = |gate: &Gate| (gate.lock == SHARED).then(|| gate.lock_key());
-                let (locks, claims): (Vec<_>, Vec<_>) = gates.iter().map(|gate| (lock(gate), gate.claim)).unzip();
-                Some((OPEN_GROUP, vec![Box::new(locks), Box::new(claims)]))
-            }
+            Self::Try(gate) => Self::try_locks(std::slice::from_ref(gate)),
+            Self::Group(gates) => Self::try_locks(gates),
         }
+    }
+
+    fn try_locks(gates: &[Gate]) -> Option<LockStatement> {
+        let lock = |gate: &Gate| (gate.lock == SHARED).then(|| gate.lock_key());
+        let (locks, claims): (Vec<_>, Vec<_>) = gates.iter().map(|gate| (lock(gate), gate.claim)).unzip();
+        Some((OPEN_GROUP, vec![Box::new(locks), Box::new(claims)]))
     }
 }
 
@@ -382,7 +410,8 @@ impl Member {
         let (done, outcome) = oneshot::channel();
         let sent = link.ok_or_else(group::again)?.send(Part { queries, done });
         sent.map_err(|_| group::again())?;
-        outcome.await.map_err(|_| group::again())?
+        // Whether a leader that ended without a word had sent its COMMIT, nobody knows.
+        outcome.await.map_err(|_| DbError::Unreachable("a group's transaction broke off".to_owned()))?
     }
 }
 
@@ -414,20 +443,5 @@ impl Db {
         let (key, pool_age) = (self.key.clone(), self.age.clone());
         let minter = Minter { key, role, minted: Mutex::default(), pool_age };
         Ok(Tx::new(Way::Own(Box::new(Own { connection, minter, opening }))))
-    }
-
-    /// The transaction of a group, with its first flight.
-    pub(crate) async fn open_group(
-        &self,
-        role: Role,
-        gates: Vec<Gate>,
-        reads: Vec<Query>,
-    ) -> Result<(Tx, Locks, Vec<Vec<Row>>), DbError> {
-        let tx = self.own_tx(role, Opening::Group(gates)).await?;
-        let Way::Own(own) = &tx.0.way else { unreachable!("it has a connection of its own") };
-        let (opened, rows) = own.flight(&tx.0.state, reads, false).await?;
-        let opened = opened.expect("a group takes locks");
-        let locks = Locks { locked: opened.get("locked"), claimed: opened.get("claimed") };
-        Ok((tx, locks, rows))
     }
 }

@@ -101,11 +101,12 @@ pub fn event_append(events: Vec<Event>) -> Query {
                                 event_id, subject_id, kind, recorded_at)
         SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::json, metadata::json,
                event_id, subject_id, kind, recorded_at
-        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[],
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[],
                     $9::uuid[], $10::text[], $11::timestamptz[])
-             AS e (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id,
-                   subject_id, kind, recorded_at)",
+             AS e (subject_id, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
+                   event_id, kind, recorded_at)",
     )
+    .list(subjects)
     .list(types)
     .list(ids)
     .list(sequences)
@@ -114,7 +115,6 @@ pub fn event_append(events: Vec<Event>) -> Query {
     .list(payloads)
     .list(metadata)
     .list(event_ids)
-    .list(subjects)
     .list(kinds)
     .list(times)
 }
