@@ -21,8 +21,8 @@ const ALLOWED: HeaderValue = HeaderValue::from_static(
 );
 /// The header fields of answers that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "Accept-Ranges, Content-Disposition, Content-Range, Content-Security-Policy, Deprecation, ETag, Idempotency-Replayed, Link, Location, RateLimit, \
-     RateLimit-Policy, Retry-After, Sunset, WWW-Authenticate, \
+    "Accept-Ranges, Content-Disposition, Content-Range, Content-Security-Policy, Deprecation, ETag, \
+     Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, Sunset, WWW-Authenticate, \
      X-Next-Cursor, X-Request-Id",
 );
 /// For how many seconds a browser need not ask again.

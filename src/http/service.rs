@@ -157,8 +157,11 @@ async fn observe<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
 }
 
 /// Answers a request, and records the refusal if it was refused.
-async fn answer<E: Endpoint>(next: Arc<E>, request: Request, id: RequestId, path: &str) -> Response {
-    let signed = request::caller::Signed::of(&request);
+async fn answer<E: Endpoint>(next: Arc<E>, mut request: Request, id: RequestId, path: &str) -> Response {
+    let signed = request::caller::Signed::of(&request).map(Arc::new);
+    if let Some(signed) = &signed {
+        request.set_data(signed.clone());
+    }
     let mut response = problem::answer_of(next, request).await;
     if let Some(signed) = signed.filter(|_| is_refusal(path, response.status())) {
         signed.record_refusal(response.status().as_u16(), &without_ids(path)).await;

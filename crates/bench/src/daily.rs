@@ -13,7 +13,7 @@ use chrono::{Days, NaiveDate};
 use context::Clock;
 
 use crate::{
-    load::{Rate, Request, drive},
+    load::{Load, Rate, Request, drive},
     outcome::BenchResult,
     pgbench::{Pgbench, Trust},
     stage::Stage,
@@ -31,17 +31,17 @@ struct Row {
 }
 
 /// Prints what each statement of the load costs PostgreSQL.
-pub async fn run_statements(seconds: u64, clients: &[usize], connections: usize) -> BenchResult<()> {
-    let stage = Stage::set_with(PEOPLE, connections, &[], true).await?;
+pub async fn run_statements(load: &Load) -> BenchResult<()> {
+    let stage = Stage::set_with(PEOPLE, load.connections, &[], true).await?;
     let (counter, request) = (Arc::new(AtomicUsize::new(0)), submissions(&stage));
     let client = db::admin(&stage.database.address, &stage.database.admin, None).await?;
     client.batch_execute("CREATE EXTENSION pg_stat_statements").await?;
-    for &clients in clients {
+    for &clients in &load.clients {
         drive(stage.port, clients, Duration::from_secs(2), &counter, &request).await?;
         settle(&client).await?;
         client.batch_execute("SELECT pg_stat_statements_reset()").await?;
         let before = counter.load(Ordering::Relaxed);
-        let rate = drive(stage.port, clients, Duration::from_secs(seconds), &counter, &request).await?;
+        let rate = drive(stage.port, clients, Duration::from_secs(load.seconds), &counter, &request).await?;
         let requests = counter.load(Ordering::Relaxed) - before;
         println!("\n{clients} clients, {:.0} requests/s, p50 {:.2} ms\n", rate.per_second, rate.median_ms);
         println!("| statement | calls | us a call | us a request | rows a call |\n|---|---:|---:|---:|---:|");
@@ -69,17 +69,17 @@ SELECT CASE WHEN query LIKE '-- %' THEN split_part(split_part(query, E'\\n', 1),
 FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 GROUP BY 1 ORDER BY 3 DESC LIMIT 16";
 
-pub async fn run(seconds: u64, rounds: usize, clients: &[usize], connections: usize) -> BenchResult<()> {
-    let length = Duration::from_secs(seconds);
-    let stage = Stage::set(PEOPLE, connections).await?;
+pub async fn run(load: &Load) -> BenchResult<()> {
+    let length = Duration::from_secs(load.seconds);
+    let stage = Stage::set(PEOPLE, load.connections).await?;
     let pgbench = Pgbench::prepare(&stage).await?;
     let (counter, request) = (Arc::new(AtomicUsize::new(0)), submissions(&stage));
     drive(stage.port, 8, Duration::from_secs(2), &counter, &request).await?;
     settle(&db::admin(&stage.database.address, &stage.database.admin, None).await?).await?;
     let mut rows = Vec::new();
-    for &clients in clients {
+    for &clients in &load.clients {
         let (mut http, mut ticket, mut variable) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..rounds {
+        for _ in 0..load.rounds {
             http.push(drive(stage.port, clients, length, &counter, &request).await?);
             ticket.push(pgbench.measure(Trust::Ticket, clients, length)?);
             variable.push(pgbench.measure(Trust::Variable, clients, length)?);

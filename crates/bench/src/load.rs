@@ -9,12 +9,30 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::Args;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
 use crate::outcome::BenchResult;
+
+/// The load of a comparison.
+#[derive(Args)]
+pub struct Load {
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 5)]
+    pub seconds: u64,
+    /// Rounds, of which the median counts
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Numbers of connections
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
+    pub clients: Vec<usize>,
+    /// Connections to PostgreSQL, of the server and of each peer
+    #[arg(long, default_value_t = 16)]
+    pub connections: usize,
+}
 
 /// The result of a measurement.
 #[derive(Clone, Debug, Default)]

@@ -17,7 +17,7 @@ mod verify;
 
 use clap::{Parser, Subcommand};
 
-use crate::outcome::BenchResult;
+use crate::{load::Load, outcome::BenchResult};
 
 /// How fast the server is.
 #[derive(Parser)]
@@ -31,37 +31,14 @@ struct Cli {
 enum What {
     /// `POST /v1/work-events/daily` over HTTP, everything switched on, against pgbench with the same rows (P)
     Daily {
-        /// Seconds of each measurement
-        #[arg(long, default_value_t = 5)]
-        seconds: u64,
-        /// Rounds, of which the median counts
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
-        /// Numbers of connections
-        #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
-        clients: Vec<usize>,
-        /// The server's connections to PostgreSQL
-        #[arg(long, default_value_t = 16)]
-        connections: usize,
+        #[command(flatten)]
+        load: Load,
         /// Instead, what each statement costs PostgreSQL (pg_stat_statements)
         #[arg(long)]
         statements: bool,
     },
     /// The same load beside stock `cqrs-es` with `postgres-es`, in the same run and on the same cluster
-    Peers {
-        /// Seconds of each measurement
-        #[arg(long, default_value_t = 5)]
-        seconds: u64,
-        /// Rounds, of which the median counts
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
-        /// Numbers of connections
-        #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
-        clients: Vec<usize>,
-        /// The server's connections to PostgreSQL, and the peer's
-        #[arg(long, default_value_t = 16)]
-        connections: usize,
-    },
+    Peers(Load),
     /// An export of 1,000 records from the request to the file, and the server's memory during one of very many
     Export {
         /// Rounds of the timed export, of which the median counts
@@ -118,15 +95,9 @@ enum What {
 #[tokio::main]
 async fn main() -> BenchResult<()> {
     match Cli::parse().what {
-        What::Daily { seconds, clients, connections, statements: true, .. } => {
-            daily::run_statements(seconds, &clients, connections).await
-        }
-        What::Daily { seconds, rounds, clients, connections, .. } => {
-            daily::run(seconds, rounds, &clients, connections).await
-        }
-        What::Peers { seconds, rounds, clients, connections } => {
-            peers::run(seconds, rounds, &clients, connections).await
-        }
+        What::Daily { load, statements: true } => daily::run_statements(&load).await,
+        What::Daily { load, .. } => daily::run(&load).await,
+        What::Peers(load) => peers::run(&load).await,
         What::Export { rounds, records } => export::run(rounds, records).await,
         What::Erasure { people, events } => erasure::run(people, events).await,
         What::Tree { seconds, rounds } => tree::run(seconds, rounds).await,

@@ -17,7 +17,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::{
     daily::{PEOPLE, median, settle, submissions},
-    load::{Rate, drive},
+    load::{Load, Rate, drive},
     outcome::BenchResult,
     stage::Stage,
 };
@@ -74,10 +74,10 @@ impl Aggregate for Stream {
     }
 }
 
-pub async fn run(seconds: u64, rounds: usize, clients: &[usize], connections: usize) -> BenchResult<()> {
-    let length = Duration::from_secs(seconds);
-    let stage = Stage::set(PEOPLE, connections).await?;
-    let peer = Arc::new(peer(&stage, connections).await?);
+pub async fn run(load: &Load) -> BenchResult<()> {
+    let length = Duration::from_secs(load.seconds);
+    let stage = Stage::set(PEOPLE, load.connections).await?;
+    let peer = Arc::new(peer(&stage, load.connections).await?);
     let (counter, request) = (Arc::new(AtomicUsize::new(0)), submissions(&stage));
     drive(stage.port, 8, Duration::from_secs(2), &counter, &request).await?;
     settle(&db::admin(&stage.database.address, &stage.database.admin, None).await?).await?;
@@ -85,9 +85,9 @@ pub async fn run(seconds: u64, rounds: usize, clients: &[usize], connections: us
     println!("| clients | requests/s | p99 ms | peer, commands/s | peer p99 ms | ratio |");
     println!("|---:|---:|---:|---:|---:|---:|");
     let appended = Arc::new(AtomicUsize::new(0));
-    for &clients in clients {
+    for &clients in &load.clients {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
+        for _ in 0..load.rounds {
             ours.push(drive(stage.port, clients, length, &counter, &request).await?);
             theirs.push(append(&peer, clients, length, &appended).await?);
         }

@@ -12,6 +12,7 @@ pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 /// Which rows a transaction may touch, and which locks it takes first.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate {
+    /// The person whose rows the transaction may touch.
     pub(crate) subject: SubjectId,
     pub(crate) lookup: Option<Lookup>,
     pub(crate) lock: i32,
@@ -86,11 +87,6 @@ impl Gate {
             (false, false) => BEGIN,
             (false, true) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = '15min'",
         }
-    }
-
-    /// The person whose rows the transaction may touch.
-    pub(crate) fn subject(&self) -> SubjectId {
-        self.subject
     }
 
     /// Whether a transaction behind this gate may be a part of a group's: it is about a person, holds no lock alone, and

@@ -37,7 +37,7 @@ pub(crate) struct Group(Mutex<State>);
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// Who wants to join the next group, in the order of their arrival.
+    /// Those that wait for the next group, in the order of their arrival.
     pub waiting: VecDeque<Joining>,
     /// The persons in transactions that are under way.
     pub busy: HashSet<SubjectId>,
@@ -84,19 +84,19 @@ impl State {
             return members;
         }
         for joining in mem::take(&mut self.waiting) {
-            // Who has gone meanwhile is forgotten.
+            // The request of this one has ended.
             if joining.opened.is_closed() {
                 continue;
             }
             let fits = members.first().is_none_or(|first| first.role == joining.role) && members.len() < MOST;
-            if fits && self.busy.insert(joining.gate.subject()) {
+            if fits && self.busy.insert(joining.gate.subject) {
                 members.push(joining);
             } else {
                 later.push_back(joining);
             }
         }
         self.waiting = later;
-        members.sort_by_key(|member| member.gate.subject().0);
+        members.sort_by_key(|member| member.gate.subject.0);
         self.leading += usize::from(!members.is_empty());
         members
     }
@@ -108,7 +108,6 @@ pub(crate) fn again() -> DbError {
 }
 
 /// The statements of several members, each of which is sent once.
-#[derive(Default)]
 pub(crate) struct Merged {
     pub queries: Vec<Query>,
     /// For each member, where its statements stand in `queries`; `None` if they do not fit in.
@@ -126,45 +125,33 @@ impl Merged {
             fitting.push(fits);
         }
         let mut queries: Vec<Option<Query>> = sql.iter().map(|_| None).collect();
-        let places = members.into_iter().zip(fitting).map(|((_, member), fits)| {
-            fits.then(|| {
-                let mut from = 0;
-                let mut places = Vec::with_capacity(member.len());
-                for query in member {
-                    let at = find(&sql, query.sql(), from).expect("each statement has a place");
-                    (from, queries[at]) = (
-                        at + 1,
-                        Some(match queries[at].take() {
-                            Some(others) => others.merge(query),
-                            None => query,
-                        }),
-                    );
-                    places.push(at);
-                }
-                places
-            })
-        });
+        let mut add = |query: Query| {
+            let at = sql.iter().position(|sql| *sql == query.sql()).expect("each statement has a place");
+            queries[at] = Some(match queries[at].take() {
+                Some(others) => others.merge(query),
+                None => query,
+            });
+            at
+        };
+        let places = members.into_iter().zip(fitting);
+        let places = places.map(|((_, member), fits)| fits.then(|| member.into_iter().map(&mut add).collect()));
         let places = places.collect();
         let queries = queries.into_iter().map(|query| query.expect("each place has a statement")).collect();
         Self { queries, places }
     }
 }
 
-fn find(sql: &[&'static str], wanted: &str, from: usize) -> Option<usize> {
-    sql.iter().skip(from).position(|sql| *sql == wanted).map(|at| at + from)
-}
-
-/// Adds a member's statements to the list, each behind the one before it. Adds nothing if that can't be done.
+/// Adds a member's statements to the list, each behind the one before it and each only once. Adds nothing if that can't
+/// be done.
 fn place(sql: &mut Vec<&'static str>, member: &[Query]) -> bool {
-    let (mut longer, mut from) = (sql.clone(), 0);
+    let (mut longer, mut next) = (sql.clone(), 0);
     for query in member {
-        match find(&longer, query.sql(), from) {
-            Some(at) => from = at + 1,
-            // It stands further ahead.
-            None if longer.contains(&query.sql()) => return false,
+        match longer.iter().position(|sql| *sql == query.sql()) {
+            Some(at) if at >= next => next = at + 1,
+            Some(_) => return false,
             None => {
-                longer.insert(from, query.sql());
-                from += 1;
+                longer.insert(next, query.sql());
+                next += 1;
             }
         }
     }
@@ -179,7 +166,7 @@ pub(crate) fn split(
     places: &[Option<Vec<usize>>],
     rows: Vec<Vec<Row>>,
 ) -> Result<Vec<Option<Vec<Vec<Row>>>>, DbError> {
-    let members: HashMap<SubjectId, usize> = gates.iter().enumerate().map(|(at, gate)| (gate.subject(), at)).collect();
+    let members: HashMap<SubjectId, usize> = gates.iter().enumerate().map(|(at, gate)| (gate.subject, at)).collect();
     let mut parts: Vec<Option<Vec<Vec<Row>>>> =
         places.iter().map(|places| places.as_ref().map(|places| places.iter().map(|_| Vec::new()).collect())).collect();
     for (statement, rows) in rows.into_iter().enumerate() {

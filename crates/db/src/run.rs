@@ -145,7 +145,7 @@ pub(crate) fn alone(db: &Db, subject: SubjectId) -> Option<Turn> {
 pub(crate) fn join(db: &Db, joining: Joining) {
     let mut state = db.group.state();
     if state.waiting.len() % MOST == MOST - 1 {
-        // While nothing goes on, those who have gone are forgotten here.
+        // While both slots are taken, only this forgets requests that have ended.
         state.waiting.retain(|waiting| !waiting.opened.is_closed());
     }
     state.waiting.push_back(joining);
@@ -159,7 +159,7 @@ fn begin(db: &Db) {
         let members = db.group.state().next();
         let Some(first) = members.first() else { return };
         let role = first.role;
-        let subjects = members.iter().map(|member| member.gate.subject()).collect();
+        let subjects = members.iter().map(|member| member.gate.subject).collect();
         let turn = Turn { db: db.clone(), subjects };
         tokio::spawn(async move { lead(&turn, role, members).await });
     }

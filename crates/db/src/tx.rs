@@ -125,7 +125,7 @@ impl Minter {
                 let lifetime = if gate.long_statements { LIFETIME + LONG } else { LIFETIME };
                 (vec![gate.subject], gate.lookup, lifetime)
             }
-            Opening::Group(gates) => (gates.iter().map(Gate::subject).collect(), None, LIFETIME),
+            Opening::Group(gates) => (gates.iter().map(|gate| gate.subject).collect(), None, LIFETIME),
         };
         let until = connection.now() + lifetime;
         Some(self.key.mint_until(&subjects, lookup, self.role, until, &connection.backend))
@@ -415,23 +415,15 @@ impl Member {
     }
 }
 
-impl Drop for Own {
-    fn drop(&mut self) {
-        // Closing the connection makes the server roll back; the pool opens another.
-        if let Some(connection) = self.connection.take() {
-            drop(Object::take(connection));
-        }
-    }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
-        let finished = matches!(self.state.load(Ordering::Acquire), CLOSED | UNOPENED);
+        let unfinished = !matches!(self.state.load(Ordering::Acquire), CLOSED | UNOPENED);
         if let Way::Own(own) = &mut self.way
-            && finished
+            && let Some(connection) = own.connection.take()
+            && unfinished
         {
-            // It goes back to the pool.
-            drop(own.connection.take());
+            // Closing the connection makes the server roll back; the pool opens another.
+            drop(Object::take(connection));
         }
     }
 }

@@ -157,7 +157,7 @@ pub fn verified(request: &Request) -> Option<Claims> {
 
 /// Tells the holder of a token that was good that the person whom it names was erased.
 pub async fn tell_erased<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
-    let signed = Signed::of(&request);
+    let signed = request.data::<Arc<Signed>>().cloned();
     let response = problem::answer_of(next, request).await;
     let signed = signed.filter(|_| response.status() == StatusCode::UNAUTHORIZED);
     let erased = match signed {
@@ -167,7 +167,8 @@ pub async fn tell_erased<E: Endpoint>(next: Arc<E>, request: Request) -> Result<
     Ok(erased.map_or(response, IntoResponse::into_response))
 }
 
-/// What is kept of a request with a token, so that its refusal can be recorded.
+/// What is kept of a request with a token, so that its refusal can be recorded, or told to be that of a person who was
+/// erased.
 pub struct Signed {
     app: Arc<App>,
     ctx: Ctx,
@@ -197,7 +198,7 @@ impl Signed {
     }
 
     /// Records a refusal in the log of the person whom the token names.
-    pub async fn record_refusal(self, status: u16, path: &str) {
+    pub async fn record_refusal(&self, status: u16, path: &str) {
         let Some(ctx) = self.person() else { return };
         if let Err(error) = access::record_refusal(&self.app, &ctx, status, path).await {
             tracing::error!(%error, "a refusal can't be recorded");

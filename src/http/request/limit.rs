@@ -1,5 +1,5 @@
-//! The limits on all requests but those for the server's state. Answers tell what is left of them, behind what is left of a limit of the
-//! operation's own.
+//! The limits on all requests but those for the server's state. Answers tell what is left of them, behind what is left
+//! of a limit of the operation's own.
 
 use std::sync::Arc;
 
