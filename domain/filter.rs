@@ -4,7 +4,7 @@
 //! moment has exactly one local day, so days of 23 or 25 hours and days that begin at one o'clock need no rule of their
 //! own.
 
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,9 @@ use crate::{
     quarter::Quarter,
     rights::deletion::Scope,
 };
+
+/// A range of so many years or more lies in too many quarters to name each of them.
+const MOST_YEARS: i32 = 10;
 
 /// Days from the first to the last, both included, in the calendar of a time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +33,23 @@ impl Days {
         kind.day(body, self.zone).is_none_or(|day| self.first <= day && day <= self.last)
     }
 
-    /// The quarters in which records of these days are filed. Records are filed by their day in UTC, so one day is
-    /// added before the first and after the last: no time zone was ever a whole day apart from UTC.
-    pub fn quarters(&self) -> impl Iterator<Item = Quarter> + use<> {
-        Quarter::between(self.first.pred_opt().unwrap_or(self.first), self.last.succ_opt().unwrap_or(self.last))
+    /// The first and the last day in UTC on which records of these days may lie. Records are filed by their day in UTC,
+    /// so one day is added before the first and after the last: no time zone was ever a whole day apart from UTC.
+    fn filed(&self) -> (NaiveDate, NaiveDate) {
+        (self.first.pred_opt().unwrap_or(self.first), self.last.succ_opt().unwrap_or(self.last))
+    }
+
+    /// The quarters in which records of these days are filed; `None` if there are so many that one better asks in which
+    /// quarters there are records.
+    pub fn few_quarters(&self) -> Option<Vec<Quarter>> {
+        let (first, last) = self.filed();
+        (last.year() - first.year() < MOST_YEARS).then(|| Quarter::between(first, last).collect())
+    }
+
+    /// Whether records of these days may be filed in this quarter.
+    pub fn may_touch(&self, quarter: Quarter) -> bool {
+        let (first, last) = self.filed();
+        first <= quarter.last_day() && quarter.first_day() <= last
     }
 }
 
@@ -181,11 +197,12 @@ mod tests {
         let filter = filter.in_zone(zone.parse().expect("a zone"));
         let loaded: Filter = serde_json::from_value(serde_json::to_value(&filter).expect("JSON")).expect("a filter");
         assert_eq!(loaded, filter, "the zone is kept with the request");
-        let quarters: Vec<Quarter> = filter.days().expect("days").quarters().collect();
+        let days = filter.days().expect("days");
+        let quarters = days.few_quarters().expect("few");
         let holds = |time: &&str| {
             let (body, means) = (screening(time), loaded.matches(SCREENING, &screening(time)));
             let filed = Quarter::of(SCREENING.date(&body).expect("a date"));
-            assert!(!means || quarters.contains(&filed), "{time} is filed in {filed}");
+            assert!(!means || quarters.contains(&filed) && days.may_touch(filed), "{time} is filed in {filed}");
             means
         };
         taken_at.iter().map(holds).collect()
@@ -220,6 +237,17 @@ mod tests {
         let apia = ["2011-12-30T09:59:59Z", "2011-12-30T10:00:00Z"];
         assert_eq!(held("Pacific/Apia", "2011-12-30", "2011-12-30", &apia), [false, false]);
         assert_eq!(held("Pacific/Apia", "2011-12-29", "2011-12-29", &apia), [true, false]);
+    }
+
+    #[test]
+    fn a_long_range_names_no_quarters() {
+        let days = |first: &str, last: &str| Days { first: date(first), last: date(last), zone: Tz::UTC };
+        assert_eq!(days("2026-01-01", "2026-03-31").few_quarters().map(|quarters| quarters.len()), Some(3));
+        assert_eq!(days("2010-01-02", "2020-01-01").few_quarters(), None);
+        let all = Days { first: NaiveDate::MIN, last: NaiveDate::MAX, zone: Tz::UTC };
+        assert!(all.few_quarters().is_none() && all.may_touch(Quarter::of(date("2026-02-03"))));
+        assert!(!days("2026-04-02", "2026-05-01").may_touch(Quarter::of(date("2026-02-03"))));
+        assert!(days("2026-04-01", "2026-05-01").may_touch(Quarter::of(date("2026-02-03"))), "west of Greenwich");
     }
 
     #[test]

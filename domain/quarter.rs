@@ -24,6 +24,14 @@ impl Quarter {
         }
     }
 
+    pub fn previous(self) -> Self {
+        if self.number == 1 {
+            Self { year: self.year - 1, number: 4 }
+        } else {
+            Self { number: self.number - 1, ..self }
+        }
+    }
+
     pub fn first_day(self) -> NaiveDate {
         NaiveDate::from_ymd_opt(self.year, self.number * 3 - 2, 1).expect("a quarter begins on a date")
     }
@@ -96,5 +104,7 @@ mod tests {
         assert_eq!(Quarter::last_closed_before(day(2025, 3, 31)).to_string(), "2024-Q4");
         assert_eq!(Quarter::last_closed_before(day(2025, 4, 1)).to_string(), "2025-Q1");
         assert_eq!(Quarter::between(day(2026, 2, 1), day(2025, 2, 1)).count(), 0);
+        let first = Quarter::of(day(2026, 1, 1));
+        assert_eq!((first.previous().to_string().as_str(), first.previous().next()), ("2025-Q4", first));
     }
 }

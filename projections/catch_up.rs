@@ -23,7 +23,7 @@ pub struct CatchUp {
     /// and as the only event.
     pub apply: fn(generation: i64, events: &[PlacedEvent]) -> Applied,
     /// Removes the rows of generations that have no position any more.
-    pub sweep: fn() -> Query,
+    pub sweep: fn() -> Vec<Query>,
 }
 
 /// The result of applying a page of events.

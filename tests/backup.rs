@@ -19,7 +19,7 @@ use lethe::{
         App, AppError,
         identity::account::{self, Registration},
         operation::{keys, restore},
-        records::record,
+        records::list::{self, Records},
         rights::{consent, deletion, hold, restriction},
         statistics::{hospital, release},
     },
@@ -32,6 +32,7 @@ use lethe::{
     server::{self, ServerError, Settings, Store},
 };
 use poem::http::{Method, StatusCode};
+use projections::page::Page;
 use serde_json::{Value, json};
 use transparency::{Checkpoint, LogKey, Policy};
 use vault::Vault;
@@ -89,7 +90,8 @@ struct Back {
 impl Back {
     async fn days(&self, subject: SubjectId) -> Result<Vec<NaiveDate>, AppError> {
         let ctx = Ctx::system(self.app.clock.clone()).for_subject(subject, None);
-        let (records, _) = record::list(&self.app, &ctx, "record_list", WORK_DAY, None).await?;
+        let Records { records, .. } =
+            list::of_kind(&self.app, &ctx, "record_list", WORK_DAY, None, &Page::all()).await?;
         let mut days: Vec<_> =
             records.iter().map(|record| WorkDay::from_body(&record.body).expect("a day").date).collect();
         days.sort();
@@ -232,7 +234,7 @@ async fn a_restore_keeps_the_end_of_a_grace_that_a_suspension_prolonged() {
     depot.take(&world, "old").await;
     let end = async |app: &App| {
         let ctx = &Ctx::system(app.clock.clone()).for_subject(subject, None);
-        let (requests, ..) = deletion::list(app, ctx, &projections::page::Page::all()).await.expect("read");
+        let (requests, ..) = deletion::list(app, ctx, &Page::all()).await.expect("read");
         requests[0].row.grace_ends_at.expect("it is confirmed")
     };
     let earlier = end(&world.app).await;

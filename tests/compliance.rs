@@ -1,12 +1,19 @@
 //! The compliance desk: openings that the person sees, deadlines, everybody's events, documents.
 
-use chrono::TimeDelta;
-use lethe::app::desk::compliance;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lethe::{app::desk::compliance, jobs};
 use poem::{http::StatusCode, test::TestResponse};
-use projections::{desk::compliance::TrailFilter, page::Page};
+use projections::{desk::trail::TrailFilter, page::Page};
+use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 use crate::{
+    isolation::property,
+    projection::{caught_up, settled},
     steps::{
         Answer, ask_to_delete, confirm_deletion, erase, events_of, fields, let_pass, number_transactions, problem,
         sign_in, staff, subject_of, submit_day,
@@ -101,6 +108,61 @@ async fn compliance_overview_shows_erasures_consents_keys_and_checkpoints() {
     assert_eq!(overview.get("last_drill"), None);
 }
 
+/// The tally, and what the tables say that it counts.
+pub async fn tallied(client: &tokio_postgres::Client) -> (Vec<String>, Vec<String>) {
+    let rows = async |sql: &str| -> Vec<String> {
+        client.query(sql, &[]).await.expect("counted").iter().map(|row| row.get(0)).collect()
+    };
+    let tally = "SELECT concat_ws(' ', what, nullif(purpose, ''), nullif(notice_version, ''), sum(delta)) AS line FROM read.tally
+                 GROUP BY what, purpose, notice_version HAVING sum(delta) <> 0 ORDER BY line";
+    let tables = "SELECT concat_ws(' ', what, nullif(purpose, ''), nullif(notice_version, ''), count(*)) AS line FROM (
+                      SELECT 'account' AS what, '' AS purpose, '' AS notice_version FROM read.accounts
+                      UNION ALL SELECT 'restricted', '', '' FROM read.accounts WHERE restricted_at IS NOT NULL
+                      UNION ALL SELECT 'waiting', '', '' FROM read.accounts WHERE deletion_at IS NOT NULL
+                      UNION ALL SELECT 'erased', '', '' FROM vault.erased
+                      UNION ALL SELECT 'granted', purpose, notice_version FROM read.consents WHERE granted AND NOT objected
+                      UNION ALL SELECT 'withdrawn', purpose, notice_version FROM read.consents WHERE NOT granted
+                      UNION ALL SELECT 'objected', purpose, notice_version FROM read.consents WHERE objected) AS counted
+                  GROUP BY what, purpose, notice_version ORDER BY line";
+    (rows(tally).await, rows(tables).await)
+}
+
+#[tokio::test]
+async fn the_tally_is_what_the_tables_say_whatever_happens_to_them() {
+    let world = World::new().await;
+    let client = world.superuser().await;
+    let [anna, ben, _] = [world.person("anna").await, world.person("ben").await, world.person("mia").await];
+    let withdrawn = world.put(&ben, "/v1/consents/work_hours", &json!({ "granted": false })).await;
+    assert_eq!(withdrawn.0.status(), StatusCode::OK);
+    let restricted = world.put(&anna, "/v1/privacy/restriction", &json!({ "restricted": true })).await;
+    assert!(restricted.0.status().is_success());
+    let objected = world.put(&anna, "/v1/privacy/objections/statistics", &json!({ "objected": true })).await;
+    assert!(objected.0.status().is_success(), "{}", objected.0.status());
+    let (_, token) = ask_to_delete(&world, &anna, &json!({ "deletion_type": "full" })).await;
+    confirm_deletion(&world, &anna, &token, domain::rights::deletion::Scope::Full).await;
+    let (tally, tables) = tallied(&client).await;
+    assert_eq!(tally, tables);
+    for state in
+        ["account 3", "restricted 1", "waiting 1", "granted work_hours", "withdrawn work_hours", "objected statistics"]
+    {
+        assert!(tables.iter().any(|line| line.starts_with(state)), "{state}: {tables:?}");
+    }
+    erase(&world, &ben).await;
+    client.batch_execute("DELETE FROM read.consents WHERE purpose = 'statistics'").await.expect("damaged");
+    let (tally, tables) = tallied(&client).await;
+    assert_eq!(tally, tables, "what is damaged is counted as it is");
+    for name in ["accounts", "consents"] {
+        lethe::app::operation::projection::rebuild(&world.app, name).await.expect("rebuilt");
+    }
+    jobs::keep_house_once(&world.app).await.expect("house is kept");
+    let (merged, tables) = tallied(&client).await;
+    assert_eq!(merged, tables);
+    // Anna's grace is over as well.
+    assert!(tables.contains(&"erased 2".to_owned()) && tables.contains(&"account 1".to_owned()), "{tables:?}");
+    let rows: i64 = client.query_one("SELECT count(*) FROM read.tally", &[]).await.expect("counted").get(0);
+    assert_eq!(rows, i64::try_from(merged.len()).expect("few"), "one row for each count is left");
+}
+
 /// Takes longer for a request of a person, for a reason that the person is told.
 async fn extend(world: &World, carla: &Person, request: &Value) -> TestResponse {
     let why = json!({ "reason": "Records of three systems have to be put together." });
@@ -148,6 +210,7 @@ async fn trail_list_is_searched_and_exported_byte_for_byte_and_each_look_is_in_i
         (staff(&world, "carla", context::Role::Compliance).await, staff(&world, "eve", context::Role::Auditor).await);
     let to = world.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
     let subject = subject_of(&world, &anna).await;
+    settled(&world.superuser().await).await;
     let read = async |caller: &Person, more: &str| {
         Answer::of(world.get(caller, format!("/v1/compliance/trail?to={to}&{more}")).await).await
     };
@@ -237,6 +300,64 @@ async fn a_trail_pages_in_the_order_of_numbers() {
         }
     }
     assert_eq!(found, (1..=120).map(|n| 2 * n).collect::<Vec<u64>>());
+}
+
+/// Adds events of two types whose times go back and forth over three days, in transactions of five events each.
+async fn scatter(client: &tokio_postgres::Client, first: i32) {
+    for transaction in first..first + 30 {
+        let sql = format!(
+            "INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, event_id,
+                                     subject_id, kind, recorded_at)
+             SELECT 'drill', '{transaction}', n, CASE WHEN n % 2 = 0 THEN 'drill.completed' ELSE 'alert.raised' END, '1.0', '{{}}',
+                    '{{\"role\":\"system\",\"request\":\"r\"}}', gen_random_uuid(), '00000000-0000-0000-0000-000000000000', 'drill',
+                    '2026-02-01'::timestamptz + make_interval(mins => ({transaction} * 137 + n * 61) % 4320)
+             FROM generate_series(1, 5) n"
+        );
+        client.batch_execute(&sql).await.expect("added");
+    }
+}
+
+/// A span of the trail is whole, however far the projection that finds its place has come, and whatever the clocks of
+/// the servers said.
+#[test]
+fn the_trail_of_any_span_is_what_the_log_says() {
+    let runtime = Runtime::new().expect("a runtime");
+    let (world, client) = runtime.block_on(async {
+        let world = World::new().await;
+        let client = world.superuser().await;
+        jobs::enter_all(&world.app).await.expect("entered");
+        scatter(&client, 0).await;
+        caught_up(&world, &client).await;
+        // The projection has not come to these.
+        scatter(&client, 30).await;
+        settled(&client).await;
+        (world, client)
+    });
+    let start: DateTime<Utc> = "2026-02-01T00:00:00Z".parse().expect("a time");
+    let shown = AtomicUsize::new(0);
+    let actions = proptest::sample::select(vec![None, Some("drill"), Some("alert.raised")]);
+    property(100, &runtime, (0_i64..4400, 0_i64..4400, actions, 1_usize..80), async |(one, other, action, limit)| {
+        let at = |minutes| start + TimeDelta::minutes(minutes);
+        let (from, to, action) = (at(one.min(other)), at(one.max(other)), action.map(str::to_owned));
+        let filter = TrailFilter { from, to, action: action.clone(), subject: None, role: None };
+        let (mut found, mut page) = (Vec::new(), Page { after: None, limit: Some(limit) });
+        loop {
+            let (rows, next) = compliance::trail(&world.app, &filter, &page).await.expect("listed");
+            found.extend(rows.iter().map(|row| row.event.event_id.0));
+            page.after = next;
+            if next.is_none() {
+                break;
+            }
+        }
+        let sql = "SELECT event_id FROM log.events WHERE recorded_at >= $1 AND recorded_at < $2
+                   AND ($3::text IS NULL OR event_type = $3 OR event_type LIKE $3 || '.%') ORDER BY txid, position";
+        let rows = client.query(sql, &[&from, &to, &action]).await.expect("read");
+        let expected: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        shown.fetch_add(expected.len(), Ordering::Relaxed);
+        prop_assert_eq!(found, expected);
+        Ok(())
+    });
+    assert!(shown.into_inner() > 1000, "spans hold events");
 }
 
 /// A path too long to be stored stops nobody else, and its refusal is on record.

@@ -14,12 +14,16 @@ use domain::{
 use lethe::{
     app::{
         identity::profile,
-        records::record::{self, Batch, Change, Submission},
+        records::{
+            list,
+            record::{self, Batch, Change, Submission},
+        },
         rights::hold,
     },
     jobs::{plan, run_due},
 };
 use poem::{http::StatusCode, test::TestResponse};
+use projections::page::Page;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -85,8 +89,13 @@ async fn a_new_kind_needs_nothing_but_itself() {
     };
     let list = async |range: Option<(NaiveDate, NaiveDate)>| -> Vec<Value> {
         let range = range.map(|(first, last)| Days { first, last, zone: chrono_tz::Tz::UTC });
-        let (records, _) = record::list(&world.app, ctx, "record_list", BLOOD_PRESSURE, range).await.expect("listed");
-        records.into_iter().map(|record| record.body.into_inner()["systolic_mmhg"].clone()).collect()
+        let found = list::of_kind(&world.app, ctx, "record_list", BLOOD_PRESSURE, range, &Page::all()).await;
+        found
+            .expect("listed")
+            .records
+            .into_iter()
+            .map(|record| record.body.into_inner()["systolic_mmhg"].clone())
+            .collect()
     };
 
     let made =

@@ -79,6 +79,7 @@ mod tickets;
 mod transfer;
 mod tree;
 mod tree_servers;
+mod upgrade;
 mod value;
 mod vocabulary;
 mod walk;

@@ -1,14 +1,37 @@
 //! Lists are read page by page, and no row is lost or repeated on the way.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
-use domain::desk::alert::Severity;
-use lethe::{app::desk::alert, jobs};
+use chrono::{Datelike, NaiveDate, TimeDelta};
+use context::{Ctx, SubjectId};
+use domain::{
+    Body,
+    desk::alert::Severity,
+    filter::Days,
+    kinds::{SCREENING, Screening, Shape, UtcTime},
+};
+use lethe::{
+    app::{
+        desk::alert,
+        records::{
+            list,
+            record::{self, Batch, Submission},
+        },
+    },
+    jobs,
+};
 use poem::http::{Method, StatusCode};
+use projections::page::Page;
+use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use crate::{
     documented::{operations, resolved},
+    isolation::property,
     operations::Stage,
     steps::{problem, subject_of, submit_day},
     support::{Person, World, expect},
@@ -188,4 +211,82 @@ async fn pages_of_the_desks_lists_lose_nothing() {
     let path =
         format!("/v1/compliance/openings/{}/records?kind=work_day", opened["opening_id"].as_str().expect("an id"));
     assert_eq!(read(world, carla, &path, "records").await.len(), 4);
+}
+
+/// Screenings at the edges of quarters and in between, some at the same time of another type, over twenty years.
+fn screenings() -> Vec<(NaiveDate, Body)> {
+    let mut all = Vec::new();
+    for (year, days) in [
+        (2005, vec!["01-01", "03-31", "04-01"]),
+        (2014, vec!["06-30", "07-01", "07-02", "12-31"]),
+        (2015, vec!["01-01", "01-01", "02-11"]),
+        (2025, vec!["09-30", "10-01", "10-02", "11-05", "11-06", "11-07", "11-08", "12-30", "12-31"]),
+        (2026, vec!["01-01", "01-02", "02-28", "03-01", "03-30", "03-31"]),
+    ] {
+        for (number, day) in days.into_iter().enumerate() {
+            for hour in [0, 11, 23] {
+                let taken_at = UtcTime::parse(&format!("{year}-{day}T{hour:02}:{number:02}:00Z")).expect("a time");
+                let body = Screening { taken_at, ..Screening::example() }.to_body();
+                all.push((SCREENING.date(&body).expect("a date"), body));
+            }
+        }
+    }
+    all
+}
+
+/// **Feature: privacy-controls: the pages of a list are the list, whatever range and size they have, and a page reads no
+/// more quarters than it needs**
+#[test]
+fn the_pages_of_any_range_are_the_list() {
+    let runtime = Runtime::new().expect("a runtime");
+    let (world, ctx, all) = runtime.block_on(async {
+        let world = World::new().await;
+        let anna = world.person_with("anna", json!({ "consents": ["hearing"] })).await;
+        let ctx = Ctx::system(world.clock.clone()).for_subject(SubjectId(subject_of(&world, &anna).await), None);
+        let mut all = screenings();
+        // They are submitted in another order than that of their days.
+        all.sort_by_key(|(date, _)| std::cmp::Reverse(date.day()));
+        for (date, body) in &all {
+            let submissions = [Submission { body: body.clone(), expected: None, within: None }];
+            let batch = Batch {
+                operation: "record_submit",
+                kind: SCREENING,
+                submissions: &submissions,
+                today: *date,
+                faults: Vec::new(),
+            };
+            record::submit(&world.app, &ctx, &batch, None).await.expect("submitted");
+        }
+        (world, ctx, all)
+    });
+    let days: Vec<NaiveDate> = all.iter().map(|(date, _)| *date).collect();
+    let bound = proptest::option::of((prop::sample::select(days), -2_i64..3));
+    let zones = prop::sample::select(vec!["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"]);
+    let walked = AtomicUsize::new(0);
+    property(100, &runtime, (bound.clone(), bound, zones, 1_usize..30), async |(from, to, zone, limit)| {
+        let day = |bound: Option<(NaiveDate, i64)>| bound.map(|(date, days)| date + TimeDelta::days(days));
+        let (first, last) = (day(from).unwrap_or(NaiveDate::MIN), day(to).unwrap_or(NaiveDate::MAX));
+        let bounded = from.is_some() || to.is_some();
+        let range = bounded.then(|| Days { first, last, zone: zone.parse().expect("a zone") });
+        let mut expected: Vec<&(NaiveDate, Body)> =
+            all.iter().filter(|(_, body)| range.is_none_or(|days| days.contain(SCREENING, body))).collect();
+        expected.sort_by_key(|(date, _)| *date);
+        let (mut seen, mut page) = (Vec::new(), Page { after: None, limit: Some(limit) });
+        loop {
+            let found = list::of_kind(&world.app, &ctx, "record_list", SCREENING, range, &page).await.expect("listed");
+            prop_assert!(found.records.len() <= limit);
+            seen.extend(found.records);
+            walked.fetch_add(1, Ordering::Relaxed);
+            let Some(next) = found.next else { break };
+            page.after = Some(next);
+        }
+        prop_assert!(seen.is_sorted_by_key(|record| (SCREENING.date(&record.body), record.submitted_at)));
+        let taken = |body: &Body| body.reveal()["taken_at"].as_str().expect("a time").to_owned();
+        let of = |bodies: &mut dyn Iterator<Item = &Body>| bodies.map(taken).collect::<BTreeSet<_>>();
+        prop_assert_eq!(seen.len(), expected.len());
+        prop_assert_eq!(of(&mut seen.iter().map(|it| &it.body)), of(&mut expected.iter().map(|(_, body)| body)));
+        Ok(())
+    });
+    let walked = walked.into_inner();
+    assert!(walked > 300, "{walked} pages were read");
 }

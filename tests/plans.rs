@@ -17,12 +17,15 @@ use projections::{
         compliance::request_list,
     },
     identity::standing::standing,
-    log::audit::stream_newest,
+    log::audit::{AuditFilter, audit_list, stream_newest},
     operation::job::job_list,
     page::Page,
     rebuild::Rebuild,
-    records::record::{record_all, record_amended, record_get, record_list, record_newest},
-    rights::export::{After, export_events, export_ids, export_records},
+    records::{
+        list::{Bucket, Expiry, record_buckets, record_expired, record_expiry, record_filed, record_list, record_page},
+        record::{record_amended, record_get, record_newest},
+    },
+    rights::export::{After, export_events, export_ids, export_ids_filed, export_records},
     statistics::release::{release_days, release_people, release_profiles},
 };
 use serde_json::Value;
@@ -44,7 +47,7 @@ async fn fill(client: &Client, (records, people): (i64, i64)) {
         "SET fill.records = {records}; SET fill.versions = {VERSIONS}; SET fill.people = {people}; SET fill.each = 3"
     );
     client.batch_execute(&settings).await.expect("set");
-    client.batch_execute(include_str!("fill.sql")).await.expect("filled");
+    client.batch_execute(concat!(include_str!("fill.sql"), "ANALYZE")).await.expect("filled");
 }
 
 /// A statement, the values that it runs with, and the most that it may cost.
@@ -109,8 +112,8 @@ async fn cost(client: &Client, case: &Case) -> Cost {
 
 /// Checks each case as a login with a ticket.
 async fn check(world: &World, login: Login, role: Role, subject: SubjectId, cases: &[Case]) {
-    let client = world.login(login).await;
-    client.batch_execute("SET plan_cache_mode = force_generic_plan").await.expect("as the server plans");
+    let password = world.suite.passwords[login.as_str()].as_str();
+    let client = db::session(&world.database.address, login, Some(password)).await.expect("as the server connects");
     let backend = Backend::of(&client).await.expect("a backend tells which it is");
     let mut faults = Vec::new();
     for case in cases {
@@ -134,10 +137,10 @@ async fn check(world: &World, login: Login, role: Role, subject: SubjectId, case
 
 const SUBJECT: &str = "'00000000-0000-0000-0000-00000000beef'";
 
-/// The keyed hashes of 366 days of the busy person.
-fn hashes() -> String {
+/// The keyed hashes of days or quarters of the busy person.
+fn hashes(numbers: std::ops::Range<i64>) -> String {
     let hash = |n: i64| format!("sha256('{n}')");
-    format!("ARRAY[{}]", (100..466).map(hash).collect::<Vec<_>>().join(", "))
+    format!("ARRAY[{}]", numbers.map(hash).collect::<Vec<_>>().join(", "))
 }
 
 #[tokio::test]
@@ -161,7 +164,10 @@ async fn statements_about_a_person_visit_what_they_need_and_no_more() {
         case(
             record_newest(&[]),
             "uuid[], text[], bytea[]",
-            format!("array_fill({SUBJECT}::uuid, ARRAY[366]), array_fill('work_day'::text, ARRAY[366]), {}", hashes()),
+            format!(
+                "array_fill({SUBJECT}::uuid, ARRAY[366]), array_fill('work_day'::text, ARRAY[366]), {}",
+                hashes(100..466)
+            ),
             &[("log.events", 366), ("vault.records", 366), ("read.records", 366)],
         ),
         case(
@@ -177,12 +183,42 @@ async fn statements_about_a_person_visit_what_they_need_and_no_more() {
             &[("vault.records", 2), ("read.records", 1)],
         ),
         case(
-            record_list(busy, kind, None),
-            "uuid, text, bytea[]",
-            format!("{SUBJECT}, 'work_day', ARRAY[sha256('3')]"),
+            record_list(busy, kind),
+            "uuid, text",
+            format!("{SUBJECT}, 'work_day'"),
             &[("vault.records", RECORDS), ("read.records", RECORDS)],
         ),
-        case(record_all(busy), "uuid", SUBJECT.to_owned(), &[("vault.records", RECORDS), ("read.records", RECORDS)]),
+        // A bucket of fill.sql holds ninety records, of which two buckets fill a page.
+        case(
+            record_page(busy, kind, Vec::<Bucket>::new(), None),
+            "uuid, text, bytea[], boolean[], bigint",
+            format!("{SUBJECT}, 'work_day', {}, array_fill(true, ARRAY[30]), 101", hashes(1..31)),
+            &[("vault.records", 4 * 90), ("read.records", 2 * 90)],
+        ),
+        case(
+            record_buckets(busy, kind),
+            "uuid, text",
+            format!("{SUBJECT}, 'work_day'"),
+            &[("vault.records", RECORDS / 90 + 2)],
+        ),
+        case(
+            record_filed(busy, Vec::new()),
+            "uuid, text[], bytea[]",
+            format!("{SUBJECT}, ARRAY['work_day', 'work_day'], ARRAY[sha256('3'), sha256('4')]"),
+            &[("vault.records", 180), ("read.records", 180)],
+        ),
+        case(
+            record_expired(busy, &Vec::<Expiry>::new()),
+            "uuid, text[], timestamptz[]",
+            format!("{SUBJECT}, ARRAY['work_day'], ARRAY[now() - interval '1 day']"),
+            &[("read.records", RECORDS)],
+        ),
+        case(
+            record_expiry(busy, &[]),
+            "uuid, text[], timestamptz[]",
+            format!("{SUBJECT}, ARRAY['work_day'], ARRAY[now() - interval '1 day']"),
+            &[("read.records", RECORDS)],
+        ),
         case(record_register(busy), "uuid", SUBJECT.to_owned(), &[("vault.records", RECORDS)]),
         case(
             stream_newest(busy, "record", &one),
@@ -191,16 +227,23 @@ async fn statements_about_a_person_visit_what_they_need_and_no_more() {
             &[("log.events", 1)],
         ),
         case(
+            audit_list(busy, AuditFilter::default(), &Page::all()),
+            "uuid, bigint, text, timestamptz, timestamptz, bigint",
+            format!("{SUBJECT}, {}, NULL, NULL, NULL, 51", i64::MAX),
+            &[("log.events", 51)],
+        ),
+        case(
             export_events(busy, after, 500),
             "uuid, text, text, bigint, bigint",
             format!("{SUBJECT}, 'record', '', 0, 500"),
             &[("log.events", 500), ("vault.records", 500)],
         ),
+        case(export_ids(busy, None), "uuid, text[]", format!("{SUBJECT}, NULL"), &[("read.records", RECORDS)]),
         case(
-            export_ids(busy, None, None),
+            export_ids_filed(busy, Vec::new()),
             "uuid, text[], bytea[]",
-            format!("{SUBJECT}, NULL, ARRAY[sha256('3')]"),
-            &[("read.records", RECORDS), ("vault.records", RECORDS)],
+            format!("{SUBJECT}, ARRAY['work_day'], ARRAY[sha256('3')]"),
+            &[("read.records", 90), ("vault.records", 90)],
         ),
         case(
             export_records(busy, &records),

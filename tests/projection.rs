@@ -56,19 +56,24 @@ async fn counts(client: &Client, sql: &str) -> Vec<(String, String, String, i64)
 }
 
 /// Applies all events. Waits for events that transactions of other tests hold back for a moment.
-async fn caught_up(world: &World, superuser: &Client) {
-    const SETTLED: &str =
-        "SELECT NOT EXISTS (SELECT FROM log.events WHERE txid >= pg_snapshot_xmin(pg_current_snapshot()))";
+pub async fn caught_up(world: &World, superuser: &Client) {
     let all = async {
         loop {
-            let settled: bool = superuser.query_one(SETTLED, &[]).await.expect("it is asked").get(0);
-            if jobs::catch_up_once(&world.app).await.expect("caught up") == 0 && settled {
+            settled(superuser).await;
+            if jobs::catch_up_once(&world.app).await.expect("caught up") == 0 {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(PATIENCE, all).await.expect("in time");
+}
+
+/// Waits until no open transaction, which may be another test's, keeps events from being read.
+pub async fn settled(superuser: &Client) {
+    let sql = "SELECT NOT EXISTS (SELECT FROM log.events WHERE txid >= pg_snapshot_xmin(pg_current_snapshot()))";
+    while !superuser.query_one(sql, &[]).await.expect("it is asked").get::<_, bool>(0) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Events made by hand, like those of a person's commands.
@@ -296,7 +301,7 @@ async fn a_rebuild_that_is_killed_again_and_again_goes_on() {
     assert_eq!(superuser.query_one(left, &[]).await.expect("counted").get::<_, i64>(0), 1);
 }
 
-static NEWER: CatchUp = CatchUp { version: 2, ..ACTIVITY };
+static NEWER: CatchUp = CatchUp { version: ACTIVITY.version + 1, ..ACTIVITY };
 
 #[tokio::test]
 async fn newer_code_builds_its_own_generation_and_older_code_stands_still() {
@@ -320,7 +325,7 @@ async fn newer_code_builds_its_own_generation_and_older_code_stands_still() {
     jobs::enter_all(&world.app).await.expect("older code changes nothing");
     let refused = projection::rebuild(&world.app, "activity").await;
     assert!(matches!(refused, Err(AppError::OutdatedCode)), "older code rebuilds nothing: {refused:?}");
-    assert_eq!(projection::list(&world.app).await.expect("shown").projections[0].code_version, 2);
+    assert_eq!(projection::list(&world.app).await.expect("shown").projections[0].code_version, NEWER.version);
 }
 
 /// Code that does not know amendments yet.

@@ -31,7 +31,7 @@ fn screening(taken_at: &str, threshold_db: i64) -> Value {
     })
 }
 
-fn word(word_id: &str, reviews: u32) -> Value {
+pub fn word(word_id: &str, reviews: u32) -> Value {
     json!({
         "word_id": word_id, "lemma": "hej", "part_of_speech": "interjection", "passive_review_count": reviews,
         "next_passive_review_time": "2025-11-01T00:00:00Z", "active_review_count": 0,

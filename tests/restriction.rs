@@ -1,8 +1,9 @@
 //! Restriction and objections: switches that every command obeys.
 
 use context::{Ctx, SubjectId};
-use lethe::app::{records::record, rights::retention};
+use lethe::app::{records::list, rights::retention};
 use poem::http::{Method, StatusCode};
+use projections::page::Page;
 use serde_json::{Value, json};
 
 use crate::{
@@ -69,9 +70,9 @@ async fn restriction_decide_keeps_records_from_being_removed_for_their_age() {
     let subject = SubjectId(subject_of(&world, &anna).await);
     retention::run(&world.app, subject).await.expect("runs");
     let ctx = Ctx::system(world.clock.clone()).for_subject(subject, None);
-    let (records, _) =
-        record::list(&world.app, &ctx, "record_list", domain::kinds::WORK_DAY, None).await.expect("listed");
-    assert_eq!(records.len(), 1);
+    let all = Page::all();
+    let days = list::of_kind(&world.app, &ctx, "record_list", domain::kinds::WORK_DAY, None, &all);
+    assert_eq!(days.await.expect("listed").records.len(), 1);
 }
 
 #[tokio::test]

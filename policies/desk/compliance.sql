@@ -29,8 +29,13 @@ CREATE POLICY deliveries_system_clear ON jobs.deliveries FOR DELETE TO lethe_sys
 -- Requests, holds and the fence, as the desk counts them.
 GRANT SELECT (scope, requested_at, expires_at, ended_at, removed) ON read.deletions TO lethe_system;
 GRANT SELECT (scope, format, requested_at, ended_at) ON read.exports TO lethe_system;
-GRANT SELECT (subject_id, restricted_at, deletion_at, held_until) ON read.accounts TO lethe_system;
+GRANT SELECT (subject_id, held_until) ON read.accounts TO lethe_system;
 CREATE POLICY accounts_system_switches ON read.accounts FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
-GRANT SELECT (objected) ON read.consents TO lethe_system;
+-- How many accounts and consents there are; the triggers that keep the tally run as the owner.
+GRANT SELECT, INSERT, DELETE ON read.tally TO lethe_system;
+CREATE POLICY tally_system_read ON read.tally FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
+CREATE POLICY tally_system_merge_add ON read.tally FOR INSERT TO lethe_system WITH CHECK ((SELECT lethe.ticket_role()) = 'system');
+CREATE POLICY tally_system_merge_drop ON read.tally FOR DELETE TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
+CREATE POLICY tally_kept ON read.tally FOR INSERT TO lethe_owner WITH CHECK (true);
 GRANT SELECT ON vault.erased TO lethe_system;
 CREATE POLICY erased_system_read ON vault.erased FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');

@@ -4,7 +4,7 @@
 -- Read models about people are made equal to the log person by person, under a ticket of role `job` for that one person.
 GRANT USAGE ON SCHEMA read TO lethe_system, lethe_auditor, lethe_compliance;
 GRANT SELECT, INSERT, UPDATE ON read.projections TO lethe_system;
-GRANT SELECT, INSERT, UPDATE, DELETE ON read.checkpoints, read.dead_letters, read.activity TO lethe_system;
+GRANT SELECT, INSERT, UPDATE, DELETE ON read.checkpoints, read.dead_letters, read.activity, read.hours TO lethe_system;
 GRANT SELECT ON read.projections, read.activity TO lethe_auditor, lethe_compliance;
 
 CREATE POLICY projections_system_read ON read.projections FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
@@ -35,3 +35,9 @@ CREATE POLICY activity_audit_read ON read.activity FOR SELECT TO lethe_auditor
     USING (generation = (SELECT p.active FROM read.projections p WHERE p.name = 'activity'));
 CREATE POLICY activity_compliance_read ON read.activity FOR SELECT TO lethe_compliance
     USING (generation = (SELECT p.active FROM read.projections p WHERE p.name = 'activity'));
+
+CREATE POLICY hours_system_read ON read.hours FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');
+CREATE POLICY hours_system_add ON read.hours FOR INSERT TO lethe_system WITH CHECK ((SELECT lethe.ticket_role()) = 'system');
+CREATE POLICY hours_system_widen ON read.hours FOR UPDATE TO lethe_system
+    USING ((SELECT lethe.ticket_role()) = 'system') WITH CHECK ((SELECT lethe.ticket_role()) = 'system');
+CREATE POLICY hours_system_sweep ON read.hours FOR DELETE TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');

@@ -4,7 +4,6 @@
 use chrono::{DateTime, Utc};
 use context::{Role, SubjectId};
 use db::{FromRow, Query, sql};
-use event_log::PlacedEvent;
 use uuid::Uuid;
 
 use crate::{
@@ -83,13 +82,13 @@ pub fn request_list(request: Option<Uuid>, now: DateTime<Utc>) -> Query {
 pub struct ConsentCount {
     pub purpose: String,
     pub notice_version: String,
-    #[row(sql = "count(*) FILTER (WHERE granted AND NOT objected)")]
+    #[row(sql = "coalesce(sum(delta) FILTER (WHERE what = 'granted'), 0)::bigint")]
     pub granted: i64,
     /// Withdrawn, or never given.
-    #[row(sql = "count(*) FILTER (WHERE NOT granted)")]
+    #[row(sql = "coalesce(sum(delta) FILTER (WHERE what = 'withdrawn'), 0)::bigint")]
     pub withdrawn: i64,
     /// Overruled by an objection.
-    #[row(sql = "count(*) FILTER (WHERE objected)")]
+    #[row(sql = "coalesce(sum(delta) FILTER (WHERE what = 'objected'), 0)::bigint")]
     pub objected: i64,
 }
 
@@ -100,31 +99,32 @@ pub fn consents_count() -> Query {
         SELECT ",
         ConsentCount::COLUMNS,
         "
-        FROM read.consents GROUP BY 1, 2 ORDER BY 1, 2"
+        FROM read.tally WHERE what IN ('granted', 'withdrawn', 'objected')
+        GROUP BY purpose, notice_version HAVING bool_or(delta <> 0) ORDER BY purpose, notice_version"
     ))
 }
 
 /// How many accounts there are.
 #[derive(FromRow)]
 pub struct AccountCount {
-    #[row(sql = "count(*)")]
+    #[row(sql = "coalesce(sum(delta) FILTER (WHERE what = 'account'), 0)::bigint")]
     pub accounts: i64,
     /// Restricted (GDPR Art. 18).
-    #[row(sql = "count(*) FILTER (WHERE restricted_at IS NOT NULL)")]
+    #[row(sql = "coalesce(sum(delta) FILTER (WHERE what = 'restricted'), 0)::bigint")]
     pub restricted: i64,
     /// Under a legal hold.
-    #[row(sql = "count(*) FILTER (WHERE held_until > $1)")]
+    #[row(sql = "(SELECT count(*) FROM read.accounts WHERE held_until > $1)")]
     pub held: i64,
     /// Suspended for a suspicious pattern.
     #[row(sql = "(SELECT count(*) FROM auth.suspensions WHERE until > $1)")]
     pub suspended: i64,
     /// Erased since the beginning.
-    #[row(sql = "(SELECT count(*) FROM vault.erased)")]
+    #[row(sql = "coalesce(sum(delta) FILTER (WHERE what = 'erased'), 0)::bigint")]
     pub erased: i64,
     #[row(sql = "(SELECT max(erased_at) FROM vault.erased)")]
     pub last_erased_at: Option<DateTime<Utc>>,
     /// Waiting for the end of a deletion's grace.
-    #[row(sql = "count(*) FILTER (WHERE deletion_at IS NOT NULL)")]
+    #[row(sql = "coalesce(sum(delta) FILTER (WHERE what = 'waiting'), 0)::bigint")]
     pub waiting: i64,
 }
 
@@ -136,9 +136,19 @@ pub fn accounts_count(now: DateTime<Utc>) -> Query {
         SELECT ",
         AccountCount::COLUMNS,
         "
-        FROM read.accounts"
+        FROM read.tally"
     ))
     .bind(now)
+}
+
+/// Merges the rows of the tally. Two that do this at once merge different rows.
+pub fn tally_merge() -> Query {
+    Query::new(
+        "-- tally_merge
+        WITH gone AS (DELETE FROM read.tally RETURNING what, purpose, notice_version, delta)
+        INSERT INTO read.tally (what, purpose, notice_version, delta)
+        SELECT what, purpose, notice_version, sum(delta) FROM gone GROUP BY 1, 2, 3 HAVING sum(delta) <> 0",
+    )
 }
 
 /// A legal hold that stands.
@@ -241,77 +251,6 @@ pub struct VersionRow {
 /// PostgreSQL's version, as text and as a number.
 pub fn server_version() -> Query {
     Query::new(sql!("-- server_version\nSELECT ", VersionRow::COLUMNS, ""))
-}
-
-/// Which of everybody's events are searched for.
-#[derive(Clone, Debug)]
-pub struct TrailFilter {
-    /// From this time on.
-    pub from: DateTime<Utc>,
-    /// Before this time.
-    pub to: DateTime<Utc>,
-    /// Only this type of event, or all types that begin with this text and a dot.
-    pub action: Option<String>,
-    /// Only events about this person inside the log.
-    pub subject: Option<Uuid>,
-    /// Only events by somebody in this role.
-    pub role: Option<String>,
-}
-
-/// Where an event stands in [`trail_list`]: its transaction and its position.
-pub type TrailPlace = (u64, i64);
-
-/// The events of the trail. A sealed payload says nothing, so that it is left out.
-const UNSEALED: &str = "SELECT e.txid, e.position, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version,
-                   CASE WHEN e.payload->'sealed' IS NULL THEN e.payload::text ELSE '' END AS payload, e.metadata, e.event_id,
-                   e.subject_id, e.kind, e.recorded_at
-            FROM log.events e";
-
-/// A page of events in the order of the log, below the oldest open transaction: of everybody in a span of time, or of
-/// one person.
-pub fn trail_list(filter: TrailFilter, page: &Page<TrailPlace>) -> Query {
-    let (txid, position) = page.after.unwrap_or_default();
-    // Of a person by the primary key; of everybody the positions are sorted, and only the page's rows are read whole.
-    const OF_ONE: &str = sql!(
-        "-- trail_of_subject
-        SELECT ",
-        PlacedEvent::COLUMNS,
-        " FROM (",
-        UNSEALED,
-        "
-            WHERE e.subject_id = $4 AND e.recorded_at >= $1 AND e.recorded_at < $2
-              AND ($3::text IS NULL OR e.event_type = $3 OR starts_with(e.event_type, $3 || '.'))
-              AND ($5::text IS NULL OR e.metadata->>'role' = $5)
-              AND (e.txid, e.position) > ($6::text::xid8, $7) AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
-            ORDER BY e.txid, e.position LIMIT $8) entry
-        ORDER BY entry.txid, entry.position"
-    );
-    const OF_ALL: &str = sql!(
-        "-- trail_list
-        WITH span AS MATERIALIZED (
-            SELECT txid, position FROM log.events
-            WHERE recorded_at >= $1 AND recorded_at < $2
-              AND ($3::text IS NULL OR event_type = $3 OR starts_with(event_type, $3 || '.'))
-              AND $4::uuid IS NULL AND ($5::text IS NULL OR metadata->>'role' = $5)
-              AND (txid, position) > ($6::text::xid8, $7) AND txid < pg_snapshot_xmin(pg_current_snapshot())),
-        page AS MATERIALIZED (SELECT txid, position FROM span ORDER BY span.txid, span.position LIMIT $8)
-        SELECT ",
-        PlacedEvent::COLUMNS,
-        " FROM (",
-        UNSEALED,
-        "
-            JOIN page p ON e.txid = p.txid AND e.position = p.position) entry
-        ORDER BY entry.txid, entry.position"
-    );
-    Query::new(if filter.subject.is_some() { OF_ONE } else { OF_ALL })
-        .bind(filter.from)
-        .bind(filter.to)
-        .bind(filter.action)
-        .bind(filter.subject)
-        .bind(filter.role)
-        .bind(txid.to_string())
-        .bind(position)
-        .bind(page.rows())
 }
 
 /// Somebody who is concerned by a breach.

@@ -1,4 +1,5 @@
-//! Activity: how many events of each type and role there were on each day. For operators and supervisors.
+//! Activity: how many events of each type and role there were on each day, for operators and supervisors; and where in
+//! the log the events of each hour lie, so that the trail of a span of time is found without reading the log.
 //!
 //! Rebuildable from the log. About no person: a reader learns that something happened on a day, and not to whom. An
 //! erasure does not touch it. An event of a type that this version does not know becomes a dead letter and waits for a
@@ -6,20 +7,19 @@
 
 use std::collections::BTreeMap;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, DurationRound, NaiveDate, TimeDelta, Utc};
 use context::Role;
 use db::{FromRow, Query, sql};
 use domain::EVENT_TYPES;
-
-use event_log::PlacedEvent;
+use event_log::{PlacedEvent, Position};
 
 use crate::{
     catch_up::{Applied, CatchUp},
     choice::choice,
 };
 
-/// Writes `read.activity`.
-pub const ACTIVITY: CatchUp = CatchUp { name: "activity", version: 1, apply, sweep: activity_sweep };
+/// Writes `read.activity` and `read.hours`.
+pub const ACTIVITY: CatchUp = CatchUp { name: "activity", version: 2, apply, sweep };
 
 /// A newer server wrote the event.
 pub const UNKNOWN_TYPE: &str = "unknown_type";
@@ -28,8 +28,12 @@ pub const UNKNOWN_ROLE: &str = "unknown_role";
 
 fn apply(generation: i64, events: &[PlacedEvent]) -> Applied {
     let mut counts: BTreeMap<(NaiveDate, &str, &str), i64> = BTreeMap::new();
+    let mut hours: BTreeMap<DateTime<Utc>, (Position, Position)> = BTreeMap::new();
     let mut applied = Applied::default();
     for PlacedEvent { position, event } in events {
+        // Also of an event that is not counted, because the trail shows it.
+        let hour = hours.entry(hour_of(event.recorded_at)).or_insert((*position, *position));
+        *hour = (hour.0.min(*position), hour.1.max(*position));
         let role = event.actor().and_then(|actor| Role::parse(&actor.role));
         match (EVENT_TYPES.contains(&event.event_type.as_str()), role) {
             (false, _) => applied.unapplied.push((*position, UNKNOWN_TYPE)),
@@ -43,7 +47,15 @@ fn apply(generation: i64, events: &[PlacedEvent]) -> Applied {
     if !counts.is_empty() {
         applied.statements.push(activity_count(generation, &counts));
     }
+    if !hours.is_empty() {
+        applied.statements.push(hours_widen(generation, &hours));
+    }
     applied
+}
+
+/// The beginning of the hour in UTC.
+fn hour_of(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.duration_trunc(TimeDelta::hours(1)).unwrap_or(time)
 }
 
 /// Adds to the counts in the order of the key, so that two transactions that add never wait for each other in a circle.
@@ -62,12 +74,46 @@ fn activity_count(generation: i64, counts: &BTreeMap<(NaiveDate, &str, &str), i6
     .bind(counts.values().copied().collect::<Vec<_>>())
 }
 
-fn activity_sweep() -> Query {
+/// Widens the hours so that these places lie in them.
+fn hours_widen(generation: i64, hours: &BTreeMap<DateTime<Utc>, (Position, Position)>) -> Query {
+    let texts = |place: fn(&(Position, Position)) -> Position| {
+        hours.values().map(|hour| place(hour).txid.to_string()).collect::<Vec<_>>()
+    };
+    let positions = |place: fn(&(Position, Position)) -> Position| {
+        hours.values().map(|hour| place(hour).position).collect::<Vec<_>>()
+    };
     Query::new(
+        "-- hours_widen
+        INSERT INTO read.hours AS h (generation, hour, first_txid, first_position, last_txid, last_position)
+        SELECT $1, hour, first_txid::xid8, first_position, last_txid::xid8, last_position
+        FROM unnest($2::timestamptz[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])
+             AS e (hour, first_txid, first_position, last_txid, last_position)
+        ON CONFLICT (generation, hour) DO UPDATE SET
+            (first_txid, first_position) = (SELECT * FROM (VALUES (h.first_txid, h.first_position),
+                (excluded.first_txid, excluded.first_position)) AS place ORDER BY 1, 2 LIMIT 1),
+            (last_txid, last_position) = (SELECT * FROM (VALUES (h.last_txid, h.last_position),
+                (excluded.last_txid, excluded.last_position)) AS place ORDER BY 1 DESC, 2 DESC LIMIT 1)",
+    )
+    .bind(generation)
+    .bind(hours.keys().copied().collect::<Vec<_>>())
+    .bind(texts(|(first, _)| *first))
+    .bind(positions(|(first, _)| *first))
+    .bind(texts(|(_, last)| *last))
+    .bind(positions(|(_, last)| *last))
+}
+
+fn sweep() -> Vec<Query> {
+    let activity = Query::new(
         "-- activity_sweep
         DELETE FROM read.activity a
         WHERE NOT EXISTS (SELECT FROM read.checkpoints c WHERE c.name = 'activity' AND c.generation = a.generation)",
-    )
+    );
+    let hours = Query::new(
+        "-- hours_sweep
+        DELETE FROM read.hours h
+        WHERE NOT EXISTS (SELECT FROM read.checkpoints c WHERE c.name = 'activity' AND c.generation = h.generation)",
+    );
+    vec![activity, hours]
 }
 
 /// The number of events of one type and role on one day.
@@ -107,9 +153,8 @@ pub fn activity_list(from: NaiveDate, to: NaiveDate) -> Query {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, Utc};
     use context::{EventId, SubjectId};
-    use event_log::{Event, Position};
+    use event_log::Event;
 
     use super::*;
 
@@ -134,10 +179,10 @@ mod tests {
     const ANNA: &str = r#"{"role":"subject","request":"r"}"#;
 
     #[test]
-    fn a_page_makes_one_statement_whatever_it_holds() {
+    fn a_page_makes_a_statement_a_table_whatever_it_holds() {
         let page = [placed(1, "record.submitted", ANNA), placed(2, "record.amended", ANNA)];
         let applied = apply(1, &page);
-        assert_eq!((applied.statements.len(), applied.unapplied.len()), (1, 0));
+        assert_eq!((applied.statements.len(), applied.unapplied.len()), (2, 0));
         assert!(apply(1, &[]).statements.is_empty());
     }
 
@@ -149,7 +194,7 @@ mod tests {
             placed(3, "record.submitted", r#"{"role":"emperor","request":"r"}"#),
         ];
         let applied = apply(1, &page);
-        assert!(applied.statements.is_empty());
+        assert_eq!(applied.statements.len(), 1, "only the hours");
         let found: Vec<_> = applied.unapplied.iter().map(|(place, reason)| (place.position, *reason)).collect();
         assert_eq!(found, [(1, UNKNOWN_TYPE), (2, UNKNOWN_ROLE), (3, UNKNOWN_ROLE)]);
     }

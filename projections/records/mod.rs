@@ -1,3 +1,4 @@
 //! Records that are not removed.
 
+pub mod list;
 pub mod record;

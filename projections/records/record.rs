@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use context::{EventId, RecordId, SubjectId};
 use db::{FromRow, Query, Row, Tx, sql};
-use domain::records::record::Record;
+use domain::{Kind, kinds::kind, records::record::Record};
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 use uuid::Uuid;
 use vault::RecordEntry;
@@ -39,10 +39,12 @@ fn record_submitted(events: &[&Event]) -> Query {
     Query::new(
         "-- record_submitted
         INSERT INTO read.records (subject_id, record_id, kind, sequence, event_type, event_version, payload, submitted_at,
-                                  recorded_at)
-        SELECT subject_id, record_id, kind, sequence, event_type, event_version, payload::json, recorded_at, recorded_at
-        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
-             AS e (subject_id, record_id, kind, sequence, event_type, event_version, payload, recorded_at)
+                                  recorded_at, listed_at)
+        SELECT subject_id, record_id, kind, sequence, event_type, event_version, payload::json, recorded_at, recorded_at,
+               listed_at
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
+                    $9::timestamptz[])
+             AS e (subject_id, record_id, kind, sequence, event_type, event_version, payload, recorded_at, listed_at)
         ON CONFLICT DO NOTHING",
     )
     .list(events.iter().map(|event| event.subject_id.0).collect::<Vec<_>>())
@@ -53,6 +55,12 @@ fn record_submitted(events: &[&Event]) -> Query {
     .list(events.iter().map(|event| event.event_version.clone()).collect::<Vec<_>>())
     .list(events.iter().map(|event| event.payload.clone()).collect::<Vec<_>>())
     .list(events.iter().map(|event| event.recorded_at).collect::<Vec<_>>())
+    .list(events.iter().map(|event| listed_at(event)).collect::<Vec<_>>())
+}
+
+/// The time by which a record is listed, if its kind has no days.
+fn listed_at(event: &Event) -> Option<DateTime<Utc>> {
+    Some(event.recorded_at).filter(|_| !kind(&event.kind).is_some_and(Kind::is_dated))
 }
 
 /// Writes later events of records. A row takes the newest event.
@@ -130,31 +138,21 @@ impl FromRow for RecordRow {
     }
 }
 
-/// Register and read model, each of whose columns has one name.
-const FROM_RECORDS: &str = "
+impl RecordRow {
+    /// Register and read model, each of whose columns has one name.
+    pub(super) const FROM: &'static str = "
         FROM vault.records v
         JOIN (SELECT subject_id, record_id, sequence, event_type, event_version, payload, submitted_at, recorded_at
               FROM read.records) r USING (subject_id, record_id)";
-
-/// All living records of a person, of every kind.
-pub fn record_all(subject: SubjectId) -> Query {
-    Query::new(sql!(
-        "-- record_all
-        SELECT ",
-        RecordRow::COLUMNS,
-        FROM_RECORDS,
-        "
-        WHERE v.subject_id = $1"
-    ))
-    .bind(subject.0)
 }
 
+/// One living record of a kind.
 pub fn record_get(subject: SubjectId, kind: &'static str, record: RecordId) -> Query {
     Query::new(sql!(
         "-- record_get
         SELECT ",
         RecordRow::COLUMNS,
-        FROM_RECORDS,
+        RecordRow::FROM,
         "
         WHERE v.subject_id = $1 AND v.kind = $2 AND v.record_id = $3"
     ))
@@ -163,19 +161,18 @@ pub fn record_get(subject: SubjectId, kind: &'static str, record: RecordId) -> Q
     .bind(record.0)
 }
 
-/// The living records of a kind; with buckets, only those in these buckets.
-pub fn record_list(subject: SubjectId, kind: &'static str, buckets: Option<Vec<Vec<u8>>>) -> Query {
+/// Living records by their ids.
+pub fn records_get(subject: SubjectId, records: &[RecordId]) -> Query {
     Query::new(sql!(
-        "-- record_list
+        "-- records_get
         SELECT ",
         RecordRow::COLUMNS,
-        FROM_RECORDS,
+        RecordRow::FROM,
         "
-        WHERE v.subject_id = $1 AND v.kind = $2 AND ($3::bytea[] IS NULL OR v.bucket = ANY ($3))"
+        WHERE v.subject_id = $1 AND v.record_id = ANY ($2)"
     ))
     .bind(subject.0)
-    .bind(kind)
-    .bind(buckets)
+    .bind(records.iter().map(|record| record.0).collect::<Vec<_>>())
 }
 
 /// A record that is looked for by its natural key.

@@ -264,21 +264,37 @@ pub struct IdsRow {
     pub records: Vec<Uuid>,
 }
 
-/// The ids of a person's living records by kind, oldest first; with kinds or buckets, only those.
-pub fn export_ids(subject: SubjectId, kinds: Option<Vec<String>>, buckets: Option<Vec<Vec<u8>>>) -> Query {
+/// The ids of a person's living records by kind, oldest first; with kinds, only of those.
+pub fn export_ids(subject: SubjectId, kinds: Option<Vec<&'static str>>) -> Query {
     Query::new(sql!(
         "-- export_ids
         SELECT ",
         IdsRow::COLUMNS,
         " FROM read.records r
         WHERE r.subject_id = $1 AND ($2::text[] IS NULL OR r.kind = ANY ($2))
-          AND ($3::bytea[] IS NULL OR EXISTS (SELECT FROM vault.records v
-               WHERE v.subject_id = r.subject_id AND v.record_id = r.record_id AND v.bucket = ANY ($3)))
-        GROUP BY r.kind ORDER BY r.kind"
+        GROUP BY kind ORDER BY kind"
     ))
     .bind(subject.0)
     .bind(kinds)
-    .bind(buckets)
+}
+
+/// The same of the records that are filed in these buckets, each of which is one of a kind.
+pub fn export_ids_filed(subject: SubjectId, buckets: Vec<(&'static str, Vec<u8>)>) -> Query {
+    let (kinds, hashes): (Vec<&'static str>, Vec<Vec<u8>>) = buckets.into_iter().unzip();
+    Query::new(sql!(
+        "-- export_ids_filed
+        SELECT ",
+        IdsRow::COLUMNS,
+        " FROM unnest($2::text[], $3::bytea[]) AS filed (of_kind, hash)
+        CROSS JOIN LATERAL (SELECT record_id FROM vault.records v
+                            WHERE v.subject_id = $1 AND v.kind = of_kind AND v.bucket = hash OFFSET 0) v
+        CROSS JOIN LATERAL (SELECT record_id, kind, submitted_at FROM read.records r
+                            WHERE r.subject_id = $1 AND r.record_id = v.record_id OFFSET 0) r
+        GROUP BY kind ORDER BY kind"
+    ))
+    .bind(subject.0)
+    .bind(kinds)
+    .bind(hashes)
 }
 
 /// The records with these ids that still live, in the order of the ids. `OFFSET 0` keeps the planner from reading all

@@ -4,7 +4,7 @@
 use context::{Ctx, SubjectId};
 use db::{Query, Row, Tx};
 use domain::kinds::{CONTACT, Contact};
-use projections::records::record::record_list;
+use projections::records::list::record_list;
 use vault::SubjectKeys;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 
 /// Reads the person's contact record.
 pub(crate) fn contact(subject: SubjectId) -> Query {
-    record_list(subject, CONTACT.name(), None)
+    record_list(subject, CONTACT.name())
 }
 
 /// The person's email address, from the rows of their contact record.

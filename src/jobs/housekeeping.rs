@@ -1,11 +1,11 @@
-//! Housekeeping: removes expired rows and files, makes transit keys ahead of time, and destroys transit keys after 72
-//! hours and signing keys whose tokens have expired.
+//! Housekeeping: removes expired rows and files, merges the tally of accounts and consents, makes transit keys ahead of
+//! time, and destroys transit keys after 72 hours and signing keys whose tokens have expired.
 
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use context::Ctx;
-use projections::operation::expired::expired_clear;
+use projections::{desk::compliance::tally_merge, operation::expired::expired_clear};
 use vault::RingError;
 
 use crate::app::{App, AppError, frame, rights::export_run};
@@ -57,6 +57,7 @@ pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
     }
     let now = app.clock.now();
     frame::system_query(app, "keep_house", || expired_clear(now)).await?;
+    frame::system_query(app, "tally_merge", || [tally_merge()]).await?;
     let files = export_run::expire_all(app).await?;
     if files > 0 {
         tracing::info!(files, "export files removed");

@@ -36,7 +36,7 @@ pub async fn run(events: u64) -> BenchResult<()> {
         "SET fill.records = {RECORDS}; SET fill.versions = {VERSIONS}; SET fill.people = {people}; SET fill.each = {EACH}"
     );
     client.batch_execute(&sizes).await?;
-    client.batch_execute(include_str!("../../../tests/fill.sql")).await?;
+    client.batch_execute(concat!(include_str!("../../../tests/fill.sql"), "ANALYZE")).await?;
 
     let (log, keys) = (folder.join("log.zip"), folder.join("keys.zip"));
     let started = Instant::now();

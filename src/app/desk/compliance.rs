@@ -13,10 +13,11 @@ use projections::{
     desk::{
         alert::alerts_open,
         compliance::{
-            AccountCount, AffectedRow, ConsentCount, ErasureRow, HoldRow, OpenRequest, StaffRow, TrailFilter,
-            TrailPlace, VersionRow, accounts_count, affected_list, consents_count, erasures_list, holds_list,
-            request_list, server_version, staff_list, trail_list,
+            AccountCount, AffectedRow, ConsentCount, ErasureRow, HoldRow, OpenRequest, StaffRow, VersionRow,
+            accounts_count, affected_list, consents_count, erasures_list, holds_list, request_list, server_version,
+            staff_list,
         },
+        trail::{TrailFilter, TrailPlace, trail_list},
     },
     log::audit::stream_newest,
     page::{Page, TimedPlace},

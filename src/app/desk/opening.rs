@@ -30,8 +30,8 @@ use crate::app::{
     },
     reason,
     records::{
-        opened::{OpenRecord, RecordPlace},
-        record,
+        list::{self, RecordPlace, Records},
+        opened::OpenRecord,
     },
 };
 
@@ -128,8 +128,7 @@ pub async fn records(
     }
     access::note_session_read(app, staff, "person", 1, format!("{opening} {}", kind.name())).await?;
     let person = &opened_by(staff, row.subject);
-    let (records, keys) = record::list(app, person, "opening_records", kind, None).await?;
-    let (records, next) = page.choose(records, |record| record.place(kind));
+    let Records { records, next, keys } = list::of_kind(app, person, "opening_records", kind, None, page).await?;
     let event = access_event(person, row.subject, kind.name(), records.len());
     opened_read(app, staff, event, keys, format!("opening: {opening}")).await?;
     Ok((records, next))

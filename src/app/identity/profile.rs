@@ -10,7 +10,7 @@ use domain::{
 };
 use projections::{
     identity::account::account_get,
-    records::record::{record_latest, record_list},
+    records::{list::record_list, record::record_latest},
 };
 use vault::SubjectKeys;
 
@@ -36,7 +36,7 @@ pub struct Profile {
 
 /// Reads the account, the contact and the work profile.
 pub async fn get(app: &App, ctx: &Ctx) -> Result<(Profile, Arc<SubjectKeys>), AppError> {
-    let single_of = |kind: &Kind| record_list(ctx.subject, kind.name(), None);
+    let single_of = |kind: &Kind| record_list(ctx.subject, kind.name());
     let last = || record_latest(ctx.subject, WORK_DAY.name());
     let reads = || [account_get(ctx.subject), single_of(CONTACT), single_of(WORK_PROFILE), last()];
     let frame = Frame::right("account_get", ctx).shared();

@@ -11,7 +11,7 @@ use domain::{
     identity::account::{Account, AccountCommand},
     kinds::{CONTACT, Contact, WORK_PROFILE, WorkProfile, normalise_address},
 };
-use projections::{identity::account::account_newest, records::record::record_list};
+use projections::{identity::account::account_newest, records::list::record_list};
 
 use crate::{
     app::{
@@ -38,7 +38,7 @@ pub async fn begin(app: &App, ctx: &Ctx, email: &str, known: &Known, proof: &Pro
     let (address, _) = app.vault.ring().address_hash(email);
     let session = SessionId::random();
     let ctx = &ctx.for_subject(known.subject, None);
-    let single_of = |kind: &Kind| record_list(ctx.subject, kind.name(), None);
+    let single_of = |kind: &Kind| record_list(ctx.subject, kind.name());
     let (roles, user) = (|| roles_get(ctx.subject), || user_get(ctx.subject));
     let reads = || [account_newest(ctx), single_of(CONTACT), single_of(WORK_PROFILE), roles(), user()];
     let frame = Frame::act("auth_login", ctx).alone().looking_up(address);
@@ -76,7 +76,7 @@ pub async fn refresh(app: &App, ctx: &Ctx, token: &str, device_secret: Option<&s
     let reads = || {
         [
             account_newest(ctx),
-            record_list(ctx.subject, WORK_PROFILE.name(), None),
+            record_list(ctx.subject, WORK_PROFILE.name()),
             user_get(ctx.subject),
             roles_get(ctx.subject),
             sessions::session_ended(ctx, session),

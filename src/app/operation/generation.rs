@@ -19,10 +19,8 @@ use crate::app::{App, AppError, frame};
 pub async fn enter(app: &App, projection: &'static CatchUp) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
     let versions = frame::system_work(app, &app.db.system, "projection_enter", ctx, move |work| async move {
-        let [_, rows, _] = work
-            .tx
-            .flight([generation_enter(projection, ctx.now()), generations_lock(projection), (projection.sweep)()])
-            .await?;
+        let [_, rows] = work.tx.flight([generation_enter(projection, ctx.now()), generations_lock(projection)]).await?;
+        (projection.sweep)().into_iter().for_each(|query| work.queue(query));
         Versions::of(&rows)
     })
     .await?;
@@ -100,6 +98,10 @@ pub async fn swap(app: &App, projection: &'static CatchUp) -> Result<bool, AppEr
     .await?;
     let Some(generation) = swapped else { return Ok(false) };
     tracing::info!(projection = projection.name, generation, "a rebuilt projection is shown");
-    frame::system_query(app, "projection_sweep", || [(projection.sweep)()]).await?;
+    frame::system_work(app, &app.db.system, "projection_sweep", ctx, move |work| async move {
+        (projection.sweep)().into_iter().for_each(|query| work.queue(query));
+        Ok::<_, AppError>(())
+    })
+    .await?;
     Ok(true)
 }

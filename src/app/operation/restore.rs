@@ -16,7 +16,7 @@ use domain::rights::{
 use projections::{
     log::audit::stream_newest,
     operation::restore::restore_unfinished,
-    records::record::{RecordRow, record_all},
+    records::record::{RecordRow, records_get},
     rights::consent::stream_id,
 };
 use serde::Serialize;
@@ -166,11 +166,11 @@ pub async fn replay(app: &App) -> Result<Replayed, AppError> {
 
 async fn remove_again(app: &App, subject: SubjectId, records: &HashSet<RecordId>) -> Result<usize, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
-    let reads = || [record_all(subject), record_register(subject)];
+    let records: &Vec<RecordId> = &records.iter().copied().collect();
+    let reads = || [records_get(subject, records), record_register(subject)];
     let frame = Frame::act("record_remove_again", ctx).alone();
     let removed = frame::command(app, frame, reads, move |work, standing, [rows, register]| async move {
-        let rows = RecordRow::from_rows(&rows);
-        let gone: Vec<&RecordRow> = rows.iter().filter(|row| records.contains(&row.entry.record)).collect();
+        let gone = RecordRow::from_rows(&rows);
         Ok(record::remove_rows(&work, &standing, &gone, &register).await?.len())
     });
     unless_gone(removed.await)

@@ -1,5 +1,7 @@
 //! What people submit, of every kind alike, and what guests have evaluated.
 
+pub(crate) mod filed;
 pub mod guest;
+pub mod list;
 pub mod opened;
 pub mod record;

@@ -1,15 +1,14 @@
 //! Opens records, and reads what their sealed bodies say.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use context::{Personal, RecordId};
 use db::{FromRow, Row};
 use domain::{
-    Body, Kind,
+    Body,
     kinds::{Shape, WorkProfile},
     records::record::RecordEvent,
 };
-use projections::{page::Moment, records::record::RecordRow};
-use serde::{Deserialize, Serialize};
+use projections::records::record::RecordRow;
 use vault::SubjectKeys;
 
 use crate::app::AppError;
@@ -24,17 +23,6 @@ pub struct OpenRecord {
     pub recorded_at: DateTime<Utc>,
     /// The sequence of the record's newest event.
     pub version: i64,
-}
-
-/// Where a record stands in a list: by its date, if its kind has dates, and by its first submission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RecordPlace(Option<NaiveDate>, Moment, RecordId);
-
-impl OpenRecord {
-    /// Where the record stands in a list of records of its kind.
-    pub fn place(&self, kind: &Kind) -> RecordPlace {
-        RecordPlace(kind.date(&self.body), Moment(self.submitted_at), self.record)
-    }
 }
 
 /// Opens a living record.
@@ -63,23 +51,4 @@ pub(crate) fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Optio
 /// The time zone of the work profile, or the default one if there is no profile.
 pub(crate) fn time_zone(work: Option<&WorkProfile>) -> &str {
     work.map_or(WorkProfile::DEFAULT_TIME_ZONE, |work| &work.time_zone)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_stand_in_the_order_of_their_dates_and_then_of_their_submissions() {
-        let place = |date: &str, micros: i64| {
-            let moment = Moment(DateTime::from_timestamp_micros(micros).expect("a time"));
-            RecordPlace(date.parse().ok(), moment, RecordId(uuid::Uuid::nil()))
-        };
-        assert!(place("", 2) < place("2026-03-02", 1) && place("2026-03-02", 2) < place("2026-03-03", 1));
-        assert!(place("", 1) < place("", 2));
-        for known in [place("", 12), place("2026-03-02", 12)] {
-            let text = serde_json::to_string(&known).expect("JSON");
-            assert_eq!(serde_json::from_str::<RecordPlace>(&text).expect("a place"), known);
-        }
-    }
 }

@@ -5,13 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use context::{Ctx, RecordId};
-use db::{FromRow, Row};
+use db::{FromRow, Query, Row};
 use domain::{
     Body, Fault, Kind,
-    filter::Days,
-    kinds::{CONTACT, Contact, Shape, kind},
+    kinds::kind,
     quarter::Quarter,
     records::record::{Record, RecordCommand, RecordError},
 };
@@ -22,7 +21,10 @@ use event_log::{
 };
 use projections::{
     answer::answers_forget,
-    records::record::{Named, RecordRow, record_all, record_get, record_list, record_newest},
+    records::{
+        list::record_list,
+        record::{Named, RecordRow, record_get, record_newest},
+    },
 };
 use serde::{Deserialize, Serialize};
 use vault::{
@@ -34,15 +36,12 @@ use crate::{
     app::{
         App, AppError,
         frame::{self, Frame, IdempotentRequest, Once, Standing, Work},
+        letter::{address_of, contact},
         records::opened::{self, OpenRecord},
     },
     data::ledger::Entry,
     mail::Letter,
 };
-
-/// A range of so many years or more reads all records of a kind, because so many buckets would cost more than they
-/// save.
-pub(crate) const BUCKET_YEARS: i32 = 10;
 
 pub struct Submission {
     pub body: Body,
@@ -160,30 +159,6 @@ pub(crate) fn named(ctx: &Ctx, index: &IndexKey, kind: &'static Kind, body: &Bod
     Named { subject: ctx.subject, kind: kind.name(), key_hash }
 }
 
-/// The living records of a kind; if a range is given, only those whose day lies in it.
-pub async fn list(
-    app: &App,
-    ctx: &Ctx,
-    operation: &'static str,
-    kind: &'static Kind,
-    range: Option<Days>,
-) -> Result<(Vec<OpenRecord>, Arc<SubjectKeys>), AppError> {
-    let index = frame::index_key(app, ctx).await?;
-    let buckets = range
-        .filter(|days| days.last.year() - days.first.year() < BUCKET_YEARS)
-        .map(|days| days.quarters().map(|quarter| index.bucket(kind.name(), &quarter.to_string()).to_vec()).collect());
-    let reads = || [record_list(ctx.subject, kind.name(), buckets.clone())];
-    let (standing, [rows]) = frame::query(app, Frame::right(operation, ctx).shared(), reads).await?;
-    let mut records = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let record = opened::open(&standing.keys, &RecordRow::from_row(row))?;
-        if range.is_none_or(|days| days.contain(kind, &record.body)) {
-            records.push(record);
-        }
-    }
-    Ok((records, standing.keys))
-}
-
 /// One living record of a kind.
 pub async fn get(
     app: &App,
@@ -205,7 +180,7 @@ pub async fn remove(
     record: RecordId,
     expected: &Expected,
 ) -> Result<(), AppError> {
-    let chosen = move |row: &RecordRow| row.entry.kind == kind.name() && row.entry.record == record;
+    let chosen = || record_get(ctx.subject, kind.name(), record);
     let removed = removal(app, "record_remove", ctx, None, &chosen, expected).await?;
     if removed == 0 { Err(AppError::NotFound("record")) } else { Ok(()) }
 }
@@ -213,37 +188,36 @@ pub async fn remove(
 /// Removes all records of a kind and returns how many there were. A letter tells the person, because a thief of the
 /// session can do this in one step.
 pub async fn remove_all(app: &App, ctx: &Ctx, operation: &'static str, kind: &'static Kind) -> Result<usize, AppError> {
-    let all = move |row: &RecordRow| row.entry.kind == kind.name();
+    let all = || record_list(ctx.subject, kind.name());
     removal(app, operation, ctx, Some(kind), &all, &Expected::default()).await
 }
 
-/// Removes the records that `choose` selects in one transaction. Refuses if a legal hold is in force or the version of
+/// Removes the records that `chosen` selects in one transaction. Refuses if a legal hold is in force or the version of
 /// one of them is not an expected one. `all_of` is the kind for the letter, if all its records go.
 async fn removal(
     app: &App,
     operation: &'static str,
     ctx: &Ctx,
     all_of: Option<&'static Kind>,
-    choose: &(dyn Fn(&RecordRow) -> bool + Sync),
+    chosen: &(dyn Fn() -> Query + Sync),
     expected: &Expected,
 ) -> Result<usize, AppError> {
-    let reads = || [record_all(ctx.subject), record_register(ctx.subject)];
+    let reads = || [chosen(), record_register(ctx.subject), contact(ctx.subject)];
     let frame = Frame::act(operation, ctx).unheld().alone();
-    frame::command(app, frame, reads, move |work, standing, [rows, register]| async move {
-        let rows = RecordRow::from_rows(&rows);
-        let gone: Vec<&RecordRow> = rows.iter().filter(|row| choose(row)).collect();
+    frame::command(app, frame, reads, move |work, standing, [rows, register, contact]| async move {
+        let gone = RecordRow::from_rows(&rows);
         if gone.iter().any(|row| !expected.permits(Some(row.event.sequence))) {
             return Err(AppError::PreconditionFailed);
         }
         let removed = remove_rows(&work, &standing, &gone, &register).await?;
         note_removed(app, ctx, &removed).await?;
         if let Some(kind) = all_of.filter(|_| !removed.is_empty()) {
-            match address_among(&standing.keys, &rows) {
-                Some(to) => {
+            match address_of(&standing.keys, &contact) {
+                Ok(to) => {
                     work.post(&Letter::records_removed(&to, kind.title(), removed.len(), ctx.now()))?;
                 }
                 // A damaged contact must not keep anybody from removing the records.
-                None => tracing::error!("a removal can't be told: the contact does not open"),
+                Err(error) => tracing::error!(%error, "a removal can't be told: the contact does not open"),
             }
         }
         Ok(removed.len())
@@ -257,7 +231,7 @@ async fn removal(
 pub(crate) async fn remove_rows(
     work: &Work<'_>,
     standing: &Standing,
-    gone: &[&RecordRow],
+    gone: &[RecordRow],
     register: &[Row],
 ) -> Result<Vec<RecordId>, AppError> {
     let (ctx, tx) = (work.ctx, &work.tx);
@@ -296,12 +270,6 @@ pub(crate) async fn note_removed(app: &App, ctx: &Ctx, records: &[RecordId]) -> 
     }
     let entry = Entry::Removed { subject: ctx.subject, records: records.to_vec(), at: ctx.now() };
     Ok(app.ledger.append(entry).await?)
-}
-
-/// A person's address, from the contact among their records; `None` if the contact does not open.
-fn address_among(keys: &SubjectKeys, records: &[RecordRow]) -> Option<String> {
-    let contact = records.iter().find(|row| row.entry.kind == CONTACT.name())?;
-    Contact::from_body(&opened::open(keys, contact).ok()?.body).map(|contact| contact.email)
 }
 
 /// Decides on each submission, and queues what follows from it.

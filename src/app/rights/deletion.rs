@@ -18,14 +18,17 @@ use projections::{
     log::audit::stream_newest,
     operation::job::{job_add, job_drop},
     page::{Page, TimedPlace},
-    records::record::{RecordRow, record_ages, record_all},
+    records::{
+        list::{record_filed, record_kinds},
+        record::{RecordRow, record_ages},
+    },
     rights::{
         deletion::{DeletionRow, deletion_by_token, deletion_get, deletion_list},
         erasure::subject_erased,
     },
 };
 use serde::{Deserialize, Serialize};
-use vault::{Place, Sealed, SubjectKeys, record_register};
+use vault::{IndexKey, Place, Sealed, SubjectKeys, record_register};
 
 use crate::{
     app::{
@@ -36,7 +39,7 @@ use crate::{
         log::access,
         operation::job::Next,
         reason::hold_reason,
-        records::{opened::open, record},
+        records::{filed::Filed, opened::open, record},
         rights::erasure,
     },
     data::{ledger::Entry, random::random_text},
@@ -102,24 +105,27 @@ fn filter_of(scope: Scope, filter: Filter) -> Result<Filter, AppError> {
     }
 }
 
-/// Whether a request asks to delete a record. Records that signing in needs go only with the whole account.
-fn matches(keys: &SubjectKeys, scope: Scope, filter: &Filter, row: &RecordRow) -> Result<bool, AppError> {
-    if scope == Scope::Full {
-        return Ok(true);
+/// The statement that finds the records which a request may ask to delete.
+fn candidates(ctx: &Ctx, index: &IndexKey, filter: &Filter) -> Query {
+    match Filed::of(index, filter, ctx.now()) {
+        Filed::Kinds(kinds) => record_kinds(ctx.subject, kinds),
+        Filed::Buckets(buckets) => record_filed(ctx.subject, buckets),
     }
-    let Some(kind) = kind(&row.entry.kind).filter(|kind| kind.open_to_clients()) else { return Ok(false) };
-    Ok(filter.may_match(kind) && filter.matches(kind, &open(keys, row)?.body))
 }
 
-/// The records that a request asks to delete.
-fn meant<'r>(
-    keys: &SubjectKeys,
-    scope: Scope,
-    filter: &Filter,
-    records: &'r [RecordRow],
-) -> Result<Vec<&'r RecordRow>, AppError> {
-    let judged = records.iter().map(|row| Ok(matches(keys, scope, filter, row)?.then_some(row)));
-    Ok(judged.collect::<Result<Vec<_>, AppError>>()?.into_iter().flatten().collect())
+/// Those of the found records that a request asks to delete. Records that signing in needs go only with the whole
+/// account.
+fn meant(keys: &SubjectKeys, filter: &Filter, found: &[Row]) -> Result<Vec<RecordRow>, AppError> {
+    let mut meant = Vec::new();
+    for row in RecordRow::from_rows(found) {
+        let kind = kind(&row.entry.kind).filter(|kind| kind.open_to_clients());
+        if let Some(kind) = kind
+            && filter.matches(kind, &open(keys, &row)?.body)
+        {
+            meant.push(row);
+        }
+    }
+    Ok(meant)
 }
 
 /// Whether the newest event of a person's requests is a request that can still be confirmed.
@@ -149,7 +155,8 @@ pub async fn request(
     }
     limit::count_letter(app, ctx).await?;
     let (id, is_full) = (&ctx.subject.to_string(), scope == Scope::Full);
-    let records = || if is_full { record_ages(ctx.subject) } else { record_all(ctx.subject) };
+    let index = &frame::index_key(app, ctx).await?;
+    let records = || if is_full { record_ages(ctx.subject) } else { candidates(ctx, index, &wish.filter) };
     let stream = || stream_newest(ctx.subject, Deletion::TYPE, id);
     let reads = || [stream(), records(), contact(ctx.subject), switches_get(ctx.subject)];
     let asked = frame::command_once(app, frame, claim, reads, move |work, standing, rows| async move {
@@ -157,10 +164,7 @@ pub async fn request(
         let keys = &standing.keys;
         let goes = match scope {
             Scope::Full => erasure::counts_of(&records),
-            Scope::Partial | Scope::SessionsOnly => {
-                let records = RecordRow::from_rows(&records);
-                erasure::count(meant(keys, scope, &wish.filter, &records)?)
-            }
+            Scope::Partial | Scope::SessionsOnly => erasure::count(&meant(keys, &wish.filter, &records)?),
         };
         if goes.is_empty() {
             return Err(AppError::parameter("filters", "match no record of yours"));
@@ -380,28 +384,28 @@ pub(crate) async fn pause(
 async fn run(app: &App, ctx: &Ctx, row: &DeletionRow) -> Result<Next, AppError> {
     let id = &ctx.subject.to_string();
     let stream = || stream_newest(ctx.subject, Deletion::TYPE, id);
-    let reads = || [stream(), record_all(ctx.subject), record_register(ctx.subject), contact(ctx.subject)];
+    let reads = || [stream(), record_register(ctx.subject), contact(ctx.subject)];
     let frame = Frame::act("deletion_run", ctx).unheld().alone();
-    let work =
-        frame::command(app, frame, reads, move |work, standing, [stream, records, register, contact]| async move {
-            if let Some(until) = standing.suspended_until() {
-                return Err(AppError::suspended(until, ctx.now()));
-            }
-            let keys = &standing.keys;
-            let wish = unseal(keys, row)?;
-            let records = RecordRow::from_rows(&records);
-            let goes = meant(keys, row.scope, &wish.filter, &records)?;
-            let counts = erasure::count(goes.iter().copied());
-            let removed = record::remove_rows(&work, &standing, &goes, &register).await?;
-            let command =
-                DeletionCommand::Execute { deletion: row.deletion, removed: removed.len() as u64, now: ctx.now() };
-            work.command::<Deletion>(id, &stream, command).await?;
-            record::note_removed(app, ctx, &removed).await?;
-            crash_point("deletion: in the ledger");
-            let certificate = erasure::certificate(app, ctx, row.deletion, row.scope, &counts)?;
-            let to = letter::address_of(keys, &contact)?;
-            work.post(&Letter::records_deleted(&to, removed.len(), &certificate))
-        });
+    let work = frame::command(app, frame, reads, move |work, standing, [stream, register, contact]| async move {
+        if let Some(until) = standing.suspended_until() {
+            return Err(AppError::suspended(until, ctx.now()));
+        }
+        let keys = &standing.keys;
+        let wish = unseal(keys, row)?;
+        // Only the unsealed filter says where to look.
+        let [found] = work.tx.flight([candidates(ctx, keys.index(), &wish.filter)]).await?;
+        let goes = meant(keys, &wish.filter, &found)?;
+        let counts = erasure::count(&goes);
+        let removed = record::remove_rows(&work, &standing, &goes, &register).await?;
+        let command =
+            DeletionCommand::Execute { deletion: row.deletion, removed: removed.len() as u64, now: ctx.now() };
+        work.command::<Deletion>(id, &stream, command).await?;
+        record::note_removed(app, ctx, &removed).await?;
+        crash_point("deletion: in the ledger");
+        let certificate = erasure::certificate(app, ctx, row.deletion, row.scope, &counts)?;
+        let to = letter::address_of(keys, &contact)?;
+        work.post(&Letter::records_deleted(&to, removed.len(), &certificate))
+    });
     let outcome = work.await;
     crash_point("deletion: committed");
     match outcome {

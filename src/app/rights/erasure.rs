@@ -218,7 +218,7 @@ fn stays(scope: Scope) -> &'static [&'static str] {
 }
 
 /// How many of these records each kind has, in the order of the kinds; kinds without a record are left out.
-pub(crate) fn count<'r>(records: impl IntoIterator<Item = &'r RecordRow>) -> Vec<(&'static str, usize)> {
+pub(crate) fn count(records: &[RecordRow]) -> Vec<(&'static str, usize)> {
     let mut counts: Vec<(&'static str, usize)> = KINDS.iter().map(|kind| (kind.name(), 0)).collect();
     for row in records {
         if let Some((_, count)) = counts.iter_mut().find(|(name, _)| *name == row.entry.kind) {

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike, Days, Utc};
+use chrono::{DateTime, Utc};
 use context::{Ctx, ExportId, RecordId};
 use db::{FromRow, Query, Row};
 use domain::{
-    Kind,
-    filter::{self, Filter},
-    kinds::{KINDS, kind},
+    filter::Filter,
+    kinds::kind,
     rights::{
         deletion::Scope,
         export::{Export, ExportCommand, ExportFormat, ExportSpec, ExportState},
@@ -21,7 +20,9 @@ use projections::{
     operation::job::{job_add, job_drop},
     page::{Page, TimedPlace},
     records::record::RecordRow,
-    rights::export::{ExportRow, IdsRow, export_get, export_ids, export_list, export_open, export_records},
+    rights::export::{
+        ExportRow, IdsRow, export_get, export_ids, export_ids_filed, export_list, export_open, export_records,
+    },
 };
 use serde::{Deserialize, Serialize};
 use vault::{IndexKey, Place, Sealed, SubjectKeys};
@@ -30,7 +31,7 @@ use crate::app::{
     App, AppError,
     frame::{self, Frame, IdempotentRequest, Once, Standing, Work},
     log::access,
-    records::{opened::open, record::BUCKET_YEARS},
+    records::{filed::Filed, opened::open},
 };
 
 /// The kind of job that writes export files.
@@ -68,22 +69,12 @@ pub(crate) fn unseal(keys: &SubjectKeys, row: &ExportRow) -> Result<Filter, AppE
 /// found record must still be compared with the filter.
 pub(crate) fn candidates(ctx: &Ctx, index: &IndexKey, filter: &Filter) -> Query {
     if filter.is_empty() {
-        return export_ids(ctx.subject, None, None);
+        return export_ids(ctx.subject, None);
     }
-    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| filter.may_match(kind)).copied().collect();
-    // A submitted day lies at most one day in the future.
-    let last = filter.to.or_else(|| ctx.now().date_naive().checked_add_days(Days::new(2)));
-    let range = filter.from.zip(last).filter(|(from, to)| to.year() - from.year() < BUCKET_YEARS);
-    let buckets = range.map(|(first, last)| {
-        let days = filter::Days { first, last, zone: filter.zone() };
-        let quarters: Vec<String> = days.quarters().map(|quarter| quarter.to_string()).collect();
-        let of = |kind: &&Kind| {
-            let name = kind.name();
-            quarters.iter().map(|quarter| index.bucket(name, quarter).to_vec()).collect::<Vec<_>>()
-        };
-        kinds.iter().flat_map(of).collect()
-    });
-    export_ids(ctx.subject, Some(kinds.iter().map(|kind| kind.name().to_owned()).collect()), buckets)
+    match Filed::of(index, filter, ctx.now()) {
+        Filed::Kinds(kinds) => export_ids(ctx.subject, Some(kinds)),
+        Filed::Buckets(buckets) => export_ids_filed(ctx.subject, buckets),
+    }
 }
 
 /// Reads a row of [`candidates`].

@@ -12,7 +12,7 @@ use context::{Ctx, SubjectId};
 use db::FromRow;
 use domain::{
     Kind,
-    kinds::{KINDS, kind},
+    kinds::KINDS,
     rights::retention::{Retention, RetentionCommand, RetentionEvent, Waits},
 };
 use event_log::{Event, cqrs_es::Aggregate};
@@ -20,7 +20,10 @@ use projections::{
     identity::account::{SwitchesRow, switches_get},
     log::audit::stream_newest,
     operation::job::job_plan_retention,
-    records::record::{RecordRow, record_all},
+    records::{
+        list::{Expiry, ExpiryRow, record_expired, record_expiry},
+        record::RecordRow,
+    },
     rights::retention::{RetentionRow, days_of, limit, retention_list, stream_id},
 };
 use vault::{SubjectKeys, record_register};
@@ -65,27 +68,34 @@ enum Setting {
     NeedsLetter,
 }
 
-/// Whether a record has outlived its time. Records that signing in needs never do. A shorter rule that waits does not
-/// count yet. Rules that were set before shorter rules had to wait remove nothing until they are older than the grace.
-fn is_expired(app: &App, row: &RecordRow, own: &[RetentionRow], now: DateTime<Utc>) -> bool {
-    let Some(kind) = kind(&row.entry.kind).filter(|kind| kind.open_to_clients()) else { return false };
+/// By which time a record of each kind must have been changed last, so as not to have outlived its time. Kinds whose
+/// records never do are left out: those that signing in needs, and those that are kept as long as the account. A shorter
+/// rule that waits does not count yet. Rules that were set before shorter rules had to wait remove nothing until they
+/// are older than the grace.
+fn expiries(app: &App, own: &[RetentionRow], now: DateTime<Utc>) -> Vec<Expiry> {
     let young = |rule: &RetentionRow| rule.waits.is_none() && rule.changed_at > now - app.grace;
-    let fresh = own.iter().any(|rule| rule.kind == kind.name() && young(rule));
-    !fresh && days_of(kind, own, now).is_some_and(|days| row.event.recorded_at < limit(now, days))
+    let kinds = KINDS.iter().filter(|kind| kind.open_to_clients());
+    let settled = kinds.filter(|kind| !own.iter().any(|rule| rule.kind == kind.name() && young(rule)));
+    settled
+        .filter_map(|kind| Some(Expiry { kind: kind.name(), before: limit(now, days_of(kind, own, now)?) }))
+        .collect()
 }
 
 /// The rule of each kind, and what it will remove next.
 pub async fn get(app: &App, ctx: &Ctx) -> Result<(Vec<Rule>, Arc<SubjectKeys>), AppError> {
-    let reads = || [switches_get(ctx.subject), retention_list(ctx.subject), record_all(ctx.subject)];
+    let reads = || [switches_get(ctx.subject), retention_list(ctx.subject)];
     let frame = Frame::right("retention_get", ctx).shared();
-    let (standing, [switches, own, records]) = frame::query(app, frame, reads).await?;
-    let own = RetentionRow::from_rows(&own);
-    let records = RecordRow::from_rows(&records);
-    let mut rules: Vec<Rule> = KINDS.iter().map(|kind| rule_of(app, kind, &own, &records, ctx.now())).collect();
-    if SwitchesRow::of(&switches).keeps(ctx.now()) {
-        rules.iter_mut().for_each(|rule| rule.due = 0);
-    }
-    Ok((rules, standing.keys))
+    frame::command(app, frame, reads, move |work, standing, [switches, own]| async move {
+        let own = RetentionRow::from_rows(&own);
+        let [rows] = work.tx.flight([record_expiry(ctx.subject, &expiries(app, &own, ctx.now()))]).await?;
+        let records = ExpiryRow::from_rows(&rows);
+        let mut rules: Vec<Rule> = KINDS.iter().map(|kind| rule_of(app, kind, &own, &records, ctx.now())).collect();
+        if SwitchesRow::of(&switches).keeps(ctx.now()) {
+            rules.iter_mut().for_each(|rule| rule.due = 0);
+        }
+        Ok((rules, standing.keys))
+    })
+    .await
 }
 
 /// Sets a person's own rule for a kind; `None` takes it back. A shorter rule waits for the grace, and a letter tells
@@ -152,15 +162,15 @@ pub(crate) async fn sweep(app: &App) -> Result<Next, AppError> {
 /// Removes a person's expired records.
 pub async fn run(app: &App, subject: SubjectId) -> Result<Next, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
-    let reads = || [switches_get(subject), retention_list(subject), record_all(subject), record_register(subject)];
+    let reads = || [switches_get(subject), retention_list(subject)];
     let frame = Frame::act("retention_run", ctx).alone();
-    match frame::command(app, frame, reads, move |work, standing, [switches, own, records, register]| async move {
+    match frame::command(app, frame, reads, move |work, standing, [switches, own]| async move {
         if SwitchesRow::of(&switches).keeps(ctx.now()) || standing.suspended_until().is_some() {
             return Ok(());
         }
-        let own = RetentionRow::from_rows(&own);
-        let records = RecordRow::from_rows(&records);
-        let gone: Vec<&RecordRow> = records.iter().filter(|row| is_expired(app, row, &own, ctx.now())).collect();
+        let expiries = expiries(app, &RetentionRow::from_rows(&own), ctx.now());
+        let [gone, register] = work.tx.flight([record_expired(subject, &expiries), record_register(subject)]).await?;
+        let gone = RecordRow::from_rows(&gone);
         let removed = record::remove_rows(&work, &standing, &gone, &register).await?;
         record::note_removed(app, ctx, &removed).await
     })
@@ -172,10 +182,10 @@ pub async fn run(app: &App, subject: SubjectId) -> Result<Next, AppError> {
     }
 }
 
-fn rule_of(app: &App, kind: &'static Kind, own: &[RetentionRow], records: &[RecordRow], now: DateTime<Utc>) -> Rule {
-    let (due, living): (Vec<_>, Vec<_>) =
-        records.iter().filter(|row| row.entry.kind == kind.name()).partition(|row| is_expired(app, row, own, now));
-    let oldest = living.iter().map(|row| row.event.recorded_at).min();
+fn rule_of(app: &App, kind: &'static Kind, own: &[RetentionRow], records: &[ExpiryRow], now: DateTime<Utc>) -> Rule {
+    let records = records.iter().find(|row| row.kind == kind.name());
+    let due = records.map_or(0, |row| usize::try_from(row.due).unwrap_or_default());
+    let oldest = records.and_then(|row| row.unchanged_since);
     let mine = own.iter().find(|row| row.kind == kind.name());
     let days = days_of(kind, own, now).filter(|_| kind.open_to_clients());
     Rule {
@@ -183,7 +193,7 @@ fn rule_of(app: &App, kind: &'static Kind, own: &[RetentionRow], records: &[Reco
         days,
         own: mine.is_some_and(|row| row.in_force(now).is_some()),
         waiting: mine.and_then(|row| waiting(kind, row, now)),
-        due: due.len(),
+        due,
         next_at: expires_at(app, kind, own, oldest, now),
     }
 }

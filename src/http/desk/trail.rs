@@ -11,7 +11,7 @@ use poem_openapi::{
     param::Query,
     payload::{Json, PlainText},
 };
-use projections::desk::compliance::TrailFilter;
+use projections::desk::trail::TrailFilter;
 use serde_json::Value;
 use uuid::Uuid;
 

@@ -31,6 +31,7 @@ use crate::{
         frame::Once,
         log::access,
         records::{
+            list::{self, Records},
             opened::OpenRecord,
             record::{self, Batch, Change, Submission},
         },
@@ -338,8 +339,8 @@ impl RecordApi {
             return Err(AppError::parameter(named, "asks for days, and records of this kind have none").into());
         }
         let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
-        let (records, keys) = record::list(&app, caller.ctx(), "record_list", kind, range).await?;
-        let (records, next) = page.choose(records, |record| record.place(kind));
+        let Records { records, next, keys } =
+            list::of_kind(&app, caller.ctx(), "record_list", kind, range, &page).await?;
         access::note_read(&app, caller.ctx(), keys, kind.name(), records.len(), asked).await?;
         let records = records.into_iter().map(|record| RecordAnswer::of(kind, record)).collect();
         Ok(Json(RecordsAnswer { records, next_cursor: next.map(cursor::make) }))

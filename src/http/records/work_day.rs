@@ -19,6 +19,7 @@ use crate::{
         frame::{IdempotentRequest, Once},
         log::access,
         records::{
+            list::{self, Records},
             opened::OpenRecord,
             record::{self, Batch, Change, Expected, Submission, Submitted},
         },
@@ -324,9 +325,9 @@ impl WorkDayApi {
         let page = cursor::page(&cursor, &limit, 100)?;
         let (range, asked) = days(from.0, to.0)?;
         let range = range.map(|(first, last)| Days { first, last, zone: caller.zone() });
-        let (records, keys) = record::list(&app, caller.ctx(), "work_day_list", WORK_DAY, range).await?;
+        let Records { records, next, keys } =
+            list::of_kind(&app, caller.ctx(), "work_day_list", WORK_DAY, range, &page).await?;
         let days = records.iter().map(WorkDayAnswer::of).collect::<Result<Vec<_>, _>>()?;
-        let (days, next) = page.choose(days, |day| day.date);
         access::note_read(&app, caller.ctx(), keys, WORK_DAY.name(), days.len(), asked).await?;
         Ok(Json(WorkDaysAnswer { events: days, next_cursor: next.map(cursor::make) }))
     }
