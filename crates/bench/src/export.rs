@@ -1,27 +1,12 @@
 //! Exports: the time from the request to the completed file over HTTP for a thousand records, and the memory that the
 //! server takes while it writes a file of very many records.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
-use context::{Clock, Ctx, Personal};
-use domain::{kinds::WORDBOOK_ENTRY, rights::consent::Purpose};
-use lethe::{
-    app::{
-        App,
-        records::record::{self, Batch, Submission},
-        rights::consent,
-    },
-    auth::Tokens,
-    data::home::Folder,
-    server::{self, Settings},
-};
 use tokio::net::TcpStream;
-use vault::Vault;
 
-use crate::{load::answer_to, outcome::BenchResult, stage::Stage};
+use crate::{filler::Filler, load::answer_to, outcome::BenchResult, stage::Stage};
 
-/// How many records are submitted in one transaction.
-const BATCH: usize = 1000;
 /// How many records the timed export has.
 const TIMED: usize = 1000;
 const FORMATS: [&str; 2] = ["json", "csv"];
@@ -29,7 +14,7 @@ const FORMATS: [&str; 2] = ["json", "csv"];
 pub async fn run(rounds: usize, many: usize) -> BenchResult<()> {
     let stage = Stage::set(2, 8).await?;
     let filler = Filler::open(&stage).await?;
-    filler.fill(&stage.tokens[0], TIMED).await?;
+    filler.words(&stage.tokens[0], TIMED).await?;
     let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).await?;
     println!("An export of {TIMED} records, from the request to the completed file, over HTTP\n");
     println!("| format | median ms | slowest ms | file KiB |");
@@ -47,7 +32,7 @@ pub async fn run(rounds: usize, many: usize) -> BenchResult<()> {
     if many == 0 {
         return Ok(());
     }
-    filler.fill(&stage.tokens[1], many).await?;
+    filler.words(&stage.tokens[1], many).await?;
     println!("\nAn export of {many} records\n");
     println!("| format | s | file MiB | resident before, MiB | most resident, MiB |");
     println!("|---|---:|---:|---:|---:|");
@@ -94,44 +79,4 @@ async fn export(
 fn field<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = answer.split_once(&format!("\"{name}\":"))?;
     Some(rest.split([',', '}']).next()?.trim_matches('"'))
-}
-
-/// Submits words directly to the server's database, without the server.
-struct Filler {
-    app: Arc<App>,
-    tokens: Tokens,
-}
-
-impl Filler {
-    async fn open(stage: &Stage) -> BenchResult<Self> {
-        let folder = Folder::open(stage.scratch())?;
-        let vault = Arc::new(Vault::new(folder.present_ring(None)?));
-        let settings = Settings::new(folder, Clock::system());
-        let app = server::open(&settings, &stage.database, vault.clone(), &stage.passwords).await?;
-        Ok(Self { app, tokens: Tokens::new(vault, None) })
-    }
-
-    async fn fill(&self, token: &str, count: usize) -> BenchResult<()> {
-        let claims = self.tokens.verify(token, self.app.clock.now()).ok_or("a token of ours")?;
-        let ctx = Ctx::system(self.app.clock.clone()).for_subject(claims.subject, Some(claims.session));
-        consent::decide(&self.app, &ctx, Purpose::Wordbook, true, None).await?;
-        let today = ctx.now().date_naive();
-        for first in (0..count).step_by(BATCH) {
-            let submission = |number: usize| {
-                let mut body = WORDBOOK_ENTRY.example().into_inner();
-                body["word_id"] = format!("word-{number}").into();
-                Submission { body: Personal::new(body), expected: None, within: None }
-            };
-            let submissions: Vec<_> = (first..count.min(first + BATCH)).map(submission).collect();
-            let batch = Batch {
-                operation: "record_submit",
-                kind: WORDBOOK_ENTRY,
-                submissions: &submissions,
-                today,
-                faults: Vec::new(),
-            };
-            record::submit(&self.app, &ctx, &batch, None).await?;
-        }
-        Ok(())
-    }
 }

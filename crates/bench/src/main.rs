@@ -5,15 +5,20 @@
 mod daily;
 mod erasure;
 mod export;
+mod filler;
+mod growth;
 mod load;
 mod outcome;
 mod peers;
 mod pgbench;
+mod plot;
 mod release;
 mod restore;
 mod stage;
 mod tree;
 mod verify;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -66,6 +71,18 @@ enum What {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
+    /// What requests cost while the log grows to each of these sizes
+    Growth {
+        /// Events of the log at which to measure
+        #[arg(long, value_delimiter = ',', default_values_t = [10_000, 1_000_000, 10_000_000])]
+        events: Vec<u64>,
+        /// Seconds of each measurement of submissions
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Where to write the plot (SVG)
+        #[arg(long)]
+        plot: Option<PathBuf>,
+    },
     /// The verification of a log, against hashing the same bytes
     Verify {
         /// How many events
@@ -101,6 +118,7 @@ async fn main() -> BenchResult<()> {
         What::Export { rounds, records } => export::run(rounds, records).await,
         What::Erasure { people, events } => erasure::run(people, events).await,
         What::Tree { seconds, rounds } => tree::run(seconds, rounds).await,
+        What::Growth { events, seconds, plot } => growth::run(&events, seconds, plot.as_deref()).await,
         What::Verify { events, rounds } => verify::run(events, rounds).await,
         What::Restore { events } => restore::run(events).await,
         What::Release { people, days } => release::run(people, days).await,
