@@ -1,11 +1,11 @@
-//! Rebuilding the read models about people: making them equal to the log and the register, person by person.
+//! Rebuilding the read models about people: making them equal to the log and the register, a few people at a time.
 //!
-//! A person's rows are removed, and the person's events are projected again by the same code that projects them when they are
-//! written, in one transaction. The rows before and after are compared, so that a rebuild says what it repaired. Sealed values stay
-//! sealed, and no key is used. The transaction runs under a ticket of role `job` for that one person, as `lethe_api`, so that the
-//! policies for a person's own rows hold here too: a login that reaches everybody's rows at once would be a second way to them that is
-//! always open. The person's lock is taken alone, so the person's own commands wait for that transaction. Everything that writes these
-//! rows takes the lock, so nothing newer can be overwritten. Everybody else is served meanwhile.
+//! The people's rows are removed, and their events are projected again by the same code that projects them when they are written, in
+//! one transaction. The rows before and after are compared, so that a rebuild says what it repaired. Sealed values stay sealed, and no
+//! key is used. The transaction runs under a ticket of role `job` for exactly these people, as `lethe_api`, so that the policies for a
+//! person's own rows hold here too: a login that reaches everybody's rows at once would be a second way to them that is always open.
+//! The people's locks are taken alone, so their own commands wait for that transaction. Everything that writes these rows takes the
+//! lock, so nothing newer can be overwritten. Everybody else is served meanwhile.
 //!
 //! The log says which people there are to visit, and the system may read that. Erased people are visited too, because rows of theirs,
 //! if there were any, must be removed.
@@ -21,13 +21,13 @@ use uuid::Uuid;
 pub struct Rebuild {
     /// The name that `lethe projections rebuild` takes.
     pub name: &'static str,
-    /// Selects the events of a person from which the rows follow, as [`Turn`]s. None of an erased person.
-    pub events: fn(SubjectId) -> Query,
+    /// Selects the events of people from which the rows follow, as [`Turn`]s. None of an erased person.
+    pub events: fn(&[SubjectId]) -> Query,
     /// What projects them. Their statements write nothing that is there already.
     pub projections: &'static [&'static dyn Inline],
-    /// Selects a person's rows, as `ModelRow`s.
+    /// Selects people's rows, as `ModelRow`s.
     pub rows: &'static str,
-    /// Removes a person's rows.
+    /// Removes people's rows.
     pub clear: &'static str,
 }
 
@@ -40,7 +40,7 @@ pub struct Turn {
     event: Event,
 }
 
-/// A row of any read model: its key within the person's rows, and all of it.
+/// A row of any read model: its key, and all of it.
 #[derive(FromRow)]
 struct ModelRow {
     key: String,
@@ -58,48 +58,53 @@ pub struct Repaired {
     pub removed: i64,
 }
 
+/// The ids of people, as a statement takes them.
+pub(crate) fn ids(subjects: &[SubjectId]) -> Vec<Uuid> {
+    subjects.iter().map(|subject| subject.0).collect()
+}
+
 impl Rebuild {
-    /// The statements that read what a rebuild of a person begins with: the rows as they are, and the person's events. An erased
-    /// person has no events here.
-    pub fn reads(&self, subject: SubjectId) -> [Query; 2] {
-        [Query::new(self.rows).bind(subject.0), (self.events)(subject)]
+    /// The statements that read what a rebuild of people begins with: the rows as they are, and the people's events. An erased person
+    /// has no events here.
+    pub fn reads(&self, subjects: &[SubjectId]) -> [Query; 2] {
+        [Query::new(self.rows).bind(ids(subjects)), (self.events)(subjects)]
     }
 
     /// The statements that make the rows anew, and the last of which reads them.
-    pub fn statements(&self, subject: SubjectId, events: &[Row], tx: &Tx) -> Vec<Query> {
+    pub fn statements(&self, subjects: &[SubjectId], events: &[Row], tx: &Tx) -> Vec<Query> {
         let turns = Turn::from_rows(events);
-        let mut statements = vec![Query::new(self.clear).bind(subject.0)];
+        let mut statements = vec![Query::new(self.clear).bind(ids(subjects))];
         for turn in turns.chunk_by(|one, next| one.turn == next.turn) {
             let events: Vec<Event> = turn.iter().map(|turn| turn.event.clone()).collect();
             self.projections.iter().for_each(|projection| projection.project(&events, tx));
         }
         statements.extend(tx.take_queue());
-        statements.push(Query::new(self.rows).bind(subject.0));
+        statements.push(Query::new(self.rows).bind(ids(subjects)));
         statements
     }
 }
 
-/// All events of a person's streams of these types, in turns: the first of each stream, then the second of each, and so on. Of an
+/// All events of people's streams of these types, in turns: the first of each stream, then the second of each, and so on. Of an
 /// account's stream only the registration, because nothing else of it leaves a row. `OFFSET 0` keeps the planner from reading all of
-/// the person's events.
-pub fn rebuild_events(subject: SubjectId, types: &'static [&'static str]) -> Query {
+/// a person's events.
+pub fn rebuild_events(subjects: &[SubjectId], types: &'static [&'static str]) -> Query {
     Query::new(sql!(
         "-- rebuild_events
         SELECT ",
         Turn::COLUMNS,
-        " FROM unnest($2::text[]) AS wanted (stream_type)
+        " FROM unnest($1::uuid[]) AS person (id) CROSS JOIN unnest($2::text[]) AS wanted (stream_type)
         CROSS JOIN LATERAL (SELECT sequence AS turn, e.* FROM log.events e
-                            WHERE subject_id = $1 AND aggregate_type = stream_type OFFSET 0) turns
-        WHERE EXISTS (SELECT FROM vault.subjects WHERE subject_id = $1)
+                            WHERE subject_id = person.id AND aggregate_type = stream_type OFFSET 0) turns
+        WHERE EXISTS (SELECT FROM vault.subjects s WHERE s.subject_id = person.id)
           AND (aggregate_type <> 'account' OR event_type = 'account.registered')
         ORDER BY turn, aggregate_type, aggregate_id"
     ))
-    .bind(subject.0)
+    .bind(ids(subjects))
     .bind(types)
 }
 
 impl Repaired {
-    /// Compares a person's rows before and after.
+    /// Compares people's rows before and after.
     pub fn between(before: &[Row], after: &[Row]) -> Self {
         let of = |rows: &[Row]| -> BTreeMap<String, String> {
             rows.iter().map(ModelRow::from_row).map(|ModelRow { key, row }| (key, row)).collect()
@@ -126,10 +131,22 @@ impl std::ops::AddAssign for Repaired {
     }
 }
 
+/// A person whom the log knows.
+#[derive(FromRow)]
+pub struct PersonRow {
+    #[row(sql = "subject_id", with = SubjectId)]
+    pub subject: SubjectId,
+    /// How many events of theirs the log has, up to [`COUNTED`].
+    pub events: i64,
+}
+
+/// So many events of a person are counted at most.
+pub const COUNTED: i64 = 2000;
+
 /// The next people after `after` that the log knows, in the order of their ids. The query steps from one person to the
 /// next by the primary key, so that it does not read all their events.
 pub fn subject_page(after: SubjectId, limit: i64) -> Query {
-    Query::new(
+    Query::new(sql!(
         "-- subject_page
         WITH RECURSIVE page (subject_id, place) AS (
             (SELECT subject_id, 1::bigint FROM log.events WHERE subject_id > $1 ORDER BY subject_id LIMIT 1)
@@ -137,13 +154,14 @@ pub fn subject_page(after: SubjectId, limit: i64) -> Query {
             SELECT (SELECT e.subject_id FROM log.events e WHERE e.subject_id > page.subject_id ORDER BY e.subject_id LIMIT 1),
                    page.place + 1
             FROM page WHERE page.subject_id IS NOT NULL AND page.place < $2)
-        SELECT subject_id FROM page WHERE subject_id IS NOT NULL ORDER BY place",
-    )
+        SELECT ",
+        PersonRow::COLUMNS,
+        " FROM (SELECT p.subject_id, p.place,
+                     (SELECT count(*) FROM (SELECT FROM log.events e WHERE e.subject_id = p.subject_id LIMIT $3) counted) AS events
+              FROM page p WHERE p.subject_id IS NOT NULL) people
+        ORDER BY place"
+    ))
     .bind(after.0)
     .bind(limit)
-}
-
-/// Reads a row of [`subject_page`].
-pub fn subject_of(row: &Row) -> SubjectId {
-    SubjectId(row.get::<_, Uuid>("subject_id"))
+    .bind(COUNTED)
 }

@@ -292,17 +292,19 @@ async fn statements_about_a_person_visit_what_they_need_and_no_more() {
         if name == "records" { &[("log.events", 2 * RECORDS), ("vault.records", RECORDS)] } else { &[] }
     };
     let events = |rebuild: &Rebuild| match rebuild.name {
-        "records" => ("uuid", SUBJECT.to_owned()),
+        "records" => ("uuid[]", format!("ARRAY[{SUBJECT}::uuid]")),
         _ => (
-            "uuid, text[]",
-            format!("{SUBJECT}, ARRAY['consent', 'account', 'restriction', 'hold', 'deletion', 'retention']"),
+            "uuid[], text[]",
+            format!(
+                "ARRAY[{SUBJECT}::uuid], ARRAY['consent', 'account', 'restriction', 'hold', 'deletion', 'retention']"
+            ),
         ),
     };
     let rebuilds: Vec<Case> = REBUILDS
         .iter()
         .map(|rebuild| {
             let (types, values) = events(rebuild);
-            case((rebuild.events)(busy), types, values, visits(rebuild.name))
+            case((rebuild.events)(&[busy]), types, values, visits(rebuild.name))
         })
         .collect();
     assert!(rebuilds.len() >= 5);

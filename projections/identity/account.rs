@@ -19,21 +19,23 @@ pub struct Accounts;
 
 impl Inline for Accounts {
     fn project(&self, events: &[Event], tx: &Tx) {
-        for event in events {
-            if event.event_type == "account.registered" {
-                tx.queue(
-                    Query::new(
-                        "-- account_registered
-                        INSERT INTO read.accounts (subject_id, sequence, registered_at) VALUES ($1, $2, $3)
-                        ON CONFLICT (subject_id) DO NOTHING",
-                    )
-                    .bind(event.subject_id.0)
-                    .bind(event.sequence)
-                    .bind(event.recorded_at),
-                );
-            }
+        let registered: Vec<&Event> = events.iter().filter(|event| event.event_type == "account.registered").collect();
+        if !registered.is_empty() {
+            tx.queue(account_registered(&registered));
         }
     }
+}
+
+fn account_registered(events: &[&Event]) -> Query {
+    Query::new(
+        "-- account_registered
+        INSERT INTO read.accounts (subject_id, sequence, registered_at)
+        SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[])
+        ON CONFLICT (subject_id) DO NOTHING",
+    )
+    .list(events.iter().map(|event| event.subject_id.0).collect())
+    .list(events.iter().map(|event| event.sequence).collect())
+    .list(events.iter().map(|event| event.recorded_at).collect())
 }
 
 /// When the account was registered.
@@ -103,8 +105,8 @@ pub fn role_taken(ctx: &Ctx) -> Query {
 /// Makes a person's row equal to the log, switches included.
 pub const REBUILD: Rebuild = Rebuild {
     name: "accounts",
-    events: |subject| rebuild_events(subject, &[Account::TYPE, Restriction::TYPE, Hold::TYPE, Deletion::TYPE]),
+    events: |subjects| rebuild_events(subjects, &[Account::TYPE, Restriction::TYPE, Hold::TYPE, Deletion::TYPE]),
     projections: &[&Accounts, &Restrictions, &Holds, &Deletions],
-    rows: "-- accounts_rows\nSELECT 'account' AS key, to_json(r)::text AS row FROM read.accounts r WHERE subject_id = $1",
-    clear: "-- accounts_clear\nDELETE FROM read.accounts WHERE subject_id = $1",
+    rows: "-- accounts_rows\nSELECT subject_id::text AS key, to_json(r)::text AS row FROM read.accounts r WHERE subject_id = ANY ($1)",
+    clear: "-- accounts_clear\nDELETE FROM read.accounts WHERE subject_id = ANY ($1)",
 };

@@ -10,7 +10,7 @@ use event_log::{Event, Inline, cqrs_es::Aggregate};
 use uuid::Uuid;
 use vault::RecordEntry;
 
-use crate::rebuild::{Rebuild, Turn};
+use crate::rebuild::{Rebuild, Turn, ids};
 
 /// Writes `read.records`.
 pub struct Records;
@@ -223,33 +223,34 @@ pub fn record_latest(subject: SubjectId, kind: &'static str) -> Query {
     .bind(kind)
 }
 
-/// Makes a person's rows equal to the log and the register.
+/// Makes people's rows equal to the log and the register.
 pub const REBUILD: Rebuild = Rebuild {
     name: "records",
     events: rebuild_records,
     projections: &[&Records],
-    rows: "-- records_rows\nSELECT record_id::text AS key, to_json(r)::text AS row FROM read.records r WHERE subject_id = $1",
-    clear: "-- records_clear\nDELETE FROM read.records WHERE subject_id = $1",
+    rows: "-- records_rows\nSELECT record_id::text AS key, to_json(r)::text AS row FROM read.records r WHERE subject_id = ANY ($1)",
+    clear: "-- records_clear\nDELETE FROM read.records WHERE subject_id = ANY ($1)",
 };
 
 /// The first and the newest event of each record that the register holds: the newest event is the whole state.
-fn rebuild_records(subject: SubjectId) -> Query {
+fn rebuild_records(subjects: &[SubjectId]) -> Query {
     Query::new(sql!(
         "-- rebuild_records
-        WITH named AS MATERIALIZED (SELECT record_id::text AS stream FROM vault.records WHERE subject_id = $1)
+        WITH named AS MATERIALIZED (
+            SELECT subject_id, record_id::text AS stream FROM vault.records WHERE subject_id = ANY ($1))
         SELECT ",
         Turn::COLUMNS,
         " FROM (
             SELECT 1::bigint AS turn, e.* FROM named n
-            CROSS JOIN LATERAL (SELECT * FROM log.events WHERE subject_id = $1 AND aggregate_type = 'record'
+            CROSS JOIN LATERAL (SELECT * FROM log.events WHERE subject_id = n.subject_id AND aggregate_type = 'record'
                                 AND aggregate_id = n.stream ORDER BY sequence LIMIT 1) e
             UNION ALL
             SELECT 2, e.* FROM named n
-            CROSS JOIN LATERAL (SELECT * FROM log.events WHERE subject_id = $1 AND aggregate_type = 'record'
-                                AND aggregate_id = n.stream ORDER BY sequence DESC LIMIT 1) e) turns
+            CROSS JOIN LATERAL (SELECT * FROM log.events WHERE subject_id = n.subject_id AND aggregate_type = 'record'
+                                AND aggregate_id = n.stream AND sequence > 1 ORDER BY sequence DESC LIMIT 1) e) turns
         ORDER BY turn"
     ))
-    .bind(subject.0)
+    .bind(ids(subjects))
 }
 
 /// The records of one kind that a person has.

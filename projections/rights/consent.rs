@@ -21,33 +21,37 @@ pub struct Consents;
 
 impl Inline for Consents {
     fn project(&self, events: &[Event], tx: &Tx) {
-        for event in events.iter().filter(|event| event.aggregate_type == Consent::TYPE) {
-            let Ok(decided) = serde_json::from_str::<ConsentEvent>(&event.payload) else { continue };
-            tx.queue(consent_decided(event, &decided));
+        let mine = events.iter().filter(|event| event.aggregate_type == Consent::TYPE);
+        let decided: Vec<(&Event, ConsentEvent)> =
+            mine.filter_map(|event| Some((event, serde_json::from_str(&event.payload).ok()?))).collect();
+        if !decided.is_empty() {
+            tx.queue(consent_decided(&decided));
         }
     }
 }
 
-fn consent_decided(event: &Event, decided: &ConsentEvent) -> Query {
-    let decision = decided.decision();
+/// Takes over decisions, of which no two are about one purpose of one person.
+fn consent_decided(decided: &[(&Event, ConsentEvent)]) -> Query {
+    let decisions = || decided.iter().map(|(_, decided)| decided.decision());
     Query::new(
         "-- consent_decided
         INSERT INTO read.consents AS c
                (subject_id, purpose, granted, objected, notice_version, notice_hash, sequence, changed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::boolean[], $5::text[], $6::text[], $7::bigint[],
+                             $8::timestamptz[])
         ON CONFLICT (subject_id, purpose) DO UPDATE
         SET granted = excluded.granted, objected = excluded.objected, notice_version = excluded.notice_version,
             notice_hash = excluded.notice_hash, sequence = excluded.sequence, changed_at = excluded.changed_at
         WHERE c.sequence < excluded.sequence",
     )
-    .bind(event.subject_id.0)
-    .bind(Choice::as_str(decision.purpose))
-    .bind(matches!(decided, ConsentEvent::Granted(_)))
-    .bind(matches!(decided, ConsentEvent::Objected(_)))
-    .bind(decision.notice_version.clone())
-    .bind(decision.notice_hash.clone())
-    .bind(event.sequence)
-    .bind(event.recorded_at)
+    .list(decided.iter().map(|(event, _)| event.subject_id.0).collect())
+    .list(decisions().map(|decision| Choice::as_str(decision.purpose)).collect())
+    .list(decided.iter().map(|(_, decided)| matches!(decided, ConsentEvent::Granted(_))).collect())
+    .list(decided.iter().map(|(_, decided)| matches!(decided, ConsentEvent::Objected(_))).collect())
+    .list(decisions().map(|decision| decision.notice_version.clone()).collect())
+    .list(decisions().map(|decision| decision.notice_hash.clone()).collect())
+    .list(decided.iter().map(|(event, _)| event.sequence).collect())
+    .list(decided.iter().map(|(event, _)| event.recorded_at).collect())
 }
 
 /// The id of the stream of a person's decisions on a purpose.
@@ -123,10 +127,10 @@ pub fn consent_history(subject: SubjectId, purpose: Purpose, page: &Page<i64>) -
 /// Makes a person's rows equal to the log.
 pub const REBUILD: Rebuild = Rebuild {
     name: "consents",
-    events: |subject| rebuild_events(subject, &[Consent::TYPE]),
+    events: |subjects| rebuild_events(subjects, &[Consent::TYPE]),
     projections: &[&Consents],
-    rows: "-- consents_rows\nSELECT purpose AS key, to_json(r)::text AS row FROM read.consents r WHERE subject_id = $1",
-    clear: "-- consents_clear\nDELETE FROM read.consents WHERE subject_id = $1",
+    rows: "-- consents_rows\nSELECT concat(subject_id, ' ', purpose) AS key, to_json(r)::text AS row FROM read.consents r WHERE subject_id = ANY ($1)",
+    clear: "-- consents_clear\nDELETE FROM read.consents WHERE subject_id = ANY ($1)",
 };
 
 /// A person's decision with this event id.

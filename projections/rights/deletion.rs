@@ -116,10 +116,10 @@ fn account_graced(event: &Event, deletion_at: Option<DateTime<Utc>>) -> Query {
 /// Makes a person's requests equal to the log. The account's row must be there, because a confirmed request is noted in it.
 pub const REBUILD: Rebuild = Rebuild {
     name: "deletions",
-    events: |subject| rebuild_events(subject, &[Deletion::TYPE]),
+    events: |subjects| rebuild_events(subjects, &[Deletion::TYPE]),
     projections: &[&Deletions],
-    rows: "-- deletions_rows\nSELECT deletion_id::text AS key, to_json(r)::text AS row FROM read.deletions r WHERE subject_id = $1",
-    clear: "-- deletions_clear\nDELETE FROM read.deletions WHERE subject_id = $1",
+    rows: "-- deletions_rows\nSELECT deletion_id::text AS key, to_json(r)::text AS row FROM read.deletions r WHERE subject_id = ANY ($1)",
+    clear: "-- deletions_clear\nDELETE FROM read.deletions WHERE subject_id = ANY ($1)",
 };
 
 /// A request as its owner sees it.

@@ -60,10 +60,10 @@ fn retention_unset(event: &Event, kind: String) -> Query {
 /// Makes a person's own rules equal to the log.
 pub const REBUILD: Rebuild = Rebuild {
     name: "retention",
-    events: |subject| rebuild_events(subject, &[Retention::TYPE]),
+    events: |subjects| rebuild_events(subjects, &[Retention::TYPE]),
     projections: &[&Retentions],
-    rows: "-- retention_rows\nSELECT kind AS key, to_json(r)::text AS row FROM read.retention r WHERE subject_id = $1",
-    clear: "-- retention_clear\nDELETE FROM read.retention WHERE subject_id = $1",
+    rows: "-- retention_rows\nSELECT concat(subject_id, ' ', kind) AS key, to_json(r)::text AS row FROM read.retention r WHERE subject_id = ANY ($1)",
+    clear: "-- retention_clear\nDELETE FROM read.retention WHERE subject_id = ANY ($1)",
 };
 
 /// The id of the stream of a person's rule for a kind.

@@ -8,6 +8,8 @@ pub(crate) const SHARED: i32 = 1;
 const ALONE: i32 = 2;
 
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+pub(crate) const BEGIN_LONG: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = '15min'";
 
 /// Which rows a transaction may touch, and which locks it takes first.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +87,7 @@ impl Gate {
         match (self.snapshot, self.long_statements) {
             (true, _) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             (false, false) => BEGIN,
-            (false, true) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = '15min'",
+            (false, true) => BEGIN_LONG,
         }
     }
 
@@ -100,7 +102,12 @@ impl Gate {
     }
 
     pub(crate) fn lock_key(&self) -> i64 {
-        let bytes = self.subject.0.into_bytes();
-        i64::from_be_bytes(bytes[..8].try_into().expect("a UUID has sixteen bytes"))
+        lock_key(self.subject)
     }
+}
+
+/// The key of a person's lock.
+pub(crate) fn lock_key(subject: SubjectId) -> i64 {
+    let bytes = subject.0.into_bytes();
+    i64::from_be_bytes(bytes[..8].try_into().expect("a UUID has sixteen bytes"))
 }

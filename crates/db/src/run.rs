@@ -28,20 +28,31 @@ impl Db {
         Fut: Future<Output = Result<T, E>>,
         E: From<DbError> + Transient + std::fmt::Display,
     {
-        let started = Instant::now();
-        let mut attempt = 1;
-        loop {
+        let attempt = |number| {
             // After a conflict the next attempt holds the subject's lock alone, so that each round lets one transaction
             // through.
-            let gate = if attempt > 1 && gate.lock == SHARED { gate.and_alone() } else { gate };
-            let outcome = self.attempt(ctx, Opening::One(gate), &work).await;
-            match outcome {
-                Err(error) if attempt < ATTEMPTS && error.is_transient() => {
-                    tracing::debug!(tx = name, attempt, %error, "trying again");
-                    attempt += 1;
+            let gate = if number > 1 && gate.lock == SHARED { gate.and_alone() } else { gate };
+            end_on(self, ctx.role, Opening::One(gate), &work)
+        };
+        self.again(name, attempt).await
+    }
+
+    /// Makes attempts, whose numbers begin with 1, until one is over for good.
+    async fn again<T, E, Fut>(&self, name: &'static str, attempt: impl Fn(u32) -> Fut) -> Result<T, E>
+    where
+        Fut: Future<Output = Result<T, E>>,
+        E: Transient + std::fmt::Display,
+    {
+        let started = Instant::now();
+        let mut number = 1;
+        loop {
+            match attempt(number).await {
+                Err(error) if number < ATTEMPTS && error.is_transient() => {
+                    tracing::debug!(tx = name, attempt = number, %error, "trying again");
+                    number += 1;
                 }
                 outcome => {
-                    note(name, attempt, started, outcome.is_ok());
+                    note(name, number, started, outcome.is_ok());
                     return outcome;
                 }
             }
@@ -60,7 +71,7 @@ impl Db {
         if gate.is_common() {
             let started = Instant::now();
             let outcome = match alone(self, gate.subject) {
-                Some(_turn) => self.attempt(ctx, Opening::Try(gate), &work).await,
+                Some(_turn) => end_on(self, ctx.role, Opening::Try(gate), &work).await,
                 None => {
                     let db = self.clone();
                     let join = move |joining| join(&db, joining);
@@ -78,13 +89,21 @@ impl Db {
         self.run_tx(name, ctx, gate, work).await
     }
 
-    async fn attempt<T, E, F, Fut>(&self, ctx: &Ctx, opening: Opening, work: &F) -> Result<T, E>
+    /// Runs one transaction over the rows of several persons, whose locks it holds alone and whose statements may take 15
+    /// minutes; and again if another transaction was faster. `work` must be repeatable.
+    pub async fn run_for_all<T, E, F, Fut>(
+        &self,
+        name: &'static str,
+        role: Role,
+        subjects: &[SubjectId],
+        work: F,
+    ) -> Result<T, E>
     where
         F: Fn(Tx) -> Fut,
         Fut: Future<Output = Result<T, E>>,
-        E: From<DbError>,
+        E: From<DbError> + Transient + std::fmt::Display,
     {
-        end(self.own_tx(ctx.role, opening).await?, work).await
+        self.again(name, |_| end_on(self, role, Opening::All(subjects.to_vec()), &work)).await
     }
 }
 
@@ -92,6 +111,16 @@ impl Db {
 fn note(name: &'static str, attempt: u32, started: Instant, ok: bool) {
     let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     tracing::debug!(tx = name, attempt, elapsed_us, ok, "transaction");
+}
+
+/// Runs the work in a transaction on a connection of its own.
+async fn end_on<T, E, F, Fut>(db: &Db, role: Role, opening: Opening, work: &F) -> Result<T, E>
+where
+    F: Fn(Tx) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: From<DbError>,
+{
+    end(db.own_tx(role, opening).await?, work).await
 }
 
 /// Runs the work of a transaction and ends it.

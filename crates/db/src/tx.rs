@@ -17,7 +17,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use context::Role;
+use context::{Role, SubjectId};
 use deadpool::managed::Object;
 use futures_util::future;
 use tokio::sync::oneshot;
@@ -25,7 +25,7 @@ use tokio_postgres::{Row, Statement, types::ToSql};
 
 use crate::{
     Db, DbError, TicketKey,
-    gate::{BEGIN, Gate, SHARED},
+    gate::{BEGIN, BEGIN_LONG, Gate, SHARED, lock_key},
     group::{self, Joining, Opened, Part},
     pool::{Connection, Connections},
     query::{Query, Value},
@@ -55,6 +55,10 @@ SELECT lethe.show($1, true), array_agg(locked ORDER BY at) AS locked,
                  ORDER BY at) AS claimed
 FROM (SELECT at, claim, CASE WHEN lock IS NULL THEN true ELSE pg_try_advisory_xact_lock_shared(lock) END AS locked
       FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS members (lock, claim, at) OFFSET 0) members";
+
+/// The same for several persons, each of whose locks is taken alone, in the order of the list.
+const OPEN_ALL: &str = "-- tx_open_all
+SELECT lethe.show($1, true), count(pg_advisory_xact_lock(lock)) FROM unnest($2::bigint[]) AS lock";
 
 /// The code of a statement that changed or found another number of rows than required. PostgreSQL has no such code.
 const UNMATCHED: &str = "LT002";
@@ -96,6 +100,8 @@ pub(crate) enum Opening {
     /// For one person, without waiting for a lock.
     Try(Gate),
     Group(Vec<Gate>),
+    /// For several persons, whose locks are held alone, with long statements.
+    All(Vec<SubjectId>),
 }
 
 /// What the locks and claims of a group came to, for each member.
@@ -126,6 +132,7 @@ impl Minter {
                 (vec![gate.subject], gate.lookup, lifetime)
             }
             Opening::Group(gates) => (gates.iter().map(|gate| gate.subject).collect(), None, LIFETIME),
+            Opening::All(subjects) => (subjects.clone(), None, LIFETIME + LONG),
         };
         let until = connection.now() + lifetime;
         Some(self.key.mint_until(&subjects, lookup, self.role, until, &connection.backend))
@@ -219,6 +226,7 @@ impl Tx {
         let (opened, rows) = self.flight_of(own, queries, commit).await?;
         let Some(opened) = opened.filter(|_| !commit) else { return Ok(rows) };
         let (locked, claimed) = match own.opening {
+            Opening::All(_) => (true, true),
             Opening::One(_) => (true, opened.get("claimed")),
             Opening::Try(_) | Opening::Group(_) => {
                 (opened.get::<_, Vec<bool>>("locked")[0], opened.get::<_, Vec<bool>>("claimed")[0])
@@ -361,6 +369,7 @@ impl Opening {
         match self {
             Self::One(gate) | Self::Try(gate) => gate.begin(),
             Self::Group(_) => BEGIN,
+            Self::All(_) => BEGIN_LONG,
         }
     }
 
@@ -370,6 +379,13 @@ impl Opening {
             Self::One(gate) => Some((OPEN, vec![Box::new(gate.lock), Box::new(gate.lock_key()), Box::new(gate.claim)])),
             Self::Try(gate) => Self::try_locks(std::slice::from_ref(gate)),
             Self::Group(gates) => Self::try_locks(gates),
+            Self::All(subjects) => {
+                // Everybody who takes several of these locks takes them in this order, so that they never wait for each
+                // other in a circle.
+                let mut keys: Vec<i64> = subjects.iter().map(|subject| lock_key(*subject)).collect();
+                keys.sort_unstable();
+                Some((OPEN_ALL, vec![Box::new(keys)]))
+            }
         }
     }
 

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use chrono::NaiveDate;
-use context::{Ctx, SubjectId};
-use db::{FromRow, Gate};
+use context::{Ctx, Role, SubjectId};
+use db::FromRow;
 use event_log::{Position, Reader};
 use projections::{
     CATCH_UP, REBUILDS,
@@ -18,7 +18,7 @@ use projections::{
         dead_letter::{DeadLetter, dead_letter_drop, dead_letter_keep, dead_letter_list, dead_letter_lock},
         lag::{self, log_stalled, projection_list},
     },
-    rebuild::{Rebuild, Repaired, subject_of, subject_page},
+    rebuild::{COUNTED, PersonRow, Rebuild, Repaired, subject_page},
 };
 
 use crate::app::{
@@ -33,8 +33,11 @@ use crate::app::{
 const SHOWN: i64 = 100;
 /// How many people make a page while their read models are made equal to the log.
 const PEOPLE: i64 = 1000;
-/// How many of them are worked on at the same time.
+/// How many groups of them are worked on at the same time.
 const LANES: usize = 4;
+/// How many people make a group, whose rows one transaction makes. PostgreSQL compares each row with each person of the
+/// ticket, so that a larger group is slower.
+const TOGETHER: usize = 16;
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// How far all catch-up projections have come.
@@ -152,37 +155,48 @@ async fn rebuild_in_place(app: &App, rebuild: &'static Rebuild) -> Result<Rebuil
 /// Does the same for the next page of people behind `after`; `None` if there are no more.
 pub async fn rebuild_page(app: &App, rebuild: &'static Rebuild, after: SubjectId) -> Result<Option<Page>, AppError> {
     let [rows] = frame::system_query(app, "subject_page", || [subject_page(after, PEOPLE)]).await?;
-    let subjects: Vec<SubjectId> = rows.iter().map(subject_of).collect();
-    let Some(&last) = subjects.last() else { return Ok(None) };
-    let lane = |first: usize| rebuild_people(app, rebuild, subjects.iter().skip(first).step_by(LANES));
+    let people = PersonRow::from_rows(&rows);
+    let Some(last) = people.last().map(|person| person.subject) else { return Ok(None) };
+    let groups = groups(&people);
+    let lane = |first: usize| rebuild_groups(app, rebuild, groups.iter().skip(first).step_by(LANES));
     let (a, b, c, d) = tokio::try_join!(lane(0), lane(1), lane(2), lane(3))?;
     let mut repaired = Repaired::default();
     [a, b, c, d].into_iter().for_each(|part| repaired += part);
-    Ok(Some(Page { last, people: subjects.len(), repaired }))
+    Ok(Some(Page { last, people: people.len(), repaired }))
 }
 
-async fn rebuild_people(
+/// Parts people into groups whose events fit into memory and whose rows are found fast.
+fn groups(people: &[PersonRow]) -> Vec<Vec<SubjectId>> {
+    let (mut groups, mut events): (Vec<Vec<SubjectId>>, i64) = (Vec::new(), 0);
+    for person in people {
+        events += person.events;
+        match groups.last_mut() {
+            Some(group) if group.len() < TOGETHER && events <= COUNTED => group.push(person.subject),
+            _ => {
+                groups.push(vec![person.subject]);
+                events = person.events;
+            }
+        }
+    }
+    groups
+}
+
+async fn rebuild_groups(
     app: &App,
     rebuild: &'static Rebuild,
-    subjects: impl Iterator<Item = &SubjectId>,
+    groups: impl Iterator<Item = &Vec<SubjectId>>,
 ) -> Result<Repaired, AppError> {
     let mut repaired = Repaired::default();
-    for subject in subjects {
-        repaired += rebuild_person(app, rebuild, *subject).await?;
+    for subjects in groups {
+        let work = move |tx: db::Tx| async move {
+            let [before, events] = tx.flight(rebuild.reads(subjects)).await?;
+            let answers = tx.flights(rebuild.statements(subjects, &events, &tx)).await?;
+            let after = answers.last().map(Vec::as_slice).unwrap_or_default();
+            Ok::<_, AppError>(Repaired::between(&before, after))
+        };
+        repaired += app.db.api.run_for_all("projection_rebuild", Role::Job, subjects, work).await?;
     }
     Ok(repaired)
-}
-
-async fn rebuild_person(app: &App, rebuild: &'static Rebuild, subject: SubjectId) -> Result<Repaired, AppError> {
-    let ctx = &Ctx::job(app.clock.clone(), subject);
-    let work = move |tx: db::Tx| async move {
-        let [before, events] = tx.flight(rebuild.reads(subject)).await?;
-        let answers = tx.flights(rebuild.statements(subject, &events, &tx)).await?;
-        let after = answers.last().map(Vec::as_slice).unwrap_or_default();
-        Ok(Repaired::between(&before, after))
-    };
-    let gate = Gate::alone(ctx).with_long_statements();
-    app.db.api.run_tx("projection_rebuild", ctx, gate, work).await
 }
 
 /// Tries again the events that a projection could not apply. Returns how many it applied now, and how many it still
