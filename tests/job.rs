@@ -71,6 +71,20 @@ async fn a_job_is_leased_by_one_server_and_taken_over_when_that_dies() {
     assert_eq!(states(&world).await, [("retention".to_owned(), "done".to_owned(), 2)]);
 }
 
+/// A server whose clock was ahead, and its database's too, ended while it had a job.
+#[tokio::test]
+async fn a_lease_that_was_taken_while_the_clock_was_ahead_holds_no_job_back() {
+    let world = World::new().await;
+    let subject = SubjectId(subject_of(&world, &world.person("anna").await).await);
+    add(&world, subject, "retention", Uuid::nil()).await;
+    let ahead = TimeDelta::hours(20);
+    world.clock.advance(ahead);
+    assert_eq!(lease(&world).await.len(), 1);
+    world.clock.advance(-ahead);
+    assert_eq!(lease(&world).await.len(), 1, "the clock is right again");
+    assert_eq!(lease(&world).await.len(), 0, "and the new lease counts");
+}
+
 #[tokio::test]
 async fn several_servers_do_each_job_once() {
     let world = World::new().await;

@@ -140,14 +140,18 @@ pub fn job_drop_others(subject: SubjectId, request: Uuid) -> Query {
     .bind(request)
 }
 
-/// Leases up to `most` jobs that are due or whose lease has expired. `MATERIALIZED` makes PostgreSQL choose the jobs
-/// once: a join may run a subquery with LIMIT and SKIP LOCKED again for each row, and would get other jobs each time.
+/// Leases up to `most` jobs that are due or whose lease has expired. A lease that ends later than a server could have
+/// taken it for was taken while a clock was ahead. It does not count, because its job would wait until that time comes.
+///
+/// `MATERIALIZED` makes PostgreSQL choose the jobs once: a join may run a subquery with LIMIT and SKIP LOCKED again for
+/// each row, and would get other jobs each time.
 pub fn job_lease(lease: Uuid, now: DateTime<Utc>, most: i64) -> Query {
     Query::new(sql!(
         "-- job_lease
         WITH due AS MATERIALIZED (
             SELECT subject_id, job_id FROM jobs.jobs
-            WHERE state IN ('waiting', 'running') AND due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2)
+            WHERE state IN ('waiting', 'running') AND due_at <= $2
+              AND (lease_until IS NULL OR lease_until <= $2 OR lease_until > $5)
             ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
         UPDATE jobs.jobs j SET state = 'running', attempts = attempts + 1, lease = $1, lease_until = $3 FROM due
         WHERE j.subject_id = due.subject_id AND j.job_id = due.job_id
@@ -159,6 +163,7 @@ pub fn job_lease(lease: Uuid, now: DateTime<Utc>, most: i64) -> Query {
     .bind(now)
     .bind(now + LEASE)
     .bind(most)
+    .bind(now + LEASE + LEASE)
 }
 
 impl Leased {
