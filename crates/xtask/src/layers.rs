@@ -60,6 +60,7 @@ const ORDER: Order = Order {
     outside: &[
         Layer("lethe", &["src/lib.rs"]),
         Layer("bench", &["crates/bench/"]),
+        Layer("faults", &["crates/faults/"]),
         Layer("auditor", &["crates/auditor/"]),
         Layer("xtask", &["crates/xtask/"]),
         // A derive: `db` brings it, and the code that it writes names `db`.
