@@ -16,6 +16,9 @@ const FUZZ_TEST: &str = "fuzz::schemathesis_finds_nothing";
 /// The test that compares the documented refusals with those that all tests have seen.
 const ANSWERS_TEST: &str = "answers::every_documented_refusal_was_seen";
 
+/// In so many rounds each kind of fault comes once.
+const KINDS_OF_FAULTS: u32 = 15;
+
 /// Writes both forms of the OpenAPI document. If the server does not build, the old documents stay.
 pub fn openapi(root: &Path) -> Result<(), String> {
     for (name, form) in [("openapi.json", &[][..]), ("openapi-3.0.json", &["--older"])] {
@@ -65,6 +68,7 @@ pub fn test(root: &Path, more: &[String]) -> Result<(), String> {
     run(cargo(root, &["test", "--workspace"]).args(more).env("LETHE_TEST_ALL", "1"))?;
     if is_whole {
         run(&mut cargo(root, &["test", "-q", "--test", "main", "--", "--ignored", "--exact", ANSWERS_TEST]))?;
+        faults(root, KINDS_OF_FAULTS, 1, &[])?;
     }
     Ok(())
 }
@@ -74,6 +78,15 @@ pub fn fuzz(root: &Path, examples: u32, seed: u64) -> Result<(), String> {
     setup::packages(root)?;
     let mut command = cargo(root, &["test", "--test", "main", "--", "--exact", FUZZ_TEST]);
     command.env("LETHE_FUZZ_EXAMPLES", examples.to_string()).env("LETHE_FUZZ_SEED", seed.to_string());
+    run(command.env("LETHE_TEST_ALL", "1"))
+}
+
+/// Builds the server, its auditor and the program that makes faults, and lets it make so many.
+pub fn faults(root: &Path, rounds: u32, seed: u64, more: &[String]) -> Result<(), String> {
+    setup::packages(root)?;
+    run(&mut cargo(root, &["build", "--bin", "lethe", "--bin", "lethe-audit", "--bin", "faults"]))?;
+    let mut command = cargo(root, &["run", "-q", "--bin", "faults", "--"]);
+    command.args(["--rounds", &rounds.to_string(), "--seed", &seed.to_string()]).args(more);
     run(command.env("LETHE_TEST_ALL", "1"))
 }
 

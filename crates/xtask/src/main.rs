@@ -84,6 +84,19 @@ enum Chore {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Make faults while the server works, and check after each that nothing is lost, done twice or unequal; `test` does so
+    /// with each kind once
+    Faults {
+        /// How many faults, one after another
+        #[arg(long, default_value_t = 200)]
+        rounds: u32,
+        /// Decides their order, and what clients do
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// More arguments for the program; `-- --help` shows them
+        #[arg(last = true)]
+        more: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -102,6 +115,7 @@ fn main() -> ExitCode {
         Chore::Check => chore::check(&root),
         Chore::Test { more } => chore::test(&root, &more),
         Chore::Fuzz { examples, seed } => chore::fuzz(&root, examples, seed),
+        Chore::Faults { rounds, seed, more } => chore::faults(&root, rounds, seed, &more),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

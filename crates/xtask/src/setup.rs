@@ -24,7 +24,7 @@ struct Package {
     is_there: fn(&Machine) -> bool,
 }
 
-const PACKAGES: [Package; 9] = [
+const PACKAGES: [Package; 10] = [
     Package { name: "build-essential", needed_for: "linking, and C code of dependencies", is_there: |it| it.has("cc") },
     Package { name: "postgresql", needed_for: "nearly every test", is_there: Machine::has_postgres },
     Package { name: "python3", needed_for: "the tests of mail, buckets and clients", is_there: |it| it.has("python3") },
@@ -39,6 +39,7 @@ const PACKAGES: [Package; 9] = [
         is_there: |it| it.python_runs(&["-m", "pip", "--version"]),
     },
     Package { name: "curl", needed_for: "the commands of the documents", is_there: |it| it.has("curl") },
+    Package { name: "faketime", needed_for: "the faults of clocks", is_there: |it| it.has("faketime") },
     Package { name: "npm", needed_for: "a client, and the linters of the document", is_there: |it| it.has("npm") },
     Package { name: "golang-go", needed_for: "Go's check of the published log", is_there: |it| it.has("go") },
     Package {
@@ -192,7 +193,7 @@ mod tests {
         let all: Vec<&str> = PACKAGES.iter().map(|package| package.name).collect();
         assert_eq!(names(&machine), all);
 
-        for program in ["cc", "curl", "go", "npm", "python3"] {
+        for program in ["cc", "curl", "faketime", "go", "npm", "python3"] {
             put(&bin.join(program), "#!/bin/sh\n");
         }
         put(&root.join("usr/lib/postgresql/14/bin/postgres"), "");
