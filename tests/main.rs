@@ -53,6 +53,7 @@ mod lint;
 mod log;
 mod mail;
 mod map;
+mod model;
 mod openapi;
 mod pages;
 mod passing_faults;

@@ -1,0 +1,306 @@
+//! The server, and what its clients remember: tokens, ids, tags and answers that the model does not know.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{NaiveDate, TimeDelta};
+use domain::kinds::{SCREENING, WORK_DAY};
+use lethe::{
+    app::{AppError, rights::hold},
+    auth::Claims,
+};
+use poem::http::StatusCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    model::{
+        place::Place,
+        state::{Model, Told},
+        step::{Ask, Evaluation, Step, Who},
+    },
+    steps::{Answer, sign_in, state_of, subject_of},
+    support::Person,
+};
+
+pub struct System {
+    pub place: Arc<Place>,
+    pub people: [Known; 2],
+    first_day: NaiveDate,
+    guest: Option<String>,
+    carla: Claims,
+    /// What the desk showed before the sequence began.
+    pub desk_before: Value,
+}
+
+/// A person, and what their client remembers.
+pub struct Known {
+    pub subject: Uuid,
+    /// With the tokens of their session.
+    pub person: Person,
+    /// Another session of theirs, which only looks, and of which there is a good token at any time.
+    pub watcher: Claims,
+    pub used_refresh_token: String,
+    ended_token: String,
+    /// The newest id of each day, also if the day is gone.
+    pub records: BTreeMap<u8, String>,
+    /// The tags of each day that is there, newest last.
+    pub tags: BTreeMap<u8, Vec<String>>,
+    pub exports: Vec<String>,
+    /// The token and the scope of each deletion.
+    pub tokens: Vec<String>,
+    pub scopes: Vec<String>,
+    /// The text of the first answer to each key of each operation.
+    answers: BTreeMap<(&'static str, u8), String>,
+    /// How many events of each type there were before the sequence began.
+    pub events_before: BTreeMap<String, i64>,
+}
+
+impl System {
+    pub async fn begin() -> Self {
+        let (place, number) = Place::next().await;
+        let mut people = Vec::new();
+        for (name, consents) in [("anna", json!(["work_hours", "wordbook"])), ("ben", json!(["work_hours"]))] {
+            people.push(Known::new(&place, &format!("{name}-{number}"), &consents).await);
+        }
+        let world = &place.world;
+        let carla = sign_in(world, &place.carla.email).await;
+        let carla = world.app.tokens.verify(&carla.token, world.clock.now()).expect("carla's token is good");
+        let first_day = world.clock.now().date_naive() - TimeDelta::days(30);
+        let Ok(people) = people.try_into() else { unreachable!("two people are two") };
+        let mut system = Self { place: place.clone(), people, first_day, guest: None, carla, desk_before: Value::Null };
+        system.desk_before = system.desk().await;
+        system
+    }
+
+    pub fn date(&self, day: u8) -> NaiveDate {
+        self.first_day + TimeDelta::days(i64::from(day))
+    }
+
+    /// A good access token of a session.
+    pub fn token(&self, claims: &Claims) -> String {
+        let world = &self.place.world;
+        world.app.tokens.issue(claims, world.clock.now()).0
+    }
+
+    pub async fn desk(&self) -> Value {
+        let token = self.token(&self.carla);
+        self.look(&token, "/v1/compliance/overview").await
+    }
+
+    /// What is shown at a path to the holder of a token.
+    pub async fn look(&self, token: &str, path: &str) -> Value {
+        let request = self.place.client.get(path).header("authorization", format!("Bearer {token}"));
+        let answer = Answer::of(request.send().await).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+        answer.json()
+    }
+
+    /// Takes a step, and compares its answer with what the model was told.
+    pub async fn take(&mut self, model: &Model, step: &Step) {
+        // A sign-in that is refused was preceded by a code, and a wrong code is counted.
+        let is_sign_in = matches!(step, Step::Ask(_, Ask::SignIn | Ask::SignInWithAWrongCode));
+        let is_idle = matches!(model.told, Told::Refused(_)) && !model.changed && !is_sign_in;
+        let place = self.place.clone();
+        let before = if is_idle { Some(state_of(&place.superuser).await) } else { None };
+        match step {
+            Step::Ask(who, ask) => self.ask(model, *who, ask, None).await,
+            Step::AskOnce(who, ask, key) => self.ask(model, *who, ask, Some(*key)).await,
+            Step::StaffLooksAtTheDesk => self.compare_desk(model).await,
+            Step::StaffListsDays => {
+                let request = place.client.get("/v1/work-events/me");
+                let request = request.header("authorization", format!("Bearer {}", self.token(&self.carla)));
+                self.compare_answer(model, &Answer::of(request.send().await).await);
+            }
+            Step::PlaceHold(who, hours) => {
+                let until = place.world.clock.now() + TimeDelta::hours(i64::try_from(*hours).expect("few hours"));
+                self.hold(model, *who, Some((until, "a court asked for it"))).await;
+            }
+            Step::LiftHold(who) => self.hold(model, *who, None).await,
+            Step::GuestArrives => {
+                let answer = Answer::of(place.client.post("/v1/guests").send().await).await;
+                self.compare_answer(model, &answer);
+                self.guest = answer.json()["token"].as_str().map(str::to_owned);
+            }
+            Step::GuestAsks(what) => {
+                let (kind, body) = match what {
+                    Evaluation::Screening => ("screening", SCREENING.example().into_inner()),
+                    Evaluation::Incomplete => ("screening", json!({ "left": [] })),
+                    Evaluation::WorkDay => ("work_day", WORK_DAY.example().into_inner()),
+                };
+                let request = place.client.post(format!("/v1/guests/evaluate/{kind}"));
+                let request = request.header("guest-token", self.guest.as_deref().unwrap_or("none"));
+                self.compare_answer(model, &Answer::of(request.body_json(&body).send().await).await);
+            }
+            Step::LetPass(hours) => {
+                place.world.clock.advance(TimeDelta::hours(i64::try_from(*hours).expect("few hours")));
+            }
+            Step::RunJobs => place.run_jobs().await,
+        }
+        if let Some(before) = before {
+            assert_eq!(state_of(&place.superuser).await, before, "what is refused changes nothing");
+        }
+    }
+
+    async fn hold(&self, model: &Model, who: Who, hold: Option<(chrono::DateTime<chrono::Utc>, &str)>) {
+        let email = &self.people[who as usize].person.email;
+        let outcome = hold::decide(&self.place.world.app, email, hold).await;
+        match &model.told {
+            Told::Refused(_) => assert!(matches!(outcome, Err(AppError::NotFound(_))), "{outcome:?}"),
+            _ => outcome.expect("the hold is placed or lifted"),
+        }
+    }
+
+    async fn ask(&mut self, model: &Model, who: Who, ask: &Ask, key: Option<u8>) {
+        let world = &self.place.clone().world;
+        if *ask == Ask::ShowUsedRefreshToken {
+            world.clock.advance(TimeDelta::seconds(31));
+        }
+        let mut asked = self.call(who, ask);
+        let known = &self.people[who as usize];
+        match ask {
+            Ask::SignIn => asked.body["code"] = json!(world.code(&known.person.email).await),
+            Ask::SignInWithAWrongCode => asked.body["code"] = json!("000000"),
+            _ => {}
+        }
+        let token = if *ask == Ask::UseAnEndedSession { &known.ended_token } else { &known.person.token };
+        let client = &self.place.client;
+        let send = async || {
+            let request = client.request(asked.method.clone(), asked.path.clone());
+            let request = request.header("authorization", format!("Bearer {token}"));
+            let request = match &asked.condition {
+                Some((name, value)) => request.header(*name, value),
+                None => request,
+            };
+            let request = match key {
+                Some(key) => request.header("idempotency-key", format!("key-{key}")),
+                None => request,
+            };
+            let request = if asked.body.is_null() { request } else { request.body_json(&asked.body) };
+            Answer::of(request.send().await).await
+        };
+        let answer = send().await;
+        self.compare_answer(model, &answer);
+        if *ask == Ask::RefreshTwice && answer.status == StatusCode::OK {
+            let again = send().await;
+            assert_eq!(again.json()["refresh_token"], answer.json()["refresh_token"], "the same client, at once");
+        }
+        let known = &mut self.people[who as usize];
+        let repeated = key.map(|key| (ask.operation().expect("it takes a key"), key));
+        known.compare_replay(model, repeated, &answer);
+        if answer.status.is_success() && answer.header("idempotency-replayed").is_none() {
+            let mailed = matches!(ask, Ask::Delete(_)).then_some(&known.person.email);
+            let mailed = match mailed {
+                Some(email) => Some(world.mailed_token(email).await),
+                None => None,
+            };
+            known.remember(ask, &answer, mailed);
+            if let Ask::SubmitBatch(days) = ask {
+                self.learn_tags(who, days).await;
+            }
+        }
+        let known = &mut self.people[who as usize];
+        if *ask == Ask::ShowUsedRefreshToken && model.changed {
+            known.ended_token.clone_from(&known.person.token);
+        }
+    }
+}
+
+impl System {
+    /// Looks up ids and tags of days, because the answer to a batch names none.
+    async fn learn_tags(&mut self, who: Who, days: &[(u8, u16)]) {
+        let token = self.token(&self.people[who as usize].watcher);
+        let listed = self.look(&token, "/v1/work-events/me").await;
+        let listed = listed["events"].as_array().expect("a list").iter();
+        let ids: BTreeMap<u8, String> =
+            listed.map(|day| (self.day_of(day).0, day["event_id"].as_str().expect("an id").to_owned())).collect();
+        for (day, _) in days {
+            let id = ids[day].clone();
+            let request = self.place.client.get(format!("/v1/records/work_day/{id}"));
+            let answer = request.header("authorization", format!("Bearer {token}")).send().await;
+            let tag = answer.0.header("etag").expect("a tag").to_owned();
+            let known = &mut self.people[who as usize];
+            let is_new = known.records.get(day) != Some(&id);
+            known.keep_tag(*day, id, tag, is_new);
+        }
+    }
+}
+
+impl Known {
+    async fn new(place: &Place, name: &str, consents: &Value) -> Self {
+        let world = &place.world;
+        let watcher = world.person_with(name, json!({ "consents": consents })).await;
+        let person = sign_in(world, &watcher.email).await;
+        let subject = subject_of(world, &person).await;
+        let watcher = world.app.tokens.verify(&watcher.token, world.clock.now()).expect("the token is good");
+        let mut known = Self {
+            subject,
+            person,
+            watcher,
+            used_refresh_token: String::new(),
+            ended_token: String::new(),
+            records: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            exports: Vec::new(),
+            tokens: Vec::new(),
+            scopes: Vec::new(),
+            answers: BTreeMap::new(),
+            events_before: BTreeMap::new(),
+        };
+        known.events_before = known.events(&place.superuser).await;
+        known
+    }
+
+    /// Compares an answer under a key with the first one.
+    fn compare_replay(&mut self, model: &Model, key: Option<(&'static str, u8)>, answer: &Answer) {
+        let is_replayed = answer.header("idempotency-replayed") == Some("true");
+        let is_expected = matches!(model.told, Told::Done(_, super::state::Said::TheSameAgain));
+        assert_eq!(is_replayed, is_expected, "whether it is the first answer again: {}", answer.text);
+        match key {
+            Some(key) if is_replayed => assert_eq!(answer.text, self.answers[&key], "the first answer again"),
+            Some(key) if answer.status.is_success() => drop(self.answers.insert(key, answer.text.clone())),
+            _ => {}
+        }
+    }
+
+    /// Keeps what later requests need of an answer.
+    fn remember(&mut self, ask: &Ask, answer: &Answer, mailed: Option<String>) {
+        let text = |name: &str| answer.json()[name].as_str().expect("a text").to_owned();
+        match ask {
+            Ask::Submit { day, .. } => {
+                let id = answer.json();
+                let id = id["event_id"].as_str().or(id["record_id"].as_str()).expect("an id").to_owned();
+                let tag = answer.header("etag").expect("a tag").to_owned();
+                self.keep_tag(*day, id, tag, answer.status == StatusCode::CREATED);
+            }
+            Ask::Export(_) => self.exports.push(text("export_id")),
+            Ask::Delete(range) => {
+                self.tokens.push(mailed.expect("a token was mailed"));
+                self.scopes.push(if range.is_none() { "full" } else { "partial" }.to_owned());
+            }
+            Ask::Refresh | Ask::RefreshTwice => {
+                let refresh_token = text("refresh_token");
+                self.used_refresh_token = std::mem::replace(&mut self.person.refresh_token, refresh_token);
+                self.person.token = text("token");
+            }
+            Ask::SignIn => {
+                self.person.token = text("token");
+                self.person.refresh_token = text("refresh_token");
+            }
+            Ask::SignOut => self.ended_token.clone_from(&self.person.token),
+            _ => {}
+        }
+    }
+
+    /// Keeps the tag that a day has now.
+    pub fn keep_tag(&mut self, day: u8, id: String, tag: String, is_new: bool) {
+        let tags = self.tags.entry(day).or_default();
+        if is_new {
+            tags.clear();
+        }
+        if tags.last() != Some(&tag) {
+            assert!(!tags.contains(&tag), "the tag {tag} comes back");
+            tags.push(tag);
+        }
+        self.records.insert(day, id);
+    }
+}
