@@ -2,7 +2,11 @@
 //! so that dependencies keep the features that they have in the whole workspace, and builds for the tests are used
 //! again.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use crate::{
     command::{cargo, output, run},
@@ -12,6 +16,7 @@ use crate::{
 /// The test that compares the live catalogue with `policies/matrix.snap`, or writes it.
 const MATRIX_TEST: &str = "policies::the_catalogue_is_what_the_matrix_says";
 const FUZZ_TEST: &str = "fuzz::schemathesis_finds_nothing";
+const MODEL_TEST: &str = "model::the_server_does_what_a_model_of_its_documentation_does";
 
 /// The test that compares the documented refusals with those that all tests have seen.
 const ANSWERS_TEST: &str = "answers::every_documented_refusal_was_seen";
@@ -84,10 +89,21 @@ pub fn fuzz(root: &Path, examples: u32, seed: u64) -> Result<(), String> {
 /// Builds the server, its auditor and the program that makes faults, and lets it make so many.
 pub fn faults(root: &Path, rounds: u32, seed: u64, more: &[String]) -> Result<(), String> {
     setup::packages(root)?;
-    run(&mut cargo(root, &["build", "--bin", "lethe", "--bin", "lethe-audit", "--bin", "faults"]))?;
-    let mut command = cargo(root, &["run", "-q", "--bin", "faults", "--"]);
-    command.args(["--rounds", &rounds.to_string(), "--seed", &seed.to_string()]).args(more);
+    // With the tests, because without them crates would be built anew with fewer features.
+    run(&mut cargo(root, &["build", "--workspace", "--bins", "--tests"]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let mut command = Command::new(target.join("debug/faults"));
+    command.current_dir(root).args(["--rounds", &rounds.to_string(), "--seed", &seed.to_string()]).args(more);
     run(command.env("LETHE_TEST_ALL", "1"))
+}
+
+/// Runs the test that compares the server with a model, with this number of sequences of steps.
+pub fn model(root: &Path, cases: u32, seed: Option<u64>) -> Result<(), String> {
+    let mut command = cargo(root, &["test", "--test", "main", "--", "--exact", MODEL_TEST]);
+    if let Some(seed) = seed {
+        command.env("LETHE_MODEL_SEED", seed.to_string());
+    }
+    run(command.env("LETHE_MODEL_CASES", cases.to_string()))
 }
 
 fn installed(root: &Path, subcommand: &str) -> bool {

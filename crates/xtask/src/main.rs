@@ -97,6 +97,15 @@ enum Chore {
         #[arg(last = true)]
         more: Vec<String>,
     },
+    /// Compare the server with a model of its documentation, in random sequences of steps; `test` does so in a few
+    Model {
+        /// How many sequences, of about forty steps each
+        #[arg(long, default_value_t = 100)]
+        cases: u32,
+        /// Which sequences; if absent, others each time
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -116,6 +125,7 @@ fn main() -> ExitCode {
         Chore::Test { more } => chore::test(&root, &more),
         Chore::Fuzz { examples, seed } => chore::fuzz(&root, examples, seed),
         Chore::Faults { rounds, seed, more } => chore::faults(&root, rounds, seed, &more),
+        Chore::Model { cases, seed } => chore::model(&root, cases, seed),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
