@@ -11,6 +11,7 @@ mod answer;
 mod call;
 mod choose;
 mod decide;
+mod known;
 mod place;
 mod requests;
 mod rules;
@@ -139,12 +140,12 @@ fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
 #[test]
 fn the_server_does_what_a_model_of_its_documentation_does() {
     let cases = number("LETHE_MODEL_CASES").unwrap_or(CASES);
-    let seed = number("LETHE_MODEL_SEED").unwrap_or_else(|| u64::from_le_bytes(random()));
+    let seed = number("LETHE_MODEL_SEED").unwrap_or_else(random);
     let config = Config {
         cases,
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
-        max_shrink_iters: 400,
+        max_shrink_iters: 200,
         ..Config::default()
     };
     let outcome = TestRunner::new(config.clone()).run(&Rules::sequential_strategy(30..51), |(model, steps, seen)| {
@@ -154,8 +155,9 @@ fn the_server_does_what_a_model_of_its_documentation_does() {
     match outcome {
         Ok(()) => {}
         Err(TestError::Fail(why, (_, steps, _))) => {
+            let (steps, why) = shortened(steps, why.to_string());
             let steps: Vec<String> = steps.iter().map(|step| format!("  {step:?}")).collect();
-            panic!("{why}\nseed {seed}; the shortest sequence that fails:\n{}", steps.join("\n"));
+            panic!("{why}\nThe shortest sequence that fails (seed {seed}):\n{}", steps.join("\n"));
         }
         Err(TestError::Abort(why)) => panic!("seed {seed}: {why}"),
     }
@@ -173,8 +175,38 @@ fn the_server_does_what_a_model_of_its_documentation_does() {
     }
 }
 
-fn random() -> [u8; 8] {
+/// Drops every step without which the sequence still fails. The crate tries each step once, and a step that was needed
+/// then may not be needed any more after others have changed.
+fn shortened(mut steps: Vec<Step>, mut why: String) -> (Vec<Step>, String) {
+    let mut place = steps.len();
+    while let Some(last) = place.checked_sub(1) {
+        place = last;
+        let fewer = [&steps[..place], &steps[place + 1..]].concat();
+        if let Some(fault) = fault_of(&fewer) {
+            (steps, why) = (fewer, fault);
+            place = steps.len();
+        }
+    }
+    (steps, why)
+}
+
+/// Why a sequence fails; `None` if it does not, or if one of its steps is not possible.
+fn fault_of(steps: &[Step]) -> Option<String> {
+    let mut model = Model::begin();
+    for step in steps {
+        if !choose::is_possible(&model, step) {
+            return None;
+        }
+        model = model.after(step);
+    }
+    let take = || Server::test_sequential(Config::default(), Model::begin(), steps.to_vec(), None);
+    let fault = std::panic::catch_unwind(take).err()?;
+    Some(*fault.downcast::<String>().unwrap_or_default())
+}
+
+/// A seed.
+fn random() -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&context::EventId::random().0.as_bytes()[..8]);
-    bytes
+    u64::from_le_bytes(bytes)
 }

@@ -42,7 +42,10 @@ impl System {
         match said {
             Said::Nothing | Said::TheSameAgain => {}
             Said::Day(day, minutes) => assert_eq!(self.day_of(body), (*day, *minutes), "{found}"),
-            Said::Days(days) => assert_eq!(self.days_of(&found["events"]), *days),
+            Said::Days(days) => {
+                let list = found.get("events").or(found.get("records")).expect("a list");
+                assert_eq!(self.days_of(list), *days);
+            }
             Said::Counts(created, updated, unchanged) => {
                 let counts =
                     json!({ "created_count": created, "updated_count": updated, "unchanged_count": unchanged });
@@ -81,7 +84,8 @@ impl System {
 
     /// The days of a list, in its order.
     pub fn days_of(&self, list: &Value) -> Vec<(u8, u16)> {
-        list.as_array().expect("a list").iter().map(|day| self.day_of(day)).collect()
+        let days = list.as_array().expect("a list").iter();
+        days.map(|day| self.day_of(day.get("body").unwrap_or(day))).collect()
     }
 
     /// The number of a day and its actual minutes.

@@ -6,8 +6,9 @@ use poem::http::Method;
 use serde_json::{Value, json};
 
 use crate::model::{
+    known::Known,
     step::{Ask, Condition, Route, Who, Wrong},
-    system::{Known, System},
+    system::System,
 };
 
 pub struct Call {

@@ -42,6 +42,7 @@ pub fn step(model: &Model) -> BoxedStrategy<Step> {
         let person = model.person(who);
         let hold = select(vec![1_u64, 24, 60]).prop_map(move |hours| Step::PlaceHold(who, hours));
         choices.push(weighted(1, hold));
+        choices.push(weighted(1, Just(Step::StaffOpens(who))));
         choices.push(weighted(if person.hold.is_some() { 3 } else { 1 }, Just(Step::LiftHold(who))));
         choices.extend(repeated(who, person, if is_signed_in(model, who) { 8 } else { 1 }));
         choices.extend(asks(model, who).into_iter().map(|(weight, ask)| (weight, asked(who, ask))));

@@ -76,6 +76,7 @@ impl Person {
             }
             Ask::SignOut => {
                 (self.session.is_open, self.session.has_ended_before) = (false, true);
+                self.sessions -= 1;
                 self.add("account.signed_out", 1);
                 Told::Done(204, Said::Nothing)
             }
@@ -158,6 +159,7 @@ impl Person {
         self.days.retain(|day, _| !days.contains(day));
         self.add("record.removed", days.len() as u64);
         if !days.is_empty() {
+            self.renewals += 1;
             self.answered.clear();
         }
     }

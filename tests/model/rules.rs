@@ -50,6 +50,10 @@ impl Model {
             Step::AskOnce(who, ask, key) => self.ask(*who, ask, Some(*key)),
             Step::StaffLooksAtTheDesk => ok(Said::Nothing),
             Step::StaffListsDays => refused(FORBIDDEN),
+            Step::StaffOpens(who) => {
+                let person = self.person(*who);
+                unless(&[(person.is_erased, MISSING)], || ok(Said::Days(person.shown(None))))
+            }
             Step::PlaceHold(who, hours) => {
                 let person = self.person_mut(*who);
                 unless(&[(person.is_erased, MISSING)], || {
@@ -154,6 +158,7 @@ impl Person {
             Ask::ShowUsedRefreshToken => {
                 if is_alive {
                     (session.is_open, session.has_ended_before) = (false, true);
+                    self.sessions -= 1;
                     self.add("account.refresh_reused", 1);
                 }
                 refused(REFRESH_REFUSED)
@@ -165,6 +170,7 @@ impl Person {
                 }
                 let has_ended_before = self.session.has_ended_before;
                 self.session = Session { token_at: now, has_ended_before, ..Session::default() };
+                self.sessions += 1;
                 self.add("account.code_requested", 1);
                 self.add("account.signed_in", 1);
                 ok(Said::Nothing)

@@ -6,20 +6,20 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use poem::http::StatusCode;
 use serde_json::{Value, json};
-use tokio_postgres::Client;
 
 use crate::{
     model::{
         answer::word_of,
-        state::{Decision, DeletionState, GRACE, Model, PURPOSES, Person},
+        known::Known,
+        state::{Decision, DeletionState, Model, PURPOSES, Person},
         step::Who,
-        system::{Known, System},
+        system::System,
     },
     steps::Answer,
 };
 
 /// What a person is shown, in the order in which it is compared.
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 8] = [
     "/v1/work-events/me",
     "/v1/records/wordbook_entry",
     "/v1/consents",
@@ -27,6 +27,7 @@ const PATHS: [&str; 7] = [
     "/v1/privacy/deletions",
     "/v1/privacy/retention",
     "/v1/privacy/restriction",
+    "/v1/privacy/data-overview",
 ];
 
 impl System {
@@ -44,7 +45,7 @@ impl System {
             return;
         }
         let shown = join_all(PATHS.map(|path| self.look(&token, path))).await;
-        let [days, words, consents, exports, deletions, retention, restriction] =
+        let [days, words, consents, exports, deletions, retention, restriction, overview] =
             shown.try_into().expect("one answer a path");
         self.compare_secrets(who, &[&days, &words, &exports, &deletions]);
         assert_eq!(self.days_of(&days["events"]), person.shown(None), "the days of {who:?}");
@@ -61,6 +62,7 @@ impl System {
         compare_rule(model, who, &retention);
         let expected = (json!(person.is_restricted), person.is_held(model.now));
         assert_eq!((restriction["restricted"].clone(), restriction.get("hold").is_some()), expected, "{who:?}");
+        compare_overview(person, model.now, &overview);
         self.compare_newest(person, &token).await;
     }
 
@@ -161,11 +163,7 @@ fn consents(desk: &Value, purpose: domain::rights::consent::Purpose) -> [i64; 3]
 /// How many requests of a person are not answered yet.
 fn open_requests(person: &Person, now: u64) -> usize {
     let exports = person.exports.iter().filter(|export| export.status(now) == "pending").count();
-    let deletions = person.deletions.iter().filter(|deletion| match deletion.state {
-        DeletionState::Pending => now < deletion.asked_at + GRACE / 2,
-        state => state.status() == "confirmed",
-    });
-    exports + deletions.count()
+    exports + person.deletions.iter().filter(|deletion| deletion.is_open(now)).count()
 }
 
 /// Compares exports and deletions, newest first.
@@ -206,12 +204,24 @@ fn compare_rule(model: &Model, who: Who, retention: &Value) {
     assert_eq!(rule.get("waiting").map(|waiting| waiting["data_retention_days"].clone()), waiting, "{who:?}: {rule}");
 }
 
-impl Known {
-    /// How many events of each type the log holds about a person, without reads.
-    pub async fn events(&self, superuser: &Client) -> BTreeMap<String, i64> {
-        let sql = "SELECT event_type, count(*) FROM log.events WHERE subject_id = $1 AND aggregate_type <> 'access'
-                   GROUP BY event_type";
-        let rows = superuser.query(sql, &[&self.subject]).await.expect("the log is read");
-        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
-    }
+/// Compares everything that is held about a person.
+fn compare_overview(person: &Person, now: u64, overview: &Value) {
+    let kind = |name: &str| {
+        let kinds = overview["kinds"].as_array().expect("a list");
+        kinds.iter().find(|kind| kind["kind"] == name).expect("every kind").clone()
+    };
+    let (days, kept) = (kind("work_day"), person.rule.in_force(now));
+    assert_eq!((&days["count"], &days["retention_days"]), (&json!(person.days.len()), &json!(kept)), "{overview}");
+    assert_eq!(kind("wordbook_entry")["count"], person.words.len(), "{overview}");
+    let goes = !person.days.is_empty() && (kept.is_some() || person.rule.waits.is_some_and(|(_, until)| now < until));
+    assert_eq!(days.get("next_due_at").is_some(), goes, "whether a day goes for its age: {overview}");
+    let open = &overview["open_requests"];
+    let deletions = person.deletions.iter().filter(|deletion| deletion.is_open(now)).count();
+    let exports = person.exports.iter().filter(|export| ["pending", "completed"].contains(&export.status(now))).count();
+    assert_eq!(open["deletions"].as_array().map(Vec::len), Some(deletions), "{overview}");
+    assert_eq!(open["exports"], exports, "{overview}");
+    assert_eq!(overview.get("restricted_at").is_some(), person.is_restricted, "{overview}");
+    assert_eq!(overview.get("held_until").is_some(), person.is_held(now), "{overview}");
+    assert_eq!(overview["sessions"], person.sessions, "{overview}");
+    assert_eq!(overview["keys"]["wrapping_key_version"], 1 + person.renewals, "{overview}");
 }

@@ -86,6 +86,10 @@ pub struct Person {
     pub hold: Option<u64>,
     pub rule: Rule,
     pub session: Session,
+    /// How many sessions are alive: this one, the one that looks, and those that were left.
+    pub sessions: u64,
+    /// How often records were removed; each time the person gets a new wrapping key.
+    pub renewals: u64,
     /// Oldest first.
     pub exports: Vec<Export>,
     /// Oldest first.
@@ -186,6 +190,7 @@ impl Model {
     /// Two people who registered and signed in once more. Both consented to keep work days, and Anna to keep words too.
     pub fn begin() -> Self {
         let who = |granted: &[Purpose]| Person {
+            sessions: 2,
             decisions: granted.iter().map(|purpose| (*purpose, Decision::Granted)).collect(),
             ..Person::default()
         };
@@ -278,6 +283,17 @@ impl Export {
             ExportState::Completed(at, _) if now >= at + FILE => "expired",
             ExportState::Completed(..) => "completed",
             ExportState::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Deletion {
+    /// Whether it waits for its confirmation, or for the end of its grace.
+    pub fn is_open(&self, now: u64) -> bool {
+        match self.state {
+            DeletionState::Pending => now < self.asked_at + DAY,
+            DeletionState::Confirmed(_) => true,
+            DeletionState::Cancelled | DeletionState::Replaced | DeletionState::Completed(_) => false,
         }
     }
 }

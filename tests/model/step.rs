@@ -19,6 +19,8 @@ pub enum Step {
     StaffLooksAtTheDesk,
     /// A member of staff lists work days as if they were a person.
     StaffListsDays,
+    /// A member of the compliance desk opens a person's data for a reason, and reads their days.
+    StaffOpens(Who),
     /// The operator places a legal hold for so many hours.
     PlaceHold(Who, u64),
     LiftHold(Who),
@@ -147,5 +149,12 @@ impl Ask {
             Self::Confirm(..) => "deletion_confirm",
             _ => return None,
         })
+    }
+
+    /// Whether it is asked with an access token.
+    pub fn needs_session(&self) -> bool {
+        let without =
+            [Self::Refresh, Self::RefreshTwice, Self::ShowUsedRefreshToken, Self::SignIn, Self::SignInWithAWrongCode];
+        !without.contains(self)
     }
 }

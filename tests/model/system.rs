@@ -1,4 +1,4 @@
-//! The server, and what its clients remember: tokens, ids, tags and answers that the model does not know.
+//! The server: takes the steps of a sequence over its routes, and compares each answer.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,16 +10,15 @@ use lethe::{
 };
 use poem::http::StatusCode;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::{
     model::{
+        known::Known,
         place::Place,
         state::{Model, Told},
         step::{Ask, Evaluation, Step, Who},
     },
-    steps::{Answer, sign_in, state_of, subject_of},
-    support::Person,
+    steps::{Answer, sign_in, state_of},
 };
 
 pub struct System {
@@ -30,29 +29,6 @@ pub struct System {
     carla: Claims,
     /// What the desk showed before the sequence began.
     pub desk_before: Value,
-}
-
-/// A person, and what their client remembers.
-pub struct Known {
-    pub subject: Uuid,
-    /// With the tokens of their session.
-    pub person: Person,
-    /// Another session of theirs, which only looks, and of which there is a good token at any time.
-    pub watcher: Claims,
-    pub used_refresh_token: String,
-    ended_token: String,
-    /// The newest id of each day, also if the day is gone.
-    pub records: BTreeMap<u8, String>,
-    /// The tags of each day that is there, newest last.
-    pub tags: BTreeMap<u8, Vec<String>>,
-    pub exports: Vec<String>,
-    /// The token and the scope of each deletion.
-    pub tokens: Vec<String>,
-    pub scopes: Vec<String>,
-    /// The text of the first answer to each key of each operation.
-    answers: BTreeMap<(&'static str, u8), String>,
-    /// How many events of each type there were before the sequence began.
-    pub events_before: BTreeMap<String, i64>,
 }
 
 impl System {
@@ -107,10 +83,10 @@ impl System {
             Step::AskOnce(who, ask, key) => self.ask(model, *who, ask, Some(*key)).await,
             Step::StaffLooksAtTheDesk => self.compare_desk(model).await,
             Step::StaffListsDays => {
-                let request = place.client.get("/v1/work-events/me");
-                let request = request.header("authorization", format!("Bearer {}", self.token(&self.carla)));
+                let request = place.client.get("/v1/work-events/me").header("authorization", self.carla());
                 self.compare_answer(model, &Answer::of(request.send().await).await);
             }
+            Step::StaffOpens(who) => self.open(model, *who).await,
             Step::PlaceHold(who, hours) => {
                 let until = place.world.clock.now() + TimeDelta::hours(i64::try_from(*hours).expect("few hours"));
                 self.hold(model, *who, Some((until, "a court asked for it"))).await;
@@ -141,6 +117,26 @@ impl System {
         }
     }
 
+    fn carla(&self) -> String {
+        format!("Bearer {}", self.token(&self.carla))
+    }
+
+    /// Opens a person's data as a member of staff, and reads their days.
+    async fn open(&self, model: &Model, who: Who) {
+        let wish =
+            json!({ "subject_id": self.people[who as usize].subject, "reason": "They asked by phone to see a day." });
+        let client = &self.place.client;
+        let request = client.post("/v1/compliance/openings").header("authorization", self.carla());
+        let answer = Answer::of(request.body_json(&wish).send().await).await;
+        if answer.status != StatusCode::OK {
+            return self.compare_answer(model, &answer);
+        }
+        let id = answer.json()["opening_id"].as_str().expect("an id").to_owned();
+        let path = format!("/v1/compliance/openings/{id}/records?kind=work_day");
+        let request = client.get(path).header("authorization", self.carla());
+        self.compare_answer(model, &Answer::of(request.send().await).await);
+    }
+
     async fn hold(&self, model: &Model, who: Who, hold: Option<(chrono::DateTime<chrono::Utc>, &str)>) {
         let email = &self.people[who as usize].person.email;
         let outcome = hold::decide(&self.place.world.app, email, hold).await;
@@ -166,15 +162,13 @@ impl System {
         let client = &self.place.client;
         let send = async || {
             let request = client.request(asked.method.clone(), asked.path.clone());
-            let request = request.header("authorization", format!("Bearer {token}"));
-            let request = match &asked.condition {
-                Some((name, value)) => request.header(*name, value),
-                None => request,
-            };
-            let request = match key {
-                Some(key) => request.header("idempotency-key", format!("key-{key}")),
-                None => request,
-            };
+            let fields = [
+                ask.needs_session().then(|| ("authorization", format!("Bearer {token}"))),
+                asked.condition.clone(),
+                key.map(|key| ("idempotency-key", format!("key-{key}"))),
+            ];
+            let request =
+                fields.into_iter().flatten().fold(request, |request, (name, value)| request.header(name, value));
             let request = if asked.body.is_null() { request } else { request.body_json(&asked.body) };
             Answer::of(request.send().await).await
         };
@@ -222,85 +216,5 @@ impl System {
             let is_new = known.records.get(day) != Some(&id);
             known.keep_tag(*day, id, tag, is_new);
         }
-    }
-}
-
-impl Known {
-    async fn new(place: &Place, name: &str, consents: &Value) -> Self {
-        let world = &place.world;
-        let watcher = world.person_with(name, json!({ "consents": consents })).await;
-        let person = sign_in(world, &watcher.email).await;
-        let subject = subject_of(world, &person).await;
-        let watcher = world.app.tokens.verify(&watcher.token, world.clock.now()).expect("the token is good");
-        let mut known = Self {
-            subject,
-            person,
-            watcher,
-            used_refresh_token: String::new(),
-            ended_token: String::new(),
-            records: BTreeMap::new(),
-            tags: BTreeMap::new(),
-            exports: Vec::new(),
-            tokens: Vec::new(),
-            scopes: Vec::new(),
-            answers: BTreeMap::new(),
-            events_before: BTreeMap::new(),
-        };
-        known.events_before = known.events(&place.superuser).await;
-        known
-    }
-
-    /// Compares an answer under a key with the first one.
-    fn compare_replay(&mut self, model: &Model, key: Option<(&'static str, u8)>, answer: &Answer) {
-        let is_replayed = answer.header("idempotency-replayed") == Some("true");
-        let is_expected = matches!(model.told, Told::Done(_, super::state::Said::TheSameAgain));
-        assert_eq!(is_replayed, is_expected, "whether it is the first answer again: {}", answer.text);
-        match key {
-            Some(key) if is_replayed => assert_eq!(answer.text, self.answers[&key], "the first answer again"),
-            Some(key) if answer.status.is_success() => drop(self.answers.insert(key, answer.text.clone())),
-            _ => {}
-        }
-    }
-
-    /// Keeps what later requests need of an answer.
-    fn remember(&mut self, ask: &Ask, answer: &Answer, mailed: Option<String>) {
-        let text = |name: &str| answer.json()[name].as_str().expect("a text").to_owned();
-        match ask {
-            Ask::Submit { day, .. } => {
-                let id = answer.json();
-                let id = id["event_id"].as_str().or(id["record_id"].as_str()).expect("an id").to_owned();
-                let tag = answer.header("etag").expect("a tag").to_owned();
-                self.keep_tag(*day, id, tag, answer.status == StatusCode::CREATED);
-            }
-            Ask::Export(_) => self.exports.push(text("export_id")),
-            Ask::Delete(range) => {
-                self.tokens.push(mailed.expect("a token was mailed"));
-                self.scopes.push(if range.is_none() { "full" } else { "partial" }.to_owned());
-            }
-            Ask::Refresh | Ask::RefreshTwice => {
-                let refresh_token = text("refresh_token");
-                self.used_refresh_token = std::mem::replace(&mut self.person.refresh_token, refresh_token);
-                self.person.token = text("token");
-            }
-            Ask::SignIn => {
-                self.person.token = text("token");
-                self.person.refresh_token = text("refresh_token");
-            }
-            Ask::SignOut => self.ended_token.clone_from(&self.person.token),
-            _ => {}
-        }
-    }
-
-    /// Keeps the tag that a day has now.
-    pub fn keep_tag(&mut self, day: u8, id: String, tag: String, is_new: bool) {
-        let tags = self.tags.entry(day).or_default();
-        if is_new {
-            tags.clear();
-        }
-        if tags.last() != Some(&tag) {
-            assert!(!tags.contains(&tag), "the tag {tag} comes back");
-            tags.push(tag);
-        }
-        self.records.insert(day, id);
     }
 }
