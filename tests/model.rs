@@ -19,6 +19,7 @@ mod shown;
 mod state;
 mod step;
 mod system;
+mod told;
 
 use std::{
     collections::BTreeSet,
@@ -37,9 +38,10 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 use crate::model::{
     place::RUNTIME,
-    state::{Model, Told},
+    state::Model,
     step::{Step, Who},
     system::System,
+    told::Told,
 };
 
 /// How many sequences an ordinary run takes.

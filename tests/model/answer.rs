@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     model::{
-        state::{Contents, Model, Said, Told},
+        state::Model,
         system::System,
+        told::{Contents, Said, Told},
     },
     steps::Answer,
 };

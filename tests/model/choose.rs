@@ -26,8 +26,10 @@ fn weighted<T: std::fmt::Debug>(weight: u32, strategy: impl Strategy<Value = T> 
 /// The next step after this state.
 pub fn step(model: &Model) -> BoxedStrategy<Step> {
     let people = || Who::BOTH.map(|who| model.person(who)).into_iter();
-    let is_due = people().any(|person| person.is_erasable(model.now) || pending(person));
-    let hours = if people().any(Person::is_waiting) { vec![48_u64, 49, 72] } else { vec![1, 12, 24, 48, 72, 170] };
+    let expired = |person: &Person| model.now >= model.sweep_due && !person.expired(model.now).is_empty();
+    let is_due = people().any(|person| person.is_erasable(model.now) || pending(person) || expired(person));
+    let is_waiting = people().any(|person| person.is_waiting() || person.rule.waits.is_some());
+    let hours = if is_waiting { vec![24_u64, 48, 49, 72] } else { vec![1, 12, 24, 48, 72, 170] };
     let is_guest_known = model.guest.is_some_and(|since| model.now < since + HOUR);
     let evaluation = select(vec![Evaluation::Screening, Evaluation::Incomplete, Evaluation::WorkDay]);
     let mut choices = vec![
@@ -120,6 +122,7 @@ fn sessions(sign_in: u32, refresh: u32) -> Vec<Weighted<Ask>> {
 
 fn decisions(person: &Person) -> Vec<Weighted<Ask>> {
     let missing: Vec<Purpose> = PURPOSES.into_iter().filter(|purpose| !person.consents(*purpose)).collect();
+    let keep = prop::option::weighted(0.8, select(vec![1_u32, 2, 5]));
     let mut choices = vec![
         weighted(
             2,
@@ -128,7 +131,7 @@ fn decisions(person: &Person) -> Vec<Weighted<Ask>> {
         weighted(1, (select(PURPOSES.to_vec()), any::<bool>()).prop_map(|(purpose, so)| Ask::Object(purpose, so))),
         weighted(if person.is_restricted { 5 } else { 1 }, Just(Ask::Restrict(!person.is_restricted))),
         weighted(1, any::<bool>().prop_map(Ask::Restrict)),
-        weighted(3, prop::option::weighted(0.7, select(vec![1_u32, 2, 5])).prop_map(Ask::Keep)),
+        weighted(if person.days.is_empty() { 1 } else { 4 }, keep.prop_map(Ask::Keep)),
     ];
     if !missing.is_empty() {
         let objected = person.objects(missing[0]);

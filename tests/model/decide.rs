@@ -3,12 +3,12 @@
 use domain::rights::consent::Purpose;
 
 use crate::model::{
-    rules::{
-        CHANGED, CONSENT_NEEDED, DELETION_WAITING, FORBIDDEN, HELD, INVALID, MISSING, OBJECTION_STANDS, RESTRICTED, ok,
-        refused, unless,
-    },
-    state::{Day, Decision, GRACE, Person, Problem, Rule, Said, Told},
+    state::{Day, Decision, GRACE, Person, Rule},
     step::{Ask, Condition, Who},
+    told::{
+        CHANGED, CONSENT_NEEDED, DELETION_WAITING, FORBIDDEN, HELD, INVALID, MISSING, OBJECTION_STANDS, Problem,
+        RESTRICTED, Said, Told, ok, refused, unless,
+    },
 };
 
 impl Person {

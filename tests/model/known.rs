@@ -11,8 +11,9 @@ use uuid::Uuid;
 use crate::{
     model::{
         place::Place,
-        state::{Model, Said, Told},
+        state::Model,
         step::Ask,
+        told::{Said, Told},
     },
     steps::{Answer, sign_in, subject_of},
     support::Person,

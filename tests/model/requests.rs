@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    rules::{
-        COOLING_OFF, DELETION_CLOSED, DELETION_CONFIRMED, DELETION_WAITING, EXPORT_CLOSED, EXPORT_WAITING, GRACE_OVER,
-        INVALID, MISSING, RESTRICTED, ok, refused, unless,
-    },
-    state::{DAY, Deletion, DeletionState, Export, ExportState, GRACE, HOUR, Person, Said, Told},
+    state::{DAY, Deletion, DeletionState, Export, ExportState, GRACE, HOUR, Person},
     step::{Ask, Who},
+    told::{
+        COOLING_OFF, DELETION_CLOSED, DELETION_CONFIRMED, DELETION_WAITING, EXPORT_CLOSED, EXPORT_WAITING, GRACE_OVER,
+        INVALID, MISSING, RESTRICTED, Said, Told, ok, refused, unless,
+    },
 };
 
 impl Person {

@@ -1,45 +1,13 @@
 //! What follows from a step, as the API's documentation tells it: the answer, and the state after it.
 
 use crate::model::{
-    state::{Answered, DAY, HOUR, Model, Person, Problem, Said, Session, TOKEN, Told},
+    state::{Answered, DAY, HOUR, Model, Person, Session, TOKEN},
     step::{Ask, Evaluation, Step, Who},
+    told::{
+        CODE_REFUSED, ERASED, FORBIDDEN, INVALID, KEY_REUSED, MISSING, REFRESH_REFUSED, SIGN_IN_NEEDED, SIGNED_OUT,
+        Said, Told, ok, refused, unless,
+    },
 };
-
-pub(super) const SIGNED_OUT: Problem = (401, "signed-out");
-pub(super) const ERASED: Problem = (401, "erased");
-pub(super) const CODE_REFUSED: Problem = (401, "code-refused");
-pub(super) const REFRESH_REFUSED: Problem = (401, "refresh-refused");
-pub(super) const FORBIDDEN: Problem = (403, "forbidden");
-pub(super) const SIGN_IN_NEEDED: Problem = (403, "sign-in-needed");
-pub(super) const CONSENT_NEEDED: Problem = (403, "consent-needed");
-pub(super) const MISSING: Problem = (404, "missing");
-pub(super) const RESTRICTED: Problem = (409, "restricted");
-pub(super) const HELD: Problem = (409, "held");
-pub(super) const OBJECTION_STANDS: Problem = (409, "objection-stands");
-pub(super) const EXPORT_WAITING: Problem = (409, "export-waiting");
-pub(super) const EXPORT_CLOSED: Problem = (409, "export-closed");
-pub(super) const DELETION_WAITING: Problem = (409, "deletion-waiting");
-pub(super) const DELETION_CONFIRMED: Problem = (409, "deletion-confirmed");
-pub(super) const DELETION_CLOSED: Problem = (409, "deletion-closed");
-pub(super) const COOLING_OFF: Problem = (409, "cooling-off");
-pub(super) const GRACE_OVER: Problem = (409, "grace-over");
-pub(super) const CHANGED: Problem = (412, "changed");
-pub(super) const INVALID: Problem = (422, "invalid-input");
-pub(super) const KEY_REUSED: Problem = (422, "key-reused");
-
-pub(super) fn refused(problem: Problem) -> Told {
-    Told::Refused(vec![problem])
-}
-
-/// The answer if none of these faults is there, each with its problem.
-pub(super) fn unless(faults: &[(bool, Problem)], done: impl FnOnce() -> Told) -> Told {
-    let found: Vec<Problem> = faults.iter().filter(|(is_so, _)| *is_so).map(|(_, problem)| *problem).collect();
-    if found.is_empty() { done() } else { Told::Refused(found) }
-}
-
-pub(super) fn ok(said: Said) -> Told {
-    Told::Done(200, said)
-}
 
 impl Model {
     /// Takes a step and returns what is answered.

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use domain::rights::consent::Purpose;
 
-use crate::model::step::{Ask, Step, Who};
+use crate::model::{
+    step::{Ask, Step, Who},
+    told::{Contents, Told},
+};
 
 pub const HOUR: u64 = 3_600;
 pub const DAY: u64 = 24 * HOUR;
@@ -19,46 +22,6 @@ pub const FILE: u64 = 7 * DAY;
 
 /// The purposes on which people decide.
 pub const PURPOSES: [Purpose; 2] = [Purpose::WorkHours, Purpose::Wordbook];
-
-/// Status and name of a type of problem.
-pub type Problem = (u16, &'static str);
-
-/// What the documentation says of the answer to the last step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Told {
-    /// Nobody asked.
-    #[default]
-    Nothing,
-    /// The status, and what the body says.
-    Done(u16, Said),
-    /// A problem: one of these, because the documentation does not say which of several faults is named.
-    Refused(Vec<Problem>),
-}
-
-/// What a body says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    Nothing,
-    /// The same as the first answer to this request.
-    TheSameAgain,
-    Day(u8, u16),
-    Days(Vec<(u8, u16)>),
-    /// Days that are new, changed, and as before.
-    Counts(u64, u64, u64),
-    Word(u8, u8),
-    Removed(u64),
-    /// Whether consent is given, and whether an objection stands.
-    Consent(bool, bool),
-    /// How many work days and words would go.
-    WouldGo(u64, u64),
-    Status(&'static str),
-    /// The days and the words in a file; `None` if the server may have written it before or after a removal of the same
-    /// moment.
-    File(Option<Contents>),
-}
-
-/// Days with their times, and words with their counts.
-pub type Contents = (BTreeMap<u8, u16>, BTreeMap<u8, u8>);
 
 #[derive(Clone, Debug, Default)]
 pub struct Model {

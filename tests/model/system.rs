@@ -15,8 +15,9 @@ use crate::{
     model::{
         known::Known,
         place::Place,
-        state::{Model, Told},
+        state::Model,
         step::{Ask, Evaluation, Step, Who},
+        told::Told,
     },
     steps::{Answer, sign_in, state_of},
 };
