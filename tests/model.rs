@@ -8,6 +8,7 @@
 //! possible and printed, a step a line.
 
 mod answer;
+mod asked;
 mod call;
 mod choose;
 mod decide;

@@ -4,7 +4,8 @@ use domain::rights::consent::Purpose;
 use proptest::{prelude::*, sample::select, strategy::Union};
 
 use crate::model::{
-    state::{Answered, DAY, DeletionState, ExportState, HOUR, Model, PURPOSES, Person, TOKEN},
+    asked::{DeletionState, ExportState},
+    state::{Answered, DAY, HOUR, Model, PURPOSES, Person, TOKEN},
     step::{Ask, Condition, Evaluation, Route, Step, Who, Wrong},
 };
 

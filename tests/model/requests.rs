@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    state::{DAY, Deletion, DeletionState, Export, ExportState, GRACE, HOUR, Person},
+    asked::{Deletion, DeletionState, Export, ExportState},
+    state::{DAY, GRACE, HOUR, Person},
     step::{Ask, Who},
     told::{
         COOLING_OFF, DELETION_CLOSED, DELETION_CONFIRMED, DELETION_WAITING, EXPORT_CLOSED, EXPORT_WAITING, GRACE_OVER,

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use crate::{
     model::{
         answer::word_of,
+        asked::DeletionState,
         known::Known,
-        state::{Decision, DeletionState, Model, PURPOSES, Person},
+        state::{Decision, Model, PURPOSES, Person},
         step::Who,
         system::System,
     },

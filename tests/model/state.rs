@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use domain::rights::consent::Purpose;
 
 use crate::model::{
+    asked::{Deletion, DeletionState, Export},
     step::{Ask, Step, Who},
-    told::{Contents, Told},
+    told::Told,
 };
 
 pub const HOUR: u64 = 3_600;
@@ -17,8 +18,6 @@ pub const DAY: u64 = 24 * HOUR;
 pub const TOKEN: u64 = 15 * 60;
 /// The grace of a deletion, and of a shorter retention.
 pub const GRACE: u64 = 48 * HOUR;
-/// How long the file of an export can be downloaded.
-pub const FILE: u64 = 7 * DAY;
 
 /// The purposes on which people decide.
 pub const PURPOSES: [Purpose; 2] = [Purpose::WorkHours, Purpose::Wordbook];
@@ -109,38 +108,6 @@ pub struct Session {
     pub has_used_token: bool,
     /// Whether an earlier session ended.
     pub has_ended_before: bool,
-}
-
-#[derive(Clone, Debug)]
-pub struct Export {
-    pub days: Option<(u8, u8)>,
-    pub state: ExportState,
-}
-
-#[derive(Clone, Debug)]
-pub enum ExportState {
-    /// The server tries to write the file at this time or later.
-    Pending(u64),
-    Completed(u64, Option<Contents>),
-    Cancelled,
-}
-
-#[derive(Clone, Debug)]
-pub struct Deletion {
-    pub days: Option<(u8, u8)>,
-    pub asked_at: u64,
-    pub state: DeletionState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeletionState {
-    Pending,
-    /// The grace ends at this time.
-    Confirmed(u64),
-    Cancelled,
-    Replaced,
-    /// So many records went; `None` if others may have gone in the same moment for their age.
-    Completed(Option<u64>),
 }
 
 impl Default for Session {
@@ -236,39 +203,5 @@ impl Rule {
     /// Whether the rule replaced a shorter one within the grace; then it removes nothing yet.
     fn is_young(&self, now: u64) -> bool {
         self.waits.is_none() && self.days.is_some() && now < self.set_at + GRACE
-    }
-}
-
-impl Export {
-    pub fn status(&self, now: u64) -> &'static str {
-        match self.state {
-            ExportState::Pending(_) => "pending",
-            ExportState::Completed(at, _) if now >= at + FILE => "expired",
-            ExportState::Completed(..) => "completed",
-            ExportState::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl Deletion {
-    /// Whether it waits for its confirmation, or for the end of its grace.
-    pub fn is_open(&self, now: u64) -> bool {
-        match self.state {
-            DeletionState::Pending => now < self.asked_at + DAY,
-            DeletionState::Confirmed(_) => true,
-            DeletionState::Cancelled | DeletionState::Replaced | DeletionState::Completed(_) => false,
-        }
-    }
-}
-
-impl DeletionState {
-    pub fn status(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Confirmed(_) => "confirmed",
-            Self::Cancelled => "cancelled",
-            Self::Replaced => "replaced",
-            Self::Completed(_) => "completed",
-        }
     }
 }
