@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     export::{export, full, path},
-    steps::{Answer, fields, state_of},
+    steps::{Answer, fields, state_of, version, versions},
     support::{Person, World, day},
 };
 
@@ -49,7 +49,7 @@ async fn a_submission_keeps_to_its_conditions() {
     let client = world.superuser().await;
     for (method, path, date) in [(Method::POST, DAILY, "2026-02-02"), (Method::PUT, KIND, "2026-02-03")] {
         let say = |date: &str, minutes: u16| json!({ "date": date, "planned_minutes": 480, "actual_minutes": minutes, "source": "geofence" });
-        let mut minutes = 0;
+        let (mut minutes, mut tag) = (0, String::new());
         for (headers, expected) in [
             // No record exists yet.
             (&[(MATCH, "*")][..], FAILED),
@@ -73,11 +73,15 @@ async fn a_submission_keeps_to_its_conditions() {
         ] {
             minutes += 15;
             let before = state_of(&client).await;
-            let answer = send(&world, &anna, method.clone(), path, headers, &say(date, minutes)).await;
+            let values: Vec<_> = headers.iter().map(|(name, value)| (*name, versions(value, &tag))).collect();
+            let headers: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let answer = send(&world, &anna, method.clone(), path, &headers, &say(date, minutes)).await;
             assert_eq!(answer.status, expected, "{path} {headers:?}: {}", answer.text);
             assert_eq!(state_of(&client).await == before, expected == FAILED, "{path} {headers:?}");
             if expected == FAILED {
                 assert_eq!(answer.problem(FAILED)["type"], "/problems/changed");
+            } else {
+                tag = answer.header("etag").expect("a tag").to_owned();
             }
         }
         // A fault of the body is reported before a failed condition (RFC 9110, 13.2.1).
@@ -92,6 +96,12 @@ async fn record_remove_and_record_get_keep_to_their_conditions() {
     let anna = world.person("anna").await;
     let made = send(&world, &anna, Method::POST, DAILY, &[], &day("2026-02-02", 8.0, 9.0)).await;
     let record = format!("{KIND}/{}", made.json()["event_id"].as_str().expect("an id"));
+    let tag = made.header("etag").expect("a tag").to_owned();
+    let call = async |method: Method, headers: Headers<'_>| {
+        let values: Vec<_> = headers.iter().map(|(name, value)| (*name, versions(value, &tag))).collect();
+        let headers: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        send(&world, &anna, method, &record, &headers, &Value::Null).await
+    };
     for (headers, expected) in [
         (&[(NONE, "\"1\"")][..], UNCHANGED),
         (&[(NONE, "W/\"1\"")], UNCHANGED),
@@ -104,23 +114,26 @@ async fn record_remove_and_record_get_keep_to_their_conditions() {
         (&[(MATCH, "W/\"1\"")], FAILED),
         (&[(MATCH, "\"2\""), (NONE, "\"1\"")], FAILED),
     ] {
-        let answer = send(&world, &anna, Method::GET, &record, headers, &Value::Null).await;
+        let answer = call(Method::GET, headers).await;
         assert_eq!(answer.status, expected, "{headers:?}: {}", answer.text);
         if expected == UNCHANGED {
-            assert_eq!((answer.header("etag"), answer.text.as_str()), (Some("\"1\""), ""), "{headers:?}");
+            assert_eq!((version(&answer), answer.text.as_str()), (Some(1), ""), "{headers:?}");
         }
     }
     for headers in [&[(MATCH, "\"2\"")][..], &[(MATCH, "W/\"1\"")], &[(NONE, "*")], &[(NONE, "\"1\"")]] {
-        let answer = send(&world, &anna, Method::DELETE, &record, headers, &Value::Null).await;
-        answer.problem(FAILED);
+        call(Method::DELETE, headers).await.problem(FAILED);
     }
-    let removed = send(&world, &anna, Method::DELETE, &record, &[(MATCH, "\"1\"")], &Value::Null).await;
+    let removed = call(Method::DELETE, &[(MATCH, "\"1\"")]).await;
     assert_eq!(removed.status, StatusCode::NO_CONTENT, "{}", removed.text);
     // A missing record is answered as missing, whatever the condition is (RFC 9110, 13.2.1).
     for method in [Method::GET, Method::DELETE] {
-        let answer = send(&world, &anna, method, &record, &[(MATCH, "*")], &Value::Null).await;
-        answer.problem(StatusCode::NOT_FOUND);
+        call(method, &[(MATCH, "*")]).await.problem(StatusCode::NOT_FOUND);
     }
+    // The day that is submitted anew is another record, and the tag of the one before is none of its versions.
+    let anew = send(&world, &anna, Method::POST, DAILY, &[(NONE, &tag)], &day("2026-02-02", 8.0, 7.0)).await;
+    assert_eq!((anew.status, version(&anew)), (CREATED, Some(1)), "{}", anew.text);
+    let late = send(&world, &anna, Method::POST, DAILY, &[(MATCH, &tag)], &day("2026-02-02", 8.0, 9.5)).await;
+    late.problem(FAILED);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use projections::{
     desk::{
         alert::{delivery_list, newest_of_type},
         compliance::request_list,
+        trail::{TrailFilter, trail_list},
     },
     identity::standing::standing,
     log::audit::{AuditFilter, audit_list, stream_newest},
@@ -373,6 +374,28 @@ async fn the_desk_finds_requests_without_reading_a_persons_events() {
     client.execute("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
     let cost = cost(&client, &case).await;
     assert_eq!(cost.visited("log.events"), 0, "nobody's request was prolonged: {cost:?}");
+}
+
+#[tokio::test]
+async fn a_page_of_the_trail_visits_its_rows_and_no_more() {
+    let world = World::new().await;
+    fill(&world.superuser().await, (RECORDS, TOWN)).await;
+    let span = "now() - interval '1 day', now() + interval '1 day', NULL, NULL, '0', 0, 51";
+    let filter = |subject| {
+        let (from, to) = (world.clock.now(), world.clock.now());
+        TrailFilter { from, to, action: None, subject, role: None }
+    };
+    let types = "timestamptz, timestamptz, text, text, text, bigint, bigint";
+    let cases = [
+        case(trail_list(filter(None), &Page::all()), types, span.to_owned(), &[("log.events", 51)]),
+        case(
+            trail_list(filter(Some(BUSY)), &Page::all()),
+            "timestamptz, timestamptz, text, text, text, bigint, bigint, uuid",
+            format!("{span}, {SUBJECT}"),
+            &[("log.events", RECORDS * (VERSIONS + 1))],
+        ),
+    ];
+    check(&world, Login::System, Role::System, SubjectId::NIL, &cases).await;
 }
 
 /// The desk's lists grow with the years, and a page costs as much as its rows.

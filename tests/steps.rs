@@ -47,6 +47,21 @@ impl Answer {
     }
 }
 
+/// The number of the version that a tag such as `"3-1f2e3d4c"` names.
+pub fn version(answer: &Answer) -> Option<u32> {
+    answer.header("etag")?.trim_matches('"').split_once('-')?.0.parse().ok()
+}
+
+/// A header field in which each number, such as `"3"`, stands for that version of the record with this tag.
+pub fn versions(field: &str, tag: &str) -> String {
+    let record = tag.trim_matches('"').split_once('-').map_or("", |(_, record)| record);
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = field.split('"').enumerate();
+    let named = parts
+        .map(|(at, part)| if at % 2 == 1 && is_number(part) { format!("{part}-{record}") } else { part.to_owned() });
+    named.collect::<Vec<_>>().join("\"")
+}
+
 /// The problem document of an answer, whose type is `/problems/{kind}`.
 pub async fn problem(answer: TestResponse, status: StatusCode, kind: &str) -> Value {
     let problem = Answer::of(answer).await.problem(status);

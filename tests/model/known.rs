@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use lethe::auth::Claims;
-use poem::http::StatusCode;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -30,7 +29,7 @@ pub struct Known {
     pub ended_token: String,
     /// The newest id of each day, also if the day is gone.
     pub records: BTreeMap<u8, String>,
-    /// The tags of each day that is there, newest last.
+    /// The tags of each day, also of records that were removed, newest last.
     pub tags: BTreeMap<u8, Vec<String>>,
     pub exports: Vec<String>,
     /// The token and the scope of each deletion.
@@ -87,7 +86,7 @@ impl Known {
                 let id = answer.json();
                 let id = id["event_id"].as_str().or(id["record_id"].as_str()).expect("an id").to_owned();
                 let tag = answer.header("etag").expect("a tag").to_owned();
-                self.keep_tag(*day, id, tag, answer.status == StatusCode::CREATED);
+                self.keep_tag(*day, id, tag);
             }
             Ask::Export(_) => self.exports.push(text("export_id")),
             Ask::Delete(range) => {
@@ -109,11 +108,8 @@ impl Known {
     }
 
     /// Keeps the tag that a day has now.
-    pub fn keep_tag(&mut self, day: u8, id: String, tag: String, is_new: bool) {
+    pub fn keep_tag(&mut self, day: u8, id: String, tag: String) {
         let tags = self.tags.entry(day).or_default();
-        if is_new {
-            tags.clear();
-        }
         if tags.last() != Some(&tag) {
             assert!(!tags.contains(&tag), "the tag {tag} comes back");
             tags.push(tag);

@@ -213,9 +213,7 @@ impl System {
             let request = self.place.client.get(format!("/v1/records/work_day/{id}"));
             let answer = request.header("authorization", format!("Bearer {token}")).send().await;
             let tag = answer.0.header("etag").expect("a tag").to_owned();
-            let known = &mut self.people[who as usize];
-            let is_new = known.records.get(day) != Some(&id);
-            known.keep_tag(*day, id, tag, is_new);
+            self.people[who as usize].keep_tag(*day, id, tag);
         }
     }
 }

@@ -162,6 +162,7 @@ impl Http {
 async fn whole(response: Response) -> reqwest::Result<Answer> {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (status, is_replayed) = (response.status().as_u16(), header("idempotency-replayed").is_some());
-    let version = header("etag").and_then(|tag| tag.trim_matches('"').parse().ok());
+    let number = |tag: String| tag.trim_matches('"').split_once('-')?.0.parse().ok();
+    let version = header("etag").and_then(number);
     Ok(Answer { status, is_replayed, version, body: response.bytes().await?.to_vec() })
 }

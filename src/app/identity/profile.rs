@@ -19,7 +19,8 @@ use crate::app::{
     frame::{self, Frame, Standing},
     records::{
         opened::single,
-        record::{self, Batch, Expected, Submission, Submitted},
+        record::{self, Batch, Submission, Submitted},
+        version::Expected,
     },
 };
 
@@ -28,8 +29,8 @@ pub struct Profile {
     /// When the account was made.
     pub registered_at: DateTime<Utc>,
     pub contact: Contact,
-    /// The work profile and the version of its record; `None` for staff.
-    pub work: Option<(WorkProfile, i64)>,
+    /// The work profile and the version of its record, as conditions name it; `None` for staff.
+    pub work: Option<(WorkProfile, String)>,
     /// When a work day was last submitted or changed; `None` if there is no work day.
     pub last_submission_at: Option<DateTime<Utc>>,
 }

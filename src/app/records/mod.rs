@@ -5,3 +5,4 @@ pub mod guest;
 pub mod list;
 pub mod opened;
 pub mod record;
+pub mod version;

@@ -11,7 +11,7 @@ use domain::{
 use projections::records::record::RecordRow;
 use vault::SubjectKeys;
 
-use crate::app::AppError;
+use crate::app::{AppError, records::version::version_of};
 
 /// A living record, opened.
 pub struct OpenRecord {
@@ -23,6 +23,13 @@ pub struct OpenRecord {
     pub recorded_at: DateTime<Utc>,
     /// The sequence of the record's newest event.
     pub version: i64,
+}
+
+impl OpenRecord {
+    /// The record's version, as conditions name it.
+    pub fn version_name(&self) -> String {
+        version_of(self.record, self.version)
+    }
 }
 
 /// Opens a living record.
@@ -40,12 +47,12 @@ pub fn open(keys: &SubjectKeys, row: &RecordRow) -> Result<OpenRecord, AppError>
     })
 }
 
-/// The only record of a shape, and its version; `None` if there is none.
-pub(crate) fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<(S, i64)>, AppError> {
+/// The only record of a shape, and its version, as conditions name it; `None` if there is none.
+pub(crate) fn single<S: Shape>(keys: &SubjectKeys, rows: &[Row]) -> Result<Option<(S, String)>, AppError> {
     let Some(row) = rows.first() else { return Ok(None) };
     let record = open(keys, &RecordRow::from_row(row))?;
     let shape = S::from_body(&record.body).ok_or_else(|| AppError::Corrupt("a record has another shape".to_owned()))?;
-    Ok(Some((shape, record.version)))
+    Ok(Some((shape, record.version_name())))
 }
 
 /// The time zone of the work profile, or the default one if there is no profile.

@@ -37,7 +37,10 @@ use crate::{
         App, AppError,
         frame::{self, Frame, IdempotentRequest, Once, Standing, Work},
         letter::{address_of, contact},
-        records::opened::{self, OpenRecord},
+        records::{
+            opened::{self, OpenRecord},
+            version::{Expected, version_of},
+        },
     },
     data::ledger::Entry,
     mail::Letter,
@@ -49,47 +52,6 @@ pub struct Submission {
     pub expected: Option<Expected>,
     /// How faults name this record, such as `events[3]`; `None` if there is only one.
     pub within: Option<String>,
-}
-
-/// Versions of a record that a condition names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Versions {
-    /// Any version.
-    Any,
-    /// One of these versions.
-    These(Vec<i64>),
-}
-
-/// What must be true of a record before it is changed (RFC 9110, 13.1.1 and 13.1.2).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Expected {
-    /// The record is there, in one of these versions.
-    pub one_of: Option<Versions>,
-    /// The record is not there in any of these versions.
-    pub none_of: Option<Versions>,
-}
-
-impl Expected {
-    /// Exactly this version.
-    pub fn version(version: i64) -> Self {
-        Self { one_of: Some(Versions::These(vec![version])), none_of: None }
-    }
-
-    /// A condition that no version meets: for a change that is only checked, because another condition has failed
-    /// already.
-    pub fn nothing() -> Self {
-        Self { one_of: Some(Versions::These(Vec::new())), none_of: None }
-    }
-
-    /// Whether a record of this version may be changed; `version` is `None` if there is no record.
-    pub fn permits(&self, version: Option<i64>) -> bool {
-        let named = |versions: &Versions| match (versions, version) {
-            (_, None) => false,
-            (Versions::Any, Some(_)) => true,
-            (Versions::These(these), Some(version)) => these.contains(&version),
-        };
-        self.one_of.as_ref().is_none_or(named) && !self.none_of.as_ref().is_some_and(named)
-    }
 }
 
 /// Records that are submitted together: all of them are stored, or none.
@@ -206,7 +168,7 @@ async fn removal(
     let frame = Frame::act(operation, ctx).unheld().alone();
     frame::command(app, frame, reads, move |work, standing, [rows, register, contact]| async move {
         let gone = RecordRow::from_rows(&rows);
-        if gone.iter().any(|row| !expected.permits(Some(row.event.sequence))) {
+        if gone.iter().any(|row| !expected.permits(Some(&version_of(row.entry.record, row.event.sequence)))) {
             return Err(AppError::PreconditionFailed);
         }
         let removed = remove_rows(&work, &standing, &gone, &register).await?;
@@ -336,8 +298,8 @@ async fn decide_one(
         .await
         .map_err(|error: AggregateError<RecordError>| AppError::from(error))?;
     // Faults of the submitted record come before a condition on the stored one (RFC 9110, 13.2.1).
-    let found = present.map(|row| row.event.sequence);
-    if submission.expected.as_ref().is_some_and(|expected| !expected.permits(found)) {
+    let found = present.map(|row| version_of(row.entry.record, row.event.sequence));
+    if submission.expected.as_ref().is_some_and(|expected| !expected.permits(found.as_deref())) {
         return Err(AppError::PreconditionFailed);
     }
     let added = i64::try_from(unit.len() - before).expect("a command makes few events");

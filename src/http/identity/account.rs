@@ -10,7 +10,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json};
 use uuid::Uuid;
 
 use crate::{
-    app::{App, AppError, identity::profile, log::access, records::record::Expected},
+    app::{App, AppError, identity::profile, log::access, records::version::Expected},
     http::{
         problem::Refusal,
         request::{
@@ -188,7 +188,7 @@ impl AccountApi {
         for _ in 0..RECTIFY_ATTEMPTS {
             let (profile, _) = profile::get(&app, ctx).await?;
             let (work, version) = profile.work.ok_or(AppError::NotFound("work profile"))?;
-            let permitted = conditions.permits(Some(version));
+            let permitted = conditions.permits(Some(&version));
             let expected = if permitted { Expected::version(version) } else { Expected::nothing() };
             match profile::rectify(&app, ctx, &body.0.apply(&work), expected, caller.today()).await {
                 // Somebody else was faster, so the condition is compared with the version that is there now.
@@ -207,8 +207,11 @@ impl AccountApi {
 
 /// The account's tag. It changes with everything that the account shows: the version of the work profile, and the time
 /// of the last submission.
-fn opaque(version: i64, last_submission_at: Option<DateTime<Utc>>) -> String {
-    last_submission_at.map_or_else(|| version.to_string(), |at| format!("{version}.{}", at.timestamp_micros()))
+fn opaque(version: String, last_submission_at: Option<DateTime<Utc>>) -> String {
+    match last_submission_at {
+        Some(at) => format!("{version}.{}", at.timestamp_micros()),
+        None => version,
+    }
 }
 
 /// The work profile's version in the account's tag.

@@ -42,7 +42,7 @@ use crate::{
         request::{
             caller::Subject,
             cursor,
-            etag::{Conditions, tag},
+            etag::{Conditions, quoted, tag},
             header_field::{HeaderList, IdempotencyKey},
             input::{Body, Input, days},
             number::Whole,
@@ -301,7 +301,7 @@ impl RecordApi {
             updated_at: outcome.recorded_at,
             body: RecordBody(body),
         });
-        let etag = tag(outcome.version);
+        let etag = tag(outcome.record, outcome.version);
         let answer = match outcome.change {
             Change::Created => RecordSubmitted::Created(answer, etag, address(kind.name(), outcome.record.0)),
             Change::Amended | Change::Unchanged => RecordSubmitted::Amended(answer, etag),
@@ -368,7 +368,8 @@ impl RecordApi {
     ) -> Result<RecordShown, Refusal> {
         let (kind, conditions) = (open_kind(&kind_name)?, Conditions::read(&if_match, &if_none_match)?);
         let (record, keys) = record::get(&app, caller.ctx(), kind, RecordId(record_id.0)).await?;
-        let (unchanged, etag) = (conditions.has(&record.version.to_string())?, tag(record.version));
+        let version = record.version_name();
+        let (unchanged, etag) = (conditions.has(&version)?, quoted(&version));
         let shown = usize::from(!unchanged);
         access::note_read(&app, caller.ctx(), keys, kind.name(), shown, record_id.0.to_string()).await?;
         if unchanged {

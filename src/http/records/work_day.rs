@@ -21,7 +21,8 @@ use crate::{
         records::{
             list::{self, Records},
             opened::OpenRecord,
-            record::{self, Batch, Change, Expected, Submission, Submitted},
+            record::{self, Batch, Change, Submission, Submitted},
+            version::Expected,
         },
     },
     http::{
@@ -264,7 +265,7 @@ impl WorkDayApi {
         let Once { value: outcomes, replayed, .. } = submit(&app, &caller, "work_day_submit", request, days).await?;
         let outcome = outcomes.first().ok_or_else(|| AppError::Corrupt("a stored answer is empty".to_owned()))?;
         let answer = Json(WorkDayAnswer::new(outcome.record.0, outcome.submitted_at, outcome.recorded_at, &day));
-        let etag = tag(outcome.version);
+        let etag = tag(outcome.record, outcome.version);
         let answer = if outcome.change == Change::Created {
             DaySubmitted::Created(answer, etag, address(WORK_DAY.name(), outcome.record.0))
         } else {

@@ -6,17 +6,19 @@
 //! faults and missing things are named whatever the condition says. Nothing here has a date of modification, so
 //! conditions on dates do not count (13.1.3, 13.1.4). Refuses (400) a field that is neither `*` nor a list of tags.
 
+use context::RecordId;
+
 use crate::{
     app::{
         AppError,
-        records::record::{Expected, Versions},
+        records::version::{Expected, Versions, version_of},
     },
     http::{problem::Refusal, request::header_field::HeaderList},
 };
 
-/// The tag of a version.
-pub fn tag(version: i64) -> String {
-    quoted(&version.to_string())
+/// The tag of a record's version with this number.
+pub fn tag(record: RecordId, number: i64) -> String {
+    quoted(&version_of(record, number))
 }
 
 /// A tag in quotes, as a header field has it.
@@ -85,13 +87,9 @@ impl Tags {
     }
 
     /// The versions that the tags name; `text` gives the part of a tag that is the version. A tag that we never gave
-    /// names no version, and matches nothing.
+    /// is no version of anything.
     fn versions(&self, weak_too: bool, text: fn(&str) -> &str) -> Versions {
-        let version = |tag: &Tag| {
-            let text = text(&tag.opaque);
-            let number: i64 = text.parse().ok().filter(|number: &i64| number.to_string() == text)?;
-            (weak_too || !tag.weak).then_some(number)
-        };
+        let version = |tag: &Tag| (weak_too || !tag.weak).then(|| text(&tag.opaque).to_owned());
         match self {
             Self::Any => Versions::Any,
             Self::Listed(tags) => Versions::These(tags.iter().filter_map(version).collect()),
@@ -235,7 +233,10 @@ mod tests {
 
     #[test]
     fn before_a_change_the_version_must_be_one_that_is_demanded() {
-        let permits = |if_match, if_none_match, version| sound(if_match, if_none_match).expected().permits(version);
+        let permits = |if_match, if_none_match, version: Option<i64>| {
+            let version = version.map(|number| number.to_string());
+            sound(if_match, if_none_match).expected().permits(version.as_deref())
+        };
         for (if_match, if_none_match, version, expected) in [
             (None, None, None, true),
             (None, None, Some(3), true),
