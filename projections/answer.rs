@@ -55,15 +55,6 @@ pub fn answer_forget(subject: SubjectId, key_hash: [u8; 32], now: DateTime<Utc>)
     .list(vec![now])
 }
 
-/// Removes all of a person's answers.
-pub fn answers_forget(subject: SubjectId) -> Query {
-    Query::new(
-        "-- answers_forget
-        DELETE FROM read.answers WHERE subject_id = $1",
-    )
-    .bind(subject.0)
-}
-
 /// Stores an answer for 24 hours.
 pub fn answer_store(
     subject: SubjectId,

@@ -495,6 +495,25 @@ async fn work_day_submit_takes_a_key_again_after_a_day() {
     assert_eq!((again.status, &again.text), (anew.status, &anew.text), "the new answer took the old one's place");
 }
 
+/// A client that repeats a submission, because it never saw the answer, must not bring back a day that was removed since.
+#[tokio::test]
+async fn work_day_submit_repeated_with_its_key_brings_no_removed_day_back() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let body = ago(&world, 0, 9.0);
+    let first = submit_once(&world, &anna, "k-1", &body).await;
+    let path = format!("/v1/records/work_day/{}", first.json()["event_id"].as_str().expect("an id"));
+    let removed = world.send(&anna, poem::http::Method::DELETE, path, &Value::Null).await;
+    assert_eq!(removed.0.status(), StatusCode::NO_CONTENT);
+    let again = submit_once(&world, &anna, "k-1", &body).await;
+    assert_eq!((again.status, &again.text), (StatusCode::CREATED, &first.text), "the first answer");
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(list(&world, &anna, "").await["events"], json!([]), "the day stays away");
+    let anew = submit_once(&world, &anna, "k-2", &body).await;
+    assert_eq!(anew.status, StatusCode::CREATED);
+    assert_ne!(anew.json()["event_id"], first.json()["event_id"]);
+}
+
 #[tokio::test]
 async fn work_day_submit_carries_out_one_of_many_requests_with_one_key_at_once() {
     let world = World::new().await;

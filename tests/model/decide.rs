@@ -154,13 +154,12 @@ impl Person {
         usize::from(before.is_some())
     }
 
-    /// Removes days. Stored answers to earlier requests go with them, because they could name what is gone.
+    /// Removes days. Answers to earlier requests stay: repeated, they must not bring back what is gone.
     pub(super) fn remove(&mut self, days: &[u8]) {
         self.days.retain(|day, _| !days.contains(day));
         self.add("record.removed", days.len() as u64);
         if !days.is_empty() {
             self.renewals += 1;
-            self.answered.clear();
         }
     }
 }

@@ -19,12 +19,9 @@ use event_log::{
     cqrs_es::{Aggregate, AggregateError},
     execute,
 };
-use projections::{
-    answer::answers_forget,
-    records::{
-        list::record_list,
-        record::{Named, RecordRow, record_get, record_newest},
-    },
+use projections::records::{
+    list::record_list,
+    record::{Named, RecordRow, record_get, record_newest},
 };
 use serde::{Deserialize, Serialize};
 use vault::{
@@ -219,8 +216,6 @@ pub(crate) async fn remove_rows(
     tx.queue(record_delete(ctx.subject, gone.clone()));
     tx.queue(subject_rewrap(ctx.subject, &wrapped));
     tx.queue(record_rewrap(ctx.subject, rewrapped));
-    // A stored answer would still say that a removed record is there.
-    tx.queue(answers_forget(ctx.subject));
     Ok(gone)
 }
 
