@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     log::event_of,
+    model::number,
     steps::{Answer, hold, let_go, subject_of},
     support::{Person, World, day},
     town::Town,
@@ -448,13 +449,13 @@ async fn listed(world: &World, person: &Person) -> BTreeMap<u8, u16> {
 }
 
 /// Persons do all kinds of things at the same moments; whatever happens to one of them, each gets the answer to their
-/// own request, and has their own days and nobody else's.
+/// own request, and has their own days and nobody else's. `cargo xtask model` asks for as many cases as sequences of the model.
 #[test]
 fn whatever_others_do_each_person_has_their_own_days_and_answers() {
     let runtime = Runtime::new().expect("a runtime");
     let world = Arc::new(runtime.block_on(World::new()));
-    let config =
-        ProptestConfig { cases: 6, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() };
+    let cases = number("LETHE_MODEL_CASES").unwrap_or(6);
+    let config = ProptestConfig { cases, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() };
     let case = AtomicUsize::new(0);
     let outcome = TestRunner::new(config).run(&moves(), |moves| {
         let case = case.fetch_add(1, Ordering::Relaxed);

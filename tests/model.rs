@@ -135,7 +135,8 @@ impl StateMachineTest for Server {
     }
 }
 
-fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+/// The number that a variable gives; `None` if it is not set.
+pub fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
     let text = env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
 }

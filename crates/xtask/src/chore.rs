@@ -16,7 +16,10 @@ use crate::{
 /// The test that compares the live catalogue with `policies/matrix.snap`, or writes it.
 const MATRIX_TEST: &str = "policies::the_catalogue_is_what_the_matrix_says";
 const FUZZ_TEST: &str = "fuzz::schemathesis_finds_nothing";
-const MODEL_TEST: &str = "model::the_server_does_what_a_model_of_its_documentation_does";
+const MODEL_TESTS: [&str; 2] = [
+    "model::the_server_does_what_a_model_of_its_documentation_does",
+    "group::whatever_others_do_each_person_has_their_own_days_and_answers",
+];
 
 /// The test that compares the documented refusals with those that all tests have seen.
 const ANSWERS_TEST: &str = "answers::every_documented_refusal_was_seen";
@@ -97,9 +100,10 @@ pub fn faults(root: &Path, rounds: u32, seed: u64, more: &[String]) -> Result<()
     run(command.env("LETHE_TEST_ALL", "1"))
 }
 
-/// Runs the test that compares the server with a model, with this number of sequences of steps.
+/// Runs the test that compares the server with a model, and the one of persons who act at the same moments, with this
+/// number of sequences of steps.
 pub fn model(root: &Path, cases: u32, seed: Option<u64>) -> Result<(), String> {
-    let mut command = cargo(root, &["test", "--test", "main", "--", "--exact", MODEL_TEST]);
+    let mut command = cargo(root, &[&["test", "--test", "main", "--", "--exact"][..], &MODEL_TESTS].concat());
     if let Some(seed) = seed {
         command.env("LETHE_MODEL_SEED", seed.to_string());
     }

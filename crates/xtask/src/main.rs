@@ -97,7 +97,8 @@ enum Chore {
         #[arg(last = true)]
         more: Vec<String>,
     },
-    /// Compare the server with a model of its documentation, in random sequences of steps; `test` does so in a few
+    /// Compare the server with a model of its documentation, in random sequences of steps, and let persons act at the same
+    /// moments; `test` does so in a few
     Model {
         /// How many sequences, of about forty steps each
         #[arg(long, default_value_t = 100)]
