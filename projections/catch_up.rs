@@ -22,6 +22,8 @@ pub struct CatchUp {
     /// Turns events into statements that write the rows of a generation. A dead letter that is tried again comes late,
     /// and as the only event.
     pub apply: fn(generation: i64, events: &[PlacedEvent]) -> Applied,
+    /// What follows from events whether they can be applied or not; once from each.
+    pub always: fn(generation: i64, events: &[PlacedEvent]) -> Vec<Query>,
     /// Removes the rows of generations that have no position any more.
     pub sweep: fn() -> Vec<Query>,
 }

@@ -1,5 +1,13 @@
 -- What keeps the cost of a request at what it returns, however much the log and a person's data have grown.
 
+-- The owner of the tables runs this file, and forced row-level security would hide all rows from it, so that nothing would be changed
+-- or counted below. It is forced again at the end.
+ALTER TABLE vault.records NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE vault.erased NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE read.records NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE read.accounts NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE read.consents NO FORCE ROW LEVEL SECURITY;
+
 -- A person's events in the order of the log, from which a page of the audit log is read. Commands wait while it is built.
 CREATE INDEX events_of_subject ON log.events (subject_id, position);
 
@@ -8,13 +16,6 @@ CREATE INDEX records_filed ON vault.records (subject_id, kind, bucket) WHERE buc
 
 -- The time by which records of kinds without days are listed: that of their first submission; of other kinds there is none. Such
 -- records are filed in no bucket. Rewrites their rows.
---
--- Row-level security hides all rows from the owner too, who runs this file. So it does not hold for the owner until the end of the file.
-ALTER TABLE vault.records NO FORCE ROW LEVEL SECURITY;
-ALTER TABLE vault.erased NO FORCE ROW LEVEL SECURITY;
-ALTER TABLE read.records NO FORCE ROW LEVEL SECURITY;
-ALTER TABLE read.accounts NO FORCE ROW LEVEL SECURITY;
-ALTER TABLE read.consents NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE read.records ADD COLUMN listed_at timestamptz;
 UPDATE read.records r SET listed_at = submitted_at
     FROM vault.records v WHERE v.subject_id = r.subject_id AND v.record_id = r.record_id AND v.bucket IS NULL;
@@ -32,7 +33,7 @@ CREATE TABLE read.hours (
     PRIMARY KEY (generation, hour)
 );
 
--- What the compliance desk finds by its state, and what is over.
+-- What the compliance desk looks for: holds, requests that are not answered yet, and the newest erasures.
 CREATE INDEX accounts_held ON read.accounts (held_until) WHERE held_until IS NOT NULL;
 CREATE INDEX deletions_open ON read.deletions (requested_at) WHERE state IN ('pending', 'confirmed');
 CREATE INDEX exports_open ON read.exports (requested_at) WHERE state IN ('pending', 'processing');
@@ -48,18 +49,28 @@ CREATE TABLE read.tally (
     delta          bigint NOT NULL
 );
 
+-- The states of an account, and of a consent, that are counted.
+CREATE FUNCTION read.account_states(restricted_at timestamptz, deletion_at timestamptz) RETURNS SETOF text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT what FROM (VALUES ('account', true), ('restricted', restricted_at IS NOT NULL), ('waiting', deletion_at IS NOT NULL))
+        AS state (what, holds) WHERE holds
+$$;
+CREATE FUNCTION read.consent_states(granted boolean, objected boolean) RETURNS SETOF text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT what FROM (VALUES ('granted', granted AND NOT objected), ('withdrawn', NOT granted), ('objected', objected))
+        AS state (what, holds) WHERE holds
+$$;
+
 CREATE FUNCTION read.tally_accounts() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP <> 'DELETE' THEN
         INSERT INTO read.tally (what, delta)
-        SELECT what, count(*) FROM added, LATERAL (VALUES ('account', true), ('restricted', restricted_at IS NOT NULL),
-            ('waiting', deletion_at IS NOT NULL)) AS state (what, holds) WHERE holds GROUP BY what;
+        SELECT what, count(*) FROM added, read.account_states(restricted_at, deletion_at) AS what GROUP BY what;
     END IF;
     IF TG_OP <> 'INSERT' THEN
         INSERT INTO read.tally (what, delta)
-        SELECT what, -count(*) FROM gone, LATERAL (VALUES ('account', true), ('restricted', restricted_at IS NOT NULL),
-            ('waiting', deletion_at IS NOT NULL)) AS state (what, holds) WHERE holds GROUP BY what;
+        SELECT what, -count(*) FROM gone, read.account_states(restricted_at, deletion_at) AS what GROUP BY what;
     END IF;
     RETURN NULL;
 END $$;
@@ -69,13 +80,11 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP <> 'DELETE' THEN
         INSERT INTO read.tally (what, purpose, notice_version, delta)
-        SELECT what, purpose, notice_version, count(*) FROM added, LATERAL (VALUES ('granted', granted AND NOT objected),
-            ('withdrawn', NOT granted), ('objected', objected)) AS state (what, holds) WHERE holds GROUP BY 1, 2, 3;
+        SELECT what, purpose, notice_version, count(*) FROM added, read.consent_states(granted, objected) AS what GROUP BY 1, 2, 3;
     END IF;
     IF TG_OP <> 'INSERT' THEN
         INSERT INTO read.tally (what, purpose, notice_version, delta)
-        SELECT what, purpose, notice_version, -count(*) FROM gone, LATERAL (VALUES ('granted', granted AND NOT objected),
-            ('withdrawn', NOT granted), ('objected', objected)) AS state (what, holds) WHERE holds GROUP BY 1, 2, 3;
+        SELECT what, purpose, notice_version, -count(*) FROM gone, read.consent_states(granted, objected) AS what GROUP BY 1, 2, 3;
     END IF;
     RETURN NULL;
 END $$;
@@ -86,7 +95,8 @@ BEGIN
     INSERT INTO read.tally (what, delta) SELECT 'erased', count(*) FROM added HAVING count(*) > 0;
     RETURN NULL;
 END $$;
-REVOKE EXECUTE ON FUNCTION read.tally_accounts(), read.tally_consents(), read.tally_erased() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION read.account_states(timestamptz, timestamptz), read.consent_states(boolean, boolean),
+    read.tally_accounts(), read.tally_consents(), read.tally_erased() FROM PUBLIC;
 
 CREATE TRIGGER tally_added AFTER INSERT ON read.accounts REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION read.tally_accounts();
@@ -104,11 +114,9 @@ CREATE TRIGGER tally_added AFTER INSERT ON vault.erased REFERENCING NEW TABLE AS
     FOR EACH STATEMENT EXECUTE FUNCTION read.tally_erased();
 
 INSERT INTO read.tally (what, delta)
-    SELECT what, count(*) FROM read.accounts, LATERAL (VALUES ('account', true), ('restricted', restricted_at IS NOT NULL),
-        ('waiting', deletion_at IS NOT NULL)) AS state (what, holds) WHERE holds GROUP BY what;
+    SELECT what, count(*) FROM read.accounts, read.account_states(restricted_at, deletion_at) AS what GROUP BY what;
 INSERT INTO read.tally (what, purpose, notice_version, delta)
-    SELECT what, purpose, notice_version, count(*) FROM read.consents, LATERAL (VALUES ('granted', granted AND NOT objected),
-        ('withdrawn', NOT granted), ('objected', objected)) AS state (what, holds) WHERE holds GROUP BY 1, 2, 3;
+    SELECT what, purpose, notice_version, count(*) FROM read.consents, read.consent_states(granted, objected) AS what GROUP BY 1, 2, 3;
 INSERT INTO read.tally (what, delta) SELECT 'erased', count(*) FROM vault.erased HAVING count(*) > 0;
 
 ALTER TABLE vault.records FORCE ROW LEVEL SECURITY;

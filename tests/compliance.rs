@@ -151,6 +151,11 @@ async fn the_tally_is_what_the_tables_say_whatever_happens_to_them() {
     client.batch_execute("DELETE FROM read.consents WHERE purpose = 'statistics'").await.expect("damaged");
     let (tally, tables) = tallied(&client).await;
     assert_eq!(tally, tables, "what is damaged is counted as it is");
+    let counts = compliance::overview(&world.app).await.expect("shown").consents;
+    assert!(
+        !counts.is_empty() && counts.iter().all(|it| it.granted + it.withdrawn + it.objected > 0),
+        "none that nobody has"
+    );
     for name in ["accounts", "consents"] {
         lethe::app::operation::projection::rebuild(&world.app, name).await.expect("rebuilt");
     }

@@ -234,8 +234,7 @@ fn screenings() -> Vec<(NaiveDate, Body)> {
     all
 }
 
-/// **Feature: privacy-controls: the pages of a list are the list, whatever range and size they have, and a page reads no
-/// more quarters than it needs**
+/// The pages of a list of records are the list, whatever their range and size. `tests/plans.rs` says what a page reads.
 #[test]
 fn the_pages_of_any_range_are_the_list() {
     let runtime = Runtime::new().expect("a runtime");

@@ -19,7 +19,7 @@ const BEFORE_GROWTH: &str = "
     DROP TRIGGER tally_added ON read.accounts; DROP TRIGGER tally_changed ON read.accounts; DROP TRIGGER tally_removed ON read.accounts;
     DROP TRIGGER tally_added ON read.consents; DROP TRIGGER tally_changed ON read.consents; DROP TRIGGER tally_removed ON read.consents;
     DROP TRIGGER tally_added ON vault.erased;
-    DROP FUNCTION read.tally_accounts, read.tally_consents, read.tally_erased;
+    DROP FUNCTION read.tally_accounts, read.tally_consents, read.tally_erased, read.account_states, read.consent_states;
     DROP TABLE read.tally, read.hours;
     DROP INDEX read.accounts_held, read.deletions_open, read.exports_open, vault.erased_newest, vault.records_filed, log.events_of_subject;
     ALTER TABLE read.records DROP COLUMN listed_at;

@@ -1,7 +1,7 @@
 -- Projections. Catch-up projections are about nobody: the system keeps them under its own ticket, and reads for the server's
 -- API what staff may see. Auditors and compliance staff read the activity with SQL of their own: only the generation that is
 -- shown, so that nothing is counted twice while another is being built. Requests reach none of it.
--- Read models about people are made equal to the log person by person, under a ticket of role `job` for that one person.
+-- Read models about people are made equal to the log a few people at a time, under a ticket of role `job` for exactly these people.
 GRANT USAGE ON SCHEMA read TO lethe_system, lethe_auditor, lethe_compliance;
 GRANT SELECT, INSERT, UPDATE ON read.projections TO lethe_system;
 GRANT SELECT, INSERT, UPDATE, DELETE ON read.checkpoints, read.dead_letters, read.activity, read.hours TO lethe_system;

@@ -99,8 +99,9 @@ pub fn consents_count() -> Query {
         SELECT ",
         ConsentCount::COLUMNS,
         "
-        FROM read.tally WHERE what IN ('granted', 'withdrawn', 'objected')
-        GROUP BY purpose, notice_version HAVING bool_or(delta <> 0) ORDER BY purpose, notice_version"
+        FROM (SELECT what, purpose, notice_version, sum(delta) AS delta FROM read.tally
+              WHERE what IN ('granted', 'withdrawn', 'objected') GROUP BY 1, 2, 3 HAVING sum(delta) <> 0) tally
+        GROUP BY purpose, notice_version ORDER BY purpose, notice_version"
     ))
 }
 

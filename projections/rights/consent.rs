@@ -124,7 +124,7 @@ pub fn consent_history(subject: SubjectId, purpose: Purpose, page: &Page<i64>) -
     Query::new(SQL).bind(subject.0).bind(stream_id(subject, purpose)).bind(before).bind(page.rows())
 }
 
-/// Makes a person's rows equal to the log.
+/// Makes people's rows equal to the log.
 pub const REBUILD: Rebuild = Rebuild {
     name: "consents",
     events: |subjects| rebuild_events(subjects, &[Consent::TYPE]),

@@ -113,7 +113,7 @@ fn account_graced(event: &Event, deletion_at: Option<DateTime<Utc>>) -> Query {
     .bind(deletion_at)
 }
 
-/// Makes a person's requests equal to the log. The account's row must be there, because a confirmed request is noted in it.
+/// Makes people's requests equal to the log. The rows of their accounts must be there, because a confirmed request is noted in it.
 pub const REBUILD: Rebuild = Rebuild {
     name: "deletions",
     events: |subjects| rebuild_events(subjects, &[Deletion::TYPE]),

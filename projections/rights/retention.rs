@@ -57,7 +57,7 @@ fn retention_unset(event: &Event, kind: String) -> Query {
     .bind(event.sequence)
 }
 
-/// Makes a person's own rules equal to the log.
+/// Makes people's own rules equal to the log.
 pub const REBUILD: Rebuild = Rebuild {
     name: "retention",
     events: |subjects| rebuild_events(subjects, &[Retention::TYPE]),

@@ -70,6 +70,7 @@ async fn take_page(
             return Ok(Step::Took(0));
         }
         let applied = apply(at.generation, &events);
+        (projection.always)(at.generation, &events).into_iter().for_each(|query| work.queue(query));
         applied.statements.into_iter().for_each(|query| work.queue(query));
         if !applied.unapplied.is_empty() {
             warn_of_dead_letters(projection, &applied.unapplied);

@@ -66,12 +66,10 @@ pub async fn of_kind(
 ) -> Result<Records, AppError> {
     let asked = &Asked { ctx, kind, range, page, index: frame::index_key(app, ctx).await? };
     let frame = Frame::right(operation, ctx).shared();
-    let (standing, rows) = match asked.query() {
-        Some(_) => {
-            let reads = || [asked.query().expect("the same answer as before")];
-            let (standing, [rows]) = frame::query(app, frame, reads).await?;
-            (standing, rows)
-        }
+    let quarters = range.and_then(|days| days.few_quarters());
+    let (standing, rows) = match &quarters {
+        _ if !kind.is_dated() => at_once(app, frame, &|| asked.undated()).await?,
+        Some(quarters) => at_once(app, frame, &|| asked.dated(quarters)).await?,
         None => buckets_first(app, frame, asked).await?,
     };
     let mut records = Vec::with_capacity(rows.len());
@@ -85,29 +83,36 @@ pub async fn of_kind(
     Ok(Records { records, next, keys: standing.keys })
 }
 
+/// Reads the records with one statement.
+async fn at_once(
+    app: &App,
+    frame: Frame<'_>,
+    read: &(dyn Fn() -> Query + Sync),
+) -> Result<(Standing, Vec<Row>), AppError> {
+    let (standing, [rows]) = frame::query(app, frame, || [read()]).await?;
+    Ok((standing, rows))
+}
+
 /// Reads in which buckets there are records before it reads the records.
 async fn buckets_first(app: &App, frame: Frame<'_>, asked: &Asked<'_>) -> Result<(Standing, Vec<Row>), AppError> {
     let reads = || [record_buckets(asked.ctx.subject, asked.kind.name())];
     frame::command(app, frame, reads, move |work, standing, [buckets]| async move {
         let buckets = BucketRow::from_rows(&buckets).into_iter().map(|row| row.bucket).collect();
-        let [rows] = work.tx.flight([asked.dated(asked.quarters_of(buckets)?)]).await?;
+        let [rows] = work.tx.flight([asked.dated(&asked.quarters_of(buckets)?)]).await?;
         Ok((standing, rows))
     })
     .await
 }
 
 impl Asked<'_> {
-    /// The statement that reads the page; `None` if it must be known first in which buckets there are records.
-    fn query(&self) -> Option<Query> {
-        if self.kind.is_dated() {
-            return Some(self.dated(self.range?.few_quarters()?));
-        }
+    /// The statement that reads the page of a kind without days.
+    fn undated(&self) -> Query {
         let after = self.page.after.map(|RecordPlace(_, at, record)| (at, record.0));
-        Some(record_page_undated(self.ctx.subject, self.kind.name(), &Page { after, limit: self.page.limit }))
+        record_page_undated(self.ctx.subject, self.kind.name(), &Page { after, limit: self.page.limit })
     }
 
     /// The statement that reads the page from these quarters, or from those of them that it may lie in.
-    fn dated(&self, quarters: Vec<Quarter>) -> Query {
+    fn dated(&self, quarters: &[Quarter]) -> Query {
         let after = self.page.after.and_then(|RecordPlace(date, ..)| date);
         let bucket = |quarter: &Quarter| Bucket {
             hash: self.bucket(*quarter),

@@ -161,9 +161,9 @@ async fn removal(
     chosen: &(dyn Fn() -> Query + Sync),
     expected: &Expected,
 ) -> Result<usize, AppError> {
-    let reads = || [chosen(), record_register(ctx.subject), contact(ctx.subject)];
+    let reads = || [chosen(), record_register(ctx.subject)];
     let frame = Frame::act(operation, ctx).unheld().alone();
-    frame::command(app, frame, reads, move |work, standing, [rows, register, contact]| async move {
+    frame::command(app, frame, reads, move |work, standing, [rows, register]| async move {
         let gone = RecordRow::from_rows(&rows);
         if gone.iter().any(|row| !expected.permits(Some(&version_of(row.entry.record, row.event.sequence)))) {
             return Err(AppError::PreconditionFailed);
@@ -171,6 +171,7 @@ async fn removal(
         let removed = remove_rows(&work, &standing, &gone, &register).await?;
         note_removed(app, ctx, &removed).await?;
         if let Some(kind) = all_of.filter(|_| !removed.is_empty()) {
+            let [contact] = work.tx.flight([contact(ctx.subject)]).await?;
             match address_of(&standing.keys, &contact) {
                 Ok(to) => {
                     work.post(&Letter::records_removed(&to, kind.title(), removed.len(), ctx.now()))?;
