@@ -187,7 +187,7 @@ async fn a_declared_length_beyond_the_limit_is_refused_before_the_body_comes() {
         ("PUT", "/v1/records/work_day", 1_000_000),
         ("PATCH", "/v1/auth/me", 1_000_000),
         ("POST", "/v1/auth/code", 1_000_000),
-        ("POST", "/v1/privacy/import", 64 * 1024 * 1024 + 1),
+        ("POST", "/v1/privacy/import", 4 * 1024 * 1024 * 1024 + 1),
     ] {
         let mut stream = connect_and_send(ours(2), serving.address, &head(&anna, method, path, length)).await;
         let answer = rest(&mut stream).await;
@@ -311,6 +311,23 @@ async fn a_request_that_takes_too_long_is_answered_and_its_connection_is_of_use_
     speed_up(&holder).await;
     let answer = submit(anna, serving.address).await;
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    serving.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_may_take_longer_than_other_requests() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let serving = Serving::new(&world, Limits { request: SHORT, ..PATIENT }).await;
+    let mut stream = connect_and_send(ours(2), serving.address, &head(&anna, "POST", "/v1/privacy/import", 4)).await;
+    for part in ["[", " ", " ", "]"] {
+        tokio::time::sleep(SHORT).await;
+        stream.write_all(part.as_bytes()).await.expect("sent");
+    }
+    let mut first = [0; 12];
+    timeout(PATIENCE, stream.read_exact(&mut first)).await.expect("an answer").expect("whole");
+    assert_eq!(&first, b"HTTP/1.1 422");
+    drop(stream);
     serving.end().await;
 }
 

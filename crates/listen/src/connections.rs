@@ -24,7 +24,7 @@ pub struct Limits {
     pub head: Duration,
     /// How long a client may take nothing of an answer.
     pub stall: Duration,
-    /// How long a request, including its body, may take until its answer begins.
+    /// How long a request, including its body, may take until its answer begins. An import has limits of its own.
     pub request: Duration,
     /// The same once the server stops. It is below [`Limits::stop`], so that the answer can still be sent.
     pub last_call: Duration,
@@ -99,13 +99,20 @@ impl Connections {
     /// Waits for an answer as long as a request may take, or until the last call of the stop; `None` if the answer came
     /// too late.
     pub async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            answer = self.before_stop(answer) => answer,
+            () = tokio::time::sleep(self.limits.request) => None,
+        }
+    }
+
+    /// Waits for an answer until the last call of the stop; `None` if the answer came too late.
+    pub async fn before_stop<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         let last_call = async {
             self.stopped().await;
             tokio::time::sleep(self.limits.last_call).await;
         };
         tokio::select! {
             answer = answer => Some(answer),
-            () = tokio::time::sleep(self.limits.request) => None,
             () = last_call => None,
         }
     }

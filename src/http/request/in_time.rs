@@ -26,12 +26,18 @@ pub async fn accompany<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Re
     Ok(work.until_sent(answer.into_response()))
 }
 
+/// The time of an import grows with its document, whose upload has limits of its own.
+const IMPORT: &str = "/v1/privacy/import";
+
 /// Answers within the time that a request may take; 503 if it takes longer.
 pub async fn limit<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let Some(connections) = connections(&request) else {
         return next.call(request).await.map(IntoResponse::into_response);
     };
-    match connections.in_time(next.call(request)).await {
+    let takes_long = request.uri().path() == IMPORT;
+    let answer = next.call(request);
+    let answer = if takes_long { connections.before_stop(answer).await } else { connections.in_time(answer).await };
+    match answer {
         Some(answer) => answer.map(IntoResponse::into_response),
         None => Err(Refusal::too_late().into()),
     }
