@@ -1,8 +1,10 @@
-//! Import: a file that is given back makes the same data again. A file that is damaged, foreign or edited is refused
-//! with the faulty field, and nothing is written.
+//! Import: a file that is given back makes the same data again, whatever its format and its size. A file that is damaged,
+//! foreign or edited is refused with the faulty field, and nothing is written. While it waits it lies sealed on the disk,
+//! and nothing of it stays there.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,15 +30,22 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use vault::Ring;
 
 use crate::{
-    export::{consent, document, download, export, somebody, word},
+    export::{consent, document, download, export, full, somebody, word},
     steps::{ask_to_delete, confirm_deletion, erase, fields, problem, state_of, subject_of, submit_day},
     support::{Person, World, day, expect},
 };
 
-async fn import(world: &World, person: &Person, text: &str, dry_run: bool) -> TestResponse {
+async fn import(world: &World, person: &Person, file: impl AsRef<[u8]>, dry_run: bool) -> TestResponse {
     let client = world.client();
     let request = client.post("/v1/privacy/import").query("dry_run", &dry_run).content_type("application/octet-stream");
-    person.sign(request.body(text.to_owned())).send().await
+    person.sign(request.body(file.as_ref().to_vec())).send().await
+}
+
+/// The fields that the refusal of a file names.
+async fn refused(world: &World, person: &Person, file: impl AsRef<[u8]>) -> Vec<String> {
+    let refusal = import(world, person, file, false).await;
+    let refusal = problem(refusal, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+    fields(&refusal).into_iter().map(str::to_owned).collect()
 }
 
 /// The counts of created, updated and unchanged records by kind; kinds without any are left out.
@@ -62,37 +71,48 @@ fn bodies(document: &Value) -> BTreeMap<String, Vec<String>> {
 }
 
 #[tokio::test]
-async fn import_of_a_file_given_back_makes_the_same_data_again() {
+async fn import_of_a_document_given_back_makes_the_same_data_again() {
+    comes_back("json").await;
+}
+
+#[tokio::test]
+async fn import_of_tables_given_back_makes_the_same_data_again() {
+    comes_back("csv").await;
+}
+
+async fn comes_back(format: &str) {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
-    let (text, before) = document(&world, &anna).await;
+    let (_, before) = document(&world, &anna).await;
+    let id = export(&world, &anna, &full(format)).await;
+    let file = &download(&world, &anna, &id).await;
     // The person is erased, and registers again with the same address.
     erase(&world, &anna).await;
     let anna = world.person("anna").await;
     let client = world.superuser().await;
     let state = state_of(&client).await;
-    let refused = problem(import(&world, &anna, &text, false).await, StatusCode::FORBIDDEN, "consent-needed").await;
+    let refused = problem(import(&world, &anna, file, false).await, StatusCode::FORBIDDEN, "consent-needed").await;
     assert!(refused["purpose"].is_string(), "{refused}");
     assert_eq!(state_of(&client).await, state, "nothing was written");
     for purpose in ["hearing", "wordbook"] {
         consent(&world, &anna, purpose, true).await;
     }
     let state = state_of(&client).await;
-    let planned = expect(import(&world, &anna, &text, true).await, StatusCode::OK).await;
+    let planned = expect(import(&world, &anna, file, true).await, StatusCode::OK).await;
     assert_eq!(state_of(&client).await, state, "nothing was written");
-    let done = expect(import(&world, &anna, &text, false).await, StatusCode::OK).await;
+    let done = expect(import(&world, &anna, file, false).await, StatusCode::OK).await;
     assert_eq!(counts(&planned), counts(&done));
     assert_eq!(counts(&done)["work_day"], (3, 0, 0));
     assert_eq!(counts(&done)["work_profile"], (0, 0, 1), "it was given at the registration");
     assert_eq!(bodies(&document(&world, &anna).await.1), bodies(&before));
-    let again = expect(import(&world, &anna, &text, false).await, StatusCode::OK).await;
+    let again = expect(import(&world, &anna, file, false).await, StatusCode::OK).await;
     assert!(counts(&again).values().all(|(created, updated, _)| created + updated == 0), "{again}");
     // A day that was changed since the export is set back.
     let changed = day("2025-11-01", 1.0, 1.0);
     expect(world.post(&anna, "/v1/work-events/daily", &changed).await, StatusCode::OK).await;
-    let planned = expect(import(&world, &anna, &text, true).await, StatusCode::OK).await;
+    let planned = expect(import(&world, &anna, file, true).await, StatusCode::OK).await;
     assert_eq!(counts(&planned)["work_day"], (0, 1, 2));
-    expect(import(&world, &anna, &text, false).await, StatusCode::OK).await;
+    expect(import(&world, &anna, file, false).await, StatusCode::OK).await;
     assert_eq!(bodies(&document(&world, &anna).await.1), bodies(&before));
 }
 
@@ -131,25 +151,71 @@ async fn import_brings_many_records_back_in_one_file_or_in_parts() {
     assert_eq!(bodies(&document(&world, &anna).await.1), bodies(&before));
 }
 
+/// A document with other text before the proof, which a ring signs.
+fn signed(ring: &Ring, person: &Person, before_proof: &str) -> String {
+    let user = UserId(person.user_id.parse().expect("an id"));
+    let hash = digest::digest(&digest::SHA256, before_proof.as_bytes());
+    let proof = serde_json::to_string(&prove(ring, user, hash.as_ref()).expect("proved")).expect("JSON");
+    format!("{before_proof}{BEFORE_PROOF}{proof}}}")
+}
+
 #[tokio::test]
-async fn import_refuses_files_of_another_installation_and_files_without_end() {
+async fn import_refuses_files_of_another_installation_and_large_ones_without_a_proof() {
     let world = World::new().await;
     let anna = somebody(&world, "anna").await;
-    // The same document with a proof by another installation's ring.
     let (text, _) = document(&world, &anna).await;
     let before_proof = &text[..text.rfind(BEFORE_PROOF).expect("a proof")];
     let theirs = Ring::open_or_create(&world.folder.join("theirs.json"), None).expect("a ring");
-    let user = UserId(anna.user_id.parse().expect("an id"));
-    let hash = digest::digest(&digest::SHA256, before_proof.as_bytes());
-    let proof = serde_json::to_string(&prove(&theirs, user, hash.as_ref()).expect("proved")).expect("JSON");
-    let text = format!("{before_proof}{BEFORE_PROOF}{proof}}}");
     let client = world.superuser().await;
     let before = state_of(&client).await;
-    let refused = import(&world, &anna, &text, false).await;
-    let refused = problem(refused, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
-    assert_eq!(fields(&refused), ["proof"]);
-    let endless = format!("{{\"records\":\"{}\"}}", "x".repeat(64 * 1024 * 1024));
-    problem(import(&world, &anna, &endless, false).await, StatusCode::PAYLOAD_TOO_LARGE, "too-large").await;
+    assert_eq!(refused(&world, &anna, signed(&theirs, &anna, before_proof)).await, ["proof"]);
+    let endless = format!("{{\"records\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
+    assert_eq!(refused(&world, &anna, endless).await, ["proof"]);
+    assert_eq!(state_of(&client).await, before, "nothing was written");
+}
+
+#[tokio::test]
+async fn import_takes_documents_of_any_size() {
+    let world = World::new().await;
+    let anna = somebody(&world, "anna").await;
+    let (text, _) = document(&world, &anna).await;
+    // More words than were exported, before the records: they are read over.
+    let word = format!("{{\"lemma\":\"{}\"}},", "x".repeat(1_000_000));
+    let (head, rest) = text.split_once("\"wordbook\":[").expect("words");
+    let before_proof = &rest[..rest.rfind(BEFORE_PROOF).expect("a proof")];
+    let large = format!("{head}\"wordbook\":[{}{before_proof}", word.repeat(70));
+    let large = signed(world.app.vault.ring(), &anna, &large);
+    assert!(large.len() > 64 * 1024 * 1024);
+    let done = expect(import(&world, &anna, large, false).await, StatusCode::OK).await;
+    assert_eq!(counts(&done)["work_day"], (0, 0, 3));
+}
+
+#[tokio::test]
+async fn import_refuses_edited_tables_and_names_the_file() {
+    let world = World::new().await;
+    let (anna, ben) = (somebody(&world, "anna").await, somebody(&world, "ben").await);
+    let id = export(&world, &anna, &full("csv")).await;
+    let file = download(&world, &anna, &id).await;
+    let client = world.superuser().await;
+    let before = state_of(&client).await;
+    let edited = |from: &str, to: &str| {
+        let at = file.windows(from.len()).position(|part| part == from.as_bytes()).expect("it is there");
+        [&file[..at], to.as_bytes(), &file[at + from.len()..]].concat()
+    };
+    let day = edited("540,2025-11-01", "541,2025-11-01");
+    assert_eq!(refused(&world, &anna, day).await, ["records/work_day.csv"]);
+    assert_eq!(refused(&world, &anna, edited("anna@klinik.example", "anne@klinik.example")).await, ["export.csv"]);
+    assert_eq!(refused(&world, &anna, edited("\"rows\": 3", "\"rows\": 4")).await, ["proof"]);
+    assert_eq!(refused(&world, &anna, &file[..file.len() - 100]).await, [""]);
+    assert_eq!(refused(&world, &anna, "PK and nothing more").await, [""]);
+    assert_eq!(refused(&world, &ben, &file).await, ["exportMetadata.userId"]);
+    // A zip of another program, which unpacks to a thousand times its size.
+    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    let mut bomb = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    bomb.start_file("records/work_day.csv", options).expect("begun");
+    bomb.write_all(&vec![b'0'; 10_000_000]).expect("written");
+    let bomb = bomb.finish().expect("ended").into_inner();
+    assert_eq!(refused(&world, &anna, bomb).await, ["records/work_day.csv"]);
     assert_eq!(state_of(&client).await, before, "nothing was written");
 }
 
@@ -160,26 +226,24 @@ async fn import_refuses_damaged_foreign_and_edited_files_with_the_place() {
     let (text, _) = document(&world, &anna).await;
     let client = world.superuser().await;
     let before = state_of(&client).await;
-    let refused = async |person: &Person, text: &str| {
-        let refusal = import(&world, person, text, false).await;
-        let refusal = problem(refusal, StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
-        fields(&refusal).into_iter().map(str::to_owned).collect::<Vec<_>>()
-    };
     let edited = text.replacen("\"date\":\"2025-11-01\"", "\"date\":\"2025-11-02\"", 1);
     // The event has the same text as the record, so the first match may be in the log or in the record.
-    assert!(refused(&anna, &edited).await.contains(&"proof".to_owned()));
+    assert!(refused(&world, &anna, &edited).await.contains(&"proof".to_owned()));
     let at = text.find("\"records\":{").expect("records");
     let in_records = |from: &str, to: &str| format!("{}{}", &text[..at], text[at..].replacen(from, to, 1));
     let edited = in_records("\"date\":\"2025-11-01\"", "\"date\":\"2025-13-01\"");
-    assert_eq!(refused(&anna, &edited).await, ["records.work_day", "proof", "records.work_day[1].date"]);
+    assert_eq!(refused(&world, &anna, &edited).await, ["records.work_day", "proof", "records.work_day[1].date"]);
     let edited = in_records("\"actual_minutes\":540", "\"actual_minutes\":5405");
-    assert_eq!(refused(&anna, &edited).await, ["records.work_day", "proof", "records.work_day[0].actual_minutes"]);
-    assert_eq!(refused(&anna, &text[..text.len() - 100]).await, [""]);
+    assert_eq!(
+        refused(&world, &anna, &edited).await,
+        ["records.work_day", "proof", "records.work_day[0].actual_minutes"]
+    );
+    assert_eq!(refused(&world, &anna, &text[..text.len() - 100]).await, [""]);
     let lacks = text.replacen("\"wordbook\":", "\"words\":", 1);
-    assert_eq!(refused(&anna, &lacks).await, ["wordbook", "words", "proof"]);
-    assert_eq!(refused(&ben, &text).await, ["exportMetadata.userId"]);
+    assert_eq!(refused(&world, &anna, &lacks).await, ["wordbook", "words", "proof"]);
+    assert_eq!(refused(&world, &ben, &text).await, ["exportMetadata.userId"]);
     for nonsense in ["not JSON", "[]", ""] {
-        assert_eq!(refused(&anna, nonsense).await, [""], "{nonsense}");
+        assert_eq!(refused(&world, &anna, nonsense).await, [""], "{nonsense}");
     }
     let routes = world.client();
     for media_type in [None, Some("text/plain"), Some("application/octet-streams")] {
@@ -292,9 +356,85 @@ async fn import_reads_nothing_of_a_caller_who_may_not_import() {
     drop(release);
     let client = world.client();
     let request =
-        client.post("/v1/privacy/import").content_type("application/json").header("content-length", "67108865");
+        client.post("/v1/privacy/import").content_type("application/json").header("content-length", "4294967297");
     let emil = world.person("emil").await;
     let large = emil.sign(request.body(body)).send().await;
     problem(large, StatusCode::PAYLOAD_TOO_LARGE, "too-large").await;
     assert!(!asked.load(Ordering::SeqCst), "nothing was read");
+}
+
+/// What this process holds open of files without a name on the disk of the world's folder.
+fn spooled(world: &World) -> Vec<Vec<u8>> {
+    let folder = world.folder.path().to_str().expect("UTF-8").to_owned();
+    let open = std::fs::read_dir("/proc/self/fd").expect("Linux").filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let target = std::fs::read_link(&path).ok()?.to_str()?.to_owned();
+        (target.starts_with(&folder) && target.ends_with(" (deleted)")).then(|| std::fs::read(path).ok())?
+    });
+    open.collect()
+}
+
+/// The names in the world's folder.
+fn names(world: &World) -> BTreeSet<std::ffi::OsString> {
+    std::fs::read_dir(world.folder.path())
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect()
+}
+
+/// Waits until so many files without a name are there that hold something.
+async fn until_spooled(world: &World, count: usize) -> Vec<Vec<u8>> {
+    for _ in 0..3000 {
+        let found: Vec<Vec<u8>> = spooled(world).into_iter().filter(|file| !file.is_empty()).collect();
+        if found.len() == count {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("there are {} files", spooled(world).len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_keeps_a_document_sealed_without_a_name_and_only_while_it_lasts() {
+    let world = World::new().await;
+    let anna = world.person("anna").await;
+    let before = names(&world);
+    for breaks_off in [false, true] {
+        let (body, asked, release) = slow_upload();
+        let canary = b"canary of a document ".repeat(10_000);
+        let first = futures_util::stream::once(async { Ok::<_, std::io::Error>(bytes::Bytes::from(canary)) });
+        let body = Body::from_bytes_stream(first.chain(body.into_bytes_stream()));
+        let upload = upload(&world, &anna, body);
+        until(&asked).await;
+        let files = until_spooled(&world, 1).await;
+        assert!(files[0].len() > 128 * 1024, "it is on the disk while it arrives");
+        assert!(!files[0].windows(6).any(|part| part == b"canary"), "sealed");
+        assert_eq!(names(&world), before, "it has no name, so a server that is killed leaves nothing");
+        if breaks_off {
+            upload.abort();
+            assert!(upload.await.is_err(), "broken off");
+        } else {
+            drop(release);
+            problem(upload.await.expect("it ended"), StatusCode::UNPROCESSABLE_ENTITY, "invalid-input").await;
+        }
+        until_spooled(&world, 0).await;
+        assert_eq!(names(&world), before);
+    }
+    let anna = somebody(&world, "ben").await;
+    let (text, _) = document(&world, &anna).await;
+    expect(import(&world, &anna, &text, false).await, StatusCode::OK).await;
+    until_spooled(&world, 0).await;
+}
+
+#[tokio::test]
+async fn import_is_answered_in_order_where_the_disk_can_not_be_written() {
+    let world = World::new().await;
+    let anna = somebody(&world, "anna").await;
+    let (text, _) = document(&world, &anna).await;
+    let away = world.folder.path().with_extension("away");
+    std::fs::rename(world.folder.path(), &away).expect("moved");
+    let refused = import(&world, &anna, &text, false).await;
+    std::fs::rename(&away, world.folder.path()).expect("moved back");
+    problem(refused, StatusCode::INTERNAL_SERVER_ERROR, "failed").await;
+    expect(import(&world, &anna, &text, false).await, StatusCode::OK).await;
 }

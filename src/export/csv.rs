@@ -11,13 +11,17 @@ use serde_json::{Map, Value, json};
 
 use crate::export::{
     columns::{
-        FLAT, FLAT_SETTINGS, FLAT_USER, FLAT_WORD, METADATA, OTHER, RECORD, SETTINGS, USER, cell, columns, columns_of,
+        Column, FLAT, FLAT_SETTINGS, FLAT_USER, FLAT_WORD, METADATA, OTHER, RECORD, SETTINGS, USER, cell, columns,
+        columns_of, row_of,
     },
     contents::{Contents, Format, Part, Section},
     zip::Zip,
 };
 
-const SUMMARY_NAME: &str = "export.csv";
+pub const SUMMARY_NAME: &str = "export.csv";
+pub const MANIFEST_NAME: &str = "manifest.json";
+/// The folder of the tables of kinds.
+pub const RECORDS: &str = "records/";
 const FLAT_NAME: &str = "wordbook.csv";
 
 #[derive(Default)]
@@ -30,7 +34,7 @@ pub struct Archive {
 struct Open {
     name: String,
     /// The columns of a kind's table that come from a record's body; empty for other files.
-    columns: Vec<String>,
+    columns: Vec<Column>,
     /// The cells that account and settings put into each row of `wordbook.csv`.
     flat: [Value; 3],
     rows: u64,
@@ -99,13 +103,11 @@ impl Archive {
         Ok(())
     }
 
-    /// Writes a row of a kind's own table. The last column holds, as JSON, the body's fields that have no column.
+    /// Writes a row of a kind's own table.
     fn record(&mut self, item: &Value) -> io::Result<()> {
-        let mut body = item["body"].as_object().cloned().unwrap_or_default();
-        let columns = self.open()?.columns.clone();
+        let body = item["body"].as_object().cloned().unwrap_or_default();
         let mut cells: Vec<String> = RECORD.iter().map(|name| cell(&item[*name])).collect();
-        cells.extend(columns.iter().map(|name| cell(&body.remove(name).unwrap_or_default())));
-        cells.push(if body.is_empty() { String::new() } else { Value::Object(body).to_string() });
+        cells.extend(row_of(&self.open()?.columns, body));
         self.data(cells.iter().map(String::as_str))
     }
 }
@@ -127,7 +129,7 @@ impl Format for Archive {
             sections.push(Section::new(FLAT_NAME, parts.into_iter().flatten().collect::<Vec<_>>()));
         }
         sections.push(Section::new("request.csv", [Part::Request]));
-        let table = |kind: &String| Section::new(format!("records/{kind}.csv"), [Part::Records(kind.clone())]);
+        let table = |kind: &String| Section::new(format!("{RECORDS}{kind}.csv"), [Part::Records(kind.clone())]);
         sections.extend(contents.kinds.iter().map(table));
         if contents.whole {
             sections.extend([
@@ -154,7 +156,7 @@ impl Format for Archive {
             (SUMMARY_NAME, _) => self.row(["Section", "Field", "Value"]),
             (FLAT_NAME, _) => self.row(FLAT),
             (_, Part::Records(_)) => {
-                self.row(RECORD.into_iter().chain(of_kind.iter().map(String::as_str)).chain([OTHER]))
+                self.row(RECORD.into_iter().chain(of_kind.iter().map(|column| column.name.as_str())).chain([OTHER]))
             }
             (_, part) => self.row(columns(part).iter().copied()),
         }
@@ -185,7 +187,7 @@ impl Format for Archive {
         let mut hash = Context::new(&SHA256);
         hash.update(files.to_string().as_bytes());
         let manifest = json!({ "files": files, "proof": prove(hash.finish().as_ref())? });
-        self.zip.begin("manifest.json");
+        self.zip.begin(MANIFEST_NAME);
         self.zip.write(&serde_json::to_vec_pretty(&manifest)?);
         self.zip.finish();
         Ok(())

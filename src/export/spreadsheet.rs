@@ -19,6 +19,11 @@ pub fn guarded(cell: &str) -> Cow<'_, str> {
     if is_formula(cell) { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
 }
 
+/// The text whose cell [`guarded`] has made.
+pub fn unguarded(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|rest| is_formula(rest)).unwrap_or(cell)
+}
+
 fn is_formula(cell: &str) -> bool {
     let shown = cell.trim_start_matches(|c| QUOTES.contains(c));
     let parting = shown.starts_with(['\t', '\r', '\n']);
@@ -30,11 +35,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// What a reader of the file does to get the original text.
-    fn unguarded(cell: &str) -> &str {
-        cell.strip_prefix('\'').filter(|rest| is_formula(rest)).unwrap_or(cell)
-    }
 
     #[test]
     fn what_begins_like_a_formula_is_guarded() {

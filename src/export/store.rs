@@ -28,7 +28,7 @@ const PIECE: usize = 64 * 1024;
 const UPLOAD_PART: usize = 5 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
-#[error("the store of exports: {0}")]
+#[error("the files of exports and imports: {0}")]
 pub struct StoreError(#[from] io::Error);
 
 impl StoreError {

@@ -70,7 +70,7 @@ kinds! {
         "A body has at most 256 KiB, an import more. The connection is closed.";
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "The operation takes no body of this media type"
         "`Content-Type` is missing or says something else than application/json. A PATCH takes \
-        application/merge-patch+json too, an import application/octet-stream.";
+        application/merge-patch+json too, an import application/octet-stream or application/zip.";
     OUTSIDE = 416 "outside" "The file does not have these bytes"
         "`Range` asks for bytes behind the end of the file; `Content-Range` says how many it has.";
     INVALID_INPUT = 422 "invalid-input" "Fields of the request are wrong"

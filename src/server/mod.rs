@@ -353,7 +353,7 @@ pub async fn open(
         guests: guest::counter(),
         limits: RequestLimits::new(settings.requests_per_client, settings.requests_per_account),
         origins: settings.origins.clone(),
-        imports: Imports::default(),
+        imports: Imports::new(settings.folder.path().to_owned()),
         controller: settings.controller.clone(),
         grace: settings.grace,
         wake: Arc::new(Notify::new()),

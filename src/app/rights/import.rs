@@ -1,25 +1,20 @@
-//! Imports a person's own export. Everything is checked first, and nothing is written if anything is wrong. Then each
-//! record is submitted like any other. A record that is stored already with the same body stays unchanged, so that a
-//! second import changes nothing.
+//! Imports a person's own export, a JSON document or an archive of tables. Everything is checked first, and nothing is
+//! written if anything is wrong. Then each record is submitted like any other. A record that is stored already with the
+//! same body stays unchanged, so that a second import changes nothing, and one that was broken off is gone on with.
+//!
+//! The document lies on disk, and is read page by page: once for its proof, once for its faults, once to submit it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
 use chrono::NaiveDate;
-use context::{Ctx, Personal};
+use context::Ctx;
 use db::FromRow;
-use domain::{
-    Body, Fault, Kind,
-    fault::FAULTS,
-    kinds::{kind, normalise_address},
-    rights::consent::Purpose,
-};
+use domain::{Body, Kind, fault::FAULTS, kinds::kind, rights::consent::Purpose};
 use projections::records::record::{Named, RecordRow, record_newest};
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
-use vault::{Ring, SubjectKeys};
+use vault::SubjectKeys;
 
 use crate::{
     app::{
@@ -31,13 +26,10 @@ use crate::{
             opened::open,
             record::{self, Batch, Change, Submission},
         },
-        rights::import_turn::ImportTurn,
+        rights::{import_check::Check, import_turn::ImportTurn},
     },
-    export::{Document, read},
+    export::{Document, Metadata, Page, Pages, Refused, Spool, StoreError},
 };
-
-/// How many records are submitted together.
-const BATCH: usize = 500;
 
 /// What an import did to the records of a kind, or would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,22 +52,10 @@ impl Imported {
     }
 }
 
-/// The part of a file's record that is read.
-#[derive(Deserialize)]
-struct Item {
-    body: Value,
-}
-
-/// The records of one kind in a file.
-struct Chosen {
-    kind: &'static Kind,
-    records: Vec<Box<RawValue>>,
-}
-
 /// Takes the caller's turn to import, before the document is read. Refuses if nothing could be submitted now, or if the
 /// same person has another import running on this server.
 pub async fn admit(app: &App, ctx: &Ctx) -> Result<ImportTurn, AppError> {
-    allowed(app, ctx, &[]).await?;
+    allowed(app, ctx, []).await?;
     app.imports.turn(ctx.subject).ok_or(AppError::ImportRuns)
 }
 
@@ -84,39 +64,94 @@ pub async fn admit(app: &App, ctx: &Ctx) -> Result<ImportTurn, AppError> {
 pub async fn run(
     app: &App,
     ctx: &Ctx,
-    text: String,
+    spool: Spool,
     today: NaiveDate,
     dry_run: bool,
 ) -> Result<BTreeMap<&'static str, Imported>, AppError> {
     let (email, keys) = own_address(app, ctx).await?;
-    let chosen = check_document(app, text, email, today).await?;
-    allowed(app, ctx, &chosen).await?;
+    let document = Arc::new(prove(app, spool, today).await?);
+    let check = check(app, &document, &email, today).await?;
+    allowed(app, ctx, check.purposes()).await?;
     // Recorded in any case, because records are opened to be compared even if nothing is written.
-    let count = chosen.iter().map(|chosen| chosen.records.len()).sum();
-    access::note_read(app, ctx, keys, "import", count, if dry_run { "dry run".to_owned() } else { String::new() })
-        .await?;
-    let mut counts = BTreeMap::new();
-    for Chosen { kind, records } in chosen {
-        let counted: &mut Imported = counts.entry(kind.name()).or_default();
-        for page in records.chunks(BATCH) {
-            let _working = app.imports.working.acquire().await.expect("nothing closes the semaphore");
-            let bodies: Vec<Body> = page.iter().filter_map(|raw| body_of(kind, raw)).collect();
-            let changes = match dry_run {
-                true => compare(app, ctx, kind, &bodies).await?,
-                false => submit(app, ctx, kind, bodies, today).await?,
-            };
-            changes.into_iter().for_each(|change| counted.count(change));
-        }
+    let (count, details) = (check.counts().values().sum(), if dry_run { "dry run" } else { "" });
+    access::note_read(app, ctx, keys, "import", count, details.to_owned()).await?;
+    let mut counts: BTreeMap<_, Imported> = check.counts().keys().map(|name| (*name, Imported::default())).collect();
+    let (_, mut pages) = begin(&document).await?;
+    loop {
+        let _working = app.imports.working().await;
+        let read;
+        (pages, read) = next_page(pages).await?;
+        let Some(page) = read else { return Ok(counts) };
+        let Some(kind) = kind(&page.kind).filter(|kind| kind.open_to_clients() && !page.bodies.is_empty()) else {
+            continue;
+        };
+        let bodies: Vec<Body> = page.bodies.into_iter().flatten().map(|body| kind.normal(body)).collect();
+        let changes = match dry_run {
+            true => compare(app, ctx, kind, &bodies).await?,
+            false => submit(app, ctx, kind, bodies, today).await?,
+        };
+        let counted = counts.entry(kind.name()).or_default();
+        changes.into_iter().for_each(|change| counted.count(change));
     }
-    Ok(counts)
 }
 
-/// Reads and checks a document on a thread of its own, because a large document takes seconds.
-async fn check_document(app: &App, text: String, email: String, today: NaiveDate) -> Result<Vec<Chosen>, AppError> {
-    let _working = app.imports.working.acquire().await.expect("nothing closes the semaphore");
+/// Checks the proof of a document.
+async fn prove(app: &App, spool: Spool, today: NaiveDate) -> Result<Document, AppError> {
+    let _working = app.imports.working().await;
     let vault = app.vault.clone();
-    let check = move || check(vault.ring(), &text, &email, today);
-    tokio::task::spawn_blocking(check).await.expect("the check of a document does not panic")
+    blocking(move || {
+        Document::open(vault.ring(), spool).map_err(|refused| match refused {
+            Refused::Ring(error) => error.into(),
+            Refused::Store(error) => error.into(),
+            Refused::Changed { mut faults, records } => {
+                // The faults of a changed document also name the bodies that break the rules of their kinds.
+                let mut check = Check::new(today);
+                records.into_iter().filter(|page| kind(&page.kind).is_some()).for_each(|page| check.page(page));
+                faults.extend(check.faults());
+                faults.truncate(FAULTS);
+                AppError::Invalid(faults)
+            }
+        })
+    })
+    .await
+}
+
+/// Reads all records of a document. Refuses with all faults that it has.
+async fn check(app: &App, document: &Arc<Document>, email: &str, today: NaiveDate) -> Result<Check, AppError> {
+    let (metadata, mut pages) = begin(document).await?;
+    let mut check = Check::new(today);
+    let mut goes_on = check.metadata(&metadata, email);
+    while goes_on {
+        let _working = app.imports.working().await;
+        (check, pages, goes_on) = blocking(move || {
+            let page = pages.next_page().map_err(StoreError::from)?;
+            let goes_on = page.map(|page| check.page(page)).is_some() && !check.is_full();
+            Ok((check, pages, goes_on))
+        })
+        .await?;
+    }
+    let faults = check.faults();
+    if faults.is_empty() { Ok(check) } else { Err(AppError::Invalid(faults)) }
+}
+
+async fn begin(document: &Arc<Document>) -> Result<(Metadata, Pages), AppError> {
+    let document = document.clone();
+    blocking(move || Ok(document.pages().map_err(StoreError::from)?)).await
+}
+
+async fn next_page(mut pages: Pages) -> Result<(Pages, Option<Page>), AppError> {
+    blocking(move || {
+        let page = pages.next_page().map_err(StoreError::from)?;
+        Ok((pages, page))
+    })
+    .await
+}
+
+/// Reads on a thread of its own, because the disk may be slow.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, AppError> + Send + 'static,
+) -> Result<T, AppError> {
+    tokio::task::spawn_blocking(read).await.expect("reading a document does not panic")
 }
 
 /// The caller's own address, and their keys.
@@ -128,9 +163,7 @@ async fn own_address(app: &App, ctx: &Ctx) -> Result<(String, Arc<SubjectKeys>),
 }
 
 /// Refuses if a record could not be submitted: a consent is missing, or nothing new is accepted now.
-async fn allowed(app: &App, ctx: &Ctx, chosen: &[Chosen]) -> Result<(), AppError> {
-    let needed: HashSet<Purpose> =
-        chosen.iter().filter(|chosen| !chosen.records.is_empty()).filter_map(|chosen| chosen.kind.purpose()).collect();
+async fn allowed(app: &App, ctx: &Ctx, needed: impl IntoIterator<Item = Purpose>) -> Result<(), AppError> {
     for purpose in needed.into_iter().map(Some).chain([None]) {
         frame::query(app, Frame::act("import_allowed", ctx).open_for(purpose), || []).await?;
     }
@@ -167,93 +200,4 @@ async fn submit(
         bodies.into_iter().map(|body| Submission { body, expected: None, within: None }).collect();
     let batch = Batch { operation: "import_submit", kind, submissions: &submissions, today, faults: Vec::new() };
     Ok(record::submit(app, ctx, &batch, None).await?.value.into_iter().map(|outcome| outcome.change).collect())
-}
-
-/// The body of a record in a file, in the form in which it would be stored.
-fn body_of(kind: &Kind, raw: &RawValue) -> Option<Body> {
-    let item: Item = serde_json::from_str(raw.get()).ok()?;
-    Some(kind.normal(Personal::new(item.body)))
-}
-
-/// The records that a document submits for the person with the address `email`; refuses with all faults that it has.
-fn check(ring: &Ring, text: &str, email: &str, today: NaiveDate) -> Result<Vec<Chosen>, AppError> {
-    let refused = |mut faults: Vec<Fault>| {
-        faults.truncate(FAULTS);
-        AppError::Invalid(faults)
-    };
-    let document = match read(ring, text)? {
-        Ok(document) => document,
-        Err(mut faults) => {
-            // The file was changed after the export, so the faults also name the bodies that break the rules of their
-            // kinds.
-            faults.extend(bodies_at_fault(text, today));
-            return Err(refused(faults));
-        }
-    };
-    // Both addresses are normalised by the present rule, because the file may be older than the rule.
-    let normal = |address: &str| normalise_address(address).ok();
-    let is_own = normal(email).is_some() && normal(&document.email) == normal(email);
-    let (chosen, found) = choose(document, today);
-    let foreign = (!is_own).then(|| Fault::new("exportMetadata.userId", "is the address of another account"));
-    let faults: Vec<Fault> = foreign.into_iter().chain(found).collect();
-    if faults.is_empty() { Ok(chosen) } else { Err(refused(faults)) }
-}
-
-/// The records to submit, kind by kind, and their faults. The contact is not imported, because a sign-in compares the
-/// address with it.
-fn choose(document: Document<'_>, today: NaiveDate) -> (Vec<Chosen>, Vec<Fault>) {
-    let (mut chosen, mut faults) = (Vec::new(), Vec::new());
-    for (name, records) in document.records {
-        match kind(&name) {
-            Some(kind) if kind.open_to_clients() => {
-                faults.extend(faults_of(kind, &records, today));
-                chosen.push(Chosen { kind, records: records.into_iter().map(ToOwned::to_owned).collect() });
-            }
-            Some(_) => {}
-            None if records.is_empty() => {}
-            None => faults.push(Fault::new(format!("records.{name}"), "is not a kind of record any more")),
-        }
-    }
-    (chosen, faults)
-}
-
-fn faults_of(kind: &Kind, records: &[&RawValue], today: NaiveDate) -> Vec<Fault> {
-    let (mut faults, mut seen) = (Vec::new(), HashSet::new());
-    for (number, raw) in records.iter().enumerate() {
-        let place = format!("records.{}[{number}]", kind.name());
-        let Some(body) = body_of(kind, raw) else {
-            faults.push(Fault::new(place, "must be a record with its body"));
-            continue;
-        };
-        let found = kind.faults(&body, today);
-        if found.is_empty() && !seen.insert(kind.natural_key(&body)) {
-            let field = Some(kind.key_field()).filter(|field| !field.is_empty());
-            let field = field.map_or_else(|| place.clone(), |field| format!("{place}.{field}"));
-            faults.push(Fault::new(field, "is repeated in this file"));
-        }
-        faults.extend(found.into_iter().map(|fault| fault.within(&place)));
-        if faults.len() >= FAULTS {
-            break;
-        }
-    }
-    faults
-}
-
-/// The longest changed file, in bytes, whose bodies are checked: lists of its records take a multiple of its size in
-/// memory.
-const LOOKED_THROUGH: usize = 1024 * 1024;
-
-/// The faults of bodies that break the rules of their kinds, as far as the file can be read.
-fn bodies_at_fault(text: &str, today: NaiveDate) -> Vec<Fault> {
-    if text.len() > LOOKED_THROUGH {
-        return Vec::new();
-    }
-    #[derive(Deserialize)]
-    struct Loose<'a> {
-        #[serde(borrow)]
-        records: BTreeMap<String, Vec<&'a RawValue>>,
-    }
-    let Ok(loose) = serde_json::from_str::<Loose<'_>>(text) else { return Vec::new() };
-    let known = loose.records.iter().filter_map(|(name, records)| Some((kind(name)?, records)));
-    known.flat_map(|(kind, records)| faults_of(kind, records, today)).collect()
 }

@@ -14,6 +14,7 @@ pub mod export_run;
 pub mod export_source;
 pub mod hold;
 pub mod import;
+pub mod import_check;
 pub mod import_turn;
 pub mod overview;
 pub mod receipt;

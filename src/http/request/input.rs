@@ -88,7 +88,7 @@ impl<T: Input> ParsePayload for Body<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
-        check_length(request, BODY_BYTES)?;
+        check_length(request, BODY_BYTES as u64)?;
         let arriving = body.take()?.into_bytes_limit(BODY_BYTES);
         let slow = |_| poem::Error::from_status(poem::http::StatusCode::REQUEST_TIMEOUT);
         let bytes = tokio::time::timeout(BODY_TIMEOUT, arriving).await.map_err(slow)??;
@@ -115,11 +115,11 @@ fn each_once<const N: usize>(found: [Vec<Fault>; N]) -> Vec<Fault> {
 }
 
 /// Refuses a body whose declared length exceeds a limit, before any of it is read.
-pub fn check_length(request: &Request, limit: usize) -> Result<()> {
+pub fn check_length(request: &Request, limit: u64) -> Result<()> {
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     // A length that does not fit into a number exceeds every limit. A value that is no number is refused by the server
     // below.
-    let beyond = |text: &str| text.parse().map_or(true, |length: u64| length > limit as u64);
+    let beyond = |text: &str| text.parse().map_or(true, |length: u64| length > limit);
     if declared.is_some_and(beyond) { Err(ReadBodyError::PayloadTooLarge.into()) } else { Ok(()) }
 }
 

@@ -1,8 +1,8 @@
 //! Import: takes back a document that was exported here. Called by a person on their own data.
 //!
 //! A document is large, so nobody must be able to hold others back by sending one slowly. The server knows whether the
-//! caller may import before it reads the first byte; a person can send one document at a time; and the memory for all
-//! arriving documents is bounded.
+//! caller may import before it reads the first byte; a person can send one document at a time; it goes to the disk,
+//! sealed, as it arrives; and the room on the disk for all documents is bounded.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use poem_openapi::{
     payload::{Json, Payload},
     registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry},
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     app::{
@@ -24,6 +24,7 @@ use crate::{
             import_turn::ImportTurn,
         },
     },
+    export::{Spool, StoreError},
     http::{
         problem::Refusal,
         request::{
@@ -34,27 +35,23 @@ use crate::{
     },
 };
 
-/// The largest document that is accepted, in bytes.
-const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
-/// How long a document may take to arrive.
-const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(120);
+/// The media type of an archive of tables.
+const ZIP: &str = "application/zip";
+/// The largest document that is accepted, in bytes. An export of four million records is as large.
+const DOCUMENT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// For how long a client may send nothing before its document is given up.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How many seconds a client should wait before the next try, if too much has arrived from others.
-const RETRY_AFTER_S: i64 = 15;
-/// How much of all documents is held in memory at once, in KiB: as much as eight of the largest. A document takes
-/// memory as its bytes arrive, so that a slow upload holds no more than it has sent.
-static ARRIVED_KIB: Semaphore = Semaphore::const_new(512 * 1024);
+/// How long a document may arrive at any speed.
+const ANY_SPEED: Duration = Duration::from_secs(120);
+/// How many bytes a second a document that takes longer must have arrived with on the average. The largest takes at most
+/// two and a half hours then.
+const SLOWEST_PER_S: u64 = 512 * 1024;
 
-/// The text of a document from a person who may import it.
+/// A document from a person who may import it.
 pub struct Document {
-    text: String,
-    _held: Held,
+    spool: Spool,
     _turn: ImportTurn,
 }
-
-/// The memory that a document has taken so far.
-type Held = Option<SemaphorePermit<'static>>;
 
 impl Payload for Document {
     // Not JSON: a client that reads the document and writes it anew changes its bytes, and then its proof is wrong.
@@ -62,7 +59,7 @@ impl Payload for Document {
 
     fn schema_ref() -> MetaSchemaRef {
         MetaSchemaRef::Inline(Box::new(MetaSchema {
-            description: Some("The document as it was downloaded, byte by byte."),
+            description: Some("The document or the zip as it was downloaded, byte by byte."),
             ..MetaSchema::new_with_format("string", "binary")
         }))
     }
@@ -84,17 +81,14 @@ impl<'a> ApiExtractor<'a> for Document {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        require(request, &[Self::CONTENT_TYPE, JSON])?;
+        require(request, &[Self::CONTENT_TYPE, JSON, ZIP])?;
         check_length(request, DOCUMENT_BYTES)?;
         let caller = Subject::from_request(request, body, ExtractParamOptions::default()).await?;
         let app =
             request.data::<Arc<App>>().ok_or_else(|| poem::Error::from_status(StatusCode::INTERNAL_SERVER_ERROR))?;
-        let turn = import::admit(app, caller.ctx()).await.map_err(Refusal::from)?;
-        let arriving = arrive(body.take()?);
-        let (bytes, held) = tokio::time::timeout(DOCUMENT_TIMEOUT, arriving).await.map_err(|_| too_slow())??;
-        let text = String::from_utf8(bytes);
-        let text = text.map_err(|_| Refusal::from(AppError::parameter("", "must be text in UTF-8")))?;
-        Ok(Self { text, _held: held, _turn: turn })
+        let mut turn = import::admit(app, caller.ctx()).await.map_err(Refusal::from)?;
+        let spool = arrive(app, body.take()?, &mut turn).await?;
+        Ok(Self { spool, _turn: turn })
     }
 }
 
@@ -102,27 +96,38 @@ fn too_slow() -> poem::Error {
     poem::Error::from_status(StatusCode::REQUEST_TIMEOUT)
 }
 
-/// Receives a document, and takes memory for it as its bytes arrive.
-async fn arrive(body: Body) -> Result<(Vec<u8>, Held)> {
-    let (mut bytes, mut held, mut held_kib) = (Vec::new(), Held::None, 0);
+/// Receives a document onto the disk, and takes room there as its bytes arrive.
+async fn arrive(app: &App, body: Body, turn: &mut ImportTurn) -> Result<Spool> {
+    let (started, mut size) = (Instant::now(), 0);
+    let mut writer = app.imports.spool().map_err(Refusal::from)?;
     let mut chunks = std::pin::pin!(body.into_bytes_stream());
-    while let Some(chunk) = tokio::time::timeout(SILENCE_TIMEOUT, chunks.next()).await.map_err(|_| too_slow())? {
+    while let Some(chunk) = timeout(SILENCE_TIMEOUT, chunks.next()).await.map_err(|_| too_slow())? {
         let chunk = chunk.map_err(ReadBodyError::Io)?;
-        let length = bytes.len() + chunk.len();
-        if length > DOCUMENT_BYTES {
+        size += chunk.len() as u64;
+        if size > DOCUMENT_BYTES {
             return Err(ReadBodyError::PayloadTooLarge.into());
         }
-        let needed_kib = u32::try_from(length.div_ceil(1024)).expect("a document is smaller than 4 TiB");
-        let full = |_| Refusal::from(AppError::Limited { retry_after_s: RETRY_AFTER_S, left: None });
-        let more = ARRIVED_KIB.try_acquire_many(needed_kib - held_kib).map_err(full)?;
-        match &mut held {
-            Some(held) => held.merge(more),
-            None => held = Some(more),
+        if is_too_slow(size, started.elapsed()) {
+            return Err(too_slow());
         }
-        held_kib = needed_kib;
-        bytes.extend_from_slice(&chunk);
+        turn.take(chunk.len() as u64).map_err(Refusal::from)?;
+        writer = on_disk(move || {
+            writer.write(&chunk)?;
+            Ok(writer)
+        })
+        .await?;
     }
-    Ok((bytes, held))
+    on_disk(move || writer.finish()).await
+}
+
+fn is_too_slow(size: u64, elapsed: Duration) -> bool {
+    elapsed > ANY_SPEED && size < elapsed.as_secs() * SLOWEST_PER_S
+}
+
+/// Writes on a thread of its own, because the disk may be slow.
+async fn on_disk<T: Send + 'static>(write: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
+    let written = tokio::task::spawn_blocking(write).await.expect("writing does not panic");
+    Ok(written.map_err(|error| Refusal::from(AppError::from(StoreError::from(error))))?)
 }
 
 /// What an import did to the records of a kind, or would do.
@@ -166,12 +171,20 @@ pub struct ImportApi;
 impl ImportApi {
     /// Import an export
     ///
-    /// Takes back a JSON document of the caller's own, of at most 64 MiB, byte by byte as it was downloaded; it may also
-    /// be sent as `application/json`. It is checked as a whole, and nothing is written if anything is wrong; consents
-    /// are needed as for any submission. The contact is not imported. A second import changes nothing, so an import
-    /// that was broken off can be sent again. Data that does not fit into one document is exported and imported in
-    /// parts: `filters` name kinds and periods. Decisions and settings are not records, and stay as they are. A person
-    /// can run one import at a time on each server: a second one is answered 409.
+    /// Takes back an export of the caller's own, JSON or the zip of tables, of at most 4 GiB, byte by byte as it was
+    /// downloaded; it may also be sent as `application/json` or `application/zip`. Which of both it is, its first bytes
+    /// tell: a zip begins with `PK`. Its proof is checked, then all records; nothing is written if anything is wrong, and
+    /// consents are needed as for any submission. The contact is not imported. Decisions and settings are not records,
+    /// and stay as they are.
+    ///
+    /// The records are submitted by pages of 500, and those that are stored already stay unchanged. So an import that was
+    /// broken off is gone on with by sending the same file again, and a second import changes nothing. The answer comes
+    /// at the end, for a million records after minutes. Data that does not fit into one file is exported and imported in
+    /// parts: `filters` name kinds and periods.
+    ///
+    /// A person can run one import at a time on each server: a second one is answered 409. A file is given up (408) when
+    /// nothing of it comes for 15 seconds, or when it takes more than two minutes and comes with less than 512 KiB a
+    /// second. When others have sent too much at the moment, the answer is 429.
     #[oai(path = "/import", method = "post", operation_id = "import")]
     async fn import(
         &self,
@@ -182,8 +195,21 @@ impl ImportApi {
         document: Document,
     ) -> Result<Json<ImportAnswer>, Refusal> {
         let dry_run = dry_run.0.unwrap_or(false);
-        let Document { text, _held, _turn } = document;
-        let counts = import::run(&app, caller.ctx(), text, caller.today(), dry_run).await?;
+        let Document { spool, _turn } = document;
+        let counts = import::run(&app, caller.ctx(), spool, caller.today(), dry_run).await?;
         Ok(Json(ImportAnswer::new(dry_run, counts)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_may_be_slow_for_two_minutes_and_then_needs_a_rate() {
+        let after = |size, seconds| is_too_slow(size, Duration::from_secs(seconds));
+        assert!(!after(1, 120) && after(1, 121));
+        assert!(!after(121 * SLOWEST_PER_S, 121));
+        assert!(!after(DOCUMENT_BYTES, 8192) && after(DOCUMENT_BYTES, 8193));
     }
 }
