@@ -9,12 +9,12 @@ use crate::{filler::Filler, load::answer_to, outcome::BenchResult, stage::Stage}
 
 /// How many records the timed export has.
 const TIMED: usize = 1000;
-const FORMATS: [&str; 2] = ["json", "csv"];
+pub const FORMATS: [&str; 2] = ["json", "csv"];
 
 pub async fn run(rounds: usize, many: usize) -> BenchResult<()> {
     let stage = Stage::set(2, 8).await?;
     let filler = Filler::open(&stage).await?;
-    filler.words(&stage.tokens[0], TIMED).await?;
+    filler.words(&stage.tokens[0], TIMED, 5).await?;
     let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).await?;
     println!("An export of {TIMED} records, from the request to the completed file, over HTTP\n");
     println!("| format | median ms | slowest ms | file KiB |");
@@ -23,7 +23,7 @@ pub async fn run(rounds: usize, many: usize) -> BenchResult<()> {
         let (mut times, mut size) = (Vec::with_capacity(rounds), 0);
         for _ in 0..rounds {
             let started = Instant::now();
-            size = export(&mut stream, &stage, 0, format, &mut 0).await?;
+            (_, size) = export(&mut stream, &stage, 0, format, &mut 0).await?;
             times.push(started.elapsed().as_secs_f64() * 1000.0);
         }
         times.sort_by(f64::total_cmp);
@@ -32,29 +32,29 @@ pub async fn run(rounds: usize, many: usize) -> BenchResult<()> {
     if many == 0 {
         return Ok(());
     }
-    filler.words(&stage.tokens[1], many).await?;
+    filler.words(&stage.tokens[1], many, 5).await?;
     println!("\nAn export of {many} records\n");
     println!("| format | s | file MiB | resident before, MiB | most resident, MiB |");
     println!("|---|---:|---:|---:|---:|");
     for format in FORMATS {
         let (before, mut most) = (stage.resident_mib()?, 0);
         let started = Instant::now();
-        let size = export(&mut stream, &stage, 1, format, &mut most).await?;
+        let (_, size) = export(&mut stream, &stage, 1, format, &mut most).await?;
         let seconds = started.elapsed().as_secs_f64();
         println!("| {format} | {seconds:.1} | {} | {before} | {most} |", size / 1024 / 1024);
     }
     Ok(())
 }
 
-/// Asks for a file and waits until it is complete. Returns its size, and in `most` the most memory that the server took
+/// Asks for a file and waits until it is complete. Returns its id and its size, and in `most` the most memory that the server took
 /// meanwhile.
-async fn export(
+pub async fn export(
     stream: &mut TcpStream,
     stage: &Stage,
     person: usize,
     format: &str,
     most: &mut u64,
-) -> BenchResult<u64> {
+) -> BenchResult<(String, u64)> {
     let head = format!("host: localhost\r\nauthorization: Bearer {}\r\n", stage.tokens[person]);
     let body = format!(r#"{{"request_type":"full","format":"{format}"}}"#);
     let ask = format!(
@@ -69,7 +69,7 @@ async fn export(
         *most = (*most).max(stage.resident_mib()?);
         match field(&seen, "status") {
             Some("pending" | "processing") => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
-            Some("completed") => return Ok(field(&seen, "size").ok_or("no size")?.parse()?),
+            Some("completed") => return Ok((id.to_owned(), field(&seen, "size").ok_or("no size")?.parse()?)),
             _ => return Err(format!("it did not succeed: {seen}").into()),
         }
     }

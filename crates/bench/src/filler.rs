@@ -42,13 +42,14 @@ impl Filler {
         Ok(Self { app, tokens: Tokens::new(vault, Some(TimeDelta::hours(12))) })
     }
 
-    /// Submits so many words for the holder of a token.
-    pub async fn words(&self, token: &str, count: usize) -> BenchResult<()> {
+    /// Submits so many words for the holder of a token. The same words with another number of `reviews` amend them.
+    pub async fn words(&self, token: &str, count: usize, reviews: u32) -> BenchResult<()> {
         let ctx = self.ctx_of(token)?;
         consent::decide(&self.app, &ctx, Purpose::Wordbook, true, None).await?;
         let word = |number: usize| {
             let mut body = WORDBOOK_ENTRY.example().into_inner();
             body["word_id"] = format!("word-{number}").into();
+            body["passive_review_count"] = reviews.into();
             Personal::new(body)
         };
         self.submit(&ctx, WORDBOOK_ENTRY, (0..count).map(word)).await

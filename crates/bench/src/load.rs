@@ -117,7 +117,7 @@ pub async fn answer_to(stream: &mut TcpStream, request: &str) -> BenchResult<Str
 }
 
 /// Reads one answer: a head, and as many bytes of body as the head says.
-async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> BenchResult<()> {
+pub async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> BenchResult<()> {
     answer.clear();
     loop {
         if stream.read_buf(answer).await? == 0 {

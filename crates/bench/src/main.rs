@@ -7,6 +7,7 @@ mod erasure;
 mod export;
 mod filler;
 mod growth;
+mod import;
 mod load;
 mod outcome;
 mod peers;
@@ -50,6 +51,12 @@ enum What {
         #[arg(long, default_value_t = 15)]
         rounds: usize,
         /// Records of the large export; 0 leaves it out
+        #[arg(long, default_value_t = 1_000_000)]
+        records: usize,
+    },
+    /// An import of very many records in both formats, and the server's memory during it
+    Import {
+        /// Records of the file
         #[arg(long, default_value_t = 1_000_000)]
         records: usize,
     },
@@ -116,6 +123,7 @@ async fn main() -> BenchResult<()> {
         What::Daily { load, .. } => daily::run(&load).await,
         What::Peers(load) => peers::run(&load).await,
         What::Export { rounds, records } => export::run(rounds, records).await,
+        What::Import { records } => import::run(records).await,
         What::Erasure { people, events } => erasure::run(people, events).await,
         What::Tree { seconds, rounds } => tree::run(seconds, rounds).await,
         What::Growth { events, seconds, plot } => growth::run(&events, seconds, plot.as_deref()).await,
