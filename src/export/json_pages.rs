@@ -74,7 +74,7 @@ impl JsonPages {
         let mut bodies = Vec::new();
         while bodies.len() < PAGE {
             if !self.more(b']')? {
-                self.place = Place::Records(kind.clone(), first + bodies.len());
+                self.place = Place::Kinds;
                 return Ok(Page { kind, first, bodies });
             }
             bodies.push(body_of(self.value()?));
