@@ -1,7 +1,7 @@
 //! Exports: the time from the request to the completed file over HTTP for a thousand records, and the memory that the
 //! server takes while it writes a file of very many records.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
@@ -9,6 +9,8 @@ use crate::{filler::Filler, load::answer_to, outcome::BenchResult, stage::Stage}
 
 /// How many records the timed export has.
 const TIMED: usize = 1000;
+/// How often a file is asked for that is timed.
+const OFTEN: Duration = Duration::from_millis(2);
 pub const FORMATS: [&str; 2] = ["json", "csv"];
 
 pub async fn run(rounds: usize, many: usize) -> BenchResult<()> {
@@ -23,7 +25,7 @@ pub async fn run(rounds: usize, many: usize) -> BenchResult<()> {
         let (mut times, mut size) = (Vec::with_capacity(rounds), 0);
         for _ in 0..rounds {
             let started = Instant::now();
-            (_, size) = export(&mut stream, &stage, 0, format, &mut 0).await?;
+            (_, size) = export(&mut stream, &stage, 0, format, OFTEN, &mut 0).await?;
             times.push(started.elapsed().as_secs_f64() * 1000.0);
         }
         times.sort_by(f64::total_cmp);
@@ -39,20 +41,21 @@ pub async fn run(rounds: usize, many: usize) -> BenchResult<()> {
     for format in FORMATS {
         let (before, mut most) = (stage.resident_mib()?, 0);
         let started = Instant::now();
-        let (_, size) = export(&mut stream, &stage, 1, format, &mut most).await?;
+        let (_, size) = export(&mut stream, &stage, 1, format, OFTEN, &mut most).await?;
         let seconds = started.elapsed().as_secs_f64();
         println!("| {format} | {seconds:.1} | {} | {before} | {most} |", size / 1024 / 1024);
     }
     Ok(())
 }
 
-/// Asks for a file and waits until it is complete. Returns its id and its size, and in `most` the most memory that the server took
+/// Asks for a file and waits until it is complete, by asking again and again. Returns its id and its size, and in `most` the most memory that the server took
 /// meanwhile.
 pub async fn export(
     stream: &mut TcpStream,
     stage: &Stage,
     person: usize,
     format: &str,
+    pause: Duration,
     most: &mut u64,
 ) -> BenchResult<(String, u64)> {
     let head = format!("host: localhost\r\nauthorization: Bearer {}\r\n", stage.tokens[person]);
@@ -68,7 +71,7 @@ pub async fn export(
         let seen = answer_to(stream, &see).await?;
         *most = (*most).max(stage.resident_mib()?);
         match field(&seen, "status") {
-            Some("pending" | "processing") => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
+            Some("pending" | "processing") => tokio::time::sleep(pause).await,
             Some("completed") => return Ok((id.to_owned(), field(&seen, "size").ok_or("no size")?.parse()?)),
             _ => return Err(format!("it did not succeed: {seen}").into()),
         }
