@@ -68,7 +68,7 @@ async fn catch_up(database: &Database) -> Outcome<bool> {
     Ok(false)
 }
 
-/// All rows of all read models, without the number of the generation.
+/// All rows of all read models, without the number of the generation, and the sums of the tally.
 async fn dump(database: &Database) -> Outcome<Vec<String>> {
     let mut rows = Vec::new();
     for (_, table) in COMPARED {
@@ -76,9 +76,17 @@ async fn dump(database: &Database) -> Outcome<Vec<String>> {
         rows.extend(database.query(&sql, &[]).await?.iter().map(|row| row.get::<_, String>(0)));
     }
     // A read that is still being recorded adds to a count; then the tables are compared again.
-    let sql = "SELECT 'read.activity ' || (to_jsonb(a) - 'generation')::text FROM read.activity a
-               WHERE generation = (SELECT max(generation) FROM read.activity) ORDER BY 1";
-    rows.extend(database.query(sql, &[]).await?.iter().map(|row| row.get::<_, String>(0)));
+    let of_newest = |table: &str| {
+        format!(
+            "SELECT '{table} ' || (to_jsonb(a) - 'generation')::text FROM {table} a
+             WHERE generation = (SELECT max(generation) FROM {table}) ORDER BY 1"
+        )
+    };
+    let tally = "SELECT concat_ws(' ', 'read.tally', what, purpose, notice_version, sum(delta)) FROM read.tally
+                 GROUP BY what, purpose, notice_version HAVING sum(delta) <> 0 ORDER BY 1";
+    for sql in [of_newest("read.activity"), of_newest("read.hours"), tally.to_owned()] {
+        rows.extend(database.query(&sql, &[]).await?.iter().map(|row| row.get::<_, String>(0)));
+    }
     Ok(rows)
 }
 
