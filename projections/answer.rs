@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use context::SubjectId;
-use db::{FromRow, Query, sql};
+use db::{FromRow, Query, rows, sql};
 
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
@@ -64,11 +64,14 @@ pub fn answer_store(
     sealed: String,
     now: DateTime<Utc>,
 ) -> Query {
-    Query::new(
+    Query::rows(rows!(
         "-- answer_store
         INSERT INTO read.answers (subject_id, key_hash, ring_key, fingerprint, sealed, expires_at)
-        SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bigint[], $4::bytea[], $5::text[], $6::timestamptz[])",
-    )
+        SELECT * FROM ",
+        ["$1::uuid", "$2::bytea", "$3::bigint", "$4::bytea", "$5::text", "$6::timestamptz"],
+        " AS a (subject_id, key_hash, ring_key, fingerprint, sealed, expires_at)
+        WHERE subject_id <> ALL ((SELECT lethe.left_out())::uuid[])",
+    ))
     .list(vec![subject.0])
     .list(vec![key_hash.to_vec()])
     .list(vec![ring_key])

@@ -614,6 +614,7 @@ const NOT_ARCHIVED: &[(&str, &str)] = &[
     ("auth.openings", "an opening lasts a quarter of an hour"),
     ("auth.refresh_tokens", "everybody signs in again"),
     ("auth.sessions", "everybody signs in again"),
+    ("auth.standings", "triggers keep them"),
     ("auth.suspensions", "a suspension ends by itself"),
     ("jobs.deliveries", "an alert that was raised is delivered or given up"),
     ("jobs.jobs", "jobs are planned again from the log"),

@@ -10,7 +10,7 @@ use std::{
 
 use chrono::TimeDelta;
 use context::{Clock, Ctx, Role, SubjectId};
-use db::{Backend, DbError, Gate, LEADERS, Login, Query, Tx};
+use db::{DbError, Gate, LEADERS, Login, Query, Session, Tx};
 use event_log::{Event, event_append};
 use futures_util::future::join_all;
 use poem::http::StatusCode;
@@ -28,13 +28,13 @@ use crate::{
 };
 
 /// Every slot of the pool is taken until this is told to go on, so that whoever comes meanwhile waits for one group.
-struct Occupied {
+pub struct Occupied {
     go: Arc<Semaphore>,
     slots: Vec<JoinHandle<Result<(), DbError>>>,
 }
 
 impl Occupied {
-    async fn new(world: &World) -> Self {
+    pub async fn new(world: &World) -> Self {
         let (go, taken) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let mut slots = Vec::new();
         for _ in 0..LEADERS {
@@ -57,7 +57,7 @@ impl Occupied {
     }
 
     /// Lets the next group begin, when `waiting` transactions wait for it.
-    async fn go_on(self, waiting: &AtomicUsize, wanted: usize) {
+    pub async fn go_on(self, waiting: &AtomicUsize, wanted: usize) {
         while waiting.load(Ordering::Relaxed) < wanted {
             tokio::task::yield_now().await;
         }
@@ -309,10 +309,10 @@ async fn a_person_is_in_a_group_once_and_who_hangs_up_is_left_out() {
 async fn a_ticket_of_several_persons_opens_theirs_and_no_other_rows() {
     let town = Town::new().await;
     let client = town.world.login(Login::Api).await;
-    let (backend, now) = Backend::of(&client).await.expect("a backend");
+    let (session, now) = Session::begin(&client).await.expect("a session");
     let named: Vec<SubjectId> = town.people[..2].iter().map(|person| person.subject).collect();
     let key = town.world.app.vault.ring().ticket_key();
-    let ticket = key.mint_until(&named, None, Role::Subject, now + TimeDelta::seconds(60), &backend);
+    let ticket = key.mint_until(&named, None, Role::Subject, now + TimeDelta::seconds(60), &session);
     client.query("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
     let mut read = 0;
     for table in &town.tables {

@@ -239,7 +239,7 @@ async fn nothing_is_written_under_a_version_below_the_floor() {
     let before = Vault::new(Ring::open(&world.folder.join("ring.json"), None).expect("opens"));
     keys::rotate(&world.app, &go_on).await.expect("rotated");
     let client = world.login(Login::Api).await;
-    let (backend, now) = db::Backend::of(&client).await.expect("a backend");
+    let (session, now) = db::Session::begin(&client).await.expect("a backend");
     for (whose, sql) in [
         (subject, "UPDATE vault.subjects SET ring_version = 1 WHERE subject_id = $1"),
         (
@@ -250,7 +250,7 @@ async fn nothing_is_written_under_a_version_below_the_floor() {
     ] {
         for role in [Role::Subject, Role::Job] {
             let key = world.app.vault.ring().ticket_key();
-            let ticket = key.mint(SubjectId(whose), None, role, now, &backend);
+            let ticket = key.mint(SubjectId(whose), None, role, now, &session);
             client.query("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
             let refused = client.execute(sql, &[&whose]).await.expect_err(sql);
             assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{sql}");

@@ -54,6 +54,7 @@ mod log;
 mod mail;
 mod map;
 mod model;
+mod one_flight;
 mod openapi;
 mod pages;
 mod passing_faults;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use context::{Ctx, EventId, RecordId, Role, SubjectId};
-use db::{Backend, Login, Query};
+use db::{Login, Query, Session};
 use domain::kinds::WORK_DAY;
 use event_log::Event;
 use projections::{
@@ -115,10 +115,10 @@ async fn cost(client: &Client, case: &Case) -> Cost {
 async fn check(world: &World, login: Login, role: Role, subject: SubjectId, cases: &[Case]) {
     let password = world.suite.passwords[login.as_str()].as_str();
     let client = db::session(&world.database.address, login, Some(password)).await.expect("as the server connects");
-    let backend = Backend::of(&client).await.expect("a backend tells which it is");
+    let session = Session::begin(&client).await.expect("a session");
     let mut faults = Vec::new();
     for case in cases {
-        let ticket = world.app.vault.ring().ticket_key().mint(subject, None, role, world.clock.now(), &backend.0);
+        let ticket = world.app.vault.ring().ticket_key().mint(subject, None, role, world.clock.now(), &session.0);
         client.execute("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
         let name = case.query.sql().lines().next().expect("a name");
         let cost = cost(&client, case).await;
@@ -368,9 +368,9 @@ async fn the_desk_finds_requests_without_reading_a_persons_events() {
         &[("read.deletions", TOWN + 1)],
     );
     let client = world.login(Login::System).await;
-    let backend = Backend::of(&client).await.expect("a backend tells which it is");
+    let session = Session::begin(&client).await.expect("a session");
     let ctx = Ctx::system(world.clock.clone());
-    let ticket = world.app.vault.ring().ticket_key().mint(ctx.subject, None, ctx.role, ctx.now(), &backend.0);
+    let ticket = world.app.vault.ring().ticket_key().mint(ctx.subject, None, ctx.role, ctx.now(), &session.0);
     client.execute("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
     let cost = cost(&client, &case).await;
     assert_eq!(cost.visited("log.events"), 0, "nobody's request was prolonged: {cost:?}");

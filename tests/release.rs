@@ -292,10 +292,10 @@ async fn only_who_consents_and_is_not_restricted_is_read_and_each_read_is_on_rec
     assert!(accounts.contains(&counted.0));
     // The policy hides the keys of all others, not only the statement.
     let stats = world.login(Login::Stats).await;
-    let (backend, now) = db::Backend::of(&stats).await.expect("a backend");
+    let (session, now) = db::Session::begin(&stats).await.expect("a backend");
     let key = world.app.vault.ring().ticket_key();
     for (role, seen) in [(context::Role::Statistics, 2), (context::Role::System, 0), (context::Role::Subject, 0)] {
-        let ticket = key.mint(SubjectId::NIL, None::<Lookup>, role, now, &backend);
+        let ticket = key.mint(SubjectId::NIL, None::<Lookup>, role, now, &session);
         stats.execute("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
         let keys: i64 = stats.query_one("SELECT count(*) FROM vault.subjects", &[]).await.expect("counted").get(0);
         assert_eq!(keys, seen, "{role:?}: anna's and emil's");

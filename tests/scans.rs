@@ -2,7 +2,7 @@
 //! none of their plans reads all of it.
 
 use context::{Role, SubjectId};
-use db::{Backend, Login, Query};
+use db::{Login, Query, Session};
 use event_log::{Position, Reader, tree::log_uncovered};
 use projections::{
     desk::alert::{PatternQuery, deliveries_plan, pattern_find},
@@ -61,8 +61,8 @@ async fn what_a_server_repeats_reads_what_is_new() {
     let world = World::new().await;
     fill(&world.superuser().await).await;
     let client = world.login(Login::System).await;
-    let (backend, now) = Backend::of(&client).await.expect("a backend");
-    let ticket = world.app.vault.ring().ticket_key().mint(SubjectId::NIL, None, Role::System, now, &backend);
+    let (session, now) = Session::begin(&client).await.expect("a session");
+    let ticket = world.app.vault.ring().ticket_key().mint(SubjectId::NIL, None, Role::System, now, &session);
     client.query("SELECT lethe.show($1, false)", &[&ticket]).await.expect("shown");
     let wanted = PatternQuery {
         event_type: String::new(),

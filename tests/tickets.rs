@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use context::{Clock, Ctx, Role, SubjectId};
-use db::{Backend, Db, DbError, Gate, Login, Lookup, Query, TicketKey, Tx};
+use db::{Db, DbError, Gate, Login, Lookup, Query, Session, TicketKey, Tx};
 use event_log::event_append;
 use tokio_postgres::{Client, NoTls, error::SqlState};
 use uuid::Uuid;
@@ -42,8 +42,8 @@ async fn refused(client: &Client, sql: &str) -> bool {
     }
 }
 
-async fn pid(client: &Client) -> i32 {
-    client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a backend has a number").get(0)
+async fn number(client: &Client) -> String {
+    Session::begin(client).await.expect("a session begins").0.number
 }
 
 #[tokio::test]
@@ -71,14 +71,13 @@ async fn a_variable_set_by_hand_opens_nothing() {
     let client = town.world.login(Login::Api).await;
     let subject = town.people[0].subject;
     let names = ["app.current_user_id", "app.user_id", "lethe.subject_id", "lethe.ticket_role", "lethe.ticket"];
-    for value in [subject.to_string(), format!("v2|{subject}||subject|99999999999|{}|1|1.000000|", pid(&client).await)]
-    {
+    for value in [subject.to_string(), format!("v3|{subject}||subject|99999999999|{}|", number(&client).await)] {
         for name in names {
             client.query("SELECT set_config($1, $2, false)", &[&name, &value]).await.expect("any variable can be set");
         }
         assert_eq!(visible(&town, &client).await, 0, "{value}");
     }
-    for wrong in ["", "|", "||||||||", "v2||||||||", "v2|a|b|c|d|e|f|g|h|i", "%s\\'\"\u{fc}"] {
+    for wrong in ["", "|", "||||||", "v3||||||", "v3|a|b|c|d|e|f|g", "%s\\'\"\u{fc}"] {
         show(&client, wrong).await;
         assert_eq!(visible(&town, &client).await, 0, "{wrong}");
     }
@@ -89,7 +88,7 @@ async fn a_variable_set_by_hand_opens_nothing() {
 async fn what_a_check_found_cannot_be_written_by_hand() {
     let town = Town::new().await;
     let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
-    let found = format!("lethe subject 99999999999 _ {}", anna.subject.0.simple());
+    let found = format!("lethe {} subject 99999999999 _ {}", number(&client).await, anna.subject.0.simple());
     let ways = [
         format!("SET backtrace_functions = '{found}'"),
         format!("SET SESSION backtrace_functions TO '{found}'"),
@@ -157,7 +156,7 @@ async fn a_ticket_with_one_changed_byte_opens_nothing() {
     let town = Town::new().await;
     let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
     let ticket = town.ticket(&client, anna, Role::Subject, Some(anna.lookup)).await;
-    assert_eq!(ticket.split('|').count(), 9);
+    assert_eq!(ticket.split('|').count(), 7);
     show(&client, &ticket).await;
     assert!(visible(&town, &client).await > 0, "the ticket itself is good");
     for at in 0..ticket.len() {
@@ -174,33 +173,96 @@ async fn a_ticket_with_one_changed_byte_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_ticket_of_another_backend_or_ring_opens_nothing() {
+async fn a_ticket_of_another_session_or_ring_opens_nothing() {
     let town = Town::new().await;
     let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
-    let (backend, now) = Backend::of(&client).await.expect("a backend");
+    let (session, now) = Session::begin(&client).await.expect("a session");
     let ours = town.world.app.vault.ring().ticket_key();
-    let mint = |key: &TicketKey, backend: &Backend| key.mint(anna.subject, None, Role::Subject, now, backend);
-    show(&client, &mint(&ours, &backend)).await;
+    let mint = |key: &TicketKey, session: &Session| key.mint(anna.subject, None, Role::Subject, now, session);
+    show(&client, &mint(&ours, &session)).await;
     assert!(visible(&town, &client).await > 0, "the ticket itself is good");
-    // The same process number at another time, because the operating system uses numbers again.
-    let started = |at: &str| Backend { started: at.to_owned(), ..backend.clone() };
-    let (earlier, later) = (started("1.000000"), started("99999999999.000000"));
-    let other = Backend { pid: backend.pid + 1, ..backend.clone() };
+    let (other, numbered) = (town.world.login(Login::Api).await, |number: &str| Session { number: number.to_owned() });
     let wrong = [
-        ("of another backend", mint(&ours, &other)),
-        ("of an earlier backend with its number", mint(&ours, &earlier)),
-        ("of a later backend with its number", mint(&ours, &later)),
-        ("of another ring", mint(&TicketKey::new([7; 32]), &backend)),
+        ("of another session", mint(&ours, &Session::begin(&other).await.expect("a session").0)),
+        ("of no session", mint(&ours, &numbered(""))),
+        ("of a session with a longer number", mint(&ours, &numbered(&format!("{}0", session.number)))),
+        ("of another ring", mint(&TicketKey::new([7; 32]), &session)),
     ];
     for (what, ticket) in wrong {
         show(&client, &ticket).await;
         assert_eq!(visible(&town, &client).await, 0, "{what}");
     }
-    // A backend's slot in the database can change when other backends come and go. Then the ticket's slot, which is
-    // only a hint, is wrong.
-    for slot in [0, 1, 2, 7, 9999] {
-        show(&client, &mint(&ours, &Backend { slot, ..backend.clone() })).await;
-        assert!(visible(&town, &client).await > 0, "slot {slot}");
+    // A session that has not begun has no number, which is not the empty one.
+    let fresh = town.world.login(Login::Api).await;
+    show(&fresh, &mint(&ours, &numbered(""))).await;
+    assert_eq!(visible(&town, &fresh).await, 0, "a session that has not begun");
+}
+
+/// Whoever could give a session the number of another one could show there what was seen here.
+#[tokio::test]
+async fn a_session_has_one_number_and_nobody_chooses_it() {
+    let town = Town::new().await;
+    let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
+    let ticket = town.ticket(&client, anna, Role::Subject, None).await;
+    let first = number(&client).await;
+    assert_eq!(number(&client).await, first, "it stays the same");
+    for ends in ["RESET ALL", "DISCARD ALL", "RESET backtrace_functions"] {
+        let Ok(()) = client.batch_execute(ends).await else { continue };
+        assert_ne!(number(&client).await, first, "{ends}");
+        show(&client, &ticket).await;
+        assert_eq!(visible(&town, &client).await, 0, "{ends}");
+    }
+    // Under a ticket, and behind a savepoint that is taken back, it stays as well.
+    let (client, ticket) =
+        (town.world.login(Login::Api).await, |client| town.ticket(client, anna, Role::Subject, None));
+    let ticket = ticket(&client).await;
+    let first = number(&client).await;
+    client.batch_execute("BEGIN; SAVEPOINT s").await.expect("begun");
+    client.query("SELECT lethe.show($1, true)", &[&ticket]).await.expect("shown");
+    assert_eq!(number(&client).await, first);
+    client.batch_execute("ROLLBACK TO s; ROLLBACK").await.expect("rolled back");
+    assert_eq!(number(&client).await, first);
+}
+
+/// A transaction can leave persons out of its ticket, and can take nobody in.
+#[tokio::test]
+async fn a_ticket_only_loses_persons() {
+    let town = Town::new().await;
+    let client = town.world.login(Login::Api).await;
+    let (session, now) = Session::begin(&client).await.expect("a session");
+    let subjects: Vec<SubjectId> = town.people.iter().map(|person| person.subject).collect();
+    let (named, stranger) = (&subjects[..2], subjects[2]);
+    let key = town.world.app.vault.ring().ticket_key();
+    let ticket = key.mint_until(named, None, Role::Subject, now + TimeDelta::seconds(60), &session);
+    let seen = "SELECT array_agg(subject_id ORDER BY subject_id) FROM vault.subjects";
+    let ids = |subjects: &[SubjectId]| {
+        let mut ids: Vec<Uuid> = subjects.iter().map(|subject| subject.0).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let everybody = ids(named);
+    for (kept, stay) in [
+        (ids(named), ids(named)),
+        (ids(&[named[0], stranger]), ids(&named[..1])),
+        (ids(&named[1..]), ids(&named[1..])),
+        (ids(&[stranger]), Vec::new()),
+        (Vec::new(), Vec::new()),
+    ] {
+        client.batch_execute("BEGIN").await.expect("begun");
+        client.query("SELECT lethe.show($1, true)", &[&ticket]).await.expect("shown");
+        let said: Vec<Uuid> = client.query_one("SELECT lethe.keep($1)", &[&kept]).await.expect("kept").get(0);
+        let rows: Option<Vec<Uuid>> = client.query_one(seen, &[]).await.expect("read").get(0);
+        let out: Vec<Uuid> = client.query_one("SELECT lethe.left_out()", &[]).await.expect("read").get(0);
+        assert_eq!(
+            (ids(&said.into_iter().map(SubjectId).collect::<Vec<_>>()), rows.unwrap_or_default()),
+            (stay.clone(), stay.clone())
+        );
+        assert!(everybody.iter().all(|id| stay.contains(id) != out.contains(id)), "{out:?}");
+        // Who was left out doesn't come back.
+        client.query_one("SELECT lethe.keep($1)", &[&everybody]).await.expect("kept");
+        let rows: Option<Vec<Uuid>> = client.query_one(seen, &[]).await.expect("read").get(0);
+        assert_eq!(rows.unwrap_or_default(), stay);
+        client.batch_execute("ROLLBACK").await.expect("rolled back");
     }
 }
 
@@ -209,9 +271,9 @@ async fn a_ticket_of_another_backend_or_ring_opens_nothing() {
 async fn a_ticket_that_ran_out_is_an_error_and_never_no_rows() {
     let town = Town::new().await;
     let (client, anna) = (town.world.login(Login::Api).await, &town.people[0]);
-    let (backend, now) = Backend::of(&client).await.expect("a backend");
+    let (session, now) = Session::begin(&client).await.expect("a session");
     let ours = town.world.app.vault.ring().ticket_key();
-    let mint = |age| ours.mint(anna.subject, None, Role::Job, now - TimeDelta::seconds(age), &backend);
+    let mint = |age| ours.mint(anna.subject, None, Role::Job, now - TimeDelta::seconds(age), &session);
     for sql in
         ["SELECT FROM vault.records", "DELETE FROM read.accounts", "UPDATE read.accounts SET restricted_at = now()"]
     {
@@ -225,16 +287,10 @@ async fn a_ticket_that_ran_out_is_an_error_and_never_no_rows() {
         client.batch_execute("ROLLBACK").await.expect("rolled back");
     }
     // A forged ticket that has expired reveals nothing about the rows that it would have opened.
-    let forged = TicketKey::new([7; 32]).mint(anna.subject, None, Role::Job, now - TimeDelta::seconds(62), &backend);
+    let forged = TicketKey::new([7; 32]).mint(anna.subject, None, Role::Job, now - TimeDelta::seconds(62), &session);
     show(&client, &forged).await;
     assert_eq!(client.execute("DELETE FROM read.accounts", &[]).await.expect("nothing"), 0);
 }
-
-/// Which backend a transaction has.
-const BACKEND: &str = "-- backend
-SELECT pid, slot, extract(epoch FROM pg_stat_get_backend_start(slot))::text AS started, clock_timestamp() AS now
-FROM (SELECT slot, pg_stat_get_backend_pid(slot) AS pid FROM pg_stat_get_backend_idset() AS slot) backends
-WHERE pid = pg_backend_pid()";
 
 #[tokio::test]
 async fn a_transaction_whose_ticket_ran_out_begins_again_with_a_fresh_one() {
@@ -246,13 +302,12 @@ async fn a_transaction_whose_ticket_ran_out_begins_again_with_a_fresh_one() {
     let deleted = db
         .run_tx("delete", ctx, Gate::read(ctx), move |tx: Tx| async move {
             let attempt = attempts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let [rows] = tx.flight([Query::new(BACKEND)]).await?;
+            let [rows] = tx.flight([Query::new("-- session\nSELECT number, now FROM lethe.begin_session()")]).await?;
             if attempt == 0 {
                 // The time that a lock or a long statement may take.
                 let now: chrono::DateTime<Utc> = rows[0].get("now");
-                let backend =
-                    Backend { pid: rows[0].get("pid"), slot: rows[0].get("slot"), started: rows[0].get("started") };
-                let late = key.mint(anna.subject, None, Role::Job, now - TimeDelta::seconds(62), &backend);
+                let session = Session { number: rows[0].get("number") };
+                let late = key.mint(anna.subject, None, Role::Job, now - TimeDelta::seconds(62), &session);
                 tx.flight([Query::new("-- late\nSELECT lethe.show($1, true)").bind(late)]).await?;
             }
             tx.queue(
@@ -357,7 +412,8 @@ async fn a_connection_keeps_nothing_of_the_transaction_before() {
             .await
             .expect("the next transaction runs");
         assert_eq!(subjects, [ben.0], "{end:?}");
-        assert_eq!((left.0.unwrap_or_default().as_str(), left.1), ("", 0), "{end:?}");
+        let words = left.0.unwrap_or_default().split(' ').count();
+        assert_eq!((words, left.1), (2, 0), "{end:?}: it keeps the number of its session");
         let dropped = matches!(end, End::Dropped | End::DroppedWhileOpening);
         assert_eq!(backend.replace(now_backend).is_some_and(|before| before != now_backend), dropped, "{end:?}");
     }

@@ -1,7 +1,7 @@
 //! Three people with rows in every table about people. The list of tables is read from the catalogue, so that new
 //! tables are included.
 
-use context::{Role, SubjectId};
+use context::{Clock, Role, SubjectId};
 use db::Lookup;
 use lethe::app::identity::staff;
 use poem::http::StatusCode;
@@ -113,10 +113,13 @@ impl Town {
         format!("jsonb_populate_record(NULL::{}, {json})", table.name)
     }
 
-    /// Mints a ticket for a connection's backend.
+    /// Mints a ticket for a connection's session. The session of a login that can show no ticket has no number either.
     pub async fn ticket(&self, client: &Client, somebody: &Somebody, role: Role, lookup: Option<Lookup>) -> String {
-        let (backend, now) = db::Backend::of(client).await.expect("a backend");
-        self.world.app.vault.ring().ticket_key().mint(somebody.subject, lookup, role, now, &backend)
+        let (session, now) = match db::Session::begin(client).await {
+            Err(db::DbError::Refused) => (db::Session { number: "none".to_owned() }, Clock::system().now()),
+            begun => begun.expect("a session"),
+        };
+        self.world.app.vault.ring().ticket_key().mint(somebody.subject, lookup, role, now, &session)
     }
 }
 

@@ -14,8 +14,11 @@ use crate::{
     support::{World, expect},
 };
 
-/// Takes everything back that migration 19 added.
+/// Takes everything back that migrations 19 and 20 added.
 const BEFORE_GROWTH: &str = "
+    DROP TABLE auth.standings;
+    DROP FUNCTION auth.begin_standings, auth.move_standings, auth.end_standings CASCADE;
+    DROP FUNCTION lethe.begin_session, lethe.keep, lethe.left_out;
     DROP TRIGGER tally_added ON read.accounts; DROP TRIGGER tally_changed ON read.accounts; DROP TRIGGER tally_removed ON read.accounts;
     DROP TRIGGER tally_added ON read.consents; DROP TRIGGER tally_changed ON read.consents; DROP TRIGGER tally_removed ON read.consents;
     DROP TRIGGER tally_added ON vault.erased;
@@ -23,7 +26,7 @@ const BEFORE_GROWTH: &str = "
     DROP TABLE read.tally, read.hours;
     DROP INDEX read.accounts_held, read.deletions_open, read.exports_open, vault.erased_newest, vault.records_filed, log.events_of_subject;
     ALTER TABLE read.records DROP COLUMN listed_at;
-    DELETE FROM lethe.schema_history WHERE version = 19";
+    DELETE FROM lethe.schema_history WHERE version >= 19";
 
 #[tokio::test]
 async fn a_database_from_before_growth_keeps_its_lists_and_is_counted() {
@@ -50,4 +53,6 @@ async fn a_database_from_before_growth_keeps_its_lists_and_is_counted() {
     let (tally, tables) = tallied(&client).await;
     assert_eq!(tally, tables);
     assert!(tables.iter().any(|line| line.starts_with("granted wordbook")), "{tables:?}");
+    let standings = "SELECT count(*) > 0 AND count(*) = (SELECT count(*) FROM vault.subjects) FROM auth.standings";
+    assert!(client.query_one(standings, &[]).await.expect("counted").get::<_, bool>(0), "everybody has a standing");
 }

@@ -9,11 +9,11 @@ CREATE POLICY openings_system_clear ON auth.openings FOR DELETE TO lethe_system 
 -- A person sees that the account is suspended; only a ticket of role `job` suspends it.
 GRANT SELECT, INSERT, UPDATE (until) ON auth.suspensions TO lethe_api;
 CREATE POLICY suspensions_own_read ON auth.suspensions FOR SELECT TO lethe_api
-    USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
+    USING (COALESCE(subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]), false));
 CREATE POLICY suspensions_add ON auth.suspensions FOR INSERT TO lethe_api
     WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]) AND (SELECT lethe.ticket_role()) = 'job');
 CREATE POLICY suspensions_lengthen ON auth.suspensions FOR UPDATE TO lethe_api
-    USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]) AND (SELECT lethe.ticket_role()) = 'job')
+    USING (COALESCE(subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]), false) AND (SELECT lethe.ticket_role()) = 'job')
     WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]) AND (SELECT lethe.ticket_role()) = 'job');
 GRANT SELECT, DELETE ON auth.suspensions TO lethe_system;
 CREATE POLICY suspensions_system_read ON auth.suspensions FOR SELECT TO lethe_system USING ((SELECT lethe.ticket_role()) = 'system');

@@ -7,7 +7,7 @@ GRANT INSERT (aggregate_type, aggregate_id, sequence, event_type, event_version,
               kind, recorded_at) ON log.events TO lethe_api, lethe_access;
 
 CREATE POLICY events_own_read ON log.events FOR SELECT TO lethe_api
-    USING (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]));
+    USING (COALESCE(subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]), false));
 CREATE POLICY events_own_append ON log.events FOR INSERT TO lethe_api
     WITH CHECK (subject_id = ANY ((SELECT lethe.subject_ids())::uuid[]) AND aggregate_type <> 'access'
                 AND recorded_at BETWEEN statement_timestamp() - interval '2 minutes' AND statement_timestamp() + interval '2 minutes');

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use context::{EventId, RecordId, SubjectId};
-use db::{FromRow, Query, Row, Tx, sql};
+use db::{FromRow, Query, Row, Tx, rows, sql};
 use domain::{Kind, kinds::kind, records::record::Record};
 use event_log::{Event, Inline, cqrs_es::Aggregate};
 use uuid::Uuid;
@@ -36,17 +36,28 @@ fn id(event: &Event) -> Uuid {
 
 /// Writes the first event of a record. If the event is written a second time, the row exists already and stays.
 fn record_submitted(events: &[&Event]) -> Query {
-    Query::new(
+    Query::rows(rows!(
         "-- record_submitted
         INSERT INTO read.records (subject_id, record_id, kind, sequence, event_type, event_version, payload, submitted_at,
                                   recorded_at, listed_at)
         SELECT subject_id, record_id, kind, sequence, event_type, event_version, payload::json, recorded_at, recorded_at,
                listed_at
-        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
-                    $9::timestamptz[])
-             AS e (subject_id, record_id, kind, sequence, event_type, event_version, payload, recorded_at, listed_at)
+        FROM ",
+        [
+            "$1::uuid",
+            "$2::uuid",
+            "$3::text",
+            "$4::bigint",
+            "$5::text",
+            "$6::text",
+            "$7::text",
+            "$8::timestamptz",
+            "$9::timestamptz",
+        ],
+        " AS e (subject_id, record_id, kind, sequence, event_type, event_version, payload, recorded_at, listed_at)
+        WHERE subject_id <> ALL ((SELECT lethe.left_out())::uuid[])
         ON CONFLICT DO NOTHING",
-    )
+    ))
     .list(events.iter().map(|event| event.subject_id.0).collect::<Vec<_>>())
     .list(events.iter().map(|event| id(event)).collect::<Vec<_>>())
     .list(events.iter().map(|event| event.kind.clone()).collect::<Vec<_>>())
@@ -189,17 +200,22 @@ pub struct Named {
 /// events. `OFFSET 0` keeps the planner from reading the person's whole register instead of the keys that were asked
 /// for.
 pub fn record_newest(named: &[Named]) -> Query {
-    Query::new(sql!(
-        "-- record_newest
+    Query::rows(rows!(
+        sql!(
+            "-- record_newest
         WITH named AS MATERIALIZED (
             SELECT v.subject_id, v.record_id, v.kind, v.key_hash, v.bucket, v.wrapped_key, v.record_id::text AS stream
-            FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS asked (subject_id, kind, key_hash)
+            FROM "
+        ),
+        ["$1::uuid", "$2::text", "$3::bytea"],
+        sql!(
+            " AS asked (subject_id, kind, key_hash)
             CROSS JOIN LATERAL (SELECT * FROM vault.records v
                                 WHERE v.subject_id = asked.subject_id AND v.kind = asked.kind
                                   AND v.key_hash = asked.key_hash OFFSET 0) v)
         SELECT ",
-        RecordRow::COLUMNS,
-        "
+            RecordRow::COLUMNS,
+            "
         FROM named n
         CROSS JOIN LATERAL (SELECT submitted_at FROM read.records
                             WHERE subject_id = n.subject_id AND record_id = n.record_id OFFSET 0) r
@@ -207,6 +223,7 @@ pub fn record_newest(named: &[Named]) -> Query {
             SELECT sequence, event_type, event_version, payload, recorded_at FROM log.events
             WHERE subject_id = n.subject_id AND aggregate_type = 'record' AND aggregate_id = n.stream
             ORDER BY sequence DESC LIMIT 1) e"
+        )
     ))
     .list(named.iter().map(|named| named.subject.0).collect())
     .list(named.iter().map(|named| named.kind).collect())

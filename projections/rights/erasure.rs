@@ -34,6 +34,7 @@ pub fn subject_left(subject: SubjectId) -> Query {
         UNION ALL SELECT 'auth.sessions' FROM auth.sessions WHERE subject_id = $1
         UNION ALL SELECT 'auth.refresh_tokens' FROM auth.refresh_tokens WHERE subject_id = $1
         UNION ALL SELECT 'auth.devices' FROM auth.devices WHERE subject_id = $1
+        UNION ALL SELECT 'auth.standings' FROM auth.standings WHERE subject_id = $1
         UNION ALL SELECT 'auth.suspensions' FROM auth.suspensions WHERE subject_id = $1
         UNION ALL SELECT 'read.records' FROM read.records WHERE subject_id = $1
         UNION ALL SELECT 'read.answers' FROM read.answers WHERE subject_id = $1

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use context::Clock;
+use context::{Clock, SubjectId};
 use tokio::sync::Notify;
 use vault::Vault;
 
@@ -11,6 +11,7 @@ use crate::{
     app::{
         Databases,
         desk::{alert_rules::Rules, webhook::Endpoint},
+        identity::remembered::RememberedStandings,
         log::{access_log::AccessLog, settings::LogSettings},
         operation::{readiness::Readiness, request_limit::RequestLimits},
         rights::{controller::Controller, import_turn::Imports},
@@ -72,6 +73,8 @@ pub struct App {
     pub limits: RequestLimits,
     /// The origins whose pages may call the API from a browser.
     pub origins: Vec<String>,
+    /// Standings that were read lately.
+    pub standings: RememberedStandings,
     /// Knows which people import records on this server now.
     pub imports: Imports,
     /// Who is responsible for the data (GDPR Art. 4(7)).
@@ -81,4 +84,12 @@ pub struct App {
     /// Wakes the tasks of this server that carry out jobs.
     pub wake: Arc<Notify>,
     pub clock: Clock,
+}
+
+impl App {
+    /// Forgets what this server remembers of a person who is erased.
+    pub(crate) fn forget(&self, subject: SubjectId) {
+        self.vault.forget(subject);
+        self.standings.forget(subject);
+    }
 }

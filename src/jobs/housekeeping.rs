@@ -1,5 +1,5 @@
-//! Housekeeping: removes expired rows and files, merges the tally of accounts and consents, makes transit keys ahead of
-//! time, and destroys transit keys after 72 hours and signing keys whose tokens have expired.
+//! Housekeeping: removes expired rows and files, forgets standings, merges the tally of accounts and consents, makes transit
+//! keys ahead of time, and destroys transit keys after 72 hours and signing keys whose tokens have expired.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,6 +30,7 @@ pub async fn keep_house(app: Arc<App>) {
 /// reached.
 pub async fn keep_house_once(app: &App) -> Result<(), AppError> {
     let ctx = &Ctx::system(app.clock.clone());
+    app.standings.sweep();
     // On a thread that may block, because it waits for a file's lock.
     let (vault, now) = (app.vault.clone(), ctx.now());
     let destroy = move || {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use context::{Clock, Role, SubjectId};
-use db::{Address, Backend, Clocks, DbError, Drift, Login, Passwords, catalogue_sql, drift, matrix};
+use db::{Address, Clocks, DbError, Drift, Login, Passwords, Session, catalogue_sql, drift, matrix};
 use serde::Serialize;
 use tokio_postgres::Client;
 use vault::Vault;
@@ -103,8 +103,8 @@ async fn logs_in(address: &Address, login: Login, passwords: &Passwords) -> Resu
 }
 
 async fn accepts_tickets(client: &Client, vault: &Vault) -> Result<Result<String, String>, ServerError> {
-    let (backend, now) = Backend::of(client).await?;
-    let ticket = vault.ring().ticket_key().mint(SubjectId::NIL, None, Role::System, now, &backend);
+    let (session, now) = Session::begin(client).await?;
+    let ticket = vault.ring().ticket_key().mint(SubjectId::NIL, None, Role::System, now, &session);
     let shown = "SELECT lethe.show($1, false)";
     client.query(shown, &[&ticket]).await.map_err(DbError::from)?;
     let row = client.query_one("SELECT lethe.ticket_role() AS role", &[]).await.map_err(DbError::from)?;

@@ -17,6 +17,7 @@ use crate::{
     app::{
         Alerts, App, AppError, Databases,
         desk::alert,
+        identity::remembered::RememberedStandings,
         log::{access_log::AccessLog, settings::LogSettings},
         operation::{
             keys::KeysError,
@@ -353,6 +354,7 @@ pub async fn open(
         guests: guest::counter(),
         limits: RequestLimits::new(settings.requests_per_client, settings.requests_per_account),
         origins: settings.origins.clone(),
+        standings: RememberedStandings::default(),
         imports: Imports::new(settings.folder.path().to_owned()),
         controller: settings.controller.clone(),
         grace: settings.grace,

@@ -37,9 +37,8 @@ $$ SELECT ('bebebebe-0000-4000-8000-' || lpad(client::text, 12, '0'))::uuid $$;
 CREATE FUNCTION bench.record(n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT lpad(to_hex(n), 32, '0')::uuid $$;
 CREATE FUNCTION bench.mint(client int) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
-    slot  int  := (SELECT id FROM pg_stat_get_backend_idset() AS ids (id) WHERE pg_stat_get_backend_pid(id) = pg_backend_pid());
-    claim text := 'v2|' || bench.subject(client) || '||subject|' || (extract(epoch FROM now())::bigint + 86400) || '|'
-                  || pg_backend_pid() || '|' || slot || '|' || extract(epoch FROM pg_stat_get_backend_start(slot));
+    claim text := 'v3|' || bench.subject(client) || '||subject|' || (extract(epoch FROM now())::bigint + 86400) || '|'
+                  || (lethe.begin_session()).number;
 BEGIN
     RETURN (SELECT claim || '|' || encode(sha256(outer_pad || sha256(inner_pad || convert_to(claim, 'UTF8'))), 'hex') FROM lethe.pads);
 END $$;

@@ -3,7 +3,8 @@
 //! The work of each person runs in a task of its own, as if it had a transaction to itself: it reads in one flight,
 //! decides, and queues what is to be stored. A leader sends the same statement of all members as one
 //! ([`Query::list`]), under a ticket that names exactly these persons, gives each row to the member whose person it is
-//! about, and commits what all of them queued. It refuses a row that is about nobody in the group.
+//! about, and commits what all of them queued. It refuses a row that is about nobody in the group. A group of those who have
+//! nothing to read sends one flight, whose first statement says who stays ([`Db::run_at_once`](crate::Db::run_at_once)).
 //!
 //! Promises: a person is in one group at a time and once in it; no request waits for company, because a request that comes
 //! while a slot is free runs at once; a member that is refused, or whose person's lock is taken, leaves. If the group's
@@ -50,15 +51,31 @@ pub(crate) struct Joining {
     pub gate: Gate,
     pub role: Role,
     pub queries: Vec<Query>,
-    pub opened: oneshot::Sender<Result<Opened, DbError>>,
+    pub wish: Wish,
+}
+
+/// What a member wants of its first flight.
+pub(crate) enum Wish {
+    /// The rows, to decide on them and then store something.
+    Open(oneshot::Sender<Result<Opened, DbError>>),
+    /// That it is stored, if the first statement returns the person; whether it was.
+    Store(oneshot::Sender<Result<bool, DbError>>),
+}
+
+impl Wish {
+    /// Whether nobody waits for the answer any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::Open(answer) => answer.is_closed(),
+            Self::Store(answer) => answer.is_closed(),
+        }
+    }
 }
 
 /// What a member gets of the first flight.
 pub(crate) struct Opened {
     /// The rows of each of its statements.
     pub rows: Vec<Vec<Row>>,
-    /// Whether the transaction holds the key that the member claims.
-    pub claimed: bool,
     /// Takes what the member wants to be stored. A member that drops it leaves the group.
     pub link: oneshot::Sender<Part>,
 }
@@ -76,8 +93,8 @@ impl Group {
 }
 
 impl State {
-    /// Takes the next group, if one more may run: of one role, each person once, and nobody who is in a transaction
-    /// already.
+    /// Takes the next group, if one more may run: of one role and one kind of wish, each person once, and nobody who is in
+    /// a transaction already.
     pub(crate) fn next(&mut self) -> Vec<Joining> {
         let (mut members, mut later) = (Vec::<Joining>::new(), VecDeque::new());
         if self.leading == LEADERS {
@@ -85,10 +102,13 @@ impl State {
         }
         for joining in mem::take(&mut self.waiting) {
             // The request of this one has ended.
-            if joining.opened.is_closed() {
+            if joining.wish.is_closed() {
                 continue;
             }
-            let fits = members.first().is_none_or(|first| first.role == joining.role) && members.len() < MOST;
+            let alike = |first: &Joining| {
+                first.role == joining.role && mem::discriminant(&first.wish) == mem::discriminant(&joining.wish)
+            };
+            let fits = members.first().is_none_or(alike) && members.len() < MOST;
             if fits && self.busy.insert(joining.gate.subject) {
                 members.push(joining);
             } else {

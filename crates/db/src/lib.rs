@@ -1,8 +1,8 @@
 //! The only way to PostgreSQL: one pool for each login, tickets, transactions in flights, migrations.
 //!
-//! Promises: every statement runs inside [`Db::run_tx`] or [`Db::run_shared`], under a ticket that names one person, the
-//! persons of a group, or nobody, and ends with the transaction; a cancelled or failed transaction never returns its connection to the pool. Refuses to hand out
-//! connections for free use.
+//! Promises: every statement runs inside [`Db::run_tx`], [`Db::run_shared`] or [`Db::run_at_once`], under a ticket that names
+//! one person, the persons of a group, or nobody, and ends with the transaction; a cancelled or failed transaction never
+//! returns its connection to the pool. Refuses to hand out connections for free use.
 
 mod catalogue;
 mod clock;
@@ -26,9 +26,9 @@ pub use group::LEADERS;
 pub use login::{Login, Passwords};
 pub use migrate::{MigrateError, admin, client, install_pads, migrate, newest_migration, set_passwords};
 pub use pool::{Address, Db, session};
-pub use query::Query;
+pub use query::{Query, Rows};
 pub use row::FromRow;
-pub use ticket::{Backend, Lookup, TicketKey};
+pub use ticket::{Lookup, Session, TicketKey};
 pub use tx::Tx;
 
 /// Joins constant texts into one, such as a statement around a list of columns.

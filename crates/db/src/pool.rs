@@ -1,5 +1,5 @@
-//! One pool for each login. A connection knows its backend, which every ticket names, and the database's time, by which
-//! tickets expire. It starts with the settings that the server needs. No setting of a role or of a database changes
+//! One pool for each login. A connection knows its session's number, which every ticket names, and the database's time, by
+//! which tickets expire. It starts with the settings that the server needs. No setting of a role or of a database changes
 //! them, so that a login that alters itself does the server no harm.
 
 use std::{
@@ -18,7 +18,7 @@ use deadpool::{
 use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::{Backend, DbError, Login, TicketKey, group::Group};
+use crate::{DbError, Login, Session, TicketKey, group::Group};
 
 /// Options for the start of a session. They outrank what `ALTER ROLE` and `ALTER DATABASE` set.
 /// `policies/frame/roles.sql` gives the reasons for options that roles have too. `lock_timeout` is shorter than
@@ -153,16 +153,16 @@ impl Db {
     }
 }
 
-/// Makes connections with deadpool-postgres, and asks each for its backend and its time.
+/// Makes connections with deadpool-postgres, and begins the session of each.
 pub(crate) struct Connections {
     inner: deadpool_postgres::Manager,
     age: Arc<AtomicU64>,
 }
 
-/// A connection and the backend behind it.
+/// A connection and its session.
 pub(crate) struct Connection {
     pub client: ClientWrapper,
-    pub backend: Backend,
+    pub session: Session,
     /// What the database's clock showed, and when it was asked.
     time: (DateTime<Utc>, Instant),
     age: u64,
@@ -184,8 +184,8 @@ impl managed::Manager for Connections {
         let age = self.age.load(Ordering::Relaxed);
         let client = self.inner.create().await?;
         client.batch_execute(UNDO).await?;
-        let (backend, then) = Backend::of(&client).await?;
-        Ok(Connection { client, backend, time: (then, Instant::now()), age })
+        let (session, then) = Session::begin(&client).await?;
+        Ok(Connection { client, session, time: (then, Instant::now()), age })
     }
 
     async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<DbError> {

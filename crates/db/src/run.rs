@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 use context::{Ctx, Role, SubjectId};
 use futures_util::future;
 use tokio::sync::oneshot;
+use tokio_postgres::Row;
+use uuid::Uuid;
 
 use crate::{
     Db, DbError, Transient,
     gate::{Gate, SHARED},
-    group::{Joining, LEADERS, MOST, Merged, Opened, again, split},
+    group::{Joining, LEADERS, MOST, Merged, Opened, Wish, again, split},
+    query::Query,
     tx::{Opening, Tx},
 };
 
@@ -87,6 +90,42 @@ impl Db {
             }
         }
         self.run_tx(name, ctx, gate, work).await
+    }
+
+    /// Stores something in a transaction of one flight, which others may share, without reading anything before. The first
+    /// statement returns the persons for whom everything still is as it was taken to be, and keeps the others out
+    /// (`lethe.keep`); the statements after it skip whoever is left out. All parameters are lists ([`Query::list`]).
+    /// Returns whether it is stored; if not, nothing is, and the command has to read and decide.
+    pub async fn run_at_once(
+        &self,
+        name: &'static str,
+        ctx: &Ctx,
+        gate: Gate,
+        queries: Vec<Query>,
+    ) -> Result<bool, DbError> {
+        if !gate.is_common() {
+            return Ok(false);
+        }
+        let started = Instant::now();
+        let outcome = match alone(self, gate.subject) {
+            Some(_turn) => {
+                let tx = self.own_tx(ctx.role, Opening::Try(gate)).await?;
+                let rows = tx.at_once(queries).await;
+                rows.map(|rows| rows.first().is_some_and(|kept| !kept.is_empty()))
+            }
+            None => {
+                let (stored, outcome) = oneshot::channel();
+                join(self, Joining { gate, role: ctx.role, queries, wish: Wish::Store(stored) });
+                // Whether a leader that ended without a word had sent its COMMIT, nobody knows.
+                let lost = |_| DbError::Unreachable("a group's transaction broke off".to_owned());
+                outcome.await.map_err(lost)?
+            }
+        };
+        note(name, 1, started, matches!(outcome, Ok(true)));
+        match outcome {
+            Err(error) if error.is_transient() => Ok(false),
+            outcome => outcome,
+        }
     }
 
     /// Runs one transaction over the rows of several persons, whose locks it holds alone and whose statements may take 15
@@ -175,7 +214,7 @@ pub(crate) fn join(db: &Db, joining: Joining) {
     let mut state = db.group.state();
     if state.waiting.len() % MOST == MOST - 1 {
         // While both slots are taken, only this forgets requests that have ended.
-        state.waiting.retain(|waiting| !waiting.opened.is_closed());
+        state.waiting.retain(|waiting| !waiting.wish.is_closed());
     }
     state.waiting.push_back(joining);
     drop(state);
@@ -225,41 +264,97 @@ async fn give_up(tx: &Tx) {
     }
 }
 
-/// Runs the transaction of a group.
+/// Runs the transaction of a group, whose members all have the same kind of wish.
 async fn lead(turn: &Turn, role: Role, members: Vec<Joining>) {
     let gates: Vec<Gate> = members.iter().map(|member| member.gate).collect();
-    let (queries, answers): (Vec<_>, Vec<_>) =
-        members.into_iter().map(|member| ((member.gate.subject, member.queries), member.opened)).unzip();
-    let reads = Merged::of(queries);
-    let refuse = |answers: Vec<oneshot::Sender<_>>, error: &DbError| {
-        answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
-    };
+    let (mut openings, mut storings) = (Vec::new(), Vec::new());
+    for Joining { gate, queries, wish, .. } in members {
+        match wish {
+            Wish::Open(answer) => openings.push(((gate.subject, queries), answer)),
+            Wish::Store(answer) => storings.push(((gate.subject, queries), answer)),
+        }
+    }
+    if storings.is_empty() {
+        let (queries, answers) = openings.into_iter().unzip();
+        lead_in_two(turn, role, gates, queries, answers).await;
+    } else {
+        let (queries, answers) = storings.into_iter().unzip();
+        lead_at_once(turn, role, gates, queries, answers).await;
+    }
+}
+
+/// Answers all that wait.
+fn answer_all<T>(answers: Vec<oneshot::Sender<Result<T, DbError>>>, error: &DbError) {
+    answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
+}
+
+/// Stores what all members want to be stored, in one flight.
+async fn lead_at_once(
+    turn: &Turn,
+    role: Role,
+    gates: Vec<Gate>,
+    queries: Vec<(SubjectId, Vec<Query>)>,
+    answers: Vec<oneshot::Sender<Result<bool, DbError>>>,
+) {
+    let writes = Merged::of(queries);
     let tx = match turn.db.own_tx(role, Opening::Group(gates.clone())).await {
         Ok(tx) => tx,
         // Each of them would wait for a connection too.
-        Err(error) => return refuse(answers, &error),
+        Err(error) => return answer_all(answers, &error),
+    };
+    let rows = match in_time(tx.at_once(writes.queries)).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            note_failed(&error, gates.len());
+            give_up(&tx).await;
+            drop(tx);
+            return answer_all(answers, &told(&error));
+        }
+    };
+    drop(tx);
+    for ((gate, answer), places) in gates.iter().zip(answers).zip(&writes.places) {
+        let kept = places.as_ref().and_then(|places| rows.get(*places.first()?));
+        let is_own = |row: &Row| row.try_get("subject_id").is_ok_and(|id: Uuid| id == gate.subject.0);
+        drop(answer.send(Ok(kept.is_some_and(|kept| kept.iter().any(is_own)))));
+    }
+}
+
+/// Reads what all members want to read in one flight, and stores what they decide in another one.
+async fn lead_in_two(
+    turn: &Turn,
+    role: Role,
+    gates: Vec<Gate>,
+    queries: Vec<(SubjectId, Vec<Query>)>,
+    answers: Vec<oneshot::Sender<Result<Opened, DbError>>>,
+) {
+    let reads = Merged::of(queries);
+    let tx = match turn.db.own_tx(role, Opening::Group(gates.clone())).await {
+        Ok(tx) => tx,
+        // Each of them would wait for a connection too.
+        Err(error) => return answer_all(answers, &error),
     };
     let opened = in_time(tx.open_group(reads.queries)).await;
-    let opened = opened.and_then(|(locks, rows)| Ok((locks, split(&gates, &reads.places, rows)?)));
-    let (locks, rows) = match opened {
+    let opened = opened.and_then(|(stay, rows)| Ok((stay, split(&gates, &reads.places, rows)?)));
+    let (stay, rows) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             note_failed(&error, gates.len());
             // Nothing is stored. Before they run again alone, the locks and claims are free.
             give_up(&tx).await;
-            return refuse(answers, &again());
+            return answer_all(answers, &again());
         }
     };
     let (mut parts, mut left_out) = (Vec::new(), Vec::new());
     for (at, (answer, rows)) in answers.into_iter().zip(rows).enumerate() {
+        let stays = stay.contains(&gates[at].subject.0);
         match rows {
             // A member that has gone meanwhile drops its link.
-            Some(rows) if locks.locked[at] => {
+            Some(rows) if stays => {
                 let (link, part) = oneshot::channel();
                 parts.push((gates[at].subject, part));
-                drop(answer.send(Ok(Opened { rows, claimed: locks.claimed[at], link })));
+                drop(answer.send(Ok(Opened { rows, link })));
             }
-            None if locks.locked[at] => left_out.push(answer),
+            None if stays => left_out.push(answer),
             _ => drop(answer.send(Err(again()))),
         }
     }
@@ -287,7 +382,7 @@ async fn lead(turn: &Turn, role: Role, members: Vec<Joining>) {
         drop(done.send(outcome));
     }
     // Their claims are free now.
-    refuse(left_out, &again());
+    answer_all(left_out, &again());
     for (_, mut late) in parts {
         if let Ok(part) = late.try_recv() {
             drop(part.done.send(Err(again())));

@@ -1,9 +1,9 @@
 //! Tickets: what row-level security trusts instead of a variable that any SQL could set.
 //!
-//! `v2|subjects|lookup|role|expiry|pid|slot|started|mac`: the subject's id (nil for none; several with commas between
-//! them, if they share a transaction), a keyed hash by which rows may be found before a subject is known (hex, or
-//! empty), the role, the expiry in seconds since 1970 by the database's clock, the backend that it is made for, and an
-//! HMAC-SHA256 in hex. `sql/V18` checks it with core `sha256()` and the two pads of [`TicketKey::pads`].
+//! `v3|subjects|lookup|role|expiry|number|mac`: the subject's id (nil for none; several with commas between them, if they
+//! share a transaction), a keyed hash by which rows may be found before a subject is known (hex, or empty), the role, the
+//! expiry in seconds since 1970 by the database's clock, the number of the session that it is made for, and an HMAC-SHA256
+//! in hex. `sql/V20` checks it with core `sha256()` and the two pads of [`TicketKey::pads`].
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,34 +17,19 @@ const BLOCK_BYTES: usize = 64;
 /// How long a ticket is valid.
 pub(crate) const LIFETIME: TimeDelta = TimeDelta::seconds(60);
 
-/// The backend behind a connection, as tickets name it. Another backend may soon have the same process id; process id
-/// and start together belong to one backend only.
+/// A session of the database, as tickets name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// The process id.
-    pub pid: i32,
-    /// The slot in which the database keeps the backend's state. It spares the check of a ticket a search. The backend
-    /// may have moved to another slot since.
-    pub slot: i32,
-    /// When the backend started, in seconds since 1970, as the database writes it.
-    pub started: String,
+pub struct Session {
+    /// The random number that the database gave it. No login can choose it.
+    pub number: String,
 }
 
-impl Backend {
-    /// The backend of a connection, and the time that its database's clock shows.
-    pub async fn of(client: &Client) -> Result<(Self, DateTime<Utc>), DbError> {
-        let row = client
-            .query_one(
-                "-- backend_get
-                SELECT pid, slot, extract(epoch FROM pg_catalog.pg_stat_get_backend_start(slot))::pg_catalog.text AS started,
-                       pg_catalog.clock_timestamp() AS now
-                FROM (SELECT slot, pg_catalog.pg_stat_get_backend_pid(slot) AS pid
-                      FROM pg_catalog.pg_stat_get_backend_idset() AS slot) backends
-                WHERE pid = pg_catalog.pg_backend_pid()",
-                &[],
-            )
-            .await?;
-        Ok((Self { pid: row.get("pid"), slot: row.get("slot"), started: row.get("started") }, row.get("now")))
+impl Session {
+    /// Begins the session of a connection, and asks for the time that its database's clock shows. A session that has
+    /// begun keeps its number.
+    pub async fn begin(client: &Client) -> Result<(Self, DateTime<Utc>), DbError> {
+        let row = client.query_one("-- session_begin\nSELECT number, now FROM lethe.begin_session()", &[]).await?;
+        Ok((Self { number: row.get("number") }, row.get("now")))
     }
 }
 
@@ -74,16 +59,16 @@ impl TicketKey {
         (pad(0x36), pad(0x5c))
     }
 
-    /// Makes a ticket for one backend, valid for a minute from `now`, which is the database's time.
+    /// Makes a ticket for one session, valid for a minute from `now`, which is the database's time.
     pub fn mint(
         &self,
         subject: SubjectId,
         lookup: Option<Lookup>,
         role: Role,
         now: DateTime<Utc>,
-        backend: &Backend,
+        session: &Session,
     ) -> String {
-        self.mint_until(&[subject], lookup, role, now + LIFETIME, backend)
+        self.mint_until(&[subject], lookup, role, now + LIFETIME, session)
     }
 
     /// Makes a ticket that names several subjects and is valid until `until`, which is the database's time.
@@ -93,12 +78,12 @@ impl TicketKey {
         lookup: Option<Lookup>,
         role: Role,
         until: DateTime<Utc>,
-        backend: &Backend,
+        session: &Session,
     ) -> String {
         let lookup = lookup.map(|lookup| hex::encode(lookup.0)).unwrap_or_default();
-        let (role, until, Backend { pid, slot, started }) = (role.as_str(), until.timestamp(), backend);
+        let (role, until, number) = (role.as_str(), until.timestamp(), &session.number);
         let subjects = subjects.iter().map(SubjectId::to_string).collect::<Vec<_>>().join(",");
-        let claim = format!("v2|{subjects}|{lookup}|{role}|{until}|{pid}|{slot}|{started}");
+        let claim = format!("v3|{subjects}|{lookup}|{role}|{until}|{number}");
         let mac = hmac::sign(&self.key, claim.as_bytes());
         format!("{claim}|{}", hex::encode(mac))
     }

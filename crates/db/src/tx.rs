@@ -22,13 +22,14 @@ use deadpool::managed::Object;
 use futures_util::future;
 use tokio::sync::oneshot;
 use tokio_postgres::{Row, Statement, types::ToSql};
+use uuid::Uuid;
 
 use crate::{
     Db, DbError, TicketKey,
     gate::{BEGIN, BEGIN_LONG, Gate, SHARED, lock_key},
-    group::{self, Joining, Opened, Part},
+    group::{self, Joining, Opened, Part, Wish},
     pool::{Connection, Connections},
-    query::{Query, Value},
+    query::Query,
     ticket::LIFETIME,
 };
 
@@ -48,13 +49,14 @@ SELECT lethe.show($1, true),
        CASE $2::int WHEN 1 THEN pg_advisory_xact_lock_shared($3::bigint) WHEN 2 THEN pg_advisory_xact_lock($3::bigint) END,
        CASE WHEN $4::bigint IS NULL THEN true ELSE pg_try_advisory_xact_lock($4::bigint) END AS claimed";
 
-/// The same for a group: it goes on without whoever would have to wait for a lock, and takes no claim for them.
+/// The same for a group: it leaves out whose lock or claim is taken, and says who stays. The ticket is shown before anybody
+/// is left out of it, because a row's values are made in their order.
 const OPEN_GROUP: &str = "-- tx_open_group
-SELECT lethe.show($1, true), array_agg(locked ORDER BY at) AS locked,
-       array_agg(CASE WHEN claim IS NULL THEN true WHEN locked THEN pg_try_advisory_xact_lock(claim) ELSE false END
-                 ORDER BY at) AS claimed
-FROM (SELECT at, claim, CASE WHEN lock IS NULL THEN true ELSE pg_try_advisory_xact_lock_shared(lock) END AS locked
-      FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS members (lock, claim, at) OFFSET 0) members";
+SELECT lethe.show($1, true),
+       CASE WHEN bool_and(free) THEN $2::uuid[] ELSE lethe.keep(array_agg(subject) FILTER (WHERE free)) END AS stay
+FROM (SELECT subject, CASE WHEN lock IS NULL THEN true ELSE pg_try_advisory_xact_lock_shared(lock) END
+                      AND CASE WHEN claim IS NULL THEN true ELSE pg_try_advisory_xact_lock(claim) END AS free
+      FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS members (subject, lock, claim) OFFSET 0) members";
 
 /// The same for several persons, each of whose locks is taken alone, in the order of the list.
 const OPEN_ALL: &str = "-- tx_open_all
@@ -85,6 +87,8 @@ enum Way {
     Own(Box<Own>),
     /// With those of others.
     Joined(Member),
+    /// Not at all: they are queued, for [`Db::run_at_once`].
+    Collected,
 }
 
 /// A connection, and what its transaction begins with.
@@ -102,12 +106,6 @@ pub(crate) enum Opening {
     Group(Vec<Gate>),
     /// For several persons, whose locks are held alone, with long statements.
     All(Vec<SubjectId>),
-}
-
-/// What the locks and claims of a group came to, for each member.
-pub(crate) struct Locks {
-    pub locked: Vec<bool>,
-    pub claimed: Vec<bool>,
 }
 
 /// Makes a transaction's tickets.
@@ -135,11 +133,16 @@ impl Minter {
             Opening::All(subjects) => (subjects.clone(), None, LIFETIME + LONG),
         };
         let until = connection.now() + lifetime;
-        Some(self.key.mint_until(&subjects, lookup, self.role, until, &connection.backend))
+        Some(self.key.mint_until(&subjects, lookup, self.role, until, &connection.session))
     }
 }
 
 impl Tx {
+    /// A transaction that sends nothing: what is queued is taken out again, to be sent by [`Db::run_at_once`].
+    pub fn collected() -> Self {
+        Self::new(Way::Collected)
+    }
+
     /// A transaction that is a part of the next group's.
     pub(crate) fn joined(gate: Gate, role: Role, join: impl Fn(Joining) + Send + Sync + 'static) -> Self {
         Self::new(Way::Joined(Member { gate, role, join: Box::new(join), link: Mutex::default() }))
@@ -197,12 +200,20 @@ impl Tx {
         self.0.state.load(Ordering::Acquire) != CLAIM_REFUSED
     }
 
-    /// Sends the first flight of a group.
-    pub(crate) async fn open_group(&self, reads: Vec<Query>) -> Result<(Locks, Vec<Vec<Row>>), DbError> {
+    /// Sends the first flight of a group. Says who stays in it.
+    pub(crate) async fn open_group(&self, reads: Vec<Query>) -> Result<(Vec<Uuid>, Vec<Vec<Row>>), DbError> {
+        let (opened, rows) = self.flight_of(self.own(), reads, false).await?;
+        Ok((opened.expect("a group takes locks").get("stay"), rows))
+    }
+
+    /// Sends the only flight of a transaction of one flight, and returns the rows of each statement.
+    pub(crate) async fn at_once(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, DbError> {
+        Ok(self.flight_of(self.own(), queries, true).await?.1)
+    }
+
+    fn own(&self) -> &Own {
         let Way::Own(own) = &self.0.way else { unreachable!("a group has a connection of its own") };
-        let (opened, rows) = self.flight_of(own, reads, false).await?;
-        let opened = opened.expect("a group takes locks");
-        Ok((Locks { locked: opened.get("locked"), claimed: opened.get("claimed") }, rows))
+        own
     }
 
     async fn send(&self, queries: Vec<Query>, commit: bool) -> Result<Vec<Vec<Row>>, DbError> {
@@ -212,9 +223,13 @@ impl Tx {
             Way::Joined(_) if commit && queries.is_empty() => return Ok(Vec::new()),
             Way::Joined(member) if commit => return member.store(queries).await.map(|()| Vec::new()),
             Way::Joined(member) => {
-                let Seat { rows, claimed } = member.open(queries).await?;
-                self.0.state.store(if claimed { OPENED } else { CLAIM_REFUSED }, Ordering::Release);
+                let rows = member.open(queries).await?;
+                self.0.state.store(OPENED, Ordering::Release);
                 return Ok(rows);
+            }
+            Way::Collected => {
+                let message = "a statement was sent instead of being queued".to_owned();
+                return Err(DbError::Fault { code: "25000".to_owned(), message });
             }
         };
         if commit && queries.iter().any(|query| query.exactly.is_some()) {
@@ -225,18 +240,14 @@ impl Tx {
         }
         let (opened, rows) = self.flight_of(own, queries, commit).await?;
         let Some(opened) = opened.filter(|_| !commit) else { return Ok(rows) };
-        let (locked, claimed) = match own.opening {
-            Opening::All(_) => (true, true),
-            Opening::One(_) => (true, opened.get("claimed")),
-            Opening::Try(_) | Opening::Group(_) => {
-                (opened.get::<_, Vec<bool>>("locked")[0], opened.get::<_, Vec<bool>>("claimed")[0])
+        match &own.opening {
+            Opening::All(_) => {}
+            Opening::One(_) if opened.get("claimed") => {}
+            Opening::One(_) => self.0.state.store(CLAIM_REFUSED, Ordering::Release),
+            Opening::Try(_) | Opening::Group(_) if opened.get::<_, Vec<Uuid>>("stay").is_empty() => {
+                return Err(group::again());
             }
-        };
-        if !locked {
-            return Err(group::again());
-        }
-        if !claimed {
-            self.0.state.store(CLAIM_REFUSED, Ordering::Release);
+            Opening::Try(_) | Opening::Group(_) => {}
         }
         Ok(rows)
     }
@@ -313,7 +324,8 @@ impl Own {
         };
         let mut statements = Vec::with_capacity(queries.len());
         for query in &queries {
-            statements.push(client.prepare_cached(query.sql).await?);
+            let (sql, values) = query.sent();
+            statements.push((client.prepare_cached(sql).await?, values));
         }
         if opening {
             // From here on the database may be inside a transaction, even if this future is dropped.
@@ -332,8 +344,9 @@ impl Own {
             let ((), rows) = future::try_join(started, shown).await?;
             Ok::<_, DbError>(rows.into_iter().next().filter(|_| locks.is_some()))
         };
-        let body =
-            future::join_all(statements.iter().zip(&queries).map(|(statement, query)| self.run(statement, query)));
+        let body = future::join_all(
+            statements.iter().zip(&queries).map(|((sql, values), query)| self.run(sql, values, query)),
+        );
         let end = async { if commit { client.batch_execute("COMMIT").await } else { Ok(()) } };
         let (opened, rows, ended) = future::join3(begin, body, end).await;
         if commit {
@@ -347,11 +360,15 @@ impl Own {
         Ok((opened, rows))
     }
 
-    async fn run(&self, statement: &Statement, query: &Query) -> Result<Vec<Row>, DbError> {
-        let values: Vec<&(dyn ToSql + Sync)> = query.values.iter().map(Value::as_sql).collect();
+    async fn run(
+        &self,
+        statement: &Statement,
+        values: &[&(dyn ToSql + Sync)],
+        query: &Query,
+    ) -> Result<Vec<Row>, DbError> {
         let client = &self.connection().client;
-        let Some(exactly) = query.exactly else { return Ok(client.query(statement, &values).await?) };
-        let changed = client.execute(statement, &values).await?;
+        let Some(exactly) = query.exactly else { return Ok(client.query(statement, values).await?) };
+        let changed = client.execute(statement, values).await?;
         if changed == exactly {
             return Ok(Vec::new());
         }
@@ -390,16 +407,11 @@ impl Opening {
     }
 
     fn try_locks(gates: &[Gate]) -> Option<LockStatement> {
+        let subjects: Vec<Uuid> = gates.iter().map(|gate| gate.subject.0).collect();
         let lock = |gate: &Gate| (gate.lock == SHARED).then(|| gate.lock_key());
         let (locks, claims): (Vec<_>, Vec<_>) = gates.iter().map(|gate| (lock(gate), gate.claim)).unzip();
-        Some((OPEN_GROUP, vec![Box::new(locks), Box::new(claims)]))
+        Some((OPEN_GROUP, vec![Box::new(subjects), Box::new(locks), Box::new(claims)]))
     }
-}
-
-/// What a member of a group gets of its first flight.
-struct Seat {
-    rows: Vec<Vec<Row>>,
-    claimed: bool,
 }
 
 /// A transaction that is a part of a group's. It has two flights: what it reads, and what it stores.
@@ -413,12 +425,12 @@ struct Member {
 }
 
 impl Member {
-    async fn open(&self, queries: Vec<Query>) -> Result<Seat, DbError> {
+    async fn open(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, DbError> {
         let (opened, answer) = oneshot::channel();
-        (self.join)(Joining { gate: self.gate, role: self.role, queries, opened });
-        let Opened { rows, claimed, link } = answer.await.map_err(|_| group::again())??;
+        (self.join)(Joining { gate: self.gate, role: self.role, queries, wish: Wish::Open(opened) });
+        let Opened { rows, link } = answer.await.map_err(|_| group::again())??;
         *self.link.lock().expect("no one panics while joining") = Some(link);
-        Ok(Seat { rows, claimed })
+        Ok(rows)
     }
 
     async fn store(&self, queries: Vec<Query>) -> Result<(), DbError> {

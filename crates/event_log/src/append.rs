@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use context::{Ctx, Personal};
-use db::{Query, Tx};
+use db::{Query, Tx, rows};
 use uuid::Uuid;
 use vault::SubjectKeys;
 
@@ -95,17 +95,30 @@ pub fn event_append(events: Vec<Event>) -> Query {
         kinds.push(event.kind);
         times.push(event.recorded_at);
     }
-    Query::new(
+    Query::rows(rows!(
         "-- event_append
         INSERT INTO log.events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
                                 event_id, subject_id, kind, recorded_at)
         SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::json, metadata::json,
                event_id, subject_id, kind, recorded_at
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[],
-                    $9::uuid[], $10::text[], $11::timestamptz[])
-             AS e (subject_id, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
-                   event_id, kind, recorded_at)",
-    )
+        FROM ",
+        [
+            "$1::uuid",
+            "$2::text",
+            "$3::text",
+            "$4::bigint",
+            "$5::text",
+            "$6::text",
+            "$7::text",
+            "$8::text",
+            "$9::uuid",
+            "$10::text",
+            "$11::timestamptz",
+        ],
+        " AS e (subject_id, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
+                   event_id, kind, recorded_at)
+        WHERE subject_id <> ALL ((SELECT lethe.left_out())::uuid[])",
+    ))
     .list(subjects)
     .list(types)
     .list(ids)

@@ -1,7 +1,7 @@
 //! The vault's statements: a person's wrapped keys, and the register of living records.
 
 use context::{RecordId, SubjectId};
-use db::{FromRow, Query, sql};
+use db::{FromRow, Query, rows, sql};
 use uuid::Uuid;
 
 use crate::{WrappedSubject, record_entry::RecordEntry};
@@ -71,11 +71,14 @@ pub fn record_insert(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
         buckets.push(entry.bucket);
         keys.push(entry.wrapped_key);
     }
-    Query::new(
+    Query::rows(rows!(
         "-- record_insert
         INSERT INTO vault.records (subject_id, record_id, kind, key_hash, bucket, wrapped_key)
-        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[])",
-    )
+        SELECT * FROM ",
+        ["$1::uuid", "$2::uuid", "$3::text", "$4::bytea", "$5::bytea", "$6::bytea"],
+        " AS r (subject_id, record_id, kind, key_hash, bucket, wrapped_key)
+        WHERE subject_id <> ALL ((SELECT lethe.left_out())::uuid[])",
+    ))
     .list(vec![subject.0; ids.len()])
     .list(ids)
     .list(kinds)

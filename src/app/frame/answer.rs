@@ -86,6 +86,11 @@ impl<'a> Claim<'a> {
         if self.staff.is_some() { gate.and_lookup(Lookup(self.hash)) } else { gate }
     }
 
+    /// What the stored answer is found by.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
     /// Reads the stored answer to an earlier request with the key.
     pub(super) fn query(&self) -> Query {
         answer_get(self.owner, self.hash)

@@ -6,7 +6,7 @@ use context::Ctx;
 use db::{Gate, Lookup, Query, Row, Tx};
 use domain::rights::consent::Purpose;
 use event_log::Unit;
-use projections::identity::standing::standing;
+use projections::{identity::standing::standing, records::record::Named};
 use vault::SubjectKeys;
 
 use crate::app::{App, AppError, frame::standing::Standing};
@@ -23,6 +23,8 @@ pub(crate) struct Frame<'a> {
     pub(super) keeps_trail: bool,
     /// Whether the transaction may be a part of a group's.
     pub(super) in_group: bool,
+    /// The record that is probably new.
+    pub(super) new: Option<&'a Named>,
 }
 
 /// What must be true of the person, besides that the person exists and the session is alive.
@@ -46,7 +48,17 @@ impl<'a> Frame<'a> {
     /// An act, such as submitting, granting, or asking for a deletion: a suspension bars it. Takes no lock.
     pub(crate) fn act(operation: &'static str, ctx: &'a Ctx) -> Self {
         let (gate, demands) = (Gate::read(ctx), Demands::default());
-        Self { operation, ctx, gate, is_act: true, demands, author: None, keeps_trail: true, in_group: false }
+        Self {
+            operation,
+            ctx,
+            gate,
+            is_act: true,
+            demands,
+            author: None,
+            keeps_trail: true,
+            in_group: false,
+            new: None,
+        }
     }
 
     /// A right over one's own data, which a suspension leaves open: to read or export it, to withdraw a consent or
@@ -75,6 +87,13 @@ impl<'a> Frame<'a> {
     /// (`db::Db::run_shared` says what it may do then).
     pub(crate) fn in_group(self) -> Self {
         Self { in_group: true, ..self }
+    }
+
+    /// Lets the command decide at first without reading, as if there were no such record and no stored answer, and as if
+    /// the standing were what this server remembers. The transaction finds out whether it is so, and if not, the command
+    /// reads and decides anew. `decide` must do nothing but add events and statements.
+    pub(crate) fn expecting_new(self, record: &'a Named) -> Self {
+        Self { new: Some(record), ..self.in_group() }
     }
 
     /// Also lets the transaction read and write rows that are found by a keyed hash.
@@ -137,11 +156,21 @@ impl<'a> Frame<'a> {
     }
 
     pub(super) fn take(&self, app: &App, rows: &[Row]) -> Result<Standing, AppError> {
-        let standing = Standing::take(app, self.ctx, rows)?;
-        if self.is_act {
-            standing.require_acting()?;
-        }
+        let standing = Standing::take(app, self.ctx, self.demands.consent, rows)?;
+        self.require(&standing)?;
         Ok(standing)
+    }
+
+    /// The standing that this server remembers, and its version.
+    pub(super) fn remembered(&self, app: &App) -> Option<(Standing, i64)> {
+        let row = app.standings.get(self.ctx, self.demands.consent)?;
+        let standing = Standing::of(app, self.ctx, &row).ok()?;
+        self.require(&standing).ok()?;
+        Some((standing, row.version?))
+    }
+
+    fn require(&self, standing: &Standing) -> Result<(), AppError> {
+        if self.is_act { standing.require_acting() } else { Ok(()) }
     }
 
     pub(super) fn unit(&self, keys: Option<&Arc<SubjectKeys>>) -> Unit {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use context::{Ctx, SubjectId};
 use db::{Gate, Query, Row, Tx};
+use projections::identity::standing::{Taken, standing_keep};
 use serde::{Serialize, de::DeserializeOwned};
 use vault::{IndexKey, SubjectKeys, subject_insert};
 
@@ -108,8 +109,11 @@ where
     Fut: Future<Output = Result<T, AppError>>,
     T: Serialize + DeserializeOwned,
 {
+    let frame = claim.iter().fold(frame, |frame, claim| Frame { gate: claim.gate(frame.gate), ..frame });
+    if let Some(done) = at_once(app, &frame, claim.as_ref(), &decide).await? {
+        return Ok(done);
+    }
     let Some(claim) = claim else { return Ok(Once::now(frame.ctx, command(app, frame, reads, decide).await?)) };
-    let frame = Frame { gate: claim.gate(frame.gate), ..frame };
     let (reads, decide, frame, claim) = (&reads, &decide, &frame, &claim);
     let work = move |tx: Tx| async move {
         let mut queries: Vec<Query> = reads().into();
@@ -126,6 +130,41 @@ where
         claim.settle(&work, &stored, Some(&keys), doing).await
     };
     frame.run(app, work).await
+}
+
+/// Decides on what this server remembers, and stores what follows in one flight, if everything is still so. Returns
+/// `None` if nothing is stored: then the command has to read first. A refusal counts only after it has.
+async fn at_once<'a, const N: usize, T, F, Fut>(
+    app: &'a App,
+    frame: &Frame<'a>,
+    claim: Option<&Claim<'a>>,
+    decide: &F,
+) -> Result<Option<Once<T>>, AppError>
+where
+    F: Fn(Work<'a>, Standing, [Vec<Row>; N]) -> Fut + Sync,
+    Fut: Future<Output = Result<T, AppError>>,
+    T: Serialize + DeserializeOwned,
+{
+    let Some((record, (standing, version))) = frame.new.zip(frame.remembered(app)) else { return Ok(None) };
+    let (keys, tx) = (standing.keys.clone(), Tx::collected());
+    let work = Work { app, ctx: frame.ctx, tx: tx.clone(), unit: Arc::new(frame.unit(Some(&keys))) };
+    let doing = || async {
+        frame.demands.check(&standing)?;
+        decide(work.clone(), standing, std::array::from_fn(|_| Vec::new())).await
+    };
+    let decided = match claim {
+        Some(claim) => claim.settle(&work, &[], Some(&keys), doing).await,
+        None => doing().await.map(|value| {
+            work.flush();
+            Once::now(frame.ctx, value)
+        }),
+    };
+    let Ok(done) = decided else { return Ok(None) };
+    let taken = Taken { version, answer: claim.map(Claim::hash), record };
+    let mut queries = vec![standing_keep(frame.ctx, &taken)];
+    queries.append(&mut tx.take_queue());
+    let stored = app.db.api.run_at_once(frame.operation, frame.ctx, frame.gate, queries).await?;
+    Ok(stored.then_some(done))
 }
 
 /// Sends the first flight of a person's command, and reads the standing from its rows.

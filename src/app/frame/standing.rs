@@ -43,26 +43,34 @@ struct Decided {
 }
 
 impl Standing {
-    /// Reads the standing from the rows of its statement. Refuses if the person is erased or the session has ended.
-    pub(super) fn take(app: &App, ctx: &Ctx, rows: &[Row]) -> Result<Self, AppError> {
+    /// Reads the standing from the rows of its statement, and remembers it. Refuses if the person is erased or the session
+    /// has ended.
+    pub(super) fn take(app: &App, ctx: &Ctx, purpose: Option<Purpose>, rows: &[Row]) -> Result<Self, AppError> {
         let Some(row) = rows.first().map(StandingRow::from_row) else {
-            app.vault.forget(ctx.subject);
+            app.forget(ctx.subject);
             return Err(AppError::SignedOut);
         };
+        let standing = Self::of(app, ctx, &row)?;
+        app.standings.put(ctx, purpose, row);
+        Ok(standing)
+    }
+
+    /// The standing that a row tells of, which was read now or earlier. Refuses if the session has ended.
+    pub(super) fn of(app: &App, ctx: &Ctx, row: &StandingRow) -> Result<Self, AppError> {
         if row.subject_id != ctx.subject {
             return Err(AppError::Corrupt("a standing is about another person".to_owned()));
         }
         if let Some(session) = ctx.session {
-            let (expires_at, mac) = row.session_expires_at.zip(row.session_mac).ok_or(AppError::SignedOut)?;
+            let (expires_at, mac) = row.session_expires_at.zip(row.session_mac.as_ref()).ok_or(AppError::SignedOut)?;
             let expected = session_mac(app.vault.ring(), ctx.subject, session, expires_at);
-            let ours = constant_time::verify_slices_are_equal(&expected, &mac).is_ok();
+            let ours = constant_time::verify_slices_are_equal(&expected, mac).is_ok();
             if !ours || expires_at <= ctx.now() {
                 return Err(AppError::SignedOut);
             }
         }
-        let wrapped = row.keys;
+        let wrapped = row.keys.clone();
         let keys = Arc::new(app.vault.open_subject(ctx.subject, &wrapped)?);
-        let consent = row.granted.zip(row.objected).zip(row.notice_version);
+        let consent = row.granted.zip(row.objected).zip(row.notice_version.clone());
         let consent =
             consent.map(|((granted, objected), notice_version)| Decided { granted, objected, notice_version });
         let lasts = |until: &DateTime<Utc>| *until > ctx.now();

@@ -6,6 +6,7 @@ pub mod code;
 pub mod known;
 pub mod limit;
 pub mod profile;
+pub mod remembered;
 pub mod session;
 pub mod sign_in;
 pub mod staff;

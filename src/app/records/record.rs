@@ -104,7 +104,7 @@ pub async fn submit(
     let reads = || [record_newest(named)];
     let frame = Frame::act(batch.operation, ctx).open_for(kind.purpose()).shared();
     // Many records would keep the others of a group waiting.
-    let frame = if batch.submissions.len() == 1 { frame.in_group() } else { frame };
+    let frame = if let [record] = named { frame.expecting_new(record) } else { frame };
     frame::command_once(app, frame, claim, reads, move |work, standing, [rows]| async move {
         let present = rows.iter().map(RecordRow::from_row).map(|row| (row.entry.key_hash.clone(), row)).collect();
         decide(&work, &standing.keys, batch, named, &present).await

@@ -81,7 +81,7 @@ pub async fn at_once(app: &App, subject: SubjectId) -> Result<bool, AppError> {
 pub(crate) async fn again(app: &App, subject: SubjectId, deletion: DeletionId) -> Result<bool, AppError> {
     let ctx = &Ctx::job(app.clock.clone(), subject);
     let attempt = erase_subject(app, ctx, deletion, Cause::Repetition).await?;
-    app.vault.forget(subject);
+    app.forget(subject);
     Ok(attempt == Attempt::Erased)
 }
 
@@ -157,7 +157,7 @@ async fn erase_rows(
 /// Does what is left once keys and rows are gone: files, caches, and the end in the ledger.
 pub(crate) async fn finish(app: &App, ctx: &Ctx) -> Result<Next, AppError> {
     crash_point("erasure: committed");
-    app.vault.forget(ctx.subject);
+    app.forget(ctx.subject);
     app.exports.remove_all(ctx.subject).await?;
     crash_point("erasure: files removed");
     app.ledger.append(Entry::Erased { subject: ctx.subject, at: ctx.now() }).await?;
