@@ -111,7 +111,7 @@ pub enum AppError {
     /// The person has another export that waits or is being written.
     #[error("another export is waiting")]
     ExportWaits,
-    /// The store of export files cannot be used.
+    /// The store of export files, or the disk for imports, cannot be used.
     #[error(transparent)]
     Exports(#[from] StoreError),
     /// A newer version of the server builds this projection, so this version must not build it with its older code.

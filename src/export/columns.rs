@@ -139,14 +139,16 @@ pub fn row_of(columns: &[Column], mut body: Map<String, Value>) -> Vec<String> {
     cells
 }
 
-/// The body whose cells [`row_of`] has made; `None` for other cells.
+/// The body whose cells [`row_of`] has made; `None` for other cells, such as a text in a column that has no texts any more.
 pub fn body_of<'a>(columns: &[Column], cells: impl DoubleEndedIterator<Item = &'a str>) -> Option<Map<String, Value>> {
     let mut cells = cells.rev();
     let other = cells.next()?;
     let mut body = if other.is_empty() { Map::new() } else { serde_json::from_str(other).ok()? };
     for (column, cell) in columns.iter().rev().zip(cells) {
-        if let Some(value) = column.value(cell) {
-            body.entry(&column.name).or_insert(value);
+        match column.value(cell) {
+            Some(value) => drop(body.entry(&column.name).or_insert(value)),
+            None if cell.is_empty() || body.contains_key(&column.name) => {}
+            None => return None,
         }
     }
     Some(body)

@@ -1,5 +1,6 @@
-//! A document that is given back: first whether we made it, then its records. Nothing of it is read as data before its
-//! proof holds. From then on the text is one that we wrote, so it can be read as a stream.
+//! A document that is given back: first whether we made it, then its records. No record is read before the proof holds, but
+//! for those of a small document, to say what was changed. Once it holds, the text is one that we wrote, so it can be read
+//! as a stream.
 //!
 //! A JSON document ends with its proof, which covers everything before it. An archive ends with its manifest, whose proof
 //! covers the hashes of all other files. An archive begins with `PK`; anything else is taken for JSON.
@@ -55,13 +56,14 @@ pub enum Pages {
 }
 
 impl Document {
-    /// Checks the proof. Refuses with the faults of a document that was changed, or that is not ours.
-    pub fn open(ring: &Ring, spool: Spool) -> Result<Self, Refused> {
+    /// Checks the proof. Refuses with the faults of a document that was changed, or that is not ours; then `look` gets the
+    /// records of a small one, until it returns false.
+    pub fn open(ring: &Ring, spool: Spool, look: &mut dyn FnMut(Page) -> bool) -> Result<Self, Refused> {
         let spool = Arc::new(spool);
         let form = if spool.reader(0).fill_buf()?.starts_with(b"PK") {
             Form::Archive(archive(ring, &spool)?)
         } else {
-            Form::Json(json(ring, &spool)?)
+            Form::Json(json(ring, &spool, look)?)
         };
         Ok(Self { spool, form })
     }
@@ -92,7 +94,7 @@ impl Pages {
 }
 
 /// How many bytes of a JSON document its proof covers.
-fn json(ring: &Ring, spool: &Arc<Spool>) -> Result<u64, Refused> {
+fn json(ring: &Ring, spool: &Arc<Spool>, look: &mut dyn FnMut(Page) -> bool) -> Result<u64, Refused> {
     let from = spool.size().saturating_sub(TAIL);
     let mut tail = Vec::new();
     spool.reader(from).read_to_end(&mut tail)?;
@@ -107,7 +109,7 @@ fn json(ring: &Ring, spool: &Arc<Spool>) -> Result<u64, Refused> {
     }
     let mut text = Vec::new();
     spool.reader(0).read_to_end(&mut text)?;
-    Err(explain(&text))
+    Err(explain(&text, look))
 }
 
 /// The proof at the end of a document, and where the text before it ends. `None` if it is not written as we write it.
@@ -221,10 +223,11 @@ mod tests {
         }
 
         fn open(&self, ring: &str, bytes: &[u8]) -> Result<Document, Vec<String>> {
-            let mut writer = SpoolWriter::create(self.folder.path()).expect("begun");
+            let mut writer = SpoolWriter::create(self.folder.path(), Arc::default()).expect("begun");
             writer.write(bytes).expect("written");
-            Document::open(&self.ring(ring), writer.finish().expect("ended")).map_err(|refused| match refused {
-                Refused::Changed { faults, .. } => faults.into_iter().map(|fault| fault.field).collect(),
+            let spool = writer.finish().expect("ended");
+            Document::open(&self.ring(ring), spool, &mut |_| true).map_err(|refused| match refused {
+                Refused::Changed(faults) => faults.into_iter().map(|fault| fault.field).collect(),
                 _ => panic!("neither ring nor disk failed"),
             })
         }
@@ -312,8 +315,14 @@ mod tests {
         for at in directory..bytes.len() {
             let mut bytes = bytes.clone();
             bytes[at] ^= 0xff;
-            // Dates, modes and checksums are not looked at.
-            let _ = desk.open("ours.json", &bytes);
+            // Dates, modes and checksums are not looked at. Whatever is accepted has the same records.
+            let Ok(document) = desk.open("ours.json", &bytes) else { continue };
+            let (_, mut pages) = document.pages().expect("read");
+            let mut records = 0;
+            while let Some(page) = pages.next_page().expect("read") {
+                records += page.bodies.iter().flatten().count();
+            }
+            assert_eq!(records, domain::kinds::KINDS.len() + 1, "{at}");
         }
     }
 

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use domain::{Fault, json};
+use domain::{Fault, json, kinds::kind};
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use crate::export::{
     json_pages::body_of,
-    page::{Metadata, Page, VERSION},
+    page::{Metadata, PAGE, Page, VERSION},
     proof::Proof,
     refused::{Refused, plain, unproven},
 };
@@ -29,8 +29,9 @@ struct Counted {
     sha256: String,
 }
 
-/// The faults of a document, and its records as far as it can be read.
-pub fn explain(bytes: &[u8]) -> Refused {
+/// The faults of a document. `look` gets the records of each kind that we know, page by page, as far as they can be read and
+/// until it returns false.
+pub fn explain(bytes: &[u8], look: &mut dyn FnMut(Page) -> bool) -> Refused {
     let Ok(text) = std::str::from_utf8(bytes) else { return Refused::fault("", "must be text in UTF-8") };
     let members: Members<'_> = match serde_json::from_str(text) {
         Ok(members) => members,
@@ -39,13 +40,13 @@ pub fn explain(bytes: &[u8]) -> Refused {
             return Refused::fault("", &place);
         }
     };
-    let records = records(&members);
     let faults = match json::faults(bytes) {
         Ok(doubtful) if doubtful.is_empty() => changed(&members),
         Ok(doubtful) => doubtful,
         Err(_) => vec![Fault::new("", "is nested deeper, or has larger objects, than our files")],
     };
-    Refused::Changed { faults, records }
+    records(&members, look);
+    Refused::Changed(faults)
 }
 
 fn changed(members: &Members<'_>) -> Vec<Fault> {
@@ -65,13 +66,20 @@ fn changed(members: &Members<'_>) -> Vec<Fault> {
     faults
 }
 
-/// The records of each kind, if all of them can be read.
-fn records(members: &Members<'_>) -> Vec<Page> {
-    let read = members.get("records").and_then(|raw| serde_json::from_str(raw.get()).ok());
-    let lists: BTreeMap<String, Vec<Value>> = read.unwrap_or_default();
-    let page =
-        |(kind, list): (String, Vec<Value>)| Page { kind, first: 0, bodies: list.into_iter().map(body_of).collect() };
-    lists.into_iter().map(page).collect()
+/// Shows the records. Each is read when it is its turn: read all at once, a text of small objects would take a hundred times
+/// its size.
+fn records(members: &Members<'_>, look: &mut dyn FnMut(Page) -> bool) {
+    let lists = members.get("records").and_then(|raw| serde_json::from_str::<Members<'_>>(raw.get()).ok());
+    for (name, raw) in lists.unwrap_or_default().into_iter().filter(|(name, _)| kind(name).is_some()) {
+        let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else { continue };
+        for (number, page) in list.chunks(PAGE).enumerate() {
+            let body = |raw: &&RawValue| body_of(serde_json::from_str(raw.get()).ok()?);
+            let page = Page { kind: name.clone(), first: number * PAGE, bodies: page.iter().map(body).collect() };
+            if !look(page) {
+                return;
+            }
+        }
+    }
 }
 
 fn member<'a, T: Deserialize<'a>>(members: &Members<'a>, name: &str, faults: &mut Vec<Fault>) -> Option<T> {

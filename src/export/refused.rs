@@ -5,15 +5,11 @@ use std::io;
 use domain::Fault;
 use vault::RingError;
 
-use crate::export::{page::Page, store::StoreError};
+use crate::export::store::StoreError;
 
 pub enum Refused {
     /// The document is not as we made it.
-    Changed {
-        faults: Vec<Fault>,
-        /// The records of a small document, so that their faults can be named too.
-        records: Vec<Page>,
-    },
+    Changed(Vec<Fault>),
     Ring(RingError),
     /// The document can't be read from the disk.
     Store(StoreError),
@@ -27,7 +23,7 @@ impl Refused {
 
 impl From<Vec<Fault>> for Refused {
     fn from(faults: Vec<Fault>) -> Self {
-        Self::Changed { faults, records: Vec::new() }
+        Self::Changed(faults)
     }
 }
 

@@ -5,10 +5,13 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, Read, Seek, SeekFrom},
+    io::{self, BufRead, Read},
     os::unix::fs::FileExt,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use vault::{FileKey, Place};
@@ -24,6 +27,7 @@ fn place(number: u64) -> Place {
 }
 
 pub struct SpoolWriter {
+    stopped: Arc<AtomicBool>,
     file: File,
     key: FileKey,
     size: u64,
@@ -31,10 +35,10 @@ pub struct SpoolWriter {
 }
 
 impl SpoolWriter {
-    /// Begins a file on the disk of this folder.
-    pub fn create(folder: &Path) -> io::Result<Self> {
+    /// Begins a file on the disk of this folder. Once `stopped` is set, nothing reads it any more.
+    pub fn create(folder: &Path, stopped: Arc<AtomicBool>) -> io::Result<Self> {
         let file = tempfile::tempfile_in(folder)?;
-        Ok(Self { file, key: FileKey::generate(), size: 0, waiting: Vec::with_capacity(2 * PIECE) })
+        Ok(Self { stopped, file, key: FileKey::generate(), size: 0, waiting: Vec::with_capacity(2 * PIECE) })
     }
 
     /// How many bytes have been written, in clear.
@@ -57,8 +61,8 @@ impl SpoolWriter {
 
     pub fn finish(mut self) -> io::Result<Spool> {
         self.seal()?;
-        let Self { file, key, size, .. } = self;
-        Ok(Spool { file, key, size })
+        let Self { stopped, file, key, size, .. } = self;
+        Ok(Spool { stopped, file, key, size })
     }
 
     /// Writes the waiting bytes, at most a piece, behind the pieces before.
@@ -70,6 +74,7 @@ impl SpoolWriter {
 
 /// A whole document. Dropping the last hold of it removes it from the disk.
 pub struct Spool {
+    stopped: Arc<AtomicBool>,
     file: File,
     key: FileKey,
     size: u64,
@@ -87,6 +92,10 @@ impl Spool {
     }
 
     fn piece(&self, number: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+        // Work on a thread of its own goes on when the request has ended that began it.
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the import has ended"));
+        }
         let left = self.size - number * PIECE as u64;
         let length = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
         let mut sealed = vec![0; length + FileKey::OVERHEAD];
@@ -132,18 +141,6 @@ impl Read for SpoolReader {
     }
 }
 
-impl Seek for SpoolReader {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let (from, by) = match to {
-            SeekFrom::Start(at) => (at, 0),
-            SeekFrom::Current(by) => (self.at, by),
-            SeekFrom::End(by) => (self.spool.size, by),
-        };
-        self.at = from.checked_add_signed(by).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +151,7 @@ mod tests {
 
     fn spool(content: &[u8], part: usize) -> Arc<Spool> {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut writer = SpoolWriter::create(folder.path()).expect("begun");
+        let mut writer = SpoolWriter::create(folder.path(), Arc::default()).expect("begun");
         content.chunks(part).for_each(|part| writer.write(part).expect("written"));
         assert_eq!(folder.path().read_dir().expect("a folder").count(), 0, "it has no name");
         Arc::new(writer.finish().expect("ended"))
@@ -174,6 +171,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn whoever_has_ended_reads_no_further() {
+        let spool = spool(&content(3 * PIECE), PIECE);
+        let mut reader = spool.reader(0);
+        reader.read_exact(&mut [0; 10]).expect("it goes on");
+        spool.stopped.store(true, Ordering::Relaxed);
+        assert!(reader.read_to_end(&mut Vec::new()).is_err());
     }
 
     #[test]

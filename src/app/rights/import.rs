@@ -6,13 +6,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     sync::Arc,
 };
 
 use chrono::NaiveDate;
 use context::Ctx;
 use db::FromRow;
-use domain::{Body, Kind, fault::FAULTS, kinds::kind, rights::consent::Purpose};
+use domain::{Body, Fault, Kind, fault::FAULTS, kinds::kind, rights::consent::Purpose};
 use projections::records::record::{Named, RecordRow, record_newest};
 use vault::SubjectKeys;
 
@@ -76,6 +77,8 @@ pub async fn run(
     let (count, details) = (check.counts().values().sum(), if dry_run { "dry run" } else { "" });
     access::note_read(app, ctx, keys, "import", count, details.to_owned()).await?;
     let mut counts: BTreeMap<_, Imported> = check.counts().keys().map(|name| (*name, Imported::default())).collect();
+    // It may hold very many keys.
+    drop(check);
     let (_, mut pages) = begin(&document).await?;
     loop {
         let _working = app.imports.working().await;
@@ -100,13 +103,16 @@ async fn prove(app: &App, spool: Spool, today: NaiveDate) -> Result<Document, Ap
     let _working = app.imports.working().await;
     let vault = app.vault.clone();
     blocking(move || {
-        Document::open(vault.ring(), spool).map_err(|refused| match refused {
+        let mut check = Check::new(today);
+        let look = &mut |page| {
+            check.page(page);
+            !check.is_full()
+        };
+        Document::open(vault.ring(), spool, look).map_err(|refused| match refused {
             Refused::Ring(error) => error.into(),
             Refused::Store(error) => error.into(),
-            Refused::Changed { mut faults, records } => {
-                // The faults of a changed document also name the bodies that break the rules of their kinds.
-                let mut check = Check::new(today);
-                records.into_iter().filter(|page| kind(&page.kind).is_some()).for_each(|page| check.page(page));
+            Refused::Changed(mut faults) => {
+                // They also name the bodies that break the rules of their kinds.
                 faults.extend(check.faults());
                 faults.truncate(FAULTS);
                 AppError::Invalid(faults)
@@ -124,7 +130,7 @@ async fn check(app: &App, document: &Arc<Document>, email: &str, today: NaiveDat
     while goes_on {
         let _working = app.imports.working().await;
         (check, pages, goes_on) = blocking(move || {
-            let page = pages.next_page().map_err(StoreError::from)?;
+            let page = pages.next_page().map_err(unread)?;
             let goes_on = page.map(|page| check.page(page)).is_some() && !check.is_full();
             Ok((check, pages, goes_on))
         })
@@ -136,15 +142,25 @@ async fn check(app: &App, document: &Arc<Document>, email: &str, today: NaiveDat
 
 async fn begin(document: &Arc<Document>) -> Result<(Metadata, Pages), AppError> {
     let document = document.clone();
-    blocking(move || Ok(document.pages().map_err(StoreError::from)?)).await
+    blocking(move || document.pages().map_err(unread)).await
 }
 
 async fn next_page(mut pages: Pages) -> Result<(Pages, Option<Page>), AppError> {
     blocking(move || {
-        let page = pages.next_page().map_err(StoreError::from)?;
+        let page = pages.next_page().map_err(unread)?;
         Ok((pages, page))
     })
     .await
+}
+
+/// A document can carry our proof and still be none of these, such as an archive's list of files under its proof.
+fn unread(error: io::Error) -> AppError {
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            AppError::Invalid(vec![Fault::new("", "has another form than our files")])
+        }
+        _ => StoreError::from(error).into(),
+    }
 }
 
 /// Reads on a thread of its own, because the disk may be slow.

@@ -16,8 +16,8 @@ use domain::{
 use crate::export::{Metadata, Page, VERSION};
 
 /// How many natural keys of a kind are remembered, to find one that is repeated: about 20 MiB. Our own documents repeat
-/// none, unless the rule of a kind has changed since; what is repeated behind so many amends the record before, like any
-/// second submission.
+/// none, unless the rule of a kind has changed since. Behind so many, what is repeated on a later page amends the record
+/// before, and what is repeated on the same page ends the import there.
 const KEYS: usize = 1_000_000;
 
 /// The check of one document, page by page.
@@ -36,8 +36,8 @@ impl Check {
         Self { today, counts: BTreeMap::new(), faults: Vec::new(), keys: HashSet::new(), hashing: RandomState::new() }
     }
 
-    /// Checks that a document was made for the person with the address `email`. Returns false if it has another version,
-    /// so that its records can't be read.
+    /// Checks that a document was made for the person with the address `email`, and that its records can be read. Returns
+    /// false if not, so that nobody need read them.
     pub fn metadata(&mut self, metadata: &Metadata, email: &str) -> bool {
         if metadata.export_version != VERSION {
             self.faults.push(Fault::new("exportMetadata.exportVersion", format!("must be {VERSION}")));
@@ -47,7 +47,7 @@ impl Check {
         if normal(email).is_none() || normal(&metadata.user_id) != normal(email) {
             self.faults.push(Fault::new("exportMetadata.userId", "is the address of another account"));
         }
-        metadata.export_version == VERSION
+        self.faults.is_empty()
     }
 
     /// Checks a page. The pages of a kind must follow one another.

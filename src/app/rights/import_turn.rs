@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -48,15 +48,21 @@ impl Imports {
     }
 
     /// Begins the file for a document.
-    pub fn spool(&self) -> Result<SpoolWriter, AppError> {
-        Ok(SpoolWriter::create(&self.folder).map_err(StoreError::from)?)
+    pub fn spool(&self, turn: &ImportTurn) -> Result<SpoolWriter, AppError> {
+        Ok(SpoolWriter::create(&self.folder, turn.ended.clone()).map_err(StoreError::from)?)
     }
 
     /// Takes a person's turn; `None` if the person has one already.
     pub(crate) fn turn(&self, subject: SubjectId) -> Option<ImportTurn> {
         let is_free = self.people.lock().unwrap_or_else(PoisonError::into_inner).insert(subject);
         // Only a person without a turn gets one, because dropping a turn gives it back.
-        let turn = || ImportTurn { people: self.people.clone(), arrived: self.arrived.clone(), subject, held: 0 };
+        let turn = || ImportTurn {
+            people: self.people.clone(),
+            arrived: self.arrived.clone(),
+            subject,
+            held: 0,
+            ended: Arc::default(),
+        };
         is_free.then(turn)
     }
 }
@@ -68,6 +74,8 @@ pub struct ImportTurn {
     arrived: Arc<AtomicU64>,
     subject: SubjectId,
     held: u64,
+    /// Set when the turn ends, so that whatever still reads the document ends too.
+    ended: Arc<AtomicBool>,
 }
 
 impl ImportTurn {
@@ -85,6 +93,7 @@ impl ImportTurn {
 
 impl Drop for ImportTurn {
     fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
         self.arrived.fetch_sub(self.held, Ordering::Relaxed);
         self.people.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.subject);
     }

@@ -99,7 +99,7 @@ fn too_slow() -> poem::Error {
 /// Receives a document onto the disk, and takes room there as its bytes arrive.
 async fn arrive(app: &App, body: Body, turn: &mut ImportTurn) -> Result<Spool> {
     let (started, mut size) = (Instant::now(), 0);
-    let mut writer = app.imports.spool().map_err(Refusal::from)?;
+    let mut writer = app.imports.spool(turn).map_err(Refusal::from)?;
     let mut chunks = std::pin::pin!(body.into_bytes_stream());
     while let Some(chunk) = timeout(SILENCE_TIMEOUT, chunks.next()).await.map_err(|_| too_slow())? {
         let chunk = chunk.map_err(ReadBodyError::Io)?;
