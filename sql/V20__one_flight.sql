@@ -1,6 +1,7 @@
--- A ticket names a number of its session instead of a backend, and a transaction of one flight: it shows its ticket, takes its locks,
--- looks whether what it was decided on still holds, and stores. Adds a table and functions, and replaces some in place. Servers of
--- older versions show tickets in another way, which opens nothing from here on.
+-- A ticket names a number of its session instead of a backend, and a new record needs one flight: the transaction shows its ticket,
+-- takes its locks, looks whether what was decided on still holds, and stores. Adds a table and functions, and replaces some in place.
+-- Locks `vault.subjects` while it notes all people, and accounts, consents and suspensions against changes. Servers of older versions
+-- show tickets in another way, which opens nothing from here on.
 
 -- Gives the session its number, once, and the time. A login can't choose the number or give it to another session, so that a ticket
 -- that names it is worth nothing elsewhere.
@@ -130,6 +131,10 @@ BEGIN
                         FOR EACH STATEMENT EXECUTE FUNCTION auth.move_standings()', name);
         EXECUTE format('CREATE TRIGGER standing_narrows AFTER DELETE ON %s REFERENCING OLD TABLE AS changed
                         FOR EACH STATEMENT EXECUTE FUNCTION auth.move_standings()', name);
+    END LOOP;
+    -- Also for whoever turns other triggers off, as a repair may.
+    FOR name IN SELECT format('%s ENABLE ALWAYS TRIGGER %I', tgrelid::regclass, tgname) FROM pg_trigger WHERE tgname LIKE 'standing\_%' LOOP
+        EXECUTE 'ALTER TABLE ' || name;
     END LOOP;
 END $$;
 

@@ -239,7 +239,7 @@ async fn nothing_is_written_under_a_version_below_the_floor() {
     let before = Vault::new(Ring::open(&world.folder.join("ring.json"), None).expect("opens"));
     keys::rotate(&world.app, &go_on).await.expect("rotated");
     let client = world.login(Login::Api).await;
-    let (session, now) = db::Session::begin(&client).await.expect("a backend");
+    let (session, now) = db::Session::begin(&client).await.expect("a session");
     for (whose, sql) in [
         (subject, "UPDATE vault.subjects SET ring_version = 1 WHERE subject_id = $1"),
         (

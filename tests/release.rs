@@ -292,7 +292,7 @@ async fn only_who_consents_and_is_not_restricted_is_read_and_each_read_is_on_rec
     assert!(accounts.contains(&counted.0));
     // The policy hides the keys of all others, not only the statement.
     let stats = world.login(Login::Stats).await;
-    let (session, now) = db::Session::begin(&stats).await.expect("a backend");
+    let (session, now) = db::Session::begin(&stats).await.expect("a session");
     let key = world.app.vault.ring().ticket_key();
     for (role, seen) in [(context::Role::Statistics, 2), (context::Role::System, 0), (context::Role::Subject, 0)] {
         let ticket = key.mint(SubjectId::NIL, None::<Lookup>, role, now, &session);

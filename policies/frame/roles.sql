@@ -78,7 +78,7 @@ ALTER ROLE lethe_auditor RESET max_parallel_workers_per_gather;
 -- A release reads each person's rows once: remembering them would only cost.
 ALTER ROLE lethe_stats SET enable_memoize = off;
 
--- Where a ticket's check leaves what it found (`sql/V18`): nobody else may write there.
+-- Where a ticket's check leaves what it found (`sql/V20`): nobody else may write there.
 DO $$
 DECLARE name text;
 BEGIN
@@ -91,8 +91,6 @@ GRANT SET ON PARAMETER backtrace_functions TO lethe_owner;
 
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 CREATE SCHEMA IF NOT EXISTS lethe AUTHORIZATION lethe_owner;
--- The check of a ticket asks when its backend was started.
-GRANT pg_read_all_stats TO lethe_owner;
 GRANT pg_read_all_stats, pg_signal_backend TO lethe_watch;
 
 -- Everybody may call these, which are not ours to leave open: a lock that is taken by whoever likes stops somebody's writes, a

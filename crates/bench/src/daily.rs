@@ -32,7 +32,13 @@ struct Row {
 
 /// Prints what each statement of the load costs PostgreSQL.
 pub async fn run_statements(load: &Load) -> BenchResult<()> {
-    let stage = Stage::set_with(PEOPLE, load.connections, &[], true).await?;
+    let stage = Stage::set_with(
+        PEOPLE,
+        load.connections,
+        &[],
+        &[("shared_preload_libraries", "pg_stat_statements".to_owned())],
+    )
+    .await?;
     let (counter, request) = (Arc::new(AtomicUsize::new(0)), submissions(&stage));
     let client = db::admin(&stage.database.address, &stage.database.admin, None).await?;
     client.batch_execute("CREATE EXTENSION pg_stat_statements").await?;

@@ -13,7 +13,7 @@ use crate::{load::answer_to, outcome::BenchResult, stage::Stage};
 const DAYS: u64 = 366;
 
 pub async fn run(people: usize, events: usize) -> BenchResult<()> {
-    let stage = Stage::set_with(people, 8, &["--grace", "0"], false).await?;
+    let stage = Stage::set_with(people, 8, &["--grace", "0"], &[]).await?;
     let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).await?;
     let mut times = Vec::with_capacity(people);
     for person in 0..people {

@@ -15,6 +15,7 @@ mod pgbench;
 mod plot;
 mod release;
 mod restore;
+mod small;
 mod stage;
 mod tree;
 mod verify;
@@ -99,6 +100,8 @@ enum What {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// The server within 256 MiB of memory and 24 connections: its start, the daily load, and large exports (as root)
+    Small,
     /// A backup and a restore of a large log that holds one person with 50,000 events
     Restore {
         /// How many events there are in all, roughly
@@ -123,6 +126,7 @@ async fn main() -> BenchResult<()> {
         What::Daily { load, .. } => daily::run(&load).await,
         What::Peers(load) => peers::run(&load).await,
         What::Export { rounds, records } => export::run(rounds, records).await,
+        What::Small => small::run().await,
         What::Import { records } => import::run(records).await,
         What::Erasure { people, events } => erasure::run(people, events).await,
         What::Tree { seconds, rounds } => tree::run(seconds, rounds).await,

@@ -28,7 +28,7 @@ INSERT INTO read.answers (subject_id, key_hash, ring_key, fingerprint, sealed, e
 COMMIT;
 "#;
 
-/// What the script needs: people of its own, and a function that mints a ticket for the backend that asks.
+/// What the script needs: people of its own, and a function that mints a ticket for the session that asks.
 const HELPERS: &str = "
 CREATE SCHEMA bench;
 GRANT USAGE ON SCHEMA bench TO lethe_api;

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::TimeDelta;
@@ -20,11 +20,14 @@ use lethe::{
 use tokio::net::TcpStream;
 use vault::Vault;
 
-use crate::outcome::BenchResult;
+use crate::{load::answer_to, outcome::BenchResult};
 
 /// Everything that a measurement needs. Dropping it stops the server and the cluster.
 pub struct Stage {
     server: Child,
+    connections: usize,
+    /// More arguments of the server.
+    more: Vec<String>,
     /// The port on which the server listens, on 127.0.0.1.
     pub port: u16,
     /// Access tokens of people with consent, one for each person, valid for twelve hours.
@@ -40,19 +43,24 @@ pub struct Stage {
 impl Stage {
     /// Sets up `people` signed-in people and a server with `connections` connections.
     pub async fn set(people: usize, connections: usize) -> BenchResult<Self> {
-        Self::set_with(people, connections, &[], false).await
+        Self::set_with(people, connections, &[], &[]).await
     }
 
-    /// The same with more arguments for the server. PostgreSQL counts its statements if `is_counting`.
-    pub async fn set_with(people: usize, connections: usize, more: &[&str], is_counting: bool) -> BenchResult<Self> {
+    /// The same with more arguments for the server, and options of PostgreSQL.
+    pub async fn set_with(
+        people: usize,
+        connections: usize,
+        more: &[&str],
+        options: &[(&'static str, String)],
+    ) -> BenchResult<Self> {
         let dir = tempfile::tempdir()?;
         let folder = Folder::open(dir.path())?;
         // pgbench and the server log in as the same role, whose limit is a share of these connections.
-        let mut options = vec![("max_connections", "200".to_owned())];
-        if is_counting {
-            options.push(("shared_preload_libraries", "pg_stat_statements".to_owned()));
+        let mut all = options.to_vec();
+        if !options.iter().any(|(name, _)| *name == "max_connections") {
+            all.push(("max_connections", "200".to_owned()));
         }
-        let store = Store::start(&folder, &options).await?;
+        let store = Store::start(&folder, &all).await?;
         let cluster = store.cluster.as_ref().ok_or("the cluster is not ours")?;
         let bin_dir = cluster.bin_dir().to_owned();
         let vault = Arc::new(Vault::new(folder.ring(None)?));
@@ -60,9 +68,12 @@ impl Stage {
         store.migrate(None, &vault, &passwords).await?;
         let tokens = register(&folder, &store.database, vault, &passwords, people).await?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let server = serve(folder.path(), &store.database, port, connections, more)?;
+        let more: Vec<String> = more.iter().map(|argument| (*argument).to_owned()).collect();
+        let server = serve(folder.path(), &store.database, port, connections, &more)?;
         let stage = Self {
             server,
+            connections,
+            more,
             port,
             tokens,
             database: store.database.clone(),
@@ -82,10 +93,38 @@ impl Stage {
 
     /// The server's resident memory in MiB.
     pub fn resident_mib(&self) -> BenchResult<u64> {
+        self.memory_mib("VmRSS:")
+    }
+
+    /// The most memory that was resident since the server started, in MiB.
+    pub fn most_resident_mib(&self) -> BenchResult<u64> {
+        self.memory_mib("VmHWM:")
+    }
+
+    fn memory_mib(&self, name: &str) -> BenchResult<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-        let kib: u64 = line.split_whitespace().nth(1).ok_or("no VmRSS")?.parse()?;
+        let line = status.lines().find(|line| line.starts_with(name)).ok_or("the system does not tell")?;
+        let kib: u64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
         Ok(kib / 1024)
+    }
+
+    /// Ends the server and starts it again; `begun` gets its process. Returns how long it took until it was ready.
+    pub async fn restart(&mut self, mut begun: impl FnMut(u32) -> BenchResult<()>) -> BenchResult<Duration> {
+        self.server.kill()?;
+        self.server.wait()?;
+        let started = Instant::now();
+        self.server = serve(self.folder.path(), &self.database, self.port, self.connections, &self.more)?;
+        begun(self.server.id())?;
+        while started.elapsed() < Duration::from_secs(30) {
+            if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)).await {
+                let answer = answer_to(&mut stream, "GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
+                if answer.starts_with("HTTP/1.1 200") {
+                    return Ok(started.elapsed());
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Err("the server is not ready".into())
     }
 
     async fn wait(&self) -> BenchResult<()> {
@@ -140,7 +179,7 @@ async fn register(
 const LIMIT: &str = "1000000000";
 
 /// Starts the server binary that lies in the same folder as this binary.
-fn serve(folder: &Path, database: &Database, port: u16, connections: usize, more: &[&str]) -> BenchResult<Child> {
+fn serve(folder: &Path, database: &Database, port: u16, connections: usize, more: &[String]) -> BenchResult<Child> {
     let binary = std::env::current_exe()?.with_file_name("lethe");
     if !binary.exists() {
         return Err(format!("{} is missing: run `cargo build --release` first", binary.display()).into());

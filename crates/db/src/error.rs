@@ -11,9 +11,9 @@ pub enum DbError {
     /// A policy or a grant refused the statement.
     #[error("row-level security refused the statement")]
     Refused,
-    /// The ticket of the transaction expired before a statement began. The transaction can be tried again, with a fresh
-    /// ticket.
-    #[error("the ticket ran out before a statement began")]
+    /// The ticket of the transaction expired before a statement began, or its session did not accept it. The transaction can
+    /// be tried again, with a fresh ticket in a fresh session.
+    #[error("the ticket ran out before a statement began, or was not accepted")]
     TicketRanOut,
     /// No connection could be made, or the connection broke.
     #[error("the database cannot be reached: {0}")]
@@ -62,7 +62,7 @@ pub enum DbError {
 /// How the names of the policies begin that refuse keys under a version that a rotation has left. A transaction that is
 /// refused so began before the rotation. When it is tried again, it takes the newest version.
 const RING_FLOOR: &str = "\"subjects_floor_";
-/// The SQLSTATE by which the database says that a ticket expired (`sql/V18`).
+/// The SQLSTATE by which the database says that a ticket expired (`sql/V20`).
 const TICKET_RAN_OUT: &str = "LT001";
 
 /// The SQLSTATE of a transaction that took longer than `transaction_timeout` (PostgreSQL 17).

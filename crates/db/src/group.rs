@@ -4,7 +4,7 @@
 //! decides, and queues what is to be stored. A leader sends the same statement of all members as one
 //! ([`Query::list`]), under a ticket that names exactly these persons, gives each row to the member whose person it is
 //! about, and commits what all of them queued. It refuses a row that is about nobody in the group. A group of those who have
-//! nothing to read sends one flight, whose first statement says who stays ([`Db::run_at_once`](crate::Db::run_at_once)).
+//! nothing to read sends one flight, whose first statement says who stays and returns nothing else ([`Db::run_at_once`](crate::Db::run_at_once)).
 //!
 //! Promises: a person is in one group at a time and once in it; no request waits for company, because a request that comes
 //! while a slot is free runs at once; a member that is refused, or whose person's lock is taken, leaves. If the group's

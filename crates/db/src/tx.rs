@@ -42,17 +42,19 @@ const FRESH: Duration = Duration::from_secs(20);
 /// that transaction are valid.
 const LONG: TimeDelta = TimeDelta::minutes(15);
 
-const SHOW: &str = "-- tx_show\nSELECT lethe.show($1, true)";
+/// Shows a ticket, and says whether the session accepted it. A session that had lost its number would accept none, and
+/// every table would answer with no rows.
+const SHOW: &str = "-- tx_show\nSELECT lethe.show($1, true), lethe.ticket_role() IS NOT NULL AS shown";
 /// Sets the ticket and takes locks. Only logins that take locks may call these functions.
 const OPEN: &str = "-- tx_open
-SELECT lethe.show($1, true),
+SELECT lethe.show($1, true), lethe.ticket_role() IS NOT NULL AS shown,
        CASE $2::int WHEN 1 THEN pg_advisory_xact_lock_shared($3::bigint) WHEN 2 THEN pg_advisory_xact_lock($3::bigint) END,
        CASE WHEN $4::bigint IS NULL THEN true ELSE pg_try_advisory_xact_lock($4::bigint) END AS claimed";
 
 /// The same for a group: it leaves out whose lock or claim is taken, and says who stays. The ticket is shown before anybody
 /// is left out of it, because a row's values are made in their order.
 const OPEN_GROUP: &str = "-- tx_open_group
-SELECT lethe.show($1, true),
+SELECT lethe.show($1, true), lethe.ticket_role() IS NOT NULL AS shown,
        CASE WHEN bool_and(free) THEN $2::uuid[] ELSE lethe.keep(array_agg(subject) FILTER (WHERE free)) END AS stay
 FROM (SELECT subject, CASE WHEN lock IS NULL THEN true ELSE pg_try_advisory_xact_lock_shared(lock) END
                       AND CASE WHEN claim IS NULL THEN true ELSE pg_try_advisory_xact_lock(claim) END AS free
@@ -60,7 +62,8 @@ FROM (SELECT subject, CASE WHEN lock IS NULL THEN true ELSE pg_try_advisory_xact
 
 /// The same for several persons, each of whose locks is taken alone, in the order of the list.
 const OPEN_ALL: &str = "-- tx_open_all
-SELECT lethe.show($1, true), count(pg_advisory_xact_lock(lock)) FROM unnest($2::bigint[]) AS lock";
+SELECT lethe.show($1, true), lethe.ticket_role() IS NOT NULL AS shown, count(pg_advisory_xact_lock(lock))
+FROM unnest($2::bigint[]) AS lock";
 
 /// The code of a statement that changed or found another number of rows than required. PostgreSQL has no such code.
 const UNMATCHED: &str = "LT002";
@@ -212,7 +215,7 @@ impl Tx {
     }
 
     fn own(&self) -> &Own {
-        let Way::Own(own) = &self.0.way else { unreachable!("a group has a connection of its own") };
+        let Way::Own(own) = &self.0.way else { unreachable!("it has a connection of its own") };
         own
     }
 
@@ -239,15 +242,14 @@ impl Tx {
             return Ok(rows);
         }
         let (opened, rows) = self.flight_of(own, queries, commit).await?;
-        let Some(opened) = opened.filter(|_| !commit) else { return Ok(rows) };
+        let Some(opened) = opened else { return Ok(rows) };
         match &own.opening {
-            Opening::All(_) => {}
-            Opening::One(_) if opened.get("claimed") => {}
-            Opening::One(_) => self.0.state.store(CLAIM_REFUSED, Ordering::Release),
-            Opening::Try(_) | Opening::Group(_) if opened.get::<_, Vec<Uuid>>("stay").is_empty() => {
-                return Err(group::again());
+            // Whoever was left out has stored nothing, also if this was the last flight.
+            Opening::Try(_) if opened.get::<_, Vec<Uuid>>("stay").is_empty() => return Err(group::again()),
+            Opening::One(_) if !commit && !opened.get::<_, bool>("claimed") => {
+                self.0.state.store(CLAIM_REFUSED, Ordering::Release);
             }
-            Opening::Try(_) | Opening::Group(_) => {}
+            _ => {}
         }
         Ok(rows)
     }
@@ -264,7 +266,8 @@ impl Tx {
         }
         let outcome = own.flight(&self.0.state, queries, commit).await;
         if let Err(DbError::TicketRanOut) = &outcome {
-            // The database's clock may have been set, so every connection of the pool asks for the time anew.
+            // The database's clock may have been set, or a session may have lost its number, so every connection of the pool
+            // is made anew.
             own.minter.pool_age.fetch_add(1, Ordering::Relaxed);
         }
         outcome
@@ -342,7 +345,11 @@ impl Own {
                 client.query(show, &values).await
             };
             let ((), rows) = future::try_join(started, shown).await?;
-            Ok::<_, DbError>(rows.into_iter().next().filter(|_| locks.is_some()))
+            let row = rows.into_iter().next();
+            if row.as_ref().is_some_and(|row| !row.get::<_, bool>("shown")) {
+                return Err(DbError::TicketRanOut);
+            }
+            Ok::<_, DbError>(row.filter(|_| locks.is_some()))
         };
         let body = future::join_all(
             statements.iter().zip(&queries).map(|((sql, values), query)| self.run(sql, values, query)),

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use context::Ctx;
-use db::{Gate, Lookup, Query, Row, Tx};
+use db::{FromRow, Gate, Lookup, Query, Row, Tx};
 use domain::rights::consent::Purpose;
 use event_log::Unit;
-use projections::{identity::standing::standing, records::record::Named};
+use projections::{
+    identity::standing::{StandingRow, standing},
+    records::record::Named,
+};
 use vault::SubjectKeys;
 
 use crate::app::{App, AppError, frame::standing::Standing};
@@ -156,8 +159,15 @@ impl<'a> Frame<'a> {
     }
 
     pub(super) fn take(&self, app: &App, rows: &[Row]) -> Result<Standing, AppError> {
-        let standing = Standing::take(app, self.ctx, self.demands.consent, rows)?;
+        let Some(row) = rows.first().map(StandingRow::from_row) else {
+            app.forget(self.ctx.subject);
+            return Err(AppError::SignedOut);
+        };
+        let standing = Standing::of(app, self.ctx, &row)?;
         self.require(&standing)?;
+        if self.new.is_some() {
+            app.standings.put(self.ctx, self.demands.consent, row);
+        }
         Ok(standing)
     }
 

@@ -1,4 +1,5 @@
-//! The frames of a person's transactions. All begin with the standing in the first flight.
+//! The frames of a person's transactions. All begin with the standing in the first flight, but for a new record of somebody whose
+//! standing is remembered.
 
 use std::sync::Arc;
 

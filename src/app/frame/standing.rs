@@ -1,4 +1,5 @@
-//! Standing: what decides whether a person may act now. A person's query or command reads it in the first flight.
+//! Standing: what decides whether a person may act now. A person's query or command reads it in the first flight, or takes what
+//! was read lately and has it checked.
 //!
 //! A suspended account may not act but keeps its rights. A suspension stops the acts of a thief who has the session,
 //! and never keeps a person from their own data. Each frame says whether it is an act or a right.
@@ -8,7 +9,6 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time;
 use chrono::{DateTime, Utc};
 use context::Ctx;
-use db::{FromRow, Row};
 use domain::rights::consent::{Notice, Purpose};
 use projections::identity::standing::StandingRow;
 use vault::{SubjectKeys, WrappedSubject};
@@ -43,18 +43,6 @@ struct Decided {
 }
 
 impl Standing {
-    /// Reads the standing from the rows of its statement, and remembers it. Refuses if the person is erased or the session
-    /// has ended.
-    pub(super) fn take(app: &App, ctx: &Ctx, purpose: Option<Purpose>, rows: &[Row]) -> Result<Self, AppError> {
-        let Some(row) = rows.first().map(StandingRow::from_row) else {
-            app.forget(ctx.subject);
-            return Err(AppError::SignedOut);
-        };
-        let standing = Self::of(app, ctx, &row)?;
-        app.standings.put(ctx, purpose, row);
-        Ok(standing)
-    }
-
     /// The standing that a row tells of, which was read now or earlier. Refuses if the session has ended.
     pub(super) fn of(app: &App, ctx: &Ctx, row: &StandingRow) -> Result<Self, AppError> {
         if row.subject_id != ctx.subject {

@@ -1,7 +1,8 @@
-//! Standings that this server has read lately, so that a command need not wait for one. Whoever takes a standing from here
+//! Standings that this server has read lately, so that a new record need not wait for one. Whoever takes a standing from here
 //! has to have its version checked by the transaction that stores something.
 //!
-//! What is kept of a person's keys is what the database holds: wrapped. It is forgotten after ten minutes.
+//! What is kept of a person's keys is what the database holds: wrapped. It is used for ten minutes, and gone with the next
+//! housekeeping after that.
 
 use std::{
     sync::Arc,
@@ -17,23 +18,29 @@ use quick_cache::sync::Cache;
 const PEOPLE: usize = 20_000;
 /// How many standings of a person, who may have several sessions and purposes, are remembered.
 const EACH: usize = 4;
-/// For how long a standing is remembered.
+/// For how long a person is remembered.
 const KEPT: Duration = Duration::from_secs(600);
 
 /// The standings that this server has read lately.
-pub struct RememberedStandings(Cache<SubjectId, Arc<[Remembered]>>);
+pub struct RememberedStandings(Cache<SubjectId, Arc<Person>>);
+
+/// What is remembered of a person, all of it of one version.
+struct Person {
+    since: Instant,
+    version: i64,
+    standings: Vec<Remembered>,
+}
 
 #[derive(Clone)]
 struct Remembered {
     session: Option<SessionId>,
     purpose: Option<Purpose>,
     row: Arc<StandingRow>,
-    read_at: Instant,
 }
 
-impl Remembered {
+impl Person {
     fn is_fresh(&self) -> bool {
-        self.read_at.elapsed() < KEPT
+        self.since.elapsed() < KEPT
     }
 }
 
@@ -46,28 +53,22 @@ impl Default for RememberedStandings {
 impl RememberedStandings {
     /// The standing of the context's subject and session, for this purpose.
     pub(crate) fn get(&self, ctx: &Ctx, purpose: Option<Purpose>) -> Option<Arc<StandingRow>> {
-        let remembered = self.0.get(&ctx.subject)?;
-        let fitting = |remembered: &&Remembered| {
-            remembered.session == ctx.session && remembered.purpose == purpose && remembered.is_fresh()
-        };
-        remembered.iter().find(fitting).map(|remembered| remembered.row.clone())
+        let person = self.0.get(&ctx.subject).filter(|person| person.is_fresh())?;
+        let found = person.standings.iter().find(|known| (known.session, known.purpose) == (ctx.session, purpose))?;
+        Some(found.row.clone())
     }
 
-    /// Remembers a standing that was read.
+    /// Remembers a standing that was read, beside others of the same version.
     pub(crate) fn put(&self, ctx: &Ctx, purpose: Option<Purpose>, row: StandingRow) {
-        let is_known = self.get(ctx, purpose).is_some_and(|known| known.version == row.version);
-        if row.version.is_none() || is_known {
-            return;
-        }
-        let others = self.0.get(&ctx.subject);
-        let others = others.iter().flat_map(|remembered| remembered.iter());
-        let others = others.filter(|remembered| (remembered.session, remembered.purpose) != (ctx.session, purpose));
-        // Those of an older version are of no use any more.
-        let others =
-            others.filter(|remembered| remembered.is_fresh() && remembered.row.version == row.version).cloned();
-        let others: Vec<Remembered> = others.take(EACH - 1).collect();
-        let newest = Remembered { session: ctx.session, purpose, row: Arc::new(row), read_at: Instant::now() };
-        self.0.insert(ctx.subject, std::iter::once(newest).chain(others).collect());
+        let Some(version) = row.version else { return };
+        let person = self.0.get(&ctx.subject).filter(|person| person.is_fresh() && person.version == version);
+        let (since, others) = person.map_or((Instant::now(), Vec::new()), |person| {
+            let is_other = |known: &&Remembered| (known.session, known.purpose) != (ctx.session, purpose);
+            (person.since, person.standings.iter().filter(is_other).take(EACH - 1).cloned().collect())
+        });
+        let newest = Remembered { session: ctx.session, purpose, row: Arc::new(row) };
+        let standings = std::iter::once(newest).chain(others).collect();
+        self.0.insert(ctx.subject, Arc::new(Person { since, version, standings }));
     }
 
     /// Forgets a person.
@@ -75,8 +76,8 @@ impl RememberedStandings {
         self.0.remove(&subject);
     }
 
-    /// Forgets what is older than ten minutes.
+    /// Forgets who has been remembered for ten minutes.
     pub fn sweep(&self) {
-        self.0.retain(|_, remembered| remembered.iter().any(Remembered::is_fresh));
+        self.0.retain(|_, person| person.is_fresh());
     }
 }
