@@ -35,7 +35,11 @@ pub async fn run() -> BenchResult<()> {
     for _ in 0..STARTS {
         // The group of a server that has ended goes first.
         drop(limit.take());
-        let started = stage.restart(|server| Ok(limit = Some(MemoryLimit::of(server)?))).await?;
+        let limited = |server| {
+            limit = Some(MemoryLimit::of(server)?);
+            Ok(())
+        };
+        let started = stage.restart(limited).await?;
         starts.push(started.as_secs_f64());
     }
     starts.sort_by(f64::total_cmp);
