@@ -45,7 +45,8 @@ BEGIN
         EXECUTE format('ALTER ROLE %I SET temp_file_limit = %L', name, '1GB');
     END LOOP;
     EXECUTE format('ALTER ROLE lethe_api CONNECTION LIMIT %s', shared * 6 / 10);
-    EXECUTE format('ALTER ROLE lethe_system CONNECTION LIMIT %s', shared * 2 / 10);
+    -- One server's jobs take four, and the probe of its readiness one; a command of the operator comes beside them.
+    EXECUTE format('ALTER ROLE lethe_system CONNECTION LIMIT %s', greatest(8, shared * 2 / 10));
     EXECUTE format('ALTER ROLE lethe_access CONNECTION LIMIT %s', shared / 10);
     EXECUTE format('ALTER ROLE lethe_stats CONNECTION LIMIT %s', shared / 10);
 
