@@ -55,27 +55,35 @@ pub fn answer_forget(subject: SubjectId, key_hash: [u8; 32], now: DateTime<Utc>)
     .list(vec![now])
 }
 
+/// An answer that is to be stored.
+pub struct NewAnswer {
+    pub key_hash: [u8; 32],
+    pub ring_key: i64,
+    pub fingerprint: [u8; 32],
+    pub sealed: String,
+    pub expires_at: DateTime<Utc>,
+}
+
+impl NewAnswer {
+    /// An answer that is given now.
+    pub fn new(key_hash: [u8; 32], ring_key: i64, fingerprint: [u8; 32], sealed: String, now: DateTime<Utc>) -> Self {
+        Self { key_hash, ring_key, fingerprint, sealed, expires_at: now + LIFETIME }
+    }
+}
+
 /// Stores an answer for 24 hours.
-pub fn answer_store(
-    subject: SubjectId,
-    key_hash: [u8; 32],
-    ring_key: i64,
-    fingerprint: [u8; 32],
-    sealed: String,
-    now: DateTime<Utc>,
-) -> Query {
+pub fn answer_store(subject: SubjectId, answer: NewAnswer) -> Query {
     Query::rows(rows!(
         "-- answer_store
         INSERT INTO read.answers (subject_id, key_hash, ring_key, fingerprint, sealed, expires_at)
         SELECT * FROM ",
         ["$1::uuid", "$2::bytea", "$3::bigint", "$4::bytea", "$5::text", "$6::timestamptz"],
-        " AS a (subject_id, key_hash, ring_key, fingerprint, sealed, expires_at)
-        WHERE subject_id <> ALL ((SELECT lethe.left_out())::uuid[])",
+        " AS a (subject_id, key_hash, ring_key, fingerprint, sealed, expires_at)",
     ))
     .list(vec![subject.0])
-    .list(vec![key_hash.to_vec()])
-    .list(vec![ring_key])
-    .list(vec![fingerprint.to_vec()])
-    .list(vec![sealed])
-    .list(vec![now + LIFETIME])
+    .list(vec![answer.key_hash.to_vec()])
+    .list(vec![answer.ring_key])
+    .list(vec![answer.fingerprint.to_vec()])
+    .list(vec![answer.sealed])
+    .list(vec![answer.expires_at])
 }

@@ -59,7 +59,7 @@ async fn a_transaction_that_fails_stores_nothing_of_it() {
                     bucket: None,
                     wrapped_key: vec![0; 61],
                 };
-                tx.queue(record_insert(anna, vec![entry]));
+                tx.queue(record_insert(vec![(anna, entry)]));
                 INLINE.iter().for_each(|projection| projection.project(&events, &tx));
                 tx.queue(event_append(events.to_vec()));
                 if fails {

@@ -1,16 +1,20 @@
-//! Transactions of one flight: a new record is stored without being looked for, and whatever has changed since the server
-//! looked last is noticed all the same.
+//! New records are stored by one statement without being looked for, and whatever has changed since the server looked last
+//! is noticed all the same.
 
 use std::{collections::HashSet, sync::atomic::AtomicUsize};
 
+use chrono::TimeDelta;
+use context::{Role, SubjectId};
+use db::{Login, Session};
 use futures_util::future::join_all;
 use poem::http::{Method, StatusCode};
 use serde_json::Value;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 use uuid::Uuid;
 
 use crate::{
     group::Occupied,
+    plans::new_record,
     steps::{hold, let_go, subject_of, submit_day},
     support::{Person, World, day},
 };
@@ -163,4 +167,48 @@ async fn of_a_group_only_those_stay_for_whom_everything_is_still_so() {
         }
     }
     assert_eq!(transactions.len(), 1, "four of them share it");
+}
+
+/// Nothing but the ticket says whose record may be stored, no matter what else the caller knows.
+#[tokio::test]
+async fn a_call_stores_nothing_for_whom_its_ticket_does_not_name() {
+    let world = World::new().await;
+    let superuser = world.superuser().await;
+    let (anna, ben) = (world.person("anna").await, world.person("ben").await);
+    let subjects = [subject_of(&world, &anna).await, subject_of(&world, &ben).await];
+    let standings = "SELECT version FROM auth.standings JOIN unnest($1::uuid[]) WITH ORDINALITY AS u (subject_id, at) USING (subject_id) ORDER BY at";
+    let versions = superuser.query(standings, &[&subjects.as_slice()]).await.expect("read");
+    let values: Vec<_> = (0..)
+        .zip(subjects.iter().zip(&versions))
+        .map(|(number, (subject, row))| new_record(&format!("'{subject}'"), row.get(0), number))
+        .collect();
+    assert_eq!(values.len(), 2);
+    let one = |at: usize| format!("SELECT lethe.store_record($1, {})::text", values[at].join(", "));
+    let both: Vec<String> =
+        (0..values[0].len()).map(|at| format!("ARRAY[{}, {}]", values[0][at], values[1][at])).collect();
+    let both = format!("SELECT lethe.store_records($1, {})::text", both.join(", "));
+    let client = world.login(Login::Api).await;
+    let (session, now) = Session::begin(&client).await.expect("a session");
+    let ours = world.app.vault.ring().ticket_key();
+    let mint = |age: i64| {
+        ours.mint_until(&[SubjectId(subjects[0])], None, Role::Subject, now + TimeDelta::seconds(60 - age), &session)
+    };
+    let forged = mint(0).replace(&subjects[0].to_string(), &subjects[1].to_string());
+    let stored = async |sql: &str, ticket: &str| -> Result<String, tokio_postgres::Error> {
+        Ok(client.query_one(sql, &[&ticket]).await?.get(0))
+    };
+    for (sql, ticket) in
+        [(one(1), mint(0)), (one(1), forged.clone()), (one(0), forged.clone()), (one(0), String::new())]
+    {
+        assert_eq!(stored(&sql, &ticket).await.expect(&sql), "false", "{ticket}: {sql}");
+    }
+    assert_eq!(stored(&both, &forged).await.expect("nobody"), "{}");
+    let ran_out = stored(&one(0), &mint(90)).await.expect_err("it ran out");
+    assert_eq!(ran_out.code().map(SqlState::code), Some("LT001"));
+    let days = "SELECT subject_id FROM vault.records WHERE kind = 'work_day'";
+    assert!(superuser.query(days, &[]).await.expect("read").is_empty());
+    assert_eq!(stored(&both, &mint(0)).await.expect("anna's"), format!("{{{}}}", subjects[0]));
+    assert_eq!(stored(&one(0), &mint(0)).await.expect("it is there"), "false");
+    let rows = superuser.query(days, &[]).await.expect("read");
+    assert_eq!(rows.iter().map(|row| row.get::<_, Uuid>(0)).collect::<Vec<_>>(), subjects[..1]);
 }

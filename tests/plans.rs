@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use context::{Ctx, EventId, RecordId, Role, SubjectId};
 use db::{Login, Query, Session};
 use domain::kinds::WORK_DAY;
@@ -315,6 +316,79 @@ async fn statements_about_a_person_visit_what_they_need_and_no_more() {
         let most = if rebuild.query.sql().starts_with("-- rebuild_records") { 4 * RECORDS } else { 20 };
         let events = client.visited("log.events");
         assert!(events <= most, "{} visits {events} events", rebuild.query.sql().lines().next().unwrap_or_default());
+    }
+}
+
+/// The values of a call that stores a new record of a person, whose standing has this version, as SQL.
+pub fn new_record(subject: &str, version: i64, number: u32) -> [String; 21] {
+    let hash = |name: &str| format!("sha256('{name} {number}')");
+    let id = |last: u32| format!("'00000000-0000-4000-8000-{last:012}'::uuid");
+    [
+        format!("{}::bigint", 70_000 + number),
+        "NULL::bigint".to_owned(),
+        format!("{subject}::uuid"),
+        format!("{version}::bigint"),
+        "NULL::uuid".to_owned(),
+        "'work_day'::text".to_owned(),
+        hash("key"),
+        id(number),
+        hash("bucket"),
+        "'\\x00'::bytea".to_owned(),
+        id(1000 + number),
+        "'1.0'::text".to_owned(),
+        "'{}'::text".to_owned(),
+        "'{}'::text".to_owned(),
+        "clock_timestamp()".to_owned(),
+        "NULL::timestamptz".to_owned(),
+        hash("answer"),
+        "1::bigint".to_owned(),
+        hash("fingerprint"),
+        "'sealed'::text".to_owned(),
+        "now() + interval '1 day'".to_owned(),
+    ]
+}
+
+/// The plans of a function's statements cannot be shown, so what they visit is counted.
+#[tokio::test]
+async fn a_new_record_is_stored_without_a_look_at_any_other() {
+    let world = World::new().await;
+    let superuser = world.superuser().await;
+    fill(&superuser, (RECORDS, TOWN)).await;
+    let people = "SELECT subject_id, version FROM auth.standings ORDER BY subject_id <> $1, subject_id LIMIT 8";
+    let people = superuser.query(people, &[&BUSY]).await.expect("read");
+    let subjects: Vec<SubjectId> = people.iter().map(|row| SubjectId(row.get(0))).collect();
+    assert_eq!((subjects.len(), subjects[0].0), (8, BUSY));
+    let values: Vec<_> =
+        (0..).zip(&people).map(|(n, row)| new_record(&format!("'{}'", row.get::<_, Uuid>(0)), row.get(1), n)).collect();
+    let one = format!("SELECT ARRAY['{BUSY}'::uuid] WHERE lethe.store_record($1, {})", values[0].join(", "));
+    let lists: Vec<String> = (0..values[0].len())
+        .map(|at| format!("ARRAY[{}]", values.iter().map(|values| values[at].as_str()).collect::<Vec<_>>().join(", ")))
+        .collect();
+    let many = format!("SELECT lethe.store_records($1, {})", lists.join(", "));
+    let password = world.suite.passwords[Login::Api.as_str()].as_str();
+    for (sql, named) in [(one, &subjects[..1]), (many, &subjects[..])] {
+        // A session of its own, because the counters are a session's.
+        let client =
+            db::session(&world.database.address, Login::Api, Some(password)).await.expect("as the server connects");
+        let session = Session::begin(&client).await.expect("a session");
+        let until = world.clock.now() + TimeDelta::minutes(1);
+        let ticket = world.app.vault.ring().ticket_key().mint_until(named, None, Role::Subject, until, &session.0);
+        client.batch_execute("BEGIN").await.expect("begun");
+        let stored: Vec<Uuid> = client.query_one(&sql, &[&ticket]).await.expect(&sql).get(0);
+        assert_eq!(stored.len(), named.len(), "{sql}");
+        let visited =
+            "SELECT schemaname || '.' || relname, coalesce(seq_scan, 0), coalesce(idx_tup_fetch, 0), n_tup_ins
+                       FROM pg_stat_xact_user_tables WHERE relname = ANY ($1)";
+        let visited = client.query(visited, &[&LARGE]).await.expect("read");
+        let (mut written, most) = (0, 4 * i64::try_from(named.len()).expect("few"));
+        for row in &visited {
+            let (table, whole, found): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            assert_eq!(whole, 0, "{table} is read as a whole");
+            assert!(found <= most, "{found} rows of {table} are read");
+            written += row.get::<_, i64>(3);
+        }
+        assert_eq!(written, 3 * i64::try_from(named.len()).expect("few"), "an event, an entry and a row each");
+        client.batch_execute("ROLLBACK").await.expect("rolled back");
     }
 }
 

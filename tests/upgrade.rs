@@ -14,11 +14,11 @@ use crate::{
     support::{World, expect},
 };
 
-/// Takes everything back that migrations 19 and 20 added.
+/// Takes everything back that migrations 19 to 21 added.
 const BEFORE_GROWTH: &str = "
     DROP TABLE auth.standings;
     DROP FUNCTION auth.begin_standings, auth.move_standings, auth.end_standings CASCADE;
-    DROP FUNCTION lethe.begin_session, lethe.keep, lethe.left_out;
+    DROP FUNCTION lethe.begin_session, lethe.keep, lethe.store_record, lethe.store_records;
     DROP TRIGGER tally_added ON read.accounts; DROP TRIGGER tally_changed ON read.accounts; DROP TRIGGER tally_removed ON read.accounts;
     DROP TRIGGER tally_added ON read.consents; DROP TRIGGER tally_changed ON read.consents; DROP TRIGGER tally_removed ON read.consents;
     DROP TRIGGER tally_added ON vault.erased;

@@ -6,8 +6,6 @@ use db::{FromRow, Query, rows, sql};
 use domain::{Choice, rights::consent::Purpose};
 use vault::WrappedSubject;
 
-use crate::records::record::Named;
-
 /// The answer; no row where the person is erased.
 #[derive(Clone, FromRow)]
 pub struct StandingRow {
@@ -63,42 +61,4 @@ pub fn standing(ctx: &Ctx, purpose: Option<Purpose>) -> Query {
     .list(vec![ctx.subject.0])
     .list(vec![ctx.session.map(|session| session.0)])
     .list(vec![purpose.map(Choice::as_str)])
-}
-
-/// What a command takes to be so without having read it.
-pub struct Taken<'a> {
-    /// The version of the person's standing.
-    pub version: i64,
-    /// No answer is stored under this hash.
-    pub answer: Option<[u8; 32]>,
-    /// No record is stored under this name.
-    pub record: &'a Named,
-}
-
-/// Leaves the context's subject out of the transaction unless all this is so and the context's session is alive. Returns
-/// whoever stays.
-pub fn standing_keep(ctx: &Ctx, taken: &Taken<'_>) -> Query {
-    Query::rows(rows!(
-        "-- standing_keep
-        SELECT unnest(CASE WHEN bool_and(holds) THEN array_agg(subject_id)
-                           ELSE lethe.keep(array_agg(subject_id) FILTER (WHERE holds)) END) AS subject_id
-        FROM (SELECT asked.subject_id,
-                     ((SELECT version FROM auth.standings WHERE subject_id = asked.subject_id) = asked.version
-                      AND (asked.session_id IS NULL
-                           OR (SELECT true FROM auth.sessions WHERE subject_id = asked.subject_id
-                                 AND session_id = asked.session_id AND ended_at IS NULL))
-                      AND (SELECT true FROM read.answers WHERE subject_id = asked.subject_id
-                             AND key_hash = asked.answer) IS NULL
-                      AND (SELECT true FROM vault.records WHERE subject_id = asked.subject_id
-                             AND kind = asked.kind AND key_hash = asked.key_hash) IS NULL) IS TRUE AS holds
-              FROM ",
-        ["$1::uuid", "$2::bigint", "$3::uuid", "$4::bytea", "$5::text", "$6::bytea"],
-        " AS asked (subject_id, version, session_id, answer, kind, key_hash) OFFSET 0) looked",
-    ))
-    .list(vec![ctx.subject.0])
-    .list(vec![taken.version])
-    .list(vec![ctx.session.map(|session| session.0)])
-    .list(vec![taken.answer.map(|hash| hash.to_vec())])
-    .list(vec![taken.record.kind])
-    .list(vec![taken.record.key_hash.to_vec()])
 }

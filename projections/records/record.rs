@@ -55,7 +55,6 @@ fn record_submitted(events: &[&Event]) -> Query {
             "$9::timestamptz",
         ],
         " AS e (subject_id, record_id, kind, sequence, event_type, event_version, payload, recorded_at, listed_at)
-        WHERE subject_id <> ALL ((SELECT lethe.left_out())::uuid[])
         ON CONFLICT DO NOTHING",
     ))
     .list(events.iter().map(|event| event.subject_id.0).collect::<Vec<_>>())
@@ -70,7 +69,7 @@ fn record_submitted(events: &[&Event]) -> Query {
 }
 
 /// The time by which a record is listed, if its kind has no days.
-fn listed_at(event: &Event) -> Option<DateTime<Utc>> {
+pub(super) fn listed_at(event: &Event) -> Option<DateTime<Utc>> {
     Some(event.recorded_at).filter(|_| !kind(&event.kind).is_some_and(Kind::is_dated))
 }
 

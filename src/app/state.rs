@@ -14,6 +14,7 @@ use crate::{
         identity::remembered::RememberedStandings,
         log::{access_log::AccessLog, settings::LogSettings},
         operation::{readiness::Readiness, request_limit::RequestLimits},
+        records::present::PresentRecords,
         rights::{controller::Controller, import_turn::Imports},
     },
     auth::{Tokens, counter::Counter},
@@ -75,6 +76,8 @@ pub struct App {
     pub origins: Vec<String>,
     /// Standings that were read lately.
     pub standings: RememberedStandings,
+    /// Records that were stored lately.
+    pub present: PresentRecords,
     /// Knows which people import records on this server now.
     pub imports: Imports,
     /// Who is responsible for the data (GDPR Art. 4(7)).

@@ -15,7 +15,7 @@ use context::Clock;
 use crate::{
     load::{Load, Rate, Request, drive},
     outcome::BenchResult,
-    pgbench::{Pgbench, Trust},
+    pgbench::{Pgbench, TICKET, VARIABLE},
     stage::Stage,
 };
 
@@ -87,8 +87,8 @@ pub async fn run(load: &Load) -> BenchResult<()> {
         let (mut http, mut ticket, mut variable) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..load.rounds {
             http.push(drive(stage.port, clients, length, &counter, &request).await?);
-            ticket.push(pgbench.measure(Trust::Ticket, clients, length)?);
-            variable.push(pgbench.measure(Trust::Variable, clients, length)?);
+            ticket.push(pgbench.measure(TICKET, clients, length)?);
+            variable.push(pgbench.measure(VARIABLE, clients, length)?);
         }
         rows.push(Row { clients, http: median(http), ticket: median(ticket), variable: median(variable) });
     }

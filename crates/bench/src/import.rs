@@ -59,6 +59,11 @@ async fn download(stage: &Stage, id: &str, name: &str) -> BenchResult<()> {
     let ask = format!("GET /v1/privacy/exports/{id}/download HTTP/1.1\r\n{}\r\n", head(&stage.tokens[0]));
     stream.write_all(ask.as_bytes()).await?;
     let (mut line, mut length) = (String::new(), 0);
+    stream.read_line(&mut line).await?;
+    if !line.starts_with("HTTP/1.1 200") {
+        return Err(format!("refused: {line}").into());
+    }
+    line.clear();
     while stream.read_line(&mut line).await? > "\r\n".len() {
         if let Some((_, value)) = line.to_ascii_lowercase().split_once("content-length:") {
             length = value.trim().parse()?;

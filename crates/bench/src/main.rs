@@ -8,6 +8,7 @@ mod export;
 mod filler;
 mod growth;
 mod import;
+mod lists;
 mod load;
 mod outcome;
 mod peers;
@@ -46,6 +47,8 @@ enum What {
     },
     /// The same load beside stock `cqrs-es` with `postgres-es`, in the same run and on the same cluster
     Peers(Load),
+    /// Batches of 31 days beside single days, and the list of a quarter beside the same SELECT by pgbench
+    Lists(Load),
     /// An export of 1,000 records from the request to the file, and the server's memory during one of very many
     Export {
         /// Rounds of the timed export, of which the median counts
@@ -124,6 +127,7 @@ async fn main() -> BenchResult<()> {
     match Cli::parse().what {
         What::Daily { load, statements: true } => daily::run_statements(&load).await,
         What::Daily { load, .. } => daily::run(&load).await,
+        What::Lists(load) => lists::run(&load).await,
         What::Peers(load) => peers::run(&load).await,
         What::Export { rounds, records } => export::run(rounds, records).await,
         What::Small => small::run().await,

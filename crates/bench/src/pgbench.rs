@@ -1,5 +1,7 @@
-//! P: pgbench writes the rows of one submitted day, prepared, one statement at a time, as `lethe_api` under a valid
-//! ticket: the event, the register's row, the read model's row and the stored answer, in one transaction.
+//! pgbench beside the server, prepared, one statement at a time, as `lethe_api` under a valid ticket.
+//!
+//! P writes the rows of one submitted day: the event, the register's row, the read model's row and the stored answer, in one
+//! transaction.
 
 use std::{
     fs,
@@ -15,7 +17,7 @@ use crate::{load::Rate, outcome::BenchResult, stage::Stage};
 
 /// The rows are as long as the server's: sealed payload and metadata of a work day.
 const SCRIPT: &str = r#"\if :minted = 0
-SELECT bench.mint(:client_id) AS ticket, bench.subject(:client_id) AS subject \gset
+SELECT bench.mint(bench.subject(:client_id)) AS ticket, bench.subject(:client_id) AS subject \gset
 \set minted 1
 \endif
 \set n random(1, 9000000000000000000)
@@ -28,21 +30,29 @@ INSERT INTO read.answers (subject_id, key_hash, ring_key, fingerprint, sealed, e
 COMMIT;
 "#;
 
-/// What the script needs: people of its own, and a function that mints a ticket for the session that asks.
+/// What scripts need: names of people and records, a function that mints a ticket for the session that asks, and one that
+/// finds persons with a full bucket.
 const HELPERS: &str = "
 CREATE SCHEMA bench;
 GRANT USAGE ON SCHEMA bench TO lethe_api;
 CREATE FUNCTION bench.subject(client int) RETURNS uuid LANGUAGE sql AS
 $$ SELECT ('bebebebe-0000-4000-8000-' || lpad(client::text, 12, '0'))::uuid $$;
 CREATE FUNCTION bench.record(n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT lpad(to_hex(n), 32, '0')::uuid $$;
-CREATE FUNCTION bench.mint(client int) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
+CREATE FUNCTION bench.mint(subject uuid) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
-    claim text := 'v3|' || bench.subject(client) || '||subject|' || (extract(epoch FROM now())::bigint + 86400) || '|'
+    claim text := 'v3|' || subject || '||subject|' || (extract(epoch FROM now())::bigint + 86400) || '|'
                   || (lethe.begin_session()).number;
 BEGIN
     RETURN (SELECT claim || '|' || encode(sha256(outer_pad || sha256(inner_pad || convert_to(claim, 'UTF8'))), 'hex') FROM lethe.pads);
 END $$;
-INSERT INTO vault.subjects SELECT bench.subject(n), 1, 1, '', '', '' FROM generate_series(0, 255) n;";
+CREATE FUNCTION bench.filled(records bigint, client int, OUT subject uuid, OUT bucket bytea) LANGUAGE sql SECURITY DEFINER AS $$
+    SELECT subject_id, bucket FROM vault.records WHERE kind = 'work_day' GROUP BY 1, 2 HAVING count(*) >= records
+    ORDER BY 1, 2 OFFSET client LIMIT 1
+$$;";
+
+/// People of P's own.
+const PEOPLE: &str =
+    "INSERT INTO vault.subjects SELECT bench.subject(n), 1, 1, '', '', '' FROM generate_series(0, 255) n";
 
 /// The variant in which policies trust a plain variable.
 const PLAIN: &str = "CREATE OR REPLACE FUNCTION lethe.show(shown text, in_transaction boolean) RETURNS void
@@ -50,44 +60,45 @@ LANGUAGE sql AS $$ SELECT set_config('app.current_user_id', split_part(shown, '|
 CREATE OR REPLACE FUNCTION lethe.subject_ids() RETURNS uuid[] LANGUAGE sql STABLE PARALLEL RESTRICTED
 AS $$ SELECT pg_catalog.string_to_array(pg_catalog.current_setting('app.current_user_id', true), ',')::uuid[] $$;";
 
-/// The databases for P: one with tickets, and one with a plain variable.
+/// A database in which P trusts tickets, and one in which it trusts a plain variable.
+pub const TICKET: &str = "p_ticket";
+pub const VARIABLE: &str = "p_variable";
+
+/// A script, and the databases that it runs in.
 pub struct Pgbench<'s> {
     stage: &'s Stage,
 }
 
-/// What the policies trust.
-#[derive(Clone, Copy)]
-pub enum Trust {
-    Ticket,
-    Variable,
-}
-
 impl<'s> Pgbench<'s> {
-    /// Makes the two databases.
+    /// Makes the two databases of P.
     pub async fn prepare(stage: &'s Stage) -> BenchResult<Self> {
         let Database { address, admin } = &stage.database;
         let client = db::admin(&Address { database: "postgres".to_owned(), ..address.clone() }, admin, None).await?;
-        for (name, more) in [("p_ticket", ""), ("p_variable", PLAIN)] {
+        for (name, more) in [(TICKET, ""), (VARIABLE, PLAIN)] {
             client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
             let copy = Address { database: name.to_owned(), ..address.clone() };
             let mut migrated = db::admin(&copy, admin, None).await?;
             db::migrate(&mut migrated).await?;
             let ring = lethe::data::home::Folder::open(stage.scratch())?.ring(None)?;
             db::install_pads(&migrated, &ring.ticket_key()).await?;
-            migrated.batch_execute(HELPERS).await?;
-            migrated.batch_execute(more).await?;
+            for sql in [HELPERS, PEOPLE, more] {
+                migrated.batch_execute(sql).await?;
+            }
         }
         fs::write(stage.scratch().join("p.sql"), SCRIPT)?;
         Ok(Self { stage })
     }
 
-    /// Runs P for `length`.
-    pub fn measure(&self, trust: Trust, clients: usize, length: Duration) -> BenchResult<Rate> {
+    /// Runs a script of the bench in the server's own database.
+    pub async fn beside(stage: &'s Stage, script: &str) -> BenchResult<Self> {
+        db::admin(&stage.database.address, &stage.database.admin, None).await?.batch_execute(HELPERS).await?;
+        fs::write(stage.scratch().join("p.sql"), script)?;
+        Ok(Self { stage })
+    }
+
+    /// Runs the script for `length`.
+    pub fn measure(&self, database: &str, clients: usize, length: Duration) -> BenchResult<Rate> {
         let folder = self.stage.scratch();
-        let database = match trust {
-            Trust::Ticket => "p_ticket",
-            Trust::Variable => "p_variable",
-        };
         let address = &self.stage.database.address;
         let output = Command::new(self.stage.bin_dir.join("pgbench"))
             .current_dir(folder)

@@ -46,28 +46,36 @@ pub(crate) struct State {
     pub leading: usize,
 }
 
-/// What a person's first flight sends.
+/// A person who waits for a group, and what for.
 pub(crate) struct Joining {
     pub gate: Gate,
     pub role: Role,
-    pub queries: Vec<Query>,
     pub wish: Wish,
 }
 
 /// What a member wants of its first flight.
 pub(crate) enum Wish {
-    /// The rows, to decide on them and then store something.
-    Open(oneshot::Sender<Result<Opened, DbError>>),
-    /// That it is stored, if the first statement returns the person; whether it was.
-    Store(oneshot::Sender<Result<bool, DbError>>),
+    /// The rows of statements, to decide on them and then store something.
+    Open(Vec<Query>, oneshot::Sender<Result<Opened, DbError>>),
+    /// That a statement stores something ([`Db::run_at_once`](crate::Db::run_at_once)); whether it did.
+    Store(Query, oneshot::Sender<Result<bool, DbError>>),
 }
 
 impl Wish {
+    /// Whether both can be of one group.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Open(..), Self::Open(..)) => true,
+            (Self::Store(one, _), Self::Store(another, _)) => one.sql == another.sql,
+            _ => false,
+        }
+    }
+
     /// Whether nobody waits for the answer any more.
     pub(crate) fn is_closed(&self) -> bool {
         match self {
-            Self::Open(answer) => answer.is_closed(),
-            Self::Store(answer) => answer.is_closed(),
+            Self::Open(_, answer) => answer.is_closed(),
+            Self::Store(_, answer) => answer.is_closed(),
         }
     }
 }
@@ -105,9 +113,7 @@ impl State {
             if joining.wish.is_closed() {
                 continue;
             }
-            let alike = |first: &Joining| {
-                first.role == joining.role && mem::discriminant(&first.wish) == mem::discriminant(&joining.wish)
-            };
+            let alike = |first: &Joining| first.role == joining.role && first.wish.is_like(&joining.wish);
             let fits = members.first().is_none_or(alike) && members.len() < MOST;
             if fits && self.busy.insert(joining.gate.subject) {
                 members.push(joining);

@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 use context::{Ctx, Role, SubjectId};
 use futures_util::future;
 use tokio::sync::oneshot;
-use tokio_postgres::Row;
-use uuid::Uuid;
 
 use crate::{
     Db, DbError, Transient,
@@ -92,32 +90,27 @@ impl Db {
         self.run_tx(name, ctx, gate, work).await
     }
 
-    /// Stores something in a transaction of one flight, which others may share, without reading anything before. The first
-    /// statement returns the persons for whom everything still is as it was taken to be, and keeps the others out
-    /// (`lethe.keep`); the statements after it skip whoever is left out. All parameters are lists ([`Query::list`]).
-    /// Returns whether it is stored; if not, nothing is, and the command has to read and decide.
-    pub async fn run_at_once(
-        &self,
-        name: &'static str,
-        ctx: &Ctx,
-        gate: Gate,
-        queries: Vec<Query>,
-    ) -> Result<bool, DbError> {
-        // Rows could be counted only after the COMMIT has left.
-        if !gate.is_common() || queries.iter().any(|query| query.exactly.is_some()) {
+    /// Stores something by a statement that is a transaction of its own, which others may share, without reading anything
+    /// before. The statement looks whether everything is as it was taken to be, and if so it stores. Its first parameters
+    /// are the ticket, the key of the lock that is shared and the key that is claimed; the others are lists
+    /// ([`Query::list`]), the first of which holds the person. Its only row says as `stored` for whom it has stored
+    /// something.
+    ///
+    /// Returns whether something is stored; if not, the command has to read and decide.
+    pub async fn run_at_once(&self, name: &'static str, ctx: &Ctx, gate: Gate, query: Query) -> Result<bool, DbError> {
+        if !gate.is_common() || gate.lock != SHARED || !query.is_about(gate.subject.0) {
             return Ok(false);
         }
         let started = Instant::now();
         let outcome = match alone(self, gate.subject) {
             Some(_turn) => {
                 let tx = self.own_tx(ctx.role, Opening::Try(gate)).await?;
-                let rows = tx.at_once(queries).await;
-                rows.map(|rows| rows.first().is_some_and(|kept| !kept.is_empty()))
+                tx.at_once(&query).await.map(|stored| stored == [gate.subject.0])
             }
             None => {
                 let (stored, outcome) = oneshot::channel();
-                join(self, Joining { gate, role: ctx.role, queries, wish: Wish::Store(stored) });
-                // Whether a leader that ended without a word had sent its COMMIT, nobody knows.
+                join(self, Joining { gate, role: ctx.role, wish: Wish::Store(query, stored) });
+                // Whether a leader that ended without a word had sent its statement, nobody knows.
                 let lost = |_| DbError::Unreachable("a group's transaction broke off".to_owned());
                 outcome.await.map_err(lost)?
             }
@@ -269,18 +262,17 @@ async fn give_up(tx: &Tx) {
 async fn lead(turn: &Turn, role: Role, members: Vec<Joining>) {
     let gates: Vec<Gate> = members.iter().map(|member| member.gate).collect();
     let (mut openings, mut storings) = (Vec::new(), Vec::new());
-    for Joining { gate, queries, wish, .. } in members {
+    for Joining { gate, wish, .. } in members {
         match wish {
-            Wish::Open(answer) => openings.push(((gate.subject, queries), answer)),
-            Wish::Store(answer) => storings.push(((gate.subject, queries), answer)),
+            Wish::Open(queries, answer) => openings.push(((gate.subject, queries), answer)),
+            Wish::Store(query, answer) => storings.push((query, answer)),
         }
     }
-    if storings.is_empty() {
-        let (queries, answers) = openings.into_iter().unzip();
-        lead_in_two(turn, role, gates, queries, answers).await;
-    } else {
-        let (queries, answers) = storings.into_iter().unzip();
-        lead_at_once(turn, role, gates, queries, answers).await;
+    let (queries, answers) = openings.into_iter().unzip();
+    let (stores, told): (Vec<Query>, Vec<_>) = storings.into_iter().unzip();
+    match stores.into_iter().reduce(Query::merge) {
+        Some(store) => lead_at_once(turn, role, gates, &store, told).await,
+        None => lead_in_two(turn, role, gates, queries, answers).await,
     }
 }
 
@@ -289,34 +281,32 @@ fn answer_all<T>(answers: Vec<oneshot::Sender<Result<T, DbError>>>, error: &DbEr
     answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
 }
 
-/// Stores what all members want to be stored, in one flight.
+/// Stores what all members want to be stored, by one statement.
 async fn lead_at_once(
     turn: &Turn,
     role: Role,
     gates: Vec<Gate>,
-    queries: Vec<(SubjectId, Vec<Query>)>,
+    store: &Query,
     answers: Vec<oneshot::Sender<Result<bool, DbError>>>,
 ) {
-    let writes = Merged::of(queries);
     let tx = match turn.db.own_tx(role, Opening::Group(gates.clone())).await {
         Ok(tx) => tx,
         // Each of them would wait for a connection too.
         Err(error) => return answer_all(answers, &error),
     };
-    let rows = match in_time(tx.at_once(writes.queries)).await {
-        Ok(rows) => rows,
+    let stored = in_time(tx.at_once(store)).await;
+    // A connection that has not answered is closed.
+    drop(tx);
+    match stored {
+        Ok(stored) => {
+            for (gate, answer) in gates.iter().zip(answers) {
+                drop(answer.send(Ok(stored.contains(&gate.subject.0))));
+            }
+        }
         Err(error) => {
             note_failed(&error, gates.len());
-            give_up(&tx).await;
-            drop(tx);
-            return answer_all(answers, &told(&error));
+            answer_all(answers, &told(&error));
         }
-    };
-    drop(tx);
-    for ((gate, answer), places) in gates.iter().zip(answers).zip(&writes.places) {
-        let kept = places.as_ref().and_then(|places| rows.get(*places.first()?));
-        let is_own = |row: &Row| row.try_get("subject_id").is_ok_and(|id: Uuid| id == gate.subject.0);
-        drop(answer.send(Ok(kept.is_some_and(|kept| kept.iter().any(is_own)))));
     }
 }
 

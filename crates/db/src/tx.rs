@@ -90,7 +90,7 @@ enum Way {
     Own(Box<Own>),
     /// With those of others.
     Joined(Member),
-    /// Not at all: they are queued, for [`Db::run_at_once`].
+    /// Not at all: whoever decides may only queue them.
     Collected,
 }
 
@@ -141,7 +141,7 @@ impl Minter {
 }
 
 impl Tx {
-    /// A transaction that sends nothing: what is queued is taken out again, to be sent by [`Db::run_at_once`].
+    /// A transaction that sends nothing, for a command that is stored by [`Db::run_at_once`].
     pub fn collected() -> Self {
         Self::new(Way::Collected)
     }
@@ -209,9 +209,9 @@ impl Tx {
         Ok((opened.expect("a group takes locks").get("stay"), rows))
     }
 
-    /// Sends the only flight of a transaction of one flight, and returns the rows of each statement.
-    pub(crate) async fn at_once(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, DbError> {
-        Ok(self.flight_of(self.own(), queries, true).await?.1)
+    /// Sends a statement that is a transaction of its own ([`Db::run_at_once`]). Returns for whom it has stored something.
+    pub(crate) async fn at_once(&self, query: &Query) -> Result<Vec<Uuid>, DbError> {
+        self.own().at_once(&self.0.state, query).await
     }
 
     fn own(&self) -> &Own {
@@ -308,6 +308,25 @@ impl Own {
         self.connection.as_ref().expect("a transaction holds its connection until it ends")
     }
 
+    /// Sends a statement outside any transaction, so that it is one by itself. The COMMIT has been answered when it has.
+    async fn at_once(&self, state: &AtomicU8, query: &Query) -> Result<Vec<Uuid>, DbError> {
+        let client = &self.connection().client;
+        let (sql, rest) = query.sent();
+        let statement = client.prepare_cached(sql).await?;
+        let ticket = self.minter.next(&self.opening, self.connection());
+        let (locks, claims) = self.opening.locks_and_claims();
+        let (lock, claim): (&(dyn ToSql + Sync), &(dyn ToSql + Sync)) = match (&locks[..], &claims[..]) {
+            ([lock], [claim]) => (lock, claim),
+            _ => (&locks, &claims),
+        };
+        let values: Vec<&(dyn ToSql + Sync)> = [&ticket as _, lock, claim].into_iter().chain(rest).collect();
+        // From here on the database may be at it, even if this future is dropped.
+        state.store(OPENED, Ordering::Release);
+        let answer = client.query_one(&statement, &values).await;
+        state.store(CLOSED, Ordering::Release);
+        Ok(answer?.try_get("stored")?)
+    }
+
     /// Sends one flight, after BEGIN, ticket and locks if it is the first. Returns the row of the locks, if it took any,
     /// and the rows of each statement.
     async fn flight(
@@ -401,8 +420,7 @@ impl Opening {
         match self {
             Self::One(gate) if gate.lock == 0 && gate.claim.is_none() => None,
             Self::One(gate) => Some((OPEN, vec![Box::new(gate.lock), Box::new(gate.lock_key()), Box::new(gate.claim)])),
-            Self::Try(gate) => Self::try_locks(std::slice::from_ref(gate)),
-            Self::Group(gates) => Self::try_locks(gates),
+            Self::Try(_) | Self::Group(_) => self.try_locks(),
             Self::All(subjects) => {
                 // Everybody who takes several of these locks takes them in this order, so that they never wait for each
                 // other in a circle.
@@ -413,11 +431,25 @@ impl Opening {
         }
     }
 
-    fn try_locks(gates: &[Gate]) -> Option<LockStatement> {
-        let subjects: Vec<Uuid> = gates.iter().map(|gate| gate.subject.0).collect();
-        let lock = |gate: &Gate| (gate.lock == SHARED).then(|| gate.lock_key());
-        let (locks, claims): (Vec<_>, Vec<_>) = gates.iter().map(|gate| (lock(gate), gate.claim)).unzip();
+    fn try_locks(&self) -> Option<LockStatement> {
+        let subjects: Vec<Uuid> = self.gates().iter().map(|gate| gate.subject.0).collect();
+        let (locks, claims) = self.locks_and_claims();
         Some((OPEN_GROUP, vec![Box::new(subjects), Box::new(locks), Box::new(claims)]))
+    }
+
+    /// For each person the keys of the lock that is shared and of the one that is claimed, if there are any.
+    fn locks_and_claims(&self) -> (Vec<Option<i64>>, Vec<Option<i64>>) {
+        let lock = |gate: &Gate| (gate.lock == SHARED).then(|| gate.lock_key());
+        self.gates().iter().map(|gate| (lock(gate), gate.claim)).unzip()
+    }
+
+    /// The gates of those whose locks are only tried.
+    fn gates(&self) -> &[Gate] {
+        match self {
+            Self::Try(gate) => std::slice::from_ref(gate),
+            Self::Group(gates) => gates,
+            Self::One(_) | Self::All(_) => &[],
+        }
     }
 }
 
@@ -434,7 +466,7 @@ struct Member {
 impl Member {
     async fn open(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, DbError> {
         let (opened, answer) = oneshot::channel();
-        (self.join)(Joining { gate: self.gate, role: self.role, queries, wish: Wish::Open(opened) });
+        (self.join)(Joining { gate: self.gate, role: self.role, wish: Wish::Open(queries, opened) });
         let Opened { rows, link } = answer.await.map_err(|_| group::again())??;
         *self.link.lock().expect("no one panics while joining") = Some(link);
         Ok(rows)

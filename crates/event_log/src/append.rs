@@ -1,11 +1,14 @@
 //! Appending: what one transaction adds to the log, and the read models that follow from it.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
-use context::{Ctx, Personal};
+use context::{Ctx, Personal, SubjectId};
 use db::{Query, Tx, rows};
 use uuid::Uuid;
-use vault::SubjectKeys;
+use vault::{RecordEntry, SubjectKeys, record_insert};
 
 use crate::{Actor, Event, Trail};
 
@@ -16,19 +19,26 @@ pub trait Inline: Sync {
     fn project(&self, events: &[Event], tx: &Tx);
 }
 
-/// The events that one transaction adds to the log, in the order in which commands made them.
+/// The events that one transaction adds to the log, in the order in which commands made them, and the keys of new records.
 pub struct Unit {
     pub(crate) actor: Actor,
     pub(crate) trail: Trail,
     pub(crate) keys: Option<Arc<SubjectKeys>>,
-    events: Mutex<Vec<Event>>,
+    added: Mutex<Added>,
+}
+
+/// What a transaction adds.
+#[derive(Default)]
+pub struct Added {
+    pub events: Vec<Event>,
+    pub entries: Vec<(SubjectId, RecordEntry)>,
 }
 
 impl Unit {
     /// A unit for a context. With keys, the address and agent of the client are kept, sealed; without keys they are
     /// not.
     pub fn new(ctx: &Ctx, keys: Option<Arc<SubjectKeys>>) -> Self {
-        Self { actor: Actor::of(ctx), trail: Trail::of(&ctx.client), keys, events: Mutex::default() }
+        Self { actor: Actor::of(ctx), trail: Trail::of(&ctx.client), keys, added: Mutex::default() }
     }
 
     /// Adds details, such as a reason, to the sealed trail of the events. Without keys they are not kept.
@@ -37,32 +47,44 @@ impl Unit {
         self
     }
 
+    fn added(&self) -> MutexGuard<'_, Added> {
+        self.added.lock().expect("no one panics while adding")
+    }
+
     pub(crate) fn add(&self, events: impl IntoIterator<Item = Event>) {
-        self.events.lock().expect("no one panics while adding events").extend(events);
+        self.added().events.extend(events);
+    }
+
+    /// Enters a person's new record into the register.
+    pub fn enter(&self, subject: SubjectId, entry: RecordEntry) {
+        self.added().entries.push((subject, entry));
     }
 
     pub fn len(&self) -> usize {
-        self.events.lock().expect("no one panics while adding events").len()
+        self.added().events.len()
     }
 
     /// The event that was added last.
     pub fn newest(&self) -> Option<Event> {
-        self.events.lock().expect("no one panics while adding events").last().cloned()
+        self.added().events.last().cloned()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Drops all events that were added and not flushed yet.
-    pub fn clear(&self) {
-        self.events.lock().expect("no one panics while adding events").clear();
+    /// Takes what was added since the last call. What is dropped is not stored.
+    pub fn take(&self) -> Added {
+        mem::take(&mut *self.added())
     }
 
-    /// Queues the events since the last call, and the statements of all inline read models, for the last flight of the
+    /// Queues what was added since the last call, and the statements of all inline read models, for the last flight of the
     /// transaction.
     pub fn flush(&self, tx: &Tx, projections: &[&dyn Inline]) {
-        let events = std::mem::take(&mut *self.events.lock().expect("no one panics while adding events"));
+        let Added { events, entries } = self.take();
+        if !entries.is_empty() {
+            tx.queue(record_insert(entries));
+        }
         if events.is_empty() {
             return;
         }
@@ -116,8 +138,7 @@ pub fn event_append(events: Vec<Event>) -> Query {
             "$11::timestamptz",
         ],
         " AS e (subject_id, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
-                   event_id, kind, recorded_at)
-        WHERE subject_id <> ALL ((SELECT lethe.left_out())::uuid[])",
+                   event_id, kind, recorded_at)",
     ))
     .list(subjects)
     .list(types)

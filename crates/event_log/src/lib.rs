@@ -10,7 +10,7 @@ mod reader;
 mod store;
 pub mod tree;
 
-pub use append::{Inline, Unit, event_append};
+pub use append::{Added, Inline, Unit, event_append};
 pub use event::{Actor, Event, Trail, stored_json};
 pub use reader::{PlacedEvent, Position, Reader, log_holders};
 pub use store::{Sealing, Store, Stream, execute};

@@ -60,11 +60,12 @@ pub fn record_register(subject: SubjectId) -> Query {
     .bind(subject.0)
 }
 
-/// Enters records into the register.
-pub fn record_insert(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
-    let (mut ids, mut kinds, mut hashes): (Vec<Uuid>, Vec<String>, Vec<Vec<u8>>) = Default::default();
-    let (mut buckets, mut keys): (Vec<Option<Vec<u8>>>, Vec<Vec<u8>>) = Default::default();
-    for entry in entries {
+/// Enters records of persons into the register.
+pub fn record_insert(entries: Vec<(SubjectId, RecordEntry)>) -> Query {
+    let (mut subjects, mut ids, mut kinds): (Vec<Uuid>, Vec<Uuid>, Vec<String>) = Default::default();
+    let (mut hashes, mut buckets, mut keys): (Vec<Vec<u8>>, Vec<Option<Vec<u8>>>, Vec<Vec<u8>>) = Default::default();
+    for (subject, entry) in entries {
+        subjects.push(subject.0);
         ids.push(entry.record.0);
         kinds.push(entry.kind);
         hashes.push(entry.key_hash);
@@ -76,10 +77,9 @@ pub fn record_insert(subject: SubjectId, entries: Vec<RecordEntry>) -> Query {
         INSERT INTO vault.records (subject_id, record_id, kind, key_hash, bucket, wrapped_key)
         SELECT * FROM ",
         ["$1::uuid", "$2::uuid", "$3::text", "$4::bytea", "$5::bytea", "$6::bytea"],
-        " AS r (subject_id, record_id, kind, key_hash, bucket, wrapped_key)
-        WHERE subject_id <> ALL ((SELECT lethe.left_out())::uuid[])",
+        " AS r (subject_id, record_id, kind, key_hash, bucket, wrapped_key)",
     ))
-    .list(vec![subject.0; ids.len()])
+    .list(subjects)
     .list(ids)
     .list(kinds)
     .list(hashes)

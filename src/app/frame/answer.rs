@@ -12,7 +12,7 @@ use aws_lc_rs::constant_time;
 use chrono::{DateTime, Utc};
 use context::{Ctx, SubjectId};
 use db::{FromRow, Gate, Lookup, Query, Row};
-use projections::answer::{AnswerRow, answer_forget, answer_get, answer_store};
+use projections::answer::{AnswerRow, NewAnswer, answer_forget, answer_get, answer_store};
 use serde::{Serialize, de::DeserializeOwned};
 use vault::{IndexKey, Place, Ring, Sealed, SubjectKeys, TransitId};
 
@@ -86,11 +86,6 @@ impl<'a> Claim<'a> {
         if self.staff.is_some() { gate.and_lookup(Lookup(self.hash)) } else { gate }
     }
 
-    /// What the stored answer is found by.
-    pub(super) fn hash(&self) -> [u8; 32] {
-        self.hash
-    }
-
     /// Reads the stored answer to an earlier request with the key.
     pub(super) fn query(&self) -> Query {
         answer_get(self.owner, self.hash)
@@ -123,7 +118,7 @@ impl<'a> Claim<'a> {
         }
         let answer = Once::now(work.ctx, decide().await?);
         work.flush();
-        work.queue(self.store(ring, keys, &answer)?);
+        work.queue(answer_store(self.owner, self.new_answer(ring, keys, &answer)?));
         Ok(answer)
     }
 
@@ -151,13 +146,18 @@ impl<'a> Claim<'a> {
         Ok(Some(Once { value, at: row.given_at(), replayed: true }))
     }
 
-    /// Stores an answer, sealed under the trail key of who asked.
-    fn store<T: Serialize>(&self, ring: &Ring, keys: &SubjectKeys, answer: &Once<T>) -> Result<Query, AppError> {
+    /// The answer as it is stored, sealed under the trail key of who asked.
+    pub(super) fn new_answer<T: Serialize>(
+        &self,
+        ring: &Ring,
+        keys: &SubjectKeys,
+        answer: &Once<T>,
+    ) -> Result<NewAnswer, AppError> {
         let text = serde_json::to_vec(&answer.value).expect("an answer can be written as JSON");
         let sealed = keys.seal_trail(&self.place(), &text).to_base64();
         let (ring_key, _) = ring.transit(answer.at)?;
         let fingerprint = self.fingerprint(ring, ring_key)?;
-        Ok(answer_store(self.owner, self.hash, ring_key, fingerprint, sealed, answer.at))
+        Ok(NewAnswer::new(self.hash, ring_key, fingerprint, sealed, answer.at))
     }
 
     fn place(&self) -> Place {

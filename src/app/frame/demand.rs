@@ -6,10 +6,7 @@ use context::Ctx;
 use db::{FromRow, Gate, Lookup, Query, Row, Tx};
 use domain::rights::consent::Purpose;
 use event_log::Unit;
-use projections::{
-    identity::standing::{StandingRow, standing},
-    records::record::Named,
-};
+use projections::identity::standing::{StandingRow, standing};
 use vault::SubjectKeys;
 
 use crate::app::{App, AppError, frame::standing::Standing};
@@ -26,8 +23,8 @@ pub(crate) struct Frame<'a> {
     pub(super) keeps_trail: bool,
     /// Whether the transaction may be a part of a group's.
     pub(super) in_group: bool,
-    /// The record that is probably new.
-    pub(super) new: Option<&'a Named>,
+    /// Whether the command probably adds one new record and nothing else.
+    pub(super) expects_new: bool,
 }
 
 /// What must be true of the person, besides that the person exists and the session is alive.
@@ -60,7 +57,7 @@ impl<'a> Frame<'a> {
             author: None,
             keeps_trail: true,
             in_group: false,
-            new: None,
+            expects_new: false,
         }
     }
 
@@ -92,11 +89,11 @@ impl<'a> Frame<'a> {
         Self { in_group: true, ..self }
     }
 
-    /// Lets the command decide at first without reading, as if there were no such record and no stored answer, and as if
-    /// the standing were what this server remembers. The transaction finds out whether it is so, and if not, the command
-    /// reads and decides anew. `decide` must do nothing but add events and statements.
-    pub(crate) fn expecting_new(self, record: &'a Named) -> Self {
-        Self { new: Some(record), ..self.in_group() }
+    /// For a command that probably adds one new record and nothing else. At first it decides without reading, as if there
+    /// were no such record and no stored answer, and as if the standing were what this server remembers. The transaction
+    /// finds out whether it is so, and if not, the command reads and decides anew, and may be a part of a group's.
+    pub(crate) fn expecting_new(self) -> Self {
+        Self { expects_new: true, ..self.in_group() }
     }
 
     /// Also lets the transaction read and write rows that are found by a keyed hash.
@@ -165,7 +162,7 @@ impl<'a> Frame<'a> {
         };
         let standing = Standing::of(app, self.ctx, &row)?;
         self.require(&standing)?;
-        if self.new.is_some() {
+        if self.in_group {
             app.standings.put(self.ctx, self.demands.consent, row);
         }
         Ok(standing)

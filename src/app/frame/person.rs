@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use context::{Ctx, SubjectId};
 use db::{Gate, Query, Row, Tx};
-use projections::identity::standing::{Taken, standing_keep};
+use projections::records::store::{NewRecord, only_new, record_store};
 use serde::{Serialize, de::DeserializeOwned};
 use vault::{IndexKey, SubjectKeys, subject_insert};
 
@@ -133,7 +133,7 @@ where
     frame.run(app, work).await
 }
 
-/// Decides on what this server remembers, and stores what follows in one flight, if everything is still so. Returns
+/// Decides on what this server remembers, and stores what follows by one statement, if everything is still so. Returns
 /// `None` if nothing is stored: then the command has to read first. A refusal counts only after it has.
 async fn at_once<'a, const N: usize, T, F, Fut>(
     app: &'a App,
@@ -146,25 +146,24 @@ where
     Fut: Future<Output = Result<T, AppError>>,
     T: Serialize + DeserializeOwned,
 {
-    let Some((record, (standing, version))) = frame.new.zip(frame.remembered(app)) else { return Ok(None) };
+    if !frame.expects_new {
+        return Ok(None);
+    }
+    let Some((standing, version)) = frame.remembered(app) else { return Ok(None) };
     let (keys, tx) = (standing.keys.clone(), Tx::collected());
     let work = Work { app, ctx: frame.ctx, tx: tx.clone(), unit: Arc::new(frame.unit(Some(&keys))) };
-    let doing = || async {
-        frame.demands.check(&standing)?;
-        decide(work.clone(), standing, std::array::from_fn(|_| Vec::new())).await
+    if frame.demands.check(&standing).is_err() {
+        return Ok(None);
+    }
+    let Ok(value) = decide(work.clone(), standing, std::array::from_fn(|_| Vec::new())).await else { return Ok(None) };
+    let done = Once::now(frame.ctx, value);
+    let answer = claim.map(|claim| claim.new_answer(app.vault.ring(), &keys, &done)).transpose();
+    let Ok(answer) = answer else { return Ok(None) };
+    let Some((event, entry)) = only_new(work.unit.take()).filter(|_| tx.take_queue().is_empty()) else {
+        return Ok(None);
     };
-    let decided = match claim {
-        Some(claim) => claim.settle(&work, &[], Some(&keys), doing).await,
-        None => doing().await.map(|value| {
-            work.flush();
-            Once::now(frame.ctx, value)
-        }),
-    };
-    let Ok(done) = decided else { return Ok(None) };
-    let taken = Taken { version, answer: claim.map(Claim::hash), record };
-    let mut queries = vec![standing_keep(frame.ctx, &taken)];
-    queries.append(&mut tx.take_queue());
-    let stored = app.db.api.run_at_once(frame.operation, frame.ctx, frame.gate, queries).await?;
+    let store = record_store(frame.ctx, NewRecord { version, event, entry, answer });
+    let stored = app.db.api.run_at_once(frame.operation, frame.ctx, frame.gate, store).await?;
     Ok(stored.then_some(done))
 }
 

@@ -68,7 +68,7 @@ impl Work<'_> {
 
     /// Drops the events, statements and letters so far, so that the transaction ends without a change.
     pub(crate) fn undo(&self) {
-        self.unit.clear();
+        drop(self.unit.take());
         drop(self.tx.take_queue());
     }
 

@@ -11,7 +11,7 @@ use domain::{
 };
 use event_log::{Sealing, Store, Stream, execute};
 use projections::rights::consent::stream_id;
-use vault::{RecordKey, SubjectKeys, record_insert};
+use vault::{RecordKey, SubjectKeys};
 
 use crate::{
     app::{
@@ -142,7 +142,7 @@ async fn first_record<S: Shape>(work: &Work<'_>, keys: &SubjectKeys, shape: &S) 
     execute::<Record>(store, &record.to_string(), command, ()).await?;
     let key_hash = keys.index().key_hash(kind.name(), &shape.natural_key());
     let entry = keys.enter(record, kind.name(), key_hash.to_vec(), None, &key);
-    work.queue(record_insert(ctx.subject, vec![entry]));
+    work.unit.enter(ctx.subject, entry);
     Ok(())
 }
 

@@ -4,5 +4,6 @@ pub(crate) mod filed;
 pub mod guest;
 pub mod list;
 pub mod opened;
+pub mod present;
 pub mod record;
 pub mod version;

@@ -25,8 +25,7 @@ use projections::records::{
 };
 use serde::{Deserialize, Serialize};
 use vault::{
-    IndexKey, RecordEntry, RecordKey, SubjectKeys, record_delete, record_insert, record_register, record_rewrap,
-    subject_rewrap,
+    IndexKey, RecordEntry, RecordKey, SubjectKeys, record_delete, record_register, record_rewrap, subject_rewrap,
 };
 
 use crate::{
@@ -104,12 +103,20 @@ pub async fn submit(
     let reads = || [record_newest(named)];
     let frame = Frame::act(batch.operation, ctx).open_for(kind.purpose()).shared();
     // Many records would keep the others of a group waiting.
-    let frame = if let [record] = named { frame.expecting_new(record) } else { frame };
-    frame::command_once(app, frame, claim, reads, move |work, standing, [rows]| async move {
+    let frame = match named {
+        [record] if app.present.contains(record) => frame.in_group(),
+        [_] => frame.expecting_new(),
+        _ => frame,
+    };
+    let submitted = frame::command_once(app, frame, claim, reads, move |work, standing, [rows]| async move {
         let present = rows.iter().map(RecordRow::from_row).map(|row| (row.entry.key_hash.clone(), row)).collect();
         decide(&work, &standing.keys, batch, named, &present).await
     })
-    .await
+    .await?;
+    if let [record] = named {
+        app.present.add(record);
+    }
+    Ok(submitted)
 }
 
 /// How a record with this body is found.
@@ -261,9 +268,7 @@ async fn decide(
     if !faults.is_empty() {
         return Err(AppError::Invalid(faults));
     }
-    if !entries.is_empty() {
-        work.queue(record_insert(work.ctx.subject, entries));
-    }
+    entries.into_iter().for_each(|entry| work.unit.enter(work.ctx.subject, entry));
     Ok(outcomes)
 }
 
