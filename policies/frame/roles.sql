@@ -10,8 +10,9 @@ DECLARE
     item record;
     logins text[] := ARRAY['lethe_api', 'lethe_system', 'lethe_access', 'lethe_stats', 'lethe_auditor', 'lethe_compliance',
                            'lethe_dashboard'];
+    jobs int;
     -- Connections that the strong logins share: those that are neither kept for the superuser nor for the weak logins.
-    shared int := greatest(20, current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+    shared int := greatest(24, current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                                - coalesce(current_setting('reserved_connections', true), '0')::int - 24);
 BEGIN
     FOREACH name IN ARRAY logins || ARRAY['lethe_owner', 'lethe_watch'] LOOP
@@ -44,11 +45,12 @@ BEGIN
         -- A session can't lift this one.
         EXECUTE format('ALTER ROLE %I SET temp_file_limit = %L', name, '1GB');
     END LOOP;
-    EXECUTE format('ALTER ROLE lethe_api CONNECTION LIMIT %s', shared * 6 / 10);
     -- One server's jobs take four, and the probe of its readiness one; a command of the operator comes beside them.
-    EXECUTE format('ALTER ROLE lethe_system CONNECTION LIMIT %s', greatest(8, shared * 2 / 10));
+    jobs := greatest(8, shared * 2 / 10);
+    EXECUTE format('ALTER ROLE lethe_system CONNECTION LIMIT %s', jobs);
     EXECUTE format('ALTER ROLE lethe_access CONNECTION LIMIT %s', shared / 10);
     EXECUTE format('ALTER ROLE lethe_stats CONNECTION LIMIT %s', shared / 10);
+    EXECUTE format('ALTER ROLE lethe_api CONNECTION LIMIT %s', shared - jobs - 2 * (shared / 10));
 
     -- What people's and other programs' sessions begin with. The server's own sessions are pinned to the same, and more
     -- (`crates/db/src/pool.rs`).

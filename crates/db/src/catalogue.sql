@@ -6,7 +6,7 @@ who AS (SELECT oid, rolname FROM pg_roles UNION ALL SELECT 0, 'PUBLIC'),
 -- Everybody, and our roles.
 whom AS (SELECT * FROM who WHERE oid = 0 OR rolname LIKE 'lethe\_%'),
 -- Connections of one login may not keep the others, or the superuser, out.
-bounded AS (SELECT sum(rolconnlimit) FILTER (WHERE rolcanlogin) <= greatest(44, current_setting('max_connections')::int
+bounded AS (SELECT sum(rolconnlimit) FILTER (WHERE rolcanlogin) <= greatest(48, current_setting('max_connections')::int
                    - current_setting('superuser_reserved_connections')::int
                    - coalesce(current_setting('reserved_connections', true), '0')::int)
                    AND bool_and(rolconnlimit >= 0) AS is_so
