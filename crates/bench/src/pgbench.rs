@@ -45,8 +45,8 @@ DECLARE
 BEGIN
     RETURN (SELECT claim || '|' || encode(sha256(outer_pad || sha256(inner_pad || convert_to(claim, 'UTF8'))), 'hex') FROM lethe.pads);
 END $$;
-CREATE FUNCTION bench.filled(records bigint, client int, OUT subject uuid, OUT bucket bytea) LANGUAGE sql SECURITY DEFINER AS $$
-    SELECT subject_id, bucket FROM vault.records WHERE kind = 'work_day' GROUP BY 1, 2 HAVING count(*) >= records
+CREATE FUNCTION bench.filled(fewest bigint, client int, OUT subject uuid, OUT bucket bytea) LANGUAGE sql SECURITY DEFINER AS $$
+    SELECT subject_id, bucket FROM vault.records WHERE kind = 'work_day' GROUP BY 1, 2 HAVING count(*) >= fewest
     ORDER BY 1, 2 OFFSET client LIMIT 1
 $$;";
 
