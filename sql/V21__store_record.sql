@@ -4,14 +4,15 @@
 -- Stores the first version of a record of a person: its entry in the register, its row in the read model, its event, and the answer
 -- to the request if that has an idempotency key; all under one ticket. It does so only if everything is as it was taken to be: the
 -- person's locks are free, the standing has this version, the session is alive, no answer is stored under this hash, and the record is
--- not there. Returns whether it is stored. Where a ticket is not accepted, the person has no standing.
+-- not there. Returns whether it is stored. Where a ticket is not accepted, the person has no standing. It waits for a key that
+-- another transaction is about to store, but not long, because others wait for the end of this one.
 CREATE FUNCTION lethe.store_record(
     ticket text, lock bigint, claim bigint, subject uuid, version bigint, session uuid,
     kind text, key_hash bytea, record uuid, bucket bytea, wrapped_key bytea,
     event uuid, event_version text, payload text, metadata text, at timestamptz, listed_at timestamptz,
     answer bytea, ring_key bigint, fingerprint bytea, sealed text, expires_at timestamptz
 ) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 #variable_conflict use_variable
 BEGIN
     PERFORM lethe.show(ticket, true);
@@ -49,7 +50,7 @@ CREATE FUNCTION lethe.store_records(
     events uuid[], event_versions text[], payloads text[], metadatas text[], times timestamptz[], listed timestamptz[],
     answers bytea[], ring_keys bigint[], fingerprints bytea[], sealed_answers text[], expiries timestamptz[]
 ) RETURNS uuid[]
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE stay uuid[];
 BEGIN
     PERFORM lethe.show(ticket, true);

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         subscriber.init();
     }
     forbid_core_dumps();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             note(format_args!("lethe: {error}"));
@@ -43,6 +43,17 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// The threads of the server: one for every two cores, unless `TOKIO_WORKER_THREADS` says how many, because PostgreSQL needs
+/// the others for the same requests. More threads would wake one another for each of them.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let cores = std::thread::available_parallelism()?.get();
+        runtime.worker_threads((cores / 2).max(1));
+    }
+    runtime.enable_all().build()
 }
 
 /// Forbids core dumps, because a core dump would hold keys in clear.

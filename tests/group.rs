@@ -10,7 +10,7 @@ use std::{
 
 use chrono::TimeDelta;
 use context::{Clock, Ctx, Role, SubjectId};
-use db::{DbError, Gate, LEADERS, Login, Query, Session, Tx};
+use db::{DbError, Gate, LEADERS, Login, Query, Session, Transient, Tx};
 use event_log::{Event, event_append};
 use futures_util::future::join_all;
 use poem::http::StatusCode;
@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::{
     log::event_of,
     model::number,
+    plans::new_record,
     steps::{Answer, hold, let_go, subject_of},
     support::{Person, World, day},
     town::Town,
@@ -37,7 +38,7 @@ impl Occupied {
     pub async fn new(world: &World) -> Self {
         let (go, taken) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let mut slots = Vec::new();
-        for _ in 0..LEADERS {
+        for _ in 0..*LEADERS {
             let (app, go, taken) = (world.app.clone(), go.clone(), taken.clone());
             let ctx = Ctx::job(world.clock.clone(), SubjectId::random());
             slots.push(tokio::spawn(async move {
@@ -50,7 +51,7 @@ impl Occupied {
                 app.db.api.run_shared("occupy", &ctx, Gate::read(&ctx), work).await
             }));
         }
-        while taken.load(Ordering::Relaxed) < LEADERS {
+        while taken.load(Ordering::Relaxed) < *LEADERS {
             tokio::task::yield_now().await;
         }
         Self { go, slots }
@@ -65,7 +66,7 @@ impl Occupied {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
-        self.go.add_permits(LEADERS);
+        self.go.add_permits(*LEADERS);
         for slot in self.slots {
             slot.await.expect("it ran").expect("nothing went wrong");
         }
@@ -210,7 +211,7 @@ async fn who_has_to_wait_for_a_lock_keeps_nobody_else_waiting() {
 #[tokio::test]
 async fn persons_whose_locks_are_taken_keep_no_slot() {
     let world = World::new().await;
-    let people = people(&world, LEADERS + 1).await;
+    let people = people(&world, *LEADERS + 1).await;
     let (superuser, waiting) = (world.superuser().await, AtomicUsize::new(0));
     for held in &people[1..] {
         hold(&superuser, held.0).await;
@@ -218,7 +219,7 @@ async fn persons_whose_locks_are_taken_keep_no_slot() {
     let held = join_all(people[1..].iter().map(|subject| member(&world, *subject, false, true, &waiting)));
     let free = async {
         // They come first, and each takes a slot.
-        while waiting.load(Ordering::Relaxed) < LEADERS {
+        while waiting.load(Ordering::Relaxed) < *LEADERS {
             tokio::task::yield_now().await;
         }
         let outcome = member(&world, people[0], false, true, &waiting).await;
@@ -230,6 +231,46 @@ async fn persons_whose_locks_are_taken_keep_no_slot() {
     let (held, free) = tokio::join!(held, free);
     assert!(free.ended.is_ok(), "{free:?}");
     assert!(held.iter().all(|outcome| outcome.ended.is_ok()), "{held:?}");
+}
+
+/// Others wait for the end of a shared transaction, so that it waits for nobody's lock or key for long.
+#[tokio::test]
+async fn a_key_that_another_transaction_is_about_to_store_keeps_the_slot_for_a_moment_only() {
+    let world = World::new().await;
+    let anna = people(&world, 1).await[0];
+    let ctx = &Ctx::job(world.clock.clone(), anna);
+    let patience = |tx: Tx| async move {
+        let shown = "-- patience\nSELECT id AS subject_id, current_setting('lock_timeout') FROM unnest($1::uuid[]) AS asked (id)";
+        let [rows] = tx.flight([Query::new(shown).list(vec![ctx.subject.0])]).await?;
+        Ok::<String, DbError>(rows[0].get(1))
+    };
+    let db = &world.app.db.api;
+    assert_eq!(db.run_shared("patience", ctx, Gate::shared(ctx), patience).await.expect("read"), "200ms");
+    assert_eq!(db.run_tx("patience", ctx, Gate::shared(ctx), patience).await.expect("read"), "10s");
+
+    let superuser = world.superuser().await;
+    let version: i64 = superuser
+        .query_one("SELECT version FROM auth.standings WHERE subject_id = $1", &[&anna.0])
+        .await
+        .expect("read")
+        .get(0);
+    let values = new_record(&format!("'{anna}'"), version, 1);
+    let insert = format!(
+        "BEGIN; INSERT INTO vault.records (subject_id, record_id, kind, key_hash, wrapped_key)
+         VALUES ('{anna}', gen_random_uuid(), 'work_day', {}, '')",
+        values[6]
+    );
+    superuser.batch_execute(&insert).await.expect("a superuser may");
+    let client = world.login(Login::Api).await;
+    let (session, now) = Session::begin(&client).await.expect("a session");
+    let ticket = world.app.vault.ring().ticket_key().mint(anna, None, Role::Subject, now, &session);
+    // Were it not for the function, it would wait for ever.
+    client.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0").await.expect("set");
+    let store = format!("SELECT lethe.store_record($1, {})", values.join(", "));
+    let taken = client.query_one(&store, &[&ticket]).await.expect_err("the key is taken");
+    assert!(DbError::from(taken).is_lock_taken());
+    superuser.batch_execute("ROLLBACK").await.expect("rolled back");
+    assert!(client.query_one(&store, &[&ticket]).await.expect("stored").get::<_, bool>(0));
 }
 
 /// A statement of one member that names another one would pass the policy, because the ticket names both.

@@ -212,6 +212,10 @@ impl Transient for AppError {
     fn is_transient(&self) -> bool {
         matches!(self, Self::Db(error) if error.is_transient())
     }
+
+    fn is_lock_taken(&self) -> bool {
+        matches!(self, Self::Db(error) if error.is_lock_taken())
+    }
 }
 
 impl From<Unreadable> for AppError {

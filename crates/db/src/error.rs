@@ -74,11 +74,20 @@ const IDLE_IN_TRANSACTION: &str = "25P03";
 pub trait Transient {
     /// True for conflicts and for expired tickets.
     fn is_transient(&self) -> bool;
+    /// True for a lock that another transaction held for longer than this one was to wait.
+    fn is_lock_taken(&self) -> bool;
 }
+
+/// The SQLSTATE of a lock that was not got in time.
+const LOCK_TAKEN: &str = "55P03";
 
 impl Transient for DbError {
     fn is_transient(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::TicketRanOut)
+    }
+
+    fn is_lock_taken(&self) -> bool {
+        matches!(self, Self::Busy { code, .. } if code == LOCK_TAKEN)
     }
 }
 
@@ -109,7 +118,7 @@ impl DbError {
             ("28", _) => Self::LoginRefused { code },
             (_, "53100") => Self::StorageFull { code, message },
             // 53: out of memory, or beyond another limit of the server. 57014: a statement took too long.
-            (_, "57014" | "55P03" | TRANSACTION_TIMEOUT) | ("53", _) => Self::Busy { code, message },
+            (_, "57014" | LOCK_TAKEN | TRANSACTION_TIMEOUT) | ("53", _) => Self::Busy { code, message },
             // 58: files that are missing or cannot be read. 25006: the database takes no writes, as a standby does.
             (_, "25006") | ("58", _) => Self::OutOfOrder { code, message },
             _ => Self::Fault { code, message },

@@ -17,7 +17,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     mem,
-    sync::{Mutex, MutexGuard},
+    sync::{LazyLock, Mutex, MutexGuard},
 };
 
 use context::{Role, SubjectId};
@@ -29,8 +29,10 @@ use crate::{DbError, gate::Gate, query::Query};
 
 /// The most members of one group. Larger groups are not faster, and more members have to run again if one fails.
 pub(crate) const MOST: usize = 64;
-/// How many transactions of groups run at once: while one waits for the disk, another one is decided.
-pub const LEADERS: usize = 2;
+/// How many transactions of groups run at once: one for every two cores, because the database needs the others. More of them
+/// would have fewer members each.
+pub static LEADERS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)));
 
 /// The groups of one pool.
 #[derive(Default)]
@@ -105,7 +107,7 @@ impl State {
     /// a transaction already.
     pub(crate) fn next(&mut self) -> Vec<Joining> {
         let (mut members, mut later) = (Vec::<Joining>::new(), VecDeque::new());
-        if self.leading == LEADERS {
+        if self.leading >= *LEADERS {
             return members;
         }
         for joining in mem::take(&mut self.waiting) {

@@ -80,7 +80,7 @@ impl Db {
                 }
             };
             match outcome {
-                Err(error) if error.is_transient() => tracing::debug!(tx = name, %error, "trying again alone"),
+                Err(error) if may_end_alone(&error) => tracing::debug!(tx = name, %error, "trying again alone"),
                 outcome => {
                     note(name, 1, started, outcome.is_ok());
                     return outcome;
@@ -117,7 +117,7 @@ impl Db {
         };
         note(name, 1, started, matches!(outcome, Ok(true)));
         match outcome {
-            Err(error) if error.is_transient() => Ok(false),
+            Err(error) if may_end_alone(&error) => Ok(false),
             outcome => outcome,
         }
     }
@@ -138,6 +138,11 @@ impl Db {
     {
         self.again(name, |_| end_on(self, role, Opening::All(subjects.to_vec()), &work)).await
     }
+}
+
+/// Whether a transaction that others wait for may succeed where nobody does: it waits for locks longer there.
+fn may_end_alone(error: &(impl Transient + ?Sized)) -> bool {
+    error.is_transient() || error.is_lock_taken()
 }
 
 /// Notes a transaction that is over.
@@ -196,7 +201,7 @@ impl Drop for Turn {
 /// Begins a transaction of this person alone, if that keeps nobody waiting; otherwise the person has to join a group.
 pub(crate) fn alone(db: &Db, subject: SubjectId) -> Option<Turn> {
     let mut state = db.group.state();
-    if state.leading == LEADERS || !state.waiting.is_empty() || !state.busy.insert(subject) {
+    if state.leading >= *LEADERS || !state.waiting.is_empty() || !state.busy.insert(subject) {
         return None;
     }
     state.leading += 1;

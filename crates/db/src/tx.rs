@@ -52,9 +52,10 @@ SELECT lethe.show($1, true), lethe.ticket_role() IS NOT NULL AS shown,
        CASE WHEN $4::bigint IS NULL THEN true ELSE pg_try_advisory_xact_lock($4::bigint) END AS claimed";
 
 /// The same for a group: it leaves out whose lock or claim is taken, and says who stays. The ticket is shown before anybody
-/// is left out of it, because a row's values are made in their order.
+/// is left out of it, because a row's values are made in their order. Others wait for the end of the transaction, so that it
+/// waits for no lock for long.
 const OPEN_GROUP: &str = "-- tx_open_group
-SELECT lethe.show($1, true), lethe.ticket_role() IS NOT NULL AS shown,
+SELECT lethe.show($1, true), lethe.ticket_role() IS NOT NULL AS shown, set_config('lock_timeout', '200ms', true),
        CASE WHEN bool_and(free) THEN $2::uuid[] ELSE lethe.keep(array_agg(subject) FILTER (WHERE free)) END AS stay
 FROM (SELECT subject, CASE WHEN lock IS NULL THEN true ELSE pg_try_advisory_xact_lock_shared(lock) END
                       AND CASE WHEN claim IS NULL THEN true ELSE pg_try_advisory_xact_lock(claim) END AS free

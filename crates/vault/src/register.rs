@@ -63,7 +63,8 @@ pub fn record_register(subject: SubjectId) -> Query {
 /// Enters records of persons into the register.
 pub fn record_insert(entries: Vec<(SubjectId, RecordEntry)>) -> Query {
     let (mut subjects, mut ids, mut kinds): (Vec<Uuid>, Vec<Uuid>, Vec<String>) = Default::default();
-    let (mut hashes, mut buckets, mut keys): (Vec<Vec<u8>>, Vec<Option<Vec<u8>>>, Vec<Vec<u8>>) = Default::default();
+    let (mut hashes, mut keys): (Vec<Vec<u8>>, Vec<Vec<u8>>) = Default::default();
+    let mut buckets: Vec<Option<Vec<u8>>> = Vec::new();
     for (subject, entry) in entries {
         subjects.push(subject.0);
         ids.push(entry.record.0);
