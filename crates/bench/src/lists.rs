@@ -29,6 +29,10 @@ const READERS: usize = 32;
 /// All days of the quarter that is read, and some before and after it.
 const DAYS: u64 = 200;
 
+/// Batches are of days that lie so far back at least, and at most: ten years.
+const LONG_AGO: u64 = 2_000;
+const OLDEST: u64 = 3_640;
+
 struct Row {
     clients: usize,
     single: Rate,
@@ -79,7 +83,7 @@ fn last_closed(today: NaiveDate) -> BenchResult<Quarter> {
 fn batches(stage: &Stage, today: NaiveDate) -> Arc<Request> {
     let tokens = stage.tokens.clone();
     Arc::new(move |number| {
-        let first = 3_700 + (number / tokens.len()) as u64 * BATCH;
+        let first = LONG_AGO + (number / tokens.len()) as u64 * BATCH % (OLDEST - LONG_AGO - BATCH);
         let day = |back: u64| {
             let date = today.checked_sub_days(Days::new(first + back)).unwrap_or(today);
             format!(r#"{{"date":"{date}","planned_hours":8.5,"actual_hours":9.2,"source":"geofence"}}"#)
