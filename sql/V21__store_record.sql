@@ -1,5 +1,5 @@
 -- A new record is stored by one statement, which is a transaction of its own. Adds functions, and replaces one in place; locks no
--- table. Servers of version 20 can't store new records from here on.
+-- table. Servers of version 20 store nothing from here on.
 
 -- Stores the first version of a record of a person: its entry in the register, its row in the read model, its event, and the answer
 -- to the request if that has an idempotency key; all under one ticket. It does so only if everything is as it was taken to be: the
@@ -19,7 +19,8 @@ BEGIN
     IF (pg_try_advisory_xact_lock_shared(lock) AND (claim IS NULL OR pg_try_advisory_xact_lock(claim))) IS NOT TRUE THEN
         RETURN false;
     END IF;
-    -- Each statement sees what was committed before it begins, so that what holds here holds until the locks are free.
+    -- Each statement sees what was committed before it begins, so that what holds here holds until the locks are free:
+    -- whoever changes it for the worse holds the person's lock alone.
     IF ((SELECT s.version FROM auth.standings s WHERE s.subject_id = subject) = version
         AND (session IS NULL OR (SELECT true FROM auth.sessions s
                                  WHERE s.subject_id = subject AND s.session_id = session AND s.ended_at IS NULL))

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        let cores = std::thread::available_parallelism()?.get();
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         runtime.worker_threads((cores / 2).max(1));
     }
     runtime.enable_all().build()

@@ -10,7 +10,7 @@ use std::{
 
 use chrono::TimeDelta;
 use context::{Clock, Ctx, Role, SubjectId};
-use db::{DbError, Gate, LEADERS, Login, Query, Session, Transient, Tx};
+use db::{DbError, Gate, Login, Query, Session, Transient, Tx};
 use event_log::{Event, event_append};
 use futures_util::future::join_all;
 use poem::http::StatusCode;
@@ -37,8 +37,8 @@ pub struct Occupied {
 impl Occupied {
     pub async fn new(world: &World) -> Self {
         let (go, taken) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-        let mut slots = Vec::new();
-        for _ in 0..*LEADERS {
+        let (mut slots, all) = (Vec::new(), world.app.db.api.slots());
+        for _ in 0..all {
             let (app, go, taken) = (world.app.clone(), go.clone(), taken.clone());
             let ctx = Ctx::job(world.clock.clone(), SubjectId::random());
             slots.push(tokio::spawn(async move {
@@ -51,7 +51,7 @@ impl Occupied {
                 app.db.api.run_shared("occupy", &ctx, Gate::read(&ctx), work).await
             }));
         }
-        while taken.load(Ordering::Relaxed) < *LEADERS {
+        while taken.load(Ordering::Relaxed) < all {
             tokio::task::yield_now().await;
         }
         Self { go, slots }
@@ -66,7 +66,7 @@ impl Occupied {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
-        self.go.add_permits(*LEADERS);
+        self.go.add_permits(self.slots.len());
         for slot in self.slots {
             slot.await.expect("it ran").expect("nothing went wrong");
         }
@@ -211,7 +211,8 @@ async fn who_has_to_wait_for_a_lock_keeps_nobody_else_waiting() {
 #[tokio::test]
 async fn persons_whose_locks_are_taken_keep_no_slot() {
     let world = World::new().await;
-    let people = people(&world, *LEADERS + 1).await;
+    let slots = world.app.db.api.slots();
+    let people = people(&world, slots + 1).await;
     let (superuser, waiting) = (world.superuser().await, AtomicUsize::new(0));
     for held in &people[1..] {
         hold(&superuser, held.0).await;
@@ -219,7 +220,7 @@ async fn persons_whose_locks_are_taken_keep_no_slot() {
     let held = join_all(people[1..].iter().map(|subject| member(&world, *subject, false, true, &waiting)));
     let free = async {
         // They come first, and each takes a slot.
-        while waiting.load(Ordering::Relaxed) < *LEADERS {
+        while waiting.load(Ordering::Relaxed) < slots {
             tokio::task::yield_now().await;
         }
         let outcome = member(&world, people[0], false, true, &waiting).await;

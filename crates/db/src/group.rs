@@ -4,7 +4,7 @@
 //! decides, and queues what is to be stored. A leader sends the same statement of all members as one
 //! ([`Query::list`]), under a ticket that names exactly these persons, gives each row to the member whose person it is
 //! about, and commits what all of them queued. It refuses a row that is about nobody in the group. A group of those who have
-//! nothing to read sends one flight, whose first statement says who stays and returns nothing else ([`Db::run_at_once`](crate::Db::run_at_once)).
+//! nothing to read sends one statement, which is a transaction of its own ([`Db::run_at_once`](crate::Db::run_at_once)).
 //!
 //! Promises: a person is in one group at a time and once in it; no request waits for company, because a request that comes
 //! while a slot is free runs at once; a member that is refused, or whose person's lock is taken, leaves. If the group's
@@ -17,7 +17,8 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     mem,
-    sync::{LazyLock, Mutex, MutexGuard},
+    num::NonZero,
+    sync::{Mutex, MutexGuard},
 };
 
 use context::{Role, SubjectId};
@@ -29,17 +30,13 @@ use crate::{DbError, gate::Gate, query::Query};
 
 /// The most members of one group. Larger groups are not faster, and more members have to run again if one fails.
 pub(crate) const MOST: usize = 64;
-/// How many transactions of groups run at once: one for every two cores, because the database needs the others. More of them
-/// would have fewer members each.
-pub static LEADERS: LazyLock<usize> =
-    LazyLock::new(|| std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)));
 
 /// The groups of one pool.
-#[derive(Default)]
 pub(crate) struct Group(Mutex<State>);
 
-#[derive(Default)]
 pub(crate) struct State {
+    /// How many transactions of groups run at once.
+    pub slots: usize,
     /// Those that wait for the next group, in the order of their arrival.
     pub waiting: VecDeque<Joining>,
     /// The persons in transactions that are under way.
@@ -97,6 +94,14 @@ pub(crate) struct Part {
 }
 
 impl Group {
+    /// One slot for every two cores, because the database needs the others; but only for a part of the pool's connections,
+    /// because others need them. With more slots, groups would have fewer members each.
+    pub(crate) fn new(connections: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let slots = (cores / 2).min(connections / 4).max(1);
+        Self(Mutex::new(State { slots, waiting: VecDeque::new(), busy: HashSet::new(), leading: 0 }))
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no one panics while joining")
     }
@@ -107,7 +112,7 @@ impl State {
     /// a transaction already.
     pub(crate) fn next(&mut self) -> Vec<Joining> {
         let (mut members, mut later) = (Vec::<Joining>::new(), VecDeque::new());
-        if self.leading >= *LEADERS {
+        if self.leading >= self.slots {
             return members;
         }
         for joining in mem::take(&mut self.waiting) {

@@ -22,12 +22,12 @@ pub use catalogue::{Drift, MATRIX, catalogue, catalogue_sql, drift, matrix};
 pub use clock::Clocks;
 pub use error::{DbError, Transient};
 pub use gate::Gate;
-pub use group::LEADERS;
 pub use login::{Login, Passwords};
 pub use migrate::{MigrateError, admin, client, install_pads, migrate, newest_migration, set_passwords};
 pub use pool::{Address, Db, session};
 pub use query::{Query, Rows};
 pub use row::FromRow;
+pub use run::AtOnce;
 pub use ticket::{Lookup, Session, TicketKey};
 pub use tx::Tx;
 

@@ -133,7 +133,12 @@ impl Db {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a pool with a runtime and a size can be built");
-        Self { pool, key, age, group: Arc::default() }
+        Self { pool, key, age, group: Arc::new(Group::new(size)) }
+    }
+
+    /// How many transactions that others may share run at once.
+    pub fn slots(&self) -> usize {
+        self.group.state().slots
     }
 
     /// Closes all idle connections, so that the next transaction gets a new backend.

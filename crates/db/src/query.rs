@@ -106,8 +106,7 @@ impl Query {
 
     /// Binds the next parameter, which is a list with an entry for each row that the statement is about, for `unnest`. A
     /// statement whose parameters are all lists, of which the first holds the persons' ids, can be sent for several
-    /// persons at once; then each of its rows says by `subject_id` whom it is about. If it stores something, it skips
-    /// whoever was left out (`lethe.left_out()`).
+    /// persons at once; then each of its rows says by `subject_id` whom it is about.
     pub fn list<T: ToSql + Send + Sync + 'static>(mut self, values: Vec<T>) -> Self {
         self.values.push(Value::List(Box::new(values)));
         self

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::{
     Db, DbError, Transient,
     gate::{Gate, SHARED},
-    group::{Joining, LEADERS, MOST, Merged, Opened, Wish, again, split},
+    group::{Joining, MOST, Merged, Opened, Wish, again, split},
     query::Query,
     tx::{Opening, Tx},
 };
@@ -62,7 +62,8 @@ impl Db {
 
     /// Like [`Db::run_tx`], for a transaction that others may share: it sends one flight and queues the rest, and all
     /// parameters of its statements are lists ([`crate::Query::list`]). It waits for no lock of its person while others
-    /// could run. If it can't be done so, or if the shared transaction fails, it runs again alone.
+    /// could run, and for no other lock for long. If it can't be done so, or if the shared transaction fails, it runs again
+    /// alone.
     pub async fn run_shared<T, E, F, Fut>(&self, name: &'static str, ctx: &Ctx, gate: Gate, work: F) -> Result<T, E>
     where
         F: Fn(Tx) -> Fut,
@@ -72,7 +73,12 @@ impl Db {
         if gate.is_common() {
             let started = Instant::now();
             let outcome = match alone(self, gate.subject) {
-                Some(_turn) => end_on(self, ctx.role, Opening::Try(gate), &work).await,
+                Some(_turn) => {
+                    let end = end_on(self, ctx.role, Opening::Try(gate), &work);
+                    // A slot is nobody's for ever. The transaction has two flights.
+                    let late = |_| E::from(DbError::Unreachable("it does not answer".to_owned()));
+                    tokio::time::timeout(2 * FLIGHT_TIMEOUT, end).await.map_err(late).flatten()
+                }
                 None => {
                     let db = self.clone();
                     let join = move |joining| join(&db, joining);
@@ -95,17 +101,21 @@ impl Db {
     /// are the ticket, the key of the lock that is shared and the key that is claimed; the others are lists
     /// ([`Query::list`]), the first of which holds the person. Its only row says as `stored` for whom it has stored
     /// something.
-    ///
-    /// Returns whether something is stored; if not, the command has to read and decide.
-    pub async fn run_at_once(&self, name: &'static str, ctx: &Ctx, gate: Gate, query: Query) -> Result<bool, DbError> {
+    pub async fn run_at_once(
+        &self,
+        name: &'static str,
+        ctx: &Ctx,
+        gate: Gate,
+        query: Query,
+    ) -> Result<AtOnce, DbError> {
         if !gate.is_common() || gate.lock != SHARED || !query.is_about(gate.subject.0) {
-            return Ok(false);
+            return Ok(AtOnce::Failed);
         }
         let started = Instant::now();
         let outcome = match alone(self, gate.subject) {
             Some(_turn) => {
                 let tx = self.own_tx(ctx.role, Opening::Try(gate)).await?;
-                tx.at_once(&query).await.map(|stored| stored == [gate.subject.0])
+                in_time(tx.at_once(&query)).await.map(|stored| stored == [gate.subject.0])
             }
             None => {
                 let (stored, outcome) = oneshot::channel();
@@ -115,10 +125,12 @@ impl Db {
                 outcome.await.map_err(lost)?
             }
         };
-        note(name, 1, started, matches!(outcome, Ok(true)));
+        note(name, 1, started, outcome.is_ok());
         match outcome {
-            Err(error) if may_end_alone(&error) => Ok(false),
-            outcome => outcome,
+            Ok(true) => Ok(AtOnce::Stored),
+            Ok(false) => Ok(AtOnce::Otherwise),
+            Err(error) if may_end_alone(&error) => Ok(AtOnce::Failed),
+            Err(error) => Err(error),
         }
     }
 
@@ -143,6 +155,18 @@ impl Db {
 /// Whether a transaction that others wait for may succeed where nobody does: it waits for locks longer there.
 fn may_end_alone(error: &(impl Transient + ?Sized)) -> bool {
     error.is_transient() || error.is_lock_taken()
+}
+
+/// What became of a command that was stored without reading anything before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtOnce {
+    /// It is stored.
+    Stored,
+    /// Something is otherwise than it was taken to be: the command has to read and decide.
+    Otherwise,
+    /// The transaction failed, perhaps for another member of its group: the command has to read and decide, and in a
+    /// transaction of its own.
+    Failed,
 }
 
 /// Notes a transaction that is over.
@@ -201,7 +225,7 @@ impl Drop for Turn {
 /// Begins a transaction of this person alone, if that keeps nobody waiting; otherwise the person has to join a group.
 pub(crate) fn alone(db: &Db, subject: SubjectId) -> Option<Turn> {
     let mut state = db.group.state();
-    if state.leading >= *LEADERS || !state.waiting.is_empty() || !state.busy.insert(subject) {
+    if state.leading >= state.slots || !state.waiting.is_empty() || !state.busy.insert(subject) {
         return None;
     }
     state.leading += 1;
@@ -212,7 +236,7 @@ pub(crate) fn alone(db: &Db, subject: SubjectId) -> Option<Turn> {
 pub(crate) fn join(db: &Db, joining: Joining) {
     let mut state = db.group.state();
     if state.waiting.len() % MOST == MOST - 1 {
-        // While both slots are taken, only this forgets requests that have ended.
+        // While all slots are taken, only this forgets requests that have ended.
         state.waiting.retain(|waiting| !waiting.wish.is_closed());
     }
     state.waiting.push_back(joining);

@@ -212,7 +212,10 @@ impl Tx {
 
     /// Sends a statement that is a transaction of its own ([`Db::run_at_once`]). Returns for whom it has stored something.
     pub(crate) async fn at_once(&self, query: &Query) -> Result<Vec<Uuid>, DbError> {
-        self.own().at_once(&self.0.state, query).await
+        let own = self.own();
+        let outcome = own.at_once(&self.0.state, query).await;
+        own.note(&outcome);
+        outcome
     }
 
     fn own(&self) -> &Own {
@@ -245,7 +248,7 @@ impl Tx {
         let (opened, rows) = self.flight_of(own, queries, commit).await?;
         let Some(opened) = opened else { return Ok(rows) };
         match &own.opening {
-            // Whoever was left out has stored nothing, also if this was the last flight.
+            // Whoever is left out reads nothing.
             Opening::Try(_) if opened.get::<_, Vec<Uuid>>("stay").is_empty() => return Err(group::again()),
             Opening::One(_) if !commit && !opened.get::<_, bool>("claimed") => {
                 self.0.state.store(CLAIM_REFUSED, Ordering::Release);
@@ -266,11 +269,7 @@ impl Tx {
             return Err(DbError::Fault { code: "54000".to_owned(), message });
         }
         let outcome = own.flight(&self.0.state, queries, commit).await;
-        if let Err(DbError::TicketRanOut) = &outcome {
-            // The database's clock may have been set, or a session may have lost its number, so every connection of the pool
-            // is made anew.
-            own.minter.pool_age.fetch_add(1, Ordering::Relaxed);
-        }
+        own.note(&outcome);
         outcome
     }
 
@@ -307,6 +306,14 @@ impl Tx {
 impl Own {
     fn connection(&self) -> &Connection {
         self.connection.as_ref().expect("a transaction holds its connection until it ends")
+    }
+
+    /// Notes a ticket that ran out: the database's clock may have been set, or a session may have lost its number, so every
+    /// connection of the pool is made anew.
+    fn note<T>(&self, outcome: &Result<T, DbError>) {
+        if let Err(DbError::TicketRanOut) = outcome {
+            self.minter.pool_age.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Sends a statement outside any transaction, so that it is one by itself. The COMMIT has been answered when it has.
@@ -490,7 +497,7 @@ impl Drop for Inner {
             && let Some(connection) = own.connection.take()
             && unfinished
         {
-            // Closing the connection makes the server roll back; the pool opens another.
+            // Closing the connection makes the server roll back, or end the only statement; the pool opens another.
             drop(Object::take(connection));
         }
     }

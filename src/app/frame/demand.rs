@@ -90,8 +90,9 @@ impl<'a> Frame<'a> {
     }
 
     /// For a command that probably adds one new record and nothing else. At first it decides without reading, as if there
-    /// were no such record and no stored answer, and as if the standing were what this server remembers. The transaction
-    /// finds out whether it is so, and if not, the command reads and decides anew, and may be a part of a group's.
+    /// were no such record and no stored answer, and as if the standing were what this server remembers. The statement that
+    /// stores finds out whether it is so, and if not, the command reads and decides anew, and may be a part of a group's.
+    /// `decide` must do nothing but add events and statements, because it may run twice.
     pub(crate) fn expecting_new(self) -> Self {
         Self { expects_new: true, ..self.in_group() }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use context::{Ctx, SubjectId};
-use db::{Gate, Query, Row, Tx};
+use db::{AtOnce, Gate, Query, Row, Tx};
 use projections::records::store::{NewRecord, only_new, record_store};
 use serde::{Serialize, de::DeserializeOwned};
 use vault::{IndexKey, SubjectKeys, subject_insert};
@@ -111,7 +111,8 @@ where
     T: Serialize + DeserializeOwned,
 {
     let frame = claim.iter().fold(frame, |frame, claim| Frame { gate: claim.gate(frame.gate), ..frame });
-    if let Some(done) = at_once(app, &frame, claim.as_ref(), &decide).await? {
+    let mut frame = frame;
+    if let Some(done) = at_once(app, &mut frame, claim.as_ref(), &decide).await? {
         return Ok(done);
     }
     let Some(claim) = claim else { return Ok(Once::now(frame.ctx, command(app, frame, reads, decide).await?)) };
@@ -134,10 +135,11 @@ where
 }
 
 /// Decides on what this server remembers, and stores what follows by one statement, if everything is still so. Returns
-/// `None` if nothing is stored: then the command has to read first. A refusal counts only after it has.
+/// `None` if nothing is stored: then the command has to read first, and outside of groups if one failed. A refusal counts
+/// only after it has read.
 async fn at_once<'a, const N: usize, T, F, Fut>(
     app: &'a App,
-    frame: &Frame<'a>,
+    frame: &mut Frame<'a>,
     claim: Option<&Claim<'a>>,
     decide: &F,
 ) -> Result<Option<Once<T>>, AppError>
@@ -164,7 +166,8 @@ where
     };
     let store = record_store(frame.ctx, NewRecord { version, event, entry, answer });
     let stored = app.db.api.run_at_once(frame.operation, frame.ctx, frame.gate, store).await?;
-    Ok(stored.then_some(done))
+    frame.in_group &= stored != AtOnce::Failed;
+    Ok((stored == AtOnce::Stored).then_some(done))
 }
 
 /// Sends the first flight of a person's command, and reads the standing from its rows.

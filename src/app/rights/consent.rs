@@ -74,7 +74,9 @@ async fn decide_on(
 ) -> Result<(), AppError> {
     let id = &stream_id(ctx.subject, purpose);
     let reads = || [stream_newest(ctx.subject, Consent::TYPE, id), contact(ctx.subject), user_get(ctx.subject)];
-    let frame = Frame::act_if(loosens, operation, ctx).shared();
+    let frame = Frame::act_if(loosens, operation, ctx);
+    // Nothing that relies on the consent is under way any more when a withdrawal is stored.
+    let frame = if loosens { frame.shared() } else { frame.alone() };
     frame::command(app, frame, reads, move |work, standing, [rows, contact, user]| async move {
         if let Some(event) = work.command::<Consent>(id, &rows, command()).await? {
             note_withdrawal(app, ctx, purpose, &event).await?;
