@@ -4,11 +4,20 @@
 
 mod cli;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    num::NonZero,
+    process::ExitCode,
+    thread,
+};
 
 use mimalloc::MiMalloc;
 use terminal::note;
+use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
+
+/// The variable that says how many threads answer requests. Tokio reads it too, and panics where it is no number.
+const THREADS: &str = "TOKIO_WORKER_THREADS";
 
 /// A request makes many small values and drops them soon, which this allocator does faster than the C library's.
 #[global_allocator]
@@ -45,15 +54,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// The threads of the server: one for every two cores, unless `TOKIO_WORKER_THREADS` says how many, because PostgreSQL needs
-/// the others for the same requests. More threads would wake one another for each of them.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        runtime.worker_threads((cores / 2).max(1));
-    }
-    runtime.enable_all().build()
+/// Starts one thread for every two cores, because PostgreSQL needs the others for the same requests, or as many as
+/// `TOKIO_WORKER_THREADS` says. More threads would wake one another for each request.
+fn runtime() -> io::Result<Runtime> {
+    let threads = match std::env::var_os(THREADS) {
+        None => thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
+        Some(value) => {
+            let number = value.to_str().and_then(|text| text.parse().ok()).map(NonZero::<usize>::get);
+            number.ok_or_else(|| io::Error::other(format!("{THREADS} must be a number of threads, at least 1")))?
+        }
+    };
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
 /// Forbids core dumps, because a core dump would hold keys in clear.

@@ -389,3 +389,16 @@ async fn completions_know_the_commands() {
     let checked = std::process::Command::new("bash").args(["-n", "-c", &script]).output().expect("bash runs");
     assert!(checked.status.success(), "{}", text(&checked));
 }
+
+#[test]
+fn a_number_of_threads_that_is_none_is_named_and_nothing_starts() {
+    for (threads, starts) in [("2", true), ("0", false), ("", false), ("two", false)] {
+        let output =
+            program::lethe(&["openapi"], "info").env("TOKIO_WORKER_THREADS", threads).output().expect("lethe runs");
+        assert_eq!(output.status.success(), starts, "{threads:?}: {}", program::text(&output));
+        assert_eq!(output.stdout.is_empty(), !starts, "{threads:?}");
+        let named =
+            String::from_utf8_lossy(&output.stderr).contains("TOKIO_WORKER_THREADS must be a number of threads");
+        assert_eq!(named, !starts, "{threads:?}: {}", program::text(&output));
+    }
+}

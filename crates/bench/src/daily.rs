@@ -110,15 +110,24 @@ pub(crate) fn median(mut rates: Vec<Rate>) -> Rate {
 pub(crate) fn submissions(stage: &Stage) -> Arc<Request> {
     let (tokens, today) = (stage.tokens.clone(), Clock::system().now().date_naive());
     Arc::new(move |number| {
-        let day: NaiveDate = today.checked_sub_days(Days::new((number / tokens.len()) as u64 % 3600)).unwrap_or(today);
-        let body = format!(r#"{{"date":"{day}","planned_hours":8.5,"actual_hours":9.2,"source":"geofence"}}"#);
-        format!(
-            "POST /v1/work-events/daily HTTP/1.1\r\nhost: localhost\r\nuser-agent: bench\r\ncontent-type: application/json\r\n\
-             authorization: Bearer {}\r\nidempotency-key: bench-{number}\r\ncontent-length: {}\r\n\r\n{body}",
-            tokens[number % tokens.len()],
-            body.len(),
-        )
+        let body = day(today, (number / tokens.len()) as u64 % 3600);
+        post("/v1/work-events/daily", &tokens[number % tokens.len()], &format!("bench-{number}"), &body)
     })
+}
+
+/// The work day that lies so many days back, as JSON.
+pub(crate) fn day(today: NaiveDate, back: u64) -> String {
+    let date = today.checked_sub_days(Days::new(back)).unwrap_or(today);
+    format!(r#"{{"date":"{date}","planned_hours":8.5,"actual_hours":9.2,"source":"geofence"}}"#)
+}
+
+/// A request that submits something once for each idempotency key.
+pub(crate) fn post(target: &str, token: &str, key: &str, body: &str) -> String {
+    format!(
+        "POST {target} HTTP/1.1\r\nhost: localhost\r\nuser-agent: bench\r\ncontent-type: application/json\r\n\
+         authorization: Bearer {token}\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len(),
+    )
 }
 
 fn print(rows: &[Row], resident_mib: u64) {

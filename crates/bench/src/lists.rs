@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 use context::{Clock, SubjectId};
 use domain::{kinds::WORK_DAY, quarter::Quarter};
 use projections::records::list::record_page;
 
 use crate::{
-    daily::{PEOPLE, median, settle, submissions},
+    daily::{PEOPLE, day, median, post, settle, submissions},
     filler::Filler,
     load::{Load, Rate, Request, drive},
     outcome::BenchResult,
@@ -45,7 +45,7 @@ pub async fn run(load: &Load) -> BenchResult<()> {
     let length = Duration::from_secs(load.seconds);
     let stage = Stage::set(PEOPLE, load.connections).await?;
     let today = Clock::system().now().date_naive();
-    let quarter = last_closed(today)?;
+    let quarter = Quarter::last_closed_before(today);
     let filler = Filler::open(&stage).await?;
     for token in &stage.tokens[..READERS] {
         filler.days(token, today, DAYS, 480).await?;
@@ -74,27 +74,14 @@ pub async fn run(load: &Load) -> BenchResult<()> {
     Ok(())
 }
 
-fn last_closed(today: NaiveDate) -> BenchResult<Quarter> {
-    let before = Quarter::of(today).first_day().pred_opt().ok_or("a day before")?;
-    Ok(Quarter::of(before))
-}
-
 /// The n-th batch. People take turns, and in each turn a person goes back 31 days, in a time before the single days.
 fn batches(stage: &Stage, today: NaiveDate) -> Arc<Request> {
     let tokens = stage.tokens.clone();
     Arc::new(move |number| {
         let first = LONG_AGO + (number / tokens.len()) as u64 * BATCH % (OLDEST - LONG_AGO - BATCH);
-        let day = |back: u64| {
-            let date = today.checked_sub_days(Days::new(first + back)).unwrap_or(today);
-            format!(r#"{{"date":"{date}","planned_hours":8.5,"actual_hours":9.2,"source":"geofence"}}"#)
-        };
-        let body = format!(r#"{{"events":[{}]}}"#, (0..BATCH).map(day).collect::<Vec<_>>().join(","));
-        format!(
-            "POST /v1/work-events/batch HTTP/1.1\r\nhost: localhost\r\nuser-agent: bench\r\ncontent-type: application/json\r\n\
-             authorization: Bearer {}\r\nidempotency-key: batch-{number}\r\ncontent-length: {}\r\n\r\n{body}",
-            tokens[number % tokens.len()],
-            body.len(),
-        )
+        let days: Vec<String> = (first..first + BATCH).map(|back| day(today, back)).collect();
+        let body = format!(r#"{{"events":[{}]}}"#, days.join(","));
+        post("/v1/work-events/batch", &tokens[number % tokens.len()], &format!("batch-{number}"), &body)
     })
 }
 

@@ -164,8 +164,8 @@ pub enum AtOnce {
     Stored,
     /// Something is otherwise than it was taken to be: the command has to read and decide.
     Otherwise,
-    /// The transaction failed, perhaps for another member of its group: the command has to read and decide, and in a
-    /// transaction of its own.
+    /// Nothing is stored, because the transaction failed, perhaps for another member of its group, or can't be shared: the
+    /// command has to read and decide, and in a transaction of its own.
     Failed,
 }
 
@@ -298,9 +298,9 @@ async fn lead(turn: &Turn, role: Role, members: Vec<Joining>) {
         }
     }
     let (queries, answers) = openings.into_iter().unzip();
-    let (stores, told): (Vec<Query>, Vec<_>) = storings.into_iter().unzip();
+    let (stores, stored): (Vec<Query>, Vec<_>) = storings.into_iter().unzip();
     match stores.into_iter().reduce(Query::merge) {
-        Some(store) => lead_at_once(turn, role, gates, &store, told).await,
+        Some(store) => lead_at_once(turn, role, gates, &store, stored).await,
         None => lead_in_two(turn, role, gates, queries, answers).await,
     }
 }

@@ -110,8 +110,7 @@ where
     Fut: Future<Output = Result<T, AppError>>,
     T: Serialize + DeserializeOwned,
 {
-    let frame = claim.iter().fold(frame, |frame, claim| Frame { gate: claim.gate(frame.gate), ..frame });
-    let mut frame = frame;
+    let mut frame = claim.iter().fold(frame, |frame, claim| Frame { gate: claim.gate(frame.gate), ..frame });
     if let Some(done) = at_once(app, &mut frame, claim.as_ref(), &decide).await? {
         return Ok(done);
     }
@@ -152,11 +151,11 @@ where
         return Ok(None);
     }
     let Some((standing, version)) = frame.remembered(app) else { return Ok(None) };
-    let (keys, tx) = (standing.keys.clone(), Tx::collected());
-    let work = Work { app, ctx: frame.ctx, tx: tx.clone(), unit: Arc::new(frame.unit(Some(&keys))) };
     if frame.demands.check(&standing).is_err() {
         return Ok(None);
     }
+    let (keys, tx) = (standing.keys.clone(), Tx::collected());
+    let work = Work { app, ctx: frame.ctx, tx: tx.clone(), unit: Arc::new(frame.unit(Some(&keys))) };
     let Ok(value) = decide(work.clone(), standing, std::array::from_fn(|_| Vec::new())).await else { return Ok(None) };
     let done = Once::now(frame.ctx, value);
     let answer = claim.map(|claim| claim.new_answer(app.vault.ring(), &keys, &done)).transpose();

@@ -102,10 +102,10 @@ pub async fn submit(
     let named: &[Named] = &batch.submissions.iter().map(named).collect::<Vec<_>>();
     let reads = || [record_newest(named)];
     let frame = Frame::act(batch.operation, ctx).open_for(kind.purpose()).shared();
-    // Many records would keep the others of a group waiting.
     let frame = match named {
         [record] if app.present.contains(record) => frame.in_group(),
         [_] => frame.expecting_new(),
+        // Many records would keep the others of a group waiting.
         _ => frame,
     };
     let submitted = frame::command_once(app, frame, claim, reads, move |work, standing, [rows]| async move {
